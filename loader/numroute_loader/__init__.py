@@ -1,0 +1,1 @@
+"""numroute_loader: registry files in, published snapshots out."""

@@ -1,0 +1,1 @@
+"""numroute: who serves this phone number now."""

@@ -1,0 +1,125 @@
+"""Every error that numroute raises on purpose, as one tree.
+
+::
+
+    NumrouteError
+    ├── InputError                 a file, a line or a value of the user's is wrong
+    ├── SettingError               a setting or an argument is wrong
+    ├── LimitExceededError         a request is larger than a named limit
+    ├── StoreError
+    │   ├── StoreMissingError      there is no store at this path
+    │   ├── NoSnapshotError        the store has no current snapshot, or not the one asked for
+    │   ├── StoreBusyError         another process is writing to the store
+    │   ├── StoreAccessError       the operating system refused
+    │   ├── SnapshotVersionError   the file is of a format version that this program does not know
+    │   └── SnapshotCorruptError   the file is not what was written
+    └── ServiceError               the service could not be reached or did not answer
+
+An error's text says what is wrong and where; ``hint`` says what to do. No error text holds a full
+phone number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class NumrouteError(Exception):
+    """The root of the tree. ``str()`` gives the message and, after it, the hint."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Keep the message and the hint apart, so that a program can print either."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class InputError(NumrouteError):
+    """A user's file is not what it should be; ``line`` counts from 1, None for the whole file."""
+
+    def __init__(
+        self, path: Path | str, reason: str, *, line: int | None = None, hint: str = ""
+    ) -> None:
+        """Build the message ``path:line: reason``."""
+        where = f"{path}:{line}" if line is not None else f"{path}"
+        super().__init__(f"{where}: {reason}", hint=hint)
+        self.path = path
+        self.line = line
+        self.reason = reason
+
+
+class SettingError(NumrouteError):
+    """A setting or an argument is wrong."""
+
+
+class LimitExceededError(NumrouteError):
+    """A request is larger than the named limit allows."""
+
+    def __init__(self, field: str, *, actual: int, limit: int, hint: str = "") -> None:
+        """Name the field, what it held and what it may hold."""
+        super().__init__(f"{field} has {actual} entries, the limit is {limit}", hint=hint)
+        self.field = field
+        self.actual = actual
+        self.limit = limit
+
+
+class StoreError(NumrouteError):
+    """Something is wrong with a snapshot store or with a file in it."""
+
+    def __init__(self, path: Path | str, reason: str, *, hint: str = "") -> None:
+        """Build the message ``path: reason``."""
+        super().__init__(f"{path}: {reason}", hint=hint)
+        self.path = path
+        self.reason = reason
+
+
+class StoreMissingError(StoreError):
+    """There is no store at this path."""
+
+
+class NoSnapshotError(StoreError):
+    """The store has no current snapshot, or not the one that was asked for."""
+
+
+class StoreBusyError(StoreError):
+    """Another process is writing to the store."""
+
+
+class StoreAccessError(StoreError):
+    """The operating system refused to read or write the store."""
+
+
+class SnapshotVersionError(StoreError):
+    """The file is of a format version that this program does not know."""
+
+    def __init__(self, path: Path | str, *, expected: int, actual: int) -> None:
+        """Say which version is known and which was found."""
+        super().__init__(
+            path,
+            f"format version {actual}, this program reads version {expected}",
+            hint="Use the numroute version that wrote it, or build the snapshot again",
+        )
+        self.expected = expected
+        self.actual = actual
+
+
+class SnapshotCorruptError(StoreError):
+    """The file is not what was written."""
+
+
+class ServiceError(NumrouteError):
+    """The service could not be reached, or answered with an error.
+
+    ``code`` is the gRPC status name, e.g. ``UNAVAILABLE``.
+    """
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        """Keep the gRPC status name beside the message."""
+        super().__init__(message, hint=hint)
+        self.code = code
