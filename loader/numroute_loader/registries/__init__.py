@@ -1,0 +1,45 @@
+"""The registries that can be read. What is peculiar to one stands in its module and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numroute_loader.registries import ru_bdpn, ru_numbering_plan
+from numroute_loader.registries.description import FileKind
+from numroute_loader.registries.recognise import recognise_among
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numroute_loader.records import ParsedFile
+    from numroute_loader.registries.description import Progress
+
+__all__ = ["KINDS", "FileKind", "read", "recognise"]
+
+KINDS: tuple[FileKind, ...] = (*ru_bdpn.KINDS, *ru_numbering_plan.KINDS)
+"""Every kind of file that is read, of every registry."""
+
+_UNREAD = (*ru_bdpn.UNREAD,)
+
+
+def recognise(path: Path, override: str | None = None) -> FileKind:
+    """Return the kind of a file, told by its name and its first line, which must agree.
+
+    ``override`` names the kind (the ``KIND`` of ``KIND=PATH``), whatever the file is called; the
+    text must still begin as that kind does. Raises ``InputError`` when the file is of no known
+    kind, of several, or contradicts itself, and ``SettingError`` for an unknown ``override``.
+    """
+    return recognise_among(path, KINDS, _UNREAD, override)
+
+
+def read(
+    path: Path, kind: FileKind | str | None = None, *, progress: Progress | None = None
+) -> ParsedFile:
+    """Read a registry's file whole, or raise ``InputError`` with file, line, reason and remedy.
+
+    ``kind`` is what ``recognise`` returned, a kind's name, or None to recognise it here.
+    ``progress`` is called in this thread with (bytes done, bytes total) of the file on disk.
+    """
+    if kind is None or isinstance(kind, str):
+        kind = recognise(path, kind)
+    return kind.read(path, kind, progress)

@@ -1,0 +1,6 @@
+"""The gRPC service."""
+
+from numroute.server.app import serve
+from numroute.server.settings import ServerSettings
+
+__all__ = ["ServerSettings", "serve"]

@@ -1,0 +1,161 @@
+"""Numbering plans laid over one another as piecewise-constant functions of the number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute.errors import InputError
+from numroute.model import LineType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from numroute_loader.records import ParsedFile, RouteKey
+
+NOBODY = -1
+"""The key of a piece that nobody holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """The plan of one registry, gaps included.
+
+    ``start``: uint64[p], ascending and unique, the first is 0; piece i runs from ``start[i]`` to
+    ``start[i + 1] - 1``, the last one without end. ``key``: int64[p], index into ``keys`` or
+    ``NOBODY``; the last piece is nobody's.
+    """
+
+    start: NDArray[np.uint64]
+    key: NDArray[np.int64]
+    keys: Sequence[RouteKey]
+
+    def numbers_by_key(self) -> NDArray[np.int64]:
+        """Return int64[len(keys)]: how many numbers each key covers."""
+        return weighed(self.key[:-1], piece_sizes(self.start), len(self.keys))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """All layers over the same pieces.
+
+    ``start``: as in a layer. ``combination``: int64[p], index into ``combinations``; each is the
+    keys that cover the piece, of the deciding layer first, and is empty where nobody holds it.
+    """
+
+    start: NDArray[np.uint64]
+    combination: NDArray[np.int64]
+    combinations: Sequence[Sequence[RouteKey]]
+
+    def numbers_by_combination(self) -> NDArray[np.int64]:
+        """Return int64[len(combinations)]: how many numbers each combination covers."""
+        sizes = piece_sizes(self.start)
+        return weighed(self.combination[:-1], sizes, len(self.combinations))
+
+
+def plan_layer(files: Sequence[ParsedFile]) -> Layer:
+    """Return the plan that the files of one registry make together.
+
+    Raises:
+        InputError: two of the files have a number in common; names both.
+    """
+    plans = [(file, file.ranges) for file in files if file.ranges is not None]
+    first = np.concatenate([ranges.first for _, ranges in plans])
+    last = np.concatenate([ranges.last for _, ranges in plans])
+    origin = np.repeat(np.arange(len(plans)), [len(ranges.first) for _, ranges in plans])
+    offsets = np.cumsum([0] + [len(ranges.keys) for _, ranges in plans])
+    key = np.concatenate(
+        [ranges.key.astype(np.int64) + offset for (_, ranges), offset in zip(plans, offsets)]
+    )
+    order = np.argsort(first, kind="stable")
+    first, last, origin, key = first[order], last[order], origin[order], key[order]
+    clashes = np.flatnonzero(first[1:] <= last[:-1])
+    if len(clashes):
+        at = int(clashes[0])
+        one, other = (plans[int(origin[row])][0].source.path for row in (at, at + 1))
+        raise InputError(
+            other,
+            f"{len(clashes)} of its ranges overlap ranges of {one}",
+            hint="Give each part of the plan once: two issues of one file cannot be merged",
+        )
+    start, key = _pieces(first, last, key)
+    return Layer(
+        start=start, key=key, keys=tuple(key for _, ranges in plans for key in ranges.keys)
+    )
+
+
+def stack_layers(layers: Sequence[Layer]) -> Stack:
+    """Lay plans over one another; where several have a range, all their keys are kept."""
+    start = np.unique(
+        np.concatenate([np.zeros(1, dtype=np.uint64), *(layer.start for layer in layers)])
+    )
+    combination = np.zeros(len(start), dtype=np.int64)
+    combinations: list[tuple[RouteKey, ...]] = [()]
+    for layer in layers:
+        key = layer.key[np.searchsorted(layer.start, start, side="right") - 1]
+        # NOBODY is -1: with one added, every pair of combination and key has a number of its own.
+        width = len(layer.keys) + 1
+        pairs, combination = np.unique(combination * width + key + 1, return_inverse=True)
+        combinations = [
+            combinations[pair // width]
+            + ((layer.keys[pair % width - 1],) if pair % width else ())
+            for pair in pairs.tolist()
+        ]
+    return Stack(start=start, combination=combination, combinations=tuple(combinations))
+
+
+def combined_key(keys: Sequence[RouteKey]) -> RouteKey:
+    """Return what the keys of one piece say together, the deciding plan's first.
+
+    Who holds the piece is the deciding plan's word alone. What it leaves open of the region's name
+    and of the line type is taken from the next plan that gives it.
+    """
+    decisive = keys[0]
+    return replace(
+        decisive,
+        region_name=next((key.region_name for key in keys if key.region_name), ""),
+        line_type=next(
+            (key.line_type for key in keys if key.line_type), LineType.UNSPECIFIED
+        ),
+    )
+
+
+def joined_pieces(
+    start: NDArray[np.uint64], value: NDArray[np.unsignedinteger]
+) -> tuple[NDArray[np.uint64], NDArray[np.unsignedinteger]]:
+    """Join neighbouring pieces of equal value."""
+    changes = np.ones(len(start), dtype=np.bool_)
+    changes[1:] = value[1:] != value[:-1]
+    return start[changes], value[changes]
+
+
+def piece_sizes(start: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return int64[p - 1]: the sizes of all pieces but the last, which has no end."""
+    return np.diff(start.astype(np.int64))
+
+
+def weighed(
+    index: NDArray[np.int64], weight: NDArray[np.int64], length: int
+) -> NDArray[np.int64]:
+    """Return int64[length]: the sum of the weights of each index; ``NOBODY`` is passed over."""
+    held = index != NOBODY
+    sums = np.zeros(length, dtype=np.int64)
+    np.add.at(sums, index[held], weight[held])
+    return sums
+
+
+def _pieces(
+    first: NDArray[np.uint64], last: NDArray[np.uint64], key: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Turn disjoint ascending ranges into pieces with the gaps between them."""
+    after = last + np.uint64(1)
+    # A gap follows each range that the next one does not adjoin, and one goes before the first.
+    gap = np.append(after[:-1] != first[1:], [True])[: len(after)]
+    start = np.concatenate([np.zeros(1, dtype=np.uint64), first, after[gap]])
+    of_gap = np.full(1 + int(gap.sum()), NOBODY)
+    order = np.argsort(start, kind="stable")
+    return start[order], np.concatenate([of_gap[:1], key, of_gap[1:]])[order]

@@ -1,0 +1,156 @@
+"""What a registry says of itself: the kinds of file it publishes and how each is told and read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from numroute.model import LineType
+
+if TYPE_CHECKING:
+    import re
+    from pathlib import Path
+
+    from numroute_loader.records import ParsedFile, RouteKey
+
+Progress = Callable[[int, int], None]
+"""Called now and then with bytes of the file on disk: (done, total)."""
+
+HEAD_BYTES = 65_536
+"""How much of a file's text a header test is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKind:
+    """One kind of file of a registry.
+
+    ``name`` is ``<registry>/<kind>``, e.g. ``ru-bdpn/port-all``: what ``KIND=PATH`` names.
+    ``file_name`` is matched (``fullmatch``) against the file's name without folder and without
+    ``.csv`` or ``.zip``; where it has the groups ``time`` (``YYYYMMDDhhmm``, ``utc_offset`` ahead
+    of UTC) and ``sequence``, they date the file.
+    ``header`` is given the first ``HEAD_BYTES`` of the text, unpacked and as they are (a byte order
+    mark included), and says whether they begin a file of this kind.
+    ``expects`` completes the sentence "the file should begin with ...".
+    ``read(path, kind, progress)`` reads the file whole, or raises ``InputError``.
+    """
+
+    name: str
+    registry: str
+    file_name: re.Pattern[str]
+    header: Callable[[bytes], bool]
+    expects: str
+    read: Callable[[Path, FileKind, Progress | None], ParsedFile]
+    utc_offset: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadKind:
+    """Files that a registry publishes and that are not read as input of a build.
+
+    Some have the header of a kind that is read: only the name keeps an increment from being taken
+    for a full dump. ``reason`` completes the sentence "the file is ...".
+    """
+
+    file_name: re.Pattern[str]
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberFormat:
+    """How a registry writes a number: a fixed count of digits without the country code.
+
+    ``lowest`` and ``highest`` bound the written number; ``shape`` says the same in words.
+    """
+
+    country_code: str
+    digits: int
+    lowest: int
+    highest: int
+    shape: str
+
+    @property
+    def offset(self) -> int:
+        """What to add to a written number to make it a whole E.164 number."""
+        return int(self.country_code) * 10**self.digits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextColumn:
+    """A column of codes: its name, what each cell must match in full, and that in words."""
+
+    name: str
+    pattern: re.Pattern[bytes]
+    shape: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortedLayout:
+    """A full dump, one number a row, with codes of operator, MNC, routing number and region.
+
+    ``usual_routing_number`` tells what the routing number of a route looks like in every row seen;
+    others are counted in a warning. With ``range_holder`` set, a row whose operator is its range
+    holder is a number that went home: not ported.
+    """
+
+    number: str
+    number_format: NumberFormat
+    operator: TextColumn
+    mnc: TextColumn
+    routing_number: TextColumn
+    region: TextColumn
+    ported_at: str
+    row_count: str
+    line_type: LineType
+    usual_routing_number: Callable[[RouteKey], str]
+    donor: TextColumn | None = None
+    range_holder: TextColumn | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedLayout:
+    """A full dump whose rows are a number, an operator's name in free text, and a row count.
+
+    The name may hold the delimiter, so the three columns stand in exactly this order.
+    ``encodings``: those a file may be in, tried in this order, one for the whole file.
+    """
+
+    number: str
+    number_format: NumberFormat
+    operator_name: str
+    row_count: str
+    line_type: LineType
+    encodings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeLayout:
+    """A numbering plan: inclusive ranges of numbers with codes of operator, region and MNC."""
+
+    first: str
+    last: str
+    number_format: NumberFormat
+    operator: TextColumn
+    region: TextColumn
+    mnc: TextColumn
+    row_count: str
+    line_type: LineType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorLayout:
+    """An operator table: code, MNC and tax number, a name in free text, and a row count.
+
+    The name may hold the delimiter, so the five columns stand in exactly this order.
+    ``tax_number_shape`` is what a tax number looks like; cells of another shape are kept as none.
+    """
+
+    code: TextColumn
+    mnc: TextColumn
+    tax_number: str
+    tax_number_shape: re.Pattern[str]
+    name: str
+    row_count: str
+    encodings: tuple[str, ...]

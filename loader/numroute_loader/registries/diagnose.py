@@ -1,0 +1,94 @@
+"""What exactly is wrong, and in which line: the slow look, taken only at a block known to be bad."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numroute.errors import InputError
+from numroute.model import mask_number
+from numroute_loader.registries.archive import Source
+from numroute_loader.registries.csv_stream import LINE_BYTES_MAX, CsvFile, line_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numroute_loader.registries.csv_stream import Block
+
+REMEDY = "The file is damaged or cut short: download it again"
+
+_LINES_SHOWN = 2
+
+
+def bad_row(path: Path, block: Block, fault_of: Callable[[bytes], str | None]) -> InputError:
+    """Return the error that names the first bad line of a block.
+
+    ``fault_of`` is given a line without its end and tells what is wrong with it, None when nothing
+    is. What it tells never quotes a number.
+    """
+    first = line_at(path, block.offset)
+    lines = block.data.split(b"\n")
+    for line, raw in enumerate(lines, first):
+        text = raw.removesuffix(b"\r")
+        fault = (_unfit(text) or fault_of(text)) if text else None
+        if fault is not None:
+            return InputError(path, fault, line=line, hint=REMEDY)
+    reason = f"lines {first} to {first + len(lines) - 1} cannot be parsed"
+    return InputError(path, reason, line=first, hint=REMEDY)
+
+
+def wrong_row_count(path: Path, *, stated: int, actual: int) -> InputError:
+    """Return the error for a file that does not hold the rows that its first row counts."""
+    what = "cut short" if actual < stated else "damaged"
+    return InputError(
+        path,
+        f"RowCount says {stated}, the file holds {actual} rows: the file is {what}",
+        hint="Download it again",
+    )
+
+
+def duplicate_number(path: Path, column: str, written: str, number: int) -> InputError:
+    """Return the error that names two lines with the same number.
+
+    ``written`` is the number as the file writes it in ``column``, ``number`` the whole one.
+    """
+    lines = _lines_with(path, column, written.encode())
+    where = " and ".join(str(line) for line in lines)
+    return InputError(
+        path,
+        f"the number {mask_number(number)} stands in more than one row (lines {where})",
+        line=lines[-1] if lines else None,
+        hint="The file is not a whole dump as the registry makes it: download it again",
+    )
+
+
+def _unfit(text: bytes) -> str | None:
+    """Tell what makes a line unreadable whatever its columns are."""
+    if b"\0" in text:
+        return "the line holds NUL bytes"
+    if len(text) > LINE_BYTES_MAX:
+        return f"the line is longer than {LINE_BYTES_MAX} bytes"
+    if b"\r" in text:
+        return "the line holds a carriage return in its middle"
+    return None
+
+
+def _lines_with(path: Path, column: str, written: bytes) -> list[int]:
+    """Return the first lines whose cell in ``column`` is ``written``."""
+    found: list[int] = []
+    with Source(path) as source:
+        file = CsvFile(source)
+        index = file.header.index(column)
+        for block in file.blocks():
+            at = block.data.find(written)
+            while at >= 0:
+                begin = block.data.rfind(b"\n", 0, at) + 1
+                end = block.data.find(b"\n", at)
+                end = len(block.data) if end < 0 else end
+                cells = block.data[begin:end].rstrip(b"\r").split(b",")
+                if index < len(cells) and cells[index] == written:
+                    found.append(line_at(path, block.offset + begin))
+                    if len(found) == _LINES_SHOWN:
+                        return found
+                at = block.data.find(written, end)
+    return found

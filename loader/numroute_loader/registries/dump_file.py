@@ -1,0 +1,87 @@
+"""What every dump with a row count has: named columns, a count in the first row, a dated name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from numroute.errors import InputError
+from numroute_loader.records import SourceFile
+from numroute_loader.registries.diagnose import REMEDY
+from numroute_loader.registries.recognise import dated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numroute_loader.registries.archive import Source
+    from numroute_loader.registries.csv_stream import CsvFile
+    from numroute_loader.registries.description import FileKind
+
+_COUNT = re.compile(rb"\d{1,12}")
+
+
+def header_of(head: bytes) -> tuple[str, ...]:
+    """Return the column names in the first line of a text, without a byte order mark."""
+    line = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].rstrip(b"\r")
+    return tuple(name.decode("ascii", "replace").strip() for name in line.split(b","))
+
+
+def require_columns(file: CsvFile, columns: Iterable[str], kind: FileKind) -> None:
+    """Raise ``InputError`` unless the header names each of these columns, and nothing twice."""
+    missing = [column for column in columns if column not in file.header]
+    twice = sorted({column for column in file.header if file.header.count(column) > 1})
+    if not missing and not twice:
+        return
+    what = f"lacks {', '.join(missing)}" if missing else f"names {', '.join(twice)} twice"
+    raise InputError(
+        file.source.path,
+        f"the header {what}",
+        line=1,
+        hint=f"A file of kind {kind.name} begins with {kind.expects}",
+    )
+
+
+def require_order(file: CsvFile, columns: Sequence[str], kind: FileKind) -> None:
+    """Raise ``InputError`` unless the header is exactly these columns in this order."""
+    require_columns(file, columns, kind)
+    if file.header != tuple(columns):
+        raise InputError(
+            file.source.path,
+            "the header has other columns, or another order, than free text allows to read",
+            line=1,
+            hint=f"A file of kind {kind.name} begins with {kind.expects}",
+        )
+
+
+def stated_row_count(file: CsvFile, column: str) -> int:
+    """Return how many data rows the file says it has, in its first data row.
+
+    It is the only integrity figure that the registry gives, so a file without it is refused. The
+    column is counted from the right: a name in free text may hold the delimiter.
+    """
+    path = file.source.path
+    if not file.first_row:
+        raise InputError(
+            path, "the file holds no rows, only a header", line=1, hint="Download it again"
+        )
+    cells = file.first_row.split(b",")
+    place = file.header.index(column) - len(file.header)
+    cell = cells[place].strip() if len(cells) >= -place else b""
+    if not _COUNT.fullmatch(cell):
+        what = f"has no {column}" if not cell else f"has a {column} that is not a whole number"
+        raise InputError(path, f"the first data row {what}", line=2, hint=REMEDY)
+    return int(cell)
+
+
+def file_of(source: Source, kind: FileKind, *, rows: int) -> SourceFile:
+    """Describe the file that has just been read to its end."""
+    as_of, sequence = dated(source.path, source.member, kind)
+    return SourceFile(
+        path=source.path,
+        registry=kind.registry,
+        kind=kind.name,
+        sequence=sequence,
+        as_of=as_of,
+        rows=rows,
+        sha256=source.sha256(),
+    )

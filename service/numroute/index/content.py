@@ -1,0 +1,85 @@
+"""What goes into a snapshot: the arrays and tables that the writer turns into a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from numroute.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from numroute.model import Operator, Route
+
+UNALLOCATED_ROW = 0
+"""The row of the route table that answers for a number that nobody holds."""
+
+INVALID_ROW = 1
+"""The row of the route table that answers for what is no number."""
+
+FIXED_STATUSES = (Status.UNALLOCATED, Status.INVALID)
+"""The statuses of the rows that every route table begins with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """The whole content of a snapshot.
+
+    ``routes``: the route table. Rows 0 and 1 are ``UNALLOCATED`` and ``INVALID``; then follow the
+    routes of ported records (status ``PORTED``), then those of ranges (``NOT_PORTED``): a row alone
+    says everything about a number, its status included.
+    ``numbers``: uint64[n], the ported numbers, whole E.164, ascending and unique.
+    ``number_route``: unsigned integer[n], rows of ``routes``.
+    ``ported_at``: uint32[n], seconds since 1970-01-01 UTC, 0 = not known; None = no such column.
+    ``donor``: unsigned integer[n], indexes into ``donors``; None = no such column.
+    ``range_start``: uint64[m], ascending and unique, the first is 0. Piece i runs from
+    ``range_start[i]`` to ``range_start[i + 1] - 1``; numbers that nobody holds are pieces too.
+    ``range_route``: unsigned integer[m], rows of ``routes``.
+    """
+
+    routes: Sequence[Route]
+    numbers: NDArray[np.uint64]
+    number_route: NDArray[np.unsignedinteger]
+    range_start: NDArray[np.uint64]
+    range_route: NDArray[np.unsignedinteger]
+    ported_at: NDArray[np.uint32] | None = None
+    donor: NDArray[np.unsignedinteger] | None = None
+    donors: Sequence[Operator] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file that the snapshot was built from.
+
+    ``name`` is the file's name without its folder, ``layer`` what it contributed ("ported",
+    "ranges" or "operators"), ``rows`` its data rows, ``sha256`` the digest of the file on disk.
+    """
+
+    name: str
+    registry: str
+    kind: str
+    layer: str
+    sequence: int | None = None
+    rows: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a snapshot says of itself.
+
+    ``as_of``: the time up to which the registry's data is known. ``built_at``: when the snapshot
+    was written. Both are aware, in UTC. ``counts``: numbers of things by name.
+    """
+
+    format_version: int
+    snapshot_id: str
+    as_of: datetime
+    built_at: datetime
+    sources: tuple[Source, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,101 @@
+"""The exact records: a ranked bitmap under a page table, and how it is built.
+
+``cells`` holds one 64-bit cell per 32 numbers of a chunk in use: the low half says which of the 32
+numbers have a record, the high half how many records lie before the cell. One access to memory
+gives membership and rank. The reading side is in :mod:`numroute.index.kernel`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute.index.layout import CELLS_PER_CHUNK, CHUNK_SHIFT, CHUNKS_PER_PAGE, PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHUNKS_AT_ONCE = 64
+"""Chunks built together: their flags, one byte per number, take 4 MiB and stay in cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedBitmap:
+    """``chunks``: uint32[slots * 16,384]; ``cells``: uint64[blocks * 2,048]. Block 0 is zeros."""
+
+    chunks: NDArray[np.uint32]
+    cells: NDArray[np.uint64]
+
+
+def build_pages(
+    numbers: NDArray[np.uint64], held: NDArray[np.uint64]
+) -> tuple[NDArray[np.uint32], int]:
+    """Give a slot to each page that holds a record or a part of a held range.
+
+    Args:
+        numbers: uint64[n], ascending.
+        held: uint64[k, 2], first and last number of each held piece.
+
+    Returns:
+        uint32[pages], the slot of each page (0 = none), dense up to the highest page in use, and
+        the number of slots, slot 0 (always empty) included.
+    """
+    highest = int(max(numbers.max(initial=0), held.max(initial=0))) >> PAGE_SHIFT
+    used = np.zeros(highest + 1, np.bool_)
+    used[(numbers >> np.uint64(PAGE_SHIFT)).astype(np.intp)] = True
+    for first, last in np.unique(held >> np.uint64(PAGE_SHIFT), axis=0).tolist():
+        used[first : last + 1] = True
+    pages = np.zeros(highest + 1, np.uint32)
+    slots = int(np.count_nonzero(used))
+    pages[used] = np.arange(1, slots + 1, dtype=np.uint32)
+    return pages, slots + 1
+
+
+def build_bitmap(
+    numbers: NDArray[np.uint64], pages: NDArray[np.uint32], slots: int
+) -> RankedBitmap:
+    """Build the chunk tables and the cells of ascending, unique numbers (uint64[n])."""
+    chunk_of_number = numbers >> np.uint64(CHUNK_SHIFT)
+    # Where a new chunk begins; numbers ascend, so equal chunks are neighbours.
+    first = np.flatnonzero(chunk_of_number[1:] != chunk_of_number[:-1]) + 1
+    first = np.concatenate([np.zeros(min(1, len(numbers)), np.intp), first])
+    used = chunk_of_number[first]
+    del chunk_of_number
+
+    chunks = np.zeros(slots * CHUNKS_PER_PAGE, np.uint32)
+    slot = pages[(used >> np.uint64(PAGE_SHIFT - CHUNK_SHIFT)).astype(np.intp)].astype(np.intp)
+    within = (used & np.uint64(CHUNKS_PER_PAGE - 1)).astype(np.intp)
+    chunks[slot * CHUNKS_PER_PAGE + within] = np.arange(1, len(used) + 1, dtype=np.uint32)
+
+    cells = np.zeros((len(used) + 1) * CELLS_PER_CHUNK, np.uint64)
+    bounds = np.append(first, len(numbers))
+    low_mask = np.uint64((1 << CHUNK_SHIFT) - 1)
+    for begin in range(0, len(used), _CHUNKS_AT_ONCE):
+        end = min(begin + _CHUNKS_AT_ONCE, len(used))
+        part = numbers[bounds[begin] : bounds[end]]
+        sizes = np.diff(bounds[begin : end + 1])
+        position = np.repeat(np.arange(end - begin) << CHUNK_SHIFT, sizes)
+        position += (part & low_mask).view(np.int64)
+        flags = np.zeros((end - begin) << CHUNK_SHIFT, np.uint8)
+        flags[position] = 1
+        bits = np.packbits(flags, bitorder="little").view("<u4")
+        cells[(begin + 1) * CELLS_PER_CHUNK : (end + 1) * CELLS_PER_CHUNK] = bits
+    _add_ranks(cells)
+    return RankedBitmap(chunks=chunks, cells=cells)
+
+
+def _add_ranks(cells: NDArray[np.uint64]) -> None:
+    """Put the number of records before each cell into its high half, in place."""
+    before = 0
+    step = CELLS_PER_CHUNK * 1024
+    for begin in range(0, len(cells), step):
+        part = cells[begin : begin + step]
+        count = np.bitwise_count(part).astype(np.uint64)
+        rank = np.cumsum(count, dtype=np.uint64)
+        total = int(rank[-1])
+        rank -= count
+        rank += np.uint64(before)
+        part |= rank << np.uint64(32)
+        before += total

@@ -1,0 +1,197 @@
+"""A published snapshot, opened for reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from numroute.errors import SnapshotCorruptError
+from numroute.index import kernel
+from numroute.index.environment import REBUILD_HINT, Environment, open_environment
+from numroute.index.layout import (
+    CELLS,
+    CHUNKS,
+    DONOR,
+    DTYPES,
+    GRANULES,
+    META,
+    OPTIONAL_ARRAYS,
+    PAGES,
+    PORTED_AT,
+    RANGE_ROUTE,
+    RANGE_START,
+    REQUIRED_ARRAYS,
+    ROUTE,
+    TABLES,
+)
+from numroute.index.metadata import ValueSpec, decode_metadata
+from numroute.index.tables import RouteTable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from numroute.model import Operator, Route
+
+    Unsigned = NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The answers to a batch of n numbers, in its order. All arrays belong to the caller.
+
+    ``route``: uint16[n] or uint32[n], rows of the snapshot's route table.
+    ``ported_at``: uint32[n], seconds since 1970-01-01 UTC, 0 where the number is not ported or the
+    time is not known; None when not asked for.
+    ``range_route``: like ``route``, what the ranges alone say; None when not asked for.
+    """
+
+    route: Unsigned
+    ported_at: NDArray[np.uint32] | None = None
+    range_route: Unsigned | None = None
+
+
+class Snapshot:
+    """A snapshot that answers lookups from the memory map of its file.
+
+    Any number of threads may read it at once. Nothing that it returns refers to the map, so it may
+    be closed as soon as no call is under way.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; costs the same for any size.
+
+        Raises SnapshotCorruptError, SnapshotVersionError or StoreAccessError.
+        """
+        self.path = path
+        self._environment: Environment | None = open_environment(path)
+        try:
+            self._load(self._environment)
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, environment: Environment) -> None:
+        values = environment.values
+        try:
+            self.metadata, specs = decode_metadata(bytes(values[META]))
+        except (KeyError, TypeError, ValueError):
+            raise SnapshotCorruptError(
+                self.path, "the metadata are not of version 1", hint=REBUILD_HINT
+            ) from None
+        arrays = {
+            key: _view(self.path, key, values, spec) for key, spec in specs.items() if spec.dtype
+        }
+        missing = (REQUIRED_ARRAYS - arrays.keys()) | (TABLES - values.keys())
+        if missing:
+            raise SnapshotCorruptError(
+                self.path, f"it lacks {', '.join(sorted(missing))}", hint=REBUILD_HINT
+            )
+        self.value_specs = specs
+        self._ported_at = arrays.get(PORTED_AT)
+        self._donor = arrays.get(DONOR)
+        self.routes = RouteTable(arrays, values)
+        self._tables = kernel.prepare(
+            pages=arrays[PAGES],
+            chunks=arrays[CHUNKS],
+            cells=arrays[CELLS],
+            route=arrays[ROUTE],
+            granules=arrays[GRANULES],
+            range_start=arrays[RANGE_START],
+            range_route=arrays[RANGE_ROUTE],
+        )
+
+    @property
+    def route_count(self) -> int:
+        """The number of rows of the route table."""
+        return len(self.routes)
+
+    @property
+    def file_bytes(self) -> int:
+        """The length of the file."""
+        return self.path.stat().st_size
+
+    def route(self, row: int) -> Route:
+        """Return a row of the route table."""
+        return self.routes[row]
+
+    def lookup(
+        self,
+        numbers: NDArray[np.uint64],
+        *,
+        ported_at: bool = False,
+        range_route: bool = False,
+    ) -> Answers:
+        """Answer a batch: uint64[n] whole E.164 numbers, in any order, repeated or not.
+
+        0 and numbers of more than 15 digits are answered with the row of status INVALID.
+        """
+        return Answers(
+            route=kernel.lookup(self._tables, numbers),
+            ported_at=self._ported_times(numbers) if ported_at else None,
+            range_route=kernel.range_lookup(self._tables, numbers) if range_route else None,
+        )
+
+    def _ported_times(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint32]:
+        times = np.zeros(len(numbers), np.uint32)
+        if self._ported_at is not None:
+            positions, ranks = kernel.find_records(self._tables, numbers)
+            times[positions] = self._ported_at.take(ranks)
+        return times
+
+    def donor(self, number: int) -> Operator | None:
+        """Return who served a ported number before, where the registry says so."""
+        if self._donor is None:
+            return None
+        positions, ranks = kernel.find_records(self._tables, np.array([number], np.uint64))
+        return self.routes.donors[int(self._donor[ranks[0]])] if len(positions) else None
+
+    def piece(self, number: int) -> tuple[int, int | None]:
+        """Return the first and last number of the plan's piece that holds the number.
+
+        The last is None for the piece that has no end.
+        """
+        starts = self._tables.range_start
+        after = int(starts.searchsorted(np.uint64(number), side="right"))
+        last = int(starts[after]) - 1 if after < len(starts) else None
+        return int(starts[after - 1]), last
+
+    def close(self) -> None:
+        """Give the file up. No call may be under way, and none may follow."""
+        if self._environment is None:
+            return
+        for name in ("_tables", "_ported_at", "_donor"):
+            self.__dict__.pop(name, None)
+        environment, self._environment = self._environment, None
+        environment.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _view(path: Path, key: str, values: dict[str, memoryview], spec: ValueSpec) -> NDArray[Any]:
+    """Return a stored array without copying it, except where LMDB keeps it unaligned."""
+    known = DTYPES.get(key, ())
+    if spec.dtype not in known or key not in values:
+        if key in REQUIRED_ARRAYS | OPTIONAL_ARRAYS:
+            raise SnapshotCorruptError(
+                path, f"{key} is missing or of a type unknown to version 1", hint=REBUILD_HINT
+            )
+        raise SnapshotCorruptError(path, f"{key} is unknown to version 1", hint=REBUILD_HINT)
+    dtype = np.dtype(spec.dtype)
+    value = values[key]
+    if value.nbytes != spec.length * dtype.itemsize:
+        raise SnapshotCorruptError(
+            path,
+            f"{key} holds {value.nbytes} bytes, {spec.length} entries of {dtype} were written",
+            hint=REBUILD_HINT,
+        )
+    array: NDArray[Any] = np.frombuffer(value, dtype)
+    # LMDB keeps values of up to about half a page inside a leaf, at any even address.
+    return array if array.flags.aligned else array.copy()

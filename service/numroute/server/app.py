@@ -1,0 +1,115 @@
+"""Start the service, announce it, and end it without breaking a call."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health as grpc_health
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from numroute import wire
+from numroute.errors import SettingError
+from numroute.index import SnapshotStore
+from numroute.server.follower import Follower
+from numroute.server.health import Health
+from numroute.server.logs import make_logger
+from numroute.server.servicer import NumberRouting
+from numroute.server.settings import REQUEST_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute.server.settings import ServerSettings
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+    # Otherwise a second server on the same port would start and silently take half the calls.
+    ("grpc.so_reuseport", 0),
+)
+
+
+def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; return the process's exit code.
+
+    Nothing is printed; what happens is logged on standard error. Call it in the main thread.
+
+    Args:
+        settings: What to serve, and where.
+        on_ready: Called with the port once calls are answered.
+
+    Raises:
+        StoreMissingError: There is no store at the path.
+        SettingError: The address cannot be listened on, e.g. because the port is in use.
+    """
+    store = SnapshotStore(settings.store)
+    return asyncio.run(_serve(settings, store, make_logger(), on_ready))
+
+
+async def _serve(
+    settings: ServerSettings,
+    store: SnapshotStore,
+    log: FilteringBoundLogger,
+    on_ready: Callable[[int], None] | None,
+) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    health = Health()
+    follower = Follower(store, log, max_age=settings.max_age, on_serving=health.serving)
+    server = grpc.aio.server(options=_OPTIONS)
+    server.add_generic_rpc_handlers((NumberRouting(follower, log).handler(),))
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection(
+        (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    port = _listen(server, settings)
+
+    await follower.poll()
+    await server.start()
+    following = asyncio.create_task(follower.run(stop))
+    log.info("serving", address=f"{settings.listen.rpartition(':')[0]}:{port}")
+    if on_ready is not None:
+        on_ready(port)
+
+    await stop.wait()
+    log.info("draining", drain_seconds=settings.drain_seconds)
+    health.drain()
+    await server.stop(settings.drain_seconds)
+    await following
+    follower.close()
+    log.info("stopped")
+    return 0
+
+
+def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
+    """Bind the server's address and return the port."""
+    try:
+        return server.add_insecure_port(settings.listen)
+    except RuntimeError:
+        # grpc tells the reason in its own log only: ask the system once more to be able to say it.
+        reason = _bind_error(settings) or "refused"
+        raise SettingError(
+            f"cannot listen on {settings.listen}: {reason}",
+            hint="Stop what listens there, or choose another address",
+        ) from None
+
+
+def _bind_error(settings: ServerSettings) -> str | None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError as error:
+        return error.strerror
+    return None

@@ -1,0 +1,107 @@
+"""A bulk answer, put together from columns without a message object per number."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute import wire
+from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numroute.index import Answers
+    from numroute.server.served import ServedSnapshot
+
+PIECE_NUMBERS = 65_536
+"""How many numbers are looked up before other requests get their turn: about 2 ms."""
+
+_ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
+_HOLDER_INDEXES = pb.BulkLookupResponse.RANGE_HOLDER_INDEXES_FIELD_NUMBER
+_PORTED_AT = pb.BulkLookupResponse.PORTED_AT_FIELD_NUMBER
+
+
+async def bulk_answer(
+    served: ServedSnapshot,
+    numbers: NDArray[np.uint64],
+    *,
+    with_range_holder: bool,
+    with_ported_at: bool,
+) -> bytes:
+    """Return the serialised ``BulkLookupResponse`` for uint64[n] numbers.
+
+    The caller holds a lease on ``served`` until this returns.
+    """
+    parts: list[Answers] = []
+    for start in range(0, len(numbers), PIECE_NUMBERS):
+        if start:
+            await asyncio.sleep(0)
+        piece = numbers[start : start + PIECE_NUMBERS]
+        parts.append(
+            served.snapshot.lookup(piece, ported_at=with_ported_at, range_route=with_range_holder)
+        )
+    distinct, indexes = distinct_rows(
+        _joined([part.route for part in parts]), served.snapshot.route_count
+    )
+    fields = [
+        *wire.packed_field(_ROUTE_INDEXES, indexes),
+        served.route_fields(distinct),
+        served.ref_field(),
+    ]
+    if with_range_holder:
+        fields += _range_holder_fields(
+            served, _joined([part.range_route for part in parts if part.range_route is not None])
+        )
+    if with_ported_at:
+        ported_at = _joined([part.ported_at for part in parts if part.ported_at is not None])
+        fields += wire.packed_field(_PORTED_AT, ported_at.astype(wire.FIXED32, copy=False))
+    return b"".join(fields)
+
+
+def distinct_rows(
+    rows: NDArray[np.integer], row_count: int
+) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
+    """Return the distinct rows, ascending, and for each of n rows its place among them.
+
+    A mark per possible row finds them in time linear in n and ``row_count``; sorting the rows, as
+    ``numpy.unique`` does, takes twenty times as long for 65,536 rows.
+
+    Args:
+        rows: integer[n], each at least 0 and less than ``row_count``.
+        row_count: How many different rows there can be.
+
+    Returns:
+        The distinct rows, intp[d], and uint32[n] indexes into them.
+    """
+    positions = rows.astype(np.intp)
+    present = np.zeros(row_count, np.bool_)
+    present[positions] = True
+    distinct = present.nonzero()[0]
+    place = np.empty(row_count, wire.FIXED32)
+    place[distinct] = np.arange(len(distinct), dtype=wire.FIXED32)
+    return distinct, place.take(positions)
+
+
+def _range_holder_fields(served: ServedSnapshot, rows: NDArray[np.integer]) -> tuple[bytes, ...]:
+    """Return the two range holder fields for the rows that the ranges alone give.
+
+    Many routes belong to one operator: the batch's few distinct routes become operators, and only
+    then do its numbers.
+    """
+    distinct, indexes = distinct_rows(rows, served.snapshot.route_count)
+    holders = served.holders(distinct)
+    distinct_holders, holder_indexes = distinct_rows(holders, served.holder_count)
+    return (
+        *wire.packed_field(_HOLDER_INDEXES, holder_indexes.take(indexes)),
+        served.holder_fields(distinct_holders),
+    )
+
+
+def _joined(parts: list[NDArray[np.unsignedinteger]]) -> NDArray[np.unsignedinteger]:
+    """Return the pieces' column as one array; nothing is copied for one piece."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32)

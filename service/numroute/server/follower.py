@@ -1,0 +1,111 @@
+"""Follow the store's ``CURRENT``: put each new snapshot into service, else keep the old one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from numroute.errors import NoSnapshotError, NumrouteError
+from numroute.server.logs import error_fields, fault_fields
+from numroute.server.served import ServedSnapshot
+from numroute.server.settings import POLL_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute.index import Snapshot, SnapshotStore
+
+
+class Follower:
+    """Keeps one snapshot in service: the store's current one, or the last that could be opened."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        log: FilteringBoundLogger,
+        *,
+        max_age: timedelta | None,
+        on_serving: Callable[[], None],
+    ) -> None:
+        """Follow a store; ``on_serving`` is called once, when there is a first snapshot."""
+        self._store = store
+        self._log = log
+        self._max_age = max_age
+        self._on_serving = on_serving
+        self._served: ServedSnapshot | None = None
+        self._problem: NumrouteError | None = None
+
+    def serving(self) -> ServedSnapshot:
+        """Return the snapshot in service, to be used at once in a ``with`` statement.
+
+        Raises:
+            NoSnapshotError: There is none yet; the message says why and what to do.
+        """
+        if self._served is None:
+            problem = self._problem
+            raise NoSnapshotError(
+                self._store.path,
+                "no snapshot is in service" + (f": {problem.message}" if problem else ""),
+                hint=problem.hint if problem else "",
+            )
+        return self._served
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Poll until ``stop`` is set."""
+        while not stop.is_set():
+            await self.poll()
+            try:
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def poll(self) -> None:
+        """Ask the store once, and put its current snapshot into service if that is another.
+
+        What goes wrong is logged once per change and remembered for ``serving``; it never ends
+        the service.
+        """
+        try:
+            # In a thread: the disk may be slow, and requests go on meanwhile.
+            opened = await asyncio.to_thread(self._open_if_new)
+        except NumrouteError as error:
+            if self._problem is None or str(self._problem) != str(error):
+                self._log.error("snapshot refused", serving=self._served_id, **error_fields(error))
+            self._problem = error
+        except Exception as fault:  # noqa: BLE001 - a fault here must not stop the polling
+            self._log.error("polling failed", serving=self._served_id, **fault_fields(fault))
+        else:
+            self._problem = None
+            if opened is not None:
+                self._take_over(opened)
+
+    def close(self) -> None:
+        """Take the snapshot out of service; it closes when its last request ends."""
+        if self._served is not None:
+            self._served.retire()
+            self._served = None
+
+    @property
+    def _served_id(self) -> str | None:
+        return None if self._served is None else self._served.id
+
+    def _open_if_new(self) -> Snapshot | None:
+        current = self._store.current_id()
+        return None if current == self._served_id else self._store.open(current)
+
+    def _take_over(self, opened: Snapshot) -> None:
+        before = self._served
+        self._served = ServedSnapshot(opened, max_age=self._max_age)
+        self._log.info(
+            "snapshot in service",
+            snapshot=self._served.id,
+            as_of=opened.metadata.as_of.isoformat(),
+            before=None if before is None else before.id,
+        )
+        if before is None:
+            self._on_serving()
+        else:
+            before.retire()

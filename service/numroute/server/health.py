@@ -1,0 +1,73 @@
+"""The standard health service (grpc.health.v1): one state for the whole server.
+
+The library's own servicer is not used because its ``Watch`` ends only when the client goes away:
+one load balancer that watches would make every drain last its full limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from numroute import wire
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+SERVICES = frozenset({health.OVERALL_HEALTH, wire.SERVICE_NAME})
+"""The names whose health can be asked: the whole server, and the one service."""
+
+_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_health ships no types
+    """NOT_SERVING until there is a snapshot, and again for good once the drain begins."""
+
+    def __init__(self) -> None:
+        """Begin with NOT_SERVING."""
+        self._state = _NOT_SERVING
+        self._changed = asyncio.Event()
+        self._draining = False
+
+    def serving(self) -> None:
+        """Say SERVING from now on, unless the drain has begun."""
+        if not self._draining:
+            self._change(health_pb2.HealthCheckResponse.SERVING)
+
+    def drain(self) -> None:
+        """Say NOT_SERVING from now on, and end every ``Watch`` after it has said so."""
+        self._draining = True
+        self._change(_NOT_SERVING)
+
+    async def Check(  # noqa: N802 - the name is gRPC's
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> health_pb2.HealthCheckResponse:
+        """Answer with the state now."""
+        if request.service not in SERVICES:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "this server has no such service")
+        return health_pb2.HealthCheckResponse(status=self._state)
+
+    async def Watch(  # noqa: N802 - the name is gRPC's
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> None:
+        """Report the state now and each change, until the drain."""
+        reported = None
+        while True:
+            changed = self._changed
+            state = self._state if request.service in SERVICES else _UNKNOWN
+            if state != reported:
+                await context.write(health_pb2.HealthCheckResponse(status=state))
+                reported = state
+            elif self._draining:
+                return
+            else:
+                await changed.wait()
+
+    def _change(self, state: int) -> None:
+        self._state = state
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,59 @@
+"""Where the service says what happens to it: one line per event on standard error.
+
+No line ever holds a phone number. Requests are not logged at all; of an exception that nobody
+foresaw, only its class and the place are logged, because its text may quote a value.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute.errors import NumrouteError
+
+
+def make_logger(stream: TextIO | None = None) -> FilteringBoundLogger:
+    """Return a logger that writes to ``stream``, standard error when None.
+
+    One JSON object a line, or columns for people when the stream is a terminal. The logger is the
+    service's own: the process's logging is not configured.
+    """
+    stream = sys.stderr if stream is None else stream
+    render = (
+        structlog.dev.ConsoleRenderer()
+        if stream.isatty()
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        cache_logger_on_first_use=True,
+    )
+    return logger
+
+
+def error_fields(error: NumrouteError) -> Mapping[str, Any]:
+    """Return what a log line says of an error: its class, its reason and its remedy."""
+    return {"error": type(error).__name__, "reason": error.message, "remedy": error.hint}
+
+
+def fault_fields(fault: BaseException) -> Mapping[str, Any]:
+    """Return what a log line says of an unforeseen exception: class and places, never its text."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return {"fault": type(fault).__name__, "places": places}

@@ -1,0 +1,167 @@
+"""A snapshot in service: the open file with the encoded pieces of the answers given from it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from numroute import wire
+from numroute.model import Operator, SnapshotRef
+from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from numpy.typing import NDArray
+
+    from numroute.index import Snapshot
+
+    Unsigned = NDArray[np.unsignedinteger]
+
+_ROUTES = pb.BulkLookupResponse.ROUTES_FIELD_NUMBER
+_RANGE_HOLDERS = pb.BulkLookupResponse.RANGE_HOLDERS_FIELD_NUMBER
+_SNAPSHOT = pb.BulkLookupResponse.SNAPSHOT_FIELD_NUMBER
+_HOLDER_UNKNOWN = -1
+
+
+class ServedSnapshot:
+    """A snapshot and what is encoded once for all answers from it.
+
+    Every route and every operator is encoded when it first occurs in an answer, so that opening
+    costs the same whatever the snapshot's size.
+
+    A request uses it inside ``with served:``, which counts as a lease. After ``retire`` the
+    snapshot is closed when its last lease ends, and never before: LMDB's memory must not go away
+    under a lookup. Everything here runs on the event loop's thread, so that a plain counter is
+    enough.
+
+    Attributes:
+        snapshot: The open snapshot.
+        id: The snapshot's id.
+    """
+
+    def __init__(self, snapshot: Snapshot, *, max_age: timedelta | None) -> None:
+        """Serve an open snapshot; answers are marked stale ``max_age`` after its ``as_of``."""
+        self.snapshot = snapshot
+        self.id = snapshot.metadata.snapshot_id
+        self._leases = 0
+        self._retired = False
+        as_of = snapshot.metadata.as_of
+        self._stale_from = None if max_age is None else (as_of + max_age).timestamp()
+        self._ref_fields = tuple(
+            wire.message_field(
+                _SNAPSHOT,
+                wire.snapshot_ref_message(
+                    SnapshotRef(id=self.id, as_of=as_of, stale=stale)
+                ).SerializeToString(),
+            )
+            for stale in (False, True)
+        )
+        self._route_fields = _RouteFields(snapshot)
+        self._holder_of_row = np.full(snapshot.route_count, _HOLDER_UNKNOWN, np.int32)
+        self._holder_ids: dict[Operator, int] = {}
+        self._holder_fields: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        self._leases += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leases -= 1
+        self._close_if_unused()
+
+    def retire(self) -> None:
+        """Give no new leases; close now, or when the last lease ends."""
+        self._retired = True
+        self._close_if_unused()
+
+    def stale(self) -> bool:
+        """Return whether the data is older than the service's limit now."""
+        return self._stale_from is not None and time.time() >= self._stale_from
+
+    def ref(self) -> SnapshotRef:
+        """Return which snapshot this is, and whether it is stale now."""
+        return SnapshotRef(id=self.id, as_of=self.snapshot.metadata.as_of, stale=self.stale())
+
+    def ref_field(self) -> bytes:
+        """Return the ``snapshot`` field of a bulk answer given now."""
+        return self._ref_fields[self.stale()]
+
+    def route_fields(self, rows: NDArray[np.intp]) -> bytes:
+        """Return the ``routes`` field of a bulk answer: the routes of these rows, in order."""
+        return b"".join(map(self._route_fields.__getitem__, rows.tolist()))
+
+    def holders(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Return who holds a range of each route: int32[n], ids for ``holder_fields``.
+
+        Routes of one operator share an id. Ids count from 0 in the order of first use.
+        """
+        ids: NDArray[np.int32] = self._holder_of_row.take(rows)
+        for place in np.flatnonzero(ids == _HOLDER_UNKNOWN).tolist():
+            row = int(rows[place])
+            ids[place] = self._holder_of_row[row] = self._holder_id(row)
+        return ids
+
+    @property
+    def holder_count(self) -> int:
+        """One more than the largest id that ``holders`` has returned."""
+        return len(self._holder_fields)
+
+    def holder_fields(self, ids: NDArray[np.intp]) -> bytes:
+        """Return the ``range_holders`` field of a bulk answer: these operators, in order."""
+        return b"".join(map(self._holder_fields.__getitem__, ids.tolist()))
+
+    def _close_if_unused(self) -> None:
+        if self._retired and not self._leases:
+            self.snapshot.close()
+
+    def _holder_id(self, row: int) -> int:
+        operator = self.snapshot.route(row).operator
+        holder = self._holder_ids.setdefault(operator, len(self._holder_ids))
+        if holder == len(self._holder_fields):
+            message = wire.operator_message(operator).SerializeToString()
+            self._holder_fields.append(wire.message_field(_RANGE_HOLDERS, message))
+        return holder
+
+
+class _RouteFields(dict[int, bytes]):
+    """Row of the route table -> the route as an entry of ``BulkLookupResponse.routes``.
+
+    A dict that fills itself: ``dict`` looks a present key up without a call of Python code.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self._snapshot = snapshot
+
+    def __missing__(self, row: int) -> bytes:
+        message = wire.route_message(self._snapshot.route(row), with_status=True)
+        field = self[row] = wire.message_field(_ROUTES, message.SerializeToString())
+        return field
+
+
+def describe(served: ServedSnapshot, *, now: float) -> pb.GetSnapshotResponse:
+    """Return what ``GetSnapshot`` says; ``now`` is in seconds since 1970-01-01 UTC."""
+    metadata = served.snapshot.metadata
+    counts: Mapping[str, int] = metadata.counts
+    return pb.GetSnapshotResponse(
+        snapshot=wire.snapshot_ref_message(served.ref()),
+        built_at=wire.time_message(metadata.built_at),
+        age_seconds=now - metadata.as_of.timestamp(),
+        format_version=metadata.format_version,
+        sources=[
+            pb.Source(
+                name=source.name,
+                registry=source.registry,
+                kind=source.kind,
+                sequence=source.sequence or 0,
+                rows=source.rows,
+                sha256=source.sha256,
+            )
+            for source in metadata.sources
+        ],
+        counts=counts,
+    )

@@ -1,0 +1,79 @@
+"""What a service needs to be told, checked once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from numroute.errors import SettingError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from pathlib import Path
+
+POLL_SECONDS = 0.2
+"""How often the store is asked which snapshot is current.
+
+One small file is read each time. A new snapshot must be taken over within a second of its
+publication; a fifth of that leaves room for opening it.
+"""
+
+NUMBERS_PER_BULK_MAX = 500_000
+"""The most numbers in one ``BulkLookup``: 4,000,000 bytes, which fits one default-sized message."""
+
+NUMBERS_PER_LOOKUP_MAX = 1_000
+"""The most texts in one ``Lookup``."""
+
+REQUEST_BYTES_MAX = 4 * 1024 * 1024
+"""The largest request that is read at all; gRPC's own default, named because limits have names."""
+
+PORT_MAX = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Everything a service is told.
+
+    Attributes:
+        store: The folder of the snapshot store.
+        listen: Address to listen on, ``host:port`` or ``[IPv6]:port``. Port 0 lets the system
+            choose one.
+        max_age: Answers from a snapshot whose data is older than this are marked stale. None
+            never marks.
+        drain_seconds: How long calls that are under way may take to end after a stop signal.
+    """
+
+    store: Path
+    listen: str = "127.0.0.1:50051"
+    max_age: timedelta | None = None
+    drain_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            SettingError: The address has no host or no port, or a duration is negative.
+        """
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+):([0-9]{1,5})", self.listen)
+        if match is None or int(match[2]) > PORT_MAX:
+            raise SettingError(
+                f"{self.listen!r} is not an address to listen on",
+                hint=f"Give host:port with a port from 0 to {PORT_MAX}, e.g. 127.0.0.1:50051",
+            )
+        if self.drain_seconds < 0:
+            raise SettingError(
+                f"drain_seconds is {self.drain_seconds}", hint="Give 0 or more seconds"
+            )
+        if self.max_age is not None and self.max_age.total_seconds() < 0:
+            raise SettingError(f"max_age is {self.max_age}", hint="Give a positive duration")
+
+    @property
+    def host(self) -> str:
+        """The host part of ``listen``, without the brackets of an IPv6 address."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port part of ``listen``."""
+        return int(self.listen.rpartition(":")[2])

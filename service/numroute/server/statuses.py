@@ -1,0 +1,49 @@
+"""Which gRPC status each of numroute's errors becomes. The only such table; a test walks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grpc import StatusCode
+
+from numroute.errors import (
+    InputError,
+    LimitExceededError,
+    NoSnapshotError,
+    NumrouteError,
+    ServiceError,
+    SettingError,
+    SnapshotCorruptError,
+    SnapshotVersionError,
+    StoreAccessError,
+    StoreBusyError,
+    StoreError,
+    StoreMissingError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
+    # The caller's request is wrong: asking again does not help.
+    InputError: StatusCode.INVALID_ARGUMENT,
+    SettingError: StatusCode.INVALID_ARGUMENT,
+    LimitExceededError: StatusCode.INVALID_ARGUMENT,
+    # There is nothing to answer from yet: clients retry UNAVAILABLE.
+    StoreMissingError: StatusCode.UNAVAILABLE,
+    NoSnapshotError: StatusCode.UNAVAILABLE,
+    StoreBusyError: StatusCode.UNAVAILABLE,
+    StoreAccessError: StatusCode.UNAVAILABLE,
+    # The data is not what this program can read, and will not be before somebody acts.
+    SnapshotVersionError: StatusCode.FAILED_PRECONDITION,
+    SnapshotCorruptError: StatusCode.DATA_LOSS,
+    # What has no class of its own.
+    StoreError: StatusCode.INTERNAL,
+    ServiceError: StatusCode.INTERNAL,
+    NumrouteError: StatusCode.INTERNAL,
+}
+
+
+def status_of(error: NumrouteError) -> StatusCode:
+    """Return the status of an error: that of its class, else of its nearest ancestor."""
+    return next(STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR)

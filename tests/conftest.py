@@ -1,0 +1,42 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support.snapshots import make_metadata
+
+from numroute.index import Content, Snapshot
+from numroute.index.writer import write_snapshot
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Return the folder of reference data, or skip where it is missing."""
+    folder = Path(os.environ.get("NUMROUTE_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "numbering_plan").is_dir():
+        pytest.skip(
+            "the reference data are missing: set NUMROUTE_REFERENCE_DATA to the folder that holds "
+            "numbering_plan/"
+        )
+    return folder
+
+
+@pytest.fixture
+def open_content(tmp_path: Path):
+    """Return a function that writes content to a new file and opens it."""
+    opened: list[Snapshot] = []
+
+    def write_and_open(content: Content) -> Snapshot:
+        path = tmp_path / f"{len(opened)}.lmdb"
+        write_snapshot(path, content, make_metadata())
+        opened.append(Snapshot(path))
+        return opened[-1]
+
+    yield write_and_open
+    for snapshot in opened:
+        snapshot.close()

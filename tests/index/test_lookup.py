@@ -1,0 +1,124 @@
+"""Every lookup path against a plain dict and a plain scan of the ranges."""
+
+from __future__ import annotations
+
+import tempfile
+from bisect import bisect_right
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.snapshots import make_content, make_metadata, make_routes
+
+from numroute.index import Snapshot
+from numroute.index.kernel import PIECE_NUMBERS
+from numroute.index.writer import write_snapshot
+from numroute.model import NUMBER_MAX, Status
+
+PORTED_ROWS = range(2, 12)
+RANGE_ROWS = range(12, 30)
+ROUTES = make_routes(len(PORTED_ROWS), len(RANGE_ROWS))
+
+# Numbers that meet the borders of cells, granules, chunks and pages.
+BORDERS = [1, 31, 32, 1023, 1024, 65_535, 65_536, (1 << 30) - 1, 1 << 30, 73 << 30, (75 << 30) - 1]
+near_border = st.builds(
+    lambda base, step: min(NUMBER_MAX, max(1, base + step)),
+    st.sampled_from(BORDERS),
+    st.integers(-40, 2100),
+)
+number = st.one_of(
+    near_border,
+    st.integers(79_000_000_000, 79_000_005_000),
+    st.integers(1, 100 << 30),
+)
+question = st.one_of(number, st.integers(0, (1 << 64) - 1), st.sampled_from([0, NUMBER_MAX + 1]))
+
+
+def oracle(records: dict[int, int], pieces: dict[int, int], n: int) -> tuple[int, int]:
+    """Return the expected row and the row of the ranges alone."""
+    if not 0 < n <= NUMBER_MAX:
+        return 1, 1
+    starts = sorted({0: 0} | pieces)
+    in_range = ({0: 0} | pieces)[starts[bisect_right(starts, n) - 1]]
+    return records.get(n, in_range), in_range
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    records=st.dictionaries(number, st.sampled_from(PORTED_ROWS), max_size=60),
+    pieces=st.dictionaries(number, st.sampled_from([0, *RANGE_ROWS]), max_size=40),
+    questions=st.lists(question, max_size=80),
+)
+@example(records={}, pieces={}, questions=[0, 1, NUMBER_MAX, NUMBER_MAX + 1, (1 << 64) - 1])
+def test_lookup_equals_a_dict(
+    records: dict[int, int], pieces: dict[int, int], questions: list[int]
+) -> None:
+    """Rows, rows of the ranges and times equal a dict's, members or not, in any order."""
+    pieces = dict(pieces)
+    if pieces:
+        # A plan ends somewhere; pages are allocated for what is held.
+        pieces[max(pieces) + 5000] = 0
+    asked = questions + list(records) + list(pieces) + [n + 1 for n in records]
+    times = {n: i + 1 for i, n in enumerate(records)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "s.lmdb"
+        write_snapshot(path, make_content(records, pieces, ROUTES, times=times), make_metadata())
+        with Snapshot(path) as snapshot:
+            answers = snapshot.lookup(np.array(asked, np.uint64), ported_at=True, range_route=True)
+    expected = [oracle(records, pieces, n) for n in asked]
+    assert answers.route.tolist() == [row for row, _ in expected]
+    assert answers.range_route.tolist() == [row for _, row in expected]
+    assert answers.ported_at.tolist() == [times.get(n, 0) for n in asked]
+
+
+@pytest.mark.parametrize("ported_share", [0.0, 0.07, 0.6, 1.0])
+@pytest.mark.parametrize("count", [0, 1, PIECE_NUMBERS - 1, PIECE_NUMBERS, 2 * PIECE_NUMBERS + 17])
+def test_every_share_and_length_equals_a_dict(open_content, ported_share: float, count: int):
+    """The dense and the sparse way through a piece, and its borders, give a dict's answers."""
+    rng = np.random.default_rng(5)
+    base = 79_000_000_000
+    every = np.arange(base, base + 200_000, dtype=np.uint64)
+    ported = rng.choice(every, 20_000, replace=False)
+    records = dict(zip(ported.tolist(), rng.choice(PORTED_ROWS, len(ported)).tolist(), strict=True))
+    starts = np.unique(rng.integers(base, base + 200_000, 300))
+    pieces = dict(zip(starts.tolist(), rng.choice(RANGE_ROWS, len(starts)).tolist(), strict=True))
+    pieces[base + 200_000] = 0
+    snapshot = open_content(make_content(records, pieces, ROUTES))
+    from_ported = rng.random(count) < ported_share
+    rest = np.setdiff1d(every, ported)
+    asked = np.where(from_ported, rng.choice(ported, count), rng.choice(rest, count))
+    got = snapshot.lookup(asked, range_route=True)
+    starts_all = np.array(sorted({0: 0} | pieces))
+    in_range = np.array([({0: 0} | pieces)[s] for s in starts_all.tolist()])
+    expected_range = in_range[np.searchsorted(starts_all, asked, side="right") - 1]
+    expected = [
+        records.get(n, r) for n, r in zip(asked.tolist(), expected_range.tolist(), strict=True)
+    ]
+    assert got.route.tolist() == expected
+    assert got.range_route.tolist() == expected_range.tolist()
+
+
+def test_more_routes_than_two_bytes_hold(open_content):
+    """A route table of more than 65,535 rows answers with four-byte rows."""
+    routes = make_routes(2, 70_000)
+    pieces = {79_000_000_000 + i: 4 + i for i in range(70_000)} | {79_000_070_000: 0}
+    snapshot = open_content(make_content({79_000_000_001: 3}, pieces, routes))
+    asked = np.array([79_000_000_000, 79_000_000_001, 79_000_069_999, 79_000_070_000], np.uint64)
+    answers = snapshot.lookup(asked)
+    assert answers.route.dtype == np.uint32
+    assert answers.route.tolist() == [4, 3, 70_003, 0]
+    assert snapshot.route(70_003).region.name == "г. Москва 69999"
+
+
+def test_answers_outlive_the_snapshot(open_content):
+    """Arrays of an answer belong to the caller: they survive the closing of the file."""
+    snapshot = open_content(
+        make_content({79_000_000_001: 2}, {79_000_000_000: 12, 79_000_001_000: 0}, ROUTES)
+    )
+    answers = snapshot.lookup(np.array([79_000_000_001], np.uint64), ported_at=True)
+    route = snapshot.route(2)
+    snapshot.close()
+    assert answers.route.tolist() == [2]
+    assert route.status is Status.PORTED
