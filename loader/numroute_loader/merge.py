@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numroute.errors import InputError, SettingError
-from numroute.index.content import FIXED_STATUSES, UNALLOCATED_ROW, Content
-from numroute.model import LineType, Operator, Region, Route, Status, mask_number
-from numroute_loader.brands import NO_BRAND
-from numroute_loader.merge_operators import OperatorDirectory, build_directory
-from numroute_loader.merge_ranges import combined_key, joined_pieces, plan_layer, stack_layers
+from numroute.index.content import UNALLOCATED_ROW, Content
+from numroute.model import Operator, Status, mask_number
+from numroute_loader.merge_operators import build_directory
+from numroute_loader.merge_ranges import (
+    NOBODY,
+    combined_key,
+    joined_pieces,
+    piece_sizes,
+    plan_layer,
+    stack_layers,
+)
+from numroute_loader.merge_routes import RouteTable, branded, counted, mapped
 from numroute_loader.records import PortedRecords, RouteKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from numroute_loader.brands import BrandTable
+    from numroute_loader.merge_operators import OperatorDirectory
     from numroute_loader.merge_ranges import Layer, Stack
     from numroute_loader.records import OperatorRow, ParsedFile
-
-_BLOCK = 1 << 20
-"""Records handled at once: numpy widens indexes to eight bytes, which must not happen to all."""
-
-# A fixed line or a service has no MCC-MNC, even where its operator has a mobile network too.
-_MOBILE_LINES = frozenset({LineType.MOBILE, LineType.UNSPECIFIED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownOperator:
     """A code that the registry's operator table lacks, and how much refers to it.
 
-    ``numbers``: ported numbers that it serves. ``ranges``: pieces of the plan that it holds.
+    ``numbers``: ported numbers that it serves. ``ranges``: ranges that it holds.
     """
 
     code: str
@@ -45,14 +47,27 @@ class UnknownOperator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutsidePlan:
+    """Ported numbers that no range covers.
+
+    ``first_index`` is the position of the first of them among the ported numbers, ``example`` that
+    number masked.
+    """
+
+    count: int
+    first_index: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MergeReport:
     """What the merge found; the gate judges it.
 
-    ``ranges``: pieces of the merged plan that somebody holds, and ``range_numbers`` the numbers in
-    them. ``outside_plan``: ported numbers that no range covers (0 when there is no plan), with the
-    position of the first among the ported numbers, and that number masked.
-    ``unknown_operators``: only when an operator table was given. ``joined_by_tax_number``: holders
-    of the plan that a tax number showed to be operators of the registry.
+    ``ranges``: pieces of the merged plan that somebody holds, ``range_numbers`` the numbers in
+    them. ``outside_plan``: None where every ported number lies in a range, or where there is no
+    plan. ``unknown_operators``: empty where no operator table was given.
+    ``joined_by_tax_number``: holders of the plan that a tax number showed to be operators of the
+    registry. ``warnings``: those of all files.
     """
 
     ported: int
@@ -61,12 +76,10 @@ class MergeReport:
     range_numbers: int
     routes: int
     operators: int
-    outside_plan: int = 0
-    outside_plan_index: int | None = None
-    outside_plan_example: str = ""
+    joined_by_tax_number: int
+    outside_plan: OutsidePlan | None = None
     unknown_operators: Sequence[UnknownOperator] = ()
-    joined_by_tax_number: int = 0
-    warnings: Sequence[str] = field(default=())
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,48 +97,164 @@ def merge(
 
     The plan of the registry that names holders by its own codes decides where it has a range; the
     other plans fill the rest, and the names it leaves open. ``regions`` gives the names of region
-    codes. The dump's arrays are passed through, not copied, except for the route numbers.
+    codes. The dump's arrays are passed through uncopied, except for the route and donor indexes.
 
     Raises:
         SettingError: there is neither a dump nor a plan.
         InputError: two dumps or two operator tables, or two files of one plan that overlap.
     """
-    dump = _only(files, [file for file in files if file.ported is not None], "full dumps")
-    table = _only(files, [file for file in files if file.operators is not None], "operator tables")
+    dump = _only(files, "full dump", lambda file: file.ported is not None)
+    table = _only(files, "operator table", lambda file: file.operators is not None)
     layers = _layers(files)
     if dump is None and not layers:
         raise SettingError(
             "there is neither a full dump nor a numbering plan among the files",
             hint="Name at least one of them",
         )
-    records = _no_records() if dump is None or dump.ported is None else dump.ported
-    rows = () if table is None or table.operators is None else table.operators
+    records = dump.ported if dump is not None and dump.ported is not None else _no_records()
+    rows = table.operators if table is not None and table.operators is not None else ()
     stack = stack_layers(layers)
     directory = build_directory(rows, layers, stack)
-    routes = _RouteTable(brands, regions)
-    route_of_key = routes.rows(
+    route_table = RouteTable(brands, regions)
+    route_of_key = route_table.rows(
         Status.PORTED, [(key, directory.serving(key)) for key in records.keys]
     )
-    range_start, range_route = _range_layer(stack, directory, routes)
+    range_start, range_route = _range_layer(stack, directory, route_table)
     donors, donor = _donors(records, directory, brands)
     content = Content(
-        routes=tuple(routes.table),
+        routes=route_table.routes,
         numbers=records.numbers,
-        number_route=_mapped(route_of_key, records.route),
+        number_route=mapped(route_of_key, records.route),
         ported_at=records.ported_at,
         donor=donor,
         donors=donors,
         range_start=range_start,
         range_route=range_route,
     )
+    held = range_route != UNALLOCATED_ROW
     report = MergeReport(
         ported=len(records.numbers),
         returned_home=records.returned_home,
+        ranges=int(held.sum()),
+        # The last piece has no end; it is nobody's.
+        range_numbers=int(piece_sizes(range_start)[held[:-1]].sum()),
         routes=len(content.routes),
         operators=len({route.operator for route in content.routes} - {Operator()}),
         joined_by_tax_number=_joined(directory, layers),
-        unknown_operators=_unknown(rows, records, stack),
+        outside_plan=_outside_plan(content) if layers else None,
+        unknown_operators=_unknown_operators(rows, records, layers),
         warnings=tuple(warning for file in files for warning in file.warnings),
-        **_coverage(content),
     )
     return MergeResult(content=content, report=report)
+
+
+def _only(
+    files: Sequence[ParsedFile], what: str, wanted: Callable[[ParsedFile], bool]
+) -> ParsedFile | None:
+    """Return the one file of a sort, or None."""
+    found = [file for file in files if wanted(file)]
+    if len(found) > 1:
+        raise InputError(
+            found[1].source.path,
+            f"a second {what}, the first is {found[0].source.path}",
+            hint="A snapshot is built from one of them",
+        )
+    return found[0] if found else None
+
+
+def _layers(files: Sequence[ParsedFile]) -> Sequence[Layer]:
+    """Return one plan per registry, the one that knows the registry's operator codes first."""
+    registries = dict.fromkeys(file.source.registry for file in files if file.ranges is not None)
+    layers = [
+        plan_layer(
+            [file for file in files if file.source.registry == name and file.ranges is not None]
+        )
+        for name in registries
+    ]
+    return sorted(layers, key=lambda layer: not any(key.operator_code for key in layer.keys))
+
+
+def _no_records() -> PortedRecords:
+    return PortedRecords(
+        numbers=np.empty(0, dtype=np.uint64), route=np.empty(0, dtype=np.uint8), keys=()
+    )
+
+
+def _range_layer(
+    stack: Stack, directory: OperatorDirectory, route_table: RouteTable
+) -> tuple[NDArray[np.uint64], NDArray[np.unsignedinteger]]:
+    """Return the starts and the routes of the merged plan's pieces."""
+    held = [combined_key(keys) for keys in stack.combinations if keys]
+    row_of_held = route_table.rows(
+        Status.NOT_PORTED, [(key, directory.holder(key)) for key in held]
+    )
+    row = np.full(len(stack.combinations), UNALLOCATED_ROW, dtype=np.int64)
+    row[[bool(keys) for keys in stack.combinations]] = row_of_held
+    return joined_pieces(stack.start, mapped(row, stack.combination))
+
+
+def _donors(
+    records: PortedRecords, directory: OperatorDirectory, brands: BrandTable
+) -> tuple[Sequence[Operator], NDArray[np.unsignedinteger] | None]:
+    """Return the distinct donors and an index per record, None where the dump has no donors."""
+    if records.donor is None:
+        return (), None
+    row_of: dict[Operator, int] = {}
+    row_of_code = [
+        row_of.setdefault(
+            branded(directory.holder(RouteKey(operator_code=code)), brands), len(row_of)
+        )
+        for code in records.donor_codes
+    ]
+    return tuple(row_of), mapped(np.array(row_of_code, dtype=np.int64), records.donor)
+
+
+def _joined(directory: OperatorDirectory, layers: Sequence[Layer]) -> int:
+    """Count the holders that a plan knows by tax number and the registry by code."""
+    holders = {key.tax_number for layer in layers for key in layer.keys if not key.operator_code}
+    return len(holders & directory.code_of_tax_number.keys())
+
+
+def _outside_plan(content: Content) -> OutsidePlan | None:
+    """Find ported numbers in pieces that nobody holds.
+
+    Both are sorted, so it is enough to find the pieces' starts among the numbers.
+    """
+    numbers = content.numbers
+    position = np.append(np.searchsorted(numbers, content.range_start), len(numbers))
+    inside = np.diff(position)
+    outside = np.flatnonzero((content.range_route == UNALLOCATED_ROW) & (inside > 0))
+    if not len(outside):
+        return None
+    first = int(position[outside[0]])
+    return OutsidePlan(
+        count=int(inside[outside].sum()),
+        first_index=first,
+        example=mask_number(int(numbers[first])),
+    )
+
+
+def _unknown_operators(
+    rows: Sequence[OperatorRow], records: PortedRecords, layers: Sequence[Layer]
+) -> Sequence[UnknownOperator]:
+    """Count what refers to codes that the operator table lacks, the most ported numbers first."""
+    if not rows:
+        return ()
+    known = {row.code for row in rows} | {""}
+    numbers: Counter[str] = Counter()
+    ranges: Counter[str] = Counter()
+    # A dump without such a code, which is the usual one, need not be counted.
+    if any(key.operator_code not in known for key in records.keys):
+        uses = counted(records.route, len(records.keys)).tolist()
+        for key, count in zip(records.keys, uses, strict=True):
+            numbers[key.operator_code] += count
+    for layer in layers:
+        uses = np.bincount(layer.key[layer.key != NOBODY], minlength=len(layer.keys)).tolist()
+        for key, count in zip(layer.keys, uses, strict=True):
+            ranges[key.operator_code] += count
+    return tuple(
+        UnknownOperator(code=code, numbers=numbers[code], ranges=ranges[code])
+        for code in sorted(
+            {*numbers, *ranges} - known, key=lambda code: (-numbers[code], -ranges[code], code)
+        )
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,19 +68,22 @@ def plan_layer(files: Sequence[ParsedFile]) -> Layer:
     first = np.concatenate([ranges.first for _, ranges in plans])
     last = np.concatenate([ranges.last for _, ranges in plans])
     origin = np.repeat(np.arange(len(plans)), [len(ranges.first) for _, ranges in plans])
-    offsets = np.cumsum([0] + [len(ranges.keys) for _, ranges in plans])
+    # Each file's keys follow those of the files before it.
+    offsets = accumulate((len(ranges.keys) for _, ranges in plans[:-1]), initial=0)
     key = np.concatenate(
-        [ranges.key.astype(np.int64) + offset for (_, ranges), offset in zip(plans, offsets)]
+        [
+            ranges.key.astype(np.int64) + offset
+            for (_, ranges), offset in zip(plans, offsets, strict=True)
+        ]
     )
     order = np.argsort(first, kind="stable")
     first, last, origin, key = first[order], last[order], origin[order], key[order]
     clashes = np.flatnonzero(first[1:] <= last[:-1])
     if len(clashes):
-        at = int(clashes[0])
-        one, other = (plans[int(origin[row])][0].source.path for row in (at, at + 1))
+        earlier, later = sorted(origin[clashes[0] : clashes[0] + 2].tolist())
         raise InputError(
-            other,
-            f"{len(clashes)} of its ranges overlap ranges of {one}",
+            plans[later][0].source.path,
+            f"its ranges overlap those of {plans[earlier][0].source.path}",
             hint="Give each part of the plan once: two issues of one file cannot be merged",
         )
     start, key = _pieces(first, last, key)
@@ -101,8 +105,7 @@ def stack_layers(layers: Sequence[Layer]) -> Stack:
         width = len(layer.keys) + 1
         pairs, combination = np.unique(combination * width + key + 1, return_inverse=True)
         combinations = [
-            combinations[pair // width]
-            + ((layer.keys[pair % width - 1],) if pair % width else ())
+            combinations[pair // width] + ((layer.keys[pair % width - 1],) if pair % width else ())
             for pair in pairs.tolist()
         ]
     return Stack(start=start, combination=combination, combinations=tuple(combinations))
@@ -118,9 +121,7 @@ def combined_key(keys: Sequence[RouteKey]) -> RouteKey:
     return replace(
         decisive,
         region_name=next((key.region_name for key in keys if key.region_name), ""),
-        line_type=next(
-            (key.line_type for key in keys if key.line_type), LineType.UNSPECIFIED
-        ),
+        line_type=next((key.line_type for key in keys if key.line_type), LineType.UNSPECIFIED),
     )
 
 
@@ -135,12 +136,10 @@ def joined_pieces(
 
 def piece_sizes(start: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return int64[p - 1]: the sizes of all pieces but the last, which has no end."""
-    return np.diff(start.astype(np.int64))
+    return (start[1:] - start[:-1]).astype(np.int64)
 
 
-def weighed(
-    index: NDArray[np.int64], weight: NDArray[np.int64], length: int
-) -> NDArray[np.int64]:
+def weighed(index: NDArray[np.int64], weight: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     """Return int64[length]: the sum of the weights of each index; ``NOBODY`` is passed over."""
     held = index != NOBODY
     sums = np.zeros(length, dtype=np.int64)

@@ -72,8 +72,6 @@ def _rows(path: str, text: str, columns: Sequence[str]) -> Iterator[TableRow]:
             reason = f"{len(fields)} fields where {len(header)} are due"
             raise InputError(path, reason, line=line, hint=expected)
         else:
-            yield TableRow(
-                path=path, line=line, cells=dict(zip(header, fields, strict=True))
-            )
+            yield TableRow(path=path, line=line, cells=dict(zip(header, fields, strict=True)))
     if header is None:
         raise InputError(path, "the table has no header", hint=expected)

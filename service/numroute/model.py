@@ -99,6 +99,24 @@ class SnapshotRef:
     stale: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to one text.
+
+    ``number`` is the whole E.164 number, 0 when the status is INVALID. ``route`` is None when the
+    status is UNALLOCATED or INVALID, ``ported_at`` (aware, UTC) when the number is not ported or
+    the time is not known, ``range_holder`` when nobody holds the range.
+    """
+
+    input: str
+    number: int
+    status: Status
+    invalid_reason: InvalidReason = InvalidReason.UNSPECIFIED
+    route: Route | None = None
+    ported_at: datetime | None = None
+    range_holder: Operator | None = None
+
+
 def mask_number(number: int | str) -> str:
     """Return a number fit for a log line: the first four digits, then one ``*`` per digit.
 

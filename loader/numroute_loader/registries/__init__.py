@@ -1,4 +1,4 @@
-"""The registries that can be read. What is peculiar to one stands in its module and nowhere else."""
+"""The registries that can be read. What is peculiar to one stands in its module only."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ import hashlib
 import os
 import zipfile
 import zlib
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
 
 from numroute.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 TEXT_BYTES_MAX = 256 * 2**30

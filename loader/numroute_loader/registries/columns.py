@@ -24,7 +24,7 @@ TIME_TYPE = pa.timestamp("s", tz="UTC")
 """What a column of times is parsed as; pyarrow then insists on an offset from UTC in each cell."""
 
 TEXT_TYPE = pa.binary()
-"""What a column of digits or codes is parsed as: bytes, because nothing is known of the encoding."""
+"""What a column of digits or codes is parsed as: bytes, whatever their encoding."""
 
 _SECONDS_MAX = 2**32 - 1
 _CODE_BITS_MAX = 62

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from numroute.model import LineType
-
 if TYPE_CHECKING:
     import re
     from pathlib import Path
 
+    from numroute.model import LineType
     from numroute_loader.records import ParsedFile, RouteKey
 
 Progress = Callable[[int, int], None]
@@ -74,7 +73,7 @@ class NumberFormat:
     @property
     def offset(self) -> int:
         """What to add to a written number to make it a whole E.164 number."""
-        return int(self.country_code) * 10**self.digits
+        return int(self.country_code + "0" * self.digits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +107,23 @@ class PortedLayout:
     donor: TextColumn | None = None
     range_holder: TextColumn | None = None
 
+    @property
+    def route_columns(self) -> tuple[TextColumn, ...]:
+        """The columns that together say where a number is served."""
+        return (self.operator, self.mnc, self.routing_number, self.region)
+
+    @property
+    def text_columns(self) -> tuple[TextColumn, ...]:
+        """Every column of codes."""
+        others = (self.donor, self.range_holder)
+        return self.route_columns + tuple(column for column in others if column is not None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of every column that a file must have."""
+        codes = tuple(column.name for column in self.text_columns)
+        return (self.number, *codes, self.ported_at, self.row_count)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedLayout:
@@ -124,6 +140,11 @@ class NamedLayout:
     line_type: LineType
     encodings: tuple[str, ...]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return (self.number, self.operator_name, self.row_count)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeLayout:
@@ -137,6 +158,17 @@ class RangeLayout:
     mnc: TextColumn
     row_count: str
     line_type: LineType
+
+    @property
+    def text_columns(self) -> tuple[TextColumn, ...]:
+        """Every column of codes."""
+        return (self.operator, self.region, self.mnc)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of every column that a file must have."""
+        codes = tuple(column.name for column in self.text_columns)
+        return (self.first, self.last, *codes, self.row_count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,3 +186,8 @@ class OperatorLayout:
     name: str
     row_count: str
     encodings: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return (self.code.name, self.mnc.name, self.tax_number, self.name, self.row_count)

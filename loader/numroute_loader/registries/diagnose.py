@@ -1,4 +1,4 @@
-"""What exactly is wrong, and in which line: the slow look, taken only at a block known to be bad."""
+"""What exactly is wrong, and in which line: the slow look at a block that is known to be bad."""
 
 from __future__ import annotations
 
@@ -30,11 +30,22 @@ def bad_row(path: Path, block: Block, fault_of: Callable[[bytes], str | None]) -
     lines = block.data.split(b"\n")
     for line, raw in enumerate(lines, first):
         text = raw.removesuffix(b"\r")
-        fault = (_unfit(text) or fault_of(text)) if text else None
+        fault = (unfit(text) or fault_of(text)) if text else None
         if fault is not None:
             return InputError(path, fault, line=line, hint=REMEDY)
     reason = f"lines {first} to {first + len(lines) - 1} cannot be parsed"
     return InputError(path, reason, line=first, hint=REMEDY)
+
+
+def unfit(text: bytes) -> str | None:
+    """Tell what makes a line unreadable whatever its columns are."""
+    if b"\0" in text:
+        return "the line holds NUL bytes"
+    if len(text) > LINE_BYTES_MAX:
+        return f"the line is longer than {LINE_BYTES_MAX} bytes"
+    if b"\r" in text:
+        return "the line holds a carriage return in its middle"
+    return None
 
 
 def wrong_row_count(path: Path, *, stated: int, actual: int) -> InputError:
@@ -62,15 +73,19 @@ def duplicate_number(path: Path, column: str, written: str, number: int) -> Inpu
     )
 
 
-def _unfit(text: bytes) -> str | None:
-    """Tell what makes a line unreadable whatever its columns are."""
-    if b"\0" in text:
-        return "the line holds NUL bytes"
-    if len(text) > LINE_BYTES_MAX:
-        return f"the line is longer than {LINE_BYTES_MAX} bytes"
-    if b"\r" in text:
-        return "the line holds a carriage return in its middle"
-    return None
+def lines_of_rows(path: Path, rows: set[int]) -> list[int]:
+    """Return the lines, ascending, of data rows that are counted from 0 without empty lines."""
+    found: list[int] = []
+    row = -1
+    with Source(path) as source:
+        for block in CsvFile(source).blocks():
+            first = line_at(path, block.offset)
+            for line, text in enumerate(block.data.split(b"\n"), first):
+                row += bool(text.strip(b"\r"))
+                if row in rows:
+                    found.append(line)
+                    rows = rows - {row}
+    return found
 
 
 def _lines_with(path: Path, column: str, written: bytes) -> list[int]:

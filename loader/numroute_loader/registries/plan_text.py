@@ -49,8 +49,8 @@ def decode_plan(path: Path, raw: bytes) -> PlanText:
     """Return the text of a plan file's bytes.
 
     Raises:
-        InputError: the file is too long, empty, a web page, in UTF-16, holds NUL bytes, a return inside a
-            line, letters lost in an earlier conversion, or lines in two encodings.
+        InputError: the file is too long, empty, a web page or in UTF-16, or it holds NUL bytes, a
+            return inside a line, letters lost in a conversion, or lines in two encodings.
     """
     if len(raw) > PLAN_BYTES_MAX:
         raise InputError(
@@ -101,14 +101,10 @@ def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
     else:
         return data
     utf8 = _UTF8_CYRILLIC.search(data)
-    if marked or utf8:
-        elsewhere = f"line {_line(data, utf8.start())}" if utf8 else "the byte order mark"
-        raise InputError(
-            path,
-            f"mixed encodings: this line is not UTF-8, {elsewhere} is",
-            line=_line(data, not_utf8),
-            hint=_DOWNLOAD_AGAIN,
-        )
+    if utf8:
+        raise _mixed(path, not_utf8=_line(data, not_utf8), utf8=_line(data, utf8.start()))
+    if marked:
+        raise _mixed(path, not_utf8=_line(data, not_utf8), utf8=0)
     try:
         return data.decode("windows-1251").encode()
     except UnicodeDecodeError as error:
@@ -118,6 +114,18 @@ def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
             line=_line(data, error.start),
             hint=_DOWNLOAD_AGAIN,
         ) from None
+
+
+def _mixed(path: Path, *, not_utf8: int, utf8: int) -> InputError:
+    """Name the line that departs from what the file begins with; line 0 is the mark."""
+    if utf8 == not_utf8:
+        line, reason = utf8, "one part of this line is in UTF-8, another is not"
+    elif utf8 > not_utf8:
+        line, reason = utf8, f"this line is in UTF-8, line {not_utf8} is not"
+    else:
+        begin = f"line {utf8}" if utf8 else "the byte order mark"
+        line, reason = not_utf8, f"this line is not in UTF-8, {begin} is"
+    return InputError(path, f"mixed encodings: {reason}", line=line, hint=_DOWNLOAD_AGAIN)
 
 
 def _line(data: bytes, position: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from numroute_loader.registries.csv_stream import Block
     from numroute_loader.registries.description import FileKind, PortedLayout, Progress
 
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
 
 def read_ported_dump(
     path: Path, kind: FileKind, progress: Progress | None, *, layout: PortedLayout
@@ -42,7 +44,7 @@ def read_ported_dump(
         require_columns(file, layout.columns, kind)
         stated = stated_row_count(file, layout.row_count)
         parser = _Parser(file.header, layout)
-        gathered = _Gathered(layout, stated)
+        gathered = _Gathered(path, layout, stated)
         for block, rows in parsed_in_order(file.blocks(progress), parser.parse):
             if rows is None or not gathered.add(rows):
                 raise diagnose.bad_row(path, block, parser.fault_of)
@@ -94,12 +96,15 @@ class _Parser:
         operator = codes[layout.operator.name]
         kept = None
         if layout.range_holder is not None:
-            pairs = combined([operator, codes[layout.range_holder.name]])
+            holder = layout.range_holder
+            pairs = combined([operator, codes[holder.name]])
+            if any(not holder.pattern.fullmatch(text) for _, text in pairs.texts):
+                return None
             ported = np.array([one != other for one, other in pairs.texts], np.bool_)
             kept = ported[pairs.index]
         return _Rows(
             numbers=BlockNumbers.of(numbers),
-            route=combined([operator, *(codes[column.name] for column in layout.route_columns[1:])]),
+            route=combined([codes[column.name] for column in layout.route_columns]),
             ported_at=ported_at,
             donor=combined([codes[layout.donor.name]]) if layout.donor is not None else None,
             kept=kept,
@@ -108,11 +113,91 @@ class _Parser:
     def fault_of(self, line: bytes) -> str | None:
         """Tell what is wrong with a line; the slow twin of ``parse``."""
         layout = self._layout
-        found = line.split(b",")
-        if len(found) != len(self._header):
-            return f"the row has {len(found)} columns, the header has {len(self._header)}"
-        row = dict(zip(self._header, found, strict=True))
-        fault = cells.number_fault(layout.number, row[layout.number], layout.number_format)
+        row, fault = cells.row_of(self._header, line)
+        fault = fault or cells.number_fault(layout.number, row[layout.number], layout.number_format)
         for column in self._texts:
             fault = fault or cells.text_fault(column, row[column.name])
         return fault or cells.time_fault(layout.ported_at, row[layout.ported_at])
+
+
+class _Gathered:
+    """The dump so far: its columns of records and its tables of keys and donors."""
+
+    def __init__(self, path: Path, layout: PortedLayout, rows: int) -> None:
+        self._layout = layout
+        self._keys = KeyTable(path, self._key)
+        self._donors = KeyTable(path, self._donor)
+        self._odd_routes = 0
+        self._is_odd = np.zeros(0, np.bool_)
+        self.records = RecordColumns(rows, ported_at=True, donor=layout.donor is not None)
+
+    def add(self, rows: _Rows) -> bool:
+        """Add the rows of a block; False, and nothing added, when a code in them is bad."""
+        keys = self._keys.indexes_of(rows.route.texts)
+        donors = self._donors.indexes_of(rows.donor.texts) if rows.donor is not None else None
+        if keys is None or (rows.donor is not None and donors is None):
+            return False
+        self._count_odd_routes(rows.route, keys)
+        kept = rows.kept
+        self.records.append_numbers(rows.numbers, kept)
+        self.records.route.append_taken(keys, _those(rows.route.index, kept))
+        if self.records.ported_at is not None:
+            self.records.ported_at.append(_those(rows.ported_at, kept))
+        if rows.donor is not None and donors is not None and self.records.donor is not None:
+            self.records.donor.append_taken(donors, _those(rows.donor.index, kept))
+        return True
+
+    def ported(self) -> PortedRecords:
+        """Return the records; their order is that of ``records``."""
+        records = self.records
+        return PortedRecords(
+            numbers=records.numbers.filled,
+            route=records.route.filled,
+            keys=self._keys.keys,
+            ported_at=records.ported_at.filled if records.ported_at is not None else None,
+            donor=records.donor.filled if records.donor is not None else None,
+            donor_codes=self._donors.keys,
+            returned_home=records.returned_home,
+        )
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is odd about the dump, though no defect."""
+        if not self._odd_routes:
+            return ()
+        column = self._layout.routing_number.name
+        return (
+            f"{self._odd_routes} of {self.records.rows} rows have a {column} of an unusual shape",
+        )
+
+    def _key(self, texts: tuple[bytes, ...]) -> RouteKey | None:
+        columns = self._layout.route_columns
+        if any(not c.pattern.fullmatch(text) for c, text in zip(columns, texts, strict=True)):
+            return None
+        operator, mnc, routing_number, region = (text.decode("ascii") for text in texts)
+        return RouteKey(
+            operator_code=operator,
+            registry_mnc=mnc,
+            routing_number=routing_number,
+            region_code=region,
+            line_type=self._layout.line_type,
+        )
+
+    def _donor(self, texts: tuple[bytes, ...]) -> str | None:
+        column = self._layout.donor
+        if column is None or not column.pattern.fullmatch(texts[0]):
+            return None
+        return texts[0].decode("ascii")
+
+    def _count_odd_routes(self, route: Combined, keys: NDArray[np.uint32]) -> None:
+        new = self._keys.keys[len(self._is_odd) :]
+        usual = self._layout.usual_routing_number
+        odd = [key.routing_number != usual(key) for key in new]
+        self._is_odd = np.concatenate((self._is_odd, np.array(odd, np.bool_)))
+        odd_here = self._is_odd[keys]
+        if odd_here.any():
+            rows = np.bincount(route.index, minlength=len(keys))
+            self._odd_routes += int(rows[odd_here].sum())
+
+
+def _those(values: NDArray[_Scalar], kept: NDArray[np.bool_] | None) -> NDArray[_Scalar]:
+    return values if kept is None else values[kept]

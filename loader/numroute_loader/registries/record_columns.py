@@ -20,7 +20,7 @@ _WIDE = 2**16
 class Column:
     """An array that grows by doubling. Reserved room that is not filled takes no memory."""
 
-    def __init__(self, dtype: DTypeLike, room: int) -> None:
+    def __init__(self, dtype: DTypeLike, room: int = 0) -> None:
         """Reserve ``room`` entries."""
         self._array: NDArray[Any] = np.empty(max(room, _ROOM_MIN), dtype)
         self._size = 0
@@ -63,7 +63,8 @@ class BlockNumbers:
 class RecordColumns:
     """Numbers with their routes, and the optional columns, in the order of the file.
 
-    ``donors``: uint16 or uint32; ``ported_at``: uint32; a column that the dump has not is None.
+    ``numbers``: uint64; ``route``, ``donor``: uint16 or uint32; ``ported_at``: uint32. A
+    column that the dump does not have is None.
     """
 
     def __init__(self, rows: int, *, ported_at: bool, donor: bool) -> None:

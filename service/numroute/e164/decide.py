@@ -144,9 +144,17 @@ class _Digits:
 def _decide(digits: _Digits, region: str | None, *, plus: bool) -> Outcome:
     if digits.length > DIGITS_MAX:
         return _TOO_LONG
-    if region is None:
-        return _decide_international(digits) if plus else _decide_whole(digits)
-    plan = _understood(region_plan(region))
+    if region is not None:
+        return _decide_in_region(digits, _understood(region_plan(region)), plus=plus)
+    return _decide_international(digits) if plus else _decide_whole(digits)
+
+
+def _decide_in_region(digits: _Digits, plan: Plan, *, plus: bool) -> Outcome:
+    """Decide for digits that are dialled in a region.
+
+    A ``+`` before what is no country code counts as a slip of the pen when what follows is
+    international without it.
+    """
     if plus:
         outcome = _decide_international(digits)
         if outcome.reason is not InvalidReason.UNKNOWN_COUNTRY:
@@ -173,12 +181,15 @@ def _decide_international(digits: _Digits) -> Outcome:
 
 
 def _decide_national(digits: _Digits, country_code: str, plan: Plan | None = None) -> Outcome:
-    """Decide for a national number, trunk prefix and all; the plan is the country's by default."""
+    """Decide for a national number, trunk prefix and all, as it is dialled by a plan's rules.
+
+    They are the country's own unless a region is given: Kazakhstan's number is dialled by its own
+    rules and judged by those of its country code's main region.
+    """
     country = _understood(country_plan(country_code))
-    number = digits
-    stripped = _strip_trunk(number, plan or country)
-    if (plan or country).may_lose_trunk(stripped.length):
-        number = stripped
+    dialled_by = plan or country
+    stripped = _strip_trunk(digits, dialled_by)
+    number = stripped if dialled_by.may_lose_trunk(stripped.length) else digits
     if number.length > _PREFIXED_DIGITS_MAX:
         return _TOO_LONG
     reason = country.judge_length(number.length)
@@ -272,9 +283,14 @@ def _strip_trunk(digits: _Digits, plan: Plan) -> _Digits:
         stripped = digits.drop(match.end())
     else:
         literal, group = plan.trunk_transform
-        if match.end(group) != match.end():
+        start, end = match.span(group)
+        if end == match.end():
+            stripped = digits.replace(start, literal)
+        elif end <= len(digits.known):
+            # Argentina's 15 between the area code and the rest goes; the area code stays.
+            stripped = digits.replace(match.end(), literal + digits.known[start:end])
+        else:
             raise UnsettledError
-        stripped = digits.replace(match.start(group), literal)
     if stripped == digits:
         return digits
     if not plan.general.fullmatch(stripped.known, stripped.length) and plan.general.fullmatch(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TRANSFORM: Final = re.compile(r"(\d*)\\(\d)")
 _REGION_CHARS_SHOWN: Final = 12
+_REGIONS_KEPT: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,7 @@ class Plan:
         return length in self.lengths or length > max(self.lengths)
 
 
+@functools.lru_cache(maxsize=_REGIONS_KEPT)
 def check_region(region: str | None) -> str | None:
     """Return a region in the library's spelling (``RU``), None for None and for an empty text.
 
@@ -130,17 +132,21 @@ def misleading_trunk_plans() -> tuple[Plan, ...]:
     A trunk prefix that starts with 0 cannot (no country code does), nor can one that is the
     country code itself (``1`` in North America): both readings give the same number.
     """
-    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415 - see the module's docstring
-
-    plans = (region_plan(region) for region in sorted(SUPPORTED_REGIONS))
-    return tuple(
-        plan
-        for plan in plans
-        if plan is not None
-        and plan.trunk_digits
-        and not plan.trunk_digits.startswith("0")
-        and plan.trunk_digits != plan.country_code
+    from phonenumbers import (  # noqa: PLC0415 - see the module's docstring
+        SUPPORTED_REGIONS,
+        PhoneMetadata,
     )
+
+    plans = []
+    for region in sorted(SUPPORTED_REGIONS):
+        metadata = PhoneMetadata.metadata_for_region(region, None)
+        trunk = metadata.national_prefix if metadata is not None else None
+        if metadata is None or not trunk or trunk.startswith("0"):
+            continue
+        plan = region_plan(region) if trunk != str(metadata.country_code) else None
+        if plan is not None:
+            plans.append(plan)
+    return tuple(plans)
 
 
 def _plan(metadata: PhoneMetadata | None) -> Plan | None:

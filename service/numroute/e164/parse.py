@@ -16,7 +16,9 @@ TEXT_CHARS_MAX: Final = 250
 
 _START: Final = re.compile(r"[+0-9]")
 _SEPARATOR: Final = "[" + re.escape(SEPARATORS) + "]"
-_PLAIN: Final = re.compile(rf"(\+?)((?:{_SEPARATOR}*[0-9])+)[^0-9A-Za-z#+*]*", re.ASCII)
+_PLAIN: Final = re.compile(rf"(\+?)((?:{_SEPARATOR}*[0-9])+)(?:_|[^#\w])*")
+"""A number without letters, and behind it what the library cuts off too: no letter, digit or #."""
+
 _NOT_DIGITS: Final = re.compile(r"[^0-9]+")
 _WITH_CONTEXT: Final = ";phone-context="
 
@@ -107,7 +109,9 @@ def _ask_library_whole(text: str) -> Parsed:
     written = text[start.start() :] if start is not None else text
     found = _ask_library("+" + written, None, plus=True)
     digits = str(found.number)
-    if found.reason is InvalidReason.UNSPECIFIED and _NOT_DIGITS.sub("", written).startswith(digits):
+    if found.reason is InvalidReason.UNSPECIFIED and _NOT_DIGITS.sub("", written).startswith(
+        digits
+    ):
         outcome = decide(digits, None, plus=False)
         if outcome is not None:
             return Parsed(outcome.number(digits), outcome.reason)

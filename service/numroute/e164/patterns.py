@@ -35,14 +35,10 @@ class DigitPattern:
     def __init__(self, source: str) -> None:
         """Compile the expression and write its shapes out."""
         self._regex = re.compile(source)
-        shapes = expand(source)
-        self._shapes = shapes
+        self._shapes = expand(source)
         self._by_length: dict[int, list[_Shape]] = {}
-        self._specific_digits = 0
-        for shape in shapes or ():
+        for shape in self._shapes or ():
             self._by_length.setdefault(len(shape), []).append(shape)
-            specific = max((i + 1 for i, digits in enumerate(shape) if digits != _ANY), default=0)
-            self._specific_digits = max(self._specific_digits, specific)
 
     def fullmatch(self, known: str, length: int) -> bool:
         """Say whether the whole number matches the whole expression."""
@@ -65,9 +61,12 @@ class DigitPattern:
         if len(known) < length:
             if self._shapes is None:
                 raise UnsettledError
-            if not any(len(s) <= length and _admits(s, known) for s in self._shapes):
+            # A shape that the known digits exclude cannot match, whatever the others are; one that
+            # asks nothing of the unknown digits matches all or none.
+            open_shapes = [s for s in self._shapes if len(s) <= length and _admits(s, known)]
+            if not open_shapes:
                 return None
-            if len(known) < self._specific_digits:
+            if any(digits != _ANY for s in open_shapes for digits in s[len(known) :]):
                 raise UnsettledError
         return self._regex.match(known.ljust(length, "0"))
 

@@ -120,14 +120,15 @@ def _lookup_piece(
     """Write the rows of one piece into ``rows``; the other arrays are workspaces of its length."""
     _places(tables, numbers, place, index)
     _cells(tables, place, index, cell)
-    cells, bit = cell.view(np.uint64), index.view(np.uint64)
-    np.bitwise_and(numbers, _BIT_MASK, out=bit)
-    flag = np.right_shift(cells, bit)
+    cells, flag = cell.view(np.uint64), index.view(np.uint64)
+    np.bitwise_and(numbers, _BIT_MASK, out=flag)
+    np.right_shift(cells, flag, out=flag)
     np.bitwise_and(flag, _ONE, out=flag)
     np.not_equal(flag, _ZERO, out=member)
     found = int(np.count_nonzero(member))
     if 2 * found > len(numbers):
         # Most have a record: rank all, then ask the ranges for the few others only.
+        bit = np.bitwise_and(numbers, _BIT_MASK, out=flag)
         rows[:] = tables.route.take(_ranks(cells, bit), mode="clip")
         if found < len(numbers):
             np.logical_not(member, out=member)
@@ -138,7 +139,9 @@ def _lookup_piece(
         tables.granules.take(place, out=rows, mode="clip")
         if found:
             with_record = member.nonzero()[0]
-            ranks = _ranks(cells.take(with_record), bit.take(with_record))
+            bit = numbers.take(with_record)
+            np.bitwise_and(bit, _BIT_MASK, out=bit)
+            ranks = _ranks(cells.take(with_record), bit)
             rows[with_record] = tables.route.take(ranks, mode="clip")
         _settle_mixed(tables, numbers, rows)
 
@@ -183,11 +186,10 @@ def _possible(
     numbers: NDArray[np.uint64],
 ) -> tuple[NDArray[np.uint64], NDArray[np.bool_] | None]:
     """Put 0, which nobody holds, for what has more than 15 digits; say which are no numbers."""
-    # Unsigned wrap-around makes 0 the largest value of all: one comparison finds both.
-    before = numbers - _ONE
-    if before.max() < NUMBER_MAX:
+    if np.maximum.reduce(numbers) <= NUMBER_MAX and np.minimum.reduce(numbers) > 0:
         return numbers, None
-    impossible = before >= np.uint64(NUMBER_MAX)
+    # Unsigned wrap-around makes 0 the largest value of all: one comparison finds both.
+    impossible = (numbers - _ONE) >= np.uint64(NUMBER_MAX)
     return np.where(impossible, _ZERO, numbers), impossible
 
 

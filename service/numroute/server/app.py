@@ -18,6 +18,7 @@ from numroute.index import SnapshotStore
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.logs import make_logger
+from numroute.server.memory import keep_freed_memory
 from numroute.server.servicer import NumberRouting
 from numroute.server.settings import REQUEST_BYTES_MAX
 
@@ -49,6 +50,7 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = 
         SettingError: The address cannot be listened on, e.g. because the port is in use.
     """
     store = SnapshotStore(settings.store)
+    keep_freed_memory()
     return asyncio.run(_serve(settings, store, make_logger(), on_ready))
 
 

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import numpy as np
 from google.protobuf.message import DecodeError
 
 from numroute import wire
@@ -68,15 +67,14 @@ class NumberRouting:
 
     async def bulk_lookup(self, request: bytes) -> bytes:
         """Answer a ``BulkLookupRequest`` with a ``BulkLookupResponse``."""
-        message = pb.BulkLookupRequest.FromString(request)
-        _check_limit(len(message.numbers), NUMBERS_PER_BULK_MAX)
-        numbers = np.asarray(message.numbers, np.uint64)
+        numbers, options = wire.bulk_request_parts(request)
+        _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
         with self._follower.serving() as served:
             return await bulk_answer(
                 served,
                 numbers,
-                with_range_holder=message.with_range_holder,
-                with_ported_at=message.with_ported_at,
+                with_range_holder=options.with_range_holder,
+                with_ported_at=options.with_ported_at,
             )
 
     async def get_snapshot(self, request: bytes) -> bytes:

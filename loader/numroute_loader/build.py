@@ -1,0 +1,207 @@
+"""From files to a published snapshot: read, merge, judge, publish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numroute.errors import InputError
+from numroute.index import Source
+from numroute_loader.brands import load_brands
+from numroute_loader.gate import Finding, GateError, GateLimits, judge
+from numroute_loader.merge import MergeResult, merge
+from numroute_loader.regions import load_regions
+from numroute_loader.registries import find_first, read, recognise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numroute.index import Metadata, SnapshotStore
+    from numroute_loader.records import ParsedFile
+    from numroute_loader.registries.description import FileKind
+
+    FileProgress = Callable[[Path, str, int, int], None]
+    """Called now and then with a file, its kind, and bytes of it: (done, total)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFile:
+    """A file to read; ``kind`` overrides what its name and header say."""
+
+    path: Path
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Everything short of publishing: the files as read, what they became, and the verdict."""
+
+    files: Sequence[ParsedFile]
+    merged: MergeResult
+    findings: Sequence[Finding]
+    as_of: datetime
+    warnings: Sequence[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(finding.passed for finding in self.findings)
+
+
+def input_files(arguments: Sequence[str]) -> list[InputFile]:
+    """Read ``PATH`` and ``KIND=PATH`` arguments; a folder stands for the files in it.
+
+    Raises InputError when a path does not exist or a folder holds no file.
+    """
+    files: list[InputFile] = []
+    for argument in arguments:
+        kind, separator, rest = argument.partition("=")
+        path = Path(argument)
+        if separator and not path.exists():
+            files.append(InputFile(path=Path(rest), kind=kind))
+        elif path.is_dir():
+            inside = sorted(
+                each for each in path.iterdir() if each.is_file() and each.name[0] != "."
+            )
+            if not inside:
+                raise InputError(path, "the folder holds no files")
+            files.extend(InputFile(path=each) for each in inside)
+        else:
+            files.append(InputFile(path=path))
+    for file in files:
+        if not file.path.is_file():
+            raise InputError(file.path, "there is no such file", hint="Check the path")
+    return files
+
+
+def check(
+    inputs: Sequence[InputFile],
+    *,
+    brands: Path | None = None,
+    as_of: datetime | None = None,
+    limits: GateLimits | None = None,
+    progress: FileProgress | None = None,
+) -> Checked:
+    """Read and merge the files and judge the result; publish nothing.
+
+    ``brands`` replaces the product's own brand table. ``as_of`` is the time up to which the data is
+    known; without it, the time in the dump's name.
+
+    Raises InputError or SettingError when a file or the set of files is wrong.
+    """
+    # All files are recognised before the first is read: a wrong one is told at once.
+    kinds = [recognise(each.path, each.kind) for each in inputs]
+    files = [_read(each.path, kind, progress) for each, kind in zip(inputs, kinds, strict=True)]
+    merged = merge(files, brands=load_brands(brands), regions=load_regions())
+    findings = judge(
+        merged.report,
+        limits or GateLimits(),
+        where_unknown=_where_unknown(files, kinds, merged),
+        where_outside=_where_outside(files, kinds, merged),
+    )
+    known_as_of, warning = (as_of, "") if as_of else _as_of(files)
+    warnings = [*merged.report.warnings, *([warning] if warning else [])]
+    return Checked(
+        files=files, merged=merged, findings=findings, as_of=known_as_of, warnings=warnings
+    )
+
+
+def publish(store: SnapshotStore, checked: Checked, *, asked_by: str = "") -> Metadata:
+    """Publish what was checked as the store's current snapshot.
+
+    Raises GateError when a check failed, StoreBusyError or StoreAccessError.
+    """
+    if not checked.passed:
+        raise GateError(checked.findings)
+    report = checked.merged.report
+    with store.writing() as writer:
+        return writer.publish(
+            checked.merged.content,
+            as_of=checked.as_of,
+            sources=[_source(file) for file in checked.files],
+            counts={
+                "ported": report.ported,
+                "returned_home": report.returned_home,
+                "ranges": report.ranges,
+                "range_numbers": report.range_numbers,
+                "operators": report.operators,
+                "routes": report.routes,
+            },
+            gate=[
+                {"check": f.check, "passed": f.passed, "actual": f.actual, "limit": f.limit}
+                for f in checked.findings
+            ],
+            asked_by=asked_by,
+        )
+
+
+def _read(path: Path, kind: FileKind, progress: FileProgress | None) -> ParsedFile:
+    if progress is None:
+        return read(path, kind)
+    return read(path, kind, progress=lambda done, total: progress(path, kind.name, done, total))
+
+
+def _layer(file: ParsedFile) -> str:
+    if file.ported is not None:
+        return "ported"
+    return "ranges" if file.ranges is not None else "operators"
+
+
+def _source(file: ParsedFile) -> Source:
+    source = file.source
+    return Source(
+        name=source.path.name,
+        registry=source.registry,
+        kind=source.kind,
+        layer=_layer(file),
+        sequence=source.sequence,
+        rows=source.rows,
+        sha256=source.sha256,
+    )
+
+
+def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:
+    """Return the time of the dump, of the newest plan where there is none, and a warning."""
+    for layer in ("ported", "ranges"):
+        of_layer = [file.source for file in files if _layer(file) == layer]
+        dated = [source.as_of for source in of_layer if source.as_of is not None]
+        if dated:
+            return max(dated), ""
+        if of_layer:
+            newest = max(source.path.stat().st_mtime for source in of_layer)
+            return datetime.fromtimestamp(newest, UTC).replace(microsecond=0), (
+                f"{of_layer[0].path.name} does not say of when it is: taken as of the file's own "
+                "time; --as-of TIME says it better"
+            )
+    raise AssertionError("merge refuses a set without dump and plan")
+
+
+def _where_unknown(
+    files: Sequence[ParsedFile], kinds: Sequence[FileKind], merged: MergeResult
+) -> str:
+    """Name file and line of the first row with the first unknown operator."""
+    unknown = merged.report.unknown_operators
+    if not unknown:
+        return ""
+    return _first_place(files, kinds, unknown[0].code)
+
+
+def _where_outside(
+    files: Sequence[ParsedFile], kinds: Sequence[FileKind], merged: MergeResult
+) -> str:
+    """Name file and line of the first ported number that no range covers."""
+    outside = merged.report.outside_plan
+    if outside is None:
+        return ""
+    return _first_place(files, kinds, int(merged.content.numbers[outside.first_index]))
+
+
+def _first_place(files: Sequence[ParsedFile], kinds: Sequence[FileKind], wanted: str | int) -> str:
+    for file, kind in zip(files, kinds, strict=True):
+        if file.operators is None:
+            line = find_first(file.source.path, kind, wanted)
+            if line is not None:
+                return f" (first in {file.source.path}:{line})"
+    return ""

@@ -1,0 +1,32 @@
+"""The ``numroute-load`` command."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from numroute.console import run
+from numroute_loader.cli.build import build, check
+from numroute_loader.cli.generate import generate
+from numroute_loader.cli.verify import verify
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="numroute", prog_name="numroute-load")
+def numroute_load() -> None:
+    """Turn registry files into published snapshots of a snapshot store.
+
+    Exit status: 0 done, 1 error; whatever goes wrong, the snapshot that was current stays current.
+    """
+
+
+numroute_load.add_command(generate)
+numroute_load.add_command(check)
+numroute_load.add_command(build)
+numroute_load.add_command(verify)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(numroute_load, "numroute-load"))

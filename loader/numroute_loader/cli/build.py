@@ -1,0 +1,161 @@
+"""``numroute-load check`` and ``numroute-load build``."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from numroute.console import plain, print_facts, print_json, print_table
+from numroute.errors import SettingError
+from numroute.index import SnapshotStore
+from numroute.settings import json_option, store_option
+from numroute_loader import build as building
+from numroute_loader.cli.progress import Bars
+from numroute_loader.gate import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numroute_loader.build import Checked
+
+_FILES_HELP = """
+
+Each FILE is a registry file as published (.csv or .zip) or a folder of them. Its kind is told by
+its name and header; KIND=FILE overrides the name, e.g. ru-bdpn/port-all=dump.csv.
+"""
+
+
+def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for decorator in (
+        click.argument("files", nargs=-1, required=True, metavar="FILE..."),
+        click.option(
+            "--brands",
+            envvar="NUMROUTE_BRANDS",
+            show_envvar=True,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Brand table to use instead of the built-in one.",
+        ),
+        click.option(
+            "--as-of",
+            metavar="TIME",
+            help="Time up to which the data is known (ISO 8601); by default the time in the "
+            "dump's name.",
+        ),
+        json_option,
+    ):
+        command = decorator(command)
+    return command
+
+
+@click.command(
+    help="Read and judge registry files; build nothing. Exit status 1 when the gate would refuse."
+    + _FILES_HELP
+)
+@_input_options
+def check(files: tuple[str, ...], brands: Path | None, as_of: str | None, as_json: bool) -> int:
+    """Read, merge and judge the files, and print what was found."""
+    checked = _check(files, brands, as_of)
+    if as_json:
+        print_json(_document(checked))
+    else:
+        _print(checked)
+    if not checked.passed:
+        raise GateError(checked.findings)
+    return 0
+
+
+@click.command(
+    help="Build a snapshot from registry files and make it the store's current one." + _FILES_HELP
+)
+@_input_options
+@store_option
+def build(
+    files: tuple[str, ...], brands: Path | None, as_of: str | None, as_json: bool, store: Path
+) -> int:
+    """Read, merge, judge and publish."""
+    opened = SnapshotStore(store, create=True)
+    checked = _check(files, brands, as_of)
+    metadata = building.publish(opened, checked, asked_by=getpass.getuser())
+    size = opened.snapshot_path(metadata.snapshot_id).stat().st_size
+    if as_json:
+        print_json(
+            {**_document(checked), "snapshot": {"id": metadata.snapshot_id}, "file_bytes": size}
+        )
+        return 0
+    _print(checked)
+    print_facts([("published", metadata.snapshot_id), ("file", f"{size:,} bytes")])
+    return 0
+
+
+def _check(files: tuple[str, ...], brands: Path | None, as_of: str | None) -> Checked:
+    with Bars() as bars:
+        return building.check(
+            building.input_files(files),
+            brands=brands,
+            as_of=_time(as_of) if as_of else None,
+            progress=lambda path, _, done, total: bars.update(path.name, done, total),
+        )
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingError(
+            f"--as-of {text!r} is no time", hint="Write it as 2026-08-23T00:00:00+03:00"
+        ) from None
+    if time.tzinfo is None:
+        raise SettingError(
+            f"--as-of {text!r} names no time zone", hint="Write it as 2026-08-23T00:00:00+03:00"
+        )
+    return time.astimezone(UTC)
+
+
+def _document(checked: Checked) -> dict[str, Any]:
+    return {
+        "as_of": checked.as_of.isoformat(),
+        "files": [plain(file.source) | {"path": str(file.source.path)} for file in checked.files],
+        "report": plain(checked.merged.report),
+        "gate": plain(checked.findings),
+        "passed": checked.passed,
+        "warnings": list(checked.warnings),
+    }
+
+
+def _print(checked: Checked) -> None:
+    print_table(
+        ("file", "kind", "sequence", "rows"),
+        [
+            (
+                source.path.name,
+                f"{source.registry}/{source.kind}",
+                "" if source.sequence is None else str(source.sequence),
+                f"{source.rows:,}",
+            )
+            for source in (file.source for file in checked.files)
+        ],
+    )
+    report = checked.merged.report
+    print_facts(
+        [
+            ("data as of", checked.as_of.isoformat()),
+            ("ported numbers", f"{report.ported:,}"),
+            ("returned home", f"{report.returned_home:,}"),
+            ("ranges", f"{report.ranges:,} with {report.range_numbers:,} numbers"),
+            ("operators", f"{report.operators:,}"),
+            ("distinct routes", f"{report.routes:,}"),
+        ]
+    )
+    print_table(
+        ("check", "", "finding"),
+        [
+            (finding.check, "passed" if finding.passed else "FAILED", finding.message)
+            for finding in checked.findings
+        ],
+    )
+    for warning in checked.warnings:
+        click.echo(f"warning: {warning}", err=True)

@@ -1,0 +1,106 @@
+"""``numroute-load generate``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import click
+
+from numroute.console import plain, print_facts, print_json, print_table
+from numroute.settings import json_option
+from numroute_loader.cli.progress import Bars
+from numroute_loader.generate import GenerateOptions
+from numroute_loader.generate import generate as generate_registry
+from numroute_loader.generate.options import PORTED_MAX, PlanEncoding, Tier
+
+_REGISTRY_TIME = timezone(timedelta(hours=3))
+"""The dumps are named by Moscow time."""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--ported",
+    type=click.IntRange(0, PORTED_MAX),
+    default=1_000_000,
+    show_default=True,
+    help="Ported numbers in the full dump.",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    "--date",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Day in the dumps' names; today by default. Equal options give equal files.",
+)
+@click.option(
+    "--tier",
+    "tiers",
+    type=click.Choice(list(Tier), case_sensitive=False),
+    multiple=True,
+    default=[Tier.PORT_ALL],
+    show_default=True,
+    help="Kind of full dump to write; may be given several times.",
+)
+@click.option("--csv", "plain_csv", is_flag=True, help="Write .csv instead of .zip dumps.")
+@click.option("--shuffled", is_flag=True, help="Write the dump's rows in no order.")
+@click.option(
+    "--plan-encoding",
+    type=click.Choice(list(PlanEncoding)),
+    default=PlanEncoding.UTF_8,
+    show_default=True,
+    help="Era of the open-data plan files.",
+)
+@click.option(
+    "--plan",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Lay the ported numbers over this real plan file; may be given several times.",
+)
+@json_option
+def generate(
+    *,
+    folder: Path,
+    ported: int,
+    seed: int,
+    day: datetime | None,
+    tiers: tuple[Tier, ...],
+    plain_csv: bool,
+    shuffled: bool,
+    plan_encoding: PlanEncoding,
+    plan: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Write a synthetic registry into FOLDER, in the real files' formats.
+
+    The numbers are made up; the shape is that of the Russian registry and numbering plan.
+    """
+    today = datetime.now(UTC).astimezone(_REGISTRY_TIME)
+    options = GenerateOptions(
+        ported=ported,
+        seed=seed,
+        date=(day or today).date(),
+        tiers=tiers,
+        zipped=not plain_csv,
+        plan_encoding=plan_encoding,
+        plan=plan or None,
+        sorted=not shuffled,
+    )
+    with Bars() as bars:
+        written = generate_registry(folder, options, progress=bars.update)
+    if as_json:
+        print_json({**plain(written), "paths": [str(path) for path in written.paths]})
+        return
+    print_table(
+        ("file", "bytes"), [(path.name, f"{path.stat().st_size:,}") for path in written.paths]
+    )
+    print_facts(
+        [
+            ("ported numbers", f"{written.ported:,}"),
+            ("returned home", f"{written.returned_home:,}"),
+            ("mobile ranges", f"{written.mobile_ranges:,}"),
+            ("mobile numbers", f"{written.mobile_numbers:,}"),
+            ("fixed ranges", f"{written.fixed_ranges:,}"),
+        ]
+    )

@@ -1,0 +1,153 @@
+"""Who takes part: operators with their market shares, and regions.
+
+Codes, names, tax numbers and MNCs of ``operators.csv`` and ``regions.csv`` restate public tables
+where those name them (registries.md, 1); other codes are made up in the same style. Weights are
+round figures of the right order.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MNC_PERIOD = 5
+"""An operator with several MNCs uses its second one in one region of five, and so on."""
+
+_WORD = re.compile(r"[а-яё]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketOperator:
+    """An operator and its weight in the market.
+
+    Attributes:
+        code: The registry's code.
+        tax_number: Empty where the registry has none.
+        mncs: The registry's MNCs, the usual one first.
+        name: The name in the Operators dump, quotes included.
+        spellings: How the numbering plan spells the name, the usual one first.
+        areas: Where the operator works; empty means everywhere.
+        gain: Weight among recipients.
+        loss: How readily its subscribers leave, per cent of the average.
+        since: First year in which it can receive numbers.
+        capacity: Weight among the smaller holders of a numbering code.
+    """
+
+    code: str
+    tax_number: str
+    mncs: tuple[str, ...]
+    name: str
+    spellings: tuple[str, ...]
+    areas: frozenset[str]
+    gain: int
+    loss: int
+    since: int
+    capacity: int
+
+    def works_in(self, area: str) -> bool:
+        """Say whether the operator takes subscribers in an area."""
+        return not self.areas or area in self.areas
+
+    def mnc_in(self, region: int) -> str:
+        """Return the MNC that the operator uses in a region, given by index."""
+        place = region % MNC_PERIOD
+        return self.mncs[place] if place < len(self.mncs) else self.mncs[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketRegion:
+    """A region as the registry numbers it and as the plan's two columns name it."""
+
+    code: str
+    territory: str
+    plan_names: tuple[str, ...]
+    area: str
+    people: int
+    stems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """All operators and regions; arrays of the generator hold indexes into these."""
+
+    operators: Sequence[MarketOperator]
+    regions: Sequence[MarketRegion]
+
+    @property
+    def areas(self) -> tuple[str, ...]:
+        """The distinct areas, in the order of the regions."""
+        return tuple(dict.fromkeys(region.area for region in self.regions))
+
+    def operator_index(self, code: str) -> int:
+        """Return the index of the operator with this code."""
+        return next(i for i, operator in enumerate(self.operators) if operator.code == code)
+
+    def region_index(self, code: str) -> int:
+        """Return the index of the region with this registry code."""
+        return next(i for i, region in enumerate(self.regions) if region.code == code)
+
+    def with_operators(self, more: Sequence[MarketOperator]) -> Market:
+        """Return this market with more operators after the known ones."""
+        return dataclasses.replace(self, operators=(*self.operators, *more))
+
+    def region_named(self, text: str) -> int | None:
+        """Return the index of the first region that a plan's text names, None if it names none."""
+        for word in _WORD.findall(text.lower()):
+            found = [
+                (len(stem), index)
+                for index, region in enumerate(self.regions)
+                for stem in region.stems
+                if word.startswith(stem)
+            ]
+            if found:
+                # The longest stem wins: "сахалин" is not "саха".
+                return max(found)[1]
+        return None
+
+
+@cache
+def load_market() -> Market:
+    """Read the package's own tables."""
+    return Market(
+        operators=tuple(
+            MarketOperator(
+                code=row["code"],
+                tax_number=row["tax_number"],
+                mncs=tuple(row["mncs"].split(",")),
+                name=row["name"],
+                spellings=tuple(row["spellings"].split("|")),
+                areas=frozenset(filter(None, row["areas"].split(","))),
+                gain=int(row["gain"]),
+                loss=int(row["loss"]),
+                since=int(row["since"]),
+                capacity=int(row["capacity"]),
+            )
+            for row in read_table("operators")
+        ),
+        regions=tuple(
+            MarketRegion(
+                code=row["code"],
+                territory=row["territory"],
+                plan_names=tuple(row["plan_name"].split("|")),
+                area=row["area"],
+                people=int(row["people"]),
+                stems=tuple(row["stems"].split(",")),
+            )
+            for row in read_table("regions")
+        ),
+    )
+
+
+def read_table(name: str) -> list[dict[str, str]]:
+    """Read one of the package's own tables: ``;`` between fields, quotes are data."""
+    path = Path(__file__).with_name(f"{name}.csv")
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter=";", quoting=csv.QUOTE_NONE))

@@ -1,0 +1,100 @@
+"""The route table of a snapshot: what the sources' keys say, with operator, brand and region."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute.index.content import FIXED_STATUSES
+from numroute.model import LineType, Operator, Region, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from numroute.model import Status
+    from numroute_loader.brands import BrandTable
+    from numroute_loader.records import RouteKey
+
+_BLOCK = 1 << 20
+"""Entries mapped at once: numpy widens indexes to eight bytes, which must not happen to all."""
+
+# A fixed line or a service has no MCC-MNC, even where its operator has a mobile network too.
+_MOBILE_LINES = frozenset({LineType.MOBILE, LineType.UNSPECIFIED})
+
+
+class RouteTable:
+    """The distinct routes, in the order in which they were first asked for."""
+
+    def __init__(self, brands: BrandTable, regions: Mapping[str, str]) -> None:
+        """Begin with the rows for what is unallocated and for what is no number.
+
+        ``regions`` gives the names of region codes.
+        """
+        self._brands = brands
+        self._regions = regions
+        self._row_of = {Route(status=status): row for row, status in enumerate(FIXED_STATUSES)}
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """The routes by row."""
+        return tuple(self._row_of)
+
+    def rows(self, status: Status, named: Iterable[tuple[RouteKey, Operator]]) -> NDArray[np.int64]:
+        """Return the row of each key with its operator; equal routes share a row."""
+        return np.array(
+            [
+                self._row_of.setdefault(self._route(status, key, operator), len(self._row_of))
+                for key, operator in named
+            ],
+            dtype=np.int64,
+        )
+
+    def _route(self, status: Status, key: RouteKey, operator: Operator) -> Route:
+        brand = self._brands.find(
+            code=operator.code,
+            tax_number=operator.tax_number,
+            registry_mnc=key.registry_mnc,
+        )
+        mobile = key.line_type in _MOBILE_LINES
+        return Route(
+            status=status,
+            operator=replace(operator, brand=brand.brand),
+            mcc=brand.mcc if mobile else "",
+            mnc=brand.mnc if mobile else "",
+            registry_mnc=key.registry_mnc,
+            routing_number=key.routing_number,
+            region=Region(
+                code=key.region_code,
+                # The table's name goes before that of another plan: it is the code's own.
+                name=self._regions.get(key.region_code, key.region_name),
+            ),
+            line_type=key.line_type,
+        )
+
+
+def branded(operator: Operator, brands: BrandTable) -> Operator:
+    """Return the operator with its brand."""
+    brand = brands.find(code=operator.code, tax_number=operator.tax_number)
+    return replace(operator, brand=brand.brand)
+
+
+def mapped(rows: NDArray[np.int64], index: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Return ``rows[index]`` in the smallest unsigned type, without wide temporaries."""
+    small = rows.astype(np.min_scalar_type(int(rows.max(initial=0))))
+    result = np.empty(len(index), dtype=small.dtype)
+    for begin in range(0, len(index), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        result[block] = small[index[block]]
+    return result
+
+
+def counted(index: NDArray[np.unsignedinteger], length: int) -> NDArray[np.int64]:
+    """Return int64[length]: how often each index stands there, without wide temporaries."""
+    counts = np.zeros(length, dtype=np.int64)
+    for begin in range(0, len(index), _BLOCK):
+        counts += np.bincount(index[begin : begin + _BLOCK], minlength=length)
+    return counts

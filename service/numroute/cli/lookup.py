@@ -1,0 +1,108 @@
+"""``numroute lookup``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from numroute.answers import answer_texts
+from numroute.console import plain, print_json, print_table
+from numroute.errors import SettingError
+from numroute.index import SnapshotStore
+from numroute.model import Answer, InvalidReason, Operator, SnapshotRef, Status
+from numroute.settings import json_option, optional_store_option, region_option, target_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_NOT_ROUTED = 2
+
+_HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder")
+
+
+@click.command()
+@click.argument("numbers", nargs=-1, required=True)
+@optional_store_option
+@target_option
+@region_option
+@json_option
+def lookup(
+    numbers: tuple[str, ...],
+    store: Path | None,
+    target: str | None,
+    region: str | None,
+    as_json: bool,
+) -> int:
+    """Say which operator serves each NUMBER now.
+
+    Numbers may be written as people write them: "+7 916 123-45-67", or "8 (916) 123-45-67" with
+    --region RU. "-" reads one number per line from standard input. Exit status 2 says that some
+    number is unallocated or invalid.
+    """
+    texts = [text for number in numbers for text in _expand(number)]
+    answers, snapshot = _ask(texts, store, target, region)
+    if as_json:
+        for answer in answers:
+            print_json(answer_json(answer, snapshot))
+    else:
+        print_table(_HEADINGS, [_row(answer) for answer in answers])
+    routed = all(answer.status in {Status.PORTED, Status.NOT_PORTED} for answer in answers)
+    return 0 if routed else EXIT_NOT_ROUTED
+
+
+def _expand(number: str) -> list[str]:
+    if number != "-":
+        return [number]
+    return [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+
+
+def _ask(
+    texts: Sequence[str], store: Path | None, target: str | None, region: str | None
+) -> tuple[list[Answer], SnapshotRef]:
+    if target:
+        from numroute.client import Client  # noqa: PLC0415 - a store needs no gRPC
+
+        with Client(target) as client:
+            return client.lookup_text(texts, default_region=region)
+    if store is None:
+        raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
+    with SnapshotStore(store).open() as snapshot:
+        metadata = snapshot.metadata
+        return answer_texts(snapshot, texts, region), SnapshotRef(
+            id=metadata.snapshot_id, as_of=metadata.as_of
+        )
+
+
+def answer_json(answer: Answer, snapshot: SnapshotRef) -> dict[str, Any]:
+    """Return an answer with the wire contract's field names."""
+    document: dict[str, Any] = plain(answer)
+    if document["route"] is not None:
+        del document["route"]["status"]
+    if answer.invalid_reason is InvalidReason.UNSPECIFIED:
+        document["invalid_reason"] = None
+    document["snapshot"] = plain(snapshot)
+    return document
+
+
+def _row(answer: Answer) -> tuple[str, ...]:
+    status = answer.status.name
+    if answer.status is Status.INVALID:
+        status += f" ({answer.invalid_reason.name})"
+    route = answer.route
+    network = f"{route.mcc}-{route.mnc}" if route and route.mcc else ""
+    return (
+        f"+{answer.number}" if answer.number else answer.input,
+        status,
+        operator_text(route.operator) if route else "",
+        network,
+        (route.region.name or route.region.code) if route else "",
+        operator_text(answer.range_holder),
+    )
+
+
+def operator_text(operator: Operator | None) -> str:
+    """Return what people call an operator: its brand, or its name, or at least its code."""
+    return operator.brand or operator.name or operator.code if operator else ""

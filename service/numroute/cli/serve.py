@@ -1,0 +1,59 @@
+"""``numroute serve``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
+
+import click
+
+from numroute.settings import store_option
+
+
+@click.command()
+@store_option
+@click.option(
+    "--listen",
+    envvar="NUMROUTE_LISTEN",
+    show_envvar=True,
+    default="127.0.0.1:50051",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Address to listen on; port 0 takes a free one.",
+)
+@click.option(
+    "--max-age",
+    "max_age_hours",
+    envvar="NUMROUTE_MAX_AGE",
+    show_envvar=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="HOURS",
+    help="Mark answers as stale when the data is older than this.",
+)
+@click.option(
+    "--drain",
+    "drain_seconds",
+    envvar="NUMROUTE_DRAIN",
+    show_envvar=True,
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long calls under way may take to end after SIGTERM.",
+)
+def serve(store: Path, listen: str, max_age_hours: float | None, drain_seconds: float) -> int:
+    """Answer lookups over gRPC from the store's current snapshot.
+
+    A newly published snapshot is taken over within a second. SIGTERM or Ctrl-C drains and stops.
+    """
+    from numroute.server import ServerSettings  # noqa: PLC0415 - only this command needs gRPC
+    from numroute.server import serve as run_service  # noqa: PLC0415
+
+    return run_service(
+        ServerSettings(
+            store=store,
+            listen=listen,
+            max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
+            drain_seconds=drain_seconds,
+        )
+    )

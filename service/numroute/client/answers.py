@@ -1,0 +1,98 @@
+"""What a client's methods return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from numroute.model import InvalidReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from numroute.model import Operator, Route, SnapshotRef, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BulkAnswer:
+    """The answers to a batch of n numbers, in its order, all from one snapshot.
+
+    Attributes:
+        route_index: uint32[n], for each number its place in ``routes``.
+        routes: The distinct routes; a route carries the status of its numbers.
+        snapshot: Which snapshot answered.
+        ported_at: uint32[n], seconds since 1970-01-01 UTC, 0 where the number is not ported or
+            the time is not known; None when not asked for.
+        range_holder_index: uint32[n], for each number its place in ``range_holders``; None when
+            not asked for.
+        range_holders: The distinct range holders; an empty operator stands for "nobody".
+    """
+
+    route_index: NDArray[np.uint32]
+    routes: tuple[Route, ...]
+    snapshot: SnapshotRef
+    ported_at: NDArray[np.uint32] | None = None
+    range_holder_index: NDArray[np.uint32] | None = None
+    range_holders: tuple[Operator, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to one text.
+
+    Attributes:
+        input: The text as it was asked.
+        number: The whole E.164 number; 0 when the status is INVALID.
+        status: What the registry says of the number.
+        snapshot: Which snapshot answered.
+        invalid_reason: Why the text is no number, when the status is INVALID.
+        route: Where a message must go; None when the status is UNALLOCATED or INVALID.
+        ported_at: When the number was ported (UTC); None when it was not, or when not known.
+        range_holder: Who holds the number's range; None when nobody does.
+    """
+
+    input: str
+    number: int
+    status: Status
+    snapshot: SnapshotRef
+    invalid_reason: InvalidReason = InvalidReason.UNSPECIFIED
+    route: Route | None = None
+    ported_at: datetime | None = None
+    range_holder: Operator | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """A file that a snapshot was built from; ``sequence`` is 0 when it has none."""
+
+    name: str
+    registry: str
+    kind: str
+    sequence: int
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotInfo:
+    """What a service says of the snapshot that it answers from.
+
+    Attributes:
+        snapshot: Its id, the time up to which its data is known, and whether that is too old.
+        built_at: When it was built (UTC).
+        age_seconds: Seconds from ``snapshot.as_of`` to the time of the answer.
+        format_version: The version of the file's format.
+        sources: The files that it was built from.
+        counts: Numbers of things in it, by name.
+    """
+
+    snapshot: SnapshotRef
+    built_at: datetime
+    age_seconds: float
+    format_version: int
+    sources: tuple[SourceInfo, ...]
+    counts: Mapping[str, int]

@@ -1,0 +1,153 @@
+"""How one question becomes several requests, and their responses one answer from one snapshot.
+
+Nothing here does input or output: ``Client`` and ``AsyncClient`` send what a plan says and hand it
+what comes back.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from numroute.client import codec
+from numroute.client.answers import BulkAnswer
+from numroute.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from numroute.client.answers import Answer
+    from numroute.client.codec import Chunk, Values
+    from numroute.model import SnapshotRef
+
+NUMBERS_PER_CHUNK = 65_536
+"""Numbers in one request: large enough that what a call costs is spread thin, small enough that
+several are under way at once."""
+
+TEXTS_PER_CHUNK = 1_000
+"""Texts in one request: the service's limit."""
+
+ROUNDS_MAX = 5
+"""How often the requests of one question are sent before the snapshots are held to change faster
+than the question can be answered."""
+
+AnswerT = TypeVar("AnswerT")
+PartT = TypeVar("PartT")
+
+
+class Plan(ABC, Generic[PartT, AnswerT]):
+    """A question in chunks. Ask all ``open_chunks``, again while there are any, then ``answer``."""
+
+    method: str
+
+    def __init__(self, chunk_count: int) -> None:
+        """Begin with every chunk open."""
+        self._parts: list[PartT | None] = [None] * chunk_count
+        self._latest: SnapshotRef | None = None
+
+    def open_chunks(self) -> list[int]:
+        """Return the chunks without an answer from the snapshot that answered last.
+
+        A snapshot that was published while the question was under way answers some chunks and not
+        the others; those are asked again, because one answer comes from one snapshot.
+        """
+        latest = self._latest
+        return [
+            chunk
+            for chunk, part in enumerate(self._parts)
+            if part is None or latest is None or self._ref(part).id != latest.id
+        ]
+
+    def accept(self, chunk: int, response: bytes) -> None:
+        """Take a chunk's response; ServiceError when it does not answer the request."""
+        part = self._decode(chunk, response)
+        self._parts[chunk] = part
+        self._latest = self._ref(part)
+
+    @abstractmethod
+    def request(self, chunk: int) -> bytes:
+        """Return the request for a chunk."""
+
+    def answer(self) -> AnswerT:
+        """Return the whole answer; no chunk may be open."""
+        if self._latest is None:
+            raise ValueError("no chunk has been answered")
+        return self._join([part for part in self._parts if part is not None], self._latest)
+
+    @abstractmethod
+    def _decode(self, chunk: int, response: bytes) -> PartT: ...
+
+    @abstractmethod
+    def _ref(self, part: PartT) -> SnapshotRef: ...
+
+    @abstractmethod
+    def _join(self, parts: list[PartT], ref: SnapshotRef) -> AnswerT: ...
+
+
+class BulkPlan(Plan["Chunk", BulkAnswer]):
+    """A batch of numbers for ``BulkLookup``."""
+
+    method = "BulkLookup"
+
+    def __init__(
+        self,
+        numbers: NDArray[np.uint64],
+        values: Values,
+        *,
+        with_range_holder: bool,
+        with_ported_at: bool,
+        numbers_per_chunk: int = NUMBERS_PER_CHUNK,
+    ) -> None:
+        """Plan uint64[n] numbers; an empty batch is one chunk, to learn the snapshot."""
+        self._numbers = numbers
+        self._values = values
+        self._with_range_holder = with_range_holder
+        self._with_ported_at = with_ported_at
+        self._step = numbers_per_chunk
+        super().__init__(max(1, -(-len(numbers) // numbers_per_chunk)))
+
+    def request(self, chunk: int) -> bytes:
+        """Return the request for a chunk."""
+        return codec.bulk_request(
+            self._chunk_numbers(chunk),
+            with_range_holder=self._with_range_holder,
+            with_ported_at=self._with_ported_at,
+        )
+
+    def _chunk_numbers(self, chunk: int) -> NDArray[np.uint64]:
+        return self._numbers[chunk * self._step : (chunk + 1) * self._step]
+
+    def _decode(self, chunk: int, response: bytes) -> Chunk:
+        return codec.bulk_response(
+            response,
+            len(self._chunk_numbers(chunk)),
+            with_range_holder=self._with_range_holder,
+            with_ported_at=self._with_ported_at,
+        )
+
+    def _ref(self, part: Chunk) -> SnapshotRef:
+        return part.snapshot
+
+    def _join(self, parts: list[Chunk], ref: SnapshotRef) -> BulkAnswer:
+        route_index, routes = _merge([(part.route_indexes, part.routes) for part in parts])
+        holder_index, holders = None, ()
+        if self._with_range_holder:
+            holder_index, distinct = _merge(
+                [(part.range_holder_indexes, part.range_holders) for part in parts]
+            )
+            holders = tuple(map(self._values.operator, distinct))
+        ported_at = None
+        if self._with_ported_at:
+            ported_at = np.concatenate([part.ported_at for part in parts])
+        return BulkAnswer(
+            route_index=route_index,
+            routes=tuple(map(self._values.route, routes)),
+            snapshot=ref,
+            ported_at=ported_at,
+            range_holder_index=holder_index,
+            range_holders=holders,
+        )

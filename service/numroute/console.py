@@ -1,0 +1,100 @@
+"""What the commands print: tables for people, JSON lines for programs, errors on standard error."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from numroute.errors import NumrouteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+EXIT_ERROR = 1
+
+
+def run(command: click.Command, program: str) -> int:
+    """Run a command line and return the exit status; an error becomes a message, not a trace."""
+    try:
+        status = command.main(prog_name=program, standalone_mode=False)
+    except NumrouteError as error:
+        _complain(program, error.message, error.hint)
+        return EXIT_ERROR
+    except click.exceptions.Abort:
+        _complain(program, "interrupted", "")
+        return EXIT_ERROR
+    except click.ClickException as error:
+        error.show()
+        return EXIT_ERROR
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does: nobody is left to be told.
+        sys.stderr.close()
+        return EXIT_ERROR
+    return status if isinstance(status, int) else 0
+
+
+def _complain(program: str, message: str, hint: str) -> None:
+    click.echo(f"{program}: {message}", err=True)
+    if hint:
+        click.echo(f"{program}: {hint}", err=True)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - any value of ours, a dataclass or plain
+    """Print a value as one line of JSON: enums by name, times in ISO 8601, dataclasses by field."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - as above
+    """Return a value as dictionaries, lists and scalars that JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; in a pipe, where nobody sees a width, it is as wide as its cells."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, value)
+    _console().print(table)
+
+
+def _console() -> Console:
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 500
+    return console

@@ -1,0 +1,109 @@
+"""Decisions of one region as arrays, so that a whole column looks its decisions up at once.
+
+A class of numbers (plus sign or none, how many digits, the first five) has one code; a code has
+one outcome. Both are filled when a class is first met: a list of a country's numbers meets a few
+dozen classes, and one decision settles as many as share its deciding digits.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from numroute.e164.decide import DIGITS_MAX, KNOWN_DIGITS_MAX, decide_class
+from numroute.model import InvalidReason
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numroute.e164.decide import Outcome
+
+_HEADS: Final = 10**KNOWN_DIGITS_MAX
+_LENGTHS: Final = DIGITS_MAX + 2
+"""No digits, 1 to DIGITS_MAX digits, and more than that."""
+
+_NOT_MET: Final = 0
+UNSETTLED: Final = 1
+"""The code of a class whose leading digits do not decide."""
+
+_OUTCOMES_MAX: Final = 1 << 15
+"""More than all country codes times all lengths; a code is a signed 16-bit integer."""
+
+
+class DecisionTable:
+    """The decisions of one region, or of no region.
+
+    ``base``, ``modulus``: uint64[k]; the number of a class with code c, whose last 16 digits are
+    t, is ``base[c] + t % modulus[c]``: 0 when it is invalid.
+    ``reason``: uint8[k], InvalidReason values; UNSPECIFIED is 0.
+    """
+
+    def __init__(self, region: str | None) -> None:
+        """Start with nothing decided. ``region`` is one that ``check_region`` returned."""
+        self._region = region
+        # Fresh zero pages take no memory until they are written.
+        self._codes = np.zeros(2 * _LENGTHS * _HEADS, np.int16)
+        self._code_of: dict[Outcome, int] = {}
+        self._lock = threading.Lock()
+        self.base = np.zeros(_OUTCOMES_MAX, np.uint64)
+        self.modulus = np.ones(_OUTCOMES_MAX, np.uint64)
+        self.reason = np.zeros(_OUTCOMES_MAX, np.uint8)
+
+    def codes(
+        self, plus: NDArray[np.bool_], lengths: NDArray[np.int64], heads: NDArray[np.uint32]
+    ) -> NDArray[np.int16]:
+        """Return the code of every number's class, deciding those not met before.
+
+        Args:
+            plus: bool[n], whether a ``+`` stands before the digits.
+            lengths: int64[n], how many digits there are.
+            heads: uint32[n], the first five digits as an integer; zeros stand for missing ones.
+        """
+        at = (plus * _LENGTHS + np.minimum(lengths, _LENGTHS - 1)) * _HEADS + heads
+        codes = self._codes.take(at)
+        not_met = codes == _NOT_MET
+        if not_met.any():
+            with self._lock:
+                for place in np.unique(at[not_met]).tolist():
+                    self._settle(place)
+            codes = self._codes.take(at)
+        return codes
+
+    def _settle(self, place: int) -> None:
+        """Decide one class, and with it all that share the digits that decided."""
+        if self._codes[place] != _NOT_MET:
+            return
+        plus, length = divmod(place // _HEADS, _LENGTHS)
+        digits = f"{place % _HEADS:0{KNOWN_DIGITS_MAX}}"[:length]
+        for count in range(len(digits) + 1):
+            known = digits[:count]
+            outcome = decide_class(known, length, self._region, plus=bool(plus))
+            if outcome is not None:
+                first = place - place % 10 ** (KNOWN_DIGITS_MAX - count)
+                self._codes[first : first + 10 ** (KNOWN_DIGITS_MAX - count)] = self._code(outcome)
+                return
+        self._codes[place] = UNSETTLED
+
+    def _code(self, outcome: Outcome) -> int:
+        """Return the outcome's code. Its figures stand in the arrays before its code is used."""
+        code = self._code_of.get(outcome)
+        if code is not None:
+            return code
+        code = UNSETTLED + 1 + len(self._code_of)
+        if code >= _OUTCOMES_MAX:
+            return UNSETTLED
+        self.reason[code] = outcome.reason
+        if outcome.reason is InvalidReason.UNSPECIFIED:
+            self.modulus[code] = 10**outcome.kept
+            self.base[code] = int(outcome.prefix or "0") * 10**outcome.kept
+        self._code_of[outcome] = code
+        return code
+
+
+@functools.cache
+def decision_table(region: str | None) -> DecisionTable:
+    """Return the table of a region; one is kept for each."""
+    return DecisionTable(region)

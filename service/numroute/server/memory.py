@@ -1,0 +1,34 @@
+"""Keep freed memory in the process: the service frees and asks for the same megabyte every call."""
+
+from __future__ import annotations
+
+import ctypes
+
+_MMAP_THRESHOLD = -3
+_TRIM_THRESHOLD = -1
+# The parameter numbers of mallopt(3), from glibc's malloc.h.
+
+_KEPT_BYTES = 64 * 1024 * 1024
+"""How much free memory at the top of the heap is not given back: a few of the largest requests."""
+
+_LARGEST_MMAP_THRESHOLD = 32 * 1024 * 1024
+"""glibc takes no larger one on 64-bit systems (mallopt(3), M_MMAP_THRESHOLD)."""
+
+
+def keep_freed_memory() -> bool:
+    """Make glibc's allocator reuse large blocks instead of giving them back to the system.
+
+    By default each array over 128 KiB is mapped and unmapped anew, and every page of it faults
+    when it is first touched: about 640 faults for a batch of 65,536 numbers, which took half of
+    the request's time. Returns whether it took effect: not where the C library is another.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    mallopt.argtypes = (ctypes.c_int, ctypes.c_int)
+    mallopt.restype = ctypes.c_int
+    return bool(
+        mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+        and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+    )

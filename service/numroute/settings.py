@@ -1,0 +1,49 @@
+"""The settings that several commands share: a flag, an environment variable, a default.
+
+This module and the commands' own options are the only readers of the environment; every variable is
+named ``NUMROUTE_`` and the option's name. A flag wins over the environment, that over the default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+store_option = click.option(
+    "--store",
+    envvar="NUMROUTE_STORE",
+    show_envvar=True,
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the snapshot store.",
+)
+
+optional_store_option = click.option(
+    "--store",
+    envvar="NUMROUTE_STORE",
+    show_envvar=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the snapshot store.",
+)
+
+target_option = click.option(
+    "--target",
+    envvar="NUMROUTE_TARGET",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="Ask this service instead of a store.",
+)
+
+region_option = click.option(
+    "--region",
+    envvar="NUMROUTE_REGION",
+    show_envvar=True,
+    metavar="CC",
+    help="Country whose national formats are understood, e.g. RU. Without it only international "
+    "numbers are.",
+)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object per line instead of a table."
+)

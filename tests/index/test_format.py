@@ -1,0 +1,125 @@
+"""docs/FORMAT.md, writer and reader agree, and a golden file of version 1 stays readable."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from support.snapshots import make_content, make_metadata, make_routes
+
+from numroute.errors import SnapshotVersionError
+from numroute.index import Snapshot, explain, verify_snapshot
+from numroute.index.layout import SEAL_BYTES, Seal
+from numroute.index.writer import write_snapshot
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+
+EXAMPLE = make_content(
+    {79_000_000_012: 2, 79_000_000_045: 2},
+    {79_000_000_000: 3, 79_000_003_584: 0},
+    make_routes(1, 1),
+)
+
+
+def documented_arrays() -> dict[str, np.ndarray]:
+    """Return the arrays of the worked example as docs/FORMAT.md gives them."""
+    text = (ROOT / "docs" / "FORMAT.md").read_text("utf-8").split("## Worked example")[1]
+    arrays: dict[str, np.ndarray] = {}
+    row = re.compile(
+        r"^\| `([a-z_.]+)` \| u(\d+) \| (\d+) \| (\d+)(?: to (\d+))? \| (\w+) \|$", re.MULTILINE
+    )
+    for key, bits, entries, first, last, value in row.findall(text):
+        array = arrays.setdefault(key, np.zeros(int(entries), f"<u{int(bits) // 8}"))
+        array[int(first) : int(last or first) + 1] = int(value, 0)
+    return arrays
+
+
+def stored_bytes(path: Path) -> dict[str, bytes]:
+    """Return the raw values of a snapshot file, read by LMDB alone."""
+    with (
+        lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,
+        environment.begin() as transaction,
+    ):
+        return {key.decode(): value for key, value in transaction.cursor()}
+
+
+def test_the_worked_example_is_what_the_writer_writes(tmp_path: Path) -> None:
+    """Every array of docs/FORMAT.md's example has the documented bytes."""
+    path = tmp_path / "example.lmdb"
+    write_snapshot(path, EXAMPLE, make_metadata())
+    stored = stored_bytes(path)
+    documented = documented_arrays()
+    assert len(documented) == 8
+    for key, array in documented.items():
+        assert stored[key] == array.tobytes(), key
+
+
+def test_the_worked_example_is_answered_as_documented(open_content) -> None:
+    """The three numbers that docs/FORMAT.md walks through get the rows it names."""
+    snapshot = open_content(EXAMPLE)
+    asked = np.array([79_000_000_045, 79_000_000_013, 79_000_000_600], np.uint64)
+    assert snapshot.lookup(asked).route.tolist() == [2, 3, 3]
+
+
+def test_all_keys_stand_in_the_first_three_pages(tmp_path: Path) -> None:
+    """The tree is one leaf, page 2: what the seal's head digest covers steers all reading."""
+    path = tmp_path / "example.lmdb"
+    write_snapshot(path, EXAMPLE, make_metadata())
+    with lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment:
+        assert environment.stat()["psize"] == 4096
+        assert (environment.stat()["depth"], environment.stat()["leaf_pages"]) == (1, 1)
+        last_page = environment.info()["last_pgno"]
+    content = path.read_bytes()
+    assert len(content) == (last_page + 1) * 4096 + SEAL_BYTES
+    assert b"granules" in content[2 * 4096 : 3 * 4096]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_golden_file_of_version_1_gives_its_golden_answers(tmp_path: Path) -> None:
+    """A file written when version 1 was fixed still verifies and answers as it did then."""
+    path = tmp_path / "golden.lmdb"
+    path.write_bytes(gzip.decompress((GOLDEN / "snapshot-v1.lmdb.gz").read_bytes()))
+    expected = json.loads((GOLDEN / "snapshot-v1.json").read_text("utf-8"))
+    metadata = verify_snapshot(path)
+    assert metadata.snapshot_id == expected["snapshot_id"]
+    with Snapshot(path) as snapshot:
+        numbers = np.array([each["number"] for each in expected["answers"]], np.uint64)
+        answers = snapshot.lookup(numbers, ported_at=True, range_route=True)
+        for i, each in enumerate(expected["answers"]):
+            route = snapshot.route(int(answers.route[i]))
+            assert [
+                int(answers.route[i]),
+                route.status.name,
+                route.operator.code,
+                route.region.name,
+                int(answers.ported_at[i]),
+                int(answers.range_route[i]),
+            ] == each["answer"]
+        assert explain(snapshot, expected["answers"][0]["number"]).decided_by == "ported record"
+
+
+def test_another_version_is_refused_and_named(tmp_path: Path) -> None:
+    """A file of version 2 is not read: the error tells both versions."""
+    path = tmp_path / "newer.lmdb"
+    write_snapshot(path, EXAMPLE, make_metadata())
+    content = path.read_bytes()
+    seal = Seal.unpack(content[-SEAL_BYTES:])
+    assert seal is not None
+    newer = Seal(
+        format_version=2,
+        environment_bytes=seal.environment_bytes,
+        head_sha256=seal.head_sha256,
+        meta_sha256=seal.meta_sha256,
+        environment_sha256=seal.environment_sha256,
+    )
+    path.write_bytes(content[:-SEAL_BYTES] + newer.pack())
+    with pytest.raises(
+        SnapshotVersionError, match="format version 2, this program reads version 1"
+    ):
+        Snapshot(path)
