@@ -25,8 +25,9 @@ class OperatorDirectory:
     """The operators by each way in which a source can name them.
 
     ``by_code``: the registry's operators, and those whose tax number the plans told.
-    ``code_of_tax_number``, ``code_of_name``: codes of ``by_code``; a name is only here when it is
-    one operator's. ``name_of_tax_number``: how the plans call a holder.
+    ``code_of_tax_number``, ``code_of_name``: codes of ``by_code``; a name is only here when
+    the registry's table gives it to one operator. ``name_of_tax_number``: how the plans call a
+    holder.
     """
 
     by_code: Mapping[str, Operator] = field(default_factory=dict)
@@ -84,7 +85,8 @@ def build_directory(
         code_of_tax_number=_first_code(
             (operator.tax_number, code) for code, operator in by_code.items()
         ),
-        code_of_name=_only_code((operator.name, code) for code, operator in by_code.items()),
+        # A name that a plan lent to a code is not the registry's, so it must not compete here.
+        code_of_name=_only_code((row.name, row.code) for row in rows),
         name_of_tax_number=name_of_tax_number,
     )
 

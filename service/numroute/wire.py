@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["NumberRouting"].full_name
 """The service's full name, as health checks, reflection and method paths spell it."""
 
+ERROR_KEY = "numroute-error"
+"""Trailing metadata that the service sends with an error status of its own: the error's class.
+
+It tells "the service cannot answer" from "there is no service": both are UNAVAILABLE.
+"""
+
 FIXED32 = np.dtype("<u4")
 """The numpy type of a ``fixed32`` column: little-endian whatever the host is."""
 
@@ -44,19 +50,22 @@ def method_path(name: str) -> str:
     return f"/{SERVICE_NAME}/{name}"
 
 
-def packed_field(field_number: int, values: NDArray[np.unsignedinteger]) -> tuple[bytes, bytes]:
-    """Return a packed fixed-width field as two byte strings that follow each other.
+def packed_field(
+    field_number: int, values: NDArray[np.unsignedinteger]
+) -> tuple[bytes, bytes | memoryview]:
+    """Return a packed fixed-width field as two runs of bytes that follow each other.
 
     Args:
         field_number: The field's number in its message.
         values: unsigned[n] in the field's own type, ``FIXED32`` or ``FIXED64``.
 
     Returns:
-        The field's head (tag and length) and its values. Nothing, twice, for an empty array.
+        The field's head (tag and length) and a view of its values, for ``bytes.join``. Nothing,
+        twice, for an empty array.
     """
     if not values.size:
         return b"", b""
-    return _head(field_number, values.nbytes), values.tobytes()
+    return _head(field_number, values.nbytes), np.ascontiguousarray(values).data
 
 
 def message_field(field_number: int, message: bytes) -> bytes:

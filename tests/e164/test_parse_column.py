@@ -55,6 +55,8 @@ def expected(texts, region) -> list[Parsed]:
 )
 @example(texts=["", "", "+7 916 0000012", ""], region="RU")
 @example(texts=["", "(+7) 916 0000012", "7+916", "+7+916"], region="RU")
+@example(texts=["a7", ";7916 0000012", "+a79160000012", "9160000012a", "9160000012;"], region="RU")
+@example(texts=[";phone-context=+79160000012", "9160000012#", "9160000012/x", "тел"], region="RU")
 @example(texts=["+" * 255, "9" * 250, "9" * 251, "\u00a0" * 250, "\u00a0" * 251], region="RU")
 @example(texts=["\U0001d7d6" * 250, "\U0001d7d6" * 251, " " * 999 + "é", " " * 1000], region="RU")
 @example(texts=["9" * n for n in range(30)], region="RU")
@@ -98,8 +100,8 @@ def test_everyday_formats_give_the_librarys_numbers_without_leaving_the_arrays(r
         )
 
 
-def test_typeset_separators_and_digits_of_other_scripts_stay_in_the_arrays(monkeypatch):
-    """NBSP, dashes, marks and Unicode digits cost no call per row."""
+def test_typeset_separators_foreign_digits_and_surroundings_stay_in_the_arrays(monkeypatch):
+    """NBSP, dashes, marks, Unicode digits and what is around a number cost no call per row."""
     monkeypatch.setattr(column_module, "parse_in_region", None)
     texts = [
         "8\u00a0916\u00a0000\u201300\u201312",
@@ -108,6 +110,12 @@ def test_typeset_separators_and_digits_of_other_scripts_stay_in_the_arrays(monke
         "８９１６０００００１２",
         "٨٩١٦٠٠٠٠٠١٢",
         "89160000012",
+        "тел. 8 916 000-00-12",
+        "tel:+7-916-000-00-12",
+        "'+79160000012",
+        '"8 (916) 000-00-12"',
+        "89160000012\r\n",
+        "8 916 000-00-12,;_*",
     ]
     assert parse_column(pa.array(texts), "RU").numbers.tolist() == [MOBILE] * len(texts)
 

@@ -110,3 +110,20 @@ def test_name_alone_finds_an_operator_only_when_it_is_one():
     assert directory.serving(RouteKey(operator_name="Двойник")) == Operator(name="Двойник")
     assert directory.serving(RouteKey(operator_name="Никто")) == Operator(name="Никто")
     assert directory.holder(RouteKey(operator_name="Альфа")) == Operator(name="Альфа")
+
+
+def test_name_lent_by_a_plan_does_not_compete_with_the_table():
+    """The table's operator is found by its name though a plan calls another code the same."""
+    directory = directory_of(
+        [("mC", "", "Гамма")],
+        [(10, 19, RouteKey(operator_code="mX"))],
+        [(10, 19, RouteKey(operator_name="Гамма", tax_number="1"))],
+    )
+    assert directory.by_code["mX"] == Operator(code="mX", name="Гамма", tax_number="1")
+    assert directory.serving(RouteKey(operator_name="Гамма")).code == "mC"
+
+
+def test_every_name_of_the_table_finds_its_operator():
+    """A rarer spelling of a name in the table is the registry's own too."""
+    directory = directory_of([("mA", "", "Альфа"), ("mA", "", "Альфа"), ("mA", "", "АЛЬФА")])
+    assert directory.serving(RouteKey(operator_name="АЛЬФА")).name == "Альфа"

@@ -45,7 +45,7 @@ DENSE_RANGES = 1500
 SHRED_PER_CENT_DENSE = 88
 SHRED_PER_CENT_SPARSE = 40
 SHRED_SIZES = np.repeat(
-    np.array([1, 2, 3, 4, 5, 6, 8, 10, 20, 50], np.int64), [58, 16, 8, 5, 4, 3, 2, 2, 1, 1]
+    np.array([1, 2, 3, 4, 5, 6, 8, 10, 20, 50], np.int64), [66, 13, 6, 4, 3, 2, 2, 2, 1, 1]
 )
 RANGES_PER_BLOCK = 360
 """About how many shreds fill a block: its size over the mean of ``SHRED_SIZES``."""
@@ -53,6 +53,8 @@ RANGES_PER_BLOCK = 360
 WHOLE_SIGMA = 1.8
 GAP_SIGMA = 1.5
 ITEMS_PER_GAP = 4
+GAP_BEFORE_SIZE = 100
+"""Free numbers lie before ranges of this size or more, which no shred has."""
 LARGE_RANGE = 1000
 """From this size on the incumbent's weight counts three times."""
 
@@ -216,7 +218,7 @@ def _whole_sizes(numbers: int, count: int, stream: Stream) -> NDArray[np.int64]:
 def _gaps(sizes: NDArray[np.int64], free: int, stream: Stream) -> NDArray[np.int64]:
     """Leave free numbers before some of the larger ranges; shreds stay contiguous."""
     gaps = np.zeros(len(sizes), np.int64)
-    candidates = np.flatnonzero(sizes >= 10)  # noqa: PLR2004 - shreds are smaller
+    candidates = np.flatnonzero(sizes >= GAP_BEFORE_SIZE)
     count = len(candidates) // ITEMS_PER_GAP
     if count:
         parts = share_out(free, stream.pick(log_normal_table(GAP_SIGMA), count + 1))[:count]

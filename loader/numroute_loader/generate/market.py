@@ -1,8 +1,9 @@
 """Who takes part: operators with their market shares, and regions.
 
 Codes, names, tax numbers and MNCs of ``operators.csv`` and ``regions.csv`` restate public tables
-where those name them (registries.md, 1); other codes are made up in the same style. Weights are
-round figures of the right order.
+where those name them (registries.md, 1). Other operator codes are made up in the same style, and
+so are the codes 85 to 88 of the regions that the registry added after 2022. Weights are round
+figures of the right order.
 """
 
 from __future__ import annotations

@@ -228,13 +228,14 @@ class Ports:
         walked -= np.repeat(before, lengths)
         place = np.arange(count) - np.repeat(starts, lengths)
         offset = (walked.astype(np.float64) * np.repeat(scale, lengths)).astype(np.int64)
-        return self._ranges.first[row] + offset + place
+        number: NDArray[np.int64] = self._ranges.first[row] + offset + place
+        return number
 
     def _recipient(
         self, holder: NDArray[np.int64], region: NDArray[np.int64], words: NDArray[np.uint64]
     ) -> NDArray[np.int64]:
         found = self._recipients[holder, self._area_of[region], scaled(words, TABLE_SIZE)]
-        return found.astype(np.int64)
+        return np.asarray(found, np.int64)
 
     def _donor(
         self,

@@ -32,13 +32,11 @@ SINCE_UNKNOWN = 2013
 CODE_LETTERS_MAX = 20
 
 _QUOTED = re.compile(r'["«](.+)["»]')
-_LATIN = dict(
-    zip(
-        "абвгдеёжзийклмнопрстуфхцчшщъыьэюя",
-        "A B V G D E E ZH Z I Y K L M N O P R S T U F KH TS CH SH SCH - Y - E YU YA".split(),
-        strict=True,
-    )
+_LETTERS = (
+    "аA бB вV гG дD еE ёE жZH зZ иI йY кK лL мM нN оO пP рR сS тT уU фF хKH цTS чCH шSH щSCH "
+    "ъ ыY ь эE юYU яYA"
 )
+_LATIN = {pair[0]: pair[1:] for pair in _LETTERS.split()}
 
 
 def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[HeldRanges, Market]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from numroute_loader.registries import ru_bdpn, ru_numbering_plan
 from numroute_loader.registries.description import FileKind
-from numroute_loader.registries.recognise import recognise_among
+from numroute_loader.registries.recognition import recognise_among
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numroute_loader.records import ParsedFile
     from numroute_loader.registries.description import Progress
 
-__all__ = ["KINDS", "FileKind", "read", "recognise"]
+__all__ = ["KINDS", "FileKind", "find_first", "read", "recognise"]
 
 KINDS: tuple[FileKind, ...] = (*ru_bdpn.KINDS, *ru_numbering_plan.KINDS)
 """Every kind of file that is read, of every registry."""
@@ -43,3 +43,12 @@ def read(
     if kind is None or isinstance(kind, str):
         kind = recognise(path, kind)
     return kind.read(path, kind, progress)
+
+
+def find_first(path: Path, kind: FileKind, wanted: str | int) -> int | None:
+    """Return the first line of a file that holds an operator's code or a number, None when none.
+
+    ``wanted`` is a code as the registry writes it, or a whole E.164 number. For messages about what
+    only the files together show; it reads the file again, and slowly. Raises ``InputError``.
+    """
+    return kind.find(path, wanted) if kind.find is not None else None

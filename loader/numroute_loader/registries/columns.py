@@ -26,8 +26,10 @@ TIME_TYPE = pa.timestamp("s", tz="UTC")
 TEXT_TYPE = pa.binary()
 """What a column of digits or codes is parsed as: bytes, whatever their encoding."""
 
+CODE_BITS_MAX = 62
+"""How many bits the codes of all columns together may take in one signed integer."""
+
 _SECONDS_MAX = 2**32 - 1
-_CODE_BITS_MAX = 62
 _EIGHT = 8
 
 
@@ -106,7 +108,7 @@ def combined(columns: Sequence[Codes]) -> Combined:
     bits = 0
     for done, codes in enumerate(columns):
         bits += codes.bits
-        if bits > _CODE_BITS_MAX:
+        if bits > CODE_BITS_MAX:
             # No dump has so many distinct texts. Number the combinations so far, and go on.
             return _in_two_steps(together, columns[:done], columns[done:])
         together <<= codes.bits

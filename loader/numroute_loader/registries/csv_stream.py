@@ -134,8 +134,8 @@ def table_of(
 ) -> pa.RecordBatch | None:
     """Return the named columns of a block, or None when pyarrow cannot make them of its lines.
 
-    Quotes are data, and a NUL byte is damage. What was wrong is found by ``diagnose``: pyarrow's own message quotes cells,
-    and cells hold subscribers' numbers. Empty lines are passed over.
+    Quotes are data, a NUL byte is damage, empty lines are passed over. What was wrong is found by
+    ``diagnose``: pyarrow's own message quotes cells, and cells hold subscribers' numbers.
     """
     if b"\0" in block.data:
         return None

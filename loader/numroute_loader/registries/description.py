@@ -33,6 +33,8 @@ class FileKind:
     mark included), and says whether they begin a file of this kind.
     ``expects`` completes the sentence "the file should begin with ...".
     ``read(path, kind, progress)`` reads the file whole, or raises ``InputError``.
+    ``find(path, wanted)``, where the kind has it, returns the first line that holds an operator's
+    code (text) or a whole E.164 number (integer), None when no line does.
     """
 
     name: str
@@ -42,6 +44,7 @@ class FileKind:
     expects: str
     read: Callable[[Path, FileKind, Progress | None], ParsedFile]
     utc_offset: timedelta = timedelta(0)
+    find: Callable[[Path, str | int], int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,10 @@ class NumberFormat:
     def offset(self) -> int:
         """What to add to a written number to make it a whole E.164 number."""
         return int(self.country_code + "0" * self.digits)
+
+    def written(self, number: int) -> str:
+        """Return a whole E.164 number as the registry writes it."""
+        return f"{number - self.offset:0{self.digits}d}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

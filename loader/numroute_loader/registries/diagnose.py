@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute_loader.registries.csv_stream import Block
+    from numroute_loader.registries.description import NumberFormat
 
 REMEDY = "The file is damaged or cut short: download it again"
-
-_LINES_SHOWN = 2
 
 
 def bad_row(path: Path, block: Block, fault_of: Callable[[bytes], str | None]) -> InputError:
@@ -58,12 +57,11 @@ def wrong_row_count(path: Path, *, stated: int, actual: int) -> InputError:
     )
 
 
-def duplicate_number(path: Path, column: str, written: str, number: int) -> InputError:
-    """Return the error that names two lines with the same number.
-
-    ``written`` is the number as the file writes it in ``column``, ``number`` the whole one.
-    """
-    lines = _lines_with(path, column, written.encode())
+def duplicate_number(
+    path: Path, column: str, number_format: NumberFormat, number: int
+) -> InputError:
+    """Return the error that names two lines whose cell in ``column`` is the same number."""
+    lines = lines_with(path, column, number_format.written(number), lines_max=2)
     where = " and ".join(str(line) for line in lines)
     return InputError(
         path,
@@ -88,9 +86,13 @@ def lines_of_rows(path: Path, rows: set[int]) -> list[int]:
     return found
 
 
-def _lines_with(path: Path, column: str, written: bytes) -> list[int]:
-    """Return the first lines whose cell in ``column`` is ``written``."""
+def lines_with(path: Path, column: str, text: str, *, lines_max: int) -> list[int]:
+    """Return the first lines whose cell in ``column`` is ``text``.
+
+    Cells are counted from the left: a column to the right of free text is not found reliably.
+    """
     found: list[int] = []
+    written = text.encode()
     with Source(path) as source:
         file = CsvFile(source)
         index = file.header.index(column)
@@ -103,7 +105,7 @@ def _lines_with(path: Path, column: str, written: bytes) -> list[int]:
                 cells = block.data[begin:end].rstrip(b"\r").split(b",")
                 if index < len(cells) and cells[index] == written:
                     found.append(line_at(path, block.offset + begin))
-                    if len(found) == _LINES_SHOWN:
+                    if len(found) == lines_max:
                         return found
                 at = block.data.find(written, end)
     return found

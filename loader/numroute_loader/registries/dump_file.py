@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from numroute.errors import InputError
 from numroute_loader.records import SourceFile
 from numroute_loader.registries.diagnose import REMEDY
-from numroute_loader.registries.recognise import dated
+from numroute_loader.registries.recognition import dated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from numroute_loader.registries.csv_stream import CsvFile
     from numroute_loader.registries.description import FileKind
 
-_COUNT = re.compile(rb"\d{1,12}")
+ROWS_MAX = 2**30
+"""How many rows a dump may have: as many records as an index holds. Below every number's value."""
+
+_COUNT = re.compile(rb"[0-9]{1,20}")
+_ROW_BYTES_MIN = 12
+_ZIP_RATIO_USUAL_MAX = 20
 
 
 def header_of(head: bytes) -> tuple[str, ...]:
@@ -70,7 +75,21 @@ def stated_row_count(file: CsvFile, column: str) -> int:
     if not _COUNT.fullmatch(cell):
         what = f"has no {column}" if not cell else f"has a {column} that is not a whole number"
         raise InputError(path, f"the first data row {what}", line=2, hint=REMEDY)
+    if int(cell) > ROWS_MAX:
+        # Not quoted: in a damaged row it may be a subscriber's number.
+        reason = f"{column} of the first data row is more than {ROWS_MAX}, which is the limit"
+        raise InputError(path, reason, line=2, hint=REMEDY)
     return int(cell)
+
+
+def rows_expected(file: CsvFile, stated: int) -> int:
+    """Return how many rows to reserve room for: no more than a file of this size can have.
+
+    A zip may hold more than is usual; the room then grows.
+    """
+    source = file.source
+    text_bytes = source.bytes_total * (_ZIP_RATIO_USUAL_MAX if source.member else 1)
+    return min(stated, text_bytes // _ROW_BYTES_MIN)
 
 
 def file_of(source: Source, kind: FileKind, *, rows: int) -> SourceFile:

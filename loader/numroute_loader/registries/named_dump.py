@@ -21,7 +21,12 @@ from numroute_loader.registries.csv_stream import (
     parsed_in_order,
     table_of,
 )
-from numroute_loader.registries.dump_file import file_of, require_order, stated_row_count
+from numroute_loader.registries.dump_file import (
+    file_of,
+    require_order,
+    rows_expected,
+    stated_row_count,
+)
 from numroute_loader.registries.key_table import KeyTable
 from numroute_loader.registries.record_columns import BlockNumbers, RecordColumns
 from numroute_loader.registries.text_encoding import OneEncoding
@@ -49,7 +54,7 @@ def read_named_dump(
         require_order(file, layout.columns, kind)
         stated = stated_row_count(file, layout.row_count)
         parser = _Parser(layout)
-        records = RecordColumns(stated, ported_at=False, donor=False)
+        records = RecordColumns(rows_expected(file, stated), ported_at=False, donor=False)
         for block, rows in parsed_in_order(file.blocks(progress), parser.parse):
             settled = names.encoding.settled
             table = keys.indexes_of(rows.rest.texts) if rows is not None else None
@@ -63,8 +68,7 @@ def read_named_dump(
         described = file_of(source, kind, rows=stated)
     duplicate = records.sort()
     if duplicate is not None:
-        written = str(duplicate - layout.number_format.offset)
-        raise diagnose.duplicate_number(path, layout.number, written, duplicate)
+        raise diagnose.duplicate_number(path, layout.number, layout.number_format, duplicate)
     ported = PortedRecords(
         numbers=records.numbers.filled, route=records.route.filled, keys=keys.keys
     )

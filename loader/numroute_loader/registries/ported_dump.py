@@ -20,7 +20,12 @@ from numroute_loader.registries.columns import (
     seconds_of,
 )
 from numroute_loader.registries.csv_stream import CsvFile, parsed_in_order, table_of
-from numroute_loader.registries.dump_file import file_of, require_columns, stated_row_count
+from numroute_loader.registries.dump_file import (
+    file_of,
+    require_columns,
+    rows_expected,
+    stated_row_count,
+)
 from numroute_loader.registries.key_table import KeyTable
 from numroute_loader.registries.record_columns import BlockNumbers, RecordColumns
 
@@ -44,7 +49,7 @@ def read_ported_dump(
         require_columns(file, layout.columns, kind)
         stated = stated_row_count(file, layout.row_count)
         parser = _Parser(file.header, layout)
-        gathered = _Gathered(path, layout, stated)
+        gathered = _Gathered(path, layout, rows_expected(file, stated))
         for block, rows in parsed_in_order(file.blocks(progress), parser.parse):
             if rows is None or not gathered.add(rows):
                 raise diagnose.bad_row(path, block, parser.fault_of)
@@ -53,8 +58,7 @@ def read_ported_dump(
         described = file_of(source, kind, rows=stated)
     duplicate = gathered.records.sort()
     if duplicate is not None:
-        written = str(duplicate - layout.number_format.offset)
-        raise diagnose.duplicate_number(path, layout.number, written, duplicate)
+        raise diagnose.duplicate_number(path, layout.number, layout.number_format, duplicate)
     return ParsedFile(source=described, ported=gathered.ported(), warnings=gathered.warnings())
 
 

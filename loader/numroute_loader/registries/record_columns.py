@@ -10,9 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-RECORDS_RESERVED_MAX = 2**30
-"""How many rows a file's own count may reserve room for; more are still read, as they come."""
-
 _ROOM_MIN = 1024
 _WIDE = 2**16
 
@@ -67,9 +64,8 @@ class RecordColumns:
     column that the dump does not have is None.
     """
 
-    def __init__(self, rows: int, *, ported_at: bool, donor: bool) -> None:
-        """Reserve room for the rows that the file says it has."""
-        room = min(rows, RECORDS_RESERVED_MAX)
+    def __init__(self, room: int, *, ported_at: bool, donor: bool) -> None:
+        """Reserve ``room`` rows; more may come."""
         self.numbers = Column(np.uint64, room)
         self.route = Column(np.uint16, room)
         self.ported_at = Column(np.uint32, room) if ported_at else None

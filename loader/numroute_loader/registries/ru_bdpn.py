@@ -21,6 +21,7 @@ from numroute_loader.registries.description import (
     TextColumn,
     UnreadKind,
 )
+from numroute_loader.registries.diagnose import lines_with
 from numroute_loader.registries.dump_file import header_of
 from numroute_loader.registries.named_dump import read_named_dump
 from numroute_loader.registries.operator_table import read_operator_table
@@ -29,6 +30,7 @@ from numroute_loader.registries.range_file import read_range_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from numroute_loader.records import RouteKey
 
@@ -150,6 +152,20 @@ def _is(columns: Sequence[str]) -> Callable[[bytes], bool]:
     return lambda head: header_of(head) == tuple(columns)
 
 
+def _find(
+    *, operator: str | None = None, number: str | None = None
+) -> Callable[[Path, str | int], int | None]:
+    """Look a code up in the column of operators, a number in the column of numbers."""
+
+    def find(path: Path, wanted: str | int) -> int | None:
+        text = wanted if isinstance(wanted, str) else _NUMBER.written(wanted)
+        column = operator if isinstance(wanted, str) else number
+        lines = lines_with(path, column, text, lines_max=1) if column is not None else []
+        return lines[0] if lines else None
+
+    return find
+
+
 def _columns(columns: Sequence[str]) -> str:
     return f"the columns {','.join(columns)}"
 
@@ -162,6 +178,7 @@ KINDS = (
         header=_names(PORT_ALL.columns, without=("NPId", "DonorId", "RangeHolderId")),
         expects=_columns(PORT_ALL.columns),
         read=partial(read_ported_dump, layout=PORT_ALL),
+        find=_find(operator=_OPERATOR.name, number=PORT_ALL.number),
         utc_offset=MOSCOW,
     ),
     FileKind(
@@ -171,6 +188,7 @@ KINDS = (
         header=_names(PORT_ALL_FULL.columns),
         expects=_columns(PORT_ALL_FULL.columns),
         read=partial(read_ported_dump, layout=PORT_ALL_FULL),
+        find=_find(operator=_OPERATOR.name, number=PORT_ALL_FULL.number),
         utc_offset=MOSCOW,
     ),
     FileKind(
@@ -180,6 +198,7 @@ KINDS = (
         header=_is(PORT_ALL_NEW.columns),
         expects=_columns(PORT_ALL_NEW.columns),
         read=partial(read_named_dump, layout=PORT_ALL_NEW),
+        find=_find(number=PORT_ALL_NEW.number),
         utc_offset=MOSCOW,
     ),
     FileKind(
@@ -198,6 +217,7 @@ KINDS = (
         header=_names(NUMBERING_PLAN.columns),
         expects=_columns(NUMBERING_PLAN.columns),
         read=partial(read_range_file, layout=NUMBERING_PLAN),
+        find=_find(operator=_OPERATOR.name),
         utc_offset=MOSCOW,
     ),
 )

@@ -7,26 +7,30 @@ what comes back.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from numroute.client import codec
-from numroute.client.answers import BulkAnswer
+from numroute import wire
+from numroute.client import codec, messages
+from numroute.client.answers import Answer, BulkAnswer
 from numroute.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from numroute.client.answers import Answer
     from numroute.client.codec import Chunk, Values
-    from numroute.model import SnapshotRef
+    from numroute.client.messages import Answers
+    from numroute.model import Operator, SnapshotRef
 
 NUMBERS_PER_CHUNK = 65_536
 """Numbers in one request: large enough that what a call costs is spread thin, small enough that
 several are under way at once."""
+
+NUMBERS_PER_CHUNK_MAX = 500_000
+"""The service takes no more numbers in one request."""
 
 TEXTS_PER_CHUNK = 1_000
 """Texts in one request: the service's limit."""
@@ -88,6 +92,25 @@ class Plan(ABC, Generic[PartT, AnswerT]):
     def _join(self, parts: list[PartT], ref: SnapshotRef) -> AnswerT: ...
 
 
+def rounds(plan: Plan[Any, Any]) -> Iterator[list[int]]:
+    """Yield the chunks to ask now, until the whole answer is of one snapshot.
+
+    Raises:
+        ServiceError: Snapshots changed faster than the question could be answered.
+    """
+    for _ in range(ROUNDS_MAX):
+        chunks = plan.open_chunks()
+        if not chunks:
+            return
+        yield chunks
+    if plan.open_chunks():
+        raise ServiceError(
+            f"the snapshot changed during each of {ROUNDS_MAX} attempts to answer from one",
+            code="ABORTED",
+            hint="Ask again, or in smaller batches",
+        )
+
+
 class BulkPlan(Plan["Chunk", BulkAnswer]):
     """A batch of numbers for ``BulkLookup``."""
 
@@ -100,7 +123,7 @@ class BulkPlan(Plan["Chunk", BulkAnswer]):
         *,
         with_range_holder: bool,
         with_ported_at: bool,
-        numbers_per_chunk: int = NUMBERS_PER_CHUNK,
+        numbers_per_chunk: int,
     ) -> None:
         """Plan uint64[n] numbers; an empty batch is one chunk, to learn the snapshot."""
         self._numbers = numbers
@@ -112,7 +135,7 @@ class BulkPlan(Plan["Chunk", BulkAnswer]):
 
     def request(self, chunk: int) -> bytes:
         """Return the request for a chunk."""
-        return codec.bulk_request(
+        return wire.bulk_request(
             self._chunk_numbers(chunk),
             with_range_holder=self._with_range_holder,
             with_ported_at=self._with_ported_at,
@@ -134,7 +157,8 @@ class BulkPlan(Plan["Chunk", BulkAnswer]):
 
     def _join(self, parts: list[Chunk], ref: SnapshotRef) -> BulkAnswer:
         route_index, routes = _merge([(part.route_indexes, part.routes) for part in parts])
-        holder_index, holders = None, ()
+        holder_index = None
+        holders: tuple[Operator, ...] = ()
         if self._with_range_holder:
             holder_index, distinct = _merge(
                 [(part.range_holder_indexes, part.range_holders) for part in parts]
@@ -151,3 +175,53 @@ class BulkPlan(Plan["Chunk", BulkAnswer]):
             range_holder_index=holder_index,
             range_holders=holders,
         )
+
+
+class TextPlan(Plan["Answers", list[Answer]]):
+    """Texts for ``Lookup``."""
+
+    method = "Lookup"
+
+    def __init__(self, texts: Sequence[str], default_region: str | None) -> None:
+        """Plan texts; none at all is one chunk, to learn that the service is there."""
+        self._texts = texts
+        self._default_region = default_region
+        super().__init__(max(1, -(-len(texts) // TEXTS_PER_CHUNK)))
+
+    def request(self, chunk: int) -> bytes:
+        """Return the request for a chunk."""
+        return messages.lookup_request(self._chunk_texts(chunk), self._default_region)
+
+    def _chunk_texts(self, chunk: int) -> Sequence[str]:
+        return self._texts[chunk * TEXTS_PER_CHUNK : (chunk + 1) * TEXTS_PER_CHUNK]
+
+    def _decode(self, chunk: int, response: bytes) -> Answers:
+        return messages.lookup_response(response, len(self._chunk_texts(chunk)))
+
+    def _ref(self, part: Answers) -> SnapshotRef:
+        return part.snapshot
+
+    def _join(self, parts: list[Answers], ref: SnapshotRef) -> list[Answer]:  # noqa: ARG002
+        return [answer for part in parts for answer in part.answers]
+
+
+def _merge(
+    parts: Sequence[tuple[NDArray[np.uint32], Sequence[bytes]]],
+) -> tuple[NDArray[np.uint32], list[bytes]]:
+    """Join columns of indexes, each into distinct values of its own, into one such column.
+
+    Args:
+        parts: Pairs of uint32[n_i] indexes and the values that they point into.
+
+    Returns:
+        uint32[sum of n_i] indexes, and the distinct values that they point into.
+    """
+    places: dict[bytes, int] = {}
+    joined = np.empty(sum(len(indexes) for indexes, _ in parts), np.uint32)
+    end = 0
+    for indexes, values in parts:
+        begin, end = end, end + len(indexes)
+        remap = np.array([places.setdefault(value, len(places)) for value in values], np.uint32)
+        if len(indexes):
+            remap.take(indexes, out=joined[begin:end], mode="clip")
+    return joined, list(places)

@@ -32,18 +32,30 @@ _COUNT_BITS: Final = 10
 """One field of the running sum: a row of ROW_BYTES_MAX bytes cannot overflow it."""
 
 _COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
-_NOT_PLAIN: Final = 0
-"""The byte that stands for a character without meaning in a number. NUL has none either."""
+_ODD: Final = 1 << 2 * _COUNT_BITS
+"""The weight of a character that is neither digit, plus sign nor separator."""
+
+_SOME_LETTER: Final = ord("a")
+"""Stands for every character of another script that has no ASCII counterpart: it may be one."""
+
+_CUT_OFF_BEFORE: Final = np.array([byte != ord(";") for byte in range(256)])
+_CUT_OFF_BEHIND: Final = np.array(
+    [not chr(byte).isalnum() and byte != ord("#") for byte in range(128)]
+)
+"""Odd characters that change nothing before a number, and behind it.
+
+A semicolon begins a parameter, letters and # behind the digits may begin an extension.
+"""
 
 _PAD: Final = 16
 """Zeros before and behind the digits, so that sixteen digits can be read from any place."""
 
 _DIGIT_VALUES: Final = bytes(byte - ord("0") & 0xFF for byte in range(256))
 _NOT_DIGITS: Final = bytes(byte for byte in range(256) if chr(byte) not in "0123456789")
-_NUMBER_OF_LAST_EIGHT: Final = np.uint64(10**8)
+_EIGHT_DIGITS: Final = np.uint64(10**8)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Judged:
     """What became of some rows.
 
@@ -88,19 +100,20 @@ def rows_at(
 def _judge_ascii(
     text: NDArray[np.uint8], offsets: NDArray[np.int64], table: DecisionTable
 ) -> Judged:
-    """Judge rows one byte per character; those with other than plain characters stay open."""
-    counted = _running_sum(_weights().take(text))
+    """Judge rows one byte per character; those with odd characters among the digits stay open."""
+    weights = _weights().take(text)
+    counted = _running_sum(weights)
     per_row = np.diff(counted.take(offsets))
     digit_counts = (per_row & _COUNT_MASK).astype(np.int64)
     plus_counts = per_row >> _COUNT_BITS & _COUNT_MASK
     plus, is_open = _leading_plus(text, offsets, counted, plus_counts)
-    is_open |= per_row >> 2 * _COUNT_BITS != 0
+    if (per_row >= _ODD).any():
+        odd = np.flatnonzero(weights >= _ODD)
+        is_open[_rows_with_odd_inside(text, offsets, counted, digit_counts, odd)] = True
 
     eights = _eights(text)
-    starts = np.cumsum(digit_counts)
-    ends = starts + _PAD
-    starts = ends - digit_counts
-    heads = eights.take(starts) // np.uint32(10 ** (8 - KNOWN_DIGITS_MAX))
+    ends = np.cumsum(digit_counts) + _PAD
+    heads = eights.take(ends - digit_counts) // np.uint32(10 ** (8 - KNOWN_DIGITS_MAX))
     short = np.flatnonzero(digit_counts < KNOWN_DIGITS_MAX)
     if len(short):
         missing = np.power(10, KNOWN_DIGITS_MAX - digit_counts[short]).astype(np.uint32)
@@ -108,7 +121,7 @@ def _judge_ascii(
     codes = table.codes(plus, digit_counts, heads)
     is_open |= codes == UNSETTLED
 
-    last_sixteen = eights.take(ends - 16).astype(np.uint64) * _NUMBER_OF_LAST_EIGHT
+    last_sixteen = eights.take(ends - 16).astype(np.uint64) * _EIGHT_DIGITS
     last_sixteen += eights.take(ends - 8)
     numbers = table.base.take(codes) + last_sixteen % table.modulus.take(codes)
     reasons = table.reason.take(codes)
@@ -143,13 +156,38 @@ def _leading_plus(
     if not np.array_equal(has_plus & (first == ord("+")), has_plus):
         places = np.flatnonzero(text == ord("+"))
         rows = np.searchsorted(offsets, places, side="right") - 1
-        before = counted.take(places) - counted.take(offsets.take(rows)) & _COUNT_MASK
+        before = (counted.take(places) - counted.take(offsets.take(rows))) & _COUNT_MASK
         leads = np.zeros_like(has_plus)
         leads[rows[before == 0]] = True
     else:
         leads = has_plus
     one = plus_counts == 1
     return leads & one, has_plus & ~(leads & one)
+
+
+def _rows_with_odd_inside(
+    text: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    counted: NDArray[np.uint32],
+    digit_counts: NDArray[np.int64],
+    odd: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the rows whose odd characters cannot just be cut off.
+
+    What stands before a number is cut off, and punctuation behind it: ``tel:``, quotes, line ends.
+
+    ``counted``: the running sum of ``_weights`` over the text; ``odd``: where the odd ones are.
+    """
+    rows = np.searchsorted(offsets, odd, side="right") - 1
+    before = (counted.take(odd) - counted.take(offsets.take(rows))) & (_ODD - 1)
+    is_behind = (before & _COUNT_MASK) == digit_counts.take(rows)
+    character = text.take(odd)
+    cut_off = np.where(
+        before == 0,
+        _CUT_OFF_BEFORE.take(character),
+        is_behind & _CUT_OFF_BEHIND.take(character, mode="clip"),
+    )
+    return rows[~cut_off]
 
 
 def _eights(text: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -204,15 +242,17 @@ def _running_sum(values: NDArray[np.uint32] | NDArray[np.bool_]) -> NDArray[np.u
 def _weights() -> NDArray[np.uint32]:
     """Build uint32[256]: what a byte adds to the fields of the running sum.
 
-    From the lowest field up: digits, plus signs, characters that are not plain.
+    From the lowest field up: digits, plus signs, odd characters.
     """
-    weights = np.full(256, 1 << 2 * _COUNT_BITS, np.uint32)
+    weights = np.full(256, _ODD, np.uint32)
     weights[[ord(separator) for separator in SEPARATORS + "\t"]] = 0
     weights[ord("+")] = 1 << _COUNT_BITS
     weights[ord("0") : ord("9") + 1] = 1
+    # A row with one of these is judged by its characters instead; its bytes say nothing.
+    weights[0x80:] = 0
     return weights
 
 
 @functools.cache
 def _ascii_table() -> NDArray[np.uint8]:
-    return ascii_of_code_points(_NOT_PLAIN)
+    return ascii_of_code_points(_SOME_LETTER)

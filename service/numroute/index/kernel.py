@@ -38,10 +38,16 @@ _NOWHERE = -(1 << 62)
 _SEARCH_SORTED_FROM = 16
 """From this many keys on, sorting them first makes the binary searches cheaper than it costs."""
 
-_BIT_MASK = np.uint64((1 << BIT_BITS) - 1)
-_RANK_SHIFT = np.uint64(32)
-_ONE = np.uint64(1)
-_ZERO = np.uint64(0)
+# Constants as arrays without dimensions: a ufunc takes one of those, of the other operand's type, in
+# half the time that it needs to convert a scalar, and a small batch is all such overhead.
+_ZERO = np.array(0, np.uint64)
+_ONE = np.array(1, np.uint64)
+_BIT_MASK = np.array((1 << BIT_BITS) - 1, np.uint64)
+_RANK_SHIFT = np.array(32, np.uint64)
+_TO_PAGE = np.array(PAGE_SHIFT, np.uint64)
+_TO_CHUNK = np.array(CHUNK_SHIFT, np.int64)
+_TO_CELL = np.array(BIT_BITS, np.int64)
+_TO_GRANULE = np.array(GRANULE_SHIFT, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +141,7 @@ def _lookup_piece(
             others = member.nonzero()[0]
             rows[others] = _range_rows(tables, numbers.take(others), place.take(others))
     else:
-        np.right_shift(place, GRANULE_SHIFT, out=place)
+        np.right_shift(place, _TO_GRANULE, out=place)
         tables.granules.take(place, out=rows, mode="clip")
         if found:
             with_record = member.nonzero()[0]
@@ -201,7 +207,7 @@ def _places(
 ) -> None:
     """Write each number's place in the space of slots; below zero where its page has no slot."""
     signed = numbers.view(np.int64)
-    np.right_shift(numbers, np.uint64(PAGE_SHIFT), out=index.view(np.uint64))
+    np.right_shift(numbers, _TO_PAGE, out=index.view(np.uint64))
     tables.page_shift.take(index, out=place, mode="clip")
     np.add(place, signed, out=place)
 
@@ -213,9 +219,9 @@ def _cells(
     cell: NDArray[np.int64],
 ) -> None:
     """Write the cell of each place into ``cell``; cell 0, which is empty, where there is none."""
-    np.right_shift(place, CHUNK_SHIFT, out=index)
+    np.right_shift(place, _TO_CHUNK, out=index)
     tables.cell_shift.take(index, out=cell, mode="clip")
-    np.right_shift(place, BIT_BITS, out=index)
+    np.right_shift(place, _TO_CELL, out=index)
     np.add(index, cell, out=index)
     tables.cells.take(index, out=cell.view(np.uint64), mode="clip")
 
@@ -232,7 +238,7 @@ def _ranks(cells: NDArray[np.uint64], bit: NDArray[np.uint64]) -> NDArray[np.int
 
 def _range_rows(tables: Tables, numbers: NDArray[np.uint64], place: NDArray[np.int64]) -> Unsigned:
     """Return the ranges' row of each number; ``place`` is used up as a workspace."""
-    np.right_shift(place, GRANULE_SHIFT, out=place)
+    np.right_shift(place, _TO_GRANULE, out=place)
     rows = tables.granules.take(place, mode="clip")
     _settle_mixed(tables, numbers, rows)
     return rows

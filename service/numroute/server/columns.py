@@ -46,7 +46,7 @@ async def bulk_answer(
     distinct, indexes = distinct_rows(
         _joined([part.route for part in parts]), served.snapshot.route_count
     )
-    fields = [
+    fields: list[bytes | memoryview] = [
         *wire.packed_field(_ROUTE_INDEXES, indexes),
         served.route_fields(distinct),
         served.ref_field(),
@@ -85,7 +85,7 @@ def distinct_rows(
     return distinct, place.take(positions)
 
 
-def _range_holder_fields(served: ServedSnapshot, rows: NDArray[np.integer]) -> tuple[bytes, ...]:
+def _range_holder_fields(served: ServedSnapshot, rows: NDArray[np.integer]) -> tuple[bytes | memoryview, ...]:
     """Return the two range holder fields for the rows that the ranges alone give.
 
     Many routes belong to one operator: the batch's few distinct routes become operators, and only

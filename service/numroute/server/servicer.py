@@ -90,15 +90,17 @@ class NumberRouting:
             try:
                 return await method(request)
             except NumrouteError as error:
-                status, details = status_of(error), str(error)
+                status, details, kind = status_of(error), str(error), type(error).__name__
             except DecodeError:
                 status = grpc.StatusCode.INVALID_ARGUMENT
                 details = f"the request is not a well-formed {name}Request message"
+                kind = "DecodeError"
             except Exception as fault:  # noqa: BLE001 - the last line of defence
                 self._log.error("request failed", method=name, **fault_fields(fault))
                 status = grpc.StatusCode.INTERNAL
                 details = "the service failed on this request; its log names the place"
-            await context.abort(status, details)
+                kind = "Fault"
+            await context.abort(status, details, ((wire.ERROR_KEY, kind),))
             raise AssertionError  # abort always raises; it is not typed so
 
         return answer

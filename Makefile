@@ -1,0 +1,48 @@
+# Everything runs in a virtual environment of its own; `make demo` and `make test` make it first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo-data
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint types proto check-proto format bench-index clean
+
+help:  ## Say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "numroute needs Python 3.11 or newer; set PYTHON=python3.x" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+venv: $(BIN)/.installed  ## Set up the virtual environment
+
+demo: venv  ## Generate a registry, build a snapshot, serve it, look numbers up, stop
+	@$(BIN)/python deploy/demo.py --folder $(DEMO)
+
+test: venv lint types check-proto  ## Everything that must pass
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: venv  ## ruff, the import contracts, the wire contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+
+types: venv  ## mypy, strict
+	$(BIN)/mypy
+
+proto: venv  ## Generate service/numroute/v1 from the wire contract
+	$(BIN)/python protos/generate.py
+
+check-proto: venv  ## Fail when the generated code differs from the wire contract
+	$(BIN)/python protos/generate.py --check
+
+format: venv  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the virtual environment, caches and the demo's data
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,71 @@
+"""Arrow columns as numpy arrays: digits, and one code per distinct combination of texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numroute_loader.registries import columns
+from numroute_loader.registries.description import NumberFormat
+
+ANY_DIGITS = 8, 9, 10, 11, 15
+
+
+def _format(digits: int) -> NumberFormat:
+    return NumberFormat(
+        country_code="7", digits=digits, lowest=0, highest=10**digits - 1, shape="digits"
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.sampled_from(ANY_DIGITS))
+def test_digits(data, digits):
+    """Cells of digits become whole numbers, whatever the width and wherever the slice begins."""
+    written = data.draw(st.lists(st.integers(0, 10**digits - 1), min_size=1, max_size=20))
+    skipped = data.draw(st.integers(0, len(written) - 1))
+    column = pa.array([f"{value:0{digits}d}".encode() for value in written])[skipped:]
+    numbers = columns.numbers_of(column, _format(digits))
+    assert numbers.dtype == np.uint64
+    assert numbers.tolist() == [7 * 10**digits + value for value in written[skipped:]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.sampled_from(ANY_DIGITS))
+def test_one_byte_that_is_no_digit(data, digits):
+    """One byte that is no digit, any byte in any place, makes the column no numbers."""
+    place = data.draw(st.integers(0, digits - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda byte: not 48 <= byte <= 57))
+    cell = bytearray(b"9" * digits)
+    cell[place] = byte
+    column = pa.array([b"1" * digits, bytes(cell), b"0" * digits])
+    assert columns.numbers_of(column, _format(digits)) is None
+
+
+@pytest.mark.parametrize("bits_max", [62, 20, 17])
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.binary(max_size=3),
+            st.binary(min_size=2, max_size=2),
+            st.binary(min_size=1, max_size=1),
+            st.binary(max_size=2),
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_combinations(bits_max, rows):
+    """Each row's index gives its texts again, also where the codes do not fit one integer."""
+    before = columns.CODE_BITS_MAX
+    columns.CODE_BITS_MAX = bits_max
+    try:
+        codes = [columns.codes_of(pa.array(list(cells))) for cells in zip(*rows, strict=True)]
+        combined = columns.combined(codes)
+    finally:
+        columns.CODE_BITS_MAX = before
+    assert [combined.texts[index] for index in combined.index] == rows
+    assert len(combined.texts) == len(set(rows))
