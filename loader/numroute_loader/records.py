@@ -42,6 +42,7 @@ class RouteKey:
 class SourceFile:
     """One input file as read: what it is, how much it held, and its digest.
 
+    ``kind`` is the kind's full name, e.g. ``ru-bdpn/port-all``.
     ``as_of`` is the time the file's name states (aware, UTC), None where it states none.
     ``sequence`` is None where the kind has no sequence. ``sha256`` is of the file as it lies on
     disk (the zip, not its member). ``rows`` counts data rows.

@@ -50,7 +50,7 @@ def ranges_of(path: Path) -> Ranges:
 
 def first_columns(path: Path) -> list[str]:
     """Return the number column of a plain dump."""
-    return [line.split(",", 1)[0] for line in path.read_text().split("\r\n")[1:-1]]
+    return [line.split(",", 1)[0] for line in path.read_text(encoding="utf-8").splitlines()[1:]]
 
 
 def range_index(ported: PortedRecords, mobile: Ranges) -> np.ndarray:
@@ -235,7 +235,9 @@ def test_processes_cover_runs_and_donors_are_not_always_holders(tmp_path: Path):
         tmp_path,
         GenerateOptions(ported=20_000, zipped=False, tiers=(Tier.PORT_ALL_FULL,), seed=9),
     )
-    rows = [line.split(",") for line in made.port_all[0].read_text().split("\r\n")[1:-1]]
+    rows = [
+        line.split(",") for line in made.port_all[0].read_text(encoding="utf-8").splitlines()[1:]
+    ]
     processes: dict[str, set[tuple[str, ...]]] = {}
     for row in rows:
         processes.setdefault(row[7], set()).add((row[1], row[5], row[8], row[12]))

@@ -93,5 +93,9 @@ def test_vintage_is_recognised_and_described(reference_data: Path, name: str, ro
     assert kind.file_name.fullmatch(path.stem)
     assert kind.header(path.read_bytes()[:65_536])
     source = read_plan(path, kind).source
-    assert (source.registry, source.kind, source.rows) == ("ru-numbering-plan", "plan", rows)
+    assert (source.registry, source.kind, source.rows) == (
+        "ru-numbering-plan",
+        "ru-numbering-plan/plan",
+        rows,
+    )
     assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

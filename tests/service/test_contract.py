@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.oracle import FIRST, LAST
 
 import numroute
 from numroute import wire
 from numroute.model import NUMBER_MAX, Operator, Route, Status
 from numroute.v1 import number_routing_pb2 as pb
 
-FIRST, LAST = 79_000_000_000, 79_000_999_999
 FEW = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -59,9 +59,7 @@ def ask_client(server, numbers: list[int]) -> list[Row]:
     """Ask with the client, in chunks of three numbers."""
     with numroute.Client(server.target, numbers_per_chunk=3) as client:
         return bulk_rows(
-            client.lookup(
-                np.array(numbers, np.uint64), with_range_holder=True, with_ported_at=True
-            )
+            client.lookup(np.array(numbers, np.uint64), with_range_holder=True, with_ported_at=True)
         )
 
 
@@ -116,9 +114,7 @@ def row_of(message: pb.LookupAnswer) -> Row:
 @pytest.fixture(scope="module")
 def numbers_of(registry) -> st.SearchStrategy[list[int]]:
     """Return lists of numbers: ported, at the ends of ranges, within, outside, and no numbers."""
-    borders = sorted(
-        {start + step for start in registry.starts[1:] for step in (-1, 0, 1)}
-    )
+    borders = sorted({start + step for start in registry.starts[1:] for step in (-1, 0, 1)})
     return st.lists(
         st.sampled_from(sorted(registry.ported))
         | st.sampled_from(borders)
@@ -181,7 +177,9 @@ def test_clients_answer_texts_in_order(kind, server, registry) -> None:
     for number, answer in zip(numbers, answers, strict=False):
         route, ported_at, holder = registry.answer(number)
         assert answer.status is route.status
-        assert answer.route == (route if route.status in {Status.PORTED, Status.NOT_PORTED} else None)
+        assert answer.route == (
+            route if route.status in {Status.PORTED, Status.NOT_PORTED} else None
+        )
         assert (answer.ported_at.timestamp() if answer.ported_at else 0) == ported_at
         assert (answer.range_holder or Operator()) == holder
 

@@ -37,7 +37,7 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             envvar="NUMROUTE_BRANDS",
             show_envvar=True,
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Brand table to use instead of the built-in one.",
+            help="Table of brands whose rows win over the built-in one's.",
         ),
         click.option(
             "--as-of",
@@ -132,7 +132,7 @@ def _print(checked: Checked) -> None:
         [
             (
                 source.path.name,
-                f"{source.registry}/{source.kind}",
+                source.kind,
                 "" if source.sequence is None else str(source.sequence),
                 f"{source.rows:,}",
             )

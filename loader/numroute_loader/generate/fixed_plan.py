@@ -47,8 +47,8 @@ SHRED_PER_CENT_SPARSE = 40
 SHRED_SIZES = np.repeat(
     np.array([1, 2, 3, 4, 5, 6, 8, 10, 20, 50], np.int64), [66, 13, 6, 4, 3, 2, 2, 2, 1, 1]
 )
-RANGES_PER_BLOCK = 360
-"""About how many shreds fill a block: its size over the mean of ``SHRED_SIZES``."""
+RANGES_PER_BLOCK = BLOCK * len(SHRED_SIZES) // int(SHRED_SIZES.sum())
+"""About how many shreds fill a block."""
 
 WHOLE_SIGMA = 1.8
 GAP_SIGMA = 1.5
@@ -56,7 +56,10 @@ ITEMS_PER_GAP = 4
 GAP_BEFORE_SIZE = 100
 """Free numbers lie before ranges of this size or more, which no shred has."""
 LARGE_RANGE = 1000
-"""From this size on the incumbent's weight counts three times."""
+"""Of the ranges from this size on, one in ``INCUMBENT_ONE_IN`` is the incumbent's besides."""
+INCUMBENT_ONE_IN = 3
+SHREDDER_WEIGHT_MAX = 90
+"""Shredded blocks are the work of the smaller operators: no weight counts for more there."""
 
 SECOND_SPELLING_ONE_IN = 3
 LOCAL_SUFFIXES = ("телеком", "связь", "-Онлайн", "-Инфо", " Нет", "-Линк")
@@ -182,14 +185,13 @@ def _ranges(
     blocks = 0 if code.is_service else min(shreds // RANGES_PER_BLOCK, code.allocated // BLOCK // 2)
     weights = np.array([holder.weight for holder in holders], np.int64)
     table = weighted_table(weights, TABLE_SIZE)
-    # Shredded blocks are the work of the smaller operators, two of them in each.
-    small_table = weighted_table(np.minimum(weights, 90), TABLE_SIZE)
+    small_table = weighted_table(np.minimum(weights, SHREDDER_WEIGHT_MAX), TABLE_SIZE)
 
     whole_count = max(1, code.ranges - (shreds if blocks else 0))
     whole_sizes = _whole_sizes(code.allocated - blocks * BLOCK, whole_count, stream)
     whole_owners = stream.pick(table, whole_count)
     incumbent = int(np.argmax(weights))
-    taken = (whole_sizes >= LARGE_RANGE) & (stream.below(3, whole_count) == 0)
+    taken = (whole_sizes >= LARGE_RANGE) & (stream.below(INCUMBENT_ONE_IN, whole_count) == 0)
     whole_owners = np.where(taken, incumbent, whole_owners)
 
     items = [(whole_sizes[i : i + 1], whole_owners[i : i + 1]) for i in range(whole_count)]
@@ -202,6 +204,7 @@ def _ranges(
 
 
 def _block(pair: NDArray[np.int64], stream: Stream) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Fill a block with shreds that alternate between two holders."""
     sizes = stream.pick(SHRED_SIZES, BLOCK)
     ends = np.minimum(np.cumsum(sizes), BLOCK)
     used = int(np.searchsorted(ends, BLOCK)) + 1

@@ -17,6 +17,7 @@ import numpy as np
 from numroute_loader.generate.port_dates import SECONDS_PER_DAY, PortDates
 from numroute_loader.generate.randomness import (
     TABLE_SIZE,
+    Purpose,
     Stream,
     exponential_table,
     log_normal_table,
@@ -52,9 +53,6 @@ AFFINITY_MIN_PER_CENT = 50
 
 NPID_FIRST = 10**15
 NPIDS_PER_SECOND = 10**7
-
-_PURPOSE_HOME = 1
-_PURPOSE_CHUNK = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +100,6 @@ class Ports:
             dump_date: No port is on this day or later.
             seed: Of all random words.
         """
-        self._market = market
         self._ranges = ranges
         self._counts = counts
         self._seed = seed
@@ -132,7 +129,7 @@ class Ports:
     def draw(self, index: int) -> PortedChunk:
         """Make one chunk; later chunks hold higher numbers."""
         low, high = int(self._bounds[index]), int(self._bounds[index + 1])
-        stream = Stream(self._seed, _PURPOSE_CHUNK, index)
+        stream = Stream(self._seed, Purpose.CHUNK, index)
         row = np.repeat(np.arange(low, high), self._counts[low:high])
         begins_range = np.diff(row, prepend=-1) != 0
         begins = begins_range | self._event_begins(len(row), stream)
@@ -183,7 +180,7 @@ class Ports:
         if not returned_home:
             return np.zeros(0, np.int64)
         edges = np.arange(returned_home + 1, dtype=np.int64) * total // returned_home
-        words = Stream(self._seed, _PURPOSE_HOME).words(returned_home)
+        words = Stream(self._seed, Purpose.HOME).words(returned_home)
         return edges[:-1] + scaled(words, np.diff(edges))
 
     def _chunk_bounds(self) -> NDArray[np.int64]:

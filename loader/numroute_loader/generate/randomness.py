@@ -8,6 +8,7 @@ between machines, so they appear only in small tables that are rounded to intege
 
 from __future__ import annotations
 
+import enum
 import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -25,12 +26,24 @@ TABLE_SIZE = 4096
 _HALF_WORD_BITS = 32
 
 
-class Stream:
-    """One independent stream of random words, named by the seed and a purpose."""
+class Purpose(enum.IntEnum):
+    """What a stream is for; streams of one purpose differ by index."""
 
-    def __init__(self, seed: int, *purpose: int) -> None:
-        """Begin the stream; equal seed and purpose give equal words."""
-        self._bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=purpose))
+    MOBILE_PLAN = 1
+    FIXED_PLAN = 2
+    ALLOCATION = 3
+    HOME = 4
+    CHUNK = 5
+    ORDER = 6
+
+
+class Stream:
+    """One independent stream of random words, named by the seed, a purpose and an index."""
+
+    def __init__(self, seed: int, purpose: Purpose, index: int = 0) -> None:
+        """Begin the stream; equal arguments give equal words."""
+        key = (int(purpose), index)
+        self._bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key))
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return uint64[count], uniform over all 64 bits."""

@@ -21,7 +21,7 @@ from numroute_loader.generate.mobile_plan import synthetic_mobile_plan
 from numroute_loader.generate.options import GeneratedRegistry, PlanEncoding, Tier
 from numroute_loader.generate.plan_files import plan_file_bytes
 from numroute_loader.generate.ports import Ports
-from numroute_loader.generate.randomness import Stream
+from numroute_loader.generate.randomness import Purpose, Stream
 from numroute_loader.generate.rows import HEADERS, ROWS_PER_PIECE, RowFormatter, with_row_count
 from numroute_loader.generate.table_files import numbering_plan_bytes, operators_bytes
 
@@ -40,11 +40,6 @@ RETURNED_HOME_PER_MILLE = 25
 """Rows of Port_All_Full that are back with their range holder, per row of Port_All."""
 
 PLAN_FILES = (("ABC-3xx.csv", 3), ("ABC-4xx.csv", 4), ("ABC-8xx.csv", 8), ("DEF-9xx.csv", 9))
-
-_PURPOSE_MOBILE = 11
-_PURPOSE_FIXED = 12
-_PURPOSE_ALLOCATION = 13
-_PURPOSE_ORDER = 14
 
 
 def generate(
@@ -77,7 +72,7 @@ def generate(
     returned_home = max(
         0, min(options.ported * RETURNED_HOME_PER_MILLE // 1000, portable - options.ported)
     )
-    stream = Stream(options.seed, _PURPOSE_ALLOCATION)
+    stream = Stream(options.seed, Purpose.ALLOCATION)
     counts = allocate(options.ported + returned_home, ranges, market, stream)
     ports = Ports(
         market,
@@ -171,7 +166,7 @@ class _Files:
             path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise SettingError(
-                f"{self._folder} could not be written: {error.strerror}",
+                f"{self._folder} could not be written: {error.strerror or error}",
                 hint="Check the space and the permissions; nothing was left behind",
             ) from None
 
@@ -185,8 +180,8 @@ def _plan(options: GenerateOptions) -> tuple[Market, HeldRanges, PlanText | None
 
         ranges, market = read_real_plan(options.plan, market)
         return market, ranges, None
-    ranges, mobile = synthetic_mobile_plan(market, Stream(options.seed, _PURPOSE_MOBILE))
-    fixed = synthetic_fixed_plan(market, Stream(options.seed, _PURPOSE_FIXED))
+    ranges, mobile = synthetic_mobile_plan(market, Stream(options.seed, Purpose.MOBILE_PLAN))
+    fixed = synthetic_fixed_plan(market, Stream(options.seed, Purpose.FIXED_PLAN))
     return market, ranges, fixed.followed_by(mobile)
 
 
@@ -201,7 +196,7 @@ def _write_full_dumps(
     """Write every full dump that was asked for in one pass over the chunks."""
     formatter = RowFormatter(market, ports.days)
     chunks = range(ports.chunk_count)
-    shuffle = None if options.sorted else Stream(options.seed, _PURPOSE_ORDER)
+    shuffle = None if options.sorted else Stream(options.seed, Purpose.ORDER)
     if shuffle:
         chunks = shuffle.order(ports.chunk_count).tolist()
     left = dict(rows_of)

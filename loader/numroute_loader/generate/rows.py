@@ -52,7 +52,6 @@ class RowFormatter:
     def __init__(self, market: Market, days: Sequence[date]) -> None:
         """Prepare the tables of pieces."""
         self._regions = len(market.regions)
-        self._operators = len(market.operators)
         self._five_digits = _pieces(f"{i:05d}" for i in range(_GROUP))
         self._four_digits = _pieces(f"{i:04d}" for i in range(_QUAD))
         self._day = _pieces(f"{day.isoformat()}T" for day in days)

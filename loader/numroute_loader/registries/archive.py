@@ -10,7 +10,7 @@ import hashlib
 import os
 import zipfile
 import zlib
-from typing import IO, TYPE_CHECKING, Self, cast
+from typing import IO, TYPE_CHECKING, Protocol, Self, cast
 
 from numroute.errors import InputError
 
@@ -23,6 +23,15 @@ TEXT_BYTES_MAX = 256 * 2**30
 
 ZIP_RATIO_MAX = 200
 """How many times larger than the zip its text may be. Dumps reach about 15, bombs 1,000."""
+
+
+class _Readable(Protocol):
+    """A binary file, as far as it is used here: the file itself, or the member of a zip."""
+
+    def readinto(self, buffer: memoryview, /) -> int: ...
+
+    def close(self) -> None: ...
+
 
 _ZIP_MAGIC = b"PK"
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -73,15 +82,23 @@ class Source:
 
         Raises ``InputError`` when the file cannot be read, the zip is damaged, or a limit is hit.
         """
-        pieces: list[bytes] = []
-        wanted = size
-        while wanted > 0:
-            piece = self._read_some(wanted)
-            if not piece:
+        buffer = bytearray(size)
+        with memoryview(buffer) as view:
+            filled = self.readinto(view)
+            return bytes(view[:filled])
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer with the next bytes of the text; return how many there were.
+
+        Fewer than the buffer holds only at the end of the text. Raises as ``read`` does.
+        """
+        filled = 0
+        while filled < len(buffer):
+            count = self._readinto_some(buffer[filled:])
+            if count == 0:
                 break
-            pieces.append(piece)
-            wanted -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            filled += count
+        return filled
 
     def sha256(self) -> str:
         """Return the digest of the file as it lies on disk, in hexadecimal.
@@ -116,7 +133,7 @@ class Source:
             raise _unreadable(path, error) from None
         if not magic:
             raise InputError(path, "the file is empty", hint=_DOWNLOAD_AGAIN)
-        self._text: IO[bytes] = cast("IO[bytes]", self._file)
+        self._text: _Readable = self._file
         self._text_bytes_max = TEXT_BYTES_MAX
         if magic != _ZIP_MAGIC:
             if path.suffix.lower() == ".zip":
@@ -127,20 +144,20 @@ class Source:
         try:
             archive = zipfile.ZipFile(cast("IO[bytes]", self._file))
             member = _only_member(path, archive)
-            self._text = archive.open(member)
+            self._text = cast("_Readable", archive.open(member))
         except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError) as error:
             # NotImplementedError, which is a RuntimeError, is also what an unknown method raises.
             raise _damaged(path, error) from None
         self.member = member.filename
 
-    def _read_some(self, size: int) -> bytes:
+    def _readinto_some(self, buffer: memoryview) -> int:
         try:
-            piece = self._text.read(size)
+            count = self._text.readinto(buffer)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise _damaged(self.path, error) from None
         except OSError as error:
             raise _unreadable(self.path, error) from None
-        self.text_bytes += len(piece)
+        self.text_bytes += count
         if self.text_bytes > self._text_bytes_max:
             raise InputError(
                 self.path,
@@ -149,8 +166,8 @@ class Source:
                 hint="This is not a registry's file; a zip like this can be made to fill a disk",
             )
         if self.member is None:
-            self._digest.update(piece)
-        return piece
+            self._digest.update(buffer[:count])
+        return count
 
 
 def refuse_web_page(path: Path, head: bytes) -> None:

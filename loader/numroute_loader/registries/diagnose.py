@@ -26,7 +26,7 @@ def bad_row(path: Path, block: Block, fault_of: Callable[[bytes], str | None]) -
     is. What it tells never quotes a number.
     """
     first = line_at(path, block.offset)
-    lines = block.data.split(b"\n")
+    lines = bytes(block.data).split(b"\n")
     for line, raw in enumerate(lines, first):
         text = raw.removesuffix(b"\r")
         fault = (unfit(text) or fault_of(text)) if text else None
@@ -78,7 +78,7 @@ def lines_of_rows(path: Path, rows: set[int]) -> list[int]:
     with Source(path) as source:
         for block in CsvFile(source).blocks():
             first = line_at(path, block.offset)
-            for line, text in enumerate(block.data.split(b"\n"), first):
+            for line, text in enumerate(bytes(block.data).split(b"\n"), first):
                 row += bool(text.strip(b"\r"))
                 if row in rows:
                     found.append(line)

@@ -36,7 +36,7 @@ def read_operator_table(
         rows: list[OperatorRow] = []
         line = 1
         for block in file.blocks(progress):
-            for text in block.data.splitlines():
+            for text in bytes(block.data).splitlines():
                 line += 1
                 if text:
                     rows.append(reader.row_of(line, text))

@@ -92,7 +92,7 @@ def read_plan(path: Path, kind: FileKind, progress: Progress | None = None) -> P
         source=SourceFile(
             path=path,
             registry=kind.registry,
-            kind=kind.name.rpartition("/")[2],
+            kind=kind.name,
             rows=len(rows.line),
             sha256=sha256,
         ),

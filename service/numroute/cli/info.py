@@ -55,7 +55,7 @@ def info(store: Path, as_json: bool) -> None:
         [
             (
                 source.name,
-                f"{source.registry}/{source.kind}",
+                source.kind,
                 "" if source.sequence is None else str(source.sequence),
                 f"{source.rows:,}",
                 source.sha256[:16],

@@ -65,20 +65,33 @@ def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
     """Return the caller's numbers as uint64[n].
 
     Raises:
-        TypeError: They are not whole numbers, or do not fit 64 bits.
-        ValueError: They are not one row of numbers, or some are negative.
+        TypeError: They are not whole numbers.
+        ValueError: They are not one row of numbers, or some are negative or over 64 bits.
     """
     array = np.asarray(numbers)
     if array.ndim != 1:
         raise ValueError(f"numbers must have one dimension, not {array.ndim}")
     if not array.size:
         return np.empty(0, np.uint64)
+    if array.dtype.kind in "fO" and not isinstance(numbers, np.ndarray):
+        array = _from_large(numbers, array.dtype)
     if array.dtype.kind not in "ui":
-        raise TypeError(f"numbers must be integers of at most 64 bits, not {array.dtype}")
+        raise TypeError(f"numbers must be integers, not {array.dtype}")
     if array.dtype.kind == "i" and array.min() < 0:
         first = int((array < 0).argmax())
         raise ValueError(f"numbers must not be negative; the one at position {first} is")
-    return array.astype(np.uint64, copy=False)
+    return np.ascontiguousarray(array, np.uint64)
+
+
+def _from_large(numbers: Sequence[int], guess: np.dtype[Any]) -> NDArray[np.uint64]:
+    """Return a list as uint64[n] that numpy takes for ``guess`` because some are over 63 bits."""
+    if not all(isinstance(number, int) for number in numbers):
+        raise TypeError(f"numbers must be integers, not {guess}")
+    try:
+        return np.array(numbers, np.uint64)
+    except OverflowError:
+        # The library's text quotes the number.
+        raise ValueError("numbers must be from 0 to 2^64 - 1; some are not") from None
 
 
 def bulk_response(

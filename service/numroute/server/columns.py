@@ -85,7 +85,9 @@ def distinct_rows(
     return distinct, place.take(positions)
 
 
-def _range_holder_fields(served: ServedSnapshot, rows: NDArray[np.integer]) -> tuple[bytes | memoryview, ...]:
+def _range_holder_fields(
+    served: ServedSnapshot, rows: NDArray[np.integer]
+) -> tuple[bytes | memoryview, ...]:
     """Return the two range holder fields for the rows that the ranges alone give.
 
     Many routes belong to one operator: the batch's few distinct routes become operators, and only

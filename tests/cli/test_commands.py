@@ -1,0 +1,261 @@
+"""The commands as a user types them, on a tiny registry."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.registry import NAMES, command, write_registry
+
+from numroute.index import SnapshotStore
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    """Return a store built from the tiny registry."""
+    folder = write_registry(tmp_path_factory.mktemp("registry") / "r")
+    path = tmp_path_factory.mktemp("store") / "s"
+    result = command("numroute-load", "build", "--store", path, folder)
+    assert result.status == 0, result.err
+    return path
+
+
+def lookup_json(store: Path, *numbers: str, status: int = 0) -> list[dict]:
+    """Return what ``numroute lookup --json`` says of the numbers."""
+    result = command("numroute", "lookup", "--store", store, "--region", "RU", "--json", *numbers)
+    assert result.status == status, result.err
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def test_lookup_answers_every_status(store: Path) -> None:
+    """Ported, not ported, unallocated and invalid numbers are told apart, in order."""
+    answers = lookup_json(
+        store,
+        "8 (900) 000-00-12",
+        "+79000000013",
+        "8 (495) 100-00-00",
+        "79170000000",
+        "abc",
+        status=2,
+    )
+    assert [a["status"] for a in answers] == [
+        "PORTED", "NOT_PORTED", "NOT_PORTED", "UNALLOCATED", "INVALID",
+    ]  # fmt: skip
+    assert [a["number"] for a in answers] == [
+        79000000012, 79000000013, 74951000000, 79170000000, 0,
+    ]  # fmt: skip
+
+
+def test_lookup_json_has_the_wire_contract_s_names(store: Path) -> None:
+    """A ported number's JSON line holds every field of the contract, under its name."""
+    (answer,) = lookup_json(store, "+7 900 000-00-12")
+    snapshot = answer.pop("snapshot")
+    assert snapshot["as_of"] == "2026-08-22T21:00:00+00:00"
+    assert snapshot["stale"] is False
+    assert answer == {
+        "input": "+7 900 000-00-12",
+        "number": 79000000012,
+        "status": "PORTED",
+        "invalid_reason": None,
+        "route": {
+            "operator": {
+                "code": "mMEGAFON",
+                "name": "ПАО МегаФон, центральный офис",
+                "brand": "MegaFon",
+                "tax_number": "7812014560",
+            },
+            "mcc": "250",
+            "mnc": "02",
+            "registry_mnc": "02",
+            "routing_number": "D7702",
+            "region": {"code": "77", "name": "г. Москва, Московская область"},
+            "line_type": "MOBILE",
+        },
+        "ported_at": "2016-09-07T09:00:17+00:00",
+        "range_holder": {
+            "code": "mTELE2",
+            "name": "ООО Т2 Мобайл",
+            "brand": "Tele2",
+            "tax_number": "7743895280",
+        },
+    }
+
+
+def test_the_tax_number_joins_the_operators_of_both_sources(store: Path) -> None:
+    """MTS of the fixed plan, known by its tax number, is MTS of the registry, known by its code."""
+    fixed, mobile, other = lookup_json(store, "84951000000", "89160000000", "88002000000")
+    assert fixed["route"]["operator"]["code"] == "mMTS"
+    assert fixed["route"]["operator"]["code"] == mobile["route"]["operator"]["code"]
+    assert other["route"]["operator"]["code"] == "7707049388"
+    assert (fixed["route"]["line_type"], other["route"]["line_type"]) == ("FIXED", "TOLL_FREE")
+
+
+def test_quotes_in_names_are_data(store: Path) -> None:
+    """An operator's quotes survive the whole way."""
+    (answer,) = lookup_json(store, "89000000345")
+    assert answer["route"]["operator"]["name"] == '"Мобильные ТелеСистемы" ПАО'
+
+
+def test_lookup_prints_a_table(store: Path) -> None:
+    """Without --json a person reads number, status, operator, network, region and holder."""
+    result = command("numroute", "lookup", "--store", store, "+79000000012")
+    for word in ("+79000000012", "PORTED", "MegaFon", "250-02", "Москва", "Tele2"):
+        assert word in result.out
+    assert result.status == 0
+
+
+def test_lookup_reads_standard_input(store: Path) -> None:
+    """A dash reads one number a line."""
+    result = command(
+        "numroute",
+        "lookup",
+        "--store",
+        store,
+        "--json",
+        "-",
+        stdin="+79000000012\n\n+79000000013\n",
+    )
+    assert [json.loads(line)["number"] for line in result.out.splitlines()] == [
+        79000000012, 79000000013,
+    ]  # fmt: skip
+
+
+def test_lookup_without_anything_to_ask(monkeypatch) -> None:
+    """Neither store nor service: the message says what to give."""
+    monkeypatch.delenv("NUMROUTE_STORE", raising=False)
+    result = command("numroute", "lookup", "+79000000012")
+    assert result.status == 1
+    assert "--store DIR or --target" in result.err
+
+
+def test_the_store_may_come_from_the_environment(store: Path, monkeypatch) -> None:
+    """NUMROUTE_STORE stands in for --store."""
+    monkeypatch.setenv("NUMROUTE_STORE", str(store))
+    assert command("numroute", "lookup", "+79000000012").status == 0
+
+
+def test_explain_names_layer_file_and_sequence(store: Path) -> None:
+    """Explain says which layer decided, from which file, and what the other would have said."""
+    result = command("numroute", "explain", "--store", store, "--json", "+79000000012")
+    assert result.status == 0
+    document = json.loads(result.out)
+    assert document["decided_by"] == "ported record"
+    record, in_range = document["layers"]
+    assert record["sources"][0]["name"] == NAMES["dump"]
+    assert record["sources"][0]["sequence"] == 4659
+    assert record["route"]["operator"]["code"] == "mMEGAFON"
+    assert in_range["route"]["operator"]["code"] == "mTELE2"
+    assert (in_range["first"], in_range["last"]) == (79000000000, 79000009999)
+    table = command("numroute", "explain", "--store", store, "+79000000012").out
+    assert "ported record *" in table
+    assert f"{NAMES['dump']} (sequence 4659)" in table
+
+
+@pytest.mark.parametrize(
+    ("number", "decided_by", "status"),
+    [("+79000000013", "range", 0), ("+79170000000", "nothing", 2), ("abc", "nothing", 2)],
+)
+def test_explain_of_other_numbers(store: Path, number: str, decided_by: str, status: int) -> None:
+    """The range decides for what is not ported, and nothing for what nobody holds."""
+    result = command("numroute", "explain", "--store", store, "--json", number)
+    assert (json.loads(result.out)["decided_by"], result.status) == (decided_by, status)
+
+
+def test_info_tells_what_is_current(store: Path) -> None:
+    """Info names snapshot, age, counts and sources."""
+    document = json.loads(command("numroute", "info", "--store", store, "--json").out)
+    assert document["counts"]["ported"] == 3
+    assert document["as_of"] == "2026-08-22T21:00:00+00:00"
+    assert {source["name"] for source in document["sources"]} == set(NAMES.values())
+    text = command("numroute", "info", "--store", store).out
+    assert document["snapshot_id"] in text
+    assert NAMES["plan"] in text
+
+
+def test_verify_says_that_all_is_intact(store: Path) -> None:
+    """Verify reads the current snapshot whole."""
+    result = command("numroute-load", "verify", "--store", store, "--json")
+    assert result.status == 0
+    assert json.loads(result.out)["intact"] is True
+
+
+def test_check_builds_nothing(tmp_path: Path) -> None:
+    """Check reads and judges, and writes no store."""
+    folder = write_registry(tmp_path / "r")
+    before = sorted(tmp_path.rglob("*"))
+    result = command("numroute-load", "check", "--json", folder)
+    assert result.status == 0, result.err
+    document = json.loads(result.out)
+    assert document["passed"] is True
+    assert document["report"]["ported"] == 3
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_kind_overrides_a_name(tmp_path: Path) -> None:
+    """KIND=PATH reads a file whose name says nothing."""
+    folder = write_registry(tmp_path / "r")
+    renamed = (folder / NAMES["dump"]).rename(tmp_path / "export.csv")
+    result = command(
+        "numroute-load", "build", "--store", tmp_path / "s", folder, f"ru-bdpn/port-all={renamed}"
+    )
+    assert result.status == 0, result.err
+    assert SnapshotStore(tmp_path / "s").history()[0]["counts"]["ported"] == 3
+
+
+def test_a_plan_alone_needs_a_time(tmp_path: Path) -> None:
+    """A plan without a date in its name is taken as of the file's time, and a warning says so."""
+    folder = write_registry(tmp_path / "r", operators=None, plan=None, dump=None)
+    result = command("numroute-load", "build", "--store", tmp_path / "s", folder)
+    assert result.status == 0, result.err
+    assert "--as-of TIME" in result.err
+    result = command(
+        "numroute-load", "build", "--store", tmp_path / "s", folder,
+        "--as-of", "2026-08-23T00:00:00+03:00", "--json",
+    )  # fmt: skip
+    assert "warning" not in result.err
+    assert json.loads(result.out)["as_of"] == "2026-08-22T21:00:00+00:00"
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-08-23", "2026-08-23T00:00:00"])
+def test_a_time_without_zone_is_refused(tmp_path: Path, text: str) -> None:
+    """--as-of must say which moment it means."""
+    folder = write_registry(tmp_path / "r")
+    result = command("numroute-load", "check", folder, "--as-of", text)
+    assert result.status == 1
+    assert "2026-08-23T00:00:00+03:00" in result.err
+
+
+def test_brands_come_from_a_file_when_one_is_given(tmp_path: Path) -> None:
+    """A user's brand table wins over the built-in one."""
+    folder = write_registry(tmp_path / "r")
+    brands = tmp_path / "brands.csv"
+    brands.write_text(
+        "tax_number,operator_code,registry_mnc,brand,mcc,mnc\n,mMEGAFON,,Megaphone,250,77\n"
+    )
+    words = ("numroute-load", "build", "--store", tmp_path / "s", folder, "--brands", brands)
+    assert command(*words).status == 0
+    (answer,) = lookup_json(tmp_path / "s", "+79000000012")
+    assert (answer["route"]["operator"]["brand"], answer["route"]["mnc"]) == ("Megaphone", "77")
+
+
+def test_generate_writes_a_registry_that_builds(tmp_path: Path) -> None:
+    """What generate writes, build accepts, and the counts agree."""
+    result = command(
+        "numroute-load", "generate", tmp_path / "g", "--ported", 2000, "--seed", 7, "--json"
+    )
+    assert result.status == 0, result.err
+    written = json.loads(result.out)
+    result = command("numroute-load", "build", "--store", tmp_path / "s", tmp_path / "g", "--json")
+    assert result.status == 0, result.err
+    assert json.loads(result.out)["report"]["ported"] == written["ported"] == 2000
+
+
+@pytest.mark.parametrize("program", ["numroute", "numroute-load"])
+def test_the_installed_commands_start(program: str) -> None:
+    """The console scripts exist and explain themselves."""
+    path = Path(sys.executable).parent / program
+    done = subprocess.run([path, "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: " + program in done.stdout

@@ -1,0 +1,345 @@
+"""The clients: what they take, what they refuse, and what they make of a service's faults."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from concurrent import futures
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+import pytest
+
+import numroute
+from numroute import wire
+from numroute.client.codec import Values, as_numbers
+from numroute.client.plans import ROUNDS_MAX, BulkPlan, TextPlan, rounds
+from numroute.errors import ServiceError
+from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KINDS = ["sync", "asyncio"]
+
+
+def lookup(
+    kind: str, target: str, numbers: object, **options: object
+) -> numroute.client.BulkAnswer:
+    """Look numbers up with a client of this kind."""
+    timeout = options.pop("timeout", 30.0)
+    if kind == "sync":
+        with numroute.Client(target, timeout=timeout, **options) as client:
+            return client.lookup(numbers)
+
+    async def ask() -> numroute.client.BulkAnswer:
+        async with numroute.AsyncClient(target, timeout=timeout, **options) as client:
+            return await client.lookup(numbers)
+
+    return asyncio.run(ask())
+
+
+@contextlib.contextmanager
+def stand_in(answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[str]:
+    """Run a service whose every method is ``answer``; yield its target."""
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    method = grpc.unary_unary_rpc_method_handler(answer)
+    methods = dict.fromkeys(("Lookup", "BulkLookup", "GetSnapshot"), method)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(wire.SERVICE_NAME, methods),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def bulk_response(snapshot_id: str, codes: list[str], indexes: list[int]) -> pb.BulkLookupResponse:
+    """Return a response with a route per operator code."""
+    response = pb.BulkLookupResponse(route_indexes=indexes)
+    response.snapshot.id = snapshot_id
+    for code in codes:
+        response.routes.add(status=pb.STATUS_NOT_PORTED).operator.code = code
+    return response
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param([79_000_000_001, 5], id="list"),
+        pytest.param((79_000_000_001, 5), id="tuple"),
+        pytest.param(np.array([79_000_000_001, 5]), id="int64"),
+        pytest.param(np.array([79_000_000_001, 5], ">u8"), id="big_endian"),
+        pytest.param(np.array([79_000_000_001, 0, 5, 0], np.uint64)[::2], id="strided"),
+    ],
+)
+def test_whole_numbers_of_any_type_are_taken(numbers) -> None:
+    """Any sequence or array of integers becomes a contiguous uint64 array."""
+    array = as_numbers(numbers)
+    assert array.dtype == np.uint64
+    assert array.flags.c_contiguous
+    assert array.tolist() == [79_000_000_001, 5]
+
+
+def test_the_largest_integers_are_taken() -> None:
+    """A list with integers of 64 bits beside small ones, which numpy takes for floats, is exact."""
+    assert as_numbers([1, 2**64 - 1, 2**63 + 1]).tolist() == [1, 2**64 - 1, 2**63 + 1]
+    assert as_numbers([]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "error", "text"),
+    [
+        pytest.param([7.5], TypeError, "float64", id="float"),
+        pytest.param(np.array([7e10]), TypeError, "float64", id="float_array"),
+        pytest.param(["79000000001"], TypeError, "must be integers", id="text"),
+        pytest.param([True, False], TypeError, "bool", id="bool"),
+        pytest.param([None], TypeError, "object", id="none"),
+        pytest.param([2**63, 0.5], TypeError, "float64", id="large_and_float"),
+        pytest.param([5, -1, -2], ValueError, "position 1", id="negative"),
+        pytest.param([2**63, -1], ValueError, "2\\^64", id="large_and_negative"),
+        pytest.param([2**64], ValueError, "2\\^64", id="too_large"),
+        pytest.param([[1], [2]], ValueError, "one dimension, not 2", id="two_dimensions"),
+        pytest.param(79_000_000_001, ValueError, "one dimension, not 0", id="one_number"),
+    ],
+)
+def test_what_is_no_whole_number_is_refused(numbers, error, text) -> None:
+    """Floats, texts, negative and too large numbers are refused with the reason."""
+    with pytest.raises(error, match=text):
+        as_numbers(numbers)
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "text"),
+    [
+        ("+79000000001", TypeError, "sequence of texts"),
+        (79_000_000_001, TypeError, "sequence of texts"),
+        (["a", 5], TypeError, "position 1"),
+        (["a", "\ud800"], ValueError, "position 1"),
+    ],
+)
+def test_what_is_no_text_is_refused(server, texts, error, text) -> None:
+    """One text instead of several, and what is no text, is refused with the reason."""
+    with numroute.Client(server.target) as client, pytest.raises(error, match=text):
+        client.lookup_text(texts)
+
+
+@pytest.mark.parametrize("size", [0, -1, 500_001])
+def test_wrong_chunk_is_refused(size) -> None:
+    """A chunk that the service would not take is refused at once."""
+    with pytest.raises(ValueError, match="from 1 to 500000"):
+        numroute.Client("localhost:1", numbers_per_chunk=size)
+
+
+def test_nothing_is_answered_with_nothing(server, store) -> None:
+    """An empty batch gives an empty answer that names the snapshot."""
+    with numroute.Client(server.target) as client:
+        answer = client.lookup([], with_range_holder=True, with_ported_at=True)
+        assert client.lookup_text([]) == []
+    assert answer.snapshot.id == store.current_id()
+    assert answer.route_index.shape == answer.ported_at.shape == (0,)
+    assert answer.routes == answer.range_holders == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unreachable(kind) -> None:
+    """Where nobody listens, the error names the target and asks whether the service runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(ServiceError, match=f"cannot reach {target}") as caught:
+            lookup(kind, target, [1])
+    assert caught.value.code == "UNAVAILABLE"
+    assert "numroute serve" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_deadline(kind, run_server, store, gate) -> None:
+    """A call that takes longer than its timeout ends with a hint."""
+    server = run_server(store.path, before=gate.code)
+    gate.shut()
+    with pytest.raises(ServiceError, match=r"did not answer within 0\.3 s") as caught:
+        lookup(kind, server.target, [1], timeout=0.3)
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+    assert "longer timeout" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 60_000])
+def test_a_moment_without_service_is_bridged(kind, count) -> None:
+    """A call that is refused twice with UNAVAILABLE is sent again, large requests too."""
+    calls = []
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        calls.append(len(request))
+        if len(calls) <= 2:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "being replaced")
+        return bulk_response("s", ["mA"], [0] * count).SerializeToString()
+
+    with stand_in(answer) as target:
+        found = lookup(kind, target, np.ones(count, np.uint64))
+    assert len(found.route_index) == count
+    assert len(set(calls)) == 1
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        pytest.param(b"\xff\xff", "well-formed", id="no_message"),
+        pytest.param(bulk_response("s", ["mA"], [0]), "columns", id="too_few"),
+        pytest.param(bulk_response("s", ["mA"], [0, 0, 0]), "columns", id="too_many"),
+        pytest.param(bulk_response("s", ["mA"], [0, 1]), "points to nothing", id="wild_index"),
+        pytest.param(
+            pb.BulkLookupResponse(route_indexes=[0, 0], routes=[pb.Route(status=77)]),
+            "unknown to this client",
+            id="unknown_status",
+        ),
+        pytest.param(b"\x0a\x08" + bytes(8) + b"\x12\x01\xff", "unknown", id="route_is_no_message"),
+    ],
+)
+def test_nonsense_from_a_service(kind, response, reason) -> None:
+    """A response that does not answer the request is an error, never a wrong answer."""
+    if not isinstance(response, bytes):
+        response = response.SerializeToString()
+    with (
+        stand_in(lambda *_: response) as target,
+        pytest.raises(ServiceError, match=reason) as caught,
+    ):
+        lookup(kind, target, [1, 2])
+    assert caught.value.code == "INTERNAL"
+
+
+def test_nonsense_in_rows() -> None:
+    """A row answer or a snapshot that cannot be read is an error too."""
+    short = pb.LookupResponse().SerializeToString()
+    strange = pb.LookupResponse(answers=[pb.LookupAnswer(status=77)]).SerializeToString()
+    for response in (b"\xff", short, strange):
+        with (
+            stand_in(lambda *_, response=response: response) as target,
+            numroute.Client(target) as client,
+            pytest.raises(ServiceError, match="cannot be understood"),
+        ):
+            client.lookup_text(["x"])
+    with (
+        stand_in(lambda *_: b"\xff") as target,
+        numroute.Client(target) as client,
+        pytest.raises(ServiceError, match="cannot be understood"),
+    ):
+        client.snapshot()
+
+
+def test_another_service() -> None:
+    """A server that knows no such method is told from one that is not there."""
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with (
+            numroute.Client(f"127.0.0.1:{port}") as client,
+            pytest.raises(ServiceError, match="does not know the method") as caught,
+        ):
+            client.snapshot()
+    finally:
+        server.stop(None).wait()
+    assert caught.value.code == "UNIMPLEMENTED"
+
+
+def make_plan(numbers: int, per_chunk: int) -> BulkPlan:
+    """Return a plan for so many numbers."""
+    return BulkPlan(
+        np.arange(numbers, dtype=np.uint64),
+        Values(),
+        with_range_holder=False,
+        with_ported_at=False,
+        numbers_per_chunk=per_chunk,
+    )
+
+
+def test_chunks_of_an_older_snapshot_are_asked_again() -> None:
+    """When the snapshot changes between chunks, those before the change are asked once more."""
+    plan = make_plan(5, 2)
+    asking = rounds(plan)
+    assert next(asking) == [0, 1, 2]
+    old = bulk_response("old", ["mOld"], [0, 0]).SerializeToString()
+    plan.accept(0, old)
+    plan.accept(1, bulk_response("new", ["mA", "mB"], [1, 0]).SerializeToString())
+    plan.accept(2, bulk_response("new", ["mB"], [0]).SerializeToString())
+    assert next(asking) == [0]
+    plan.accept(0, bulk_response("new", ["mC", "mB"], [0, 1]).SerializeToString())
+    assert list(asking) == []
+    answer = plan.answer()
+    assert answer.snapshot.id == "new"
+    codes = [answer.routes[i].operator.code for i in answer.route_index]
+    assert codes == ["mC", "mB", "mB", "mA", "mB"]
+    assert sorted(route.operator.code for route in answer.routes) == ["mA", "mB", "mC"]
+
+
+def test_snapshots_that_change_all_the_time() -> None:
+    """A question that no snapshot answers whole is given up after a bounded number of rounds."""
+    plan = make_plan(4, 2)
+    ids = iter(range(1_000))
+    asked = 0
+
+    def ask_all() -> None:
+        nonlocal asked
+        for chunks in rounds(plan):
+            asked += 1
+            for chunk in chunks:
+                response = bulk_response(f"s{next(ids)}", ["mA"], [0, 0])
+                plan.accept(chunk, response.SerializeToString())
+
+    with pytest.raises(ServiceError, match="snapshot changed") as caught:
+        ask_all()
+    assert caught.value.code == "ABORTED"
+    assert asked == ROUNDS_MAX
+
+
+def test_an_open_plan_has_no_answer() -> None:
+    """A plan without responses refuses to be an answer."""
+    with pytest.raises(ValueError, match="no chunk"):
+        TextPlan(["x"], None).answer()
+
+
+def test_routes_are_decoded_once(server) -> None:
+    """The same route in two answers is the same object."""
+    with numroute.Client(server.target) as client:
+        first, second = client.lookup([1]), client.lookup([1])
+    assert first.routes[0] is second.routes[0]
+
+
+IMPORTS = {
+    "import numroute": ({"numpy", "grpc", "google", "lmdb"}, set()),
+    "import numroute.client; numroute.Client, numroute.AsyncClient": (
+        {"lmdb", "pyarrow", "phonenumbers", "click", "rich", "structlog", "numroute.index"},
+        {"numpy", "grpc"},
+    ),
+}
+
+
+@pytest.mark.parametrize("code", IMPORTS)
+def test_imports_stay_light(code) -> None:
+    """``import numroute`` loads nothing, and the client only grpcio, protobuf and numpy."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    loaded = set(done.stdout.split())
+    absent, present = IMPORTS[code]
+    assert not absent & loaded
+    assert present <= loaded
+
+
+def test_unknown_name_of_the_package() -> None:
+    """A name that the package does not have is an AttributeError."""
+    with pytest.raises(AttributeError, match="Nothing"):
+        numroute.Nothing  # noqa: B018 - asking is the test

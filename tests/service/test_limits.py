@@ -1,0 +1,95 @@
+"""Requests that are too large, or no requests at all, get a proper status; the service lives on."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from numroute.v1 import number_routing_pb2 as pb
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+def refusal(server, method: str, request: bytes) -> tuple[grpc.StatusCode, str]:
+    """Return the status and the details of a call that must fail."""
+    with pytest.raises(grpc.RpcError) as caught:
+        server.call(method, request)
+    return caught.value.code(), caught.value.details()
+
+
+@pytest.fixture(autouse=True)
+def still_answers(server):
+    """Ask the service something sensible after each of these tests."""
+    yield
+    pb.GetSnapshotResponse.FromString(server.call("GetSnapshot", b""))
+
+
+def test_bulk_beyond_the_limit(server) -> None:
+    """500,001 numbers are refused with the field and the limit."""
+    request = pb.BulkLookupRequest(numbers=[79_000_000_000] * 500_001)
+    status, details = refusal(server, "BulkLookup", request.SerializeToString())
+    assert status is INVALID
+    assert "numbers has 500001 entries, the limit is 500000" in details
+
+
+def test_texts_beyond_the_limit(server) -> None:
+    """1,001 texts are refused with the field and the limit; 1,000 are answered."""
+    request = pb.LookupRequest(numbers=["x"] * 1_000)
+    response = pb.LookupResponse.FromString(server.call("Lookup", request.SerializeToString()))
+    assert len(response.answers) == 1_000
+    request.numbers.append("x")
+    status, details = refusal(server, "Lookup", request.SerializeToString())
+    assert status is INVALID
+    assert "numbers has 1001 entries, the limit is 1000" in details
+
+
+def test_message_beyond_the_limit(server) -> None:
+    """A message over 4 MiB is refused without being read."""
+    status, details = refusal(server, "BulkLookup", bytes(4 * 1024 * 1024 + 1))
+    assert status is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "4194304" in details
+
+
+@pytest.mark.parametrize("method", ["Lookup", "BulkLookup", "GetSnapshot"])
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(b"\xff" * 50, id="no_tag"),
+        pytest.param(b"\x0a\x10\x00", id="field_cut_short"),
+        pytest.param(b"\x0a", id="only_a_tag"),
+        pytest.param(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", id="endless_length"),
+        pytest.param(b"\x07", id="wire_type_that_does_not_exist"),
+    ],
+)
+def test_malformed_protobuf(server, method, request_bytes) -> None:
+    """Bytes that are no message are refused as an invalid argument."""
+    status, details = refusal(server, method, request_bytes)
+    assert status is INVALID
+    assert f"{method}Request" in details
+
+
+def test_numbers_of_no_whole_length(server) -> None:
+    """A packed column that is no multiple of eight bytes is refused."""
+    status, _ = refusal(server, "BulkLookup", b"\x0a\x0c" + bytes(12))
+    assert status is INVALID
+
+
+def test_text_that_is_not_utf8(server) -> None:
+    """A text in another encoding than UTF-8 is refused."""
+    status, _ = refusal(server, "Lookup", b"\x0a\x02\xcf\xe5")
+    assert status is INVALID
+
+
+def test_unknown_default_region(server) -> None:
+    """A default region that does not exist is refused with what to give."""
+    request = pb.LookupRequest(numbers=["12345"], default_region="XX")
+    status, details = refusal(server, "Lookup", request.SerializeToString())
+    assert status is INVALID
+    assert "'XX'" in details
+    assert "ISO 3166" in details
+
+
+def test_unknown_method(server) -> None:
+    """A method that the service does not have is UNIMPLEMENTED."""
+    status, _ = refusal(server, "Forget", b"")
+    assert status is grpc.StatusCode.UNIMPLEMENTED

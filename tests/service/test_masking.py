@@ -1,0 +1,101 @@
+"""No phone number appears in a log line or an error, whatever is asked."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+import numroute
+from numroute.errors import ServiceError
+from numroute.server.logs import fault_fields
+from numroute.v1 import number_routing_pb2 as pb
+
+NUMBERS = [79_000_123_456, 79_000_654_321, 999_999_999_999_999_123, 49_301_234_567]
+TEXTS = ["8 (900) 012-34-56", "+7 900 065 43 21", "+999 8765 4321", "79000123456 abc", "9000123456"]
+SECRETS = ["123456", "654321", "0123456", "012-34-56", "065 43 21", "8765 4321", "1234567"]
+
+FAULT = """
+import numroute.server.servicer as servicer
+
+async def fail(served, numbers, **options):
+    raise ValueError(f"cannot look up {list(numbers)}")
+
+servicer.bulk_answer = fail
+"""
+
+
+def assert_masked(text: str) -> None:
+    """Check that no part of a number that tells it apart stands in a text."""
+    assert [secret for secret in SECRETS if secret in text] == []
+
+
+def ask_everything(server) -> list[str]:
+    """Ask every method for valid and invalid numbers; return the texts of all errors."""
+    errors = []
+    with numroute.Client(server.target) as client:
+        for ask in (
+            lambda: client.lookup(NUMBERS, with_range_holder=True, with_ported_at=True),
+            lambda: client.lookup_text(TEXTS, "RU"),
+            lambda: client.lookup_text(TEXTS),
+            lambda: client.lookup_text(TEXTS, "XX"),
+            lambda: client.lookup([NUMBERS[0], -NUMBERS[1]]),
+            lambda: client.lookup([NUMBERS[0], 10**30 + 123456]),
+            lambda: client.lookup([float(NUMBERS[0])]),
+            lambda: client.lookup(TEXTS),
+            lambda: client.lookup_text(NUMBERS),
+            lambda: client.lookup_text([TEXTS[0] + "\ud800"]),
+        ):
+            try:
+                ask()
+            except (ServiceError, TypeError, ValueError) as error:
+                errors.append(repr(error) + str(error))
+    good = pb.BulkLookupRequest(numbers=NUMBERS).SerializeToString()
+    texts = pb.LookupRequest(numbers=TEXTS).SerializeToString()
+    for method, request in (("BulkLookup", good[:-3]), ("Lookup", texts[:-3]), ("Lookup", good)):
+        try:
+            server.call(method, request)
+        except grpc.RpcError as error:
+            errors.append(str(error))
+    return errors
+
+
+def test_requests_leave_no_number_behind(run_server, store) -> None:
+    """Neither log nor error texts hold a number after valid, invalid and malformed requests."""
+    server = run_server(store.path)
+    errors = ask_everything(server)
+    assert len(errors) >= 8
+    assert_masked("\n".join(errors))
+    assert server.stop() == 0
+    assert_masked(server.log_path.read_text("utf-8"))
+    # Requests are not logged at all: the whole log is the service's own life.
+    assert [line["event"] for line in server.log()] == [
+        "snapshot in service",
+        "serving",
+        "draining",
+        "stopped",
+    ]
+
+
+def test_an_unforeseen_fault_is_told_without_its_text(run_server, store) -> None:
+    """A fault whose text quotes numbers is INTERNAL; the log has its class and places only."""
+    server = run_server(store.path, before=FAULT)
+    with numroute.Client(server.target) as client, pytest.raises(ServiceError) as caught:
+        client.lookup(NUMBERS)
+    assert caught.value.code == "INTERNAL"
+    assert_masked(str(caught.value))
+    (line,) = server.wait_for_log("request failed")
+    assert line["fault"] == "ValueError"
+    assert line["method"] == "BulkLookup"
+    assert any("bulk_lookup" in place for place in line["places"])
+    assert server.stop() == 0
+    assert_masked(server.log_path.read_text("utf-8"))
+
+
+def test_fault_fields_name_the_place() -> None:
+    """What is logged of a fault is its class and where it went through."""
+    with pytest.raises(KeyError) as caught:
+        {}[NUMBERS[0]]
+    fields = fault_fields(caught.value)
+    assert fields["fault"] == "KeyError"
+    assert "test_masking.py" in fields["places"][0]
+    assert_masked(str(fields))

@@ -1,0 +1,38 @@
+"""The one table from errors to gRPC statuses."""
+
+from __future__ import annotations
+
+import inspect
+
+import grpc
+import pytest
+
+from numroute import errors
+from numroute.server.statuses import STATUS_OF_ERROR, status_of
+
+CLASSES = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, errors.NumrouteError)
+]
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_has_a_status(kind) -> None:
+    """Each class of the tree stands in the table, with a status that is an error."""
+    assert STATUS_OF_ERROR[kind] not in {grpc.StatusCode.OK, grpc.StatusCode.UNKNOWN}
+    assert status_of(kind.__new__(kind)) is STATUS_OF_ERROR[kind]
+
+
+def test_the_table_has_nothing_else() -> None:
+    """The table names no class that the tree does not have."""
+    assert set(STATUS_OF_ERROR) == set(CLASSES)
+
+
+def test_a_new_error_takes_the_status_of_its_ancestor() -> None:
+    """An error of a class that is not in the table is mapped as its nearest ancestor."""
+
+    class StoreOnFireError(errors.StoreAccessError):
+        """A kind of error that the table does not know."""
+
+    assert status_of(StoreOnFireError("/store", "smoke")) is grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,230 @@
+"""A new snapshot is taken over under load without a failed, mixed or blocked request."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.oracle import FIRST, LAST, make_registry, publish
+
+import numroute
+from numroute.index import SnapshotStore
+from numroute.index.environment import read_seal
+from numroute.index.layout import SEAL_BYTES
+from numroute.server.served import ServedSnapshot
+from numroute.v1 import number_routing_pb2 as pb
+
+BULK = pb.BulkLookupRequest(numbers=[FIRST]).SerializeToString()
+
+
+@pytest.fixture
+def own_store(tmp_path) -> SnapshotStore:
+    """Return an empty store of the test's own."""
+    return SnapshotStore(tmp_path / "store", create=True)
+
+
+def current(server) -> str:
+    """Return the id of the snapshot that answers."""
+    return pb.BulkLookupResponse.FromString(server.call("BulkLookup", BULK)).snapshot.id
+
+
+def wait_until_unmapped(server, path) -> None:
+    """Wait until the service has given a snapshot's file up."""
+    while server.maps(path):
+        time.sleep(0.01)
+
+
+def test_every_answer_is_of_one_snapshot(own_store, run_server) -> None:
+    """While snapshots are published, every answer is wholly of the one it names; none fails."""
+    registries = {publish(own_store, make_registry(0)): make_registry(0)}
+    server = run_server(own_store.path)
+    numbers = np.random.default_rng(3).integers(FIRST - 100, LAST + 100, 2_000)
+    done = threading.Event()
+
+    def ask(numbers_per_chunk: int) -> list[numroute.client.BulkAnswer]:
+        answers = {}
+        with numroute.Client(
+            server.target, numbers_per_chunk=numbers_per_chunk, timeout=60
+        ) as client:
+            while not done.is_set():
+                answer = client.lookup(numbers, with_range_holder=True, with_ported_at=True)
+                answers.setdefault(answer.snapshot.id, answer)
+                codes = {route.operator.code for route in answer.routes} - {""}
+                codes |= {operator.code for operator in answer.range_holders} - {""}
+                # Every operator's code begins with its registry's generation.
+                assert len({code.partition("X")[0] for code in codes}) == 1
+        return list(answers.values())
+
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            clients = [pool.submit(ask, size) for size in (100_000, 100_000, 500, 100)]
+            for generation in range(1, 7):
+                fresh = make_registry(generation, seed=generation)
+                registries[publish(own_store, fresh)] = fresh
+                server.wait_for_log("snapshot in service", generation + 1)
+        finally:
+            done.set()
+        answers = [answer for client in clients for answer in client.result()]
+
+    assert len({answer.snapshot.id for answer in answers}) > 1
+    for answer in answers:
+        registry = registries[answer.snapshot.id]
+        for i in range(0, len(numbers), 7):
+            assert (
+                answer.routes[answer.route_index[i]],
+                answer.ported_at[i],
+                answer.range_holders[answer.range_holder_index[i]],
+            ) == registry.answer(int(numbers[i]))
+
+
+def test_old_snapshot_stays_open_under_its_last_request(own_store, run_server, gate) -> None:
+    """The old file stays mapped while a request uses it, and goes with that request."""
+    old = publish(own_store, make_registry(0))
+    server = run_server(own_store.path, before=gate.code)
+    gate.shut()
+    call = server.future("BulkLookup", BULK)
+    gate.wait_for_a_call()
+    new = publish(own_store, make_registry(1))
+    server.wait_for_log("snapshot in service", 2)
+    assert server.maps(own_store.snapshot_path(old))
+    gate.open()
+    assert pb.BulkLookupResponse.FromString(call.result()).snapshot.id == old
+    wait_until_unmapped(server, own_store.snapshot_path(old))
+    assert current(server) == new
+
+
+def test_leases_decide_when_a_snapshot_closes(store) -> None:
+    """A retired snapshot closes when the last of its requests ends, an unused one at once."""
+    closed = []
+
+    class Watched:
+        """A snapshot that tells when it is closed."""
+
+        def __init__(self) -> None:
+            self._snapshot = store.open()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._snapshot, name)
+
+        def close(self) -> None:
+            closed.append(self)
+            self._snapshot.close()
+
+    unused = ServedSnapshot(Watched(), max_age=None)
+    unused.retire()
+    assert len(closed) == 1
+
+    used = ServedSnapshot(Watched(), max_age=None)
+    with used:
+        pass
+    with used:
+        with used:
+            used.retire()
+        assert len(closed) == 1
+    assert len(closed) == 2
+
+
+def test_rollback_is_followed(own_store, run_server) -> None:
+    """When an older snapshot is made current again, it answers again."""
+    old, new = (publish(own_store, make_registry(generation)) for generation in (0, 1))
+    server = run_server(own_store.path)
+    assert current(server) == new
+    for count, snapshot_id in ((2, old), (3, new), (4, old)):
+        with own_store.writing() as writer:
+            writer.make_current(snapshot_id)
+        server.wait_for_log("snapshot in service", count)
+        assert current(server) == snapshot_id
+
+
+def corrupt(path) -> None:
+    """Make the file's first pages other than what was written."""
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 8)
+
+
+def truncate(path) -> None:
+    """Cut the file short."""
+    with path.open("r+b") as file:
+        file.truncate(10_000)
+
+
+def make_newer(path) -> None:
+    """Make the file one of a format version that does not exist yet."""
+    seal = dataclasses.replace(read_seal(path), format_version=99)
+    with path.open("r+b") as file:
+        file.seek(-SEAL_BYTES, 2)
+        file.write(seal.pack())
+
+
+def remove(path) -> None:
+    """Take the file away."""
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "remedy"),
+    [
+        (corrupt, "SnapshotCorruptError", "build"),
+        (truncate, "SnapshotCorruptError", "build"),
+        (make_newer, "SnapshotVersionError", "Use the numroute version that wrote it"),
+        (remove, "NoSnapshotError", "numroute-load build"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_bad_snapshot_is_refused(own_store, run_server, damage, error, remedy) -> None:
+    """A snapshot that cannot be opened is logged once with its remedy; the old one answers on."""
+    good = publish(own_store, make_registry(0))
+    server = run_server(own_store.path)
+    bad = publish(own_store, make_registry(1))
+    server.wait_for_log("snapshot in service", 2)
+    with own_store.writing() as writer:
+        writer.make_current(good)
+    server.wait_for_log("snapshot in service", 3)
+    wait_until_unmapped(server, own_store.snapshot_path(bad))
+    damage(own_store.snapshot_path(bad))
+    with own_store.writing() as writer:
+        writer.make_current(bad)
+
+    (refused,) = server.wait_for_log("snapshot refused")
+    assert refused["error"] == error
+    assert remedy in refused["remedy"]
+    assert refused["serving"] == good
+    assert current(server) == good
+    health = health_pb2_grpc.HealthStub(server.channel).Check(health_pb2.HealthCheckRequest())
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+    better = publish(own_store, make_registry(2))
+    server.wait_for_log("snapshot in service", 4)
+    assert current(server) == better
+    assert len(server.wait_for_log("snapshot refused")) == 1
+
+
+def test_unreadable_pointer(own_store, run_server) -> None:
+    """When CURRENT cannot be read, that is logged and the snapshot in service stays."""
+    good = publish(own_store, make_registry(0))
+    server = run_server(own_store.path)
+    (own_store.path / "CURRENT").unlink()
+    (own_store.path / "CURRENT").mkdir()
+    refused = server.wait_for_log("snapshot refused")[-1]
+    assert refused["serving"] == good
+    assert current(server) == good
+
+
+def test_bad_snapshot_at_the_start(own_store, run_server) -> None:
+    """A service whose only snapshot is corrupt starts, says so in every call, and recovers."""
+    corrupt(own_store.snapshot_path(publish(own_store, make_registry(0))))
+    server = run_server(own_store.path)
+    with (
+        numroute.Client(server.target) as client,
+        pytest.raises(numroute.errors.ServiceError, match="first pages are not what was written"),
+    ):
+        client.lookup([FIRST])
+    good = publish(own_store, make_registry(1))
+    server.wait_for_log("snapshot in service")
+    assert current(server) == good

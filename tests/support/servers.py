@@ -1,0 +1,135 @@
+"""Real services in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAUNCHER = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from numroute.server import ServerSettings, serve
+
+{before}
+settings = ServerSettings(
+    store=Path({store!r}),
+    listen={listen!r},
+    max_age={max_age},
+    drain_seconds={drain_seconds!r},
+)
+sys.exit(serve(settings, on_ready=lambda port: print(port, flush=True)))
+"""
+
+
+@dataclass
+class Server:
+    """A service in a process of its own."""
+
+    process: subprocess.Popen[str]
+    port: int
+    log_path: Path
+    channel: grpc.Channel = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open a channel without retries."""
+        self.channel = grpc.insecure_channel(self.target, options=(("grpc.enable_retries", 0),))
+
+    @property
+    def target(self) -> str:
+        """The address to connect to."""
+        return f"127.0.0.1:{self.port}"
+
+    def call(self, method: str, request: bytes, timeout: float = 30.0) -> bytes:
+        """Call a method with raw bytes."""
+        response: bytes = self.channel.unary_unary(f"/numroute.v1.NumberRouting/{method}")(
+            request, timeout=timeout
+        )
+        return response
+
+    def future(self, method: str, request: bytes) -> grpc.Future:
+        """Begin a call with raw bytes."""
+        return self.channel.unary_unary(f"/numroute.v1.NumberRouting/{method}").future(
+            request, timeout=30.0
+        )
+
+    def log(self) -> list[dict[str, object]]:
+        """Return what the service has logged so far."""
+        lines = self.log_path.read_text("utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n") and line[0] == "{"]
+
+    def wait_for_log(self, event: str, count: int = 1) -> list[dict[str, object]]:
+        """Return the log's lines of an event once there are ``count``."""
+        while True:
+            found = [line for line in self.log() if line["event"] == event]
+            if len(found) >= count:
+                return found
+            assert self.process.poll() is None, self.log_path.read_text()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.02)
+
+    def maps(self, path: Path) -> bool:
+        """Return whether the service has a file mapped into its memory."""
+        return str(path) in Path(f"/proc/{self.process.pid}/maps").read_text()
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def launch(
+    folder: Path,
+    store: Path,
+    *,
+    listen: str = "127.0.0.1:0",
+    max_age: float | None = None,
+    drain_seconds: float = 10.0,
+    before: str = "",
+) -> tuple[subprocess.Popen[str], Path]:
+    """Start a service; ``before`` is Python code that its process runs first."""
+    script = LAUNCHER.format(
+        store=str(store),
+        listen=listen,
+        max_age=None if max_age is None else f"timedelta(seconds={max_age})",
+        drain_seconds=drain_seconds,
+        before=before,
+    )
+    log_path = folder / f"log-{len(list(folder.glob('log-*')))}"
+    with log_path.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    return process, log_path
+
+
+@contextlib.contextmanager
+def running(folder: Path, store: Path, **settings: object) -> Iterator[Server]:
+    """Run a service until the block ends."""
+    process, log_path = launch(folder, store, **settings)  # type: ignore[arg-type]
+    try:
+        port = process.stdout.readline()
+        assert port, log_path.read_text()
+        server = Server(process, int(port), log_path)
+        yield server
+        server.channel.close()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
