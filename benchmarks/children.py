@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from numroute.errors import NumrouteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
 
     Parameters = ParamSpec("Parameters")
     Result = TypeVar("Result")
@@ -145,11 +146,43 @@ def in_own_process(
 ) -> Result:
     """Call a function of a module in a fresh interpreter and return its result.
 
-    Each step measures in a process that no other step has filled with memory or threads.
+    Each step measures in a process that no other step has filled with memory or threads. The
+    process is ended when this one is interrupted.
+
+    Raises:
+        ChildError: The process died; otherwise whatever the function raises.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=end_on_sigterm) as pool:
-        return pool.submit(step, *args, **kwargs).result()
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_step, args=(theirs, step, args, kwargs))
+    child.start()
+    theirs.close()
+    try:
+        succeeded, result = ours.recv()
+    except EOFError:
+        child.join()
+        raise ChildError(f"a step died with status {child.exitcode}") from None
+    except BaseException:
+        child.terminate()
+        raise
+    finally:
+        child.join()
+        ours.close()
+    if not succeeded:
+        raise result
+    returned: Result = result
+    return returned
+
+
+def _step(
+    answer: Connection, step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    end_on_sigterm()
+    try:
+        answer.send((True, step(*args, **kwargs)))
+    except Exception as error:  # noqa: BLE001 - it is raised again in the process that asked
+        error.add_note("".join(traceback.format_exception(error)))
+        answer.send((False, error))
 
 
 def end_on_sigterm() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -93,24 +92,26 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     publish(store)
 
 
-def _hold_and_hang(path: Path, ready: multiprocessing.synchronize.Event) -> None:
-    with SnapshotStore(path).writing():
-        ready.set()
-        time.sleep(60)
+HOLD_AND_HANG = """
+import sys, time
+from numroute.index import SnapshotStore
+with SnapshotStore(sys.argv[1]).writing():
+    print("locked", flush=True)
+    time.sleep(60)
+"""
 
 
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     """A writer that is killed does not lock the store for ever."""
     store = SnapshotStore(tmp_path, create=True)
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    process = context.Process(target=_hold_and_hang, args=(tmp_path, ready))
-    process.start()
-    assert ready.wait(30)
-    with pytest.raises(StoreBusyError):
-        publish(store)
-    process.kill()
-    process.join()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_AND_HANG, str(tmp_path)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(StoreBusyError):
+            publish(store)
+        process.kill()
     publish(store)
 
 

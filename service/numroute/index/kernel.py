@@ -38,8 +38,8 @@ _NOWHERE = -(1 << 62)
 _SEARCH_SORTED_FROM = 16
 """From this many keys on, sorting them first makes the binary searches cheaper than it costs."""
 
-# Constants as arrays without dimensions: a ufunc takes one of those, of the other operand's type, in
-# half the time that it needs to convert a scalar, and a small batch is all such overhead.
+# Constants as arrays without dimensions: a ufunc takes one of the other operand's type in half the
+# time that it needs to convert a scalar, and a small batch is all such overhead.
 _ZERO = np.array(0, np.uint64)
 _ONE = np.array(1, np.uint64)
 _BIT_MASK = np.array((1 << BIT_BITS) - 1, np.uint64)
