@@ -94,14 +94,16 @@ def free_address() -> str:
 
 
 @contextlib.contextmanager
-def server(words: Sequence[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server; it gets SIGTERM at the end, whatever happens.
+def server(
+    words: Sequence[str | Path], *, folder: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server, in ``folder`` if given; it gets SIGTERM at the end, whatever happens.
 
     Raises:
         ChildError: It did not end with status 0 then.
     """
     with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen([str(word) for word in words], stderr=errors)
+        child = subprocess.Popen([str(word) for word in words], stderr=errors, cwd=folder)
         try:
             yield child
         finally:

@@ -101,7 +101,8 @@ class Truth:
         """Return which of the numbers stand in the dump."""
         place = np.searchsorted(self.ported, numbers)
         place[place == len(self.ported)] = 0
-        return self.ported[place] == numbers
+        found: NDArray[np.bool_] = self.ported[place] == numbers
+        return found
 
     def expected(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint32]:
         """Return for each number the place in ``facts`` of what the files say of it."""
@@ -153,6 +154,9 @@ class Truth:
         """Return what ``save`` wrote; the arrays stay on disk until they are read."""
         rows = json.loads((folder / _FACTS).read_text("utf-8"))
         facts: list[Ported | Held | Nobody] = [Ported(*row) for row in rows[Ported.__name__]]
-        facts += [Held(*row[:3], LineType(row[3])) for row in rows[Held.__name__]]
+        facts += [
+            Held(operator, tax_number, region, LineType(line_type))
+            for operator, tax_number, region, line_type in rows[Held.__name__]
+        ]
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
         return cls(**arrays, facts=(*facts, Nobody()))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numroute.errors import NumrouteError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _READ_BYTES = 1 << 24
 

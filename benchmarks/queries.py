@@ -1,4 +1,4 @@
-"""The numbers that are asked for, each set with what the oracle expects, kept in the work folder."""
+"""The numbers that are asked for, and what the oracle expects, kept in the work folder."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.children import BIN, run_measured
@@ -14,6 +13,8 @@ from benchmarks.machine import memory_bytes
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.plans import Plans
 
 SEED = 1

@@ -53,9 +53,7 @@ class Pair:
         """Return, per round, which share of the yardstick's speed the subject reached."""
         return [
             yardstick / subject
-            for yardstick, subject in zip(
-                self.yardstick_seconds, self.subject_seconds, strict=True
-            )
+            for yardstick, subject in zip(self.yardstick_seconds, self.subject_seconds, strict=True)
         ]
 
     def time_ratios(self) -> list[float]:

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numroute.index import Snapshot
+    from numroute.model import SnapshotRef
 
 _NOBODY = Operator()
 _WITH_ROUTE = frozenset({Status.PORTED, Status.NOT_PORTED})
 
 
 def answer_texts(
-    snapshot: Snapshot, texts: Sequence[str], default_region: str | None
+    snapshot: Snapshot, ref: SnapshotRef, texts: Sequence[str], default_region: str | None
 ) -> list[Answer]:
-    """Return one answer per text, in order.
+    """Return one answer per text, in order; each carries ``ref``.
 
     Raises SettingError when ``default_region`` is no region.
     """
@@ -47,6 +48,7 @@ def answer_texts(
                 input=text,
                 number=each.number,
                 status=route.status,
+                snapshot=ref,
                 invalid_reason=each.reason,
                 route=route if route.status in _WITH_ROUTE else None,
                 ported_at=datetime.fromtimestamp(seconds, UTC) if seconds else None,

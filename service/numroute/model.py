@@ -111,6 +111,7 @@ class Answer:
     input: str
     number: int
     status: Status
+    snapshot: SnapshotRef
     invalid_reason: InvalidReason = InvalidReason.UNSPECIFIED
     route: Route | None = None
     ported_at: datetime | None = None

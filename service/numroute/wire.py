@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from numroute.model import LineType, Operator, Region, Route, SnapshotRef, Status
+from numroute.model import (
+    Answer,
+    InvalidReason,
+    LineType,
+    Operator,
+    Region,
+    Route,
+    SnapshotRef,
+    Status,
+)
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -164,6 +173,36 @@ def operator_value(message: pb.Operator) -> Operator:
         name=message.name,
         brand=message.brand,
         tax_number=message.tax_number,
+    )
+
+
+def answer_message(answer: Answer) -> pb.LookupAnswer:
+    """Return a row answer as a message; the snapshot is told once for all rows."""
+    return pb.LookupAnswer(
+        input=answer.input,
+        number=answer.number,
+        status=pb.Status.Name(answer.status),
+        invalid_reason=pb.InvalidReason.Name(answer.invalid_reason),
+        route=None if answer.route is None else route_message(answer.route, with_status=False),
+        ported_at=None if answer.ported_at is None else time_message(answer.ported_at),
+        range_holder=None if answer.range_holder is None else operator_message(answer.range_holder),
+    )
+
+
+def answer_value(message: pb.LookupAnswer, ref: SnapshotRef) -> Answer:
+    """Return a row answer's message as a value; an unknown enum value raises ``ValueError``."""
+    status = Status(message.status)
+    return Answer(
+        input=message.input,
+        number=message.number,
+        status=status,
+        snapshot=ref,
+        invalid_reason=InvalidReason(message.invalid_reason),
+        route=route_value(message.route, status=status) if message.HasField("route") else None,
+        ported_at=time_value(message.ported_at) if message.HasField("ported_at") else None,
+        range_holder=operator_value(message.range_holder)
+        if message.HasField("range_holder")
+        else None,
     )
 
 

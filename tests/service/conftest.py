@@ -50,7 +50,10 @@ def run_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 class Gate:
-    """Holds the calls of ``BulkLookup`` in a service after they have taken their snapshot."""
+    """Holds large batches in a service after they have taken their snapshot.
+
+    Large: they are held in a thread, while the service goes on with everything else.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Talk to the service through files in a folder."""
@@ -77,16 +80,16 @@ class Gate:
 
 
 GATE = """
-import asyncio
+import time
 import numroute.server.servicer as servicer
 
 bulk_answer, shut, entered = servicer.bulk_answer, Path({shut!r}), Path({entered!r})
 
-async def held(*arguments, **options):
+def held(*arguments, **options):
     while shut.exists():
         entered.touch()
-        await asyncio.sleep(0.01)
-    return await bulk_answer(*arguments, **options)
+        time.sleep(0.01)
+    return bulk_answer(*arguments, **options)
 
 servicer.bulk_answer = held
 """

@@ -165,7 +165,7 @@ def test_deadline(kind, run_server, store, gate) -> None:
     server = run_server(store.path, before=gate.code)
     gate.shut()
     with pytest.raises(ServiceError, match=r"did not answer within 0\.3 s") as caught:
-        lookup(kind, server.target, [1], timeout=0.3)
+        lookup(kind, server.target, np.ones(5_000, np.uint64), timeout=0.3)
     assert caught.value.code == "DEADLINE_EXCEEDED"
     assert "longer timeout" in caught.value.hint
 

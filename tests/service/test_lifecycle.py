@@ -20,6 +20,7 @@ from numroute.v1 import number_routing_pb2 as pb
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+LARGE = pb.BulkLookupRequest(numbers=[79_000_000_000] * 5_000).SerializeToString()
 BULK = pb.BulkLookupRequest(numbers=[79_000_000_000]).SerializeToString()
 
 
@@ -51,7 +52,7 @@ def test_stop_signal_drains(run_server, store, gate, registry, stop) -> None:
     """After SIGTERM or SIGINT the call under way is answered, new ones are refused, exit is 0."""
     server = run_server(store.path, before=gate.code)
     gate.shut()
-    call = server.future("BulkLookup", BULK)
+    call = server.future("BulkLookup", LARGE)
     gate.wait_for_a_call()
     server.process.send_signal(stop)
     server.wait_for_log("draining")
@@ -68,7 +69,7 @@ def test_drain_ends_at_its_limit(run_server, store, gate) -> None:
     """A call that does not end within the drain limit is cut off, and the exit is still 0."""
     server = run_server(store.path, before=gate.code, drain_seconds=0.2)
     gate.shut()
-    call = server.future("BulkLookup", BULK)
+    call = server.future("BulkLookup", LARGE)
     gate.wait_for_a_call()
     assert server.stop() == 0
     assert isinstance(call.exception(), grpc.RpcError)

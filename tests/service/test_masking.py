@@ -17,7 +17,7 @@ SECRETS = ["123456", "654321", "0123456", "012-34-56", "065 43 21", "8765 4321",
 FAULT = """
 import numroute.server.servicer as servicer
 
-async def fail(served, numbers, **options):
+def fail(served, numbers, **options):
     raise ValueError(f"cannot look up {list(numbers)}")
 
 servicer.bulk_answer = fail
@@ -76,11 +76,12 @@ def test_requests_leave_no_number_behind(run_server, store) -> None:
     ]
 
 
-def test_an_unforeseen_fault_is_told_without_its_text(run_server, store) -> None:
+@pytest.mark.parametrize("count", [1, 2_000], ids=["small", "large"])
+def test_an_unforeseen_fault_is_told_without_its_text(run_server, store, count) -> None:
     """A fault whose text quotes numbers is INTERNAL; the log has its class and places only."""
     server = run_server(store.path, before=FAULT)
     with numroute.Client(server.target) as client, pytest.raises(ServiceError) as caught:
-        client.lookup(NUMBERS)
+        client.lookup(NUMBERS * count)
     assert caught.value.code == "INTERNAL"
     assert_masked(str(caught.value))
     (line,) = server.wait_for_log("request failed")

@@ -19,6 +19,7 @@ from numroute.index.layout import SEAL_BYTES
 from numroute.server.served import ServedSnapshot
 from numroute.v1 import number_routing_pb2 as pb
 
+LARGE = pb.BulkLookupRequest(numbers=[79_000_000_000] * 5_000).SerializeToString()
 BULK = pb.BulkLookupRequest(numbers=[FIRST]).SerializeToString()
 
 
@@ -87,7 +88,7 @@ def test_old_snapshot_stays_open_under_its_last_request(own_store, run_server, g
     old = publish(own_store, make_registry(0))
     server = run_server(own_store.path, before=gate.code)
     gate.shut()
-    call = server.future("BulkLookup", BULK)
+    call = server.future("BulkLookup", LARGE)
     gate.wait_for_a_call()
     new = publish(own_store, make_registry(1))
     server.wait_for_log("snapshot in service", 2)
@@ -96,6 +97,24 @@ def test_old_snapshot_stays_open_under_its_last_request(own_store, run_server, g
     assert pb.BulkLookupResponse.FromString(call.result()).snapshot.id == old
     wait_until_unmapped(server, own_store.snapshot_path(old))
     assert current(server) == new
+
+
+def test_cancelled_request_keeps_its_snapshot(own_store, run_server, gate) -> None:
+    """A snapshot outlives a request that its client gave up, until the thread is done with it."""
+    old = publish(own_store, make_registry(0))
+    server = run_server(own_store.path, before=gate.code)
+    gate.shut()
+    call = server.future("BulkLookup", LARGE)
+    gate.wait_for_a_call()
+    call.cancel()
+    new = publish(own_store, make_registry(1))
+    server.wait_for_log("snapshot in service", 2)
+    # Requests that came after the cancellation are answered: it has been seen.
+    assert current(server) == new
+    assert server.maps(own_store.snapshot_path(old))
+    gate.open()
+    wait_until_unmapped(server, own_store.snapshot_path(old))
+    assert server.stop() == 0
 
 
 def test_leases_decide_when_a_snapshot_closes(store) -> None:

@@ -43,10 +43,10 @@ def lookup(
     number is unallocated or invalid.
     """
     texts = [text for number in numbers for text in _expand(number)]
-    answers, snapshot = _ask(texts, store, target, region)
+    answers = _ask(texts, store, target, region)
     if as_json:
         for answer in answers:
-            print_json(answer_json(answer, snapshot))
+            print_json(answer_json(answer))
     else:
         print_table(_HEADINGS, [_row(answer) for answer in answers])
     routed = all(answer.status in {Status.PORTED, Status.NOT_PORTED} for answer in answers)
@@ -61,7 +61,7 @@ def _expand(number: str) -> list[str]:
 
 def _ask(
     texts: Sequence[str], store: Path | None, target: str | None, region: str | None
-) -> tuple[list[Answer], SnapshotRef]:
+) -> list[Answer]:
     if target:
         from numroute.client import Client  # noqa: PLC0415 - a store needs no gRPC
 
@@ -71,19 +71,17 @@ def _ask(
         raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
     with SnapshotStore(store).open() as snapshot:
         metadata = snapshot.metadata
-        return answer_texts(snapshot, texts, region), SnapshotRef(
-            id=metadata.snapshot_id, as_of=metadata.as_of
-        )
+        ref = SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
+        return answer_texts(snapshot, ref, texts, region)
 
 
-def answer_json(answer: Answer, snapshot: SnapshotRef) -> dict[str, Any]:
+def answer_json(answer: Answer) -> dict[str, Any]:
     """Return an answer with the wire contract's field names."""
     document: dict[str, Any] = plain(answer)
     if document["route"] is not None:
         del document["route"]["status"]
     if answer.invalid_reason is InvalidReason.UNSPECIFIED:
         document["invalid_reason"] = None
-    document["snapshot"] = plain(snapshot)
     return document
 
 

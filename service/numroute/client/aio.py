@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute.client.answers import Answer, BulkAnswer, SnapshotInfo
+    from numroute.client.answers import BulkAnswer, SnapshotInfo
     from numroute.client.plans import Plan
+    from numroute.model import Answer
 
     AnswerT = TypeVar("AnswerT")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from numroute.model import InvalidReason
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from numroute.model import Operator, Route, SnapshotRef, Status
+    from numroute.model import Operator, Route, SnapshotRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,31 +36,6 @@ class BulkAnswer:
     ported_at: NDArray[np.uint32] | None = None
     range_holder_index: NDArray[np.uint32] | None = None
     range_holders: tuple[Operator, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The answer to one text.
-
-    Attributes:
-        input: The text as it was asked.
-        number: The whole E.164 number; 0 when the status is INVALID.
-        status: What the registry says of the number.
-        snapshot: Which snapshot answered.
-        invalid_reason: Why the text is no number, when the status is INVALID.
-        route: Where a message must go; None when the status is UNALLOCATED or INVALID.
-        ported_at: When the number was ported (UTC); None when it was not, or when not known.
-        range_holder: Who holds the number's range; None when nobody does.
-    """
-
-    input: str
-    number: int
-    status: Status
-    snapshot: SnapshotRef
-    invalid_reason: InvalidReason = InvalidReason.UNSPECIFIED
-    route: Route | None = None
-    ported_at: datetime | None = None
-    range_holder: Operator | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

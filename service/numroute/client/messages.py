@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from numroute import wire
-from numroute.client.answers import Answer, SnapshotInfo, SourceInfo
+from numroute.client.answers import SnapshotInfo, SourceInfo
 from numroute.client.codec import not_understood
-from numroute.model import InvalidReason, Status
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numroute.model import SnapshotRef
+    from numroute.model import Answer, SnapshotRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,7 @@ def lookup_response(data: bytes, count: int) -> Answers:
     try:
         message = pb.LookupResponse.FromString(data)
         ref = wire.snapshot_ref_value(message.snapshot)
-        answers = [_answer(each, ref) for each in message.answers]
+        answers = [wire.answer_value(each, ref) for each in message.answers]
     except (DecodeError, ValueError):
         raise not_understood(
             "it is malformed, or a value in it is unknown to this client"
@@ -96,20 +95,4 @@ def snapshot_response(data: bytes) -> SnapshotInfo:
             for source in message.sources
         ),
         counts=dict(message.counts),
-    )
-
-
-def _answer(message: pb.LookupAnswer, ref: SnapshotRef) -> Answer:
-    status = Status(message.status)
-    return Answer(
-        input=message.input,
-        number=message.number,
-        status=status,
-        snapshot=ref,
-        invalid_reason=InvalidReason(message.invalid_reason),
-        route=wire.route_value(message.route, status=status) if message.HasField("route") else None,
-        ported_at=wire.time_value(message.ported_at) if message.HasField("ported_at") else None,
-        range_holder=wire.operator_value(message.range_holder)
-        if message.HasField("range_holder")
-        else None,
     )

@@ -13,8 +13,9 @@ import numpy as np
 
 from numroute import wire
 from numroute.client import codec, messages
-from numroute.client.answers import Answer, BulkAnswer
+from numroute.client.answers import BulkAnswer
 from numroute.errors import ServiceError
+from numroute.model import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -68,7 +68,8 @@ async def _serve(
     health = Health()
     follower = Follower(store, log, max_age=settings.max_age, on_serving=health.serving)
     server = grpc.aio.server(options=_OPTIONS)
-    server.add_generic_rpc_handlers((NumberRouting(follower, log).handler(),))
+    service = NumberRouting(follower, log)
+    server.add_generic_rpc_handlers((service.handler(),))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(
         (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -87,6 +88,7 @@ async def _serve(
     health.drain()
     await server.stop(settings.drain_seconds)
     await following
+    service.close()
     follower.close()
     log.info("stopped")
     return 0

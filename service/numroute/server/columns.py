@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,18 +12,14 @@ from numroute.v1 import number_routing_pb2 as pb
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from numroute.index import Answers
     from numroute.server.served import ServedSnapshot
-
-PIECE_NUMBERS = 65_536
-"""How many numbers are looked up before other requests get their turn: about 2 ms."""
 
 _ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
 _HOLDER_INDEXES = pb.BulkLookupResponse.RANGE_HOLDER_INDEXES_FIELD_NUMBER
 _PORTED_AT = pb.BulkLookupResponse.PORTED_AT_FIELD_NUMBER
 
 
-async def bulk_answer(
+def bulk_answer(
     served: ServedSnapshot,
     numbers: NDArray[np.uint64],
     *,
@@ -35,29 +30,20 @@ async def bulk_answer(
 
     The caller holds a lease on ``served`` until this returns.
     """
-    parts: list[Answers] = []
-    for start in range(0, len(numbers), PIECE_NUMBERS):
-        if start:
-            await asyncio.sleep(0)
-        piece = numbers[start : start + PIECE_NUMBERS]
-        parts.append(
-            served.snapshot.lookup(piece, ported_at=with_ported_at, range_route=with_range_holder)
-        )
-    distinct, indexes = distinct_rows(
-        _joined([part.route for part in parts]), served.snapshot.route_count
+    answers = served.snapshot.lookup(
+        numbers, ported_at=with_ported_at, range_route=with_range_holder
     )
+    distinct, indexes = distinct_rows(answers.route, served.snapshot.route_count)
     fields: list[bytes | memoryview] = [
         *wire.packed_field(_ROUTE_INDEXES, indexes),
         served.route_fields(distinct),
         served.ref_field(),
     ]
-    if with_range_holder:
-        fields += _range_holder_fields(
-            served, _joined([part.range_route for part in parts if part.range_route is not None])
-        )
-    if with_ported_at:
-        ported_at = _joined([part.ported_at for part in parts if part.ported_at is not None])
-        fields += wire.packed_field(_PORTED_AT, ported_at.astype(wire.FIXED32, copy=False))
+    if answers.range_route is not None:
+        fields += _range_holder_fields(served, answers.range_route)
+    if answers.ported_at is not None:
+        ported_at = answers.ported_at.astype(wire.FIXED32, copy=False)
+        fields += wire.packed_field(_PORTED_AT, ported_at)
     return b"".join(fields)
 
 
@@ -100,10 +86,3 @@ def _range_holder_fields(
         *wire.packed_field(_HOLDER_INDEXES, holder_indexes.take(indexes)),
         served.holder_fields(distinct_holders),
     )
-
-
-def _joined(parts: list[NDArray[np.unsignedinteger]]) -> NDArray[np.unsignedinteger]:
-    """Return the pieces' column as one array; nothing is copied for one piece."""
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, np.uint32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -33,10 +34,9 @@ class ServedSnapshot:
     Every route and every operator is encoded when it first occurs in an answer, so that opening
     costs the same whatever the snapshot's size.
 
-    A request uses it inside ``with served:``, which counts as a lease. After ``retire`` the
-    snapshot is closed when its last lease ends, and never before: LMDB's memory must not go away
-    under a lookup. Everything here runs on the event loop's thread, so that a plain counter is
-    enough.
+    A request holds a lease on it, by ``with served:`` or by ``acquire`` and ``release``. After
+    ``retire`` the snapshot is closed when its last lease ends, and never before: LMDB's memory must
+    not go away under a lookup. Any thread may use all of it.
 
     Attributes:
         snapshot: The open snapshot.
@@ -47,6 +47,7 @@ class ServedSnapshot:
         """Serve an open snapshot; answers are marked stale ``max_age`` after its ``as_of``."""
         self.snapshot = snapshot
         self.id = snapshot.metadata.snapshot_id
+        self._lock = threading.Lock()
         self._leases = 0
         self._retired = False
         as_of = snapshot.metadata.as_of
@@ -65,18 +66,33 @@ class ServedSnapshot:
         self._holder_ids: dict[Operator, int] = {}
         self._holder_fields: list[bytes] = []
 
+    def acquire(self) -> None:
+        """Begin a lease; the snapshot must not be retired."""
+        with self._lock:
+            self._leases += 1
+
+    def release(self) -> None:
+        """End a lease; the last one of a retired snapshot closes it."""
+        with self._lock:
+            self._leases -= 1
+            unused = self._retired and not self._leases
+        if unused:
+            self.snapshot.close()
+
+    def retire(self) -> None:
+        """Close the snapshot now, or when its last lease ends. Called once."""
+        with self._lock:
+            self._retired = True
+            unused = not self._leases
+        if unused:
+            self.snapshot.close()
+
     def __enter__(self) -> Self:
-        self._leases += 1
+        self.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leases -= 1
-        self._close_if_unused()
-
-    def retire(self) -> None:
-        """Give no new leases; close now, or when the last lease ends."""
-        self._retired = True
-        self._close_if_unused()
+        self.release()
 
     def stale(self) -> bool:
         """Return whether the data is older than the service's limit now."""
@@ -100,9 +116,13 @@ class ServedSnapshot:
         Routes of one operator share an id. Ids count from 0 in the order of first use.
         """
         ids: NDArray[np.int32] = self._holder_of_row.take(rows)
-        for place in np.flatnonzero(ids == _HOLDER_UNKNOWN).tolist():
-            row = int(rows[place])
-            ids[place] = self._holder_of_row[row] = self._holder_id(row)
+        unknown = np.flatnonzero(ids == _HOLDER_UNKNOWN).tolist()
+        if unknown:
+            # Two threads must not give two operators the same id.
+            with self._lock:
+                for place in unknown:
+                    row = int(rows[place])
+                    ids[place] = self._holder_of_row[row] = self._holder_id(row)
         return ids
 
     @property
@@ -113,10 +133,6 @@ class ServedSnapshot:
     def holder_fields(self, ids: NDArray[np.intp]) -> bytes:
         """Return the ``range_holders`` field of a bulk answer: these operators, in order."""
         return b"".join(map(self._holder_fields.__getitem__, ids.tolist()))
-
-    def _close_if_unused(self) -> None:
-        if self._retired and not self._leases:
-            self.snapshot.close()
 
     def _holder_id(self, row: int) -> int:
         operator = self.snapshot.route(row).operator

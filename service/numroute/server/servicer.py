@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,7 +18,11 @@ from numroute.server.columns import bulk_answer
 from numroute.server.logs import fault_fields
 from numroute.server.rows import row_answers
 from numroute.server.served import describe
-from numroute.server.settings import NUMBERS_PER_BULK_MAX, NUMBERS_PER_LOOKUP_MAX
+from numroute.server.settings import (
+    NUMBERS_INLINE_MAX,
+    NUMBERS_PER_BULK_MAX,
+    NUMBERS_PER_LOOKUP_MAX,
+)
 from numroute.server.statuses import status_of
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -40,6 +48,13 @@ class NumberRouting:
         """Answer from the follower's snapshot; faults go to the log."""
         self._follower = follower
         self._log = log
+        # numpy lets other threads run during its long loops: large batches use several cores and
+        # do not keep small ones waiting.
+        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "batch")
+
+    def close(self) -> None:
+        """Wait for the batches that are still looked up, of calls that nobody waits for."""
+        self._threads.shutdown()
 
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """Return the service as a handler that a ``grpc.aio`` server takes."""
@@ -69,13 +84,25 @@ class NumberRouting:
         """Answer a ``BulkLookupRequest`` with a ``BulkLookupResponse``."""
         numbers, options = wire.bulk_request_parts(request)
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
-        with self._follower.serving() as served:
-            return await bulk_answer(
-                served,
-                numbers,
-                with_range_holder=options.with_range_holder,
-                with_ported_at=options.with_ported_at,
-            )
+        served = self._follower.serving()
+        served.acquire()
+        answer = functools.partial(
+            bulk_answer,
+            served,
+            numbers,
+            with_range_holder=options.with_range_holder,
+            with_ported_at=options.with_ported_at,
+        )
+        if len(numbers) <= NUMBERS_INLINE_MAX:
+            try:
+                return answer()
+            finally:
+                served.release()
+        call = self._threads.submit(answer)
+        # The lease ends with the thread's work, not with this coroutine: a call that its client
+        # cancels leaves the thread reading the snapshot.
+        call.add_done_callback(lambda _: served.release())
+        return await asyncio.wrap_future(call)
 
     async def get_snapshot(self, request: bytes) -> bytes:
         """Answer a ``GetSnapshotRequest`` with a ``GetSnapshotResponse``."""

@@ -1,0 +1,1 @@
+"""What numroute is measured against, in the same run."""
