@@ -2,7 +2,8 @@
 
 The number, the operator, the MNC, the route and the region as ``binary``; the time as
 ``timestamp[s, UTC]``; the row count left out. Quotes are data, empty cells are null, and UTF-8 is
-not checked: all as the loader does it.
+not checked: all as the loader does it, in blocks of the size that the loader cuts, which suit pyarrow
+better than its default of 1 MiB.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyarrow import csv
 
-from numroute_loader.registries.columns import TEXT_TYPE, TIME_TYPE
+from numroute_loader.reading.columns import TEXT_TYPE, TIME_TYPE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +26,6 @@ COLUMN_TYPES = {
     "RegionCode": TEXT_TYPE,
     "PortDate": TIME_TYPE,
 }
-
-STREAM_BLOCK_BYTES = 1 << 20
-"""pyarrow's default; larger blocks are no faster."""
 
 
 def stream_seconds(path: Path, rows: int) -> float:
@@ -52,7 +50,7 @@ def table_seconds(path: Path, rows: int) -> float:
 
 
 def _read_options() -> csv.ReadOptions:
-    return csv.ReadOptions(block_size=STREAM_BLOCK_BYTES)
+    return csv.ReadOptions(block_size=BLOCK_BYTES)
 
 
 def _parse_options() -> csv.ParseOptions:

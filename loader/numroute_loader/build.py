@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numroute.index import Metadata, SnapshotStore
+    from numroute_loader.reading.description import FileKind
     from numroute_loader.records import ParsedFile
-    from numroute_loader.registries.description import FileKind
 
     FileProgress = Callable[[Path, str, int, int], None]
     """Called now and then with a file, its kind, and bytes of it: (done, total)."""

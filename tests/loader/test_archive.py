@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from support import bdpn
 
 from numroute.errors import InputError
-from numroute_loader.registries import archive, read
-from numroute_loader.registries.archive import Source
+from numroute_loader.reading import archive
+from numroute_loader.reading.archive import Source
+from numroute_loader.registries import read
 
 NAME = "Port_All_201807060000_1689"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numroute_loader.registries import columns
-from numroute_loader.registries.description import NumberFormat
+from numroute_loader.reading import columns
+from numroute_loader.reading.description import NumberFormat
 
 ANY_DIGITS = 8, 9, 10, 11, 15
 

@@ -8,7 +8,8 @@ import pytest
 from support import bdpn
 
 from numroute.errors import InputError
-from numroute_loader.registries import csv_stream, key_table, read, ru_bdpn
+from numroute_loader.reading import csv_stream, key_table
+from numroute_loader.registries import read, ru_bdpn
 
 NAME = "Port_All_201807060000_1689"
 FULL_NAME = "Port_All_Full_201807060000_12.csv"

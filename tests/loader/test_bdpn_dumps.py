@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from support import bdpn
 
 from numroute.model import LineType
+from numroute_loader.reading import csv_stream
 from numroute_loader.records import RouteKey
-from numroute_loader.registries import csv_stream, read
+from numroute_loader.registries import read
 
 NAME = "Port_All_201807060000_1689"
 FULL_NAME = "Port_All_Full_201807060000_12"

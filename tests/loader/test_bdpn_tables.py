@@ -14,8 +14,9 @@ from support import bdpn
 
 from numroute.errors import InputError
 from numroute.model import LineType
+from numroute_loader.reading import csv_stream
 from numroute_loader.records import OperatorRow, RouteKey
-from numroute_loader.registries import FileKind, csv_stream, read, ru_bdpn
+from numroute_loader.registries import FileKind, read, ru_bdpn
 
 OPERATORS = "Operators_202307180000_3528.csv"
 PLAN = "Numbering_plan_202307180000_3528.csv"

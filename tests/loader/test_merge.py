@@ -19,9 +19,9 @@ from support.parsed import (
 from numroute.errors import InputError, SettingError
 from numroute.index.writer import check_content
 from numroute.model import LineType, Operator, Region
-from numroute_loader import merge_routes
 from numroute_loader.brands import BrandTable
 from numroute_loader.merge import OutsidePlan, UnknownOperator, merge
+from numroute_loader.merge import routes as merge_routes
 from numroute_loader.records import ParsedFile, RouteKey
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numroute.errors import InputError
-from numroute_loader.registries import plan_text
 from numroute_loader.registries.ru_numbering_plan import KINDS, read_plan
+from numroute_loader.registries.ru_numbering_plan import text as plan_text
 
 if TYPE_CHECKING:
     from pathlib import Path

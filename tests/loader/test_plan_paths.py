@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numroute.errors import InputError
-from numroute_loader.registries import plan_rows
-from numroute_loader.registries.plan_columns import read_layout
-from numroute_loader.registries.plan_text import PlanText
+from numroute_loader.registries.ru_numbering_plan import rows as plan_rows
+from numroute_loader.registries.ru_numbering_plan.columns import read_layout
+from numroute_loader.registries.ru_numbering_plan.text import PlanText
 
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"

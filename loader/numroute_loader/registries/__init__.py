@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numroute_loader.reading.description import FileKind
+from numroute_loader.reading.recognition import recognise_among
 from numroute_loader.registries import ru_bdpn, ru_numbering_plan
-from numroute_loader.registries.description import FileKind
-from numroute_loader.registries.recognition import recognise_among
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numroute_loader.reading.description import Progress
     from numroute_loader.records import ParsedFile
-    from numroute_loader.registries.description import Progress
 
 __all__ = ["KINDS", "FileKind", "find_first", "read", "recognise"]
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from numroute.model import LineType
-from numroute_loader.registries.description import (
+from numroute_loader.reading.description import (
     FileKind,
     NamedLayout,
     NumberFormat,
@@ -21,12 +21,12 @@ from numroute_loader.registries.description import (
     TextColumn,
     UnreadKind,
 )
-from numroute_loader.registries.diagnose import lines_with
-from numroute_loader.registries.dump_file import header_of
-from numroute_loader.registries.named_dump import read_named_dump
-from numroute_loader.registries.operator_table import read_operator_table
-from numroute_loader.registries.ported_dump import read_ported_dump
-from numroute_loader.registries.range_file import read_range_file
+from numroute_loader.reading.diagnose import lines_with
+from numroute_loader.reading.dump_file import header_of
+from numroute_loader.reading.named_dump import read_named_dump
+from numroute_loader.reading.operator_table import read_operator_table
+from numroute_loader.reading.ported_dump import read_ported_dump
+from numroute_loader.reading.range_file import read_range_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

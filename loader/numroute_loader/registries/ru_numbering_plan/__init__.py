@@ -14,10 +14,10 @@ import numpy as np
 
 from numroute.errors import InputError
 from numroute.model import LineType
+from numroute_loader.reading.archive import Source
+from numroute_loader.reading.description import FileKind, Progress
 from numroute_loader.records import ParsedFile, Ranges, RouteKey, SourceFile
-from numroute_loader.registries.archive import Source
-from numroute_loader.registries.description import FileKind, Progress
-from numroute_loader.registries.plan_columns import (
+from numroute_loader.registries.ru_numbering_plan.columns import (
     OPERATOR,
     REGION,
     TAX_NUMBER,
@@ -26,8 +26,8 @@ from numroute_loader.registries.plan_columns import (
     is_plan_row,
     read_layout,
 )
-from numroute_loader.registries.plan_rows import read_rows
-from numroute_loader.registries.plan_text import PLAN_BYTES_MAX, decode_plan
+from numroute_loader.registries.ru_numbering_plan.rows import read_rows
+from numroute_loader.registries.ru_numbering_plan.text import PLAN_BYTES_MAX, decode_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute_loader.registries.plan_columns import Layout
-    from numroute_loader.registries.plan_rows import PlanRows
-    from numroute_loader.registries.plan_text import PlanText
+    from numroute_loader.registries.ru_numbering_plan.columns import Layout
+    from numroute_loader.registries.ru_numbering_plan.rows import PlanRows
+    from numroute_loader.registries.ru_numbering_plan.text import PlanText
 
 REGISTRY = "ru-numbering-plan"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, SettingError
-from numroute_loader.registries.archive import Source, refuse_web_page
-from numroute_loader.registries.description import HEAD_BYTES
+from numroute_loader.reading.archive import Source, refuse_web_page
+from numroute_loader.reading.description import HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numroute_loader.registries.description import FileKind, UnreadKind
+    from numroute_loader.reading.description import FileKind, UnreadKind
 
 _SUFFIXES = (".csv", ".zip")
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
 from numroute.model import mask_number
-from numroute_loader.registries.archive import Source
-from numroute_loader.registries.csv_stream import LINE_BYTES_MAX, CsvFile, line_at
+from numroute_loader.reading.archive import Source
+from numroute_loader.reading.csv_stream import LINE_BYTES_MAX, CsvFile, line_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numroute_loader.registries.csv_stream import Block
-    from numroute_loader.registries.description import NumberFormat
+    from numroute_loader.reading.csv_stream import Block
+    from numroute_loader.reading.description import NumberFormat
 
 REMEDY = "The file is damaged or cut short: download it again"
 

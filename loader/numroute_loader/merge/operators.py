@@ -16,7 +16,7 @@ from numroute.model import Operator
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from numroute_loader.merge_ranges import Layer, Stack
+    from numroute_loader.merge.ranges import Layer, Stack
     from numroute_loader.records import OperatorRow, RouteKey
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from numroute_loader.registries.plan_columns import (
+from numroute_loader.registries.ru_numbering_plan.columns import (
     CAPACITY,
     CODE,
     DELIMITER,
@@ -26,15 +26,15 @@ from numroute_loader.registries.plan_columns import (
     TAX_NUMBER,
     TERRITORY,
 )
-from numroute_loader.registries.plan_lines import BLANKS, read_lines
+from numroute_loader.registries.ru_numbering_plan.lines import BLANKS, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from numroute_loader.registries.plan_columns import Layout
-    from numroute_loader.registries.plan_text import PlanText
+    from numroute_loader.registries.ru_numbering_plan.columns import Layout
+    from numroute_loader.registries.ru_numbering_plan.text import PlanText
 
 _NUMERIC = {
     CODE: r"^[3489][0-9]{2}$",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
-from numroute_loader.registries.plan_columns import (
+from numroute_loader.registries.ru_numbering_plan.columns import (
     CAPACITY,
     CODE,
     DELIMITER,
@@ -26,8 +26,8 @@ from numroute_loader.registries.plan_columns import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numroute_loader.registries.plan_columns import Layout
-    from numroute_loader.registries.plan_text import PlanText
+    from numroute_loader.registries.ru_numbering_plan.columns import Layout
+    from numroute_loader.registries.ru_numbering_plan.text import PlanText
 
 BLANKS = " \t\r"
 """What pads a field: the tabs of 2017, the blanks of 2021, the return of a CRLF line end."""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from numroute_loader.records import ParsedFile, PortedRecords, RouteKey
-from numroute_loader.registries import cells, diagnose
-from numroute_loader.registries.archive import Source
-from numroute_loader.registries.columns import (
+from numroute_loader.reading import cells, diagnose
+from numroute_loader.reading.archive import Source
+from numroute_loader.reading.columns import (
     TEXT_TYPE,
     TIME_TYPE,
     Combined,
@@ -19,23 +18,24 @@ from numroute_loader.registries.columns import (
     numbers_of,
     seconds_of,
 )
-from numroute_loader.registries.csv_stream import CsvFile, parsed_in_order, table_of
-from numroute_loader.registries.dump_file import (
+from numroute_loader.reading.csv_stream import CsvFile, parsed_in_order, table_of
+from numroute_loader.reading.dump_file import (
     file_of,
     require_columns,
     rows_expected,
     stated_row_count,
 )
-from numroute_loader.registries.key_table import KeyTable
-from numroute_loader.registries.record_columns import BlockNumbers, RecordColumns
+from numroute_loader.reading.key_table import KeyTable
+from numroute_loader.reading.record_columns import BlockNumbers, RecordColumns
+from numroute_loader.records import ParsedFile, PortedRecords, RouteKey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from numroute_loader.registries.csv_stream import Block
-    from numroute_loader.registries.description import FileKind, PortedLayout, Progress
+    from numroute_loader.reading.csv_stream import Block
+    from numroute_loader.reading.description import FileKind, PortedLayout, Progress
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 

@@ -11,31 +11,31 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from numroute_loader.records import ParsedFile, PortedRecords, RouteKey
-from numroute_loader.registries import cells, diagnose
-from numroute_loader.registries.archive import Source
-from numroute_loader.registries.columns import TEXT_TYPE, Combined, codes_of, combined, numbers_of
-from numroute_loader.registries.csv_stream import (
+from numroute_loader.reading import cells, diagnose
+from numroute_loader.reading.archive import Source
+from numroute_loader.reading.columns import TEXT_TYPE, Combined, codes_of, combined, numbers_of
+from numroute_loader.reading.csv_stream import (
     LINE_BYTES_MAX,
     CsvFile,
     parsed_in_order,
     table_of,
 )
-from numroute_loader.registries.dump_file import (
+from numroute_loader.reading.dump_file import (
     file_of,
     require_order,
     rows_expected,
     stated_row_count,
 )
-from numroute_loader.registries.key_table import KeyTable
-from numroute_loader.registries.record_columns import BlockNumbers, RecordColumns
-from numroute_loader.registries.text_encoding import OneEncoding
+from numroute_loader.reading.key_table import KeyTable
+from numroute_loader.reading.record_columns import BlockNumbers, RecordColumns
+from numroute_loader.reading.text_encoding import OneEncoding
+from numroute_loader.records import ParsedFile, PortedRecords, RouteKey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numroute_loader.registries.csv_stream import Block
-    from numroute_loader.registries.description import FileKind, NamedLayout, Progress
+    from numroute_loader.reading.csv_stream import Block
+    from numroute_loader.reading.description import FileKind, NamedLayout, Progress
 
 _NO_DELIMITER = "\x01"
 """Parts nothing, so that a line is one column: a control character, which no name holds."""

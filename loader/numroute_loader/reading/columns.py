@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute_loader.registries.description import NumberFormat
+    from numroute_loader.reading.description import NumberFormat
 
 TIME_TYPE = pa.timestamp("s", tz="UTC")
 """What a column of times is parsed as; pyarrow then insists on an offset from UTC in each cell."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
+from numroute_loader.reading import cells, diagnose
+from numroute_loader.reading.archive import Source
+from numroute_loader.reading.csv_stream import CsvFile
+from numroute_loader.reading.dump_file import file_of, require_order, stated_row_count
+from numroute_loader.reading.text_encoding import OneEncoding
 from numroute_loader.records import OperatorRow, ParsedFile
-from numroute_loader.registries import cells, diagnose
-from numroute_loader.registries.archive import Source
-from numroute_loader.registries.csv_stream import CsvFile
-from numroute_loader.registries.dump_file import file_of, require_order, stated_row_count
-from numroute_loader.registries.text_encoding import OneEncoding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numroute_loader.registries.description import FileKind, OperatorLayout, Progress
+    from numroute_loader.reading.description import FileKind, OperatorLayout, Progress
 
 OPERATOR_ROWS_MAX = 100_000
 """How many rows an operator table may have. The largest seen has 130."""

@@ -18,13 +18,13 @@ import pyarrow as pa
 from pyarrow import csv
 
 from numroute.errors import InputError
-from numroute_loader.registries.archive import Source, refuse_web_page
+from numroute_loader.reading.archive import Source, refuse_web_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numroute_loader.registries.description import Progress
+    from numroute_loader.reading.description import Progress
 
 BLOCK_BYTES = 8 * 2**20
 """How much text is parsed at a time. From 2 to 16 MiB the speed is the same."""

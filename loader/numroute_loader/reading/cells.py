@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numroute_loader.registries.description import NumberFormat, TextColumn
+    from numroute_loader.reading.description import NumberFormat, TextColumn
 
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)")
 _SECONDS_MAX = 2**32 - 1

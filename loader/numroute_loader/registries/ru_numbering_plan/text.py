@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
-from numroute_loader.registries.archive import refuse_web_page
+from numroute_loader.reading.archive import refuse_web_page
 
 if TYPE_CHECKING:
     from pathlib import Path

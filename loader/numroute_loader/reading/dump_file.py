@@ -6,16 +6,16 @@ import re
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
+from numroute_loader.reading.diagnose import REMEDY
+from numroute_loader.reading.recognition import dated
 from numroute_loader.records import SourceFile
-from numroute_loader.registries.diagnose import REMEDY
-from numroute_loader.registries.recognition import dated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numroute_loader.registries.archive import Source
-    from numroute_loader.registries.csv_stream import CsvFile
-    from numroute_loader.registries.description import FileKind
+    from numroute_loader.reading.archive import Source
+    from numroute_loader.reading.csv_stream import CsvFile
+    from numroute_loader.reading.description import FileKind
 
 ROWS_MAX = 2**30
 """How many rows a dump may have: as many records as an index holds. Below every number's value."""

@@ -11,8 +11,8 @@ import numpy as np
 from numroute.errors import InputError, SettingError
 from numroute.index.content import UNALLOCATED_ROW, Content
 from numroute.model import Operator, Status, mask_number
-from numroute_loader.merge_operators import build_directory
-from numroute_loader.merge_ranges import (
+from numroute_loader.merge.operators import build_directory
+from numroute_loader.merge.ranges import (
     NOBODY,
     combined_key,
     joined_pieces,
@@ -20,7 +20,7 @@ from numroute_loader.merge_ranges import (
     plan_layer,
     stack_layers,
 )
-from numroute_loader.merge_routes import RouteTable, branded, counted, mapped
+from numroute_loader.merge.routes import RouteTable, branded, counted, mapped
 from numroute_loader.records import PortedRecords, RouteKey
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute_loader.brands import BrandTable
-    from numroute_loader.merge_operators import OperatorDirectory
-    from numroute_loader.merge_ranges import Layer, Stack
+    from numroute_loader.merge.operators import OperatorDirectory
+    from numroute_loader.merge.ranges import Layer, Stack
     from numroute_loader.records import OperatorRow, ParsedFile
 
 

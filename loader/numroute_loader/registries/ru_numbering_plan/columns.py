@@ -11,7 +11,7 @@ from numroute.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numroute_loader.registries.plan_text import PlanText
+    from numroute_loader.registries.ru_numbering_plan.text import PlanText
 
 DELIMITER = ";"
 

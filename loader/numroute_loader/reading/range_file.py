@@ -9,22 +9,22 @@ import numpy as np
 
 from numroute.errors import InputError
 from numroute.model import mask_number
+from numroute_loader.reading import cells, diagnose
+from numroute_loader.reading.archive import Source
+from numroute_loader.reading.columns import TEXT_TYPE, Combined, codes_of, combined, numbers_of
+from numroute_loader.reading.csv_stream import CsvFile, parsed_in_order, table_of
+from numroute_loader.reading.dump_file import file_of, require_columns, stated_row_count
+from numroute_loader.reading.key_table import KeyTable
+from numroute_loader.reading.record_columns import Column
 from numroute_loader.records import ParsedFile, Ranges, RouteKey
-from numroute_loader.registries import cells, diagnose
-from numroute_loader.registries.archive import Source
-from numroute_loader.registries.columns import TEXT_TYPE, Combined, codes_of, combined, numbers_of
-from numroute_loader.registries.csv_stream import CsvFile, parsed_in_order, table_of
-from numroute_loader.registries.dump_file import file_of, require_columns, stated_row_count
-from numroute_loader.registries.key_table import KeyTable
-from numroute_loader.registries.record_columns import Column
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from numroute_loader.registries.csv_stream import Block
-    from numroute_loader.registries.description import FileKind, Progress, RangeLayout
+    from numroute_loader.reading.csv_stream import Block
+    from numroute_loader.reading.description import FileKind, Progress, RangeLayout
 
 
 def read_range_file(

@@ -1,0 +1,1 @@
+"""Reading registry files: recognising, unpacking, parsing and diagnosing. It knows no country."""
