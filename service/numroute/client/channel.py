@@ -29,13 +29,15 @@ _SERVICE_CONFIG = {
         {
             "name": [{"service": wire.SERVICE_NAME}],
             # Lookups change nothing, so that asking again is always right. UNAVAILABLE means that
-            # the call found no server, e.g. because it was just being replaced.
+            # the call found no server, CANCELLED that it found one in the moment of its stopping
+            # (grpc drops what it has not begun to handle then); a caller's own cancelling ends the
+            # call without a retry.
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.05s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ]

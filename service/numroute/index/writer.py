@@ -95,6 +95,8 @@ def check_content(content: Content) -> None:
         "the first piece starts at 0 and is unallocated": len(content.range_start) > 0
         and content.range_start[0] == 0
         and content.range_route[0] == UNALLOCATED_ROW,
+        "the last piece is unallocated": len(content.range_route) > 0
+        and content.range_route[-1] == UNALLOCATED_ROW,
         "pieces ascend and are unique": _ascends(content.range_start),
         "pieces start at whole E.164 numbers": int(content.range_start.max(initial=0))
         <= NUMBER_MAX + 1,

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from numroute.server.settings import ServerSettings
 
+LEFT_OVER_SECONDS = 0.2
+"""How long calls that the service does not know of may hold up the end of a drain."""
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
     # Otherwise a second server on the same port would start and silently take half the calls.
@@ -86,12 +89,27 @@ async def _serve(
     await stop.wait()
     log.info("draining", drain_seconds=settings.drain_seconds)
     health.drain()
-    await server.stop(settings.drain_seconds)
+    await _drain(server, service, settings.drain_seconds)
     await following
     service.close()
     follower.close()
     log.info("stopped")
     return 0
+
+
+async def _drain(server: grpc.aio.Server, service: NumberRouting, limit: float) -> None:
+    """Accept no more calls, and end when those under way have ended, at the latest at the limit.
+
+    A call that arrives in the moment of stopping can be accepted by grpc and never be handed to the
+    service; ``stop`` would wait its full limit for it, and so would its client. When no call of the
+    service is under way, what is left is cancelled: clients ask again, elsewhere.
+    """
+    stopping = asyncio.ensure_future(server.stop(limit))
+    while not stopping.done():
+        await asyncio.wait({stopping}, timeout=LEFT_OVER_SECONDS)
+        if not service.under_way:
+            await server.stop(None)
+    await stopping
 
 
 def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:

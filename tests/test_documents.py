@@ -1,0 +1,78 @@
+"""The documents and the product say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from numroute.cli import numroute
+from numroute_loader.cli import numroute_load
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
+COMMANDS = {
+    f"{group.name} {name}".replace("_", "-"): command
+    for group in (numroute, numroute_load)
+    for name, command in group.commands.items()
+}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented(name: str) -> None:
+    """README or OPERATIONS.md tells of each command, and its help says what it does."""
+    program, word = name.split()
+    assert re.search(rf"{program} {word}|`{word}`", text("README.md") + text("docs/OPERATIONS.md"))
+    assert len(COMMANDS[name].help or "") > 20
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_help_text(name: str) -> None:
+    """Each option explains itself, except for the seed, which is one."""
+    for parameter in COMMANDS[name].params:
+        if isinstance(parameter, click.Option) and parameter.name != "seed":
+            assert parameter.help, f"{name} --{parameter.name}"
+
+
+def test_every_setting_is_documented() -> None:
+    """OPERATIONS.md lists each environment variable that a command reads, and no other."""
+    variables = {
+        parameter.envvar
+        for command in COMMANDS.values()
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.envvar
+    }
+    assert set(re.findall(r"NUMROUTE_[A-Z_]+", text("docs/OPERATIONS.md"))) == variables
+
+
+def test_every_log_event_is_documented() -> None:
+    """OPERATIONS.md has a row for each event that the service logs."""
+    events = {
+        event
+        for path in ROOT.glob("service/numroute/server/*.py")
+        for event in re.findall(
+            r'log\.(?:info|warning|error)\(\s*"([^"]+)"', path.read_text("utf-8")
+        )
+    }
+    rows = set(re.findall(r"^\| `([a-z ]+)` \| (?:info|error) ", text("docs/OPERATIONS.md"), re.M))
+    assert events
+    assert rows == events
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Every relative link of a document names a file of the repository."""
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_documents_have_no_blank_left_to_fill() -> None:
+    """No capital placeholder was left behind."""
+    for path in DOCUMENTS:
+        assert not re.search(r"^[A-Z]+_[A-Z_]+$", path.read_text("utf-8"), re.M), path
