@@ -60,7 +60,9 @@ def test_every_log_event_is_documented() -> None:
             r'log\.(?:info|warning|error)\(\s*"([^"]+)"', path.read_text("utf-8")
         )
     }
-    rows = set(re.findall(r"^\| `([a-z ]+)` \| (?:info|error) ", text("docs/OPERATIONS.md"), re.M))
+    rows = set(
+        re.findall(r"^\| `([a-z ]+)` \| (?:info|error) ", text("docs/OPERATIONS.md"), re.MULTILINE)
+    )
     assert events
     assert rows == events
 
@@ -75,4 +77,4 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_documents_have_no_blank_left_to_fill() -> None:
     """No capital placeholder was left behind."""
     for path in DOCUMENTS:
-        assert not re.search(r"^[A-Z]+_[A-Z_]+$", path.read_text("utf-8"), re.M), path
+        assert not re.search(r"^[A-Z]+_[A-Z_]+$", path.read_text("utf-8"), re.MULTILINE), path

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numroute.index import Snapshot
 
-    Unsigned = NDArray[np.unsignedinteger]
 
 _ROUTES = pb.BulkLookupResponse.ROUTES_FIELD_NUMBER
 _RANGE_HOLDERS = pb.BulkLookupResponse.RANGE_HOLDERS_FIELD_NUMBER
@@ -61,7 +60,7 @@ class ServedSnapshot:
             )
             for stale in (False, True)
         )
-        self._route_fields = _RouteFields(snapshot)
+        self._route_fields = np.full(snapshot.route_count, None, object)
         self._holder_of_row = np.full(snapshot.route_count, _HOLDER_UNKNOWN, np.int32)
         self._holder_ids: dict[Operator, int] = {}
         self._holder_fields: list[bytes] = []
@@ -108,7 +107,13 @@ class ServedSnapshot:
 
     def route_fields(self, rows: NDArray[np.intp]) -> bytes:
         """Return the ``routes`` field of a bulk answer: the routes of these rows, in order."""
-        return b"".join(map(self._route_fields.__getitem__, rows.tolist()))
+        # Taking from an array of objects is three times as fast as asking a dict for each.
+        fields = self._route_fields.take(rows).tolist()
+        try:
+            return b"".join(fields)
+        except TypeError:
+            # Some were never asked for before: they are None.
+            return b"".join([self._route_field(row) for row in rows.tolist()])
 
     def holders(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
         """Return who holds a range of each route: int32[n], ids for ``holder_fields``.
@@ -134,6 +139,14 @@ class ServedSnapshot:
         """Return the ``range_holders`` field of a bulk answer: these operators, in order."""
         return b"".join(map(self._holder_fields.__getitem__, ids.tolist()))
 
+    def _route_field(self, row: int) -> bytes:
+        field: bytes | None = self._route_fields[row]
+        if field is None:
+            message = wire.route_message(self.snapshot.route(row), with_status=True)
+            field = wire.message_field(_ROUTES, message.SerializeToString())
+            self._route_fields[row] = field
+        return field
+
     def _holder_id(self, row: int) -> int:
         operator = self.snapshot.route(row).operator
         holder = self._holder_ids.setdefault(operator, len(self._holder_ids))
@@ -141,22 +154,6 @@ class ServedSnapshot:
             message = wire.operator_message(operator).SerializeToString()
             self._holder_fields.append(wire.message_field(_RANGE_HOLDERS, message))
         return holder
-
-
-class _RouteFields(dict[int, bytes]):
-    """Row of the route table -> the route as an entry of ``BulkLookupResponse.routes``.
-
-    A dict that fills itself: ``dict`` looks a present key up without a call of Python code.
-    """
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        super().__init__()
-        self._snapshot = snapshot
-
-    def __missing__(self, row: int) -> bytes:
-        message = wire.route_message(self._snapshot.route(row), with_status=True)
-        field = self[row] = wire.message_field(_ROUTES, message.SerializeToString())
-        return field
 
 
 def describe(served: ServedSnapshot, *, now: float) -> pb.GetSnapshotResponse:
