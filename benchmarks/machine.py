@@ -7,13 +7,48 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("numpy", "grpcio", "protobuf", "pyarrow", "lmdb")
 
-BUSY_LOAD = 0.5
-"""Average number of other running processes from which on a machine is not quiet."""
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_BUSY_FIELDS = ("user", "nice", "system", "irq", "softirq", "steal")
+_STAT_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuUse:
+    """CPU time since some moment in the past, in seconds.
+
+    Attributes:
+        machine: All cores' time that was not idle; what the hypervisor took away is part of it.
+        own: That of this process and of its children that have ended.
+        cores: All cores' time, idle or not.
+    """
+
+    machine: float
+    own: float
+    cores: float
+
+    @classmethod
+    def now(cls) -> CpuUse:
+        """Return the use up to now."""
+        line = Path("/proc/stat").read_text("ascii").partition("\n")[0].split()
+        ticks = dict(zip(_STAT_FIELDS, map(int, line[1:]), strict=False))
+        own = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return cls(
+            machine=sum(ticks[name] for name in _BUSY_FIELDS) / _TICKS_PER_SECOND,
+            own=sum(usage.ru_utime + usage.ru_stime for usage in own),
+            cores=sum(ticks.values()) / _TICKS_PER_SECOND,
+        )
+
+    def others_share(self, before: CpuUse) -> float:
+        """Return which share of the machine's time others have used since ``before``."""
+        others = (self.machine - before.machine) - (self.own - before.own)
+        return max(0.0, others / max(self.cores - before.cores, 1 / _TICKS_PER_SECOND))
 
 
 def facts() -> dict[str, str]:
@@ -34,11 +69,6 @@ def memory_bytes(name: str) -> int:
         if key == name:
             return int(value.split()[0]) * 1024
     raise KeyError(name)
-
-
-def load() -> float:
-    """Return the system's load average over the last minute."""
-    return os.getloadavg()[0]
 
 
 def _cpu_model() -> str:

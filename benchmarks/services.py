@@ -13,7 +13,7 @@ from benchmarks.children import BIN, free_address, server, wait_until_listening
 from benchmarks.plans import ROOT
 from benchmarks.yardsticks import empty_handler
 from benchmarks.yardsticks.empty_handler import write_exchange
-from numroute import wire
+from numroute import Client, wire
 from numroute.client.channel import OPTIONS
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ class Service:
     Attributes:
         address: Where it listens.
         call: ``BulkLookup``, serialised messages in and out.
+        client: The product's client, with a connection of its own.
     """
 
     address: str
+    client: Client
     call: grpc.UnaryUnaryMultiCallable[bytes, bytes]
 
 
@@ -77,11 +79,14 @@ def bulk_request(numbers: NDArray[np.uint64]) -> bytes:
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[Service]:
-    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+    with (
+        grpc.insecure_channel(address, options=OPTIONS) as channel,
+        Client(address, timeout=TIMEOUT_SECONDS) as client,
+    ):
         grpc.channel_ready_future(channel).result(START_SECONDS_MAX)
         call = channel.unary_unary(
             wire.method_path(empty_handler.METHOD),
             request_serializer=None,
             response_deserializer=None,
         )
-        yield Service(address=address, call=call)
+        yield Service(address=address, client=client, call=call)

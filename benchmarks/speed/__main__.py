@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.children import end_on_sigterm, in_own_process
-from benchmarks.machine import facts, load
+from benchmarks.machine import CpuUse, facts
 from benchmarks.plans import ROOT, find_plans
 from benchmarks.queries import ensure_queries
 from benchmarks.registry import ensure_registry, require_room
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: Options, results: Path) -> Report:
     """Measure every step, and write what is known after each."""
-    report = Report(options=options, facts=facts(), load_before=load())
+    report = Report(options=options, facts=facts())
     plans = find_plans()
     require_room(options.work, options.ported)
     registry = ensure_registry(options.work, plans, options.ported)
@@ -58,7 +58,9 @@ def run(options: Options, results: Path) -> Report:
     }
     for name, step in steps.items():
         print(name, file=sys.stderr)
+        before = CpuUse.now()
         report.figures += step()
+        report.others[name] = CpuUse.now().others_share(before)
         report.complete = name == list(steps)[-1]
         report.write(results)
     print(report.text())

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, markdown
-from benchmarks.machine import BUSY_LOAD
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.speed.options import Options
+
+OTHERS_SHARE_MAX = 0.05
+"""What the system itself uses stays below; more than this disturbs the figures."""
 
 BEGIN = "<!-- speed: begin; written by `make bench-speed` -->"
 END = "<!-- speed: end -->"
@@ -25,14 +27,14 @@ class Report:
     Attributes:
         options: How large the run was.
         facts: The machine's, by name.
-        load_before: Load average before the run, which then causes its own.
+        others: Which share of the machine's CPU time other processes used, by step.
         figures: In the order of the table.
         complete: Whether every step has been measured.
     """
 
     options: Options
     facts: dict[str, str]
-    load_before: float
+    others: dict[str, float] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     complete: bool = False
 
@@ -44,9 +46,11 @@ class Report:
             f"2021; {options.queries:,} numbers asked for in each set; medians of {options.rounds} "
             f"rounds ({options.slow_rounds} for building and starting). "
             + "; ".join(f"{name} {fact}" for name, fact in self.facts.items())
-            + f". Load average before the run: {self.load_before:.2f}.",
+            + ". CPU time that other processes used meanwhile: "
+            + ", ".join(f"{share:.0%} while {step}" for step, share in self.others.items())
+            + ".",
         ]
-        if self.load_before > BUSY_LOAD:
+        if any(share > OTHERS_SHARE_MAX for share in self.others.values()):
             lines.append("**Other work was running: these figures are not clean.**")
         if not self.complete:
             lines.append("**The run was not completed: later steps are missing.**")
@@ -60,7 +64,7 @@ class Report:
             "queries": self.options.queries,
             "rounds": self.options.rounds,
             "machine": self.facts,
-            "load_before": self.load_before,
+            "others_cpu_share": self.others,
             "complete": self.complete,
             "figures": [figure.document() for figure in self.figures],
         }
