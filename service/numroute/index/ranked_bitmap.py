@@ -42,9 +42,11 @@ def build_pages(
         uint32[pages], the slot of each page (0 = none), dense up to the highest page in use, and
         the number of slots, slot 0 (always empty) included.
     """
-    highest = int(max(numbers.max(initial=0), held.max(initial=0))) >> PAGE_SHIFT
-    used = np.zeros(highest + 1, np.bool_)
-    used[(numbers >> np.uint64(PAGE_SHIFT)).astype(np.intp)] = True
+    last_number = int(numbers[-1]) if len(numbers) else 0
+    highest = max(last_number, int(held.max(initial=0))) >> PAGE_SHIFT
+    # Numbers ascend: a page is in use where its end stands further on in them than its beginning.
+    edges = np.arange(highest + 2, dtype=np.uint64) << np.uint64(PAGE_SHIFT)
+    used = np.diff(numbers.searchsorted(edges)) > 0
     for first, last in np.unique(held >> np.uint64(PAGE_SHIFT), axis=0).tolist():
         used[first : last + 1] = True
     pages = np.zeros(highest + 1, np.uint32)
