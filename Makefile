@@ -30,6 +30,7 @@ lint: venv  ## ruff, the import contracts, the wire contract
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
+	$(BIN)/buf breaking --against protos/released.binpb
 
 types: venv  ## mypy, strict
 	$(BIN)/mypy
