@@ -6,26 +6,28 @@ named ``NUMROUTE_`` and the option's name. A flag wins over the environment, tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-store_option = click.option(
-    "--store",
-    envvar="NUMROUTE_STORE",
-    show_envvar=True,
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the snapshot store.",
-)
+Command = TypeVar("Command", bound=Callable[..., Any])
 
-optional_store_option = click.option(
-    "--store",
-    envvar="NUMROUTE_STORE",
-    show_envvar=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the snapshot store.",
-)
+
+def _store_option(*, required: bool) -> Callable[[Command], Command]:
+    return click.option(
+        "--store",
+        envvar="NUMROUTE_STORE",
+        show_envvar=True,
+        required=required,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder of the snapshot store.",
+    )
+
+
+store_option = _store_option(required=True)
+optional_store_option = _store_option(required=False)
 
 target_option = click.option(
     "--target",

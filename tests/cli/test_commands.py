@@ -259,3 +259,23 @@ def test_the_installed_commands_start(program: str) -> None:
     path = Path(sys.executable).parent / program
     done = subprocess.run([path, "--help"], capture_output=True, text=True, check=True)
     assert "Usage: " + program in done.stdout
+
+
+def test_the_loader_without_its_extra_says_what_to_install() -> None:
+    """Where pyarrow is missing, numroute-load names the extra instead of failing in an import."""
+    code = (
+        "import sys; sys.modules['pyarrow'] = None; from numroute_loader.entry import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'numroute[loader]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["numroute", "numroute.client", "numroute.e164"])
+def test_light_imports_stay_light(module: str) -> None:
+    """The client and the scalar parser load neither pyarrow nor lmdb nor phonenumbers."""
+    heavy = ("pyarrow", "lmdb", "phonenumbers", "click", "rich")
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -58,7 +58,8 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_input_options
 def check(files: tuple[str, ...], brands: Path | None, as_of: str | None, as_json: bool) -> int:
     """Read, merge and judge the files, and print what was found."""
-    checked = _check(files, brands, as_of)
+    with Bars() as bars:
+        checked = _check(bars, files, brands, as_of)
     if as_json:
         print_json(_document(checked))
     else:
@@ -78,8 +79,11 @@ def build(
 ) -> int:
     """Read, merge, judge and publish."""
     opened = SnapshotStore(store, create=True)
-    checked = _check(files, brands, as_of)
-    metadata = building.publish(opened, checked, asked_by=getpass.getuser())
+    with Bars() as bars:
+        checked = _check(bars, files, brands, as_of)
+        bars.update("publishing", 0, 0)
+        metadata = building.publish(opened, checked, asked_by=getpass.getuser())
+        bars.update("publishing", 1, 1)
     size = opened.snapshot_path(metadata.snapshot_id).stat().st_size
     if as_json:
         print_json(
@@ -91,14 +95,13 @@ def build(
     return 0
 
 
-def _check(files: tuple[str, ...], brands: Path | None, as_of: str | None) -> Checked:
-    with Bars() as bars:
-        return building.check(
-            building.input_files(files),
-            brands=brands,
-            as_of=_time(as_of) if as_of else None,
-            progress=lambda path, _, done, total: bars.update(path.name, done, total),
-        )
+def _check(bars: Bars, files: tuple[str, ...], brands: Path | None, as_of: str | None) -> Checked:
+    return building.check(
+        building.input_files(files),
+        brands=brands,
+        as_of=_time(as_of) if as_of else None,
+        progress=lambda path, _, done, total: bars.update(path.name, done, total),
+    )
 
 
 def _time(text: str) -> datetime:

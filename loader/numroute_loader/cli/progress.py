@@ -33,7 +33,7 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def update(self, step: str, done: int, total: int) -> None:
-        """Show how much of a step is done, in units of its own."""
+        """Show how much of a step is done, in units of its own; a total of 0 is not known yet."""
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(step, total=total or None)
         self._progress.update(self._tasks[step], completed=done, total=total or None)
