@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError
+from numroute.errors import InputError, StoreError
 from numroute.index import Source
 from numroute_loader.brands import load_brands
-from numroute_loader.gate import Finding, GateError, GateLimits, judge
+from numroute_loader.gate import Finding, GateError, GateLimits, Outcome, Previous, judge
 from numroute_loader.merge import MergeResult, merge
 from numroute_loader.regions import load_regions
 from numroute_loader.registries import find_first, read, recognise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from numroute.index import Metadata, SnapshotStore
     from numroute_loader.reading.description import FileKind
@@ -46,8 +46,8 @@ class Checked:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(finding.passed for finding in self.findings)
+        """Whether no check failed that was not allowed to."""
+        return all(finding.outcome is not Outcome.FAILED for finding in self.findings)
 
 
 def input_files(arguments: Sequence[str]) -> list[InputFile]:
@@ -71,6 +71,8 @@ def input_files(arguments: Sequence[str]) -> list[InputFile]:
         else:
             files.append(InputFile(path=path))
     for file in files:
+        if file.kind and file.path.is_dir():
+            raise InputError(file.path, "a kind is given for a folder", hint="Name its files")
         if not file.path.is_file():
             raise InputError(file.path, "there is no such file", hint="Check the path")
     return files
@@ -81,13 +83,15 @@ def check(
     *,
     brands: Path | None = None,
     as_of: datetime | None = None,
-    limits: GateLimits | None = None,
+    previous: Previous | None = None,
+    allowed: Collection[str] = (),
     progress: FileProgress | None = None,
 ) -> Checked:
     """Read and merge the files and judge the result; publish nothing.
 
-    ``brands`` replaces the product's own brand table. ``as_of`` is the time up to which the data is
-    known; without it, the time in the dump's name.
+    ``brands`` is a table whose rows win over the product's own. ``as_of`` is the time up to which
+    the data is known; without it, the time in the dump's name. ``previous`` is the snapshot to
+    compare with, ``allowed`` names checks of the gate that may fail.
 
     Raises InputError or SettingError when a file or the set of files is wrong.
     """
@@ -95,21 +99,45 @@ def check(
     kinds = [recognise(each.path, each.kind) for each in inputs]
     files = [_read(each.path, kind, progress) for each, kind in zip(inputs, kinds, strict=True)]
     merged = merge(files, brands=load_brands(brands), regions=load_regions())
+    known_as_of, warning = (as_of, "") if as_of else _as_of(files)
     findings = judge(
         merged.report,
-        limits or GateLimits(),
+        known_as_of,
+        GateLimits(),
+        previous=previous,
+        allowed=allowed,
         where_unknown=_where_unknown(files, kinds, merged),
         where_outside=_where_outside(files, kinds, merged),
     )
-    known_as_of, warning = (as_of, "") if as_of else _as_of(files)
     warnings = [*merged.report.warnings, *([warning] if warning else [])]
     return Checked(
         files=files, merged=merged, findings=findings, as_of=known_as_of, warnings=warnings
     )
 
 
-def publish(store: SnapshotStore, checked: Checked, *, asked_by: str = "") -> Metadata:
+def current_of(store: SnapshotStore) -> Previous | None:
+    """Return what the gate compares with: the current snapshot, None where none can be read.
+
+    A store whose current snapshot is damaged must be able to get a good one.
+    """
+    try:
+        with store.open() as snapshot:
+            metadata = snapshot.metadata
+    except StoreError:
+        return None
+    return Previous(
+        snapshot_id=metadata.snapshot_id,
+        ported=metadata.counts.get("ported", 0),
+        as_of=metadata.as_of,
+    )
+
+
+def publish(
+    store: SnapshotStore, checked: Checked, *, asked_by: str = "", reason: str = ""
+) -> Metadata:
     """Publish what was checked as the store's current snapshot.
+
+    ``asked_by`` and ``reason`` (why a failed check was allowed) land in the history.
 
     Raises GateError when a check failed, StoreBusyError or StoreAccessError.
     """
@@ -130,8 +158,14 @@ def publish(store: SnapshotStore, checked: Checked, *, asked_by: str = "") -> Me
                 "routes": report.routes,
             },
             gate=[
-                {"check": f.check, "passed": f.passed, "actual": f.actual, "limit": f.limit}
-                for f in checked.findings
+                {
+                    "check": finding.check,
+                    "outcome": finding.outcome.value,
+                    "actual": finding.actual,
+                    "limit": finding.limit,
+                    **({"reason": reason} if finding.outcome is Outcome.ALLOWED else {}),
+                }
+                for finding in checked.findings
             ],
             asked_by=asked_by,
         )
@@ -140,7 +174,9 @@ def publish(store: SnapshotStore, checked: Checked, *, asked_by: str = "") -> Me
 def _read(path: Path, kind: FileKind, progress: FileProgress | None) -> ParsedFile:
     if progress is None:
         return read(path, kind)
-    return read(path, kind, progress=lambda done, total: progress(path, kind.name, done, total))
+    file = read(path, kind, progress=lambda done, total: progress(path, kind.name, done, total))
+    progress(path, kind.name, 1, 1)
+    return file
 
 
 def _layer(file: ParsedFile) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import io
 import json
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -25,8 +27,15 @@ EXIT_ERROR = 1
 
 def run(command: click.Command, program: str) -> int:
     """Run a command line and return the exit status; an error becomes a message, not a trace."""
+    # gRPC's own lines on standard error stand beside ours and say less; whoever wants them asks.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a Cyrillic name gets a mark in its place, not a failure.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         status = command.main(prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
     except NumrouteError as error:
         _complain(program, error.message, error.hint)
         return EXIT_ERROR
@@ -39,6 +48,11 @@ def run(command: click.Command, program: str) -> int:
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does: nobody is left to be told.
         sys.stderr.close()
+        return EXIT_ERROR
+    except OSError as error:
+        _complain(program, f"{error.strerror}: {error.filename or 'standard output'}", "")
+        # What is left in the buffer would fail once more when the interpreter ends.
+        sys.stdout = None
         return EXIT_ERROR
     return status if isinstance(status, int) else 0
 
@@ -73,11 +87,16 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - as above
     return value
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; in a pipe, where nobody sees a width, it is as wide as its cells."""
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, unbroken: int = 1
+) -> None:
+    """Print a table; in a pipe, where nobody sees a width, it is as wide as its cells.
+
+    On a narrow terminal the first ``unbroken`` columns keep their cells in one line.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=i < unbroken)
     for row in rows:
         table.add_row(*row)
     _console().print(table)

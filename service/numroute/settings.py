@@ -15,13 +15,28 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class Folder(click.Path):
+    """A folder's path; an empty one, as an unset variable leaves it, is not the current folder."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401
+        """Refuse the empty path."""
+        if not str(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _store_option(*, required: bool) -> Callable[[Command], Command]:
     return click.option(
         "--store",
         envvar="NUMROUTE_STORE",
         show_envvar=True,
         required=required,
-        type=click.Path(file_okay=False, path_type=Path),
+        type=Folder(file_okay=False, path_type=Path),
         help="Folder of the snapshot store.",
     )
 

@@ -212,7 +212,7 @@ def test_a_plan_alone_needs_a_time(tmp_path: Path) -> None:
     assert result.status == 0, result.err
     assert "--as-of TIME" in result.err
     result = command(
-        "numroute-load", "build", "--store", tmp_path / "s", folder,
+        "numroute-load", "build", "--store", tmp_path / "dated", folder,
         "--as-of", "2026-08-23T00:00:00+03:00", "--json",
     )  # fmt: skip
     assert "warning" not in result.err

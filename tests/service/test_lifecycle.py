@@ -141,7 +141,7 @@ def test_starts_without_a_snapshot(run_server, tmp_path, registry) -> None:
     assert health(server) == SERVING
     message = pb.BulkLookupResponse.FromString(server.call("BulkLookup", BULK))
     assert message.snapshot.id == snapshot_id
-    assert len(server.wait_for_log("snapshot refused")) == 1
+    assert len(server.wait_for_log("waiting for a snapshot")) == 1
 
 
 def test_store_missing(tmp_path) -> None:

@@ -12,10 +12,10 @@ import click
 from numroute.console import plain, print_facts, print_json, print_table
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
-from numroute.settings import json_option, store_option
+from numroute.settings import json_option, optional_store_option, store_option
 from numroute_loader import build as building
 from numroute_loader.cli.progress import Bars
-from numroute_loader.gate import GateError
+from numroute_loader.gate import CHECKS, GateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,14 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Time up to which the data is known (ISO 8601); by default the time in the "
             "dump's name.",
         ),
+        click.option(
+            "--allow",
+            "allowed",
+            type=click.Choice(CHECKS),
+            multiple=True,
+            help="Let this check of the gate fail; may be given several times, with --reason.",
+        ),
+        click.option("--reason", default="", help="Why; it lands in the history."),
         json_option,
     ):
         command = decorator(command)
@@ -56,10 +64,11 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     + _FILES_HELP
 )
 @_input_options
-def check(files: tuple[str, ...], brands: Path | None, as_of: str | None, as_json: bool) -> int:
+@optional_store_option
+def check(*, store: Path | None, as_json: bool, **inputs: Any) -> int:  # noqa: ANN401 - click's
     """Read, merge and judge the files, and print what was found."""
     with Bars() as bars:
-        checked = _check(bars, files, brands, as_of)
+        checked = _check(bars, SnapshotStore(store) if store else None, **inputs)
     if as_json:
         print_json(_document(checked))
     else:
@@ -74,15 +83,13 @@ def check(files: tuple[str, ...], brands: Path | None, as_of: str | None, as_jso
 )
 @_input_options
 @store_option
-def build(
-    files: tuple[str, ...], brands: Path | None, as_of: str | None, as_json: bool, store: Path
-) -> int:
+def build(*, store: Path, as_json: bool, reason: str, **inputs: Any) -> int:  # noqa: ANN401
     """Read, merge, judge and publish."""
     opened = SnapshotStore(store, create=True)
     with Bars() as bars:
-        checked = _check(bars, files, brands, as_of)
+        checked = _check(bars, opened, reason=reason, **inputs)
         bars.update("publishing", 0, 0)
-        metadata = building.publish(opened, checked, asked_by=getpass.getuser())
+        metadata = building.publish(opened, checked, asked_by=getpass.getuser(), reason=reason)
         bars.update("publishing", 1, 1)
     size = opened.snapshot_path(metadata.snapshot_id).stat().st_size
     if as_json:
@@ -95,11 +102,24 @@ def build(
     return 0
 
 
-def _check(bars: Bars, files: tuple[str, ...], brands: Path | None, as_of: str | None) -> Checked:
+def _check(
+    bars: Bars,
+    store: SnapshotStore | None,
+    *,
+    files: tuple[str, ...],
+    brands: Path | None,
+    as_of: str | None,
+    allowed: tuple[str, ...],
+    reason: str,
+) -> Checked:
+    if allowed and not reason.strip():
+        raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
     return building.check(
         building.input_files(files),
         brands=brands,
         as_of=_time(as_of) if as_of else None,
+        previous=building.current_of(store) if store else None,
+        allowed=allowed,
         progress=lambda path, _, done, total: bars.update(path.name, done, total),
     )
 
@@ -123,7 +143,9 @@ def _document(checked: Checked) -> dict[str, Any]:
         "as_of": checked.as_of.isoformat(),
         "files": [plain(file.source) | {"path": str(file.source.path)} for file in checked.files],
         "report": plain(checked.merged.report),
-        "gate": plain(checked.findings),
+        "gate": [
+            plain(finding) | {"outcome": finding.outcome.value} for finding in checked.findings
+        ],
         "passed": checked.passed,
         "warnings": list(checked.warnings),
     }
@@ -147,7 +169,7 @@ def _print(checked: Checked) -> None:
         [
             ("data as of", checked.as_of.isoformat()),
             ("ported numbers", f"{report.ported:,}"),
-            ("returned home", f"{report.returned_home:,}"),
+            *([("returned home", f"{report.returned_home:,}")] if report.returned_home else []),
             ("ranges", f"{report.ranges:,} with {report.range_numbers:,} numbers"),
             ("operators", f"{report.operators:,}"),
             ("distinct routes", f"{report.routes:,}"),
@@ -155,10 +177,7 @@ def _print(checked: Checked) -> None:
     )
     print_table(
         ("check", "", "finding"),
-        [
-            (finding.check, "passed" if finding.passed else "FAILED", finding.message)
-            for finding in checked.findings
-        ],
+        [(finding.check, finding.outcome.value, finding.message) for finding in checked.findings],
     )
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)

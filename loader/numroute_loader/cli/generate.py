@@ -22,7 +22,7 @@ _REGISTRY_TIME = timezone(timedelta(hours=3))
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--ported",
-    type=click.IntRange(0, PORTED_MAX),
+    type=click.IntRange(1, PORTED_MAX),
     default=1_000_000,
     show_default=True,
     help="Ported numbers in the full dump.",
@@ -98,7 +98,7 @@ def generate(
     print_facts(
         [
             ("ported numbers", f"{written.ported:,}"),
-            ("returned home", f"{written.returned_home:,}"),
+            ("returned home", f"{written.returned_home:,} (rows of Port_All_Full only)"),
             ("mobile ranges", f"{written.mobile_ranges:,}"),
             ("mobile numbers", f"{written.mobile_numbers:,}"),
             ("fixed ranges", f"{written.fixed_ranges:,}"),

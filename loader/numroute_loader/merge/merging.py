@@ -66,6 +66,7 @@ class MergeReport:
     ``ranges``: pieces of the merged plan that somebody holds, ``range_numbers`` the numbers in
     them. ``outside_plan``: None where every ported number lies in a range, or where there is no
     plan. ``unknown_operators``: empty where no operator table was given.
+    ``operator_rows``: rows of the operator table, 0 where none was given.
     ``joined_by_tax_number``: holders of the plan that a tax number showed to be operators of the
     registry. ``warnings``: those of all files.
     """
@@ -77,6 +78,7 @@ class MergeReport:
     routes: int
     operators: int
     joined_by_tax_number: int
+    operator_rows: int = 0
     outside_plan: OutsidePlan | None = None
     unknown_operators: Sequence[UnknownOperator] = ()
     warnings: Sequence[str] = ()
@@ -141,6 +143,7 @@ def merge(
         routes=len(content.routes),
         operators=len({route.operator for route in content.routes} - {Operator()}),
         joined_by_tax_number=_joined(directory, layers),
+        operator_rows=len(rows),
         outside_plan=_outside_plan(content) if layers else None,
         unknown_operators=_unknown_operators(rows, records, layers),
         warnings=tuple(warning for file in files for warning in file.warnings),

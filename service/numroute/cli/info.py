@@ -24,7 +24,6 @@ def info(store: Path, as_json: bool) -> None:
         metadata = snapshot.metadata
         size = snapshot.file_bytes
     age = datetime.now(UTC) - metadata.as_of
-    ported = metadata.counts.get("ported", 0)
     if as_json:
         document: dict[str, Any] = plain(metadata)
         document |= {
@@ -39,17 +38,17 @@ def info(store: Path, as_json: bool) -> None:
         [
             ("store", str(store)),
             ("snapshot", metadata.snapshot_id),
-            ("data as of", f"{metadata.as_of.isoformat()} ({age_text(age)} ago)"),
+            ("data as of", f"{metadata.as_of.isoformat()} ({age_text(age)})"),
             ("built at", metadata.built_at.isoformat()),
             ("format", f"version {metadata.format_version}"),
             (
                 "file",
-                f"{size:,} bytes" + (f", {size / ported:.2f} per ported number" if ported else ""),
+                f"{size:,} bytes",
             ),
             *((name.replace("_", " "), f"{count:,}") for name, count in metadata.counts.items()),
-            ("snapshots", str(len(ids))),
         ]
     )
+    _print_snapshots(opened, metadata.snapshot_id)
     print_table(
         ("source", "kind", "sequence", "rows", "sha256"),
         [
@@ -65,8 +64,29 @@ def info(store: Path, as_json: bool) -> None:
     )
 
 
+def _print_snapshots(store: SnapshotStore, current: str) -> None:
+    """Print what is kept, the newest publication last, and which of it is current."""
+    told = {entry["snapshot"]: entry for entry in store.history() if "snapshot" in entry}
+    rows = [(told.get(snapshot_id, {}), snapshot_id) for snapshot_id in store.ids()]
+    print_table(
+        ("snapshot", "", "data as of", "published", "ported"),
+        [
+            (
+                snapshot_id,
+                "current" if snapshot_id == current else "",
+                entry.get("as_of", ""),
+                entry.get("at", ""),
+                f"{entry.get('counts', {}).get('ported', 0):,}" if entry else "",
+            )
+            for entry, snapshot_id in sorted(rows, key=lambda row: row[0].get("at", ""))
+        ],
+    )
+
+
 def age_text(age: timedelta) -> str:
-    """Return an age in the two largest units that matter to a reader."""
-    minutes = max(0, int(age.total_seconds()) // 60)
+    """Return an age in the two largest units that matter to a reader, with "ago"."""
+    if age < timedelta(0):
+        return "in the future: is the clock right?"
+    minutes = int(age.total_seconds()) // 60
     days, hours = divmod(minutes // 60, 24)
-    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min"
+    return f"{days} d {hours} h ago" if days else f"{hours} h {minutes % 60} min ago"

@@ -7,6 +7,7 @@ from pathlib import Path  # noqa: TC003 - click resolves the annotation's type a
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from numroute.answers import answer_texts
 from numroute.console import plain, print_json, print_table
@@ -39,16 +40,24 @@ def lookup(
     """Say which operator serves each NUMBER now.
 
     Numbers may be written as people write them: "+7 916 123-45-67", or "8 (916) 123-45-67" with
-    --region RU. "-" reads one number per line from standard input. Exit status 2 says that some
+    --region RU. "-" reads one number per line from standard input, empty lines passed over. Exit
+    status 2 says that some
     number is unallocated or invalid.
     """
     texts = [text for number in numbers for text in _expand(number)]
-    answers = _ask(texts, store, target, region)
+    answers = _ask(texts, *_one_of(store, target), region)
     if as_json:
         for answer in answers:
             print_json(answer_json(answer))
     else:
-        print_table(_HEADINGS, [_row(answer) for answer in answers])
+        print_table(_HEADINGS, [_row(answer) for answer in answers], unbroken=2)
+        stale = next((answer.snapshot for answer in answers if answer.snapshot.stale), None)
+        if stale:
+            click.echo(
+                f"warning: the data is as of {stale.as_of.isoformat()}: too old by the "
+                "service's limit",
+                err=True,
+            )
     routed = all(answer.status in {Status.PORTED, Status.NOT_PORTED} for answer in answers)
     return 0 if routed else EXIT_NOT_ROUTED
 
@@ -57,6 +66,22 @@ def _expand(number: str) -> list[str]:
     if number != "-":
         return [number]
     return [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+
+
+def _one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | None]:
+    """Return the one of both that was asked for: a flag wins over the environment."""
+    if store is None or target is None:
+        return store, target
+    context = click.get_current_context()
+    by_flag = [
+        context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        for name in ("store", "target")
+    ]
+    if by_flag[0] == by_flag[1]:
+        raise SettingError(
+            "both a store and a service are named", hint="Give --store or --target, not both"
+        )
+    return (store, None) if by_flag[0] else (None, target)
 
 
 def _ask(

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
+from typing import Any
 
 import click
 
 from numroute.settings import store_option
+
+HOURS_MAX = 1_000_000
+SECONDS_MAX = 86_400
+
+
+class Finite(click.FloatRange):
+    """A number within bounds; ``nan``, which no comparison keeps out, is none."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click declares it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Refuse what is not a number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("nan is no number", param, ctx)
+        return number
 
 
 @click.command()
@@ -26,7 +47,7 @@ from numroute.settings import store_option
     "max_age_hours",
     envvar="NUMROUTE_MAX_AGE",
     show_envvar=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True, max=HOURS_MAX),
     metavar="HOURS",
     help="Mark answers as stale when the data is older than this.",
 )
@@ -35,7 +56,7 @@ from numroute.settings import store_option
     "drain_seconds",
     envvar="NUMROUTE_DRAIN",
     show_envvar=True,
-    type=click.FloatRange(min=0),
+    type=Finite(min=0, max=SECONDS_MAX),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

@@ -46,6 +46,10 @@ _SERVICE_CONFIG = {
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
+    # A service that starts or restarts is found within a tenth of a second, not a whole one.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
     # A request larger than this is not kept for a retry; the default is 256 KiB.
     ("grpc.per_rpc_retry_buffer_size", 8 * 1024 * 1024),
     # The service stands in the same network: a proxy set for the way out must not get the numbers.

@@ -48,15 +48,18 @@ class SnapshotStore:
     def __init__(self, path: Path | str, *, create: bool = False) -> None:
         """Name a store; with ``create`` make its folders (0700) where they are missing.
 
+        An empty folder is a store without snapshots: a service may wait there for the first one.
         Raises StoreMissingError when there is none, StoreAccessError when it cannot be made.
         """
         self.path = Path(path)
         if create:
             try:
-                (self.path / SNAPSHOTS).mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.mkdir(mode=0o700, exist_ok=True)
+                (self.path / SNAPSHOTS).mkdir(mode=0o700, exist_ok=True)
             except OSError as error:
                 raise StoreAccessError(self.path, f"cannot be made: {error.strerror}") from None
-        elif not (self.path / SNAPSHOTS).is_dir():
+        elif not self.path.is_dir():
             raise StoreMissingError(
                 self.path,
                 "there is no snapshot store here",

@@ -48,7 +48,8 @@ class Follower:
             problem = self._problem
             raise NoSnapshotError(
                 self._store.path,
-                "no snapshot is in service" + (f": {problem.message}" if problem else ""),
+                "no snapshot is in service"
+                + (f": {getattr(problem, 'reason', problem.message)}" if problem else ""),
                 hint=problem.hint if problem else "",
             )
         return self._served
@@ -73,7 +74,12 @@ class Follower:
             opened = await asyncio.to_thread(self._open_if_new)
         except NumrouteError as error:
             if self._problem is None or str(self._problem) != str(error):
-                self._log.error("snapshot refused", serving=self._served_id, **error_fields(error))
+                if isinstance(error, NoSnapshotError) and self._served is None:
+                    self._log.info("waiting for a snapshot", **error_fields(error))
+                else:
+                    self._log.error(
+                        "snapshot refused", serving=self._served_id, **error_fields(error)
+                    )
             self._problem = error
         except Exception as fault:  # noqa: BLE001 - a fault here must not stop the polling
             self._log.error("polling failed", serving=self._served_id, **fault_fields(fault))
