@@ -279,3 +279,70 @@ def test_light_imports_stay_light(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_flag_wins_over_the_environment(store: Path, monkeypatch) -> None:
+    """--store asks the store though NUMROUTE_TARGET names a service."""
+    monkeypatch.setenv("NUMROUTE_TARGET", "127.0.0.1:1")
+    assert command("numroute", "lookup", "--store", store, "+79000000012").status == 0
+
+
+def test_a_store_and_a_service_at_once_are_refused(store: Path) -> None:
+    """Two flags that contradict each other are an error, not a choice of ours."""
+    words = ("numroute", "lookup", "--store", store, "--target", "127.0.0.1:1", "+79000000012")
+    result = command(*words)
+    assert result.status == 1
+    assert "not both" in result.err
+
+
+@pytest.mark.parametrize("words", [("numroute", "info"), ("numroute-load", "verify")])
+def test_an_empty_path_is_not_the_current_folder(words: tuple[str, ...]) -> None:
+    """An unset variable in --store "$STORE" does not mean the folder that one stands in."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / words[0], *words[1:], "--store", ""],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "the path is empty" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--max-age", "nan"], ["--max-age", "inf"], ["--drain", "inf"]])
+def test_a_duration_that_is_no_number_is_refused(store: Path, words: list[str]) -> None:
+    """nan and inf are told as wrong values, not met as faults later."""
+    program = Path(sys.executable).parent / "numroute"
+    done = subprocess.run(
+        [program, "serve", "--store", store, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Invalid value" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_told(store: Path) -> None:
+    """A full disk behind standard output is one line, not a trace."""
+    program = Path(sys.executable).parent / "numroute"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [program, "lookup", "--store", store, "+79000000012"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["numroute: No space left on device: standard output"]
+
+
+def test_a_terminal_without_cyrillic_gets_marks(store: Path) -> None:
+    """A name that the terminal's encoding lacks does not stop the answer."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / "numroute", "lookup", "--store", store, "+79000000012"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "MegaFon" in done.stdout
