@@ -310,7 +310,7 @@ def test_an_empty_path_is_not_the_current_folder(words: tuple[str, ...]) -> None
 
 @pytest.mark.parametrize("words", [["--max-age", "nan"], ["--max-age", "inf"], ["--drain", "inf"]])
 def test_a_duration_that_is_no_number_is_refused(store: Path, words: list[str]) -> None:
-    """nan and inf are told as wrong values, not met as faults later."""
+    """Neither nan nor inf is a duration: they are wrong values, not later faults."""
     program = Path(sys.executable).parent / "numroute"
     done = subprocess.run(
         [program, "serve", "--store", store, *words], capture_output=True, text=True, check=False
