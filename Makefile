@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types proto check-proto format bench-speed clean
+.PHONY: help venv demo test lint types proto check-proto format bench bench-quick bench-speed clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,12 @@ format: venv  ## Format the code
 
 bench-speed: venv  ## Measure speed and size: 50 million ported numbers (8 GB of disk, 5 minutes)
 	$(BIN)/python -m benchmarks.speed $(BENCH)
+
+bench: venv  ## Measure for capacity planning, with yardsticks and plots (12 GB of disk, 20 minutes)
+	$(BIN)/python -m benchmarks.suite --full $(BENCH)
+
+bench-quick: venv  ## The same up to 10 million ported numbers (3 GB of disk, 3 minutes)
+	$(BIN)/python -m benchmarks.suite --quick $(BENCH)
 
 clean:  ## Remove the virtual environment, caches and the demo's data
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -106,18 +106,19 @@ def _row(figure: Figure) -> str:
     unit = f" {figure.unit}" if figure.unit else ""
     spread = ""
     if len(figure.values) > 1:
-        spread = f"{_text(min(figure.values))} … {_text(max(figure.values))}"
+        spread = f"{value_text(min(figure.values))} … {value_text(max(figure.values))}"
     target = ""
     if figure.target is not None:
         sign = "≥" if figure.target.at_least else "≤"
-        target = f"{sign} {_text(figure.target.limit)}{', always' if figure.worst_counts else ''}"
-    return (
-        f"| {figure.name} | {_text(figure.median)}{unit} | {spread} | {target} | {figure.verdict} |"
-    )
+        target = (
+            f"{sign} {value_text(figure.target.limit)}{', always' if figure.worst_counts else ''}"
+        )
+    median = f"{value_text(figure.median)}{unit}"
+    return f"| {figure.name} | {median} | {spread} | {target} | {figure.verdict} |"
 
 
-def _text(value: float) -> str:
-    """Return a value with three significant digits, as many as repeat from run to run."""
+def value_text(value: float) -> str:
+    """Return a value with three digits that count, as many as repeat from run to run."""
     if value >= 100:
         return f"{value:,.0f}"
     if value >= 10:

@@ -11,7 +11,7 @@ import grpc
 
 from benchmarks.children import BIN, free_address, server, wait_until_listening
 from benchmarks.plans import ROOT
-from benchmarks.yardsticks import empty_handler
+from benchmarks.yardsticks import empty_handler, row_handler
 from benchmarks.yardsticks.empty_handler import write_exchange
 from numroute import Client, wire
 from numroute.client.channel import OPTIONS
@@ -33,11 +33,13 @@ class Service:
 
     Attributes:
         address: Where it listens.
+        process: The id of its process.
         call: ``BulkLookup``, serialised messages in and out.
         client: The product's client, with a connection of its own.
     """
 
     address: str
+    process: int
     client: Client
     call: grpc.UnaryUnaryMultiCallable[bytes, bytes]
 
@@ -49,7 +51,7 @@ def numroute_serve(store: Path) -> Iterator[Service]:
     words: list[str | Path] = [BIN / "numroute", "serve", "--store", store, "--listen", address]
     with server(words) as child:
         wait_until_listening(child, address, START_SECONDS_MAX)
-        with _connected(address) as service:
+        with _connected(address, child.pid) as service:
             yield service
 
 
@@ -68,7 +70,18 @@ def empty_service(folder: Path, answers: Mapping[bytes, bytes]) -> Iterator[Serv
     words: list[str | Path] = [sys.executable, "-m", empty_handler.__name__, address, *files]
     with server(words, folder=ROOT) as child:
         wait_until_listening(child, address, START_SECONDS_MAX)
-        with _connected(address) as service:
+        with _connected(address, child.pid) as service:
+            yield service
+
+
+@contextlib.contextmanager
+def row_service(store: Path) -> Iterator[Service]:
+    """Run the service that answers in rows."""
+    address = free_address()
+    words: list[str | Path] = [sys.executable, "-m", row_handler.__name__, address, store]
+    with server(words, folder=ROOT) as child:
+        wait_until_listening(child, address, START_SECONDS_MAX)
+        with _connected(address, child.pid) as service:
             yield service
 
 
@@ -78,7 +91,7 @@ def bulk_request(numbers: NDArray[np.uint64]) -> bytes:
 
 
 @contextlib.contextmanager
-def _connected(address: str) -> Iterator[Service]:
+def _connected(address: str, process: int) -> Iterator[Service]:
     with (
         grpc.insecure_channel(address, options=OPTIONS) as channel,
         Client(address, timeout=TIMEOUT_SECONDS) as client,
@@ -89,4 +102,4 @@ def _connected(address: str) -> Iterator[Service]:
             request_serializer=None,
             response_deserializer=None,
         )
-        yield Service(address=address, client=client, call=call)
+        yield Service(address=address, process=process, client=client, call=call)

@@ -12,12 +12,16 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 
 from numroute import wire
 from numroute.server.memory import keep_freed_memory
 from numroute.server.settings import REQUEST_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 METHOD = "BulkLookup"
 _LENGTH_BYTES = 8
@@ -35,12 +39,21 @@ def read_exchange(path: Path) -> tuple[bytes, bytes]:
     return data[_LENGTH_BYTES:end], data[end:]
 
 
-async def serve(address: str, answers: dict[int, bytes]) -> None:
-    """Answer until SIGTERM; ``answers`` has one for each count of numbers in a request."""
+def stored_answers(answers: dict[int, bytes]) -> Callable[[bytes], bytes]:
+    """Return the handler; ``answers`` has one for each count of numbers in a request."""
 
-    async def handle(request: bytes, _context: object) -> bytes:
+    def answer(request: bytes) -> bytes:
         numbers, _options = wire.bulk_request_parts(request)
         return answers[len(numbers)]
+
+    return answer
+
+
+async def serve_bulk(address: str, answer: Callable[[bytes], bytes]) -> None:
+    """Answer ``BulkLookup`` until SIGTERM."""
+
+    async def handle(request: bytes, _context: object) -> bytes:
+        return answer(request)
 
     server = grpc.aio.server(
         options=(("grpc.max_receive_message_length", REQUEST_BYTES_MAX), ("grpc.so_reuseport", 0))
@@ -66,7 +79,7 @@ def main() -> None:
         numbers, _ = wire.bulk_request_parts(request)
         answers[len(numbers)] = answer
     keep_freed_memory()
-    asyncio.run(serve(address, answers))
+    asyncio.run(serve_bulk(address, stored_answers(answers)))
 
 
 if __name__ == "__main__":
