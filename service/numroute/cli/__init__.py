@@ -9,6 +9,7 @@ import click
 from numroute.cli.explain import explain
 from numroute.cli.info import info
 from numroute.cli.lookup import lookup
+from numroute.cli.plan import plan
 from numroute.cli.serve import serve
 from numroute.console import run
 
@@ -27,6 +28,7 @@ numroute.add_command(serve)
 numroute.add_command(lookup)
 numroute.add_command(explain)
 numroute.add_command(info)
+numroute.add_command(plan)
 
 
 def main() -> None:
