@@ -126,7 +126,6 @@ def current_of(store: SnapshotStore) -> Previous | None:
     except StoreError:
         return None
     return Previous(
-        snapshot_id=metadata.snapshot_id,
         ported=metadata.counts.get("ported", 0),
         as_of=metadata.as_of,
     )

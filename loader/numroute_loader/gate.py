@@ -60,7 +60,6 @@ class Finding:
 class Previous:
     """The snapshot that is current now: what a new one is compared with."""
 
-    snapshot_id: str
     ported: int
     as_of: datetime
 
