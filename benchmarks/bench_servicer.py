@@ -10,8 +10,8 @@ import pytest
 from benchmarks.services import bulk_request
 from benchmarks.small import BATCH
 from numroute.client.codec import Values, bulk_response
+from numroute.logs import make_logger
 from numroute.server.follower import Follower
-from numroute.server.logs import make_logger
 from numroute.server.servicer import NumberRouting
 from numroute.v1 import number_routing_pb2 as pb
 

@@ -7,7 +7,7 @@ import pytest
 
 import numroute
 from numroute.errors import ServiceError
-from numroute.server.logs import fault_fields
+from numroute.logs import fault_fields
 from numroute.v1 import number_routing_pb2 as pb
 
 NUMBERS = [79_000_123_456, 79_000_654_321, 999_999_999_999_999_123, 49_301_234_567]

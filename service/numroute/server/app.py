@@ -15,9 +15,9 @@ from grpc_reflection.v1alpha import reflection
 from numroute import wire
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
+from numroute.logs import make_logger
 from numroute.server.follower import Follower
 from numroute.server.health import Health
-from numroute.server.logs import make_logger
 from numroute.server.memory import keep_freed_memory
 from numroute.server.servicer import NumberRouting
 from numroute.server.settings import REQUEST_BYTES_MAX

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from numroute.errors import NoSnapshotError, NumrouteError
-from numroute.server.logs import error_fields, fault_fields
+from numroute.logs import error_fields, fault_fields
 from numroute.server.served import ServedSnapshot
 from numroute.server.settings import POLL_SECONDS
 

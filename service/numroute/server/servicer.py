@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 
 from numroute import wire
 from numroute.errors import LimitExceededError, NumrouteError
+from numroute.logs import fault_fields
 from numroute.server.columns import bulk_answer
-from numroute.server.logs import fault_fields
 from numroute.server.rows import row_answers
 from numroute.server.served import describe
 from numroute.server.settings import (

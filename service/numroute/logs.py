@@ -1,4 +1,4 @@
-"""Where the service says what happens to it: one line per event on standard error.
+"""Where a process of long life says what happens to it: one line per event on standard error.
 
 No line ever holds a phone number. Requests are not logged at all; of an exception that nobody
 foresaw, only its class and the place are logged, because its text may quote a value.
@@ -26,7 +26,7 @@ def make_logger(stream: TextIO | None = None) -> FilteringBoundLogger:
     """Return a logger that writes to ``stream``, standard error when None.
 
     One JSON object a line, or columns for people when the stream is a terminal. The logger is the
-    service's own: the process's logging is not configured.
+    caller's own: the process's logging is not configured.
     """
     stream = sys.stderr if stream is None else stream
     render = (

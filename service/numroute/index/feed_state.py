@@ -1,0 +1,180 @@
+"""What keeps a store up to date says here how it does: ``feed.json`` beside ``CURRENT``.
+
+The loader's ``watch`` and ``pull --follow`` write it; ``numroute info`` and the service's metrics
+read it. It is for people and programs that watch over a store: nothing is decided from it but how
+long to leave a file alone that was of no use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from numroute.errors import StoreAccessError
+
+FEED = "feed.json"
+"""The file's name in the store."""
+
+FEED_VERSION = 1
+"""What ``version`` in the file says; a reader leaves a file of another version alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Something that goes wrong: what and what to do, since when, how often, and when last."""
+
+    message: str
+    hint: str
+    since: datetime
+    last_at: datetime
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A file, or a set of files, that is not applied yet, and why."""
+
+    name: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A delivered file that cannot be used.
+
+    ``identity`` tells this delivery from a later one of the same name; ``tries`` counts how often
+    it was fetched and found wanting, ``retry_at`` is when it is tried again as it is.
+    """
+
+    name: str
+    identity: str
+    reason: str
+    at: datetime
+    tries: int
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Files that the gate refused, the checks that failed, and what the gate said.
+
+    ``key`` identifies the files' bytes, what they were compared with and what was allowed: the
+    same is not tried twice.
+    """
+
+    names: tuple[str, ...]
+    checks: tuple[str, ...]
+    message: str
+    at: datetime
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedState:
+    """The state of what feeds a store. All times are aware, in UTC; None = not yet, or nothing.
+
+    ``source``: where the files come from, without secrets. ``polled_at``: when the source was last
+    reached and listed. ``succeeded_at``: when a poll last ended with nothing left to do.
+    ``published_at``, ``snapshot_id``, ``as_of``: the last snapshot that the feed published.
+    ``dump_expected_at``, ``window_expected_at``: the time in the name of the next full dump and of
+    the next window of increments.
+    """
+
+    source: str
+    started_at: datetime
+    polled_at: datetime | None = None
+    succeeded_at: datetime | None = None
+    published_at: datetime | None = None
+    snapshot_id: str | None = None
+    as_of: datetime | None = None
+    dump_expected_at: datetime | None = None
+    window_expected_at: datetime | None = None
+    error: Trouble | None = None
+    gap: Trouble | None = None
+    waiting: tuple[Waiting, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nobody needs to look: no error, no gap, nothing refused or quarantined."""
+        return not (self.error or self.gap or self.quarantined or self.refused)
+
+
+_NESTED: dict[str, type] = {
+    "error": Trouble,
+    "gap": Trouble,
+    "waiting": Waiting,
+    "quarantined": Quarantined,
+    "refused": Refused,
+}
+
+
+def read_feed_state(store: Path) -> FeedState | None:
+    """Return the state of what feeds the store at this path, None where nothing ever did.
+
+    Raises StoreAccessError when the file cannot be read or is not what this program writes.
+    """
+    path = store / FEED
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        if document.pop("version") != FEED_VERSION:
+            raise StoreAccessError(
+                path, "it was written by another version", hint="Read it with that version"
+            )
+        return FeedState(**{name: _read(name, value) for name, value in document.items()})
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreAccessError(path, f"cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise StoreAccessError(
+            path,
+            "it is not the state of a feed",
+            hint="Remove it; `numroute-load watch` writes it anew",
+        ) from None
+
+
+def write_feed_state(store: Path, state: FeedState) -> None:
+    """Replace the store's feed state, whole or not at all (0600).
+
+    Raises StoreAccessError when the disk refuses.
+    """
+    path = store / FEED
+    fresh = path.with_name(FEED + ".unfinished")
+    document = {"version": FEED_VERSION, **dataclasses.asdict(state)}
+    text = json.dumps(document, ensure_ascii=False, indent=1, default=datetime.isoformat)
+    try:
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(
+            os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
+        ) as file:
+            file.write(text + "\n")
+        fresh.rename(path)
+    except OSError as error:
+        raise StoreAccessError(path, f"cannot be written: {error.strerror}") from None
+
+
+def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a field's value as it was before it became JSON."""
+    if isinstance(value, list):
+        return tuple(_read(name, each) for each in value)
+    if isinstance(value, dict):
+        return _NESTED[name](**{key: _read(key, each) for key, each in value.items()})
+    if isinstance(value, str) and (name in _TIMES):
+        return datetime.fromisoformat(value)
+    return value
+
+
+_TIMES = frozenset(
+    field.name
+    for each in (FeedState, Trouble, Waiting, Quarantined, Refused)
+    for field in dataclasses.fields(each)
+    if field.name.endswith("_at") or field.name in {"at", "since", "as_of"}
+)
