@@ -6,6 +6,7 @@
     ├── InputError                 a file, a line or a value of the user's is wrong
     ├── SettingError               a setting or an argument is wrong
     ├── LimitExceededError         a request is larger than a named limit
+    ├── UnauthenticatedError       the service does not know who asks
     ├── StoreError
     │   ├── StoreMissingError      there is no store at this path
     │   ├── NoSnapshotError        the store has no current snapshot, or not the one asked for
@@ -67,6 +68,20 @@ class LimitExceededError(NumrouteError):
         self.field = field
         self.actual = actual
         self.limit = limit
+
+
+class UnauthenticatedError(NumrouteError):
+    """The service does not know who asks, or that may ask no longer.
+
+    ``reason`` is one word for metrics and logs, ``client`` the name if one is known. Neither they
+    nor the text hold any part of a token.
+    """
+
+    def __init__(self, message: str, *, reason: str, client: str = "", hint: str = "") -> None:
+        """Keep the reason as one word beside the message."""
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.client = client
 
 
 class StoreError(NumrouteError):

@@ -17,6 +17,7 @@ import numroute
 from numroute.errors import ServiceError, SettingError
 from numroute.index import SnapshotStore
 from numroute.server import ServerSettings
+from numroute.server.security import Security
 from numroute.v1 import number_routing_pb2 as pb
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -161,7 +162,9 @@ def test_port_in_use(server, tmp_path, store) -> None:
 
 def test_address_of_another_machine(tmp_path, store) -> None:
     """An address that is not this machine's is an error that names it."""
-    said = failed_start(tmp_path, store.path, listen="192.0.2.1:50051")
+    said = failed_start(
+        tmp_path, store.path, listen="192.0.2.1:50051", security=Security(insecure=True)
+    )
     assert "cannot listen on 192.0.2.1:50051: Cannot assign requested address" in said
 
 

@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from numroute.server.security import Security
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LAUNCHER = """
 import sys
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PosixPath
 from numroute.server import ServerSettings, serve
+from numroute.server.certificates import TlsFiles
+from numroute.server.security import Security
 
 {before}
 settings = ServerSettings(
@@ -29,9 +33,12 @@ settings = ServerSettings(
     listen={listen!r},
     max_age={max_age},
     drain_seconds={drain_seconds!r},
+    security={security!r},
 )
 sys.exit(serve(settings, on_ready=lambda port: print(port, flush=True)))
 """
+
+PLAIN = Security()
 
 
 @dataclass
@@ -98,6 +105,7 @@ def launch(
     max_age: float | None = None,
     drain_seconds: float = 10.0,
     before: str = "",
+    security: Security = PLAIN,
 ) -> tuple[subprocess.Popen[str], Path]:
     """Start a service; ``before`` is Python code that its process runs first."""
     script = LAUNCHER.format(
@@ -106,6 +114,7 @@ def launch(
         max_age=None if max_age is None else f"timedelta(seconds={max_age})",
         drain_seconds=drain_seconds,
         before=before,
+        security=security,
     )
     log_path = folder / f"log-{len(list(folder.glob('log-*')))}"
     with log_path.open("w") as log:

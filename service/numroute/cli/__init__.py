@@ -11,6 +11,7 @@ from numroute.cli.info import info
 from numroute.cli.lookup import lookup
 from numroute.cli.plan import plan
 from numroute.cli.serve import serve
+from numroute.cli.token import token
 from numroute.console import run
 
 
@@ -29,6 +30,7 @@ numroute.add_command(lookup)
 numroute.add_command(explain)
 numroute.add_command(info)
 numroute.add_command(plan)
+numroute.add_command(token)
 
 
 def main() -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from numroute.cli.security import security_options
 from numroute.settings import store_option
+
+if TYPE_CHECKING:
+    from numroute.server.security import Security
 
 HOURS_MAX = 1_000_000
 SECONDS_MAX = 86_400
@@ -62,7 +66,14 @@ class Finite(click.FloatRange):
     metavar="SECONDS",
     help="How long calls under way may take to end after SIGTERM.",
 )
-def serve(store: Path, listen: str, max_age_hours: float | None, drain_seconds: float) -> int:
+@security_options
+def serve(
+    store: Path,
+    listen: str,
+    max_age_hours: float | None,
+    drain_seconds: float,
+    security: Security,
+) -> int:
     """Answer lookups over gRPC from the store's current snapshot.
 
     A newly published snapshot is taken over within a second. SIGTERM or Ctrl-C drains and stops.
@@ -76,5 +87,6 @@ def serve(store: Path, listen: str, max_age_hours: float | None, drain_seconds: 
             listen=listen,
             max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
             drain_seconds=drain_seconds,
+            security=security,
         )
     )

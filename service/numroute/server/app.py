@@ -16,6 +16,7 @@ from numroute import wire
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import make_logger
+from numroute.server.certificates import Certificates
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.memory import keep_freed_memory
@@ -50,7 +51,8 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = 
 
     Raises:
         StoreMissingError: There is no store at the path.
-        SettingError: The address cannot be listened on, e.g. because the port is in use.
+        SettingError: The address cannot be listened on, e.g. because the port is in use, or the
+            certificate is not right.
     """
     store = SnapshotStore(settings.store)
     keep_freed_memory()
@@ -74,14 +76,20 @@ async def _serve(
     service = NumberRouting(follower, log)
     server.add_generic_rpc_handlers((service.handler(),))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection(
-        (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
-    )
-    port = _listen(server, settings)
+    if settings.security.offers_reflection(settings.host):
+        reflection.enable_server_reflection(
+            (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+    certificates = None
+    if settings.security.tls is not None:
+        certificates = Certificates(settings.security.tls, log)
+    port = _listen(server, settings, certificates)
 
     await follower.poll()
     await server.start()
-    following = asyncio.create_task(follower.run(stop))
+    following = [asyncio.create_task(follower.run(stop))]
+    if certificates is not None:
+        following.append(asyncio.create_task(certificates.run(stop)))
     log.info("serving", address=f"{settings.listen.rpartition(':')[0]}:{port}")
     if on_ready is not None:
         on_ready(port)
@@ -90,7 +98,7 @@ async def _serve(
     log.info("draining", drain_seconds=settings.drain_seconds)
     health.drain()
     await _drain(server, service, settings.drain_seconds)
-    await following
+    await asyncio.gather(*following)
     service.close()
     follower.close()
     log.info("stopped")
@@ -112,9 +120,13 @@ async def _drain(server: grpc.aio.Server, service: NumberRouting, limit: float) 
     await stopping
 
 
-def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
+def _listen(
+    server: grpc.aio.Server, settings: ServerSettings, certificates: Certificates | None
+) -> int:
     """Bind the server's address and return the port."""
     try:
+        if certificates is not None:
+            return server.add_secure_port(settings.listen, certificates.server_credentials())
         return server.add_insecure_port(settings.listen)
     except RuntimeError:
         # grpc tells the reason in its own log only: ask the system once more to be able to say it.

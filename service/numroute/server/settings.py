@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numroute.errors import SettingError
+from numroute.server.security import Security
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -49,18 +50,21 @@ class ServerSettings:
         max_age: Answers from a snapshot whose data is older than this are marked stale. None
             never marks.
         drain_seconds: How long calls that are under way may take to end after a stop signal.
+        security: Who may reach it and how.
     """
 
     store: Path
     listen: str = "127.0.0.1:50051"
     max_age: timedelta | None = None
     drain_seconds: float = 10.0
+    security: Security = field(default_factory=Security)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
 
         Raises:
-            SettingError: The address has no host or no port, or a duration is negative.
+            SettingError: The address has no host or no port, or a duration is negative, or the
+                service would be an open door, see ``Security.require_allowed``.
         """
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+):([0-9]{1,5})", self.listen)
         if match is None or int(match[2]) > PORT_MAX:
@@ -74,6 +78,7 @@ class ServerSettings:
             )
         if self.max_age is not None and self.max_age.total_seconds() < 0:
             raise SettingError(f"max_age is {self.max_age}", hint="Give a positive duration")
+        self.security.require_allowed(self.host)
 
     @property
     def host(self) -> str:

@@ -19,6 +19,7 @@ from numroute.errors import (
     StoreBusyError,
     StoreError,
     StoreMissingError,
+    UnauthenticatedError,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     InputError: StatusCode.INVALID_ARGUMENT,
     SettingError: StatusCode.INVALID_ARGUMENT,
     LimitExceededError: StatusCode.INVALID_ARGUMENT,
+    # Who asks must show another token or certificate first.
+    UnauthenticatedError: StatusCode.UNAUTHENTICATED,
     # There is nothing to answer from yet: clients retry UNAVAILABLE.
     StoreMissingError: StatusCode.UNAVAILABLE,
     NoSnapshotError: StatusCode.UNAVAILABLE,

@@ -1,0 +1,124 @@
+"""The options of ``numroute serve`` that protect the service."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from numroute.errors import SettingError
+
+if TYPE_CHECKING:
+    from numroute.settings import Command
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+_OPTIONS = (
+    click.option(
+        "--tls-cert",
+        envvar="NUMROUTE_TLS_CERT",
+        show_envvar=True,
+        type=FILE,
+        help="PEM file of the service's certificate and its chain; with --tls-key serves TLS.",
+    ),
+    click.option(
+        "--tls-key",
+        envvar="NUMROUTE_TLS_KEY",
+        show_envvar=True,
+        type=FILE,
+        help="PEM file of the certificate's private key, readable by its owner only.",
+    ),
+    click.option(
+        "--tls-client-ca",
+        envvar="NUMROUTE_TLS_CLIENT_CA",
+        show_envvar=True,
+        type=FILE,
+        help="PEM file of the authorities whose clients may connect; every client must then show "
+        "a certificate.",
+    ),
+    click.option(
+        "--tokens",
+        envvar="NUMROUTE_TOKENS",
+        show_envvar=True,
+        type=FILE,
+        help="File of clients, hashes of their tokens and their limits; only these may ask.",
+    ),
+    click.option(
+        "--token-lines",
+        envvar="NUMROUTE_TOKEN_LINES",
+        show_envvar=True,
+        default="",
+        metavar="LINES",
+        help="The lines of a tokens file themselves, separated by line ends or semicolons.",
+    ),
+    click.option(
+        "--state",
+        envvar="NUMROUTE_STATE",
+        show_envvar=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder in which daily quotas are counted; needed when a client has one.",
+    ),
+    click.option(
+        "--insecure",
+        is_flag=True,
+        envvar="NUMROUTE_INSECURE",
+        show_envvar=True,
+        help="Allow plaintext and unknown clients beyond loopback.",
+    ),
+    click.option(
+        "--reflection/--no-reflection",
+        default=None,
+        envvar="NUMROUTE_REFLECTION",
+        show_envvar=True,
+        help="Let clients ask for the service's methods; by default only on loopback.",
+    ),
+)
+
+
+def security_options(command: Command) -> Command:
+    """Give a command the options; it receives them as one argument ``security``."""
+
+    @functools.wraps(command)
+    def with_security(
+        *,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        tls_client_ca: Path | None,
+        tokens: Path | None,
+        token_lines: str,
+        state: Path | None,
+        insecure: bool,
+        reflection: bool | None,
+        **others: Any,  # noqa: ANN401 - the command's own options
+    ) -> Any:  # noqa: ANN401 - what the command returns
+        from numroute.server.certificates import TlsFiles  # noqa: PLC0415 - as in serve
+        from numroute.server.security import Security  # noqa: PLC0415
+
+        if (tls_cert is None) != (tls_key is None):
+            given, missing = ("cert", "key") if tls_key is None else ("key", "cert")
+            raise SettingError(
+                f"--tls-{given} without --tls-{missing}", hint="Give both, or neither"
+            )
+        if tls_cert is None and tls_client_ca is not None:
+            raise SettingError(
+                "--tls-client-ca without a certificate of the service",
+                hint="Give --tls-cert and --tls-key as well",
+            )
+        tls = None
+        if tls_cert is not None and tls_key is not None:
+            tls = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=tls_client_ca)
+        security = Security(
+            tls=tls,
+            tokens=tokens,
+            token_lines=token_lines,
+            state=state,
+            insecure=insecure,
+            reflection=reflection,
+        )
+        return command(security=security, **others)
+
+    for option in reversed(_OPTIONS):
+        with_security = option(with_security)
+    return with_security  # type: ignore[return-value] # called by click, by name
