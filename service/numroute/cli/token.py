@@ -85,11 +85,11 @@ def new(client: str, days: int | None, file: Path | None, as_json: bool) -> None
 @json_option
 def list_(tokens: Path, as_json: bool) -> None:
     """Check a tokens file and list its clients with their tokens' hashes and their limits."""
-    from numroute.server.identity import client_names, read_clients  # noqa: PLC0415 - as above
+    from numroute.server.clients import read_clients  # noqa: PLC0415 - as above
 
     table = read_clients(tokens, "")
     now = time.time()
-    clients = client_names(table)
+    clients = [table.clients[name] for name in sorted(table.clients)]
     of_client = {
         client.name: [each for each in table.tokens if each.client.name == client.name]
         for client in clients
@@ -125,7 +125,7 @@ def list_(tokens: Path, as_json: bool) -> None:
 
 def _append(file: Path, line: str) -> None:
     """Append a line to a tokens file, making it readable by its owner only if it is new."""
-    from numroute.server.identity import read_clients  # noqa: PLC0415 - as above
+    from numroute.server.clients import read_clients  # noqa: PLC0415 - as above
 
     separator = ""
     if file.exists():
