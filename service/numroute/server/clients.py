@@ -1,4 +1,4 @@
-"""The clients that a service knows: read from a file and from settings, and again when it changes."""
+"""The clients that a service knows: those of a file, read again when it changes, and of settings."""
 
 from __future__ import annotations
 
