@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,16 +10,20 @@ from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, StoreError
 from numroute.index import Source
+from numroute_loader import chosen
 from numroute_loader.brands import load_brands
-from numroute_loader.gate import Finding, GateError, GateLimits, Outcome, Previous, judge
+from numroute_loader.evidence import gather
+from numroute_loader.gate import Finding, GateError, Outcome, documents, judge, read_back
 from numroute_loader.merge import MergeResult, merge
 from numroute_loader.regions import load_regions
-from numroute_loader.registries import find_first, read, recognise
+from numroute_loader.registries import read, recognise
+from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from numroute.index import Metadata, SnapshotStore
+    from numroute.index import Metadata, Snapshot, SnapshotStore
+    from numroute_loader.gate import GateLimits
     from numroute_loader.reading.description import FileKind
     from numroute_loader.records import ParsedFile
 
@@ -83,52 +88,64 @@ def check(
     *,
     brands: Path | None = None,
     as_of: datetime | None = None,
-    previous: Previous | None = None,
+    current: Snapshot | None = None,
+    limits: GateLimits | None = None,
+    expect: Path | None = None,
     allowed: Collection[str] = (),
     progress: FileProgress | None = None,
 ) -> Checked:
     """Read and merge the files and judge the result; publish nothing.
 
     ``brands`` is a table whose rows win over the product's own. ``as_of`` is the time up to which
-    the data is known; without it, the time in the dump's name. ``previous`` is the snapshot to
-    compare with, ``allowed`` names checks of the gate that may fail.
+    the data is known; without it, the time in the dump's name. ``current`` is the snapshot to
+    compare with, ``limits`` are the gate's (by default the registry's), ``expect`` is a file of
+    chosen numbers, ``allowed`` names checks of the gate that may fail.
 
     Raises InputError or SettingError when a file or the set of files is wrong.
     """
-    # All files are recognised before the first is read: a wrong one is told at once.
+    # Settings and all files are looked at before the first is read: a wrong one is told at once.
+    limits = limits or load_limits()
+    expectations = chosen.read_expectations(expect) if expect is not None else None
     kinds = [recognise(each.path, each.kind) for each in inputs]
     files = [_read(each.path, kind, progress) for each, kind in zip(inputs, kinds, strict=True)]
     merged = merge(files, brands=load_brands(brands), regions=load_regions())
     known_as_of, warning = (as_of, "") if as_of else _as_of(files)
-    findings = judge(
-        merged.report,
-        known_as_of,
-        GateLimits(),
-        previous=previous,
-        allowed=allowed,
-        where_unknown=_where_unknown(files, kinds, merged),
-        where_outside=_where_outside(files, kinds, merged),
+    evidence = gather(
+        files,
+        kinds,
+        merged,
+        as_of=known_as_of,
+        limits=limits,
+        current=current,
+        chosen=chosen.judged(expectations, chosen.routes_in(merged.content, expectations))
+        if expectations is not None
+        else None,
     )
     warnings = [*merged.report.warnings, *([warning] if warning else [])]
     return Checked(
-        files=files, merged=merged, findings=findings, as_of=known_as_of, warnings=warnings
+        files=files,
+        merged=merged,
+        findings=judge(evidence, limits, allowed=allowed),
+        as_of=known_as_of,
+        warnings=warnings,
     )
 
 
-def current_of(store: SnapshotStore) -> Previous | None:
-    """Return what the gate compares with: the current snapshot, None where none can be read.
+@contextlib.contextmanager
+def current_of(store: SnapshotStore | None) -> Iterator[Snapshot | None]:
+    """Open what the gate compares with: the current snapshot, None where none can be read.
 
     A store whose current snapshot is damaged must be able to get a good one.
     """
     try:
-        with store.open() as snapshot:
-            metadata = snapshot.metadata
+        snapshot = store.open() if store is not None else None
     except StoreError:
-        return None
-    return Previous(
-        ported=metadata.counts.get("ported", 0),
-        as_of=metadata.as_of,
-    )
+        snapshot = None
+    if snapshot is None:
+        yield None
+        return
+    with snapshot:
+        yield snapshot
 
 
 def publish(
@@ -156,16 +173,7 @@ def publish(
                 "operators": report.operators,
                 "routes": report.routes,
             },
-            gate=[
-                {
-                    "check": finding.check,
-                    "outcome": finding.outcome.value,
-                    "actual": finding.actual,
-                    "limit": finding.limit,
-                    **({"reason": reason} if finding.outcome is Outcome.ALLOWED else {}),
-                }
-                for finding in checked.findings
-            ],
+            gate=documents(read_back(checked.findings), reason=reason),
             asked_by=asked_by,
         )
 
@@ -211,32 +219,3 @@ def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:
                 "time; --as-of TIME says it better"
             )
     raise AssertionError("merge refuses a set without dump and plan")
-
-
-def _where_unknown(
-    files: Sequence[ParsedFile], kinds: Sequence[FileKind], merged: MergeResult
-) -> str:
-    """Name file and line of the first row with the first unknown operator."""
-    unknown = merged.report.unknown_operators
-    if not unknown:
-        return ""
-    return _first_place(files, kinds, unknown[0].code)
-
-
-def _where_outside(
-    files: Sequence[ParsedFile], kinds: Sequence[FileKind], merged: MergeResult
-) -> str:
-    """Name file and line of the first ported number that no range covers."""
-    outside = merged.report.outside_plan
-    if outside is None:
-        return ""
-    return _first_place(files, kinds, int(merged.content.numbers[outside.first_index]))
-
-
-def _first_place(files: Sequence[ParsedFile], kinds: Sequence[FileKind], wanted: str | int) -> str:
-    for file, kind in zip(files, kinds, strict=True):
-        if file.operators is None:
-            line = find_first(file.source.path, kind, wanted)
-            if line is not None:
-                return f" (first in {file.source.path}:{line})"
-    return ""

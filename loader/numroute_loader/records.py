@@ -104,10 +104,19 @@ class OperatorRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedFile:
-    """A file with what was read from it; exactly one of the three contents is set."""
+    """A file with what was read from it; exactly one of the three contents is set.
+
+    ``stated_rows``: how many rows the file says it has, None where it does not say.
+    ``rejected_rows``: malformed rows that were skipped; ``rejected`` names the first of them.
+    ``duplicates``: rows that were skipped because another has the same number and a later time.
+    """
 
     source: SourceFile
     ported: PortedRecords | None = None
     ranges: Ranges | None = None
     operators: Sequence[OperatorRow] | None = None
     warnings: Sequence[str] = field(default=())
+    stated_rows: int | None = None
+    rejected_rows: int = 0
+    rejected: Sequence[str] = ()
+    duplicates: int = 0

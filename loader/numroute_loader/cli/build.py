@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,9 @@ from numroute.index import SnapshotStore
 from numroute.settings import json_option, optional_store_option, store_option
 from numroute_loader import build as building
 from numroute_loader.cli.progress import Bars
-from numroute_loader.gate import CHECKS, GateError
+from numroute_loader.gate import OVERRIDABLE, GateError, read_back
+from numroute_loader.gate.limits import meanings
+from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +34,7 @@ its name and header; KIND=FILE overrides the name, e.g. ru-bdpn/port-all=dump.cs
 
 def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorator in (
-        click.argument("files", nargs=-1, required=True, metavar="FILE..."),
+        click.argument("files", nargs=-1, metavar="FILE..."),
         click.option(
             "--brands",
             envvar="NUMROUTE_BRANDS",
@@ -48,11 +51,27 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--allow",
             "allowed",
-            type=click.Choice(CHECKS),
+            type=click.Choice(OVERRIDABLE),
+            metavar="CHECK",
             multiple=True,
-            help="Let this check of the gate fail; may be given several times, with --reason.",
+            help="Let this check of the gate fail; may be given several times, with --reason. "
+            f"Checks: {', '.join(OVERRIDABLE)}.",
         ),
         click.option("--reason", default="", help="Why; it lands in the history."),
+        click.option(
+            "--limits",
+            envvar="NUMROUTE_LIMITS",
+            show_envvar=True,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="TOML file of limits of the gate; those that it names win over the built-in ones.",
+        ),
+        click.option(
+            "--expect",
+            envvar="NUMROUTE_EXPECT",
+            show_envvar=True,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="File of chosen numbers: lines of NUMBER,OPERATOR CODE that must come true.",
+        ),
         json_option,
     ):
         command = decorator(command)
@@ -60,13 +79,17 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
-    help="Read and judge registry files; build nothing. Exit status 1 when the gate would refuse."
-    + _FILES_HELP
+    help="Read and judge registry files; build nothing. Exit status 1 when the gate would refuse. "
+    "With --store, the files are compared with its current snapshot." + _FILES_HELP
 )
 @_input_options
 @optional_store_option
-def check(*, store: Path | None, as_json: bool, **inputs: Any) -> int:  # noqa: ANN401 - click's
+@click.option("--show-limits", is_flag=True, help="Print the limits of the gate and judge nothing.")
+def check(*, store: Path | None, show_limits: bool, as_json: bool, **inputs: Any) -> int:  # noqa: ANN401 - click's
     """Read, merge and judge the files, and print what was found."""
+    if show_limits:
+        _show_limits(inputs["limits"], as_json)
+        return 0
     with Bars() as bars:
         checked = _check(bars, SnapshotStore(store) if store else None, **inputs)
     if as_json:
@@ -91,6 +114,7 @@ def build(*, store: Path, as_json: bool, reason: str, **inputs: Any) -> int:  # 
         bars.update("publishing", 0, 0)
         metadata = building.publish(opened, checked, asked_by=getpass.getuser(), reason=reason)
         bars.update("publishing", 1, 1)
+    checked = dataclasses.replace(checked, findings=read_back(checked.findings))
     size = opened.snapshot_path(metadata.snapshot_id).stat().st_size
     if as_json:
         print_json(
@@ -111,16 +135,35 @@ def _check(
     as_of: str | None,
     allowed: tuple[str, ...],
     reason: str,
+    limits: Path | None,
+    expect: Path | None,
 ) -> Checked:
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")
     if allowed and not reason.strip():
         raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
-    return building.check(
-        building.input_files(files),
-        brands=brands,
-        as_of=_time(as_of) if as_of else None,
-        previous=building.current_of(store) if store else None,
-        allowed=allowed,
-        progress=lambda path, _, done, total: bars.update(path.name, done, total),
+    with building.current_of(store) as current:
+        return building.check(
+            building.input_files(files),
+            brands=brands,
+            as_of=_time(as_of) if as_of else None,
+            current=current,
+            limits=load_limits(limits),
+            expect=expect,
+            allowed=allowed,
+            progress=lambda path, _, done, total: bars.update(path.name, done, total),
+        )
+
+
+def _show_limits(path: Path | None, as_json: bool) -> None:
+    limits = plain(load_limits(path))
+    if as_json:
+        print_json(limits)
+        return
+    print_table(
+        ("limit", "value", "meaning"),
+        [(name, f"{limits[name]:g}", meaning) for name, meaning in meanings().items()],
+        unbroken=2,
     )
 
 

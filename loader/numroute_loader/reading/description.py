@@ -35,6 +35,7 @@ class FileKind:
     ``read(path, kind, progress)`` reads the file whole, or raises ``InputError``.
     ``find(path, wanted)``, where the kind has it, returns the first line that holds an operator's
     code (text) or a whole E.164 number (integer), None when no line does.
+    ``every``: the time from one file to the next, where the sequence grows by one in it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class FileKind:
     read: Callable[[Path, FileKind, Progress | None], ParsedFile]
     utc_offset: timedelta = timedelta(0)
     find: Callable[[Path, str | int], int | None] | None = None
+    every: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

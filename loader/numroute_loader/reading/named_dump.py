@@ -72,7 +72,11 @@ def read_named_dump(
     ported = PortedRecords(
         numbers=records.numbers.filled, route=records.route.filled, keys=keys.keys
     )
-    return ParsedFile(source=described, ported=ported)
+    return ParsedFile(
+        source=described,
+        ported=ported,
+        stated_rows=stated,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,12 @@ def read_operator_table(
         if len(rows) != stated:
             raise diagnose.wrong_row_count(path, stated=stated, actual=len(rows))
         described = file_of(source, kind, rows=stated)
-    return ParsedFile(source=described, operators=tuple(rows), warnings=reader.warnings())
+    return ParsedFile(
+        source=described,
+        operators=tuple(rows),
+        warnings=reader.warnings(),
+        stated_rows=stated,
+    )
 
 
 class _Reader:

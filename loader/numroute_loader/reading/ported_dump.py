@@ -59,7 +59,12 @@ def read_ported_dump(
     duplicate = gathered.records.sort()
     if duplicate is not None:
         raise diagnose.duplicate_number(path, layout.number, layout.number_format, duplicate)
-    return ParsedFile(source=described, ported=gathered.ported(), warnings=gathered.warnings())
+    return ParsedFile(
+        source=described,
+        ported=gathered.ported(),
+        warnings=gathered.warnings(),
+        stated_rows=stated,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

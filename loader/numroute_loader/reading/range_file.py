@@ -56,7 +56,11 @@ def read_range_file(
         keys=keys.keys,
     )
     _refuse_overlap(path, ranges, order)
-    return ParsedFile(source=described, ranges=ranges)
+    return ParsedFile(
+        source=described,
+        ranges=ranges,
+        stated_rows=stated,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 REGISTRY = "ru-bdpn"
 
+DAY = timedelta(days=1)
+"""Full dumps, operators and plan appear at every midnight, with the next sequence."""
+
 MOSCOW = timedelta(hours=3)
 """File names state Moscow time, which has been UTC+3 without a summer time since 2014."""
 
@@ -180,6 +183,7 @@ KINDS = (
         read=partial(read_ported_dump, layout=PORT_ALL),
         find=_find(operator=_OPERATOR.name, number=PORT_ALL.number),
         utc_offset=MOSCOW,
+        every=DAY,
     ),
     FileKind(
         name=f"{REGISTRY}/port-all-full",
@@ -190,6 +194,7 @@ KINDS = (
         read=partial(read_ported_dump, layout=PORT_ALL_FULL),
         find=_find(operator=_OPERATOR.name, number=PORT_ALL_FULL.number),
         utc_offset=MOSCOW,
+        every=DAY,
     ),
     FileKind(
         name=f"{REGISTRY}/port-all-new",
@@ -200,6 +205,7 @@ KINDS = (
         read=partial(read_named_dump, layout=PORT_ALL_NEW),
         find=_find(number=PORT_ALL_NEW.number),
         utc_offset=MOSCOW,
+        every=DAY,
     ),
     FileKind(
         name=f"{REGISTRY}/operators",
@@ -209,6 +215,7 @@ KINDS = (
         expects=_columns(OPERATORS.columns),
         read=partial(read_operator_table, layout=OPERATORS),
         utc_offset=MOSCOW,
+        every=DAY,
     ),
     FileKind(
         name=f"{REGISTRY}/numbering-plan",
@@ -219,6 +226,7 @@ KINDS = (
         read=partial(read_range_file, layout=NUMBERING_PLAN),
         find=_find(operator=_OPERATOR.name),
         utc_offset=MOSCOW,
+        every=DAY,
     ),
 )
 """The kinds of file that are read."""

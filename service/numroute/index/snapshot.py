@@ -105,6 +105,11 @@ class Snapshot:
         )
 
     @property
+    def tables(self) -> kernel.Tables:
+        """The arrays as the kernel reads them: views of the map, to be dropped before closing."""
+        return self._tables
+
+    @property
     def route_count(self) -> int:
         """The number of rows of the route table."""
         return len(self.routes)

@@ -1,0 +1,157 @@
+"""Gathers what the gate is told of a build: from the files, what they became, and the store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute_loader.gate import (
+    Evidence,
+    OutsidePlan,
+    PortDates,
+    Previous,
+    Rejected,
+    RowCount,
+    UnknownOperators,
+)
+from numroute_loader.movement import by_operator, difference
+from numroute_loader.registries import find_first
+from numroute_loader.sequence import contradictions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from numroute.index import Snapshot
+    from numroute_loader.gate import ChosenNumbers, GateLimits
+    from numroute_loader.merge import MergeResult
+    from numroute_loader.reading.description import FileKind
+    from numroute_loader.records import ParsedFile
+
+
+def previous_of(snapshot: Snapshot | None) -> Previous | None:
+    """Return what the gate compares with, None where there is no current snapshot."""
+    if snapshot is None:
+        return None
+    metadata = snapshot.metadata
+    return Previous(
+        ported=len(snapshot.tables.route),
+        as_of=metadata.as_of,
+        snapshot_id=metadata.snapshot_id,
+    )
+
+
+def gather(
+    files: Sequence[ParsedFile],
+    kinds: Sequence[FileKind],
+    merged: MergeResult,
+    *,
+    as_of: datetime,
+    limits: GateLimits,
+    current: Snapshot | None = None,
+    chosen: ChosenNumbers | None = None,
+) -> Evidence:
+    """Return the evidence of a build. ``current`` is the snapshot to compare with."""
+    content, report = merged.content, merged.report
+    dumps = [file for file in files if file.ported is not None]
+    previous = previous_of(current)
+    changes = None
+    counted = by_operator(content.routes, content.number_route)
+    if current is not None and previous is not None and previous.ported:
+        changes = difference(current, content)
+        previous = Previous(
+            ported=previous.ported,
+            as_of=previous.as_of,
+            snapshot_id=previous.snapshot_id,
+            by_operator=changes.before,
+        )
+    return Evidence(
+        as_of=as_of,
+        now=datetime.now(UTC),
+        ported=report.ported,
+        by_operator=counted,
+        previous=previous,
+        row_counts=_row_counts(files),
+        rejected=_rejected(dumps),
+        duplicates=sum(file.duplicates for file in dumps) if dumps else None,
+        sequence=contradictions(files, kinds, current.metadata if current is not None else None),
+        port_dates=_port_dates(content.ported_at, as_of, limits),
+        unknown_operators=_unknown(files, kinds, merged),
+        outside_plan=_outside(files, kinds, merged),
+        movement=changes.movement if changes is not None else None,
+        chosen=chosen,
+    )
+
+
+def _row_counts(files: Sequence[ParsedFile]) -> Sequence[RowCount] | None:
+    counts = [
+        RowCount(file=file.source.path.name, stated=file.stated_rows, actual=file.source.rows)
+        for file in files
+        if file.stated_rows is not None
+    ]
+    return counts or None
+
+
+def _rejected(dumps: Sequence[ParsedFile]) -> Rejected | None:
+    if not dumps:
+        return None
+    return Rejected(
+        rows=sum(dump.rejected_rows for dump in dumps),
+        of_rows=sum(dump.source.rows for dump in dumps),
+        places=[place for dump in dumps for place in dump.rejected],
+    )
+
+
+def _port_dates(
+    ported_at: NDArray[np.uint32] | None, as_of: datetime, limits: GateLimits
+) -> PortDates | None:
+    if ported_at is None:
+        return None
+    ahead = timedelta(hours=limits.port_dates_ahead_hours)
+    # A time after 2106 does not fit the column: nothing can then lie ahead.
+    latest = np.uint32(min((as_of + ahead).timestamp(), 2**32 - 1))
+    dated = int(np.count_nonzero(ported_at))
+    newest = int(ported_at.max(initial=0, where=ported_at <= latest))
+    return PortDates(
+        newest=datetime.fromtimestamp(newest, UTC) if newest else None,
+        ahead=int(np.count_nonzero(ported_at > latest)),
+        dated=dated,
+    )
+
+
+def _unknown(
+    files: Sequence[ParsedFile], kinds: Sequence[FileKind], merged: MergeResult
+) -> UnknownOperators | None:
+    if not merged.report.operator_rows:
+        return None
+    unknown = merged.report.unknown_operators
+    return UnknownOperators(
+        named=[f"{each.code} ({each.numbers} numbers, {each.ranges} ranges)" for each in unknown],
+        where=_first_place(files, kinds, unknown[0].code) if unknown else "",
+    )
+
+
+def _outside(
+    files: Sequence[ParsedFile], kinds: Sequence[FileKind], merged: MergeResult
+) -> OutsidePlan | None:
+    if not merged.report.ranges:
+        return None
+    outside = merged.report.outside_plan
+    if outside is None:
+        return OutsidePlan(count=0)
+    first = int(merged.content.numbers[outside.first_index])
+    return OutsidePlan(
+        count=outside.count, example=outside.example, where=_first_place(files, kinds, first)
+    )
+
+
+def _first_place(files: Sequence[ParsedFile], kinds: Sequence[FileKind], wanted: str | int) -> str:
+    for file, kind in zip(files, kinds, strict=True):
+        if file.operators is None:
+            line = find_first(file.source.path, kind, wanted)
+            if line is not None:
+                return f" (first in {file.source.path}:{line})"
+    return ""

@@ -1,0 +1,163 @@
+"""What the gate is told of the snapshot that is to be. A fact that is None was not gathered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Previous:
+    """The snapshot that is current now: what a new one is compared with.
+
+    ``by_operator``: ported numbers by the code of the operator that serves them, None where they
+    were not counted.
+    """
+
+    ported: int
+    as_of: datetime
+    snapshot_id: str = ""
+    by_operator: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowCount:
+    """How many data rows a file says it has, and how many it has."""
+
+    file: str
+    stated: int
+    actual: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Rows that were skipped because they are malformed: ``places`` names the first, masked."""
+
+    rows: int
+    of_rows: int
+    places: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortDates:
+    """When the numbers were ported, where the registry says so.
+
+    ``newest``: the latest time that is not ahead of the data's own, None where there is none.
+    ``ahead``: how many lie further ahead of the data's own time than the limit allows.
+    ``dated``: how many numbers have a time at all.
+    """
+
+    newest: datetime | None
+    ahead: int
+    dated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownOperators:
+    """Codes that the operator table lacks, with what refers to them, e.g. "mX (3 numbers)"."""
+
+    named: Sequence[str] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsidePlan:
+    """Ported numbers that no range covers; ``example`` is masked, ``where`` names file and line."""
+
+    count: int
+    example: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """How the ported numbers differ from those of the current snapshot.
+
+    ``ported``: records that it does not have. ``returned``: its records that are gone. ``moved``:
+    records of another operator. ``flows``: the largest movements in words, the largest first, e.g.
+    "mA to mB 1,200".
+    """
+
+    ported: int
+    returned: int
+    moved: int
+    flows: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How a full dump differs from the state that was built from increments up to its time.
+
+    ``updated``: the same operator by another route. ``examples`` are masked.
+    """
+
+    against: str
+    ported: int
+    returned: int
+    moved: int
+    updated: int
+    examples: Sequence[str] = ()
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers differ."""
+        return self.ported + self.returned + self.moved + self.updated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongNumber:
+    """A chosen number that another operator serves than was expected; the number is masked."""
+
+    where: str
+    number: str
+    expected: str
+    actual: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenNumbers:
+    """How many chosen numbers were looked up, and those with another operator than expected."""
+
+    numbers: int
+    wrong: Sequence[WrongNumber] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of the snapshot that is to be; None where a fact was not gathered.
+
+    ``as_of``: the time up to which the data is known. ``now``: the clock's time.
+    ``ported``: numbers with a record; ``by_operator``: the same by operator code.
+    ``duplicates``: rows whose number stands in an earlier row too.
+    ``sequence``: contradictions between the files' names and those of the current snapshot, in
+    words; empty where there are none.
+    ``why_not``: by the name of a check, why a fact that it needs was not gathered.
+    """
+
+    as_of: datetime
+    now: datetime | None = None
+    ported: int | None = None
+    by_operator: Mapping[str, int] | None = None
+    previous: Previous | None = None
+    row_counts: Sequence[RowCount] | None = None
+    rejected: Rejected | None = None
+    duplicates: int | None = None
+    sequence: Sequence[str] | None = None
+    port_dates: PortDates | None = None
+    unknown_operators: UnknownOperators | None = None
+    outside_plan: OutsidePlan | None = None
+    movement: Movement | None = None
+    drift: Drift | None = None
+    chosen: ChosenNumbers | None = None
+    why_not: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def days(self) -> float:
+        """Days from the current snapshot's data to this; 0 where there is none."""
+        if self.previous is None:
+            return 0.0
+        return (self.as_of - self.previous.as_of).total_seconds() / 86_400

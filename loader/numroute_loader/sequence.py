@@ -1,0 +1,80 @@
+"""Do files follow those of the current snapshot, by what their names say and by their digests?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numroute.errors import InputError
+from numroute_loader.reading.archive import Source as Archive
+from numroute_loader.reading.recognition import dated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from numroute.index import Metadata, Source
+    from numroute_loader.reading.description import FileKind
+    from numroute_loader.records import ParsedFile
+
+
+def contradictions(
+    files: Sequence[ParsedFile], kinds: Sequence[FileKind], current: Metadata | None
+) -> Sequence[str] | None:
+    """Return, in words, what contradicts each other; None where no file states a sequence.
+
+    A file of a kind that the current snapshot was built from, too, must not be of an earlier
+    sequence; where the kind appears at a fixed pace, sequence and time must have gone on alike; and
+    it must not be the same file under another name. A zip must hold the file that it is named for.
+    """
+    if all(file.source.sequence is None for file in files):
+        return None
+    before = {source.kind: source for source in current.sources} if current is not None else {}
+    found = []
+    for file, kind in zip(files, kinds, strict=True):
+        found += _member(file, kind)
+        if file.source.kind in before:
+            found += _against(file, kind, before[file.source.kind])
+    return found
+
+
+def _member(file: ParsedFile, kind: FileKind) -> list[str]:
+    path = file.source.path
+    with Archive(path) as archive:
+        member = archive.member
+    if member is None:
+        return []
+    outer, inner = dated(path, None, kind), _stated(member, kind)
+    if inner == (None, None) or outer in ((None, None), inner):
+        return []
+    return [f"{path.name} holds {Path(member).name}: the zip was renamed"]
+
+
+def _against(file: ParsedFile, kind: FileKind, before: Source) -> list[str]:
+    source, name = file.source, file.source.path.name
+    stem, known = name.rpartition(".")[0] or name, before.name.rpartition(".")[0] or before.name
+    if source.sha256 == before.sha256 and stem.lower() != known.lower():
+        return [f"{name} is byte for byte {before.name}, which the current snapshot is made of"]
+    if source.sequence is None or before.sequence is None:
+        return []
+    if source.sequence < before.sequence:
+        return [
+            f"{name} has sequence {source.sequence}, the current snapshot is made of {before.name}"
+        ]
+    then, _ = _stated(before.name, kind)
+    if kind.every is None or source.as_of is None or then is None:
+        return []
+    steps = source.sequence - before.sequence
+    times = (source.as_of - then) / kind.every
+    if steps == times:
+        return []
+    fault = f"{name} is {steps} in sequence and {times:g} in time after {before.name}: one is wrong"
+    return [fault]
+
+
+def _stated(name: str, kind: FileKind) -> tuple[datetime | None, int | None]:
+    """Return time and sequence that a name states; a name that states nothing sensible, nothing."""
+    try:
+        return dated(Path(name), None, kind)
+    except InputError:
+        return None, None
