@@ -175,6 +175,7 @@ def publish(
             },
             gate=documents(read_back(checked.findings), reason=reason),
             asked_by=asked_by,
+            reason=reason,
         )
 
 

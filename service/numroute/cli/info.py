@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from numroute.console import plain, print_facts, print_json, print_table
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @click.command()
@@ -19,10 +22,10 @@ from numroute.settings import json_option, store_option
 def info(store: Path, as_json: bool) -> None:
     """Tell what the store holds and which snapshot is current."""
     opened = SnapshotStore(store)
-    ids = opened.ids()
     with opened.open() as snapshot:
         metadata = snapshot.metadata
         size = snapshot.file_bytes
+    kept = _kept(opened, metadata.snapshot_id)
     age = datetime.now(UTC) - metadata.as_of
     if as_json:
         document: dict[str, Any] = plain(metadata)
@@ -30,7 +33,8 @@ def info(store: Path, as_json: bool) -> None:
             "store": str(store),
             "age_seconds": age.total_seconds(),
             "file_bytes": size,
-            "snapshots": ids,
+            "snapshots": [row["id"] for row in kept],
+            "kept": kept,
         }
         print_json(document)
         return
@@ -41,14 +45,12 @@ def info(store: Path, as_json: bool) -> None:
             ("data as of", f"{metadata.as_of.isoformat()} ({age_text(age)})"),
             ("built at", metadata.built_at.isoformat()),
             ("format", f"version {metadata.format_version}"),
-            (
-                "file",
-                f"{size:,} bytes",
-            ),
+            ("file", f"{size:,} bytes"),
+            ("kept", f"{len(kept)} snapshots, {sum(row['file_bytes'] for row in kept):,} bytes"),
             *((name.replace("_", " "), f"{count:,}") for name, count in metadata.counts.items()),
         ]
     )
-    _print_snapshots(opened, metadata.snapshot_id)
+    _print_snapshots(kept)
     print_table(
         ("source", "kind", "sequence", "rows", "sha256"),
         [
@@ -64,22 +66,52 @@ def info(store: Path, as_json: bool) -> None:
     )
 
 
-def _print_snapshots(store: SnapshotStore, current: str) -> None:
-    """Print what is kept, the newest publication last, and which of it is current."""
-    told = {entry["snapshot"]: entry for entry in store.history() if "snapshot" in entry}
-    rows = [(told.get(snapshot_id, {}), snapshot_id) for snapshot_id in store.ids()]
+def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:
+    """Return what is kept, the newest publication last, as JSON would show it."""
+    told, pinned = store.read_history().told(), store.pinned()
+    rows = []
+    for snapshot_id in store.ids():
+        entry = told.get(snapshot_id, {})
+        rows.append(
+            {
+                "id": snapshot_id,
+                "current": snapshot_id == current,
+                "pinned": snapshot_id in pinned,
+                "as_of": entry.get("as_of"),
+                "at": entry["at"].isoformat() if entry else None,
+                "file_bytes": store.snapshot_path(snapshot_id).stat().st_size,
+                "counts": entry.get("counts", {}),
+                "changes": entry.get("changes"),
+            }
+        )
+    return sorted(rows, key=lambda row: row["at"] or "")
+
+
+def _print_snapshots(rows: list[dict[str, Any]]) -> None:
     print_table(
-        ("snapshot", "", "data as of", "published", "ported"),
+        ("snapshot", "", "data as of", "published", "bytes", "ported", "changes"),
         [
             (
-                snapshot_id,
-                "current" if snapshot_id == current else "",
-                entry.get("as_of", ""),
-                entry.get("at", ""),
-                f"{entry.get('counts', {}).get('ported', 0):,}" if entry else "",
+                row["id"],
+                ", ".join(name for name in ("current", "pinned") if row[name]),
+                row["as_of"] or "",
+                row["at"] or "not in the history",
+                f"{row['file_bytes']:,}",
+                f"{row['counts'].get('ported', 0):,}" if row["counts"] else "",
+                changes_text(row["changes"]),
             )
-            for entry, snapshot_id in sorted(rows, key=lambda row: row[0].get("at", ""))
+            for row in rows
         ],
+    )
+
+
+def changes_text(changes: Mapping[str, Any] | None) -> str:
+    """Return counts of changes in a few characters; nothing where nobody compared."""
+    if not changes:
+        return ""
+    return (
+        f"+{changes['ported']:,} -{changes['returned']:,} "
+        f"moved {changes['moved']:,} updated {changes['updated']:,}"
     )
 
 

@@ -1,20 +1,26 @@
 """The index: one immutable, memory-mapped file per snapshot, and the folder that keeps them."""
 
-from numroute.index.content import Content, Metadata, Source
+from numroute.index.compare import Comparison, compare
+from numroute.index.content import Changes, Content, Metadata, Source
 from numroute.index.explain import Explanation, Layer, explain
+from numroute.index.retention import Retention
 from numroute.index.snapshot import Answers, Snapshot
 from numroute.index.store import SnapshotStore
 from numroute.index.verify import verify_snapshot
 
 __all__ = [
     "Answers",
+    "Changes",
+    "Comparison",
     "Content",
     "Explanation",
     "Layer",
     "Metadata",
+    "Retention",
     "Snapshot",
     "SnapshotStore",
     "Source",
+    "compare",
     "explain",
     "verify_snapshot",
 ]

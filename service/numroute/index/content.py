@@ -70,11 +70,27 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How many ported records a snapshot has otherwise than the one whose id ``against`` is.
+
+    ``ported``: records that the other lacks. ``returned``: records that only the other has.
+    ``moved``: of another operator. ``updated``: of the same operator with another route.
+    """
+
+    against: str
+    ported: int = 0
+    returned: int = 0
+    moved: int = 0
+    updated: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """What a snapshot says of itself.
 
     ``as_of``: the time up to which the registry's data is known. ``built_at``: when the snapshot
-    was written. Both are aware, in UTC. ``counts``: numbers of things by name.
+    was written. Both are aware, in UTC. ``counts``: numbers of things by name. ``changes``: against
+    the snapshot that was current before; None where there was none or nobody compared.
     """
 
     format_version: int
@@ -83,3 +99,4 @@ class Metadata:
     built_at: datetime
     sources: tuple[Source, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
+    changes: Changes | None = None

@@ -17,6 +17,7 @@ from numroute.index.layout import (
     BIT_BITS,
     CELLS_PER_CHUNK,
     CHUNK_SHIFT,
+    CHUNKS_PER_PAGE,
     GRANULE_SHIFT,
     PAGE_SHIFT,
     mixed_marker,
@@ -106,6 +107,22 @@ def prepare(
         range_route=range_route,
         marker=mixed_marker(granules.dtype),
     )
+
+
+def chunks_in_use(tables: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the chunks that hold records, ascending, and the block of each one's cells.
+
+    A chunk is named by its numbers without their low 16 bits.
+    """
+    entries = (tables.cell_shift != _NOWHERE).nonzero()[0]
+    pages = (tables.page_place != _NOWHERE).nonzero()[0]
+    page_of_slot = np.zeros(len(tables.cell_shift) // CHUNKS_PER_PAGE, np.int64)
+    page_of_slot[tables.page_place[pages] >> PAGE_SHIFT] = pages
+    page = page_of_slot[entries // CHUNKS_PER_PAGE]
+    chunks = (page * CHUNKS_PER_PAGE) + entries % CHUNKS_PER_PAGE
+    blocks = tables.cell_shift[entries] // CELLS_PER_CHUNK + entries
+    order = chunks.argsort()
+    return chunks[order], blocks[order]
 
 
 def lookup(tables: Tables, numbers: NDArray[np.uint64]) -> Unsigned:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from numroute.index.content import Metadata, Source
+from numroute.index.content import Changes, Metadata, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ def encode_metadata(metadata: Metadata, specs: dict[str, ValueSpec]) -> bytes:
         "built_at": _time_to_text(metadata.built_at),
         "sources": [asdict(source) for source in metadata.sources],
         "counts": dict(metadata.counts),
+        **({"changes": asdict(metadata.changes)} if metadata.changes else {}),
         "values": {key: asdict(spec) for key, spec in specs.items()},
     }
     return json.dumps(document, ensure_ascii=False, indent=1).encode()
@@ -46,6 +47,7 @@ def decode_metadata(text: bytes) -> tuple[Metadata, dict[str, ValueSpec]]:
         built_at=_time_from_text(document["built_at"]),
         sources=tuple(Source(**source) for source in document["sources"]),
         counts=document["counts"],
+        changes=Changes(**document["changes"]) if "changes" in document else None,
     )
     specs = {key: ValueSpec(**spec) for key, spec in document["values"].items()}
     return metadata, specs
