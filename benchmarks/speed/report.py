@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, markdown
+from numroute.plan.machine import OTHERS_SHARE_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.speed.options import Options
-
-OTHERS_SHARE_MAX = 0.05
-"""What the system itself uses stays below; more than this disturbs the figures."""
 
 BEGIN = "<!-- speed: begin; written by `make bench-speed` -->"
 END = "<!-- speed: end -->"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import value_text
+from numroute.plan.machine import OTHERS_SHARE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """The version of the JSON; ``benchmarks.compare`` refuses others."""
-
-OTHERS_SHARE_MAX = 0.05
-"""What the system itself uses stays below; more than this disturbs the figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

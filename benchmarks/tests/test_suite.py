@@ -22,6 +22,8 @@ from benchmarks.suite.results import Row
 from benchmarks.suite.scale import Scale
 from benchmarks.yardsticks.redis_server import COMMAND, MISSING, check, keys_of, redis_server
 from numroute.errors import NumrouteError
+from numroute.plan.checking import CheckEffort
+from numroute.plan.measuring import Effort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +45,19 @@ def scale(work: Path) -> Scale:
         grpc_rounds=1,
         load_batches=(10,),
         load_seconds=0.5,
+        calibration=Effort(
+            chunks=(8, 16),
+            batches=(1, 1_000, 5_000, 10_000),
+            loaded=(100, 5_000),
+            rounds=1,
+            busy_seconds=0.05,
+            sparse_seconds=0.05,
+            loaded_seconds=0.05,
+            kernel_numbers=1_000,
+        ),
+        check=CheckEffort(
+            points=((300, 0.2),), chunks=8, rounds=1, busy_seconds=0.05, loaded_seconds=0.05
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from numroute.index import SnapshotStore
 from numroute.model import Status
 from numroute.plan import measuring
 from numroute.plan.calibration import load, save
-from numroute.plan.checking import CheckEffort, check
+from numroute.plan.checking import ERROR_MAX, CheckEffort, check
 from numroute.plan.measuring import Effort, calibrate
 from numroute.plan.model import plan
 from numroute.plan.requirements import Requirements
@@ -62,7 +62,10 @@ def test_a_calibration_can_be_planned_with_and_checked(tmp_path: Path) -> None:
     effort = CheckEffort(
         points=((300, 0.2),), chunks=8, rounds=1, busy_seconds=0.05, loaded_seconds=0.05
     )
-    found = check(made, work, effort)
+    checked = check(made, work, effort)
+    found = checked.comparisons
+    assert 0 <= checked.others_share <= 1
+    assert checked.near == all(abs(each.error) <= ERROR_MAX for each in found)
     assert [each.what for each in found] == ["capacity, numbers/s", "CPU a call", "p50", "p99"]
     assert all(each.error == each.predicted / each.measured - 1 for each in found)
     assert list(work.iterdir()) == []

@@ -15,7 +15,6 @@ from numroute.settings import json_option
 
 if TYPE_CHECKING:
     from numroute.plan.calibration import Calibration
-    from numroute.plan.checking import Comparison
 
 DEFAULT_FILE = Path("numroute-calibration.json")
 
@@ -182,20 +181,14 @@ def _calibrate(path: Path, *, as_json: bool) -> int:
 def _check(known: Calibration, *, as_json: bool) -> int:
     from numroute.plan import checking, report  # noqa: PLC0415 - likewise
 
-    found = checking.check(known, Path(tempfile.gettempdir()), checking.CheckEffort(), _say)
-    _warn(report.warnings(known))
+    checked = checking.check(known, Path(tempfile.gettempdir()), checking.CheckEffort(), _say)
+    _warn(report.warnings(known) + report.disturbances(checked.others_share, "check"))
     if as_json:
-        for each in found:
+        for each in checked.comparisons:
             print_json({**plain(each), "error": each.error})
     else:
-        print_table(report.CHECK_HEADINGS, report.check_rows(found))
-    return 0 if _all_near(found) else EXIT_ERROR
-
-
-def _all_near(found: list[Comparison]) -> bool:
-    from numroute.plan.checking import ERROR_MAX  # noqa: PLC0415 - likewise
-
-    return all(abs(each.error) <= ERROR_MAX for each in found)
+        print_table(report.CHECK_HEADINGS, report.check_rows(checked.comparisons))
+    return 0 if checked.near else EXIT_ERROR
 
 
 def _say(what: str) -> None:

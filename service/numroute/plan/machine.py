@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+OTHERS_SHARE_MAX = 0.05
+"""What an idle system uses stays below; more than this disturbs what is measured."""
 
 MEMORY_TOLERANCE = 0.1
 """A kernel's update changes how much memory it reports by a little."""
@@ -60,6 +64,20 @@ def memory_bytes(name: str) -> int:
     return 0
 
 
+class OtherWork:
+    """Watches, from its making on, how much of the machine other processes use."""
+
+    def __init__(self) -> None:
+        """Begin to watch."""
+        self._begin, self._busy, self._own = time.monotonic(), busy_seconds(), _own_seconds()
+
+    def share(self) -> float:
+        """Return the share of all cores' time until now; children count once they have ended."""
+        busy, own = busy_seconds() - self._busy, _own_seconds() - self._own
+        cores = os.cpu_count() or 1
+        return round(max(0.0, (busy - own) / (time.monotonic() - self._begin) / cores), 3)
+
+
 def busy_seconds() -> float:
     """Return the CPU time that all processes of the machine and its host's others have taken.
 
@@ -69,6 +87,12 @@ def busy_seconds() -> float:
     fields = Path("/proc/stat").read_text("ascii").partition("\n")[0].split()[1:9]
     ticks = [int(field) for field in fields]
     return (sum(ticks[:3]) + sum(ticks[5:])) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _cpu_model() -> str:

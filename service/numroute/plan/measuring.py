@@ -23,7 +23,7 @@ from numroute.index import SnapshotStore
 from numroute.plan.calibration import QUANTILES, BatchCost, Calibration, KernelCost, UnderLoad
 from numroute.plan.costs import MIXED_SHARE, server
 from numroute.plan.load import arrive, saturate
-from numroute.plan.machine import busy_seconds, memory_bytes, this_machine
+from numroute.plan.machine import OtherWork, memory_bytes, this_machine
 from numroute.plan.sample import make_sample, sample_disk_bytes, sample_memory_bytes
 from numroute.plan.service import serving
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numroute.plan.load import Load
+    from numroute.plan.queueing import Server
     from numroute.plan.sample import Sample
     from numroute.plan.service import Service
 
@@ -48,22 +49,27 @@ class Effort:
 
     chunks: tuple[int, ...] = (512, 3_072, 10_782)
     batches: tuple[int, ...] = (1, 100, 1_000, 4_096, 8_192, 32_768, 200_000, 500_000)
-    loaded: tuple[int, ...] = (1_000, 8_192, 200_000)
-    rounds: int = 3
-    busy_seconds: float = 0.3
-    sparse_seconds: float = 0.8
+    loaded: tuple[int, ...] = (100, 1_000, 8_192, 200_000)
+    rounds: int = 4
+    busy_seconds: float = 0.25
+    sparse_seconds: float = 0.5
     loaded_seconds: float = 0.6
     kernel_numbers: int = 1 << 20
 
 
-SPARSE_LOAD = 0.1
+SPARSE_LOAD = 0.15
 """Share of its capacity at which a process is asleep when most calls come."""
 
 SPARSE_CALLS_MIN = 12
+SPARSE_SECONDS_MAX = 1.6
+"""Longer than the usual time only where calls are so long that hardly any would come in it."""
+
+LOADED_ROUNDS = 2
+"""Rounds under load to one of the others."""
+
 LOADED = 0.55
 """Where the queueing formula is held against a measurement: what is left to it is the shape."""
 
-LOADED_ROUNDS = 2
 QUEUE_FACTORS = (0.3, 6.0)
 FADE_MAX = 8.0
 """Beyond these a fit says more of a disturbance than of the service."""
@@ -82,8 +88,7 @@ def calibrate(folder: Path, effort: Effort, say: Say = lambda _: None) -> Calibr
     """
     require_room(folder, effort)
     machine = this_machine(folder)
-    begin, busy = time.monotonic(), busy_seconds()
-    own = _own_seconds()
+    others = OtherWork()
     with stopping_in_order(), tempfile.TemporaryDirectory(dir=folder, prefix="numroute-") as made:
         kernel = []
         for chunks in effort.chunks:
@@ -102,15 +107,8 @@ def calibrate(folder: Path, effort: Effort, say: Say = lambda _: None) -> Calibr
                 pinned=pinned,
             )
             say("service under load")
-            fitted = tuple(
-                _under_load(service, sample, draft, batch, effort) for batch in effort.loaded
-            )
-    others = (busy_seconds() - busy) - (_own_seconds() - own)
-    return replace(
-        draft,
-        under_load=fitted,
-        others_share=round(max(0.0, others / (time.monotonic() - begin) / machine.cores), 3),
-    )
+            fitted = measure_under_load(service, sample, draft, effort)
+    return replace(draft, under_load=fitted, others_share=others.share())
 
 
 def require_room(folder: Path, effort: Effort) -> None:
@@ -168,7 +166,7 @@ def measure_costs(
             busy[batch].append(saturate(service, own, effort.busy_seconds).cpu_per_call)
             private.setdefault(batch, service.private_bytes())
             rate = SPARSE_LOAD / min(busy[batch])
-            seconds = max(effort.sparse_seconds, min(SPARSE_CALLS_MIN / rate, 3.0))
+            seconds = max(effort.sparse_seconds, min(SPARSE_CALLS_MIN / rate, SPARSE_SECONDS_MAX))
             sparse[batch].append(arrive(service, own, rate, seconds, seed=round_))
     return tuple(
         _cost(batch, busy[batch], sparse[batch], answers[batch], private[batch])
@@ -248,31 +246,41 @@ def _cost(
     )
 
 
-def _under_load(
-    service: Service, sample: Sample, draft: Calibration, batch: int, effort: Effort
-) -> UnderLoad:
-    """Fit what load does: waking to the CPU time, the wait to the p99."""
-    model = server(draft, batch, sample.touched_bytes, MIXED_SHARE)
+def measure_under_load(
+    service: Service, sample: Sample, draft: Calibration, effort: Effort
+) -> tuple[UnderLoad, ...]:
+    """Load the service with each of the sizes in turn, and fit what load does."""
+    models = {
+        batch: server(draft, batch, sample.touched_bytes, MIXED_SHARE) for batch in effort.loaded
+    }
+    requests = {batch: make_requests(sample, batch) for batch in effort.loaded}
+    seen: dict[int, list[Load]] = {batch: [] for batch in effort.loaded}
+    for seed in range(LOADED_ROUNDS * effort.rounds):
+        for batch, model in models.items():
+            rate = LOADED / model.service_seconds
+            seen[batch].append(arrive(service, requests[batch], rate, effort.loaded_seconds, seed))
+    return tuple(_fitted(batch, models[batch], seen[batch]) for batch in effort.loaded)
+
+
+def usual_quantile(loads: Sequence[Load], quantile: float) -> float:
+    """Return a quantile of the calls' times, in seconds, as the median over the rounds has it.
+
+    One round in which something else had the machine does not shift it.
+    """
+    return float(np.median([np.quantile(load.latency_seconds, quantile) for load in loads]))
+
+
+def _fitted(batch: int, model: Server, seen: Sequence[Load]) -> UnderLoad:
+    """Fit waking to the CPU time, the wait to the p99."""
     rate = LOADED / model.service_seconds
-    requests = make_requests(sample, batch)
-    seen = [
-        arrive(service, requests, rate, effort.loaded_seconds, seed)
-        for seed in range(LOADED_ROUNDS * effort.rounds)
-    ]
     waking = model.cpu_seconds(rate) - model.service_seconds
     left = float(np.median([load.cpu_per_call for load in seen])) - model.service_seconds
     share = min(1.0, max(left / waking, 1e-9)) if waking > 0 else 1.0
     fade = min(FADE_MAX, abs(math.log(share)) / LOADED)
-    measured = float(np.median([np.quantile(load.latency_seconds, P99) for load in seen]))
+    measured = usual_quantile(seen, P99)
     low, high = QUEUE_FACTORS
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         predicted = replace(model, waking_fade=fade, queue_factor=middle).latency(rate, P99)
         low, high = (middle, high) if predicted < measured else (low, middle)
     return UnderLoad(batch=batch, queue_factor=round(high, 3), waking_fade=round(fade, 3))
-
-
-def _own_seconds() -> float:
-    """Return the CPU time of this process and of its children that have ended."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from numroute.console import plain
 from numroute.plan.calibration import QUANTILES
+from numroute.plan.machine import OTHERS_SHARE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from numroute.plan.checking import Comparison
     from numroute.plan.model import Change, Plan
     from numroute.plan.requirements import Requirements
-
-OTHERS_SHARE_MAX = 0.05
 
 BINDING = {
     "cores": "cores: no core is planned to carry more load than --load allows",
@@ -136,18 +135,23 @@ def document(
 
 def warnings(calibration: Calibration) -> list[str]:
     """Return what makes the calibration less than good."""
-    found = []
-    if calibration.others_share > OTHERS_SHARE_MAX:
-        found.append(
-            f"other processes used {calibration.others_share:.0%} of the machine during the "
-            "calibration, so that costs and latencies are too high; calibrate again on a quiet "
-            "machine"
-        )
+    found = disturbances(calibration.others_share, "calibration")
     if not calibration.pinned:
         found.append(
             "the machine has one core: latencies of the calibration hold the client's work too"
         )
     return found
+
+
+def disturbances(others_share: float, what: str) -> list[str]:
+    """Return the warning that other processes disturbed a calibration or a check, if they did."""
+    if others_share <= OTHERS_SHARE_MAX:
+        return []
+    text = (
+        f"other processes used {others_share:.0%} of the machine during the {what}, so that its "
+        "costs and latencies are too high; repeat it on a quiet machine"
+    )
+    return [text]
 
 
 def duration(seconds: float) -> str:
