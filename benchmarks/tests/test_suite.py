@@ -16,6 +16,7 @@ import pytest
 from benchmarks import compare
 from benchmarks.children import ChildError
 from benchmarks.plans import find_plans
+from benchmarks.suite import predictions
 from benchmarks.suite.__main__ import STEPS, main, run
 from benchmarks.suite.open_load import at_rate, histogram, percentiles
 from benchmarks.suite.results import Row
@@ -298,3 +299,16 @@ def test_redis_gives_what_was_stored(tmp_path: Path) -> None:
         assert server is not None
         server.fill(numbers, facts)
         check(server.get(keys_of(numbers)), facts)
+
+
+def test_holds_every_prediction_against_a_measurement(
+    small_run: tuple[dict[str, Any], Path],
+) -> None:
+    """Capacity, CPU time, p50 and p99 of each point stand there twice, with the error in words."""
+    rows = [row for row in small_run[0]["rows"] if row["section"] == predictions.SECTION]
+    measured = [row for row in rows if row["where"]["subject"] == "measured"]
+    assert [row["where"]["figure"] for row in measured] == ["capacity", "CPU a call", "p50", "p99"]
+    predicted = {row["name"]: row["median"] for row in rows}
+    for row in measured:
+        assert row["ratio"] == pytest.approx(row["median"] / predicted[row["against"]])
+        assert "the prediction is off by" in row["note"]
