@@ -12,7 +12,8 @@ from benchmarks.small import BATCH
 from numroute.client.codec import Values, bulk_response
 from numroute.logs import make_logger
 from numroute.server.follower import Follower
-from numroute.server.servicer import NumberRouting
+from numroute.server.lookups import Lookups
+from numroute.server.past import PastSnapshots
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -35,14 +36,13 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @pytest.fixture(scope="module")
-def servicer(small: Small, loop: asyncio.AbstractEventLoop) -> Iterator[NumberRouting]:
-    """Return a servicer over the small snapshot."""
-    log = make_logger()
-    follower = Follower(small.store, log, max_age=None, on_serving=lambda: None)
+def lookups(small: Small, loop: asyncio.AbstractEventLoop) -> Iterator[Lookups]:
+    """Return the service's lookups over the small snapshot."""
+    follower = Follower(small.store, make_logger(), max_age=None, on_serving=lambda: None)
     loop.run_until_complete(follower.poll())
-    servicer = NumberRouting(follower, log)
-    yield servicer
-    servicer.close()
+    lookups = Lookups(follower, PastSnapshots(follower))
+    yield lookups
+    lookups.close()
     follower.close()
 
 
@@ -50,7 +50,7 @@ def servicer(small: Small, loop: asyncio.AbstractEventLoop) -> Iterator[NumberRo
 def test_bulk_lookup(
     benchmark: BenchmarkFixture,
     small: Small,
-    servicer: NumberRouting,
+    lookups: Lookups,
     loop: asyncio.AbstractEventLoop,
     count: int,
 ) -> None:
@@ -58,7 +58,7 @@ def test_bulk_lookup(
     benchmark.extra_info["numbers"] = count
     queries = small.part(count)
     request = bulk_request(queries.numbers)
-    response = benchmark(lambda: loop.run_until_complete(servicer.bulk_lookup(request)))
+    response = benchmark(lambda: loop.run_until_complete(lookups.bulk_lookup(request)))
     chunk = bulk_response(response, count, with_range_holder=False, with_ported_at=False)
     values = Values()
     small.truth.check(queries.expected, chunk.route_indexes, list(map(values.route, chunk.routes)))
@@ -67,14 +67,14 @@ def test_bulk_lookup(
 def test_lookup_of_texts(
     benchmark: BenchmarkFixture,
     small: Small,
-    servicer: NumberRouting,
+    lookups: Lookups,
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     """A request of texts is answered in rows, in order."""
     benchmark.extra_info["numbers"] = TEXTS
     numbers = small.truth.ported[:TEXTS].tolist()
     request = pb.LookupRequest(numbers=[f"+{number}" for number in numbers]).SerializeToString()
-    response = benchmark(lambda: loop.run_until_complete(servicer.lookup(request)))
+    response = benchmark(lambda: loop.run_until_complete(lookups.lookup(request)))
     answers = pb.LookupResponse.FromString(response).answers
     assert [answer.number for answer in answers] == numbers
     assert {answer.status for answer in answers} == {pb.STATUS_PORTED}

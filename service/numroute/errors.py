@@ -10,10 +10,12 @@
     ├── StoreError
     │   ├── StoreMissingError      there is no store at this path
     │   ├── NoSnapshotError        the store has no current snapshot, or not the one asked for
+    │   ├── SnapshotNotKeptError   the snapshot of that time is not in the store (any more)
     │   ├── StoreBusyError         another process is writing to the store
     │   ├── StoreAccessError       the operating system refused
     │   ├── SnapshotVersionError   the file is of a format version that this program does not know
     │   └── SnapshotCorruptError   the file is not what was written
+    ├── StoppingError              the service ends; another, or the next one, answers
     └── ServiceError               the service could not be reached or did not answer
 
 An error's text says what is wrong and where; ``hint`` says what to do. No error text holds a full
@@ -102,6 +104,10 @@ class NoSnapshotError(StoreError):
     """The store has no current snapshot, or not the one that was asked for."""
 
 
+class SnapshotNotKeptError(StoreError):
+    """No snapshot was current at the time that was asked for, or the store keeps it no more."""
+
+
 class StoreBusyError(StoreError):
     """Another process is writing to the store."""
 
@@ -126,6 +132,10 @@ class SnapshotVersionError(StoreError):
 
 class SnapshotCorruptError(StoreError):
     """The file is not what was written."""
+
+
+class StoppingError(NumrouteError):
+    """The service has been told to stop and takes nothing new."""
 
 
 class ServiceError(NumrouteError):

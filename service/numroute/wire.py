@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["NumberRouting"].full_name
 """The service's full name, as health checks, reflection and method paths spell it."""
 
+REQUEST_NAMES = {
+    method.name: method.input_type.name
+    for method in pb.DESCRIPTOR.services_by_name["NumberRouting"].methods
+}
+"""The service's methods, and the message that each takes."""
+
 ERROR_KEY = "numroute-error"
 """Trailing metadata that the service sends with an error status of its own: the error's class.
 

@@ -81,9 +81,9 @@ class Gate:
 
 GATE = """
 import time
-import numroute.server.servicer as servicer
+import numroute.server.lookups as lookups
 
-bulk_answer, shut, entered = servicer.bulk_answer, Path({shut!r}), Path({entered!r})
+bulk_answer, shut, entered = lookups.bulk_answer, Path({shut!r}), Path({entered!r})
 
 def held(*arguments, **options):
     while shut.exists():
@@ -91,7 +91,7 @@ def held(*arguments, **options):
         time.sleep(0.01)
     return bulk_answer(*arguments, **options)
 
-servicer.bulk_answer = held
+lookups.bulk_answer = held
 """
 
 

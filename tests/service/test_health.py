@@ -74,5 +74,9 @@ def test_reflection_lists_the_services(server) -> None:
     assert [method.name for method in file.service[0].method] == [
         "Lookup",
         "BulkLookup",
+        "StreamLookup",
+        "Explain",
         "GetSnapshot",
+        "WatchSnapshots",
+        "ListOperators",
     ]

@@ -50,7 +50,9 @@ def test_message_beyond_the_limit(server) -> None:
     assert "4194304" in details
 
 
-@pytest.mark.parametrize("method", ["Lookup", "BulkLookup", "GetSnapshot"])
+@pytest.mark.parametrize(
+    "method", ["Lookup", "BulkLookup", "GetSnapshot", "Explain", "ListOperators"]
+)
 @pytest.mark.parametrize(
     "request_bytes",
     [

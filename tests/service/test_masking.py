@@ -15,12 +15,12 @@ TEXTS = ["8 (900) 012-34-56", "+7 900 065 43 21", "+999 8765 4321", "79000123456
 SECRETS = ["123456", "654321", "0123456", "012-34-56", "065 43 21", "8765 4321", "1234567"]
 
 FAULT = """
-import numroute.server.servicer as servicer
+import numroute.server.lookups as lookups
 
 def fail(served, numbers, **options):
     raise ValueError(f"cannot look up {list(numbers)}")
 
-servicer.bulk_answer = fail
+lookups.bulk_answer = fail
 """
 
 

@@ -97,6 +97,7 @@ async def _serve(
     await stop.wait()
     log.info("draining", drain_seconds=settings.drain_seconds)
     health.drain()
+    service.drain()
     await _drain(server, service, settings.drain_seconds)
     await asyncio.gather(*following)
     service.close()

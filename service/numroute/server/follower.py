@@ -37,6 +37,7 @@ class Follower:
         self._on_serving = on_serving
         self._served: ServedSnapshot | None = None
         self._problem: NumrouteError | None = None
+        self._changed = asyncio.Event()
 
     def serving(self) -> ServedSnapshot:
         """Return the snapshot in service, to be used at once in a ``with`` statement.
@@ -52,6 +53,30 @@ class Follower:
                 + (f": {getattr(problem, 'reason', problem.message)}" if problem else ""),
                 hint=problem.hint if problem else "",
             )
+        return self._served
+
+    @property
+    def store(self) -> SnapshotStore:
+        """The store that is followed."""
+        return self._store
+
+    @property
+    def max_age(self) -> timedelta | None:
+        """How old data may be before answers from it are marked stale."""
+        return self._max_age
+
+    @property
+    def served(self) -> ServedSnapshot | None:
+        """The snapshot in service, None when there is none yet."""
+        return self._served
+
+    async def next_after(self, snapshot_id: str | None) -> ServedSnapshot:
+        """Return the snapshot in service once there is one with another id than this.
+
+        To be used at once in a ``with`` statement. Whoever comes back late gets the latest.
+        """
+        while self._served is None or self._served.id == snapshot_id:
+            await self._changed.wait()
         return self._served
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -105,6 +130,8 @@ class Follower:
     def _take_over(self, opened: Snapshot) -> None:
         before = self._served
         self._served = ServedSnapshot(opened, max_age=self._max_age)
+        self._changed.set()
+        self._changed = asyncio.Event()
         self._log.info(
             "snapshot in service",
             snapshot=self._served.id,

@@ -10,10 +10,10 @@ import numpy as np
 
 from numroute import wire
 from numroute.model import Operator, SnapshotRef
+from numroute.server.describe import operator_list
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import timedelta
 
     from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class ServedSnapshot:
         self._holder_of_row = np.full(snapshot.route_count, _HOLDER_UNKNOWN, np.int32)
         self._holder_ids: dict[Operator, int] = {}
         self._holder_fields: list[bytes] = []
+        self._operators: bytes | None = None
 
     def acquire(self) -> None:
         """Begin a lease; the snapshot must not be retired."""
@@ -139,6 +140,12 @@ class ServedSnapshot:
         """Return the ``range_holders`` field of a bulk answer: these operators, in order."""
         return b"".join(map(self._holder_fields.__getitem__, ids.tolist()))
 
+    def operators(self) -> bytes:
+        """Return the ``operators`` field of a ``ListOperatorsResponse``."""
+        if self._operators is None:
+            self._operators = operator_list(self.snapshot).SerializeToString()
+        return self._operators
+
     def _route_field(self, row: int) -> bytes:
         field: bytes | None = self._route_fields[row]
         if field is None:
@@ -154,27 +161,3 @@ class ServedSnapshot:
             message = wire.operator_message(operator).SerializeToString()
             self._holder_fields.append(wire.message_field(_RANGE_HOLDERS, message))
         return holder
-
-
-def describe(served: ServedSnapshot, *, now: float) -> pb.GetSnapshotResponse:
-    """Return what ``GetSnapshot`` says; ``now`` is in seconds since 1970-01-01 UTC."""
-    metadata = served.snapshot.metadata
-    counts: Mapping[str, int] = metadata.counts
-    return pb.GetSnapshotResponse(
-        snapshot=wire.snapshot_ref_message(served.ref()),
-        built_at=wire.time_message(metadata.built_at),
-        age_seconds=now - metadata.as_of.timestamp(),
-        format_version=metadata.format_version,
-        sources=[
-            pb.Source(
-                name=source.name,
-                registry=source.registry,
-                kind=source.kind,
-                sequence=source.sequence or 0,
-                rows=source.rows,
-                sha256=source.sha256,
-            )
-            for source in metadata.sources
-        ],
-        counts=counts,
-    )

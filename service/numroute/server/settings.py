@@ -30,6 +30,19 @@ Handing over costs about as much. With all batches on the loop, a single number 
 stream of batches of 65,536 waited 4.0 ms (median) instead of 0.9 ms.
 """
 
+STREAM_QUESTIONS_IN_WORK_MAX = 4
+"""How many questions of one stream are read and not yet answered.
+
+One is written while others are looked up and read. A client that sends without reading costs the
+service this many questions and answers, at most 10 MB each, and is then read no further.
+"""
+
+PAST_SNAPSHOTS_MAX = 4
+"""How many snapshots of the past a process keeps open for questions with ``as_of``."""
+
+PAST_IDLE_SECONDS = 60.0
+"""After how long without a question a snapshot of the past is closed."""
+
 NUMBERS_PER_LOOKUP_MAX = 1_000
 """The most texts in one ``Lookup``."""
 

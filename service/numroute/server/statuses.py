@@ -14,7 +14,9 @@ from numroute.errors import (
     ServiceError,
     SettingError,
     SnapshotCorruptError,
+    SnapshotNotKeptError,
     SnapshotVersionError,
+    StoppingError,
     StoreAccessError,
     StoreBusyError,
     StoreError,
@@ -37,6 +39,9 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     NoSnapshotError: StatusCode.UNAVAILABLE,
     StoreBusyError: StatusCode.UNAVAILABLE,
     StoreAccessError: StatusCode.UNAVAILABLE,
+    StoppingError: StatusCode.UNAVAILABLE,
+    # Asking again does not bring it back.
+    SnapshotNotKeptError: StatusCode.NOT_FOUND,
     # The data is not what this program can read, and will not be before somebody acts.
     SnapshotVersionError: StatusCode.FAILED_PRECONDITION,
     SnapshotCorruptError: StatusCode.DATA_LOSS,

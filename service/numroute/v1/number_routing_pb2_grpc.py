@@ -47,10 +47,30 @@ class NumberRoutingStub:
                 request_serializer=numroute_dot_v1_dot_number__routing__pb2.BulkLookupRequest.SerializeToString,
                 response_deserializer=numroute_dot_v1_dot_number__routing__pb2.BulkLookupResponse.FromString,
                 _registered_method=True)
+        self.StreamLookup = channel.stream_stream(
+                '/numroute.v1.NumberRouting/StreamLookup',
+                request_serializer=numroute_dot_v1_dot_number__routing__pb2.BulkLookupRequest.SerializeToString,
+                response_deserializer=numroute_dot_v1_dot_number__routing__pb2.BulkLookupResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/numroute.v1.NumberRouting/Explain',
+                request_serializer=numroute_dot_v1_dot_number__routing__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=numroute_dot_v1_dot_number__routing__pb2.ExplainResponse.FromString,
+                _registered_method=True)
         self.GetSnapshot = channel.unary_unary(
                 '/numroute.v1.NumberRouting/GetSnapshot',
                 request_serializer=numroute_dot_v1_dot_number__routing__pb2.GetSnapshotRequest.SerializeToString,
                 response_deserializer=numroute_dot_v1_dot_number__routing__pb2.GetSnapshotResponse.FromString,
+                _registered_method=True)
+        self.WatchSnapshots = channel.unary_stream(
+                '/numroute.v1.NumberRouting/WatchSnapshots',
+                request_serializer=numroute_dot_v1_dot_number__routing__pb2.WatchSnapshotsRequest.SerializeToString,
+                response_deserializer=numroute_dot_v1_dot_number__routing__pb2.WatchSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.ListOperators = channel.unary_unary(
+                '/numroute.v1.NumberRouting/ListOperators',
+                request_serializer=numroute_dot_v1_dot_number__routing__pb2.ListOperatorsRequest.SerializeToString,
+                response_deserializer=numroute_dot_v1_dot_number__routing__pb2.ListOperatorsResponse.FromString,
                 _registered_method=True)
 
 
@@ -69,6 +89,28 @@ class NumberRoutingServicer:
 
     def BulkLookup(self, request, context):
         """A batch of whole E.164 numbers, answered in columns.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamLookup(self, request_iterator, context):
+        """Batches over one connection: each message is a question as BulkLookup takes it, and gets an
+        answer as BulkLookup gives it, in the order of the questions. Each answer is of one snapshot;
+        two answers may be of two. The service works on a few questions of a stream at once and reads
+        no more before their answers have been taken. A question that is refused ends the stream with
+        the status that BulkLookup would give, after the answers to the questions before it.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Why a number is answered as it is: what every layer of the snapshot says of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +118,21 @@ class NumberRoutingServicer:
 
     def GetSnapshot(self, request, context):
         """Which snapshot answers now, and how old its truth is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchSnapshots(self, request, context):
+        """The snapshot that answers now, at once, and then each that takes its place. A reader too slow
+        to take them all gets the latest and misses those between: the service keeps no queue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOperators(self, request, context):
+        """The operators and brands that the snapshot knows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,10 +151,30 @@ def add_NumberRoutingServicer_to_server(servicer, server):
                     request_deserializer=numroute_dot_v1_dot_number__routing__pb2.BulkLookupRequest.FromString,
                     response_serializer=numroute_dot_v1_dot_number__routing__pb2.BulkLookupResponse.SerializeToString,
             ),
+            'StreamLookup': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamLookup,
+                    request_deserializer=numroute_dot_v1_dot_number__routing__pb2.BulkLookupRequest.FromString,
+                    response_serializer=numroute_dot_v1_dot_number__routing__pb2.BulkLookupResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=numroute_dot_v1_dot_number__routing__pb2.ExplainRequest.FromString,
+                    response_serializer=numroute_dot_v1_dot_number__routing__pb2.ExplainResponse.SerializeToString,
+            ),
             'GetSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSnapshot,
                     request_deserializer=numroute_dot_v1_dot_number__routing__pb2.GetSnapshotRequest.FromString,
                     response_serializer=numroute_dot_v1_dot_number__routing__pb2.GetSnapshotResponse.SerializeToString,
+            ),
+            'WatchSnapshots': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSnapshots,
+                    request_deserializer=numroute_dot_v1_dot_number__routing__pb2.WatchSnapshotsRequest.FromString,
+                    response_serializer=numroute_dot_v1_dot_number__routing__pb2.WatchSnapshotsResponse.SerializeToString,
+            ),
+            'ListOperators': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOperators,
+                    request_deserializer=numroute_dot_v1_dot_number__routing__pb2.ListOperatorsRequest.FromString,
+                    response_serializer=numroute_dot_v1_dot_number__routing__pb2.ListOperatorsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -168,6 +245,60 @@ class NumberRouting:
             _registered_method=True)
 
     @staticmethod
+    def StreamLookup(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/numroute.v1.NumberRouting/StreamLookup',
+            numroute_dot_v1_dot_number__routing__pb2.BulkLookupRequest.SerializeToString,
+            numroute_dot_v1_dot_number__routing__pb2.BulkLookupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numroute.v1.NumberRouting/Explain',
+            numroute_dot_v1_dot_number__routing__pb2.ExplainRequest.SerializeToString,
+            numroute_dot_v1_dot_number__routing__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetSnapshot(request,
             target,
             options=(),
@@ -184,6 +315,60 @@ class NumberRouting:
             '/numroute.v1.NumberRouting/GetSnapshot',
             numroute_dot_v1_dot_number__routing__pb2.GetSnapshotRequest.SerializeToString,
             numroute_dot_v1_dot_number__routing__pb2.GetSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/numroute.v1.NumberRouting/WatchSnapshots',
+            numroute_dot_v1_dot_number__routing__pb2.WatchSnapshotsRequest.SerializeToString,
+            numroute_dot_v1_dot_number__routing__pb2.WatchSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOperators(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numroute.v1.NumberRouting/ListOperators',
+            numroute_dot_v1_dot_number__routing__pb2.ListOperatorsRequest.SerializeToString,
+            numroute_dot_v1_dot_number__routing__pb2.ListOperatorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

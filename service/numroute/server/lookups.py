@@ -1,0 +1,79 @@
+"""The calls that look numbers up: a few texts, or a batch of whole numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from numroute import wire
+from numroute.errors import LimitExceededError
+from numroute.server.columns import bulk_answer
+from numroute.server.rows import row_answers
+from numroute.server.settings import (
+    NUMBERS_INLINE_MAX,
+    NUMBERS_PER_BULK_MAX,
+    NUMBERS_PER_LOOKUP_MAX,
+)
+from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from numroute.server.follower import Follower
+    from numroute.server.past import PastSnapshots
+
+
+class Lookups:
+    """``Lookup`` and ``BulkLookup``, and what ``StreamLookup`` does with each of its messages."""
+
+    def __init__(self, follower: Follower, past: PastSnapshots) -> None:
+        """Answer from the follower's snapshot, or from one of the past."""
+        self._follower = follower
+        self._past = past
+        # numpy lets other threads run during its long loops: large batches use several cores and
+        # do not keep small ones waiting.
+        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "batch")
+
+    def close(self) -> None:
+        """Wait for the batches that are still looked up, of calls that nobody waits for."""
+        self._threads.shutdown()
+
+    async def lookup(self, request: bytes) -> bytes:
+        """Answer a ``LookupRequest`` with a ``LookupResponse``."""
+        message = pb.LookupRequest.FromString(request)
+        _check_limit(len(message.numbers), NUMBERS_PER_LOOKUP_MAX)
+        with await self._past.at(message) as served:
+            response = await row_answers(served, message.numbers, message.default_region or None)
+        return response.SerializeToString()
+
+    async def bulk_lookup(self, request: bytes) -> bytes:
+        """Answer a ``BulkLookupRequest`` with a ``BulkLookupResponse``."""
+        numbers, options = wire.bulk_request_parts(request)
+        _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
+        served = self._follower.serving()
+        served.acquire()
+        answer = functools.partial(
+            bulk_answer,
+            served,
+            numbers,
+            with_range_holder=options.with_range_holder,
+            with_ported_at=options.with_ported_at,
+        )
+        if len(numbers) <= NUMBERS_INLINE_MAX:
+            try:
+                return answer()
+            finally:
+                served.release()
+        call = self._threads.submit(answer)
+        # The lease ends with the thread's work, not with this coroutine: a call that its client
+        # cancels leaves the thread reading the snapshot.
+        call.add_done_callback(lambda _: served.release())
+        return await asyncio.wrap_future(call)
+
+
+def _check_limit(actual: int, limit: int) -> None:
+    if actual > limit:
+        raise LimitExceededError(
+            "numbers", actual=actual, limit=limit, hint="Split the request into several"
+        )

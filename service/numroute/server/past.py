@@ -1,0 +1,116 @@
+"""Snapshots that were current once, opened for questions about a time in the past."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from numroute import wire
+from numroute.errors import NoSnapshotError, SettingError, SnapshotNotKeptError
+from numroute.server.served import ServedSnapshot
+from numroute.server.settings import PAST_IDLE_SECONDS, PAST_SNAPSHOTS_MAX
+
+if TYPE_CHECKING:
+    from numroute.index import SnapshotStore
+    from numroute.server.follower import Follower
+    from numroute.v1 import number_routing_pb2 as pb
+
+
+class PastSnapshots:
+    """Opens what ``as_of`` asks for, and closes it again when nobody has asked for a while."""
+
+    def __init__(self, follower: Follower) -> None:
+        """Take the present from the follower, the past from its store."""
+        self._follower = follower
+        self._opening = asyncio.Lock()
+        self._open: dict[str, ServedSnapshot] = {}
+        self._used: dict[str, float] = {}
+        self._closing: asyncio.TimerHandle | None = None
+
+    async def at(self, request: pb.LookupRequest | pb.ExplainRequest) -> ServedSnapshot:
+        """Return the snapshot that a request's ``as_of`` means, to be used at once in a ``with``.
+
+        Without ``as_of`` it is the one in service.
+
+        Raises:
+            NoSnapshotError: There is no ``as_of``, and no snapshot in service.
+            SettingError: ``as_of`` is no time.
+            SnapshotNotKeptError: No snapshot was current then, or it is not in the store any more.
+        """
+        if not request.HasField("as_of"):
+            return self._follower.serving()
+        try:
+            moment = wire.time_value(request.as_of)
+        except (OverflowError, ValueError):
+            raise SettingError(
+                "as_of is no time", hint="Give a time between the years 1 and 9999"
+            ) from None
+        # One after the other: a hundred questions about one day open one file.
+        async with self._opening:
+            return await self._at(moment)
+
+    def close(self) -> None:
+        """Close what is open, each snapshot when its last request ends."""
+        if self._closing is not None:
+            self._closing.cancel()
+        for snapshot_id in list(self._open):
+            self._retire(snapshot_id)
+
+    async def _at(self, moment: datetime) -> ServedSnapshot:
+        store = self._follower.store
+        # In a thread: the disk may be slow, and requests go on meanwhile.
+        snapshot_id = await asyncio.to_thread(_current_at, store, moment)
+        current = self._follower.served
+        if current is not None and current.id == snapshot_id:
+            return current
+        if snapshot_id not in self._open:
+            try:
+                opened = await asyncio.to_thread(store.open, snapshot_id)
+            except NoSnapshotError:
+                raise SnapshotNotKeptError(
+                    store.path,
+                    f"the snapshot that was current at {moment.isoformat()} is not kept any more",
+                    hint="`numroute info --store DIR` lists what is there",
+                ) from None
+            while len(self._open) >= PAST_SNAPSHOTS_MAX:
+                self._retire(min(self._used, key=self._used.__getitem__))
+            self._open[snapshot_id] = ServedSnapshot(opened, max_age=self._follower.max_age)
+        self._used[snapshot_id] = time.monotonic()
+        self._close_later()
+        return self._open[snapshot_id]
+
+    def _close_later(self) -> None:
+        if self._closing is None and self._open:
+            loop = asyncio.get_running_loop()
+            self._closing = loop.call_later(PAST_IDLE_SECONDS, self._close_unused)
+
+    def _close_unused(self) -> None:
+        self._closing = None
+        # An open file keeps its room on the disk, even after it was pruned.
+        before = time.monotonic() - PAST_IDLE_SECONDS
+        for snapshot_id in [each for each, used in self._used.items() if used <= before]:
+            self._retire(snapshot_id)
+        self._close_later()
+
+    def _retire(self, snapshot_id: str) -> None:
+        del self._used[snapshot_id]
+        self._open.pop(snapshot_id).retire()
+
+
+def _current_at(store: SnapshotStore, moment: datetime) -> str:
+    """Return the id of the snapshot that was current at a time."""
+    found = [
+        entry["snapshot"]
+        for entry in store.history()
+        if entry["event"] == "published" and datetime.fromisoformat(entry["at"]) <= moment
+    ]
+    if not found:
+        raise SnapshotNotKeptError(
+            store.path,
+            f"no snapshot was current at {moment.isoformat()}",
+            hint="`numroute info --store DIR` lists what is there",
+        )
+    snapshot_id: str = found[-1]
+    return snapshot_id

@@ -1,0 +1,116 @@
+"""The calls that stay open: batches over one connection, and the announcing of snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from numroute.errors import StoppingError
+from numroute.server.describe import announcement
+from numroute.server.settings import STREAM_QUESTIONS_IN_WORK_MAX
+from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from numroute.server.follower import Follower
+
+    Answer = Callable[[bytes], Awaitable[bytes]]
+    Write = Callable[[bytes], Awaitable[None]]
+
+
+class Streams:
+    """``StreamLookup`` and ``WatchSnapshots``; both end when the service drains."""
+
+    def __init__(self, follower: Follower, answer: Answer) -> None:
+        """Announce the follower's snapshots; ``answer`` answers one message of a stream."""
+        self._follower = follower
+        self._answer = answer
+        self._reading: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Take no more questions and announce no more snapshots.
+
+        What has been read is still answered; then each stream ends with StoppingError. Without
+        this an idle stream would hold up every stop for the whole limit of the drain.
+        """
+        self._draining = True
+        for task in self._reading:
+            task.cancel()
+
+    async def stream_lookup(self, questions: AsyncIterator[bytes], write: Write) -> None:
+        """Answer a stream of ``BulkLookupRequest``, in order.
+
+        At most STREAM_QUESTIONS_IN_WORK_MAX questions are read and not answered: while ``write``
+        waits for the client to take an answer, nothing more is read. The first question that
+        cannot be answered ends the stream with its error, after the answers before it.
+
+        Raises:
+            StoppingError: The service drains; all questions that were read have been answered.
+        """
+        room = asyncio.Semaphore(STREAM_QUESTIONS_IN_WORK_MAX)
+        answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
+
+        async def read() -> None:
+            try:
+                await room.acquire()
+                async for question in questions:
+                    answers.put_nowait(asyncio.ensure_future(self._answer(question)))
+                    await room.acquire()
+            finally:
+                answers.put_nowait(None)
+
+        async with self._until_drained(read()) as reading:
+            try:
+                while (answer := await answers.get()) is not None:
+                    await write(await answer)
+                    room.release()
+            except BaseException:
+                reading.cancel()
+                raise
+            finally:
+                while not answers.empty():
+                    left = answers.get_nowait()
+                    if left is not None:
+                        left.cancel()
+
+    async def watch_snapshots(self, request: bytes, write: Write) -> None:
+        """Announce the snapshot in service and each that takes its place, until the drain.
+
+        Only the latest is announced to a client that was busy with the one before, so that
+        nothing is kept for it.
+
+        Raises:
+            StoppingError: The service drains.
+        """
+        pb.WatchSnapshotsRequest.FromString(request)
+
+        async def announce() -> None:
+            announced = None
+            while True:
+                with await self._follower.next_after(announced) as served:
+                    announced = served.id
+                    message = announcement(served).SerializeToString()
+                await write(message)
+
+        async with self._until_drained(announce()):
+            pass
+
+    @contextlib.asynccontextmanager
+    async def _until_drained(self, work: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
+        """Run work beside the block, wait for it after the block, and cancel it at the drain."""
+        task = asyncio.ensure_future(work)
+        self._reading.add(task)
+        if self._draining:
+            task.cancel()
+        try:
+            yield task
+            await asyncio.wait({task})
+        finally:
+            self._reading.discard(task)
+            task.cancel()
+        if task.cancelled():
+            raise StoppingError("the service is stopping", hint="Ask again, or elsewhere")
+        task.result()
