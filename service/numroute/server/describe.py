@@ -12,7 +12,7 @@ from numroute.v1 import number_routing_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from numroute.index import Layer, Snapshot, Source
+    from numroute.index import Layer, Metadata, Snapshot, Source
     from numroute.model import Operator
     from numroute.server.served import ServedSnapshot
 
@@ -37,6 +37,7 @@ def description(served: ServedSnapshot, *, now: float) -> pb.GetSnapshotResponse
         format_version=metadata.format_version,
         sources=_source_messages(metadata.sources),
         counts=metadata.counts,
+        changes=_changes_message(metadata),
     )
 
 
@@ -47,6 +48,7 @@ def announcement(served: ServedSnapshot) -> pb.WatchSnapshotsResponse:
         snapshot=wire.snapshot_ref_message(served.ref()),
         built_at=wire.time_message(metadata.built_at),
         counts=metadata.counts,
+        changes=_changes_message(metadata),
     )
 
 
@@ -111,6 +113,19 @@ def _layer_message(layer: Layer) -> pb.Layer:
         last=layer.last or 0,
         ported_at=None if layer.ported_at is None else wire.time_message(layer.ported_at),
         donor=None if layer.donor is None else wire.operator_message(layer.donor),
+    )
+
+
+def _changes_message(metadata: Metadata) -> pb.SnapshotChanges | None:
+    changes = metadata.changes
+    if changes is None:
+        return None
+    return pb.SnapshotChanges(
+        against=changes.against,
+        ported=changes.ported,
+        returned=changes.returned,
+        moved=changes.moved,
+        updated=changes.updated,
     )
 
 

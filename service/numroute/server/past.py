@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from numroute import wire
@@ -13,7 +12,9 @@ from numroute.server.served import ServedSnapshot
 from numroute.server.settings import PAST_IDLE_SECONDS, PAST_SNAPSHOTS_MAX
 
 if TYPE_CHECKING:
-    from numroute.index import SnapshotStore
+    from datetime import datetime
+
+    from numroute.index import Snapshot
     from numroute.server.follower import Follower
     from numroute.v1 import number_routing_pb2 as pb
 
@@ -60,26 +61,24 @@ class PastSnapshots:
 
     async def _at(self, moment: datetime) -> ServedSnapshot:
         store = self._follower.store
-        # In a thread: the disk may be slow, and requests go on meanwhile.
-        snapshot_id = await asyncio.to_thread(_current_at, store, moment)
-        current = self._follower.served
-        if current is not None and current.id == snapshot_id:
-            return current
-        if snapshot_id not in self._open:
-            try:
-                opened = await asyncio.to_thread(store.open, snapshot_id)
-            except NoSnapshotError:
-                raise SnapshotNotKeptError(
-                    store.path,
-                    f"the snapshot that was current at {moment.isoformat()} is not kept any more",
-                    hint="`numroute info --store DIR` lists what is there",
-                ) from None
-            while len(self._open) >= PAST_SNAPSHOTS_MAX:
-                self._retire(min(self._used, key=self._used.__getitem__))
-            self._open[snapshot_id] = ServedSnapshot(opened, max_age=self._follower.max_age)
+        try:
+            # In a thread: the disk may be slow, and requests go on meanwhile.
+            snapshot_id = await asyncio.to_thread(store.current_at, moment)
+            current = self._follower.served
+            if current is not None and current.id == snapshot_id:
+                return current
+            if snapshot_id not in self._open:
+                self._add(snapshot_id, await asyncio.to_thread(store.open, snapshot_id))
+        except NoSnapshotError as error:
+            raise SnapshotNotKeptError(store.path, error.reason, hint=error.hint) from None
         self._used[snapshot_id] = time.monotonic()
         self._close_later()
         return self._open[snapshot_id]
+
+    def _add(self, snapshot_id: str, opened: Snapshot) -> None:
+        while len(self._open) >= PAST_SNAPSHOTS_MAX:
+            self._retire(min(self._used, key=self._used.__getitem__))
+        self._open[snapshot_id] = ServedSnapshot(opened, max_age=self._follower.max_age)
 
     def _close_later(self) -> None:
         if self._closing is None and self._open:
@@ -97,20 +96,3 @@ class PastSnapshots:
     def _retire(self, snapshot_id: str) -> None:
         del self._used[snapshot_id]
         self._open.pop(snapshot_id).retire()
-
-
-def _current_at(store: SnapshotStore, moment: datetime) -> str:
-    """Return the id of the snapshot that was current at a time."""
-    found = [
-        entry["snapshot"]
-        for entry in store.history()
-        if entry["event"] == "published" and datetime.fromisoformat(entry["at"]) <= moment
-    ]
-    if not found:
-        raise SnapshotNotKeptError(
-            store.path,
-            f"no snapshot was current at {moment.isoformat()}",
-            hint="`numroute info --store DIR` lists what is there",
-        )
-    snapshot_id: str = found[-1]
-    return snapshot_id
