@@ -51,19 +51,25 @@ def test_every_setting_is_documented() -> None:
     assert set(re.findall(r"NUMROUTE_[A-Z_]+", text("docs/OPERATIONS.md"))) == variables
 
 
-def test_every_log_event_is_documented() -> None:
-    """METRICS.md has a row for each event that the service logs, and no other."""
+@pytest.mark.parametrize(
+    ("sources", "document"),
+    [
+        ("service/numroute/server/*.py", "docs/METRICS.md"),
+        ("loader/numroute_loader/feeds/*.py", "docs/OPERATIONS.md"),
+    ],
+    ids=["service", "feeds"],
+)
+def test_every_log_event_is_documented(sources: str, document: str) -> None:
+    """Each event that the service or a feed logs has its row, and there is no other."""
     events = {
         event
-        for path in ROOT.glob("service/numroute/server/*.py")
+        for path in ROOT.glob(sources)
         for event in re.findall(
             r'log\.(?:info|warning|error)\(\s*"([^"]+)"', path.read_text("utf-8")
         )
     }
     rows = set(
-        re.findall(
-            r"^\| `([a-z ]+)` \| (?:info|warning|error) ", text("docs/METRICS.md"), re.MULTILINE
-        )
+        re.findall(r"^\| `([a-z ]+)` \| (?:info|warning|error) ", text(document), re.MULTILINE)
     )
     assert events
     assert rows == events

@@ -16,6 +16,9 @@
     │   ├── SnapshotVersionError   the file is of a format version that this program does not know
     │   └── SnapshotCorruptError   the file is not what was written
     ├── StoppingError              the service ends; another, or the next one, answers
+    ├── FeedError                  files could not be fetched from where they are delivered
+    │   ├── HostKeyError           the host's key is not the pinned one
+    │   └── LoginRefusedError      the host refused user, password or key
     └── ServiceError               the service could not be reached or did not answer
 
 An error's text says what is wrong and where; ``hint`` says what to do. No error text holds a full
@@ -136,6 +139,18 @@ class SnapshotCorruptError(StoreError):
 
 class StoppingError(NumrouteError):
     """The service has been told to stop and takes nothing new."""
+
+
+class FeedError(NumrouteError):
+    """Files could not be fetched from where they are delivered, or brought there."""
+
+
+class HostKeyError(FeedError):
+    """The host's key is not the pinned one: it is another host, or one in between."""
+
+
+class LoginRefusedError(FeedError):
+    """The host refused user, password or key."""
 
 
 class ServiceError(NumrouteError):

@@ -10,6 +10,7 @@ from numroute.console import run
 from numroute_loader.cli.build import build, check
 from numroute_loader.cli.generate import generate
 from numroute_loader.cli.verify import verify
+from numroute_loader.cli.watch import watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,6 +26,7 @@ numroute_load.add_command(generate)
 numroute_load.add_command(check)
 numroute_load.add_command(build)
 numroute_load.add_command(verify)
+numroute_load.add_command(watch)
 
 
 def main() -> None:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from numroute.cli.feed import feed_document, print_feed
 from numroute.console import plain, print_facts, print_json, print_table
+from numroute.errors import NoSnapshotError
 from numroute.index import SnapshotStore
+from numroute.index.feed_state import read_feed_state
 from numroute.settings import json_option, store_option
 
 if TYPE_CHECKING:
@@ -20,11 +23,18 @@ if TYPE_CHECKING:
 @store_option
 @json_option
 def info(store: Path, as_json: bool) -> None:
-    """Tell what the store holds and which snapshot is current."""
+    """Tell what the store holds, which snapshot is current, and how its feed does."""
     opened = SnapshotStore(store)
-    with opened.open() as snapshot:
-        metadata = snapshot.metadata
-        size = snapshot.file_bytes
+    feed = read_feed_state(store)
+    try:
+        with opened.open() as snapshot:
+            metadata = snapshot.metadata
+            size = snapshot.file_bytes
+    except NoSnapshotError:
+        # What keeps a feed from delivering a first snapshot is what one wants to know now.
+        if not as_json:
+            print_feed(feed)
+        raise
     kept = _kept(opened, metadata.snapshot_id)
     age = datetime.now(UTC) - metadata.as_of
     if as_json:
@@ -35,6 +45,7 @@ def info(store: Path, as_json: bool) -> None:
             "file_bytes": size,
             "snapshots": [row["id"] for row in kept],
             "kept": kept,
+            "feed": feed_document(feed),
         }
         print_json(document)
         return
@@ -50,6 +61,7 @@ def info(store: Path, as_json: bool) -> None:
             *((name.replace("_", " "), f"{count:,}") for name, count in metadata.counts.items()),
         ]
     )
+    print_feed(feed)
     _print_snapshots(kept)
     print_table(
         ("source", "kind", "sequence", "rows", "sha256"),

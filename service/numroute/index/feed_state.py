@@ -12,10 +12,12 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numroute.errors import StoreAccessError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FEED = "feed.json"
 """The file's name in the store."""

@@ -1,0 +1,185 @@
+"""``numroute-load watch``."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from numroute.errors import SettingError
+from numroute.index import SnapshotStore
+from numroute.logs import make_logger
+from numroute.settings import Folder, store_option
+from numroute_loader.feeds.inbox import Inbox
+from numroute_loader.feeds.lock import feeding
+from numroute_loader.feeds.options import (
+    INTERVAL_SECONDS,
+    PATIENCE,
+    SETTLE_SECONDS,
+    WatchOptions,
+)
+from numroute_loader.feeds.stopping import StopRequested, stopping
+from numroute_loader.feeds.watcher import Watcher
+from numroute_loader.gate import OVERRIDABLE
+from numroute_loader.registries.ru_bdpn_feed import FEED
+
+SECONDS_MAX = 86_400.0
+
+
+@click.command()
+@store_option
+@click.option(
+    "--inbox",
+    envvar="NUMROUTE_INBOX",
+    show_envvar=True,
+    type=Folder(file_okay=False, path_type=Path),
+    help="Folder in which the registry's files are put.",
+)
+@click.option(
+    "--folder",
+    "folders",
+    multiple=True,
+    metavar="PATH",
+    help="Look in this folder below the inbox or the URL's path; may be given several times. "
+    "By default in all of the registry's folders that are there.",
+)
+@click.option("--once", is_flag=True, help="Do what there is to do and end: for cron and timers.")
+@click.option(
+    "--interval",
+    "interval_seconds",
+    envvar="NUMROUTE_INTERVAL",
+    show_envvar=True,
+    type=click.FloatRange(min=0, min_open=True, max=SECONDS_MAX),
+    default=INTERVAL_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look for new files.",
+)
+@click.option(
+    "--settle",
+    "settle_seconds",
+    envvar="NUMROUTE_SETTLE",
+    show_envvar=True,
+    type=click.FloatRange(min=0, max=SECONDS_MAX),
+    default=SETTLE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Take a file when its size and time have not changed for so long.",
+)
+@click.option(
+    "--patience",
+    "patience_minutes",
+    envvar="NUMROUTE_PATIENCE",
+    show_envvar=True,
+    type=click.FloatRange(min=0, max=10_000),
+    default=PATIENCE.total_seconds() / 60,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long increments wait for the rest of a full dump that has come in part.",
+)
+@click.option(
+    "--plan",
+    "plan",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Open numbering plan, a file or a folder, read with every full dump; may be given "
+    "several times.",
+)
+@click.option(
+    "--brands",
+    envvar="NUMROUTE_BRANDS",
+    show_envvar=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of brands whose rows win over the built-in one's.",
+)
+@click.option(
+    "--limits",
+    envvar="NUMROUTE_LIMITS",
+    show_envvar=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file of limits of the gate; those that it names win over the built-in ones.",
+)
+@click.option(
+    "--expect",
+    envvar="NUMROUTE_EXPECT",
+    show_envvar=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of chosen numbers: lines of NUMBER,OPERATOR CODE that must come true.",
+)
+@click.option(
+    "--consume",
+    is_flag=True,
+    help="Remove files from the inbox once they are in a published snapshot or older than it.",
+)
+@click.option(
+    "--allow",
+    "allowed",
+    type=click.Choice(OVERRIDABLE),
+    metavar="CHECK",
+    multiple=True,
+    help="Let this check of the gate fail while this run lasts; with --reason.",
+)
+@click.option("--reason", default="", help="Why; it lands in the history.")
+@click.option(
+    "--spool",
+    envvar="NUMROUTE_SPOOL",
+    show_envvar=True,
+    type=Folder(file_okay=False, path_type=Path),
+    help="Folder for local copies until they are built in; by default `spool` in the store.",
+)
+def watch(
+    *,
+    store: Path,
+    inbox: Path | None,
+    folders: tuple[str, ...],
+    once: bool,
+    interval_seconds: float,
+    settle_seconds: float,
+    patience_minutes: float,
+    plan: tuple[Path, ...],
+    brands: Path | None,
+    limits: Path | None,
+    expect: Path | None,
+    consume: bool,
+    allowed: tuple[str, ...],
+    reason: str,
+    spool: Path | None,
+) -> int:
+    """Keep a store up to date from a folder in which the registry's files arrive.
+
+    Waits until uploads are complete, puts damaged files aside, builds each full dump with the
+    operator table and the plan of its day, and keeps serving the last good snapshot when something
+    is missing or wrong. `numroute info` shows how it does. SIGTERM or Ctrl-C stops at once; the
+    next start goes on where this one stopped.
+    """
+    if inbox is None:
+        raise SettingError("there is nothing to watch", hint="Give --inbox DIR")
+    if allowed and not reason.strip():
+        raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
+    opened = SnapshotStore(store, create=True)
+    options = WatchOptions(
+        spool=spool or store / "spool",
+        interval_seconds=interval_seconds,
+        settle_seconds=settle_seconds,
+        patience=timedelta(minutes=patience_minutes),
+        plan=plan,
+        brands=brands,
+        limits=limits,
+        expect=expect,
+        consume=consume,
+        allowed=allowed,
+        reason=reason,
+        asked_by=f"{getpass.getuser()} (watch)",
+    )
+    with feeding(store), stopping() as stop:
+        source = Inbox(inbox, folders or FEED.folders)
+        watcher = Watcher(opened, source, FEED, options, make_logger(), stop)
+        if not once:
+            watcher.run()
+            return 0
+        try:
+            return 0 if watcher.once() else 1
+        except StopRequested:
+            return 1

@@ -1,0 +1,76 @@
+"""From files in the spool to a published snapshot, by the same way as the commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from numroute.errors import FeedError, StoreError
+from numroute_loader import build as building
+from numroute_loader.build import InputFile
+from numroute_loader.registries.limits import load_limits
+
+if TYPE_CHECKING:
+    from numroute.index import Metadata, SnapshotStore
+    from numroute_loader.feeds.layout import FeedLayout
+    from numroute_loader.feeds.options import WatchOptions
+    from numroute_loader.feeds.order import Build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a step led to: a snapshot or none, and what is missing before the rest can follow."""
+
+    metadata: Metadata | None
+    gap: str = ""
+
+
+def publish_build(
+    store: SnapshotStore, step: Build, layout: FeedLayout, options: WatchOptions
+) -> Published:
+    """Build a day's files into the store's current snapshot.
+
+    Raises InputError, GateError, FeedError or StoreError.
+    """
+    _keep_open_plan(store, layout, options)
+    inputs = [
+        InputFile(path=options.spool / file.name, kind=layout.types[file.type][1])
+        for file in step.files
+    ]
+    inputs += building.input_files([str(path) for path in options.plan])
+    with building.current_of(store) as current:
+        checked = building.check(
+            inputs,
+            brands=options.brands,
+            current=current,
+            limits=load_limits(options.limits),
+            expect=options.expect,
+            allowed=options.allowed,
+        )
+    metadata = building.publish(store, checked, asked_by=options.asked_by, reason=options.reason)
+    return Published(metadata=metadata)
+
+
+def _keep_open_plan(store: SnapshotStore, layout: FeedLayout, options: WatchOptions) -> None:
+    """Refuse to lose the open numbering plan that the current snapshot was built with.
+
+    Without it every fixed line would turn into an unallocated number, and no other check counts
+    ranges of a registry that is not watched.
+    """
+    if options.plan:
+        return
+    try:
+        with store.open() as snapshot:
+            sources = snapshot.metadata.sources
+    except StoreError:
+        return
+    others = [
+        source.name
+        for source in sources
+        if source.registry != layout.registry and source.layer == "ranges"
+    ]
+    if others:
+        raise FeedError(
+            f"the current snapshot was built with {', '.join(others)}, which this feed lacks",
+            hint="Give the open numbering plan with --plan; to do without it, build once by hand",
+        )

@@ -1,0 +1,269 @@
+"""The watcher: look, fetch, decide, publish, tell, and the same again."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from numroute.errors import (
+    FeedError,
+    HostKeyError,
+    InputError,
+    LoginRefusedError,
+    NumrouteError,
+    StoreError,
+)
+from numroute.index.digest import sha256_file
+from numroute.index.feed_state import Refused, Waiting
+from numroute.logs import error_fields, fault_fields
+from numroute_loader.feeds.arrivals import Arrivals
+from numroute_loader.feeds.backoff import Backoff, jittered
+from numroute_loader.feeds.marks import marks_of
+from numroute_loader.feeds.options import (
+    LOGIN_RETRY_SECONDS_FIRST,
+    LOGIN_RETRY_SECONDS_MAX,
+    RETRY_SECONDS_FIRST,
+    RETRY_SECONDS_MAX,
+)
+from numroute_loader.feeds.order import Build, days, next_step, windows
+from numroute_loader.feeds.publishing import publish_build
+from numroute_loader.feeds.spool import Spool
+from numroute_loader.feeds.status import Status, now
+from numroute_loader.feeds.stopping import StopRequested
+from numroute_loader.gate import GateError, Outcome
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute.index import SnapshotStore
+    from numroute_loader.feeds.layout import DeliveredFile, FeedLayout
+    from numroute_loader.feeds.options import WatchOptions
+    from numroute_loader.feeds.order import Apply, Day
+    from numroute_loader.feeds.publishing import Published
+    from numroute_loader.feeds.source import Source
+    from numroute_loader.feeds.stopping import Stopping
+
+    Step = Build | Apply
+
+ONCE_ROUNDS_MAX = 3
+"""How often a single run looks again for files that were still being uploaded."""
+
+
+class Watcher:
+    """Keeps one store up to date from one source."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        source: Source,
+        layout: FeedLayout,
+        options: WatchOptions,
+        log: FilteringBoundLogger,
+        stop: Stopping,
+    ) -> None:
+        """Go on from what the spool and the store's feed state hold."""
+        self._store = store
+        self._source = source
+        self._layout = layout
+        self._options = options
+        self._log = log
+        self._stop = stop
+        self._spool = Spool(options.spool)
+        self._status = Status(store.path, source.name)
+        self._arrivals = Arrivals(layout, options, self._spool, self._status, log, stop)
+        self._digests: dict[tuple[str, int, int], str] = {}
+        self._tried: set[str] = {entry.key for entry in self._status.state.refused}
+        self._waiting_told: tuple[str, ...] = ()
+
+    def run(self) -> None:
+        """Poll until StopRequested is raised by a signal."""
+        self._log.info(
+            "watching",
+            source=self._source.name,
+            store=str(self._store.path),
+            interval_seconds=self._options.interval_seconds,
+        )
+        try:
+            while True:
+                error = self.poll()
+                self._stop.sleep(self._wait_seconds(error))
+        except StopRequested:
+            self._log.info("stopped")
+
+    def once(self) -> bool:
+        """Do what there is to do and return whether all is well.
+
+        Files that were still being uploaded at first get a moment to settle.
+        """
+        for _ in range(ONCE_ROUNDS_MAX):
+            if self.poll() is not None or not self._arrivals.unsettled:
+                break
+            self._stop.sleep(self._options.settle_seconds)
+        return self._status.state.healthy
+
+    def poll(self) -> Exception | None:
+        """Look once, do all that follows from it, write the state; return what went wrong."""
+        failure: Exception | None = None
+        try:
+            with self._source.session() as session:
+                self._arrivals.fetch(session, marks_of(self._store, self._layout))
+            self._work_off()
+        except NumrouteError as error:
+            failure = error
+            count = self._status.failed(error.message, error.hint)
+            self._log.error("poll failed", failures=count, **error_fields(error))
+        except OSError as error:
+            failure = error
+            message = f"{error.filename or self._spool.path}: {error.strerror}"
+            count = self._status.failed(message, "Check the disk's room, owner and mount")
+            self._log.error("poll failed", failures=count, reason=message)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not end the feed
+            failure = fault
+            message = f"unforeseen fault {type(fault).__name__}"
+            count = self._status.failed(message, "Report it with the log line")
+            self._log.error("poll failed", failures=count, **fault_fields(fault))
+        else:
+            self._status.set(error=None, succeeded_at=now())
+        self._tell()
+        return failure
+
+    def _work_off(self) -> None:
+        """Take step after step until no file that lies ready leads any further."""
+        while True:
+            self._stop.check()
+            marks = marks_of(self._store, self._layout)
+            self._arrivals.clear(marks, self._source)
+            step = next_step(
+                self._arrivals.spooled(),
+                marks,
+                self._layout,
+                blocked=lambda step: self._key(step) in self._tried,
+                given_up=self._given_up,
+            )
+            if step is None:
+                return
+            self._take(step)
+
+    def _take(self, step: Step) -> None:
+        key = self._key(step)
+        names = tuple(file.name for file in step.files)
+        try:
+            published = self._publish(step)
+        except GateError as error:
+            checks = tuple(f.check for f in error.findings if f.outcome is Outcome.FAILED)
+            self._status.refuse(
+                Refused(names=names, checks=checks, message=error.message, at=now(), key=key)
+            )
+            self._tried.add(key)
+            self._log.error(
+                "files refused", files=names, checks=checks, **error_fields(error)
+            )
+            return
+        except InputError as error:
+            name = getattr(error.path, "name", str(error.path))
+            if name not in names:
+                raise
+            status = (self._spool.path / name).stat()
+            self._spool.quarantine(name)
+            self._arrivals.unusable(name, f"{status.st_size}-{status.st_mtime_ns}", error.reason)
+            return
+        self._tried.add(key)
+        if published.metadata is not None:
+            metadata = published.metadata
+            self._status.forget(names)
+            self._status.set(
+                published_at=now(), snapshot_id=metadata.snapshot_id, as_of=metadata.as_of, gap=None
+            )
+            self._log.info(
+                "snapshot published",
+                snapshot=metadata.snapshot_id,
+                as_of=metadata.as_of.isoformat(),
+                files=names,
+                ported=metadata.counts.get("ported", 0),
+            )
+        self._status.write()
+
+    def _publish(self, step: Step) -> Published:
+        if isinstance(step, Build):
+            return publish_build(self._store, step, self._layout, self._options)
+        raise NotImplementedError
+
+    def _key(self, step: Step) -> str:
+        """Return what identifies the files' bytes, what they go on top of, and what is allowed."""
+        digest = hashlib.sha256()
+        for file in step.files:
+            digest.update(f"{file.name} {self._digest(file)}\n".encode())
+        try:
+            current = self._store.current_id()
+        except StoreError:
+            current = ""
+        digest.update(f"{current} {sorted(self._options.allowed)}".encode())
+        return digest.hexdigest()
+
+    def _digest(self, file: DeliveredFile) -> str:
+        path = self._spool.path / file.name
+        status = path.stat()
+        known = (file.name, status.st_size, status.st_mtime_ns)
+        if known not in self._digests:
+            self._digests[known] = sha256_file(path, status.st_size).hex()
+        return self._digests[known]
+
+    def _given_up(self, day: Day) -> bool:
+        path = self._spool.path / day.dump.name
+        return now().timestamp() - path.stat().st_ctime > self._options.patience.total_seconds()
+
+    def _tell(self) -> None:
+        """Say in the state and, when it is new, in the log what is waited for."""
+        marks = marks_of(self._store, self._layout)
+        spooled = self._arrivals.spooled()
+        waiting = list(self._arrivals.unsettled)
+        waiting += [
+            self._lacking(day.dump, day.missing)
+            for day in days(spooled, marks, self._layout)
+            if day.missing
+        ]
+        waiting += [
+            self._lacking(window.files[0], window.missing)
+            for window in windows(spooled, marks, self._layout)
+            if window.missing
+        ]
+        expected = marks.as_of is not None and self._listed_windows()
+        self._status.set(
+            waiting=tuple(waiting),
+            dump_expected_at=marks.dump and marks.dump + self._layout.dump_every,
+            window_expected_at=marks.as_of + self._layout.window_every
+            if marks.as_of and expected
+            else None,
+        )
+        told = tuple(each.name for each in waiting)
+        if told != self._waiting_told and waiting:
+            self._log.info("waiting", files=[f"{each.name}: {each.reason}" for each in waiting])
+        self._waiting_told = told
+        self._status.write()
+
+    def _listed_windows(self) -> bool:
+        return any(file.type in self._layout.windows for file in self._arrivals.listed.values())
+
+    def _lacking(self, file: DeliveredFile, missing: tuple[str, ...]) -> Waiting:
+        arrived = (self._spool.path / file.name).stat().st_ctime
+        return Waiting(
+            name=file.name,
+            reason=f"{' and '.join(missing)} of the same time must come too",
+            since=datetime.fromtimestamp(arrived, UTC),
+        )
+
+    def _wait_seconds(self, error: Exception | None) -> float:
+        """Return how long to wait before the next poll."""
+        interval = self._options.interval_seconds
+        if error is not None:
+            failures = self._status.state.error.count if self._status.state.error else 1
+            first, last = RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX
+            if isinstance(error, HostKeyError | LoginRefusedError):
+                first, last = LOGIN_RETRY_SECONDS_FIRST, LOGIN_RETRY_SECONDS_MAX
+            elif not isinstance(error, FeedError):
+                first = min(first, interval)
+            return jittered(Backoff(first_seconds=first, max_seconds=last).seconds(failures))
+        if self._arrivals.unsettled:
+            return min(interval, self._options.settle_seconds)
+        return jittered(interval)

@@ -1,0 +1,71 @@
+"""What ``numroute info`` says of the feed that keeps a store up to date."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from numroute.console import plain, print_facts, print_table
+
+if TYPE_CHECKING:
+    from numroute.index.feed_state import FeedState, Trouble
+
+
+def feed_document(state: FeedState | None) -> dict[str, Any] | None:
+    """Return the state for ``--json``: its fields, and whether somebody needs to look."""
+    return None if state is None else {**plain(state), "healthy": state.healthy}
+
+
+def print_feed(state: FeedState | None) -> None:
+    """Print how the feed does, what it waits for and what is wrong; nothing where there is none."""
+    if state is None:
+        return
+    print_facts(
+        [
+            ("feed", state.source),
+            ("last looked", _when(state.polled_at)),
+            ("last success", _when(state.succeeded_at)),
+            ("last published", _when(state.published_at)),
+            *([("next full dump", _due(state.dump_expected_at))] if state.dump_expected_at else []),
+            *(
+                [("next increments", _due(state.window_expected_at))]
+                if state.window_expected_at
+                else []
+            ),
+            *_trouble("error", state.error),
+            *_trouble("gap", state.gap),
+        ]
+    )
+    rows = [
+        *(("waits", each.name, each.reason, _when(each.since)) for each in state.waiting),
+        *(
+            ("unusable", each.name, f"{each.reason} ({each.tries} tries)", _when(each.at))
+            for each in state.quarantined
+        ),
+        *(
+            ("refused", ", ".join(each.names), each.message, _when(each.at))
+            for each in state.refused
+        ),
+    ]
+    if rows:
+        print_table(("feed", "files", "why", "since"), rows)
+    else:
+        click.echo()
+
+
+def _trouble(name: str, trouble: Trouble | None) -> list[tuple[str, str]]:
+    if trouble is None:
+        return []
+    text = f"{trouble.message}. {trouble.hint}" if trouble.hint else trouble.message
+    return [(name, f"{text} (since {_when(trouble.since)}, {trouble.count} times)")]
+
+
+def _when(time: datetime | None) -> str:
+    return "never" if time is None else time.isoformat(timespec="seconds")
+
+
+def _due(time: datetime) -> str:
+    late = " (due)" if time < datetime.now(UTC) else ""
+    return f"{time.isoformat(timespec='seconds')}{late}"

@@ -1,0 +1,305 @@
+"""An inbox folder: what arrives in it, whole or not, in order or not, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once
+from support.registry import command
+
+from numroute.index import SnapshotStore
+from numroute.index.feed_state import read_feed_state
+
+NEXT_DAY = FIRST_DAY + timedelta(days=1)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def test_a_day_is_built(store: Path, inbox: Path) -> None:
+    """Dump, operators and plan of one day become the current snapshot, and the state says so."""
+    put(inbox, day_of())
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0, run.text
+    snapshot = SnapshotStore(store).open()
+    with snapshot:
+        assert snapshot.metadata.as_of == as_of(FIRST_DAY)
+        assert snapshot.metadata.counts["ported"] == 20
+    assert run.state is not None
+    assert run.state.snapshot_id == SnapshotStore(store).current_id()
+    assert run.state.as_of == as_of(FIRST_DAY)
+    assert run.state.dump_expected_at == as_of(NEXT_DAY)
+    assert run.state.healthy
+    assert run.state.waiting == ()
+    assert SnapshotStore(store).history()[-1]["asked_by"].endswith("(watch)")
+
+
+def test_files_may_lie_in_the_registrys_folders_or_in_one(store: Path, inbox: Path) -> None:
+    """An inbox may be a mirror of the registry's folders or one flat folder."""
+    first, *rest = day_of()
+    put(inbox, [first], flat=True)
+    put(inbox, rest)
+    assert watch_once(store, "--inbox", inbox).status == 0
+    assert len(SnapshotStore(store).ids()) == 1
+
+
+def test_what_is_built_in_is_not_read_again(store: Path, inbox: Path) -> None:
+    """A second run over the same files publishes nothing and leaves nothing in the spool."""
+    put(inbox, day_of())
+    watch_once(store, "--inbox", inbox)
+    again = watch_once(store, "--inbox", inbox)
+    assert again.status == 0
+    assert again.log == []
+    assert len(SnapshotStore(store).ids()) == 1
+    assert [path for path in (store / "spool").rglob("*") if path.is_file()] == []
+
+
+def test_files_are_private(store: Path, inbox: Path) -> None:
+    """Files are readable by their owner only, folders too."""
+    put(inbox, day_of(types=("Port_All",)))
+    watch_once(store, "--inbox", inbox)
+    found = list(store.rglob("*"))
+    assert {path.name for path in found} >= {"feed.json", "Port_All_202608230000_4659.zip"}
+    for path in found:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_dump_waits_for_the_rest_of_its_day(store: Path, inbox: Path) -> None:
+    """A dump alone is kept and named in the state; the next run builds it with what came."""
+    dump, operators, plan = day_of(types=("Port_All", "Operators", "Numbering_plan"))
+    put(inbox, [dump, operators])
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0
+    assert run.state is not None
+    (waiting,) = run.state.waiting
+    assert waiting.name == dump.name
+    assert "numbering_plan" in waiting.reason
+    assert SnapshotStore(store).ids() == []
+    put(inbox, [plan])
+    run = watch_once(store, "--inbox", inbox)
+    assert run.state is not None
+    assert run.state.waiting == ()
+    assert len(SnapshotStore(store).ids()) == 1
+
+
+def test_the_newest_complete_day_wins(store: Path, inbox: Path) -> None:
+    """Days that lie in the inbox together are not built one after the other."""
+    put(inbox, day_of(FIRST_DAY))
+    put(inbox, day_of(NEXT_DAY, ported=22))
+    put(inbox, day_of(NEXT_DAY + timedelta(days=1), types=("Port_All", "Operators")))
+    run = watch_once(store, "--inbox", inbox)
+    assert len(run.events("snapshot published")) == 1
+    assert run.state is not None
+    assert run.state.as_of == as_of(NEXT_DAY)
+
+
+def test_an_older_day_is_left_alone(store: Path, inbox: Path) -> None:
+    """What arrives late and is older than the snapshot is not even fetched."""
+    put(inbox, day_of(NEXT_DAY))
+    watch_once(store, "--inbox", inbox)
+    put(inbox, day_of(FIRST_DAY))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0
+    assert run.log == []
+
+
+def test_a_rollback_is_not_undone(store: Path, inbox: Path) -> None:
+    """After going back to an older snapshot, the files of the newer one are not applied again."""
+    put(inbox, day_of(FIRST_DAY))
+    watch_once(store, "--inbox", inbox)
+    before = SnapshotStore(store).current_id()
+    put(inbox, day_of(NEXT_DAY))
+    watch_once(store, "--inbox", inbox)
+    assert SnapshotStore(store).current_id() != before
+    with SnapshotStore(store).writing() as writer:
+        writer.make_current(before)
+    assert watch_once(store, "--inbox", inbox).status == 0
+    assert SnapshotStore(store).current_id() == before
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<html><body>502 Bad Gateway</body></html>", "HTML page"),
+        (b"", "empty"),
+        (day_of()[-1].data[:-30], "damaged or cut short"),
+    ],
+    ids=["error page", "empty", "cut short"],
+)
+def test_an_unusable_file_is_put_aside(store: Path, inbox: Path, data: bytes, reason: str) -> None:
+    """It is named with the reason, does not end the run, and a good one of its name heals."""
+    *others, dump = day_of()
+    put(inbox, others)
+    path = dump.put(inbox)
+    path.write_bytes(data)
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert run.state is not None
+    (bad,) = run.state.quarantined
+    assert (bad.name, bad.tries) == (dump.name, 1)
+    assert reason in bad.reason
+    assert run.state.error is None
+    assert (store / "spool" / ".quarantine" / dump.name).exists()
+    again = watch_once(store, "--inbox", inbox)
+    assert again.events("file quarantined") == []
+    dump.put(inbox)
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0
+    assert run.state is not None
+    assert run.state.healthy
+    assert not (store / "spool" / ".quarantine" / dump.name).exists()
+
+
+def test_a_dump_whose_row_count_is_wrong_is_put_aside(store: Path, inbox: Path) -> None:
+    """A dump that is a whole zip of half a text shows when it is read."""
+    *others, dump = day_of()
+    (short,) = day_of(types=("Port_All",), ported=19)
+    text = short.data
+    put(inbox, others)
+    wrong = type(dump)(name=dump.name, folder=dump.folder, data=_with_row_count(text, 20))
+    wrong.put(inbox)
+    run = watch_once(store, "--inbox", inbox)
+    assert run.state is not None
+    (bad,) = run.state.quarantined
+    assert "RowCount says 20" in bad.reason
+    dump.put(inbox)
+    assert watch_once(store, "--inbox", inbox).status == 0
+
+
+def test_half_a_dump_is_refused_once_and_may_be_allowed(store: Path, inbox: Path) -> None:
+    """What the gate refuses is shown, not tried again, and published when a user allows it."""
+    put(inbox, day_of(FIRST_DAY))
+    watch_once(store, "--inbox", inbox)
+    put(inbox, day_of(NEXT_DAY, ported=5))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert run.state is not None
+    (refused,) = run.state.refused
+    assert refused.checks == ("shrinkage",)
+    again = watch_once(store, "--inbox", inbox)
+    assert again.status == 1
+    assert again.log == []
+    allowed = watch_once(
+        store, "--inbox", inbox, "--allow", "shrinkage", "--reason", "a smaller registry"
+    )
+    assert allowed.status == 0, allowed.text
+    assert allowed.state is not None
+    assert allowed.state.refused == ()
+    assert allowed.state.as_of == as_of(NEXT_DAY)
+
+
+def test_a_file_of_the_future_waits(store: Path, inbox: Path) -> None:
+    """A wrong clock, or a wrong name, does not make every later file look old."""
+    put(inbox, day_of(FIRST_DAY.replace(year=2099)))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.state is not None
+    assert "future" in run.state.waiting[0].reason
+    assert SnapshotStore(store).ids() == []
+
+
+def test_consumed_files_leave_the_inbox(store: Path, inbox: Path) -> None:
+    """With --consume the inbox keeps what is not built in yet, and what is not the registry's."""
+    put(inbox, day_of(FIRST_DAY))
+    put(inbox, day_of(NEXT_DAY, types=("Port_All",)))
+    (inbox / "README").write_text("not the registry's")
+    assert watch_once(store, "--inbox", inbox, "--consume").status == 0
+    left = {path.name for path in inbox.rglob("*") if path.is_file()}
+    assert left == {"README", "Port_All_202608240000_4660.zip"}
+
+
+def test_the_open_plan_is_not_lost(store: Path, inbox: Path, tmp_path: Path) -> None:
+    """A store built with the open numbering plan is not fed without it."""
+    from support.registry import ABC, write_registry
+
+    registry = write_registry(tmp_path / "r")
+    assert command("numroute-load", "build", "--store", store, registry).status == 0
+    put(inbox, day_of(NEXT_DAY))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert run.state is not None
+    assert run.state.error is not None
+    assert "--plan" in run.state.error.hint
+    plan = tmp_path / "ABC-4xx.csv"
+    plan.write_text(ABC)
+    run = watch_once(store, "--inbox", inbox, "--plan", plan)
+    assert run.status == 0, run.text
+    found = command("numroute", "lookup", "--store", store, "+74951000000", "--json")
+    assert json.loads(found.out)["status"] == "NOT_PORTED"
+
+
+def test_a_missing_inbox_is_an_error_that_heals(store: Path, inbox: Path) -> None:
+    """An inbox that is not mounted yet is told of, and forgotten once it is there."""
+    run = watch_once(store, "--inbox", inbox / "x")
+    assert run.status == 1
+    assert "cannot be listed" in run.text
+    assert run.state is not None
+    assert run.state.error is not None
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0
+    assert run.state is not None
+    assert run.state.error is None
+
+
+def test_one_watcher_per_store(store: Path, inbox: Path) -> None:
+    """A second one ends at once and says why."""
+    from numroute_loader.feeds.lock import feeding
+
+    watch_once(store, "--inbox", inbox)
+    with feeding(store):
+        run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert "another `watch` or `pull` feeds this store" in run.text
+
+
+def test_info_shows_the_feed(store: Path, inbox: Path) -> None:
+    """A table for people and an object for programs, even before there is a snapshot."""
+    put(inbox, day_of(types=("Port_All",)))
+    watch_once(store, "--inbox", inbox)
+    nothing = command("numroute", "info", "--store", store)
+    assert nothing.status == 1
+    assert "numbering_plan and operators of the same time must come too" in nothing.out
+    put(inbox, day_of())
+    watch_once(store, "--inbox", inbox)
+    shown = command("numroute", "info", "--store", store)
+    assert f"inbox {inbox}" in shown.out
+    document = json.loads(command("numroute", "info", "--store", store, "--json").out)
+    assert document["feed"]["healthy"] is True
+    assert document["feed"]["as_of"] == as_of(FIRST_DAY).isoformat()
+
+
+def test_the_state_survives_what_it_is_not(store: Path, inbox: Path) -> None:
+    """A damaged state file is told of by info, and written anew by the next run."""
+    put(inbox, day_of())
+    watch_once(store, "--inbox", inbox)
+    (store / "feed.json").write_text("[")
+    shown = command("numroute", "info", "--store", store)
+    assert "it is not the state of a feed" in shown.err
+    watch_once(store, "--inbox", inbox)
+    assert read_feed_state(store) is not None
+
+
+def _with_row_count(data: bytes, count: int) -> bytes:
+    import io
+    import zipfile
+
+    from support.feeds import _zip
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        (name,) = archive.namelist()
+        text = archive.read(name).decode()
+    head, _, rest = text.partition("\r\n")
+    first, _, rest = rest.partition("\r\n")
+    return _zip(name, f"{head}\r\n{first.rpartition(',')[0]},{count}\r\n{rest}")

@@ -1,0 +1,113 @@
+"""A tiny registry's deliveries, day by day, in the registry's own names and formats."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numroute.index.feed_state import FeedState, read_feed_state
+from support.registry import OPERATORS, PLAN, command
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+FIRST_DAY = date(2026, 8, 23)
+EPOCH = date(2013, 11, 20)
+"""The day of sequence 0 of Port_All and of window 0."""
+
+FOLDERS = {
+    "Port_All": "Port_All",
+    "Operators": "Operators",
+    "Numbering_plan": "Numbering_Plan",
+    "Port_Increment": "Port_Increment",
+    "Return_Increment": "Return_Increment",
+}
+
+DAY_TYPES = ("Operators", "Numbering_plan", "Port_All")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A file that the registry delivers: its name, the folder that it belongs in, its bytes."""
+
+    name: str
+    folder: str
+    data: bytes
+
+    def put(self, root: Path, *, flat: bool = False) -> Path:
+        """Write the file below ``root``, whole at once, as a careful uploader does."""
+        folder = root if flat else root / self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f".{self.name}"
+        unfinished.write_bytes(self.data)
+        return unfinished.rename(folder / self.name)
+
+
+def day_of(
+    day: date = FIRST_DAY, *, ported: int = 20, types: Collection[str] = DAY_TYPES
+) -> list[Delivery]:
+    """Return a day's full dump, with so many ported numbers, its operators and its plan."""
+    texts = {"Operators": OPERATORS, "Numbering_plan": PLAN, "Port_All": _dump(ported)}
+    sequence = (day - EPOCH).days
+    return [delivery(each, day, 0, sequence + (each != "Port_All"), texts[each]) for each in types]
+
+
+def delivery(kind: str, day: date, hour: int, sequence: int, text: str) -> Delivery:
+    """Return a file of this type, time and sequence as a zip with one member."""
+    stem = f"{kind}_{day:%Y%m%d}{hour:02d}00_{sequence}"
+    return Delivery(name=f"{stem}.zip", folder=FOLDERS[kind], data=_zip(f"{stem}.csv", text))
+
+
+def put(root: Path, files: Sequence[Delivery], *, flat: bool = False) -> list[Path]:
+    """Write all files below ``root``."""
+    return [file.put(root, flat=flat) for file in files]
+
+
+def as_of(day: date, hour: int = 0) -> datetime:
+    """Return the time that a file of this Moscow hour is as of."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=hour - 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a single run of ``watch`` ended: exit status, log lines, feed state."""
+
+    status: int
+    log: list[dict[str, Any]]
+    text: str
+    state: FeedState | None
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the log lines of one event."""
+        return [line for line in self.log if line["event"] == name]
+
+
+def watch_once(store: Path, *words: object) -> Run:
+    """Run ``numroute-load watch --once`` in this process."""
+    result = command(
+        "numroute-load", "watch", "--store", store, "--once", "--settle", "0.02", *words
+    )
+    log = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    return Run(result.status, log, result.err, read_feed_state(store) if store.is_dir() else None)
+
+
+def _dump(ported: int) -> str:
+    rows = [
+        f"{9_000_000_000 + place},mMEGAFON,02,D7702,77,2021-01-01T10:00:00+03:00,"
+        f"{'' if place else ported}\r\n"
+        for place in range(ported)
+    ]
+    return "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\r\n" + "".join(rows)
+
+
+def _zip(member: str, text: str) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(member, text)
+    return buffer.getvalue()
