@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from grpc import StatusCode
 
 from numroute.errors import (
+    FeedError,
+    HostKeyError,
     InputError,
     LimitExceededError,
+    LoginRefusedError,
     NoSnapshotError,
     NumrouteError,
     ServiceError,
@@ -48,6 +51,10 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     # What has no class of its own.
     StoreError: StatusCode.INTERNAL,
     ServiceError: StatusCode.INTERNAL,
+    # Of the loader's feeds; no call meets them.
+    FeedError: StatusCode.INTERNAL,
+    HostKeyError: StatusCode.INTERNAL,
+    LoginRefusedError: StatusCode.INTERNAL,
     NumrouteError: StatusCode.INTERNAL,
 }
 
