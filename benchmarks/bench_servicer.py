@@ -12,6 +12,7 @@ from benchmarks.small import BATCH
 from numroute.client.codec import Values, bulk_response
 from numroute.logs import make_logger
 from numroute.server.follower import Follower
+from numroute.server.guard import Call
 from numroute.server.lookups import Lookups
 from numroute.server.past import PastSnapshots
 from numroute.v1 import number_routing_pb2 as pb
@@ -57,8 +58,8 @@ def test_bulk_lookup(
     """A bulk request's bytes become an answer's bytes that say what the oracle says."""
     benchmark.extra_info["numbers"] = count
     queries = small.part(count)
-    request = bulk_request(queries.numbers)
-    response = benchmark(lambda: loop.run_until_complete(lookups.bulk_lookup(request)))
+    request, call = bulk_request(queries.numbers), Call("BulkLookup")
+    response = benchmark(lambda: loop.run_until_complete(lookups.bulk_lookup(request, call)))
     chunk = bulk_response(response, count, with_range_holder=False, with_ported_at=False)
     values = Values()
     small.truth.check(queries.expected, chunk.route_indexes, list(map(values.route, chunk.routes)))
@@ -74,7 +75,8 @@ def test_lookup_of_texts(
     benchmark.extra_info["numbers"] = TEXTS
     numbers = small.truth.ported[:TEXTS].tolist()
     request = pb.LookupRequest(numbers=[f"+{number}" for number in numbers]).SerializeToString()
-    response = benchmark(lambda: loop.run_until_complete(lookups.lookup(request)))
+    call = Call("Lookup")
+    response = benchmark(lambda: loop.run_until_complete(lookups.lookup(request, call)))
     answers = pb.LookupResponse.FromString(response).answers
     assert [answer.number for answer in answers] == numbers
     assert {answer.status for answer in answers} == {pb.STATUS_PORTED}

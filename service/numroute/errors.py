@@ -7,6 +7,8 @@
     ├── SettingError               a setting or an argument is wrong
     ├── LimitExceededError         a request is larger than a named limit
     ├── UnauthenticatedError       the service does not know who asks
+    ├── TryLaterError              the service does not take the request now
+    │   └── OverloadedError        it has as much work as it can do in time
     ├── StoreError
     │   ├── StoreMissingError      there is no store at this path
     │   ├── NoSnapshotError        the store has no current snapshot, or not the one asked for
@@ -87,6 +89,19 @@ class UnauthenticatedError(NumrouteError):
         super().__init__(message, hint=hint)
         self.reason = reason
         self.client = client
+
+
+class TryLaterError(NumrouteError):
+    """The service does not take a request now; ``retry_after_seconds`` says when it may."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float, hint: str = "") -> None:
+        """Keep the time after which the request may be sent again."""
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OverloadedError(TryLaterError):
+    """The service has as much work as it can do in time."""
 
 
 class StoreError(NumrouteError):

@@ -10,6 +10,7 @@ serialised parts of one message may simply follow each other.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,13 @@ ERROR_KEY = "numroute-error"
 It tells "the service cannot answer" from "there is no service": both are UNAVAILABLE.
 """
 
+RETRY_AFTER_KEY = "retry-after-ms"
+"""Trailing metadata of a refused call: after how many milliseconds it may be sent again."""
+
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""The same for gRPC's own retries, which wait for so long when a retry policy covers the status
+(gRPC proposal A6, "Pushback")."""
+
 FIXED32 = np.dtype("<u4")
 """The numpy type of a ``fixed32`` column: little-endian whatever the host is."""
 
@@ -63,6 +71,12 @@ _SHORT_VARINT_BYTES_MAX = 5
 def method_path(name: str) -> str:
     """Return the path of one of the service's methods, e.g. for ``BulkLookup``."""
     return f"/{SERVICE_NAME}/{name}"
+
+
+def retry_hint(seconds: float) -> tuple[tuple[str, str], ...]:
+    """Return the trailing metadata that say when a refused call may be sent again."""
+    milliseconds = str(math.ceil(seconds * 1e3))
+    return (RETRY_AFTER_KEY, milliseconds), (PUSHBACK_KEY, milliseconds)
 
 
 def packed_field(

@@ -12,6 +12,7 @@ from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
     from numroute.server.follower import Follower
+    from numroute.server.guard import Call
     from numroute.server.past import PastSnapshots
 
 
@@ -23,20 +24,21 @@ class Control:
         self._follower = follower
         self._past = past
 
-    async def explain(self, request: bytes) -> bytes:
+    async def explain(self, request: bytes, call: Call) -> bytes:
         """Answer an ``ExplainRequest`` with an ``ExplainResponse``."""
         message = pb.ExplainRequest.FromString(request)
+        call.ask(1)
         with await self._past.at(message) as served:
             response = explanation(served, message.number, message.default_region or None)
         return response.SerializeToString()
 
-    async def get_snapshot(self, request: bytes) -> bytes:
+    async def get_snapshot(self, request: bytes, _call: Call) -> bytes:
         """Answer a ``GetSnapshotRequest`` with a ``GetSnapshotResponse``."""
         pb.GetSnapshotRequest.FromString(request)
         with self._follower.serving() as served:
             return description(served, now=time.time()).SerializeToString()
 
-    async def list_operators(self, request: bytes) -> bytes:
+    async def list_operators(self, request: bytes, _call: Call) -> bytes:
         """Answer a ``ListOperatorsRequest`` with a ``ListOperatorsResponse``."""
         pb.ListOperatorsRequest.FromString(request)
         with self._follower.serving() as served:

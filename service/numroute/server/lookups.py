@@ -21,6 +21,7 @@ from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
     from numroute.server.follower import Follower
+    from numroute.server.guard import Call
     from numroute.server.past import PastSnapshots
 
 
@@ -39,18 +40,20 @@ class Lookups:
         """Wait for the batches that are still looked up, of calls that nobody waits for."""
         self._threads.shutdown()
 
-    async def lookup(self, request: bytes) -> bytes:
+    async def lookup(self, request: bytes, call: Call) -> bytes:
         """Answer a ``LookupRequest`` with a ``LookupResponse``."""
         message = pb.LookupRequest.FromString(request)
         _check_limit(len(message.numbers), NUMBERS_PER_LOOKUP_MAX)
+        call.ask(len(message.numbers))
         with await self._past.at(message) as served:
             response = await row_answers(served, message.numbers, message.default_region or None)
         return response.SerializeToString()
 
-    async def bulk_lookup(self, request: bytes) -> bytes:
+    async def bulk_lookup(self, request: bytes, call: Call) -> bytes:
         """Answer a ``BulkLookupRequest`` with a ``BulkLookupResponse``."""
         numbers, options = wire.bulk_request_parts(request)
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
+        call.ask(len(numbers))
         served = self._follower.serving()
         served.acquire()
         answer = functools.partial(
@@ -65,11 +68,11 @@ class Lookups:
                 return answer()
             finally:
                 served.release()
-        call = self._threads.submit(answer)
+        work = self._threads.submit(answer)
         # The lease ends with the thread's work, not with this coroutine: a call that its client
         # cancels leaves the thread reading the snapshot.
-        call.add_done_callback(lambda _: served.release())
-        return await asyncio.wrap_future(call)
+        work.add_done_callback(lambda _: served.release())
+        return await asyncio.wrap_future(work)
 
 
 def _check_limit(actual: int, limit: int) -> None:

@@ -1,31 +1,25 @@
-"""The service's methods: bytes in, bytes out, and every error as a proper status."""
+"""The service's methods: bytes in, bytes out; the pipeline of ``guard`` surrounds each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from numroute import wire
-from numroute.errors import NumrouteError
-from numroute.logs import fault_fields
 from numroute.server.control import Control
+from numroute.server.guard import Pipeline
 from numroute.server.lookups import Lookups
 from numroute.server.past import PastSnapshots
-from numroute.server.statuses import status_of
 from numroute.server.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Sequence
 
     from structlog.typing import FilteringBoundLogger
 
     from numroute.server.follower import Follower
-
-    Context = grpc.aio.ServicerContext[bytes, bytes]
-    Method = Callable[[bytes], Awaitable[bytes]]
-    Work = Callable[[], Awaitable[Any]]
+    from numroute.server.guard import Guard
 
 
 class NumberRouting:
@@ -35,19 +29,20 @@ class NumberRouting:
     a request that cannot be parsed gets a status of our choosing.
     """
 
-    def __init__(self, follower: Follower, log: FilteringBoundLogger) -> None:
-        """Answer from the follower's snapshot; faults go to the log."""
-        self._log = log
+    def __init__(
+        self, follower: Follower, log: FilteringBoundLogger, guards: Sequence[Guard] = ()
+    ) -> None:
+        """Answer from the follower's snapshot what the guards let pass; faults go to the log."""
+        self._pipeline = Pipeline(guards, log)
         self._past = PastSnapshots(follower)
         self._lookups = Lookups(follower, self._past)
         self._control = Control(follower, self._past)
         self._streams = Streams(follower, self._lookups.bulk_lookup)
-        self._under_way = 0
 
     @property
     def under_way(self) -> int:
         """How many calls have begun and not ended; one ends when its answer has been sent."""
-        return self._under_way
+        return self._pipeline.under_way
 
     def drain(self) -> None:
         """End the calls that stay open; what they have been asked is still answered."""
@@ -60,62 +55,20 @@ class NumberRouting:
 
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """Return the service as a handler that a ``grpc.aio`` server takes."""
-        methods: dict[str, Method] = {
-            "Lookup": self._lookups.lookup,
-            "BulkLookup": self._lookups.bulk_lookup,
-            "Explain": self._control.explain,
-            "GetSnapshot": self._control.get_snapshot,
-            "ListOperators": self._control.list_operators,
-        }
-        # Without a (de)serialiser grpc hands the bytes over as they are.
+        pipeline, lookups, control = self._pipeline, self._lookups, self._control
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(self._unary(name, method))
-            for name, method in methods.items()
+            name: pipeline.unary(name, method)
+            for name, method in {
+                "Lookup": lookups.lookup,
+                "BulkLookup": lookups.bulk_lookup,
+                "Explain": control.explain,
+                "GetSnapshot": control.get_snapshot,
+                "ListOperators": control.list_operators,
+            }.items()
         }
-        handlers["StreamLookup"] = grpc.stream_stream_rpc_method_handler(self._stream_lookup)
-        handlers["WatchSnapshots"] = grpc.unary_stream_rpc_method_handler(self._watch_snapshots)
+        streams = self._streams
+        handlers["StreamLookup"] = pipeline.both_streams("StreamLookup", streams.stream_lookup)
+        handlers["WatchSnapshots"] = pipeline.server_stream(
+            "WatchSnapshots", streams.watch_snapshots
+        )
         return grpc.method_handlers_generic_handler(wire.SERVICE_NAME, handlers)
-
-    def _unary(self, name: str, method: Method) -> Callable[[bytes, Context], Any]:
-        async def answer(request: bytes, context: Context) -> bytes:
-            response: bytes = await self._guarded(name, context, lambda: method(request))
-            return response
-
-        return answer
-
-    async def _stream_lookup(self, questions: AsyncIterator[bytes], context: Context) -> None:
-        await self._guarded(
-            "StreamLookup",
-            context,
-            lambda: self._streams.stream_lookup(questions, context.write),
-        )
-
-    async def _watch_snapshots(self, request: bytes, context: Context) -> None:
-        await self._guarded(
-            "WatchSnapshots",
-            context,
-            lambda: self._streams.watch_snapshots(request, context.write),
-        )
-
-    async def _guarded(self, name: str, context: Context, work: Work) -> Any:  # noqa: ANN401
-        """Return what the work returns, and turn every exception into a status."""
-        self._under_way += 1
-        context.add_done_callback(self._ended)  # type: ignore[arg-type] # stubs want a class
-        try:
-            return await work()
-        except NumrouteError as error:
-            status, details, kind = status_of(error), str(error), type(error).__name__
-        except DecodeError:
-            status = grpc.StatusCode.INVALID_ARGUMENT
-            details = f"the request is not a well-formed {wire.REQUEST_NAMES[name]} message"
-            kind = "DecodeError"
-        except Exception as fault:  # noqa: BLE001 - the last line of defence
-            self._log.error("request failed", method=name, **fault_fields(fault))
-            status = grpc.StatusCode.INTERNAL
-            details = "the service failed on this request; its log names the place"
-            kind = "Fault"
-        await context.abort(status, details, ((wire.ERROR_KEY, kind),))
-        raise AssertionError  # never reached: abort raises, which not every linter can see
-
-    def _ended(self, _: Context) -> None:
-        self._under_way -= 1

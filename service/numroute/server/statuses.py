@@ -14,6 +14,7 @@ from numroute.errors import (
     LoginRefusedError,
     NoSnapshotError,
     NumrouteError,
+    OverloadedError,
     ServiceError,
     SettingError,
     SnapshotCorruptError,
@@ -24,6 +25,7 @@ from numroute.errors import (
     StoreBusyError,
     StoreError,
     StoreMissingError,
+    TryLaterError,
     UnauthenticatedError,
 )
 
@@ -37,6 +39,9 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     LimitExceededError: StatusCode.INVALID_ARGUMENT,
     # Who asks must show another token or certificate first.
     UnauthenticatedError: StatusCode.UNAUTHENTICATED,
+    # The request is right, the moment is not: the trailing metadata say when to ask again.
+    OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
+    TryLaterError: StatusCode.RESOURCE_EXHAUSTED,
     # There is nothing to answer from yet: clients retry UNAVAILABLE.
     StoreMissingError: StatusCode.UNAVAILABLE,
     NoSnapshotError: StatusCode.UNAVAILABLE,

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from numroute.server.follower import Follower
+    from numroute.server.guard import Call, Write
 
-    Answer = Callable[[bytes], Awaitable[bytes]]
-    Write = Callable[[bytes], Awaitable[None]]
+    Answer = Callable[[bytes, Call], Awaitable[bytes]]
 
 
 class Streams:
@@ -40,7 +40,9 @@ class Streams:
         for task in self._reading:
             task.cancel()
 
-    async def stream_lookup(self, questions: AsyncIterator[bytes], write: Write) -> None:
+    async def stream_lookup(
+        self, questions: AsyncIterator[bytes], write: Write, call: Call
+    ) -> None:
         """Answer a stream of ``BulkLookupRequest``, in order.
 
         At most STREAM_QUESTIONS_IN_WORK_MAX questions are read and not answered: while ``write``
@@ -57,7 +59,7 @@ class Streams:
             try:
                 await room.acquire()
                 async for question in questions:
-                    answers.put_nowait(asyncio.ensure_future(self._answer(question)))
+                    answers.put_nowait(asyncio.ensure_future(self._answer(question, call)))
                     await room.acquire()
             finally:
                 answers.put_nowait(None)
@@ -76,7 +78,7 @@ class Streams:
                     if left is not None:
                         left.cancel()
 
-    async def watch_snapshots(self, request: bytes, write: Write) -> None:
+    async def watch_snapshots(self, request: bytes, write: Write, _call: Call) -> None:
         """Announce the snapshot in service and each that takes its place, until the drain.
 
         Only the latest is announced to a client that was busy with the one before, so that

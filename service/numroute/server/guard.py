@@ -1,0 +1,217 @@
+"""What happens around every call: guards before it, a status for whatever goes wrong, guards after.
+
+A guard may refuse a call when it begins, and again when it is known how many numbers it asks for.
+Guards are asked in their order and told of the end in the opposite one. All of it runs on the event
+loop, so that a guard needs no lock and must not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from numroute import wire
+from numroute.errors import NumrouteError, TryLaterError
+from numroute.logs import fault_fields
+from numroute.server.statuses import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+    Handler = grpc.RpcMethodHandler[bytes, bytes]
+
+    UnaryMethod = Callable[[bytes, "Call"], Awaitable[bytes]]
+    """Bytes in, bytes out."""
+
+    Write = Callable[[bytes], Awaitable[None]]
+    """Send a response; returns when there is room for the next."""
+
+    ServerStreamMethod = Callable[[bytes, Write, "Call"], Awaitable[None]]
+    """One request, any number of responses."""
+
+    StreamMethod = Callable[[AsyncIterator[bytes], Write, "Call"], Awaitable[None]]
+    """Any number of requests, any number of responses."""
+
+
+class Guard(Protocol):
+    """Something that watches over all calls. What it raises from numroute's tree refuses a call."""
+
+    def begin(self, call: Call) -> None:
+        """Let a call begin, or refuse it; its request has not been looked at yet."""
+
+    def numbers(self, call: Call, count: int) -> None:
+        """Let a call ask for so many numbers, or refuse it; for each message of a stream again."""
+
+    def end(self, call: Call, status: grpc.StatusCode) -> None:
+        """Hear how a call ended, once, after its answer was sent; not if ``begin`` refused it."""
+
+
+class Call:
+    """A call under way, as guards and methods see it.
+
+    Attributes:
+        method: The method's name, e.g. ``BulkLookup``.
+        client: Who asks, once a guard has found that out; empty before.
+        numbers: How many numbers it has asked for so far.
+        started: When it began, by ``time.perf_counter()``.
+        begun: How many of the guards have let it begin.
+        status: How it ended; CANCELLED until then, which is right when it never does by itself.
+    """
+
+    __slots__ = ("_context", "_guards", "begun", "client", "method", "numbers", "started", "status")
+
+    def __init__(
+        self, method: str, context: Context | None = None, guards: Sequence[Guard] = ()
+    ) -> None:
+        """Begin; ``context`` is None for a call from within this process."""
+        self.method = method
+        self.client = ""
+        self.numbers = 0
+        self.started = time.perf_counter()
+        self.begun = 0
+        self.status = grpc.StatusCode.CANCELLED
+        self._context = context
+        self._guards = guards
+
+    @property
+    def peer(self) -> str:
+        """The other end of the connection as gRPC names it, e.g. ``ipv4:10.0.0.7:41234``."""
+        return "" if self._context is None else self._context.peer()
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What the client sent along with the call."""
+        found: Any = () if self._context is None else self._context.invocation_metadata()
+        return found or ()
+
+    def auth_context(self) -> dict[str, Any]:
+        """What TLS has found out about the client; empty without TLS."""
+        found: Any = {} if self._context is None else self._context.auth_context()
+        return dict(found)
+
+    def time_left(self) -> float | None:
+        """Seconds until its client gives it up, 0 when it has; None if it never does."""
+        return None if self._context is None else self._context.time_remaining()
+
+    def ask(self, count: int) -> None:
+        """Say that it asks for so many numbers (more), before any work is done for them.
+
+        Raises:
+            NumrouteError: A guard refuses them.
+        """
+        self.numbers += count
+        for guard in self._guards:
+            guard.numbers(self, count)
+
+
+class Pipeline:
+    """Wraps methods into gRPC handlers that ask the guards and never let an exception out."""
+
+    def __init__(self, guards: Sequence[Guard], log: FilteringBoundLogger) -> None:
+        """Ask these guards, in this order; faults go to the log."""
+        self._guards = tuple(guards)
+        self._log = log
+        self._under_way = 0
+
+    @property
+    def under_way(self) -> int:
+        """How many calls have begun and not ended; one ends when its answer has been sent."""
+        return self._under_way
+
+    def unary(self, name: str, method: UnaryMethod) -> Handler:
+        """Return the handler of a method with one request and one response."""
+
+        async def answer(request: bytes, context: Context) -> bytes:
+            call = self._call(name, context)
+            try:
+                self._begin(call)
+                response = await method(request, call)
+            except Exception as error:  # noqa: BLE001 - every one becomes a status
+                await self._refuse(call, context, error)
+                raise AssertionError from None  # never reached: to refuse is to raise
+            call.status = grpc.StatusCode.OK
+            return response
+
+        # Without a (de)serialiser grpc hands the bytes over as they are.
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    def server_stream(self, name: str, method: ServerStreamMethod) -> Handler:
+        """Return the handler of a method with one request and a stream of responses."""
+
+        async def answer(request: bytes, context: Context) -> None:
+            await self._stream(name, context, functools.partial(method, request, context.write))
+
+        return grpc.unary_stream_rpc_method_handler(answer)
+
+    def both_streams(self, name: str, method: StreamMethod) -> Handler:
+        """Return the handler of a method with a stream of requests and one of responses."""
+
+        async def answer(requests: AsyncIterator[bytes], context: Context) -> None:
+            await self._stream(name, context, functools.partial(method, requests, context.write))
+
+        return grpc.stream_stream_rpc_method_handler(answer)
+
+    async def _stream(
+        self, name: str, context: Context, method: Callable[[Call], Awaitable[None]]
+    ) -> None:
+        call = self._call(name, context)
+        try:
+            self._begin(call)
+            await method(call)
+            # A client that gives up ends its requests first: let the cancellation be heard.
+            await asyncio.sleep(0)
+        except Exception as error:  # noqa: BLE001 - every one becomes a status
+            await self._refuse(call, context, error)
+        call.status = grpc.StatusCode.OK
+
+    def _call(self, name: str, context: Context) -> Call:
+        call = Call(name, context, self._guards)
+        self._under_way += 1
+        # The task ends when the answer has been sent. grpc's own callback would do as well, but it
+        # leaves a cycle of references behind each call, for the garbage collector to find.
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(functools.partial(self._end, call))
+        return call
+
+    def _begin(self, call: Call) -> None:
+        for guard in self._guards:
+            guard.begin(call)
+            call.begun += 1
+
+    def _end(self, call: Call, _task: object) -> None:
+        self._under_way -= 1
+        for guard in reversed(self._guards[: call.begun]):
+            try:
+                guard.end(call, call.status)
+            except Exception as fault:  # noqa: BLE001 - the other guards must hear of it too
+                self._log.error("guard failed", guard=type(guard).__name__, **fault_fields(fault))
+
+    async def _refuse(self, call: Call, context: Context, error: Exception) -> None:
+        """End the call with the error's status; always raises."""
+        kind = type(error).__name__
+        trailers: tuple[tuple[str, str], ...] = ()
+        if isinstance(error, NumrouteError):
+            status, details = status_of(error), str(error)
+            if isinstance(error, TryLaterError):
+                trailers = wire.retry_hint(error.retry_after_seconds)
+        elif isinstance(error, DecodeError):
+            status = grpc.StatusCode.INVALID_ARGUMENT
+            details = f"the request is not a well-formed {wire.REQUEST_NAMES[call.method]} message"
+        elif isinstance(error, grpc.aio.AbortError | grpc.RpcError):
+            # The connection is gone, or the call was ended already: there is nobody to tell.
+            raise error
+        else:
+            self._log.error("request failed", method=call.method, **fault_fields(error))
+            status, kind = grpc.StatusCode.INTERNAL, "Fault"
+            details = "the service failed on this request; its log names the place"
+        call.status = status
+        await context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))
