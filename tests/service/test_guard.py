@@ -15,6 +15,7 @@ from numroute.errors import LimitExceededError, OverloadedError
 from numroute.logs import make_logger
 from numroute.server.guard import Call, Pipeline
 
+Write = Callable[[bytes], Awaitable[None]]
 METHODS = ("Unary", "Down", "Both")
 BUSY = OverloadedError("too much to do", retry_after_seconds=0.25)
 
@@ -58,17 +59,18 @@ class Methods:
         call.ask(len(request))
         return self._answer(request)
 
-    async def down(
-        self, request: bytes, write: Callable[[bytes], Awaitable[None]], call: Call
-    ) -> None:
+    async def down(self, request: bytes, write: Write, call: Call) -> None:
         """Answer with the request, twice."""
         call.ask(len(request))
-        for _ in range(2):
-            await write(self._answer(request))
+        try:
+            for _ in range(2):
+                await write(self._answer(request))
+            if request == b"wait":
+                await asyncio.Event().wait()
+        finally:
+            self.closed.set()
 
-    async def both(
-        self, requests: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]], call: Call
-    ) -> None:
+    async def both(self, requests: AsyncIterator[bytes], write: Write, call: Call) -> None:
         """Answer each request with itself."""
         try:
             async for request in requests:
@@ -93,14 +95,14 @@ class Running:
         self.pipeline, self.methods = pipeline, methods
         path = "/test/"
         self._unary = channel.unary_unary(path + "Unary")
-        self._down = channel.unary_stream(path + "Down")
+        self.down = channel.unary_stream(path + "Down")
         self.both = channel.stream_stream(path + "Both")
 
     async def ask(self, method: str, request: bytes) -> list[bytes]:
         """Call a method with one request and return all responses."""
         if method == "Unary":
             return [await self._unary(request, timeout=30)]
-        call = self._down(request, timeout=30) if method == "Down" else self.both([request])
+        call = self.down(request, timeout=30) if method == "Down" else self.both([request])
         return [response async for response in call]
 
 
@@ -210,9 +212,8 @@ async def test_a_call_given_up_ends(start) -> None:
     """A stream that its client gives up ends its method, and its end is CANCELLED."""
     heard: list[tuple[object, ...]] = []
     running = await start(Noting("a", heard))
-    call = running.both()
-    await call.write(b"one")
-    assert await call.read() == b"one"
+    call = running.down(b"wait")
+    assert await call.read() == b"wait"
     assert running.pipeline.under_way == 1
     call.cancel()
     await running.methods.closed.wait()

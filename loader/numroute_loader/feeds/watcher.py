@@ -156,9 +156,7 @@ class Watcher:
                 Refused(names=names, checks=checks, message=error.message, at=now(), key=key)
             )
             self._tried.add(key)
-            self._log.error(
-                "files refused", files=names, checks=checks, **error_fields(error)
-            )
+            self._log.error("files refused", files=names, checks=checks, **error_fields(error))
             return
         except InputError as error:
             name = getattr(error.path, "name", str(error.path))

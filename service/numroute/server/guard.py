@@ -51,7 +51,11 @@ class Guard(Protocol):
         """Let a call ask for so many numbers, or refuse it; for each message of a stream again."""
 
     def end(self, call: Call, status: grpc.StatusCode) -> None:
-        """Hear how a call ended, once, after its answer was sent; not if ``begin`` refused it."""
+        """Hear how a call ended, once, after its answer was sent; not if ``begin`` refused it.
+
+        To grpc, a client that gives up a stream between two messages has ended its requests: its
+        call may be OK. While it waits for an answer, it is CANCELLED.
+        """
 
 
 class Call:
@@ -166,8 +170,6 @@ class Pipeline:
         try:
             self._begin(call)
             await method(call)
-            # A client that gives up ends its requests first: let the cancellation be heard.
-            await asyncio.sleep(0)
         except Exception as error:  # noqa: BLE001 - every one becomes a status
             await self._refuse(call, context, error)
         call.status = grpc.StatusCode.OK
