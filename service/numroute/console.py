@@ -20,7 +20,9 @@ from rich.table import Table
 from numroute.errors import NumrouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numroute.model import Operator
 
 EXIT_ERROR = 1
 
@@ -110,6 +112,21 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         table.add_row(name, value)
     _console().print(table)
+
+
+def operator_text(operator: Operator | None) -> str:
+    """Return what people call an operator: its brand, or its name, or at least its code."""
+    return operator.brand or operator.name or operator.code if operator else ""
+
+
+def changes_text(changes: Mapping[str, Any] | None) -> str:
+    """Return counts of changes in a few characters; nothing where nobody compared."""
+    if not changes:
+        return ""
+    return (
+        f"+{changes['ported']:,} -{changes['returned']:,} "
+        f"moved {changes['moved']:,} updated {changes['updated']:,}"
+    )
 
 
 def _console() -> Console:

@@ -7,6 +7,7 @@ named ``NUMROUTE_`` and the option's name. A flag wins over the environment, tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,31 @@ class Folder(click.Path):
         if not str(value):
             self.fail("the path is empty", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Time(click.ParamType[datetime]):
+    """A moment in ISO 8601 with its time zone, as an aware datetime in UTC."""
+
+    name = "time"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> datetime:
+        """Refuse what is no time or names no zone."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time: write it as 2026-08-23T00:00:00+03:00", param, ctx)
+        if time.tzinfo is None:
+            self.fail(
+                f"{value!r} names no time zone: write it as 2026-08-23T00:00:00+03:00", param, ctx
+            )
+        return time.astimezone(UTC)
 
 
 def _store_option(*, required: bool) -> Callable[[Command], Command]:

@@ -8,7 +8,11 @@ import click
 
 from numroute.console import run
 from numroute_loader.cli.build import build, check
+from numroute_loader.cli.diff import diff
 from numroute_loader.cli.generate import generate
+from numroute_loader.cli.history import history
+from numroute_loader.cli.life import pin, rollback, unpin
+from numroute_loader.cli.retention import prune
 from numroute_loader.cli.verify import verify
 from numroute_loader.cli.watch import watch
 
@@ -25,6 +29,12 @@ def numroute_load() -> None:
 numroute_load.add_command(generate)
 numroute_load.add_command(check)
 numroute_load.add_command(build)
+numroute_load.add_command(history)
+numroute_load.add_command(diff)
+numroute_load.add_command(rollback)
+numroute_load.add_command(pin)
+numroute_load.add_command(unpin)
+numroute_load.add_command(prune)
 numroute_load.add_command(verify)
 numroute_load.add_command(watch)
 

@@ -16,6 +16,7 @@ from numroute.index import SnapshotStore
 from numroute.settings import json_option, optional_store_option, store_option
 from numroute_loader import build as building
 from numroute_loader.cli.progress import Bars
+from numroute_loader.cli.retention import retention_options
 from numroute_loader.gate import OVERRIDABLE, GateError, read_back
 from numroute_loader.gate.limits import meanings
 from numroute_loader.registries.limits import load_limits
@@ -23,6 +24,7 @@ from numroute_loader.registries.limits import load_limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numroute.index import Retention
     from numroute_loader.build import Checked
 
 _FILES_HELP = """
@@ -106,9 +108,17 @@ def check(*, store: Path | None, show_limits: bool, as_json: bool, **inputs: Any
 )
 @_input_options
 @store_option
-def build(*, store: Path, as_json: bool, reason: str, **inputs: Any) -> int:  # noqa: ANN401
+@retention_options
+def build(
+    *,
+    store: Path,
+    as_json: bool,
+    reason: str,
+    retention: Retention,
+    **inputs: Any,  # noqa: ANN401 - click's
+) -> int:
     """Read, merge, judge and publish."""
-    opened = SnapshotStore(store, create=True)
+    opened = SnapshotStore(store, create=True, retention=retention)
     with Bars() as bars:
         checked = _check(bars, opened, reason=reason, **inputs)
         bars.update("publishing", 0, 0)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute import e164
-from numroute.cli.lookup import EXIT_NOT_ROUTED, operator_text
-from numroute.console import plain, print_facts, print_json, print_table
+from numroute.cli.lookup import EXIT_NOT_ROUTED
+from numroute.console import operator_text, plain, print_facts, print_json, print_table
 from numroute.index import SnapshotStore
 from numroute.index import explain as explain_number
 from numroute.model import InvalidReason, Status

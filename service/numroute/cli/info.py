@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from numroute.cli.feed import feed_document, print_feed
-from numroute.console import plain, print_facts, print_json, print_table
+from numroute.console import changes_text, plain, print_facts, print_json, print_table
 from numroute.errors import NoSnapshotError
 from numroute.index import SnapshotStore
 from numroute.index.feed_state import read_feed_state
 from numroute.settings import json_option, store_option
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @click.command()
@@ -114,16 +111,6 @@ def _print_snapshots(rows: list[dict[str, Any]]) -> None:
             )
             for row in rows
         ],
-    )
-
-
-def changes_text(changes: Mapping[str, Any] | None) -> str:
-    """Return counts of changes in a few characters; nothing where nobody compared."""
-    if not changes:
-        return ""
-    return (
-        f"+{changes['ported']:,} -{changes['returned']:,} "
-        f"moved {changes['moved']:,} updated {changes['updated']:,}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime  # noqa: TC003 - likewise
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,11 @@ import click
 from click.core import ParameterSource
 
 from numroute.answers import answer_texts
-from numroute.console import plain, print_json, print_table
+from numroute.console import operator_text, plain, print_json, print_table
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
-from numroute.model import Answer, InvalidReason, Operator, SnapshotRef, Status
-from numroute.settings import json_option, optional_store_option, region_option, target_option
+from numroute.model import Answer, InvalidReason, SnapshotRef, Status
+from numroute.settings import Time, json_option, optional_store_option, region_option, target_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +30,22 @@ _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder"
 @optional_store_option
 @target_option
 @region_option
+@click.option(
+    "--as-of",
+    type=Time(),
+    metavar="TIME",
+    help="Answer from the snapshot that was current then (ISO 8601), while the store keeps it.",
+)
 @json_option
 def lookup(
     numbers: tuple[str, ...],
     store: Path | None,
     target: str | None,
     region: str | None,
+    as_of: datetime | None,
     as_json: bool,
 ) -> int:
-    """Say which operator serves each NUMBER now.
+    """Say which operator serves each NUMBER now, or served it at a time.
 
     Numbers may be written as people write them: "+7 916 123-45-67", or "8 (916) 123-45-67" with
     --region RU. "-" reads one number per line from standard input, empty lines passed over. Exit
@@ -45,7 +53,7 @@ def lookup(
     number is unallocated or invalid.
     """
     texts = [text for number in numbers for text in _expand(number)]
-    answers = _ask(texts, *_one_of(store, target), region)
+    answers = _ask(texts, *_one_of(store, target), region, as_of)
     if as_json:
         for answer in answers:
             print_json(answer_json(answer))
@@ -85,16 +93,23 @@ def _one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | 
 
 
 def _ask(
-    texts: Sequence[str], store: Path | None, target: str | None, region: str | None
+    texts: Sequence[str],
+    store: Path | None,
+    target: str | None,
+    region: str | None,
+    as_of: datetime | None,
 ) -> list[Answer]:
     if target:
+        if as_of is not None:
+            raise SettingError("--as-of asks a store", hint="Give --store DIR, not --target")
         from numroute.client import Client  # noqa: PLC0415 - a store needs no gRPC
 
         with Client(target) as client:
             return client.lookup_text(texts, default_region=region)
     if store is None:
         raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
-    with SnapshotStore(store).open() as snapshot:
+    opened = SnapshotStore(store)
+    with opened.open() if as_of is None else opened.open_at(as_of) as snapshot:
         metadata = snapshot.metadata
         ref = SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
         return answer_texts(snapshot, ref, texts, region)
@@ -124,8 +139,3 @@ def _row(answer: Answer) -> tuple[str, ...]:
         (route.region.name or route.region.code) if route else "",
         operator_text(answer.range_holder),
     )
-
-
-def operator_text(operator: Operator | None) -> str:
-    """Return what people call an operator: its brand, or its name, or at least its code."""
-    return operator.brand or operator.name or operator.code if operator else ""

@@ -1,0 +1,184 @@
+"""``numroute-load diff``: what changed between two snapshots."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from numroute.console import operator_text, plain, print_facts, print_json, print_table
+from numroute.errors import InputError
+from numroute.index import SnapshotStore, compare
+from numroute.index.compare import Kind, changed_numbers
+from numroute.settings import json_option, store_option
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from numroute.index import Comparison, Snapshot
+
+OPERATORS_SHOWN_MAX = 10
+"""Operators of the printed matrix; what the others gave and took stands in one row and column."""
+
+_NOBODY = "nobody"
+
+
+@click.command()
+@click.argument("old", default="previous", metavar="[A]")
+@click.argument("new", default="current", metavar="[B]")
+@store_option
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write every changed number to this file (0600). It holds subscriber data.",
+)
+@json_option
+def diff(*, old: str, new: str, store: Path, csv_path: Path | None, as_json: bool) -> None:
+    """Say which ported records changed from snapshot A to snapshot B.
+
+    A and B are ids, "current" or "previous"; without them, from the previous to the current one.
+    The matrix says how many numbers went from the operator of the row to that of the column: ported
+    and returned ones from and to their range holder.
+    """
+    opened = SnapshotStore(store)
+    ids = [opened.resolve(old), opened.resolve(new)]
+    with opened.open(ids[0]) as before, opened.open(ids[1]) as after:
+        comparison = compare(before, after)
+        if csv_path:
+            _write_csv(csv_path, before, after)
+    if as_json:
+        print_json(_document(ids, comparison))
+        return
+    changes = comparison.changes
+    print_facts(
+        [
+            ("from", ids[0]),
+            ("to", ids[1]),
+            ("ported", f"{changes.ported:,} numbers have a record now"),
+            ("returned", f"{changes.returned:,} numbers have none any more"),
+            ("moved", f"{changes.moved:,} numbers to another operator"),
+            ("updated", f"{changes.updated:,} numbers with another route"),
+        ]
+    )
+    if len(comparison.operators):
+        _print_matrix(comparison)
+
+
+def _document(ids: list[str], comparison: Comparison) -> dict[str, Any]:
+    changes: dict[str, Any] = plain(comparison.changes)
+    del changes["against"]
+    return {
+        "old": {"id": ids[0]},
+        "new": {"id": ids[1]},
+        **changes,
+        "flows": [
+            {
+                "from": plain(comparison.operators[giver]),
+                "to": plain(comparison.operators[taker]),
+                "numbers": int(comparison.matrix[giver, taker]),
+            }
+            for giver, taker in np.argwhere(comparison.matrix).tolist()
+        ],
+    }
+
+
+def _print_matrix(comparison: Comparison) -> None:
+    matrix = comparison.matrix
+    order = np.argsort(-(matrix.sum(axis=0) + matrix.sum(axis=1)), kind="stable")
+    shown, rest = order[:OPERATORS_SHOWN_MAX], order[OPERATORS_SHOWN_MAX:]
+    names = [operator_text(comparison.operators[i]) or _NOBODY for i in shown.tolist()]
+    square = matrix[np.ix_(shown, shown)]
+    if len(rest):
+        names.append(f"{len(rest)} others")
+        square = np.block(
+            [
+                [square, matrix[np.ix_(shown, rest)].sum(axis=1, keepdims=True)],
+                [
+                    matrix[np.ix_(rest, shown)].sum(axis=0, keepdims=True),
+                    matrix[np.ix_(rest, rest)].sum().reshape(1, 1),
+                ],
+            ]
+        )
+    print_table(
+        ("from / to", *names, "gave"),
+        [
+            *(
+                (name, *(f"{count:,}" if count else "" for count in row), f"{sum(row):,}")
+                for name, row in zip(names, square.tolist(), strict=True)
+            ),
+            (
+                "took",
+                *(f"{count:,}" for count in square.sum(axis=0).tolist()),
+                f"{int(square.sum()):,}",
+            ),
+        ],
+    )
+
+
+def _write_csv(path: Path, before: Snapshot, after: Snapshot) -> None:
+    """Write every changed number, ascending, with its routes before and after."""
+    from pyarrow import csv  # noqa: PLC0415 - only --csv needs it
+
+    unfinished = path.with_name(path.name + ".unfinished")
+    tables = [_route_columns(each) for each in (before, after)]
+    try:
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            writer = None
+            for table in _tables(before, after, tables):
+                writer = writer or csv.CSVWriter(file, table.schema)
+                writer.write_table(table)
+            if writer:
+                writer.close()
+        unfinished.rename(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise InputError(path, f"cannot be written: {error.strerror}") from None
+
+
+def _tables(before: Snapshot, after: Snapshot, routes: list[pa.Table]) -> Any:  # noqa: ANN401
+    import pyarrow as pa  # noqa: PLC0415 - likewise
+
+    kinds = pa.array([kind.name.lower() for kind in Kind])
+    empty = np.empty(0, np.intp)
+    yield _table(np.empty(0, np.uint64), kinds.take(pa.array(empty)), [empty, empty], routes)
+    for piece in changed_numbers(before, after):
+        yield _table(
+            piece.numbers, kinds.take(pa.array(piece.kind)), [piece.before, piece.after], routes
+        )
+
+
+def _table(
+    numbers: np.ndarray[Any, np.dtype[np.uint64]],
+    kind: pa.Array,
+    rows: list[np.ndarray[Any, np.dtype[np.intp]]],
+    routes: list[pa.Table],
+) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415 - likewise
+
+    columns = {"number": pa.array(numbers), "change": kind}
+    for word, of_side, table in zip(("before", "after"), rows, routes, strict=True):
+        taken = table.take(pa.array(of_side))
+        columns |= {f"{name}_{word}": taken[name] for name in taken.column_names}
+    return pa.table(columns)
+
+
+def _route_columns(snapshot: Snapshot) -> pa.Table:
+    """Return what the list says of a route, one row per row of the route table."""
+    import pyarrow as pa  # noqa: PLC0415 - likewise
+
+    routes = [snapshot.route(row) for row in range(snapshot.route_count)]
+    return pa.table(
+        {
+            "operator": pa.array([route.operator.code for route in routes], pa.string()),
+            "mcc": pa.array([route.mcc for route in routes], pa.string()),
+            "mnc": pa.array([route.mnc for route in routes], pa.string()),
+            "routing_number": pa.array([route.routing_number for route in routes], pa.string()),
+        }
+    )

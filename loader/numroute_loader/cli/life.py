@@ -1,0 +1,70 @@
+"""``numroute-load rollback``, ``pin`` and ``unpin``."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
+
+import click
+
+from numroute.console import print_facts, print_json
+from numroute.index import SnapshotStore
+from numroute.settings import json_option, store_option
+
+_reason_option = click.option("--reason", default="", help="Why; it lands in the history.")
+
+
+@click.command()
+@click.argument("snapshot", metavar="ID|previous")
+@store_option
+@_reason_option
+@json_option
+def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
+    """Make an older snapshot current again, at once.
+
+    Every byte of it is proven first. Running services take it over within a second.
+    """
+    opened = SnapshotStore(store)
+    with opened.writing() as writer:
+        metadata = writer.roll_back(
+            opened.resolve(snapshot), asked_by=getpass.getuser(), reason=reason
+        )
+    if as_json:
+        print_json({"snapshot": {"id": metadata.snapshot_id, "as_of": metadata.as_of}})
+    else:
+        print_facts([("current", metadata.snapshot_id), ("data as of", metadata.as_of.isoformat())])
+
+
+@click.command()
+@click.argument("snapshot", metavar="ID|current|previous")
+@store_option
+@_reason_option
+@json_option
+def pin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
+    """Keep a snapshot until it is unpinned, whatever the retention says."""
+    opened = SnapshotStore(store)
+    with opened.writing() as writer:
+        wanted = opened.resolve(snapshot)
+        writer.pin(wanted, asked_by=getpass.getuser(), reason=reason)
+    _print_pin(wanted, pinned=True, as_json=as_json)
+
+
+@click.command()
+@click.argument("snapshot", metavar="ID|current|previous")
+@store_option
+@_reason_option
+@json_option
+def unpin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
+    """Leave a pinned snapshot to the retention again."""
+    opened = SnapshotStore(store)
+    with opened.writing() as writer:
+        wanted = opened.resolve(snapshot)
+        writer.unpin(wanted, asked_by=getpass.getuser(), reason=reason)
+    _print_pin(wanted, pinned=False, as_json=as_json)
+
+
+def _print_pin(snapshot_id: str, *, pinned: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"snapshot": {"id": snapshot_id}, "pinned": pinned})
+    else:
+        print_facts([("pinned" if pinned else "unpinned", snapshot_id)])

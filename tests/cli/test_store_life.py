@@ -1,0 +1,180 @@
+"""``history``, ``diff``, ``rollback``, ``pin``, ``unpin``, ``prune`` and ``lookup --as-of``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from support.registry import DUMP, command, write_registry
+
+from numroute.index import SnapshotStore
+
+NEXT = (
+    "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\r\n"
+    "9000000012,mMTS,01,D7701,77,2026-08-23T12:00:17+03:00,4\r\n"
+    "9000000345,mMTS,02,D7702,77,2018-05-03T00:03:29+03:00,\r\n"
+    "9000000777,mMEGAFON,02,D7702,77,2026-08-23T12:00:17+03:00,\r\n"
+    "9000000778,mMEGAFON,02,D7702,77,2026-08-23T12:00:17+03:00,\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, list[str]]:
+    """Build two snapshots; return the store and their ids."""
+    folder = tmp_path_factory.mktemp("life")
+    ids = []
+    for day, dump in enumerate((DUMP, NEXT)):
+        files = write_registry(folder / f"day{day}", dump=dump)
+        words = ["--store", folder / "store", "--json", "--allow", "unknown_operators"]
+        words += ["--as-of", f"2026-08-2{3 + day}T00:00:00+03:00", "--reason", "a test"]
+        result = command("numroute-load", "build", *words, files)
+        assert result.status == 0, result.err
+        ids.append(json.loads(result.out)["snapshot"]["id"])
+    return folder / "store", ids
+
+
+def ask(*words: object) -> dict:
+    """Run a command with --json and return its only line."""
+    result = command(*words, "--json")
+    assert result.status == 0, result.err
+    return json.loads(result.out)
+
+
+def test_diff_counts_and_lists_what_changed(built, tmp_path: Path) -> None:
+    """Counts, flows between operators, and a private list of every changed number."""
+    store, ids = built
+    target = tmp_path / "changes.csv"
+    document = ask("numroute-load", "diff", "--store", store, "--csv", target)
+    assert [document[side]["id"] for side in ("old", "new")] == ids
+    counts = {name: document[name] for name in ("ported", "returned", "moved", "updated")}
+    assert counts == {"ported": 2, "returned": 1, "moved": 1, "updated": 1}
+    flows = {
+        (flow["from"]["code"], flow["to"]["code"]): flow["numbers"] for flow in document["flows"]
+    }
+    assert flows == {("mTELE2", "mMEGAFON"): 2, ("mTELE2", "mMTS"): 1, ("mMEGAFON", "mMTS"): 1}
+    assert target.stat().st_mode & 0o777 == 0o600
+    with target.open() as file:
+        rows = [
+            (row["number"], row["change"], row["operator_before"], row["operator_after"])
+            for row in csv.DictReader(file)
+        ]
+    assert rows == [
+        ("79000000012", "moved", "mMEGAFON", "mMTS"),
+        ("79000000345", "updated", "mMTS", "mMTS"),
+        ("79000000777", "ported", "mTELE2", "mMEGAFON"),
+        ("79000000778", "ported", "mTELE2", "mMEGAFON"),
+        ("79161234567", "returned", "mTELE2", "mMTS"),
+    ]
+
+
+def test_diff_prints_a_matrix(built) -> None:
+    """The table has a row and a column for each operator, with what each gave and took."""
+    store, ids = built
+    result = command("numroute-load", "diff", "--store", store, *ids)
+    assert result.status == 0
+    assert "ported" in result.out
+    (took,) = [line.split() for line in result.out.splitlines() if line.split()[:1] == ["took"]]
+    assert took[-1] == "4"
+    assert "79000000012" not in result.out
+
+
+def test_diff_without_changes_writes_an_empty_list(built, tmp_path: Path) -> None:
+    """A snapshot against itself: no counts, and a list with a header only."""
+    store, ids = built
+    target = tmp_path / "none.csv"
+    result = command("numroute-load", "diff", "--store", store, ids[0], ids[0], "--csv", target)
+    assert result.status == 0, result.err
+    assert len(target.read_text().splitlines()) == 1
+
+
+def test_a_list_that_cannot_be_written_is_told(built, tmp_path: Path) -> None:
+    """The message names the file; nothing half-written is left."""
+    store, _ = built
+    result = command("numroute-load", "diff", "--store", store, "--csv", tmp_path / "no" / "x.csv")
+    assert result.status == 1
+    assert "x.csv: cannot be written: No such file or directory" in result.err
+
+
+def test_history_tells_who_published_what(built) -> None:
+    """A line per event, for people and as JSON."""
+    store, ids = built
+    result = command("numroute-load", "history", "--store", store)
+    assert result.status == 0
+    lines = [line for line in result.out.splitlines() if "published" in line]
+    assert [ids[i] in line for i, line in enumerate(lines)] == [True, True]
+    assert "Port_All_202608230000_4659.csv" in lines[0]
+    assert "+2 -1 moved 1 updated 1" in lines[1]
+    lines = command("numroute-load", "history", "--store", store, "--json", "--last", 1).out
+    (entry,) = [json.loads(line) for line in lines.splitlines()]
+    assert (entry["snapshot"], entry["kept"], entry["changes"]["moved"]) == (ids[1], True, 1)
+
+
+def test_going_back_and_asking_for_then(tmp_path: Path) -> None:
+    """Rollback answers from the old snapshot; --as-of asks the one of a time."""
+    store = tmp_path / "store"
+    for day, dump in enumerate((DUMP, NEXT)):
+        files = write_registry(tmp_path / f"day{day}", dump=dump)
+        command("numroute-load", "build", "--store", store, files)
+    first, second = SnapshotStore(store).moments()
+    document = ask("numroute-load", "rollback", "previous", "--store", store, "--reason", "wrong")
+    assert document["snapshot"]["id"] == first.snapshot
+    number = "+79000000012"
+
+    def owner(*words: object) -> str:
+        answer = ask("numroute", "lookup", "--store", store, number, *words)
+        return answer["route"]["operator"]["code"]
+
+    assert owner() == "mMEGAFON"
+    assert owner("--as-of", second.at.isoformat()) == "mMTS"
+    assert owner("--as-of", first.at.isoformat()) == "mMEGAFON"
+    early = command(
+        "numroute", "lookup", "--store", store, number, "--as-of", "2020-01-01T00:00:00Z"
+    )
+    assert early.status == 1
+    assert "no snapshot was current at 2020-01-01T00:00:00+00:00" in early.err
+    assert "names no time zone" in command(
+        "numroute", "lookup", "--store", store, number, "--as-of", "2020-01-01"
+    ).err  # fmt: skip
+    again = command("numroute-load", "rollback", first.snapshot, "--store", store)
+    assert again.status == 1
+    assert "is current already" in again.err
+
+
+def test_pruning_by_command(tmp_path: Path) -> None:
+    """--dry-run tells, a pin protects, named rules are exactly those, and info shows the rest."""
+    store = tmp_path / "store"
+    files = write_registry(tmp_path / "files")
+    for _ in range(4):
+        command("numroute-load", "build", "--store", store, files)
+    ids = [moment.snapshot for moment in SnapshotStore(store).moments()]
+    assert ask("numroute-load", "pin", ids[0], "--store", store)["pinned"] is True
+    words = ("numroute-load", "prune", "--store", store, "--keep-last", 1)
+    dry = ask(*words, "--dry-run")
+    assert dry["removed"] == [ids[1]]
+    assert SnapshotStore(store).ids() == sorted(ids)
+    assert ask(*words)["removed"] == [ids[1]]
+    info = ask("numroute", "info", "--store", store)
+    kept = {row["id"]: row for row in info["kept"]}
+    assert sorted(kept) == sorted([ids[0], *ids[2:]])
+    assert [kept[ids[0]]["pinned"], kept[ids[3]]["current"]] == [True, True]
+    assert kept[ids[0]]["file_bytes"] > 0
+    assert ask("numroute-load", "unpin", ids[0], "--store", store)["pinned"] is False
+    result = command(*words)
+    assert result.status == 0
+    assert "removed" in result.out
+    assert SnapshotStore(store).ids() == sorted(ids[2:])
+    again = command("numroute-load", "unpin", ids[2], "--store", store)
+    assert again.status == 1
+    assert "is not pinned" in again.err
+
+
+def test_build_prunes_by_its_options(tmp_path: Path, monkeypatch) -> None:
+    """Flags and environment say what publishing keeps."""
+    store = tmp_path / "store"
+    files = write_registry(tmp_path / "files")
+    monkeypatch.setenv("NUMROUTE_KEEP_LAST", "3")
+    for _ in range(5):
+        command("numroute-load", "build", "--store", store, "--keep-daily", 0, files)
+    assert len(SnapshotStore(store).ids()) == 3
