@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from numroute.errors import SettingError
 from numroute.logs import error_fields
-from numroute.server.private_files import (
+from numroute.private_files import (
     FileState,
     file_state,
     read_private_file,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, NumrouteError
 from numroute.logs import error_fields
-from numroute.server.private_files import file_state, read_private_file
+from numroute.private_files import file_state, read_private_file
 from numroute.server.tokens import ClientTable, parse_clients
 
 if TYPE_CHECKING:

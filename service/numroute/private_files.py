@@ -80,7 +80,7 @@ def _require_private(path: Path, what: str, status: os.stat_result) -> None:
     if status.st_uid not in {0, os.geteuid()}:
         raise SettingError(
             f"{path}: {what} belongs to another user (uid {status.st_uid})",
-            hint="Make it belong to the user that runs the service",
+            hint="Make it belong to the user that runs this program",
         )
 
 
@@ -99,5 +99,5 @@ def _read(descriptor: int, path: Path, what: str) -> bytes:
 def _unreadable(path: Path, what: str, error: OSError) -> SettingError:
     return SettingError(
         f"{path}: {what} cannot be read: {error.strerror}",
-        hint="Check the path, and that the user that runs the service may read it",
+        hint="Check the path, and that the user that runs this program may read it",
     )
