@@ -8,7 +8,8 @@
     ├── LimitExceededError         a request is larger than a named limit
     ├── UnauthenticatedError       the service does not know who asks
     ├── TryLaterError              the service does not take the request now
-    │   └── OverloadedError        it has as much work as it can do in time
+    │   ├── OverloadedError        it has as much work as it can do in time
+    │   └── QuotaExceededError     the client has asked for as much as it may
     ├── StoreError
     │   ├── StoreMissingError      there is no store at this path
     │   ├── NoSnapshotError        the store has no current snapshot, or not the one asked for
@@ -102,6 +103,17 @@ class TryLaterError(NumrouteError):
 
 class OverloadedError(TryLaterError):
     """The service has as much work as it can do in time."""
+
+
+class QuotaExceededError(TryLaterError):
+    """The client has asked for as many numbers as it may; ``reason`` is one word for metrics."""
+
+    def __init__(
+        self, message: str, *, reason: str, retry_after_seconds: float, hint: str = ""
+    ) -> None:
+        """Keep the reason as one word beside the message."""
+        super().__init__(message, retry_after_seconds=retry_after_seconds, hint=hint)
+        self.reason = reason
 
 
 class StoreError(NumrouteError):

@@ -89,6 +89,7 @@ def test_a_token_that_does_not_count(token, line, reason, said) -> None:
         (f"a sha256={HASH} expires=2027-01-01", "expires of client a is no time with a time zone"),
         ("a expires=2027-01-01T00:00:00Z", "client a has a time but no token"),
         ("a certificate=x\nb certificate=x", "certificate x is that of two clients"),
+        ('a certificate="x', "tokens:1: a quotation mark is missing"),
     ],
 )
 def test_wrong_lines(text, reason) -> None:

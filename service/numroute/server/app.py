@@ -16,10 +16,10 @@ from numroute import wire
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import make_logger
-from numroute.server.certificates import Certificates
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.memory import keep_freed_memory
+from numroute.server.protection import Protection
 from numroute.server.servicer import NumberRouting
 from numroute.server.settings import REQUEST_BYTES_MAX
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from numroute.server.certificates import Certificates
     from numroute.server.settings import ServerSettings
 
 LEFT_OVER_SECONDS = 0.2
@@ -73,23 +74,19 @@ async def _serve(
     health = Health()
     follower = Follower(store, log, max_age=settings.max_age, on_serving=health.serving)
     server = grpc.aio.server(options=_OPTIONS)
-    service = NumberRouting(follower, log)
+    protection = Protection(settings.security, log)
+    service = NumberRouting(follower, log, protection.guards)
     server.add_generic_rpc_handlers((service.handler(),))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if settings.security.offers_reflection(settings.host):
         reflection.enable_server_reflection(
             (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
-    certificates = None
-    if settings.security.tls is not None:
-        certificates = Certificates(settings.security.tls, log)
-    port = _listen(server, settings, certificates)
+    port = _listen(server, settings, protection.certificates)
 
     await follower.poll()
     await server.start()
-    following = [asyncio.create_task(follower.run(stop))]
-    if certificates is not None:
-        following.append(asyncio.create_task(certificates.run(stop)))
+    following = [asyncio.create_task(part.run(stop)) for part in (follower, protection)]
     log.info("serving", address=f"{settings.listen.rpartition(':')[0]}:{port}")
     if on_ready is not None:
         on_ready(port)
@@ -102,6 +99,7 @@ async def _serve(
     await asyncio.gather(*following)
     service.close()
     follower.close()
+    protection.close()
     log.info("stopped")
     return 0
 

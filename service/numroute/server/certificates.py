@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from structlog.typing import FilteringBoundLogger
-
-POLL_SECONDS = 1.0
-"""How often the files are looked at for a change."""
 
 EXPIRES_SOON = timedelta(days=14)
 """From when on a certificate's end is announced in the log."""
@@ -130,15 +126,6 @@ class Certificates:
             lambda: self._configuration,
             require_client_authentication=self._files.client_ca is not None,
         )
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Look for changed files until ``stop`` is set."""
-        while not stop.is_set():
-            await asyncio.to_thread(self.poll)
-            try:
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
 
     def poll(self) -> None:
         """Take over changed files if they are right; else keep what is in use and log why.

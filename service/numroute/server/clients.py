@@ -1,10 +1,10 @@
-"""The clients that a service knows: those of a file, read again when it changes, and of settings."""
+"""The clients that a service knows: of a file, read again when it changes, and of settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError, NumrouteError
+from numroute.errors import InputError, NumrouteError, SettingError
 from numroute.logs import error_fields
 from numroute.private_files import file_state, read_private_file
 from numroute.server.tokens import ClientTable, parse_clients
@@ -27,15 +27,17 @@ class Clients:
         """Read the file.
 
         Raises:
-            SettingError: It cannot be read, or others can read it.
+            SettingError: It cannot be read, others can read it, or a client has a limit and there
+                is no folder to count in.
             InputError: A line is not understood.
         """
         self._path = security.tokens
+        self._counts_usage = security.state is not None
         self._lines = security.token_lines
         self._log = log
         self._state = None if self._path is None else file_state(self._path)
         self._refusal = ""
-        self.table = read_clients(self._path, self._lines)
+        self.table = self._read()
 
     def poll(self) -> None:
         """Take over a changed file if it is right; else keep the clients and log why."""
@@ -46,7 +48,7 @@ class Clients:
             return
         self._state = state
         try:
-            table = read_clients(self._path, self._lines)
+            table = self._read()
         except NumrouteError as error:
             if self._refusal != str(error):
                 self._refusal = str(error)
@@ -55,6 +57,16 @@ class Clients:
         self._refusal = ""
         self.table = table
         self._log.info("tokens in use", clients=len(table.clients), tokens=table.token_count)
+
+    def _read(self) -> ClientTable:
+        table = read_clients(self._path, self._lines)
+        limited = next((each for each in table.clients.values() if each.limits.any), None)
+        if limited is not None and not self._counts_usage:
+            raise SettingError(
+                f"client {limited.name} has a limit, and there is no folder to count in",
+                hint="Give one with --state that survives a restart",
+            )
+        return table
 
 
 def read_clients(path: Path | None, lines: str) -> ClientTable:

@@ -68,9 +68,20 @@ class Call:
         started: When it began, by ``time.perf_counter()``.
         begun: How many of the guards have let it begin.
         status: How it ended; CANCELLED until then, which is right when it never does by itself.
+        error: What made it fail, None while nothing has.
     """
 
-    __slots__ = ("_context", "_guards", "begun", "client", "method", "numbers", "started", "status")
+    __slots__ = (
+        "_context",
+        "_guards",
+        "begun",
+        "client",
+        "error",
+        "method",
+        "numbers",
+        "started",
+        "status",
+    )
 
     def __init__(
         self, method: str, context: Context | None = None, guards: Sequence[Guard] = ()
@@ -82,6 +93,7 @@ class Call:
         self.started = time.perf_counter()
         self.begun = 0
         self.status = grpc.StatusCode.CANCELLED
+        self.error: Exception | None = None
         self._context = context
         self._guards = guards
 
@@ -216,4 +228,5 @@ class Pipeline:
             status, kind = grpc.StatusCode.INTERNAL, "Fault"
             details = "the service failed on this request; its log names the place"
         call.status = status
+        call.error = error
         await context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))

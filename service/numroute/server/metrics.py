@@ -139,7 +139,9 @@ FEED_GAP = Gauge(
     name="numroute_feed_gap",
     help="Whether an increment is missing, 1 or 0; absent without a feed.",
 )
-BUILD = Gauge(name="numroute_build", help="Always 1; the label says what runs.", labels=("version",))
+BUILD = Gauge(
+    name="numroute_build", help="Always 1; the label says what runs.", labels=("version",)
+)
 SCRAPE_SECONDS = Gauge(
     name="numroute_scrape_seconds", help="How long it took to put these metrics together."
 )

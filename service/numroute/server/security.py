@@ -36,10 +36,19 @@ class Security:
     reflection: bool | None = None
 
     @property
+    def has_tokens(self) -> bool:
+        """Whether there is a list of clients with their tokens."""
+        return self.tokens is not None or bool(self.token_lines.strip())
+
+    @property
+    def has_client_ca(self) -> bool:
+        """Whether clients must show a certificate."""
+        return self.tls is not None and self.tls.client_ca is not None
+
+    @property
     def tells_clients_apart(self) -> bool:
         """Whether only known clients may ask."""
-        has_tokens = self.tokens is not None or bool(self.token_lines.strip())
-        return has_tokens or (self.tls is not None and self.tls.client_ca is not None)
+        return self.has_tokens or self.has_client_ca
 
     def offers_reflection(self, host: str) -> bool:
         """Return whether a service that listens on ``host`` offers reflection."""

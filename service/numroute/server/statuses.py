@@ -15,6 +15,7 @@ from numroute.errors import (
     NoSnapshotError,
     NumrouteError,
     OverloadedError,
+    QuotaExceededError,
     ServiceError,
     SettingError,
     SnapshotCorruptError,
@@ -41,6 +42,7 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     UnauthenticatedError: StatusCode.UNAUTHENTICATED,
     # The request is right, the moment is not: the trailing metadata say when to ask again.
     OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
+    QuotaExceededError: StatusCode.RESOURCE_EXHAUSTED,
     TryLaterError: StatusCode.RESOURCE_EXHAUSTED,
     # There is nothing to answer from yet: clients retry UNAVAILABLE.
     StoreMissingError: StatusCode.UNAVAILABLE,

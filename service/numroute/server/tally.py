@@ -109,7 +109,7 @@ class Metering:
         self._requests = tally.counter(REQUESTS)
         self._refused = tally.counter(REFUSED)
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: Call) -> None:  # noqa: ARG002 - as a guard has it
         """Count a call that is under way."""
         self._tally.in_flight += 1
 

@@ -6,7 +6,8 @@ One line names a client and some facts about it; a client may have several lines
     messaging  rate=200000  burst=400000  daily=50000000
     billing    certificate=billing.internal
 
-Tokens themselves are stored nowhere.
+A value with blanks is quoted as in a shell; ``#`` begins a comment. Tokens themselves are stored
+nowhere.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hmac
 import math
 import re
 import secrets
+import shlex
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -165,9 +167,14 @@ def parse_clients(text: str, source: Path | str) -> ClientTable:
     """
     parser = _Parser(source)
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].split()
+        parser.line = number
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:
+            raise parser.error(
+                "a quotation mark is missing", 'Quote what holds blanks: certificate="A B"'
+            ) from None
         if words:
-            parser.line = number
             parser.take(words)
     return parser.table()
 

@@ -21,6 +21,10 @@ from numroute.errors import QuotaExceededError, SettingError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from grpc import StatusCode
+
+    from numroute.server.clients import Clients
+    from numroute.server.guard import Call
     from numroute.server.tokens import Limits
 
 FILE_NAME = "usage-v1.bin"
@@ -155,13 +159,32 @@ class SharedUsage:
         return room
 
 
+class Quota:
+    """A guard that counts what clients ask for against their limits."""
+
+    def __init__(self, clients: Clients, usage: SharedUsage) -> None:
+        """Take the limits from the table of the moment."""
+        self._clients = clients
+        self._usage = usage
+
+    def begin(self, call: Call) -> None:
+        """Let every call begin: it is its numbers that count."""
+
+    def numbers(self, call: Call, count: int) -> None:
+        """Count numbers, or refuse them."""
+        client = self._clients.table.clients.get(call.client)
+        if client is not None:
+            self._usage.take(client.name, client.limits, count)
+
+    def end(self, call: Call, status: StatusCode) -> None:
+        """Need nothing at the end."""
+
+
 def _digest(client: str) -> bytes:
     return hashlib.sha256(client.encode()).digest()
 
 
-def _daily_error(
-    client: str, daily: int, left: int, count: int, now: float
-) -> QuotaExceededError:
+def _daily_error(client: str, daily: int, left: int, count: int, now: float) -> QuotaExceededError:
     midnight = (now // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
     until = datetime.fromtimestamp(midnight, UTC)
     return QuotaExceededError(

@@ -1,0 +1,280 @@
+"""Rates and daily quotas: exact over processes and restarts, and told to who is refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numroute.errors import QuotaExceededError, SettingError
+from numroute.server import usage as usage_module
+from numroute.server.security import Security
+from numroute.server.tokens import Limits, new_token, token_line
+from numroute.server.usage import CLIENTS_MAX, SECONDS_PER_DAY, SharedUsage
+from numroute.v1 import number_routing_pb2 as pb
+
+NOON = 20_000 * SECONDS_PER_DAY + 43_200.0
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return the time as a list of one, to be changed."""
+    now = [NOON]
+    monkeypatch.setattr(usage_module.time, "time", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def usage(tmp_path: Path):
+    opened = SharedUsage(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+def refused(usage: SharedUsage, limits: Limits, count: int) -> QuotaExceededError:
+    with pytest.raises(QuotaExceededError) as caught:
+        usage.take("messaging", limits, count)
+    return caught.value
+
+
+def test_a_bucket_fills_at_its_rate(usage, clock) -> None:
+    """After the burst is used up, what time brings is given and no more, with the wait told."""
+    limits = Limits(rate=100, burst=300)
+    usage.take("messaging", limits, 300)
+    error = refused(usage, limits, 50)
+    assert error.reason == "rate"
+    assert error.retry_after_seconds == pytest.approx(0.5)
+    assert "client messaging may ask for 100 numbers a second" in error.message
+    clock[0] += 0.4
+    assert refused(usage, limits, 50).retry_after_seconds == pytest.approx(0.1)
+    clock[0] += 0.1
+    usage.take("messaging", limits, 50)
+    refused(usage, limits, 1)
+    clock[0] += 3_600
+    usage.take("messaging", limits, 300)
+    refused(usage, limits, 1)
+
+
+def test_a_request_larger_than_the_burst_is_paid_for_afterwards(usage, clock) -> None:
+    """It waits for a full bucket, is let in, and the bucket's debt holds up the next."""
+    limits = Limits(rate=100, burst=100)
+    usage.take("messaging", limits, 1_000)
+    assert refused(usage, limits, 1).retry_after_seconds == pytest.approx(9.01)
+    clock[0] += 9.5
+    assert refused(usage, limits, 1_000).retry_after_seconds == pytest.approx(0.5)
+    usage.take("messaging", limits, 50)
+
+
+def test_a_clock_set_back_gives_nothing(usage, clock) -> None:
+    """Time that goes backwards fills no bucket and takes nothing from it."""
+    limits = Limits(rate=100, burst=100)
+    usage.take("messaging", limits, 60)
+    clock[0] -= 1_000
+    usage.take("messaging", limits, 40)
+    refused(usage, limits, 1)
+    clock[0] += 0.5
+    usage.take("messaging", limits, 50)
+
+
+def test_a_day_ends_at_midnight(usage, clock) -> None:
+    """A used up quota begins anew at midnight UTC; refused numbers are not counted."""
+    limits = Limits(daily=1_000)
+    usage.take("messaging", limits, 900)
+    error = refused(usage, limits, 101)
+    assert error.reason == "daily_quota"
+    assert error.retry_after_seconds == 43_200
+    assert "1,000 numbers a day; 100 are left, and the request has 101" in error.message
+    assert "2024-10-05T00:00:00+00:00" in error.hint
+    usage.take("messaging", limits, 100)
+    assert usage.used_today("messaging") == 1_000
+    refused(usage, limits, 1)
+    clock[0] += 43_199
+    refused(usage, limits, 1)
+    clock[0] += 1
+    assert usage.used_today("messaging") == 0
+    usage.take("messaging", limits, 1_000)
+
+
+def test_what_the_rate_refuses_costs_no_quota(usage, clock) -> None:
+    """Both limits are asked before either is charged."""
+    limits = Limits(rate=10, burst=10, daily=100)
+    usage.take("messaging", limits, 10)
+    for _ in range(50):
+        refused(usage, limits, 10)
+    assert usage.used_today("messaging") == 10
+
+
+def test_clients_are_counted_apart(usage, clock) -> None:
+    """One client's use takes nothing from another's."""
+    for client in ("a", "b"):
+        usage.take(client, Limits(daily=10), 10)
+    refused_clients = 0
+    for client in ("a", "b", "c"):
+        try:
+            usage.take(client, Limits(daily=10), 10)
+        except QuotaExceededError:
+            refused_clients += 1
+    assert refused_clients == 2
+
+
+def test_limits_may_change(usage, clock) -> None:
+    """A raised limit counts at once for what was used before."""
+    usage.take("messaging", Limits(daily=10), 10)
+    refused(usage, Limits(daily=10), 1)
+    usage.take("messaging", Limits(daily=20), 10)
+    refused(usage, Limits(daily=20), 1)
+    usage.take("messaging", Limits(), 10**9)
+
+
+def test_a_restart_forgets_nothing(tmp_path, clock) -> None:
+    """What was used today is known to the next process."""
+    first = SharedUsage(tmp_path)
+    first.take("messaging", Limits(rate=1, burst=500, daily=600), 500)
+    first.close()
+    second = SharedUsage(tmp_path)
+    assert second.used_today("messaging") == 500
+    with pytest.raises(QuotaExceededError):
+        second.take("messaging", Limits(rate=1, burst=500), 500)
+    second.close()
+
+
+def test_clients_of_yesterday_make_room(usage, clock, monkeypatch) -> None:
+    """As many clients as fit may ask in a day; two days later others may."""
+    for number in range(CLIENTS_MAX):
+        usage.take(f"client-{number}", Limits(daily=1), 1)
+    with pytest.raises(QuotaExceededError, match=r"4,096 clients") as caught:
+        usage.take("late", Limits(daily=1), 1)
+    assert caught.value.reason == "too_many_clients"
+    clock[0] += 2 * SECONDS_PER_DAY
+    usage.take("late", Limits(daily=1), 1)
+    usage.take("client-0", Limits(daily=1), 1)
+    assert usage.used_today("late") == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 200), st.floats(0, 5)), max_size=60),
+    st.integers(1, 100),
+    st.integers(1, 300),
+)
+def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> None:
+    """Over any time, at most the burst, the rate's gain and one request are given."""
+    now = [NOON]
+    usage = SharedUsage(tmp_path_factory.mktemp("usage"))
+    original = usage_module.time.time
+    usage_module.time.time = lambda: now[0]
+    try:
+        given_numbers, largest = 0, 0
+        for count, pause in asks:
+            now[0] += pause
+            largest = max(largest, count)
+            try:
+                usage.take("messaging", Limits(rate=rate, burst=burst), count)
+                given_numbers += count
+            except QuotaExceededError as error:
+                now[0] += error.retry_after_seconds + 1e-6
+                usage.take("messaging", Limits(rate=rate, burst=burst), count)
+                given_numbers += count
+            assert given_numbers <= burst + rate * (now[0] - NOON) + largest + 1e-3
+    finally:
+        usage_module.time.time = original
+        usage.close()
+
+
+def _take_all(folder: Path, limit: int, result) -> None:
+    usage = SharedUsage(folder)
+    taken = 0
+    try:
+        while True:
+            usage.take("messaging", Limits(daily=limit), 7)
+            taken += 7
+    except QuotaExceededError:
+        result.put(taken)
+
+
+def test_processes_share_one_quota_exactly(tmp_path) -> None:
+    """Four processes that take what they can get the quota between them, to the number."""
+    context = multiprocessing.get_context("spawn")
+    result = context.Queue()
+    workers = [context.Process(target=_take_all, args=(tmp_path, 70_000, result)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    taken = [result.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert sum(taken) == 70_000
+
+
+def _take_forever(folder: Path) -> None:
+    usage = SharedUsage(folder)
+    while True:
+        usage.take("messaging", Limits(daily=10**12), 1)
+
+
+def test_a_killed_process_holds_nobody_up(tmp_path) -> None:
+    """After kill -9 of a process that counts, the others count on."""
+    usage = SharedUsage(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    for _ in range(3):
+        worker = context.Process(target=_take_forever, args=(tmp_path,))
+        worker.start()
+        while usage.used_today("messaging") == 0:
+            time.sleep(0.01)
+        before = usage.used_today("messaging")
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+        usage.take("messaging", Limits(daily=10**12), 1)
+        assert usage.used_today("messaging") > before
+    usage.close()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path) -> None:
+    """A state folder that is a file is told with its path."""
+    (tmp_path / "state").touch()
+    with pytest.raises(SettingError, match=r"state/usage-v1\.bin.*cannot be counted"):
+        SharedUsage(tmp_path / "state")
+
+
+def test_a_service_refuses_beyond_the_quota(run_server, store, tmp_path) -> None:
+    """Who has used its quota is refused with the wait, even after a restart; others are not."""
+    (token, sha256), (other, other_sha256) = new_token(), new_token()
+    path = tmp_path / "tokens"
+    path.touch(0o600)
+    path.write_text(
+        "\n".join(
+            [
+                "messaging daily=1000",
+                token_line("messaging", sha256),
+                token_line("other", other_sha256),
+            ]
+        )
+    )
+    security = Security(tokens=path, state=tmp_path / "state")
+
+    def ask(server, count: int, token: str = token) -> None:
+        request = pb.BulkLookupRequest(numbers=[79_000_000_000] * count).SerializeToString()
+        server.channel.unary_unary("/numroute.v1.NumberRouting/BulkLookup")(
+            request, timeout=10, metadata=(("authorization", f"Bearer {token}"),)
+        )
+
+    server = run_server(store.path, security=security)
+    ask(server, 600)
+    ask(server, 400)
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(server, 1)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "may ask for 1,000 numbers a day; 0 are left" in caught.value.details()
+    trailers = dict(caught.value.trailing_metadata())
+    assert 0 < int(trailers["retry-after-ms"]) <= 86_400_000
+    ask(server, 5_000, other)
+    assert server.stop() == 0
+    again = run_server(store.path, security=security)
+    with pytest.raises(grpc.RpcError):
+        ask(again, 1)
