@@ -10,6 +10,7 @@ from numroute.cli.explain import explain
 from numroute.cli.info import info
 from numroute.cli.lookup import lookup
 from numroute.cli.plan import plan
+from numroute.cli.route import route
 from numroute.cli.serve import serve
 from numroute.cli.token import token
 from numroute.console import run
@@ -31,6 +32,7 @@ numroute.add_command(explain)
 numroute.add_command(info)
 numroute.add_command(plan)
 numroute.add_command(token)
+numroute.add_command(route)
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def lookup(
     number is unallocated or invalid.
     """
     texts = [text for number in numbers for text in _expand(number)]
-    answers = _ask(texts, *_one_of(store, target), region, as_of)
+    answers = _ask(texts, *one_of(store, target), region, as_of)
     if as_json:
         for answer in answers:
             print_json(answer_json(answer))
@@ -76,7 +76,7 @@ def _expand(number: str) -> list[str]:
     return [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
 
 
-def _one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | None]:
+def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | None]:
     """Return the one of both that was asked for: a flag wins over the environment."""
     if store is None or target is None:
         return store, target

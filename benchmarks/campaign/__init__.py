@@ -1,0 +1,1 @@
+"""Campaign lists: a generator with planted defects, and the benchmark of ``numroute route``."""

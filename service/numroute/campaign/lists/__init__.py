@@ -1,0 +1,1 @@
+"""Reading campaign lists of any common form as blocks of Arrow columns."""

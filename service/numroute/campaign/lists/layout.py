@@ -1,0 +1,115 @@
+"""The layout of a CSV text: delimiter, header and columns, judged by its first lines."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from numroute.campaign.lists.text_encoding import UTF_8
+from numroute.e164 import parse_column
+from numroute.errors import InputError
+
+DELIMITERS: Final = (",", ";", "\t", "|")
+SAMPLE_RECORDS: Final = 1000
+CELL_CHARS_MAX: Final = 2**31 - 1
+
+_ALIKE_SHARE: Final = 0.8
+"""From this share of lines with the same number of cells on, a character is the delimiter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How to read a CSV text.
+
+    Attributes:
+        columns: The header's names, or ``column 1`` and so on where there is none.
+        sample: Up to a thousand records behind the header.
+    """
+
+    encoding: str
+    delimiter: str
+    has_header: bool
+    columns: tuple[str, ...]
+    sample: tuple[tuple[str, ...], ...]
+
+
+def read_layout(
+    text: str,
+    where: object,
+    *,
+    region: str | None,
+    delimiter: str | None = None,
+    has_header: bool | None = None,
+    encoding: str = UTF_8,
+) -> Layout:
+    """Judge the first lines of a list; what is given is not judged.
+
+    Raises:
+        InputError: There is no record at all.
+    """
+    text = text.replace("\0", "")
+    if delimiter is None:
+        delimiter = _delimiter(text)
+    records = _records(text, delimiter)
+    if not records:
+        raise InputError(str(where), "the list is empty", hint="Export the list again")
+    width = Counter(map(len, records)).most_common(1)[0][0]
+    first = records[0]
+    if has_header is None:
+        has_header = _is_header(first, records[1:], region)
+    if has_header:
+        columns = tuple(name.strip() for name in first)
+        records = records[1:]
+    else:
+        columns = tuple(f"column {i}" for i in range(1, width + 1))
+    return Layout(
+        encoding=encoding,
+        delimiter=delimiter,
+        has_header=has_header,
+        columns=columns,
+        sample=tuple(tuple(record) for record in records),
+    )
+
+
+def _records(text: str, delimiter: str) -> list[list[str]]:
+    """Return the first records, empty lines passed over, never failing on broken quotes."""
+    csv.field_size_limit(CELL_CHARS_MAX)
+    records = []
+    for record in csv.reader(text.splitlines(keepends=True), delimiter=delimiter):
+        if any(cell.strip() for cell in record):
+            records.append(record)
+        if len(records) > SAMPLE_RECORDS:
+            break
+    return records
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter that cuts most lines into equally many cells, more than one."""
+    best, best_score = DELIMITERS[0], (0.0, 0)
+    for delimiter in DELIMITERS:
+        widths = Counter(len(record) for record in _records(text, delimiter))
+        if not widths:
+            continue
+        width, count = widths.most_common(1)[0]
+        share = count / widths.total()
+        if width > 1 and share >= _ALIKE_SHARE and (share, width) > best_score:
+            best, best_score = delimiter, (share, width)
+    return best
+
+
+def _is_header(first: list[str], others: list[list[str]], region: str | None) -> bool:
+    """Whether the first record is a header: no phone number in it, and words where data is not."""
+    if _holds_number(first, region):
+        return False
+    if not others:
+        return True
+    looks = [any(character.isdigit() for character in cell) for cell in first]
+    return not any(looks) or any(_holds_number(record, region) for record in others)
+
+
+def _holds_number(cells: list[str], region: str | None) -> bool:
+    return bool(parse_column(pa.array(cells, pa.string()), region).numbers.any())

@@ -1,0 +1,217 @@
+"""An exact set of phone numbers that takes a bit per number where a list is dense.
+
+A stretch of 65,536 numbers gets a bitmap of 8 KiB when one of them is first met, under page tables
+like the index's: lists of one country touch a few thousand stretches. When the memory set aside for
+bitmaps is used up (a list of scattered foreign numbers), numbers of new stretches go into sorted
+runs, eight bytes each, merged as they grow; large runs lie in files of the work folder, which the
+operating system may write out. Both answers are exact, for lists of any size.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_CHUNK_BITS: Final = 16
+_PAGE_BITS: Final = 30
+_CHUNKS_PER_PAGE: Final = 1 << (_PAGE_BITS - _CHUNK_BITS)
+_CHUNK_BYTES: Final = (1 << _CHUNK_BITS) // 8
+_PAGES: Final = (10**15 >> _PAGE_BITS) + 1
+_GROWTH_CHUNKS: Final = 1024
+
+BITMAP_BYTES_MAX: Final = 512 * 2**20
+"""Memory of all bitmaps: stretches of 4.3 billion numbers, three times the Russian plan."""
+
+PAGE_TABLES_MAX: Final = 2048
+"""Page tables of 64 KiB each: 128 MiB."""
+
+RUN_IN_MEMORY_MAX: Final = 4_000_000
+"""A longer sorted run is kept in a file."""
+
+_PIECE_NUMBERS: Final = 16_384
+"""Numbers worked on at once: their temporaries stay in cache."""
+
+_NOWHERE: Final = 0
+"""Chunk 0 and page table 0 stand for "none"; chunk 0 stays empty."""
+
+
+class NumberSet:
+    """A set of whole numbers of at most 15 digits; one thread at a time may change it."""
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        bitmap_bytes_max: int = BITMAP_BYTES_MAX,
+        page_tables_max: int = PAGE_TABLES_MAX,
+    ) -> None:
+        """Start empty. ``folder`` takes the files of large runs; None keeps them in memory."""
+        self._folder = folder
+        self._chunks_max = max(1, bitmap_bytes_max // _CHUNK_BYTES)
+        self._page_tables_max = page_tables_max
+        self._page_table = np.zeros(_PAGES, np.uint16)
+        self._chunks = np.zeros((1, _CHUNKS_PER_PAGE), np.int32)
+        self._bits = np.zeros(_GROWTH_CHUNKS * _CHUNK_BYTES, np.uint8)
+        self._used_chunks = 1
+        self._runs: list[NDArray[np.uint64]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def contains(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return bool[n], which of the numbers (uint64[n]) are in the set."""
+        chunk = self._chunk_of(numbers)
+        place, bit = _place(chunk, numbers)
+        found: NDArray[np.bool_] = (self._bits.take(place) & bit) != 0
+        if self._runs:
+            sparse = np.flatnonzero(chunk == _NOWHERE)
+            found[sparse] = self._in_runs(numbers.take(sparse))
+        return found
+
+    def add(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Add numbers (uint64[n]); return bool[n], which were new, only the first of equal ones."""
+        new = np.empty(len(numbers), np.bool_)
+        for begin in range(0, len(numbers), _PIECE_NUMBERS):
+            piece = slice(begin, begin + _PIECE_NUMBERS)
+            new[piece] = self._add_piece(numbers[piece])
+        return new
+
+    def _add_piece(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        new = first_of_equal(numbers)
+        chunk = self._chunk_of(numbers)
+        if (chunk == _NOWHERE).any():
+            self._open_chunks(numbers[chunk == _NOWHERE])
+            chunk = self._chunk_of(numbers)
+        place, bit = _place(chunk, numbers)
+        new &= (self._bits.take(place) & bit) == 0
+        if self._used_chunks > self._chunks_max or (chunk == _NOWHERE).any():
+            sparse = np.flatnonzero(new & (chunk == _NOWHERE))
+            new[sparse[self._in_runs(numbers.take(sparse))]] = False
+            self._add_run(numbers[new & (chunk == _NOWHERE)])
+            chosen = np.flatnonzero(new & (chunk != _NOWHERE))
+        else:
+            chosen = np.flatnonzero(new)
+        self._set(place.take(chosen), bit.take(chosen))
+        self._count += int(np.count_nonzero(new))
+        return new
+
+    def _chunk_of(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return each number's chunk; _NOWHERE where its stretch has no bitmap."""
+        page = self._page_table.take((numbers >> np.uint64(_PAGE_BITS)).view(np.int64)).astype(
+            np.int64
+        )
+        page *= _CHUNKS_PER_PAGE
+        page += ((numbers >> np.uint64(_CHUNK_BITS)) & np.uint64(_CHUNKS_PER_PAGE - 1)).view(
+            np.int64
+        )
+        return self._chunks.reshape(-1).take(page).astype(np.int64)
+
+    def _open_chunks(self, numbers: NDArray[np.uint64]) -> None:
+        """Give bitmaps to the stretches of these numbers, in ascending order, as far as they go."""
+        stretches = np.unique(numbers >> np.uint64(_CHUNK_BITS))[
+            : max(0, self._chunks_max - self._used_chunks + 1)
+        ]
+        pages = (stretches >> np.uint64(_PAGE_BITS - _CHUNK_BITS)).astype(np.int64)
+        missing = np.unique(pages[self._page_table[pages] == _NOWHERE])
+        missing = missing[: max(0, self._page_tables_max - len(self._chunks))]
+        if len(missing):
+            first = len(self._chunks)
+            self._page_table[missing] = np.arange(first, first + len(missing))
+            more = np.zeros((len(missing), _CHUNKS_PER_PAGE), np.int32)
+            self._chunks = np.concatenate([self._chunks, more])
+        table = self._page_table[pages]
+        stretches, table = stretches[table != _NOWHERE], table[table != _NOWHERE]
+        end = self._used_chunks + len(stretches)
+        within = (stretches & np.uint64(_CHUNKS_PER_PAGE - 1)).astype(np.int64)
+        self._chunks[table, within] = np.arange(self._used_chunks, end)
+        self._used_chunks = end
+        if end * _CHUNK_BYTES > len(self._bits):
+            grown = max(end, min(2 * len(self._bits) // _CHUNK_BYTES, self._chunks_max + 1))
+            # Untouched zero pages take no memory; what is in use is copied once per doubling.
+            bits = np.zeros(grown * _CHUNK_BYTES, np.uint8)
+            bits[: len(self._bits)] = self._bits
+            self._bits = bits
+
+    def _set(self, place: NDArray[np.int64], bit: NDArray[np.uint8]) -> None:
+        """Set bits. Of those that share a byte only one is set at a time: at most eight rounds."""
+        while len(place):
+            self._bits[place] |= bit
+            missing = np.flatnonzero((self._bits.take(place) & bit) == 0)
+            place, bit = place.take(missing), bit.take(missing)
+
+    def _in_runs(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        found = np.zeros(len(numbers), np.bool_)
+        if not len(numbers) or not self._runs:
+            return found
+        order = numbers.argsort()
+        keys = numbers.take(order)
+        for run in self._runs:
+            at = run.searchsorted(keys)
+            found[order] |= run.take(at, mode="clip") == keys
+        return found
+
+    def _add_run(self, numbers: NDArray[np.uint64]) -> None:
+        """Add distinct new numbers as a run, and merge runs until each is twice the next."""
+        if not len(numbers):
+            return
+        self._runs.append(np.sort(numbers))
+        while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
+            last, before = self._runs.pop(), self._runs.pop()
+            self._runs.append(self._merged(before, last))
+
+    def _merged(self, one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        length = len(one) + len(other)
+        merged: NDArray[np.uint64]
+        if self._folder is None or length <= RUN_IN_MEMORY_MAX:
+            merged = np.empty(length, np.uint64)
+        else:
+            # The file has no name from the start: it goes with the process, whatever happens.
+            with tempfile.TemporaryFile(dir=self._folder) as file:
+                merged = np.memmap(file, np.uint64, "w+", shape=(length,))
+        merged[: len(one)] = one
+        merged[len(one) :] = other
+        merged.sort(kind="stable")  # finds the two runs and merges them
+        return merged
+
+
+def first_of_equal(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return bool[n]: whether no equal number (uint64[n]) stands before this one.
+
+    Every number writes its place into a slot of a table, the last ones first, so that each slot
+    holds the first of its numbers. Different numbers that share a slot are few and take another
+    round.
+    """
+    n = len(numbers)
+    first = np.zeros(n, np.bool_)
+    size_bits = max(4, int(n - 1).bit_length() + 2) if n else 4
+    table = np.empty(1 << size_bits, np.int32)
+    places = np.arange(n, dtype=np.int32)
+    keys, multiplier = numbers, 0x9E3779B97F4A7C15
+    while len(keys):
+        slot = ((keys * np.uint64(multiplier)) >> np.uint64(64 - size_bits)).view(np.int64)
+        here = np.arange(len(keys), dtype=np.int32)
+        # Of equal indexes numpy leaves the last value behind.
+        table[slot[::-1]] = here[::-1]
+        owner = table.take(slot)
+        first[places[owner == here]] = True
+        others = np.flatnonzero(keys.take(owner) != keys)
+        places, keys = places.take(others), keys.take(others)
+        multiplier = (multiplier * 0x2545F4914F6CDD1D + 2) & 0xFFFFFFFFFFFFFFFF | 1
+    return first
+
+
+def _place(
+    chunk: NDArray[np.int64], numbers: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return each number's byte in the bitmaps and its bit in the byte."""
+    within = (numbers & np.uint64((1 << _CHUNK_BITS) - 1)).view(np.int64)
+    bit = np.left_shift(np.uint8(1), (within & 7).astype(np.uint8))
+    return chunk * _CHUNK_BYTES + (within >> 3), bit

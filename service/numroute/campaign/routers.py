@@ -1,0 +1,149 @@
+"""Who answers for a list: the snapshot in this process, or a service.
+
+Both give, for whole numbers, rows of one growing table of routes, so that everything behind them is
+decided per route and never per number.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+
+from numroute.index.content import UNALLOCATED_ROW
+from numroute.model import Operator, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from numroute.client import Client
+    from numroute.index import Snapshot
+    from numroute.model import Route
+
+    Each = TypeVar("Each")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Routed:
+    """The answers to n numbers, in order.
+
+    Attributes:
+        rows: int64[n], rows of the router's table of routes.
+        ported: int64[k], places of the ported numbers.
+        holders: int64[k], for each of them the range holder's place in the router's operators.
+    """
+
+    rows: NDArray[np.int64]
+    ported: NDArray[np.int64]
+    holders: NDArray[np.int64]
+
+
+class Router(Protocol):
+    """Answers for whole numbers. Any number of threads may ask at once."""
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """The table of routes; it only grows."""
+
+    @property
+    def operators(self) -> Sequence[Operator]:
+        """The operators that ``holders`` names by place; it only grows."""
+
+    @property
+    def snapshots(self) -> Sequence[str]:
+        """The ids of the snapshots that have answered so far."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether ``routes`` holds all routes there are before the first question."""
+
+    @property
+    def unallocated(self) -> int | None:
+        """The row that answers for numbers that nobody holds; None when it was not met."""
+
+    def route(self, numbers: NDArray[np.uint64]) -> Routed:
+        """Answer for uint64[n] whole numbers."""
+
+
+class SnapshotRouter:
+    """Answers from an open snapshot, in this process."""
+
+    is_complete = True
+    unallocated = UNALLOCATED_ROW
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Read the table of routes once; some thousands of rows."""
+        self._snapshot = snapshot
+        self.routes = [snapshot.route(row) for row in range(snapshot.route_count)]
+        places: dict[Operator, int] = {}
+        self._operator = np.array(
+            [places.setdefault(route.operator, len(places)) for route in self.routes], np.int64
+        )
+        self.operators = list(places)
+        self._is_ported = np.array([route.status is Status.PORTED for route in self.routes])
+        self.snapshots = (snapshot.metadata.snapshot_id,)
+
+    def route(self, numbers: NDArray[np.uint64]) -> Routed:
+        """Answer for uint64[n] whole numbers."""
+        rows = self._snapshot.lookup(numbers).route
+        ported = np.flatnonzero(self._is_ported.take(rows))
+        held = self._snapshot.lookup(numbers.take(ported), range_route=True).range_route
+        if held is None:
+            raise AssertionError("the ranges' answer was asked for")
+        return Routed(rows=rows.astype(np.int64), ported=ported, holders=self._operator.take(held))
+
+
+class ServiceRouter:
+    """Answers from a service; its routes are met as they come."""
+
+    is_complete = False
+
+    def __init__(self, client: Client) -> None:
+        """Take a client; the first question is asked with the first block."""
+        self._client = client
+        self._lock = threading.Lock()
+        self._route_places: dict[Route, int] = {}
+        self._operator_places: dict[Operator, int] = {Operator(): 0}
+        self.routes: list[Route] = []
+        self.operators: list[Operator] = [Operator()]
+        self.snapshots: list[str] = []
+        self.unallocated: int | None = None
+
+    def route(self, numbers: NDArray[np.uint64]) -> Routed:
+        """Answer for uint64[n] whole numbers.
+
+        Raises:
+            ServiceError: The service was not reached or did not answer.
+        """
+        answer = self._client.lookup(numbers, with_range_holder=True)
+        with self._lock:
+            if answer.snapshot.id not in self.snapshots:
+                self.snapshots.append(answer.snapshot.id)
+            places = [_place(self._route_places, self.routes, each) for each in answer.routes]
+            holders = [
+                _place(self._operator_places, self.operators, each) for each in answer.range_holders
+            ]
+            for route, place in zip(answer.routes, places, strict=True):
+                if route.status is Status.UNALLOCATED:
+                    self.unallocated = place
+        is_ported = np.array([route.status is Status.PORTED for route in answer.routes], np.bool_)
+        ported = np.flatnonzero(is_ported.take(answer.route_index))
+        if answer.range_holder_index is None:
+            raise AssertionError("the range holders were asked for")
+        return Routed(
+            rows=np.array(places, np.int64).take(answer.route_index),
+            ported=ported,
+            holders=np.array(holders, np.int64).take(answer.range_holder_index.take(ported)),
+        )
+
+
+def _place(places: dict[Each, int], found: list[Each], each: Each) -> int:
+    place = places.get(each)
+    if place is None:
+        place = places[each] = len(found)
+        found.append(each)
+    return place

@@ -1,0 +1,92 @@
+"""A small synthetic registry's snapshot, and the command as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.campaign.lists import make_list, write_list
+from support.registry import command
+
+MOBILE = np.array([[79000000000, 79099999999], [79160000000, 79299999999]], np.uint64)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """Return a store with a snapshot of a synthetic registry of 20,000 ported numbers."""
+    folder = tmp_path_factory.mktemp("campaign")
+    made = command(
+        "numroute-load", "generate", folder / "r", "--csv", "--ported", 20_000, "--seed", 5,
+    )  # fmt: skip
+    assert made.status == 0, made.err
+    built = command("numroute-load", "build", "--store", folder / "s", folder / "r")
+    assert built.status == 0, built.err
+    return folder / "s"
+
+
+@pytest.fixture(scope="session")
+def planted():
+    """Return a list of 30,000 rows with everything planted."""
+    return make_list(30_000, MOBILE, seed=3)
+
+
+@pytest.fixture(scope="session")
+def list_csv(planted, tmp_path_factory) -> Path:
+    """Return the planted list as a CSV file."""
+    return write_list(planted, tmp_path_factory.mktemp("list") / "clients.csv")
+
+
+@pytest.fixture
+def route(store: Path, tmp_path: Path):
+    """Return a function that runs ``numroute route`` into OUT and reads what it made."""
+
+    def run(*arguments: object, status: int = 0, out: str = "out", **stdin: str) -> Routed:
+        folder = tmp_path / out
+        result = command(
+            "numroute", "route", "--store", store, "--region", "RU", "--out", folder,
+            *arguments, **stdin,
+        )  # fmt: skip
+        assert result.status == status, result.err
+        return Routed(folder, result)
+
+    return run
+
+
+class Routed:
+    """What a run printed and made."""
+
+    def __init__(self, folder: Path, result) -> None:
+        """Keep the folder and the command's result."""
+        self.folder, self.result = folder, result
+
+    @property
+    def err(self) -> str:
+        """What the command printed on standard error."""
+        return self.result.err
+
+    @property
+    def summary(self) -> dict:
+        """The summary as JSON."""
+        return json.loads((self.folder / "summary.json").read_text("utf-8"))
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        """Return the rows of one CSV output."""
+        with (self.folder / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def routed(self) -> list[dict[str, str]]:
+        """Return the rows of all CSV outputs but the rejects."""
+        return [
+            row
+            for path in sorted(self.folder.glob("*.csv"))
+            if not path.name.startswith("rejects")
+            for row in self.rows(path.name)
+        ]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many rows were rejected per reason, by the summary."""
+        return {each["reason"]: each["rows"] for each in self.summary["rejects"]}
