@@ -12,7 +12,7 @@ from numroute.settings import json_option
 from numroute_loader.cli.progress import Bars
 from numroute_loader.generate import GenerateOptions
 from numroute_loader.generate import generate as generate_registry
-from numroute_loader.generate.options import PORTED_MAX, PlanEncoding, Tier
+from numroute_loader.generate.options import CHANGES_MAX, DAYS_MAX, PORTED_MAX, PlanEncoding, Tier
 
 _REGISTRY_TIME = timezone(timedelta(hours=3))
 """The dumps are named by Moscow time."""
@@ -32,7 +32,25 @@ _REGISTRY_TIME = timezone(timedelta(hours=3))
     "--date",
     "day",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="Day in the dumps' names; today by default. Equal options give equal files.",
+    help="Day in the (last) dumps' names; today by default. Equal options give equal files.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(0, DAYS_MAX),
+    default=0,
+    show_default=True,
+    help="Days of increments before --date, twelve windows each, with a full dump, operators and "
+    "plan of every midnight; the first full dump is then of so many days before.",
+)
+@click.option(
+    "--changes-per-window",
+    type=click.IntRange(0, CHANGES_MAX),
+    default=2000,
+    show_default=True,
+    help="Rows of Port_Increment and Return_Increment of one window together.",
+)
+@click.option(
+    "--first-dump-only", is_flag=True, help="Write no full dumps after the first, only increments."
 )
 @click.option(
     "--tier",
@@ -65,6 +83,9 @@ def generate(
     ported: int,
     seed: int,
     day: datetime | None,
+    days: int,
+    changes_per_window: int,
+    first_dump_only: bool,
     tiers: tuple[Tier, ...],
     plain_csv: bool,
     shuffled: bool,
@@ -86,6 +107,9 @@ def generate(
         plan_encoding=plan_encoding,
         plan=plan or None,
         sorted=not shuffled,
+        days=days,
+        changes_per_window=changes_per_window,
+        later_dumps=not first_dump_only,
     )
     with Bars() as bars:
         written = generate_registry(folder, options, progress=bars.update)
@@ -102,5 +126,6 @@ def generate(
             ("mobile ranges", f"{written.mobile_ranges:,}"),
             ("mobile numbers", f"{written.mobile_numbers:,}"),
             ("fixed ranges", f"{written.fixed_ranges:,}"),
+            *([("files of later hours", f"{len(written.following):,}")] if days else []),
         ]
     )

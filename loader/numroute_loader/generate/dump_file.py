@@ -40,6 +40,11 @@ def dump_name(kind: str, day: date, *, zipped: bool) -> str:
     return f"{kind}_{day:%Y%m%d}0000_{sequence}{'.zip' if zipped else '.csv'}"
 
 
+def counted_since(kind: str) -> date:
+    """Return the day of a kind's sequence 0."""
+    return _COUNTED_SINCE[kind]
+
+
 def create_private(path: Path) -> IO[bytes]:
     """Create a file that only its owner can read.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from numroute.errors import SettingError
@@ -17,6 +17,13 @@ PORTED_MAX = 100_000_000
 """The largest dump that can be asked for: about one number in seven of the whole mobile plan."""
 
 SEED_MAX = 2**63 - 1
+
+DAYS_MAX = 366
+CHANGES_MAX = 100_000
+"""The largest window that can be asked for; a registry's has about two thousand rows."""
+
+_Date = date
+"""The type, where a field of that name hides it."""
 
 DATE_DEFAULT = date(2026, 8, 1)
 DATE_FIRST = date(2014, 7, 1)
@@ -55,6 +62,10 @@ class GenerateOptions:
         plan: Real plan files (DEF and ABC of any vintage) to lay the ported numbers over; then no
             plan files are written. None makes a whole synthetic plan.
         sorted: Rows of the full dumps in number order; else shuffled.
+        days: Days of increments, twelve windows each, before ``date``. The first full dump is that
+            of ``date - days``, and every midnight until ``date`` has one.
+        changes_per_window: Rows of both increments of a window together.
+        later_dumps: Whether the midnights after the first have full dumps, operators and plan.
 
     Raises:
         SettingError: A value is out of its range.
@@ -68,14 +79,25 @@ class GenerateOptions:
     plan_encoding: PlanEncoding | str = PlanEncoding.UTF_8
     plan: Sequence[Path] | None = None
     sorted: bool = True
+    days: int = 0
+    changes_per_window: int = 2000
+    later_dumps: bool = True
+
+    @property
+    def first_date(self) -> _Date:
+        """The day of the first full dump."""
+        return self.date - timedelta(days=self.days)
 
     def __post_init__(self) -> None:
         """Refuse values out of range, so that no file is begun in vain."""
         _require_between("ported", self.ported, 0, PORTED_MAX)
         _require_between("seed", self.seed, 0, SEED_MAX)
-        if not DATE_FIRST <= self.date <= DATE_LAST:
+        _require_between("days", self.days, 0, DAYS_MAX)
+        _require_between("changes_per_window", self.changes_per_window, 0, CHANGES_MAX)
+        if not DATE_FIRST <= self.first_date <= self.date <= DATE_LAST:
             raise SettingError(
-                f"date is {self.date}", hint=f"Give a date from {DATE_FIRST} to {DATE_LAST}"
+                f"date is {self.date}" + (f", {self.days} days before it" if self.days else ""),
+                hint=f"Give dates from {DATE_FIRST} to {DATE_LAST}",
             )
         if not self.tiers:
             raise SettingError("tiers is empty", hint=f"Name one of {_members(Tier)}")
@@ -104,6 +126,8 @@ class GeneratedRegistry:
         mobile_ranges: Rows of ``numbering_plan``.
         mobile_numbers: Numbers in those ranges.
         fixed_ranges: Rows of the ABC files that were written.
+        following: What appeared after the first midnight, in the order of its time: both increments
+            of each window, and the dumps of each later midnight behind the window that ends at it.
     """
 
     operators: Path
@@ -115,10 +139,11 @@ class GeneratedRegistry:
     mobile_ranges: int
     mobile_numbers: int
     fixed_ranges: int
+    following: Sequence[Path] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Every file that was written."""
+        """The files of the first midnight: what a snapshot is built from."""
         return (self.operators, self.numbering_plan, *self.port_all, *self.plan)
 
 

@@ -126,6 +126,15 @@ class Ports:
         """The date of each ``day``."""
         return self._dates.days
 
+    def first_number(self, index: int) -> int:
+        """Return the lowest number that may lie in a chunk."""
+        return int(self._ranges.first[self._bounds[index]]) if index else 0
+
+    def recipient(self, holder: int, region: int, word: int) -> int:
+        """Return who gains a number of this holder in this region, chosen by a random word."""
+        chosen = self._recipients[holder, self._area_of[region], word % TABLE_SIZE]
+        return int(chosen)
+
     def draw(self, index: int) -> PortedChunk:
         """Make one chunk; later chunks hold higher numbers."""
         low, high = int(self._bounds[index]), int(self._bounds[index + 1])

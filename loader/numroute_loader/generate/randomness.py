@@ -35,6 +35,8 @@ class Purpose(enum.IntEnum):
     HOME = 4
     CHUNK = 5
     ORDER = 6
+    CANDIDATES = 7
+    CHANGES = 8
 
 
 class Stream:
