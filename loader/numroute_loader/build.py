@@ -16,7 +16,7 @@ from numroute_loader.evidence import gather
 from numroute_loader.gate import Finding, GateError, Outcome, documents, judge, read_back
 from numroute_loader.merge import MergeResult, merge
 from numroute_loader.regions import load_regions
-from numroute_loader.registries import read, recognise
+from numroute_loader.registries import CHAINS, read, recognise
 from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def check(
     limits = limits or load_limits()
     expectations = chosen.read_expectations(expect) if expect is not None else None
     kinds = [recognise(each.path, each.kind) for each in inputs]
+    _refuse_increments(inputs, kinds)
     files = [_read(each.path, kind, progress) for each, kind in zip(inputs, kinds, strict=True)]
     merged = merge(files, brands=load_brands(brands), regions=load_regions())
     known_as_of, warning = (as_of, "") if as_of else _as_of(files)
@@ -177,6 +178,18 @@ def publish(
             asked_by=asked_by,
             reason=reason,
         )
+
+
+def _refuse_increments(inputs: Sequence[InputFile], kinds: Sequence[FileKind]) -> None:
+    increments = {name for chain in CHAINS for name in chain.kinds}
+    for each, kind in zip(inputs, kinds, strict=True):
+        if kind.name in increments:
+            raise InputError(
+                each.path,
+                "the file is an increment; a snapshot is built from full dumps",
+                hint="Give the full dump of the day (Port_All, Port_All_Full or Port_All_New) to "
+                "`build`, and increments to `apply`",
+            )
 
 
 def _read(path: Path, kind: FileKind, progress: FileProgress | None) -> ParsedFile:

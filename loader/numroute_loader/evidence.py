@@ -74,11 +74,11 @@ def gather(
         ported=report.ported,
         by_operator=counted,
         previous=previous,
-        row_counts=_row_counts(files),
+        row_counts=row_counts_of(files),
         rejected=_rejected(dumps),
         duplicates=sum(file.duplicates for file in dumps) if dumps else None,
         sequence=contradictions(files, kinds, current.metadata if current is not None else None),
-        port_dates=_port_dates(content.ported_at, as_of, limits),
+        port_dates=port_dates_of(content.ported_at, as_of, limits),
         unknown_operators=_unknown(files, kinds, merged),
         outside_plan=_outside(files, kinds, merged),
         movement=changes.movement if changes is not None else None,
@@ -86,7 +86,8 @@ def gather(
     )
 
 
-def _row_counts(files: Sequence[ParsedFile]) -> Sequence[RowCount] | None:
+def row_counts_of(files: Sequence[ParsedFile]) -> Sequence[RowCount] | None:
+    """Return what the files say of their rows, None where none does."""
     counts = [
         RowCount(file=file.source.path.name, stated=file.stated_rows, actual=file.source.rows)
         for file in files
@@ -105,9 +106,10 @@ def _rejected(dumps: Sequence[ParsedFile]) -> Rejected | None:
     )
 
 
-def _port_dates(
+def port_dates_of(
     ported_at: NDArray[np.uint32] | None, as_of: datetime, limits: GateLimits
 ) -> PortDates | None:
+    """Return when numbers were ported (seconds since the epoch), None where nobody says so."""
     if ported_at is None:
         return None
     ahead = timedelta(hours=limits.port_dates_ahead_hours)

@@ -10,6 +10,7 @@ import numpy as np
 
 from numroute.index import kernel
 from numroute_loader.gate import Movement
+from numroute_loader.merge.routes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def by_operator(
 ) -> Mapping[str, int]:
     """Count the ported numbers by operator; ``number_route`` holds rows of ``routes``."""
     counts: Counter[str] = Counter()
-    uses = np.bincount(number_route, minlength=len(routes)).tolist()
+    uses = counted(number_route, len(routes)).tolist()
     for route, numbers in zip(routes, uses, strict=True):
         if numbers:
             counts[operator_name(route.operator)] += numbers

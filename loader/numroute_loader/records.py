@@ -78,6 +78,29 @@ class PortedRecords:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementRows:
+    """The rows of an increment, in the order of the file; a number may stand in several.
+
+    ``numbers``: uint64[n], whole E.164 numbers.
+    ``returns``: bool[n], whether the number is back with its range holder after the row.
+    ``route``: uint32[n], index into ``keys``; says nothing where the row is a return.
+    ``changed_at``: uint32[n], seconds since 1970-01-01 UTC (0 = not known), None where the file has
+    no times. ``order_id``: uint64[n], the registry's id of the porting order, which settles the
+    order of rows of one second; None where the file has none.
+    ``donor``: uint32[n], index into ``donor_codes``, or None.
+    """
+
+    numbers: NDArray[np.uint64]
+    returns: NDArray[np.bool_]
+    route: NDArray[np.uint32]
+    keys: Sequence[RouteKey] = ()
+    changed_at: NDArray[np.uint32] | None = None
+    order_id: NDArray[np.uint64] | None = None
+    donor: NDArray[np.uint32] | None = None
+    donor_codes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:
     """A numbering plan, or one file of it.
 
@@ -104,7 +127,7 @@ class OperatorRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedFile:
-    """A file with what was read from it; exactly one of the three contents is set.
+    """A file with what was read from it; exactly one of the four contents is set.
 
     ``stated_rows``: how many rows the file says it has, None where it does not say.
     ``rejected_rows``: malformed rows that were skipped; ``rejected`` names the first of them.
@@ -115,6 +138,7 @@ class ParsedFile:
     ported: PortedRecords | None = None
     ranges: Ranges | None = None
     operators: Sequence[OperatorRow] | None = None
+    increment: IncrementRows | None = None
     warnings: Sequence[str] = field(default=())
     stated_rows: int | None = None
     rejected_rows: int = 0

@@ -7,6 +7,7 @@ import sys
 import click
 
 from numroute.console import run
+from numroute_loader.cli.apply import apply
 from numroute_loader.cli.build import build, check
 from numroute_loader.cli.diff import diff
 from numroute_loader.cli.generate import generate
@@ -29,6 +30,7 @@ def numroute_load() -> None:
 numroute_load.add_command(generate)
 numroute_load.add_command(check)
 numroute_load.add_command(build)
+numroute_load.add_command(apply)
 numroute_load.add_command(history)
 numroute_load.add_command(diff)
 numroute_load.add_command(rollback)

@@ -8,7 +8,7 @@ operator of the registry has goes by the tax number, one without by its name.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from numroute.model import Operator
@@ -88,6 +88,18 @@ def build_directory(
         # A name that a plan lent to a code is not the registry's, so it must not compete here.
         code_of_name=_only_code((row.name, row.code) for row in rows),
         name_of_tax_number=name_of_tax_number,
+    )
+
+
+def known_operators(operators: Iterable[Operator]) -> OperatorDirectory:
+    """Make the directory from the operators of a snapshot, which have been joined already."""
+    by_code: dict[str, Operator] = {}
+    for operator in operators:
+        if operator.code:
+            by_code.setdefault(operator.code, replace(operator, brand=""))
+    return OperatorDirectory(
+        by_code=by_code,
+        code_of_name=_only_code((operator.name, code) for code, operator in by_code.items()),
     )
 
 

@@ -26,32 +26,45 @@ _BLOCK = 1 << 20
 _MOBILE_LINES = frozenset({LineType.MOBILE, LineType.UNSPECIFIED})
 
 
+_FIXED = tuple(Route(status=status) for status in FIXED_STATUSES)
+
+
 class RouteTable:
     """The distinct routes, in the order in which they were first asked for."""
 
-    def __init__(self, brands: BrandTable, regions: Mapping[str, str]) -> None:
-        """Begin with the rows for what is unallocated and for what is no number.
+    def __init__(
+        self,
+        brands: BrandTable,
+        regions: Mapping[str, str],
+        *,
+        known: Sequence[Route] = _FIXED,
+    ) -> None:
+        """Begin with the rows of a table, or with those that every table begins with.
 
         ``regions`` gives the names of region codes.
         """
         self._brands = brands
         self._regions = regions
-        self._row_of = {Route(status=status): row for row, status in enumerate(FIXED_STATUSES)}
+        self._routes = list(known)
+        self._row_of = {route: row for row, route in enumerate(known)}
 
     @property
     def routes(self) -> Sequence[Route]:
         """The routes by row."""
-        return tuple(self._row_of)
+        return tuple(self._routes)
 
     def rows(self, status: Status, named: Iterable[tuple[RouteKey, Operator]]) -> NDArray[np.int64]:
         """Return the row of each key with its operator; equal routes share a row."""
         return np.array(
-            [
-                self._row_of.setdefault(self._route(status, key, operator), len(self._row_of))
-                for key, operator in named
-            ],
+            [self._row(self._route(status, key, operator)) for key, operator in named],
             dtype=np.int64,
         )
+
+    def _row(self, route: Route) -> int:
+        row = self._row_of.setdefault(route, len(self._routes))
+        if row == len(self._routes):
+            self._routes.append(route)
+        return row
 
     def _route(self, status: Status, key: RouteKey, operator: Operator) -> Route:
         brand = self._brands.find(

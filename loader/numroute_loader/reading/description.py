@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class FileKind:
     ``find(path, wanted)``, where the kind has it, returns the first line that holds an operator's
     code (text) or a whole E.164 number (integer), None when no line does.
     ``every``: the time from one file to the next, where the sequence grows by one in it.
+    ``name_decides``: other kinds have the same header, so that a file of another name is none.
     """
 
     name: str
@@ -47,14 +48,15 @@ class FileKind:
     utc_offset: timedelta = timedelta(0)
     find: Callable[[Path, str | int], int | None] | None = None
     every: timedelta | None = None
+    name_decides: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadKind:
-    """Files that a registry publishes and that are not read as input of a build.
+    """Files that are known by their names, are of no kind that is read, and could be taken for one.
 
-    Some have the header of a kind that is read: only the name keeps an increment from being taken
-    for a full dump. ``reason`` completes the sentence "the file is ...".
+    An increment may have the header of a full dump: only the name keeps it from being taken for
+    one. ``reason`` completes the sentence "the file is ...".
     """
 
     file_name: re.Pattern[str]
@@ -153,6 +155,58 @@ class NamedLayout:
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
         return (self.number, self.operator_name, self.row_count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementLayout:
+    """An increment: one change a row, with codes as in a full dump.
+
+    Without ``route_columns`` every row is a return. With them (operator, MNC, routing number and
+    region, in this order) a row whose operator is its ``range_holder`` is a return, too.
+    ``others`` are checked and not used.
+    """
+
+    number: str
+    number_format: NumberFormat
+    changed_at: str
+    order_id: str
+    row_count: str
+    line_type: LineType
+    range_holder: TextColumn
+    route_columns: tuple[TextColumn, ...] = ()
+    usual_routing_number: Callable[[RouteKey], str] | None = None
+    donor: TextColumn | None = None
+    others: tuple[TextColumn, ...] = ()
+
+    @property
+    def text_columns(self) -> tuple[TextColumn, ...]:
+        """Every column of codes."""
+        donor = (self.donor,) if self.donor is not None else ()
+        return (*self.route_columns, *donor, self.range_holder, *self.others)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of every column that a file must have."""
+        codes = tuple(column.name for column in self.text_columns)
+        return (self.order_id, self.number, *codes, self.changed_at, self.row_count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementChain:
+    """How a registry's increments follow a full dump and one another.
+
+    The files of one window share a sequence, and the next window has the next one.
+
+    ``kinds``: names of the kinds that make a window, all of which it needs.
+    ``bases``: by the name of a full dump's kind, what the first window on top of such a dump is: a
+    function of the dump's sequence and of its time, each None where it is not known, that returns
+    None where it cannot tell. ``window_time``: the time (UTC) that the names of a window state.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    bases: Mapping[str, Callable[[int | None, datetime | None], int | None]]
+    window_time: Callable[[int], datetime]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

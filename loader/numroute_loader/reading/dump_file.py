@@ -58,14 +58,17 @@ def require_order(file: CsvFile, columns: Sequence[str], kind: FileKind) -> None
         )
 
 
-def stated_row_count(file: CsvFile, column: str) -> int:
+def stated_row_count(file: CsvFile, column: str, *, may_be_empty: bool = False) -> int:
     """Return how many data rows the file says it has, in its first data row.
 
-    It is the only integrity figure that the registry gives, so a file without it is refused. The
-    column is counted from the right: a name in free text may hold the delimiter.
+    It is the only integrity figure that the registry gives, so a file without it is refused, unless
+    it ``may_be_empty`` and holds a header only. The column is counted from the right: a name in
+    free text may hold the delimiter.
     """
     path = file.source.path
     if not file.first_row:
+        if may_be_empty:
+            return 0
         raise InputError(
             path, "the file holds no rows, only a header", line=1, hint="Download it again"
         )

@@ -1,4 +1,4 @@
-"""Reads a full dump of ported numbers whose rows name operators in free text.
+"""Reads a full dump or an increment whose rows name operators in free text.
 
 The name may hold the delimiter and quotes, so a line is taken apart from both ends: the number from
 the left, the row count from the right. What follows the number is one of a few texts.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow.compute as pc
 
 from numroute_loader.reading import cells, diagnose
@@ -29,13 +30,14 @@ from numroute_loader.reading.dump_file import (
 from numroute_loader.reading.key_table import KeyTable
 from numroute_loader.reading.record_columns import BlockNumbers, RecordColumns
 from numroute_loader.reading.text_encoding import OneEncoding
-from numroute_loader.records import ParsedFile, PortedRecords, RouteKey
+from numroute_loader.records import IncrementRows, ParsedFile, PortedRecords, RouteKey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute_loader.reading.csv_stream import Block
     from numroute_loader.reading.description import FileKind, NamedLayout, Progress
+    from numroute_loader.records import SourceFile
 
 _NO_DELIMITER = "\x01"
 """Parts nothing, so that a line is one column: a control character, which no name holds."""
@@ -47,12 +49,46 @@ def read_named_dump(
     path: Path, kind: FileKind, progress: Progress | None, *, layout: NamedLayout
 ) -> ParsedFile:
     """Return the ported numbers of a dump, ascending; raises ``InputError`` for any defect."""
+    described, records, keys = _read(path, kind, progress, layout, may_be_empty=False)
+    duplicate = records.sort()
+    if duplicate is not None:
+        raise diagnose.duplicate_number(path, layout.number, layout.number_format, duplicate)
+    ported = PortedRecords(numbers=records.numbers.filled, route=records.route.filled, keys=keys)
+    return ParsedFile(source=described, ported=ported, stated_rows=described.rows)
+
+
+def read_named_increment(
+    path: Path, kind: FileKind, progress: Progress | None, *, layout: NamedLayout, returns: bool
+) -> ParsedFile:
+    """Return the changes of an increment; raises ``InputError`` for any defect.
+
+    ``returns`` says what every row is: a return, or a port to the operator that it names.
+    """
+    described, records, keys = _read(path, kind, progress, layout, may_be_empty=True)
+    rows = IncrementRows(
+        numbers=records.numbers.filled,
+        returns=np.full(records.rows, returns),
+        route=records.route.filled.astype(np.uint32),
+        keys=keys,
+    )
+    return ParsedFile(source=described, increment=rows, stated_rows=described.rows)
+
+
+def _read(
+    path: Path,
+    kind: FileKind,
+    progress: Progress | None,
+    layout: NamedLayout,
+    *,
+    may_be_empty: bool,
+) -> tuple[SourceFile, RecordColumns, tuple[RouteKey, ...]]:
+    """Return the file's description, its records in the order of the file, and their keys."""
     names = _Names(layout)
     keys = KeyTable(path, names.key_of)
     with Source(path) as source:
         file = CsvFile(source)
         require_order(file, layout.columns, kind)
-        stated = stated_row_count(file, layout.row_count)
+        stated = stated_row_count(file, layout.row_count, may_be_empty=may_be_empty)
         parser = _Parser(layout)
         records = RecordColumns(rows_expected(file, stated), ported_at=False, donor=False)
         for block, rows in parsed_in_order(file.blocks(progress), parser.parse):
@@ -65,18 +101,7 @@ def read_named_dump(
             records.route.append_taken(table, rows.rest.index)
         if records.rows != stated:
             raise diagnose.wrong_row_count(path, stated=stated, actual=records.rows)
-        described = file_of(source, kind, rows=stated)
-    duplicate = records.sort()
-    if duplicate is not None:
-        raise diagnose.duplicate_number(path, layout.number, layout.number_format, duplicate)
-    ported = PortedRecords(
-        numbers=records.numbers.filled, route=records.route.filled, keys=keys.keys
-    )
-    return ParsedFile(
-        source=described,
-        ported=ported,
-        stated_rows=stated,
-    )
+        return file_of(source, kind, rows=stated), records, keys.keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

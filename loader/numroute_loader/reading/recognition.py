@@ -33,15 +33,11 @@ def recognise_among(
     _refuse_what_is_no_text(path, head)
     if override is not None:
         return _overridden(path, kind_named(override, kinds), head)
-    for stem in stems:
-        for refused in unread:
-            if refused.file_name.fullmatch(stem):
-                raise InputError(path, f"the file is {refused.reason}", hint=refused.hint)
     by_header = [kind for kind in kinds if kind.header(head)]
-    for stem in stems:
-        by_name = [kind for kind in kinds if kind.file_name.fullmatch(stem)]
-        if by_name:
-            return _agreed(path, by_name, by_header)
+    by_name = _named(path, stems, kinds, unread)
+    if by_name:
+        return _agreed(path, by_name, by_header)
+    by_header = [kind for kind in by_header if not kind.name_decides]
     if len(by_header) == 1:
         return by_header[0]
     if by_header:
@@ -86,6 +82,26 @@ def dated(path: Path, member: str | None, kind: FileKind) -> tuple[datetime | No
                 ) from None
             return local - kind.utc_offset, int(sequence) if sequence is not None else None
     return None, None
+
+
+def _named(
+    path: Path, stems: Sequence[str], kinds: Sequence[FileKind], unread: Sequence[UnreadKind]
+) -> list[FileKind]:
+    """Return the kinds that the file's name and its member's allow; none where neither tells."""
+    found: list[FileKind] = []
+    for stem in stems:
+        by_name = [kind for kind in kinds if kind.file_name.fullmatch(stem)]
+        for refused in () if by_name else unread:
+            if refused.file_name.fullmatch(stem):
+                raise InputError(path, f"the file is {refused.reason}", hint=refused.hint)
+        if found and by_name and not any(kind in found for kind in by_name):
+            raise InputError(
+                path,
+                f"the zip is named as {_names(found)}, the file in it as {_names(by_name)}",
+                hint="Download it again, or unpack it and name the file that is meant",
+            )
+        found = found or by_name
+    return found
 
 
 def _overridden(path: Path, kind: FileKind, head: bytes) -> FileKind:

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from numroute_loader.reading.description import Progress
     from numroute_loader.records import ParsedFile
 
-__all__ = ["KINDS", "FileKind", "find_first", "read", "recognise"]
+__all__ = ["CHAINS", "KINDS", "FileKind", "find_first", "read", "recognise"]
 
 KINDS: tuple[FileKind, ...] = (*ru_bdpn.KINDS, *ru_numbering_plan.KINDS)
 """Every kind of file that is read, of every registry."""
+
+CHAINS = (*ru_bdpn.CHAINS,)
+"""Every way in which increments follow full dumps."""
 
 _UNREAD = (*ru_bdpn.UNREAD,)
 

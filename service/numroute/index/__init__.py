@@ -1,7 +1,7 @@
 """The index: one immutable, memory-mapped file per snapshot, and the folder that keeps them."""
 
 from numroute.index.compare import Comparison, compare
-from numroute.index.content import Changes, Content, Metadata, Source
+from numroute.index.content import Changes, Content, Metadata, Patch, Patched, Source
 from numroute.index.explain import Explanation, Layer, explain
 from numroute.index.retention import Retention
 from numroute.index.snapshot import Answers, Snapshot
@@ -16,6 +16,8 @@ __all__ = [
     "Explanation",
     "Layer",
     "Metadata",
+    "Patch",
+    "Patched",
     "Retention",
     "Snapshot",
     "SnapshotStore",

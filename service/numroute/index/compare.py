@@ -262,13 +262,15 @@ def _ranks(slab: _Slab, positions: NDArray[np.int64]) -> NDArray[np.int64]:
     return ranks
 
 
-def _operator_key(operator: Operator) -> Hashable:
+def operator_key(operator: Operator) -> Hashable:
+    """Return what makes two operators the same one."""
     return operator.code or (operator.tax_number, operator.name, operator.brand)
 
 
-def _route_key(route: Route) -> Hashable:
+def route_key(route: Route) -> Hashable:
+    """Return what makes two routes the same one: what decides where a message goes."""
     return (
-        _operator_key(route.operator),
+        operator_key(route.operator),
         route.mcc,
         route.mnc,
         route.registry_mnc,
@@ -289,7 +291,7 @@ class _Operators:
         """Return each route's operator as an index into ``all``."""
         ids = np.empty(len(routes), np.intp)
         for row, route in enumerate(routes):
-            number = self._keys.setdefault(_operator_key(route.operator), len(self._keys))
+            number = self._keys.setdefault(operator_key(route.operator), len(self._keys))
             if number == len(self.all):
                 self.all.append(route.operator)
             ids[row] = number
@@ -297,7 +299,7 @@ class _Operators:
 
 
 def _route_ids(routes: Sequence[Route], keys: dict[Hashable, int]) -> NDArray[np.intp]:
-    return np.array([keys.setdefault(_route_key(route), len(keys)) for route in routes], np.intp)
+    return np.array([keys.setdefault(route_key(route), len(keys)) for route in routes], np.intp)
 
 
 def _routes(whole: Snapshot | Content) -> Sequence[Route]:

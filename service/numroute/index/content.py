@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from numroute.index.snapshot import Snapshot
     from numroute.model import Operator, Route
 
 UNALLOCATED_ROW = 0
@@ -50,6 +51,39 @@ class Content:
     ported_at: NDArray[np.uint32] | None = None
     donor: NDArray[np.unsignedinteger] | None = None
     donors: Sequence[Operator] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """What becomes of some numbers of a snapshot.
+
+    ``numbers``: uint64[k], whole E.164 numbers, ascending and unique.
+    ``present``: bool[k], whether the number has a record afterwards; what follows says something
+    only where it has.
+    ``number_route``: uint32[k], rows of ``routes``.
+    ``ported_at``: uint32[k], seconds since 1970-01-01 UTC, 0 = not known; None = none is known.
+    ``donor``: uint32[k], indexes into ``donors``; None = none is known.
+    ``routes``, ``donors``: the whole tables afterwards; they begin with the snapshot's rows.
+    """
+
+    numbers: NDArray[np.uint64]
+    present: NDArray[np.bool_]
+    number_route: NDArray[np.uint32]
+    routes: Sequence[Route]
+    ported_at: NDArray[np.uint32] | None = None
+    donor: NDArray[np.uint32] | None = None
+    donors: Sequence[Operator] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patched:
+    """The content of a snapshot with a patch applied; ``base`` must stay open until it is written.
+
+    A column that the base does not have is not added.
+    """
+
+    base: Snapshot
+    patch: Patch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

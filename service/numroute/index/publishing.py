@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, StoreError
 from numroute.index import history, retention
 from numroute.index.compare import compare
-from numroute.index.content import Metadata
+from numroute.index.content import Content, Metadata
 from numroute.index.layout import FORMAT_VERSION
 from numroute.index.snapshot import Snapshot
 from numroute.index.verify import verify_snapshot
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numroute.index.content import Changes, Content, Source
+    from numroute.index.content import Changes, Patched, Source
     from numroute.index.retention import Kept, Retention
     from numroute.index.store import SnapshotStore
 
@@ -81,7 +81,7 @@ class StoreWriter:
 
     def publish(
         self,
-        content: Content,
+        content: Content | Patched,
         *,
         as_of: datetime,
         sources: Sequence[Source],
@@ -94,14 +94,14 @@ class StoreWriter:
         """Write a snapshot, verify it by reading it back, announce it and make it current.
 
         ``changes`` says what it has otherwise than the snapshot that is current now; without it
-        the two are compared. What the store's retention does not keep is removed afterwards.
+        new content is compared with that. What the store's retention does not keep is removed afterwards.
 
         Returns the new snapshot's metadata. Raises StoreAccessError when the disk refuses; then,
         as after a crash, the snapshot that was current stays current.
         """
-        metadata = self.new_metadata(
-            as_of=as_of, sources=sources, counts=counts, changes=changes or self._changes(content)
-        )
+        if changes is None and isinstance(content, Content):
+            changes = self._changes(content)
+        metadata = self.new_metadata(as_of=as_of, sources=sources, counts=counts, changes=changes)
         return self.publish_file(
             lambda path: write_snapshot(path, content, metadata),
             metadata,

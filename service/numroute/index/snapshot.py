@@ -30,6 +30,7 @@ from numroute.index.metadata import ValueSpec, decode_metadata
 from numroute.index.tables import RouteTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -91,6 +92,7 @@ class Snapshot:
                 self.path, f"it lacks {', '.join(sorted(missing))}", hint=REBUILD_HINT
             )
         self.value_specs = specs
+        self._arrays = arrays
         self._ported_at = arrays.get(PORTED_AT)
         self._donor = arrays.get(DONOR)
         self.routes = RouteTable(arrays, values)
@@ -113,6 +115,11 @@ class Snapshot:
     def route_count(self) -> int:
         """The number of rows of the route table."""
         return len(self.routes)
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """The stored arrays by key: views into the map, which must not outlive the snapshot."""
+        return self._arrays
 
     @property
     def file_bytes(self) -> int:
@@ -168,7 +175,7 @@ class Snapshot:
         """Give the file up. No call may be under way, and none may follow."""
         if self._environment is None:
             return
-        for name in ("_tables", "_ported_at", "_donor"):
+        for name in ("_tables", "_arrays", "_ported_at", "_donor"):
             self.__dict__.pop(name, None)
         environment, self._environment = self._environment, None
         environment.release()

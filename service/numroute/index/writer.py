@@ -9,7 +9,7 @@ import lmdb
 import numpy as np
 
 from numroute.errors import NumrouteError, StoreAccessError
-from numroute.index.content import FIXED_STATUSES, UNALLOCATED_ROW, Content, Metadata
+from numroute.index.content import FIXED_STATUSES, UNALLOCATED_ROW, Content, Metadata, Patched
 from numroute.index.digest import sha256, sha256_file
 from numroute.index.layout import (
     CELLS,
@@ -29,10 +29,12 @@ from numroute.index.layout import (
     ROUTE,
     VALUE_BYTES_MAX,
     Seal,
+    mixed_marker,
     route_dtype,
     smallest_unsigned,
 )
 from numroute.index.metadata import ValueSpec, encode_metadata
+from numroute.index.patch import PatchedRecords
 from numroute.index.range_table import build_granules, held_pieces
 from numroute.index.ranked_bitmap import build_bitmap, build_pages
 from numroute.index.tables import encode_routes
@@ -51,14 +53,17 @@ class ContentError(NumrouteError):
     """The content breaks a rule of the format: a fault of the program that made it."""
 
 
-def write_snapshot(path: Path, content: Content, metadata: Metadata) -> None:
+def write_snapshot(path: Path, content: Content | Patched, metadata: Metadata) -> None:
     """Write the content to a new file at ``path`` (0600) and flush it to disk.
 
     Raises ContentError when the content breaks a rule of the format, StoreAccessError when the
     file cannot be written; what was written so far is left to the caller to remove.
     """
-    check_content(content)
-    arrays, tables = _encode(content)
+    if isinstance(content, Patched):
+        arrays, tables = _encode_patched(content)
+    else:
+        check_content(content)
+        arrays, tables = _encode(content)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         meta = _write_environment(path, arrays, tables, metadata)
@@ -108,6 +113,26 @@ def check_content(content: Content) -> None:
             raise ContentError(f"the snapshot's content breaks the rule: {rule}")
 
 
+def _check_patch(content: Patched) -> None:
+    """Raise ContentError when a patch breaks a rule of the format."""
+    patch, base = content.patch, content.base
+    rules = {
+        "the route table begins with the rows of the snapshot": len(patch.routes)
+        >= base.route_count
+        and tuple(patch.routes[: base.route_count])
+        == tuple(base.route(row) for row in range(base.route_count)),
+        "the donors begin with those of the snapshot": patch.donor is None
+        or tuple(patch.donors[: len(base.routes.donors)]) == base.routes.donors,
+        "numbers ascend and are unique": _ascends(patch.numbers),
+        "numbers are whole E.164 numbers": len(patch.numbers) == 0
+        or (patch.numbers[0] > 0 and int(patch.numbers[-1]) <= NUMBER_MAX),
+        "routes of numbers are rows": int(patch.number_route.max(initial=0)) < len(patch.routes),
+    }
+    for rule, kept in rules.items():
+        if not kept:
+            raise ContentError(f"the patch breaks the rule: {rule}")
+
+
 def _ascends(values: NDArray[np.uint64]) -> bool:
     step = 1 << 20
     return all(
@@ -148,6 +173,55 @@ def _encode(
         of_donors = smallest_unsigned(max(0, len(content.donors) - 1))
         arrays[DONOR] = content.donor.astype(of_donors, copy=False)
     return arrays, tables
+
+
+def _encode_patched(
+    content: Patched,
+) -> tuple[dict[str, NDArray[np.unsignedinteger]], dict[str, bytes]]:
+    """Return every array and every table of a patched snapshot by key."""
+    _check_patch(content)
+    base, patch = content.base, content.patch
+    old = base.arrays
+    records = PatchedRecords(old, len(old[ROUTE]), patch)
+    if records.records > RECORDS_MAX:
+        raise ContentError(f"the snapshot's content breaks the rule: at most {RECORDS_MAX} records")
+    of_ranges = route_dtype(len(patch.routes))
+    columns, tables = encode_routes(patch.routes, patch.donors or base.routes.donors)
+    granules = np.append(
+        _as_routes(old[GRANULES], of_ranges),
+        np.full(records.new_slots * GRANULES_PER_PAGE, UNALLOCATED_ROW, of_ranges),
+    )
+    arrays: dict[str, NDArray[np.unsignedinteger]] = {
+        PAGES: records.pages,
+        CHUNKS: records.chunks,
+        CELLS: np.concatenate(list(records.cells())),
+        RANGE_START: old[RANGE_START],
+        RANGE_ROUTE: old[RANGE_ROUTE].astype(of_ranges, copy=False),
+        GRANULES: granules,
+        **columns,
+    }
+    for key, values in (
+        (ROUTE, patch.number_route),
+        (PORTED_AT, patch.ported_at),
+        (DONOR, patch.donor),
+    ):
+        if key in old:
+            largest = int(values.max(initial=0)) if values is not None else 0
+            wide = np.promote_types(old[key].dtype, smallest_unsigned(largest))
+            column = old[key].astype(wide, copy=False)
+            arrays[key] = np.concatenate(list(records.column(column, values)))
+    return arrays, tables
+
+
+def _as_routes(
+    granules: NDArray[np.unsignedinteger], dtype: np.dtype[np.unsignedinteger]
+) -> NDArray[np.unsignedinteger]:
+    """Return granules in another type, whose marker is another."""
+    if granules.dtype == dtype:
+        return granules
+    wide = granules.astype(dtype)
+    wide[granules == mixed_marker(granules.dtype)] = mixed_marker(dtype)
+    return wide
 
 
 def _write_environment(
