@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.index import Metadata, Patch, Snapshot, SnapshotStore
-    from numroute.model import Route
     from numroute.index.patch import Effect
+    from numroute.model import Route
     from numroute_loader.brands import BrandTable
     from numroute_loader.build import FileProgress, InputFile
     from numroute_loader.chosen import Expectation
@@ -88,6 +88,12 @@ class CheckedIncrements:
 def increment_kinds() -> frozenset[str]:
     """Return the names of all kinds of increments."""
     return frozenset(name for chain in CHAINS for name in chain.kinds)
+
+
+def increments_among(inputs: Sequence[InputFile]) -> bool:
+    """Tell whether one of the files is an increment; raises InputError for a file of no kind."""
+    kinds = increment_kinds()
+    return any(recognise(each.path, each.kind).name in kinds for each in inputs)
 
 
 def check_increments(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,15 @@ PORT_ALL_FULL = f"{PORT_ALL},NPId,DonorId,RangeHolderId,OldRoute,OldMNC,ProcessT
 PORT_ALL_NEW = "Number,OrgName,RowCount"
 OPERATORS = "OrgCode,MNC,TIN,OrgName,RowCount"
 NUMBERING_PLAN = "NumberFrom,NumberTo,OwnerId,RegionCode,MNC,RowCount"
+
+PORT_INCREMENT = (
+    "NPId,Number,RecipientId,DonorId,RangeHolderId,OldRoute,NewRoute,OldMNC,NewMNC,RegionCode,"
+    "PortDate,RowCount"
+)
+RETURN_INCREMENT = (
+    "NPId,Number,OwnerId,RangeHolderId,RangeHolderMNC,OldRoute,NewRoute,RegionCode,"
+    "PortDate,RowCount"
+)
 
 TIME = "2016-09-07T12:00:17+03:00"
 SECONDS = 1_473_238_817
@@ -43,6 +53,85 @@ def port_all_full_row(number: int, owner: str, donor: str, holder: str) -> Row:
         "OldMNC": "",
         "ProcessType": "ShortTimePort",
     }
+
+
+def port_row(
+    number: int,
+    recipient: str = "mMTS",
+    *,
+    holder: str = "mTELE2",
+    donor: str = "mTELE2",
+    mnc: str = "01",
+    region: str = "25",
+    time: str = TIME,
+    order: int = 1_000_000_000_000_003,
+) -> Row:
+    """Return a row of Port_Increment, its route in the usual shape."""
+    return {
+        "NPId": str(order),
+        "Number": str(number),
+        "RecipientId": recipient,
+        "DonorId": donor,
+        "RangeHolderId": holder,
+        "OldRoute": "D7742",
+        "NewRoute": f"D{region}{mnc}",
+        "OldMNC": "42",
+        "NewMNC": mnc,
+        "RegionCode": region,
+        "PortDate": time,
+    }
+
+
+def return_row(
+    number: int,
+    loser: str = "mMTS",
+    *,
+    holder: str = "mTELE2",
+    time: str = TIME,
+    order: int = 1_000_000_000_000_004,
+) -> Row:
+    """Return a row of Return_Increment."""
+    return {
+        "NPId": str(order),
+        "Number": str(number),
+        "OwnerId": loser,
+        "RangeHolderId": holder,
+        "RangeHolderMNC": "20",
+        "OldRoute": "D2501",
+        "NewRoute": "D2520",
+        "RegionCode": "25",
+        "PortDate": time,
+    }
+
+
+def window_name(kind: str, sequence: int) -> str:
+    """Return the name that an increment of this sequence has, without its suffix."""
+    time = datetime(2013, 11, 20, tzinfo=UTC) + timedelta(hours=2 * sequence)
+    return f"{kind}_{time:%Y%m%d%H%M}_{sequence}"
+
+
+def put_window(
+    folder: Path,
+    sequence: int,
+    ports: Sequence[Row] = (),
+    returns: Sequence[Row] = (),
+    *,
+    suffix: str = ".zip",
+) -> tuple[Path, Path]:
+    """Write both files of a window."""
+    folder.mkdir(exist_ok=True)
+    return (
+        put(
+            folder,
+            window_name("Port_Increment", sequence) + suffix,
+            dump(PORT_INCREMENT, ports),
+        ),
+        put(
+            folder,
+            window_name("Return_Increment", sequence) + suffix,
+            dump(RETURN_INCREMENT, returns),
+        ),
+    )
 
 
 def dump(

@@ -14,11 +14,15 @@ from numroute.console import plain, print_facts, print_json, print_table
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, optional_store_option, store_option
+from numroute_loader import applying
 from numroute_loader import build as building
+from numroute_loader.cli.apply import document as increments_document
+from numroute_loader.cli.apply import print_checked as print_increments
 from numroute_loader.cli.progress import Bars
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.gate import OVERRIDABLE, GateError, read_back
 from numroute_loader.gate.limits import meanings
+from numroute_loader.increments.windows import GapError
 from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
@@ -92,8 +96,11 @@ def check(*, store: Path | None, show_limits: bool, as_json: bool, **inputs: Any
     if show_limits:
         _show_limits(inputs["limits"], as_json)
         return 0
+    opened = SnapshotStore(store) if store else None
+    if applying.increments_among(building.input_files(inputs["files"])):
+        return _check_increments(opened, as_json=as_json, **inputs)
     with Bars() as bars:
-        checked = _check(bars, SnapshotStore(store) if store else None, **inputs)
+        checked = _check(bars, opened, **inputs)
     if as_json:
         print_json(_document(checked))
     else:
@@ -163,6 +170,46 @@ def _check(
             allowed=allowed,
             progress=lambda path, _, done, total: bars.update(path.name, done, total),
         )
+
+
+def _check_increments(
+    store: SnapshotStore | None,
+    *,
+    files: tuple[str, ...],
+    brands: Path | None,
+    as_of: str | None,
+    allowed: tuple[str, ...],
+    limits: Path | None,
+    expect: Path | None,
+    as_json: bool,
+    **_: Any,  # noqa: ANN401 - options of full dumps
+) -> int:
+    if store is None:
+        raise SettingError(
+            "increments change a snapshot: without one there is nothing to judge",
+            hint="Give --store DIR",
+        )
+    if as_of:
+        raise SettingError("--as-of is not for increments", hint="Their names state their times")
+    with Bars() as bars:
+        checked = applying.check_increments(
+            store,
+            building.input_files(files),
+            brands=brands,
+            limits=load_limits(limits),
+            expect=expect,
+            allowed=allowed,
+            progress=lambda path, _, done, total: bars.update(path.name, done, total),
+        )
+    if as_json:
+        print_json(increments_document(checked))
+    else:
+        print_increments(checked)
+    if not checked.passed:
+        raise GateError(checked.findings)
+    if checked.gap is not None:
+        raise GapError(checked.gap)
+    return 0
 
 
 def _show_limits(path: Path | None, as_json: bool) -> None:

@@ -94,7 +94,8 @@ class StoreWriter:
         """Write a snapshot, verify it by reading it back, announce it and make it current.
 
         ``changes`` says what it has otherwise than the snapshot that is current now; without it
-        new content is compared with that. What the store's retention does not keep is removed afterwards.
+        new content is compared with that. What the store's retention does not keep is removed
+        afterwards.
 
         Returns the new snapshot's metadata. Raises StoreAccessError when the disk refuses; then,
         as after a crash, the snapshot that was current stays current.
