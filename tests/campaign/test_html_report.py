@@ -1,0 +1,204 @@
+"""The HTML page of a campaign run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from numroute.campaign.html_parts import THIN_SPACE
+from numroute.campaign.html_report import ROWS_MAX, report_html
+from numroute.campaign.summary import (
+    CostSummary,
+    FileSummary,
+    OperatorSummary,
+    RegionSummary,
+    RejectSummary,
+    RouteSummary,
+    RuleSummary,
+    Steps,
+    Summary,
+)
+
+VOID = {"meta", "br", "hr"}
+
+
+def operator(i: int, numbers: int, cost: str = "") -> OperatorSummary:
+    """Return an operator that some numbers went to."""
+    return OperatorSummary(
+        code=f"mOP{i}",
+        name=f"Оператор {i} <ООО> & «Ко»",
+        brand="" if i % 3 == 0 else f"Brand {i}",
+        numbers=numbers,
+        ported=numbers // 4,
+        parts=2 * numbers,
+        price="1.45" if cost else "",
+        cost=cost,
+    )
+
+
+SUMMARY = Summary(
+    files=(
+        FileSummary(
+            name="spring.csv",
+            form="csv",
+            encoding="utf-8",
+            delimiter=";",
+            has_header=True,
+            phone_column="phone",
+            rows=1_250_000,
+            first_row_id=1,
+        ),
+    ),
+    snapshots=("20260823T210000Z-714270",),
+    region="RU",
+    policy="policy.toml",
+    pseudonymized=False,
+    steps=Steps(
+        rows=1_250_000,
+        rejected=50_000,
+        valid=1_200_000,
+        duplicates=150_000,
+        unique=1_050_000,
+        suppressed=20_000,
+        refused=30_000,
+        routed=1_000_000,
+    ),
+    rejects=(
+        RejectSummary(reason="DUPLICATE", meaning="stood before", rule="", rows=150_000),
+        RejectSummary(reason="TOO_SHORT", meaning="too few digits", rule="", rows=50_000),
+        RejectSummary(reason="SUPPRESSED", meaning="do not send", rule="", rows=20_000),
+        RejectSummary(reason="EXCLUDED", meaning="by the policy", rule="no <north>", rows=30_000),
+    ),
+    rejects_files=("rejects.csv",),
+    routes=(RouteSummary(name="gate-1", numbers=1_000_000, files=("gate-1.csv",), cost="2900.00"),),
+    operators=(
+        operator(1, 500_000, "1450.00"),
+        operator(2, 300_000, "870.00"),
+        operator(3, 200_000),
+    ),
+    regions=tuple(
+        RegionSummary(code=f"{i:02}", name=f"Область {i}", numbers=25_000, ported=1_000)
+        for i in range(40)
+    ),
+    rules=(RuleSummary(name="no <north>", line=4, numbers=30_000),),
+    ported=250_000,
+    misrouted_by_prefix=200_000,
+    cost=CostSummary(
+        currency="RUB",
+        total="2320.00",
+        unpriced_numbers=200_000,
+        unpriced_operators=("mOP3",),
+        saved_duplicates="435.00",
+        by_prefix="2500.00",
+        saved_by_prefix="180.00",
+    ),
+    kept_columns=("city",),
+    dropped_columns=("name", "e-mail"),
+    warnings=("the rule 'never' can never match",),
+)
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser does: texts, attributes, and whether every element ends."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element's begin."""
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Refuse an end that is not that of the last begin."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note a text."""
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data.strip())
+
+
+def read(summary: Summary) -> Reader:
+    """Return the page of a summary as it is read."""
+    reader = Reader()
+    reader.feed(report_html(summary))
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_says_what_the_summary_says() -> None:
+    """Counts, shares, names, costs, files and columns stand there, whatever is in the names."""
+    texts = " | ".join(read(SUMMARY).texts)
+    for expected in (
+        f"1{THIN_SPACE}250{THIN_SPACE}000",
+        f"80.0{THIN_SPACE}%",  # routed of read
+        f"25.0{THIN_SPACE}%",  # ported
+        "Brand 1",
+        "Оператор 3 <ООО> & «Ко»",
+        "2320.00 RUB",
+        "435.00 RUB",
+        "180.00 RUB",
+        "mOP3",
+        "EXCLUDED (no <north>)",
+        "gate-1.csv",
+        "rejects.csv",
+        "the rule 'never' can never match",
+        "the number itself, route, row id, city",
+        "name, e-mail",
+        f"{40 - ROWS_MAX} other regions",
+    ):
+        assert expected in texts, expected
+
+
+def test_the_page_needs_nothing_else() -> None:
+    """No script, and no address of anything to load: the page works without a network."""
+    text = report_html(SUMMARY)
+    assert "<script" not in text
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert not {name for name, _ in read(SUMMARY).attributes} & {"src", "href", "onload"}
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    """The longest fills its column, the others stand in proportion."""
+    widths = [
+        value
+        for name, value in read(replace(SUMMARY, regions=(), cost=None, rejects=())).attributes
+        if name == "style" and value is not None and value.startswith("width:")
+    ]
+    assert widths[4:7] == ["width:100.0%", "width:60.0%", "width:40.0%"]
+
+
+@pytest.mark.parametrize("pseudonymized", [False, True])
+def test_a_list_of_nothing_is_reported_too(*, pseudonymized: bool) -> None:
+    """No division by nothing; what is absent is said."""
+    nothing = Steps(
+        rows=0, rejected=0, valid=0, duplicates=0, unique=0, suppressed=0, refused=0, routed=0
+    )
+    empty = replace(
+        SUMMARY,
+        steps=nothing,
+        rejects=(),
+        routes=(),
+        operators=(),
+        regions=(),
+        rules=(),
+        ported=0,
+        misrouted_by_prefix=0,
+        cost=None,
+        warnings=(),
+        dropped_columns=(),
+        pseudonymized=pseudonymized,
+    )
+    texts = read(empty).texts
+    assert "No number was routed." in texts
+    assert "Every row left." in texts
+    assert ("a pseudonym in its place, route, row id, city" in texts) is pseudonymized
