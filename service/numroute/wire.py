@@ -44,6 +44,14 @@ REQUEST_NAMES = {
 }
 """The service's methods, and the message that each takes."""
 
+LAYER_NAMES = {
+    pb.LAYER_NAME_OVERRIDE: "override",
+    pb.LAYER_NAME_PORTED_RECORD: "ported record",
+    pb.LAYER_NAME_RANGE: "range",
+    pb.LAYER_NAME_NOTHING: "nothing",
+}
+"""The contract's names of layers, and the index's."""
+
 ERROR_KEY = "numroute-error"
 """Trailing metadata that the service sends with an error status of its own: the error's class.
 

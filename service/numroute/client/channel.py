@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numroute import wire
 from numroute.client.plans import NUMBERS_PER_CHUNK_MAX
+from numroute.client.targets import parse_target
 from numroute.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import grpc
 
+    from numroute.client.security import Security, TokenSource
+
 TIMEOUT_SECONDS = 5.0
 """How long a call may take, retries included, when the caller says nothing else."""
+
+QUESTIONS_IN_FLIGHT = 4
+"""How many questions of a stream are sent and not yet answered: what the service works on."""
+
+UNARY_METHODS = ("Lookup", "BulkLookup", "Explain", "GetSnapshot", "ListOperators")
+"""The methods with one request and one response."""
 
 CALLS_IN_FLIGHT = 4
 """How many requests of one question are under way at once: the service works while the others
@@ -24,27 +34,45 @@ travel."""
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024
 """The largest response that is read: 500,000 numbers with all columns take 6 MB."""
 
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{"service": wire.SERVICE_NAME}],
-            # Lookups change nothing, so that asking again is always right. UNAVAILABLE means that
-            # the call found no server, CANCELLED that it found one in the moment of its stopping
-            # (grpc drops what it has not begun to handle then); a caller's own cancelling ends the
-            # call without a retry.
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-            },
-        }
-    ]
+RETRIED = ("UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED")
+"""The statuses after which a call is sent again.
+
+Lookups change nothing, so that asking again is always right. UNAVAILABLE means that the call found
+no server, CANCELLED that it found one in the moment of its stopping (grpc drops what it has not
+begun to handle then); a caller's own cancelling ends the call without a retry. RESOURCE_EXHAUSTED
+is how a server says that it has too much to do, mostly with the time after which to come again,
+which gRPC keeps to ("pushback", gRPC proposal A6).
+"""
+
+BACKOFF_SECONDS = 0.05
+BACKOFF_SECONDS_MAX = 1.0
+
+_PUSHBACK_KEY = "grpc-retry-pushback-ms"
+
+_METHOD_CONFIG = [
+    {
+        "name": [{"service": wire.SERVICE_NAME}],
+        "retryPolicy": {
+            "maxAttempts": 4,
+            "initialBackoff": f"{BACKOFF_SECONDS}s",
+            "maxBackoff": f"{BACKOFF_SECONDS_MAX}s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": list(RETRIED),
+        },
+    }
+]
+
+_ONE_ADDRESS: Mapping[str, Any] = {"methodConfig": _METHOD_CONFIG}
+
+_SEVERAL_ADDRESSES: Mapping[str, Any] = {
+    "methodConfig": _METHOD_CONFIG,
+    "loadBalancingConfig": [{"round_robin": {}}],
+    # Each replica is asked for its health all the time, and gets calls only while it says SERVING.
+    # Not so with one address: a service without a snapshot says why in its answers.
+    "healthCheckConfig": {"serviceName": wire.SERVICE_NAME},
 }
 
 OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
     # A service that starts or restarts is found within a tenth of a second, not a whole one.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -52,9 +80,69 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     # A request larger than this is not kept for a retry; the default is 256 KiB.
     ("grpc.per_rpc_retry_buffer_size", 8 * 1024 * 1024),
+    # A machine that has gone without a word is noticed while calls wait for it. Servers bear a
+    # ping in five minutes without asking, and one in ten seconds from clients with open calls.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     # The service stands in the same network: a proxy set for the way out must not get the numbers.
     ("grpc.enable_http_proxy", 0),
 )
+"""What every channel is told, whatever its target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What a channel is made from, and what each call on it carries.
+
+    ``credentials`` is None for plaintext.
+    """
+
+    uri: str
+    options: tuple[tuple[str, Any], ...]
+    credentials: grpc.ChannelCredentials | None
+    token: TokenSource
+
+
+def connection(target: str, security: Security) -> Connection:
+    """Return how to reach a target.
+
+    Raises:
+        SettingError: The target or a file of ``security`` is not what it should be.
+        ServiceError: A name in a list of addresses is not known.
+    """
+    found = parse_target(target)
+    config = _SEVERAL_ADDRESSES if found.several else _ONE_ADDRESS
+    options = [*OPTIONS, ("grpc.service_config", json.dumps(config))]
+    if security.server_name or (security.encrypted and found.authority):
+        name = security.server_name or found.authority
+        options.append(("grpc.ssl_target_name_override", name))
+    return Connection(
+        uri=found.uri,
+        options=tuple(options),
+        credentials=security.credentials(),
+        token=security.token_source(found),
+    )
+
+
+def resume_after(code: grpc.StatusCode, trailers: Iterable[Any] | None, tries: int) -> float | None:
+    """Return after how many seconds an open call that broke may be begun again; None for never.
+
+    gRPC's retries end with a call's first answer, so that the clients begin open calls again
+    themselves, by the same rules.
+
+    Args:
+        code: How the call ended.
+        trailers: Its trailing metadata.
+        tries: How often it has been begun again without an answer since.
+    """
+    if code.name not in RETRIED:
+        return None
+    pushback = _pushback_seconds(trailers)
+    if pushback is not None:
+        return pushback if pushback >= 0 else None
+    if code.name == "RESOURCE_EXHAUSTED":
+        return None
+    return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX)
 
 
 def service_error(
@@ -71,14 +159,35 @@ def service_error(
         case "UNAVAILABLE":
             message, hint = f"cannot reach {target}", "Is `numroute serve` running there?"
         case "DEADLINE_EXCEEDED":
-            message = f"{target} did not answer within {timeout:g} s"
-            hint = "Is `numroute serve` running there? If it is, give a longer timeout"
+            return timed_out(target, timeout)
         case "UNIMPLEMENTED":
             message = f"{target} does not know the method that was called"
             hint = "Is it a numroute service, and of this client's version?"
+        case "OK":
+            message, hint = f"{target} ended the call without an answer", "Ask again"
+            return ServiceError(message, code="INTERNAL", hint=hint)
         case name:
             message, hint = f"{target} answered {name}: {details}", ""
     return ServiceError(message, code=code.name, hint=hint)
+
+
+def timed_out(target: str, seconds: float) -> ServiceError:
+    """Return the error of an answer that did not come in time."""
+    return ServiceError(
+        f"{target} did not answer within {seconds:g} s",
+        code="DEADLINE_EXCEEDED",
+        hint="Is `numroute serve` running there? If it is, give a longer timeout",
+    )
+
+
+def _pushback_seconds(trailers: Iterable[Any] | None) -> float | None:
+    for key, value in trailers or ():
+        if key == _PUSHBACK_KEY:
+            try:
+                return int(value) / 1000
+            except ValueError:
+                return None
+    return None
 
 
 def checked_chunk(numbers_per_chunk: int) -> int:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Value = TypeVar("Value")
 
+_UINT64_MAX = 2**64 - 1
+
 VALUES_KEPT_MAX = 100_000
 """How many different routes and operators a client keeps decoded, each: some 50 MB of routes."""
 
@@ -81,6 +83,20 @@ def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
         first = int((array < 0).argmax())
         raise ValueError(f"numbers must not be negative; the one at position {first} is")
     return np.ascontiguousarray(array, np.uint64)
+
+
+def as_number(number: int | np.integer[Any]) -> int:
+    """Return the caller's number as an int.
+
+    Raises:
+        TypeError: It is True or False.
+        ValueError: It is negative or over 64 bits.
+    """
+    if isinstance(number, bool):
+        raise TypeError("numbers must be integers, not bool")
+    if not 0 <= number <= _UINT64_MAX:
+        raise ValueError("numbers must be from 0 to 2^64 - 1; this one is not")
+    return int(number)
 
 
 def _from_large(numbers: Sequence[int], guess: np.dtype[Any]) -> NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""Requests and responses of ``Lookup`` and ``GetSnapshot``: a message per answer."""
+"""Requests and responses of the calls that are not answered in columns."""
 
 from __future__ import annotations
 
@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from numroute import wire
-from numroute.client.answers import SnapshotInfo, SourceInfo
+from numroute.client.answers import (
+    Explanation,
+    LayerInfo,
+    OperatorInfo,
+    OverrideInfo,
+    SnapshotChanges,
+    SnapshotInfo,
+    SnapshotNews,
+    SourceInfo,
+)
 from numroute.client.codec import not_understood
+from numroute.model import InvalidReason, Status
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
+
+    from google.protobuf.timestamp_pb2 import Timestamp
 
     from numroute.model import Answer, SnapshotRef
 
@@ -47,9 +60,13 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     return listed
 
 
-def lookup_request(texts: Sequence[str], default_region: str | None) -> bytes:
-    """Return a serialised ``LookupRequest``."""
-    return pb.LookupRequest(numbers=texts, default_region=default_region).SerializeToString()
+def lookup_request(
+    texts: Sequence[str], default_region: str | None, as_of: datetime | None
+) -> bytes:
+    """Return a serialised ``LookupRequest``; ValueError when ``as_of`` has no time zone."""
+    return pb.LookupRequest(
+        numbers=texts, default_region=default_region, as_of=_time(as_of)
+    ).SerializeToString()
 
 
 def lookup_response(data: bytes, count: int) -> Answers:
@@ -83,16 +100,146 @@ def snapshot_response(data: bytes) -> SnapshotInfo:
         built_at=wire.time_value(message.built_at),
         age_seconds=message.age_seconds,
         format_version=message.format_version,
-        sources=tuple(
-            SourceInfo(
-                name=source.name,
-                registry=source.registry,
-                kind=source.kind,
-                sequence=source.sequence,
-                rows=source.rows,
-                sha256=source.sha256,
-            )
-            for source in message.sources
-        ),
+        sources=_sources(message.sources),
         counts=dict(message.counts),
+        changes=_changes(message),
     )
+
+
+def watch_request() -> bytes:
+    """Return a serialised ``WatchSnapshotsRequest``."""
+    return pb.WatchSnapshotsRequest().SerializeToString()
+
+
+def watch_response(data: bytes) -> SnapshotNews:
+    """Return what a serialised ``WatchSnapshotsResponse`` says; ServiceError when it is not one."""
+    try:
+        message = pb.WatchSnapshotsResponse.FromString(data)
+    except DecodeError:
+        raise not_understood("it is not a well-formed message") from None
+    return SnapshotNews(
+        snapshot=wire.snapshot_ref_value(message.snapshot),
+        built_at=wire.time_value(message.built_at),
+        counts=dict(message.counts),
+        changes=_changes(message),
+    )
+
+
+def operators_request() -> bytes:
+    """Return a serialised ``ListOperatorsRequest``."""
+    return pb.ListOperatorsRequest().SerializeToString()
+
+
+def operators_response(data: bytes) -> list[OperatorInfo]:
+    """Return the operators of a serialised ``ListOperatorsResponse``."""
+    try:
+        message = pb.ListOperatorsResponse.FromString(data)
+    except DecodeError:
+        raise not_understood("it is not a well-formed message") from None
+    return [
+        OperatorInfo(
+            operator=wire.operator_value(entry.operator),
+            networks=tuple((network.mcc, network.mnc) for network in entry.networks),
+            serves_ported_numbers=entry.serves_ported_numbers,
+            holds_ranges=entry.holds_ranges,
+        )
+        for entry in message.operators
+    ]
+
+
+def explain_request(text: str, default_region: str | None, as_of: datetime | None) -> bytes:
+    """Return a serialised ``ExplainRequest``.
+
+    Raises:
+        TypeError: ``text`` is no text.
+        ValueError: It is not valid Unicode, or ``as_of`` has no time zone.
+    """
+    (checked,) = as_texts([text])
+    return pb.ExplainRequest(
+        number=checked, default_region=default_region, as_of=_time(as_of)
+    ).SerializeToString()
+
+
+def explain_response(data: bytes) -> Explanation:
+    """Return what a serialised ``ExplainResponse`` says; ServiceError when it is not one."""
+    try:
+        message = pb.ExplainResponse.FromString(data)
+        status = Status(message.status)
+        return Explanation(
+            input=message.input,
+            number=message.number,
+            status=status,
+            invalid_reason=InvalidReason(message.invalid_reason),
+            decided_by=wire.LAYER_NAMES[message.decided_by],
+            route=wire.route_value(message.route, status=status)
+            if message.HasField("route")
+            else None,
+            layers=tuple(map(_layer, message.layers)),
+            snapshot=wire.snapshot_ref_value(message.snapshot),
+        )
+    except (DecodeError, KeyError, ValueError):
+        raise not_understood(
+            "it is malformed, or a value in it is unknown to this client"
+        ) from None
+
+
+def _layer(message: pb.Layer) -> LayerInfo:
+    name = wire.LAYER_NAMES[message.name]
+    override = None
+    if message.HasField("override"):
+        override = OverrideInfo(
+            reason=message.override.reason,
+            author=message.override.author,
+            expires_at=wire.time_value(message.override.expires_at)
+            if message.override.HasField("expires_at")
+            else None,
+        )
+    bounded = message.name == pb.LAYER_NAME_RANGE
+    return LayerInfo(
+        name=name,
+        decides=message.decides,
+        route=wire.route_value(message.route) if message.HasField("route") else None,
+        sources=_sources(message.sources),
+        first=message.first if bounded else None,
+        last=message.last or None,
+        ported_at=wire.time_value(message.ported_at) if message.HasField("ported_at") else None,
+        donor=wire.operator_value(message.donor) if message.HasField("donor") else None,
+        override=override,
+    )
+
+
+def _sources(messages: Iterable[pb.Source]) -> tuple[SourceInfo, ...]:
+    return tuple(
+        SourceInfo(
+            name=source.name,
+            registry=source.registry,
+            kind=source.kind,
+            sequence=source.sequence,
+            rows=source.rows,
+            sha256=source.sha256,
+        )
+        for source in messages
+    )
+
+
+def _changes(
+    message: pb.GetSnapshotResponse | pb.WatchSnapshotsResponse,
+) -> SnapshotChanges | None:
+    if not message.HasField("changes"):
+        return None
+    changes = message.changes
+    return SnapshotChanges(
+        against=changes.against,
+        ported=changes.ported,
+        returned=changes.returned,
+        moved=changes.moved,
+        updated=changes.updated,
+    )
+
+
+def _time(as_of: datetime | None) -> Timestamp | None:
+    if as_of is None:
+        return None
+    if as_of.tzinfo is None:
+        raise ValueError("as_of names no time zone: give an aware time")
+    return wire.time_message(as_of)

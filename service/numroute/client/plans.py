@@ -19,6 +19,7 @@ from numroute.model import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -178,20 +179,44 @@ class BulkPlan(Plan["Chunk", BulkAnswer]):
         )
 
 
+def one_request(
+    numbers: NDArray[np.uint64],
+    values: Values,
+    with_range_holder: bool,  # noqa: FBT001 - handed on
+    with_ported_at: bool,  # noqa: FBT001 - handed on
+) -> BulkPlan:
+    """Plan a message of a stream; ValueError when the service would not take so many numbers."""
+    if len(numbers) > NUMBERS_PER_CHUNK_MAX:
+        raise ValueError(
+            f"a batch has {len(numbers)} numbers, the limit is {NUMBERS_PER_CHUNK_MAX}: "
+            "cut it into several"
+        )
+    return BulkPlan(
+        numbers,
+        values,
+        with_range_holder=with_range_holder,
+        with_ported_at=with_ported_at,
+        numbers_per_chunk=NUMBERS_PER_CHUNK_MAX,
+    )
+
+
 class TextPlan(Plan["Answers", list[Answer]]):
     """Texts for ``Lookup``."""
 
     method = "Lookup"
 
-    def __init__(self, texts: Sequence[str], default_region: str | None) -> None:
+    def __init__(
+        self, texts: Sequence[str], default_region: str | None, as_of: datetime | None = None
+    ) -> None:
         """Plan texts; none at all is one chunk, to learn that the service is there."""
         self._texts = texts
         self._default_region = default_region
+        self._as_of = as_of
         super().__init__(max(1, -(-len(texts) // TEXTS_PER_CHUNK)))
 
     def request(self, chunk: int) -> bytes:
         """Return the request for a chunk."""
-        return messages.lookup_request(self._chunk_texts(chunk), self._default_region)
+        return messages.lookup_request(self._chunk_texts(chunk), self._default_region, self._as_of)
 
     def _chunk_texts(self, chunk: int) -> Sequence[str]:
         return self._texts[chunk * TEXTS_PER_CHUNK : (chunk + 1) * TEXTS_PER_CHUNK]

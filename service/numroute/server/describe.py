@@ -10,20 +10,13 @@ from numroute.model import InvalidReason, Status
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from numroute.index import Layer, Metadata, Snapshot, Source
     from numroute.model import Operator
     from numroute.server.served import ServedSnapshot
 
-LAYER_NAMES: Mapping[str, str] = {
-    "override": "LAYER_NAME_OVERRIDE",
-    "ported record": "LAYER_NAME_PORTED_RECORD",
-    "range": "LAYER_NAME_RANGE",
-    "nothing": "LAYER_NAME_NOTHING",
-}
-"""The index's names of layers, and the contract's."""
-
+_LAYER_NAMES = {name: value for value, name in wire.LAYER_NAMES.items()}
 _WITH_ROUTE = frozenset({Status.PORTED, Status.NOT_PORTED})
 
 
@@ -67,7 +60,7 @@ def explanation(
         number=parsed.number,
         status=pb.Status.Name(found.route.status),
         invalid_reason=pb.InvalidReason.Name(parsed.reason or InvalidReason.UNSPECIFIED),
-        decided_by=LAYER_NAMES[found.decided_by],
+        decided_by=_LAYER_NAMES[found.decided_by],
         route=wire.route_message(found.route, with_status=False)
         if found.route.status in _WITH_ROUTE
         else None,
@@ -105,9 +98,9 @@ def operator_list(snapshot: Snapshot) -> pb.ListOperatorsResponse:
 
 def _layer_message(layer: Layer) -> pb.Layer:
     return pb.Layer(
-        name=LAYER_NAMES[layer.name],
+        name=_LAYER_NAMES[layer.name],
         decides=layer.decides,
-        route=None if layer.route is None else wire.route_message(layer.route, with_status=False),
+        route=None if layer.route is None else wire.route_message(layer.route, with_status=True),
         sources=_source_messages(layer.sources),
         first=layer.first or 0,
         last=layer.last or 0,

@@ -1,0 +1,304 @@
+"""Single numbers asked by many tasks at once, gathered into batches.
+
+A remote call costs some hundred times what a number in it costs. So numbers that are asked for at
+about the same time travel together: a batch is sent as soon as nothing is under way, and while
+something is, when it is full or has waited long enough. A lone question is thus never held back,
+and the busier the client, the larger its batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from numroute import wire
+from numroute.client import codec
+from numroute.client.answers import NumberAnswer
+from numroute.client.plans import NUMBERS_PER_CHUNK_MAX
+from numroute.errors import ServiceError
+from numroute.model import Operator, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numroute.client.codec import Chunk, Values
+    from numroute.model import SnapshotRef
+
+    Send = Callable[[bytes, float], Awaitable[bytes]]
+    """Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
+
+    TimedOut = Callable[[float], ServiceError]
+    """Makes the error of an answer that did not come within so many seconds."""
+
+
+NUMBERS_PER_BATCH = 1_000
+"""The most numbers in one batch. Handing a batch's answers to their tasks takes a millisecond or
+two, in which nothing else runs."""
+
+WAIT_SECONDS = 0.001
+"""The longest that a number waits for others while a batch is under way; asyncio's timers tell no
+shorter times apart."""
+
+BATCHES_IN_FLIGHT = 4
+"""How many batches are under way at once; what comes then waits for one of them to end."""
+
+_LATE_SECONDS = 0.01
+"""By how much a batch's own deadline lies behind the last one of its numbers, so that each task
+hears of its own."""
+
+_WITH_ROUTE = frozenset({Status.PORTED, Status.NOT_PORTED})
+_NOBODY = Operator()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coalescing:
+    """How single numbers are gathered.
+
+    Attributes:
+        numbers_max: The most numbers in one batch.
+        wait_seconds: The longest that a number waits for others while a batch is under way.
+        in_flight_max: How many batches are under way at once.
+    """
+
+    numbers_max: int = NUMBERS_PER_BATCH
+    wait_seconds: float = WAIT_SECONDS
+    in_flight_max: int = BATCHES_IN_FLIGHT
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ValueError: A limit is out of its range.
+        """
+        if not 1 <= self.numbers_max <= NUMBERS_PER_CHUNK_MAX:
+            raise ValueError(f"numbers_max must be from 1 to {NUMBERS_PER_CHUNK_MAX}")
+        if self.wait_seconds < 0:
+            raise ValueError("wait_seconds must not be negative")
+        if self.in_flight_max < 1:
+            raise ValueError("in_flight_max must be at least 1")
+
+
+class _Waiter(NamedTuple):
+    """A task that waits: for which number, how long at most and until when (the loop's time)."""
+
+    number: int
+    seconds: float
+    deadline: float
+    future: asyncio.Future[NumberAnswer]
+
+
+class Coalescer:
+    """Gathers the numbers of all tasks that want the same columns.
+
+    Numbers are sent in the order in which they were asked for, so that no task is passed over. A
+    task that stops waiting takes nothing from the others; an error reaches the tasks of its batch
+    and no others. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        timed_out: TimedOut,
+        values: Values,
+        settings: Coalescing,
+        *,
+        with_range_holder: bool,
+        with_ported_at: bool,
+    ) -> None:
+        """Send batches with ``send``; ``timed_out`` makes the error of a deadline."""
+        self._send = send
+        self._timed_out = timed_out
+        self._values = values
+        self._settings = settings
+        self._with_range_holder = with_range_holder
+        self._with_ported_at = with_ported_at
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Waiter] = deque()
+        self._under_way: dict[asyncio.Task[None], list[_Waiter]] = {}
+        self._soon: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
+        # Waiters in the order of their deadlines, answered ones dropped from the front: one timer
+        # for all of them instead of one each.
+        self._deadlines: deque[_Waiter] = deque()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._abandoning: asyncio.Handle | None = None
+        self._answers: dict[bytes, NumberAnswer] = {}
+        self._ref: SnapshotRef | None = None
+
+    async def ask(self, number: int, seconds: float) -> NumberAnswer:
+        """Return the answer to a number from 0 to 2^64 - 1.
+
+        Raises:
+            ServiceError: The service was not reached, or did not answer within ``seconds``.
+        """
+        waiter = _Waiter(number, seconds, self._loop.time() + seconds, self._loop.create_future())
+        self._waiting.append(waiter)
+        self._watch(waiter)
+        self._arrange()
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            if self._abandoning is None:
+                self._abandoning = self._loop.call_soon(self._drop_abandoned)
+            raise
+
+    async def flush(self) -> None:
+        """Send what waits, and return when every task has its answer or its error."""
+        while self._waiting or self._under_way:
+            self._send_waiting()
+            if self._under_way:
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+
+    def _arrange(self) -> None:
+        """See to it that what waits is sent: soon when nothing is under way, else in a while."""
+        if not self._waiting or len(self._under_way) >= self._settings.in_flight_max:
+            return
+        if not self._under_way or len(self._waiting) >= self._settings.numbers_max:
+            if self._soon is None:
+                # Not at once: the other tasks that can run in this turn of the loop join in.
+                self._soon = self._loop.call_soon(self._send_waiting)
+        elif self._later is None:
+            self._later = self._loop.call_later(self._settings.wait_seconds, self._send_waiting)
+
+    def _send_waiting(self) -> None:
+        """Send what waits, as far as there is room."""
+        for handle in (self._soon, self._later):
+            if handle is not None:
+                handle.cancel()
+        self._soon = self._later = None
+        while self._waiting and len(self._under_way) < self._settings.in_flight_max:
+            batch = self._take()
+            if batch:
+                task = self._loop.create_task(self._carry_out(batch))
+                self._under_way[task] = batch
+                task.add_done_callback(self._ended)
+
+    def _take(self) -> list[_Waiter]:
+        """Return the next batch; who has stopped waiting is not in it."""
+        batch: list[_Waiter] = []
+        while self._waiting and len(batch) < self._settings.numbers_max:
+            waiter = self._waiting.popleft()
+            if not waiter.future.done():
+                batch.append(waiter)
+        return batch
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        while self._deadlines and self._deadlines[0].future.done():
+            self._deadlines.popleft()
+        self._arrange()
+
+    async def _carry_out(self, batch: list[_Waiter]) -> None:
+        """Ask for a batch and give each of its tasks its answer, or the error."""
+        request = wire.bulk_request(
+            np.array([waiter.number for waiter in batch], np.uint64),
+            with_range_holder=self._with_range_holder,
+            with_ported_at=self._with_ported_at,
+        )
+        seconds = max(waiter.deadline for waiter in batch) - self._loop.time() + _LATE_SECONDS
+        try:
+            chunk = codec.bulk_response(
+                await self._send(request, seconds),
+                len(batch),
+                with_range_holder=self._with_range_holder,
+                with_ported_at=self._with_ported_at,
+            )
+            answers = self._answers_of(chunk)
+        except ServiceError as error:
+            for waiter in batch:
+                if not waiter.future.done():
+                    # One error each: a traceback belongs to the task that raises it.
+                    own = ServiceError(error.message, code=error.code, hint=error.hint)
+                    waiter.future.set_exception(own)
+        except BaseException as fault:
+            for waiter in batch:
+                if not waiter.future.done():
+                    waiter.future.set_exception(_broken(fault))
+            raise
+        else:
+            for waiter, answer in zip(batch, answers, strict=True):
+                if not waiter.future.done():
+                    waiter.future.set_result(answer)
+
+    def _answers_of(self, chunk: Chunk) -> list[NumberAnswer]:
+        """Return the answer to each number of a batch."""
+        if chunk.snapshot != self._ref or len(self._answers) > codec.VALUES_KEPT_MAX:
+            self._answers.clear()
+            self._ref = chunk.snapshot
+        of_routes = [
+            self._answers.get(data) or self._answer_of_route(data, chunk.snapshot)
+            for data in chunk.routes
+        ]
+        answers = [of_routes[index] for index in chunk.route_indexes.tolist()]
+        if self._with_ported_at:
+            answers = [
+                replace(answer, ported_at=datetime.fromtimestamp(seconds, UTC))
+                if seconds
+                else answer
+                for answer, seconds in zip(answers, chunk.ported_at.tolist(), strict=True)
+            ]
+        if self._with_range_holder:
+            holders = [self._values.operator(data) for data in chunk.range_holders]
+            answers = [
+                answer
+                if holders[index] == _NOBODY
+                else replace(answer, range_holder=holders[index])
+                for answer, index in zip(answers, chunk.range_holder_indexes.tolist(), strict=True)
+            ]
+        return answers
+
+    def _answer_of_route(self, data: bytes, ref: SnapshotRef) -> NumberAnswer:
+        route = self._values.route(data)
+        answer = self._answers[data] = NumberAnswer(
+            status=route.status,
+            route=route if route.status in _WITH_ROUTE else None,
+            snapshot=ref,
+        )
+        return answer
+
+    def _watch(self, waiter: _Waiter) -> None:
+        """See to it that a task hears of its deadline."""
+        if self._deadlines and waiter.deadline < self._deadlines[-1].deadline:
+            # Shorter than that of a task before it, which is rare: a timer of its own.
+            timer = self._loop.call_at(waiter.deadline, self._expire_one, waiter)
+            waiter.future.add_done_callback(lambda _: timer.cancel())
+            return
+        self._deadlines.append(waiter)
+        if self._expiry is None:
+            self._expiry = self._loop.call_at(waiter.deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Tell the tasks whose deadline has come, and wait for the next one."""
+        self._expiry = None
+        now = self._loop.time()
+        while self._deadlines:
+            first = self._deadlines[0]
+            if not first.future.done():
+                if first.deadline > now:
+                    self._expiry = self._loop.call_at(first.deadline, self._expire)
+                    return
+                self._expire_one(first)
+            self._deadlines.popleft()
+
+    def _expire_one(self, waiter: _Waiter) -> None:
+        if not waiter.future.done():
+            waiter.future.set_exception(self._timed_out(waiter.seconds))
+
+    def _drop_abandoned(self) -> None:
+        """Give up the batches that nobody waits for any more, to have room for others."""
+        self._abandoning = None
+        for task, batch in self._under_way.items():
+            if all(waiter.future.done() for waiter in batch):
+                task.cancel()
+
+
+def _broken(fault: BaseException) -> BaseException:
+    """Return what a task hears when its batch ended in a way that nobody foresaw."""
+    if isinstance(fault, asyncio.CancelledError):
+        return ServiceError("the batch was given up", code="CANCELLED")
+    return ServiceError(f"the client failed: {type(fault).__name__}", code="INTERNAL")

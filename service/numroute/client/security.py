@@ -1,0 +1,173 @@
+"""How a client makes sure of the service, and the service of the client."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import grpc
+
+from numroute.errors import SettingError
+
+if TYPE_CHECKING:
+    from numroute.client.targets import Target
+
+Metadata: TypeAlias = "tuple[tuple[str, str], ...]"
+"""What is sent along with a call."""
+
+TOKEN_CHECK_SECONDS = 1.0
+"""How often a token file is looked at: a new token is used this long after it was written."""
+
+AUTHORIZATION = "authorization"
+"""The header that carries the token, ``Bearer TOKEN`` (RFC 6750, 2.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """What a client shows and what it wants to see; plaintext without a token by default.
+
+    Attributes:
+        tls: Speak TLS. Implied by ``ca``, ``cert`` and ``key``.
+        ca: File with the certificates (PEM) that the service's must come from; the system's own
+            where None.
+        cert: File with this client's certificate (PEM), for mutual TLS.
+        key: File with its private key (PEM).
+        server_name: The name that the service's certificate must have, where it is not the
+            target's.
+        token: The token that tells who asks.
+        token_file: File that holds the token; read again when it changes.
+    """
+
+    tls: bool = False
+    ca: Path | str | None = None
+    cert: Path | str | None = None
+    key: Path | str | None = None
+    server_name: str | None = None
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            SettingError: A certificate without a key or the reverse, or two tokens.
+        """
+        if (self.cert is None) != (self.key is None):
+            raise SettingError(
+                "a client's certificate and its key belong together", hint="Give cert and key"
+            )
+        if self.token is not None and self.token_file is not None:
+            raise SettingError(
+                "a token is given twice", hint="Give the token or the file that holds it"
+            )
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.tls or self.ca is not None or self.cert is not None
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """Return what a channel needs to speak TLS; None for plaintext.
+
+        Raises:
+            SettingError: A file cannot be read.
+        """
+        if not self.encrypted:
+            return None
+        return grpc.ssl_channel_credentials(
+            root_certificates=_read(self.ca),
+            private_key=_read(self.key),
+            certificate_chain=_read(self.cert),
+        )
+
+    def token_source(self, target: Target) -> TokenSource:
+        """Return where calls to a target take their token from.
+
+        Raises:
+            SettingError: The token would leave this machine in plaintext, or cannot be read.
+        """
+        if self.token is None and self.token_file is None:
+            return TokenSource()
+        if not self.encrypted and not target.loopback:
+            raise SettingError(
+                "a token is not sent to another machine in plaintext",
+                hint="Speak TLS: give the file of the service's CA, or tls=True",
+            )
+        if self.token is not None:
+            return TokenSource(_header(self.token, "the token"))
+        return TokenFile(Path(self.token_file or ""))
+
+
+PLAINTEXT = Security()
+"""No TLS and no token."""
+
+
+class TokenSource:
+    """What is sent along with each call."""
+
+    def __init__(self, metadata: Metadata = ()) -> None:
+        """Send always the same."""
+        self._metadata = metadata
+
+    def metadata(self) -> Metadata:
+        """Return it; cheap enough for each call."""
+        return self._metadata
+
+
+class TokenFile(TokenSource):
+    """A token in a file, which may be replaced at any time."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; SettingError when it cannot be read."""
+        super().__init__()
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._check_at = 0.0
+        self._load()
+
+    def metadata(self) -> Metadata:
+        """Return the token of the file; the last one that could be read if it cannot be now."""
+        if time.monotonic() >= self._check_at:
+            try:
+                self._load()
+            except SettingError:
+                # It is being replaced, or was removed by mistake: the token may well be good.
+                self._check_at = time.monotonic() + TOKEN_CHECK_SECONDS
+        return self._metadata
+
+    def _load(self) -> None:
+        self._check_at = time.monotonic() + TOKEN_CHECK_SECONDS
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if seen == self._seen:
+                return
+            token = self._path.read_text("ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
+            raise SettingError(
+                f"{self._path}: the token cannot be read: {reason}",
+                hint="Give a file with one token in one line",
+            ) from None
+        self._metadata = _header(token, str(self._path))
+        self._seen = seen
+
+
+def _header(token: str, where: str) -> Metadata:
+    stripped = token.strip()
+    if not stripped or not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+        raise SettingError(f"{where} is no token", hint="Give one line of visible characters")
+    return ((AUTHORIZATION, f"Bearer {stripped}"),)
+
+
+def _read(path: Path | str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SettingError(
+            f"{path}: cannot be read: {error.strerror}", hint="Give the path of a PEM file"
+        ) from None
