@@ -46,9 +46,10 @@ class Service:
 
 @contextlib.contextmanager
 def numroute_serve(store: Path) -> Iterator[Service]:
-    """Run ``numroute serve`` on a store."""
+    """Run ``numroute serve`` on a store, in one process."""
     address = free_address()
-    words: list[str | Path] = [BIN / "numroute", "serve", "--store", store, "--listen", address]
+    words: list[str | Path] = [BIN / "numroute", "serve", "--store", store]
+    words += ["--listen", address, "--workers", "1"]
     with server(words) as child:
         wait_until_listening(child, address, START_SECONDS_MAX)
         with _connected(address, child.pid) as service:

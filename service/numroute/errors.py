@@ -10,6 +10,7 @@
     ├── TryLaterError              the service does not take the request now
     │   ├── OverloadedError        it has as much work as it can do in time
     │   └── QuotaExceededError     the client has asked for as much as it may
+    ├── WorkerError                the processes of the service cannot be kept alive
     ├── StoreError
     │   ├── StoreMissingError      there is no store at this path
     │   ├── NoSnapshotError        the store has no current snapshot, or not the one asked for
@@ -114,6 +115,10 @@ class QuotaExceededError(TryLaterError):
         """Keep the reason as one word beside the message."""
         super().__init__(message, retry_after_seconds=retry_after_seconds, hint=hint)
         self.reason = reason
+
+
+class WorkerError(NumrouteError):
+    """The processes of the service cannot be kept alive."""
 
 
 class StoreError(NumrouteError):

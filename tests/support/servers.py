@@ -33,6 +33,7 @@ settings = ServerSettings(
     listen={listen!r},
     max_age={max_age},
     drain_seconds={drain_seconds!r},
+    workers={workers!r},
     security={security!r},
 )
 sys.exit(serve(settings, on_ready=lambda port: print(port, flush=True)))
@@ -104,6 +105,7 @@ def launch(
     listen: str = "127.0.0.1:0",
     max_age: float | None = None,
     drain_seconds: float = 10.0,
+    workers: int = 1,
     before: str = "",
     security: Security = PLAIN,
 ) -> tuple[subprocess.Popen[str], Path]:
@@ -113,6 +115,7 @@ def launch(
         listen=listen,
         max_age=None if max_age is None else f"timedelta(seconds={max_age})",
         drain_seconds=drain_seconds,
+        workers=workers,
         before=before,
         security=security,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from numroute.settings import store_option
 if TYPE_CHECKING:
     from numroute.server.security import Security
 
+WORKERS_MAX = 256
 HOURS_MAX = 1_000_000
 SECONDS_MAX = 86_400
 
@@ -66,17 +68,29 @@ class Finite(click.FloatRange):
     metavar="SECONDS",
     help="How long calls under way may take to end after SIGTERM.",
 )
+@click.option(
+    "--workers",
+    envvar="NUMROUTE_WORKERS",
+    show_envvar=True,
+    type=click.IntRange(1, WORKERS_MAX),
+    default=lambda: min(len(os.sched_getaffinity(0)), WORKERS_MAX),
+    show_default="one for each core",
+    metavar="COUNT",
+    help="How many processes answer calls.",
+)
 @security_options
 def serve(
     store: Path,
     listen: str,
     max_age_hours: float | None,
     drain_seconds: float,
+    workers: int,
     security: Security,
 ) -> int:
     """Answer lookups over gRPC from the store's current snapshot.
 
-    A newly published snapshot is taken over within a second. SIGTERM or Ctrl-C drains and stops.
+    A newly published snapshot is taken over within a second. SIGTERM or Ctrl-C drains and stops,
+    SIGHUP replaces the processes one by one without a pause.
     """
     from numroute.server import ServerSettings  # noqa: PLC0415 - only this command needs gRPC
     from numroute.server import serve as run_service  # noqa: PLC0415
@@ -87,6 +101,7 @@ def serve(
             listen=listen,
             max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
             drain_seconds=drain_seconds,
+            workers=workers,
             security=security,
         )
     )

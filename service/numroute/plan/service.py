@@ -65,7 +65,11 @@ def serving(store: Path, cores: set[int]) -> Iterator[Service]:
     """
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(  # noqa: S603 - the product's own command
-            [sys.executable, "-c", _START, "serve", "--store", store, "--listen", "127.0.0.1:0"],
+            [
+                *(sys.executable, "-c", _START, "serve", "--store", store),
+                # What is measured is one process.
+                *("--listen", "127.0.0.1:0", "--workers", "1"),
+            ],
             stderr=log,
             # Ctrl-C reaches this process alone, which then ends the child in its own order.
             start_new_session=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -13,38 +14,32 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from numroute import wire
-from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import make_logger
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.memory import keep_freed_memory
+from numroute.server.port import cannot_listen
 from numroute.server.protection import Protection
 from numroute.server.servicer import NumberRouting
 from numroute.server.settings import REQUEST_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from structlog.typing import FilteringBoundLogger
 
     from numroute.server.certificates import Certificates
     from numroute.server.settings import ServerSettings
 
+_OPTIONS = (("grpc.max_receive_message_length", REQUEST_BYTES_MAX),)
+
 LEFT_OVER_SECONDS = 0.2
 """How long calls that the service does not know of may hold up the end of a drain."""
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
-    # Otherwise a second server on the same port would start and silently take half the calls.
-    ("grpc.so_reuseport", 0),
-)
 
-
-def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT, then drain; return the process's exit code.
-
-    Nothing is printed; what happens is logged on standard error. Call it in the main thread.
+def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
+    """Serve in this process until SIGTERM or SIGINT, then drain; return the exit code.
 
     Args:
         settings: What to serve, and where.
@@ -55,25 +50,47 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = 
         SettingError: The address cannot be listened on, e.g. because the port is in use, or the
             certificate is not right.
     """
-    store = SnapshotStore(settings.store)
-    keep_freed_memory()
-    return asyncio.run(_serve(settings, store, make_logger(), on_ready))
+    store, log = SnapshotStore(settings.store), make_logger()
+
+    async def serve() -> None:
+        stop = stop_on_signals()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("nothing to replace"))
+        # Not shared: a second server on the same port would silently take half the calls.
+        async with serving(settings, store, log, shared_port=False) as port:
+            host = settings.listen.rpartition(":")[0]
+            log.info("serving", address=f"{host}:{port}", workers=1)
+            if on_ready is not None:
+                on_ready(port)
+            await stop.wait()
+            log.info("draining", drain_seconds=settings.drain_seconds)
+
+    asyncio.run(serve())
+    log.info("stopped")
+    return 0
 
 
-async def _serve(
-    settings: ServerSettings,
-    store: SnapshotStore,
-    log: FilteringBoundLogger,
-    on_ready: Callable[[int], None] | None,
-) -> int:
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets; to be called in the loop's main thread."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
+
+@contextlib.asynccontextmanager
+async def serving(
+    settings: ServerSettings, store: SnapshotStore, log: FilteringBoundLogger, *, shared_port: bool
+) -> AsyncIterator[int]:
+    """Answer calls on the port that is given, until the block ends; then drain.
+
+    Raises:
+        SettingError: The address cannot be listened on, or the certificate is not right.
+    """
+    keep_freed_memory()
     health = Health()
     follower = Follower(store, log, max_age=settings.max_age, on_serving=health.serving)
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shared_port))))
     protection = Protection(settings.security, log)
     service = NumberRouting(follower, log, protection.guards)
     server.add_generic_rpc_handlers((service.handler(),))
@@ -86,22 +103,19 @@ async def _serve(
 
     await follower.poll()
     await server.start()
+    stop = asyncio.Event()
     following = [asyncio.create_task(part.run(stop)) for part in (follower, protection)]
-    log.info("serving", address=f"{settings.listen.rpartition(':')[0]}:{port}")
-    if on_ready is not None:
-        on_ready(port)
-
-    await stop.wait()
-    log.info("draining", drain_seconds=settings.drain_seconds)
-    health.drain()
-    service.drain()
-    await _drain(server, service, settings.drain_seconds)
-    await asyncio.gather(*following)
-    service.close()
-    follower.close()
-    protection.close()
-    log.info("stopped")
-    return 0
+    try:
+        yield port
+    finally:
+        health.drain()
+        service.drain()
+        stop.set()
+        await _drain(server, service, settings.drain_seconds)
+        await asyncio.gather(*following)
+        service.close()
+        follower.close()
+        protection.close()
 
 
 async def _drain(server: grpc.aio.Server, service: NumberRouting, limit: float) -> None:
@@ -130,10 +144,7 @@ def _listen(
     except RuntimeError:
         # grpc tells the reason in its own log only: ask the system once more to be able to say it.
         reason = _bind_error(settings) or "refused"
-        raise SettingError(
-            f"cannot listen on {settings.listen}: {reason}",
-            hint="Stop what listens there, or choose another address",
-        ) from None
+        raise cannot_listen(settings, reason) from None
 
 
 def _bind_error(settings: ServerSettings) -> str | None:

@@ -49,6 +49,9 @@ NUMBERS_PER_LOOKUP_MAX = 1_000
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
 """The largest request that is read at all; gRPC's own default, named because limits have names."""
 
+WORKERS_MAX = 256
+"""The most processes of one service; more than cores bring nothing."""
+
 PORT_MAX = 65_535
 
 
@@ -63,6 +66,7 @@ class ServerSettings:
         max_age: Answers from a snapshot whose data is older than this are marked stale. None
             never marks.
         drain_seconds: How long calls that are under way may take to end after a stop signal.
+        workers: How many processes answer calls. With more than one, another one supervises them.
         security: Who may reach it and how.
     """
 
@@ -70,13 +74,14 @@ class ServerSettings:
     listen: str = "127.0.0.1:50051"
     max_age: timedelta | None = None
     drain_seconds: float = 10.0
+    workers: int = 1
     security: Security = field(default_factory=Security)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
 
         Raises:
-            SettingError: The address has no host or no port, or a duration is negative, or the
+            SettingError: The address has no host or no port, a number is out of bounds, or the
                 service would be an open door, see ``Security.require_allowed``.
         """
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+):([0-9]{1,5})", self.listen)
@@ -85,6 +90,8 @@ class ServerSettings:
                 f"{self.listen!r} is not an address to listen on",
                 hint=f"Give host:port with a port from 0 to {PORT_MAX}, e.g. 127.0.0.1:50051",
             )
+        if not 1 <= self.workers <= WORKERS_MAX:
+            raise SettingError(f"workers is {self.workers}", hint=f"Give 1 to {WORKERS_MAX}")
         if self.drain_seconds < 0:
             raise SettingError(
                 f"drain_seconds is {self.drain_seconds}", hint="Give 0 or more seconds"

@@ -28,6 +28,7 @@ from numroute.errors import (
     StoreMissingError,
     TryLaterError,
     UnauthenticatedError,
+    WorkerError,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     FeedError: StatusCode.INTERNAL,
     HostKeyError: StatusCode.INTERNAL,
     LoginRefusedError: StatusCode.INTERNAL,
+    WorkerError: StatusCode.INTERNAL,
     NumrouteError: StatusCode.INTERNAL,
 }
 
