@@ -193,7 +193,7 @@ def remove(path) -> None:
         (corrupt, "SnapshotCorruptError", "build"),
         (truncate, "SnapshotCorruptError", "build"),
         (make_newer, "SnapshotVersionError", "Use the numroute version that wrote it"),
-        (remove, "NoSnapshotError", "numroute-load build"),
+        (remove, "NoSnapshotError", "numroute-load rollback"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -125,7 +125,7 @@ class Follower:
 
     def _open_if_new(self) -> Snapshot | None:
         current = self._store.current_id()
-        return None if current == self._served_id else self._store.open(current)
+        return None if current == self._served_id else self._store.open()
 
     def _take_over(self, opened: Snapshot) -> None:
         before = self._served
