@@ -15,6 +15,9 @@ from numroute_loader.brands import load_brands
 from numroute_loader.evidence import gather
 from numroute_loader.gate import Finding, GateError, Outcome, documents, judge, read_back
 from numroute_loader.merge import MergeResult, merge
+from numroute_loader.movement import difference
+from numroute_loader.reading.description import Tolerance
+from numroute_loader.reading.dump_file import ROWS_MAX
 from numroute_loader.regions import load_regions
 from numroute_loader.registries import CHAINS, read, recognise
 from numroute_loader.registries.limits import load_limits
@@ -22,7 +25,7 @@ from numroute_loader.registries.limits import load_limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from numroute.index import Metadata, Snapshot, SnapshotStore
+    from numroute.index import Changes, Metadata, Snapshot, SnapshotStore
     from numroute_loader.gate import GateLimits
     from numroute_loader.reading.description import FileKind
     from numroute_loader.records import ParsedFile
@@ -41,13 +44,17 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """Everything short of publishing: the files as read, what they became, and the verdict."""
+    """Everything short of publishing: the files as read, what they became, and the verdict.
+
+    ``changes`` counts what differs from the snapshot that it was compared with, None without one.
+    """
 
     files: Sequence[ParsedFile]
     merged: MergeResult
     findings: Sequence[Finding]
     as_of: datetime
     warnings: Sequence[str]
+    changes: Changes | None = None
 
     @property
     def passed(self) -> bool:
@@ -99,7 +106,8 @@ def check(
     ``brands`` is a table whose rows win over the product's own. ``as_of`` is the time up to which
     the data is known; without it, the time in the dump's name. ``current`` is the snapshot to
     compare with, ``limits`` are the gate's (by default the registry's), ``expect`` is a file of
-    chosen numbers, ``allowed`` names checks of the gate that may fail.
+    chosen numbers, ``allowed`` names checks of the gate that may fail: a full dump with such a
+    defect is then read all the same.
 
     Raises InputError or SettingError when a file or the set of files is wrong.
     """
@@ -108,9 +116,22 @@ def check(
     expectations = chosen.read_expectations(expect) if expect is not None else None
     kinds = [recognise(each.path, each.kind) for each in inputs]
     _refuse_increments(inputs, kinds)
-    files = [_read(each.path, kind, progress) for each, kind in zip(inputs, kinds, strict=True)]
+    tolerance = Tolerance(
+        rejected_rows=ROWS_MAX if "rejected_rows" in allowed else limits.rejected_rows,
+        row_count="row_count" in allowed,
+        duplicates="duplicates" in allowed,
+    )
+    files = [
+        _read(each.path, kind, progress, tolerance)
+        for each, kind in zip(inputs, kinds, strict=True)
+    ]
     merged = merge(files, brands=load_brands(brands), regions=load_regions())
     known_as_of, warning = (as_of, "") if as_of else _as_of(files)
+    changed = (
+        difference(current, merged.content)
+        if current is not None and len(current.tables.route)
+        else None
+    )
     evidence = gather(
         files,
         kinds,
@@ -118,6 +139,7 @@ def check(
         as_of=known_as_of,
         limits=limits,
         current=current,
+        changed=changed,
         chosen=chosen.judged(expectations, chosen.routes_in(merged.content, expectations))
         if expectations is not None
         else None,
@@ -129,6 +151,7 @@ def check(
         findings=judge(evidence, limits, allowed=allowed),
         as_of=known_as_of,
         warnings=warnings,
+        changes=changed.changes if changed is not None else None,
     )
 
 
@@ -160,8 +183,11 @@ def publish(
     """
     if not checked.passed:
         raise GateError(checked.findings)
-    report = checked.merged.report
+    report, changes = checked.merged.report, checked.changes
     with store.writing() as writer:
+        # Another snapshot may have become current meanwhile: the store then compares by itself.
+        if changes is not None and changes.against != _current_id(store):
+            changes = None
         return writer.publish(
             checked.merged.content,
             as_of=checked.as_of,
@@ -175,6 +201,7 @@ def publish(
                 "routes": report.routes,
             },
             gate=documents(read_back(checked.findings), reason=reason),
+            changes=changes,
             asked_by=asked_by,
             reason=reason,
         )
@@ -192,10 +219,24 @@ def _refuse_increments(inputs: Sequence[InputFile], kinds: Sequence[FileKind]) -
             )
 
 
-def _read(path: Path, kind: FileKind, progress: FileProgress | None) -> ParsedFile:
+def _current_id(store: SnapshotStore) -> str:
+    try:
+        return store.current_id()
+    except StoreError:
+        return ""
+
+
+def _read(
+    path: Path, kind: FileKind, progress: FileProgress | None, tolerance: Tolerance
+) -> ParsedFile:
     if progress is None:
-        return read(path, kind)
-    file = read(path, kind, progress=lambda done, total: progress(path, kind.name, done, total))
+        return read(path, kind, tolerance=tolerance)
+    file = read(
+        path,
+        kind,
+        progress=lambda done, total: progress(path, kind.name, done, total),
+        tolerance=tolerance,
+    )
     progress(path, kind.name, 1, 1)
     return file
 

@@ -16,7 +16,7 @@ from numroute_loader.gate import (
     RowCount,
     UnknownOperators,
 )
-from numroute_loader.movement import by_operator, difference
+from numroute_loader.movement import by_operator
 from numroute_loader.registries import find_first
 from numroute_loader.sequence import contradictions
 
@@ -28,20 +28,9 @@ if TYPE_CHECKING:
     from numroute.index import Snapshot
     from numroute_loader.gate import ChosenNumbers, GateLimits
     from numroute_loader.merge import MergeResult
+    from numroute_loader.movement import Difference
     from numroute_loader.reading.description import FileKind
     from numroute_loader.records import ParsedFile
-
-
-def previous_of(snapshot: Snapshot | None) -> Previous | None:
-    """Return what the gate compares with, None where there is no current snapshot."""
-    if snapshot is None:
-        return None
-    metadata = snapshot.metadata
-    return Previous(
-        ported=len(snapshot.tables.route),
-        as_of=metadata.as_of,
-        snapshot_id=metadata.snapshot_id,
-    )
 
 
 def gather(
@@ -52,28 +41,29 @@ def gather(
     as_of: datetime,
     limits: GateLimits,
     current: Snapshot | None = None,
+    changed: Difference | None = None,
     chosen: ChosenNumbers | None = None,
 ) -> Evidence:
-    """Return the evidence of a build. ``current`` is the snapshot to compare with."""
+    """Return the evidence of a build.
+
+    ``current`` is the snapshot to compare with, ``changed`` what changed since, None where one of
+    the two has no ported numbers.
+    """
     content, report = merged.content, merged.report
     dumps = [file for file in files if file.ported is not None]
-    previous = previous_of(current)
-    changes = None
-    counted = by_operator(content.routes, content.number_route)
-    if current is not None and previous is not None and previous.ported:
-        changes = difference(current, content)
-        previous = Previous(
-            ported=previous.ported,
-            as_of=previous.as_of,
-            snapshot_id=previous.snapshot_id,
-            by_operator=changes.before,
-        )
     return Evidence(
         as_of=as_of,
         now=datetime.now(UTC),
         ported=report.ported,
-        by_operator=counted,
-        previous=previous,
+        by_operator=by_operator(content.routes, content.number_route),
+        previous=Previous(
+            ported=len(current.tables.route),
+            as_of=current.metadata.as_of,
+            snapshot_id=current.metadata.snapshot_id,
+            by_operator=changed.before if changed is not None else None,
+        )
+        if current is not None
+        else None,
         row_counts=row_counts_of(files),
         rejected=_rejected(dumps),
         duplicates=sum(file.duplicates for file in dumps) if dumps else None,
@@ -81,7 +71,7 @@ def gather(
         port_dates=port_dates_of(content.ported_at, as_of, limits),
         unknown_operators=_unknown(files, kinds, merged),
         outside_plan=_outside(files, kinds, merged),
-        movement=changes.movement if changes is not None else None,
+        movement=changed.movement if changed is not None else None,
         chosen=chosen,
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index import kernel
+from numroute.index import Changes, kernel
 from numroute_loader.gate import Movement
 from numroute_loader.merge.routes import counted
 
@@ -33,24 +33,22 @@ _NOBODY = "the range holder"
 class Difference:
     """What changed from the current snapshot to the new content.
 
-    ``before``, ``after``: ported numbers by operator code. ``ported``: records that are new.
-    ``returned``: records that are gone. ``moved``: records of another operator. ``updated``:
-    records of the same operator with another route. ``flows``: the largest movements, in words.
+    ``changes``: the counts. ``before``: the current snapshot's ported numbers by operator code.
+    ``flows``: the largest movements of numbers that are not newly ported, in words.
     """
 
+    changes: Changes
     before: Mapping[str, int]
-    after: Mapping[str, int]
-    ported: int
-    returned: int
-    moved: int
-    updated: int
     flows: Sequence[str]
 
     @property
     def movement(self) -> Movement:
         """The same as a fact for the gate."""
         return Movement(
-            ported=self.ported, returned=self.returned, moved=self.moved, flows=self.flows
+            ported=self.changes.ported,
+            returned=self.changes.returned,
+            moved=self.changes.moved,
+            flows=self.flows,
         )
 
 
@@ -77,7 +75,10 @@ def ported_by_operator(snapshot: Snapshot) -> Mapping[str, int]:
 
 
 def difference(current: Snapshot, content: Content) -> Difference:
-    """Compare new content with the current snapshot, number by number, in whole arrays."""
+    """Compare new content with the current snapshot, number by number, in whole arrays.
+
+    It counts what ``numroute.index.compare`` does, without making a bitmap of the content first.
+    """
     names: dict[str, int] = {}
     keys: dict[object, int] = {}
     old_operator, old_key = _indexes(_routes(current), names, keys)
@@ -97,15 +98,16 @@ def difference(current: Snapshot, content: Content) -> Difference:
         matrix += np.bincount(old_of * size + new_of, minlength=size * size)
     square = matrix.reshape(size, size)
     before = by_operator(_routes(current), tables.route)
-    after = by_operator(content.routes, content.number_route)
     kept = int(square.sum())
     return Difference(
+        changes=Changes(
+            against=current.metadata.snapshot_id,
+            ported=len(content.numbers) - kept,
+            returned=len(tables.route) - kept,
+            moved=kept - int(square.trace()),
+            updated=updated,
+        ),
         before=before,
-        after=after,
-        ported=len(content.numbers) - kept,
-        returned=len(tables.route) - kept,
-        moved=kept - int(square.trace()),
-        updated=updated,
         flows=_flows(square, list(names), before),
     )
 

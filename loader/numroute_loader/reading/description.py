@@ -22,6 +22,24 @@ HEAD_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """Which defects of a full dump are counted and left to the gate, instead of ending the reading.
+
+    ``rejected_rows``: how many malformed rows are skipped. ``row_count``: whether the file may hold
+    other rows than it says. ``duplicates``: whether a number may stand in several rows, of which
+    the one with the latest time is taken.
+    """
+
+    rejected_rows: int = 0
+    row_count: bool = False
+    duplicates: bool = False
+
+
+STRICT = Tolerance()
+"""No defect is let pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileKind:
     """One kind of file of a registry.
 
@@ -35,6 +53,7 @@ class FileKind:
     ``read(path, kind, progress)`` reads the file whole, or raises ``InputError``.
     ``find(path, wanted)``, where the kind has it, returns the first line that holds an operator's
     code (text) or a whole E.164 number (integer), None when no line does.
+    ``read_tolerantly``, where the kind has it, reads as ``read`` and takes a tolerance.
     ``every``: the time from one file to the next, where the sequence grows by one in it.
     ``name_decides``: other kinds have the same header, so that a file of another name is none.
     """
@@ -48,6 +67,9 @@ class FileKind:
     utc_offset: timedelta = timedelta(0)
     find: Callable[[Path, str | int], int | None] | None = None
     every: timedelta | None = None
+    read_tolerantly: Callable[[Path, FileKind, Progress | None, Tolerance], ParsedFile] | None = (
+        None
+    )
     name_decides: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from numroute_loader.reading.csv_stream import Block
     from numroute_loader.reading.description import NumberFormat
+
+_PLACES_MAX = 5
+"""How many rejected rows are named."""
 
 REMEDY = "The file is damaged or cut short: download it again"
 
@@ -34,6 +38,47 @@ def bad_row(path: Path, block: Block, fault_of: Callable[[bytes], str | None]) -
             return InputError(path, fault, line=line, hint=REMEDY)
     reason = f"lines {first} to {first + len(lines) - 1} cannot be parsed"
     return InputError(path, reason, line=first, hint=REMEDY)
+
+
+class Rejects:
+    """The malformed rows of a file that are skipped, up to a number of them."""
+
+    def __init__(self, path: Path, rows_max: int) -> None:
+        """Begin without any; more than ``rows_max`` end the reading."""
+        self._path = path
+        self._rows_max = rows_max
+        self.rows = 0
+        self.places: list[str] = []
+
+    def without_bad_rows(self, block: Block, fault_of: Callable[[bytes], str | None]) -> Block:
+        """Return a block that is known to be bad without its malformed lines, which are counted.
+
+        Raises ``InputError`` when there are more than are skipped, as ``bad_row`` makes it.
+        """
+        if not self._rows_max:
+            raise bad_row(self._path, block, fault_of)
+        first = line_at(self._path, block.offset)
+        good = []
+        before = self.rows
+        for line, raw in enumerate(bytes(block.data).split(b"\n"), first):
+            text = raw.removesuffix(b"\r")
+            fault = (unfit(text) or fault_of(text)) if text else None
+            if fault is None:
+                good.append(raw)
+                continue
+            self.rows += 1
+            if self.rows <= _PLACES_MAX:
+                self.places.append(f"{self._path}:{line}: {fault}")
+            if self.rows > self._rows_max:
+                raise InputError(
+                    self._path,
+                    f"more than {self._rows_max} rows are malformed; here {fault}",
+                    line=line,
+                    hint=REMEDY,
+                )
+        if self.rows == before:
+            raise bad_row(self._path, block, fault_of)
+        return replace(block, data=b"\n".join(good))
 
 
 def unfit(text: bytes) -> str | None:

@@ -19,6 +19,7 @@ from numroute_loader.reading.columns import (
     seconds_of,
 )
 from numroute_loader.reading.csv_stream import CsvFile, parsed_in_order, table_of
+from numroute_loader.reading.description import STRICT
 from numroute_loader.reading.dump_file import (
     file_of,
     require_columns,
@@ -35,15 +36,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute_loader.reading.csv_stream import Block
-    from numroute_loader.reading.description import FileKind, PortedLayout, Progress
+    from numroute_loader.reading.description import FileKind, PortedLayout, Progress, Tolerance
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 def read_ported_dump(
-    path: Path, kind: FileKind, progress: Progress | None, *, layout: PortedLayout
+    path: Path,
+    kind: FileKind,
+    progress: Progress | None,
+    tolerance: Tolerance = STRICT,
+    *,
+    layout: PortedLayout,
 ) -> ParsedFile:
-    """Return the ported numbers of a dump, ascending; raises ``InputError`` for any defect."""
+    """Return the ported numbers of a dump, ascending.
+
+    Raises ``InputError`` for any defect that is not tolerated.
+    """
+    rejects = diagnose.Rejects(path, tolerance.rejected_rows)
     with Source(path) as source:
         file = CsvFile(source)
         require_columns(file, layout.columns, kind)
@@ -52,10 +62,14 @@ def read_ported_dump(
         gathered = _Gathered(path, layout, rows_expected(file, stated))
         for block, rows in parsed_in_order(file.blocks(progress), parser.parse):
             if rows is None or not gathered.add(rows):
-                raise diagnose.bad_row(path, block, parser.fault_of)
-        if gathered.records.rows != stated:
-            raise diagnose.wrong_row_count(path, stated=stated, actual=gathered.records.rows)
-        described = file_of(source, kind, rows=stated)
+                good = parser.parse(rejects.without_bad_rows(block, parser.fault_of))
+                if good is None or not gathered.add(good):
+                    raise diagnose.bad_row(path, block, parser.fault_of)
+        found = gathered.records.rows + rejects.rows
+        if found != stated and not tolerance.row_count:
+            raise diagnose.wrong_row_count(path, stated=stated, actual=found)
+        described = file_of(source, kind, rows=found)
+    duplicates = gathered.records.drop_earlier() if tolerance.duplicates else 0
     duplicate = gathered.records.sort()
     if duplicate is not None:
         raise diagnose.duplicate_number(path, layout.number, layout.number_format, duplicate)
@@ -64,6 +78,9 @@ def read_ported_dump(
         ported=gathered.ported(),
         warnings=gathered.warnings(),
         stated_rows=stated,
+        rejected_rows=rejects.rows,
+        rejected=tuple(rejects.places),
+        duplicates=duplicates,
     )
 
 

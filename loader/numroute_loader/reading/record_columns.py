@@ -38,6 +38,12 @@ class Column:
             self._array = self._array.astype(np.uint32)
         self.append(table.astype(self._array.dtype).take(index))
 
+    def keep(self, wanted: NDArray[np.intp]) -> None:
+        """Keep the entries at these places only, in this order."""
+        kept = self.filled[wanted]
+        self._size = len(kept)
+        self._array[: self._size] = kept
+
     @property
     def filled(self) -> NDArray[Any]:
         """The entries so far, as a view."""
@@ -93,6 +99,25 @@ class RecordColumns:
         else:
             self.numbers.append(numbers[kept])
             self._home.append(numbers[~kept])
+
+    def drop_earlier(self) -> int:
+        """Keep of each number the record with the latest time, and sort; return how many went.
+
+        Where two have the same time, or none, the one that stands later in the file is kept.
+        """
+        if self._ascending:
+            return 0
+        numbers = self.numbers.filled
+        time = self.ported_at.filled if self.ported_at is not None else np.zeros_like(numbers)
+        order = np.lexsort((time, numbers))
+        ordered = numbers[order]
+        last = np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(ordered)), np.bool_))
+        kept = order[last]
+        dropped = len(numbers) - len(kept)
+        for column in (self.numbers, self.route, self.ported_at, self.donor):
+            if column is not None:
+                column.keep(kept)
+        return dropped
 
     def sort(self) -> int | None:
         """Put the records in ascending order of number; return a duplicate number if there is one.

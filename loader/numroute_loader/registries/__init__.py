@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from numroute_loader.reading.description import FileKind
+from numroute_loader.reading.description import STRICT, FileKind
 from numroute_loader.reading.recognition import recognise_among
 from numroute_loader.registries import ru_bdpn, ru_numbering_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numroute_loader.reading.description import Progress
+    from numroute_loader.reading.description import Progress, Tolerance
     from numroute_loader.records import ParsedFile
 
 __all__ = ["CHAINS", "KINDS", "FileKind", "find_first", "read", "recognise"]
@@ -36,15 +36,22 @@ def recognise(path: Path, override: str | None = None) -> FileKind:
 
 
 def read(
-    path: Path, kind: FileKind | str | None = None, *, progress: Progress | None = None
+    path: Path,
+    kind: FileKind | str | None = None,
+    *,
+    progress: Progress | None = None,
+    tolerance: Tolerance = STRICT,
 ) -> ParsedFile:
     """Read a registry's file whole, or raise ``InputError`` with file, line, reason and remedy.
 
     ``kind`` is what ``recognise`` returned, a kind's name, or None to recognise it here.
     ``progress`` is called in this thread with (bytes done, bytes total) of the file on disk.
+    ``tolerance`` lets defects of a full dump pass, where its kind knows how; all else is strict.
     """
     if kind is None or isinstance(kind, str):
         kind = recognise(path, kind)
+    if kind.read_tolerantly is not None:
+        return kind.read_tolerantly(path, kind, progress, tolerance)
     return kind.read(path, kind, progress)
 
 
