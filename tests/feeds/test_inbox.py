@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
+import zipfile
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once
+from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once, zip_of
 from support.registry import command
 
 from numroute.index import SnapshotStore
 from numroute.index.feed_state import read_feed_state
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    folder = tmp_path / "inbox"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
 
 
 def test_a_day_is_built(store: Path, inbox: Path) -> None:
@@ -292,14 +282,9 @@ def test_the_state_survives_what_it_is_not(store: Path, inbox: Path) -> None:
 
 
 def _with_row_count(data: bytes, count: int) -> bytes:
-    import io
-    import zipfile
-
-    from support.feeds import _zip
-
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         (name,) = archive.namelist()
         text = archive.read(name).decode()
     head, _, rest = text.partition("\r\n")
     first, _, rest = rest.partition("\r\n")
-    return _zip(name, f"{head}\r\n{first.rpartition(',')[0]},{count}\r\n{rest}")
+    return zip_of(name, f"{head}\r\n{first.rpartition(',')[0]},{count}\r\n{rest}")

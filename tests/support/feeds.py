@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -48,18 +49,29 @@ class Delivery:
 
 
 def day_of(
-    day: date = FIRST_DAY, *, ported: int = 20, types: Collection[str] = DAY_TYPES
+    day: date = FIRST_DAY,
+    *,
+    ported: int = 20,
+    types: Collection[str] = DAY_TYPES,
+    packed: bool = True,
 ) -> list[Delivery]:
     """Return a day's full dump, with so many ported numbers, its operators and its plan."""
     texts = {"Operators": OPERATORS, "Numbering_plan": PLAN, "Port_All": _dump(ported)}
     sequence = (day - EPOCH).days
-    return [delivery(each, day, 0, sequence + (each != "Port_All"), texts[each]) for each in types]
+    return [
+        delivery(each, day, 0, sequence + (each != "Port_All"), texts[each], packed=packed)
+        for each in types
+    ]
 
 
-def delivery(kind: str, day: date, hour: int, sequence: int, text: str) -> Delivery:
+def delivery(
+    kind: str, day: date, hour: int, sequence: int, text: str, *, packed: bool = True
+) -> Delivery:
     """Return a file of this type, time and sequence as a zip with one member."""
     stem = f"{kind}_{day:%Y%m%d}{hour:02d}00_{sequence}"
-    return Delivery(name=f"{stem}.zip", folder=FOLDERS[kind], data=_zip(f"{stem}.csv", text))
+    return Delivery(
+        name=f"{stem}.zip", folder=FOLDERS[kind], data=zip_of(f"{stem}.csv", text, packed=packed)
+    )
 
 
 def put(root: Path, files: Sequence[Delivery], *, flat: bool = False) -> list[Path]:
@@ -97,17 +109,17 @@ def watch_once(store: Path, *words: object) -> Run:
 
 def _dump(ported: int) -> str:
     rows = [
-        f"{9_000_000_000 + place},mMEGAFON,02,D7702,77,2021-01-01T10:00:00+03:00,"
+        f"{9_160_000_000 + place},mMEGAFON,02,D7702,77,2021-01-01T10:00:00+03:00,"
         f"{'' if place else ported}\r\n"
         for place in range(ported)
     ]
     return "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\r\n" + "".join(rows)
 
 
-def _zip(member: str, text: str) -> bytes:
-    import io
-
+def zip_of(member: str, text: str, *, packed: bool = True) -> bytes:
+    """Return a zip with one member."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    method = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr(member, text)
     return buffer.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,7 @@ from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import make_logger
 from numroute.settings import Folder, store_option
+from numroute_loader.cli.sftp_options import sftp_options, sftp_settings
 from numroute_loader.feeds.inbox import Inbox
 from numroute_loader.feeds.lock import feeding
 from numroute_loader.feeds.options import (
@@ -25,6 +27,11 @@ from numroute_loader.feeds.watcher import Watcher
 from numroute_loader.gate import OVERRIDABLE
 from numroute_loader.registries.ru_bdpn_feed import FEED
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numroute_loader.feeds.source import Source
+
 SECONDS_MAX = 86_400.0
 
 
@@ -37,6 +44,7 @@ SECONDS_MAX = 86_400.0
     type=Folder(file_okay=False, path_type=Path),
     help="Folder in which the registry's files are put.",
 )
+@sftp_options
 @click.option(
     "--folder",
     "folders",
@@ -133,6 +141,7 @@ def watch(
     *,
     store: Path,
     inbox: Path | None,
+    sftp: str | None,
     folders: tuple[str, ...],
     once: bool,
     interval_seconds: float,
@@ -146,16 +155,20 @@ def watch(
     allowed: tuple[str, ...],
     reason: str,
     spool: Path | None,
+    **host: Any,  # noqa: ANN401 - what sftp_options adds
 ) -> int:
-    """Keep a store up to date from a folder in which the registry's files arrive.
+    """Keep a store up to date from a folder or an SFTP host where the registry's files arrive.
 
     Waits until uploads are complete, puts damaged files aside, builds each full dump with the
     operator table and the plan of its day, and keeps serving the last good snapshot when something
     is missing or wrong. `numroute info` shows how it does. SIGTERM or Ctrl-C stops at once; the
     next start goes on where this one stopped.
     """
-    if inbox is None:
-        raise SettingError("there is nothing to watch", hint="Give --inbox DIR")
+    source = _source(inbox, sftp, folders or FEED.folders, **host)
+    if consume and inbox is None:
+        raise SettingError(
+            "files are not removed from an SFTP host", hint="Leave --consume out, or give --inbox"
+        )
     if allowed and not reason.strip():
         raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
     opened = SnapshotStore(store, create=True)
@@ -174,7 +187,6 @@ def watch(
         asked_by=f"{getpass.getuser()} (watch)",
     )
     with feeding(store), stopping() as stop:
-        source = Inbox(inbox, folders or FEED.folders)
         watcher = Watcher(opened, source, FEED, options, make_logger(), stop)
         if not once:
             watcher.run()
@@ -183,3 +195,25 @@ def watch(
             return 0 if watcher.once() else 1
         except StopRequested:
             return 1
+
+
+def _source(
+    inbox: Path | None,
+    sftp: str | None,
+    folders: Sequence[str],
+    **host: Any,  # noqa: ANN401 - what sftp_options adds
+) -> Source:
+    if (inbox is None) == (sftp is None):
+        raise SettingError(
+            "there is nothing to watch" if sftp is None else "there are two things to watch",
+            hint="Give either --inbox DIR or --sftp URL",
+        )
+    if inbox is not None:
+        return Inbox(inbox, folders)
+    try:
+        from numroute_loader.feeds.sftp import SftpSource  # noqa: PLC0415 - an extra brings it
+    except ModuleNotFoundError as error:
+        raise SettingError(
+            f"{error.name} is not installed", hint="Run `pip install 'numroute[sftp]'`"
+        ) from None
+    return SftpSource(sftp_settings(str(sftp), default_path=FEED.root, **host), folders)

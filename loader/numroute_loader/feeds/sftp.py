@@ -1,0 +1,276 @@
+"""An SFTP host from which the registry's files are fetched.
+
+The host's key must be one that the settings pin: a host with another key is told of and nothing is
+read from it. Neither the user's ssh configuration nor an agent is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import asyncssh
+
+from numroute.errors import FeedError, HostKeyError, LoginRefusedError, SettingError
+from numroute_loader.feeds.source import RemoteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Sequence
+    from pathlib import Path
+
+    from numroute_loader.feeds.sftp_settings import SftpSettings
+
+PIECE_BYTES = 1 << 20
+"""How much is asked for at a time; within a piece the blocks are asked for side by side."""
+
+KEEPALIVE_SECONDS = 15
+KEEPALIVES_MISSED_MAX = 3
+"""A host that does not answer for so long is taken to be gone."""
+
+CLOSE_SECONDS = 5.0
+"""How long taking leave of a host may take."""
+
+_NANOSECONDS = 10**9
+
+_CLOSED = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPPermissionDenied)
+"""What a host says of a folder that it does not have, or that the contract does not open."""
+
+_Result = TypeVar("_Result")
+
+
+class SftpSource:
+    """An SFTP host's folder and the registry's folders in it."""
+
+    def __init__(self, settings: SftpSettings, folders: Sequence[str]) -> None:
+        """Name the host; nothing is connected yet."""
+        self.name = str(settings.address)
+        self._settings = settings
+        self._folders = folders
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[SftpSession]:
+        """Connect, log in, and take leave when the block ends.
+
+        Raises HostKeyError, LoginRefusedError, FeedError or SettingError.
+        """
+        with asyncio.Runner() as runner:
+            connection = runner.run(_connect(self._settings))
+            try:
+                sftp = runner.run(_begin(connection, self._settings))
+                yield SftpSession(runner, sftp, self._settings, self._folders)
+            finally:
+                connection.abort()
+                with contextlib.suppress(OSError, TimeoutError, asyncssh.Error):
+                    runner.run(asyncio.wait_for(connection.wait_closed(), CLOSE_SECONDS))
+
+    def discard(self, name: str) -> None:
+        """Refuse: the registry's host is not ours to clean up."""
+        raise FeedError(f"{name}: files are not removed from an SFTP host")
+
+
+class SftpSession:
+    """A connection to the host."""
+
+    def __init__(
+        self,
+        runner: asyncio.Runner,
+        sftp: asyncssh.SFTPClient,
+        settings: SftpSettings,
+        folders: Sequence[str],
+    ) -> None:
+        """Hold an open connection."""
+        self._runner = runner
+        self._sftp = sftp
+        self._settings = settings
+        self._folders = folders
+
+    def listing(self) -> list[RemoteFile]:
+        """Return all files in the folders; a folder that is not there, or closed, holds none."""
+        return self._run(self._listing(), "cannot be listed")
+
+    def fetch(self, file: RemoteFile, to: Path) -> None:
+        """Download a file, going on where an earlier download of it was cut off."""
+        after = self._run(self._fetch(file, to), f"{file.path}: the download broke off")
+        if _remote_file("", file.name, after).identity != file.identity:
+            to.unlink()
+            raise FeedError(
+                f"{self._settings.address}: {file.path}: it changed while it was fetched",
+                hint="It is tried again",
+            )
+
+    def _run(self, work: Coroutine[None, None, _Result], what: str) -> _Result:
+        try:
+            return self._runner.run(work)
+        except TimeoutError:
+            raise self._failed(what, f"no answer in {self._settings.timeout_seconds:g} s") from None
+        except asyncssh.Error as error:
+            raise self._failed(what, error.reason) from None
+        except ConnectionError as error:
+            raise self._failed(what, error.strerror or type(error).__name__) from None
+
+    def _failed(self, what: str, why: str) -> FeedError:
+        return FeedError(
+            f"{self._settings.address}: {what}: {why}",
+            hint="It is tried again; if it stays, ask the registry",
+        )
+
+    async def _listing(self) -> list[RemoteFile]:
+        found: list[RemoteFile] = []
+        closed: list[str] = []
+        path = self._settings.address.path
+        folders = [path, *(f"{path}/{each}" for each in self._folders)]
+        for folder in folders:
+            try:
+                async with asyncio.timeout(self._settings.timeout_seconds):
+                    entries = await self._sftp.readdir(folder or ".")
+            except (
+                asyncssh.SFTPNoSuchFile,
+                asyncssh.SFTPNoSuchPath,
+                asyncssh.SFTPPermissionDenied,
+            ):
+                closed.append(folder)
+                continue
+            found += [
+                _remote_file(folder, str(entry.filename), entry.attrs)
+                for entry in entries
+                if entry.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR
+                and not str(entry.filename).startswith(".")
+            ]
+        if len(closed) == len(folders):
+            raise FeedError(
+                f"{self._settings.address}: none of the folders is there: {', '.join(folders)}",
+                hint="Check the URL's path and --folder",
+            )
+        return found
+
+    async def _fetch(self, file: RemoteFile, to: Path) -> asyncssh.SFTPAttrs:
+        descriptor = os.open(to, os.O_CREAT | os.O_RDWR, 0o600)
+        with os.fdopen(descriptor, "r+b") as local:
+            done = local.seek(0, os.SEEK_END)
+            if done > file.size:
+                done = 0
+                local.truncate(0)
+                local.seek(0)
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                remote = await self._sftp.open(file.path, "rb")
+            while done < file.size:
+                async with asyncio.timeout(self._settings.timeout_seconds):
+                    piece = await remote.read(min(PIECE_BYTES, file.size - done), done)
+                if not piece:
+                    break
+                local.write(cast("bytes", piece))
+                done += len(piece)
+            # After a failure the file is not closed: the connection ends anyway, and a host that
+            # hangs would not answer that either.
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                after = await remote.stat()
+                await remote.close()
+        return after
+
+
+class _Client(asyncssh.SSHClient):
+    """Knows the host's key, if the known-hosts file does not, by its fingerprint."""
+
+    def __init__(self, fingerprints: Sequence[str]) -> None:
+        self.presented = ""
+        self._fingerprints = {each.rstrip("=") for each in fingerprints}
+
+    def validate_host_public_key(
+        self,
+        host: str,  # noqa: ARG002 - asyncssh's signature
+        addr: str,  # noqa: ARG002
+        port: int,  # noqa: ARG002
+        key: asyncssh.SSHKey,
+    ) -> bool:
+        """Tell whether a key is pinned that the known-hosts file does not name."""
+        fingerprint = key.get_fingerprint("sha256")
+        self.presented = f"{key.get_algorithm()} {fingerprint}"
+        return fingerprint.rstrip("=") in self._fingerprints
+
+
+async def _connect(settings: SftpSettings) -> asyncssh.SSHClientConnection:
+    client = _Client(settings.fingerprints)
+    address = settings.address
+    try:
+        async with asyncio.timeout(2 * settings.timeout_seconds):
+            return await asyncssh.connect(
+                address.host,
+                address.port,
+                username=address.user,
+                password=settings.read_password(),
+                client_keys=_client_keys(settings),
+                known_hosts=str(settings.known_hosts) if settings.known_hosts else ([], [], []),
+                client_factory=lambda: client,
+                config=None,
+                agent_path=None,
+                gss_host=None,
+                x509_trusted_certs=None,
+                connect_timeout=settings.timeout_seconds,
+                login_timeout=settings.timeout_seconds,
+                keepalive_interval=KEEPALIVE_SECONDS,
+                keepalive_count_max=KEEPALIVES_MISSED_MAX,
+            )
+    except asyncssh.HostKeyNotVerifiable as error:
+        presented = f"the host presents {client.presented}" if client.presented else error.reason
+        raise HostKeyError(
+            f"{address}: the host's key is not the pinned one: {presented}",
+            hint="Nothing was sent or fetched. Ask the registry, by another way, whether it has "
+            "changed the key; only then change --known-hosts or --host-key",
+        ) from None
+    except asyncssh.PermissionDenied as error:
+        raise LoginRefusedError(
+            f"{address}: the host refused the login: {error.reason}",
+            hint="Check user, password or key",
+        ) from None
+    except asyncssh.Error as error:
+        raise FeedError(
+            f"{address}: no connection: {error.reason}", hint="It is tried again"
+        ) from None
+    except TimeoutError:
+        raise FeedError(
+            f"{address}: no answer in {settings.timeout_seconds:g} s",
+            hint="Check address and firewall; it is tried again",
+        ) from None
+    except OSError as error:
+        raise FeedError(
+            f"{address}: cannot be reached: {error.strerror or error}",
+            hint="Check address and firewall; it is tried again",
+        ) from None
+
+
+async def _begin(
+    connection: asyncssh.SSHClientConnection, settings: SftpSettings
+) -> asyncssh.SFTPClient:
+    try:
+        async with asyncio.timeout(settings.timeout_seconds):
+            return await connection.start_sftp_client()
+    except (asyncssh.Error, OSError) as error:
+        reason = getattr(error, "reason", "") or type(error).__name__
+        raise FeedError(
+            f"{settings.address}: the host does not speak SFTP: {reason}",
+            hint="Check the port, and with the registry what the account may do",
+        ) from None
+
+
+def _client_keys(settings: SftpSettings) -> list[asyncssh.SSHKey] | None:
+    content = settings.read_key()
+    if content is None:
+        return None
+    try:
+        return [asyncssh.import_private_key(content, settings.passphrase)]
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        raise SettingError(
+            f"{settings.key_file}: the private key cannot be read: {error}",
+            hint="Give its passphrase in NUMROUTE_SFTP_PASSPHRASE, if it has one",
+        ) from None
+
+
+def _remote_file(folder: str, name: str, attributes: asyncssh.SFTPAttrs) -> RemoteFile:
+    return RemoteFile(
+        name=name,
+        path=f"{folder}/{name}" if folder else name,
+        size=attributes.size or 0,
+        mtime_ns=int(attributes.mtime or 0) * _NANOSECONDS,
+    )
