@@ -10,6 +10,7 @@ import pytest
 
 from numroute.cli import numroute
 from numroute_loader.cli import numroute_load
+from numroute_loader.cli.sftp_options import SECRET_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
@@ -47,7 +48,7 @@ def test_every_setting_is_documented() -> None:
         for command in COMMANDS.values()
         for parameter in command.params
         if isinstance(parameter, click.Option) and parameter.envvar
-    }
+    } | set(SECRET_VARIABLES)
     assert set(re.findall(r"NUMROUTE_[A-Z_]+", text("docs/OPERATIONS.md"))) == variables
 
 

@@ -20,6 +20,9 @@ FIRST_DAY = date(2026, 8, 23)
 EPOCH = date(2013, 11, 20)
 """The day of sequence 0 of Port_All and of window 0."""
 
+FIRST_NUMBER = 9_160_000_000
+"""The first ported number of a dump, as the registry writes it."""
+
 FOLDERS = {
     "Port_All": "Port_All",
     "Operators": "Operators",
@@ -27,6 +30,8 @@ FOLDERS = {
     "Port_Increment": "Port_Increment",
     "Return_Increment": "Return_Increment",
 }
+
+WINDOW_TYPES = ("Port_Increment", "Return_Increment")
 
 DAY_TYPES = ("Operators", "Numbering_plan", "Port_All")
 
@@ -62,6 +67,42 @@ def day_of(
         delivery(each, day, 0, sequence + (each != "Port_All"), texts[each], packed=packed)
         for each in types
     ]
+
+
+def window_of(
+    day: date,
+    hour: int,
+    *,
+    ports: Collection[int] = (),
+    returns: Collection[int] = (),
+    types: Collection[str] = WINDOW_TYPES,
+) -> list[Delivery]:
+    """Return a window: numbers that MTS lost to MegaFon, and MegaFon's that went home.
+
+    ``hour`` is that of the window's end, even, from 0 to 22; numbers have ten digits.
+    """
+    sequence = 12 * (day - EPOCH).days + hour // 2
+    end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=hour, minutes=-30)
+    date_text = f"{end:%Y-%m-%dT%H:%M:%S}+03:00"
+    texts = {
+        "Port_Increment": _rows(
+            "NPId,Number,RecipientId,DonorId,RangeHolderId,OldRoute,NewRoute,OldMNC,NewMNC,"
+            "RegionCode,PortDate,RowCount",
+            [
+                f"{i},{number},mMEGAFON,mMTS,mMTS,D7701,D7702,01,02,77,{date_text}"
+                for i, number in enumerate(ports, 1)
+            ],
+        ),
+        "Return_Increment": _rows(
+            "NPId,Number,OwnerId,RangeHolderId,RangeHolderMNC,OldRoute,NewRoute,RegionCode,"
+            "PortDate,RowCount",
+            [
+                f"{i},{number},mMEGAFON,mMTS,01,D7702,D7701,77,{date_text}"
+                for i, number in enumerate(returns, 1)
+            ],
+        ),
+    }
+    return [delivery(each, day, hour, sequence, texts[each]) for each in types]
 
 
 def delivery(
@@ -108,12 +149,19 @@ def watch_once(store: Path, *words: object) -> Run:
 
 
 def _dump(ported: int) -> str:
-    rows = [
-        f"{9_160_000_000 + place},mMEGAFON,02,D7702,77,2021-01-01T10:00:00+03:00,"
-        f"{'' if place else ported}\r\n"
-        for place in range(ported)
-    ]
-    return "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\r\n" + "".join(rows)
+    return _rows(
+        "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount",
+        [
+            f"{FIRST_NUMBER + place},mMEGAFON,02,D7702,77,2021-01-01T10:00:00+03:00"
+            for place in range(ported)
+        ],
+    )
+
+
+def _rows(header: str, rows: Sequence[str]) -> str:
+    """Return a text of rows, the row count in the first of them."""
+    lines = [f"{row},{'' if place else len(rows)}" for place, row in enumerate(rows)]
+    return "".join(f"{line}\r\n" for line in [header, *lines])
 
 
 def zip_of(member: str, text: str, *, packed: bool = True) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ class _Seen:
     identity: str
     since: float
     noticed_at: datetime
+    settled: bool = False
 
 
 class Arrivals:
@@ -129,19 +130,20 @@ class Arrivals:
         )
 
     def _observe(self, remote: dict[str, RemoteFile]) -> None:
+        """Compare the listing with earlier ones: only two looks tell that a file rests."""
         clock = time.monotonic()
         seen = {}
         for name, file in remote.items():
             before = self._seen.get(name)
-            if before is not None and before.identity == file.identity:
-                seen[name] = before
-            else:
+            if before is None or before.identity != file.identity:
                 seen[name] = _Seen(identity=file.identity, since=clock, noticed_at=now())
+            else:
+                rests = clock - before.since >= self._options.settle_seconds
+                seen[name] = replace(before, settled=rests)
         self._seen = seen
 
     def _has_settled(self, name: str) -> bool:
-        seen = self._seen.get(name)
-        return seen is not None and time.monotonic() - seen.since >= self._options.settle_seconds
+        return name in self._seen and self._seen[name].settled
 
     def _may_fetch(self, file: RemoteFile) -> bool:
         bad = self._status.quarantined(file.name)

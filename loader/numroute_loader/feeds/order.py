@@ -165,17 +165,18 @@ def next_step(
     candidates = days(files, marks, layout)
     open_days = [day for day in candidates if day.missing or not blocked(Build(day=day))]
     complete = next((day for day in open_days if not day.missing), None)
-    ready = [each for each in windows(files, marks, layout) if not each.missing]
+    after = windows(files, marks, layout)
     if complete is not None:
-        before = Apply(windows=tuple(each for each in ready if each.time <= complete.dump.time))
-        if _leads_up_to(before.windows, complete.dump.time, marks, layout) and not blocked(before):
-            return before
+        before = [each for each in after if each.time <= complete.dump.time]
+        step = Apply(windows=_up_to_the_last_whole(before))
+        if _leads_up_to(step.windows, complete.dump.time, marks, layout) and not blocked(step):
+            return step
         return Build(day=complete)
     held = [day.dump.time for day in open_days if day.missing and not given_up(day)]
     if held:
-        ready = [each for each in ready if each.time <= min(held)]
-    step = Apply(windows=tuple(ready))
-    return step if ready and not blocked(step) else None
+        after = [each for each in after if each.time <= min(held)]
+    step = Apply(windows=_up_to_the_last_whole(after))
+    return step if step.windows and not blocked(step) else None
 
 
 def obsolete(
@@ -212,8 +213,19 @@ def _dumps_of_best_type(
     return ()
 
 
+def _up_to_the_last_whole(found: Sequence[Window]) -> tuple[Window, ...]:
+    """Return the windows without the last ones that lack a file: it may be on its way.
+
+    One that lacks a file before a whole one is kept, for the gap to be told by name.
+    """
+    whole = [place for place, window in enumerate(found) if not window.missing]
+    return tuple(found[: whole[-1] + 1]) if whole else ()
+
+
 def _leads_up_to(ready: Sequence[Window], end: datetime, marks: Marks, layout: FeedLayout) -> bool:
     """Tell whether the windows go on from what is published to a full dump without a break."""
     if marks.as_of is None or not ready or ready[-1].time != end:
+        return False
+    if any(window.missing for window in ready):
         return False
     return len(ready) * layout.window_every == end - marks.as_of

@@ -6,23 +6,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.errors import FeedError, StoreError
+from numroute_loader import applying
 from numroute_loader import build as building
 from numroute_loader.build import InputFile
 from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numroute.index import Metadata, SnapshotStore
-    from numroute_loader.feeds.layout import FeedLayout
+    from numroute_loader.feeds.layout import DeliveredFile, FeedLayout
     from numroute_loader.feeds.options import WatchOptions
-    from numroute_loader.feeds.order import Build
+    from numroute_loader.feeds.order import Apply, Build
+    from numroute_loader.increments.windows import Gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What a step led to: a snapshot or none, and what is missing before the rest can follow."""
+    """What a step led to: a snapshot of these files or none, and what the rest lacks."""
 
     metadata: Metadata | None
-    gap: str = ""
+    names: tuple[str, ...] = ()
+    gap: Gap | None = None
 
 
 def publish_build(
@@ -33,10 +38,7 @@ def publish_build(
     Raises InputError, GateError, FeedError or StoreError.
     """
     _keep_open_plan(store, layout, options)
-    inputs = [
-        InputFile(path=options.spool / file.name, kind=layout.types[file.type][1])
-        for file in step.files
-    ]
+    inputs = _inputs(step.files, layout, options)
     inputs += building.input_files([str(path) for path in options.plan])
     with building.current_of(store) as current:
         checked = building.check(
@@ -48,7 +50,39 @@ def publish_build(
             allowed=options.allowed,
         )
     metadata = building.publish(store, checked, asked_by=options.asked_by, reason=options.reason)
-    return Published(metadata=metadata)
+    return Published(metadata=metadata, names=tuple(file.name for file in step.files))
+
+
+def publish_windows(
+    store: SnapshotStore, step: Apply, layout: FeedLayout, options: WatchOptions
+) -> Published:
+    """Apply windows of increments to the store's current snapshot, as far as there is no gap.
+
+    Raises InputError, GateError, ChainError or StoreError.
+    """
+    checked = applying.check_increments(
+        store,
+        _inputs(step.files, layout, options),
+        brands=options.brands,
+        limits=load_limits(options.limits),
+        expect=options.expect,
+        allowed=options.allowed,
+    )
+    if checked.patch is None:
+        return Published(metadata=None, gap=checked.gap)
+    metadata = applying.publish_increments(
+        store, checked, asked_by=options.asked_by, reason=options.reason
+    )
+    names = tuple(file.source.path.name for file in checked.files)
+    return Published(metadata=metadata, names=names, gap=checked.gap)
+
+
+def _inputs(
+    files: Sequence[DeliveredFile], layout: FeedLayout, options: WatchOptions
+) -> list[InputFile]:
+    return [
+        InputFile(path=options.spool / file.name, kind=layout.types[file.type][1]) for file in files
+    ]
 
 
 def _keep_open_plan(store: SnapshotStore, layout: FeedLayout, options: WatchOptions) -> None:

@@ -26,12 +26,13 @@ from numroute_loader.feeds.options import (
     RETRY_SECONDS_FIRST,
     RETRY_SECONDS_MAX,
 )
-from numroute_loader.feeds.order import Build, days, next_step, windows
-from numroute_loader.feeds.publishing import publish_build
+from numroute_loader.feeds.order import Apply, Build, days, next_step, windows
+from numroute_loader.feeds.publishing import publish_build, publish_windows
 from numroute_loader.feeds.spool import Spool
 from numroute_loader.feeds.status import Status, now
 from numroute_loader.feeds.stopping import StopRequested
 from numroute_loader.gate import GateError, Outcome
+from numroute_loader.increments.windows import GAP_HINT
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from numroute.index import SnapshotStore
     from numroute_loader.feeds.layout import DeliveredFile, FeedLayout
     from numroute_loader.feeds.options import WatchOptions
-    from numroute_loader.feeds.order import Apply, Day
+    from numroute_loader.feeds.order import Day
     from numroute_loader.feeds.publishing import Published
     from numroute_loader.feeds.source import Source
     from numroute_loader.feeds.stopping import Stopping
@@ -151,11 +152,17 @@ class Watcher:
         try:
             published = self._publish(step)
         except GateError as error:
+            self._tried.add(key)
+            if not isinstance(step, Build) and len(step.windows) > 1:
+                # One bad window must not keep the good ones before it from being applied.
+                first = Apply(windows=step.windows[:1])
+                if self._key(first) not in self._tried:
+                    self._take(first)
+                return
             checks = tuple(f.check for f in error.findings if f.outcome is Outcome.FAILED)
             self._status.refuse(
                 Refused(names=names, checks=checks, message=error.message, at=now(), key=key)
             )
-            self._tried.add(key)
             self._log.error("files refused", files=names, checks=checks, **error_fields(error))
             return
         except InputError as error:
@@ -169,7 +176,7 @@ class Watcher:
         self._tried.add(key)
         if published.metadata is not None:
             metadata = published.metadata
-            self._status.forget(names)
+            self._status.forget(published.names)
             self._status.set(
                 published_at=now(), snapshot_id=metadata.snapshot_id, as_of=metadata.as_of, gap=None
             )
@@ -177,15 +184,17 @@ class Watcher:
                 "snapshot published",
                 snapshot=metadata.snapshot_id,
                 as_of=metadata.as_of.isoformat(),
-                files=names,
+                files=published.names,
                 ported=metadata.counts.get("ported", 0),
             )
+        if published.gap is not None and self._status.gap(published.gap.message, GAP_HINT):
+            self._log.warning("gap", reason=published.gap.message, remedy=GAP_HINT)
         self._status.write()
 
     def _publish(self, step: Step) -> Published:
         if isinstance(step, Build):
             return publish_build(self._store, step, self._layout, self._options)
-        raise NotImplementedError
+        return publish_windows(self._store, step, self._layout, self._options)
 
     def _key(self, step: Step) -> str:
         """Return what identifies the files' bytes, what they go on top of, and what is allowed."""

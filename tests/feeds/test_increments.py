@@ -1,0 +1,183 @@
+"""Increments on top of full dumps: in order, with gaps, half of a window, and what heals."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.feeds import (
+    FIRST_DAY,
+    FIRST_NUMBER,
+    Run,
+    as_of,
+    day_of,
+    put,
+    watch_once,
+    window_of,
+)
+from support.registry import command
+
+from numroute.index import SnapshotStore
+
+NEXT_DAY = FIRST_DAY + timedelta(days=1)
+NEW = FIRST_NUMBER + 500_000
+"""The first of the numbers that windows port; a dump of 20 numbers does not hold it."""
+
+
+@pytest.fixture
+def fed(store: Path, inbox: Path) -> Path:
+    """Return a store that holds the first day's full dump of 20 numbers."""
+    put(inbox, day_of(FIRST_DAY))
+    assert watch_once(store, "--inbox", inbox).status == 0
+    return store
+
+
+def ported(store: Path, number: int) -> bool:
+    """Tell whether the store's current snapshot takes a ten-digit number for ported."""
+    found = command("numroute", "lookup", "--store", store, f"+7{number}", "--json")
+    return json.loads(found.out)["status"] == "PORTED"
+
+
+def state_of(run: Run):
+    """Return the state that a run left."""
+    assert run.state is not None
+    return run.state
+
+
+def test_windows_are_applied_in_order_whatever_order_they_come_in(fed: Path, inbox: Path) -> None:
+    """Three windows become one snapshot; a number ported and returned is at home."""
+    windows = [
+        *window_of(FIRST_DAY, 2, ports=[NEW]),
+        *window_of(FIRST_DAY, 4, ports=[NEW + 1], returns=[NEW]),
+        *window_of(FIRST_DAY, 6, ports=[NEW + 2]),
+    ]
+    random.Random(1).shuffle(windows)
+    put(inbox, windows)
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert len(run.events("snapshot published")) == 1
+    assert [ported(fed, NEW + i) for i in range(3)] == [False, True, True]
+    assert state_of(run).as_of == as_of(FIRST_DAY, 6)
+    assert state_of(run).window_expected_at == as_of(FIRST_DAY, 8)
+    again = watch_once(fed, "--inbox", inbox)
+    assert (again.status, again.log) == (0, [])
+
+
+def test_half_a_window_waits_for_the_other_half(fed: Path, inbox: Path) -> None:
+    """Both files of a window are needed; the state names the one that is missing."""
+    port, returned = window_of(FIRST_DAY, 2, ports=[NEW])
+    put(inbox, [port])
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 0
+    (waiting,) = state_of(run).waiting
+    assert waiting.name == port.name
+    assert "return_increment" in waiting.reason
+    assert not ported(fed, NEW)
+    put(inbox, [returned])
+    run = watch_once(fed, "--inbox", inbox)
+    assert state_of(run).waiting == ()
+    assert ported(fed, NEW)
+
+
+def test_a_missing_window_stops_the_chain_until_it_comes(fed: Path, inbox: Path) -> None:
+    """What precedes the gap is applied, the gap is named, and the late window closes it."""
+    put(inbox, window_of(FIRST_DAY, 2, ports=[NEW]))
+    put(inbox, window_of(FIRST_DAY, 6, ports=[NEW + 2]))
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 1
+    gap = state_of(run).gap
+    assert gap is not None
+    assert "Port_Increment 202608230400" in gap.message.replace(
+        "ru-bdpn/port-increment", "Port_Increment"
+    )
+    assert [ported(fed, NEW + i) for i in (0, 2)] == [True, False]
+    assert len(run.events("gap")) == 1
+    put(inbox, window_of(FIRST_DAY, 4, ports=[NEW + 1]))
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert state_of(run).gap is None
+    assert [ported(fed, NEW + i) for i in range(3)] == [True, True, True]
+
+
+def test_the_next_full_dump_heals_a_gap(fed: Path, inbox: Path) -> None:
+    """After a gap the store goes on serving; the next day's dump, and what follows it, heal it."""
+    put(inbox, window_of(FIRST_DAY, 4, ports=[NEW]))
+    run = watch_once(fed, "--inbox", inbox)
+    assert state_of(run).gap is not None
+    assert state_of(run).as_of == as_of(FIRST_DAY)
+    put(inbox, day_of(NEXT_DAY, ported=21))
+    put(inbox, window_of(NEXT_DAY, 2, ports=[NEW + 1]))
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert state_of(run).gap is None
+    assert state_of(run).as_of == as_of(NEXT_DAY, 2)
+    assert [ported(fed, NEW + i) for i in range(2)] == [False, True]
+    assert not [path for path in (fed / "spool").iterdir() if path.is_file()]
+
+
+def test_windows_of_a_new_day_wait_for_the_rest_of_its_dump(fed: Path, inbox: Path) -> None:
+    """Applied first they would make the store newer than the dump, and the dump useless."""
+    put(inbox, day_of(NEXT_DAY, ported=21, types=("Port_All", "Operators")))
+    for hour in range(2, 24, 2):
+        put(inbox, window_of(FIRST_DAY, hour, ports=[NEW + hour]))
+    put(inbox, window_of(NEXT_DAY, 0, ports=[NEW]))
+    put(inbox, window_of(NEXT_DAY, 2, ports=[NEW + 1]))
+    run = watch_once(fed, "--inbox", inbox)
+    assert state_of(run).as_of == as_of(NEXT_DAY)
+    assert not ported(fed, NEW + 1)
+    given_up = watch_once(fed, "--inbox", inbox, "--patience", 0)
+    assert state_of(given_up).as_of == as_of(NEXT_DAY, 2)
+    assert ported(fed, NEW + 1)
+
+
+def test_a_damaged_window_waits_for_a_good_one(fed: Path, inbox: Path) -> None:
+    """What precedes it is applied; the same name with a good content goes on."""
+    put(inbox, window_of(FIRST_DAY, 2, ports=[NEW]))
+    port, returned = window_of(FIRST_DAY, 4, ports=[NEW + 1])
+    put(inbox, [returned])
+    port.put(inbox).write_text("<html>")
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 1
+    assert [each.name for each in state_of(run).quarantined] == [port.name]
+    assert state_of(run).as_of == as_of(FIRST_DAY, 2)
+    put(inbox, [port])
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert ported(fed, NEW + 1)
+
+
+def test_a_window_that_is_refused_does_not_hold_up_those_before_it(fed: Path, inbox: Path) -> None:
+    """The gate refuses a window that empties the table; the good one before it is applied."""
+    put(inbox, window_of(FIRST_DAY, 2, ports=[NEW]))
+    put(inbox, window_of(FIRST_DAY, 4, returns=[FIRST_NUMBER + i for i in range(15)]))
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 1
+    (refused,) = state_of(run).refused
+    assert "shrinkage" in refused.checks
+    assert all("0400_" in name for name in refused.names)
+    assert state_of(run).as_of == as_of(FIRST_DAY, 2)
+    again = watch_once(fed, "--inbox", inbox)
+    assert again.events("files refused") == []
+    put(inbox, day_of(NEXT_DAY, ported=21))
+    healed = watch_once(fed, "--inbox", inbox)
+    assert healed.status == 0, healed.text
+    assert state_of(healed).refused == ()
+
+
+def test_after_a_rollback_increments_wait_for_the_next_dump(fed: Path, inbox: Path) -> None:
+    """What was rolled back is not applied again, nor what follows it."""
+    before = SnapshotStore(fed).current_id()
+    put(inbox, window_of(FIRST_DAY, 2, ports=[NEW]))
+    watch_once(fed, "--inbox", inbox)
+    with SnapshotStore(fed).writing() as writer:
+        writer.make_current(before)
+    put(inbox, window_of(FIRST_DAY, 4, ports=[NEW + 1]))
+    run = watch_once(fed, "--inbox", inbox)
+    assert state_of(run).gap is not None
+    assert SnapshotStore(fed).current_id() == before
+    put(inbox, day_of(NEXT_DAY, ported=21))
+    assert watch_once(fed, "--inbox", inbox).status == 0
+    assert SnapshotStore(fed).current_id() != before
