@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types proto check-proto format bench bench-quick bench-speed clean
+.PHONY: help venv demo test lint types proto check-proto format bench bench-quick bench-speed soak clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ bench-speed: venv  ## Measure speed and size: 50 million ported numbers (8 GB of
 
 bench: venv  ## Measure for capacity planning, with yardsticks and plots (12 GB of disk, 20 minutes)
 	$(BIN)/python -m benchmarks.suite --full $(BENCH)
+
+soak: venv  ## Load the service for an hour with a swap each minute (SOAK="--minutes 5" for less)
+	$(BIN)/python -m benchmarks.production.soak $(SOAK)
 
 bench-quick: venv  ## The same up to 10 million ported numbers (3 GB of disk, 3 minutes)
 	$(BIN)/python -m benchmarks.suite --quick $(BENCH)

@@ -135,7 +135,10 @@ def resume_after(code: grpc.StatusCode, trailers: Iterable[Any] | None, tries: i
         trailers: Its trailing metadata.
         tries: How often it has been begun again without an answer since.
     """
-    if code.name not in RETRIED:
+    # grpc.aio reports a message that it could not send, because the call had just been ended, as
+    # INTERNAL and forgets the status with which it was ended. The service's own has a trailer.
+    not_sent = code.name == "INTERNAL" and not trailers
+    if code.name not in RETRIED and not not_sent:
         return None
     pushback = _pushback_seconds(trailers)
     if pushback is not None:
