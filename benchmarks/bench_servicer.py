@@ -39,7 +39,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.fixture(scope="module")
 def lookups(small: Small, loop: asyncio.AbstractEventLoop) -> Iterator[Lookups]:
     """Return the service's lookups over the small snapshot."""
-    follower = Follower(small.store, make_logger(), max_age=None, on_serving=lambda: None)
+    follower = Follower(small.store, make_logger(), max_age=None, on_state=lambda _: None)
     loop.run_until_complete(follower.poll())
     lookups = Lookups(follower, PastSnapshots(follower))
     yield lookups

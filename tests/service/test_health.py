@@ -53,11 +53,11 @@ async def test_watch_reports_every_change() -> None:
         health.Watch(health_pb2.HealthCheckRequest(service=SERVICE), Context())
     )
     assert await reported.get() == NOT_SERVING
-    health.serving()
+    health.tell("")
     assert await reported.get() == SERVING
     health.drain()
     assert await reported.get() == NOT_SERVING
-    health.serving()
+    health.tell("")
     await watch
     assert reported.empty()
 

@@ -35,6 +35,7 @@ settings = ServerSettings(
     drain_seconds={drain_seconds!r},
     workers={workers!r},
     security={security!r},
+    metrics={metrics!r},
 )
 sys.exit(serve(settings, on_ready=lambda port: print(port, flush=True)))
 """
@@ -108,6 +109,7 @@ def launch(
     workers: int = 1,
     before: str = "",
     security: Security = PLAIN,
+    metrics: str | None = None,
 ) -> tuple[subprocess.Popen[str], Path]:
     """Start a service; ``before`` is Python code that its process runs first."""
     script = LAUNCHER.format(
@@ -118,6 +120,7 @@ def launch(
         workers=workers,
         before=before,
         security=security,
+        metrics=metrics,
     )
     log_path = folder / f"log-{len(list(folder.glob('log-*')))}"
     with log_path.open("w") as log:

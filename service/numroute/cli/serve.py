@@ -55,7 +55,7 @@ class Finite(click.FloatRange):
     show_envvar=True,
     type=Finite(min=0, min_open=True, max=HOURS_MAX),
     metavar="HOURS",
-    help="Mark answers as stale when the data is older than this.",
+    help="Mark answers as stale, and be not ready, when the data is older than this.",
 )
 @click.option(
     "--drain",
@@ -78,6 +78,13 @@ class Finite(click.FloatRange):
     metavar="COUNT",
     help="How many processes answer calls.",
 )
+@click.option(
+    "--metrics",
+    envvar="NUMROUTE_METRICS",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="Serve Prometheus metrics and probes over HTTP here: /metrics, /livez, /readyz.",
+)
 @security_options
 def serve(
     store: Path,
@@ -85,6 +92,7 @@ def serve(
     max_age_hours: float | None,
     drain_seconds: float,
     workers: int,
+    metrics: str | None,
     security: Security,
 ) -> int:
     """Answer lookups over gRPC from the store's current snapshot.
@@ -103,5 +111,6 @@ def serve(
             drain_seconds=drain_seconds,
             workers=workers,
             security=security,
+            metrics=metrics,
         )
     )

@@ -19,8 +19,13 @@ from numroute.logs import make_logger
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.memory import keep_freed_memory
+<<<<<<< HEAD
 from numroute.server.port import cannot_listen
+=======
+from numroute.server.observation import observed
+>>>>>>> ccbc349 (Metrics, probes and the audit)
 from numroute.server.protection import Protection
+from numroute.server.reporter import Reporter
 from numroute.server.servicer import NumberRouting
 from numroute.server.settings import REQUEST_BYTES_MAX
 
@@ -50,6 +55,7 @@ def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | N
         SettingError: The address cannot be listened on, e.g. because the port is in use, or the
             certificate is not right.
     """
+<<<<<<< HEAD
     store, log = SnapshotStore(settings.store), make_logger()
 
     async def serve() -> None:
@@ -68,6 +74,13 @@ def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | N
     asyncio.run(serve())
     log.info("stopped")
     return 0
+=======
+    store = SnapshotStore(settings.store)
+    keep_freed_memory()
+    log = make_logger()
+    with observed(settings, log) as watched:
+        return asyncio.run(_serve(watched, store, log, on_ready))
+>>>>>>> ccbc349 (Metrics, probes and the audit)
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -89,10 +102,28 @@ async def serving(
     """
     keep_freed_memory()
     health = Health()
+<<<<<<< HEAD
     follower = Follower(store, log, max_age=settings.max_age, on_serving=health.serving)
     server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shared_port))))
+=======
+    follower = Follower(store, log, max_age=settings.max_age, on_state=health.tell)
+    server = grpc.aio.server(options=_OPTIONS)
+>>>>>>> ccbc349 (Metrics, probes and the audit)
     protection = Protection(settings.security, log)
-    service = NumberRouting(follower, log, protection.guards)
+    guards = protection.guards
+    running: list[Follower | Protection | Reporter] = [follower, protection]
+    reporter = None
+    if settings.reports is not None:
+        reporter = Reporter(
+            settings.reports,
+            1,
+            follower=follower,
+            health=health,
+            certificates=protection.certificates,
+        )
+        guards = (reporter.first, *guards, reporter.last)
+        running.append(reporter)
+    service = NumberRouting(follower, log, guards)
     server.add_generic_rpc_handlers((service.handler(),))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if settings.security.offers_reflection(settings.host):
@@ -103,6 +134,7 @@ async def serving(
 
     await follower.poll()
     await server.start()
+<<<<<<< HEAD
     stop = asyncio.Event()
     following = [asyncio.create_task(part.run(stop)) for part in (follower, protection)]
     try:
@@ -116,6 +148,26 @@ async def serving(
         service.close()
         follower.close()
         protection.close()
+=======
+    following = [asyncio.create_task(part.run(stop)) for part in running]
+    log.info("serving", address=f"{settings.listen.rpartition(':')[0]}:{port}")
+    if on_ready is not None:
+        on_ready(port)
+
+    await stop.wait()
+    log.info("draining", drain_seconds=settings.drain_seconds)
+    health.drain()
+    service.drain()
+    await _drain(server, service, settings.drain_seconds)
+    await asyncio.gather(*following)
+    service.close()
+    if reporter is not None:
+        reporter.write()
+    follower.close()
+    protection.close()
+    log.info("stopped")
+    return 0
+>>>>>>> ccbc349 (Metrics, probes and the audit)
 
 
 async def _drain(server: grpc.aio.Server, service: NumberRouting, limit: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from numroute.errors import NoSnapshotError, NumrouteError
 from numroute.logs import error_fields, fault_fields
+from numroute.server.answer_counts import AnswerCounts
 from numroute.server.served import ServedSnapshot
 from numroute.server.settings import POLL_SECONDS
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """Keeps one snapshot in service: the store's current one, or the last that could be opened."""
+    """Keeps one snapshot in service: the store's current one, or the last that could be opened.
+
+    Attributes:
+        answers: Counts of all answers, whichever snapshot gave them.
+        swaps: How many snapshots were put into service, the first one included.
+        failures: How often a snapshot newly could not be.
+    """
 
     def __init__(
         self,
@@ -28,13 +35,20 @@ class Follower:
         log: FilteringBoundLogger,
         *,
         max_age: timedelta | None,
-        on_serving: Callable[[], None],
+        on_state: Callable[[str], None],
     ) -> None:
-        """Follow a store; ``on_serving`` is called once, when there is a first snapshot."""
+        """Follow a store.
+
+        ``on_state`` is told after each poll why the service is not ready, nothing when it is.
+        """
         self._store = store
         self._log = log
         self._max_age = max_age
-        self._on_serving = on_serving
+        self._on_state = on_state
+        self._was_stale = False
+        self.answers = AnswerCounts()
+        self.swaps = 0
+        self.failures = 0
         self._served: ServedSnapshot | None = None
         self._problem: NumrouteError | None = None
         self._changed = asyncio.Event()
@@ -102,6 +116,7 @@ class Follower:
                 if isinstance(error, NoSnapshotError) and self._served is None:
                     self._log.info("waiting for a snapshot", **error_fields(error))
                 else:
+                    self.failures += 1
                     self._log.error(
                         "snapshot refused", serving=self._served_id, **error_fields(error)
                     )
@@ -112,6 +127,7 @@ class Follower:
             self._problem = None
             if opened is not None:
                 self._take_over(opened)
+        self._tell_state()
 
     def close(self) -> None:
         """Take the snapshot out of service; it closes when its last request ends."""
@@ -129,7 +145,7 @@ class Follower:
 
     def _take_over(self, opened: Snapshot) -> None:
         before = self._served
-        self._served = ServedSnapshot(opened, max_age=self._max_age)
+        self._served = ServedSnapshot(opened, max_age=self._max_age, answers=self.answers)
         self._changed.set()
         self._changed = asyncio.Event()
         self._log.info(
@@ -138,7 +154,20 @@ class Follower:
             as_of=opened.metadata.as_of.isoformat(),
             before=None if before is None else before.id,
         )
-        if before is None:
-            self._on_serving()
-        else:
+        self.swaps += 1
+        if before is not None:
             before.retire()
+
+    def _tell_state(self) -> None:
+        if self._served is None:
+            self._on_state("there is no snapshot yet")
+            return
+        stale = self._served.stale()
+        if stale != self._was_stale:
+            self._was_stale = stale
+            as_of = self._served.snapshot.metadata.as_of.isoformat()
+            if stale:
+                self._log.error("data too old", snapshot=self._served.id, as_of=as_of)
+            else:
+                self._log.info("data recent again", snapshot=self._served.id, as_of=as_of)
+        self._on_state("the data is older than --max-age" if stale else "")

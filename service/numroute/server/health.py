@@ -21,26 +21,35 @@ SERVICES = frozenset({health.OVERALL_HEALTH, wire.SERVICE_NAME})
 """The names whose health can be asked: the whole server, and the one service."""
 
 _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+_SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_health ships no types
-    """NOT_SERVING until there is a snapshot, and again for good once the drain begins."""
+    """NOT_SERVING until there is a snapshot, while its data is too old, and once the drain begins.
+
+    Attributes:
+        unready: Why the service should get no calls; empty when it is ready.
+    """
 
     def __init__(self) -> None:
         """Begin with NOT_SERVING."""
+        self.unready = "it has not begun"
         self._state = _NOT_SERVING
         self._changed = asyncio.Event()
         self._draining = False
 
-    def serving(self) -> None:
-        """Say SERVING from now on, unless the drain has begun."""
-        if not self._draining:
-            self._change(health_pb2.HealthCheckResponse.SERVING)
+    def tell(self, unready: str) -> None:
+        """Say NOT_SERVING for this reason, SERVING for none, unless the drain has begun."""
+        if self._draining or unready == self.unready:
+            return
+        self.unready = unready
+        self._change(_NOT_SERVING if unready else _SERVING)
 
     def drain(self) -> None:
         """Say NOT_SERVING from now on, and end every ``Watch`` after it has said so."""
         self._draining = True
+        self.unready = "it drains"
         self._change(_NOT_SERVING)
 
     async def Check(  # noqa: N802 - the name is gRPC's

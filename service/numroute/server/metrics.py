@@ -119,13 +119,25 @@ CERTIFICATE = Gauge(
     name="numroute_certificate_expires_timestamp_seconds",
     help="When the certificate in use ends; absent without TLS.",
 )
+FEED_POLLED = Gauge(
+    name="numroute_feed_polled_timestamp_seconds",
+    help="When the source of new data was last reached; absent without a feed.",
+)
 FEED_SUCCESS = Gauge(
-    name="numroute_feed_last_success_timestamp_seconds",
-    help="When the store was last fed with new data; absent without a feed.",
+    name="numroute_feed_succeeded_timestamp_seconds",
+    help="When the feed last had nothing left to do; absent without a feed.",
+)
+FEED_PUBLISHED = Gauge(
+    name="numroute_feed_published_timestamp_seconds",
+    help="When the feed last published a snapshot; absent without a feed.",
+)
+FEED_WINDOW = Gauge(
+    name="numroute_feed_window_expected_timestamp_seconds",
+    help="The time in the name of the next window of increments; absent without a feed.",
 )
 FEED_TROUBLE = Gauge(
-    name="numroute_feed_troubles",
-    help="How often in a row feeding the store has failed; absent without a feed.",
+    name="numroute_feed_errors",
+    help="How often in a row the feed has failed; absent without a feed.",
 )
 FEED_WAITING = Gauge(
     name="numroute_feed_waiting_files",

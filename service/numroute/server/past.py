@@ -78,7 +78,9 @@ class PastSnapshots:
     def _add(self, snapshot_id: str, opened: Snapshot) -> None:
         while len(self._open) >= PAST_SNAPSHOTS_MAX:
             self._retire(min(self._used, key=self._used.__getitem__))
-        self._open[snapshot_id] = ServedSnapshot(opened, max_age=self._follower.max_age)
+        self._open[snapshot_id] = ServedSnapshot(
+            opened, max_age=self._follower.max_age, answers=self._follower.answers
+        )
 
     def _close_later(self) -> None:
         if self._closing is None and self._open:

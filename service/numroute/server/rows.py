@@ -32,5 +32,6 @@ async def row_answers(
             await asyncio.sleep(0)
         piece = texts[start : start + PIECE_TEXTS]
         answers = answer_texts(served.snapshot, ref, piece, default_region)
+        served.answers.add_few(answer.status for answer in answers)
         response.answers.extend(wire.answer_message(answer) for answer in answers)
     return response

@@ -10,6 +10,7 @@ import numpy as np
 
 from numroute import wire
 from numroute.model import Operator, SnapshotRef
+from numroute.server.answer_counts import AnswerCounts
 from numroute.server.describe import operator_list
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -40,11 +41,19 @@ class ServedSnapshot:
     Attributes:
         snapshot: The open snapshot.
         id: The snapshot's id.
+        answers: Where the answers given from it are counted.
     """
 
-    def __init__(self, snapshot: Snapshot, *, max_age: timedelta | None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        max_age: timedelta | None,
+        answers: AnswerCounts | None = None,
+    ) -> None:
         """Serve an open snapshot; answers are marked stale ``max_age`` after its ``as_of``."""
         self.snapshot = snapshot
+        self.answers = AnswerCounts() if answers is None else answers
         self.id = snapshot.metadata.snapshot_id
         self._lock = threading.Lock()
         self._leases = 0
@@ -60,6 +69,7 @@ class ServedSnapshot:
             )
             for stale in (False, True)
         )
+        self._status_of_row = np.zeros(snapshot.route_count, np.uint8)
         self._route_fields = np.full(snapshot.route_count, None, object)
         self._holder_of_row = np.full(snapshot.route_count, _HOLDER_UNKNOWN, np.int32)
         self._holder_ids: dict[Operator, int] = {}
@@ -116,6 +126,24 @@ class ServedSnapshot:
             # Some were never asked for before: they are None.
             return b"".join([self._route_field(row) for row in rows.tolist()])
 
+    def count_answers(
+        self,
+        rows: NDArray[np.intp],
+        distinct: NDArray[np.intp],
+        counts: NDArray[np.intp] | None,
+    ) -> None:
+        """Count an answer by its statuses, after its ``route_fields`` were asked for.
+
+        Args:
+            rows: The row of each number, intp[n].
+            distinct: The distinct ones, intp[d].
+            counts: How often each row of the snapshot occurs, where that is known; it saves time.
+        """
+        if counts is None:
+            self.answers.add(self._status_of_row.take(rows))
+        else:
+            self.answers.add_counted(self._status_of_row.take(distinct), counts.take(distinct))
+
     def holders(self, rows: NDArray[np.intp]) -> NDArray[np.int32]:
         """Return who holds a range of each route: int32[n], ids for ``holder_fields``.
 
@@ -149,7 +177,9 @@ class ServedSnapshot:
     def _route_field(self, row: int) -> bytes:
         field: bytes | None = self._route_fields[row]
         if field is None:
-            message = wire.route_message(self.snapshot.route(row), with_status=True)
+            route = self.snapshot.route(row)
+            self._status_of_row[row] = route.status
+            message = wire.route_message(route, with_status=True)
             field = wire.message_field(_ROUTES, message.SerializeToString())
             self._route_fields[row] = field
         return field

@@ -68,6 +68,9 @@ class ServerSettings:
         drain_seconds: How long calls that are under way may take to end after a stop signal.
         workers: How many processes answer calls. With more than one, another one supervises them.
         security: Who may reach it and how.
+        metrics: Address of metrics and probes, written like ``listen``; None for none.
+        reports: The folder that workers report to, for whoever adds them up; None for nobody. The
+            service sets it for its workers.
     """
 
     store: Path
@@ -76,6 +79,8 @@ class ServerSettings:
     drain_seconds: float = 10.0
     workers: int = 1
     security: Security = field(default_factory=Security)
+    metrics: str | None = None
+    reports: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -84,12 +89,9 @@ class ServerSettings:
             SettingError: The address has no host or no port, a number is out of bounds, or the
                 service would be an open door, see ``Security.require_allowed``.
         """
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+):([0-9]{1,5})", self.listen)
-        if match is None or int(match[2]) > PORT_MAX:
-            raise SettingError(
-                f"{self.listen!r} is not an address to listen on",
-                hint=f"Give host:port with a port from 0 to {PORT_MAX}, e.g. 127.0.0.1:50051",
-            )
+        _require_address(self.listen)
+        if self.metrics is not None:
+            _require_address(self.metrics)
         if not 1 <= self.workers <= WORKERS_MAX:
             raise SettingError(f"workers is {self.workers}", hint=f"Give 1 to {WORKERS_MAX}")
         if self.drain_seconds < 0:
@@ -109,3 +111,12 @@ class ServerSettings:
     def port(self) -> int:
         """The port part of ``listen``."""
         return int(self.listen.rpartition(":")[2])
+
+
+def _require_address(text: str) -> None:
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+):([0-9]{1,5})", text)
+    if match is None or int(match[2]) > PORT_MAX:
+        raise SettingError(
+            f"{text!r} is not an address to listen on",
+            hint=f"Give host:port with a port from 0 to {PORT_MAX}, e.g. 127.0.0.1:50051",
+        )

@@ -39,7 +39,7 @@ class WorkerState:
         started: When that process began, by the system's clock ticks: ids are used again.
         worker: Which of the workers it is, for people.
         written_at: When the file was written, in seconds since the epoch.
-        ready: Whether it would answer.
+        unready: Why it should get no calls; empty when it is ready.
         in_flight: Calls that have begun and not ended.
         served: Its snapshot; None before the first.
         certificate_expires: When its certificate ends, in seconds since the epoch; None without.
@@ -51,7 +51,7 @@ class WorkerState:
     started: int
     worker: int
     written_at: float
-    ready: bool
+    unready: str
     in_flight: int
     served: ServedFacts | None = None
     certificate_expires: float | None = None
@@ -63,7 +63,7 @@ def state_of(
     tally: Tally,
     *,
     worker: int,
-    ready: bool,
+    unready: str,
     served: ServedFacts | None,
     certificate_expires: float | None,
 ) -> WorkerState:
@@ -74,7 +74,7 @@ def state_of(
         started=process_started(process) or 0,
         worker=worker,
         written_at=time.time(),
-        ready=ready,
+        unready=unready,
         in_flight=tally.in_flight,
         served=served,
         certificate_expires=certificate_expires,

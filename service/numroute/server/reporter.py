@@ -1,0 +1,82 @@
+"""A worker's reports: what it counts and how it is, once a second, for whoever adds them up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from numroute.server.metrics import ANSWERS, FAILURES, SWAPS
+from numroute.server.tally import Admitted, Metering, Tally
+from numroute.server.worker_state import WRITE_SECONDS, ServedFacts, state_of, write_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numroute.server.certificates import Certificates
+    from numroute.server.follower import Follower
+    from numroute.server.health import Health
+
+
+class Reporter:
+    """Counts calls by two guards, and writes the counts of the process to a folder.
+
+    Attributes:
+        first: The guard to stand before all others.
+        last: The guard to stand behind all others.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        worker: int,
+        *,
+        follower: Follower,
+        health: Health,
+        certificates: Certificates | None,
+    ) -> None:
+        """Report for this worker, with what the others know."""
+        self._folder = folder
+        self._worker = worker
+        self._follower = follower
+        self._health = health
+        self._certificates = certificates
+        self._tally = Tally()
+        self.first = Metering(self._tally)
+        self.last = Admitted(self._tally)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write until ``stop`` is set; ``write`` once more when all calls have ended."""
+        while not stop.is_set():
+            self.write()
+            try:
+                await asyncio.wait_for(stop.wait(), WRITE_SECONDS)
+            except TimeoutError:
+                continue
+
+    def write(self) -> None:
+        """Write the counts and the state of this moment."""
+        follower = self._follower
+        self._tally.counter(SWAPS)[()] = follower.swaps
+        self._tally.counter(FAILURES)[()] = follower.failures
+        answers = self._tally.counter(ANSWERS)
+        for status, count in follower.answers.by_status().items():
+            answers[(status,)] = count
+        served = None
+        if follower.served is not None:
+            snapshot = follower.served.snapshot
+            served = ServedFacts(
+                id=follower.served.id,
+                path=str(snapshot.path),
+                as_of=snapshot.metadata.as_of.timestamp(),
+            )
+        expires = None
+        if self._certificates is not None:
+            expires = self._certificates.credentials.expires.timestamp()
+        state = state_of(
+            self._tally,
+            worker=self._worker,
+            unready=self._health.unready,
+            served=served,
+            certificate_expires=expires,
+        )
+        write_state(self._folder, state)
