@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 import urllib.error
@@ -127,6 +128,38 @@ def test_the_snapshot_the_index_and_the_worker_are_told(run_server, store) -> No
     names = {name for name, _ in samples}
     assert "numroute_certificate_expires_timestamp_seconds" not in names
     assert not any(name.startswith("numroute_feed") for name in names)
+
+
+def test_workers_are_added_up(run_server, store) -> None:
+    """One address tells the sum of all workers; one that is killed takes no counts away."""
+    server = run_server(store.path, metrics="127.0.0.1:0", workers=2)
+    request = pb.BulkLookupRequest(numbers=NUMBERS[:10]).SerializeToString()
+
+    def ask(calls: int) -> None:
+        for _ in range(calls):
+            # A connection for each call: the system spreads them over the workers.
+            options = (("grpc.use_local_subchannel_pool", 1),)
+            with grpc.insecure_channel(server.target, options) as channel:
+                channel.unary_unary("/numroute.v1.NumberRouting/BulkLookup")(request, timeout=10)
+
+    ask(40)
+    samples = wait_for(server, "numroute_numbers_total", 400)
+    assert value(samples, "numroute_workers") == 2
+    memory = {
+        dict(labels)["worker"]: number
+        for (name, labels), number in samples.items()
+        if name == "numroute_worker_resident_bytes"
+    }
+    assert set(memory) == {"1", "2"}
+    (first, _) = server.wait_for_log("worker serving", 2)
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+    server.wait_for_log("worker serving", 3)
+    samples = wait_for(server, "numroute_workers", 2)
+    assert value(samples, "numroute_numbers_total") == 400
+    ask(10)
+    wait_for(server, "numroute_numbers_total", 500)
+    assert first["worker"] in {1, 2}
 
 
 def test_swaps_and_failures_are_counted(run_server, tmp_path, registry) -> None:

@@ -99,7 +99,7 @@ class Server:
         return self.process.wait(60)
 
 
-def launch(
+def launch(  # noqa: PLR0913 - one for each setting
     folder: Path,
     store: Path,
     *,

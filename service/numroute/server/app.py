@@ -19,11 +19,8 @@ from numroute.logs import make_logger
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.memory import keep_freed_memory
-<<<<<<< HEAD
-from numroute.server.port import cannot_listen
-=======
 from numroute.server.observation import observed
->>>>>>> ccbc349 (Metrics, probes and the audit)
+from numroute.server.port import cannot_listen
 from numroute.server.protection import Protection
 from numroute.server.reporter import Reporter
 from numroute.server.servicer import NumberRouting
@@ -55,7 +52,6 @@ def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | N
         SettingError: The address cannot be listened on, e.g. because the port is in use, or the
             certificate is not right.
     """
-<<<<<<< HEAD
     store, log = SnapshotStore(settings.store), make_logger()
 
     async def serve() -> None:
@@ -63,7 +59,7 @@ def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | N
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("nothing to replace"))
         # Not shared: a second server on the same port would silently take half the calls.
-        async with serving(settings, store, log, shared_port=False) as port:
+        async with serving(watched, store, log, shared_port=False) as port:
             host = settings.listen.rpartition(":")[0]
             log.info("serving", address=f"{host}:{port}", workers=1)
             if on_ready is not None:
@@ -71,16 +67,10 @@ def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | N
             await stop.wait()
             log.info("draining", drain_seconds=settings.drain_seconds)
 
-    asyncio.run(serve())
+    with observed(settings, log) as watched:
+        asyncio.run(serve())
     log.info("stopped")
     return 0
-=======
-    store = SnapshotStore(settings.store)
-    keep_freed_memory()
-    log = make_logger()
-    with observed(settings, log) as watched:
-        return asyncio.run(_serve(watched, store, log, on_ready))
->>>>>>> ccbc349 (Metrics, probes and the audit)
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -93,22 +83,22 @@ def stop_on_signals() -> asyncio.Event:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: ServerSettings, store: SnapshotStore, log: FilteringBoundLogger, *, shared_port: bool
+    settings: ServerSettings,
+    store: SnapshotStore,
+    log: FilteringBoundLogger,
+    *,
+    shared_port: bool,
+    worker: int = 1,
 ) -> AsyncIterator[int]:
-    """Answer calls on the port that is given, until the block ends; then drain.
+    """Answer calls on the port that is given, as this worker, until the block ends; then drain.
 
     Raises:
         SettingError: The address cannot be listened on, or the certificate is not right.
     """
     keep_freed_memory()
     health = Health()
-<<<<<<< HEAD
-    follower = Follower(store, log, max_age=settings.max_age, on_serving=health.serving)
-    server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shared_port))))
-=======
     follower = Follower(store, log, max_age=settings.max_age, on_state=health.tell)
-    server = grpc.aio.server(options=_OPTIONS)
->>>>>>> ccbc349 (Metrics, probes and the audit)
+    server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shared_port))))
     protection = Protection(settings.security, log)
     guards = protection.guards
     running: list[Follower | Protection | Reporter] = [follower, protection]
@@ -116,7 +106,7 @@ async def serving(
     if settings.reports is not None:
         reporter = Reporter(
             settings.reports,
-            1,
+            worker,
             follower=follower,
             health=health,
             certificates=protection.certificates,
@@ -134,9 +124,8 @@ async def serving(
 
     await follower.poll()
     await server.start()
-<<<<<<< HEAD
     stop = asyncio.Event()
-    following = [asyncio.create_task(part.run(stop)) for part in (follower, protection)]
+    following = [asyncio.create_task(part.run(stop)) for part in running]
     try:
         yield port
     finally:
@@ -146,28 +135,10 @@ async def serving(
         await _drain(server, service, settings.drain_seconds)
         await asyncio.gather(*following)
         service.close()
+        if reporter is not None:
+            reporter.write()
         follower.close()
         protection.close()
-=======
-    following = [asyncio.create_task(part.run(stop)) for part in running]
-    log.info("serving", address=f"{settings.listen.rpartition(':')[0]}:{port}")
-    if on_ready is not None:
-        on_ready(port)
-
-    await stop.wait()
-    log.info("draining", drain_seconds=settings.drain_seconds)
-    health.drain()
-    service.drain()
-    await _drain(server, service, settings.drain_seconds)
-    await asyncio.gather(*following)
-    service.close()
-    if reporter is not None:
-        reporter.write()
-    follower.close()
-    protection.close()
-    log.info("stopped")
-    return 0
->>>>>>> ccbc349 (Metrics, probes and the audit)
 
 
 async def _drain(server: grpc.aio.Server, service: NumberRouting, limit: float) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
 from numroute.logs import fault_fields, make_logger
+from numroute.server.observation import observed
 from numroute.server.port import HeldPort
 from numroute.server.worker import HINT, READY, REASON, settings_message
 
@@ -286,9 +287,9 @@ def supervise(settings: ServerSettings, *, on_ready: Callable[[int], None] | Non
     """
     SnapshotStore(settings.store)
     log = make_logger()
-    with HeldPort(settings) as port:
+    with HeldPort(settings) as port, observed(settings, log) as watched:
         host = settings.listen.rpartition(":")[0]
-        shared = dataclasses.replace(settings, listen=f"{host}:{port.number}")
+        shared = dataclasses.replace(watched, listen=f"{host}:{port.number}")
 
         def ready() -> None:
             log.info("serving", address=shared.listen, workers=settings.workers)

@@ -45,19 +45,20 @@ def main() -> int:
     # The supervisor is this very program, and no other can write here.
     settings, number = pickle.loads(told.read(length))  # noqa: S301
     try:
-        asyncio.run(_serve(settings, make_logger().bind(worker=number)))
+        asyncio.run(_serve(settings, number, make_logger().bind(worker=number)))
     except NumrouteError as error:
         _say({REASON: error.message, HINT: error.hint})
         return 1
     return 0
 
 
-async def _serve(settings: ServerSettings, log: FilteringBoundLogger) -> None:
+async def _serve(settings: ServerSettings, number: int, log: FilteringBoundLogger) -> None:
     from numroute.server.app import serving, stop_on_signals  # noqa: PLC0415 - grpc: not above
 
     stop = stop_on_signals()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _on_input, stop)
-    async with serving(settings, SnapshotStore(settings.store), log, shared_port=True):
+    store = SnapshotStore(settings.store)
+    async with serving(settings, store, log, shared_port=True, worker=number):
         log.info("worker serving")
         _say({READY: True})
         await stop.wait()
