@@ -124,6 +124,9 @@ async def serving(
 
     await follower.poll()
     await server.start()
+    if reporter is not None:
+        # Whoever is told that calls are answered finds that in the reports as well.
+        reporter.write()
     stop = asyncio.Event()
     following = [asyncio.create_task(part.run(stop)) for part in running]
     try:
