@@ -222,7 +222,14 @@ def _merged(
     metadata = snapshot.metadata
     files = tuple(file for window in windows for file in window)
     net = net_changes([[_rows(file) for file in window] for window in windows])
-    patch = patch_of(net, snapshot, brands=brands, regions=load_regions())
+    patch = patch_of(
+        net,
+        snapshot,
+        brands=brands,
+        regions=load_regions(),
+        # The files become sources behind those that the snapshot has.
+        source=(net.file + len(metadata.sources)).astype(np.uint32),
+    )
     effect = effect_of(patch, snapshot)
     as_of = max((window.time for window in arranged.windows), default=metadata.as_of)
     return CheckedIncrements(
@@ -339,7 +346,7 @@ def _source(file: ParsedFile) -> Source:
         name=source.path.name,
         registry=source.registry,
         kind=source.kind,
-        layer="ported",
+        layer="increments",
         sequence=source.sequence,
         rows=source.rows,
         sha256=source.sha256,

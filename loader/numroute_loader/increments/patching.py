@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 
 
 def patch_of(
-    net: NetChanges, snapshot: Snapshot, *, brands: BrandTable, regions: Mapping[str, str]
+    net: NetChanges,
+    snapshot: Snapshot,
+    *,
+    brands: BrandTable,
+    regions: Mapping[str, str],
+    source: NDArray[np.uint32],
 ) -> Patch:
-    """Return what the changes make of a snapshot.
+    """Return what the changes make of a snapshot; ``source`` is the file of each, as an index.
 
     A route that the snapshot has is taken as it is. What is new is put together as a build does it:
     the operator's name and tax number as the snapshot knows them, the brand by the brand table.
@@ -50,6 +55,7 @@ def patch_of(
         donor=donor,
         routes=table.routes,
         donors=donors,
+        source=source,
     )
 
 

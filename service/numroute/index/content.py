@@ -64,6 +64,8 @@ class Patch:
     ``ported_at``: uint32[k], seconds since 1970-01-01 UTC, 0 = not known; None = none is known.
     ``donor``: uint32[k], indexes into ``donors``; None = none is known.
     ``routes``, ``donors``: the whole tables afterwards; they begin with the snapshot's rows.
+    ``source``: uint32[k], which of the sources in the new snapshot's metadata says so; None where
+    nobody needs to know.
     """
 
     numbers: NDArray[np.uint64]
@@ -73,6 +75,7 @@ class Patch:
     ported_at: NDArray[np.uint32] | None = None
     donor: NDArray[np.uint32] | None = None
     donors: Sequence[Operator] = ()
+    source: NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,8 @@ class Source:
     """A file that the snapshot was built from.
 
     ``name`` is the file's name without its folder, ``layer`` what it contributed ("ported",
-    "ranges" or "operators"), ``rows`` its data rows, ``sha256`` the digest of the file on disk.
+    "increments", "ranges" or "operators"), ``rows`` its data rows, ``sha256`` the digest of
+    the file on disk.
     """
 
     name: str

@@ -59,12 +59,16 @@ def explain(snapshot: Snapshot, number: int) -> Explanation:
     range_row = int(answers.range_route[0])
     held = snapshot.route(range_row).status is Status.NOT_PORTED
     seconds = int(answers.ported_at[0])
+    told = snapshot.changed_by().find(number)
     layers = [
         Layer(
             name=PORTED_RECORD,
             decides=ported,
             route=route if ported else None,
-            sources=_of_layer(snapshot, "ported"),
+            # An increment has the last word on what it changed, be it that the number went home.
+            sources=_of_layer(snapshot, "ported")
+            if told is None
+            else (snapshot.metadata.sources[told],),
             ported_at=datetime.fromtimestamp(seconds, UTC) if seconds else None,
             donor=snapshot.donor(number) if ported else None,
         )

@@ -47,6 +47,7 @@ OPERATORS: Final = "operators"
 NETWORKS: Final = "networks"
 REGIONS: Final = "regions"
 DONORS: Final = "donors"
+CHANGED: Final = "changed"
 META: Final = "meta"
 
 OPTIONAL_ARRAYS: Final = frozenset({PORTED_AT, DONOR})

@@ -201,15 +201,19 @@ class PatchedRecords:
         return len(self._cells) + len(self._new_chunks) * CELLS_PER_CHUNK
 
     def column(
-        self, old: NDArray[np.unsignedinteger], values: NDArray[np.unsignedinteger] | None
+        self,
+        old: NDArray[np.unsignedinteger],
+        values: NDArray[np.unsignedinteger] | None,
+        dtype: np.dtype[Any],
     ) -> Iterator[NDArray[np.unsignedinteger]]:
         """Yield the pieces of a column: stretches of the old one, and values of the patch.
 
-        ``values`` has an entry per number of the patch; None stands for zeros.
+        ``values`` has an entry per number of the patch; None stands for zeros. ``dtype`` is what
+        the column becomes, at least as wide as it was.
         """
         source = self.changes.source
         fresh = (
-            np.zeros(len(source), old.dtype) if values is None else values.astype(old.dtype)[source]
+            np.zeros(len(source), dtype) if values is None else values.astype(dtype).take(source)
         )
         begin = 0
         for i, (rank, replaces, entry) in enumerate(
@@ -221,11 +225,11 @@ class PatchedRecords:
             )
         ):
             if rank > begin:
-                yield old[begin:rank]
+                yield old[begin:rank].astype(dtype, copy=False)
             if entry >= 0:
                 yield fresh[i : i + 1]
             begin = rank + replaces
-        yield old[begin:]
+        yield old[begin:].astype(dtype, copy=False)
 
     def cells(self) -> Iterator[NDArray[np.uint64]]:
         """Yield the cells, some blocks at a time."""

@@ -9,9 +9,11 @@ import numpy as np
 
 from numroute.errors import SnapshotCorruptError
 from numroute.index import kernel
+from numroute.index.changed import ChangedBy, decode_changed
 from numroute.index.environment import REBUILD_HINT, Environment, open_environment
 from numroute.index.layout import (
     CELLS,
+    CHANGED,
     CHUNKS,
     DONOR,
     DTYPES,
@@ -30,7 +32,7 @@ from numroute.index.metadata import ValueSpec, decode_metadata
 from numroute.index.tables import RouteTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -120,6 +122,24 @@ class Snapshot:
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """The stored arrays by key: views into the map, which must not outlive the snapshot."""
         return self._arrays
+
+    def changed_by(self) -> ChangedBy:
+        """Return which source had the last word on each number that increments have changed."""
+        environment = self._environment
+        if environment is None:
+            raise ValueError("the snapshot is closed")
+        return decode_changed(bytes(environment.values.get(CHANGED, b"")))
+
+    def other_tables(self, known: Collection[str]) -> dict[str, bytes]:
+        """Return the stored tables, but those whose keys are known."""
+        environment = self._environment
+        if environment is None:
+            raise ValueError("the snapshot is closed")
+        return {
+            key: bytes(environment.values[key])
+            for key, spec in self.value_specs.items()
+            if not spec.dtype and key not in known
+        }
 
     @property
     def file_bytes(self) -> int:
