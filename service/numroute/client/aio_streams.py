@@ -123,7 +123,12 @@ async def stream_lookup(
             except grpc.aio.AioRpcError as error:
                 await _end(call, sending)
                 call = None
-                pause = resume_after(error.code(), error.trailing_metadata(), tries)
+                pause = resume_after(
+                    error.code(),
+                    error.trailing_metadata(),
+                    tries,
+                    answered=questions.answered > 0,
+                )
                 if pause is None or loop.time() + pause >= end:
                     raise fail(error) from None
                 tries += 1
@@ -167,7 +172,7 @@ async def watch_snapshots(
             pause = (
                 BACKOFF_SECONDS
                 if ended_well
-                else resume_after(error.code(), error.trailing_metadata(), tries)
+                else resume_after(error.code(), error.trailing_metadata(), tries, answered=True)
             )
             never = announced is None and loop.time() - begun > seconds
             if pause is None or never:

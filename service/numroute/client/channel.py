@@ -44,6 +44,9 @@ is how a server says that it has too much to do, mostly with the time after whic
 which gRPC keeps to ("pushback", gRPC proposal A6).
 """
 
+ATTEMPTS_MAX = 4
+"""How often a call is sent at most."""
+
 BACKOFF_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 1.0
 
@@ -53,7 +56,7 @@ _METHOD_CONFIG = [
     {
         "name": [{"service": wire.SERVICE_NAME}],
         "retryPolicy": {
-            "maxAttempts": 4,
+            "maxAttempts": ATTEMPTS_MAX,
             "initialBackoff": f"{BACKOFF_SECONDS}s",
             "maxBackoff": f"{BACKOFF_SECONDS_MAX}s",
             "backoffMultiplier": 2,
@@ -124,7 +127,9 @@ def connection(target: str, security: Security) -> Connection:
     )
 
 
-def resume_after(code: grpc.StatusCode, trailers: Iterable[Any] | None, tries: int) -> float | None:
+def resume_after(
+    code: grpc.StatusCode, trailers: Iterable[Any] | None, tries: int, *, answered: bool
+) -> float | None:
     """Return after how many seconds an open call that broke may be begun again; None for never.
 
     gRPC's retries end with a call's first answer, so that the clients begin open calls again
@@ -134,11 +139,15 @@ def resume_after(code: grpc.StatusCode, trailers: Iterable[Any] | None, tries: i
         code: How the call ended.
         trailers: Its trailing metadata.
         tries: How often it has been begun again without an answer since.
+        answered: It had an answer before: then it is begun again for as long as its caller waits,
+            otherwise as often as gRPC would send a call.
     """
     # grpc.aio reports a message that it could not send, because the call had just been ended, as
     # INTERNAL and forgets the status with which it was ended. The service's own has a trailer.
     not_sent = code.name == "INTERNAL" and not trailers
     if code.name not in RETRIED and not not_sent:
+        return None
+    if not answered and tries >= ATTEMPTS_MAX - 1:
         return None
     pushback = _pushback_seconds(trailers)
     if pushback is not None:

@@ -77,6 +77,7 @@ class _Questions:
         self._seconds = seconds
         self._fail = fail
         self._call: _Call | None = None
+        self._any_answered = False
 
     def ask(self, plan: BulkPlan) -> None:
         self.waiting.append(plan)
@@ -98,7 +99,9 @@ class _Questions:
             except grpc.RpcError as error:
                 self.end()
                 told: Any = error
-                pause = resume_after(told.code(), told.trailing_metadata(), tries)
+                pause = resume_after(
+                    told.code(), told.trailing_metadata(), tries, answered=self._any_answered
+                )
                 if pause is None or time.monotonic() + pause >= end:
                     raise self._fail(error) from None
                 tries += 1
@@ -106,6 +109,7 @@ class _Questions:
             else:
                 plan = self.waiting.popleft()
                 plan.accept(0, response)
+                self._any_answered = True
                 return plan.answer()
 
     def connect(self) -> None:
@@ -177,7 +181,7 @@ def watch_snapshots(
             if closed.is_set():
                 return
             told: Any = error
-            pause = resume_after(told.code(), told.trailing_metadata(), tries)
+            pause = resume_after(told.code(), told.trailing_metadata(), tries, answered=True)
             never = announced is None and time.monotonic() - begun > seconds
             if pause is None or never:
                 raise fail(error) from None
