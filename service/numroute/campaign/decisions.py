@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -80,10 +80,15 @@ class Decisions:
             self._decide(code)
         return True
 
-    def restore(self, destinations: Sequence[str]) -> None:
-        """Give the output routes the places that they had in an interrupted run."""
-        self.destinations[:] = destinations
-        self._places = {name: place for place, name in enumerate(destinations)}
+    def state(self) -> dict[str, Any]:
+        """Return what was met so far."""
+        return {"destinations": self.destinations, "codes": sorted(self.decided)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Know what an interrupted run had met, the output routes at the same places."""
+        self.destinations[:] = state["destinations"]
+        self._places = {name: place for place, name in enumerate(self.destinations)}
+        self.settle(np.array(state["codes"], np.int64))
 
     def _decide(self, code: int) -> None:
         decision = self._rules.decide(self._routes[code // 2], foreign=bool(code % 2))

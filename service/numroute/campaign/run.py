@@ -1,8 +1,9 @@
 """A whole campaign run: list in, output folder out.
 
-Blocks are prepared by a few threads side by side and come back in the list's order to the thread
-that knows what was seen before and writes. Every few million rows the run makes a part final: a
-state from which a later run goes on, giving the same bytes as one that was never interrupted.
+Blocks go through a pipeline: any thread prepares them (numbers read, routes looked up), one thread
+sorts them in the list's order (duplicates, policy, counts), any thread renders their rows, and the
+one thread writes them. Every few million rows the run makes a part final: a state from which a
+later run goes on and gives the same bytes as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -17,29 +18,34 @@ import numpy as np
 
 from numroute.campaign.decisions import Decisions
 from numroute.campaign.home import Home
-from numroute.campaign.lists.opening import Found, OpenList, Wanted
+from numroute.campaign.lists.opening import OpenList, Wanted
 from numroute.campaign.lists.sources import find_files
 from numroute.campaign.number_set import NumberSet
 from numroute.campaign.outputs import Outputs, OutputSettings
+from numroute.campaign.policy.checking import rules_that_never_match
 from numroute.campaign.policy_default import ByOperator
 from numroute.campaign.preparing import Prepared, prepare
+from numroute.campaign.pseudonyms import Pseudonymizer
 from numroute.campaign.sorting import Counts, Sorter
 from numroute.campaign.summarizing import Facts, ReadFile, summarize
+from numroute.campaign.suppression import read_suppressed
 from numroute.campaign.text_files import append_bytes, cut_back
 from numroute.campaign.workspace import Workspace
-from numroute.errors import SettingError
+from numroute.errors import InputError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from numroute.campaign.decisions import Rules
     from numroute.campaign.lists.block import Block
     from numroute.campaign.lists.sources import ListFile
+    from numroute.campaign.outputs import Rendered
+    from numroute.campaign.policy import Policy
+    from numroute.campaign.prices import PriceList
     from numroute.campaign.routers import Router
     from numroute.campaign.summary import Summary
 
-PART_ROWS: Final = 2_000_000
+PART_ROWS: Final = 4_000_000
 """After so many rows the work so far is made final; a resumed run repeats at most these."""
 
 THREADS_MAX: Final = 8
@@ -61,17 +67,27 @@ class Campaign:
         lists: Files, folders, ``-`` for standard input.
         out: The output folder; must not exist or be empty.
         wanted: How to read the lists.
-        rules: The policy; None makes an output route per operator.
         output: Form and size of the output files.
+        policy: None makes an output route per operator.
+        prices: None reports no costs.
+        suppress: Do-not-send lists, named like ``lists``.
+        key: The key of pseudonyms; None lets the numbers themselves leave.
+        map: Where the map of pseudonyms goes; must not exist.
         resume: Go on where an interrupted run of the same campaign made its last part final.
+        part_rows: After so many rows a part is made final.
     """
 
     lists: tuple[str, ...]
     out: Path
     wanted: Wanted
-    rules: Rules | None = None
     output: OutputSettings
+    policy: Policy | None = None
+    prices: PriceList | None = None
+    suppress: tuple[str, ...] = ()
+    key: bytes | None = None
+    map: Path | None = None
     resume: bool = False
+    part_rows: int = PART_ROWS
 
 
 def run_campaign(campaign: Campaign, router: Router, progress: Progress | None = None) -> Summary:
@@ -84,15 +100,27 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
     """
     files = find_files(campaign.lists)
     home = Home(campaign.wanted.region)
-    workspace = Workspace(campaign.out)
+    if campaign.resume and any(file.path is None for file in files):
+        raise SettingError("a list from standard input cannot be resumed", hint="Give it as a file")
+    if campaign.map is not None and campaign.map.exists():
+        raise InputError(
+            campaign.map, "it is there already", hint="Give another --map, or move it away"
+        )
     # Everything that can be wrong with the lists is found before anything is made.
-    opened = [OpenList(file, campaign.wanted) for file in files]
+    opened: list[OpenList] = []
     try:
-        with workspace:
+        opened.extend(OpenList(file, campaign.wanted) for file in files)
+        with Workspace(campaign.out) as workspace:
             run = _Run(campaign, router, home, workspace, files, opened)
             run.begin()
             run.work(progress)
             return run.end()
+    except OSError as error:
+        raise InputError(
+            campaign.out,
+            f"the output cannot be written: {error.strerror or error}",
+            hint="Make room, then run again; with --resume where the list is long",
+        ) from None
     finally:
         for each in opened:
             each.close()
@@ -110,34 +138,42 @@ class _Run:
     ) -> None:
         self.campaign, self.router, self.home = campaign, router, home
         self.workspace, self.files, self.opened = workspace, files, opened
-        self.resumable = all(file.path is not None for file in files)
-        if campaign.resume and not self.resumable:
-            raise SettingError(
-                "a list from standard input cannot be resumed", hint="Give it as a file"
-            )
+        self.resumable = all(file.path is not None for file in files) and router.is_complete
         self.file_rows = [0] * len(files)
         self.file = self.position = 0
-        self.saved_rows = self.journal_bytes = 0
+        self.final_rows = self.journal_bytes = 0
+        if campaign.resume and not router.is_complete:
+            raise SettingError(
+                "a run against a service cannot be resumed: it may have a new snapshot by now",
+                hint="Run again without --resume, or with --store",
+            )
 
     def begin(self) -> None:
-        state = self.workspace.open(resume=self.campaign.resume)
-        self.decisions = Decisions(self.router.routes, self.campaign.rules or ByOperator())
+        campaign = self.campaign
+        state = self.workspace.open(resume=campaign.resume)
+        self.decisions = Decisions(self.router.routes, campaign.policy or ByOperator())
         self.outputs = Outputs(
             self.workspace,
-            self.campaign.output,
+            campaign.output,
             self.decisions,
             self.router.routes,
-            kept=self.campaign.wanted.keep,
-            kept_types=self.opened[0].kept_types,
+            kept=campaign.wanted.keep,
+            has_windows=campaign.policy is not None and campaign.policy.has_windows,
+            pseudonymizer=None if campaign.key is None else Pseudonymizer(campaign.key),
+        )
+        self.suppressed = (
+            read_suppressed(campaign.suppress, campaign.wanted.region, self.workspace.spool)
+            if campaign.suppress
+            else None
         )
         seen = NumberSet(self.workspace.spool)
-        counts = None
-        if state is not None:
-            counts = self._restore(state, seen)
-        self.sorter = Sorter(self.decisions, seen, None, counts)
+        counts = self._restore(state, seen) if state is not None else None
+        self.outputs.begin()
+        self.sorter = Sorter(self.decisions, seen, self.suppressed, counts)
 
     def _restore(self, state: dict[str, Any], seen: NumberSet) -> Counts:
         if state["fingerprint"] != self._fingerprint():
+            self.workspace.leave()
             raise SettingError(
                 "the list, the options or the snapshot are not those of the interrupted run",
                 hint="Run without --resume to begin anew",
@@ -145,33 +181,56 @@ class _Run:
         self.file, self.position = state["file"], state["position"]
         self.file_rows = state["file_rows"]
         self.journal_bytes = state["journal_bytes"]
-        self.decisions.restore(state["destinations"])
+        self.decisions.restore(state["decisions"])
         journal = self.workspace.folder / _JOURNAL
         cut_back(journal, self.journal_bytes)
-        for begin in range(0, self.journal_bytes // 8, PART_ROWS):
-            seen.add(np.fromfile(journal, np.uint64, PART_ROWS, offset=8 * begin))
+        for begin in range(0, self.journal_bytes, 8 * PART_ROWS):
+            seen.add(np.fromfile(journal, np.uint64, PART_ROWS, offset=begin))
         self.outputs.restore(state["outputs"])
         counts = Counts.from_json(state["counts"])
-        self.saved_rows = counts.rows
+        self.final_rows = counts.rows
         return counts
 
     def work(self, progress: Progress | None) -> None:
         total = sum(file.size for file in self.files)
-        if not self.resumable:
+        if any(file.path is None for file in self.files):
             total = 0
-        for file, block, prepared in self._prepared():
-            leaving, staying = self.sorter.sort(prepared)
-            self.outputs.write(leaving, staying, block)
-            self.file_rows[file] += block.records
-            self.file, self.position = file, block.position
-            if self.resumable:
-                self._make_final()
-            if progress is not None:
-                done = sum(each.size for each in self.files[:file]) + self.opened[file].bytes_done
-                progress(rows=self.sorter.counts.rows, bytes_done=done, bytes_total=total)
+        threads = min(THREADS_MAX, os.cpu_count() or 1)
+        rendering: deque[Future[Rendered]] = deque()
+        with ThreadPoolExecutor(threads, thread_name_prefix="campaign") as pool:
+            try:
+                for file, prepared in self._prepared(pool, threads + 1):
+                    block = prepared.block
+                    leaving, staying = self.sorter.sort(prepared)
+                    cells = self.outputs.route_cells()
+                    rendering.append(
+                        pool.submit(self.outputs.render, leaving, staying, block, cells)
+                    )
+                    while len(rendering) > threads:
+                        self.outputs.write(rendering.popleft().result())
+                    self.file_rows[file] += block.records
+                    self.file, self.position = file, block.position
+                    if self.resumable:
+                        self._note(rendering)
+                    if progress is not None:
+                        done = sum(each.size for each in self.files[:file])
+                        done += self.opened[file].bytes_done
+                        progress(rows=self.sorter.counts.rows, bytes_done=done, bytes_total=total)
+                while rendering:
+                    self.outputs.write(rendering.popleft().result())
+            finally:
+                for future in rendering:
+                    future.cancel()
 
     def end(self) -> Summary:
         self.outputs.finish()
+        campaign = self.campaign
+        policy = campaign.policy
+        warnings: tuple[str, ...] = ()
+        if policy is not None:
+            warnings = rules_that_never_match(
+                policy, self.router.routes if self.router.is_complete else None
+            )
         summary = summarize(
             Facts(
                 files=tuple(
@@ -183,21 +242,31 @@ class _Run:
                 counts=self.sorter.counts,
                 outputs=self.outputs,
                 region=self.home.region or "",
-                kept=self.campaign.wanted.keep,
+                kept=campaign.wanted.keep,
+                policy=policy,
+                prices=campaign.prices,
+                has_segments=campaign.wanted.segments_column is not None,
+                pseudonymized=campaign.key is not None,
+                warnings=warnings,
             )
         )
         self.outputs.write_summary(summary)
+        if campaign.key is not None and campaign.map is not None:
+            self.workspace.hand_over(self.outputs.map_name(), campaign.map)
         self.workspace.finish()
         return summary
 
-    def _make_final(self) -> None:
+    def _note(self, rendering: deque[Future[Rendered]]) -> None:
+        """Keep the block's new numbers and, after enough rows, make a part final."""
         fresh = self.sorter.fresh
         append_bytes(self.workspace.folder / _JOURNAL, fresh.tobytes())
         self.journal_bytes += fresh.nbytes
         rows = self.sorter.counts.rows
-        if rows - self.saved_rows < PART_ROWS:
+        if rows - self.final_rows < self.campaign.part_rows:
             return
-        self.saved_rows = rows
+        while rendering:
+            self.outputs.write(rendering.popleft().result())
+        self.final_rows = rows
         self.workspace.save(
             {
                 "fingerprint": self._fingerprint(),
@@ -205,7 +274,7 @@ class _Run:
                 "position": self.position,
                 "file_rows": self.file_rows,
                 "journal_bytes": self.journal_bytes,
-                "destinations": self.decisions.destinations,
+                "decisions": self.decisions.state(),
                 "outputs": self.outputs.state(),
                 "counts": self.sorter.counts.as_json(),
             }
@@ -213,47 +282,44 @@ class _Run:
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must be the same for a run to go on; as JSON gives it back."""
+        campaign = self.campaign
         return {
             "lists": [[str(file.path), file.size, file.modified_ns] for file in self.files],
             "wanted": {
                 name: list(value) if isinstance(value, tuple) else value
-                for name, value in asdict(self.campaign.wanted).items()
+                for name, value in asdict(campaign.wanted).items()
             },
-            "output": asdict(self.campaign.output),
+            "output": asdict(campaign.output),
+            "policy": repr(campaign.policy),
+            "suppressed": 0 if self.suppressed is None else len(self.suppressed),
+            "pseudonym": ""
+            if campaign.key is None
+            else Pseudonymizer(campaign.key).digests(np.zeros(1, np.uint64)).tobytes().hex(),
             "snapshots": list(self.router.snapshots),
         }
 
-    def _prepared(self) -> Iterator[tuple[int, Block, Prepared]]:
-        """Yield the blocks in order, each prepared by one of a few threads."""
+    def _prepared(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[tuple[int, Prepared]]:
+        """Yield the blocks in order, each prepared by one of the threads."""
 
         def work(task: Callable[[], Block]) -> Prepared:
             return prepare(task(), self.router, self.home)
 
-        threads = min(THREADS_MAX, os.cpu_count() or 1)
         waiting: deque[tuple[int, Future[Prepared]]] = deque()
-        with ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
-            try:
-                for file, task in self._tasks():
-                    waiting.append((file, pool.submit(work, task)))
-                    if len(waiting) > threads + 1:
-                        yield self._next(waiting)
-                while waiting:
-                    yield self._next(waiting)
-            finally:
-                for _, future in waiting:
-                    future.cancel()
-
-    @staticmethod
-    def _next(waiting: deque[tuple[int, Future[Prepared]]]) -> tuple[int, Block, Prepared]:
-        file, future = waiting.popleft()
-        prepared = future.result()
-        return file, prepared.block, prepared
+        try:
+            for file, task in self._tasks():
+                waiting.append((file, pool.submit(work, task)))
+                if len(waiting) > ahead:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
 
     def _tasks(self) -> Iterator[tuple[int, Callable[[], Block]]]:
         first, position = self.file, self.position
         for file in range(first, len(self.files)):
             for task in self.opened[file].tasks(position if file == first else 0):
                 yield file, task
-
-
-__all__ = ["Campaign", "Found", "OutputSettings", "Wanted", "run_campaign"]

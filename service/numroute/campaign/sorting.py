@@ -63,8 +63,9 @@ class Counts:
         rejects: Rows per ``Reject`` value, those of the policy not among them.
         decided: int64[codes], numbers that reached the policy.
         parts: int64[codes], message parts of those; as ``decided`` where every message has one.
-        duplicates: int64[codes], numbers that were dropped as duplicates.
+        duplicates: int64[codes], message parts of numbers that were dropped as duplicates.
         holders: Ported numbers that reached the policy, by (code, place of the range holder).
+        holder_parts: Message parts of those.
     """
 
     rows: int = 0
@@ -73,6 +74,7 @@ class Counts:
     parts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     duplicates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     holders: Counter[tuple[int, int]] = field(default_factory=Counter)
+    holder_parts: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def grow(self, codes: int) -> None:
         """Make room for so many codes."""
@@ -90,7 +92,10 @@ class Counts:
             "decided": _sparse(self.decided),
             "parts": _sparse(self.parts),
             "duplicates": _sparse(self.duplicates),
-            "holders": [[code, holder, n] for (code, holder), n in self.holders.items()],
+            "holders": [
+                [code, holder, n, self.holder_parts[code, holder]]
+                for (code, holder), n in self.holders.items()
+            ],
         }
 
     @classmethod
@@ -103,7 +108,10 @@ class Counts:
             decided=_dense(document["decided"], codes),
             parts=_dense(document["parts"], codes),
             duplicates=_dense(document["duplicates"], codes),
-            holders=Counter({(code, holder): n for code, holder, n in document["holders"]}),
+            holders=Counter({(code, holder): n for code, holder, n, _ in document["holders"]}),
+            holder_parts=Counter(
+                {(code, holder): parts for code, holder, _, parts in document["holders"]}
+            ),
         )
 
 
@@ -139,35 +147,39 @@ class Sorter:
         counts.rejects += np.bincount(reason[reason != 0], minlength=256)
 
         self._decisions.settle(prepared.code)
-        codes = len(self._decisions.destination)
-        counts.grow(codes)
-        counts.duplicates += np.bincount(prepared.code[~new], minlength=codes)
-        reached = np.flatnonzero(reason == 0)
-        self._count(prepared, reached, codes)
+        counts.grow(len(self._decisions.destination))
+        self._count(prepared, np.flatnonzero(~new), np.flatnonzero(reason == 0))
 
         destination = self._decisions.destination.take(prepared.code)
         destination[reason != 0] = self._decisions.REJECTED
         leaving = self._leaving(prepared, destination, first_id)
         return leaving, self._staying(prepared, destination, reason, first_id)
 
-    def _count(self, prepared: Prepared, reached: NDArray[np.int64], codes: int) -> None:
-        code = prepared.code.take(reached)
-        counts, decided = self.counts, np.bincount(code, minlength=codes)
-        counts.decided += decided
+    def _count(
+        self, prepared: Prepared, repeated: NDArray[np.int64], reached: NDArray[np.int64]
+    ) -> None:
+        counts, codes = self.counts, len(self._decisions.destination)
         segments = prepared.block.segments
-        if segments is None:
-            counts.parts += decided
-        else:
-            weights = segments.take(prepared.value.take(reached))
-            # Sums of a block stay far below 2^53: floating point adds them exactly.
-            counts.parts += np.bincount(code, weights, minlength=codes).astype(np.int64)
+
+        def parts_of(at: NDArray[np.int64]) -> NDArray[np.int64] | None:
+            return None if segments is None else segments.take(prepared.value.take(at))
+
+        counts.duplicates += _summed(prepared.code.take(repeated), parts_of(repeated), codes)
+        code, parts = prepared.code.take(reached), parts_of(reached)
+        decided = np.bincount(code, minlength=codes)
+        counts.decided += decided
+        counts.parts += decided if parts is None else _summed(code, parts, codes)
         holders = prepared.holders.take(reached)
         ported = np.flatnonzero(holders >= 0)
-        key = code.take(ported) << 32 | holders.take(ported)
-        for each, n in zip(
-            *(part.tolist() for part in np.unique(key, return_counts=True)), strict=True
-        ):
-            counts.holders[each >> 32, each & 0xFFFFFFFF] += n
+        pairs, inverse = np.unique(
+            code.take(ported) << 32 | holders.take(ported), return_inverse=True
+        )
+        numbers = _summed(inverse, None, len(pairs))
+        sums = _summed(inverse, None if parts is None else parts.take(ported), len(pairs))
+        for i, pair in enumerate(pairs.tolist()):
+            key = (pair >> 32, pair & 0xFFFFFFFF)
+            counts.holders[key] += int(numbers[i])
+            counts.holder_parts[key] += int(sums[i])
 
     def _leaving(
         self, prepared: Prepared, destination: NDArray[np.int32], first_id: int
@@ -208,6 +220,14 @@ class Sorter:
             reason=reasons.take(order),
             code=code.take(order),
         )
+
+
+def _summed(
+    places: NDArray[np.int64], weights: NDArray[np.int64] | None, length: int
+) -> NDArray[np.int64]:
+    """Return int64[length]: the sum of the weights, 1 each where there are none, at each place."""
+    # Sums of a block stay far below 2^53: floating point adds them exactly.
+    return np.bincount(places, weights, minlength=length).astype(np.int64)
 
 
 def _sparse(counts: NDArray[np.int64]) -> list[list[int]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute.campaign.costs import amount, cost_of
 from numroute.campaign.rejects import MEANINGS, Reject
 from numroute.campaign.summary import (
     FileSummary,
@@ -15,15 +17,19 @@ from numroute.campaign.summary import (
     RegionSummary,
     RejectSummary,
     RouteSummary,
+    RuleSummary,
     Steps,
     Summary,
 )
 from numroute.model import Status
 
 if TYPE_CHECKING:
+    from numroute.campaign.costs import Costs
     from numroute.campaign.decisions import Decisions
     from numroute.campaign.lists.opening import Found
     from numroute.campaign.outputs import Outputs
+    from numroute.campaign.policy import Policy
+    from numroute.campaign.prices import PriceList
     from numroute.campaign.routers import Router
     from numroute.campaign.sorting import Counts
 
@@ -48,6 +54,11 @@ class Facts:
     outputs: Outputs
     region: str
     kept: tuple[str, ...]
+    policy: Policy | None
+    prices: PriceList | None
+    has_segments: bool
+    pseudonymized: bool
+    warnings: tuple[str, ...]
 
 
 def summarize(facts: Facts) -> Summary:
@@ -61,7 +72,12 @@ def summarize(facts: Facts) -> Summary:
         if decisions.decided[code].reject is Reject.NONE
     }
     rejects = _rejects(facts, met.tolist())
-    routes = _routes(facts, leaving)
+    costs = (
+        cost_of(facts.prices, facts.router, decisions, counts, has_segments=facts.has_segments)
+        if facts.prices is not None
+        else None
+    )
+    routes = _routes(facts, leaving, costs)
     by_reason = {Reject(i): int(n) for i, n in enumerate(counts.rejects.tolist()) if n}
     duplicates = by_reason.pop(Reject.DUPLICATE, 0)
     suppressed = by_reason.pop(Reject.SUPPRESSED, 0)
@@ -74,8 +90,8 @@ def summarize(facts: Facts) -> Summary:
         files=_files(facts.files),
         snapshots=tuple(facts.router.snapshots),
         region=facts.region,
-        policy="",
-        pseudonymized=False,
+        policy="" if facts.policy is None else facts.policy.name,
+        pseudonymized=facts.pseudonymized,
         steps=Steps(
             rows=counts.rows,
             rejected=rejected,
@@ -89,9 +105,9 @@ def summarize(facts: Facts) -> Summary:
         rejects=rejects,
         rejects_files=tuple(facts.outputs.rejects.names),
         routes=routes,
-        operators=_operators(facts, leaving),
+        operators=_operators(facts, leaving, costs),
         regions=_regions(facts, leaving),
-        rules=(),
+        rules=_rules(facts, met.tolist()),
         ported=sum(
             n
             for code, n in leaving.items()
@@ -103,12 +119,12 @@ def summarize(facts: Facts) -> Summary:
             if code in leaving
             and facts.router.operators[holder] != facts.router.routes[code // 2].operator
         ),
-        cost=None,
+        cost=None if costs is None else costs.summary,
         kept_columns=facts.kept,
         dropped_columns=tuple(
             dict.fromkeys(name for name in names if name not in facts.kept and name not in phones)
         ),
-        warnings=(),
+        warnings=(*facts.warnings, *_warnings(costs)),
     )
 
 
@@ -147,16 +163,20 @@ def _rejects(facts: Facts, met: list[int]) -> tuple[RejectSummary, ...]:
     )
 
 
-def _routes(facts: Facts, leaving: dict[int, int]) -> tuple[RouteSummary, ...]:
+def _routes(facts: Facts, leaving: dict[int, int], costs: Costs | None) -> tuple[RouteSummary, ...]:
     numbers: Counter[int] = Counter()
+    cost: dict[int, Decimal] = {}
     for code, n in leaving.items():
-        numbers[int(facts.decisions.destination[code])] += n
+        place = int(facts.decisions.destination[code])
+        numbers[place] += n
+        if costs is not None and code in costs.of_code:
+            cost[place] = cost.get(place, Decimal(0)) + costs.of_code[code]
     return tuple(
         RouteSummary(
             name=facts.decisions.destinations[place],
             numbers=n,
             files=facts.outputs.files_of(place),
-            cost="",
+            cost=amount(cost[place]) if place in cost else "",
         )
         for place, n in sorted(
             numbers.items(), key=lambda item: (-item[1], facts.decisions.destinations[item[0]])
@@ -164,17 +184,45 @@ def _routes(facts: Facts, leaving: dict[int, int]) -> tuple[RouteSummary, ...]:
     )
 
 
-def _operators(facts: Facts, leaving: dict[int, int]) -> tuple[OperatorSummary, ...]:
+def _rules(facts: Facts, met: list[int]) -> tuple[RuleSummary, ...]:
+    if facts.policy is None:
+        return ()
+    numbers: Counter[str] = Counter()
+    for code in met:
+        numbers[facts.decisions.decided[code].rule] += int(facts.counts.decided[code])
+    return tuple(
+        RuleSummary(name=rule.name, line=rule.line, numbers=numbers[rule.name])
+        for rule in facts.policy.rules
+    )
+
+
+def _warnings(costs: Costs | None) -> tuple[str, ...]:
+    if costs is None or not costs.summary.unpriced_numbers:
+        return ()
+    names = costs.summary.unpriced_operators
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004 - enough to see
+    text = f"the total leaves out {costs.summary.unpriced_numbers:,} numbers without a price: "
+    return (text + ", ".join(names[:5]) + more,)
+
+
+def _operators(
+    facts: Facts, leaving: dict[int, int], costs: Costs | None
+) -> tuple[OperatorSummary, ...]:
+    prices: dict[tuple[str, str, str], set[Decimal]] = {}
+    cost: dict[tuple[str, str, str], Decimal] = {}
     numbers: Counter[tuple[str, str, str]] = Counter()
     ported: Counter[tuple[str, str, str]] = Counter()
-    parts: Counter[tuple[str, str, str]] = Counter()
+    segments: Counter[tuple[str, str, str]] = Counter()
     for code, n in leaving.items():
         route = facts.router.routes[code // 2]
         key = (route.operator.code, route.operator.name, route.operator.brand)
         numbers[key] += n
-        parts[key] += int(facts.counts.parts[code])
+        segments[key] += int(facts.counts.parts[code])
         if route.status is Status.PORTED:
             ported[key] += n
+        if costs is not None and code in costs.of_code:
+            cost[key] = cost.get(key, Decimal(0)) + costs.of_code[code]
+            prices.setdefault(key, set()).add(costs.price_of_code[code])
     return tuple(
         OperatorSummary(
             code=key[0],
@@ -182,9 +230,9 @@ def _operators(facts: Facts, leaving: dict[int, int]) -> tuple[OperatorSummary, 
             brand=key[2],
             numbers=n,
             ported=ported[key],
-            parts=parts[key],
-            price="",
-            cost="",
+            segments=segments[key],
+            price=str(min(prices[key])) if len(prices.get(key, ())) == 1 else "",
+            cost=amount(cost[key]) if key in cost else "",
         )
         for key, n in sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
     )

@@ -41,14 +41,18 @@ class RouteSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSummary:
-    """What left to one operator. ``price`` and ``cost`` are empty where no price is known."""
+    """What left to one operator.
+
+    ``price`` (of a segment) and ``cost`` are decimal texts; empty where no price is known,
+    ``price`` also where several apply.
+    """
 
     code: str
     name: str
     brand: str
     numbers: int
     ported: int
-    parts: int
+    segments: int
     price: str
     cost: str
 

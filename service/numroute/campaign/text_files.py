@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from numroute.campaign.file_names import part_name
 
@@ -87,6 +87,12 @@ def append_bytes(path: Path, data: memoryview | bytes) -> None:
             rest = rest[os.write(descriptor, rest) :]
     finally:
         os.close(descriptor)
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a new file, readable by its owner only, in place of one that may be there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o600), "wb")  # noqa: PTH123 - handed to the caller
 
 
 def cut_back(path: Path, size: int) -> None:

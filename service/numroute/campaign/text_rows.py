@@ -19,7 +19,9 @@ from numroute.campaign.rejects import Reject
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numroute.campaign.decisions import Decisions
+    from numpy.typing import NDArray
+
+    from numroute.campaign.decisions import Decision, Decisions
     from numroute.campaign.lists.block import Block
     from numroute.campaign.sorting import Leaving, Staying
     from numroute.model import Route
@@ -40,7 +42,7 @@ class RowText:
     """Lines of text. ``data``: their bytes; ``offsets``: int[n + 1], where each line begins."""
 
     data: memoryview
-    offsets: np.ndarray[tuple[int], np.dtype[np.signedinteger]]
+    offsets: NDArray[np.int32]
 
     def lines(self, begin: int, end: int) -> memoryview:
         """Return the bytes of some lines."""
@@ -54,9 +56,9 @@ class RouteCells:
         self,
         routes: Sequence[Route],
         decisions: Decisions,
-        cells: Callable[[Route, int], Sequence[str]],
+        cells: Callable[[Route, Decision], Sequence[str]],
     ) -> None:
-        """``cells`` gives the texts of a route and code, in the order of the columns."""
+        """``cells`` gives the texts of a route and its decision, in the order of the columns."""
         self._routes, self._decisions, self._cells = routes, decisions, cells
         self._texts: list[str] = []
         self._array = pa.array([], pa.string())
@@ -70,7 +72,7 @@ class RouteCells:
             self._texts += [""] * missing
             for code in list(decided)[self._known :]:
                 self._texts[code] = ",".join(
-                    cell_text(cell) for cell in self._cells(self._routes[code // 2], code)
+                    cell_text(cell) for cell in self._cells(self._routes[code // 2], decided[code])
                 )
             self._known = len(decided)
             self._array = pa.array(self._texts, pa.string())
@@ -93,8 +95,7 @@ def leaving_text(leaving: Leaving, names: pa.Array, route_cells: pa.Array, block
         route_cells.take(pa.array(leaving.code)),
         *(cells_text(column.take(value)) for column in block.kept),
     ]
-    parts[-1] = pc.binary_join_element_wise(parts[-1], "\n", "")
-    return _row_text(pc.binary_join_element_wise(*parts, ","))
+    return lines_of(parts)
 
 
 def staying_text(staying: Staying, decisions: Decisions) -> RowText:
@@ -115,6 +116,17 @@ def staying_text(staying: Staying, decisions: Decisions) -> RowText:
             ",",
         )
     )
+
+
+def map_text(pseudonyms: pa.Array, numbers: NDArray[np.uint64]) -> RowText:
+    """Return the lines of the map: pseudonym (string[n]), number (uint64[n])."""
+    return lines_of([pseudonyms, pc.cast(pa.array(numbers), pa.string())])
+
+
+def lines_of(cells: Sequence[pa.Array]) -> RowText:
+    """Return lines of cells that are CSV text already, one array per column."""
+    last = pc.binary_join_element_wise(cells[-1], "\n", "")
+    return _row_text(pc.binary_join_element_wise(*cells[:-1], last, ","))
 
 
 def cell_text(text: str) -> str:

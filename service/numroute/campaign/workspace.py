@@ -87,8 +87,8 @@ class Workspace:
         return state
 
     @property
-    def was_interrupted(self) -> bool:
-        """Whether a run that did not end left its folder."""
+    def has_final_part(self) -> bool:
+        """Whether some part is final, from which a run can go on."""
         return (self.folder / _STATE).exists()
 
     def save(self, state: dict[str, Any]) -> None:
@@ -98,6 +98,20 @@ class Workspace:
             json.dump(state, file)
         path.replace(self.folder / _STATE)
 
+    def hand_over(self, name: str, path: Path) -> None:
+        """Move a file of the spool folder to a path outside, whole or not at all.
+
+        Raises:
+            OSError: The path's folder cannot be written.
+        """
+        beside = path.parent / f".{path.name}.numroute"
+        try:
+            shutil.copyfile(self.spool / name, _private(beside))
+            _sync(beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
     def finish(self) -> None:
         """Give the output its name and remove everything else."""
         _sync_tree(self.output)
@@ -106,6 +120,10 @@ class Workspace:
         self.output.rename(self.out)
         _sync(self.out.absolute().parent)
         self.remove()
+
+    def leave(self) -> None:
+        """Leave the work folder for a later run to resume or to remove."""
+        self._unlock()
 
     def remove(self) -> None:
         """Remove the work folder with all that is in it."""
@@ -121,7 +139,12 @@ class Workspace:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._lock is not None:
+        if self._lock is None:
+            return
+        if isinstance(error, OSError) and self.has_final_part:
+            # A full disk: what is final need not be done again once there is room.
+            self.leave()
+        else:
             self.remove()
 
     def _state(self) -> dict[str, Any] | None:
@@ -144,6 +167,12 @@ class Workspace:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _private(path: Path) -> Path:
+    """Return the path, at which there is now an empty file that only its owner may read."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+    return path
 
 
 def _sync_tree(folder: Path) -> None:

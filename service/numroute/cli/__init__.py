@@ -10,6 +10,7 @@ from numroute.cli.explain import explain
 from numroute.cli.info import info
 from numroute.cli.lookup import lookup
 from numroute.cli.plan import plan
+from numroute.cli.rejoin import rejoin
 from numroute.cli.route import route
 from numroute.cli.serve import serve
 from numroute.cli.token import token
@@ -33,6 +34,7 @@ numroute.add_command(info)
 numroute.add_command(plan)
 numroute.add_command(token)
 numroute.add_command(route)
+numroute.add_command(rejoin)
 
 
 def main() -> None:

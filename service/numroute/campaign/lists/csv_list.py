@@ -188,9 +188,10 @@ class CsvParser:
     """Makes columns of blocks; used by several threads at once."""
 
     def __init__(
-        self, layout: Layout, phone: int, kept: Sequence[int], segments: int | None
+        self, name: str, layout: Layout, phone: int, kept: Sequence[int], segments: int | None
     ) -> None:
-        """Say which columns, by place, are needed."""
+        """Say which columns, by place, are needed; ``name`` is the file's, for messages."""
+        self._name = name
         self._delimiter = layout.delimiter
         self._width = len(layout.columns)
         self._phone, self._kept, self._segments = phone, tuple(kept), segments
@@ -264,19 +265,25 @@ class CsvParser:
         if not data:
             empty = {name: pa.array([], pa.string()) for name in self._convert.include_columns}
             return pa.table(empty), np.empty(0, np.int64)
-        table = csv.read_csv(
-            pa.BufferReader(data),
-            read_options=csv.ReadOptions(
-                column_names=self._names, block_size=len(data) + 1, use_threads=False
-            ),
-            parse_options=csv.ParseOptions(
-                delimiter=self._delimiter,
-                newlines_in_values=True,
-                ignore_empty_lines=False,
-                invalid_row_handler=set_aside,
-            ),
-            convert_options=self._convert,
-        )
+        try:
+            table = csv.read_csv(
+                pa.BufferReader(data),
+                read_options=csv.ReadOptions(
+                    column_names=self._names, block_size=len(data) + 1, use_threads=False
+                ),
+                parse_options=csv.ParseOptions(
+                    delimiter=self._delimiter,
+                    newlines_in_values=True,
+                    ignore_empty_lines=False,
+                    invalid_row_handler=set_aside,
+                ),
+                convert_options=self._convert,
+            )
+        except pa.ArrowException:
+            # Its own message quotes cells, and cells hold people's numbers.
+            raise InputError(
+                self._name, "it cannot be parsed as CSV", hint="Check --delimiter and --encoding"
+            ) from None
         return table, np.array(ragged, np.int64)
 
     def _mended(self, data: bytes) -> tuple[bytes, NDArray[np.int64], int]:

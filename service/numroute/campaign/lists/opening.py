@@ -94,7 +94,7 @@ class OpenList:
             else None
         )
         if self._text is not None:
-            self._parser = CsvParser(layout, self.phone, self.kept, self.segments)
+            self._parser = CsvParser(file.name, layout, self.phone, self.kept, self.segments)
             self._has_header = layout.has_header
             self.found = Found(
                 form="csv",

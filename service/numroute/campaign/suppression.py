@@ -1,0 +1,45 @@
+"""Do-not-send lists: read like any list, kept as a set of numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numroute.campaign.lists.opening import OpenList, Wanted
+from numroute.campaign.lists.sources import find_files
+from numroute.campaign.number_set import NumberSet
+from numroute.e164 import parse_column
+from numroute.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def read_suppressed(lists: Sequence[str], region: str | None, folder: Path | None) -> NumberSet:
+    """Return the numbers of do-not-send lists; ``folder`` takes the set's large parts.
+
+    Raises:
+        InputError: A list cannot be read, or a row of it holds no number: whoever stands there
+            would get messages.
+    """
+    numbers = NumberSet(folder)
+    for file in find_files(lists):
+        opened = OpenList(file, Wanted(region=region))
+        try:
+            rows = invalid = 0
+            for task in opened.tasks():
+                block = task()
+                parsed = parse_column(block.phone, region).numbers
+                valid = parsed[parsed != 0]
+                rows += block.records
+                invalid += block.records - len(valid)
+                numbers.add(valid)
+        finally:
+            opened.close()
+        if invalid:
+            raise InputError(
+                file.name,
+                f"{invalid:,} of {rows:,} rows of the do-not-send list hold no phone number",
+                hint="Mend or remove them: whoever is meant would get messages",
+            )
+    return numbers

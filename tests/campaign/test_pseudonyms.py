@@ -1,0 +1,103 @@
+"""Pseudonyms, their map, and delivery reports joined back."""
+
+from __future__ import annotations
+
+import hmac
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.registry import command
+
+from numroute.campaign.pseudonyms import Pseudonymizer
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    st.binary(min_size=16, max_size=64),
+    st.lists(st.integers(1, 10**15 - 1), max_size=20),
+)
+def test_pseudonyms_are_hmac_sha_256(key: bytes, numbers: list[int]) -> None:
+    """Each pseudonym is the first half of the HMAC that the standard library computes."""
+    texts = Pseudonymizer(key).texts(np.array(numbers, np.uint64)).to_pylist()
+    assert texts == [
+        hmac.digest(key, str(number).encode(), "sha256").hex()[:32] for number in numbers
+    ]
+
+
+@pytest.fixture
+def sent(route, list_csv: Path, tmp_path: Path):
+    """Return the planted list, routed under pseudonyms."""
+    return route(list_csv, "--pseudonymize", tmp_path / "key")
+
+
+def test_no_number_leaves(sent, planted) -> None:
+    """Outputs hold pseudonyms only; the map beside them has the numbers."""
+    rows = sent.routed()
+    assert "number" not in rows[0]
+    text = "".join(path.read_text("utf-8") for path in sent.folder.iterdir())
+    assert str(planted.numbers[planted.is_first][0]) not in text
+    assert sent.summary["pseudonymized"] is True
+
+
+def test_key_and_map_are_private_and_outside_the_output(sent, tmp_path: Path) -> None:
+    """The key file that was made and the map are 0600 and do not lie in the output folder."""
+    for path in (tmp_path / "key", tmp_path / "out.pseudonyms.csv"):
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert not list(sent.folder.glob("*pseudonym*"))
+
+
+def test_reports_are_joined_back(sent, planted, tmp_path: Path) -> None:
+    """``numroute rejoin`` gives every row of a delivery report its number, in order."""
+    rows = sent.routed()[:500]
+    report = tmp_path / "report.csv"
+    report.write_text(
+        "state;pseudonym;at\n"
+        + "".join(f"DELIVERED;{row['pseudonym'].upper()};=1+1\n" for row in rows)
+        + "LOST;00000000000000000000000000000000;x\n",
+        "utf-8",
+    )
+    done = command(
+        "numroute", "rejoin", report, "--map", tmp_path / "out.pseudonyms.csv",
+        "--out", tmp_path / "joined.csv",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert "500 of 501 rows" in done.out
+    assert "1 pseudonyms" in done.err
+    lines = (tmp_path / "joined.csv").read_text("utf-8").splitlines()
+    assert lines[0] == "state,pseudonym,at,number"
+    for line, row in zip(lines[1:-1], rows, strict=True):
+        assert int(line.split(",")[-1]) == planted.numbers[int(row["row_id"]) - 1]
+        assert "'=1+1" in line
+    assert lines[-1].endswith(",x,")
+    assert (tmp_path / "joined.csv").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_readable_key_is_refused(route, list_csv: Path, tmp_path: Path) -> None:
+    """A key file that others may read is refused with the command that mends it."""
+    key = tmp_path / "key"
+    key.write_text("ab" * 32, "ascii")
+    key.chmod(0o644)
+    err = route(list_csv, "--pseudonymize", key, status=1).err
+    assert "others may read the key" in err
+    assert "chmod 600" in err
+
+
+def test_an_existing_map_is_not_overwritten(route, list_csv: Path, tmp_path: Path) -> None:
+    """A map of an earlier campaign stays as it is."""
+    (tmp_path / "out.pseudonyms.csv").write_text("old", "ascii")
+    assert "there already" in route(list_csv, "--pseudonymize", tmp_path / "k", status=1).err
+    assert (tmp_path / "out.pseudonyms.csv").read_text("ascii") == "old"
+
+
+def test_rejoin_refuses_what_is_no_map(tmp_path: Path) -> None:
+    """A file that is no map is refused without quoting it."""
+    report, other = tmp_path / "r.csv", tmp_path / "o.csv"
+    report.write_text("pseudonym\nab\n", "ascii")
+    other.write_text("phone\n79161234567\n", "ascii")
+    done = command("numroute", "rejoin", report, "--map", other, "--out", tmp_path / "j.csv")
+    assert done.status == 1
+    assert "not a map of pseudonyms" in done.err
+    assert "7916" not in done.err

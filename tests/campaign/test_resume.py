@@ -1,0 +1,177 @@
+"""Interrupted runs: killed, resumed, interrupted from the keyboard, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pytest
+
+FILES = 6
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from numroute.campaign.lists.opening import Wanted
+from numroute.campaign.outputs import OutputSettings
+from numroute.campaign.routers import SnapshotRouter
+from numroute.campaign.run import Campaign, run_campaign
+from numroute.index import SnapshotStore
+
+store, folder, out, form, rows, number, key = sys.argv[1:]
+
+def die(*, rows, bytes_done, bytes_total, limit=int(rows)):
+    if rows >= limit:
+        os.kill(os.getpid(), int(number))
+
+with SnapshotStore(store).open() as snapshot:
+    run_campaign(
+        Campaign(
+            lists=(folder,),
+            out=Path(out),
+            wanted=Wanted(region="RU"),
+            output=OutputSettings(form=form, rows_per_file=4000),
+            key=bytes.fromhex(key) or None,
+            map=Path(out + ".pseudonyms.csv") if key else None,
+            part_rows=9000,
+        ),
+        SnapshotRouter(snapshot),
+        die,
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(planted, tmp_path_factory) -> Path:
+    """Return the planted list cut into files, each of which is read as a block of its own."""
+    path = tmp_path_factory.mktemp("lists")
+    rows = planted.table.num_rows // FILES
+    for i in range(FILES):
+        pa_csv.write_csv(planted.table.slice(i * rows, rows), path / f"{i}.csv")
+    return path
+
+
+def interrupted(
+    store: Path, folder: Path, out: Path, form: str, rows: int, number: int, key: str = ""
+) -> int:
+    """Run a campaign in a process that gets a signal after so many rows; return its status."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, store, folder, out, form, str(rows), str(int(number)), key],
+        check=False,
+        capture_output=True,
+    )
+    return done.returncode
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
+@pytest.mark.parametrize("rows", [11_000, 21_000, 30_000])
+def test_a_killed_run_resumed_gives_the_same_bytes(
+    form: str, rows: int, store: Path, folder: Path, route, tmp_path: Path
+) -> None:
+    """Kill -9 at any point and --resume: every output is what an uninterrupted run makes."""
+    whole = route(folder, "--format", form, "--rows-per-file", 4000, out="whole")
+    out = tmp_path / "out"
+    assert interrupted(store, folder, out, form, rows, signal.SIGKILL) == -signal.SIGKILL
+    assert not out.exists()
+    work = tmp_path / ".out.numroute"
+    final = json.loads((work / "state.json").read_text("utf-8"))["counts"]["rows"]
+    assert 0 < final <= rows
+    resumed = route(folder, "--format", form, "--rows-per-file", 4000, "--resume")
+    assert contents(resumed.folder) == contents(whole.folder)
+    assert not work.exists()
+
+
+def test_pseudonyms_survive_a_kill(store: Path, folder: Path, route, tmp_path: Path) -> None:
+    """The map of a resumed run is byte for byte that of an uninterrupted one."""
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text("ab" * 32, "ascii")
+    options = ("--rows-per-file", 4000, "--pseudonymize", key)
+    whole = route(folder, *options, out="whole")
+    out = tmp_path / "out"
+    assert interrupted(store, folder, out, "csv", 21_000, signal.SIGKILL, "ab" * 32) == -9
+    resumed = route(folder, *options, "--resume")
+    assert contents(resumed.folder) == contents(whole.folder)
+    maps = [tmp_path / f"{name}.pseudonyms.csv" for name in ("out", "whole")]
+    assert maps[0].read_bytes() == maps[1].read_bytes()
+
+
+def test_what_a_crash_leaves_is_private(store: Path, folder: Path, tmp_path: Path) -> None:
+    """After a kill no one else can read what is left, and the output folder does not exist."""
+    assert interrupted(store, folder, tmp_path / "out", "csv", 21_000, signal.SIGKILL) == -9
+    (work,) = tmp_path.iterdir()
+    for path in (work, *work.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_new_run_removes_what_a_crash_left(
+    store: Path, folder: Path, route, tmp_path: Path
+) -> None:
+    """Without --resume the leftovers go, and the list is routed from its beginning."""
+    assert interrupted(store, folder, tmp_path / "out", "csv", 21_000, signal.SIGKILL) == -9
+    routed = route(folder)
+    assert routed.summary["steps"]["rows"] == 30_000
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_ctrl_c_leaves_nothing(store: Path, folder: Path, tmp_path: Path) -> None:
+    """An interrupt from the keyboard ends the run with no file left behind."""
+    assert interrupted(store, folder, tmp_path / "out", "csv", 21_000, signal.SIGINT) != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_resume_is_said(route, folder: Path, tmp_path: Path) -> None:
+    """--resume without an interrupted run names the folder and what to do."""
+    routed = route(folder, "--resume", status=1)
+    assert "no finished part to resume from" in routed.err
+    assert "without --resume" in routed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_list_is_not_resumed(store: Path, folder: Path, route, tmp_path: Path) -> None:
+    """A list that changed since the crash is refused, and what was done is kept."""
+    assert interrupted(store, folder, tmp_path / "out", "csv", 21_000, signal.SIGKILL) == -9
+    routed = route(folder, "--keep", "city", "--resume", status=1)
+    assert "not those of the interrupted run" in routed.err
+    assert (tmp_path / ".out.numroute" / "state.json").exists()
+
+
+def test_standard_input_cannot_be_resumed(route) -> None:
+    """--resume with a list from standard input says to give a file."""
+    assert "cannot be resumed" in route("-", "--resume", status=1).err
+
+
+def test_two_runs_into_one_folder(route, folder: Path, tmp_path: Path) -> None:
+    """The second run into a folder is refused while the first is under way."""
+    import fcntl
+
+    work = tmp_path / ".out.numroute"
+    work.mkdir(mode=0o700)
+    lock = os.open(work / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        assert "another run is making it" in route(folder, status=1).err
+        assert (work / "lock").exists()
+    finally:
+        os.close(lock)
+
+
+def test_a_resumed_run_finds_duplicates_of_the_first_part(
+    store: Path, folder: Path, route, planted, tmp_path: Path
+) -> None:
+    """Numbers of the part before the crash are still known after it."""
+    assert interrupted(store, folder, tmp_path / "out", "csv", 21_000, signal.SIGKILL) == -9
+    routed = route(folder, "--rows-per-file", 4000, "--resume")
+    assert routed.summary["steps"]["duplicates"] == planted.duplicates
+    assert isinstance(planted.table, pa.Table)
