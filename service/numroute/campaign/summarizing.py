@@ -230,7 +230,7 @@ def _operators(
             brand=key[2],
             numbers=n,
             ported=ported[key],
-            segments=segments[key],
+            parts=segments[key],
             price=str(min(prices[key])) if len(prices.get(key, ())) == 1 else "",
             cost=amount(cost[key]) if key in cost else "",
         )

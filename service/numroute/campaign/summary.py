@@ -52,7 +52,7 @@ class OperatorSummary:
     brand: str
     numbers: int
     ported: int
-    segments: int
+    parts: int
     price: str
     cost: str
 
