@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types proto check-proto format bench bench-quick bench-speed soak clean
+.PHONY: help venv demo test lint types proto check-proto format bench bench-quick bench-speed bench-apply soak clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ soak: venv  ## Load the service for an hour with a swap each minute (SOAK="--min
 
 bench-quick: venv  ## The same up to 10 million ported numbers (3 GB of disk, 3 minutes)
 	$(BIN)/python -m benchmarks.suite --quick $(BENCH)
+
+bench-apply: venv  ## Measure increments: one window applied to 50 million ported numbers (8 GB of disk, 3 minutes)
+	$(BIN)/python -m benchmarks.applying $(BENCH)
 
 clean:  ## Remove the virtual environment, caches and the demo's data
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
