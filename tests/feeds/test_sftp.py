@@ -175,13 +175,13 @@ def test_a_host_that_does_not_answer_is_left(
     store: Path, delivered: Path, sftp: SftpServer, login
 ) -> None:
     """A read that hangs ends with the time-out, and the next run succeeds."""
-    sftp.hanging = True
+    sftp.hang_after_bytes = 0
     run = watch_once(store, *login, "--timeout", 0.2)
     assert run.status == 1
     assert run.state is not None
     assert run.state.error is not None
     assert "no answer in 0.2 s" in run.state.error.message
-    sftp.hanging = False
+    sftp.hang_after_bytes = None
     assert watch_once(store, *login).status == 0
 
 

@@ -18,9 +18,9 @@ class SftpServer:
     """Serves a folder as ``/``, in a thread of its own, until stopped.
 
     ``drop_after_bytes``: cut the connection, once, when so many bytes of files have been read.
-    ``hanging``: while True, reads of files are not answered. ``before_listing``: called with each
-    folder that is about to be listed. ``logins`` and ``served`` tell what clients got, ``served``
-    in bytes per file name.
+    ``hang_after_bytes``: answer no read once so many bytes have been read. ``before_listing`` is
+    called with each folder that is about to be listed. ``logins`` and ``served`` tell what clients
+    got, ``served`` in bytes per file name.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class SftpServer:
         self.root = root
         self.port = 0
         self.drop_after_bytes: int | None = None
-        self.hanging = False
+        self.hang_after_bytes: int | None = None
         self.before_listing: Callable[[str], None] = lambda _folder: None
         self.logins = 0
         self.served: dict[str, int] = {}
@@ -129,7 +129,7 @@ class _Files(asyncssh.SFTPServer):
             yield entry
 
     async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
-        while self._owner.hanging:  # noqa: ASYNC110 - set by another thread
+        while self._hangs():  # noqa: ASYNC110 - another thread ends it
             await asyncio.sleep(0.005)
         data: bytes = super().read(file_obj, offset, size)
         name = Path(file_obj.name.decode()).name
@@ -140,3 +140,7 @@ class _Files(asyncssh.SFTPServer):
             self._owner.drop_after_bytes = None
             self._connection.abort()
         return data
+
+    def _hangs(self) -> bool:
+        limit = self._owner.hang_after_bytes
+        return limit is not None and self._bytes >= limit

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from numroute.errors import StoreError
+from numroute.index import history
 from numroute_loader.feeds.layout import Role
 from numroute_loader.feeds.order import Marks
 
@@ -15,13 +17,15 @@ if TYPE_CHECKING:
     from numroute.index import SnapshotStore
     from numroute_loader.feeds.layout import FeedLayout
 
+_BECAME_CURRENT = (history.PUBLISHED, history.ROLLED_BACK, history.FOUND_CURRENT)
+
 
 def marks_of(store: SnapshotStore, layout: FeedLayout) -> Marks:
     """Return how far the store is.
 
-    The newest data ever published counts, not only what is current: after a rollback the files that
-    led to the bad snapshot are not applied again. Where the current snapshot cannot be opened
-    nothing counts: the newest full dump will heal the store.
+    Whatever was current once counts, not only what is: after a rollback the files that led to the
+    bad snapshot are not applied again. Where the current snapshot cannot be opened nothing counts:
+    the newest full dump will heal the store.
     """
     try:
         with store.open() as snapshot:
@@ -30,11 +34,32 @@ def marks_of(store: SnapshotStore, layout: FeedLayout) -> Marks:
         return Marks()
     times = [metadata.as_of]
     names = [source.name for source in metadata.sources]
+    never_current = _never_current(store)
     for entry in store.history():
-        if "as_of" in entry:
+        if entry["event"] == history.PUBLISHED and entry["snapshot"] not in never_current:
             times.append(datetime.fromisoformat(entry["as_of"]))
-        names += [source["name"] for source in entry.get("sources", ())]
+            names += [source["name"] for source in entry.get("sources", ())]
     return Marks(as_of=max(times), dump=max(_dump_times(names, layout), default=None))
+
+
+def _never_current(store: SnapshotStore) -> frozenset[str]:
+    """Return what was announced and did not become current, because a crash came in between.
+
+    CURRENT is then older than the announcement; after a change by hand it would be younger.
+    """
+    events = [
+        (entry["event"], entry["snapshot"], entry["at"])
+        for entry in store.history()
+        if entry["event"] in _BECAME_CURRENT
+    ]
+    now = store.moments()[-1]
+    if not events or events[-1][1] != now.snapshot:
+        events.append((history.FOUND_CURRENT, now.snapshot, now.at))
+    return frozenset(
+        snapshot
+        for (event, snapshot, at), (following, _, since) in pairwise(events)
+        if event == history.PUBLISHED and following == history.FOUND_CURRENT and since < at
+    )
 
 
 def _dump_times(names: Iterable[str], layout: FeedLayout) -> Iterable[datetime]:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from numroute.errors import (
-    FeedError,
     HostKeyError,
     InputError,
     LoginRefusedError,
@@ -265,11 +264,9 @@ class Watcher:
         interval = self._options.interval_seconds
         if error is not None:
             failures = self._status.state.error.count if self._status.state.error else 1
-            first, last = RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX
+            first, last = min(RETRY_SECONDS_FIRST, interval), RETRY_SECONDS_MAX
             if isinstance(error, HostKeyError | LoginRefusedError):
                 first, last = LOGIN_RETRY_SECONDS_FIRST, LOGIN_RETRY_SECONDS_MAX
-            elif not isinstance(error, FeedError):
-                first = min(first, interval)
             return jittered(Backoff(first_seconds=first, max_seconds=last).seconds(failures))
         if self._arrivals.unsettled:
             return min(interval, self._options.settle_seconds)
