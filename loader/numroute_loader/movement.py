@@ -113,7 +113,7 @@ def difference(current: Snapshot, content: Content) -> Difference:
 
 
 def _routes(snapshot: Snapshot) -> list[Route]:
-    return [snapshot.route(row) for row in range(snapshot.route_count)]
+    return [snapshot.routes[row] for row in range(len(snapshot.routes))]
 
 
 def _indexes(

@@ -155,10 +155,10 @@ class SnapshotVersionError(StoreError):
     """The file is of a format version that this program does not know."""
 
     def __init__(self, path: Path | str, *, expected: int, actual: int) -> None:
-        """Say which version is known and which was found."""
+        """Say which version is the newest that is known and which was found."""
         super().__init__(
             path,
-            f"format version {actual}, this program reads version {expected}",
+            f"format version {actual}, this program reads versions 1 to {expected}",
             hint="Use the numroute version that wrote it, or build the snapshot again",
         )
         self.expected = expected

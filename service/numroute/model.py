@@ -77,7 +77,9 @@ class Route:
     """Where a message to a number must go.
 
     ``mcc`` and ``mnc`` are the message router's choice from the brand table; ``registry_mnc`` is
-    what the registry itself wrote (text: leading zeros are significant).
+    what the registry itself wrote (text: leading zeros are significant). ``overridden``: somebody
+    set this route by hand, against or beside what the registry says; ``status`` stays the
+    registry's, except that a number that nobody holds counts as ``NOT_PORTED``.
     """
 
     status: Status
@@ -88,6 +90,7 @@ class Route:
     routing_number: str = ""
     region: Region = field(default_factory=Region)
     line_type: LineType = LineType.UNSPECIFIED
+    overridden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

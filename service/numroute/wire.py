@@ -164,6 +164,7 @@ def route_message(route: Route, *, with_status: bool) -> pb.Route:
         region=pb.Region(code=route.region.code, name=route.region.name),
         line_type=pb.LineType.Name(route.line_type),
         status=pb.Status.Name(route.status) if with_status else None,
+        overridden=route.overridden,
     )
 
 
@@ -181,6 +182,7 @@ def route_value(message: pb.Route, *, status: Status | None = None) -> Route:
         routing_number=message.routing_number,
         region=Region(code=message.region.code, name=message.region.name),
         line_type=LineType(message.line_type),
+        overridden=message.overridden,
     )
 
 

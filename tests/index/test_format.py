@@ -1,4 +1,4 @@
-"""docs/FORMAT.md, writer and reader agree, and a golden file of version 1 stays readable."""
+"""docs/FORMAT.md, writer and reader agree, and golden files of every version stay readable."""
 
 from __future__ import annotations
 
@@ -81,12 +81,16 @@ def test_all_keys_stand_in_the_first_three_pages(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_golden_file_of_version_1_gives_its_golden_answers(tmp_path: Path) -> None:
-    """A file written when version 1 was fixed still verifies and answers as it did then."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_golden_file_of_each_version_gives_its_golden_answers(
+    tmp_path: Path, version: int
+) -> None:
+    """A file written when its version was fixed still verifies and answers as it did then."""
     path = tmp_path / "golden.lmdb"
-    path.write_bytes(gzip.decompress((GOLDEN / "snapshot-v1.lmdb.gz").read_bytes()))
-    expected = json.loads((GOLDEN / "snapshot-v1.json").read_text("utf-8"))
+    path.write_bytes(gzip.decompress((GOLDEN / f"snapshot-v{version}.lmdb.gz").read_bytes()))
+    expected = json.loads((GOLDEN / f"snapshot-v{version}.json").read_text("utf-8"))
     metadata = verify_snapshot(path)
+    assert metadata.format_version == version
     assert metadata.snapshot_id == expected["snapshot_id"]
     with Snapshot(path) as snapshot:
         numbers = np.array([each["number"] for each in expected["answers"]], np.uint64)
@@ -101,18 +105,21 @@ def test_a_golden_file_of_version_1_gives_its_golden_answers(tmp_path: Path) -> 
                 int(answers.ported_at[i]),
                 int(answers.range_route[i]),
             ] == each["answer"]
-        assert explain(snapshot, expected["answers"][0]["number"]).decided_by == "ported record"
+        decided_by = expected.get("decided_by", "ported record")
+        assert explain(snapshot, expected["answers"][0]["number"]).decided_by == decided_by
+        overrides = [[each.first, each.last, each.reason] for each in snapshot.overrides]
+        assert overrides == expected.get("overrides", [])
 
 
 def test_another_version_is_refused_and_named(tmp_path: Path) -> None:
-    """A file of version 2 is not read: the error tells both versions."""
+    """A file of version 3 is not read: the error tells which are."""
     path = tmp_path / "newer.lmdb"
     write_snapshot(path, EXAMPLE, make_metadata())
     content = path.read_bytes()
     seal = Seal.unpack(content[-SEAL_BYTES:])
     assert seal is not None
     newer = Seal(
-        format_version=2,
+        format_version=3,
         environment_bytes=seal.environment_bytes,
         head_sha256=seal.head_sha256,
         meta_sha256=seal.meta_sha256,
@@ -120,6 +127,6 @@ def test_another_version_is_refused_and_named(tmp_path: Path) -> None:
     )
     path.write_bytes(content[:-SEAL_BYTES] + newer.pack())
     with pytest.raises(
-        SnapshotVersionError, match="format version 2, this program reads version 1"
+        SnapshotVersionError, match="format version 3, this program reads versions 1 to 2"
     ):
         Snapshot(path)

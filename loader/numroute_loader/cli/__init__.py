@@ -13,6 +13,7 @@ from numroute_loader.cli.diff import diff
 from numroute_loader.cli.generate import generate
 from numroute_loader.cli.history import history
 from numroute_loader.cli.life import pin, rollback, unpin
+from numroute_loader.cli.override import override
 from numroute_loader.cli.retention import prune
 from numroute_loader.cli.verify import verify
 from numroute_loader.cli.watch import watch
@@ -37,6 +38,7 @@ numroute_load.add_command(rollback)
 numroute_load.add_command(pin)
 numroute_load.add_command(unpin)
 numroute_load.add_command(prune)
+numroute_load.add_command(override)
 numroute_load.add_command(verify)
 numroute_load.add_command(watch)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
+from typing import TYPE_CHECKING
 
 import click
 
 from numroute.console import print_facts, print_json
+from numroute.errors import StoreError
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
+
+if TYPE_CHECKING:
+    from numroute.index import Override
 
 _reason_option = click.option("--reason", default="", help="Why; it lands in the history.")
 
@@ -26,8 +31,17 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     """
     opened = SnapshotStore(store)
     with opened.writing() as writer:
+        before = _overrides(opened)
         metadata = writer.roll_back(
             opened.resolve(snapshot), asked_by=getpass.getuser(), reason=reason
+        )
+        after = _overrides(opened)
+    if before != after:
+        click.echo(
+            f"warning: the overrides changed with it: {len(after or ())} now, "
+            f"{'not known how many' if before is None else len(before)} before; "
+            "`numroute-load override apply FILE` sets them",
+            err=True,
         )
     if as_json:
         print_json({"snapshot": {"id": metadata.snapshot_id, "as_of": metadata.as_of}})
@@ -61,6 +75,15 @@ def unpin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
         wanted = opened.resolve(snapshot)
         writer.unpin(wanted, asked_by=getpass.getuser(), reason=reason)
     _print_pin(wanted, pinned=False, as_json=as_json)
+
+
+def _overrides(store: SnapshotStore) -> tuple[Override, ...] | None:
+    """Return the current snapshot's overrides, None where it cannot be read."""
+    try:
+        with store.open() as current:
+            return current.overrides
+    except StoreError:
+        return None
 
 
 def _print_pin(snapshot_id: str, *, pinned: bool, as_json: bool) -> None:

@@ -38,7 +38,7 @@ def patch_of(
     A route that the snapshot has is taken as it is. What is new is put together as a build does it:
     the operator's name and tax number as the snapshot knows them, the brand by the brand table.
     """
-    known = [snapshot.route(row) for row in range(snapshot.route_count)]
+    known = [snapshot.routes[row] for row in range(len(snapshot.routes))]
     directory = known_operators(snapshot.routes.operators)
     row_of = _rows_by_key(known)
     table = RouteTable(brands, regions, known=known)

@@ -67,6 +67,9 @@ def _row(layer: Layer) -> tuple[str, ...]:
     if layer.first is not None:
         end = "end" if layer.last is None else f"+{layer.last}"
         detail.append(f"+{layer.first} to {end}")
+    if layer.author:
+        expires = layer.expires.isoformat() if layer.expires else "never"
+        detail += [f"{layer.reason!r} by {layer.author}", f"expires {expires}"]
     sources = ", ".join(
         source.name if source.sequence is None else f"{source.name} (sequence {source.sequence})"
         for source in layer.sources

@@ -130,6 +130,8 @@ def _row(answer: Answer) -> tuple[str, ...]:
     if answer.status is Status.INVALID:
         status += f" ({answer.invalid_reason.name})"
     route = answer.route
+    if route and route.overridden:
+        status += " (overridden)"
     network = f"{route.mcc}-{route.mnc}" if route and route.mcc else ""
     return (
         f"+{answer.number}" if answer.number else answer.input,

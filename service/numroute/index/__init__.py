@@ -3,6 +3,7 @@
 from numroute.index.compare import Comparison, compare
 from numroute.index.content import Changes, Content, Metadata, Patch, Patched, Source
 from numroute.index.explain import Explanation, Layer, explain
+from numroute.index.overrides import Override
 from numroute.index.retention import Retention
 from numroute.index.snapshot import Answers, Snapshot
 from numroute.index.store import SnapshotStore
@@ -16,6 +17,7 @@ __all__ = [
     "Explanation",
     "Layer",
     "Metadata",
+    "Override",
     "Patch",
     "Patched",
     "Retention",

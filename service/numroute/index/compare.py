@@ -305,7 +305,7 @@ def _route_ids(routes: Sequence[Route], keys: dict[Hashable, int]) -> NDArray[np
 def _routes(whole: Snapshot | Content) -> Sequence[Route]:
     if isinstance(whole, Content):
         return whole.routes
-    return [whole.route(row) for row in range(whole.route_count)]
+    return [whole.routes[row] for row in range(len(whole.routes))]
 
 
 def _tables_of(content: Content) -> kernel.Tables:

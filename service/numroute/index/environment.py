@@ -103,7 +103,7 @@ def read_seal(path: Path) -> Seal:
                 "no seal on the last page: the file is truncated, damaged or no snapshot",
                 hint=REBUILD_HINT,
             )
-        if seal.format_version != FORMAT_VERSION:
+        if not 1 <= seal.format_version <= FORMAT_VERSION:
             raise SnapshotVersionError(path, expected=FORMAT_VERSION, actual=seal.format_version)
         if seal.environment_bytes != size - SEAL_BYTES:
             raise SnapshotCorruptError(

@@ -1,4 +1,4 @@
-"""The byte layout of a snapshot file, version 1; docs/FORMAT.md specifies it.
+"""The byte layout of a snapshot file, versions 1 and 2; docs/FORMAT.md specifies it.
 
 No other module knows the layout.
 A snapshot file is an LMDB environment (0.9 data format) followed by one page, the seal.
@@ -12,7 +12,12 @@ from typing import Final
 
 import numpy as np
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""The newest version; this program reads all from 1 on."""
+PLAIN_VERSION: Final = 1
+"""The version of a file without overrides."""
+OVERRIDES_VERSION: Final = 2
+"""The first version that may hold overrides."""
 
 BIT_BITS: Final = 5
 """A cell covers 2**5 numbers."""
@@ -48,6 +53,7 @@ NETWORKS: Final = "networks"
 REGIONS: Final = "regions"
 DONORS: Final = "donors"
 CHANGED: Final = "changed"
+OVERRIDES: Final = "overrides"
 META: Final = "meta"
 
 OPTIONAL_ARRAYS: Final = frozenset({PORTED_AT, DONOR})
@@ -83,7 +89,7 @@ DTYPES: Final[dict[str, tuple[str, ...]]] = {
     ROUTES_NETWORK: ("<u4",),
     ROUTES_REGION: ("<u4",),
 }
-"""The element types that version 1 allows for each array."""
+"""The element types that are allowed for each array, in every version so far."""
 
 VALUE_BYTES_MAX: Final = (1 << 32) - 1
 """LMDB keeps a value's size in 32 bits."""

@@ -154,7 +154,7 @@ def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:
     """Return what a patch changes in a snapshot."""
     route = snapshot.arrays[ROUTE]
     member = RecordMap(snapshot.arrays, len(route)).find(patch.numbers).member
-    answers = snapshot.lookup(patch.numbers, range_route=True)
+    answers = snapshot.lookup(patch.numbers, range_route=True, overrides=False)
     if answers.range_route is None:
         raise AssertionError("it was asked for")
     before = answers.route.astype(np.int64)

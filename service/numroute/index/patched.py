@@ -42,10 +42,10 @@ _GRANULES_AT_ONCE = 1 << 20
 def check_patch(content: Patched) -> None:
     """Raise ContentError when a patch breaks a rule of the format."""
     patch, base = content.patch, content.base
-    rows, numbers = base.route_count, patch.numbers
+    rows, numbers = len(base.routes), patch.numbers
     rules = {
         "the route table begins with the rows of the snapshot": tuple(patch.routes[:rows])
-        == tuple(base.route(row) for row in range(rows)),
+        == tuple(base.routes[row] for row in range(rows)),
         "the donors begin with those of the snapshot": patch.donor is None
         or tuple(patch.donors[: len(base.routes.donors)]) == base.routes.donors,
         "numbers ascend and are unique": bool((numbers[1:] > numbers[:-1]).all()),

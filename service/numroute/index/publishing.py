@@ -16,21 +16,23 @@ from typing import TYPE_CHECKING, Any
 from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, StoreError
 from numroute.index import history, retention
 from numroute.index.compare import compare
-from numroute.index.content import Content, Metadata
-from numroute.index.layout import FORMAT_VERSION
+from numroute.index.content import Changes, Content, Metadata
 from numroute.index.snapshot import Snapshot
 from numroute.index.verify import verify_snapshot
-from numroute.index.writer import write_snapshot
+from numroute.index.writer import version_for, write_copy, write_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numroute.index.content import Changes, Patched, Source
+    from numroute.index.content import Patched, Source
+    from numroute.index.overrides import Override
     from numroute.index.retention import Kept, Retention
     from numroute.index.store import SnapshotStore
 
 UNFINISHED = ".unfinished"
+OVERRIDES_COUNT = "overrides"
+"""The name under which the metadata's counts tell how many overrides there are."""
 
 _ROOM_HINT = "Make room, for example with `numroute-load prune`; is the disk full or read-only?"
 
@@ -79,7 +81,7 @@ class StoreWriter:
                     {"at": since.isoformat(timespec="milliseconds")},
                 )
 
-    def publish(
+    def publish(  # noqa: PLR0913 - each is a fact that metadata or history keep
         self,
         content: Content | Patched,
         *,
@@ -88,23 +90,28 @@ class StoreWriter:
         counts: Mapping[str, int],
         gate: Sequence[Mapping[str, Any]] = (),
         changes: Changes | None = None,
+        overrides: Sequence[Override] | None = None,
         asked_by: str = "",
         reason: str = "",
     ) -> Metadata:
         """Write a snapshot, verify it by reading it back, announce it and make it current.
 
         ``changes`` says what it has otherwise than the snapshot that is current now; without it
-        new content is compared with that. What the store's retention does not keep is removed
-        afterwards.
+        new content is compared with that. ``overrides``: without them, those of the current
+        snapshot are carried over. What the store's retention does not keep is removed afterwards.
 
         Returns the new snapshot's metadata. Raises StoreAccessError when the disk refuses; then,
         as after a crash, the snapshot that was current stays current.
         """
         if changes is None and isinstance(content, Content):
             changes = self._changes(content)
-        metadata = self.new_metadata(as_of=as_of, sources=sources, counts=counts, changes=changes)
+        if overrides is None:
+            overrides = self._carried_overrides()
+        metadata = self.new_metadata(
+            as_of=as_of, sources=sources, counts=counts, changes=changes, overrides=overrides
+        )
         return self.publish_file(
-            lambda path: write_snapshot(path, content, metadata),
+            lambda path: write_snapshot(path, content, metadata, overrides),
             metadata,
             gate=gate,
             asked_by=asked_by,
@@ -118,17 +125,42 @@ class StoreWriter:
         sources: Sequence[Source],
         counts: Mapping[str, int],
         changes: Changes | None = None,
+        overrides: Sequence[Override] = (),
     ) -> Metadata:
         """Return the metadata of a snapshot that is built now, with an id that is not in use."""
+        of_registry = {name: count for name, count in counts.items() if name != OVERRIDES_COUNT}
         return Metadata(
-            format_version=FORMAT_VERSION,
+            format_version=version_for(overrides),
             snapshot_id=self._new_id(as_of),
             as_of=as_of,
             built_at=datetime.now(UTC).replace(microsecond=0),
             sources=tuple(sources),
-            counts=dict(counts),
+            counts=of_registry | ({OVERRIDES_COUNT: len(overrides)} if overrides else {}),
             changes=changes,
         )
+
+    def publish_overrides(
+        self, overrides: Sequence[Override], *, asked_by: str = "", reason: str = ""
+    ) -> Metadata:
+        """Publish what the current snapshot holds with these overrides in place of its own.
+
+        Raises NoSnapshotError, SnapshotCorruptError or StoreAccessError.
+        """
+        with self._store.open() as base:
+            before = base.metadata
+            metadata = self.new_metadata(
+                as_of=before.as_of,
+                sources=before.sources,
+                counts=before.counts,
+                changes=Changes(against=before.snapshot_id),
+                overrides=overrides,
+            )
+            return self.publish_file(
+                lambda path: write_copy(path, base, metadata, overrides),
+                metadata,
+                asked_by=asked_by,
+                reason=reason,
+            )
 
     def publish_file(
         self,
@@ -270,6 +302,20 @@ class StoreWriter:
                 return compare(current, content).changes
         except StoreError:
             return None
+
+    def _carried_overrides(self) -> tuple[Override, ...]:
+        """Return the overrides of the current snapshot.
+
+        Where it cannot be read, those of the last one before it that can: people wrote them, and no
+        registry brings them back.
+        """
+        store = self._store
+        with contextlib.suppress(StoreError), store.open() as current:
+            return current.overrides
+        for moment in reversed(store.moments()):
+            with contextlib.suppress(StoreError), store.open(moment.snapshot) as earlier:
+                return earlier.overrides
+        return ()
 
     def _protected(self) -> Iterator[tuple[str, str]]:
         store = self._store

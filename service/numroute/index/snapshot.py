@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +21,8 @@ from numroute.index.layout import (
     GRANULES,
     META,
     OPTIONAL_ARRAYS,
+    OVERRIDES,
+    OVERRIDES_VERSION,
     PAGES,
     PORTED_AT,
     RANGE_ROUTE,
@@ -27,8 +30,10 @@ from numroute.index.layout import (
     REQUIRED_ARRAYS,
     ROUTE,
     TABLES,
+    smallest_unsigned,
 )
 from numroute.index.metadata import ValueSpec, decode_metadata
+from numroute.index.overrides import OverrideTable, decode_overrides
 from numroute.index.tables import RouteTable
 
 if TYPE_CHECKING:
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from numroute.index.overrides import Override
     from numroute.model import Operator, Route
 
     Unsigned = NDArray[np.unsignedinteger]
@@ -47,8 +53,8 @@ class Answers:
     """The answers to a batch of n numbers, in its order. All arrays belong to the caller.
 
     ``route``: uint16[n] or uint32[n], rows of the snapshot's route table.
-    ``ported_at``: uint32[n], seconds since 1970-01-01 UTC, 0 where the number is not ported or the
-    time is not known; None when not asked for.
+    ``ported_at``: uint32[n], seconds since 1970-01-01 UTC, 0 where the number is not ported, is
+    overridden, or the time is not known; None when not asked for.
     ``range_route``: like ``route``, what the ranges alone say; None when not asked for.
     """
 
@@ -83,7 +89,9 @@ class Snapshot:
             self.metadata, specs = decode_metadata(bytes(values[META]))
         except (KeyError, TypeError, ValueError):
             raise SnapshotCorruptError(
-                self.path, "the metadata are not of version 1", hint=REBUILD_HINT
+                self.path,
+                f"the metadata are not of version {environment.seal.format_version}",
+                hint=REBUILD_HINT,
             ) from None
         arrays = {
             key: _view(self.path, key, values, spec) for key, spec in specs.items() if spec.dtype
@@ -98,6 +106,10 @@ class Snapshot:
         self._ported_at = arrays.get(PORTED_AT)
         self._donor = arrays.get(DONOR)
         self.routes = RouteTable(arrays, values)
+        self._overrides = self._load_overrides(environment)
+        self._row_dtype = np.promote_types(
+            arrays[GRANULES].dtype, smallest_unsigned(self.route_count)
+        )
         self._tables = kernel.prepare(
             pages=arrays[PAGES],
             chunks=arrays[CHUNKS],
@@ -113,10 +125,34 @@ class Snapshot:
         """The arrays as the kernel reads them: views of the map, to be dropped before closing."""
         return self._tables
 
+    def _load_overrides(self, environment: Environment) -> OverrideTable | None:
+        if OVERRIDES not in environment.values:
+            return None
+        overrides = None
+        if environment.seal.format_version >= OVERRIDES_VERSION:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                overrides = decode_overrides(bytes(environment.values[OVERRIDES]))
+        if overrides is None:
+            raise SnapshotCorruptError(
+                self.path,
+                f"the overrides are not of version {environment.seal.format_version}",
+                hint=REBUILD_HINT,
+            )
+        return OverrideTable(overrides, self.routes.status) if overrides else None
+
     @property
     def route_count(self) -> int:
-        """The number of rows of the route table."""
-        return len(self.routes)
+        """The number of rows that answers may have: the route table's and those of overrides."""
+        return len(self.routes) + (len(self._overrides.routes) if self._overrides else 0)
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """The overrides, expired ones among them, in the order of their numbers."""
+        return self._overrides.all if self._overrides else ()
+
+    def overrides_of(self, number: int) -> list[Override]:
+        """Return the overrides that hold a number, the narrowest first, expired ones too."""
+        return self._overrides.covering(number) if self._overrides else []
 
     @property
     def arrays(self) -> Mapping[str, NDArray[Any]]:
@@ -141,13 +177,25 @@ class Snapshot:
             if not spec.dtype and key not in known
         }
 
+    def tables_stored(self) -> dict[str, bytes]:
+        """Return all that is stored beside the arrays and the metadata, by key."""
+        if self._environment is None:
+            raise AssertionError("the snapshot is closed")
+        return {
+            key: bytes(value)
+            for key, value in self._environment.values.items()
+            if key != META and key not in self._arrays
+        }
+
     @property
     def file_bytes(self) -> int:
         """The length of the file."""
         return self.path.stat().st_size
 
     def route(self, row: int) -> Route:
-        """Return a row of the route table."""
+        """Return a row of the route table, or one of the overrides' behind it."""
+        if self._overrides and row >= len(self.routes):
+            return self._overrides.routes[row - len(self.routes)]
         return self.routes[row]
 
     def lookup(
@@ -156,14 +204,24 @@ class Snapshot:
         *,
         ported_at: bool = False,
         range_route: bool = False,
+        overrides: bool = True,
     ) -> Answers:
         """Answer a batch: uint64[n] whole E.164 numbers, in any order, repeated or not.
 
-        0 and numbers of more than 15 digits are answered with the row of status INVALID.
+        0 and numbers of more than 15 digits are answered with the row of status INVALID. Without
+        ``overrides`` the answers are what the registry says.
         """
+        rows = kernel.lookup(self._tables, numbers)
+        times = self._ported_times(numbers) if ported_at else None
+        if overrides and self._overrides:
+            rows = rows.astype(self._row_dtype, copy=False)
+            overridden = self._overrides.apply(numbers, rows)
+            if times is not None:
+                # The time belongs to the record, which is not what answers.
+                times[overridden] = 0
         return Answers(
-            route=kernel.lookup(self._tables, numbers),
-            ported_at=self._ported_times(numbers) if ported_at else None,
+            route=rows,
+            ported_at=times,
             range_route=kernel.range_lookup(self._tables, numbers) if range_route else None,
         )
 
@@ -213,9 +271,9 @@ def _view(path: Path, key: str, values: dict[str, memoryview], spec: ValueSpec) 
     if spec.dtype not in known or key not in values:
         if key in REQUIRED_ARRAYS | OPTIONAL_ARRAYS:
             raise SnapshotCorruptError(
-                path, f"{key} is missing or of a type unknown to version 1", hint=REBUILD_HINT
+                path, f"{key} is missing or of an unknown type", hint=REBUILD_HINT
             )
-        raise SnapshotCorruptError(path, f"{key} is unknown to version 1", hint=REBUILD_HINT)
+        raise SnapshotCorruptError(path, f"{key} is unknown", hint=REBUILD_HINT)
     dtype = np.dtype(spec.dtype)
     value = values[key]
     if value.nbytes != spec.length * dtype.itemsize:

@@ -91,7 +91,7 @@ class RouteTable:
         tables: Mapping[str, bytes | memoryview],
     ) -> None:
         """Copy the columns and decode the tables, so that nothing refers to the file's map."""
-        self._status = arrays[ROUTES_STATUS].copy()
+        self.status = arrays[ROUTES_STATUS].copy()
         self._operator = arrays[ROUTES_OPERATOR].copy()
         self._network = arrays[ROUTES_NETWORK].copy()
         self._region = arrays[ROUTES_REGION].copy()
@@ -102,14 +102,14 @@ class RouteTable:
         self._routes: dict[int, Route] = {}
 
     def __len__(self) -> int:
-        return len(self._status)
+        return len(self.status)
 
     def __getitem__(self, row: int) -> Route:
         route = self._routes.get(row)
         if route is None:
             network = self._networks[self._network[row]]
             route = Route(
-                status=Status(int(self._status[row])),
+                status=Status(int(self.status[row])),
                 operator=self.operators[self._operator[row]],
                 mcc=network.mcc,
                 mnc=network.mnc,

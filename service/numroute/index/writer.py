@@ -11,7 +11,10 @@ from numroute.index.layout import (
     DONOR,
     GRANULES,
     GRANULES_PER_PAGE,
+    OVERRIDES,
+    OVERRIDES_VERSION,
     PAGES,
+    PLAIN_VERSION,
     PORTED_AT,
     RANGE_ROUTE,
     RANGE_START,
@@ -21,6 +24,7 @@ from numroute.index.layout import (
     route_dtype,
     smallest_unsigned,
 )
+from numroute.index.overrides import broken_rule, encode_overrides
 from numroute.index.patched import encode_patched
 from numroute.index.range_table import build_granules, held_pieces
 from numroute.index.ranked_bitmap import build_bitmap, build_pages
@@ -29,17 +33,27 @@ from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["ContentError", "check_content", "write_snapshot"]
+    from numroute.index.overrides import Override
+    from numroute.index.snapshot import Snapshot
+
+__all__ = ["ContentError", "check_content", "version_for", "write_copy", "write_snapshot"]
 
 
-def write_snapshot(path: Path, content: Content | Patched, metadata: Metadata) -> None:
+def write_snapshot(
+    path: Path,
+    content: Content | Patched,
+    metadata: Metadata,
+    overrides: Sequence[Override] = (),
+) -> None:
     """Write the content to a new file at ``path`` (0600) and flush it to disk.
 
+    The file's version is that of the metadata; :func:`version_for` says which it must be.
     Raises ContentError when the content breaks a rule of the format, StoreAccessError when the
     file cannot be written; what was written so far is left to the caller to remove.
     """
@@ -49,6 +63,37 @@ def write_snapshot(path: Path, content: Content | Patched, metadata: Metadata) -
         check_content(content)
         whole, tables = _encode(content)
         arrays = {key: StoredArray.of(array) for key, array in whole.items()}
+    _write(path, arrays, tables, metadata, overrides)
+
+
+def write_copy(
+    path: Path, base: Snapshot, metadata: Metadata, overrides: Sequence[Override]
+) -> None:
+    """Write what an open snapshot holds, with other overrides, as :func:`write_snapshot` does."""
+    arrays = {key: StoredArray.of(array) for key, array in base.arrays.items()}
+    tables = {key: table for key, table in base.tables_stored().items() if key != OVERRIDES}
+    _write(path, arrays, tables, metadata, overrides)
+
+
+def version_for(overrides: Sequence[Override]) -> int:
+    """Return the oldest format version that can hold a file with these overrides."""
+    return OVERRIDES_VERSION if overrides else PLAIN_VERSION
+
+
+def _write(
+    path: Path,
+    arrays: Mapping[str, StoredArray],
+    tables: Mapping[str, bytes],
+    metadata: Metadata,
+    overrides: Sequence[Override],
+) -> None:
+    broken = broken_rule(overrides)
+    if metadata.format_version < version_for(overrides):
+        broken = f"a file with overrides is of version {OVERRIDES_VERSION}"
+    if broken:
+        raise ContentError(f"the snapshot's content breaks the rule: {broken}")
+    if overrides:
+        tables = {**tables, OVERRIDES: encode_overrides(overrides)}
     write_file(path, arrays, tables, metadata)
 
 

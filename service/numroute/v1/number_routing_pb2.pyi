@@ -85,7 +85,7 @@ class Region(_message.Message):
     def __init__(self, code: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("operator", "mcc", "mnc", "registry_mnc", "routing_number", "region", "line_type", "status")
+    __slots__ = ("operator", "mcc", "mnc", "registry_mnc", "routing_number", "region", "line_type", "status", "overridden")
     OPERATOR_FIELD_NUMBER: _ClassVar[int]
     MCC_FIELD_NUMBER: _ClassVar[int]
     MNC_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class Route(_message.Message):
     REGION_FIELD_NUMBER: _ClassVar[int]
     LINE_TYPE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDDEN_FIELD_NUMBER: _ClassVar[int]
     operator: Operator
     mcc: str
     mnc: str
@@ -102,7 +103,8 @@ class Route(_message.Message):
     region: Region
     line_type: LineType
     status: Status
-    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., mcc: _Optional[str] = ..., mnc: _Optional[str] = ..., registry_mnc: _Optional[str] = ..., routing_number: _Optional[str] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., line_type: _Optional[_Union[LineType, str]] = ..., status: _Optional[_Union[Status, str]] = ...) -> None: ...
+    overridden: bool
+    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., mcc: _Optional[str] = ..., mnc: _Optional[str] = ..., registry_mnc: _Optional[str] = ..., routing_number: _Optional[str] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., line_type: _Optional[_Union[LineType, str]] = ..., status: _Optional[_Union[Status, str]] = ..., overridden: _Optional[bool] = ...) -> None: ...
 
 class SnapshotRef(_message.Message):
     __slots__ = ("id", "as_of", "stale")

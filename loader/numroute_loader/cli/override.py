@@ -1,0 +1,122 @@
+"""``numroute-load override``: routes that somebody sets by hand."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from numroute.console import operator_text, plain, print_facts, print_json, print_table
+from numroute.index import SnapshotStore
+from numroute.settings import json_option, store_option
+from numroute_loader.cli.retention import retention_options
+from numroute_loader.overrides import read_overrides
+
+if TYPE_CHECKING:
+    from numroute.index import Metadata, Override, Retention
+
+_reason_option = click.option("--reason", default="", help="Why; it lands in the history.")
+
+
+@click.group()
+def override() -> None:
+    """Route numbers and ranges by hand, against or beside the registry.
+
+    Overrides are asked before every other layer, until they expire, and carried over from snapshot
+    to snapshot until another file is applied.
+    """
+
+
+@override.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@store_option
+@_reason_option
+@click.option("--dry-run", is_flag=True, help="Read and check the file; publish nothing.")
+@retention_options
+@json_option
+def apply(
+    *, file: Path, store: Path, reason: str, dry_run: bool, retention: Retention, as_json: bool
+) -> None:
+    """Replace all overrides by those of FILE and publish a snapshot with them.
+
+    FILE is a CSV with the columns number, operator, reason and author, and where wanted last (for
+    a range), expires, mcc, mnc, routing_number and region. Of several that hold a number the
+    narrowest decides.
+    """
+    opened = SnapshotStore(store, retention=retention)
+    if dry_run:
+        with opened.open() as current:
+            read = read_overrides(file, current)
+        metadata = None
+    else:
+        with opened.writing() as writer:
+            with opened.open() as current:
+                read = read_overrides(file, current)
+            metadata = writer.publish_overrides(
+                read.overrides, asked_by=getpass.getuser(), reason=reason
+            )
+    if read.expired:
+        click.echo(f"warning: {read.expired} lines have expired and are left out", err=True)
+    _print(metadata, len(read.overrides), as_json=as_json)
+
+
+@override.command()
+@store_option
+@_reason_option
+@retention_options
+@json_option
+def clear(*, store: Path, reason: str, retention: Retention, as_json: bool) -> None:
+    """Remove all overrides and publish a snapshot without any."""
+    with SnapshotStore(store, retention=retention).writing() as writer:
+        metadata = writer.publish_overrides((), asked_by=getpass.getuser(), reason=reason)
+    _print(metadata, 0, as_json=as_json)
+
+
+@override.command("list")
+@store_option
+@json_option
+def list_(*, store: Path, as_json: bool) -> None:
+    """List the overrides of the current snapshot, expired ones among them."""
+    with SnapshotStore(store).open() as current:
+        overrides = current.overrides
+    now = datetime.now(UTC)
+    if as_json:
+        for each in overrides:
+            print_json({**plain(each), "active": each.active(now)})
+        return
+    print_table(
+        ("number", "operator", "MCC-MNC", "expires", "", "reason", "author"),
+        [
+            (
+                _range(each),
+                operator_text(each.operator),
+                f"{each.mcc}-{each.mnc}" if each.mcc else "",
+                each.expires.isoformat() if each.expires else "never",
+                "" if each.active(now) else "expired",
+                each.reason,
+                each.author,
+            )
+            for each in overrides
+        ],
+    )
+
+
+def _range(each: Override) -> str:
+    return f"+{each.first}" if each.first == each.last else f"+{each.first} to +{each.last}"
+
+
+def _print(metadata: Metadata | None, count: int, *, as_json: bool) -> None:
+    if as_json:
+        document: dict[str, Any] = {"overrides": count}
+        document["snapshot"] = {"id": metadata.snapshot_id} if metadata else None
+        print_json(document)
+        return
+    print_facts(
+        [
+            ("overrides", f"{count:,}"),
+            ("published", metadata.snapshot_id if metadata else "nothing: --dry-run"),
+        ]
+    )

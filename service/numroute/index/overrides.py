@@ -1,0 +1,307 @@
+"""Overrides: numbers and ranges whose route somebody set by hand, asked before every other layer.
+
+They are few, and stored as a table (docs/FORMAT.md). Of several that hold a number the narrowest
+decides; two that cross, or are the same range, are refused. An override stops applying when its
+time comes, without a new snapshot.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute.model import NUMBER_MAX, LineType, Operator, Region, Route, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    Unsigned = NDArray[np.unsignedinteger]
+
+OVERRIDES_MAX = 10_000
+"""More belong into the registry's data: each opening and each expiry lays all of them out."""
+
+_PIECE_NUMBERS = 32_768
+"""Numbers worked on at once, so that what is between stays in cache."""
+
+_FLAGS_FROM = 64
+"""From this many numbers on, looking at the flags first costs less than searching for each."""
+
+_FLAGS = 1 << 18
+"""A byte each: they stay in the second-level cache beside what a piece of a batch needs."""
+
+_FLAG_MASK = np.array(_FLAGS - 1, np.uint64)
+_FLAG_SHIFT_MIN = 4
+_FLAG_SHIFT_MAX = 30
+_NUMBERS_ASKED = 1e9
+"""Roughly how many different numbers are asked for: the size of a country's plan."""
+
+_NOTHING = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """A range of whole E.164 numbers, ``first`` to ``last`` inclusive, and where they go.
+
+    ``reason`` and ``author`` say why and by whom; ``expires`` (aware, UTC) when it stops applying,
+    None = never.
+    """
+
+    first: int
+    last: int
+    operator: Operator
+    mcc: str = ""
+    mnc: str = ""
+    routing_number: str = ""
+    region: Region = field(default_factory=Region)
+    line_type: LineType = LineType.UNSPECIFIED
+    reason: str
+    author: str
+    expires: datetime | None = None
+
+    def active(self, now: datetime) -> bool:
+        """Return whether it applies at a time."""
+        return self.expires is None or now < self.expires
+
+    def route(self, status: Status) -> Route:
+        """Return the route of its numbers whose status is this one."""
+        return Route(
+            status=status,
+            operator=self.operator,
+            mcc=self.mcc,
+            mnc=self.mnc,
+            routing_number=self.routing_number,
+            region=self.region,
+            line_type=self.line_type,
+            overridden=True,
+        )
+
+
+def encode_overrides(overrides: Sequence[Override]) -> bytes:
+    """Return the overrides as a JSON array of objects, UTF-8, without spaces."""
+    rows = [
+        asdict(each)
+        | {
+            "line_type": each.line_type.name,
+            "expires": each.expires and each.expires.astimezone(UTC).isoformat(),
+        }
+        for each in sorted(overrides, key=_outer_first)
+    ]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode_overrides(table: bytes) -> tuple[Override, ...]:
+    """Return stored overrides, in the order of their numbers, the wider of nested ones first.
+
+    Raises KeyError, TypeError or ValueError when the table is none.
+    """
+    overrides = tuple(
+        Override(
+            **row
+            | {
+                "operator": Operator(**row["operator"]),
+                "region": Region(**row["region"]),
+                "line_type": LineType[row["line_type"]],
+                "expires": row["expires"] and datetime.fromisoformat(row["expires"]),
+            }
+        )
+        for row in json.loads(table)
+    )
+    broken = broken_rule(overrides)
+    if broken:
+        raise ValueError(broken)
+    return overrides
+
+
+def broken_rule(overrides: Sequence[Override]) -> str:
+    """Return the rule of the format that overrides break, an empty text when they keep all."""
+    if len(overrides) > OVERRIDES_MAX:
+        return f"at most {OVERRIDES_MAX} overrides"
+    if any(not 0 < each.first <= each.last <= NUMBER_MAX for each in overrides):
+        return "overrides are ranges of whole E.164 numbers"
+    return "overrides do not cross" if find_crossing(overrides) else ""
+
+
+def find_crossing(overrides: Iterable[Override]) -> tuple[Override, Override] | None:
+    """Return two overrides that cross or are of the same range; None when all are apart or nested.
+
+    Of a narrower one within a wider one it is clear which decides; of these it is not.
+    """
+    around: list[Override] = []
+    for each in sorted(overrides, key=_outer_first):
+        while around and around[-1].last < each.first:
+            around.pop()
+        if around and (
+            each.last > around[-1].last
+            or (each.first, each.last) == (around[-1].first, around[-1].last)
+        ):
+            return around[-1], each
+        around.append(each)
+    return None
+
+
+def _outer_first(override: Override) -> tuple[int, int]:
+    return override.first, -override.last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """The overrides that apply from ``since`` until ``until`` (seconds since 1970), laid out.
+
+    ``start``: uint64[k], first number of each piece, the first is 0; ``row``: int64[k], the row of
+    its numbers that are not ported, ``_NOTHING`` where no override applies. ``flags``: bool, by a
+    number's bits from ``flag_shift`` on: whether an override may hold it.
+    """
+
+    since: float
+    until: float
+    start: NDArray[np.uint64]
+    row: NDArray[np.int64]
+    flag_shift: NDArray[np.uint64]
+    flags: NDArray[np.bool_]
+
+
+class OverrideTable:
+    """The overrides of an open snapshot, as the first layer of its lookups.
+
+    Each distinct route has two rows behind those of the snapshot's route table: one for numbers
+    without a ported record, the next one for numbers with one.
+    """
+
+    def __init__(
+        self, overrides: tuple[Override, ...], registry_status: NDArray[np.unsignedinteger]
+    ) -> None:
+        """Number the rows from ``len(registry_status)``, the status of every row before, on."""
+        self.all = overrides
+        self.routes: list[Route] = []
+        self._ported = registry_status == Status.PORTED
+        rows: dict[Route, int] = {}
+        self._rows: list[int] = []
+        for each in overrides:
+            route = each.route(Status.NOT_PORTED)
+            if route not in rows:
+                rows[route] = len(registry_status) + len(self.routes)
+                self.routes += [route, each.route(Status.PORTED)]
+            self._rows.append(rows[route])
+        self._layout = self._lay_out(time.time())
+
+    def apply(self, numbers: NDArray[np.uint64], rows: Unsigned) -> NDArray[np.intp]:
+        """Replace the rows of overridden numbers, in place; return their positions.
+
+        ``rows`` are what the registry says of the numbers, and of a type that holds all rows.
+        """
+        now = time.time()
+        layout = self._layout
+        if not layout.since <= now < layout.until:
+            # Several threads may do it at once: each gets a whole layout, and all are alike.
+            layout = self._layout = self._lay_out(now)
+        if len(numbers) < _FLAGS_FROM:
+            return self._settle(layout, numbers, rows, None)
+        size = min(len(numbers), _PIECE_NUMBERS)
+        place, hit = np.empty(size, np.uint64), np.empty(size, np.bool_)
+        found = []
+        for begin in range(0, len(numbers), _PIECE_NUMBERS):
+            part = numbers[begin : begin + _PIECE_NUMBERS]
+            n = len(part)
+            np.right_shift(part, layout.flag_shift, out=place[:n])
+            np.bitwise_and(place[:n], _FLAG_MASK, out=place[:n])
+            layout.flags.take(place[:n].view(np.int64), out=hit[:n], mode="clip")
+            candidates = hit[:n].nonzero()[0]
+            if len(candidates):
+                of_piece = rows[begin : begin + n]
+                found.append(begin + self._settle(layout, part, of_piece, candidates))
+        return np.concatenate(found) if found else np.empty(0, np.intp)
+
+    def _settle(
+        self,
+        layout: _Layout,
+        numbers: NDArray[np.uint64],
+        rows: Unsigned,
+        candidates: NDArray[np.intp] | None,
+    ) -> NDArray[np.intp]:
+        """Replace the rows of overridden numbers among the candidates (None = all), in place."""
+        keys = numbers if candidates is None else numbers.take(candidates)
+        pieces = layout.start.searchsorted(keys, side="right")
+        pieces -= 1
+        fresh = layout.row.take(pieces)
+        held = (fresh != _NOTHING).nonzero()[0]
+        if not len(held):
+            return held
+        positions = held if candidates is None else candidates.take(held)
+        rows[positions] = fresh.take(held) + self._ported.take(rows.take(positions))
+        return positions
+
+    def covering(self, number: int) -> list[Override]:
+        """Return the overrides that hold a number, the narrowest first, expired ones among them."""
+        return [each for each in reversed(self.all) if each.first <= number <= each.last]
+
+    def _lay_out(self, now: float) -> _Layout:
+        moment = datetime.fromtimestamp(now, UTC)
+        ends = sorted({each.expires.timestamp() for each in self.all if each.expires})
+        passed = bisect.bisect_right(ends, now)
+        starts: list[int] = [0]
+        rows: list[int] = [_NOTHING]
+
+        def piece(start: int, row: int) -> None:
+            if start == starts[-1]:
+                rows[-1] = row
+            else:
+                starts.append(start)
+                rows.append(row)
+
+        around: list[tuple[int, int]] = []
+
+        def leave_before(number: int) -> None:
+            while around and around[-1][0] < number:
+                last, _ = around.pop()
+                piece(last + 1, around[-1][1] if around else _NOTHING)
+
+        for each, row in zip(self.all, self._rows, strict=True):
+            if each.active(moment):
+                leave_before(each.first)
+                piece(each.first, row)
+                around.append((each.last, row))
+        leave_before(NUMBER_MAX + 1)
+        shift, flags = _flags_of([each for each in self.all if each.active(moment)])
+        return _Layout(
+            since=ends[passed - 1] if passed else -np.inf,
+            until=ends[passed] if passed < len(ends) else np.inf,
+            start=np.array(starts, np.uint64),
+            row=np.array(rows, np.int64),
+            flag_shift=np.array(shift, np.uint64),
+            flags=flags,
+        )
+
+
+def _flags_of(active: Sequence[Override]) -> tuple[int, NDArray[np.bool_]]:
+    """Return how far a number is shifted to find its flag, and the flags.
+
+    A wide flag lets pass what lies beside an override, a narrow one makes many flags of a range,
+    and with them more numbers elsewhere that share a flag with it: the best shift lets the least
+    pass by both.
+    """
+    first = np.array([each.first for each in active], np.int64)
+    last = np.array([each.last for each in active], np.int64)
+
+    def let_pass(shift: int) -> float:
+        count = int(((last >> shift) - (first >> shift) + 1).sum())
+        return count * ((1 << shift) / _NUMBERS_ASKED + 1 / _FLAGS)
+
+    shift = min(range(_FLAG_SHIFT_MIN, _FLAG_SHIFT_MAX + 1), key=let_pass)
+    flags = np.zeros(_FLAGS, np.bool_)
+    for begin, end in zip((first >> shift).tolist(), (last >> shift).tolist(), strict=True):
+        if end - begin >= _FLAGS:
+            flags[:] = True
+        elif begin % _FLAGS <= end % _FLAGS:
+            flags[begin % _FLAGS : end % _FLAGS + 1] = True
+        else:
+            flags[begin % _FLAGS :] = True
+            flags[: end % _FLAGS + 1] = True
+    return shift, flags

@@ -1,0 +1,141 @@
+"""``numroute-load override``: its file, what it changes, and how it is seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.registry import command, write_registry
+
+from numroute.index import SnapshotStore
+from numroute_loader.overrides import OVERRIDES_MAX
+
+HEADER = "number,last,operator,reason,author,expires,mcc,mnc,region\n"
+GOOD = (
+    HEADER
+    + "+79000000012,,mTELE2,wrong port,anna,,,,\n"
+    + "# a whole block\n\n"
+    + '79990000000,79990000999,mMTS,"new block, not yet in the plan",boris,'
+    + "2199-01-01T00:00:00+03:00,250,01,77\n"
+    + "79000000345,,mTELE2,over,carl,2020-01-01T00:00:00Z,,,\n"
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    """Build a small store."""
+    folder = tmp_path_factory.mktemp("override")
+    files = write_registry(folder / "files")
+    assert command("numroute-load", "build", "--store", folder / "store", files).status == 0
+    return folder / "store"
+
+
+def answer(store: Path, number: str) -> dict:
+    """Return the answer for a number as JSON."""
+    return json.loads(command("numroute", "lookup", "--store", store, "--json", number).out)
+
+
+def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> None:
+    """Lookup, explain, list, info and history show it; clearing brings the registry back."""
+    file = tmp_path / "overrides.csv"
+    file.write_text(GOOD)
+    before = SnapshotStore(store).current_id()
+    dry = command("numroute-load", "override", "apply", "--dry-run", "--store", store, file)
+    assert dry.status == 0, dry.err
+    assert SnapshotStore(store).current_id() == before
+    done = command(
+        "numroute-load", "override", "apply", "--store", store, file, "--json", "--reason", "why"
+    )
+    assert done.status == 0, done.err
+    assert "1 lines have expired" in done.err
+    assert json.loads(done.out)["overrides"] == 2
+
+    ported = answer(store, "+79000000012")
+    assert (ported["status"], ported["route"]["operator"]["code"]) == ("PORTED", "mTELE2")
+    assert (ported["route"]["overridden"], ported["ported_at"]) == (True, None)
+    assert ported["range_holder"]["code"] == "mTELE2"
+    unheld = answer(store, "+79990000500")
+    assert (unheld["status"], unheld["route"]["operator"]["code"]) == ("NOT_PORTED", "mMTS")
+    assert (unheld["route"]["mcc"], unheld["route"]["mnc"]) == ("250", "01")
+    assert answer(store, "+79000000345")["route"]["overridden"] is False
+
+    table = command("numroute", "lookup", "--store", store, "+79000000012").out
+    assert "PORTED (overridden)" in table
+    told = command("numroute", "explain", "--store", store, "+79000000012").out
+    assert "'wrong port' by anna, expires never" in told
+    assert "ported record" in told
+    listed = command("numroute-load", "override", "list", "--store", store)
+    assert "new block, not yet in the plan" in listed.out
+    (info,) = command("numroute", "info", "--store", store, "--json").out.splitlines()
+    assert json.loads(info)["counts"]["overrides"] == 2
+    entry = SnapshotStore(store).history()[-1]
+    assert (entry["reason"], entry["counts"]["overrides"]) == ("why", 2)
+
+    back = command("numroute-load", "rollback", "previous", "--store", store)
+    assert "the overrides changed with it: 0 now, 2 before" in back.err
+    command("numroute-load", "rollback", "previous", "--store", store)
+    assert command("numroute-load", "override", "clear", "--store", store).status == 0
+    assert answer(store, "+79000000012")["route"]["overridden"] is False
+    listed = command("numroute-load", "override", "list", "--store", store, "--json")
+    assert listed.out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "overrides.csv: the file is empty"),
+        ("number,operator,reason\n", "overrides.csv:1: the header lacks author"),
+        (HEADER.replace("mcc", "mmc"), "overrides.csv:1: the header has an unknown column 'mmc'"),
+        (HEADER + "79000000012,,mMTS,r\n", "overrides.csv:2: 4 cells, the header has 9 columns"),
+        (HEADER + "\n9000x,,mMTS,r,a,,,,\n", "overrides.csv:3: number '9000*' is no whole number"),
+        (HEADER + ",,mMTS,r,a,,,,\n", "overrides.csv:2: number is empty"),
+        (HEADER + "1234567890123456,,mMTS,r,a,,,,\n", ":2: number '1234************' is no whole"),
+        (HEADER + "79000000012,79000000011,mMTS,r,a,,,,\n", ":2: last lies before number"),
+        (HEADER + "79000000012,,mNEW,r,a,,,,\n", ":2: operator 'mNEW' is no operator of the"),
+        (HEADER + "79000000012,,,r,a,,,,\n", ":2: operator is empty"),
+        (HEADER + "79000000012,,mMTS,,a,,,,\n", ":2: reason is empty"),
+        (HEADER + f"79000000012,,mMTS,{'r' * 501},a,,,,\n", ":2: reason is no printable text"),
+        (HEADER + "79000000012,,mMTS,r,,,,,\n", ":2: author is empty"),
+        (HEADER + "79000000012,,mMTS,r,a,tomorrow,,,\n", ":2: expires 'tomorrow' is no time"),
+        (HEADER + "79000000012,,mMTS,r,a,2199-01-01,,,\n", ":2: expires '2199-01-01' names no"),
+        (HEADER + "79000000012,,mMTS,r,a,,250,,\n", ":2: mnc is empty, the other is given"),
+        (HEADER + "79000000012,,mMTS,r,a,,25,01,\n", ":2: mcc '25' is not of the form"),
+        (HEADER + "79000000012,,mMTS,r,a,,,,99\n", ":2: region '99' is no region of the snapshot"),
+        (HEADER + '79000000012,,mMTS,"r,a,,,,\n', ":2: a quote is not closed"),
+        (
+            HEADER + "79000000012,79000000020,mMTS,r,a,,,,\n79000000015,79000000030,mMTS,r,a,,,,\n",
+            ":3: crosses the override in line 2",
+        ),
+        (
+            HEADER + "79000000012,,mMTS,r,a,,,,\n79000000012,,mTELE2,r,a,,,,\n",
+            ":3: crosses the override in line 2, or repeats it",
+        ),
+        (
+            HEADER
+            + "".join(f"{79_000_000_000 + i},,mMTS,r,a,,,,\n" for i in range(OVERRIDES_MAX + 1)),
+            f":{OVERRIDES_MAX + 2}: more than 10000 overrides",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_to_the_line(
+    store: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    """Nothing is published, the message names line and column, and no number stands in it."""
+    file = tmp_path / "overrides.csv"
+    file.write_text(text)
+    before = SnapshotStore(store).current_id()
+    result = command("numroute-load", "override", "apply", "--store", store, file)
+    assert result.status == 1
+    assert message in result.err
+    assert "79000000012" not in result.err
+    assert SnapshotStore(store).current_id() == before
+
+
+def test_a_file_that_is_no_text_or_not_there_is_told(store: Path, tmp_path: Path) -> None:
+    """Other encodings and missing files."""
+    file = tmp_path / "overrides.csv"
+    file.write_bytes("номер".encode("cp1251"))
+    words = ("numroute-load", "override", "apply", "--store", store)
+    assert "the text is not UTF-8" in command(*words, file).err
+    assert "cannot be read: No such file" in command(*words, tmp_path / "none.csv").err
