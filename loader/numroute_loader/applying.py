@@ -331,7 +331,7 @@ def _routes_of(
 ) -> Sequence[Route]:
     """Return the route that the patched snapshot, not yet written, gives to each chosen number."""
     numbers = np.array([each.number for each in expectations], np.uint64)
-    rows = snapshot.lookup(numbers).route.astype(np.int64)
+    rows = snapshot.lookup(numbers, overrides=False).route.astype(np.int64)
     at = np.minimum(patch.numbers.searchsorted(numbers), max(0, len(patch.numbers) - 1))
     if len(patch.numbers):
         changed = patch.numbers[at] == numbers

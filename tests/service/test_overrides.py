@@ -40,6 +40,11 @@ def test_an_override_is_served_and_marked(tmp_path: Path) -> None:
         (row,) = client.lookup_text(["+79000000012"])
         assert (row.status, row.route.operator.code) == (Status.PORTED, "mX")
         assert (row.route.overridden, row.ported_at) == (True, None)
+        told = client.explain("+79000000012")
+        assert told.decided_by == "override"
+        assert [layer.name for layer in told.layers] == ["override", "ported record", "range"]
+        assert (told.layers[0].override.reason, told.layers[0].override.author) == ("why", "me")
+        assert told.layers[0].override.expires_at is None
         bulk = client.lookup(asked, with_ported_at=True)
         routes = [bulk.routes[index] for index in bulk.route_index.tolist()]
         assert [route.operator.code for route in routes] == ["mX", "mPORTED0", "mNOT_PORTED0"]

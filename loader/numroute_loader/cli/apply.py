@@ -11,12 +11,13 @@ import click
 
 from numroute.console import plain, print_facts, print_json, print_table
 from numroute.errors import SettingError
-from numroute.index import SnapshotStore
+from numroute.index import Retention, SnapshotStore
 from numroute.index.patch import CONFIRMED
 from numroute.settings import json_option, store_option
 from numroute_loader import applying
 from numroute_loader.build import input_files
 from numroute_loader.cli.progress import Bars
+from numroute_loader.cli.retention import retention_options
 from numroute_loader.gate import OVERRIDABLE, read_back
 from numroute_loader.increments.windows import GapError
 from numroute_loader.registries.limits import load_limits
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 )
 @json_option
 @store_option
+@retention_options
 def apply(
     *,
     store: Path,
@@ -69,6 +71,7 @@ def apply(
     reason: str,
     limits: Path | None,
     expect: Path | None,
+    retention: Retention,
     as_json: bool,
 ) -> int:
     """Apply increments to the store's current snapshot and make the result current.
@@ -80,7 +83,7 @@ def apply(
     """
     if allowed and not reason.strip():
         raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
-    opened = SnapshotStore(store)
+    opened = SnapshotStore(store, retention=retention)
     with Bars() as bars:
         checked = applying.check_increments(
             opened,

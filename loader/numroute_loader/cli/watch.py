@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute.errors import SettingError
-from numroute.index import SnapshotStore
+from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute.settings import Folder, store_option
+from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.sftp_options import sftp_options, sftp_settings
 from numroute_loader.feeds.inbox import Inbox
 from numroute_loader.feeds.lock import feeding
@@ -37,6 +38,7 @@ SECONDS_MAX = 86_400.0
 
 @click.command()
 @store_option
+@retention_options
 @click.option(
     "--inbox",
     envvar="NUMROUTE_INBOX",
@@ -155,6 +157,7 @@ def watch(
     allowed: tuple[str, ...],
     reason: str,
     spool: Path | None,
+    retention: Retention,
     **host: Any,  # noqa: ANN401 - what sftp_options adds
 ) -> int:
     """Keep a store up to date from a folder or an SFTP host where the registry's files arrive.
@@ -171,7 +174,7 @@ def watch(
         )
     if allowed and not reason.strip():
         raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
-    opened = SnapshotStore(store, create=True)
+    opened = SnapshotStore(store, create=True, retention=retention)
     options = WatchOptions(
         spool=spool or store / "spool",
         interval_seconds=interval_seconds,

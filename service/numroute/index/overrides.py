@@ -231,10 +231,10 @@ class OverrideTable:
         pieces = layout.start.searchsorted(keys, side="right")
         pieces -= 1
         fresh = layout.row.take(pieces)
-        held = (fresh != _NOTHING).nonzero()[0]
+        held: NDArray[np.intp] = (fresh != _NOTHING).nonzero()[0]
         if not len(held):
             return held
-        positions = held if candidates is None else candidates.take(held)
+        positions: NDArray[np.intp] = held if candidates is None else candidates.take(held)
         rows[positions] = fresh.take(held) + self._ported.take(rows.take(positions))
         return positions
 

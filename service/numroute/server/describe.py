@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from numroute import e164, wire
 from numroute.index import explain
+from numroute.index.explain import OVERRIDE
 from numroute.model import InvalidReason, Status
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -73,8 +74,7 @@ def operator_list(snapshot: Snapshot) -> pb.ListOperatorsResponse:
     """Return the operators of a snapshot's routes, without the reference to the snapshot."""
     entries: dict[Operator, pb.OperatorEntry] = {}
     networks: dict[Operator, set[tuple[str, str]]] = {}
-    for row in range(snapshot.route_count):
-        route = snapshot.route(row)
+    for route in (snapshot.routes[row] for row in range(len(snapshot.routes))):
         if route.status not in _WITH_ROUTE:
             continue
         entry = entries.get(route.operator)
@@ -106,6 +106,15 @@ def _layer_message(layer: Layer) -> pb.Layer:
         last=layer.last or 0,
         ported_at=None if layer.ported_at is None else wire.time_message(layer.ported_at),
         donor=None if layer.donor is None else wire.operator_message(layer.donor),
+        override=_override_message(layer) if layer.name == OVERRIDE else None,
+    )
+
+
+def _override_message(layer: Layer) -> pb.Override:
+    return pb.Override(
+        reason=layer.reason,
+        author=layer.author,
+        expires_at=None if layer.expires is None else wire.time_message(layer.expires),
     )
 
 
