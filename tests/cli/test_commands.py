@@ -73,6 +73,7 @@ def test_lookup_json_has_the_wire_contract_s_names(store: Path) -> None:
             "routing_number": "D7702",
             "region": {"code": "77", "name": "г. Москва, Московская область"},
             "line_type": "MOBILE",
+            "overridden": False,
         },
         "ported_at": "2016-09-07T09:00:17+00:00",
         "range_holder": {
