@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,12 @@ from numroute.index import Source
 from numroute_loader import chosen
 from numroute_loader.brands import load_brands
 from numroute_loader.evidence import gather
-from numroute_loader.gate import Finding, GateError, Outcome, documents, judge, read_back
+from numroute_loader.gate import Drift, Finding, GateError, Outcome, documents, judge, read_back
 from numroute_loader.merge import MergeResult, merge
 from numroute_loader.movement import difference
 from numroute_loader.reading.description import Tolerance
 from numroute_loader.reading.dump_file import ROWS_MAX
+from numroute_loader.reconciling import drift_of
 from numroute_loader.regions import load_regions
 from numroute_loader.registries import CHAINS, read, recognise
 from numroute_loader.registries.limits import load_limits
@@ -47,6 +48,7 @@ class Checked:
     """Everything short of publishing: the files as read, what they became, and the verdict.
 
     ``changes`` counts what differs from the snapshot that it was compared with, None without one.
+    ``drift`` is the same where increments led to that snapshot and to the dump's own time.
     """
 
     files: Sequence[ParsedFile]
@@ -55,6 +57,7 @@ class Checked:
     as_of: datetime
     warnings: Sequence[str]
     changes: Changes | None = None
+    drift: Drift | None = None
 
     @property
     def passed(self) -> bool:
@@ -132,6 +135,17 @@ def check(
         if current is not None and len(current.tables.route)
         else None
     )
+    drift = (
+        drift_of(
+            current,
+            merged.content,
+            changed.changes,
+            [_source(file) for file in files if file.ported is not None],
+            known_as_of,
+        )
+        if current is not None and changed is not None
+        else None
+    )
     evidence = gather(
         files,
         kinds,
@@ -144,6 +158,10 @@ def check(
         if expectations is not None
         else None,
     )
+    if isinstance(drift, Drift):
+        evidence = replace(evidence, drift=drift)
+    elif drift is not None:
+        evidence = replace(evidence, why_not={**evidence.why_not, "drift": drift})
     warnings = [*merged.report.warnings, *([warning] if warning else [])]
     return Checked(
         files=files,
@@ -152,6 +170,7 @@ def check(
         as_of=known_as_of,
         warnings=warnings,
         changes=changed.changes if changed is not None else None,
+        drift=drift if isinstance(drift, Drift) else None,
     )
 
 

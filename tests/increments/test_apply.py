@@ -455,3 +455,91 @@ def facts(snapshot) -> list[tuple]:
     donors = [snapshot.routes.donors[at].code for at in arrays[DONOR].tolist()]
     routes = [snapshot.route(row) for row in arrays["route"].tolist()]
     return list(zip(numbers, routes, arrays[PORTED_AT].tolist(), donors, strict=True))
+
+
+def built_on(store: SnapshotStore, tmp_path: Path, *rows: bdpn.Row, day: int = 24) -> dict:
+    """Build from the next day's dump; return the gate's finding on drift, and the drift."""
+    folder = write_registry(tmp_path / f"next{day}", dump=None)
+    sequence = 4659 + day - 23
+    name = f"Port_All_202608{day}0000_{sequence}.csv"
+    (folder / name).write_bytes(bdpn.dump(bdpn.PORT_ALL, rows))
+    for key in ("operators", "plan"):
+        (folder / NAMES[key]).rename(
+            folder / f"{NAMES[key].partition('_2026')[0]}_202608{day}0000_{sequence + 1}.csv"
+        )
+    result = load("check", store.path, folder, "--json", "--allow", "shrinkage", "--reason", "few")
+    told = json.loads(result.out)
+    (finding,) = [each for each in told["gate"] if each["check"] == "drift"]
+    return finding | {"drift": told["drift"]}
+
+
+def day_of_windows(store: SnapshotStore, tmp_path: Path, last: int = 12) -> None:
+    """Apply the windows of a day, the first of which ports a number."""
+    for sequence in range(FIRST, FIRST + last):
+        ports = [bdpn.port_row(9_000_000_500, time=time_in(sequence))] if sequence == FIRST else []
+        bdpn.put_window(tmp_path / "day", sequence, ports)
+    result = load("apply", store.path, tmp_path / "day")
+    assert result.status == 0, result.err
+
+
+STATE = (
+    bdpn.port_all_row(9_000_000_012, "mMEGAFON", "02", "77"),
+    bdpn.port_all_row(9_000_000_345, "mMTS", "01", "77"),
+    bdpn.port_all_row(9_000_000_500, "mMTS", "01", "25"),
+    bdpn.port_all_row(9_161_234_567, "mTELE2", "20", "77"),
+)
+
+
+def test_a_dump_that_agrees_with_the_increments(store: SnapshotStore, tmp_path: Path) -> None:
+    """The next day's dump is what the day's increments made: no drift."""
+    day_of_windows(store, tmp_path)
+    found = built_on(store, tmp_path, *STATE)
+    assert found["outcome"] == "passed"
+    assert "the dump is what the increments made" in found["message"]
+    assert found["drift"]["ported"] == found["drift"]["updated"] == 0
+
+
+def test_a_dump_that_differs_from_the_increments(store: SnapshotStore, tmp_path: Path) -> None:
+    """What is missing, surplus, with another operator or route is counted, and shown masked."""
+    day_of_windows(store, tmp_path)
+    found = built_on(
+        store,
+        tmp_path,
+        bdpn.port_all_row(9_000_000_012, "mMTS", "01", "77"),
+        bdpn.port_all_row(9_000_000_345, "mMTS", "09", "77"),
+        bdpn.port_all_row(9_000_000_777, "mMTS", "01", "77"),
+        STATE[3],
+    )
+    drift = found["drift"]
+    counts = [drift[kind] for kind in ("ported", "returned", "moved", "updated")]
+    assert counts == [1, 1, 1, 1]
+    assert "7900******* (only in the dump)" in drift["examples"]
+    assert "7900******* (another operator)" in drift["examples"]
+    assert "the dump differs" in found["message"]
+    assert found["outcome"] == "passed", "so few numbers are never too much"
+    limits = tmp_path / "limits.toml"
+    limits.write_text("drift_numbers_min = 0\n")
+    result = load("build", store.path, tmp_path / "next24", "--limits", limits)
+    assert result.status == 1
+    assert "drift: the dump differs" in result.err
+
+
+@pytest.mark.parametrize(
+    ("last", "day", "message"),
+    [
+        (11, 24, "1 windows of increments up to the dump have not been applied"),
+        (13, 24, "increments after the dump have been applied, 1 windows"),
+        (12, 25, "12 windows of increments up to the dump have not been applied"),
+        (0, 24, "the current snapshot was not made by increments"),
+    ],
+)
+def test_drift_that_cannot_be_told(
+    store: SnapshotStore, tmp_path: Path, last: int, day: int, message: str
+) -> None:
+    """A dump of another moment than the state is not compared, and the finding says why."""
+    if last:
+        day_of_windows(store, tmp_path, last)
+    found = built_on(store, tmp_path, *STATE, day=day)
+    assert found["outcome"] == "not checked"
+    assert found["message"] == message
+    assert found["drift"] is None

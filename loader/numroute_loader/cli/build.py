@@ -246,6 +246,7 @@ def _document(checked: Checked) -> dict[str, Any]:
         "gate": [
             plain(finding) | {"outcome": finding.outcome.value} for finding in checked.findings
         ],
+        "drift": None if checked.drift is None else plain(checked.drift),
         "passed": checked.passed,
         "warnings": list(checked.warnings),
     }

@@ -11,6 +11,7 @@ from numroute_loader.reading.recognition import dated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from numroute.index import Metadata, Source
     from numroute_loader.reading.description import FileKind, IncrementChain
@@ -52,10 +53,30 @@ def position_of(
     )
 
 
+def first_after(
+    chain: IncrementChain, base: Source, kinds: Sequence[FileKind], as_of: datetime
+) -> int | None:
+    """Return the sequence of the first window on top of a full dump, None where nothing tells.
+
+    A dump without a time in its name is of the time ``as_of``.
+    """
+    kind = next((kind for kind in kinds if kind.name == base.kind), None)
+    try:
+        time = dated(Path(base.name), None, kind)[0] if kind is not None else None
+    except InputError:
+        time = None
+    return chain.bases[base.kind](base.sequence, time or as_of)
+
+
 def _in_chain(
     metadata: Metadata, chain: IncrementChain, base: Source, kinds: Sequence[FileKind]
 ) -> Position:
-    first = _first_after(metadata, chain, base, kinds)
+    first = first_after(chain, base, kinds, metadata.as_of)
+    if first is None:
+        raise ChainError(
+            f"{base.name}, from which the current snapshot was built, states no sequence",
+            hint="Build from a full dump that has the name that the registry gave it",
+        )
     applied = {
         (source.kind, source.sequence): source.sha256
         for source in metadata.sources
@@ -63,21 +84,3 @@ def _in_chain(
     }
     last = max((sequence for _, sequence in applied), default=first - 1)
     return Position(chain=chain, base=base, first=first, following=last + 1, applied=applied)
-
-
-def _first_after(
-    metadata: Metadata, chain: IncrementChain, base: Source, kinds: Sequence[FileKind]
-) -> int:
-    kind = next((kind for kind in kinds if kind.name == base.kind), None)
-    try:
-        time = dated(Path(base.name), None, kind)[0] if kind is not None else None
-    except InputError:
-        time = None
-    # A dump without a time in its name is of the time that the snapshot states.
-    first = chain.bases[base.kind](base.sequence, time or metadata.as_of)
-    if first is None:
-        raise ChainError(
-            f"{base.name}, from which the current snapshot was built, states no sequence",
-            hint="Build from a full dump that has the name that the registry gave it",
-        )
-    return first
