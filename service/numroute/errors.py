@@ -10,6 +10,7 @@
     ├── TryLaterError              the service does not take the request now
     │   ├── OverloadedError        it has as much work as it can do in time
     │   └── QuotaExceededError     the client has asked for as much as it may
+    ├── DeadlinePassedError        nobody waits for the answer any more
     ├── WorkerError                the processes of the service cannot be kept alive
     ├── StoreError
     │   ├── StoreMissingError      there is no store at this path
@@ -115,6 +116,10 @@ class QuotaExceededError(TryLaterError):
         """Keep the reason as one word beside the message."""
         super().__init__(message, retry_after_seconds=retry_after_seconds, hint=hint)
         self.reason = reason
+
+
+class DeadlinePassedError(NumrouteError):
+    """Nobody waits for the answer any more."""
 
 
 class WorkerError(NumrouteError):

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from numroute import wire
 from numroute.index import SnapshotStore
 from numroute.logs import make_logger
+from numroute.server.bounds import OPTIONS, allow_many_files
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.memory import keep_freed_memory
@@ -24,7 +25,6 @@ from numroute.server.port import cannot_listen
 from numroute.server.protection import Protection
 from numroute.server.reporter import Reporter
 from numroute.server.servicer import NumberRouting
-from numroute.server.settings import REQUEST_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from numroute.server.certificates import Certificates
     from numroute.server.settings import ServerSettings
-
-_OPTIONS = (("grpc.max_receive_message_length", REQUEST_BYTES_MAX),)
 
 LEFT_OVER_SECONDS = 0.2
 """How long calls that the service does not know of may hold up the end of a drain."""
@@ -96,9 +94,10 @@ async def serving(
         SettingError: The address cannot be listened on, or the certificate is not right.
     """
     keep_freed_memory()
+    allow_many_files()
     health = Health()
     follower = Follower(store, log, max_age=settings.max_age, on_state=health.tell)
-    server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shared_port))))
+    server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", int(shared_port))))
     protection = Protection(settings.security, log)
     guards = protection.guards
     running: list[Follower | Protection | Reporter] = [follower, protection]

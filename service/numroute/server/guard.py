@@ -16,7 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from numroute import wire
-from numroute.errors import NumrouteError, TryLaterError
+from numroute.errors import DeadlinePassedError, NumrouteError, TryLaterError
 from numroute.logs import fault_fields
 from numroute.server.statuses import status_of
 
@@ -117,6 +117,16 @@ class Call:
         """Seconds until its client gives it up, 0 when it has; None if it never does."""
         return None if self._context is None else self._context.time_remaining()
 
+    def require_wanted(self) -> None:
+        """Refuse to work for a client that has given the call up. Any thread may ask.
+
+        Raises:
+            DeadlinePassedError: The call's deadline has passed.
+        """
+        left = self.time_left()
+        if left is not None and left <= 0:
+            raise DeadlinePassedError("the call's deadline passed before its turn came")
+
     def ask(self, count: int) -> None:
         """Say that it asks for so many numbers (more), before any work is done for them.
 
@@ -197,6 +207,7 @@ class Pipeline:
         return call
 
     def _begin(self, call: Call) -> None:
+        call.require_wanted()
         for guard in self._guards:
             guard.begin(call)
             call.begun += 1

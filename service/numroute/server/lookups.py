@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from numroute import wire
-from numroute.errors import LimitExceededError
+from numroute.errors import LimitExceededError, OverloadedError
+from numroute.server.batches import Batches
 from numroute.server.columns import bulk_answer
 from numroute.server.rows import row_answers
 from numroute.server.settings import (
@@ -20,9 +20,16 @@ from numroute.server.settings import (
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
     from numroute.server.follower import Follower
     from numroute.server.guard import Call
     from numroute.server.past import PastSnapshots
+
+
+STREAM = "StreamLookup"
+"""The method whose batches wait for room instead of being refused."""
 
 
 class Lookups:
@@ -34,11 +41,11 @@ class Lookups:
         self._past = past
         # numpy lets other threads run during its long loops: large batches use several cores and
         # do not keep small ones waiting.
-        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "batch")
+        self._batches = Batches(max(2, os.cpu_count() or 1))
 
     def close(self) -> None:
         """Wait for the batches that are still looked up, of calls that nobody waits for."""
-        self._threads.shutdown()
+        self._batches.close()
 
     async def lookup(self, request: bytes, call: Call) -> bytes:
         """Answer a ``LookupRequest`` with a ``LookupResponse``."""
@@ -68,11 +75,31 @@ class Lookups:
                 return answer()
             finally:
                 served.release()
-        work = self._threads.submit(answer)
+        try:
+            work = await self._queued(call, len(numbers), answer)
+        except BaseException:
+            served.release()
+            raise
         # The lease ends with the thread's work, not with this coroutine: a call that its client
         # cancels leaves the thread reading the snapshot.
         work.add_done_callback(lambda _: served.release())
         return await asyncio.wrap_future(work)
+
+    async def _queued(self, call: Call, count: int, answer: Callable[[], bytes]) -> Future[bytes]:
+        """Queue a large batch; one of a stream waits for room, any other is refused without."""
+
+        def work() -> bytes:
+            call.require_wanted()
+            return answer()
+
+        while True:
+            try:
+                return self._batches.submit(call.client or call.peer, count, work)
+            except OverloadedError as error:
+                if call.method != STREAM:
+                    raise
+                # A stream is not read any further meanwhile.
+                await asyncio.sleep(error.retry_after_seconds)
 
 
 def _check_limit(actual: int, limit: int) -> None:

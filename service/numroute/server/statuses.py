@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from grpc import StatusCode
 
 from numroute.errors import (
+    DeadlinePassedError,
     FeedError,
     HostKeyError,
     InputError,
@@ -63,6 +64,7 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     FeedError: StatusCode.INTERNAL,
     HostKeyError: StatusCode.INTERNAL,
     LoginRefusedError: StatusCode.INTERNAL,
+    DeadlinePassedError: StatusCode.DEADLINE_EXCEEDED,
     WorkerError: StatusCode.INTERNAL,
     NumrouteError: StatusCode.INTERNAL,
 }
