@@ -84,11 +84,18 @@ class Loader:
 
 
 @contextlib.contextmanager
-def loading(folder: Path, *words: object, hang_at: str | None = None) -> Iterator[Loader]:
-    """Run ``numroute-load`` with these words until the block ends."""
+def loading(
+    folder: Path, *words: object, hang_at: str | None = None, before: str = ""
+) -> Iterator[Loader]:
+    """Run ``numroute-load`` with these words until the block ends.
+
+    ``before`` is Python code that the process runs first; ``marker`` in it is a path to touch.
+    """
     number = len(list(folder.glob("loader-log-*")))
     log_path, marker = folder / f"loader-log-{number}", folder / f"marker-{number}"
-    before = HANG_AT.format(marker=str(marker), point=hang_at) if hang_at else ""
+    before = f"marker = Path({str(marker)!r})\n{before}"
+    if hang_at:
+        before += HANG_AT.format(marker=str(marker), point=hang_at)
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", LAUNCHER.format(before=before), *map(str, words)],

@@ -14,6 +14,7 @@ from numroute_loader.cli.generate import generate
 from numroute_loader.cli.history import history
 from numroute_loader.cli.life import pin, rollback, unpin
 from numroute_loader.cli.override import override
+from numroute_loader.cli.replicas import pull, push
 from numroute_loader.cli.retention import prune
 from numroute_loader.cli.verify import verify
 from numroute_loader.cli.watch import watch
@@ -41,6 +42,8 @@ numroute_load.add_command(prune)
 numroute_load.add_command(override)
 numroute_load.add_command(verify)
 numroute_load.add_command(watch)
+numroute_load.add_command(push)
+numroute_load.add_command(pull)
 
 
 def main() -> None:

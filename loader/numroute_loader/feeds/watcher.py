@@ -7,24 +7,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from numroute.errors import (
-    HostKeyError,
     InputError,
-    LoginRefusedError,
-    NumrouteError,
     StoreError,
 )
 from numroute.index.digest import sha256_file
 from numroute.index.feed_state import Refused, Waiting
-from numroute.logs import error_fields, fault_fields
+from numroute.logs import error_fields
 from numroute_loader.feeds.arrivals import Arrivals
-from numroute_loader.feeds.backoff import Backoff, jittered
+from numroute_loader.feeds.attempt import attempt, retry_seconds
+from numroute_loader.feeds.backoff import jittered
 from numroute_loader.feeds.marks import marks_of
-from numroute_loader.feeds.options import (
-    LOGIN_RETRY_SECONDS_FIRST,
-    LOGIN_RETRY_SECONDS_MAX,
-    RETRY_SECONDS_FIRST,
-    RETRY_SECONDS_MAX,
-)
 from numroute_loader.feeds.order import Apply, Build, days, next_step, windows
 from numroute_loader.feeds.publishing import publish_build, publish_windows
 from numroute_loader.feeds.spool import Spool
@@ -104,29 +96,14 @@ class Watcher:
 
     def poll(self) -> Exception | None:
         """Look once, do all that follows from it, write the state; return what went wrong."""
-        failure: Exception | None = None
-        try:
-            with self._source.session() as session:
-                self._arrivals.fetch(session, marks_of(self._store, self._layout))
-            self._work_off()
-        except NumrouteError as error:
-            failure = error
-            count = self._status.failed(error.message, error.hint)
-            self._log.error("poll failed", failures=count, **error_fields(error))
-        except OSError as error:
-            failure = error
-            message = f"{error.filename or self._spool.path}: {error.strerror}"
-            count = self._status.failed(message, "Check the disk's room, owner and mount")
-            self._log.error("poll failed", failures=count, reason=message)
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not end the feed
-            failure = fault
-            message = f"unforeseen fault {type(fault).__name__}"
-            count = self._status.failed(message, "Report it with the log line")
-            self._log.error("poll failed", failures=count, **fault_fields(fault))
-        else:
-            self._status.set(error=None, succeeded_at=now())
+        failure = attempt(self._look, self._status, self._log)
         self._tell()
         return failure
+
+    def _look(self) -> None:
+        with self._source.session() as session:
+            self._arrivals.fetch(session, marks_of(self._store, self._layout))
+        self._work_off()
 
     def _work_off(self) -> None:
         """Take step after step until no file that lies ready leads any further."""
@@ -262,12 +239,9 @@ class Watcher:
     def _wait_seconds(self, error: Exception | None) -> float:
         """Return how long to wait before the next poll."""
         interval = self._options.interval_seconds
-        if error is not None:
-            failures = self._status.state.error.count if self._status.state.error else 1
-            first, last = min(RETRY_SECONDS_FIRST, interval), RETRY_SECONDS_MAX
-            if isinstance(error, HostKeyError | LoginRefusedError):
-                first, last = LOGIN_RETRY_SECONDS_FIRST, LOGIN_RETRY_SECONDS_MAX
-            return jittered(Backoff(first_seconds=first, max_seconds=last).seconds(failures))
+        trouble = self._status.state.error
+        if error is not None and trouble is not None:
+            return retry_seconds(error, trouble.count, interval)
         if self._arrivals.unsettled:
             return min(interval, self._options.settle_seconds)
         return jittered(interval)

@@ -1,0 +1,148 @@
+"""``numroute-load push`` and ``numroute-load pull``."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
+from typing import TYPE_CHECKING
+
+import click
+
+from numroute.console import print_facts, print_json
+from numroute.index import SnapshotStore
+from numroute.logs import make_logger
+from numroute.settings import json_option, store_option
+from numroute_loader.cli.progress import Bars
+from numroute_loader.feeds.lock import feeding
+from numroute_loader.feeds.stopping import stopping
+from numroute_loader.replicas import pulling, pushing
+from numroute_loader.replicas.following import INTERVAL_SECONDS, Following
+from numroute_loader.replicas.remote import Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECONDS_MAX = 86_400.0
+KEEP_MAX = 10_000
+
+_URL = "URL is a path, or a URL of any driver of fsspec: s3://, gs://, sftp:// and others."
+
+
+@click.command(
+    help="Bring the store's current snapshot to where replicas pull it from.\n\n"
+    f"{_URL} An upload that broke off goes on where it stopped. Run it after each build, or from "
+    "a timer: what is there already is not sent again."
+)
+@click.argument("url", metavar="URL")
+@store_option
+@click.option(
+    "--keep",
+    type=click.IntRange(min=2, max=KEEP_MAX),
+    default=pushing.KEEP,
+    show_default=True,
+    metavar="N",
+    help="How many snapshots stay at the URL; a replica may still be fetching the one before.",
+)
+@click.option("--verify", is_flag=True, help="Read back what lies at the URL and compare it.")
+@json_option
+def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> None:
+    """Push the current snapshot."""
+    with _private_files(), Bars() as bars:
+        pushed = pushing.push(
+            SnapshotStore(store),
+            Remote(url),
+            keep=keep,
+            verify=verify,
+            progress=lambda done, total: bars.update("sending", done, total),
+        )
+    if as_json:
+        print_json(
+            {
+                "snapshot": {"id": pushed.pointer.snapshot, "as_of": pushed.pointer.as_of},
+                "file_bytes": pushed.pointer.file_bytes,
+                "sha256": pushed.pointer.sha256,
+                "sent_bytes": pushed.sent_bytes,
+                "removed": list(pushed.removed),
+            }
+        )
+        return
+    print_facts(
+        [
+            ("pushed", pushed.pointer.snapshot),
+            ("sent", f"{pushed.sent_bytes:,} of {pushed.pointer.file_bytes:,} bytes"),
+            *([("removed there", ", ".join(pushed.removed))] if pushed.removed else []),
+        ]
+    )
+
+
+@click.command(
+    help="Make current in the store what is current at the URL.\n\n"
+    f"{_URL} Nothing is published before all its bytes are proved. A download that broke off goes "
+    "on where it stopped. With --follow it goes on until SIGTERM or Ctrl-C."
+)
+@click.argument("url", metavar="URL")
+@store_option
+@click.option("--follow", is_flag=True, help="Pull again and again, as a replica does.")
+@click.option(
+    "--interval",
+    "interval_seconds",
+    envvar="NUMROUTE_PULL_INTERVAL",
+    show_envvar=True,
+    type=click.FloatRange(min=0, min_open=True, max=SECONDS_MAX),
+    default=INTERVAL_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look, with --follow.",
+)
+@json_option
+def pull(*, url: str, store: Path, follow: bool, interval_seconds: float, as_json: bool) -> None:
+    """Pull once, or follow."""
+    opened = SnapshotStore(store, create=True)
+    asked_by = f"{getpass.getuser()} (pull)"
+    with feeding(store), stopping() as stop:
+        remote = Remote(url)
+        if follow:
+            Following(
+                opened,
+                remote,
+                make_logger(),
+                stop,
+                interval_seconds=interval_seconds,
+                asked_by=asked_by,
+            ).run()
+            return
+        with Bars() as bars:
+            pulled = pulling.pull(
+                opened,
+                remote,
+                asked_by=asked_by,
+                progress=lambda done, total: bars.update("fetching", done, total),
+            )
+    if as_json:
+        print_json(
+            {
+                "snapshot": {"id": pulled.pointer.snapshot, "as_of": pulled.pointer.as_of},
+                "file_bytes": pulled.pointer.file_bytes,
+                "fetched_bytes": pulled.fetched_bytes,
+                "changed": pulled.changed,
+            }
+        )
+        return
+    print_facts(
+        [
+            ("current" if pulled.changed else "current already", pulled.pointer.snapshot),
+            ("fetched", f"{pulled.fetched_bytes:,} of {pulled.pointer.file_bytes:,} bytes"),
+        ]
+    )
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """Where the URL is a path, what is made there is readable by its owner only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

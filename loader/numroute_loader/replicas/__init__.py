@@ -1,0 +1,1 @@
+"""Carrying snapshots to other machines over storage that exists: a path or any fsspec URL."""

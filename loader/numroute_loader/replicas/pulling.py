@@ -1,0 +1,137 @@
+"""From storage to a store: fetch what the pointer names, prove it, publish it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from numroute.errors import FeedError, NoSnapshotError
+from numroute.index.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numroute.index import SnapshotStore
+    from numroute_loader.replicas.remote import Pointer, Remote
+
+    Progress = Callable[[int, int], None]
+    """Called now and then with bytes: (done, total)."""
+
+PIECE_BYTES = 4 << 20
+SPOOL = "pulled"
+"""The folder in the store for what has been fetched in part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulled:
+    """What a pull did: ``changed`` tells whether another snapshot became current."""
+
+    pointer: Pointer
+    fetched_bytes: int
+    changed: bool
+
+
+def pull(
+    store: SnapshotStore,
+    remote: Remote,
+    *,
+    asked_by: str = "",
+    progress: Progress | None = None,
+) -> Pulled:
+    """Make current in the store what is current at the remote.
+
+    A download that broke off goes on where it stopped. Nothing is published before every byte of it
+    was compared with the digest in the pointer, and every array with its own. A snapshot that the
+    store still keeps is not fetched again.
+
+    Raises FeedError when the remote fails or its bytes are not what was pushed, NoSnapshotError
+    when nothing was pushed yet, StoreError.
+    """
+    pointer = remote.read_pointer()
+    if pointer is None:
+        raise NoSnapshotError(
+            remote.url,
+            "nothing has been pushed here yet",
+            hint="Run `numroute-load push` on the machine that builds the snapshots",
+        )
+    try:
+        current = store.current_id()
+    except NoSnapshotError:
+        current = ""
+    reason = f"pulled from {remote.url}"
+    if current == pointer.snapshot and current in store.ids():
+        _clear(store.path / SPOOL, keep=None)
+        return Pulled(pointer=pointer, fetched_bytes=0, changed=False)
+    if pointer.snapshot in store.ids():
+        with store.writing() as writer:
+            writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=reason)
+        return Pulled(pointer=pointer, fetched_bytes=0, changed=True)
+    part = _part(store.path / SPOOL, pointer)
+    fetched = _fetch(remote, pointer, part, progress)
+    with Snapshot(part) as snapshot:
+        metadata = snapshot.metadata
+    if metadata.snapshot_id != pointer.snapshot:
+        part.unlink()
+        raise FeedError(
+            f"{remote.url}: the pointer names {pointer.snapshot}, the file is "
+            f"{metadata.snapshot_id}",
+            hint="Push again from the machine that builds the snapshots",
+        )
+    with store.writing() as writer:
+        writer.publish_file(part.rename, metadata, asked_by=asked_by, reason=reason)
+    _clear(store.path / SPOOL, keep=None)
+    return Pulled(pointer=pointer, fetched_bytes=fetched, changed=True)
+
+
+def _part(folder: Path, pointer: Pointer) -> Path:
+    """Return where the download goes; its name tells what it is a part of."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    part = folder / f"{pointer.snapshot}-{pointer.sha256}"
+    _clear(folder, keep=part)
+    return part
+
+
+def _clear(folder: Path, *, keep: Path | None) -> None:
+    if folder.is_dir():
+        for each in folder.iterdir():
+            if each != keep:
+                each.unlink()
+
+
+def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | None) -> int:
+    """Fetch what is missing of a snapshot's file; return how many bytes that was."""
+    digest = hashlib.sha256()
+    descriptor = os.open(part, os.O_CREAT | os.O_RDWR, 0o600)
+    with os.fdopen(descriptor, "r+b", buffering=0) as local:
+        while piece := local.read(PIECE_BYTES):
+            digest.update(piece)
+        begun = done = local.tell()
+        if done < pointer.file_bytes:
+            with remote.reading(pointer.snapshot, done) as source:
+                while done < pointer.file_bytes and (
+                    piece := source.read(min(PIECE_BYTES, pointer.file_bytes - done))
+                ):
+                    local.write(piece)
+                    digest.update(piece)
+                    done += len(piece)
+                    if progress is not None:
+                        progress(done, pointer.file_bytes)
+        os.fsync(local.fileno())
+    if done < pointer.file_bytes:
+        raise FeedError(
+            f"{remote.url}: {done} bytes came of {pointer.file_bytes} of snapshot "
+            f"{pointer.snapshot}",
+            hint="Pull again; if it stays, run `numroute-load push --verify` where snapshots are "
+            "built",
+        )
+    if done > pointer.file_bytes or digest.hexdigest() != pointer.sha256:
+        part.unlink()
+        raise FeedError(
+            f"{remote.url}: snapshot {pointer.snapshot} is not what was pushed: its bytes have "
+            "another digest",
+            hint="Run `numroute-load push --verify` on the machine that builds the snapshots",
+        )
+    return done - begun

@@ -1,0 +1,222 @@
+"""The place over which snapshots travel: immutable objects and a pointer to one of them.
+
+::
+
+    URL/current.json              which snapshot is current, its size and its digest
+    URL/snapshots/<id>.lmdb       the snapshots' files as they lie in a store
+
+The object is there before the pointer names it, and neither is ever seen in part: where the
+storage knows folders and renames, a file is written under another name and renamed; where it is an
+object store, an object appears when its upload is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from numroute.errors import FeedError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POINTER = "current.json"
+SNAPSHOTS = "snapshots"
+SUFFIX = ".lmdb"
+UNFINISHED = ".unfinished"
+
+POINTER_VERSION = 1
+POINTER_BYTES_MAX = 4096
+
+_RENAMES = frozenset({"file", "local", "sftp", "ssh", "smb"})
+"""Protocols of storage where a file is seen while it is written, and can be renamed."""
+
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """What is current at the remote: a snapshot's id, its size, and its digest in hexadecimal."""
+
+    snapshot: str
+    file_bytes: int
+    sha256: str
+    as_of: str
+
+
+class Remote:
+    """Storage at a URL. Whatever its driver raises becomes a FeedError."""
+
+    def __init__(self, url: str) -> None:
+        """Find the driver. Raises SettingError when it is not installed or the URL is not one."""
+        try:
+            import fsspec  # noqa: PLC0415 - an extra brings it
+        except ModuleNotFoundError:
+            raise SettingError(
+                "fsspec is not installed", hint="Run `pip install 'numroute[replicas]'`"
+            ) from None
+        self.url = _without_secrets(url)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except ImportError as error:
+            raise SettingError(f"{self.url}: {error}", hint="Install the driver it names") from None
+        except ValueError as error:
+            raise SettingError(f"{self.url}: {error}", hint="Check the URL") from None
+        except Exception as error:  # noqa: BLE001 - a driver may connect here, with its own errors
+            raise self._failed("cannot be reached", error) from None
+        protocol = self._fs.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        self.renames = bool(names & _RENAMES)
+
+    def read_pointer(self) -> Pointer | None:
+        """Return what is current, None when nothing was ever pushed; raises FeedError."""
+        with self._told("cannot be read"):
+            try:
+                with self._fs.open(f"{self._root}/{POINTER}", "rb") as file:
+                    content = file.read(POINTER_BYTES_MAX)
+            except FileNotFoundError:
+                return None
+        try:
+            document = json.loads(content)
+            pointer = Pointer(
+                snapshot=document["snapshot"],
+                file_bytes=document["file_bytes"],
+                sha256=document["sha256"],
+                as_of=document["as_of"],
+            )
+            right = (
+                document["version"] == POINTER_VERSION
+                and _ID.fullmatch(pointer.snapshot)
+                and _SHA256.fullmatch(pointer.sha256)
+                and isinstance(pointer.file_bytes, int)
+            )
+        except (ValueError, KeyError, TypeError):
+            right = None
+        if not right:
+            raise FeedError(
+                f"{self.url}/{POINTER}: it is not the pointer of a snapshot",
+                hint="Push again from the machine that builds the snapshots",
+            )
+        return pointer
+
+    def read_pointer_or_none(self) -> Pointer | None:
+        """Return what is current, None also where the pointer is damaged and may be replaced."""
+        try:
+            return self.read_pointer()
+        except FeedError:
+            return None
+
+    def write_pointer(self, pointer: Pointer) -> None:
+        """Make a snapshot current whose object is complete; raises FeedError."""
+        document = {
+            "version": POINTER_VERSION,
+            "snapshot": pointer.snapshot,
+            "file_bytes": pointer.file_bytes,
+            "sha256": pointer.sha256,
+            "as_of": pointer.as_of,
+        }
+        content = (json.dumps(document) + "\n").encode()
+        with self._told("the pointer cannot be written"):
+            final = f"{self._root}/{POINTER}"
+            if not self.renames:
+                self._fs.pipe_file(final, content)
+                return
+            with self._fs.open(final + UNFINISHED, "wb") as file:
+                file.write(content)
+            self._fs.mv(final + UNFINISHED, final)
+
+    def size(self, snapshot: str, *, unfinished: bool = False) -> int | None:
+        """Return the size of a snapshot's object, None where there is none; raises FeedError."""
+        with self._told("cannot be looked at"):
+            try:
+                return int(self._fs.size(self._path(snapshot, unfinished=unfinished)))
+            except FileNotFoundError:
+                return None
+
+    def ids(self) -> list[str]:
+        """Return the ids of the snapshots that are there, oldest data first; raises FeedError."""
+        return sorted(name.removesuffix(SUFFIX) for name in self._names() if name.endswith(SUFFIX))
+
+    def remove_all_but(self, kept: set[str]) -> list[str]:
+        """Remove objects, and what is left of broken uploads; return the ids of the objects."""
+        removed = []
+        for name in self._names():
+            snapshot = name.removesuffix(UNFINISHED).removesuffix(SUFFIX)
+            if snapshot not in kept:
+                with self._told("old snapshots cannot be removed"):
+                    self._fs.rm_file(f"{self._root}/{SNAPSHOTS}/{name}")
+                if name.endswith(SUFFIX):
+                    removed.append(snapshot)
+        return removed
+
+    @contextlib.contextmanager
+    def reading(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
+        """Open a snapshot's object for reading from an offset on; raises FeedError."""
+        with self._told("the download broke off"):
+            try:
+                opened = self._fs.open(self._path(snapshot), "rb")
+            except FileNotFoundError:
+                raise FeedError(
+                    f"{self.url}: the pointer names snapshot {snapshot!r}, which is not there",
+                    hint="Push again from the machine that builds the snapshots",
+                ) from None
+            with opened as file:
+                file.seek(offset)
+                yield cast("IO[bytes]", file)
+
+    @contextlib.contextmanager
+    def writing(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
+        """Open a snapshot's object for writing; with an offset, go on with a broken upload.
+
+        It is complete, and there under its name, when the block ends. Raises FeedError.
+        """
+        with self._told("the upload broke off"):
+            self._fs.makedirs(f"{self._root}/{SNAPSHOTS}", exist_ok=True)
+            path = self._path(snapshot, unfinished=self.renames)
+            with self._fs.open(path, "ab" if offset else "wb") as file:
+                yield cast("IO[bytes]", file)
+            if self.renames:
+                self._fs.mv(path, self._path(snapshot))
+
+    def _names(self) -> list[str]:
+        with self._told("cannot be listed"):
+            try:
+                paths = self._fs.ls(f"{self._root}/{SNAPSHOTS}", detail=False)
+            except FileNotFoundError:
+                return []
+            return [str(path).rstrip("/").rpartition("/")[2] for path in paths]
+
+    def _path(self, snapshot: str, *, unfinished: bool = False) -> str:
+        end = UNFINISHED if unfinished else ""
+        return f"{self._root}/{SNAPSHOTS}/{snapshot}{SUFFIX}{end}"
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except FeedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+            raise self._failed(what, error) from None
+
+    def _failed(self, what: str, error: Exception) -> FeedError:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        return FeedError(
+            f"{self.url}: {what}: {why}",
+            hint="Check the URL, its driver's settings, and the storage",
+        )
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without a password."""
+    parts: Any = urlsplit(url)
+    if parts.password is None:
+        return url.rstrip("/")
+    netloc = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}@" if parts.username else ""
+    return str(urlunsplit(parts._replace(netloc=f"{user}{netloc}"))).rstrip("/")

@@ -1,0 +1,342 @@
+"""Snapshots on their way to replicas: whole or not at all, over storage that breaks off."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import fsspec
+import pytest
+from support.feeds import FIRST_DAY, day_of, put, watch_once
+from support.registry import Result, command
+from support.watching import loading
+
+from numroute.errors import FeedError
+from numroute.index import SnapshotStore, verify_snapshot
+from numroute.index.feed_state import read_feed_state
+from numroute_loader.replicas import pulling, pushing
+from numroute_loader.replicas.remote import Remote
+
+SLOW_AFTER_ONE_PIECE = """
+import time
+from numroute_loader.replicas import pulling, pushing
+pulling.PIECE_BYTES = pushing.PIECE_BYTES = 1 << 16
+def hang(done, total):
+    if done > 3 << 16:
+        marker.touch()
+        while True:
+            time.sleep(1)
+from numroute_loader.cli.progress import Bars
+Bars.update = lambda self, step, done, total: hang(done, total)
+"""
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    """Return a store with one snapshot."""
+    return build(tmp_path / "origin", tmp_path / "inbox", 0)
+
+
+@pytest.fixture(params=["path", "file", "memory"])
+def url(request, tmp_path: Path) -> Iterator[str]:
+    """Return where snapshots travel over: a path, a file URL, an object store."""
+    if request.param == "memory":
+        yield "memory://numroute/snapshots"
+        fsspec.filesystem("memory").store.clear()
+        fsspec.filesystem("memory").pseudo_dirs[:] = [""]
+    else:
+        yield f"{'file://' if request.param == 'file' else ''}{tmp_path / 'remote'}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder over which snapshots travel."""
+    return tmp_path / "remote"
+
+
+def build(store: Path, inbox: Path, days: int) -> Path:
+    """Publish the full dump of a day in a store."""
+    put(inbox, day_of(FIRST_DAY + timedelta(days=days), ported=20 + days))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0, run.text
+    return store
+
+
+def push(store: Path, url: object, *words: object) -> Result:
+    return command("numroute-load", "push", url, "--store", store, "--json", *words)
+
+
+def pull(store: Path, url: object) -> Result:
+    return command("numroute-load", "pull", url, "--store", store, "--json")
+
+
+def current(store: Path) -> str:
+    return SnapshotStore(store).current_id()
+
+
+def test_a_replica_gets_the_same_snapshot(origin: Path, url: str, tmp_path: Path) -> None:
+    """What is pulled is byte for byte what was pushed, published as any snapshot is."""
+    pushed = push(origin, url)
+    assert pushed.status == 0, pushed.err
+    replica = tmp_path / "replica"
+    pulled = pull(replica, url)
+    assert pulled.status == 0, pulled.err
+    assert json.loads(pulled.out)["changed"] is True
+    assert current(replica) == current(origin)
+    ours, theirs = (SnapshotStore(each) for each in (replica, origin))
+    path = ours.snapshot_path(current(replica))
+    assert path.read_bytes() == theirs.snapshot_path(current(origin)).read_bytes()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (entry,) = [entry for entry in ours.history() if entry["event"] == "published"]
+    assert entry["reason"] == f"pulled from {url}"
+    assert entry["asked_by"].endswith("(pull)")
+
+
+def test_what_is_there_already_does_not_travel(origin: Path, url: str, tmp_path: Path) -> None:
+    """A second push and a second pull send nothing."""
+    push(origin, url)
+    again = push(origin, url)
+    assert json.loads(again.out)["sent_bytes"] == 0
+    pull(tmp_path / "replica", url)
+    pulled = json.loads(pull(tmp_path / "replica", url).out)
+    assert (pulled["changed"], pulled["fetched_bytes"]) == (False, 0)
+
+
+def test_the_remote_keeps_the_last_few(origin: Path, url: str, tmp_path: Path) -> None:
+    """Old snapshots are removed at the remote; the current one and the one before stay."""
+    push(origin, url)
+    first = current(origin)
+    for day in (1, 2):
+        build(origin, tmp_path / "inbox", day)
+        result = push(origin, url, "--keep", 2)
+        assert result.status == 0, result.err
+    assert json.loads(result.out)["removed"] == [first]
+    assert len(Remote(url).ids()) == 2
+    assert pull(tmp_path / "replica", url).status == 0
+
+
+def test_a_rollback_at_the_origin_reaches_replicas_without_a_transfer(
+    origin: Path, url: str, tmp_path: Path
+) -> None:
+    """Replicas that keep the older snapshot go back to it."""
+    replica = tmp_path / "replica"
+    push(origin, url)
+    pull(replica, url)
+    first = current(origin)
+    build(origin, tmp_path / "inbox", 1)
+    push(origin, url)
+    pull(replica, url)
+    rolled_back = command("numroute-load", "rollback", first, "--store", origin, "--reason", "test")
+    assert rolled_back.status == 0, rolled_back.err
+    push(origin, url)
+    pulled = json.loads(pull(replica, url).out)
+    assert (pulled["changed"], pulled["fetched_bytes"]) == (True, 0)
+    assert current(replica) == first
+
+
+def test_a_flipped_byte_is_never_installed(origin: Path, folder: Path, tmp_path: Path) -> None:
+    """A replica keeps what it has, says what to do, and push --verify mends the remote."""
+    replica = tmp_path / "replica"
+    push(origin, folder)
+    pull(replica, folder)
+    before = current(replica)
+    build(origin, tmp_path / "inbox", 1)
+    push(origin, folder)
+    (damaged,) = [p for p in (folder / "snapshots").iterdir() if p.stem == current(origin)]
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    result = pull(replica, folder)
+    assert result.status == 1
+    assert "another digest" in result.err
+    assert "push --verify" in result.err
+    assert current(replica) == before
+    assert list((replica / "pulled").iterdir()) == []
+    mended = push(origin, folder, "--verify")
+    assert json.loads(mended.out)["sent_bytes"] == damaged.stat().st_size
+    assert pull(replica, folder).status == 0
+    assert current(replica) == current(origin)
+
+
+def test_a_pointer_at_a_missing_object_changes_nothing(
+    origin: Path, folder: Path, tmp_path: Path
+) -> None:
+    """The replica says what is missing and goes on with what it has."""
+    replica = tmp_path / "replica"
+    push(origin, folder)
+    pull(replica, folder)
+    before = current(replica)
+    build(origin, tmp_path / "inbox", 1)
+    push(origin, folder)
+    for path in (folder / "snapshots").iterdir():
+        path.unlink()
+    result = pull(replica, folder)
+    assert result.status == 1
+    assert f"the pointer names snapshot '{current(origin)}', which is not there" in result.err
+    assert current(replica) == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1, "snapshot": "../../etc"}'])
+def test_a_damaged_pointer_is_told_of_and_replaced_by_the_next_push(
+    origin: Path, folder: Path, tmp_path: Path, content: str
+) -> None:
+    """No pointer leads a replica outside of the remote's folder."""
+    push(origin, folder)
+    (folder / "current.json").write_text(content)
+    result = pull(tmp_path / "replica", folder)
+    assert result.status == 1
+    assert "it is not the pointer of a snapshot" in result.err
+    push(origin, folder)
+    assert pull(tmp_path / "replica", folder).status == 0
+
+
+def test_nothing_pushed_yet_is_said(tmp_path: Path, url: str) -> None:
+    """An empty remote is no fault of the replica's."""
+    result = pull(tmp_path / "replica", url)
+    assert result.status == 1
+    assert "nothing has been pushed here yet" in result.err
+
+
+def test_a_file_under_another_id_is_refused(origin: Path, folder: Path, tmp_path: Path) -> None:
+    """A whole snapshot that is not the one that the pointer names is not installed."""
+    push(origin, folder)
+    document = json.loads((folder / "current.json").read_text())
+    (path,) = (folder / "snapshots").iterdir()
+    path.rename(path.with_name("20990101T000000Z-abcdef.lmdb"))
+    document["snapshot"] = "20990101T000000Z-abcdef"
+    (folder / "current.json").write_text(json.dumps(document))
+    result = pull(tmp_path / "replica", folder)
+    assert result.status == 1
+    assert "the file is" in result.err
+    assert SnapshotStore(tmp_path / "replica").ids() == []
+
+
+def test_an_unknown_driver_is_named(origin: Path) -> None:
+    """A URL that fsspec does not know is a setting that is wrong."""
+    result = push(origin, "nonsense://x/y")
+    assert result.status == 1
+    assert "nonsense" in result.err
+
+
+def test_a_password_in_a_url_is_not_repeated(origin: Path) -> None:
+    """Messages name the URL without what is secret in it."""
+    assert Remote.__doc__
+    from numroute_loader.replicas.remote import _without_secrets
+
+    assert _without_secrets("sftp://u:hunter2@h/p") == "sftp://u@h/p"
+
+
+@pytest.mark.parametrize("which", ["push", "pull"])
+def test_kill_9_in_mid_transfer_goes_on_where_it_stopped(
+    origin: Path, folder: Path, tmp_path: Path, which: str
+) -> None:
+    """No reader sees half a file, and no byte that arrived is sent again."""
+    replica = tmp_path / "replica"
+    if which == "pull":
+        push(origin, folder)
+    store = origin if which == "push" else replica
+    words = [which, folder, "--store", store]
+    with loading(tmp_path, *words, before=SLOW_AFTER_ONE_PIECE) as loader:
+        loader.wait_for_hang()
+        loader.kill()
+    if which == "push":
+        assert not (folder / "current.json").exists()
+        (part,) = (folder / "snapshots").iterdir()
+        assert part.name.endswith(".unfinished")
+    else:
+        assert SnapshotStore(replica).ids() == []
+        (part,) = (replica / "pulled").iterdir()
+    done = part.stat().st_size
+    result = push(origin, folder) if which == "push" else pull(replica, folder)
+    assert result.status == 0, result.err
+    document = json.loads(result.out)
+    moved = document["sent_bytes" if which == "push" else "fetched_bytes"]
+    assert moved == document["file_bytes"] - done
+    assert done > 0
+    assert pull(replica, folder).status == 0
+    verify_snapshot(SnapshotStore(replica).snapshot_path(current(replica)))
+
+
+def test_a_broken_upload_with_other_bytes_is_sent_anew(origin: Path, folder: Path) -> None:
+    """What was begun is read back, and replaced when it is not the beginning of this snapshot."""
+    (folder / "snapshots").mkdir(parents=True)
+    (folder / "snapshots" / f"{current(origin)}.lmdb.unfinished").write_bytes(b"x" * 1000)
+    result = push(origin, folder)
+    assert result.status == 0, result.err
+    assert pushing._is_right(Remote(str(folder)), Remote(str(folder)).read_pointer())
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "numroute.index.publishing:verify_snapshot",
+        "numroute.index.publishing:StoreWriter.make_current",
+        "numroute_loader.replicas.pulling:_clear",
+    ],
+)
+def test_kill_9_while_a_pulled_snapshot_is_published(
+    origin: Path, folder: Path, tmp_path: Path, point: str
+) -> None:
+    """The next pull ends with the origin's snapshot, whole."""
+    replica = tmp_path / "replica"
+    push(origin, folder)
+    with loading(tmp_path, "pull", folder, "--store", replica, hang_at=point) as loader:
+        loader.wait_for_hang()
+        loader.kill()
+    result = pull(replica, folder)
+    assert result.status == 0, result.err
+    assert current(replica) == current(origin)
+    verify_snapshot(SnapshotStore(replica).snapshot_path(current(replica)))
+
+
+def test_two_replicas_follow(origin: Path, folder: Path, tmp_path: Path) -> None:
+    """Each takes over what is pushed, survives a damaged remote, and says how it does."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    words = ("--follow", "--interval", 0.1, "--store")
+    with (
+        loading(tmp_path, "pull", folder, *words, first) as one,
+        loading(tmp_path, "pull", folder, *words, second) as two,
+    ):
+        for replica in (one, two):
+            replica.wait_for("poll failed")
+        push(origin, folder)
+        for replica in (one, two):
+            replica.wait_for("snapshot pulled")
+        pointer = (folder / "current.json").read_text()
+        (folder / "current.json").write_text("{")
+        failures = [
+            len([x for x in each.log() if x["event"] == "poll failed"]) for each in (one, two)
+        ]
+        for replica, count in zip((one, two), failures, strict=True):
+            replica.wait_for("poll failed", count + 1)
+        assert current(first) == current(second) == current(origin)
+        (folder / "current.json").write_text(pointer)
+        build(origin, tmp_path / "inbox", 1)
+        push(origin, folder)
+        for replica in (one, two):
+            replica.wait_for("snapshot pulled", 2)
+        assert (one.stop(), two.stop()) == (0, 0)
+    assert current(first) == current(second) == current(origin)
+    state = read_feed_state(first)
+    assert state is not None
+    assert state.snapshot_id == current(origin)
+    assert state.source == str(folder)
+
+
+def test_a_driver_that_fails_is_told_of(origin: Path, folder: Path, monkeypatch) -> None:
+    """Errors of a driver's own classes become ours, and the part stays for the next time."""
+    push(origin, folder)
+    remote = Remote(str(folder))
+
+    class DriverError(Exception):
+        """What a driver raises."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise DriverError
+
+    monkeypatch.setattr(remote._fs, "open", fail)
+    with pytest.raises(FeedError, match="cannot be read: DriverError"):
+        pulling.pull(SnapshotStore(folder.parent / "replica", create=True), remote)
