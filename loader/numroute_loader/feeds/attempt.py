@@ -38,7 +38,7 @@ def attempt(
         count = status.failed(message, "Check the disk's room, owner and mount")
         log.error("poll failed", failures=count, reason=message)  # noqa: TRY400 - a trace could quote a value
         return error
-    except Exception as fault:
+    except Exception as fault:  # noqa: BLE001 - a fault of ours must not end the feed
         count = status.failed(f"unforeseen fault {type(fault).__name__}", "Report the log line")
         log.error("poll failed", failures=count, **fault_fields(fault))  # noqa: TRY400 - a trace could quote a value
         return fault
