@@ -75,7 +75,7 @@ def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, 
         raise ContentError(f"the snapshot's content breaks the rule: at most {RECORDS_MAX} records")
     of_ranges = route_dtype(len(patch.routes))
     new_granules = records.new_slots * GRANULES_PER_PAGE
-    columns, tables = encode_routes(patch.routes, patch.donors or base.routes.donors)
+    columns, tables = _new_routes(content)
     arrays = {key: StoredArray.of(array) for key, array in old.items()}
     arrays |= {key: StoredArray.of(array) for key, array in columns.items()}
     arrays |= {
@@ -106,6 +106,17 @@ def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, 
         changed = base.changed_by().then(patch.numbers, patch.source)
         tables |= {CHANGED: changed.encode()}
     return arrays, base.other_tables(tables) | tables
+
+
+def _new_routes(
+    content: Patched,
+) -> tuple[dict[str, NDArray[np.unsignedinteger]], dict[str, bytes]]:
+    """Return the route table where the patch adds to it; else what is stored already will do."""
+    routes, patch = content.base.routes, content.patch
+    donors = patch.donors or routes.donors
+    if len(patch.routes) == len(routes) and len(donors) == len(routes.donors):
+        return {}, {}
+    return encode_routes(patch.routes, donors)
 
 
 def _granules(
