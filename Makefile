@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types proto check-proto format bench bench-quick bench-speed bench-apply soak clean
+.PHONY: help venv demo test lint types proto check-proto format bench bench-quick bench-speed bench-apply soak faults clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,10 @@ bench-quick: venv  ## The same up to 10 million ported numbers (3 GB of disk, 3 
 
 bench-apply: venv  ## Measure increments: one window applied to 50 million ported numbers (8 GB of disk, 3 minutes)
 	$(BIN)/python -m benchmarks.applying $(BENCH)
+
+faults: venv  ## Kill commands that change a store at 240 random points and check it after each (10 minutes)
+	@folder=$$(mktemp -d) && $(BIN)/python tests/faults/killing.py --points 240 --folder $$folder \
+	  --report benchmarks/results/faults.json; status=$$?; rm -rf $$folder; exit $$status
 
 clean:  ## Remove the virtual environment, caches and the demo's data
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from numroute.errors import (
     NoSnapshotError,
     SettingError,
+    SnapshotCorruptError,
     StoreAccessError,
     StoreBusyError,
     StoreMissingError,
@@ -139,8 +140,11 @@ class SnapshotStore:
             wanted = self.current_id()
             path = self.snapshot_path(wanted)
             if path.exists():
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     return Snapshot(path)
+                except SnapshotCorruptError:
+                    if path.exists():
+                        raise
             # Between the two looks another may have become current and this one been pruned.
             if self.current_id() == wanted:
                 raise NoSnapshotError(
