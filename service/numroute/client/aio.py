@@ -157,6 +157,8 @@ class AsyncClient:
         """
         seconds = self.timeout if timeout is None else timeout
         if isinstance(numbers, int | np.integer):
+            if self._closed:
+                raise RuntimeError("the client is closed")
             coalescer = self._coalescers.get((with_range_holder, with_ported_at))
             if coalescer is None:
                 coalescer = self._coalescer(with_range_holder, with_ported_at)
@@ -302,8 +304,6 @@ class AsyncClient:
         return response
 
     def _coalescer(self, with_range_holder: bool, with_ported_at: bool) -> Coalescer:  # noqa: FBT001 - a key
-        if self._closed:
-            raise RuntimeError("the client is closed")
         coalescer = self._coalescers[with_range_holder, with_ported_at] = Coalescer(
             functools.partial(self._call, "BulkLookup"),
             functools.partial(timed_out, self.target),
