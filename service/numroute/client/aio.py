@@ -162,7 +162,11 @@ class AsyncClient:
             coalescer = self._coalescers.get((with_range_holder, with_ported_at))
             if coalescer is None:
                 coalescer = self._coalescer(with_range_holder, with_ported_at)
-            return await coalescer.ask(as_number(numbers), seconds)
+            try:
+                return await coalescer.ask(as_number(numbers), seconds)
+            except asyncio.CancelledError:
+                coalescer.abandoned()
+                raise
         plan = BulkPlan(
             as_numbers(numbers),
             self._values,

@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -83,13 +83,18 @@ class Coalescing:
             raise ValueError("in_flight_max must be at least 1")
 
 
-class _Waiter(NamedTuple):
-    """A task that waits: for which number, how long at most and until when (the loop's time)."""
+class _Waiter(asyncio.Future["NumberAnswer"]):
+    """A task that waits: for which number, how long at most and until when (the loop's time).
+
+    One object instead of a future and a record of it: with thousands of tasks under way, what an
+    asyncio program spends its time on is the garbage collector's going through its objects.
+    """
+
+    __slots__ = ("deadline", "number", "seconds")
 
     number: int
     seconds: float
     deadline: float
-    future: asyncio.Future[NumberAnswer]
 
 
 class Coalescer:
@@ -130,22 +135,25 @@ class Coalescer:
         self._answers: dict[bytes, NumberAnswer] = {}
         self._ref: SnapshotRef | None = None
 
-    async def ask(self, number: int, seconds: float) -> NumberAnswer:
-        """Return the answer to a number from 0 to 2^64 - 1.
+    def ask(self, number: int, seconds: float) -> asyncio.Future[NumberAnswer]:
+        """Return the future of the answer to a number from 0 to 2^64 - 1.
 
-        Raises:
-            ServiceError: The service was not reached, or did not answer within ``seconds``.
+        It ends with ServiceError when the service was not reached, or did not answer within
+        ``seconds``. Whoever cancels it says so to :meth:`abandoned`.
         """
-        waiter = _Waiter(number, seconds, self._loop.time() + seconds, self._loop.create_future())
+        waiter = _Waiter(loop=self._loop)
+        waiter.number = number
+        waiter.seconds = seconds
+        waiter.deadline = self._loop.time() + seconds
         self._waiting.append(waiter)
         self._watch(waiter)
         self._arrange()
-        try:
-            return await waiter.future
-        except asyncio.CancelledError:
-            if self._abandoning is None:
-                self._abandoning = self._loop.call_soon(self._drop_abandoned)
-            raise
+        return waiter
+
+    def abandoned(self) -> None:
+        """Hear that some task has stopped waiting: a batch may have nobody left."""
+        if self._abandoning is None:
+            self._abandoning = self._loop.call_soon(self._drop_abandoned)
 
     async def flush(self) -> None:
         """Send what waits, and return when every task has its answer or its error."""
@@ -183,13 +191,13 @@ class Coalescer:
         batch: list[_Waiter] = []
         while self._waiting and len(batch) < self._settings.numbers_max:
             waiter = self._waiting.popleft()
-            if not waiter.future.done():
+            if not waiter.done():
                 batch.append(waiter)
         return batch
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        while self._deadlines and self._deadlines[0].future.done():
+        while self._deadlines and self._deadlines[0].done():
             self._deadlines.popleft()
         self._arrange()
 
@@ -211,19 +219,19 @@ class Coalescer:
             answers = self._answers_of(chunk)
         except ServiceError as error:
             for waiter in batch:
-                if not waiter.future.done():
+                if not waiter.done():
                     # One error each: a traceback belongs to the task that raises it.
                     own = ServiceError(error.message, code=error.code, hint=error.hint)
-                    waiter.future.set_exception(own)
+                    waiter.set_exception(own)
         except BaseException as fault:
             for waiter in batch:
-                if not waiter.future.done():
-                    waiter.future.set_exception(_broken(fault))
+                if not waiter.done():
+                    waiter.set_exception(_broken(fault))
             raise
         else:
             for waiter, answer in zip(batch, answers, strict=True):
-                if not waiter.future.done():
-                    waiter.future.set_result(answer)
+                if not waiter.done():
+                    waiter.set_result(answer)
 
     def _answers_of(self, chunk: Chunk) -> list[NumberAnswer]:
         """Return the answer to each number of a batch."""
@@ -266,7 +274,7 @@ class Coalescer:
         if self._deadlines and waiter.deadline < self._deadlines[-1].deadline:
             # Shorter than that of a task before it, which is rare: a timer of its own.
             timer = self._loop.call_at(waiter.deadline, self._expire_one, waiter)
-            waiter.future.add_done_callback(lambda _: timer.cancel())
+            waiter.add_done_callback(lambda _: timer.cancel())
             return
         self._deadlines.append(waiter)
         if self._expiry is None:
@@ -278,7 +286,7 @@ class Coalescer:
         now = self._loop.time()
         while self._deadlines:
             first = self._deadlines[0]
-            if not first.future.done():
+            if not first.done():
                 if first.deadline > now:
                     self._expiry = self._loop.call_at(first.deadline, self._expire)
                     return
@@ -286,14 +294,14 @@ class Coalescer:
             self._deadlines.popleft()
 
     def _expire_one(self, waiter: _Waiter) -> None:
-        if not waiter.future.done():
-            waiter.future.set_exception(self._timed_out(waiter.seconds))
+        if not waiter.done():
+            waiter.set_exception(self._timed_out(waiter.seconds))
 
     def _drop_abandoned(self) -> None:
         """Give up the batches that nobody waits for any more, to have room for others."""
         self._abandoning = None
         for task, batch in self._under_way.items():
-            if all(waiter.future.done() for waiter in batch):
+            if all(waiter.done() for waiter in batch):
                 task.cancel()
 
 
