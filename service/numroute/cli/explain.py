@@ -8,42 +8,64 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute import e164
-from numroute.cli.lookup import EXIT_NOT_ROUTED
+from numroute.cli.lookup import EXIT_NOT_ROUTED, one_of
+from numroute.cli.service import connect, service_options
 from numroute.console import operator_text, plain, print_facts, print_json, print_table
-from numroute.index import SnapshotStore
+from numroute.errors import SettingError
+from numroute.index import Explanation, SnapshotStore
 from numroute.index import explain as explain_number
 from numroute.model import InvalidReason, Status
-from numroute.settings import json_option, region_option, store_option
+from numroute.settings import json_option, optional_store_option, region_option, target_option
 
 if TYPE_CHECKING:
-    from numroute.index import Explanation, Layer
+    from numroute.client import Explanation as ServiceExplanation
+    from numroute.client import LayerInfo
+    from numroute.index import Layer
 
 
 @click.command()
 @click.argument("number")
-@store_option
+@optional_store_option
+@target_option
 @region_option
+@service_options
 @json_option
-def explain(number: str, store: Path, region: str | None, as_json: bool) -> int:
+def explain(
+    number: str,
+    store: Path | None,
+    target: str | None,
+    region: str | None,
+    as_json: bool,
+) -> int:
     """Say which layer decided for NUMBER, from which file, and what the others would say."""
-    parsed = e164.parse(number, region)
-    with SnapshotStore(store).open() as snapshot:
-        explanation = explain_number(snapshot, parsed.number)
-        snapshot_id = snapshot.metadata.snapshot_id
-    invalid = parsed.reason is not InvalidReason.UNSPECIFIED
+    store, target = one_of(store, target)
+    explanation: Explanation | ServiceExplanation
+    if target:
+        with connect(target) as client:
+            found = client.explain(number, region)
+        explanation, reason, snapshot_id = found, found.invalid_reason, found.snapshot.id
+    elif store:
+        parsed = e164.parse(number, region)
+        with SnapshotStore(store).open() as snapshot:
+            explanation, reason = explain_number(snapshot, parsed.number), parsed.reason
+            snapshot_id = snapshot.metadata.snapshot_id
+    else:
+        raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
+    status = _status(explanation)
+    invalid = reason is not InvalidReason.UNSPECIFIED
     if as_json:
         document: dict[str, Any] = {"input": number, **plain(explanation)}
-        document["status"] = explanation.route.status.name
-        document["invalid_reason"] = parsed.reason.name if invalid else None
+        document["status"] = status.name
+        document["invalid_reason"] = reason.name if invalid else None
         document["snapshot"] = {"id": snapshot_id}
         print_json(document)
     elif invalid:
-        print_facts([("input", number), ("status", "INVALID"), ("reason", parsed.reason.name)])
+        print_facts([("input", number), ("status", "INVALID"), ("reason", reason.name)])
     else:
         print_facts(
             [
                 ("number", f"+{explanation.number}"),
-                ("status", explanation.route.status.name),
+                ("status", status.name),
                 ("decided by", explanation.decided_by),
                 ("snapshot", snapshot_id),
             ]
@@ -51,14 +73,17 @@ def explain(number: str, store: Path, region: str | None, as_json: bool) -> int:
         print_table(
             ("layer", "says", "detail", "from"), [_row(layer) for layer in explanation.layers]
         )
-    return 0 if _routed(explanation) else EXIT_NOT_ROUTED
+    return 0 if status in {Status.PORTED, Status.NOT_PORTED} else EXIT_NOT_ROUTED
 
 
-def _routed(explanation: Explanation) -> bool:
-    return explanation.route.status in {Status.PORTED, Status.NOT_PORTED}
+def _status(explanation: Explanation | ServiceExplanation) -> Status:
+    """Return the status: a store's explanation has it in its route, a service's beside it."""
+    if isinstance(explanation, Explanation):
+        return explanation.route.status
+    return explanation.status
 
 
-def _row(layer: Layer) -> tuple[str, ...]:
+def _row(layer: Layer | LayerInfo) -> tuple[str, ...]:
     detail = []
     if layer.ported_at:
         detail.append(f"ported {layer.ported_at.isoformat()}")
@@ -71,7 +96,7 @@ def _row(layer: Layer) -> tuple[str, ...]:
         expires = layer.expires.isoformat() if layer.expires else "never"
         detail += [f"{layer.reason!r} by {layer.author}", f"expires {expires}"]
     sources = ", ".join(
-        source.name if source.sequence is None else f"{source.name} (sequence {source.sequence})"
+        source.name if not source.sequence else f"{source.name} (sequence {source.sequence})"
         for source in layer.sources
     )
     says = operator_text(layer.route.operator) or "-" if layer.route else "nothing"

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from numroute.answers import answer_texts
+from numroute.cli.service import connect, service_options
 from numroute.console import operator_text, plain, print_json, print_table
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
@@ -36,6 +37,7 @@ _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder"
     metavar="TIME",
     help="Answer from the snapshot that was current then (ISO 8601), while the store keeps it.",
 )
+@service_options
 @json_option
 def lookup(
     numbers: tuple[str, ...],
@@ -53,7 +55,14 @@ def lookup(
     number is unallocated or invalid.
     """
     texts = [text for number in numbers for text in _expand(number)]
-    answers = _ask(texts, *one_of(store, target), region, as_of)
+    store, target = one_of(store, target)
+    if target:
+        with connect(target) as client:
+            answers = client.lookup_text(texts, default_region=region, as_of=as_of)
+    elif store:
+        answers = _ask_store(texts, store, region, as_of)
+    else:
+        raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
     if as_json:
         for answer in answers:
             print_json(answer_json(answer))
@@ -92,22 +101,9 @@ def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | N
     return (store, None) if by_flag[0] else (None, target)
 
 
-def _ask(
-    texts: Sequence[str],
-    store: Path | None,
-    target: str | None,
-    region: str | None,
-    as_of: datetime | None,
+def _ask_store(
+    texts: Sequence[str], store: Path, region: str | None, as_of: datetime | None
 ) -> list[Answer]:
-    if target:
-        if as_of is not None:
-            raise SettingError("--as-of asks a store", hint="Give --store DIR, not --target")
-        from numroute.client import Client  # noqa: PLC0415 - a store needs no gRPC
-
-        with Client(target) as client:
-            return client.lookup_text(texts, default_region=region)
-    if store is None:
-        raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
     opened = SnapshotStore(store)
     with opened.open() if as_of is None else opened.open_at(as_of) as snapshot:
         metadata = snapshot.metadata

@@ -143,20 +143,12 @@ class OperatorInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverrideInfo:
-    """Who set an override, why, and until when; None for an override without end."""
-
-    reason: str
-    author: str
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerInfo:
     """What one layer of the snapshot says of a number; ``route`` is None when it says nothing.
 
     ``name`` is "override", "ported record" or "range". ``first`` and ``last`` bound the range;
-    ``last`` is None when it has no end. ``ported_at`` and ``donor`` belong to a ported record.
+    ``last`` is None when it has no end. ``ported_at`` and ``donor`` belong to a ported record,
+    ``reason``, ``author`` and ``expires`` (None: never) to an override.
     """
 
     name: str
@@ -167,7 +159,9 @@ class LayerInfo:
     last: int | None = None
     ported_at: datetime | None = None
     donor: Operator | None = None
-    override: OverrideInfo | None = None
+    reason: str = ""
+    author: str = ""
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from numroute.client.answers import (
     Explanation,
     LayerInfo,
     OperatorInfo,
-    OverrideInfo,
     SnapshotChanges,
     SnapshotInfo,
     SnapshotNews,
@@ -185,16 +184,8 @@ def explain_response(data: bytes) -> Explanation:
 
 def _layer(message: pb.Layer) -> LayerInfo:
     name = wire.LAYER_NAMES[message.name]
-    override = None
-    if message.HasField("override"):
-        override = OverrideInfo(
-            reason=message.override.reason,
-            author=message.override.author,
-            expires_at=wire.time_value(message.override.expires_at)
-            if message.override.HasField("expires_at")
-            else None,
-        )
-    bounded = message.name == pb.LAYER_NAME_RANGE
+    override = message.override
+    bounded = message.name in {pb.LAYER_NAME_OVERRIDE, pb.LAYER_NAME_RANGE}
     return LayerInfo(
         name=name,
         decides=message.decides,
@@ -204,7 +195,9 @@ def _layer(message: pb.Layer) -> LayerInfo:
         last=message.last or None,
         ported_at=wire.time_value(message.ported_at) if message.HasField("ported_at") else None,
         donor=wire.operator_value(message.donor) if message.HasField("donor") else None,
-        override=override,
+        reason=override.reason,
+        author=override.author,
+        expires=wire.time_value(override.expires_at) if override.HasField("expires_at") else None,
     )
 
 

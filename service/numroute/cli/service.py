@@ -1,0 +1,62 @@
+"""The options of commands that ask a service: how to be sure of it, and it of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numroute.client import Client
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+_KEPT = f"{__name__}.security"
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_OPTIONS = (
+    (
+        "--ca",
+        "NUMROUTE_CA",
+        "PEM file of the authority that the service's certificate must come from: speaks TLS.",
+    ),
+    ("--cert", "NUMROUTE_CERT", "PEM file of this client's certificate, for mutual TLS."),
+    ("--key", "NUMROUTE_KEY", "PEM file of its private key."),
+    ("--token-file", "NUMROUTE_TOKEN_FILE", "File of the token that tells the service who asks."),
+)
+
+
+def service_options(command: Command) -> Command:
+    """Add the options that :func:`connect` reads to a command."""
+    for flag, variable, text in reversed(_OPTIONS):
+        option = click.option(
+            flag,
+            envvar=variable,
+            show_envvar=True,
+            type=_FILE,
+            metavar="FILE",
+            help=text,
+            expose_value=False,
+            callback=_keep,
+        )
+        command = option(command)
+    return command
+
+
+def connect(target: str) -> Client:
+    """Return a client of a service, as the command's options say.
+
+    Raises:
+        SettingError: An option is not what it should be.
+    """
+    # Only now: a command that asks a store needs no gRPC.
+    from numroute.client import Client, Security  # noqa: PLC0415
+
+    given = click.get_current_context().meta[_KEPT]
+    return Client(target, security=Security(**given))
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    context.meta.setdefault(_KEPT, {})[parameter.name] = value
