@@ -1,0 +1,183 @@
+"""Clients and commands that make sure of the service, and show who they are."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.certificates import Authority
+from support.oracle import FIRST
+
+import numroute
+from numroute.client import Security as ClientSecurity
+from numroute.client.security import TokenFile
+from numroute.client.targets import parse_target
+from numroute.errors import ServiceError, SettingError
+from numroute.server.security import Security
+from numroute.server.tokens import new_token, token_line
+
+
+SECRET = "not-to-be-shown"
+
+
+@pytest.fixture
+def authority(tmp_path) -> Authority:
+    """Return an authority that the service's certificate comes from."""
+    return Authority.make(tmp_path / "tls")
+
+
+def private(path: Path, text: str) -> Path:
+    """Write a file that only its owner can read."""
+    path.unlink(missing_ok=True)
+    path.touch(0o600)
+    path.write_text(text, "ascii")
+    return path
+
+
+def ask(kind: str, target: str, security: ClientSecurity) -> list[str]:
+    """Ask in every way that there is; return the snapshots that answered."""
+    if kind == "sync":
+        with numroute.Client(target, timeout=20.0, security=security) as client:
+            (streamed,) = client.stream([[FIRST]])
+            return [
+                client.lookup([FIRST]).snapshot.id,
+                client.lookup_text([f"+{FIRST}"])[0].snapshot.id,
+                client.explain(f"+{FIRST}").snapshot.id,
+                client.snapshot().snapshot.id,
+                next(client.watch_snapshots()).snapshot.id,
+                streamed.snapshot.id,
+            ]
+
+    async def run() -> list[str]:
+        async with numroute.AsyncClient(target, timeout=20.0, security=security) as client:
+            streamed = [answer async for answer in client.stream([[FIRST]])]
+            return [
+                (await client.lookup([FIRST])).snapshot.id,
+                (await client.lookup(FIRST)).snapshot.id,
+                (await client.lookup_text([f"+{FIRST}"]))[0].snapshot.id,
+                (await client.explain(f"+{FIRST}")).snapshot.id,
+                (await client.snapshot()).snapshot.id,
+                (await anext(client.watch_snapshots())).snapshot.id,
+                streamed[0].snapshot.id,
+            ]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_tls_and_token(kind, run_server, store, authority, tmp_path) -> None:
+    """Every call goes over TLS and carries the token; without one it is refused."""
+    token, digest = new_token()
+    tokens = private(tmp_path / "tokens", token_line("worker", digest))
+    server = run_server(store.path, security=Security(tls=authority.issue(), tokens=tokens))
+    target = f"localhost:{server.port}"
+    good = ClientSecurity(ca=authority.path, token=token)
+    assert set(ask(kind, target, good)) == {store.current_id()}
+    file = private(tmp_path / "token", token + "\n")
+    assert ask(kind, target, ClientSecurity(ca=authority.path, token_file=file))
+    unknown = new_token()[0]
+    for wrong in (None, unknown):
+        bad = ClientSecurity(ca=authority.path, token=wrong)
+        with pytest.raises(ServiceError) as caught:
+            ask(kind, target, bad)
+        assert caught.value.code == "UNAUTHENTICATED"
+
+
+def test_several_replicas_over_tls(run_server, store, authority) -> None:
+    """A list of names is checked against the certificate's name, which may be given."""
+    servers = [run_server(store.path, security=Security(tls=authority.issue())) for _ in range(2)]
+    names = ",".join(f"localhost:{server.port}" for server in servers)
+    addresses = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    for target, security in (
+        (names, ClientSecurity(ca=authority.path)),
+        (addresses, ClientSecurity(ca=authority.path, server_name="service")),
+    ):
+        with numroute.Client(target, timeout=20.0, security=security) as client:
+            assert client.lookup([FIRST]).snapshot.id == store.current_id()
+
+
+def test_mutual_tls(run_server, store, authority) -> None:
+    """Where the service wants a certificate, a client shows its own."""
+    service = authority.issue(client_ca=authority.path)
+    server = run_server(store.path, security=Security(tls=service))
+    own = authority.issue("worker")
+    shown = ClientSecurity(ca=authority.path, cert=own.certificate, key=own.key)
+    target = f"localhost:{server.port}"
+    assert set(ask("sync", target, shown)) == {store.current_id()}
+    with pytest.raises(ServiceError) as caught:
+        ask("sync", target, ClientSecurity(ca=authority.path))
+    assert caught.value.code == "UNAVAILABLE"
+
+
+def test_another_authority_is_not_believed(run_server, store, authority, tmp_path) -> None:
+    """A service whose certificate comes from somebody else is not asked."""
+    server = run_server(store.path, security=Security(tls=authority.issue()))
+    other = Authority.make(tmp_path / "other")
+    with pytest.raises(ServiceError) as caught:
+        ask("sync", f"localhost:{server.port}", ClientSecurity(ca=other.path))
+    assert caught.value.code == "UNAVAILABLE"
+
+
+def test_tokens_stay_on_this_machine_without_tls(tmp_path) -> None:
+    """A token is not sent to another machine in plaintext."""
+    security = ClientSecurity(token=SECRET)
+    with pytest.raises(SettingError, match="plaintext"):
+        numroute.Client("10.0.0.1:50051", security=security)
+    numroute.Client("127.0.0.1:50051", security=security).close()
+    assert SECRET not in repr(security)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"cert": "a.pem"}, "belong together"),
+        ({"token": "a", "token_file": "b"}, "given twice"),
+        ({"ca": "missing.pem"}, "missing.pem: cannot be read"),
+        ({"token_file": "missing"}, "missing: the token cannot be read"),
+        ({"token": "two words"}, "is no token"),
+    ],
+)
+def test_wrong_settings(options, text) -> None:
+    """What is missing or contradicts itself is refused with what to do."""
+    with pytest.raises(SettingError, match=text):
+        numroute.Client("localhost:1", security=ClientSecurity(**options))
+
+
+def test_a_new_token_is_taken_from_its_file(tmp_path, monkeypatch) -> None:
+    """A token file is read again when it changes; while it is gone the last token is used."""
+    monkeypatch.setattr("numroute.client.security.TOKEN_CHECK_SECONDS", 0.0)
+    path = private(tmp_path / "token", "first")
+    source = TokenFile(path)
+    assert source.metadata() == (("authorization", "Bearer first"),)
+    private(path, "second\n")
+    assert source.metadata() == (("authorization", "Bearer second"),)
+    path.unlink()
+    assert source.metadata() == (("authorization", "Bearer second"),)
+    assert parse_target("localhost:1").loopback
+
+
+def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> None:
+    """`lookup` and `explain` ask a service over TLS, with a token from a file."""
+    token, digest = new_token()
+    tokens = private(tmp_path / "tokens", token_line("support", digest))
+    server = run_server(store.path, security=Security(tls=authority.issue(), tokens=tokens))
+    file = private(tmp_path / "token", token)
+    number = min(registry.ported)
+    operator = registry.answer(number)[0].operator
+    program = Path(sys.executable).with_name("numroute")
+    options = ["--target", f"localhost:{server.port}", "--ca", str(authority.path)]
+    for command in ("lookup", "explain"):
+        words = [str(program), command, *options, "--token-file", str(file), f"+{number}"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert (operator.brand or operator.name) in done.stdout
+        done = subprocess.run(
+            [str(program), command, *options, f"+{number}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "UNAUTHENTICATED" in done.stderr
