@@ -19,8 +19,7 @@ from numroute.errors import ServiceError, SettingError
 from numroute.server.security import Security
 from numroute.server.tokens import new_token, token_line
 
-
-SECRET = "not-to-be-shown"
+SECRET = "not-to-be-shown"  # noqa: S105 - one made up
 
 
 @pytest.fixture
