@@ -265,3 +265,14 @@ def test_files_of_the_host_are_never_removed(store: Path, delivered: Path, login
     run = watch_once(store, *login, "--consume")
     assert run.status == 1
     assert "not removed from an SFTP host" in run.text
+
+
+def test_a_delivery_that_comes_twice_is_one(store: Path, numlex: Path, login) -> None:
+    """The same file in two folders, and again after it was built in, makes one snapshot."""
+    put(numlex, day_of())
+    put(numlex, day_of(), flat=True)
+    assert watch_once(store, *login).status == 0
+    put(numlex, day_of())
+    run = watch_once(store, *login)
+    assert (run.status, run.log) == (0, [])
+    assert len(SnapshotStore(store).ids()) == 1

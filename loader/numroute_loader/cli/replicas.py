@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from numroute.console import print_facts, print_json
-from numroute.index import SnapshotStore
+from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute.settings import json_option, store_option
 from numroute_loader.cli.progress import Bars
+from numroute_loader.cli.retention import retention_options
 from numroute_loader.feeds.lock import feeding
 from numroute_loader.feeds.stopping import stopping
 from numroute_loader.replicas import pulling, pushing
@@ -84,6 +85,7 @@ def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> No
 )
 @click.argument("url", metavar="URL")
 @store_option
+@retention_options
 @click.option("--follow", is_flag=True, help="Pull again and again, as a replica does.")
 @click.option(
     "--interval",
@@ -97,9 +99,17 @@ def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> No
     help="How often to look, with --follow.",
 )
 @json_option
-def pull(*, url: str, store: Path, follow: bool, interval_seconds: float, as_json: bool) -> None:
+def pull(
+    *,
+    url: str,
+    store: Path,
+    retention: Retention,
+    follow: bool,
+    interval_seconds: float,
+    as_json: bool,
+) -> None:
     """Pull once, or follow."""
-    opened = SnapshotStore(store, create=True)
+    opened = SnapshotStore(store, create=True, retention=retention)
     asked_by = f"{getpass.getuser()} (pull)"
     with feeding(store), stopping() as stop:
         remote = Remote(url)
