@@ -74,6 +74,7 @@ def route_batches(
     batches: Iterable[pa.RecordBatch],
     *,
     store: Path | str,
+    snapshot: str | None = None,
     column: str | None = None,
     region: str | None = None,
     policy: Rules | None = None,
@@ -85,7 +86,8 @@ def route_batches(
 
     Args:
         batches: Batches of one schema.
-        store: The snapshot store; its current snapshot answers for all batches of this call.
+        store: The snapshot store; one snapshot of it answers for all batches of this call.
+        snapshot: Its id, so that several processes answer alike; the current one when None.
         column: The phone column; None finds it by names and by the first batch's content.
         region: Country whose national formats are understood, e.g. ``RU``.
         policy: What ``numroute.campaign.read_policy`` returned; None makes a route per operator.
@@ -101,7 +103,7 @@ def route_batches(
     place = -1
     for batch in batches:
         if answers is None:
-            answers = _Answers(_router(Path(store)), policy or ByOperator())
+            answers = _Answers(_router(Path(store), snapshot), policy or ByOperator())
             place = _place(batch, column, home.region, prefix)
         yield _routed(batch, place, home, answers, prefix)
 
@@ -116,19 +118,18 @@ _opened: dict[Path, _Opened] = {}
 _opening = threading.Lock()
 
 
-def _router(store: Path) -> SnapshotRouter:
-    """Return the router of a store's current snapshot; opened once per process and snapshot.
+def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
+    """Return the router of a store's snapshot; opened once per process and snapshot.
 
     An older one stays open as long as someone uses it.
     """
     with _opening:
         path = store.absolute()
         opened = SnapshotStore(path)
-        current = opened.current_id()
+        wanted = snapshot_id or opened.current_id()
         known = _opened.get(path)
-        if known is None or known.snapshot_id != current:
-            snapshot = opened.open(current)
-            known = _opened[path] = _Opened(current, SnapshotRouter(snapshot))
+        if known is None or known.snapshot_id != wanted:
+            known = _opened[path] = _Opened(wanted, SnapshotRouter(opened.open(wanted)))
         return known.router
 
 
