@@ -14,6 +14,7 @@ _STEM_CHARS_MAX: Final = 60
 
 REJECTS: Final = "rejects"
 SUMMARY: Final = "summary.json"
+REPORT: Final = "report.html"
 _TAKEN: Final = (REJECTS, "summary", "report")
 
 

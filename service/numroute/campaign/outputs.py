@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from numroute.campaign.file_names import REJECTS, SUMMARY, file_stem
+from numroute.campaign.file_names import REJECTS, REPORT, SUMMARY, file_stem
+from numroute.campaign.html_report import report_html
 from numroute.campaign.spool_files import SpoolFiles
 from numroute.campaign.text_files import TextFiles, open_private
 from numroute.campaign.text_rows import (
@@ -167,10 +168,11 @@ class Outputs:
                 done.result()
 
     def write_summary(self, summary: Summary) -> None:
-        """Write ``summary.json``."""
-        with open_private(self._workspace.output / SUMMARY) as file:
-            text = json.dumps(asdict(summary), ensure_ascii=False, indent=2)
-            file.write(text.encode() + b"\n")
+        """Write ``summary.json`` and ``report.html``."""
+        text = json.dumps(asdict(summary), ensure_ascii=False, indent=2)
+        for name, content in ((SUMMARY, text + "\n"), (REPORT, report_html(summary))):
+            with open_private(self._workspace.output / name) as file:
+                file.write(content.encode())
 
     def map_name(self) -> str:
         """Return the name of the map of pseudonyms within the spool folder."""
