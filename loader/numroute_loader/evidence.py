@@ -17,6 +17,7 @@ from numroute_loader.gate import (
     UnknownOperators,
 )
 from numroute_loader.movement import by_operator
+from numroute_loader.reconciliation import drift_of
 from numroute_loader.registries import find_first
 from numroute_loader.sequence import contradictions
 
@@ -50,6 +51,7 @@ def gather(
     the two has no ported numbers.
     """
     content, report = merged.content, merged.report
+    drift, why_no_drift = drift_of(current, content, as_of)
     dumps = [file for file in files if file.ported is not None]
     return Evidence(
         as_of=as_of,
@@ -72,7 +74,9 @@ def gather(
         unknown_operators=_unknown(files, kinds, merged),
         outside_plan=_outside(files, kinds, merged),
         movement=changed.movement if changed is not None else None,
+        drift=drift,
         chosen=chosen,
+        why_not={"drift": why_no_drift},
     )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support.dict_registry import DictRegistry, rows_of
+from support.gate_days import failed
 from support.replay import Day, Replay, days_of, scaled_limits, small_plan, text_of
 
 from numroute.errors import InputError
-from numroute_loader.gate import GateError
+from numroute_loader.build import Checked
+from numroute_loader.gate import Finding, GateError, Outcome
 from numroute_loader.generate import GenerateOptions, generate
 
 PAGE = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -45,7 +49,8 @@ def month(folder: Path, *, days: int, ported: int, changes: int, plan: list[Path
         "missing window", "missing file", "window twice", "out of order", "late older window",
         "damaged zip", "error page", "half uploaded", "header only", "truncated dump",
         "damaged dump", "error page as dump", "wrong operators", "header-only dump",
-        "yesterday's dump", "dump with drift", "dump after a gap",
+        "yesterday's dump", "dump with drift", "dump after a gap", "drift told",
+        "dump without drift",
     }, faults.planted  # fmt: skip
     return replay
 
@@ -182,6 +187,15 @@ class Faults:
     # Midnights.
 
     def _nothing(self, _: Day, day: Day) -> None:
+        """Where no window was missed, the dump is what the increments made."""
+        checked = self._replay.judge(day)
+        assert failed(checked) == set()
+        found = finding(checked, "drift")
+        with self._replay.store.open() as snapshot:
+            caught_up = snapshot.metadata.as_of == checked.as_of
+        if caught_up:
+            assert (found.outcome, found.actual) == (Outcome.PASSED, 0)
+            self.planted.add("dump without drift")
         self._replay.build(day)
 
     def _truncated(self, _: Day, day: Day) -> None:
@@ -236,9 +250,22 @@ class Faults:
         drifted = self._replay.rezipped(day.port_all, b"\r\n".join([header, first, *kept, b""]))
         expected = DictRegistry()
         expected.load(drifted)
-        assert 5 <= len(self._replay.oracle.ported) - len(expected.ported) <= 6
+        gone = len(self._replay.oracle.ported) - len(expected.ported)
+        assert 5 <= gone <= 6
+        limits = dataclasses.replace(self._replay.limits, drift_numbers_min=gone - 1)
+        with_less = dataclasses.replace(self._replay, limits=limits).judge(day, drifted)
+        if finding(with_less, "drift").outcome is not Outcome.NOT_CHECKED:
+            assert failed(with_less) == {"drift"}
+            message = finding(with_less, "drift").message
+            assert re.search(rf"in {gone} numbers.* {gone} not in the dump.*; e.g. 7", message)
+            assert not re.search(r"\d{11}", message)
+            self.planted.add("drift told")
         self._replay.build(day, drifted)
         self.planted.add("dump with drift")
+
+
+def finding(checked: Checked, check: str) -> Finding:
+    return next(found for found in checked.findings if found.check == check)
 
 
 def sequence(path: Path) -> int:
@@ -254,6 +281,7 @@ def test_a_month_is_what_the_dictionary_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_larger_month_is_what_the_dictionary_says(tmp_path: Path) -> None:
     """The same over the whole mobile plan, with more numbers and more changes."""
     replay = month(tmp_path, days=30, ported=50_000, changes=200, plan=None)
