@@ -17,7 +17,6 @@ from numroute_loader.gate import (
     UnknownOperators,
 )
 from numroute_loader.movement import by_operator
-from numroute_loader.reconciliation import drift_of
 from numroute_loader.registries import find_first
 from numroute_loader.sequence import contradictions
 
@@ -51,7 +50,6 @@ def gather(
     the two has no ported numbers.
     """
     content, report = merged.content, merged.report
-    drift, why_no_drift = drift_of(current, content, as_of)
     dumps = [file for file in files if file.ported is not None]
     return Evidence(
         as_of=as_of,
@@ -74,9 +72,7 @@ def gather(
         unknown_operators=_unknown(files, kinds, merged),
         outside_plan=_outside(files, kinds, merged),
         movement=changed.movement if changed is not None else None,
-        drift=drift,
         chosen=chosen,
-        why_not={"drift": why_no_drift},
     )
 
 

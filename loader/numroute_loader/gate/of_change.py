@@ -147,7 +147,7 @@ def drift(evidence: Evidence, limits: GateLimits) -> Finding:
             "drift", evidence, "there is no state of the same time built from increments"
         )
     share = found.numbers / ported
-    examples = f"; e.g. {', '.join(found.examples)}" if found.examples else ""
+    examples = f", e.g. {', '.join(found.examples[:_NAMED_MAX])}" if found.examples else ""
     return Finding(
         check="drift",
         outcome=outcome(
@@ -158,10 +158,10 @@ def drift(evidence: Evidence, limits: GateLimits) -> Finding:
         message=(
             f"the dump differs from {found.against} in {found.numbers} numbers ({share:.3%}, the "
             f"limit is {limits.drift_share:.3%} or {limits.drift_numbers_min} numbers): "
-            f"{found.ported} in the dump only, {found.returned} not in the dump, {found.moved} of "
-            f"another operator, {found.updated} with another route{examples}"
+            f"{found.ported} more ported, {found.returned} fewer, {found.moved} of another "
+            f"operator, {found.updated} with another route{examples}"
             if found.numbers
-            else f"the dump is {found.against} number by number"
+            else f"the dump is what the increments made of {found.against}"
         ),
         hint="Increments were missed or the dump is wrong: compare both before choosing one.",
     )
