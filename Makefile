@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types proto check-proto format bench bench-quick bench-speed bench-apply soak faults clean
+.PHONY: help venv demo test test-slow lint types proto check-proto format bench bench-quick bench-speed bench-apply soak faults clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,7 +23,10 @@ demo: venv  ## Generate a registry, build a snapshot, serve it, look numbers up,
 	@$(BIN)/python deploy/demo.py --folder $(DEMO)
 
 test: venv lint types check-proto  ## Everything that must pass
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: venv  ## The minutes-long tests: a larger month of a registry, and others
+	$(BIN)/pytest -m slow --durations=0
 
 lint: venv  ## ruff, the import contracts, the wire contract
 	$(BIN)/ruff check .
