@@ -108,6 +108,7 @@ class Task:
         stream: Ask over a stream with the product's own client instead of call by call.
         rate: Calls a second, sent by the clock; None sends as fast as answers come.
         under_way: Calls under way where there is no rate.
+        retry: Send a refused call again, as the product's client does.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Task:
     stream: bool = False
     rate: float | None = None
     under_way: int = 4
+    retry: bool = True
 
 
 class Asker:
@@ -311,7 +313,12 @@ async def _way(made: contextlib.AsyncExitStack, task: Task, address: str) -> _Ca
         return _Stream(client, task)
     options = connection(address, Security()).options
     channel = grpc.aio.insecure_channel(
-        address, options=(*options, ("grpc.use_local_subchannel_pool", 1))
+        address,
+        options=(
+            *options,
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_retries", int(task.retry)),
+        ),
     )
     await made.enter_async_context(channel)
     return _Calls(channel, task)

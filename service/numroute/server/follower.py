@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.index import Snapshot, SnapshotStore
+    from numroute.index import SnapshotStore
 
 
 class Follower:
@@ -139,19 +139,24 @@ class Follower:
     def _served_id(self) -> str | None:
         return None if self._served is None else self._served.id
 
-    def _open_if_new(self) -> Snapshot | None:
-        current = self._store.current_id()
-        return None if current == self._served_id else self._store.open()
+    def _open_if_new(self) -> ServedSnapshot | None:
+        if self._store.current_id() == self._served_id:
+            return None
+        opened = ServedSnapshot(self._store.open(), max_age=self._max_age, answers=self.answers)
+        if self._served is not None:
+            # The one before can go on; the first callers of this one need not wait.
+            opened.encode_routes()
+        return opened
 
-    def _take_over(self, opened: Snapshot) -> None:
+    def _take_over(self, opened: ServedSnapshot) -> None:
         before = self._served
-        self._served = ServedSnapshot(opened, max_age=self._max_age, answers=self.answers)
+        self._served = opened
         self._changed.set()
         self._changed = asyncio.Event()
         self._log.info(
             "snapshot in service",
             snapshot=self._served.id,
-            as_of=opened.metadata.as_of.isoformat(),
+            as_of=opened.snapshot.metadata.as_of.isoformat(),
             before=None if before is None else before.id,
         )
         self.swaps += 1
