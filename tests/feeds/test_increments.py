@@ -181,3 +181,16 @@ def test_after_a_rollback_increments_wait_for_the_next_dump(fed: Path, inbox: Pa
     put(inbox, day_of(NEXT_DAY, ported=21))
     assert watch_once(fed, "--inbox", inbox).status == 0
     assert SnapshotStore(fed).current_id() != before
+
+
+def test_overrides_outlive_what_is_fed(fed: Path, inbox: Path, tmp_path: Path) -> None:
+    """What somebody set by hand is carried over by increments and by the next full dump."""
+    overrides = tmp_path / "overrides.csv"
+    overrides.write_text(f"number,operator,reason,author\n+7{NEW},mTELE2,test,test\n")
+    done = command("numroute-load", "override", "apply", overrides, "--store", fed)
+    assert done.status == 0, done.err
+    put(inbox, window_of(FIRST_DAY, 2, ports=[NEW + 1]))
+    put(inbox, day_of(NEXT_DAY, ported=21))
+    assert watch_once(fed, "--inbox", inbox).status == 0
+    found = command("numroute", "lookup", "--store", fed, f"+7{NEW}", "--json")
+    assert json.loads(found.out)["route"]["operator"]["code"] == "mTELE2"
