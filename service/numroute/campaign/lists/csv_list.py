@@ -246,7 +246,7 @@ class CsvParser:
         return Block(
             records=records,
             phone=columns[str(self._phone)],
-            kept=tuple(columns[str(i)] for i in self._kept),
+            kept=tuple(_valid_text(columns[str(i)]) for i in self._kept),
             segments=None if self._segments is None else _counts(columns[str(self._segments)]),
             record=record,
             damaged=np.empty(0, np.int64) if damaged is None else damaged,
@@ -357,6 +357,16 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _valid_text(column: pa.Array) -> pa.Array:
+    """Return a column whose bytes are UTF-8: what is none becomes U+FFFD, as Unicode advises."""
+    raw = column.cast(pa.binary())
+    try:
+        return raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = [cell.decode(errors="replace") for cell in raw.to_pylist()]
+        return pa.array(texts, pa.string())
 
 
 def _counts(column: pa.Array) -> NDArray[np.int64]:

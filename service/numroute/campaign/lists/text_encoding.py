@@ -75,10 +75,10 @@ def _is_utf_8(sample: bytes) -> bool:
     try:
         codecs.getincrementaldecoder(UTF_8)().decode(sample)
     except UnicodeDecodeError:
-        foreign = [line for line in sample.splitlines()[:-1] if not line.isascii()]
+        foreign = [line for line in sample.splitlines() if not line.isascii()]
         good = sum(_decodes(line) for line in foreign)
         # Hardly any line of another encoding happens to be UTF-8: one in two says enough.
-        return 2 * good > len(foreign)
+        return 2 * good >= len(foreign)
     return True
 
 

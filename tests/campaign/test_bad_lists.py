@@ -1,0 +1,291 @@
+"""Lists as people really hand them over: each defect has a clear message or a counted reject."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+NUMBERS = ("8 (900) 123-45-67", "+7 916 765-43-21", "79161112233")
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Return a function that writes a list."""
+
+    def make(content: str | bytes, name: str = "list.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return make
+
+
+def rows_of(*cells: str, head: str = "name,phone") -> str:
+    """Return a list with the three numbers and more cells."""
+    return "\n".join([head, *(f"x,{cell}" for cell in (*NUMBERS, *cells)), ""])
+
+
+def test_no_phone_column(route, write) -> None:
+    """The message names the columns and says how to name one."""
+    err = route(write("name,city\nАнна,Омск\nПётр,Тула\n"), status=1).err
+    assert "no column holds phone numbers; its columns are 'name', 'city'" in err
+    assert "--column" in err
+
+
+def test_two_candidates(route, write) -> None:
+    """Two phone columns are named; --column decides."""
+    path = write("phone,mobile\n79161234567,79001234567\n79161234568,79001234568\n")
+    err = route(path, status=1).err
+    assert "'phone', 'mobile'" in err
+    assert route(path, "--column", "mobile").summary["files"][0]["phone_column"] == "mobile"
+
+
+def test_a_name_decides_between_two_columns_of_digits(route, write) -> None:
+    """Account numbers that look like phone numbers do not hide the column named for phones."""
+    path = write("account,телефон\n79161234567,79001234567\n79161234568,79001234568\n")
+    assert route(path).summary["files"][0]["phone_column"] == "телефон"
+
+
+def test_a_column_that_is_not_there(route, write) -> None:
+    """--column with a wrong name lists the names."""
+    err = route(write(rows_of()), "--column", "tel", status=1).err
+    assert "no column is named 'tel'; its columns are 'name', 'phone'" in err
+
+
+def test_ragged_rows_are_rejected_one_by_one(route, write) -> None:
+    """Rows with more or fewer cells are set aside by number; the others are routed."""
+    routed = route(write(rows_of() + "x\ny,79161112244,z,z\nq,79161112255\n"))
+    assert routed.reasons["RAGGED_ROW"] == 2
+    assert routed.summary["steps"]["routed"] + routed.summary["steps"]["refused"] == 4
+    rejects = routed.rows("rejects.csv")
+    assert [row["row_id"] for row in rejects if row["reason"] == "RAGGED_ROW"] == ["4", "5"]
+
+
+def test_an_unclosed_quote_loses_only_its_own_row(route, write) -> None:
+    """A quote that nothing closes does not swallow the rows behind it."""
+    text = rows_of().replace("x,79161112233", '"x,79161112233') + 'y,79161112244\n"z,1\n'
+    routed = route(write(text))
+    assert routed.summary["steps"]["rows"] == 5
+    assert routed.reasons["BROKEN_QUOTES"] == 2
+    rejects = routed.rows("rejects.csv")
+    assert [row["row_id"] for row in rejects if row["reason"] == "BROKEN_QUOTES"] == ["3", "5"]
+
+
+def test_a_quoted_cell_of_several_lines_is_one_row(route, write) -> None:
+    """Line ends within quotes belong to the cell, doubled quotes too."""
+    text = rows_of() + '"first\nsecond ""x""\nthird",79161112244\ny,79161112255\n'
+    routed = route(write(text), "--keep", "name")
+    assert routed.summary["steps"]["rows"] == 5
+    assert routed.summary["steps"]["rejected"] == 0
+    kept = {row["row_id"]: row["name"] for row in routed.routed()}
+    assert kept.get("4", 'first\nsecond "x"\nthird') == 'first\nsecond "x"\nthird'
+
+
+def test_quotes_that_are_data(route, write) -> None:
+    """A quote inside an unquoted cell is an ordinary character."""
+    routed = route(write(rows_of() + 'ООО "Рога",79161112244\n5" pipe,79161112255\n'))
+    assert routed.summary["steps"]["rejected"] == 0
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8_r", "cp866", "utf-16", "utf-8-sig"])
+def test_encodings_are_detected(route, write, encoding: str) -> None:
+    """Russian lists in the usual encodings keep their names readable."""
+    lines = ["имя;телефон;город"]
+    names = ("Анна Петровна Кузнецова", "Пётр Иванович Сидоров", "Мария Львовна Ершова")
+    lines += [f"{name};{n};Нижний Новгород" for name, n in zip(names, NUMBERS, strict=True)] * 3
+    routed = route(write("\r\n".join([*lines, ""]).encode(encoding)), "--keep", "имя")
+    assert routed.summary["steps"]["rows"] == 9
+    assert routed.summary["files"][0]["phone_column"] == "телефон"
+    assert {row["имя"] for row in routed.routed()} <= set(names)
+
+
+def test_a_given_encoding_wins(route, write) -> None:
+    """--encoding is taken as it is; one that does not exist is named."""
+    path = write("имя;phone\nАнна;79161234567\n".encode("cp1251"))
+    kept = route(path, "--encoding", "cp1251", "--keep", "имя")
+    assert kept.summary["kept_columns"] == ["имя"]
+    err = route(path, "--encoding", "cp9999", out="other", status=1).err
+    assert "there is no encoding 'cp9999'" in err
+
+
+def test_mixed_encodings(route, write) -> None:
+    """A row of another encoding within a UTF-8 list: its number counts, its bytes are marked."""
+    foreign = "Анна,79161112244\n".encode("cp1251")
+    text = rows_of().encode() + foreign + "Пётр,79161112255\n".encode()
+    routed = route(write(text), "--keep", "name")
+    assert routed.summary["steps"]["rejected"] == 0
+    names = {row["row_id"]: row["name"] for row in routed.routed()}
+    assert names.get("4", "\ufffd" * 4) == "\ufffd" * 4
+    assert names.get("5", "Пётр") == "Пётр"
+
+
+def test_nul_bytes(route, write) -> None:
+    """A cell with a NUL byte is no number; the other rows are routed."""
+    routed = route(write(rows_of("7916\x00111", "79161112255")))
+    assert routed.summary["steps"]["rejected"] == 1
+    assert routed.summary["steps"]["rows"] == 5
+
+
+def test_binary_rubbish(route, write) -> None:
+    """A file full of NUL bytes is no list."""
+    assert "NUL bytes" in route(write(bytes(5000) + b"x"), status=1).err
+
+
+def test_an_excel_workbook(route, write) -> None:
+    """A workbook is named as one, with what to do."""
+    err = route(write(b"PK\x03\x04" + bytes(100), "list.xlsx"), status=1).err
+    assert "Excel workbook" in err
+    assert "Save the sheet as CSV" in err
+
+
+def test_formulas_are_disarmed(route, write) -> None:
+    """No cell of an output begins as a formula."""
+    head = "comment,phone"
+    cells = ["=1+1", "+1", "@SUM(1)", "-2", "=cmd|'x'", '"=a,b"', "\tx"]
+    text = "\n".join([head, *(f"{c},7916111{i:04}" for i, c in enumerate(cells)), ""])
+    routed = route(write(text), "--keep", "comment", "--delimiter", ",")
+    for row in routed.routed():
+        for cell in row.values():
+            assert not cell.startswith(("=", "+", "-", "@", "\t")), cell
+    assert any(row["comment"] == "'=a,b" for row in routed.routed()) or not routed.routed()
+
+
+def test_a_million_character_cell(route, write) -> None:
+    """A huge cell is too long for a number; beside the number it does no harm."""
+    routed = route(write(rows_of("9" * 1_000_000) + "z" * 1_000_000 + ",79161112244\n"))
+    assert routed.reasons["TOO_LONG"] == 1
+    assert routed.summary["steps"]["rows"] == 5
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "phone\n"])
+def test_an_empty_list(route, write, content: str) -> None:
+    """Nothing, blank lines, or a header alone: an error, or an output of no rows."""
+    path = write(content)
+    if content == "phone\n":
+        assert route(path).summary["steps"]["rows"] == 0
+    else:
+        assert "empty" in route(path, status=1).err
+
+
+def test_a_list_of_only_rejects(route, write) -> None:
+    """A list without any number gives a full reject file and no route."""
+    routed = route(write("phone\nнет\n-\n12\n"))
+    assert routed.summary["routes"] == []
+    assert len(routed.rows("rejects.csv")) == 3
+
+
+def test_an_unwritable_folder(route, write, tmp_path: Path) -> None:
+    """An output folder that cannot be made is named."""
+    (tmp_path / "file").touch()
+    assert "cannot be made" in route(write(rows_of()), out="file/out", status=1).err
+
+
+def test_an_output_folder_in_use(route, write, tmp_path: Path) -> None:
+    """A folder with files in it is left as it is."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").touch()
+    assert "not empty" in route(write(rows_of()), status=1).err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
+
+
+def test_a_full_disk(route, write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A write that finds no room ends the run with the reason, and leaves no half output."""
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if os.fstat(descriptor).st_size > 40:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data[:30])
+
+    monkeypatch.setattr("numroute.campaign.text_files.os.write", full)
+    err = route(write(rows_of()), status=1).err
+    assert "No space left on device" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]
+
+
+def test_the_input_is_not_touched(route, write) -> None:
+    """Neither the list's bytes nor its time change."""
+    path = write(rows_of())
+    before = (path.read_bytes(), path.stat().st_mtime_ns)
+    route(path)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_errors_quote_no_number(route, write) -> None:
+    """A list without header and without phone column is described without its cells."""
+    err = route(write("12345678901234567,Анна\n22345678901234567,Пётр\n"), status=1).err
+    assert "12345678901234567" not in err
+    assert "'column 1', 'column 2'" in err
+
+
+def test_a_headerless_list(route, write) -> None:
+    """A list that begins with a number has no header, and its first row counts."""
+    assert route(write("\n".join(NUMBERS))).summary["steps"]["rows"] == 3
+
+
+def test_gz_and_zst_and_cut_gz(route, write, tmp_path: Path) -> None:
+    """Compressed lists are read; one that is cut short is refused."""
+    data = rows_of().encode() * 2000
+    path = write(gzip.compress(data), "list.csv.gz")
+    assert route(path).summary["steps"]["rows"] > 3
+    with pa.CompressedOutputStream(str(tmp_path / "l.zst"), "zstd") as file:
+        file.write(rows_of().encode())
+    assert route(tmp_path / "l.zst", out="zst").summary["steps"]["rows"] == 3
+    short = write(gzip.compress(os.urandom(3000) + data)[:1500], "short.csv.gz")
+    assert "damaged or cut short" in route(short, out="short", status=1).err
+
+
+def test_parquet_with_integers_and_floats(route, tmp_path: Path) -> None:
+    """Whole numbers in a Parquet column are read, as pandas keeps them with gaps too."""
+    for name, kind in (("i", pa.int64()), ("f", pa.float64()), ("s", pa.string())):
+        values = pa.array([79161234567, None, 79001234567]).cast(kind)
+        pq.write_table(pa.table({"phone": values, "x": ["a", "b", "c"]}), tmp_path / f"{name}.pq")
+        routed = route(tmp_path / f"{name}.pq", out=name)
+        assert routed.summary["steps"]["valid"] == 2
+        assert routed.reasons["EMPTY"] == 1
+
+
+def test_a_damaged_parquet_file(route, write) -> None:
+    """A Parquet file that is cut short is refused."""
+    assert "damaged" in route(write(b"PAR1" + bytes(50), "x.parquet"), status=1).err
+
+
+def test_several_files_and_a_folder(route, write, tmp_path: Path) -> None:
+    """Files of a folder are one list; the summary says where each begins, duplicates count once."""
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    for name, delimiter in (("a.csv", ";"), ("b.csv", "\t"), (".hidden", ";")):
+        (folder / name).write_text(
+            rows_of(head="name,phone").replace(",", delimiter), encoding="utf-8"
+        )
+    routed = route(folder)
+    files = routed.summary["files"]
+    assert [(f["name"], f["delimiter"], f["first_row_id"]) for f in files] == [
+        ("a.csv", ";", 1), ("b.csv", "\t", 4),
+    ]  # fmt: skip
+    assert routed.summary["steps"]["duplicates"] == 3
+
+
+def test_no_such_file(route, tmp_path: Path) -> None:
+    """A path that is not there is named."""
+    assert "no such file" in route(tmp_path / "nothing.csv", status=1).err
+
+
+def test_a_suppression_list_with_a_bad_row_is_refused(route, write) -> None:
+    """Whoever cannot be read on a do-not-send list must not get messages unnoticed."""
+    stop = write("phone\n79161112233\nnobody\n", "stop.csv")
+    err = route(write(rows_of()), "--suppress", stop, status=1).err
+    assert "1 of 2 rows of the do-not-send list hold no phone number" in err
+
+
+def test_suppressed_numbers_stay(route, write) -> None:
+    """Numbers of a do-not-send list are rejected, in whatever format they stand there."""
+    stop = write("phone\n8 916 111-22-33\n", "stop.csv")
+    routed = route(write(rows_of()), "--suppress", stop)
+    assert routed.reasons["SUPPRESSED"] == 1
+    assert "79161112233" not in {row["number"] for row in routed.routed()}

@@ -1,0 +1,246 @@
+"""Policy files: what is refused, with its line, and what the rules decide."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from numroute.campaign.policy import read_policy
+from numroute.campaign.policy.checking import rules_that_never_match
+from numroute.campaign.policy.document import Document
+from numroute.campaign.rejects import Reject
+from numroute.campaign.time_zones import offset_of, zones
+from numroute.errors import InputError
+from numroute.model import LineType, Operator, Region, Route, Status
+
+GOOD = """\
+# who goes where
+[[rule]]
+name = "far east"
+brand = ["MTS", "Bee*"]
+region = ["Приморский край"]
+route = "smsc-east"
+window = "day"
+
+[[rule]]
+name = "no fixed lines"
+line_type = "fixed"
+exclude = true
+
+[[rule]]
+name = "mts"
+operator = "7740000076"
+network = "250-01"
+status = "PORTED"
+route = "smsc-mts"
+
+[fallback]
+foreign = "world"
+
+[window.day]
+from = "10:00"
+until = "20:00"
+
+[time_zones]
+"Где-то" = "+02:00"
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path):
+    """Return a function that reads a policy from its text."""
+
+    def read(text: str = GOOD):
+        path = tmp_path / "policy.toml"
+        path.write_text(text, "utf-8")
+        return read_policy(path)
+
+    return read
+
+
+def a_route(
+    brand: str = "MTS",
+    region: str = "г. Москва",
+    status: Status = Status.NOT_PORTED,
+    line: LineType = LineType.MOBILE,
+    **operator: str,
+) -> Route:
+    return Route(
+        status=status,
+        operator=Operator(brand=brand, **operator),
+        region=Region(name=region),
+        mcc="250",
+        mnc="01",
+        line_type=line,
+    )
+
+
+BAD = {
+    "syntax": ('[[rule]]\nname = "x\n', 2, "not TOML"),
+    "unknown table": ("[fallbck]\n", 1, "Did you mean 'fallback'?"),
+    "unknown key": ('[[rule]]\nname = "a"\nroute = "b"\nbrnad = "MTS"\n', 4, "'brand'"),
+    "unknown key of the second rule": (
+        '[[rule]]\nroute = "b"\n\n[[rule]]\nroute = "c"\nregon = "x"\n', 6, "'region'",
+    ),
+    "neither route nor exclude": ('\n[[rule]]\nbrand = "MTS"\n', 2, "either where to or exclude"),
+    "both": ('[[rule]]\nroute = "a"\nexclude = true\n', 1, "either where to or exclude"),
+    "wrong type": ('[[rule]]\nbrand = 5\nroute = "a"\n', 2, "must be a text"),
+    "empty list": ('[[rule]]\nroute = "a"\nbrand = []\n', 3, "must be a text"),
+    "status": ('[[rule]]\nroute = "a"\nstatus = "PORTD"\n', 3, "'PORTED'"),
+    "line type": ('[[rule]]\nroute = "a"\nline_type = "mobil"\n', 3, "'MOBILE'"),
+    "route name": ('[[rule]]\nroute = "a/b"\n', 2, "cannot name a route"),
+    "no such window": ('[[rule]]\nroute = "a"\nwindow = "dya"\n[window.day]\n', 3, "'day'"),
+    "time": ('[window.day]\nfrom = "25:00"\nuntil = "10:00"\n', 2, "no time of day"),
+    "no until": ('[window.day]\nfrom = "10:00"\n', 1, "no 'until'"),
+    "empty window": ('[window.day]\nfrom = "10:00"\nuntil = "10:00"\n', 3, "no length"),
+    "offset": ('[time_zones]\n"a" = "+25:00"\n', 2, "no offset from UTC"),
+    "same name": ('[[rule]]\nname = "a"\nroute = "b"\n[[rule]]\nname = "a"\nroute = "b"\n', 5,
+                  "the first is on line 1"),
+    "a list over lines": ('[[rule]]\nbrand = [\n  "a",\n  "b",\n]\nrout = "x"\n', 6, "'route'"),
+    "not UTF-8": (b'[[rule]]\nroute = "\xff"\n', 2, "not UTF-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("defect", BAD)
+def test_a_bad_policy_is_refused_with_its_line(defect: str, tmp_path: Path) -> None:
+    """Each defect names file, line and what may be meant."""
+    content, line, words = BAD[defect]
+    path = tmp_path / "policy.toml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError) as caught:
+        read_policy(path)
+    assert caught.value.line == line
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_lines_of_keys(tmp_path: Path) -> None:
+    """Keys in tables, arrays of tables, dotted and quoted keys are found on their lines."""
+    path = tmp_path / "x.toml"
+    path.write_text(
+        'a.b = 1\n\n[t."q r"]\nc = """\n[[no]]\n"""\n[[u]]\nd = 1\n[[u]]\n[u.v]\nd = 2\n'
+    )
+    document = Document(path)
+    assert document.line(("a", "b")) == 1
+    assert document.line(("t", "q r", "c")) == 4
+    assert document.line(("u", 0, "d")) == 8
+    assert document.line(("u", 1, "v", "d")) == 11
+    assert document.line(("u", 1, "v", "missing")) == 10
+
+
+def test_the_first_rule_that_matches_decides(policy) -> None:
+    """Order is priority; a rule needs all of its conditions, one text of each."""
+    rules = policy()
+    east = rules.decide(a_route("Beeline", "Приморский край"), foreign=False)
+    assert (east.destination, east.rule) == ("smsc-east", "far east")
+    fixed = rules.decide(a_route(line=LineType.FIXED), foreign=False)
+    assert (fixed.reject, fixed.rule) == (Reject.EXCLUDED, "no fixed lines")
+    ported = a_route(status=Status.PORTED, tax_number="7740000076")
+    assert rules.decide(ported, foreign=False).destination == "smsc-mts"
+    assert rules.decide(a_route(tax_number="7740000076"), foreign=False).reject is Reject.NO_RULE
+
+
+def test_fallbacks(policy) -> None:
+    """Foreign numbers take the fallback's route; unallocated ones have none and stay."""
+    nobody = Route(status=Status.UNALLOCATED)
+    assert policy().decide(nobody, foreign=True).destination == "world"
+    assert policy().decide(nobody, foreign=False).reject is Reject.UNALLOCATED
+
+
+def test_windows_are_given_in_utc(policy) -> None:
+    """Ten to twenty in Vladivostok is midnight to ten in UTC."""
+    east = policy().decide(a_route("MTS", "Приморский край"), foreign=False)
+    assert (east.send_from, east.send_until) == ("00:00", "10:00")
+
+
+def test_a_region_without_a_time_zone(policy) -> None:
+    """A window and no time zone: rejected, unless the policy says what to take."""
+    text = GOOD.replace('region = ["Приморский край"]\n', "")
+    nowhere = a_route("MTS", "Нигде")
+    assert policy(text).decide(nowhere, foreign=False).reject is Reject.NO_TIME_ZONE
+    given = text.replace('until = "20:00"', 'until = "20:00"\nunknown_time_zone = "+03:00"')
+    assert policy(given).decide(nowhere, foreign=False).send_from == "07:00"
+    assert policy(text).decide(a_route("MTS", "Где-то"), foreign=False).send_from == "08:00"
+
+
+def test_rules_that_never_match(policy) -> None:
+    """A misspelt brand, a rule behind one that takes all, a combination nobody has: all warned."""
+    rules = policy(
+        '[[rule]]\nname = "all mts"\nbrand = "mts"\nroute = "a"\n'
+        '[[rule]]\nname = "late"\nbrand = "MTS"\nregion = "*Москва*"\nroute = "b"\n'
+        '[[rule]]\nname = "typo"\nbrand = "Belline"\nroute = "c"\n'
+        '[[rule]]\nname = "nobody"\nbrand = "Beeline"\nline_type = "FIXED"\nroute = "d"\n'
+    )
+    warnings = rules_that_never_match(rules, [a_route(), a_route("Beeline")])
+    assert [warning.split(":")[1] for warning in warnings] == ["5", "10", "14"]
+    assert "'all mts' before it takes all" in warnings[0]
+    assert "Did you mean 'Beeline'?" in warnings[1]
+    assert len(rules_that_never_match(policy(), None)) == 0
+
+
+def test_offsets_are_those_of_the_iana_zones() -> None:
+    """The table's offset of each region is that of the zone it names, winter and summer."""
+    for zone in zones():
+        for month in (1, 7):
+            moment = datetime(2026, month, 1, tzinfo=UTC).astimezone(ZoneInfo(zone.name))
+            offset = moment.utcoffset()
+            assert offset is not None
+            assert offset.total_seconds() == 60 * zone.offset_minutes, zone.name
+
+
+@pytest.mark.parametrize(
+    ("name", "hours"),
+    [
+        ("г. Москва * Московская область", 3),
+        ("Ханты - Мансийский - Югра АО", 5),
+        ("Ямало-Ненецкий АО", 5),
+        ("Ненецкий АО", 3),
+        ("Республика Саха /Якутия/", 9),
+        ("Томская обл.", 7),
+        ("Омская обл.", 6),
+        ("Костромская обл.", 3),
+        ("г.о. Озёры|Московская обл.", 3),
+        ("Калининградская обл.", 2),
+        ("Российская Федерация", None),
+        ("Омская обл. * Томская обл.", None),
+    ],
+)
+def test_time_zone_by_the_name_of_the_plan(name: str, hours: int | None) -> None:
+    """Names as numbering plans spell them are found; a list over several zones is not guessed."""
+    offset = offset_of(Region(name=name))
+    assert offset == (None if hours is None else 60 * hours)
+
+
+def test_dry_run_writes_nothing_and_explains(route, list_csv: Path, tmp_path: Path) -> None:
+    """--dry-run says for each row of the sample which rule decided; numbers are masked."""
+    path = tmp_path / "policy.toml"
+    path.write_text('[[rule]]\nname = "all"\nroute = "x"\n\n[[rule]]\nname="b"\nroute="y"\n')
+    done = route(list_csv, "--policy", path, "--dry-run", "--sample", 30)
+    assert not done.folder.exists()
+    assert "all (line 1)" in done.result.out
+    assert "DUPLICATE" in done.result.out or "79" in done.result.out
+    assert "rule 'b' can never match" in done.err
+    assert not __import__("re").search(r"\b79\d{9}\b", done.result.out)
+
+
+def test_policy_of_a_run(route, list_csv: Path, tmp_path: Path) -> None:
+    """Rows land in the policy's files with their window, refused ones name the rule."""
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        '[[rule]]\nname = "no mts"\nbrand = "MTS"\nexclude = true\n'
+        '[[rule]]\nname = "day"\nroute = "gw"\nwindow = "w"\n'
+        '[fallback]\nunallocated = "rest"\n'
+        '[window.w]\nfrom = "09:00"\nuntil = "21:00"\nunknown_time_zone = "+03:00"\n'
+    )
+    routed = route(list_csv, "--policy", path)
+    rows = routed.rows("gw.csv")
+    assert {row["route"] for row in rows} == {"gw"}
+    assert {int(row["send_from_utc"][:2]) for row in rows} <= {*range(7), 7, *range(21, 24)}
+    refused = [row for row in routed.rows("rejects.csv") if row["reason"] == "EXCLUDED"]
+    assert {row["rule"] for row in refused} == {"no mts"}
+    assert {row["send_from_utc"] for row in routed.rows("rest.csv")} == {""}
+    counts = {rule["name"]: rule["numbers"] for rule in routed.summary["rules"]}
+    assert counts == {"no mts": len(refused), "day": len(rows)}
