@@ -92,7 +92,7 @@ BAD = {
     "status": ('[[rule]]\nroute = "a"\nstatus = "PORTD"\n', 3, "'PORTED'"),
     "line type": ('[[rule]]\nroute = "a"\nline_type = "mobil"\n', 3, "'MOBILE'"),
     "route name": ('[[rule]]\nroute = "a/b"\n', 2, "cannot name a route"),
-    "no such window": ('[[rule]]\nroute = "a"\nwindow = "dya"\n[window.day]\n', 3, "'day'"),
+    "no such window": ('[[rule]]\nroute = "a"\nwindow = "dya"\n', 3, "no window 'dya'"),
     "time": ('[window.day]\nfrom = "25:00"\nuntil = "10:00"\n', 2, "no time of day"),
     "no until": ('[window.day]\nfrom = "10:00"\n', 1, "no 'until'"),
     "empty window": ('[window.day]\nfrom = "10:00"\nuntil = "10:00"\n', 3, "no length"),
