@@ -74,5 +74,12 @@ faults: venv  ## Kill commands that change a store at 240 random points and chec
 	@folder=$$(mktemp -d) && $(BIN)/python tests/faults/killing.py --points 240 --folder $$folder \
 	  --report benchmarks/results/faults.json; status=$$?; rm -rf $$folder; exit $$status
 
+.PHONY: fuzz bench-guards
+fuzz: venv  ## Attack the service for minutes: hostile frames, random bytes; it must not grow
+	$(BIN)/pytest -m slow --timeout 900 tests/service/test_fuzz.py
+
+bench-guards: venv  ## Measure what metrics, tokens, limits and TLS cost (1 minute)
+	$(BIN)/python -m benchmarks.production.guarding --results benchmarks/results $(BENCH)
+
 clean:  ## Remove the virtual environment, caches and the demo's data
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

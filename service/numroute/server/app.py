@@ -25,6 +25,7 @@ from numroute.server.port import cannot_listen
 from numroute.server.protection import Protection
 from numroute.server.reporter import Reporter
 from numroute.server.servicer import NumberRouting
+from numroute.server.tracing import make_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -112,6 +113,9 @@ async def serving(
         )
         guards = (reporter.first, *guards, reporter.last)
         running.append(reporter)
+    tracing = make_tracing(log)
+    if tracing is not None:
+        guards = (tracing, *guards)
     service = NumberRouting(follower, log, guards)
     server.add_generic_rpc_handlers((service.handler(),))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -141,6 +145,8 @@ async def serving(
             reporter.write()
         follower.close()
         protection.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
 
 async def _drain(server: grpc.aio.Server, service: NumberRouting, limit: float) -> None:

@@ -1,0 +1,109 @@
+"""Traces by OpenTelemetry: a span for each call, where its environment variables ask for them.
+
+The variables are OpenTelemetry's own, ``OTEL_EXPORTER_OTLP_ENDPOINT`` and its kin.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from numroute import wire
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute.server.guard import Call
+
+ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+DISABLED_VARIABLE = "OTEL_SDK_DISABLED"
+SERVICE_NAME_VARIABLE = "OTEL_SERVICE_NAME"
+
+_FAULTS = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+"""Which statuses make a server's span an error, by OpenTelemetry's conventions for gRPC."""
+
+
+class Tracing:
+    """A guard that makes a span of each call, within the trace of the client if it sends one."""
+
+    def __init__(self) -> None:
+        """Export to where the environment says.
+
+        Raises:
+            ImportError: The extra ``otel`` is not installed.
+        """
+        from opentelemetry import propagate, trace  # noqa: PLC0415 - an extra
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
+            OTLPSpanExporter,
+        )
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+        named = SERVICE_NAME_VARIABLE in os.environ
+        self._provider = TracerProvider(
+            resource=Resource.create({} if named else {"service.name": "numroute"}),
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = self._provider.get_tracer("numroute")
+        self._extract = propagate.extract
+        self._server = trace.SpanKind.SERVER
+        self._error = trace.Status(trace.StatusCode.ERROR)
+        self._spans: dict[Call, Any] = {}
+
+    def begin(self, call: Call) -> None:
+        """Begin the call's span."""
+        carrier = {key: value for key, value in call.metadata if isinstance(value, str)}
+        # What stands in a request never becomes an attribute, and neither does the token.
+        self._spans[call] = self._tracer.start_span(
+            f"{wire.SERVICE_NAME}/{call.method}",
+            context=self._extract(carrier),
+            kind=self._server,
+            attributes={
+                "rpc.system": "grpc",
+                "rpc.service": wire.SERVICE_NAME,
+                "rpc.method": call.method,
+            },
+        )
+
+    def numbers(self, call: Call, count: int) -> None:
+        """Add them up at the end."""
+
+    def end(self, call: Call, status: grpc.StatusCode) -> None:
+        """End the call's span."""
+        span = self._spans.pop(call)
+        span.set_attribute("rpc.grpc.status_code", status.value[0])
+        span.set_attribute("numroute.numbers", call.numbers)
+        if call.client:
+            span.set_attribute("numroute.client", call.client)
+        if status in _FAULTS:
+            span.set_status(self._error)
+        span.end()
+
+    def close(self) -> None:
+        """Send what has not been sent."""
+        self._provider.shutdown()
+
+
+def make_tracing(log: FilteringBoundLogger) -> Tracing | None:
+    """Return the guard if the environment asks for traces, and say if it cannot be had."""
+    wanted = any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
+    if not wanted or os.environ.get(DISABLED_VARIABLE, "").lower() == "true":
+        return None
+    try:
+        return Tracing()
+    except ImportError as error:
+        log.warning("no traces", reason=f"{error.name} is not installed", remedy="numroute[otel]")
+        return None

@@ -1,0 +1,493 @@
+"""Hostile and broken input on every level: the service answers on, does not grow, logs no fault."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import ssl
+import struct
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from hpack import Encoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    PushPromiseFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.certificates import Authority
+from support.servers import running
+
+from numroute.server.security import Security
+from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.servers import Server
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SERVICE = "/numroute.v1.NumberRouting"
+UNARY = ("Lookup", "BulkLookup", "Explain", "GetSnapshot", "ListOperators")
+SAID = {
+    grpc.StatusCode.OK,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+GROWTH_BYTES_MAX = 96 * 1024 * 1024
+"""How much the service may grow: buffers of its largest messages and allocator slack, no leak."""
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory, store) -> Iterator[Server]:
+    """Return a service that this module alone attacks."""
+    with running(tmp_path_factory.mktemp("fuzz"), store.path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tls_target(tmp_path_factory, store) -> Iterator[Server]:
+    """Return the same behind TLS."""
+    folder = tmp_path_factory.mktemp("fuzz-tls")
+    files = Authority.make(folder / "authority").issue()
+    with running(folder, store.path, security=Security(tls=files)) as server:
+        yield server
+
+
+@pytest.fixture
+def unharmed(target) -> Iterator[None]:
+    """Check after a test that the service answers, has not grown much, and logged no fault."""
+    assert_answers(target)
+    before = resident_bytes(target)
+    yield
+    assert_unharmed(target, before)
+
+
+def resident_bytes(server: Server) -> int:
+    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def assert_answers(server: Server) -> None:
+    """Check a right answer over a new connection."""
+    with grpc.insecure_channel(
+        server.target, options=(("grpc.use_local_subchannel_pool", 1),)
+    ) as channel:
+        call = channel.unary_unary(f"{SERVICE}/BulkLookup")
+        request = pb.BulkLookupRequest(numbers=[79_000_000_000]).SerializeToString()
+        message = pb.BulkLookupResponse.FromString(call(request, timeout=20))
+    assert len(message.route_indexes) == 1
+
+
+def assert_unharmed(server: Server, before: int) -> None:
+    assert_answers(server)
+    assert server.process.poll() is None
+    assert resident_bytes(server) - before < GROWTH_BYTES_MAX
+    assert [line for line in server.log() if line["level"] == "error"] == []
+
+
+def code_of(server: Server, method: str, request: bytes) -> grpc.StatusCode:
+    try:
+        server.call(method, request)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+def field_bytes() -> st.SearchStrategy[bytes]:
+    """Return bytes that look like fields of a message: right tags, wrong content."""
+    tags = st.integers(0, 15).flatmap(
+        lambda number: st.integers(0, 7).map(lambda kind: bytes([number << 3 | kind]))
+    )
+    lengths = st.one_of(
+        st.integers(0, 127).map(lambda length: bytes([length])),
+        st.sampled_from([b"\xff\xff\xff\xff\x0f", b"\xff" * 9 + b"\x01", b"\x80\x80\x80\x80"]),
+    )
+    field = st.tuples(tags, lengths, st.binary(max_size=64)).map(b"".join)
+    return st.lists(field, max_size=6).map(b"".join)
+
+
+@pytest.mark.parametrize("method", UNARY)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(request_bytes=st.one_of(st.binary(max_size=300), field_bytes()))
+def test_any_bytes_get_a_proper_status(target, unharmed, method, request_bytes) -> None:
+    """Whatever bytes a method is sent, it answers or says what is wrong, and never INTERNAL."""
+    assert code_of(target, method, request_bytes) in SAID
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(messages=st.lists(st.one_of(st.binary(max_size=200), field_bytes()), max_size=5))
+def test_any_bytes_on_streams(target, unharmed, messages) -> None:
+    """Streams of any bytes end with a proper status."""
+    stream = target.channel.stream_stream(f"{SERVICE}/StreamLookup")
+    try:
+        list(stream(iter(messages), timeout=20))
+        code = grpc.StatusCode.OK
+    except grpc.RpcError as error:
+        code = error.code()
+    assert code in SAID
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    texts=st.lists(st.text(max_size=40), max_size=8),
+    region=st.one_of(st.just("RU"), st.just(""), st.text(max_size=4)),
+)
+def test_any_texts(target, unharmed, texts, region) -> None:
+    """Any texts and any region are answered, one answer per text, or the region is refused."""
+    encodable = [text.encode("utf-8", "ignore").decode() for text in texts]
+    region = region.encode("utf-8", "ignore").decode()
+    request = pb.LookupRequest(numbers=encodable, default_region=region).SerializeToString()
+    code = code_of(target, "Lookup", request)
+    assert code in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}
+    if code is grpc.StatusCode.OK:
+        response = pb.LookupResponse.FromString(target.call("Lookup", request))
+        assert len(response.answers) == len(texts)
+
+
+def connect(server: Server) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def attack(server: Server, *pieces: bytes, wait: float = 0.1) -> bytes:
+    """Send pieces over a connection of their own; return what comes back until it ends."""
+    answer = b""
+    with connect(server) as connection, contextlib.suppress(OSError):
+        for piece in pieces:
+            connection.sendall(piece)
+        connection.settimeout(wait)
+        while block := connection.recv(65_536):
+            answer += block
+    return answer
+
+
+def frame(kind: type, stream: int = 0, **fields: object) -> bytes:
+    """Return a serialised frame; ``flags`` are set, other fields given to its class."""
+    flags = fields.pop("flags", ())
+    made = kind(stream, **fields)
+    for flag in flags:
+        made.flags.add(flag)
+    serialised: bytes = made.serialize()
+    return serialised
+
+
+def raw_frame(kind: int, flags: int, stream: int, body: bytes, length: int | None = None) -> bytes:
+    """Return a frame with any header, a lying length too."""
+    size = len(body) if length is None else length
+    return struct.pack(">I", size)[1:] + struct.pack(">BBI", kind, flags, stream) + body
+
+
+def headers(path: str = f"{SERVICE}/GetSnapshot", *more: tuple[str, str]) -> bytes:
+    """Return the header block of a call."""
+    block: bytes = Encoder().encode(
+        [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "x"),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            *more,
+        ],
+        huffman=False,
+    )
+    return block
+
+
+OPENING = PREFACE + frame(SettingsFrame)
+CALL = frame(HeadersFrame, 1, data=headers(), flags=["END_HEADERS"])
+
+
+def garbage_before_the_preface() -> list[bytes]:
+    return [random.Random(1).randbytes(4_096), OPENING]
+
+
+def http_1() -> list[bytes]:
+    return [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 50]
+
+
+def tls_to_plaintext() -> list[bytes]:
+    return [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)]
+
+
+def frame_longer_than_allowed() -> list[bytes]:
+    return [OPENING, raw_frame(0, 0, 1, b"x" * 100, length=0xFFFFFF)]
+
+
+def unknown_frames() -> list[bytes]:
+    return [OPENING, *(raw_frame(kind, 0xFF, 0x7FFFFFFF, b"y" * 40) for kind in range(10, 250))]
+
+
+def settings_flood() -> list[bytes]:
+    return [OPENING, frame(SettingsFrame, settings={4: 65_535, 1: 0}) * 5_000]
+
+
+def wrong_settings() -> list[bytes]:
+    return [OPENING, raw_frame(4, 0, 0, b"\x00\x04\xff\xff\xff\xff" * 100)]
+
+
+def ping_flood() -> list[bytes]:
+    return [OPENING, frame(PingFrame, opaque_data=b"12345678") * 10_000]
+
+
+def rapid_reset() -> list[bytes]:
+    pairs = (
+        frame(HeadersFrame, stream, data=headers(), flags=["END_HEADERS"])
+        + frame(RstStreamFrame, stream, error_code=8)
+        for stream in range(1, 6_001, 2)
+    )
+    return [OPENING, *pairs]
+
+
+def continuation_flood() -> list[bytes]:
+    piece = frame(ContinuationFrame, 1, data=b"\x00\x01a" + b"\x7f\x81\x1f" + b"b" * 16_000)
+    return [OPENING, frame(HeadersFrame, 1, data=headers()), *[piece] * 500]
+
+
+def empty_continuations() -> list[bytes]:
+    return [
+        OPENING,
+        frame(HeadersFrame, 1, data=headers()),
+        frame(ContinuationFrame, 1, data=b"") * 20_000,
+    ]
+
+
+def oversized_metadata() -> list[bytes]:
+    block = headers(f"{SERVICE}/GetSnapshot", ("x-long", "a" * 60_000))
+    first, rest = block[:16_000], block[16_000:]
+    pieces = [rest[i : i + 16_000] for i in range(0, len(rest), 16_000)]
+    return [
+        OPENING,
+        frame(HeadersFrame, 1, data=first),
+        *(frame(ContinuationFrame, 1, data=piece) for piece in pieces[:-1]),
+        frame(ContinuationFrame, 1, data=pieces[-1], flags=["END_HEADERS"]),
+    ]
+
+
+def header_bomb() -> list[bytes]:
+    # One entry of 4 KB in the table, referred to by single bytes ever after.
+    entry = b"\x40\x01a\x7f\x81\x1f" + b"b" * 4_000
+    return [
+        OPENING,
+        frame(HeadersFrame, 1, data=headers() + entry + b"\xbe" * 12_000, flags=["END_HEADERS"]),
+    ]
+
+
+def broken_header_block() -> list[bytes]:
+    return [OPENING, frame(HeadersFrame, 1, data=b"\xff" * 200, flags=["END_HEADERS"])]
+
+
+def data_without_a_call() -> list[bytes]:
+    return [OPENING, frame(DataFrame, 77, data=b"z" * 10_000) * 20]
+
+
+def message_longer_than_the_limit() -> list[bytes]:
+    return [OPENING, CALL, frame(DataFrame, 1, data=b"\x00\xff\xff\xff\xff" + b"z" * 10_000)]
+
+
+def compressed_without_saying_how() -> list[bytes]:
+    return [
+        OPENING,
+        CALL,
+        frame(DataFrame, 1, data=b"\x01\x00\x00\x00\x04abcd", flags=["END_STREAM"]),
+    ]
+
+
+def end_in_the_middle_of_a_message() -> list[bytes]:
+    return [
+        OPENING,
+        CALL,
+        frame(DataFrame, 1, data=b"\x00\x00\x00\x10\x00abc", flags=["END_STREAM"]),
+    ]
+
+
+def half_closed_before_a_message() -> list[bytes]:
+    return [OPENING, frame(HeadersFrame, 1, data=headers(), flags=["END_HEADERS", "END_STREAM"])]
+
+
+def window_overflow() -> list[bytes]:
+    return [OPENING, CALL, frame(WindowUpdateFrame, 0, window_increment=2**31 - 1) * 50]
+
+
+def zero_window_updates() -> list[bytes]:
+    return [OPENING, CALL, raw_frame(8, 0, 1, bytes(4)) * 50]
+
+
+def depends_on_itself() -> list[bytes]:
+    return [OPENING, frame(PriorityFrame, 1, depends_on=1, stream_weight=255) * 2_000]
+
+
+def push_from_a_client() -> list[bytes]:
+    pushed = frame(PushPromiseFrame, 1, promised_stream_id=2, data=headers())
+    return [OPENING, CALL, pushed]
+
+
+def goodbye_at_once() -> list[bytes]:
+    return [OPENING, frame(GoAwayFrame, last_stream_id=0, error_code=0), CALL]
+
+
+def even_and_old_streams() -> list[bytes]:
+    streams = (2, 9, 3, 1, 9)
+    return [
+        OPENING,
+        *(frame(HeadersFrame, each, data=headers(), flags=["END_HEADERS"]) for each in streams),
+    ]
+
+
+ATTACKS = [
+    garbage_before_the_preface,
+    http_1,
+    tls_to_plaintext,
+    frame_longer_than_allowed,
+    unknown_frames,
+    settings_flood,
+    wrong_settings,
+    ping_flood,
+    rapid_reset,
+    continuation_flood,
+    empty_continuations,
+    oversized_metadata,
+    header_bomb,
+    broken_header_block,
+    data_without_a_call,
+    message_longer_than_the_limit,
+    compressed_without_saying_how,
+    end_in_the_middle_of_a_message,
+    half_closed_before_a_message,
+    window_overflow,
+    zero_window_updates,
+    depends_on_itself,
+    push_from_a_client,
+    goodbye_at_once,
+    even_and_old_streams,
+]
+
+
+@pytest.mark.parametrize("pieces", ATTACKS, ids=lambda made: made.__name__)
+def test_hostile_frames(target, unharmed, pieces: Callable[[], list[bytes]]) -> None:
+    """Each kind of hostile frames ends its own connection at worst."""
+    attack(target, *pieces())
+
+
+def test_oversized_metadata_are_refused(target, unharmed) -> None:
+    """A client that sends too much metadata is told so."""
+    with pytest.raises(grpc.RpcError) as caught:
+        target.channel.unary_unary(f"{SERVICE}/GetSnapshot")(
+            b"", timeout=10, metadata=(("x-long", "a" * 200_000),)
+        )
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def random_conversation(seed: int) -> list[bytes]:
+    """Return a well begun conversation that goes wrong at random."""
+    rng = random.Random(seed)
+    pieces = [OPENING] if rng.random() < 0.9 else []
+    for _ in range(rng.randrange(1, 30)):
+        kind = rng.choice([*range(11), rng.randrange(256)])
+        body = rng.randbytes(rng.choice([0, 1, 4, 5, 6, 8, 17, 300]))
+        if rng.random() < 0.3:
+            body = headers() if rng.random() < 0.5 else headers()[: rng.randrange(40)]
+            kind = rng.choice([1, 9])
+        flags = rng.choice([0, 1, 4, 5, 8, 0x20, rng.randrange(256)])
+        stream = rng.choice([0, 1, 1, 3, 5, rng.randrange(2**31)])
+        length = None if rng.random() < 0.9 else rng.randrange(2**24)
+        pieces.append(raw_frame(kind, flags, stream, body, length))
+    return pieces
+
+
+def test_random_frames(target, unharmed) -> None:
+    """A hundred conversations of random frames do no harm."""
+    for seed in range(100):
+        attack(target, *random_conversation(seed), wait=0.01)
+
+
+def test_tls_garbage(tls_target) -> None:
+    """Garbage before, in and after a TLS handshake ends its connection only."""
+    rng = random.Random(3)
+    hello = b"\x16\x03\x01" + struct.pack(">H", 512) + b"\x01\x00\x01\xfc\x03\x03"
+    for piece in (rng.randbytes(3_000), hello + bytes(505), hello + rng.randbytes(505), PREFACE):
+        attack(tls_target, piece, wait=0.05)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    for seed in range(20):
+        with (
+            connect(tls_target) as raw,
+            contextlib.suppress(OSError),
+            context.wrap_socket(raw) as inside,
+        ):
+            inside.sendall(b"".join(random_conversation(seed)))
+            # Behind the back of the encryption.
+            os.write(inside.fileno(), rng.randbytes(400))
+    authority = Path(tls_target.log_path).parent / "authority" / "ca.pem"
+    credentials = grpc.ssl_channel_credentials(authority.read_bytes())
+    with grpc.secure_channel(f"localhost:{tls_target.port}", credentials) as channel:
+        pb.GetSnapshotResponse.FromString(
+            channel.unary_unary(f"{SERVICE}/GetSnapshot")(b"", timeout=20)
+        )
+    assert [line for line in tls_target.log() if line["level"] == "error"] == []
+
+
+def test_slow_clients_keep_nobody_waiting(target, unharmed) -> None:
+    """Connections that send a byte now and then, or begin a call and stop, cost others nothing."""
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(connect(target)) for _ in range(100)]
+        for number, connection in enumerate(slow):
+            opening = (PREFACE[:3], OPENING[:30], OPENING, OPENING + CALL)[number % 4]
+            connection.sendall(opening)
+        for _ in range(3):
+            assert_answers(target)
+            time.sleep(0.05)
+            for connection in slow[::4]:
+                with contextlib.suppress(OSError):
+                    connection.sendall(b" ")
+
+
+@pytest.mark.slow
+def test_a_long_attack_leaks_nothing(target) -> None:
+    """Minutes of all attacks in random order leave the service as large as after the first."""
+    rng = random.Random(7)
+
+    def once() -> None:
+        for pieces in rng.sample(ATTACKS, len(ATTACKS)):
+            attack(target, *pieces(), wait=0.02)
+        for _ in range(200):
+            attack(target, *random_conversation(rng.getrandbits(32)), wait=0.01)
+        for _ in range(300):
+            code = code_of(target, rng.choice(UNARY), rng.randbytes(rng.randrange(400)))
+            # Now and then a call under attack ends so, and clients ask again.
+            assert code in SAID | {grpc.StatusCode.CANCELLED}
+
+    for _ in range(3):
+        once()
+    before = resident_bytes(target)
+    until = time.monotonic() + 180
+    while time.monotonic() < until:
+        once()
+    assert_answers(target)
+    assert resident_bytes(target) - before < GROWTH_BYTES_MAX // 3
+    assert [line for line in target.log() if line["level"] == "error"] == []
