@@ -215,7 +215,7 @@ def _changed(
             rows[1 - side].append(np.zeros(len(only), np.intp))
             # What is left on both sides are the records of the same numbers.
             routes[side] = np.delete(routes[side], ranks)
-    differ = (ids[0].take(routes[0]) != ids[1].take(routes[1])).nonzero()[0]
+    differ = _differing(routes, ids)
     if len(differ):
         now = [route[differ].astype(np.intp) for route in routes]
         moved = operators[0][now[0]] != operators[1][now[1]]
@@ -224,6 +224,16 @@ def _changed(
         rows[0].append(now[0])
         rows[1].append(now[1])
     return np.concatenate(positions), np.concatenate(kinds), [np.concatenate(each) for each in rows]
+
+
+def _differing(routes: list[Unsigned], ids: list[NDArray[np.intp]]) -> NDArray[np.intp]:
+    """Return where two equally long columns of rows name different routes."""
+    if np.array_equal(ids[0], ids[1][: len(ids[0])]):
+        # Equal rows are equal routes, and few are not: only those need a look into the tables.
+        other: NDArray[np.intp] = np.flatnonzero(routes[0] != routes[1])
+        differ = ids[0].take(routes[0].take(other)) != ids[1].take(routes[1].take(other))
+        return other.compress(differ)
+    return np.flatnonzero(ids[0].take(routes[0]) != ids[1].take(routes[1]))
 
 
 def _set_bits(words: NDArray[np.uint32]) -> NDArray[np.int64]:
