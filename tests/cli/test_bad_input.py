@@ -10,7 +10,7 @@ import pytest
 from support.registry import ABC, DUMP, NAMES, OPERATORS, PLAN, command, write_registry, zipped
 
 from numroute.index import SnapshotStore
-from numroute.index.layout import SEAL_BYTES, Seal
+from numroute.index.layout import FORMAT_VERSION, SEAL_BYTES, Seal
 
 FULL_NUMBER = re.compile(r"(?<!\d)7?[3489]\d{9}(?!\d)")
 """Ten national digits, or eleven with the country code."""
@@ -200,7 +200,8 @@ def newer(store: Path, snapshot: Path) -> None:
     seal = Seal.unpack(data[-SEAL_BYTES:])
     assert seal is not None
     fields = {name: getattr(seal, name) for name in Seal.__dataclass_fields__}
-    snapshot.write_bytes(data[:-SEAL_BYTES] + Seal(**fields | {"format_version": 2}).pack())
+    later = {"format_version": FORMAT_VERSION + 1}
+    snapshot.write_bytes(data[:-SEAL_BYTES] + Seal(**fields | later).pack())
     del store
 
 
@@ -215,7 +216,10 @@ def empty(store: Path, _: Path) -> None:
 DAMAGE = {
     "corrupt": (corrupt, "not what was written"),
     "truncated": (cut, "truncated"),
-    "of_a_newer_version": (newer, "format version 2, this program reads version 1"),
+    "of_a_newer_version": (
+        newer,
+        f"format version {FORMAT_VERSION + 1}, this program reads versions 1 to {FORMAT_VERSION}",
+    ),
     "pointing_at_nothing": (pointer_at_nothing, "which is not there"),
     "without_snapshot": (empty, "no current snapshot"),
 }
