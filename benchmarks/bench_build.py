@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.small import all_routes
 from numroute.index import SnapshotStore
-from numroute_loader.build import InputFile, check, publish
+from numroute_loader.build import check, publish
+from numroute_loader.inputs import InputFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import InputError, SettingError, StoreError
-from numroute.index import Changes, Patched, Source
+from numroute.index import Changes, Patched
 from numroute.index.compare import Kind
 from numroute.index.patch import effect_of
 from numroute_loader import chosen
@@ -20,20 +20,21 @@ from numroute_loader.gate import (
     Evidence,
     GateError,
     Movement,
-    Outcome,
     Previous,
     documents,
     judge,
+    passed,
     read_back,
 )
 from numroute_loader.increments.net import net_changes
 from numroute_loader.increments.patching import patch_of
 from numroute_loader.increments.position import position_of
 from numroute_loader.increments.windows import Gap, GapError, Skipped, arrange, increment_file
+from numroute_loader.inputs import read_input, source_of
 from numroute_loader.movement import operator_name, ported_by_operator
 from numroute_loader.reading.archive import Source as OpenFile
 from numroute_loader.regions import load_regions
-from numroute_loader.registries import CHAINS, KINDS, read, recognise
+from numroute_loader.registries import CHAINS, KINDS, recognise
 from numroute_loader.registries.limits import load_limits
 from numroute_loader.sequence import contradictions
 
@@ -45,12 +46,12 @@ if TYPE_CHECKING:
     from numroute.index.patch import Effect
     from numroute.model import Route
     from numroute_loader.brands import BrandTable
-    from numroute_loader.build import FileProgress, InputFile
     from numroute_loader.chosen import Expectation
     from numroute_loader.gate import Finding, GateLimits
     from numroute_loader.increments.net import NetChanges
     from numroute_loader.increments.position import Position
     from numroute_loader.increments.windows import Arrangement, IncrementFile
+    from numroute_loader.inputs import FileProgress, InputFile
     from numroute_loader.reading.description import FileKind
     from numroute_loader.records import IncrementRows, ParsedFile
 
@@ -82,7 +83,7 @@ class CheckedIncrements:
     @property
     def passed(self) -> bool:
         """Whether no check failed that was not allowed to."""
-        return all(finding.outcome is not Outcome.FAILED for finding in self.findings)
+        return passed(self.findings)
 
 
 def increment_kinds() -> frozenset[str]:
@@ -121,7 +122,10 @@ def check_increments(
     with store.open() as snapshot:
         position = position_of(snapshot.metadata, CHAINS, KINDS)
         arranged = arrange(_described(inputs, position), position, _digest)
-        windows = [[_read(file, progress) for file in window.files] for window in arranged.windows]
+        windows = [
+            [read_input(file.path, file.kind, progress) for file in window.files]
+            for window in arranged.windows
+        ]
         found = _merged(snapshot, arranged, windows, load_brands(brands))
         if found.patch is None:
             return found
@@ -163,7 +167,7 @@ def publish_increments(
         return writer.publish(
             Patched(base=snapshot, patch=checked.patch),
             as_of=checked.as_of,
-            sources=[*metadata.sources, *(_source(file) for file in checked.files)],
+            sources=[*metadata.sources, *(source_of(file) for file in checked.files)],
             counts=counts,
             gate=documents(read_back(checked.findings), reason=reason),
             changes=checked.changes,
@@ -198,18 +202,6 @@ def _described(inputs: Sequence[InputFile], position: Position) -> list[Incremen
 def _digest(path: Path) -> str:
     with OpenFile(path) as opened:
         return opened.sha256()
-
-
-def _read(file: IncrementFile, progress: FileProgress | None) -> ParsedFile:
-    if progress is None:
-        return read(file.path, file.kind)
-    parsed = read(
-        file.path,
-        file.kind,
-        progress=lambda done, total: progress(file.path, file.kind.name, done, total),
-    )
-    progress(file.path, file.kind.name, 1, 1)
-    return parsed
 
 
 def _merged(
@@ -338,16 +330,3 @@ def _routes_of(
         after = effect_of(patch, snapshot).after
         rows[changed] = after[at[changed]]
     return [patch.routes[row] for row in rows.tolist()]
-
-
-def _source(file: ParsedFile) -> Source:
-    source = file.source
-    return Source(
-        name=source.path.name,
-        registry=source.registry,
-        kind=source.kind,
-        layer="increments",
-        sequence=source.sequence,
-        rows=source.rows,
-        sha256=source.sha256,
-    )

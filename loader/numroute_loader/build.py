@@ -5,42 +5,32 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, StoreError
-from numroute.index import Source
 from numroute_loader import chosen
 from numroute_loader.brands import load_brands
 from numroute_loader.evidence import gather
-from numroute_loader.gate import Drift, Finding, GateError, Outcome, documents, judge, read_back
+from numroute_loader.gate import Drift, Finding, GateError, documents, judge, passed, read_back
+from numroute_loader.inputs import layer_of, read_input, source_of
 from numroute_loader.merge import MergeResult, merge
 from numroute_loader.movement import difference
 from numroute_loader.reading.description import Tolerance
 from numroute_loader.reading.dump_file import ROWS_MAX
 from numroute_loader.reconciling import drift_of
 from numroute_loader.regions import load_regions
-from numroute_loader.registries import CHAINS, read, recognise
+from numroute_loader.registries import CHAINS, recognise
 from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
 
     from numroute.index import Changes, Metadata, Snapshot, SnapshotStore
     from numroute_loader.gate import GateLimits
+    from numroute_loader.inputs import FileProgress, InputFile
     from numroute_loader.reading.description import FileKind
     from numroute_loader.records import ParsedFile
-
-    FileProgress = Callable[[Path, str, int, int], None]
-    """Called now and then with a file, its kind, and bytes of it: (done, total)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputFile:
-    """A file to read; ``kind`` overrides what its name and header say."""
-
-    path: Path
-    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,35 +52,7 @@ class Checked:
     @property
     def passed(self) -> bool:
         """Whether no check failed that was not allowed to."""
-        return all(finding.outcome is not Outcome.FAILED for finding in self.findings)
-
-
-def input_files(arguments: Sequence[str]) -> list[InputFile]:
-    """Read ``PATH`` and ``KIND=PATH`` arguments; a folder stands for the files in it.
-
-    Raises InputError when a path does not exist or a folder holds no file.
-    """
-    files: list[InputFile] = []
-    for argument in arguments:
-        kind, separator, rest = argument.partition("=")
-        path = Path(argument)
-        if separator and not path.exists():
-            files.append(InputFile(path=Path(rest), kind=kind))
-        elif path.is_dir():
-            inside = sorted(
-                each for each in path.iterdir() if each.is_file() and each.name[0] != "."
-            )
-            if not inside:
-                raise InputError(path, "the folder holds no files")
-            files.extend(InputFile(path=each) for each in inside)
-        else:
-            files.append(InputFile(path=path))
-    for file in files:
-        if file.kind and file.path.is_dir():
-            raise InputError(file.path, "a kind is given for a folder", hint="Name its files")
-        if not file.path.is_file():
-            raise InputError(file.path, "there is no such file", hint="Check the path")
-    return files
+        return passed(self.findings)
 
 
 def check(
@@ -125,7 +87,7 @@ def check(
         duplicates="duplicates" in allowed,
     )
     files = [
-        _read(each.path, kind, progress, tolerance)
+        read_input(each.path, kind, progress, tolerance)
         for each, kind in zip(inputs, kinds, strict=True)
     ]
     merged = merge(files, brands=load_brands(brands), regions=load_regions())
@@ -140,7 +102,7 @@ def check(
             current,
             merged.content,
             changed.changes,
-            [_source(file) for file in files if file.ported is not None],
+            [source_of(file) for file in files if file.ported is not None],
             known_as_of,
         )
         if current is not None and changed is not None
@@ -210,7 +172,7 @@ def publish(
         return writer.publish(
             checked.merged.content,
             as_of=checked.as_of,
-            sources=[_source(file) for file in checked.files],
+            sources=[source_of(file) for file in checked.files],
             counts={
                 "ported": report.ported,
                 "returned_home": report.returned_home,
@@ -245,44 +207,10 @@ def _current_id(store: SnapshotStore) -> str:
         return ""
 
 
-def _read(
-    path: Path, kind: FileKind, progress: FileProgress | None, tolerance: Tolerance
-) -> ParsedFile:
-    if progress is None:
-        return read(path, kind, tolerance=tolerance)
-    file = read(
-        path,
-        kind,
-        progress=lambda done, total: progress(path, kind.name, done, total),
-        tolerance=tolerance,
-    )
-    progress(path, kind.name, 1, 1)
-    return file
-
-
-def _layer(file: ParsedFile) -> str:
-    if file.ported is not None:
-        return "ported"
-    return "ranges" if file.ranges is not None else "operators"
-
-
-def _source(file: ParsedFile) -> Source:
-    source = file.source
-    return Source(
-        name=source.path.name,
-        registry=source.registry,
-        kind=source.kind,
-        layer=_layer(file),
-        sequence=source.sequence,
-        rows=source.rows,
-        sha256=source.sha256,
-    )
-
-
 def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:
     """Return the time of the dump, of the newest plan where there is none, and a warning."""
     for layer in ("ported", "ranges"):
-        of_layer = [file.source for file in files if _layer(file) == layer]
+        of_layer = [file.source for file in files if layer_of(file) == layer]
         dated = [source.as_of for source in of_layer if source.as_of is not None]
         if dated:
             return max(dated), ""

@@ -15,8 +15,9 @@ from support.gate_days import DAYS, Days, failed, scaled_limits
 
 from numroute.errors import InputError
 from numroute.index import SnapshotStore
-from numroute_loader.build import InputFile, check, current_of, publish
+from numroute_loader.build import check, current_of, publish
 from numroute_loader.gate import CHECKS, GateError, Outcome
+from numroute_loader.inputs import InputFile
 
 Rows = list[dict[str, str]]
 Spoil = Callable[[Callable[[Rows], Rows]], Path]

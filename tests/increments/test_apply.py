@@ -16,8 +16,8 @@ from numroute.index import SnapshotStore, compare, explain
 from numroute.index.layout import DONOR, PORTED_AT
 from numroute.index.patch import RecordMap
 from numroute_loader.applying import check_increments, publish_increments
-from numroute_loader.build import InputFile, input_files
 from numroute_loader.increments.windows import GapError
+from numroute_loader.inputs import InputFile, input_files
 
 FIRST = 12 * 4659 + 1
 FULL_NAME = "Port_All_Full_202608230000_77.csv"

@@ -90,9 +90,11 @@ def test_a_replica_gets_the_same_snapshot(origin: Path, url: str, tmp_path: Path
     path = ours.snapshot_path(current(replica))
     assert path.read_bytes() == theirs.snapshot_path(current(origin)).read_bytes()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    (entry,) = [entry for entry in ours.history() if entry["event"] == "published"]
-    assert entry["reason"] == f"pulled from {url}"
+    (entry,) = ours.history()
+    assert (entry["event"], entry["url"]) == ("pulled", url)
     assert entry["asked_by"].endswith("(pull)")
+    assert entry["sources"] == theirs.history()[0]["sources"]
+    assert ours.current_at(entry["at"]) == current(origin)
 
 
 def test_what_is_there_already_does_not_travel(origin: Path, url: str, tmp_path: Path) -> None:

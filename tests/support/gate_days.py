@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from numroute.index import SnapshotStore
-from numroute_loader.build import Checked, InputFile, check, current_of, publish
+from numroute_loader.build import Checked, check, current_of, publish
 from numroute_loader.gate import GateLimits, Outcome
 from numroute_loader.generate import GenerateOptions, Tier, generate
+from numroute_loader.inputs import InputFile
 from numroute_loader.registries.limits import load_limits
 
 PORTED = 60_000

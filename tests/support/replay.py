@@ -20,9 +20,10 @@ from numroute.index import SnapshotStore
 from numroute.index.retention import Retention
 from numroute.model import Status
 from numroute_loader.applying import CheckedIncrements, check_increments, publish_increments
-from numroute_loader.build import Checked, InputFile, check, current_of, publish
+from numroute_loader.build import Checked, check, current_of, publish
 from numroute_loader.gate import GateLimits
 from numroute_loader.generate import GeneratedRegistry
+from numroute_loader.inputs import InputFile
 from numroute_loader.registries.limits import load_limits
 from support.dict_registry import DictRegistry, plan_of, rows_of
 

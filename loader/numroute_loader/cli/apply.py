@@ -4,61 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from numroute.console import plain, print_facts, print_json, print_table
-from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.index.patch import CONFIRMED
 from numroute.settings import json_option, store_option
 from numroute_loader import applying
-from numroute_loader.build import input_files
 from numroute_loader.cli.progress import Bars
 from numroute_loader.cli.retention import retention_options
-from numroute_loader.gate import OVERRIDABLE, read_back
+from numroute_loader.cli.terms import terms_options
+from numroute_loader.cli.verdict import (
+    files_document,
+    print_findings,
+    print_warnings,
+    verdict_document,
+)
+from numroute_loader.gate import read_back
 from numroute_loader.increments.windows import GapError
-from numroute_loader.registries.limits import load_limits
+from numroute_loader.inputs import input_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numroute_loader.applying import CheckedIncrements
+    from numroute_loader.terms import Terms
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--brands",
-    envvar="NUMROUTE_BRANDS",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Table of brands whose rows win over the built-in one's, for routes that are new.",
-)
-@click.option(
-    "--allow",
-    "allowed",
-    type=click.Choice(OVERRIDABLE),
-    metavar="CHECK",
-    multiple=True,
-    help="Let this check of the gate fail; may be given several times, with --reason. "
-    f"Checks: {', '.join(OVERRIDABLE)}.",
-)
-@click.option("--reason", default="", help="Why; it lands in the history.")
-@click.option(
-    "--limits",
-    envvar="NUMROUTE_LIMITS",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file of limits of the gate; those that it names win over the built-in ones.",
-)
-@click.option(
-    "--expect",
-    envvar="NUMROUTE_EXPECT",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File of chosen numbers: lines of NUMBER,OPERATOR CODE that must come true.",
-)
+@terms_options
 @json_option
 @store_option
 @retention_options
@@ -66,11 +43,7 @@ def apply(
     *,
     store: Path,
     files: tuple[str, ...],
-    brands: Path | None,
-    allowed: tuple[str, ...],
-    reason: str,
-    limits: Path | None,
-    expect: Path | None,
+    terms: Terms,
     retention: Retention,
     as_json: bool,
 ) -> int:
@@ -81,22 +54,12 @@ def apply(
     published as one snapshot. What has been applied already is passed over. What follows a gap is
     left, and the exit status is 1.
     """
-    if allowed and not reason.strip():
-        raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
     opened = SnapshotStore(store, retention=retention)
     with Bars() as bars:
-        checked = applying.check_increments(
-            opened,
-            input_files(files),
-            brands=brands,
-            limits=load_limits(limits),
-            expect=expect,
-            allowed=allowed,
-            progress=lambda path, _, done, total: bars.update(path.name, done, total),
-        )
+        checked = terms.check_increments(opened, input_files(files), progress=bars.of_file)
         bars.update("publishing", 0, 0)
         metadata = applying.publish_increments(
-            opened, checked, asked_by=getpass.getuser(), reason=reason
+            opened, checked, asked_by=getpass.getuser(), reason=terms.reason
         )
         bars.update("publishing", 1, 1)
     if checked.windows:
@@ -125,7 +88,7 @@ def document(checked: CheckedIncrements) -> dict[str, Any]:
     return {
         "base": {"id": checked.base_id},
         "as_of": checked.as_of.isoformat(),
-        "files": [plain(file.source) | {"path": str(file.source.path)} for file in checked.files],
+        "files": files_document(checked.files),
         "windows": list(checked.windows),
         "skipped": plain(checked.skipped),
         "gap": None
@@ -134,11 +97,7 @@ def document(checked: CheckedIncrements) -> dict[str, Any]:
         "rows": checked.rows,
         "changes": plain(checked.changes) | {"confirmed": checked.effect.count(CONFIRMED)},
         "ported": checked.effect.ported_after,
-        "gate": [
-            plain(finding) | {"outcome": finding.outcome.value} for finding in checked.findings
-        ],
-        "passed": checked.passed,
-        "warnings": list(checked.warnings),
+        **verdict_document(checked),
     }
 
 
@@ -171,9 +130,5 @@ def print_checked(checked: CheckedIncrements) -> None:
                 ("ported numbers", f"{effect.ported_after:,}, before {effect.ported_before:,}"),
             ]
         )
-        print_table(
-            ("check", "", "finding"),
-            [(each.check, each.outcome.value, each.message) for each in checked.findings],
-        )
-    for warning in checked.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        print_findings(checked)
+    print_warnings(checked)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,23 +11,34 @@ import click
 from numroute.console import plain, print_facts, print_json, print_table
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
-from numroute.settings import json_option, optional_store_option, store_option
-from numroute_loader import applying
+from numroute.settings import Time, json_option, optional_store_option, store_option
 from numroute_loader import build as building
+from numroute_loader.applying import increments_among
 from numroute_loader.cli.apply import document as increments_document
 from numroute_loader.cli.apply import print_checked as print_increments
 from numroute_loader.cli.progress import Bars
 from numroute_loader.cli.retention import retention_options
-from numroute_loader.gate import OVERRIDABLE, GateError, read_back
+from numroute_loader.cli.terms import terms_options
+from numroute_loader.cli.verdict import (
+    files_document,
+    print_findings,
+    print_warnings,
+    verdict_document,
+)
+from numroute_loader.gate import GateError, read_back
 from numroute_loader.gate.limits import meanings
 from numroute_loader.increments.windows import GapError
+from numroute_loader.inputs import input_files
 from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
 
     from numroute.index import Retention
     from numroute_loader.build import Checked
+    from numroute_loader.inputs import InputFile
+    from numroute_loader.terms import Terms
 
 _FILES_HELP = """
 
@@ -38,69 +47,44 @@ its name and header; KIND=FILE overrides the name, e.g. ru-bdpn/port-all=dump.cs
 """
 
 
-def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for decorator in (
-        click.argument("files", nargs=-1, metavar="FILE..."),
-        click.option(
-            "--brands",
-            envvar="NUMROUTE_BRANDS",
-            show_envvar=True,
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Table of brands whose rows win over the built-in one's.",
-        ),
-        click.option(
-            "--as-of",
-            metavar="TIME",
-            help="Time up to which the data is known (ISO 8601); by default the time in the "
-            "dump's name.",
-        ),
-        click.option(
-            "--allow",
-            "allowed",
-            type=click.Choice(OVERRIDABLE),
-            metavar="CHECK",
-            multiple=True,
-            help="Let this check of the gate fail; may be given several times, with --reason. "
-            f"Checks: {', '.join(OVERRIDABLE)}.",
-        ),
-        click.option("--reason", default="", help="Why; it lands in the history."),
-        click.option(
-            "--limits",
-            envvar="NUMROUTE_LIMITS",
-            show_envvar=True,
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="TOML file of limits of the gate; those that it names win over the built-in ones.",
-        ),
-        click.option(
-            "--expect",
-            envvar="NUMROUTE_EXPECT",
-            show_envvar=True,
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="File of chosen numbers: lines of NUMBER,OPERATOR CODE that must come true.",
-        ),
-        json_option,
-    ):
-        command = decorator(command)
-    return command
+_files_argument = click.argument("files", nargs=-1, metavar="FILE...")
+_as_of_option = click.option(
+    "--as-of",
+    type=Time(),
+    metavar="TIME",
+    help="Time up to which the data is known (ISO 8601); by default the time in the dump's name.",
+)
 
 
 @click.command(
     help="Read and judge registry files; build nothing. Exit status 1 when the gate would refuse. "
     "With --store, the files are compared with its current snapshot." + _FILES_HELP
 )
-@_input_options
+@_files_argument
+@_as_of_option
 @optional_store_option
+@terms_options
+@json_option
 @click.option("--show-limits", is_flag=True, help="Print the limits of the gate and judge nothing.")
-def check(*, store: Path | None, show_limits: bool, as_json: bool, **inputs: Any) -> int:  # noqa: ANN401 - click's
+def check(
+    *,
+    files: tuple[str, ...],
+    as_of: datetime | None,
+    store: Path | None,
+    terms: Terms,
+    show_limits: bool,
+    as_json: bool,
+) -> int:
     """Read, merge and judge the files, and print what was found."""
     if show_limits:
-        _show_limits(inputs["limits"], as_json)
+        _show_limits(terms, as_json)
         return 0
     opened = SnapshotStore(store) if store else None
-    if applying.increments_among(building.input_files(inputs["files"])):
-        return _check_increments(opened, as_json=as_json, **inputs)
-    with Bars() as bars:
-        checked = _check(bars, opened, **inputs)
+    inputs = _inputs(files)
+    if increments_among(inputs):
+        return _check_increments(opened, inputs, as_of, terms, as_json=as_json)
+    with Bars() as bars, building.current_of(opened) as current:
+        checked = terms.check(inputs, current=current, as_of=as_of, progress=bars.of_file)
     if as_json:
         print_json(_document(checked))
     else:
@@ -113,23 +97,31 @@ def check(*, store: Path | None, show_limits: bool, as_json: bool, **inputs: Any
 @click.command(
     help="Build a snapshot from registry files and make it the store's current one." + _FILES_HELP
 )
-@_input_options
+@_files_argument
+@_as_of_option
 @store_option
+@terms_options
 @retention_options
+@json_option
 def build(
     *,
+    files: tuple[str, ...],
+    as_of: datetime | None,
     store: Path,
-    as_json: bool,
-    reason: str,
+    terms: Terms,
     retention: Retention,
-    **inputs: Any,  # noqa: ANN401 - click's
+    as_json: bool,
 ) -> int:
     """Read, merge, judge and publish."""
+    inputs = _inputs(files)
     opened = SnapshotStore(store, create=True, retention=retention)
     with Bars() as bars:
-        checked = _check(bars, opened, reason=reason, **inputs)
+        with building.current_of(opened) as current:
+            checked = terms.check(inputs, current=current, as_of=as_of, progress=bars.of_file)
         bars.update("publishing", 0, 0)
-        metadata = building.publish(opened, checked, asked_by=getpass.getuser(), reason=reason)
+        metadata = building.publish(
+            opened, checked, asked_by=getpass.getuser(), reason=terms.reason
+        )
         bars.update("publishing", 1, 1)
     checked = dataclasses.replace(checked, findings=read_back(checked.findings))
     size = opened.snapshot_path(metadata.snapshot_id).stat().st_size
@@ -143,46 +135,19 @@ def build(
     return 0
 
 
-def _check(
-    bars: Bars,
-    store: SnapshotStore | None,
-    *,
-    files: tuple[str, ...],
-    brands: Path | None,
-    as_of: str | None,
-    allowed: tuple[str, ...],
-    reason: str,
-    limits: Path | None,
-    expect: Path | None,
-) -> Checked:
+def _inputs(files: tuple[str, ...]) -> list[InputFile]:
     if not files:
         raise click.UsageError("Missing argument 'FILE...'.")
-    if allowed and not reason.strip():
-        raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
-    with building.current_of(store) as current:
-        return building.check(
-            building.input_files(files),
-            brands=brands,
-            as_of=_time(as_of) if as_of else None,
-            current=current,
-            limits=load_limits(limits),
-            expect=expect,
-            allowed=allowed,
-            progress=lambda path, _, done, total: bars.update(path.name, done, total),
-        )
+    return input_files(files)
 
 
 def _check_increments(
     store: SnapshotStore | None,
+    inputs: list[InputFile],
+    as_of: datetime | None,
+    terms: Terms,
     *,
-    files: tuple[str, ...],
-    brands: Path | None,
-    as_of: str | None,
-    allowed: tuple[str, ...],
-    limits: Path | None,
-    expect: Path | None,
     as_json: bool,
-    **_: Any,  # noqa: ANN401 - options of full dumps
 ) -> int:
     if store is None:
         raise SettingError(
@@ -192,15 +157,7 @@ def _check_increments(
     if as_of:
         raise SettingError("--as-of is not for increments", hint="Their names state their times")
     with Bars() as bars:
-        checked = applying.check_increments(
-            store,
-            building.input_files(files),
-            brands=brands,
-            limits=load_limits(limits),
-            expect=expect,
-            allowed=allowed,
-            progress=lambda path, _, done, total: bars.update(path.name, done, total),
-        )
+        checked = terms.check_increments(store, inputs, progress=bars.of_file)
     if as_json:
         print_json(increments_document(checked))
     else:
@@ -212,8 +169,8 @@ def _check_increments(
     return 0
 
 
-def _show_limits(path: Path | None, as_json: bool) -> None:
-    limits = plain(load_limits(path))
+def _show_limits(terms: Terms, as_json: bool) -> None:
+    limits = plain(load_limits(terms.limits))
     if as_json:
         print_json(limits)
         return
@@ -224,31 +181,13 @@ def _show_limits(path: Path | None, as_json: bool) -> None:
     )
 
 
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingError(
-            f"--as-of {text!r} is no time", hint="Write it as 2026-08-23T00:00:00+03:00"
-        ) from None
-    if time.tzinfo is None:
-        raise SettingError(
-            f"--as-of {text!r} names no time zone", hint="Write it as 2026-08-23T00:00:00+03:00"
-        )
-    return time.astimezone(UTC)
-
-
 def _document(checked: Checked) -> dict[str, Any]:
     return {
         "as_of": checked.as_of.isoformat(),
-        "files": [plain(file.source) | {"path": str(file.source.path)} for file in checked.files],
+        "files": files_document(checked.files),
         "report": plain(checked.merged.report),
-        "gate": [
-            plain(finding) | {"outcome": finding.outcome.value} for finding in checked.findings
-        ],
         "drift": None if checked.drift is None else plain(checked.drift),
-        "passed": checked.passed,
-        "warnings": list(checked.warnings),
+        **verdict_document(checked),
     }
 
 
@@ -276,9 +215,5 @@ def _print(checked: Checked) -> None:
             ("distinct routes", f"{report.routes:,}"),
         ]
     )
-    print_table(
-        ("check", "", "finding"),
-        [(finding.check, finding.outcome.value, finding.message) for finding in checked.findings],
-    )
-    for warning in checked.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    print_findings(checked)
+    print_warnings(checked)

@@ -12,17 +12,16 @@ from numroute.console import print_facts, print_json
 from numroute.errors import StoreError
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
+from numroute_loader.cli.terms import reason_option
 
 if TYPE_CHECKING:
     from numroute.index import Override
-
-_reason_option = click.option("--reason", default="", help="Why; it lands in the history.")
 
 
 @click.command()
 @click.argument("snapshot", metavar="ID|previous")
 @store_option
-@_reason_option
+@reason_option
 @json_option
 def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     """Make an older snapshot current again, at once.
@@ -52,7 +51,7 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
 @click.command()
 @click.argument("snapshot", metavar="ID|current|previous")
 @store_option
-@_reason_option
+@reason_option
 @json_option
 def pin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     """Keep a snapshot until it is unpinned, whatever the retention says."""
@@ -66,7 +65,7 @@ def pin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
 @click.command()
 @click.argument("snapshot", metavar="ID|current|previous")
 @store_option
-@_reason_option
+@reason_option
 @json_option
 def unpin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     """Leave a pinned snapshot to the retention again."""

@@ -13,12 +13,11 @@ from numroute.console import operator_text, plain, print_facts, print_json, prin
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
 from numroute_loader.cli.retention import retention_options
+from numroute_loader.cli.terms import reason_option
 from numroute_loader.overrides import read_overrides
 
 if TYPE_CHECKING:
     from numroute.index import Metadata, Override, Retention
-
-_reason_option = click.option("--reason", default="", help="Why; it lands in the history.")
 
 
 @click.group()
@@ -33,7 +32,7 @@ def override() -> None:
 @override.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @store_option
-@_reason_option
+@reason_option
 @click.option("--dry-run", is_flag=True, help="Read and check the file; publish nothing.")
 @retention_options
 @json_option
@@ -65,7 +64,7 @@ def apply(
 
 @override.command()
 @store_option
-@_reason_option
+@reason_option
 @retention_options
 @json_option
 def clear(*, store: Path, reason: str, retention: Retention, as_json: bool) -> None:

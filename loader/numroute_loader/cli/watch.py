@@ -15,6 +15,7 @@ from numroute.logs import make_logger
 from numroute.settings import Folder, store_option
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.sftp_options import sftp_options, sftp_settings
+from numroute_loader.cli.terms import terms_options
 from numroute_loader.feeds.inbox import Inbox
 from numroute_loader.feeds.lock import feeding
 from numroute_loader.feeds.options import (
@@ -25,13 +26,13 @@ from numroute_loader.feeds.options import (
 )
 from numroute_loader.feeds.stopping import StopRequested, stopping
 from numroute_loader.feeds.watcher import Watcher
-from numroute_loader.gate import OVERRIDABLE
 from numroute_loader.registries.ru_bdpn_feed import FEED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numroute_loader.feeds.source import Source
+    from numroute_loader.terms import Terms
 
 SECONDS_MAX = 86_400.0
 
@@ -97,41 +98,12 @@ SECONDS_MAX = 86_400.0
     help="Open numbering plan, a file or a folder, read with every full dump; may be given "
     "several times.",
 )
-@click.option(
-    "--brands",
-    envvar="NUMROUTE_BRANDS",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Table of brands whose rows win over the built-in one's.",
-)
-@click.option(
-    "--limits",
-    envvar="NUMROUTE_LIMITS",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file of limits of the gate; those that it names win over the built-in ones.",
-)
-@click.option(
-    "--expect",
-    envvar="NUMROUTE_EXPECT",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File of chosen numbers: lines of NUMBER,OPERATOR CODE that must come true.",
-)
+@terms_options
 @click.option(
     "--consume",
     is_flag=True,
     help="Remove files from the inbox once they are in a published snapshot or older than it.",
 )
-@click.option(
-    "--allow",
-    "allowed",
-    type=click.Choice(OVERRIDABLE),
-    metavar="CHECK",
-    multiple=True,
-    help="Let this check of the gate fail while this run lasts; with --reason.",
-)
-@click.option("--reason", default="", help="Why; it lands in the history.")
 @click.option(
     "--spool",
     envvar="NUMROUTE_SPOOL",
@@ -150,12 +122,8 @@ def watch(
     settle_seconds: float,
     patience_minutes: float,
     plan: tuple[Path, ...],
-    brands: Path | None,
-    limits: Path | None,
-    expect: Path | None,
+    terms: Terms,
     consume: bool,
-    allowed: tuple[str, ...],
-    reason: str,
     spool: Path | None,
     retention: Retention,
     **host: Any,  # noqa: ANN401 - what sftp_options adds
@@ -172,8 +140,6 @@ def watch(
         raise SettingError(
             "files are not removed from an SFTP host", hint="Leave --consume out, or give --inbox"
         )
-    if allowed and not reason.strip():
-        raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
     opened = SnapshotStore(store, create=True, retention=retention)
     options = WatchOptions(
         spool=spool or store / "spool",
@@ -181,12 +147,8 @@ def watch(
         settle_seconds=settle_seconds,
         patience=timedelta(minutes=patience_minutes),
         plan=plan,
-        brands=brands,
-        limits=limits,
-        expect=expect,
+        terms=terms,
         consume=consume,
-        allowed=allowed,
-        reason=reason,
         asked_by=f"{getpass.getuser()} (watch)",
     )
     with feeding(store), stopping() as stop:

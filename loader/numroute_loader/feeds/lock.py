@@ -1,42 +1,26 @@
-"""One feed per store: a lock that dies with its process."""
+"""One feed per store."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 from typing import TYPE_CHECKING
 
-from numroute.errors import StoreAccessError, StoreBusyError
+from numroute.index.locking import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 LOCK = "feed.lock"
 
 
-@contextlib.contextmanager
-def feeding(store: Path) -> Iterator[None]:
+def feeding(store: Path) -> AbstractContextManager[None]:
     """Be the only process that feeds the store.
 
     Raises StoreBusyError when another one does, StoreAccessError when the store cannot be written.
     """
-    try:
-        lock = os.open(store / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreAccessError(
-            store, f"cannot be written: {error.strerror}", hint="Check owner and mount"
-        ) from None
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreBusyError(
-                store,
-                "another `watch` or `pull` feeds this store",
-                hint="One is enough; `numroute info` shows how it does",
-            ) from None
-        yield
-    finally:
-        os.close(lock)
+    return locked(
+        store,
+        LOCK,
+        busy="another `watch` or `pull` feeds this store",
+        hint="One is enough; `numroute info` shows how it does",
+    )

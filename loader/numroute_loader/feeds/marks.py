@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from numroute.index import SnapshotStore
     from numroute_loader.feeds.layout import FeedLayout
 
-_BECAME_CURRENT = (history.PUBLISHED, history.ROLLED_BACK, history.FOUND_CURRENT)
-
 
 def marks_of(store: SnapshotStore, layout: FeedLayout) -> Marks:
     """Return how far the store is.
@@ -36,7 +34,7 @@ def marks_of(store: SnapshotStore, layout: FeedLayout) -> Marks:
     names = [source.name for source in metadata.sources]
     never_current = _never_current(store)
     for entry in store.history():
-        if entry["event"] == history.PUBLISHED and entry["snapshot"] not in never_current:
+        if entry["event"] in history.BRINGS and entry["snapshot"] not in never_current:
             times.append(datetime.fromisoformat(entry["as_of"]))
             names += [source["name"] for source in entry.get("sources", ())]
     return Marks(as_of=max(times), dump=max(_dump_times(names, layout), default=None))
@@ -50,7 +48,7 @@ def _never_current(store: SnapshotStore) -> frozenset[str]:
     events = [
         (entry["event"], entry["snapshot"], entry["at"])
         for entry in store.history()
-        if entry["event"] in _BECAME_CURRENT
+        if entry["event"] in history.BECOMES_CURRENT
     ]
     now = store.moments()[-1]
     if not events or events[-1][1] != now.snapshot:
@@ -58,7 +56,7 @@ def _never_current(store: SnapshotStore) -> frozenset[str]:
     return frozenset(
         snapshot
         for (event, snapshot, at), (following, _, since) in pairwise(events)
-        if event == history.PUBLISHED and following == history.FOUND_CURRENT and since < at
+        if event in history.BRINGS and following == history.FOUND_CURRENT and since < at
     )
 
 

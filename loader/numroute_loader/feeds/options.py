@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from numroute_loader.terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +37,9 @@ FUTURE_MAX = timedelta(days=1)
 class WatchOptions:
     """Settings of a watcher.
 
-    ``plan``: files of the open numbering plan that are read with every full dump. ``brands``,
-    ``limits`` and ``expect`` are files as ``build`` takes them. ``consume``:
-    remove delivered files once they are of no more use. ``allowed`` and ``reason``: checks of the
-    gate that may fail while this watcher runs, and why. ``asked_by`` lands in the history.
+    ``plan``: files of the open numbering plan that are read with every full dump. ``terms``: as
+    ``build`` takes them; what they allow is allowed while this watcher runs. ``consume``: remove
+    delivered files once they are of no more use. ``asked_by`` lands in the history.
     """
 
     spool: Path
@@ -46,10 +47,6 @@ class WatchOptions:
     settle_seconds: float = SETTLE_SECONDS
     patience: timedelta = PATIENCE
     plan: Sequence[Path] = ()
-    brands: Path | None = None
-    limits: Path | None = None
-    expect: Path | None = None
+    terms: Terms = field(default_factory=Terms)
     consume: bool = False
-    allowed: Sequence[str] = ()
-    reason: str = ""
     asked_by: str = ""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from numroute.errors import FeedError, StoreError
 from numroute_loader import applying
 from numroute_loader import build as building
-from numroute_loader.build import InputFile
-from numroute_loader.registries.limits import load_limits
+from numroute_loader.inputs import InputFile, input_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,17 +38,12 @@ def publish_build(
     """
     _keep_open_plan(store, layout, options)
     inputs = _inputs(step.files, layout, options)
-    inputs += building.input_files([str(path) for path in options.plan])
+    inputs += input_files([str(path) for path in options.plan])
     with building.current_of(store) as current:
-        checked = building.check(
-            inputs,
-            brands=options.brands,
-            current=current,
-            limits=load_limits(options.limits),
-            expect=options.expect,
-            allowed=options.allowed,
-        )
-    metadata = building.publish(store, checked, asked_by=options.asked_by, reason=options.reason)
+        checked = options.terms.check(inputs, current=current)
+    metadata = building.publish(
+        store, checked, asked_by=options.asked_by, reason=options.terms.reason
+    )
     return Published(metadata=metadata, names=tuple(file.name for file in step.files))
 
 
@@ -60,18 +54,11 @@ def publish_windows(
 
     Raises InputError, GateError, ChainError or StoreError.
     """
-    checked = applying.check_increments(
-        store,
-        _inputs(step.files, layout, options),
-        brands=options.brands,
-        limits=load_limits(options.limits),
-        expect=options.expect,
-        allowed=options.allowed,
-    )
+    checked = options.terms.check_increments(store, _inputs(step.files, layout, options))
     if checked.patch is None:
         return Published(metadata=None, gap=checked.gap)
     metadata = applying.publish_increments(
-        store, checked, asked_by=options.asked_by, reason=options.reason
+        store, checked, asked_by=options.asked_by, reason=options.terms.reason
     )
     names = tuple(file.source.path.name for file in checked.files)
     return Published(metadata=metadata, names=names, gap=checked.gap)

@@ -181,7 +181,7 @@ class Watcher:
             current = self._store.current_id()
         except StoreError:
             current = ""
-        digest.update(f"{current} {sorted(self._options.allowed)}".encode())
+        digest.update(f"{current} {sorted(self._options.terms.allowed)}".encode())
         return digest.hexdigest()
 
     def _digest(self, file: DeliveredFile) -> str:

@@ -18,7 +18,7 @@ from numroute_loader.gate.evidence import (
     UnknownOperators,
     WrongNumber,
 )
-from numroute_loader.gate.findings import Finding, GateError, Outcome, documents, read_back
+from numroute_loader.gate.findings import Finding, GateError, Outcome, documents, passed, read_back
 from numroute_loader.gate.judging import CHECKS, OVERRIDABLE, judge
 from numroute_loader.gate.limits import GateLimits, LimitsFile, limits_from
 
@@ -44,5 +44,6 @@ __all__ = [
     "documents",
     "judge",
     "limits_from",
+    "passed",
     "read_back",
 ]

@@ -57,6 +57,11 @@ class GateError(NumrouteError):
         self.findings = tuple(findings)
 
 
+def passed(findings: Sequence[Finding]) -> bool:
+    """Return whether no check failed that was not allowed to."""
+    return all(finding.outcome is not Outcome.FAILED for finding in findings)
+
+
 def read_back(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the findings as they are once the store has verified the file that it wrote.
 

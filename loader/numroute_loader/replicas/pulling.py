@@ -61,13 +61,12 @@ def pull(
         current = store.current_id()
     except NoSnapshotError:
         current = ""
-    reason = f"pulled from {remote.url}"
     if current == pointer.snapshot and current in store.ids():
         _clear(store.path / SPOOL, keep=None)
         return Pulled(pointer=pointer, fetched_bytes=0, changed=False)
     if pointer.snapshot in store.ids():
         with store.writing() as writer:
-            writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=reason)
+            writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=f"current at {remote.url}")
         return Pulled(pointer=pointer, fetched_bytes=0, changed=True)
     part = _part(store.path / SPOOL, pointer)
     fetched = _fetch(remote, pointer, part, progress)
@@ -81,7 +80,7 @@ def pull(
             hint="Push again from the machine that builds the snapshots",
         )
     with store.writing() as writer:
-        writer.publish_file(part.rename, metadata, asked_by=asked_by, reason=reason)
+        writer.publish_pulled(part, metadata, url=remote.url, asked_by=asked_by)
     _clear(store.path / SPOOL, keep=None)
     return Pulled(pointer=pointer, fetched_bytes=fetched, changed=True)
 

@@ -3,6 +3,8 @@
 Events, told by the field ``event``:
 
 - ``published``: a snapshot was built and became current; its files, counts, gate and changes.
+- ``pulled``: a snapshot came whole from where another store was pushed to (``url``, without
+  secrets) and became current.
 - ``rolled back``: an older snapshot became current again; ``replaced`` is the one before.
 - ``found current``: CURRENT was seen to name another snapshot than the history tells, because a
   crash came between the two or somebody wrote CURRENT by hand.
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PUBLISHED: Final = "published"
+PULLED: Final = "pulled"
 ROLLED_BACK: Final = "rolled back"
 FOUND_CURRENT: Final = "found current"
 ADOPTED: Final = "adopted"
@@ -36,8 +39,11 @@ PRUNED: Final = "pruned"
 DAMAGED: Final = "history damaged"
 
 _BEGIN = b'{"event": '
-_BECOMES_CURRENT = frozenset({PUBLISHED, ROLLED_BACK, FOUND_CURRENT})
-_TELLS_OF = frozenset({PUBLISHED, ADOPTED})
+BRINGS: Final = frozenset({PUBLISHED, PULLED})
+"""A snapshot is new in the store and becomes current."""
+
+BECOMES_CURRENT: Final = BRINGS | {ROLLED_BACK, FOUND_CURRENT}
+_TELLS_OF = BRINGS | {ADOPTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +79,7 @@ class History:
         return [
             Moment(at=entry["at"], snapshot=entry["snapshot"])
             for entry in self.entries
-            if entry["event"] in _BECOMES_CURRENT
+            if entry["event"] in BECOMES_CURRENT
         ]
 
 

@@ -1,4 +1,4 @@
-"""Changing a store: publish, roll back, pin, prune, and mend what a crash left behind.
+"""Changing a store: publish, pull, roll back, pin, prune.
 
 Every step may be the last one before a crash: what is written gets its lasting name only when it
 is whole and proven, an event is recorded before it happens, and CURRENT is switched by one rename.
@@ -7,22 +7,30 @@ is whole and proven, an event is recorded before it happens, and CURRENT is swit
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, StoreError
-from numroute.index import history, retention
+from numroute.index import history
 from numroute.index.compare import compare
 from numroute.index.content import Changes, Content, Metadata
-from numroute.index.snapshot import Snapshot
+from numroute.index.mending import mend
+from numroute.index.pruning import prune
+from numroute.index.store_files import (
+    UNFINISHED,
+    access,
+    facts_of,
+    flush_folder,
+    record,
+    replace_pointer,
+)
 from numroute.index.verify import verify_snapshot
 from numroute.index.writer import version_for, write_copy, write_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numroute.index.content import Patched, Source
@@ -30,11 +38,8 @@ if TYPE_CHECKING:
     from numroute.index.retention import Kept, Retention
     from numroute.index.store import SnapshotStore
 
-UNFINISHED = ".unfinished"
 OVERRIDES_COUNT = "overrides"
 """The name under which the metadata's counts tell how many overrides there are."""
-
-_ROOM_HINT = "Make room, for example with `numroute-load prune`; is the disk full or read-only?"
 
 
 class StoreWriter:
@@ -46,40 +51,11 @@ class StoreWriter:
         self._history_in_doubt = False
 
     def mend(self) -> None:
-        """Remove unfinished files and make the history agree with the files.
+        """Put right what a crash left behind.
 
-        A file under its temporary name was never finished. One under its lasting name is whole:
-        where the history does not tell of it, because a crash or damage came between, the history
-        is told. No snapshot is removed. After damage to the history, this writer prunes nothing of
-        its own accord: what was pinned by whom and what was current when may be incomplete.
+        After damage to the history, this writer prunes nothing of its own accord.
         """
-        store = self._store
-        with _access(store.path):
-            for path in store.snapshots.glob(f"*{UNFINISHED}"):
-                path.unlink()
-            store.pointer_path.with_name(store.pointer_path.name + UNFINISHED).unlink(
-                missing_ok=True
-            )
-        told = store.read_history()
-        ids = store.ids()
-        lost = bool(ids) and not store.history_path.exists()
-        if told.unnoticed or lost:
-            self._history_in_doubt = True
-            self._record(history.DAMAGED, "", {"lines": told.damaged, "missing": lost})
-        known = told.told()
-        for each in ids:
-            if each not in known:
-                self._adopt(each)
-        with contextlib.suppress(NoSnapshotError):
-            current = store.current_id()
-            seen = store.read_history().moments()
-            if not seen or seen[-1].snapshot != current:
-                since = store.moments()[-1].at
-                self._record(
-                    history.FOUND_CURRENT,
-                    current,
-                    {"at": since.isoformat(timespec="milliseconds")},
-                )
+        self._history_in_doubt = mend(self._store)
 
     def publish(  # noqa: PLR0913 - each is a fact that metadata or history keep
         self,
@@ -107,18 +83,16 @@ class StoreWriter:
             changes = self._changes(content)
         if overrides is None:
             overrides = self._carried_overrides()
-        metadata = self.new_metadata(
+        metadata = self._new_metadata(
             as_of=as_of, sources=sources, counts=counts, changes=changes, overrides=overrides
         )
-        return self.publish_file(
+        return self._publish_file(
             lambda path: write_snapshot(path, content, metadata, overrides),
             metadata,
-            gate=gate,
-            asked_by=asked_by,
-            reason=reason,
+            _facts(asked_by, reason, gate),
         )
 
-    def new_metadata(
+    def _new_metadata(
         self,
         *,
         as_of: datetime,
@@ -148,32 +122,43 @@ class StoreWriter:
         """
         with self._store.open() as base:
             before = base.metadata
-            metadata = self.new_metadata(
+            metadata = self._new_metadata(
                 as_of=before.as_of,
                 sources=before.sources,
                 counts=before.counts,
                 changes=Changes(against=before.snapshot_id),
                 overrides=overrides,
             )
-            return self.publish_file(
+            return self._publish_file(
                 lambda path: write_copy(path, base, metadata, overrides),
                 metadata,
-                asked_by=asked_by,
-                reason=reason,
+                _facts(asked_by, reason),
             )
 
-    def publish_file(
+    def publish_pulled(self, file: Path, metadata: Metadata, *, url: str, asked_by: str) -> None:
+        """Make a whole snapshot's file, fetched from ``url``, a snapshot of this store.
+
+        ``file`` is moved and must lie on the store's disk, ``metadata`` must be what it holds, and
+        ``url`` must hold no secrets. See :meth:`publish`.
+        """
+
+        def move(path: Path) -> None:
+            with access(path):
+                file.rename(path)
+
+        self._publish_file(move, metadata, {"url": url, "asked_by": asked_by}, event=history.PULLED)
+
+    def _publish_file(
         self,
         write: Callable[[Path], object],
         metadata: Metadata,
+        facts: Mapping[str, Any],
         *,
-        gate: Sequence[Mapping[str, Any]] = (),
-        asked_by: str = "",
-        reason: str = "",
+        event: str = history.PUBLISHED,
     ) -> Metadata:
         """Publish the file that ``write`` makes at the path that it is given.
 
-        ``metadata`` (from :meth:`new_metadata`) must be what the file holds. See :meth:`publish`.
+        ``metadata`` must be what the file holds, ``facts`` go to the history.
         """
         store = self._store
         final = store.snapshot_path(metadata.snapshot_id)
@@ -181,23 +166,14 @@ class StoreWriter:
         try:
             write(unfinished)
             verify_snapshot(unfinished)
-            with _access(final):
+            with access(final):
                 unfinished.rename(final)
-                _flush_folder(store.snapshots)
+                flush_folder(store.snapshots)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
         try:
-            self._record(
-                history.PUBLISHED,
-                metadata.snapshot_id,
-                _facts(metadata, final)
-                | {
-                    "asked_by": asked_by,
-                    **({"reason": reason} if reason else {}),
-                    "gate": [dict(finding) for finding in gate],
-                },
-            )
+            record(store, event, metadata.snapshot_id, {**facts_of(metadata, final), **facts})
         except StoreAccessError:
             # Nobody knows of it yet, and its room may be what is lacking.
             final.unlink(missing_ok=True)
@@ -232,7 +208,8 @@ class StoreWriter:
                 hint="`numroute-load history --store DIR` tells what was current when",
             )
         metadata = verify_snapshot(path)
-        self._record(
+        record(
+            store,
             history.ROLLED_BACK,
             snapshot_id,
             {
@@ -249,10 +226,10 @@ class StoreWriter:
         """Keep a snapshot whatever the retention says. Raises NoSnapshotError."""
         self._store.existing(snapshot_id)
         path = self._store.pin_path(snapshot_id)
-        with _access(path):
+        with access(path):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-            _flush_folder(self._store.snapshots)
-        self._record(history.PINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
+            flush_folder(self._store.snapshots)
+        record(self._store, history.PINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
 
     def unpin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
         """Leave a snapshot to the retention again. Raises SettingError when it is not pinned."""
@@ -261,39 +238,19 @@ class StoreWriter:
                 f"snapshot {snapshot_id!r} is not pinned",
                 hint="`numroute info --store DIR` lists what is",
             )
-        self._record(history.UNPINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
+        record(self._store, history.UNPINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
         path = self._store.pin_path(snapshot_id)
-        with _access(path):
+        with access(path):
             path.unlink()
-            _flush_folder(self._store.snapshots)
+            flush_folder(self._store.snapshots)
 
     def prune(self, rules: Retention, *, dry_run: bool = False, asked_by: str = "") -> list[Kept]:
-        """Remove the snapshots that no rule keeps; return all, each with why it is kept.
-
-        Never removed: the current one, the one that was current before, a pinned one, and a file
-        that cannot be opened, which somebody should look at. Raises StoreAccessError.
-        """
-        judged = retention.judge(self._in_order(), rules, protected=[*self._protected()])
-        if not dry_run:
-            for each in judged:
-                if not each.reasons:
-                    self._remove(each.snapshot, asked_by)
-        return judged
+        """Remove the snapshots that no rule keeps: see :func:`numroute.index.pruning.prune`."""
+        return prune(self._store, rules, dry_run=dry_run, asked_by=asked_by)
 
     def make_current(self, snapshot_id: str) -> None:
         """Point CURRENT to a snapshot by an atomic rename."""
-        target = self._store.pointer_path
-        fresh = target.with_name(target.name + UNFINISHED)
-        with _access(target):
-            fresh.unlink(missing_ok=True)
-            with os.fdopen(
-                os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii"
-            ) as file:
-                file.write(snapshot_id + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.rename(target)
-            _flush_folder(self._store.path)
+        replace_pointer(self._store, snapshot_id)
 
     def _changes(self, content: Content) -> Changes | None:
         """Compare with the current snapshot; None where there is none that can be read."""
@@ -317,72 +274,6 @@ class StoreWriter:
                 return earlier.overrides
         return ()
 
-    def _protected(self) -> Iterator[tuple[str, str]]:
-        store = self._store
-        with contextlib.suppress(NoSnapshotError):
-            yield store.current_id(), "current"
-        with contextlib.suppress(NoSnapshotError):
-            yield store.previous_id(), "previous"
-        for each in store.pinned():
-            yield each, "pinned"
-        known = store.read_history().told()
-        for each in store.ids():
-            if each not in known:
-                yield each, "unreadable"
-
-    def _in_order(self) -> list[tuple[str, datetime]]:
-        """Return the kept snapshots and their times of publishing, in the order of events.
-
-        An adopted one is put where its time belongs; one that nothing tells of is the oldest.
-        """
-        store = self._store
-        told = store.read_history().told()
-        kept = store.ids()
-        ordered = [
-            (each, entry["at"])
-            for each, entry in told.items()
-            if each in set(kept) and entry["event"] == history.PUBLISHED
-        ]
-        for each in kept:
-            entry = told.get(each)
-            if entry is None:
-                at = datetime.fromtimestamp(store.snapshot_path(each).stat().st_mtime, UTC)
-            elif entry["event"] == history.ADOPTED:
-                at = datetime.fromisoformat(entry["built_at"])
-            else:
-                continue
-            earlier = [i for i, (_, other) in enumerate(ordered) if other <= at]
-            ordered.insert(earlier[-1] + 1 if earlier else 0, (each, at))
-        return ordered
-
-    def _remove(self, snapshot_id: str, asked_by: str) -> None:
-        path = self._store.snapshot_path(snapshot_id)
-        facts = {"bytes": path.stat().st_size, "asked_by": asked_by}
-        try:
-            self._record(history.PRUNED, snapshot_id, facts)
-        except StoreAccessError as error:
-            # On a full disk there is room for the record only when the file has gone.
-            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENOSPC:
-                raise
-            with _access(path):
-                path.unlink()
-            self._record(history.PRUNED, snapshot_id, facts)
-        else:
-            with _access(path):
-                path.unlink()
-        with _access(path):
-            _flush_folder(self._store.snapshots)
-
-    def _adopt(self, snapshot_id: str) -> None:
-        path = self._store.snapshot_path(snapshot_id)
-        try:
-            with Snapshot(path) as snapshot:
-                facts = _facts(snapshot.metadata, path)
-        except StoreError:
-            # Damaged, or of a newer version: nothing is known of it, so nothing is done to it.
-            return
-        self._record(history.ADOPTED, snapshot_id, facts)
-
     def _new_id(self, as_of: datetime) -> str:
         """Return an unused id that begins with the data's time, so that names sort by it."""
         while True:
@@ -390,55 +281,10 @@ class StoreWriter:
             if not self._store.snapshot_path(snapshot_id).exists():
                 return snapshot_id
 
-    def _record(self, event: str, snapshot_id: str, facts: Mapping[str, Any]) -> None:
-        with _access(self._store.history_path):
-            history.record(self._store.history_path, event, snapshot_id, facts)
 
-
-def _facts(metadata: Metadata, path: Path) -> dict[str, Any]:
-    """Return what the history keeps of a snapshot when the file itself is gone."""
+def _facts(asked_by: str, reason: str, gate: Sequence[Mapping[str, Any]] = ()) -> Mapping[str, Any]:
     return {
-        "as_of": metadata.as_of.isoformat(),
-        "built_at": metadata.built_at.isoformat(),
-        "bytes": path.stat().st_size,
-        "sources": [
-            {
-                "name": source.name,
-                "kind": source.kind,
-                "sequence": source.sequence,
-                "rows": source.rows,
-                "sha256": source.sha256,
-            }
-            for source in metadata.sources
-        ],
-        "counts": dict(metadata.counts),
-        "changes": None
-        if metadata.changes is None
-        else {
-            "against": metadata.changes.against,
-            "ported": metadata.changes.ported,
-            "returned": metadata.changes.returned,
-            "moved": metadata.changes.moved,
-            "updated": metadata.changes.updated,
-        },
+        "asked_by": asked_by,
+        **({"reason": reason} if reason else {}),
+        "gate": [dict(finding) for finding in gate],
     }
-
-
-@contextlib.contextmanager
-def _access(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreAccessError(
-            path, f"cannot be written: {error.strerror}", hint=_ROOM_HINT
-        ) from error
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,8 +9,6 @@ leaves the last good snapshot current. What changes a store is in
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,11 +19,11 @@ from numroute.errors import (
     SettingError,
     SnapshotCorruptError,
     StoreAccessError,
-    StoreBusyError,
     StoreMissingError,
 )
 from numroute.index import history
 from numroute.index.history import History, Moment, read_history
+from numroute.index.locking import locked
 from numroute.index.publishing import StoreWriter
 from numroute.index.retention import Retention
 from numroute.index.snapshot import Snapshot
@@ -279,21 +277,12 @@ class SnapshotStore:
         Raises StoreBusyError when another process is writing, StoreAccessError when the store
         cannot be written.
         """
-        try:
-            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreAccessError(
-                self.path, f"cannot be written: {error.strerror}", hint="Check owner and mount"
-            ) from None
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StoreBusyError(
-                    self.path, "another process is writing to the store", hint="Wait until it ends"
-                ) from None
+        with locked(
+            self.path,
+            LOCK,
+            busy="another process is writing to the store",
+            hint="Wait until it ends",
+        ):
             writer = StoreWriter(self)
             writer.mend()
             yield writer
-        finally:
-            os.close(lock)
