@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from numroute.index.compare import Kind, changed_numbers
 from numroute.model import mask_number
 from numroute_loader.gate import Drift
@@ -11,8 +13,10 @@ from numroute_loader.increments.position import ChainError, first_after, positio
 from numroute_loader.registries import CHAINS, KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
+
+    from numpy.typing import NDArray
 
     from numroute.index import Changes, Content, Snapshot, Source
     from numroute_loader.increments.position import Position
@@ -36,58 +40,89 @@ def drift_of(
 ) -> Drift | str:
     """Return how a dump's content differs from the current snapshot, or why that tells nothing.
 
-    It tells something when the snapshot was made by increments and stands exactly where the dump
-    does: the next window of both is the same. ``changes`` counts what differs, ``dumps`` are the
-    dumps among the files that the content was built from, ``as_of`` is the time of the content.
+    It tells something when increments led to the snapshot, and through the dump's time. Numbers
+    that windows after the dump had the last word on are left out: what they were at its time is no
+    longer known, and what they are now does not depend on the dump. ``changes`` counts all that
+    differs, ``dumps`` are the dumps among the files that the content was built from, ``as_of`` is
+    the time of the content.
     """
     try:
         position = position_of(current.metadata, CHAINS, KINDS)
     except ChainError:
         return "the current snapshot was not made by increments"
-    reason = _why_not(position, dumps, as_of)
-    if reason:
+    following = _following(position, dumps, as_of)
+    reason = _why_not(position, following)
+    if reason or following is None:
         return reason
-    return Drift(
-        against=current.metadata.snapshot_id,
-        ported=changes.ported,
-        returned=changes.returned,
-        moved=changes.moved,
-        updated=changes.updated,
-        examples=_examples(current, content, changes),
-    )
-
-
-def _why_not(position: Position, dumps: Sequence[Source], as_of: datetime) -> str:
-    if not position.applied:
-        return "the current snapshot was not made by increments"
-    chain = position.chain
-    dump = next((dump for dump in dumps if dump.kind in chain.bases), None)
-    following = first_after(chain, dump, KINDS, as_of) if dump is not None else None
-    if following is None:
-        return "there is no full dump that the increments lead to"
-    if following == position.following:
-        return ""
-    windows = following - position.following
-    if windows > 0:
-        return f"{windows} windows of increments up to the dump have not been applied"
-    return f"increments after the dump have been applied, {-windows} windows"
-
-
-def _examples(current: Snapshot, content: Content, changes: Changes) -> tuple[str, ...]:
-    """Name a few numbers of each kind, masked."""
-    wanted = {
+    counts = {
         Kind.PORTED: changes.ported,
         Kind.RETURNED: changes.returned,
         Kind.MOVED: changes.moved,
         Kind.UPDATED: changes.updated,
     }
-    wanted = {kind: min(count, _EXAMPLES_PER_KIND) for kind, count in wanted.items()}
+    later = _changed_since(current, position, following)
+    if len(later):
+        counts = dict.fromkeys(counts, 0)
+        for piece in changed_numbers(current, content):
+            told = piece.kind[~np.isin(piece.numbers, later)]
+            for kind in Kind:
+                counts[kind] += int(np.count_nonzero(told == kind))
+    return Drift(
+        against=current.metadata.snapshot_id,
+        ported=counts[Kind.PORTED],
+        returned=counts[Kind.RETURNED],
+        moved=counts[Kind.MOVED],
+        updated=counts[Kind.UPDATED],
+        changed_since=len(later),
+        examples=_examples(current, content, counts, later),
+    )
+
+
+def _following(position: Position, dumps: Sequence[Source], as_of: datetime) -> int | None:
+    """Return the sequence of the first window on top of the dump."""
+    dump = next((dump for dump in dumps if dump.kind in position.chain.bases), None)
+    return first_after(position.chain, dump, KINDS, as_of) if dump is not None else None
+
+
+def _why_not(position: Position, following: int | None) -> str:
+    if not position.applied:
+        return "the current snapshot was not made by increments"
+    if following is None:
+        return "there is no full dump that the increments lead to"
+    if following > position.following:
+        windows = following - position.following
+        return f"{windows} windows of increments up to the dump have not been applied"
+    if following <= position.first:
+        return f"the current snapshot was built from {position.base.name}, which is no older"
+    return ""
+
+
+def _changed_since(current: Snapshot, position: Position, following: int) -> NDArray[np.uint64]:
+    """Return the numbers that windows from this sequence on had the last word on, ascending."""
+    if following == position.following:
+        return np.empty(0, np.uint64)
+    later = [
+        source.kind in position.chain.kinds
+        and source.sequence is not None
+        and source.sequence >= following
+        for source in current.metadata.sources
+    ]
+    changed = current.changed_by()
+    return changed.numbers[np.array(later, np.bool_)[changed.source]]
+
+
+def _examples(
+    current: Snapshot, content: Content, counts: Mapping[Kind, int], later: NDArray[np.uint64]
+) -> tuple[str, ...]:
+    """Name a few numbers of each kind, masked."""
+    wanted = {kind: min(count, _EXAMPLES_PER_KIND) for kind, count in counts.items()}
     examples: list[str] = []
     if not any(wanted.values()):
         return ()
     for piece in changed_numbers(current, content):
+        told = ~np.isin(piece.numbers, later)
         for kind in Kind:
-            numbers = piece.numbers[piece.kind == kind][: wanted[kind]].tolist()
+            numbers = piece.numbers[told & (piece.kind == kind)][: wanted[kind]].tolist()
             examples += [f"{mask_number(number)} ({_WORDS[kind]})" for number in numbers]
             wanted[kind] -= len(numbers)
         if not any(wanted.values()):

@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.mounts import MOUNT, mounted
 from support.registry import command, write_registry
 from support.servers import running
 
@@ -19,7 +19,6 @@ from numroute import Client
 from numroute.index import SnapshotStore, verify_snapshot
 
 NUMBER = "+79000000012"
-MOUNT, UNMOUNT = "/usr/bin/mount", "/usr/bin/umount"
 
 
 def build(store: Path, files: Path) -> str:
@@ -27,21 +26,6 @@ def build(store: Path, files: Path) -> str:
     result = command("numroute-load", "build", "--store", store, "--json", files)
     assert result.status == 0, result.err
     return json.loads(result.out)["snapshot"]["id"]
-
-
-@contextmanager
-def mounted(target: Path, *words: str):
-    """Mount something at a folder until the block ends; skip where that is not allowed."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    target.mkdir(exist_ok=True)
-    done = subprocess.run([MOUNT, *words, target], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run([UNMOUNT, target], check=True)
 
 
 def test_commands_killed_at_random_moments_leave_a_good_store(tmp_path: Path) -> None:

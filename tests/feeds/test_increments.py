@@ -194,3 +194,80 @@ def test_overrides_outlive_what_is_fed(fed: Path, inbox: Path, tmp_path: Path) -
     assert watch_once(fed, "--inbox", inbox).status == 0
     found = command("numroute", "lookup", "--store", fed, f"+7{NEW}", "--json")
     assert json.loads(found.out)["route"]["operator"]["code"] == "mTELE2"
+
+
+@pytest.fixture
+def ahead(fed: Path, inbox: Path) -> Path:
+    """Return a store to which a day's windows and the first of the next day were applied."""
+    for hour in range(2, 24, 2):
+        put(inbox, window_of(FIRST_DAY, hour))
+    put(inbox, window_of(NEXT_DAY, 0))
+    put(inbox, window_of(NEXT_DAY, 2, ports=[NEW]))
+    assert watch_once(fed, "--inbox", inbox, "--consume").status == 0
+    return fed
+
+
+def test_a_dump_that_comes_late_is_compared_and_not_published(ahead: Path, inbox: Path) -> None:
+    """History and state say how it differs from what the increments made; nothing older is served.
+
+    What a later window changed is left out, and the files are of no more use afterwards.
+    """
+    before = SnapshotStore(ahead).current_id()
+    put(inbox, day_of(NEXT_DAY, ported=21, types=("Operators", "Numbering_plan")))
+    run = watch_once(ahead, "--inbox", inbox, "--consume")
+    assert (run.status, run.log) == (0, [])
+    put(inbox, day_of(NEXT_DAY, ported=21, types=("Port_All",)))
+    run = watch_once(ahead, "--inbox", inbox, "--consume")
+    assert run.status == 0, run.text
+    assert SnapshotStore(ahead).current_id() == before
+    assert ported(ahead, NEW)
+    (told,) = run.events("dump compared")
+    assert "differs" in told["result"]
+    entry = SnapshotStore(ahead).history()[-1]
+    assert (entry["event"], entry["snapshot"]) == ("reconciled", before)
+    drift = entry["drift"]
+    assert [drift[key] for key in ("ported", "returned", "moved", "updated")] == [1, 0, 0, 0]
+    assert drift["changed_since"] == 1
+    compared = state_of(run).reconciled
+    assert compared is not None
+    assert (compared.outcome, compared.published) == ("passed", False)
+    assert state_of(run).dump_expected_at == as_of(NEXT_DAY + timedelta(days=1))
+    assert not [path for path in inbox.rglob("*") if path.is_file()]
+    assert watch_once(ahead, "--inbox", inbox).log == []
+    assert "last full dump" in command("numroute", "info", "--store", ahead).out
+    (line,) = command("numroute-load", "history", "--store", ahead, "--last", 1).out.splitlines()[
+        -2:-1
+    ]
+    assert "reconciled" in line
+
+
+def test_drift_asks_for_a_look_until_the_next_dump(
+    ahead: Path, inbox: Path, tmp_path: Path
+) -> None:
+    """Beyond the limit the feed is not well; the next full dump replaces what increments made."""
+    limits = tmp_path / "limits.toml"
+    limits.write_text("drift_numbers_min = 0\n")
+    put(inbox, day_of(NEXT_DAY, ported=21))
+    run = watch_once(ahead, "--inbox", inbox, "--limits", limits)
+    assert run.status == 1
+    assert len(run.events("drift")) == 1
+    compared = state_of(run).reconciled
+    assert compared is not None
+    assert compared.failed
+    again = watch_once(ahead, "--inbox", inbox, "--limits", limits)
+    assert (again.status, again.log) == (1, [])
+    put(inbox, day_of(NEXT_DAY + timedelta(days=1), ported=22))
+    healed = watch_once(ahead, "--inbox", inbox, "--limits", limits)
+    assert healed.status == 0, healed.text
+    assert not ported(ahead, NEW)
+
+
+def test_a_late_dump_that_is_damaged_is_put_aside(ahead: Path, inbox: Path) -> None:
+    """It is quarantined as any other, and nothing is said to have been compared."""
+    *companions, dump = day_of(NEXT_DAY, ported=21)
+    put(inbox, companions)
+    dump.put(inbox).write_text("<html>")
+    run = watch_once(ahead, "--inbox", inbox)
+    assert run.status == 1
+    assert [each.name for each in state_of(run).quarantined] == [dump.name]
+    assert SnapshotStore(ahead).history()[-1]["event"] == "published"

@@ -51,14 +51,20 @@ def _row(entry: dict[str, Any], kept: set[str]) -> tuple[str, ...]:
         snapshot if not snapshot or snapshot in kept else f"{snapshot} (removed)",
         entry.get("as_of", ""),
         entry.get("asked_by", ""),
-        ", ".join(
-            source["name"] if source["sequence"] is None else f"{source['name']}"
-            for source in entry.get("sources", ())
-        ),
+        _origin(entry),
         _gate(entry.get("gate", ())),
-        changes_text(entry.get("changes")),
-        entry.get("reason", ""),
+        changes_text(entry.get("changes") or entry.get("drift")),
+        entry.get("reason", "") or entry.get("message", ""),
     )
+
+
+def _origin(entry: dict[str, Any]) -> str:
+    """Return where an event's data came from: a place, a dump, or the files of a snapshot."""
+    if "url" in entry:
+        return str(entry["url"])
+    if "dump" in entry:
+        return str(entry["dump"])
+    return ", ".join(source["name"] for source in entry.get("sources", ()))
 
 
 def _gate(findings: list[dict[str, Any]]) -> str:

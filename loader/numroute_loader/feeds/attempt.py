@@ -24,9 +24,25 @@ if TYPE_CHECKING:
 
 
 def attempt(
+    work: Callable[[], None],
+    tell: Callable[[], None],
+    status: Status,
+    log: FilteringBoundLogger,
+) -> Exception | None:
+    """Do the work, write the state by ``tell``, and return what went wrong, None when nothing did.
+
+    A state that cannot be written, because the disk is full, ends no feed either.
+    """
+    failure = _fault_of(work, status, log)
+    if failure is None:
+        status.set(error=None, succeeded_at=now())
+    unwritten = _fault_of(tell, status, log)
+    return failure or unwritten
+
+
+def _fault_of(
     work: Callable[[], None], status: Status, log: FilteringBoundLogger
 ) -> Exception | None:
-    """Do the work and return what went wrong, None when nothing did."""
     try:
         work()
     except NumrouteError as error:
@@ -42,7 +58,6 @@ def attempt(
         count = status.failed(f"unforeseen fault {type(fault).__name__}", "Report the log line")
         log.error("poll failed", failures=count, **fault_fields(fault))  # noqa: TRY400 - a trace could quote a value
         return fault
-    status.set(error=None, succeeded_at=now())
     return None
 
 

@@ -37,6 +37,8 @@ def marks_of(store: SnapshotStore, layout: FeedLayout) -> Marks:
         if entry["event"] in history.BRINGS and entry["snapshot"] not in never_current:
             times.append(datetime.fromisoformat(entry["as_of"]))
             names += [source["name"] for source in entry.get("sources", ())]
+        elif entry["event"] == history.RECONCILED:
+            names.append(entry["dump"])
     return Marks(as_of=max(times), dump=max(_dump_times(names, layout), default=None))
 
 

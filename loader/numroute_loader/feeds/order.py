@@ -3,7 +3,8 @@
 The newest complete day wins: what is older than its full dump need not be applied first. Windows of
 increments go on top of what is published, in the order of their times. A window that is later than
 a full dump of which only some files have come waits for the rest: applied first, it would make the
-store newer than the dump, and the dump would be of no use.
+store newer than the dump. A full dump that comes all the same after a later window was applied is
+compared with what is current, and not published.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ DUMP_TYPE_DAYS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """How far a store is: the newest data ever published, and the newest full dump built in.
+    """How far a store is: the newest data ever published, and the newest full dump used.
+
+    A full dump is used when it was built in, or compared with what later increments had made.
 
     Both None: nothing was published, or what is current cannot be read.
     """
@@ -83,8 +86,40 @@ class Apply:
         return tuple(file for window in self.windows for file in window.files)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconcile:
+    """Compare a day's full dump with what is current, which is newer."""
+
+    day: Day
+
+    @property
+    def files(self) -> tuple[DeliveredFile, ...]:
+        """The files to compare."""
+        return self.day.files
+
+
+Step = Build | Apply | Reconcile
+
+
 def days(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) -> list[Day]:
     """Return the full dumps that are newer than what the store holds, the newest first."""
+    return [
+        day
+        for day in _unused_days(files, marks, layout)
+        if marks.as_of is None or day.dump.time >= marks.as_of
+    ]
+
+
+def late_days(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) -> list[Day]:
+    """Return the newest full dump that later increments were faster than, if there is one."""
+    if marks.as_of is None or marks.dump is None:
+        return []
+    late = [day for day in _unused_days(files, marks, layout) if day.dump.time < marks.as_of]
+    return late[:1]
+
+
+def _unused_days(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) -> list[Day]:
+    """Return the full dumps that are newer than the newest one used, the newest first."""
     dumps = _dumps_of_best_type(files, layout)
     companions: dict[date, dict[str, DeliveredFile]] = defaultdict(dict)
     for file in sorted(files, key=lambda file: (file.time, file.sequence)):
@@ -97,8 +132,7 @@ def days(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) -> 
             missing=tuple(sorted(layout.companions - companions[dump.day].keys())),
         )
         for dump in dumps
-        if (marks.dump is None or dump.time > marks.dump)
-        and (marks.as_of is None or dump.time >= marks.as_of)
+        if marks.dump is None or dump.time > marks.dump
     ]
     return sorted(found, key=lambda day: (day.dump.time, day.dump.sequence), reverse=True)
 
@@ -132,7 +166,7 @@ def wanted(
     ``refused`` names files that the gate refused: a day with one of them is fetched, because it may
     be allowed, but does not make older ones useless.
     """
-    chosen: set[DeliveredFile] = set()
+    chosen = {file for day in late_days(files, marks, layout) for file in day.files}
     base = marks.as_of
     for day in days(files, marks, layout):
         chosen.update(day.files)
@@ -154,9 +188,9 @@ def next_step(
     marks: Marks,
     layout: FeedLayout,
     *,
-    blocked: Callable[[Build | Apply], bool],
+    blocked: Callable[[Step], bool],
     given_up: Callable[[Day], bool],
-) -> Build | Apply | None:
+) -> Step | None:
     """Return what to do next with the files that lie ready, None when there is nothing.
 
     ``blocked`` tells of a step that was tried and did not help; ``given_up`` of an incomplete day
@@ -176,7 +210,10 @@ def next_step(
     if held:
         after = [each for each in after if each.time <= min(held)]
     step = Apply(windows=_up_to_the_last_whole(after))
-    return step if step.windows and not blocked(step) else None
+    if step.windows and not blocked(step):
+        return step
+    late = [Reconcile(day=day) for day in late_days(files, marks, layout) if not day.missing]
+    return next((each for each in late if not blocked(each)), None)
 
 
 def obsolete(
@@ -184,6 +221,7 @@ def obsolete(
 ) -> frozenset[DeliveredFile]:
     """Return the files that what is published has made useless."""
     useful = {file for day in days(files, marks, layout) for file in day.files}
+    useful |= {file for day in late_days(files, marks, layout) for file in day.files}
     useful |= {file for window in windows(files, marks, layout) for file in window.files}
     if marks.as_of is not None:
         # A companion may come before its dump.
@@ -191,8 +229,7 @@ def obsolete(
             file
             for file in files
             if file.role is Role.COMPANION
-            and file.time >= marks.as_of
-            and (marks.dump is None or file.time > marks.dump)
+            and (file.time >= marks.as_of if marks.dump is None else file.time > marks.dump)
         }
         return frozenset(set(files) - useful)
     return frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,19 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numroute.index import Metadata, SnapshotStore
+    from numroute_loader.build import Checked
     from numroute_loader.feeds.layout import DeliveredFile, FeedLayout
     from numroute_loader.feeds.options import WatchOptions
-    from numroute_loader.feeds.order import Apply, Build
+    from numroute_loader.feeds.order import Apply, Build, Reconcile
+    from numroute_loader.gate import Finding
     from numroute_loader.increments.windows import Gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What a step led to: a snapshot of these files or none, and what the rest lacks."""
+    """What a step led to: a snapshot of these files or none, and what the rest lacks.
+
+    ``drift``: how a full dump differs from the state that increments made.
+    """
 
     metadata: Metadata | None
     names: tuple[str, ...] = ()
     gap: Gap | None = None
+    drift: Finding | None = None
 
 
 def publish_build(
@@ -36,15 +43,34 @@ def publish_build(
 
     Raises InputError, GateError, FeedError or StoreError.
     """
-    _keep_open_plan(store, layout, options)
-    inputs = _inputs(step.files, layout, options)
-    inputs += input_files([str(path) for path in options.plan])
-    with building.current_of(store) as current:
-        checked = options.terms.check(inputs, current=current)
+    checked = _checked(store, step, layout, options)
     metadata = building.publish(
         store, checked, asked_by=options.asked_by, reason=options.terms.reason
     )
-    return Published(metadata=metadata, names=tuple(file.name for file in step.files))
+    names = tuple(file.name for file in step.files)
+    return Published(metadata=metadata, names=names, drift=_drift(checked))
+
+
+def reconcile(
+    store: SnapshotStore, step: Reconcile, layout: FeedLayout, options: WatchOptions
+) -> Published:
+    """Tell the history how a full dump differs from what increments made; publish nothing.
+
+    Raises InputError, FeedError or StoreError.
+    """
+    checked = _checked(store, step, layout, options)
+    found, drift = _drift(checked), checked.drift
+    facts = {
+        "dump": step.day.dump.name,
+        "as_of": checked.as_of.isoformat(),
+        "outcome": found.outcome.value,
+        "message": found.message,
+        "drift": None if drift is None else dataclasses.asdict(drift),
+        "asked_by": options.asked_by,
+    }
+    with store.writing() as writer:
+        writer.reconciled(store.current_id() if drift is None else drift.against, facts)
+    return Published(metadata=None, names=tuple(file.name for file in step.files), drift=found)
 
 
 def publish_windows(
@@ -62,6 +88,20 @@ def publish_windows(
     )
     names = tuple(file.source.path.name for file in checked.files)
     return Published(metadata=metadata, names=names, gap=checked.gap)
+
+
+def _checked(
+    store: SnapshotStore, step: Build | Reconcile, layout: FeedLayout, options: WatchOptions
+) -> Checked:
+    _keep_open_plan(store, layout, options)
+    inputs = _inputs(step.files, layout, options)
+    inputs += input_files([str(path) for path in options.plan])
+    with building.current_of(store) as current:
+        return options.terms.check(inputs, current=current)
+
+
+def _drift(checked: Checked) -> Finding:
+    return next(finding for finding in checked.findings if finding.check == "drift")
 
 
 def _inputs(

@@ -11,14 +11,14 @@ from numroute.errors import (
     StoreError,
 )
 from numroute.index.digest import sha256_file
-from numroute.index.feed_state import Refused, Waiting
+from numroute.index.feed_state import Reconciled, Refused, Waiting
 from numroute.logs import error_fields
 from numroute_loader.feeds.arrivals import Arrivals
 from numroute_loader.feeds.attempt import attempt, retry_seconds
 from numroute_loader.feeds.backoff import jittered
 from numroute_loader.feeds.marks import marks_of
-from numroute_loader.feeds.order import Apply, Build, days, next_step, windows
-from numroute_loader.feeds.publishing import publish_build, publish_windows
+from numroute_loader.feeds.order import Apply, Build, Reconcile, days, late_days, next_step, windows
+from numroute_loader.feeds.publishing import publish_build, publish_windows, reconcile
 from numroute_loader.feeds.spool import Spool
 from numroute_loader.feeds.status import Status, now
 from numroute_loader.feeds.stopping import StopRequested
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from numroute.index import SnapshotStore
     from numroute_loader.feeds.layout import DeliveredFile, FeedLayout
     from numroute_loader.feeds.options import WatchOptions
-    from numroute_loader.feeds.order import Day
+    from numroute_loader.feeds.order import Day, Step
     from numroute_loader.feeds.publishing import Published
     from numroute_loader.feeds.source import Source
     from numroute_loader.feeds.stopping import Stopping
+    from numroute_loader.gate import Finding
 
-    Step = Build | Apply
 
 ONCE_ROUNDS_MAX = 3
 """How often a single run looks again for files that were still being uploaded."""
@@ -96,9 +96,7 @@ class Watcher:
 
     def poll(self) -> Exception | None:
         """Look once, do all that follows from it, write the state; return what went wrong."""
-        failure = attempt(self._look, self._status, self._log)
-        self._tell()
-        return failure
+        return attempt(self._look, self._tell, self._status, self._log)
 
     def _look(self) -> None:
         with self._source.session() as session:
@@ -129,7 +127,7 @@ class Watcher:
             published = self._publish(step)
         except GateError as error:
             self._tried.add(key)
-            if not isinstance(step, Build) and len(step.windows) > 1:
+            if isinstance(step, Apply) and len(step.windows) > 1:
                 # One bad window must not keep the good ones before it from being applied.
                 first = Apply(windows=step.windows[:1])
                 if self._key(first) not in self._tried:
@@ -163,13 +161,35 @@ class Watcher:
                 files=published.names,
                 ported=metadata.counts.get("ported", 0),
             )
+        if published.drift is not None:
+            self._reconciled(step, published.drift, published=published.metadata is not None)
         if published.gap is not None and self._status.gap(published.gap.message, GAP_HINT):
             self._log.warning("gap", reason=published.gap.message, remedy=GAP_HINT)
         self._status.write()
 
+    def _reconciled(self, step: Step, drift: Finding, *, published: bool) -> None:
+        dump = step.files[0].name
+        entry = Reconciled(
+            dump=dump,
+            outcome=drift.outcome.value,
+            message=drift.message,
+            at=now(),
+            published=published,
+        )
+        self._status.set(reconciled=entry)
+        if published:
+            return
+        self._status.forget({file.name for file in step.files})
+        if entry.failed:
+            self._log.warning("drift", dump=dump, reason=drift.message, remedy=drift.hint)
+        else:
+            self._log.info("dump compared", dump=dump, result=drift.message)
+
     def _publish(self, step: Step) -> Published:
         if isinstance(step, Build):
             return publish_build(self._store, step, self._layout, self._options)
+        if isinstance(step, Reconcile):
+            return reconcile(self._store, step, self._layout, self._options)
         return publish_windows(self._store, step, self._layout, self._options)
 
     def _key(self, step: Step) -> str:
@@ -203,7 +223,10 @@ class Watcher:
         waiting = list(self._arrivals.unsettled)
         waiting += [
             self._lacking(day.dump, day.missing)
-            for day in days(spooled, marks, self._layout)
+            for day in (
+                *days(spooled, marks, self._layout),
+                *late_days(spooled, marks, self._layout),
+            )
             if day.missing
         ]
         waiting += [

@@ -92,7 +92,8 @@ class Movement:
 class Drift:
     """How a full dump differs from the state that was built from increments up to its time.
 
-    ``updated``: the same operator by another route. ``examples`` are masked.
+    ``updated``: the same operator by another route. ``changed_since``: numbers that increments
+    after the dump's time have changed, which are not compared. ``examples`` are masked.
     """
 
     against: str
@@ -100,6 +101,7 @@ class Drift:
     returned: int
     moved: int
     updated: int
+    changed_since: int = 0
     examples: Sequence[str] = ()
 
     @property

@@ -148,6 +148,11 @@ def drift(evidence: Evidence, limits: GateLimits) -> Finding:
         )
     share = found.numbers / ported
     examples = f", e.g. {', '.join(found.examples[:_NAMED_MAX])}" if found.examples else ""
+    since = (
+        f"; {found.changed_since} numbers that increments after the dump changed are left out"
+        if found.changed_since
+        else ""
+    )
     return Finding(
         check="drift",
         outcome=outcome(
@@ -159,9 +164,9 @@ def drift(evidence: Evidence, limits: GateLimits) -> Finding:
             f"the dump differs from {found.against} in {found.numbers} numbers ({share:.3%}, the "
             f"limit is {limits.drift_share:.3%} or {limits.drift_numbers_min} numbers): "
             f"{found.ported} more ported, {found.returned} fewer, {found.moved} of another "
-            f"operator, {found.updated} with another route{examples}"
+            f"operator, {found.updated} with another route{examples}{since}"
             if found.numbers
-            else f"the dump is what the increments made of {found.against}"
+            else f"the dump is what the increments made of {found.against}{since}"
         ),
         hint="Increments were missed or the dump is wrong: compare both before choosing one.",
     )

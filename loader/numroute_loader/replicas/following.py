@@ -49,8 +49,7 @@ class Following:
         self._log.info("following", source=self._remote.url, store=str(self._store.path))
         try:
             while True:
-                error = attempt(self._pull, self._status, self._log)
-                self._status.write()
+                error = attempt(self._pull, self._status.write, self._status, self._log)
                 trouble = self._status.state.error
                 self._stop.sleep(
                     jittered(self._interval_seconds)

@@ -10,7 +10,7 @@ import click
 from numroute.console import plain, print_facts, print_table
 
 if TYPE_CHECKING:
-    from numroute.index.feed_state import FeedState, Trouble
+    from numroute.index.feed_state import FeedState, Reconciled, Trouble
 
 
 def feed_document(state: FeedState | None) -> dict[str, Any] | None:
@@ -34,6 +34,7 @@ def print_feed(state: FeedState | None) -> None:
                 if state.window_expected_at
                 else []
             ),
+            *_reconciled(state.reconciled),
             *_trouble("error", state.error),
             *_trouble("gap", state.gap),
         ]
@@ -53,6 +54,15 @@ def print_feed(state: FeedState | None) -> None:
         print_table(("feed", "files", "why", "since"), rows)
     else:
         click.echo()
+
+
+def _reconciled(last: Reconciled | None) -> list[tuple[str, str]]:
+    """Say how the last full dump compares; nothing where there was nothing to compare with."""
+    if last is None or (last.published and last.outcome == "not checked"):
+        return []
+    kept = "" if last.published else "; it came late and is not published"
+    text = f"{last.dump}: {last.outcome}: {last.message}{kept} ({_when(last.at)})"
+    return [("last full dump", text)]
 
 
 def _trouble(name: str, trouble: Trouble | None) -> list[tuple[str, str]]:

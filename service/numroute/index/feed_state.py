@@ -25,6 +25,9 @@ FEED = "feed.json"
 FEED_VERSION = 1
 """What ``version`` in the file says; a reader leaves a file of another version alone."""
 
+FAILED = "FAILED"
+"""The outcome of a check that did not pass."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
@@ -78,6 +81,26 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """How the last full dump differs from the state that increments made up to its time.
+
+    ``dump`` is its name, ``outcome`` and ``message`` are those of the gate's check ``drift``.
+    ``published`` tells whether it became the current snapshot: not, if later increments were in.
+    """
+
+    dump: str
+    outcome: str
+    message: str
+    at: datetime
+    published: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether they differ by more than the limit, and the state is still the increments'."""
+        return self.outcome == FAILED and not self.published
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedState:
     """The state of what feeds a store. All times are aware, in UTC; None = not yet, or nothing.
 
@@ -102,11 +125,13 @@ class FeedState:
     waiting: tuple[Waiting, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     refused: tuple[Refused, ...] = ()
+    reconciled: Reconciled | None = None
 
     @property
     def healthy(self) -> bool:
-        """Whether nobody needs to look: no error, no gap, nothing refused or quarantined."""
-        return not (self.error or self.gap or self.quarantined or self.refused)
+        """Whether nobody needs to look: no error, gap or drift, nothing refused or quarantined."""
+        drifted = self.reconciled is not None and self.reconciled.failed
+        return not (self.error or self.gap or self.quarantined or self.refused or drifted)
 
 
 _NESTED: dict[str, type] = {
@@ -115,6 +140,7 @@ _NESTED: dict[str, type] = {
     "waiting": Waiting,
     "quarantined": Quarantined,
     "refused": Refused,
+    "reconciled": Reconciled,
 }
 
 
@@ -176,7 +202,7 @@ def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
 
 _TIMES = frozenset(
     field.name
-    for each in (FeedState, Trouble, Waiting, Quarantined, Refused)
+    for each in (FeedState, *_NESTED.values())
     for field in dataclasses.fields(each)
     if field.name.endswith("_at") or field.name in {"at", "since", "as_of"}
 )

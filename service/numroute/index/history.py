@@ -9,6 +9,8 @@ Events, told by the field ``event``:
 - ``found current``: CURRENT was seen to name another snapshot than the history tells, because a
   crash came between the two or somebody wrote CURRENT by hand.
 - ``adopted``: a whole snapshot was found that the history does not tell of.
+- ``reconciled``: a full dump that came after later increments was compared with the ``snapshot``
+  that was current; ``dump``, ``outcome``, ``message`` and ``drift``. Nothing was published.
 - ``pinned``, ``unpinned``, ``pruned``.
 - ``history damaged``: so many ``lines`` could not be read, or the whole file was ``missing``.
 
@@ -33,6 +35,7 @@ PULLED: Final = "pulled"
 ROLLED_BACK: Final = "rolled back"
 FOUND_CURRENT: Final = "found current"
 ADOPTED: Final = "adopted"
+RECONCILED: Final = "reconciled"
 PINNED: Final = "pinned"
 UNPINNED: Final = "unpinned"
 PRUNED: Final = "pruned"

@@ -222,6 +222,10 @@ class StoreWriter:
         self.make_current(snapshot_id)
         return metadata
 
+    def reconciled(self, snapshot_id: str, facts: Mapping[str, Any]) -> None:
+        """Record how a full dump that is not published differs from a snapshot."""
+        record(self._store, history.RECONCILED, snapshot_id, facts)
+
     def pin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
         """Keep a snapshot whatever the retention says. Raises NoSnapshotError."""
         self._store.existing(snapshot_id)
