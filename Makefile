@@ -74,6 +74,10 @@ faults: venv  ## Kill commands that change a store at 240 random points and chec
 	@folder=$$(mktemp -d) && $(BIN)/python tests/faults/killing.py --points 240 --folder $$folder \
 	  --report benchmarks/results/faults.json; status=$$?; rm -rf $$folder; exit $$status
 
+.PHONY: bench-coalescing
+bench-coalescing: venv  ## Measure single numbers gathered into batches, and streams (2 minutes)
+	$(BIN)/python -m benchmarks.production.coalescing --results benchmarks/results $(BENCH)
+
 .PHONY: fuzz bench-guards
 fuzz: venv  ## Attack the service for minutes: hostile frames, random bytes; it must not grow
 	$(BIN)/pytest -m slow --timeout 900 tests/service/test_fuzz.py

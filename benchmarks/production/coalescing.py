@@ -1,13 +1,15 @@
-"""``python -m benchmarks.production.coalescing``: single numbers gathered by the client.
+"""``python -m benchmarks.production.coalescing``: single numbers gathered, and batches on a stream.
 
-Three ways to look single numbers up from one asyncio program, against one service, in turns:
-one unary call per number as a program without the gathering client makes it (the yardstick), the
-gathering client as fast as it can, and the gathering client at half of that rate, with numbers that
-come when they come and do not wait for each other. In each a task is made for every number. Every
-answer is compared with the right one.
+Single numbers are looked up from one asyncio program in two ways, by turns, against one service:
+one unary call per number as a program without the gathering client makes it (the yardstick), and
+with the gathering client, as fast as it can and at shares of that rate. There a number comes when
+it comes and does not wait for another's answer. In each way a task is made for every number.
 
-What the benchmark itself holds is frozen (``gc.freeze``): a full collection would walk through it
-in the middle of a call. A program that wants short latencies does the same after its start.
+Batches are looked up with ``lookup``, a unary call each, and with ``stream``, as many under way.
+
+Every answer is compared with the right one. What the benchmark itself holds is frozen
+(``gc.freeze``): a full collection would walk through it in the middle of a call. A program that
+wants short latencies does the same after its start.
 """
 
 from __future__ import annotations
@@ -18,32 +20,27 @@ import gc
 import json
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-import numpy as np
 
 from benchmarks.children import end_on_sigterm
+from benchmarks.figures import Figure, at_least, at_most, markdown
 from benchmarks.machine import facts
+from benchmarks.production import streaming
+from benchmarks.production.singles import as_fast_as_it_goes, at_rate
 from benchmarks.services import OPTIONS, numroute_serve
 from benchmarks.small import make_small
 from numroute.client import AsyncClient
-from numroute.model import Route
 from numroute.v1 import number_routing_pb2 as pb
 from numroute.v1 import number_routing_pb2_grpc as pb_grpc
-from numroute.wire import route_value
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
-    from benchmarks.queries import Queries
+    from benchmarks.production.singles import Rate
     from benchmarks.small import Small
-    from numroute.client import NumberAnswer
-
-    Ask = Callable[[int], Awaitable[NumberAnswer | pb.BulkLookupResponse]]
 
 UNARY_TASKS = 64
 """Tasks that make unary calls: more do not make it faster."""
@@ -51,88 +48,58 @@ UNARY_TASKS = 64
 GATHERING_TASKS = 4_000
 """Tasks that share the gathering client."""
 
-HALF = 0.5
+SHARES = (0.1, 0.25, 0.5)
+"""Of the gathering client's highest rate: how much it is asked while latencies are taken."""
+
+JUDGED_SHARE = 0.5
 TIMES_UNARY_MIN = 20.0
 P99_MILLISECONDS_MAX = 5.0
-TICK_SECONDS = 0.001
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """Answers, and the places of their questions in the queries.
-
-    Two flat lists: a pair for each answer would be work for the garbage collector, which is no part
-    of what is measured.
-    """
-
-    places: list[int] = field(default_factory=list)
-    answers: list[NumberAnswer | pb.BulkLookupResponse] = field(default_factory=list)
-
-    def add(self, place: int, answer: NumberAnswer | pb.BulkLookupResponse) -> None:
-        """Keep an answer."""
-        self.places.append(place)
-        self.answers.append(answer)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """What one turn has shown: calls a second, and milliseconds at half of the gathered rate."""
-
-    unary_per_second: float
-    gathered_per_second: float
-    half_per_second: float
-    half_ms_p50: float
-    half_ms_p99: float
-
-    @property
-    def times_unary(self) -> float:
-        """How many times the unary calls' rate the gathering client reached."""
-        return self.gathered_per_second / self.unary_per_second
+TIMEOUT_SECONDS = 5.0
+SECTION = "Single numbers from one asyncio program"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; return 1 when a target was missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure, print, and write what was found; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each way is measured")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long each way is measured")
+    parser.add_argument("--results", type=Path, help="folder for coalescing.md and coalescing.json")
     options = parser.parse_args(arguments)
     end_on_sigterm()
     with tempfile.TemporaryDirectory() as folder:
-        rounds = measure(make_small(Path(folder)), options.rounds, options.seconds)
-    for each in rounds:
-        print(
-            f"unary {each.unary_per_second:8,.0f}/s   gathered {each.gathered_per_second:9,.0f}/s"
-            f"   {each.times_unary:5.1f} times   at {each.half_per_second:8,.0f}/s: "
-            f"p50 {each.half_ms_p50:.2f} ms, p99 {each.half_ms_p99:.2f} ms"
-        )
-    times = float(np.median([each.times_unary for each in rounds]))
-    p99 = float(np.median([each.half_ms_p99 for each in rounds]))
-    met = times >= TIMES_UNARY_MIN and p99 < P99_MILLISECONDS_MAX
-    print(
-        f"median: {times:.1f} times (at least {TIMES_UNARY_MIN:g}), "
-        f"p99 {p99:.2f} ms (below {P99_MILLISECONDS_MAX:g}): {'met' if met else 'MISSED'}"
+        figures = measure(make_small(Path(folder)), options.rounds, options.seconds)
+    document = {"facts": facts(), "figures": [figure.document() for figure in figures]}
+    text = "\n".join(
+        [
+            "# Single numbers gathered into batches, and batches on a stream",
+            "",
+            *(f"- {name}: {value}" for name, value in facts().items()),
+            f"- one worker, {options.rounds} rounds, each way {options.seconds:g} s a round",
+            "",
+            markdown(figures),
+        ]
     )
-    if options.json:
-        document = {
-            "machine": facts(),
-            "rounds": [asdict(each) for each in rounds],
-            "times_unary": times,
-            "half_ms_p99": p99,
-        }
-        options.json.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    return 0 if met else 1
+    print(text)
+    if options.results is not None:
+        options.results.mkdir(parents=True, exist_ok=True)
+        (options.results / "coalescing.md").write_text(text, "utf-8")
+        (options.results / "coalescing.json").write_text(
+            json.dumps(document, indent=1) + "\n", "utf-8"
+        )
+    return 0
 
 
-def measure(small: Small, rounds: int, seconds: float) -> list[Round]:
-    """Measure so many turns, each way for so many seconds."""
+def measure(small: Small, rounds: int, seconds: float) -> list[Figure]:
+    """Measure so many rounds, each way for so many seconds."""
     with numroute_serve(small.store.path) as service:
-        return asyncio.run(_measure(small, service.address, rounds, seconds))
+        singles = asyncio.run(_singles(small, service.address, rounds, seconds))
+        return [*singles, *asyncio.run(streaming.measure(small, service.address, rounds, seconds))]
 
 
-async def _measure(small: Small, address: str, rounds: int, seconds: float) -> list[Round]:
-    numbers = small.queries.numbers.tolist()
-    found = []
+async def _singles(small: Small, address: str, rounds: int, seconds: float) -> list[Figure]:
+    unary: list[float] = []
+    gathered: list[float] = []
+    loaded: dict[float, list[Rate]] = {share: [] for share in SHARES}
     gc.collect()
     gc.freeze()
     async with (
@@ -141,107 +108,56 @@ async def _measure(small: Small, address: str, rounds: int, seconds: float) -> l
     ):
         stub = pb_grpc.NumberRoutingStub(channel)
 
-        def unary(number: int) -> Awaitable[pb.BulkLookupResponse]:
-            call: Awaitable[pb.BulkLookupResponse] = stub.BulkLookup(
-                pb.BulkLookupRequest(numbers=[number]), timeout=5.0
+        def call(number: int) -> Awaitable[pb.BulkLookupResponse]:
+            made: Awaitable[pb.BulkLookupResponse] = stub.BulkLookup(
+                pb.BulkLookupRequest(numbers=[number]), timeout=TIMEOUT_SECONDS
             )
-            return call
+            return made
 
         for _ in range(rounds):
-            unary_rate, given = await _as_fast_as_it_goes(unary, numbers, UNARY_TASKS, seconds)
-            _check(small, given)
-            rate, given = await _as_fast_as_it_goes(
-                client.lookup, numbers, GATHERING_TASKS, seconds
+            unary.append(await as_fast_as_it_goes(small, call, UNARY_TASKS, seconds))
+            gathered.append(
+                await as_fast_as_it_goes(small, client.lookup, GATHERING_TASKS, seconds)
             )
-            _check(small, given)
-            half, latencies, given = await _at_rate(client.lookup, numbers, rate * HALF, seconds)
-            _check(small, given)
-            p50, p99 = np.percentile(latencies, [50, 99]) * 1e3
-            found.append(
-                Round(
-                    unary_per_second=unary_rate,
-                    gathered_per_second=rate,
-                    half_per_second=half,
-                    half_ms_p50=float(p50),
-                    half_ms_p99=float(p99),
-                )
+            for share, found in loaded.items():
+                found.append(await at_rate(small, client.lookup, gathered[-1] * share, seconds))
+    return [*_rates(unary, gathered), *_latencies(loaded)]
+
+
+def _rates(unary: Sequence[float], gathered: Sequence[float]) -> Iterable[Figure]:
+    times = [many / one for one, many in zip(unary, gathered, strict=True)]
+    yield Figure(section=SECTION, name="a unary call each", unit="numbers/s", values=unary)
+    yield Figure(section=SECTION, name="gathered", unit="numbers/s", values=gathered)
+    yield Figure(
+        section=SECTION,
+        name="gathered, in times of unary calls",
+        unit="",
+        values=times,
+        target=at_least(TIMES_UNARY_MIN),
+    )
+
+
+def _latencies(loaded: dict[float, list[Rate]]) -> Iterable[Figure]:
+    for share, found in loaded.items():
+        name = f"gathered, at {share:.0%} of that rate"
+        yield Figure(
+            section=SECTION, name=name, unit="numbers/s", values=[each.reached for each in found]
+        )
+        for what, rank in (("median", 50), ("p99", 99)):
+            judged = rank == 99 and share == JUDGED_SHARE
+            yield Figure(
+                section=SECTION,
+                name=f"{name}: {what}",
+                unit="ms",
+                values=[each.milliseconds(rank) for each in found],
+                target=at_most(P99_MILLISECONDS_MAX) if judged else None,
             )
-    return found
-
-
-async def _as_fast_as_it_goes(
-    ask: Ask, numbers: Sequence[int], at_once: int, seconds: float
-) -> tuple[float, Given]:
-    """Ask for each number from a task of its own, so many at once; return calls a second."""
-    given = Given()
-    loop = asyncio.get_running_loop()
-    begun = time.perf_counter()
-    tasks: set[asyncio.Task[None] | None] = set()
-    asked = 0
-
-    async def work(place: int) -> None:
-        given.add(place, await ask(numbers[place]))
-        tasks.discard(asyncio.current_task())
-        if time.perf_counter() < begun + seconds:
-            another()
-
-    def another() -> None:
-        nonlocal asked
-        tasks.add(loop.create_task(work(asked % len(numbers))))
-        asked += 1
-
-    for _ in range(at_once):
-        another()
-    while tasks:  # noqa: ASYNC110 - an event would be one more thing for each task to do
-        await asyncio.sleep(TICK_SECONDS)
-    return len(given.answers) / (time.perf_counter() - begun), given
-
-
-async def _at_rate(
-    ask: Ask, numbers: Sequence[int], rate: float, seconds: float
-) -> tuple[float, list[float], Given]:
-    """Ask at a steady rate, whether answers have come or not; return the rate and seconds each.
-
-    A call's time runs from the moment at which it was due, so that a loop that falls behind is not
-    flattered.
-    """
-    given = Given()
-    latencies: list[float] = []
-    tasks: set[asyncio.Task[None] | None] = set()
-    loop = asyncio.get_running_loop()
-
-    async def work(place: int, due: float) -> None:
-        answer = await ask(numbers[place])
-        latencies.append(time.perf_counter() - due)
-        given.add(place, answer)
-        tasks.discard(asyncio.current_task())
-
-    begun = time.perf_counter()
-    asked = 0
-    while (now := time.perf_counter()) < begun + seconds:
-        while asked < (now - begun) * rate:
-            # asyncio itself keeps only weak references to tasks.
-            tasks.add(loop.create_task(work(asked % len(numbers), begun + asked / rate)))
-            asked += 1
-        await asyncio.sleep(TICK_SECONDS)
-    while tasks:  # noqa: ASYNC110 - an event would be one more thing for each task to do
-        await asyncio.sleep(TICK_SECONDS)
-    return asked / (time.perf_counter() - begun), latencies, given
-
-
-def _check(small: Small, given: Given) -> None:
-    """Compare every answer with the right one."""
-    routes: dict[Route, int] = {}
-    indexes = []
-    for answer in given.answers:
-        if isinstance(answer, pb.BulkLookupResponse):
-            route = route_value(answer.routes[answer.route_indexes[0]])
-        else:
-            route = answer.route or Route(status=answer.status)
-        indexes.append(routes.setdefault(route, len(routes)))
-    queries: Queries = small.queries
-    expected = queries.expected[np.array(given.places)]
-    small.truth.check(expected, np.array(indexes), list(routes))
+        yield Figure(
+            section=SECTION,
+            name=f"{name}: of it, the program's own lateness in asking, p99",
+            unit="ms",
+            values=[each.late_milliseconds(99) for each in found],
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -167,7 +168,8 @@ def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> 
     number = min(registry.ported)
     operator = registry.answer(number)[0].operator
     program = Path(sys.executable).with_name("numroute")
-    options = ["--target", f"localhost:{server.port}", "--ca", str(authority.path)]
+    target = ["--target", f"localhost:{server.port}"]
+    options = [*target, "--ca", str(authority.path)]
     for command in ("lookup", "explain"):
         words = [str(program), command, *options, "--token-file", str(file), f"+{number}"]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -180,3 +182,12 @@ def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> 
         )
         assert done.returncode == 1
         assert "UNAUTHENTICATED" in done.stderr
+        # The authority is one of those that this system trusts.
+        done = subprocess.run(
+            [str(program), command, *target, "--tls", "--token-file", str(file), f"+{number}"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "SSL_CERT_FILE": str(authority.path)},
+        )
+        assert (operator.brand or operator.name) in done.stdout

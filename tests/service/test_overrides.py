@@ -43,8 +43,8 @@ def test_an_override_is_served_and_marked(tmp_path: Path) -> None:
         told = client.explain("+79000000012")
         assert told.decided_by == "override"
         assert [layer.name for layer in told.layers] == ["override", "ported record", "range"]
-        assert (told.layers[0].override.reason, told.layers[0].override.author) == ("why", "me")
-        assert told.layers[0].override.expires_at is None
+        assert (told.layers[0].reason, told.layers[0].author) == ("why", "me")
+        assert told.layers[0].expires is None
         bulk = client.lookup(asked, with_ported_at=True)
         routes = [bulk.routes[index] for index in bulk.route_index.tolist()]
         assert [route.operator.code for route in routes] == ["mX", "mPORTED0", "mNOT_PORTED0"]

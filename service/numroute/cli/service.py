@@ -42,7 +42,15 @@ def service_options(command: Command) -> Command:
             callback=_keep,
         )
         command = option(command)
-    return command
+    return click.option(
+        "--tls",
+        envvar="NUMROUTE_TLS",
+        show_envvar=True,
+        is_flag=True,
+        help="Speak TLS; without --ca the system's own authorities vouch for the service.",
+        expose_value=False,
+        callback=_keep,
+    )(command)
 
 
 def connect(target: str) -> Client:
@@ -58,5 +66,5 @@ def connect(target: str) -> Client:
     return Client(target, security=Security(**given))
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+def _keep(context: click.Context, parameter: click.Parameter, value: Path | bool | None) -> None:
     context.meta.setdefault(_KEPT, {})[parameter.name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +31,8 @@ class Security:
 
     Attributes:
         tls: Speak TLS. Implied by ``ca``, ``cert`` and ``key``.
-        ca: File with the certificates (PEM) that the service's must come from; the system's own
-            where None.
+        ca: File with the certificates (PEM) that the service's must come from; where None, those
+            that this system trusts (OpenSSL's file of them, or what ``SSL_CERT_FILE`` names).
         cert: File with this client's certificate (PEM), for mutual TLS.
         key: File with its private key (PEM).
         server_name: The name that the service's certificate must have, where it is not the
@@ -72,12 +73,12 @@ class Security:
         """Return what a channel needs to speak TLS; None for plaintext.
 
         Raises:
-            SettingError: A file cannot be read.
+            SettingError: A file cannot be read, or the system has no authorities.
         """
         if not self.encrypted:
             return None
         return grpc.ssl_channel_credentials(
-            root_certificates=_read(self.ca),
+            root_certificates=_system_authorities() if self.ca is None else _read(self.ca),
             private_key=_read(self.key),
             certificate_chain=_read(self.cert),
         )
@@ -93,7 +94,7 @@ class Security:
         if not self.encrypted and not target.loopback:
             raise SettingError(
                 "a token is not sent to another machine in plaintext",
-                hint="Speak TLS: give the file of the service's CA, or tls=True",
+                hint="Speak TLS: give the file of the service's CA, or tls=True (--tls)",
             )
         if self.token is not None:
             return TokenSource(_header(self.token, "the token"))
@@ -160,6 +161,17 @@ def _header(token: str, where: str) -> Metadata:
     if not stripped or not stripped.isascii() or not stripped.isprintable() or " " in stripped:
         raise SettingError(f"{where} is no token", hint="Give one line of visible characters")
     return ((AUTHORIZATION, f"Bearer {stripped}"),)
+
+
+def _system_authorities() -> bytes:
+    """Return the certificates that this system trusts; gRPC would take a list of its own."""
+    path = ssl.get_default_verify_paths().cafile
+    if path is None:
+        raise SettingError(
+            "this system has no file of trusted authorities",
+            hint="Give the file of the service's CA, or name one in SSL_CERT_FILE",
+        )
+    return Path(path).read_bytes()
 
 
 def _read(path: Path | str | None) -> bytes | None:
