@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.services import numroute_serve
-from numroute import Route
 from numroute.client import AsyncClient
+from numroute.model import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from support.oracle import FIRST, LAST
 import numroute
 from numroute.client import Coalescing
 from numroute.client.channel import timed_out
-from numroute.client.coalescing import Coalescer
+from numroute.client.coalescing import TASKS_WOKEN_AT_ONCE, Coalescer
 from numroute.client.codec import Values
 from numroute.errors import ServiceError
 from numroute.v1 import number_routing_pb2 as pb
@@ -139,6 +140,57 @@ async def test_while_a_batch_is_under_way_others_gather(service) -> None:
     assert service.batches[3:] == [[8]]
     service.answer(3)
     await asyncio.gather(*tasks)
+
+
+async def test_what_waits_is_sent_before_answered_tasks_run(service) -> None:
+    """When an answer comes, the next batch is on its way before a task hears of the answer."""
+    coalescer = gather(service, in_flight_max=1)
+    sent_before: list[int] = []
+
+    async def ask(number: int) -> None:
+        await coalescer.ask(number, 60.0)
+        sent_before.append(len(service.batches))
+
+    tasks = [asyncio.ensure_future(ask(1))]
+    await turns()
+    tasks.append(asyncio.ensure_future(ask(2)))
+    await turns()
+    assert service.batches == [[1]]
+    service.answer()
+    await tasks[0]
+    assert sent_before == [2]
+    service.answer()
+    await tasks[1]
+
+
+async def test_a_large_batch_leaves_the_loop_to_others(service) -> None:
+    """The tasks of a batch are woken a few at a time; other tasks run in between."""
+    tasks = asking(gather(service), *range(1_000))
+    await turns()
+    service.answer()
+    done = [0]
+    while done[-1] < len(tasks):
+        await asyncio.sleep(0)
+        done.append(sum(task.done() for task in tasks))
+    assert max(after - before for before, after in pairwise(done)) <= TASKS_WOKEN_AT_ONCE
+
+
+async def test_a_batch_given_up_while_it_is_handed_out(service) -> None:
+    """Who stops waiting while the tasks of a batch are woken takes nothing from the others."""
+    coalescer = gather(service)
+    tasks = asking(coalescer, *range(300))
+    await turns()
+    service.answer()
+    while not tasks[0].done():  # noqa: ASYNC110 - turn by turn
+        await asyncio.sleep(0)
+    tasks[-1].cancel()
+    await asyncio.wait(tasks)
+    assert [code(task) for task in tasks[:-1]] == [f"m{number}" for number in range(299)]
+    (task,) = asking(coalescer, 7)
+    await turns()
+    assert service.batches[-1] == [7]
+    service.answer()
+    await task
 
 
 async def test_nobody_waits_longer_than_is_set(service) -> None:
