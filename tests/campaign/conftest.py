@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pytest
 from benchmarks.campaign.lists import make_list, write_list
 from support.registry import command
 
+PARTS = 6
 MOBILE = np.array([[79000000000, 79099999999], [79160000000, 79299999999]], np.uint64)
 
 
@@ -37,6 +40,35 @@ def planted():
 def list_csv(planted, tmp_path_factory) -> Path:
     """Return the planted list as a CSV file."""
     return write_list(planted, tmp_path_factory.mktemp("list") / "clients.csv")
+
+
+@pytest.fixture(scope="session")
+def ported(store: Path) -> list[int]:
+    """Return ported numbers of the registry, as its dump has them."""
+    (dump,) = (store.parent / "r").glob("Port_All*.csv")
+    with dump.open(encoding="utf-8") as file:
+        return [70_000_000_000 + int(row["Number"]) for row in csv.DictReader(file)][::7]
+
+
+@pytest.fixture(scope="session")
+def list_mixed(planted, ported: list[int], tmp_path_factory) -> Path:
+    """Return 3,000 rows of the planted list and, between them, 2,000 ported numbers."""
+    path = tmp_path_factory.mktemp("mixed") / "mixed.csv"
+    rows = planted.table.slice(0, 3000).to_pylist()
+    for i, number in enumerate(ported[:2000]):
+        rows.insert(2 * i, {**rows[i], "phone": f"+{number}"})
+    pa_csv.write_csv(pa.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def list_parts(planted, tmp_path_factory) -> Path:
+    """Return the planted list cut into six files, each of which is read as a block of its own."""
+    path = tmp_path_factory.mktemp("lists")
+    rows = planted.table.num_rows // PARTS
+    for i in range(PARTS):
+        pa_csv.write_csv(planted.table.slice(i * rows, rows), path / f"{i}.csv")
+    return path
 
 
 @pytest.fixture

@@ -10,10 +10,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pytest
-
-FILES = 6
 
 CHILD = """
 import os, signal, sys
@@ -47,14 +44,10 @@ with SnapshotStore(store).open() as snapshot:
 """
 
 
-@pytest.fixture(scope="module")
-def folder(planted, tmp_path_factory) -> Path:
-    """Return the planted list cut into files, each of which is read as a block of its own."""
-    path = tmp_path_factory.mktemp("lists")
-    rows = planted.table.num_rows // FILES
-    for i in range(FILES):
-        pa_csv.write_csv(planted.table.slice(i * rows, rows), path / f"{i}.csv")
-    return path
+@pytest.fixture
+def folder(list_parts: Path) -> Path:
+    """Return the folder of the list's files."""
+    return list_parts
 
 
 def interrupted(
@@ -145,6 +138,34 @@ def test_another_list_is_not_resumed(store: Path, folder: Path, route, tmp_path:
     routed = route(folder, "--keep", "city", "--resume", status=1)
     assert "not those of the interrupted run" in routed.err
     assert (tmp_path / ".out.numroute" / "state.json").exists()
+
+
+@pytest.mark.parametrize("option", ["policy", "prices", "suppress", "segments-column", "form"])
+def test_other_options_are_not_resumed(
+    option: str, store: Path, folder: Path, route, tmp_path: Path
+) -> None:
+    """Whatever would change the outputs is refused: the parts before and after would not agree."""
+    assert interrupted(store, folder, tmp_path / "out", "csv", 21_000, signal.SIGKILL) == -9
+    files = {
+        "policy": '[[rule]]\nroute = "all"\n',
+        "prices": 'currency = "RUB"\n[[price]]\nprice = "2"\n',
+        "suppress": "phone\n79001234567\n",
+    }
+    words: tuple[object, ...]
+    if option in files:
+        path = tmp_path / option
+        path.write_text(files[option], "utf-8")
+        words = (f"--{option}", path)
+    else:
+        words = (
+            ("--segments-column", "amount")
+            if option == "segments-column"
+            else ("--format", "parquet")
+        )
+    routed = route(folder, "--rows-per-file", 4000, "--resume", *words, status=1)
+    assert "not those of the interrupted run" in routed.err
+    assert "Run without --resume" in routed.err
+    assert route(folder, "--rows-per-file", 4000, "--resume").summary["steps"]["rows"] == 30_000
 
 
 def test_standard_input_cannot_be_resumed(route) -> None:

@@ -59,7 +59,8 @@ def command(*words: object, stdin: str = "") -> Result:
     program, *arguments = map(str, words)
     group = {"numroute": numroute, "numroute-load": numroute_load}[program]
     out, err = io.StringIO(), io.StringIO()
-    before, sys.argv, sys.stdin = (sys.argv, sys.stdin), [program, *arguments], io.StringIO(stdin)
+    typed = io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin.encode())), "utf-8")
+    before, sys.argv, sys.stdin = (sys.argv, sys.stdin), [program, *arguments], typed
     try:
         with redirect_stdout(out), redirect_stderr(err):
             status = run(group, program)

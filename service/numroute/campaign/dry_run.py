@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from numroute.campaign.decisions import Decisions
 from numroute.campaign.home import Home
 from numroute.campaign.lists.opening import OpenList
+from numroute.campaign.lists.phone_column import masked_name
 from numroute.campaign.lists.sources import find_files
 from numroute.campaign.number_set import NumberSet
 from numroute.campaign.policy.checking import rules_that_never_match
@@ -92,7 +93,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     finally:
         opened.close()
     return Sample(
-        phone_column=opened.found.phone,
+        phone_column=masked_name(opened.found.phone),
         rows=tuple(found[:rows]),
         warnings=()
         if policy is None

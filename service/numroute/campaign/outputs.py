@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from numroute.campaign.file_names import REJECTS, REPORT, SUMMARY, file_stem
 from numroute.campaign.html_report import report_html
+from numroute.campaign.kept_columns import unpacked
 from numroute.campaign.spool_files import SpoolFiles
 from numroute.campaign.text_files import TextFiles, open_private
 from numroute.campaign.text_rows import (
@@ -248,7 +249,7 @@ class Outputs:
             pa.array(leaving.row_id),
             pa.array(leaving.number) if names is None else names,
             pa.array(leaving.code.astype(np.int32)),
-            *(column.take(value) for column in block.kept),
+            *(unpacked(column).take(value) for column in block.kept),
         ]
         return pa.RecordBatch.from_arrays(arrays, [ROW_ID, self.columns[1], "code", *self._kept])
 

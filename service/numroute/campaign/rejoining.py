@@ -16,12 +16,14 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from numroute.campaign.lists.opening import OpenList, Wanted
+from numroute.campaign.lists.phone_column import shown_name
 from numroute.campaign.lists.sources import find_files
 from numroute.campaign.text_files import open_private
 from numroute.campaign.text_rows import cells_text, lines_of
 from numroute.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PSEUDONYM: Final = "pseudonym"
@@ -74,7 +76,10 @@ def rejoin(
 def _read_report(
     report: str, column: str, encoding: str | None
 ) -> tuple[list[pa.Array], list[str]]:
-    (file,) = find_files([report])
+    files = find_files([report])
+    if len(files) > 1 or files[0].path is None:
+        raise InputError(report, "not one file", hint="Give the reports one by one, as files")
+    file = files[0]
     # The first opening tells the columns, the second reads all of them.
     first = OpenList(file, Wanted(column=column, encoding=encoding))
     names = list(first.found.columns)
@@ -96,30 +101,45 @@ def _read_report(
             hint="Export the report again",
         )
     columns = [
-        pa.chunked_array([block.kept[i] for block in blocks], pa.string()).combine_chunks()
-        if blocks
-        else pa.array([], pa.string())
-        for i in range(len(names))
+        _texts([block.kept[i] for block in blocks], file.name, name) for i, name in enumerate(names)
     ]
     return columns, names
 
 
-def _map_batches(path: Path) -> csv.CSVStreamingReader:
+def _texts(pieces: list[pa.Array], where: str, name: str) -> pa.Array:
+    """Return a column as string[n], whatever it holds."""
     try:
-        reader = csv.open_csv(
+        texts = pa.concat_arrays(
+            [pa.array([], pa.string()), *(p.cast(pa.string()) for p in pieces)]
+        )
+        texts.validate(full=True)
+    except pa.ArrowException:
+        # Its own message quotes cells, and cells hold people's numbers.
+        raise InputError(
+            where, f"the column {shown_name(name)} holds no texts", hint="Write the report as CSV"
+        ) from None
+    return texts
+
+
+def _map_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from csv.open_csv(
             path,
             convert_options=csv.ConvertOptions(
                 column_types={PSEUDONYM: pa.string(), NUMBER: pa.uint64()},
                 include_columns=[PSEUDONYM, NUMBER],
+                null_values=[],
             ),
         )
     except FileNotFoundError:
         raise InputError(path, "there is no such map", hint="Give --map FILE") from None
     except (pa.ArrowException, OSError):
+        # Wherever the damage is: pyarrow's own message quotes the row.
         raise InputError(
-            path, "not a map of pseudonyms", hint="Give the file that --pseudonymize wrote"
+            path,
+            "not a map of pseudonyms, or a damaged one",
+            hint="Give the file that --pseudonymize wrote",
         ) from None
-    return reader
 
 
 def _write(out: Path, names: list[str], columns: list[pa.Array]) -> None:

@@ -12,12 +12,15 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from numroute.campaign.decisions import Decisions
 from numroute.campaign.home import Home
+from numroute.campaign.kept_columns import check_kept
 from numroute.campaign.lists.opening import OpenList, Wanted
 from numroute.campaign.lists.sources import find_files
 from numroute.campaign.number_set import NumberSet
@@ -49,6 +52,9 @@ PART_ROWS: Final = 4_000_000
 """After so many rows the work so far is made final; a resumed run repeats at most these."""
 
 THREADS_MAX: Final = 8
+FILES_NAMED_MAX: Final = 3
+"""So many files an error names that may come from any of them."""
+
 _JOURNAL: Final = "numbers"
 
 
@@ -110,6 +116,7 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
     opened: list[OpenList] = []
     try:
         opened.extend(OpenList(file, campaign.wanted) for file in files)
+        check_kept(opened, campaign.wanted.keep, campaign.output.form)
         with Workspace(campaign.out) as workspace:
             run = _Run(campaign, router, home, workspace, files, opened)
             run.begin()
@@ -120,6 +127,13 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
             campaign.out,
             f"the output cannot be written: {error.strerror or error}",
             hint="Make room, then run again; with --resume where the list is long",
+        ) from None
+    except pa.ArrowException as error:
+        # Its own message may quote cells, and cells hold people's numbers.
+        raise InputError(
+            ", ".join(file.name for file in files[:FILES_NAMED_MAX]),
+            f"a value cannot be handled (pyarrow: {type(error).__name__})",
+            hint="Leave kept columns out one by one to find it, or give the list as CSV",
         ) from None
     finally:
         for each in opened:
@@ -144,8 +158,9 @@ class _Run:
         self.final_rows = self.journal_bytes = 0
         if campaign.resume and not router.is_complete:
             raise SettingError(
-                "a run against a service cannot be resumed: it may have a new snapshot by now",
-                hint="Run again without --resume, or with --store",
+                "a run against a service cannot be resumed: the rest would be answered from "
+                "whatever snapshot it has by now, and no longer agree with what is written",
+                hint="Run again without --resume, or with --store DIR on a copy of the snapshot",
             )
 
     def begin(self) -> None:
@@ -284,14 +299,16 @@ class _Run:
         """What must be the same for a run to go on; as JSON gives it back."""
         campaign = self.campaign
         return {
-            "lists": [[str(file.path), file.size, file.modified_ns] for file in self.files],
+            "version": version("numroute"),
+            "lists": _identities(self.files),
             "wanted": {
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in asdict(campaign.wanted).items()
             },
             "output": asdict(campaign.output),
             "policy": repr(campaign.policy),
-            "suppressed": 0 if self.suppressed is None else len(self.suppressed),
+            "prices": repr(campaign.prices),
+            "suppressed": _identities(find_files(campaign.suppress)),
             "pseudonym": ""
             if campaign.key is None
             else Pseudonymizer(campaign.key).digests(np.zeros(1, np.uint64)).tobytes().hex(),
@@ -323,3 +340,8 @@ class _Run:
         for file in range(first, len(self.files)):
             for task in self.opened[file].tasks(position if file == first else 0):
                 yield file, task
+
+
+def _identities(files: Sequence[ListFile]) -> list[list[str | int]]:
+    """Return what tells whether files are still the same, without reading them."""
+    return [[str(file.path), file.size, file.modified_ns] for file in files]

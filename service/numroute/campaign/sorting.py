@@ -142,13 +142,16 @@ class Sorter:
         self.fresh = prepared.numbers[new]
         reason = np.zeros(len(new), np.uint8)
         reason[~new] = Reject.DUPLICATE
+        repeated = ~new
         if self._suppressed is not None:
-            reason[new & self._suppressed.contains(prepared.numbers)] = Reject.SUPPRESSED
+            suppressed = self._suppressed.contains(prepared.numbers)
+            reason[new & suppressed] = Reject.SUPPRESSED
+            repeated &= ~suppressed  # nobody would have paid for these
         counts.rejects += np.bincount(reason[reason != 0], minlength=256)
 
         self._decisions.settle(prepared.code)
         counts.grow(len(self._decisions.destination))
-        self._count(prepared, np.flatnonzero(~new), np.flatnonzero(reason == 0))
+        self._count(prepared, np.flatnonzero(repeated), np.flatnonzero(reason == 0))
 
         destination = self._decisions.destination.take(prepared.code)
         destination[reason != 0] = self._decisions.REJECTED

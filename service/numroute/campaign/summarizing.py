@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.campaign.costs import amount, cost_of
+from numroute.campaign.lists.phone_column import masked_name
 from numroute.campaign.rejects import MEANINGS, Reject
 from numroute.campaign.summary import (
     FileSummary,
@@ -122,7 +123,9 @@ def summarize(facts: Facts) -> Summary:
         cost=None if costs is None else costs.summary,
         kept_columns=facts.kept,
         dropped_columns=tuple(
-            dict.fromkeys(name for name in names if name not in facts.kept and name not in phones)
+            dict.fromkeys(
+                masked_name(name) for name in names if name not in facts.kept and name not in phones
+            )
         ),
         warnings=(*facts.warnings, *_warnings(costs)),
     )
@@ -139,7 +142,7 @@ def _files(files: tuple[ReadFile, ...]) -> tuple[FileSummary, ...]:
                 encoding=found.encoding,
                 delimiter=found.delimiter,
                 has_header=found.has_header,
-                phone_column=found.phone,
+                phone_column=masked_name(found.phone),
                 rows=file.rows,
                 first_row_id=first,
             )

@@ -145,7 +145,7 @@ def cells_text(column: pa.Array) -> pa.Array:
     A text that a spreadsheet would run as a formula gets an apostrophe before it, which says there
     that it is text; numbers stay as they are.
     """
-    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    is_text = not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
     texts = pc.fill_null(pc.cast(column, pa.string()), "")
     if is_text:
         formula = pc.match_substring_regex(texts, _FORMULA)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from numroute.campaign.lists.block import Block
+from numroute.campaign.lists.phone_column import shown_name
+from numroute.campaign.lists.segments import segment_counts
 from numroute.campaign.lists.sources import Form
 from numroute.errors import InputError
 
@@ -43,16 +44,22 @@ class ArrowFile:
                 self._reader = pa.ipc.open_stream(pa.memory_map(str(file.path)))
                 self.schema = self._reader.schema
         except (pa.ArrowException, OSError):
-            raise InputError(
-                file.name, f"the {file.form.value} file is damaged", hint=_HINT
-            ) from None
+            raise self._damaged() from None
 
     def sample(self) -> list[pa.Array | None]:
         """Return some values of each column, None for a type that cannot hold phone numbers."""
-        able = [i for i, field in enumerate(self.schema) if may_hold_numbers(field.type)]
-        first = next(self._batches([self.schema.names[i] for i in able], 0, SAMPLE_ROWS), None)
-        if self.file.form is Form.ARROW_STREAM:
-            self._reader = pa.ipc.open_stream(pa.memory_map(str(self.file.path)))
+        able = [
+            i
+            for i, field in enumerate(self.schema)
+            if may_hold_numbers(field.type) and self.schema.names.count(field.name) == 1
+        ]
+        names = [self.schema.names[i] for i in able]
+        try:
+            first = next(self._batches(names, 0, SAMPLE_ROWS), None)
+            if self.file.form is Form.ARROW_STREAM:
+                self._reader = pa.ipc.open_stream(pa.memory_map(str(self.file.path)))
+        except (pa.ArrowException, OSError):
+            raise self._damaged() from None
         values: list[pa.Array | None] = [None] * len(self.schema)
         if first is not None:
             for column, i in zip(first[1].columns, able, strict=True):
@@ -74,31 +81,28 @@ class ArrowFile:
                     records=batch.num_rows,
                     phone=readable(columns[phone]),
                     kept=tuple(columns[i] for i in kept),
-                    segments=None
-                    if segments is None
-                    else np.maximum(
-                        pc.fill_null(columns[segments].cast(pa.int64()), 1).to_numpy(
-                            zero_copy_only=False
-                        ),
-                        1,
-                    ),
+                    segments=None if segments is None else segment_counts(columns[segments]),
                     position=number + 1,
                 )
         except (pa.ArrowException, OSError):
-            raise InputError(
-                self.file.name, f"the {self.file.form.value} file is damaged", hint=_HINT
-            ) from None
+            raise self._damaged() from None
 
     def close(self) -> None:
         """Close the file."""
         if self._parquet is not None:
             self._parquet.close()
 
+    def _damaged(self) -> InputError:
+        # pyarrow's own message may quote what stands in the file.
+        return InputError(self.file.name, f"the {self.file.form.value} file is damaged", hint=_HINT)
+
     def _refuse_repeated(self, names: list[str]) -> None:
         for name in names:
             if self.schema.names.count(name) > 1:
                 raise InputError(
-                    self.file.name, f"two columns are named {name!r}", hint="Rename one of them"
+                    self.file.name,
+                    f"two columns are named {shown_name(name)}",
+                    hint="Rename one of them",
                 )
 
     def _batches(

@@ -18,6 +18,7 @@ from pyarrow import csv
 
 from numroute.campaign.lists.block import Block
 from numroute.campaign.lists.layout import read_layout
+from numroute.campaign.lists.segments import segment_counts
 from numroute.campaign.lists.sources import ByteSource
 from numroute.campaign.lists.text_encoding import UTF_8, check_encoding, detect_encoding
 from numroute.campaign.rejects import Reject
@@ -247,7 +248,9 @@ class CsvParser:
             records=records,
             phone=columns[str(self._phone)],
             kept=tuple(_valid_text(columns[str(i)]) for i in self._kept),
-            segments=None if self._segments is None else _counts(columns[str(self._segments)]),
+            segments=None
+            if self._segments is None
+            else segment_counts(columns[str(self._segments)]),
             record=record,
             damaged=np.empty(0, np.int64) if damaged is None else damaged,
             damage=np.empty(0, np.uint8) if damage is None else damage,
@@ -367,12 +370,3 @@ def _valid_text(column: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:
         texts = [cell.decode(errors="replace") for cell in raw.to_pylist()]
         return pa.array(texts, pa.string())
-
-
-def _counts(column: pa.Array) -> NDArray[np.int64]:
-    """Return whole numbers of at least 1; what is none counts as 1."""
-    texts = pa.compute.utf8_trim_whitespace(column.cast(pa.string()))
-    is_count = pa.compute.match_substring_regex(texts, "^[0-9]{1,4}$")
-    counts = pa.compute.if_else(is_count, texts, "1").cast(pa.int64()).fill_null(1)
-    values: NDArray[np.int64] = counts.to_numpy(zero_copy_only=False)
-    return np.maximum(values, 1)

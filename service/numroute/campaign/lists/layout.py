@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,10 @@ from numroute.errors import InputError
 DELIMITERS: Final = (",", ";", "\t", "|")
 SAMPLE_RECORDS: Final = 1000
 CELL_CHARS_MAX: Final = 2**31 - 1
+
+_DIGIT: Final = re.compile(r"\d")
+_NUMBER_DIGITS_MIN: Final = 5
+"""A cell of a lonely row with so many digits is data, also where no number is understood."""
 
 _ALIKE_SHARE: Final = 0.8
 """From this share of lines with the same number of cells on, a character is the delimiter."""
@@ -106,7 +111,7 @@ def _is_header(first: list[str], others: list[list[str]], region: str | None) ->
     if _holds_number(first, region):
         return False
     if not others:
-        return True
+        return not any(len(_DIGIT.findall(cell)) >= _NUMBER_DIGITS_MIN for cell in first)
     looks = [any(character.isdigit() for character in cell) for cell in first]
     return not any(looks) or any(_holds_number(record, region) for record in others)
 

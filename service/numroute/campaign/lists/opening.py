@@ -10,6 +10,7 @@ import pyarrow as pa
 from numroute.campaign.lists.arrow_list import ArrowFile
 from numroute.campaign.lists.csv_list import CsvParser, CsvText, layout_of
 from numroute.campaign.lists.phone_column import choose_phone_column, find_column
+from numroute.campaign.lists.segments import check_segments
 from numroute.campaign.lists.sources import Form
 from numroute.errors import SettingError
 
@@ -93,6 +94,10 @@ class OpenList:
             if wanted.segments_column is not None
             else None
         )
+        if self._arrow is not None and self.segments is not None:
+            check_segments(
+                self._arrow.schema.types[self.segments], columns[self.segments], file.name
+            )
         if self._text is not None:
             self._parser = CsvParser(file.name, layout, self.phone, self.kept, self.segments)
             self._has_header = layout.has_header
@@ -109,10 +114,11 @@ class OpenList:
 
     @property
     def kept_types(self) -> tuple[pa.DataType, ...]:
-        """The types of the kept columns."""
+        """The types of the kept columns, dictionaries unpacked."""
         if self._arrow is None:
             return tuple(pa.string() for _ in self.kept)
-        return tuple(self._arrow.schema.types[i] for i in self.kept)
+        types = (self._arrow.schema.types[i] for i in self.kept)
+        return tuple(kind.value_type if pa.types.is_dictionary(kind) else kind for kind in types)
 
     @property
     def bytes_done(self) -> int:

@@ -28,6 +28,9 @@ _WHOLE_NAMES: Final = frozenset({"number", "numbers", "номер", "номер�
 
 _SPLIT: Final = re.compile(r"[\W_]+|(?<=[a-zа-я])(?=[A-ZА-Я])")
 
+_DIGITS: Final = re.compile(r"\d(?:[\s().-]*\d){4,}")
+"""More digits than a column's name has, if it is one."""
+
 VALID_SHARE: Final = 0.5
 """From this share of valid numbers among its cells on, a column's content is phone numbers."""
 
@@ -94,7 +97,7 @@ def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
     what = "two columns are" if found else "no column is"
     raise InputError(
         str(where),
-        f"{what} named {wanted!r}; its columns are {_list(columns, range(len(columns)))}",
+        f"{what} named {shown_name(wanted)}; its columns are {_list(columns, range(len(columns)))}",
         hint="Give a column by its name, or by its place counted from 1",
     )
 
@@ -103,6 +106,19 @@ def is_phone_name(name: str) -> bool:
     """Whether a column's name says that it holds phone numbers."""
     words = [word.casefold() for word in _SPLIT.split(name) if word]
     return name.strip().casefold() in _WHOLE_NAMES or not _WORDS.isdisjoint(words)
+
+
+def masked_name(name: str) -> str:
+    """Return a column's name without the digits of a phone number.
+
+    The first row of a list that was said to have a header may be a person's.
+    """
+    return _DIGITS.sub(lambda run: "*" * len(run[0]), name)
+
+
+def shown_name(name: str) -> str:
+    """Return a column's name, quoted for a message."""
+    return repr(masked_name(name))
 
 
 def _valid(values: pa.Array, region: str | None) -> bool:
@@ -116,6 +132,6 @@ def _valid(values: pa.Array, region: str | None) -> bool:
 
 
 def _list(columns: Sequence[str], places: Sequence[int] | range) -> str:
-    shown = [repr(columns[i]) for i in list(places)[:20]]
+    shown = [shown_name(columns[i]) for i in list(places)[:20]]
     more = len(places) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

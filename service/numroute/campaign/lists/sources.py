@@ -69,7 +69,7 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
     files: list[ListFile] = []
     for each in lists:
         if each == STDIN:
-            files.append(ListFile(path=None, form=Form.CSV))
+            files.append(_standard_input())
             continue
         path = Path(each)
         if path.is_dir():
@@ -89,6 +89,16 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
     if sum(file.path is None for file in files) > 1:
         raise InputError(STDIN, "standard input is named twice", hint="Name it once")
     return tuple(files)
+
+
+def _standard_input() -> ListFile:
+    form, compression = _form(sys.stdin.buffer.peek(HEAD_BYTES)[:HEAD_BYTES])
+    if form is not Form.CSV:
+        what = "a zip or an Excel workbook" if form is None else f"{form.value} data"
+        raise InputError(
+            "standard input", f"{what}, which is not read from a pipe", hint="Give it as a file"
+        )
+    return ListFile(path=None, form=form, compression=compression)
 
 
 def _recognised(path: Path) -> ListFile:
@@ -173,8 +183,8 @@ class ByteSource:
 
     @property
     def bytes_done(self) -> int:
-        """How many bytes of the file have been read, as it lies on disk."""
-        if self.file.compression:
+        """Bytes of the file that were read, as it lies on disk; unpacked ones of a pipe."""
+        if self.file.compression and self.file.path is not None:
             done: int = self._raw.tell()
             return done
         return self._plain_bytes

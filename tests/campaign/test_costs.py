@@ -1,0 +1,213 @@
+"""What a campaign costs, against sums over rows in plain Python."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numroute.index import SnapshotStore
+from numroute.model import Operator, Status
+
+PRICES = {
+    "MTS": Decimal("2.35"),
+    "MegaFon": Decimal("1.999"),
+    "Beeline": Decimal(3),
+    "Tele2": Decimal("0.5"),
+}
+"""A price per segment of brands; all others have none."""
+
+MISROUTED = Decimal("4.9")
+ROWS = 3000
+LEAVES = {Status.PORTED, Status.NOT_PORTED}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the list, and who answers for its number."""
+
+    number: int
+    segments: int
+    serving: Operator
+    holder: Operator
+    status: Status
+
+
+def price_file(path: Path, *head: str) -> Path:
+    """Write a price list of the brands."""
+    lines = ['currency = "RUB"', *head]
+    for brand, price in PRICES.items():
+        lines += ["[[price]]", f'brand = "{brand}"', f'price = "{price}"']
+    path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def rows(store: Path, ported: list[int]) -> list[Row]:
+    """Return ported and other numbers, every fifth of them a second time, of 1 to 4 segments."""
+    rng = np.random.default_rng(8)
+    others = (79_160_000_000 + rng.integers(0, 30_000_000, ROWS)).tolist()
+    numbers = [*ported[: ROWS // 2], *others]
+    numbers += numbers[::5]
+    rng.shuffle(numbers)
+    with SnapshotStore(store).open() as snapshot:
+        found = snapshot.lookup(np.array(numbers, np.uint64), range_route=True)
+        assert found.range_route is not None
+        return [
+            Row(
+                number=number,
+                segments=1 + i % 4,
+                serving=snapshot.route(route).operator,
+                holder=snapshot.route(held).operator,
+                status=snapshot.route(route).status,
+            )
+            for i, (number, route, held) in enumerate(
+                zip(numbers, found.route.tolist(), found.range_route.tolist(), strict=True)
+            )
+        ]
+
+
+@pytest.fixture(scope="module")
+def list_file(rows: list[Row], tmp_path_factory) -> Path:
+    """Return the rows as a list."""
+    path = tmp_path_factory.mktemp("costs") / "list.csv"
+    text = "".join(f"{row.number},{row.segments}\n" for row in rows)
+    path.write_text("phone,parts\n" + text, "ascii")
+    return path
+
+
+@dataclass
+class Sums:
+    """Amounts, and what they leave out."""
+
+    total: Decimal = Decimal(0)
+    duplicates: Decimal = Decimal(0)
+    by_prefix: Decimal = Decimal(0)
+    unpriced: int = 0
+
+
+def sums(
+    rows: list[Row], *, segments: bool, factor: int = 1, misrouted: Decimal | None = None
+) -> Sums:
+    """Add up row by row."""
+    found, seen = Sums(), set()
+    for row in rows:
+        if row.status not in LEAVES:
+            continue
+        price = PRICES.get(row.serving.brand)
+        parts = row.segments if segments else factor
+        if row.number in seen:
+            found.duplicates += (price or 0) * parts
+            continue
+        seen.add(row.number)
+        if price is None:
+            found.unpriced += 1
+            continue
+        found.total += price * parts
+        wrong = price
+        if row.status is Status.PORTED and row.holder != row.serving:
+            wrong = PRICES.get(row.holder.brand, price) if misrouted is None else misrouted
+        found.by_prefix += wrong * parts
+    return found
+
+
+def cents(amount: Decimal) -> str:
+    """Return an amount as the summary has it."""
+    return str(amount.quantize(Decimal("0.01")))
+
+
+@pytest.mark.parametrize("misrouted", [None, MISROUTED])
+@pytest.mark.parametrize("parts", ["one", "three", "column"])
+def test_costs_are_sums_over_the_rows(
+    route, rows: list[Row], list_file: Path, tmp_path: Path, parts: str, misrouted: Decimal | None
+) -> None:
+    """Total and both savings are what the rows add up to, however segments are counted."""
+    head = [] if misrouted is None else [f'misrouted = "{misrouted}"']
+    words = {"one": (), "three": ("--segments", 3), "column": ("--segments-column", "parts")}
+    prices = price_file(tmp_path / "prices.toml", *head)
+    routed = route(list_file, "--column", "phone", "--prices", prices, *words[parts])
+    expected = sums(
+        rows,
+        segments=parts == "column",
+        factor=3 if parts == "three" else 1,
+        misrouted=misrouted,
+    )
+    cost = routed.summary["cost"]
+    assert expected.by_prefix != expected.total
+    assert expected.duplicates > 0
+    assert cost["currency"] == "RUB"
+    assert cost["total"] == cents(expected.total)
+    assert cost["saved_duplicates"] == cents(expected.duplicates)
+    assert cost["by_prefix"] == cents(expected.by_prefix)
+    assert cost["saved_by_prefix"] == cents(expected.by_prefix - expected.total)
+    assert cost["unpriced_numbers"] == expected.unpriced > 0
+
+
+def test_costs_per_operator_add_up(route, rows: list[Row], list_file: Path, tmp_path: Path) -> None:
+    """Each operator's cost is its numbers' segments at its own price."""
+    prices = price_file(tmp_path / "prices.toml")
+    routed = route(
+        list_file, "--column", "phone", "--prices", prices, "--segments-column", "parts"
+    )  # fmt: skip
+    expected: Counter[str] = Counter()
+    for row in {row.number: row for row in reversed(rows)}.values():
+        if row.status in LEAVES and row.serving.brand in PRICES:
+            expected[row.serving.brand] += row.segments
+    found = {each["brand"]: each for each in routed.summary["operators"] if each["cost"]}
+    assert set(found) == set(expected) == set(PRICES)
+    for brand, parts in expected.items():
+        assert found[brand]["price"] == str(PRICES[brand])
+        assert found[brand]["parts"] == parts
+        assert found[brand]["cost"] == cents(PRICES[brand] * parts)
+
+
+def test_prices_missing_are_said_beside_the_total(
+    route, rows: list[Row], list_file: Path, tmp_path: Path
+) -> None:
+    """Operators without a price are named and counted wherever the total stands."""
+    prices = price_file(tmp_path / "prices.toml")
+    routed = route(list_file, "--column", "phone", "--prices", prices)
+    expected = sums(rows, segments=False)
+    missing = Counter(
+        row.serving.brand or row.serving.name
+        for row in {row.number: row for row in rows}.values()
+        if row.status in LEAVES and row.serving.brand not in PRICES
+    )
+    assert set(routed.summary["cost"]["unpriced_operators"]) == set(missing)
+    beside = f"RUB, without {expected.unpriced:,} numbers that have no price"
+    assert beside in routed.result.out
+    name, _ = missing.most_common(1)[0]
+    assert "warning: " in routed.err
+    assert name in routed.err
+
+
+def test_a_price_of_a_route_wins_for_that_route_only(
+    route, rows: list[Row], list_file: Path, tmp_path: Path
+) -> None:
+    """The first price that matches counts; one with a route is not for others."""
+    policy, prices = tmp_path / "policy.toml", tmp_path / "prices.toml"
+    policy.write_text('[[rule]]\nbrand = "MTS"\nroute = "own"\n[[rule]]\nroute = "rest"\n', "utf-8")
+    prices.write_text(
+        'currency = "EUR"\n[[price]]\nroute = "own"\nprice = "0.01"\n[[price]]\nprice = "1"\n',
+        "utf-8",
+    )
+    routed = route(list_file, "--column", "phone", "--policy", policy, "--prices", prices)
+    costs = {each["name"]: each["cost"] for each in routed.summary["routes"]}
+    once = {row.number: row for row in rows if row.status in LEAVES}.values()
+    own = sum(row.serving.brand == "MTS" for row in once)
+    assert costs["own"] == cents(own * Decimal("0.01"))
+    assert costs["rest"] == cents(Decimal(len(once) - own))
+
+
+def test_duplicates_of_suppressed_numbers_save_nothing(route, tmp_path: Path) -> None:
+    """Who is on the do-not-send list would not have got the second message either."""
+    clients, stop, prices = tmp_path / "c.csv", tmp_path / "s.csv", tmp_path / "p.toml"
+    clients.write_text("phone\n" + "79161110000\n79161110001\n" * 2, "ascii")
+    stop.write_text("phone\n79161110000\n", "ascii")
+    prices.write_text('currency = "RUB"\n[[price]]\nprice = "2"\n', "ascii")
+    cost = route(clients, "--suppress", stop, "--prices", prices).summary["cost"]
+    assert (cost["total"], cost["saved_duplicates"]) == ("2.00", "2.00")

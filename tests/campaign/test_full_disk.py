@@ -1,0 +1,61 @@
+"""A disk that fills up under a run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.mounts import MOUNT, mounted
+
+from numroute.campaign.lists.opening import Wanted
+from numroute.campaign.outputs import OutputSettings
+from numroute.campaign.routers import SnapshotRouter
+from numroute.campaign.run import Campaign, run_campaign
+from numroute.errors import InputError
+from numroute.index import SnapshotStore
+
+PART_ROWS = 9000
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
+def test_a_full_disk(route, list_csv: Path, tmp_path: Path, form: str) -> None:
+    """The reason and what to do are said, no number is, and no half output is left."""
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=200k", "none"):
+        err = route(list_csv, "--format", form, out="small/out", status=1).err
+        assert "small/out: the output cannot be written: " in err
+        assert "No space left on device" in err
+        assert "Make room, then run again" in err
+        assert "79" not in err.replace(str(tmp_path), "")
+        assert list((tmp_path / "small").iterdir()) == []
+
+
+def test_a_full_disk_keeps_what_is_final(
+    store: Path, planted, route, tmp_path: Path, list_parts: Path
+) -> None:
+    """With more room --resume goes on behind the last final part, to the same bytes."""
+    whole = route(list_parts, out="whole")
+    small = tmp_path / "small"
+    with mounted(small, "-t", "tmpfs", "-o", "size=1m", "none"):
+        with (
+            SnapshotStore(store).open() as snapshot,
+            pytest.raises(InputError, match="No space left on device"),
+        ):
+            run_campaign(
+                Campaign(
+                    lists=(str(list_parts),),
+                    out=small / "out",
+                    wanted=Wanted(region="RU"),
+                    output=OutputSettings(),
+                    part_rows=PART_ROWS,
+                ),
+                SnapshotRouter(snapshot),
+            )
+        assert [path.name for path in small.iterdir()] == [".out.numroute"]
+        err = route(list_parts, "--resume", out="small/out", status=1).err
+        assert "No space left on device" in err
+        subprocess.run([MOUNT, "-o", "remount,size=64m", small], check=True)
+        resumed = route(list_parts, "--resume", out="small/out")
+        assert resumed.summary["steps"]["rows"] == planted.table.num_rows
+        for path in whole.folder.iterdir():
+            assert (resumed.folder / path.name).read_bytes() == path.read_bytes()
