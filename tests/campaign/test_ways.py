@@ -127,22 +127,20 @@ def test_a_list_through_a_pipe(store: Path, route, list_mixed: Path, tmp_path: P
     assert type(embedded)(out, None).summary["files"][0]["name"] == "standard input"
 
 
-def test_an_empty_pipe(store: Path, tmp_path: Path) -> None:
-    """Nothing on standard input is an empty list, and is said."""
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", b"the list is empty"),
+        (b"PAR1xxxx", b"parquet data, which is not read from a pipe"),
+        (b"PK\x03\x04xxxx", b"an Excel workbook, which is not read from a pipe"),
+    ],
+)
+def test_a_pipe_that_holds_no_text(
+    store: Path, tmp_path: Path, data: bytes, message: bytes
+) -> None:
+    """Nothing, or a form that is read from its end: said, with what to do, and nothing is left."""
     words = [PROGRAM, "route", "-", "--store", store, "--out", tmp_path / "out"]
-    done = subprocess.run(
-        [str(word) for word in words], input=b"", capture_output=True, check=False
-    )
+    done = subprocess.run(list(map(str, words)), input=data, capture_output=True, check=False)
     assert done.returncode == 1
-    assert b"the list is empty" in done.stderr
-
-
-def test_parquet_through_a_pipe(store: Path, tmp_path: Path) -> None:
-    """A form that is read from its end is refused on standard input, with what to do."""
-    words = [PROGRAM, "route", "-", "--store", store, "--out", tmp_path / "out"]
-    done = subprocess.run(
-        [str(word) for word in words], input=b"PAR1xxxx", capture_output=True, check=False
-    )
-    assert done.returncode == 1
-    assert b"parquet data, which is not read from a pipe" in done.stderr
-    assert b"Give it as a file" in done.stderr
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []

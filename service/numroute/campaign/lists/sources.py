@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -92,7 +93,11 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
 
 
 def _standard_input() -> ListFile:
-    form, compression = _form(sys.stdin.buffer.peek(HEAD_BYTES)[:HEAD_BYTES])
+    # Python opens standard input as a buffered reader; looking ahead consumes nothing.
+    head = (
+        sys.stdin.buffer.peek(HEAD_BYTES) if isinstance(sys.stdin.buffer, BufferedReader) else b""
+    )
+    form, compression = _form(head[:HEAD_BYTES])
     if form is not Form.CSV:
         what = "a zip or an Excel workbook" if form is None else f"{form.value} data"
         raise InputError(
