@@ -3,146 +3,139 @@
 Run as a program: ``python tests/faults/killing.py --points N --seed S --folder DIR``. Every command
 runs in a process of its own, forked from this one so that it starts in no time, and is killed with
 SIGKILL: half of them at a random time, half just before a random one of the system calls that open,
-flush, rename or remove a file. Another process looks numbers up all the time. The expected answers
-come from dicts.
+flush, rename or remove a file. Two witnesses ask all the time: a process that reads the store, and
+one that asks a ``numroute serve`` (``witness.py``). The expected answers come from dicts.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import random
 import signal
+import socket
+import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.bdpn import port_row, put_window, return_row  # noqa: E402
-from support.registry import write_registry  # noqa: E402
+from support.replay import BIN, WINDOWS  # noqa: E402
+from support.states import KnownRegistry, State  # noqa: E402
 
 from numroute.console import run  # noqa: E402
-from numroute.index import Snapshot, SnapshotStore, verify_snapshot  # noqa: E402
+from numroute.index import SnapshotStore, verify_snapshot  # noqa: E402
 from numroute_loader.cli import numroute_load  # noqa: E402
 from numroute_loader.gate import OVERRIDABLE  # noqa: E402
 
-PORTED = {9_000_000_000 + 3 * i: i for i in range(3000)}
-OWNERS = {"A": ("mMTS", "mMEGAFON"), "B": ("mMEGAFON", "mMTS")}
-MNC = {"mMTS": "01", "mMEGAFON": "02", "mTELE2": "20"}
-FIRST_WINDOW = 12 * 4659 + 1
-COMES, GOES = 9_000_000_001, 9_000_000_012
-OVERRIDDEN = {9_000_000_006: "mTELE2", 9_990_000_000: "mMTS"}
-PROBES = [
-    *list(PORTED)[:20],
-    *list(PORTED)[-20:],
-    COMES,
-    9_000_000_002,
-    9_160_000_000,
-    9_990_000_000,
-]
-QUESTION = np.array([70_000_000_000 + number for number in PROBES], np.uint64)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STEPS = ("open", "fsync", "rename", "unlink")
-WEIGHTS = {"pin": 1, "unpin": 1, "prune": 2}
-
-State = tuple[str, bool, bool]
-"""Which dump, whether the increments are applied, whether there are overrides."""
-
-
-def answers(state: State) -> tuple[str, ...]:
-    """Return the operator of each probe in a state; by dicts alone."""
-    dump, incremented, overridden = state
-    served = {number: OWNERS[dump][i % 2] for number, i in PORTED.items()}
-    if incremented:
-        served[COMES] = "mMTS"
-        del served[GOES]
-
-    def operator(number: int) -> str:
-        if overridden and number in OVERRIDDEN:
-            return OVERRIDDEN[number]
-        if number in served:
-            return served[number]
-        if number < 9_000_010_000:
-            return "mTELE2"
-        return "mMTS" if 9_160_000_000 <= number < 9_170_000_000 else ""
-
-    return tuple(operator(number) for number in PROBES)
-
-
-STATES = {
-    answers(state): state
-    for state in [
-        (dump, incremented, overridden)
-        for dump in OWNERS
-        for incremented in (False, True)
-        for overridden in (False, True)
-    ]
+KINDS = {
+    "build": ["build"],
+    "apply": ["apply"],
+    "override": ["override", "clear"],
+    "rollback": ["rollback"],
+    "prune": ["prune"],
+    "pin": ["pin", "unpin"],
 }
-
-
-def asked(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the operator that a snapshot gives to each probe."""
-    rows = snapshot.lookup(QUESTION).route.tolist()
-    return tuple(snapshot.route(row).operator.code for row in rows)
+WEIGHTS = {"pin": 0.5}
+"""The kind whose turn is next is the one that was killed least often; a pin is one small file."""
+PUBLISHING = ("build", "apply", "override")
+ALLOW = [word for check in OVERRIDABLE for word in ("--allow", check)]
+KEEP = ["--keep-last", "4", "--keep-daily", "0"]
+MORE_WINDOWS_MAX = 2
+WORTH_PRUNING = 4
+PAUSE_SECONDS = 0.001
 
 
 class Torture:
     """A store, the files of a registry, and the commands that are killed."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        """Write the files and build the first snapshot."""
+        """Write the files; the store stays empty."""
         self.folder = folder
-        self.store_path = folder / "store"
+        self.store = SnapshotStore(folder / "store", create=True)
+        self.registry = KnownRegistry(folder / "files")
         self.rng = random.Random(seed)
         self.seconds: dict[str, float] = {}
         self.steps: dict[str, int] = {}
-        self.after: collections.Counter[str] = collections.Counter()
-        for dump in OWNERS:
-            write_registry(folder / dump, dump=self._dump(dump), abc=None)
-        put_window(
-            folder / "windows", FIRST_WINDOW,
-            [port_row(COMES, "mMTS", region="77", time="2026-08-23T00:30:00+03:00")],
-            [return_row(GOES, time="2026-08-23T00:40:00+03:00")],
-        )  # fmt: skip
-        lines = [f"7{number},{operator},fault,test" for number, operator in OVERRIDDEN.items()]
-        (folder / "overrides.csv").write_text(
-            "\n".join(["number,operator,reason,author", *lines]) + "\n"
-        )
-        allow = [word for check in OVERRIDABLE for word in ("--allow", check)]
-        keep = ["--keep-last", "3", "--keep-daily", "0"]
-        build = ["build", *allow, "--reason", "fault", *keep]
-        self.actions: dict[str, list[str]] = {
-            "build A": [*build, str(folder / "A")],
-            "build B": [*build, str(folder / "B")],
-            "apply": ["apply", *allow, "--reason", "fault", *keep, str(folder / "windows")],
-            "override": ["override", "apply", *keep, str(folder / "overrides.csv")],
-            "clear": ["override", "clear", *keep],
-            "rollback": ["rollback", "previous"],
-            "prune": ["prune", "--keep-last", "1"],
-            "pin": ["pin", "previous"],
-            "unpin": ["unpin", "previous"],
+        self.killed: collections.Counter[str] = collections.Counter()
+        self.left: dict[str, collections.Counter[str]] = {
+            kind: collections.Counter() for kind in KINDS
         }
-        assert self.run("build A") == 0, self.said()
-        self.store = SnapshotStore(self.store_path)
+        self.known: dict[str, State] = {}
 
-    def _dump(self, name: str) -> str:
-        rows = []
-        for place, (number, i) in enumerate(PORTED.items()):
-            owner = OWNERS[name][i % 2]
-            count = "" if place else len(PORTED)
-            rows.append(
-                f"{number},{owner},{MNC[owner]},D77{MNC[owner]},77,2018-05-03T00:03:29+03:00,{count}"
-            )
-        return "\r\n".join(["Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount", *rows, ""])
+    def state(self) -> State:
+        """Return the state that the current snapshot answers from, by all of its answers."""
+        with self.store.open() as snapshot:
+            return self.registry.state_of(snapshot)
 
-    def start(self, action: str, last_step: int = 0) -> int:
+    def at(self, windows: int, before: State) -> State:
+        """Return the state after so many windows; overridden if the one before is."""
+        return self.registry.at(windows, overridden=before.overridden)
+
+    def _build(self, day: int) -> list[str]:
+        dumps = self.registry.days[day]
+        files = (dumps.operators, dumps.numbering_plan, dumps.port_all)
+        return ["build", *ALLOW, "--reason", "fault", *KEEP, *map(str, files)]
+
+    def _apply(self, done: int, upto: int) -> list[str]:
+        # One that has been applied is among them, as in any inbox.
+        windows = self.registry.windows[max(0, done - 1) : upto]
+        files = [str(path) for window in windows for path in window]
+        return ["apply", *ALLOW, "--reason", "fault", *KEEP, *files]
+
+    def prepare(self, kind: str) -> tuple[str, list[str], State]:
+        """Bring the store to where a command has something to do.
+
+        Return the command's name, its words, and the state that it leads to.
+        """
+        before = self.state()
+        match kind:
+            case "build":
+                days = {day: self.at(WINDOWS * day, before) for day in (0, 1)}
+                day = self.rng.choice([day for day, after in days.items() if after != before])
+                return "build", self._build(day), days[day]
+            case "apply":
+                last = len(self.registry.windows)
+                if self.at(last, before) == before:
+                    before = self.finish(*self.prepare("build"))
+                # At night nothing is ported: what is to be killed must have something to do.
+                upto = next(
+                    upto for upto in range(before.windows, last + 1)
+                    if self.at(upto, before) != before
+                )  # fmt: skip
+                upto = min(last, upto + self.rng.randint(0, MORE_WINDOWS_MAX))
+                return "apply", self._apply(before.windows, upto), self.at(upto, before)
+            case "override":
+                after = replace(before, overridden=not before.overridden)
+                if before.overridden:
+                    return "clear", ["override", "clear", *KEEP], after
+                words = ["override", "apply", *KEEP, str(self.registry.overrides)]
+                return "override", words, after
+            case "rollback":
+                after = self.known[self.store.previous_id()]
+                return "rollback", ["rollback", "previous"], after
+            case "prune":
+                while len(self.store.ids()) < WORTH_PRUNING:
+                    before = self.finish(*self.prepare("apply"))
+                return "prune", ["prune", "--keep-last", "1"], before
+            case _:
+                pinned = self.store.previous_id() in self.store.pinned()
+                name = "unpin" if pinned else "pin"
+                return name, [name, "previous"], before
+
+    def start(self, words: list[str], last_step: int = 0) -> int:
         """Start a command in a process of its own, which dies before its step of this number."""
         child = os.fork()
         if child:
@@ -153,8 +146,7 @@ class Torture:
             os.dup2(log, 1)
             os.dup2(log, 2)
             self._count_steps(last_step)
-            words = [*self.actions[action], "--store", str(self.store_path)]
-            sys.argv = ["numroute-load", *words]
+            sys.argv = ["numroute-load", *words, "--store", str(self.store.path)]
             status = run(numroute_load, "numroute-load")
             (self.folder / "steps").write_text(str(self._steps))
         finally:
@@ -176,75 +168,95 @@ class Torture:
         for name in STEPS:
             setattr(os, name, counted(getattr(os, name)))
 
-    def run(self, action: str) -> int:
-        """Run a command to its end; return its exit status."""
+    def finish(self, name: str, words: list[str], after: State) -> State:
+        """Run a command to its end; it works and leads where it must. Return the state."""
         begun = time.perf_counter()
-        _, status = os.waitpid(self.start(action), 0)
-        took = time.perf_counter() - begun
-        self.seconds[action] = max(took, self.seconds.get(action, took))
-        # A command that found nothing to do takes fewer steps: the largest count is a whole run's.
-        self.steps[action] = max(
-            int((self.folder / "steps").read_text()), self.steps.get(action, 1)
-        )
-        return os.waitstatus_to_exitcode(status)
+        _, status = os.waitpid(self.start(words), 0)
+        self.seconds[name] = time.perf_counter() - begun
+        assert os.waitstatus_to_exitcode(status) == 0, (name, self.said())
+        self.steps[name] = int((self.folder / "steps").read_text())
+        assert self.state() == after, (name, self.state(), after)
+        self.known[self.store.current_id()] = after
+        return after
 
     def said(self) -> str:
         """Return what the last command printed."""
         return (self.folder / "log").read_text("utf-8", "replace")
 
-    def kill_in(self, action: str) -> bool:
+    def kill(self, name: str, words: list[str]) -> bool:
         """Start a command and kill it at a random moment; return whether it was still running."""
         if self.rng.random() < 0.5:
-            step = self.rng.randint(1, self.steps[action])
-            _, status = os.waitpid(self.start(action, step), 0)
+            step = self.rng.randint(1, self.steps[name])
+            _, status = os.waitpid(self.start(words, step), 0)
             return os.WIFSIGNALED(status)
-        usual = self.seconds[action]
         # Publishing is the last part of each: it gets half of the points.
-        share = self.rng.choice([self.rng.uniform(0, 1.1), self.rng.uniform(0.6, 1.05)])
-        child = self.start(action)
-        time.sleep(usual * share)
+        share = self.rng.choice([self.rng.uniform(0, 1), self.rng.uniform(0.6, 1.0)])
+        child = self.start(words)
+        time.sleep(self.seconds[name] * share)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         return os.WIFSIGNALED(status)
 
-    def check(self, action: str, before: State, kept: set[str]) -> State:
-        """Check the store after a kill; return the state that it is in."""
-        store = self.store
-        current = store.current_id()
-        verify_snapshot(store.snapshot_path(current))
-        with store.open() as snapshot:
-            state = STATES[asked(snapshot)]
-        allowed = {before}
-        dump, incremented, overridden = before
-        if action in {"build A", "build B"}:
-            allowed.add((action[-1], False, overridden))
-        elif action == "apply":
-            allowed.add((dump, True, overridden))
-        elif action in {"override", "clear"}:
-            allowed.add((dump, incremented, action == "override"))
-        elif action == "rollback":
-            allowed |= set(STATES.values())
-        assert state in allowed, (action, before, state)
-        pruned = {e["snapshot"] for e in store.history() if e["event"] == "pruned"}
-        lost = kept - set(store.ids()) - pruned
-        assert not lost, (action, lost)
-        assert store.current_at(datetime.now(UTC)) == current
-        self.after["as before" if state == before else "as after"] += 1
-        return state
+    def kill_and_check(self, kind: str) -> None:
+        """Kill a command of this kind once, and check the store and everything in it."""
+        name, words, after = self.prepare(kind)
+        store, before = self.store, self.state()
+        current, ids, told = store.current_id(), set(store.ids()), len(store.history())
+        was_killed = self.kill(name, words)
+        verify_snapshot(store.snapshot_path(store.current_id()))
+        state = self.state()
+        assert state in {before, after}, (name, before, after, state)
+        events = store.history()[told:]
+        pruned = {event["snapshot"] for event in events if event["event"] == "pruned"}
+        lost = ids - set(store.ids()) - pruned
+        assert not lost, (name, lost)
+        assert store.current_at(datetime.now(UTC)) == store.current_id()
+        for each in store.ids():
+            with store.open(each) as snapshot:
+                seen = self.registry.state_of(snapshot)
+            if each in ids:
+                assert self.known[each] == seen, (name, each)
+            self.known[each] = seen
+        if was_killed:
+            self.killed[name] += 1
+            self.left[kind][self._left(kind, current, ids, [e["event"] for e in events])] += 1
+        self.recover()
 
-    def recover(self) -> State:
-        """Let one command run to its end: it works, and nothing of the crash is left."""
-        assert self.run("apply") == 0, self.said()
+    def _left(self, kind: str, current: str, ids: set[str], events: list[str]) -> str:
+        """Return how far a killed command had come, by what it left."""
         store = self.store
-        # Where nothing was to apply, nothing was written, and the next writer cleans up.
-        with store.writing():
-            pass
+        if kind in PUBLISHING:
+            if store.current_id() != current:
+                return "new snapshot current"
+            if "published" in events:
+                return "told, not current"
+            if set(store.ids()) - ids:
+                return "named, not told"
+            unfinished = any(store.snapshots.glob("*.unfinished"))
+            return "unfinished file" if unfinished else "nothing written"
+        if kind == "rollback" and store.current_id() != current:
+            return "rolled back"
+        if kind == "prune" and set(store.ids()) != ids:
+            return "some removed"
+        return "told, not done" if events else "nothing written"
+
+    def recover(self) -> None:
+        """Let one command run to its end: it works, and nothing of the crash is left."""
+        self.finish(*self.prepare("apply"))
+        store = self.store
         left = [path.name for path in store.path.rglob("*.unfinished")]
         assert not left, left
         assert store.read_history().moments()[-1].snapshot == store.current_id()
         assert not store.read_history().damaged
-        with store.open() as snapshot:
-            return STATES[asked(snapshot)]
+
+    def least_killed(self) -> str:
+        """Return the kind of command whose turn is next."""
+        count = {
+            kind: sum(self.killed[name] for name in names) / WEIGHTS.get(kind, 1)
+            for kind, names in KINDS.items()
+        }
+        least = min(count.values())
+        return self.rng.choice([kind for kind in KINDS if count[kind] == least])
 
     def read_forever(self) -> int:
         """Start a process that looks up until SIGTERM; its exit status is 0 when all was right."""
@@ -255,12 +267,13 @@ class Torture:
         signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
         status, rounds = 1, 0
         try:
-            store = SnapshotStore(self.store_path)
             while not ended:
-                with store.open() as snapshot:
+                with self.store.open() as snapshot:
+                    state = self.registry.state_of(snapshot)
                     for _ in range(20):
-                        assert asked(snapshot) in STATES, asked(snapshot)
+                        assert self.registry.state_of(snapshot) == state
                         rounds += 1
+                time.sleep(PAUSE_SECONDS)
             status = 0
         except BaseException as fault:  # noqa: BLE001 - the parent is told of everything
             (self.folder / "reader").write_text(repr(fault))
@@ -270,40 +283,76 @@ class Torture:
             os._exit(status)
 
 
+@contextlib.contextmanager
+def service_under_witness(it: Torture, summary: dict[str, object]) -> Iterator[None]:
+    """Run ``numroute serve`` on the store, and ask it all the time; note what was seen."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        target = f"127.0.0.1:{free.getsockname()[1]}"
+    states, report = it.folder / "states.json", it.folder / "witness.json"
+    it.registry.save(states)
+    words = [BIN / "numroute", "serve", "--store", it.store.path, "--listen", target]
+    program = Path(__file__).with_name("witness.py")
+    with (it.folder / "service.log").open("w") as log:
+        service = subprocess.Popen([*words, "--workers", "2"], stdout=log, stderr=log)
+        asking = subprocess.Popen([sys.executable, program, target, states, it.store.path, report])
+        try:
+            yield
+            asking.terminate()
+            status = asking.wait(60)
+            seen = report.read_text() if report.exists() else "it gave no report"
+            assert status == 0, f"the witness of the service: {seen}"
+            summary["service"] = json.loads(seen)
+            service.terminate()
+            logged = (it.folder / "service.log").read_text()
+            assert service.wait(60) == 0, logged
+            assert '"level": "error"' not in logged, logged
+        finally:
+            for process in (asking, service):
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def store_under_witness(it: Torture, summary: dict[str, object]) -> Iterator[None]:
+    """Read the store in another process all the time; note how often."""
+    reader = it.read_forever()
+    try:
+        yield
+    finally:
+        os.kill(reader, signal.SIGTERM)
+        _, status = os.waitpid(reader, 0)
+    told = (it.folder / "reader").read_text()
+    assert os.waitstatus_to_exitcode(status) == 0, f"the reader met {told}"
+    summary["batches_read_in_process"] = int(told)
+
+
 def torture(folder: Path, points: int, seed: int) -> dict[str, object]:
     """Kill ``points`` times; return what was done. Raises AssertionError on the first fault."""
     begun = time.perf_counter()
     it = Torture(folder, seed)
-    for action in ("build B", "override", "apply", "rollback", "pin", "unpin", "prune", "clear"):
-        it.run(action)
-    it.recover()
-    reader = it.read_forever()
-    killed: collections.Counter[str] = collections.Counter()
-    try:
-        while killed.total() < points:
-            weights = [WEIGHTS.get(action, 3) for action in it.actions]
-            (action,) = it.rng.choices(list(it.actions), weights)
-            with it.store.open() as snapshot:
-                before = STATES[asked(snapshot)]
-            kept = set(it.store.ids())
-            if it.kill_in(action):
-                killed[action] += 1
-            it.check(action, before, kept)
-            it.recover()
-            if it.rng.random() < 0.3:
-                # Otherwise nearly every state would be one with the increments applied.
-                assert it.run(it.rng.choice(["build A", "build B"])) == 0, it.said()
-    finally:
-        os.kill(reader, signal.SIGTERM)
-        _, status = os.waitpid(reader, 0)
-    told = (folder / "reader").read_text()
-    assert os.waitstatus_to_exitcode(status) == 0, f"the reader met {told}"
+    seen: dict[str, object] = {}
+    with service_under_witness(it, seen):
+        # Long enough for questions to come before there is an answer.
+        time.sleep(2)
+        it.finish("build", it._build(0), State(0, overridden=False))
+        with store_under_witness(it, seen):
+            for kind in ("apply", "override", "override", "rollback", "pin", "pin", "prune"):
+                it.finish(*it.prepare(kind))
+            while it.killed.total() < points:
+                it.kill_and_check(it.least_killed())
     return {
         "seed": seed,
-        "killed": killed.total(),
-        "killed_in": dict(sorted(killed.items())),
-        "store_was": dict(sorted(it.after.items())),
-        "batches_read_meanwhile": int(told),
+        "killed": it.killed.total(),
+        "killed_in": dict(sorted(it.killed.items())),
+        "killed_after_a_file_was_begun": sum(
+            count
+            for kind in PUBLISHING
+            for left, count in it.left[kind].items()
+            if left != "nothing written"
+        ),
+        "left_behind": {kind: dict(sorted(left.items())) for kind, left in it.left.items()},
+        **seen,
         "seconds": round(time.perf_counter() - begun),
     }
 
