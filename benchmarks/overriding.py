@@ -64,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plain = opened.enter_context(store.open())
         pairs: dict[str, dict[str, Pair]] = {}
         if given.before:
-            before = _snapshot_of(given.before, store.snapshot_path(plain.metadata.snapshot_id))
+            # LMDB opens no file twice in one process.
+            copy = shutil.copy(store.snapshot_path(plain.metadata.snapshot_id), folder)
+            before = _snapshot_of(given.before, Path(copy))
             pairs["no overrides, against the other commit"] = _pairs(
                 given.work, truth, before, plain
             )

@@ -87,6 +87,13 @@ region_option = click.option(
     "numbers are.",
 )
 
+as_of_option = click.option(
+    "--as-of",
+    type=Time(),
+    metavar="TIME",
+    help="Answer from the snapshot that was current then (ISO 8601), while the store keeps it.",
+)
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object per line instead of a table."
 )

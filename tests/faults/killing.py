@@ -4,7 +4,8 @@ Run as a program: ``python tests/faults/killing.py --points N --seed S --folder 
 runs in a process of its own, forked from this one so that it starts in no time, and is killed with
 SIGKILL: half of them at a random time, half just before a random one of the system calls that open,
 flush, rename or remove a file. Two witnesses ask all the time: a process that reads the store, and
-one that asks a ``numroute serve`` (``witness.py``). The expected answers come from dicts.
+one that asks a ``numroute serve`` (``witness.py``). The expected answers come from dicts. SIGINT
+or SIGTERM ends a run early, with its summary.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ ALLOW = [word for check in OVERRIDABLE for word in ("--allow", check)]
 KEEP = ["--keep-last", "4", "--keep-daily", "0"]
 MORE_WINDOWS_MAX = 2
 WORTH_PRUNING = 4
-PAUSE_SECONDS = 0.001
+PAUSE_SECONDS = 0.005
+BATCHES_OF_A_SNAPSHOT = 5
+PROGRESS_EVERY = 10
 
 
 class Torture:
@@ -141,6 +144,7 @@ class Torture:
         if child:
             return child
         status = 70
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             log = os.open(self.folder / "log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
             os.dup2(log, 1)
@@ -265,12 +269,13 @@ class Torture:
             return child
         ended = []
         signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         status, rounds = 1, 0
         try:
             while not ended:
                 with self.store.open() as snapshot:
                     state = self.registry.state_of(snapshot)
-                    for _ in range(20):
+                    for _ in range(BATCHES_OF_A_SNAPSHOT):
                         assert self.registry.state_of(snapshot) == state
                         rounds += 1
                 time.sleep(PAUSE_SECONDS)
@@ -293,8 +298,13 @@ def service_under_witness(it: Torture, summary: dict[str, object]) -> Iterator[N
     words = [BIN / "numroute", "serve", "--store", it.store.path, "--listen", target]
     program = Path(__file__).with_name("witness.py")
     with (it.folder / "service.log").open("w") as log:
-        service = subprocess.Popen([*words, "--workers", "2"], stdout=log, stderr=log)
-        asking = subprocess.Popen([sys.executable, program, target, states, it.store.path, report])
+        service = subprocess.Popen(
+            [*words, "--workers", "2"], stdout=log, stderr=log, start_new_session=True
+        )
+        asking = subprocess.Popen(
+            [sys.executable, program, target, states, it.store.path, report],
+            start_new_session=True,
+        )
         try:
             yield
             asking.terminate()
@@ -332,6 +342,9 @@ def torture(folder: Path, points: int, seed: int) -> dict[str, object]:
     begun = time.perf_counter()
     it = Torture(folder, seed)
     seen: dict[str, object] = {}
+    ended: list[bool] = []
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: ended.append(True))
     with service_under_witness(it, seen):
         # Long enough for questions to come before there is an answer.
         time.sleep(2)
@@ -339,8 +352,10 @@ def torture(folder: Path, points: int, seed: int) -> dict[str, object]:
         with store_under_witness(it, seen):
             for kind in ("apply", "override", "override", "rollback", "pin", "pin", "prune"):
                 it.finish(*it.prepare(kind))
-            while it.killed.total() < points:
+            while it.killed.total() < points and not ended:
                 it.kill_and_check(it.least_killed())
+                if it.killed.total() % PROGRESS_EVERY == 0:
+                    print(f"killed {it.killed.total()} of {points}", file=sys.stderr)  # noqa: T201
     return {
         "seed": seed,
         "killed": it.killed.total(),

@@ -24,7 +24,7 @@ from numroute.v1.number_routing_pb2_grpc import NumberRoutingStub
 
 TIMEOUT_SECONDS = 30.0
 FOLLOWS_WITHIN_SECONDS = 15.0
-PAUSE_SECONDS = 0.001
+PAUSE_SECONDS = 0.005
 
 
 class Witness:

@@ -134,7 +134,7 @@ def test_a_past_that_is_not_kept(past, run_server) -> None:
     server = run_server(store.path)
     for moment, reason in (
         (moments[0] - timedelta(days=1), "no snapshot was current"),
-        (moments[1], "there is no snapshot"),
+        (moments[1], "is no longer kept"),
     ):
         with pytest.raises(grpc.RpcError) as caught:
             lookup_at(server, moment)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 - likewise
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from numroute import e164
-from numroute.cli.lookup import EXIT_NOT_ROUTED, one_of
+from numroute.cli.lookup import EXIT_NOT_ROUTED, one_of, open_as_of
 from numroute.cli.service import connect, service_options
 from numroute.console import operator_text, plain, print_facts, print_json, print_table
 from numroute.errors import SettingError
-from numroute.index import Explanation, SnapshotStore
+from numroute.index import Explanation
 from numroute.index import explain as explain_number
 from numroute.model import InvalidReason, Status
-from numroute.settings import json_option, optional_store_option, region_option, target_option
+from numroute.settings import (
+    as_of_option,
+    json_option,
+    optional_store_option,
+    region_option,
+    target_option,
+)
 
 if TYPE_CHECKING:
     from numroute.client import Explanation as ServiceExplanation
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
 @optional_store_option
 @target_option
 @region_option
+@as_of_option
 @service_options
 @json_option
 def explain(
@@ -35,18 +43,22 @@ def explain(
     store: Path | None,
     target: str | None,
     region: str | None,
+    as_of: datetime | None,
     as_json: bool,
 ) -> int:
-    """Say which layer decided for NUMBER, from which file, and what the others would say."""
+    """Say which layer decided for NUMBER, from which file, and what the others would say.
+
+    With --as-of the snapshot that was current then is explained.
+    """
     store, target = one_of(store, target)
     explanation: Explanation | ServiceExplanation
     if target:
         with connect(target) as client:
-            found = client.explain(number, region)
+            found = client.explain(number, region, as_of=as_of)
         explanation, reason, snapshot_id = found, found.invalid_reason, found.snapshot.id
     elif store:
         parsed = e164.parse(number, region)
-        with SnapshotStore(store).open() as snapshot:
+        with open_as_of(store, as_of) as snapshot:
             explanation, reason = explain_number(snapshot, parsed.number), parsed.reason
             snapshot_id = snapshot.metadata.snapshot_id
     else:

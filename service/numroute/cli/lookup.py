@@ -16,10 +16,18 @@ from numroute.console import operator_text, plain, print_json, print_table
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.model import Answer, InvalidReason, SnapshotRef, Status
-from numroute.settings import Time, json_option, optional_store_option, region_option, target_option
+from numroute.settings import (
+    as_of_option,
+    json_option,
+    optional_store_option,
+    region_option,
+    target_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numroute.index import Snapshot
 
 EXIT_NOT_ROUTED = 2
 
@@ -31,12 +39,7 @@ _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder"
 @optional_store_option
 @target_option
 @region_option
-@click.option(
-    "--as-of",
-    type=Time(),
-    metavar="TIME",
-    help="Answer from the snapshot that was current then (ISO 8601), while the store keeps it.",
-)
+@as_of_option
 @service_options
 @json_option
 def lookup(
@@ -101,11 +104,16 @@ def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | N
     return (store, None) if by_flag[0] else (None, target)
 
 
+def open_as_of(store: Path, as_of: datetime | None) -> Snapshot:
+    """Open the store's snapshot that was current at a time, the current one without a time."""
+    opened = SnapshotStore(store)
+    return opened.open() if as_of is None else opened.open_at(as_of)
+
+
 def _ask_store(
     texts: Sequence[str], store: Path, region: str | None, as_of: datetime | None
 ) -> list[Answer]:
-    opened = SnapshotStore(store)
-    with opened.open() if as_of is None else opened.open_at(as_of) as snapshot:
+    with open_as_of(store, as_of) as snapshot:
         metadata = snapshot.metadata
         ref = SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
         return answer_texts(snapshot, ref, texts, region)

@@ -260,7 +260,13 @@ class SnapshotStore:
         Raises what :meth:`current_at` and :meth:`open` raise; NoSnapshotError when it is no longer
         kept.
         """
-        snapshot_id = self.current_at(time)
+        return self.open_past(self.current_at(time), time)
+
+    def open_past(self, snapshot_id: str, time: datetime) -> Snapshot:
+        """Open what :meth:`current_at` found for a time.
+
+        Raises what :meth:`open` raises; NoSnapshotError when it is no longer kept.
+        """
         if not self.snapshot_path(snapshot_id).exists():
             raise NoSnapshotError(
                 self.path,

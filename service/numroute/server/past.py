@@ -68,7 +68,9 @@ class PastSnapshots:
             if current is not None and current.id == snapshot_id:
                 return current
             if snapshot_id not in self._open:
-                self._add(snapshot_id, await asyncio.to_thread(store.open, snapshot_id))
+                self._add(
+                    snapshot_id, await asyncio.to_thread(store.open_past, snapshot_id, moment)
+                )
         except NoSnapshotError as error:
             raise SnapshotNotKeptError(store.path, error.reason, hint=error.hint) from None
         self._used[snapshot_id] = time.monotonic()
