@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import shutil
 import sys
@@ -42,8 +43,9 @@ SETS = {
     FIXED: "fixed-line numbers",
 }
 OVERRIDES = (100, 10_000)
+BATCH = 65_536
 SMALL_BATCHES = (1, 1_000)
-SMALL_CALLS = 2_000
+SMALL_CALLS = 100
 SEED = 4
 OPERATOR = Operator(code="mBENCH")
 
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=ROOT / ".benchmarks" / "speed")
     parser.add_argument("--store", type=Path, help="a store without overrides, default WORK/store")
     parser.add_argument("--before", type=Path, help="the folder `service` of another commit")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=150)
     parser.add_argument("--results", type=Path, help="folder for overrides.json")
     given = parser.parse_args(arguments)
     store = SnapshotStore(given.store or given.work / "store")
@@ -164,14 +166,15 @@ def _pairs(
         rows = _checked(subject, queries, truth, held)
         rows_before = rows if held is None else _checked(yardstick, queries, truth, None)
         pairs[said] = Pair(
-            yardstick=_batch(yardstick, queries.numbers, rows_before),
-            subject=_batch(subject, queries.numbers, rows),
+            yardstick=_batches(yardstick, queries.numbers, rows_before, BATCH, 1),
+            subject=_batches(subject, queries.numbers, rows, BATCH, 1),
         )
-    numbers = load_queries(work, MOBILE_MIX).numbers
-    for size in SMALL_BATCHES:
-        batches = list(numbers[: size * SMALL_CALLS].reshape(SMALL_CALLS, size))
-        said = f"mobile numbers, 7 % ported, in batches of {size:,}"
-        pairs[said] = Pair(yardstick=_calls(yardstick, batches), subject=_calls(subject, batches))
+        if name == MOBILE_MIX:
+            for size in SMALL_BATCHES:
+                pairs[f"{said}, in batches of {size:,}"] = Pair(
+                    yardstick=_batches(yardstick, queries.numbers, rows_before, size, SMALL_CALLS),
+                    subject=_batches(subject, queries.numbers, rows, size, SMALL_CALLS),
+                )
     return pairs
 
 
@@ -187,27 +190,31 @@ def _checked(
     return rows
 
 
-def _batch(
-    snapshot: Snapshot, numbers: NDArray[np.uint64], expected: NDArray[np.unsignedinteger]
+def _batches(
+    snapshot: Snapshot,
+    numbers: NDArray[np.uint64],
+    rows: NDArray[np.unsignedinteger],
+    size: int,
+    calls: int,
 ) -> Side:
-    def check(answers: Answers) -> None:
-        assert np.array_equal(answers.route, expected)
+    """Return so many lookups of such batches, each time of the next numbers of the set."""
+    step = size * calls
+    begins = itertools.cycle(range(0, len(numbers) - step + 1, step))
+    batches: list[NDArray[np.uint64]] = []
+    expected: NDArray[np.unsignedinteger] = rows[:0]
 
-    return Side(run=lambda: snapshot.lookup(numbers), check=check, count=len(numbers))
-
-
-def _calls(snapshot: Snapshot, batches: Sequence[NDArray[np.uint64]]) -> Side:
-    """Return many lookups of small batches; a whole set's answers are checked in `_batch`."""
-    expected = [snapshot.lookup(batch).route for batch in batches]
+    def choose() -> None:
+        nonlocal expected
+        begin = next(begins)
+        batches[:] = numbers[begin : begin + step].reshape(calls, size)
+        expected = rows[begin : begin + step]
 
     def check(answers: list[Answers]) -> None:
-        assert all(map(np.array_equal, (each.route for each in answers), expected))
+        assert np.array_equal(np.concatenate([each.route for each in answers]), expected)
+        choose()
 
-    return Side(
-        run=lambda: [snapshot.lookup(batch) for batch in batches],
-        check=check,
-        count=len(batches) * len(batches[0]),
-    )
+    choose()
+    return Side(run=lambda: [snapshot.lookup(batch) for batch in batches], check=check, count=step)
 
 
 def _figures(section: str, pairs: dict[str, Pair]) -> list[Figure]:
