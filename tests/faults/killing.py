@@ -242,7 +242,7 @@ class Torture:
             return "rolled back"
         if kind == "prune" and set(store.ids()) != ids:
             return "some removed"
-        return "told, not done" if events else "nothing written"
+        return "told" if events else "nothing told"
 
     def recover(self) -> None:
         """Let one command run to its end: it works, and nothing of the crash is left."""
