@@ -9,18 +9,18 @@ import itertools
 import multiprocessing
 import signal
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 
+from benchmarks.production.reports import Report
 from numroute import wire
 from numroute.client import AsyncClient
 from numroute.client.channel import connection
 from numroute.client.codec import Values, bulk_response
-from numroute.client.security import Security
+from numroute.client.security import PLAINTEXT, Security
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -30,72 +30,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.production.vintages import Question
+    from numroute.client.security import TokenSource
 
 CHANNELS = 16
 """Connections of one client process. The kernel chooses the worker of each by chance: few of them
 would leave one worker with most of the load."""
 
+LATE_SECONDS_MAX = 2.0
+"""How late a client with bounded calls under way may be; what was due earlier is left out and
+counted: after a standstill of the machine nobody makes up for all the calls of that time."""
+
 TIMEOUT_SECONDS = 30.0
 STREAM_TIMEOUT_SECONDS = 60.0
-KEPT_FAILURES = 5
-
-
-@dataclass(slots=True)
-class Report:
-    """What a client has seen since its last report.
-
-    Attributes:
-        answers: Right ones.
-        wrong: Answers that are wholly of neither snapshot.
-        failed: Calls that failed, retries included, by status.
-        failures: The first few texts of them.
-        by_snapshot: Answers by the snapshot that gave them.
-        due: When each answered call was to be sent, seconds on ``time.time``'s clock.
-        latency: From then to its answer, seconds.
-    """
-
-    answers: int = 0
-    wrong: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    by_snapshot: Counter[str] = field(default_factory=Counter)
-    due: list[float] = field(default_factory=list)
-    latency: list[float] = field(default_factory=list)
-
-    def note(self, snapshot: str | None, due: float) -> None:
-        """Count an answer that was just received."""
-        if snapshot is None:
-            self.wrong += 1
-            return
-        self.answers += 1
-        self.by_snapshot[snapshot] += 1
-        self.due.append(due)
-        self.latency.append(time.time() - due)
-
-    def fail(self, status: str, text: str) -> None:
-        """Count a call that failed."""
-        self.failed[status] += 1
-        if len(self.failures) < KEPT_FAILURES:
-            self.failures.append(text)
-
-    def add(self, other: Report) -> None:
-        """Take in what another report says."""
-        self.answers += other.answers
-        self.wrong += other.wrong
-        self.failed += other.failed
-        self.failures = (self.failures + other.failures)[:KEPT_FAILURES]
-        self.by_snapshot += other.by_snapshot
-        self.due += other.due
-        self.latency += other.latency
-
-    @property
-    def failed_calls(self) -> int:
-        """How many calls failed."""
-        return sum(self.failed.values())
-
-    def percentile_ms(self, percentile: float) -> float:
-        """Return a percentile of the latencies, in milliseconds; 0 when there are none."""
-        return float(np.percentile(self.latency, percentile)) * 1e3 if self.latency else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +54,9 @@ class Task:
         stream: Ask over a stream with the product's own client instead of call by call.
         rate: Calls a second, sent by the clock; None sends as fast as answers come.
         under_way: Calls under way where there is no rate.
+        under_way_max: Calls under way at most where there is one; None for any number of them.
         retry: Send a refused call again, as the product's client does.
+        security: What the client shows and wants to see.
     """
 
     name: str
@@ -116,7 +64,9 @@ class Task:
     stream: bool = False
     rate: float | None = None
     under_way: int = 4
+    under_way_max: int | None = None
     retry: bool = True
+    security: Security = PLAINTEXT
 
 
 class Asker:
@@ -135,6 +85,11 @@ class Asker:
         )
         self._process.start()
         theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self._process.pid or 0
 
     def started(self) -> None:
         """Wait until the first call was answered."""
@@ -187,8 +142,8 @@ def _run(
 ) -> None:
     # Ctrl-C goes to the process that started this one; it says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Nothing here makes cycles worth a pause in the middle of a latency.
-    gc.disable()
+    # What is there now stays: no collection need look at it.
+    gc.freeze()
     asyncio.run(_ask(parent, stop, task, address, seconds, report_seconds))
 
 
@@ -227,20 +182,28 @@ async def _ask(
 class _Calls:
     """Asks call by call, over one connection, with the retry policy of the product's client."""
 
-    def __init__(self, channel: grpc.aio.Channel, task: Task) -> None:
+    def __init__(self, channel: grpc.aio.Channel, token: TokenSource, task: Task) -> None:
+        self._token = token
         self._call = channel.unary_unary(wire.method_path("BulkLookup"))
         self._questions = itertools.cycle(task.questions)
         self._one = task.questions[0]
 
     async def first(self) -> None:
         """Connect."""
-        await self._call(self._one.request, timeout=TIMEOUT_SECONDS, wait_for_ready=True)
+        await self._call(
+            self._one.request,
+            timeout=TIMEOUT_SECONDS,
+            metadata=self._token.metadata(),
+            wait_for_ready=True,
+        )
 
     async def ask(self, due: float, report: Callable[[], Report]) -> None:
         """Ask once, and note what came."""
         question = next(self._questions)
         try:
-            response = await self._call(question.request, timeout=TIMEOUT_SECONDS)
+            response = await self._call(
+                question.request, timeout=TIMEOUT_SECONDS, metadata=self._token.metadata()
+            )
         except grpc.aio.AioRpcError as error:
             report().fail(error.code().name, str(error.details()))
         else:
@@ -309,19 +272,21 @@ class _Stream:
 
 async def _way(made: contextlib.AsyncExitStack, task: Task, address: str) -> _Calls | _Stream:
     if task.stream:
-        client = await made.enter_async_context(AsyncClient(address, timeout=TIMEOUT_SECONDS))
-        return _Stream(client, task)
-    options = connection(address, Security()).options
-    channel = grpc.aio.insecure_channel(
-        address,
-        options=(
-            *options,
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.enable_retries", int(task.retry)),
-        ),
+        client = AsyncClient(address, timeout=TIMEOUT_SECONDS, security=task.security)
+        return _Stream(await made.enter_async_context(client), task)
+    found = connection(address, task.security)
+    options = (
+        *found.options,
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", int(task.retry)),
+    )
+    channel = (
+        grpc.aio.insecure_channel(address, options=options)
+        if found.credentials is None
+        else grpc.aio.secure_channel(address, found.credentials, options=options)
     )
     await made.enter_async_context(channel)
-    return _Calls(channel, task)
+    return _Calls(channel, found.token, task)
 
 
 async def _ask_until(
@@ -338,7 +303,7 @@ async def _ask_until(
                 )
             )
         else:
-            await _by_the_clock(ways, task.rate, end, report)
+            await _by_the_clock(ways, task, end, report)
     finally:
         for each in carrying:
             each.cancel()
@@ -353,18 +318,24 @@ async def _one_after_the_other(
 
 
 async def _by_the_clock(
-    ways: Sequence[_Calls | _Stream], rate: float, end: float, report: Callable[[], Report]
+    ways: Sequence[_Calls | _Stream], task: Task, end: float, report: Callable[[], Report]
 ) -> None:
     under_way: set[asyncio.Task[None]] = set()
     begin = time.time()
     try:
         for place, way in enumerate(itertools.cycle(ways)):
-            due = begin + place / rate
+            due = begin + place / (task.rate or 1.0)
             if due >= end:
                 break
             ahead = due - time.time()
             if ahead > 0:
                 await asyncio.sleep(ahead)
+            if task.under_way_max is not None:
+                while len(under_way) >= task.under_way_max:
+                    await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                if time.time() - due > LATE_SECONDS_MAX:
+                    report().skipped += 1
+                    continue
             call = asyncio.create_task(way.ask(due, report))
             under_way.add(call)
             call.add_done_callback(under_way.discard)

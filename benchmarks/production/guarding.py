@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-import trustme
 
 from benchmarks.children import BIN, end_on_sigterm, free_address, server
 from benchmarks.figures import Figure, at_least, markdown
 from benchmarks.machine import facts
 from benchmarks.plans import ROOT
+from benchmarks.production.protection import make_protection
 from benchmarks.production.vintages import BULK, LARGE, ensure_vintages
+from benchmarks.production.workers import processor_seconds
 from numroute import wire
 from numroute.client.channel import CALLS_IN_FLIGHT, OPTIONS
 from numroute.errors import NumrouteError, ServiceError
-from numroute.server.tokens import new_token, token_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,15 +96,6 @@ def _check(question: Question, call: grpc.Future[bytes]) -> None:
         raise ServiceError("a wrong answer", code="DATA_LOSS")
 
 
-def processor_seconds(process: int) -> float:
-    """Return the processor time of all threads of a process, to the nanosecond."""
-    total = 0
-    for task in Path(f"/proc/{process}/task").iterdir():
-        with contextlib.suppress(OSError):
-            total += int((task / "schedstat").read_text("ascii").split()[0])
-    return total / 1e9
-
-
 @contextlib.contextmanager
 def contestant(
     store: Path, *words: str | Path, ca: Path | None, token: str
@@ -134,52 +125,32 @@ def contestant(
         yield Contestant(child.pid, call, metadata)
 
 
-def _files(folder: Path) -> tuple[tuple[str | Path, ...], tuple[str | Path, ...], Path, str]:
-    """Return the words for tokens and limits, those for TLS, the authority and a token."""
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost", "127.0.0.1")
-    certificate, key, ca = folder / "service.pem", folder / "service.key", folder / "ca.pem"
-    certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-    authority.cert_pem.write_to_path(ca)
-    token, sha256 = new_token()
-    # As many clients as a busy house has, and limits that are counted and never reached.
-    others = [token_line(f"client-{number}", new_token()[1]) for number in range(50)]
-    tokens = folder / "tokens"
-    lines = [*others, token_line("bench", sha256), "bench rate=1000000000000 daily=1000000000000"]
-    for path, content in ((key, issued.private_key_pem.bytes()), (tokens, None)):
-        path.touch(0o600)
-        path.write_bytes("\n".join(lines).encode() if content is None else content)
-    return (
-        ("--tokens", tokens, "--state", folder / "state"),
-        ("--tls-cert", certificate, "--tls-key", key),
-        ca,
-        token,
-    )
-
-
 def measure(vintages: Vintages, rounds: int) -> list[Figure]:
     """Ask the bare service and each other one in turns."""
     figures: list[Figure] = []
     store = vintages.store
     with tempfile.TemporaryDirectory() as name:
-        guards, tls, ca, token = _files(Path(name))
+        made = make_protection(Path(name))
         metrics = ("--metrics", "127.0.0.1:0")
         with contextlib.ExitStack() as stack:
 
             def run(*words: str | Path, secure: bool = False, known: bool = False) -> Contestant:
                 return stack.enter_context(
                     contestant(
-                        store, *words, ca=ca if secure else None, token=token if known else ""
+                        store,
+                        *words,
+                        ca=made.ca if secure else None,
+                        token=made.token if known else "",
                     )
                 )
 
             services = {
                 "bare": run(),
                 "metrics": run(*metrics),
-                "metrics, tokens and limits": run(*metrics, *guards, known=True),
-                "TLS": run(*tls, secure=True),
+                "metrics, tokens and limits": run(*metrics, *made.guards, known=True),
+                "TLS": run(*made.tls, secure=True),
                 "TLS, metrics, tokens and limits": run(
-                    *metrics, *guards, *tls, secure=True, known=True
+                    *metrics, *made.guards, *made.tls, secure=True, known=True
                 ),
             }
             for kind, targets in (

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.figures import Figure, at_least
-from benchmarks.production.askers import Report, Task, ask_all
+from benchmarks.production.askers import Task, ask_all
 from benchmarks.production.vintages import BULK, LARGE, SINGLE, SIZES
 from benchmarks.production.workers import production
 
 if TYPE_CHECKING:
+    from benchmarks.production.reports import Report
     from benchmarks.production.vintages import Vintages
 
 SECTION = "Twice the capacity, open load"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.production.askers import Report
-from benchmarks.production.soak import SAMPLE_SECONDS, Soak
+from benchmarks.production.reports import Report
+from benchmarks.production.soak_report import SAMPLE_SECONDS, Soak
 
 if TYPE_CHECKING:
     from pathlib import Path
