@@ -200,7 +200,7 @@ class Soak:
         lines += [
             "",
             (
-                "p50 and p99 are medians over the periods of 10 s, the worst p99 is of one of them. "
+                "p50 and p99 are medians over the periods of 10 s, the worst p99 is of one. "
                 "Left out are calls that were "
                 f"due {LATE_SECONDS_MAX:g} s ago when their turn to be sent came."
             ),
