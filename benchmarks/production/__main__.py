@@ -20,6 +20,8 @@ from numroute.errors import NumrouteError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+CORES_MIN = 2
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write what is known after each step."""
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
+    cores = len(os.sched_getaffinity(0))
     end_on_sigterm()
     work = given.work.resolve() / str(given.ported)
     figures: list[Figure] = []
@@ -38,14 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         vintages = ensure_vintages(work, given.ported)
         steps: dict[str, Callable[[], list[Figure]]] = {
             "scaling": lambda: scaling.measure(vintages, work),
-            "overload": lambda: overload.measure(vintages, given.workers),
+            "overload": lambda: overload.measure(vintages, work, given.workers),
             "swaps": lambda: swaps.measure(vintages, given.workers, given.swaps),
         }
         for name, step in steps.items():
             if given.only not in {None, name}:
                 continue
-            if name == "scaling" and not h2load.available():
-                print("scaling left out: h2load is missing (nghttp2-client)", file=sys.stderr)
+            if name != "swaps" and (not h2load.available() or cores < CORES_MIN):
+                print(
+                    f"{name} left out: it takes {CORES_MIN} cores and h2load (nghttp2-client)",
+                    file=sys.stderr,
+                )
                 continue
             print(name, file=sys.stderr)
             figures += step()

@@ -86,6 +86,12 @@ def production(
         yield running
 
 
+def pin(pid: int, core: int) -> None:
+    """Let all threads of a process, and those it will start, run on one core only."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {core})
+
+
 def processor_seconds(pid: int) -> float:
     """Return the processor time of all threads of a process; 0 when it is gone."""
     total = 0

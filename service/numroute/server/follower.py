@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import resource
 from typing import TYPE_CHECKING
 
 from numroute.errors import NoSnapshotError, NumrouteError
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute.index import SnapshotStore
+
+_MORE_FILES = (
+    "Look who keeps so many connections open; raise the limit (LimitNOFILE of systemd, ulimit -Hn)"
+)
 
 
 class Follower:
@@ -113,7 +119,13 @@ class Follower:
             opened = await asyncio.to_thread(self._open_if_new)
         except NumrouteError as error:
             if self._problem is None or str(self._problem) != str(error):
-                if isinstance(error, NoSnapshotError) and self._served is None:
+                if _no_files_left(error):
+                    self._log.error(
+                        "open files run out",
+                        limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                        **{**error_fields(error), "remedy": _MORE_FILES},
+                    )
+                elif isinstance(error, NoSnapshotError) and self._served is None:
                     self._log.info("waiting for a snapshot", **error_fields(error))
                 else:
                     self.failures += 1
@@ -176,3 +188,8 @@ class Follower:
             else:
                 self._log.info("data recent again", snapshot=self._served.id, as_of=as_of)
         self._on_state("the data is older than --max-age" if stale else "")
+
+
+def _no_files_left(error: NumrouteError) -> bool:
+    cause = error.__context__
+    return isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}
