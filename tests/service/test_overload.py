@@ -7,16 +7,19 @@ import threading
 from concurrent.futures import CancelledError
 
 import grpc
+import numpy as np
 import pytest
 from support.oracle import FIRST
 
 from numroute import wire
-from numroute.errors import OverloadedError
+from numroute.errors import DeadlinePassedError, OverloadedError
 from numroute.server.batches import (
     NUMBERS_UNDER_WAY_HARD_MAX,
     NUMBERS_UNDER_WAY_MAX,
     Batches,
 )
+from numroute.server.columns import PIECE_NUMBERS, bulk_answer
+from numroute.server.served import ServedSnapshot
 from numroute.server.settings import NUMBERS_PER_BULK_MAX
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -157,3 +160,39 @@ def test_a_stream_waits_for_room(run_server, store, gate) -> None:
         for call in calls:
             # Where the stream's batches came first, one of these was refused.
             assert call.code() in {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+def test_a_batch_given_up_meanwhile_is_not_looked_up_to_its_end(store) -> None:
+    """A large batch ends between two pieces when its deadline passes."""
+    numbers = np.full(3 * PIECE_NUMBERS, FIRST, np.uint64)
+    asked = []
+
+    def require_wanted() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            raise DeadlinePassedError("the call's deadline passed")
+
+    with store.open() as snapshot:
+        served = ServedSnapshot(snapshot, max_age=None)
+        with pytest.raises(DeadlinePassedError):
+            bulk_answer(
+                served,
+                numbers,
+                with_range_holder=True,
+                with_ported_at=True,
+                require_wanted=require_wanted,
+            )
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_pieces_make_the_same_answer(store, monkeypatch, more) -> None:
+    """A batch that is looked up in pieces is answered as in one."""
+    rng = np.random.default_rng(1)
+    numbers = rng.integers(FIRST, FIRST + 100_000, 1_000).astype(np.uint64)
+    with store.open() as snapshot:
+        served = ServedSnapshot(snapshot, max_age=None)
+        wanted = {"with_range_holder": more, "with_ported_at": more}
+        whole = bulk_answer(served, numbers, **wanted)
+        monkeypatch.setattr("numroute.server.columns.PIECE_NUMBERS", 7)
+        assert bulk_answer(served, numbers, **wanted) == whole

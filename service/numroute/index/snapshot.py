@@ -37,7 +37,7 @@ from numroute.index.overrides import OverrideTable, decode_overrides
 from numroute.index.tables import RouteTable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,6 +61,20 @@ class Answers:
     route: Unsigned
     ported_at: NDArray[np.uint32] | None = None
     range_route: Unsigned | None = None
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Self]) -> Self:
+        """Return the answers to several batches, in which the same was asked for, as one."""
+
+        def column(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+            known = [part for part in parts if part is not None]
+            return np.concatenate(known) if known else None
+
+        return cls(
+            route=np.concatenate([piece.route for piece in pieces]),
+            ported_at=column([piece.ported_at for piece in pieces]),
+            range_route=column([piece.range_route for piece in pieces]),
+        )
 
 
 class Snapshot:

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute import wire
+from numroute.index.snapshot import Answers
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from numroute.server.served import ServedSnapshot
 
 _ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
 _HOLDER_INDEXES = pb.BulkLookupResponse.RANGE_HOLDER_INDEXES_FIELD_NUMBER
+PIECE_NUMBERS = 131_072
+"""How many numbers are looked up before it is asked again whether anybody waits: some 5 ms."""
+
 MARKED_MAX = 4_096
 """Up to how many numbers marks find the distinct rows faster than a histogram."""
 
@@ -28,14 +34,25 @@ def bulk_answer(
     *,
     with_range_holder: bool,
     with_ported_at: bool,
+    require_wanted: Callable[[], None] | None = None,
 ) -> bytes:
     """Return the serialised ``BulkLookupResponse`` for uint64[n] numbers.
 
-    The caller holds a lease on ``served`` until this returns.
+    The caller holds a lease on ``served`` until this returns. ``require_wanted`` is called before
+    each piece of a large batch; what it raises ends the work.
     """
-    answers = served.snapshot.lookup(
-        numbers, ported_at=with_ported_at, range_route=with_range_holder
-    )
+    pieces = []
+    for start in range(0, max(1, len(numbers)), PIECE_NUMBERS):
+        if require_wanted is not None:
+            require_wanted()
+        pieces.append(
+            served.snapshot.lookup(
+                numbers[start : start + PIECE_NUMBERS],
+                ported_at=with_ported_at,
+                range_route=with_range_holder,
+            )
+        )
+    answers = pieces[0] if len(pieces) == 1 else Answers.joined(pieces)
     row_count = served.snapshot.route_count
     rows = answers.route.astype(np.intp)
     # A histogram finds the distinct rows of a large batch as fast as marks do, and counts them.

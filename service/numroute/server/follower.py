@@ -138,7 +138,10 @@ class Follower:
         else:
             self._problem = None
             if opened is not None:
-                self._take_over(opened)
+                before = self._take_over(opened)
+                if before is not None:
+                    # In a thread: to unmap a large file takes milliseconds.
+                    await asyncio.to_thread(before.retire)
         self._tell_state()
 
     def close(self) -> None:
@@ -157,10 +160,11 @@ class Follower:
         opened = ServedSnapshot(self._store.open(), max_age=self._max_age, answers=self.answers)
         if self._served is not None:
             # The one before can go on; the first callers of this one need not wait.
-            opened.encode_routes()
+            opened.prepare()
         return opened
 
-    def _take_over(self, opened: ServedSnapshot) -> None:
+    def _take_over(self, opened: ServedSnapshot) -> ServedSnapshot | None:
+        """Put a snapshot into service and return the one before."""
         before = self._served
         self._served = opened
         self._changed.set()
@@ -172,8 +176,7 @@ class Follower:
             before=None if before is None else before.id,
         )
         self.swaps += 1
-        if before is not None:
-            before.retire()
+        return before
 
     def _tell_state(self) -> None:
         if self._served is None:

@@ -69,6 +69,7 @@ class Lookups:
             numbers,
             with_range_holder=options.with_range_holder,
             with_ported_at=options.with_ported_at,
+            require_wanted=call.require_wanted if len(numbers) > NUMBERS_INLINE_MAX else None,
         )
         if len(numbers) <= NUMBERS_INLINE_MAX:
             try:
@@ -87,14 +88,9 @@ class Lookups:
 
     async def _queued(self, call: Call, count: int, answer: Callable[[], bytes]) -> Future[bytes]:
         """Queue a large batch; one of a stream waits for room, any other is refused without."""
-
-        def work() -> bytes:
-            call.require_wanted()
-            return answer()
-
         while True:
             try:
-                return self._batches.submit(call.client or call.peer, count, work)
+                return self._batches.submit(call.client or call.peer, count, answer)
             except OverloadedError as error:
                 if call.method != STREAM:
                     raise
