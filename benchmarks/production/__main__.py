@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         vintages = ensure_vintages(work, given.ported)
         steps: dict[str, Callable[[], list[Figure]]] = {
             "scaling": lambda: scaling.measure(vintages, work),
-            "overload": lambda: overload.measure(vintages, work, given.workers),
+            "overload": lambda: overload.measure(vintages, work),
             "swaps": lambda: swaps.measure(vintages, given.workers, given.swaps),
         }
         for name, step in steps.items():

@@ -1,19 +1,18 @@
-"""Twice the load that can be answered, sent by the clock: how much is still answered in time.
+"""Twice the load that can be answered, sent by the clock: how much is still answered.
 
-Small calls are sent by h2load from a core of its own to one worker on another: the client would
-else take from the service what is measured. Large batches cost the client little.
+h2load sends it from a core of its own to one worker on another: a client on the same core would
+take from the service what is measured.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from benchmarks.figures import Figure, at_least
 from benchmarks.production import h2load
-from benchmarks.production.askers import Task, ask_all
 from benchmarks.production.scaling import PATH, right_answer
 from benchmarks.production.vintages import BULK, LARGE, SINGLE, SIZES
 from benchmarks.production.workers import pin, production
@@ -21,104 +20,85 @@ from benchmarks.production.workers import pin, production
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.production.reports import Report
     from benchmarks.production.vintages import Question, Vintages
 
 SECTION = "Twice the capacity, open load"
 GOODPUT_MIN = 0.8
-SECONDS = 8.0
 ROUNDS = 3
-IN_TIME_SECONDS = 1.0
-"""What is answered later than this after it was due is not counted."""
-
-CONNECTIONS_MANY = 256
-"""Each with a few calls under way: more wait in the service than it lets."""
-
-CLOSED = h2load.Load(core=1)
-SERVICE_CORE = 0
+SERVICE_CORE, CLIENT_CORE = 0, 1
 
 
-def measure(vintages: Vintages, work: Path, workers: int) -> list[Figure]:
-    """Measure the capacity, then send twice as much, over the batch size."""
-    figures = []
-    for kind in (SINGLE, BULK):
-        figures += _small(vintages, work, kind)
-    return figures + _large(vintages, workers)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is sent, and what ends it where it is too much.
+
+    ``capacity`` is found with few calls under way, ``pressed`` has room for too many.
+    """
+
+    kind: str
+    refusal: str
+    capacity: h2load.Load
+    pressed: h2load.Load
 
 
-def _small(vintages: Vintages, work: Path, kind: str) -> list[Figure]:
-    question: Question = vintages.questions[kind][0]
-    body = work / f"{kind}.frame"
+CASES = (
+    *(
+        Case(
+            kind=kind,
+            refusal="ended by gRPC (CANCELLED)",
+            capacity=h2load.Load(core=CLIENT_CORE),
+            pressed=h2load.Load(core=CLIENT_CORE, connections=256, streams=100),
+        )
+        for kind in (SINGLE, BULK)
+    ),
+    Case(
+        kind=LARGE,
+        refusal="refused (RESOURCE_EXHAUSTED)",
+        capacity=h2load.Load(core=CLIENT_CORE, connections=8, streams=1),
+        pressed=h2load.Load(core=CLIENT_CORE, connections=16, streams=16),
+    ),
+)
+
+
+def measure(vintages: Vintages, work: Path) -> list[Figure]:
+    """Measure the capacity of one worker, then send it twice as much, by turns."""
+    return [figure for case in CASES for figure in _measure(vintages, work, case)]
+
+
+def _measure(vintages: Vintages, work: Path, case: Case) -> list[Figure]:
+    question: Question = vintages.questions[case.kind][0]
+    body = work / f"{case.kind}.frame"
     body.write_bytes(h2load.frame(question.request))
-    capacities, shares, refused, worst = [], [], [], []
+    found: dict[str, list[float]] = defaultdict(list)
     with production(vintages.store, 1) as service:
         for pid in service.workers():
             pin(pid, SERVICE_CORE)
         size = len(right_answer(service.address, question))
         for _ in range(ROUNDS):
-            capacity = h2load.run(service.address, PATH, body, size, CLOSED).answered
-            pressed = dataclasses.replace(
-                CLOSED, connections=CONNECTIONS_MANY, streams=100, rate=2 * capacity
-            )
+            capacity = h2load.run(service.address, PATH, body, size, case.capacity).answered
+            pressed = dataclasses.replace(case.pressed, rate=2 * capacity)
             seen = h2load.run(service.address, PATH, body, size, pressed)
-            capacities.append(capacity)
-            shares.append(seen.answered / capacity)
-            refused.append((seen.ended - seen.answered) / seen.ended)
-            worst.append(seen.worst_ms)
-    name = f"{SIZES[kind]:,} number{'s' * (SIZES[kind] > 1)} a call"
+            found["capacity"].append(capacity)
+            found["answered"].append(seen.answered / capacity)
+            found["refused"].append(max(0.0, 1 - seen.answered / seen.ended))
+            found["mean"].append(seen.mean_ms)
+            found["worst"].append(seen.worst_ms)
+    name = f"{SIZES[case.kind]:,} number{'s' * (SIZES[case.kind] > 1)} a call"
     return [
-        Figure(section=SECTION, name=f"{name}: capacity", unit="calls/s", values=capacities),
+        Figure(section=SECTION, name=f"{name}: capacity", unit="calls/s", values=found["capacity"]),
         Figure(
             section=SECTION,
             name=f"{name}: answered, share of the capacity",
             unit="",
-            values=shares,
+            values=found["answered"],
             target=at_least(GOODPUT_MIN),
         ),
         Figure(
             section=SECTION,
-            name=f"{name}: ended by gRPC (CANCELLED), share of the calls",
+            name=f"{name}: {case.refusal}, share of the calls",
             unit="",
-            values=refused,
+            values=found["refused"],
         ),
-        Figure(section=SECTION, name=f"{name}: longest call", unit="ms", values=worst),
+        Figure(section=SECTION, name=f"{name}: mean call", unit="ms", values=found["mean"]),
+        Figure(section=SECTION, name=f"{name}: longest call", unit="ms", values=found["worst"]),
     ]
-
-
-def _large(vintages: Vintages, workers: int) -> list[Figure]:
-    task = Task(name=LARGE, questions=vintages.questions[LARGE], under_way=16, retry=False)
-    with production(vintages.store, workers) as service:
-        capacity = _in_time(ask_all([task], service.address, SECONDS)[LARGE]) / SECONDS
-        pressed = dataclasses.replace(task, rate=2 * capacity)
-        report = ask_all([pressed], service.address, SECONDS)[LARGE]
-    assert not report.wrong
-    name = f"{SIZES[LARGE]:,} numbers a call"
-    return [
-        Figure(section=SECTION, name=f"{name}: capacity", unit="calls/s", values=[capacity]),
-        Figure(
-            section=SECTION,
-            name=f"{name}: answered within {IN_TIME_SECONDS:g} s, share of the capacity",
-            unit="",
-            values=[_in_time(report) / SECONDS / capacity],
-            target=at_least(GOODPUT_MIN),
-        ),
-        Figure(
-            section=SECTION,
-            name=f"{name}: median latency of the answers",
-            unit="ms",
-            values=[report.percentile_ms(50)],
-        ),
-        *(
-            Figure(
-                section=SECTION,
-                name=f"{name}: ended with {status}",
-                unit="calls",
-                values=[float(count)],
-            )
-            for status, count in report.failed.items()
-        ),
-    ]
-
-
-def _in_time(report: Report) -> int:
-    return int((np.array(report.latency) <= IN_TIME_SECONDS).sum())
