@@ -16,7 +16,6 @@ import numroute
 from numroute.index import SnapshotStore
 from numroute.index.environment import read_seal
 from numroute.index.layout import SEAL_BYTES
-from numroute.server.page_cache import map_pages
 from numroute.server.served import ServedSnapshot
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -249,12 +248,3 @@ def test_bad_snapshot_at_the_start(own_store, run_server) -> None:
     good = publish(own_store, make_registry(1))
     server.wait_for_log("snapshot in service")
     assert current(server) == good
-
-
-def test_a_map_is_in_the_process_before_it_is_needed(store) -> None:
-    """Preparing a snapshot maps all pages of its arrays, so that lookups need not wait for them."""
-    with store.open() as snapshot:
-        arrays = list(snapshot.arrays.values())
-        mapped = map_pages(arrays, seconds_max=60)
-        assert mapped >= sum(array.nbytes for array in arrays)
-        assert map_pages(arrays, seconds_max=0) == 0

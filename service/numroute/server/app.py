@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import grpc
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 
     from numroute.server.certificates import Certificates
     from numroute.server.settings import ServerSettings
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread keeps the interpreter while the event loop waits for it.
+
+Python's default is ten times that. Opening a snapshot takes 10 ms of Python and more: meanwhile the
+loop waited up to 12 ms for the interpreter when it woke up, and up to 3 so.
+"""
 
 LEFT_OVER_SECONDS = 0.2
 """How long calls that the service does not know of may hold up the end of a drain."""
@@ -96,6 +104,7 @@ async def serving(
     """
     keep_freed_memory()
     allow_many_files()
+    sys.setswitchinterval(SWITCH_SECONDS)
     health = Health()
     follower = Follower(store, log, max_age=settings.max_age, on_state=health.tell)
     server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", int(shared_port))))

@@ -160,7 +160,7 @@ class Follower:
         opened = ServedSnapshot(self._store.open(), max_age=self._max_age, answers=self.answers)
         if self._served is not None:
             # The one before can go on; the first callers of this one need not wait.
-            opened.prepare()
+            opened.encode_routes()
         return opened
 
     def _take_over(self, opened: ServedSnapshot) -> ServedSnapshot | None:

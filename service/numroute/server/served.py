@@ -12,7 +12,6 @@ from numroute import wire
 from numroute.model import Operator, SnapshotRef
 from numroute.server.answer_counts import AnswerCounts
 from numroute.server.describe import operator_list
-from numroute.server.page_cache import map_pages
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -30,10 +29,6 @@ _HOLDER_UNKNOWN = -1
 
 ROUTES_IN_ADVANCE_MAX = 16_384
 """How many routes are encoded before a snapshot replaces another; a real one has some 6,000."""
-
-MAP_SECONDS_MAX = 0.3
-"""How long the pages of a snapshot may be mapped before it replaces another. 100 MB take some 20 ms
-where they are in the page cache."""
 
 _SLICE = 32
 """Routes encoded at a time: about 0.3 ms."""
@@ -157,13 +152,11 @@ class ServedSnapshot:
         else:
             self.answers.add_counted(self._status_of_row.take(distinct), counts.take(distinct))
 
-    def prepare(self) -> None:
-        """Do in advance what the first answers would have to wait for.
+    def encode_routes(self) -> None:
+        """Encode the routes in advance, slowly: whoever holds the interpreter holds up answers.
 
-        To be called in a thread of its own, before the snapshot comes into service. The routes are
-        encoded slowly: whoever holds the interpreter holds up answers.
+        To be called in a thread of its own, before the snapshot comes into service.
         """
-        map_pages(self.snapshot.arrays.values(), MAP_SECONDS_MAX)
         for start in range(0, min(self.snapshot.route_count, ROUTES_IN_ADVANCE_MAX), _SLICE):
             rows = np.arange(start, min(start + _SLICE, self.snapshot.route_count))
             self.route_fields(rows)
