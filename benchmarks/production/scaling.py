@@ -19,6 +19,7 @@ from benchmarks.production import h2load
 from benchmarks.production.workers import pin, processor_seconds, production
 from benchmarks.services import TIMEOUT_SECONDS
 from numroute import wire
+from numroute.server.settings import NUMBERS_INLINE_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 SECTION = "Two workers against one (h2load on the same cores)"
 RATIO_MIN = 1.7
 ROUNDS = 5
-LOAD = h2load.Load(connections=64, streams=2, seconds=3)
+SMALL_LOAD = h2load.Load(connections=64, streams=2, seconds=3)
+LARGE_LOAD = h2load.Load(connections=16, streams=1, seconds=3)
+"""Few enough for no batch to be refused or to wait for long."""
 PATH = wire.method_path("BulkLookup")
 
 
@@ -62,13 +65,14 @@ def measure(vintages: Vintages, work: Path) -> list[Figure]:
 
 def _turn(service: Production, question: Question, body: Path, rates: Rates) -> None:
     workers = service.workers()
+    load = LARGE_LOAD if len(question.numbers) > NUMBERS_INLINE_MAX else SMALL_LOAD
     answer = right_answer(service.address, question)
     before = sum(map(processor_seconds, workers))
-    seen = h2load.run(service.address, PATH, body, len(answer), LOAD)
+    seen = h2load.run(service.address, PATH, body, len(answer), load)
     used = sum(map(processor_seconds, workers)) - before
     rates.wall.append(seen.answered)
     # The time includes the second of warming up, in which the rate is about the same.
-    rates.processor.append(seen.answered * (LOAD.seconds + h2load.WARM_SECONDS) / used)
+    rates.processor.append(seen.answered * (load.seconds + h2load.WARM_SECONDS) / used)
 
 
 def _figures(size: int, one: Rates, two: Rates) -> list[Figure]:
