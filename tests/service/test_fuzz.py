@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from hypothesis import strategies as st
 from support.certificates import Authority
 from support.servers import running
 
+import numroute
 from numroute.server.security import Security
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -51,6 +53,8 @@ SAID = {
 }
 GROWTH_BYTES_MAX = 96 * 1024 * 1024
 """How much the service may grow: buffers of its largest messages and allocator slack, no leak."""
+
+ATTACK_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
@@ -467,27 +471,67 @@ def test_slow_clients_keep_nobody_waiting(target, unharmed) -> None:
                     connection.sendall(b" ")
 
 
+def test_any_bytes_on_a_watch(target, unharmed) -> None:
+    """A request to watch that is no message is refused; one that is gets its announcement."""
+    for seed in range(40):
+        assert watch(target, random.Random(seed).randbytes(seed)) in SAID
+    assert watch(target, b"") is grpc.StatusCode.OK
+
+
+def watch(server: Server, request: bytes) -> grpc.StatusCode:
+    """Return how a watch begins: OK with its first announcement."""
+    stream = server.channel.unary_stream(f"{SERVICE}/WatchSnapshots")(request, timeout=20)
+    try:
+        pb.WatchSnapshotsResponse.FromString(next(stream))
+    except grpc.RpcError as error:
+        return error.code()
+    finally:
+        stream.cancel()
+    return grpc.StatusCode.OK
+
+
 @pytest.mark.slow
 def test_a_long_attack_leaks_nothing(target) -> None:
-    """Minutes of all attacks in random order leave the service as large as after the first."""
+    """Minutes of all attacks in random order: nothing grows, and no call of our client fails."""
     rng = random.Random(7)
+    # A client without retries sees what an attack does to the calls beside it.
+    bare: Counter[str] = Counter()
+    attacks = 0
 
-    def once() -> None:
+    def once(client: numroute.Client) -> None:
+        nonlocal attacks
         for pieces in rng.sample(ATTACKS, len(ATTACKS)):
             attack(target, *pieces(), wait=0.02)
+            code = code_of(target, "GetSnapshot", b"")
+            assert code in {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
+            bare[f"{code.name} after {pieces.__name__}"] += 1
+            assert len(client.lookup([79_000_000_000, 79_000_000_001])) == 2
+        attacks += len(ATTACKS) + 200
         for _ in range(200):
             attack(target, *random_conversation(rng.getrandbits(32)), wait=0.01)
         for _ in range(300):
-            code = code_of(target, rng.choice(UNARY), rng.randbytes(rng.randrange(400)))
-            # Now and then a call under attack ends so, and clients ask again.
-            assert code in SAID | {grpc.StatusCode.CANCELLED}
+            method = rng.choice((*UNARY, "WatchSnapshots"))
+            request = rng.randbytes(rng.randrange(400))
+            code = (
+                watch(target, request)
+                if method == "WatchSnapshots"
+                else code_of(target, method, request)
+            )
+            assert code in SAID
 
-    for _ in range(3):
-        once()
-    before = resident_bytes(target)
-    until = time.monotonic() + 180
-    while time.monotonic() < until:
-        once()
+    with numroute.Client(target.target) as client:
+        for _ in range(3):
+            once(client)
+        before = resident_bytes(target)
+        until = time.monotonic() + ATTACK_SECONDS
+        while time.monotonic() < until:
+            once(client)
     assert_answers(target)
-    assert resident_bytes(target) - before < GROWTH_BYTES_MAX // 3
+    grown = resident_bytes(target) - before
+    print(f"{attacks:,} hostile connections; resident memory {grown / 2**20:+.1f} MiB")
+    print(f"calls without retries: {sum(bare.values()):,}")
+    for name, count in sorted(bare.items()):
+        if not name.startswith("OK"):
+            print(f"  {name}: {count}")
+    assert grown < GROWTH_BYTES_MAX // 3
     assert [line for line in target.log() if line["level"] == "error"] == []

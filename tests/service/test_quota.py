@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numroute.errors import QuotaExceededError, SettingError
+from numroute.errors import OverloadedError, QuotaExceededError, SettingError
 from numroute.server import usage as usage_module
+from numroute.server.quota import Quota
 from numroute.server.security import Security
-from numroute.server.tokens import Limits, new_token, token_line
+from numroute.server.tokens import Limits, new_token, parse_clients, token_line
 from numroute.server.usage import CLIENTS_MAX, SECONDS_PER_DAY, SharedUsage
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -111,6 +112,116 @@ def test_what_the_rate_refuses_costs_no_quota(usage, clock) -> None:
     assert usage.used_today("messaging") == 10
 
 
+def test_what_is_given_back_was_never_used(usage, clock) -> None:
+    """Numbers given back can be asked for again, by quota and by rate; yesterday's cannot."""
+    limits = Limits(rate=10, burst=100, daily=150)
+    usage.take("messaging", limits, 100)
+    usage.give_back("messaging", limits, 80, clock[0])
+    assert usage.used_today("messaging") == 20
+    usage.take("messaging", limits, 80)
+    refused(usage, limits, 1)
+    usage.give_back("messaging", limits, 1_000, clock[0])
+    assert usage.used_today("messaging") == 0
+    usage.take("messaging", limits, 100)
+    refused(usage, limits, 100)
+    before = clock[0]
+    clock[0] += SECONDS_PER_DAY
+    usage.take("messaging", limits, 60)
+    usage.give_back("messaging", limits, 40, before)
+    assert usage.used_today("messaging") == 60
+
+
+def test_a_small_share_is_counted_ahead(usage, clock) -> None:
+    """What is counted ahead is bounded by what is asked, and by a share of each limit's rest."""
+    limits = Limits(rate=1, burst=64_000, daily=100_000)
+    assert usage.take("messaging", limits, 100, 500) == 500
+    assert usage.used_today("messaging") == 600
+    assert usage.take("messaging", limits, 100, 5_000) == (64_000 - 700) // 32
+    assert usage.take("other", Limits(daily=3_300), 100, 5_000) == 100
+    assert usage.take("third", Limits(daily=100), 100, 5_000) == 0
+
+
+class Asking:
+    """A call as the quota sees it."""
+
+    def __init__(self, client: str = "messaging", error: Exception | None = None) -> None:
+        """Be a call of this client that ends so."""
+        self.client, self.error, self.numbers = client, error, 0
+
+    def ask(self, quota: Quota, count: int) -> None:
+        """Ask for so many numbers."""
+        self.numbers += count
+        quota.numbers(self, count)
+
+
+class Known:
+    """Clients with limits."""
+
+    def __init__(self, limits: str) -> None:
+        """Read the lines of a tokens file."""
+        self.table = parse_clients(limits, "tokens")
+
+
+def test_a_process_counts_ahead_and_gives_back(usage, clock) -> None:
+    """Requests are given what was counted ahead; what they leave is given back in time."""
+    quota = Quota(Known("messaging daily=1000000"), usage)
+    Asking().ask(quota, 100)
+    assert usage.used_today("messaging") == 1_600
+    for _ in range(15):
+        Asking().ask(quota, 100)
+    assert usage.used_today("messaging") == 1_600
+    Asking().ask(quota, 50)
+    assert usage.used_today("messaging") == 2_400
+    quota.release()
+    assert usage.used_today("messaging") == 2_400
+    clock[0] += 0.1
+    quota.release()
+    assert usage.used_today("messaging") == 1_650
+    Asking().ask(quota, 10)
+    Asking().ask(quota, 200)
+    assert usage.used_today("messaging") == 1_650 + 10 + 200 * 16
+    quota.release(everything=True)
+    assert usage.used_today("messaging") == 1_860
+
+
+def test_changed_limits_end_what_was_counted_ahead(usage, clock) -> None:
+    """A client whose limits change, or that has none any more, is held to the new ones at once."""
+    known = Known("messaging daily=1000000")
+    quota = Quota(known, usage)
+    Asking().ask(quota, 100)
+    known.table = parse_clients("messaging daily=150", "tokens")
+    with pytest.raises(QuotaExceededError):
+        Asking().ask(quota, 100)
+    assert usage.used_today("messaging") == 100
+    known.table = parse_clients("messaging", "tokens")
+    Asking().ask(quota, 10**9)
+    Asking("unknown").ask(quota, 10**9)
+
+
+def test_tomorrow_is_not_given_what_was_counted_today(usage, clock) -> None:
+    """At midnight the quota begins anew, whatever was counted ahead before."""
+    quota = Quota(Known("messaging daily=1000000"), usage)
+    clock[0] = NOON + 43_199.95
+    Asking().ask(quota, 100)
+    clock[0] += 0.06
+    Asking().ask(quota, 100)
+    quota.release(everything=True)
+    assert usage.used_today("messaging") == 100
+
+
+def test_a_call_without_time_costs_nothing(usage, clock) -> None:
+    """What an overloaded service has not looked up is not counted; any other end costs."""
+    quota = Quota(Known("messaging daily=5000"), usage)
+    busy = Asking(error=OverloadedError("busy", retry_after_seconds=1))
+    busy.ask(quota, 1_000)
+    quota.end(busy, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert usage.used_today("messaging") == 0
+    cancelled = Asking()
+    cancelled.ask(quota, 1_000)
+    quota.end(cancelled, grpc.StatusCode.CANCELLED)
+    assert usage.used_today("messaging") == 1_000
+
+
 def test_clients_are_counted_apart(usage, clock) -> None:
     """One client's use takes nothing from another's."""
     for client in ("a", "b"):
@@ -189,11 +300,11 @@ def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> No
 
 
 def _take_all(folder: Path, limit: int, result) -> None:
-    usage = SharedUsage(folder)
+    quota = Quota(Known(f"messaging daily={limit}"), SharedUsage(folder))
     taken = 0
     try:
         while True:
-            usage.take("messaging", Limits(daily=limit), 7)
+            Asking().ask(quota, 7)
             taken += 7
     except QuotaExceededError:
         result.put(taken)

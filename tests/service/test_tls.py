@@ -192,6 +192,19 @@ def encrypted_key(files: TlsFiles) -> None:
     )
 
 
+def key_of_no_use(files: TlsFiles) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    files.key.write_bytes(
+        ed25519.Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
 def huge(files: TlsFiles) -> None:
     files.certificate.write_bytes(bytes(2_000_000))
 
@@ -213,6 +226,7 @@ def a_folder(files: TlsFiles) -> None:
         (certificate_for_key, "service.key: the private key is no PEM key", "BEGIN PRIVATE KEY"),
         (key_of_another, "the private key is not that of the certificate", "issued for"),
         (encrypted_key, "service.key: the private key is encrypted", "openssl pkey"),
+        (key_of_no_use, "service.key: no client would accept", "P-256 or P-384"),
         (huge, "the certificate is larger than 1,048,576 bytes", "right file"),
         (a_folder, "the certificate cannot be read: Is a directory", "Check the path"),
     ],

@@ -39,7 +39,7 @@ def test_a_table_says_whose_a_token_is() -> None:
         "tokens",
     )
     for token in (b"nr_example", b"nr_other"):
-        client = table.of_token(token)
+        client = table.of_token(token).client
         assert client.name == "messaging"
         assert client.limits == Limits(rate=1000, burst=1000, daily=50_000)
     billing = table.of_certificate(["unknown", "billing.internal"])
@@ -62,7 +62,7 @@ def test_a_token_that_does_not_count(token, line, reason, said) -> None:
     """An unknown or expired token is refused with a message that does not repeat it."""
     table = parse_clients(f"messaging sha256={HASH}{line}", "tokens")
     with pytest.raises(UnauthenticatedError, match=said) as caught:
-        table.of_token(token)
+        table.of_token(token).require_valid()
     assert caught.value.reason == reason
     assert caught.value.hint
     assert not token or token.decode() not in str(caught.value)
@@ -163,13 +163,13 @@ def test_a_made_line_is_understood() -> None:
     """`token new` prints a token and a line by which that token is known."""
     made = json.loads(run("new", "messaging", "--days", "3", "--json"))
     table = parse_clients(made["line"], "tokens")
-    assert table.of_token(made["token"].encode()).name == "messaging"
+    assert table.of_token(made["token"].encode()).client.name == "messaging"
     end = datetime.fromtimestamp(table.tokens[0].expires, UTC)
     assert timedelta(days=2.9) < end - datetime.now(UTC) < timedelta(days=3.1)
     assert made["token"] not in made["line"]
     text = run("new", "messaging")
     token, line = (text.splitlines()[i].partition(": ")[2].strip() for i in (0, 1))
-    assert parse_clients(line, "tokens").of_token(token.encode()).name == "messaging"
+    assert parse_clients(line, "tokens").of_token(token.encode()).client.name == "messaging"
 
 
 def test_append_makes_and_lengthens_a_private_file(tmp_path) -> None:
@@ -178,7 +178,7 @@ def test_append_makes_and_lengthens_a_private_file(tmp_path) -> None:
     tokens = [run("new", client, "--append", str(path)).strip() for client in ("a", "a", "b")]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     table = read_clients(path, "")
-    assert [table.of_token(token.encode()).name for token in tokens] == ["a", "a", "b"]
+    assert [table.of_token(token.encode()).client.name for token in tokens] == ["a", "a", "b"]
     path.write_text(path.read_text("utf-8").rstrip(), "utf-8")
     run("new", "c", "--append", str(path))
     assert read_clients(path, "").token_count == 4

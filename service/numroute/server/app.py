@@ -119,6 +119,7 @@ async def serving(
             follower=follower,
             health=health,
             certificates=protection.certificates,
+            log=log,
         )
         guards = (reporter.first, *guards, reporter.last)
         running.append(reporter)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from numroute.errors import SettingError
 from numroute.logs import error_fields
@@ -30,6 +32,13 @@ EXPIRES_SOON = timedelta(days=14)
 
 REMIND = timedelta(days=1)
 """How often it is announced."""
+
+RSA_BITS_MIN = 2_048
+"""The shortest RSA key that today's clients accept."""
+
+CURVES = ("secp256r1", "secp384r1")
+"""The curves that gRPC's servers serve and its clients accept; Ed25519 and P-521 are not among
+them: such a server starts, and then every handshake fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +91,9 @@ def load_credentials(files: TlsFiles, *, now: datetime) -> Credentials:
     chain_text = read_setting_file(files.certificate, "the certificate")
     chain = _certificates(files.certificate, chain_text, "the certificate")
     key_text = read_private_file(files.key, "the private key")
-    _require_match(files, chain[0], _private_key(files.key, key_text))
+    key = _private_key(files.key, key_text)
+    _require_served(files.key, key)
+    _require_match(files, chain[0], key)
     for certificate in chain:
         _require_valid(files.certificate, certificate, now)
     client_ca = None
@@ -182,12 +193,17 @@ def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfigurat
 
 def _certificates(path: Path, text: bytes, what: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(text)
-    except ValueError:
+        found = x509.load_pem_x509_certificates(text)
+        for certificate in found:
+            # Both are parsed when they are first asked for.
+            certificate.subject.rfc4514_string()
+            certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
         raise SettingError(
-            f"{path}: {what} is no PEM certificate",
+            f"{path}: {what} is no PEM certificate that is understood",
             hint="Give a file with -----BEGIN CERTIFICATE----- in it",
         ) from None
+    return found
 
 
 def _private_key(path: Path, text: bytes) -> PrivateKeyTypes:
@@ -198,11 +214,24 @@ def _private_key(path: Path, text: bytes) -> PrivateKeyTypes:
             f"{path}: the private key is encrypted",
             hint="Decrypt it: `openssl pkey -in KEY -out NEW` with umask 077",
         ) from None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise SettingError(
             f"{path}: the private key is no PEM key that is understood",
             hint="Give a file with -----BEGIN PRIVATE KEY----- in it",
         ) from None
+
+
+def _require_served(path: Path, key: PrivateKeyTypes) -> None:
+    if isinstance(key, rsa.RSAPrivateKey):
+        served = key.key_size >= RSA_BITS_MIN
+    else:
+        served = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES
+    if not served:
+        raise SettingError(
+            f"{path}: no client would accept a private key of this kind",
+            hint="Have the certificate issued for an ECDSA key on P-256 or P-384, or for an RSA "
+            f"key of at least {RSA_BITS_MIN:,} bits",
+        )
 
 
 def _require_match(files: TlsFiles, certificate: x509.Certificate, key: PrivateKeyTypes) -> None:

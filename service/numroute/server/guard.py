@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 
 
 class Guard(Protocol):
-    """Something that watches over all calls. What it raises from numroute's tree refuses a call."""
+    """Something that watches over all calls. What it raises from numroute's tree refuses a call.
+
+    What a guard does not override costs nothing: it is never called.
+    """
 
     def begin(self, call: Call) -> None:
         """Let a call begin, or refuse it; its request has not been looked at yet."""
@@ -66,14 +69,14 @@ class Call:
         client: Who asks, once a guard has found that out; empty before.
         numbers: How many numbers it has asked for so far.
         started: When it began, by ``time.perf_counter()``.
-        begun: How many of the guards have let it begin.
+        begun: How many of the guards that are asked have let it begin.
         status: How it ended; CANCELLED until then, which is right when it never does by itself.
         error: What made it fail, None while nothing has.
     """
 
     __slots__ = (
         "_context",
-        "_guards",
+        "_on_numbers",
         "begun",
         "client",
         "error",
@@ -84,9 +87,12 @@ class Call:
     )
 
     def __init__(
-        self, method: str, context: Context | None = None, guards: Sequence[Guard] = ()
+        self,
+        method: str,
+        context: Context | None = None,
+        on_numbers: Sequence[Callable[[Call, int], None]] = (),
     ) -> None:
-        """Begin; ``context`` is None for a call from within this process."""
+        """Begin, with what hears of its numbers; a call from within this process has no context."""
         self.method = method
         self.client = ""
         self.numbers = 0
@@ -95,7 +101,7 @@ class Call:
         self.status = grpc.StatusCode.CANCELLED
         self.error: Exception | None = None
         self._context = context
-        self._guards = guards
+        self._on_numbers = on_numbers
 
     @property
     def peer(self) -> str:
@@ -134,8 +140,8 @@ class Call:
             NumrouteError: A guard refuses them.
         """
         self.numbers += count
-        for guard in self._guards:
-            guard.numbers(self, count)
+        for hear in self._on_numbers:
+            hear(self, count)
 
 
 class Pipeline:
@@ -143,7 +149,22 @@ class Pipeline:
 
     def __init__(self, guards: Sequence[Guard], log: FilteringBoundLogger) -> None:
         """Ask these guards, in this order; faults go to the log."""
-        self._guards = tuple(guards)
+        begins = [_overridden(guard, "begin") for guard in guards]
+        self._on_begin = tuple(begin for begin in begins if begin is not None)
+        self._on_numbers = tuple(
+            hear for guard in guards if (hear := _overridden(guard, "numbers")) is not None
+        )
+        # By how many have let a call begin: those that hear of its end. A guard that lets every
+        # call begin hears of it when all before it have.
+        self._on_end = tuple(
+            tuple(
+                (guard, end)
+                for place, guard in reversed(tuple(enumerate(guards)))
+                if (end := _overridden(guard, "end")) is not None
+                and sum(begin is not None for begin in begins[: place + 1]) <= begun
+            )
+            for begun in range(len(self._on_begin) + 1)
+        )
         self._log = log
         self._under_way = 0
 
@@ -197,7 +218,7 @@ class Pipeline:
         call.status = grpc.StatusCode.OK
 
     def _call(self, name: str, context: Context) -> Call:
-        call = Call(name, context, self._guards)
+        call = Call(name, context, self._on_numbers)
         self._under_way += 1
         # The task ends when the answer has been sent. grpc's own callback would do as well, but it
         # leaves a cycle of references behind each call, for the garbage collector to find.
@@ -208,15 +229,15 @@ class Pipeline:
 
     def _begin(self, call: Call) -> None:
         call.require_wanted()
-        for guard in self._guards:
-            guard.begin(call)
+        for begin in self._on_begin:
+            begin(call)
             call.begun += 1
 
     def _end(self, call: Call, _task: object) -> None:
         self._under_way -= 1
-        for guard in reversed(self._guards[: call.begun]):
+        for guard, end in self._on_end[call.begun]:
             try:
-                guard.end(call, call.status)
+                end(call, call.status)
             except Exception as fault:  # noqa: BLE001 - the other guards must hear of it too
                 self._log.error("guard failed", guard=type(guard).__name__, **fault_fields(fault))
 
@@ -241,3 +262,11 @@ class Pipeline:
         call.status = status
         call.error = error
         await context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))
+
+
+def _overridden(guard: Guard, name: str) -> Callable[..., None] | None:
+    """Return a guard's method of this name; None if it has only that of ``Guard``."""
+    if getattr(type(guard), name) is getattr(Guard, name):
+        return None
+    method: Callable[..., None] = getattr(guard, name)
+    return method

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from numroute.logs import fault_fields
 from numroute.server.certificates import Certificates
 from numroute.server.clients import Clients
 from numroute.server.identity import Identity
-from numroute.server.usage import Quota, SharedUsage
+from numroute.server.quota import Quota
+from numroute.server.usage import SharedUsage
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -39,19 +41,27 @@ class Protection:
         """
         self.certificates = None if security.tls is None else Certificates(security.tls, log)
         self.clients = Clients(security, log)
+        self._log = log
         self._usage: SharedUsage | None = None
+        self._quota: Quota | None = None
         guards: list[Guard] = []
         if security.tells_clients_apart:
             guards.append(Identity(self.clients, security, log))
         if security.state is not None:
             self._usage = SharedUsage(security.state)
-            guards.append(Quota(self.clients, self._usage))
+            self._quota = Quota(self.clients, self._usage)
+            guards.append(self._quota)
         self.guards = tuple(guards)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look for changed files until ``stop`` is set."""
+        """Look for changed files, and give back unused quota, until ``stop`` is set."""
         while not stop.is_set():
-            await asyncio.to_thread(self._poll)
+            try:
+                await asyncio.to_thread(self._poll)
+            except Exception as fault:  # noqa: BLE001 - the next look may be right, and must come
+                self._log.error("files not looked at", **fault_fields(fault))
+            if self._quota is not None:
+                self._quota.release()
             try:
                 await asyncio.wait_for(stop.wait(), POLL_SECONDS)
             except TimeoutError:
@@ -59,6 +69,8 @@ class Protection:
 
     def close(self) -> None:
         """Close what is open, after the last call."""
+        if self._quota is not None:
+            self._quota.release(everything=True)
         if self._usage is not None:
             self._usage.close()
 

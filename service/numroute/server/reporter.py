@@ -12,9 +12,12 @@ from numroute.server.worker_state import WRITE_SECONDS, ServedFacts, state_of, w
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from structlog.typing import FilteringBoundLogger
+
     from numroute.server.certificates import Certificates
     from numroute.server.follower import Follower
     from numroute.server.health import Health
+    from numroute.server.worker_state import WorkerState
 
 
 class Reporter:
@@ -33,6 +36,7 @@ class Reporter:
         follower: Follower,
         health: Health,
         certificates: Certificates | None,
+        log: FilteringBoundLogger,
     ) -> None:
         """Report for this worker, with what the others know."""
         self._folder = folder
@@ -40,6 +44,8 @@ class Reporter:
         self._follower = follower
         self._health = health
         self._certificates = certificates
+        self._log = log
+        self._failing = False
         self._tally = Tally()
         self.first = Metering(self._tally)
         self.last = Admitted(self._tally)
@@ -54,7 +60,23 @@ class Reporter:
                 continue
 
     def write(self) -> None:
-        """Write the counts and the state of this moment."""
+        """Write the counts and the state of this moment.
+
+        A disk that takes no file, e.g. a full one, is logged once: calls are answered all the same,
+        and probes find the worker silent.
+        """
+        try:
+            write_state(self._folder, self._state())
+        except OSError as error:
+            if not self._failing:
+                self._failing = True
+                self._log.error(
+                    "counts not written", folder=str(self._folder), reason=error.strerror
+                )
+        else:
+            self._failing = False
+
+    def _state(self) -> WorkerState:
         follower = self._follower
         self._tally.counter(SWAPS)[()] = follower.swaps
         self._tally.counter(FAILURES)[()] = follower.failures
@@ -72,11 +94,10 @@ class Reporter:
         expires = None
         if self._certificates is not None:
             expires = self._certificates.credentials.expires.timestamp()
-        state = state_of(
+        return state_of(
             self._tally,
             worker=self._worker,
             unready=self._health.unready,
             served=served,
             certificate_expires=expires,
         )
-        write_state(self._folder, state)

@@ -10,12 +10,15 @@ import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+import grpc
+
 from numroute.errors import (
     LimitExceededError,
     QuotaExceededError,
     TryLaterError,
     UnauthenticatedError,
 )
+from numroute.server.guard import Guard
 from numroute.server.metrics import (
     FAILURES,
     NUMBERS,
@@ -27,8 +30,6 @@ from numroute.server.metrics import (
 )
 
 if TYPE_CHECKING:
-    import grpc
-
     from numroute.server.guard import Call
     from numroute.server.metrics import Counter, Distribution
 
@@ -100,7 +101,7 @@ class Tally:
         _add(self.counter(FAILURES), (), 1)
 
 
-class Metering:
+class Metering(Guard):
     """The first guard: hears of every call, how it ended, and why it was refused."""
 
     def __init__(self, tally: Tally) -> None:
@@ -108,44 +109,47 @@ class Metering:
         self._tally = tally
         self._requests = tally.counter(REQUESTS)
         self._refused = tally.counter(REFUSED)
+        # By method: what was looked up once is at hand for every call.
+        self._seconds: dict[str, Histogram] = {}
 
     def begin(self, call: Call) -> None:  # noqa: ARG002 - as a guard has it
         """Count a call that is under way."""
         self._tally.in_flight += 1
 
-    def numbers(self, call: Call, count: int) -> None:
-        """Leave the numbers to ``Admitted``."""
-
     def end(self, call: Call, status: grpc.StatusCode) -> None:
         """Count a call that has ended."""
         self._tally.in_flight -= 1
-        _add(self._requests, (call.method, call.client, status.name), 1)
-        seconds = time.perf_counter() - call.started
-        self._tally.histogram(SECONDS, (call.method,)).add(seconds)
+        method = call.method
+        # The name of an enumeration's member is a property, and nearly all calls end well.
+        name = "OK" if status is grpc.StatusCode.OK else status.name
+        _add(self._requests, (method, call.client, name), 1)
+        seconds = self._seconds.get(method)
+        if seconds is None:
+            seconds = self._seconds[method] = self._tally.histogram(SECONDS, (method,))
+        seconds.add(time.perf_counter() - call.started)
         if call.error is not None:
             reason = refusal_reason(call.error)
             if reason:
                 _add(self._refused, (reason, call.client), 1)
 
 
-class Admitted:
+class Admitted(Guard):
     """The last guard: hears of the numbers that no other guard has refused."""
 
     def __init__(self, tally: Tally) -> None:
         """Count into this tally."""
         self._tally = tally
         self._numbers = tally.counter(NUMBERS)
-
-    def begin(self, call: Call) -> None:
-        """Leave the calls to ``Metering``."""
+        self._sizes: dict[str, Histogram] = {}
 
     def numbers(self, call: Call, count: int) -> None:
         """Count the numbers of a request."""
-        _add(self._numbers, (call.method, call.client), count)
-        self._tally.histogram(SIZES, (call.method,)).add(count)
-
-    def end(self, call: Call, status: grpc.StatusCode) -> None:
-        """Leave the end to ``Metering``."""
+        method = call.method
+        _add(self._numbers, (method, call.client), count)
+        sizes = self._sizes.get(method)
+        if sizes is None:
+            sizes = self._sizes[method] = self._tally.histogram(SIZES, (method,))
+        sizes.add(count)
 
 
 def refusal_reason(error: Exception) -> str:

@@ -80,6 +80,20 @@ class Token:
     digest: bytes
     expires: float = math.inf
 
+    def require_valid(self) -> None:
+        """Refuse a token that has ended.
+
+        Raises:
+            UnauthenticatedError: It has expired.
+        """
+        if self.expires <= time.time():
+            raise UnauthenticatedError(
+                f"the token of client {self.client.name} has expired",
+                reason="expired_token",
+                client=self.client.name,
+                hint="Ask the service's operators for a new token",
+            )
+
 
 def new_token() -> tuple[str, str]:
     """Return a random token of 256 bits and the SHA-256 of its text, in hexadecimal."""
@@ -119,15 +133,15 @@ class ClientTable:
         """The client's name for each name that a certificate may bear."""
         return self._names
 
-    def of_token(self, token: bytes) -> Client:
-        """Return whose token this is.
+    def of_token(self, token: bytes) -> Token:
+        """Return the token that this is, which may have expired.
 
         The time that this takes says nothing of the hashes: a dict compares 64 secret bits, drawn
         anew by each process, before it compares the digest, and what it finds is compared in
         constant time.
 
         Raises:
-            UnauthenticatedError: Nobody's, or it has expired.
+            UnauthenticatedError: It is none of the table's.
         """
         digest = hashlib.sha256(token).digest()
         found = self._tokens.get(digest)
@@ -137,14 +151,7 @@ class ClientTable:
                 reason="unknown_token",
                 hint="Ask the service's operators for a token",
             )
-        if found.expires <= time.time():
-            raise UnauthenticatedError(
-                f"the token of client {found.client.name} has expired",
-                reason="expired_token",
-                client=found.client.name,
-                hint="Ask the service's operators for a new token",
-            )
-        return found.client
+        return found
 
     def of_certificate(self, names: Iterable[str]) -> Client | None:
         """Return the client that one of a certificate's names stands for, or None."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from numroute import wire
+from numroute.server.guard import Guard
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -34,7 +35,7 @@ _FAULTS = frozenset(
 """Which statuses make a server's span an error, by OpenTelemetry's conventions for gRPC."""
 
 
-class Tracing:
+class Tracing(Guard):
     """A guard that makes a span of each call, within the trace of the client if it sends one."""
 
     def __init__(self) -> None:
@@ -77,9 +78,6 @@ class Tracing:
                 "rpc.method": call.method,
             },
         )
-
-    def numbers(self, call: Call, count: int) -> None:
-        """Add them up at the end."""
 
     def end(self, call: Call, status: grpc.StatusCode) -> None:
         """End the call's span."""

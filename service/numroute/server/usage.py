@@ -21,10 +21,6 @@ from numroute.errors import QuotaExceededError, SettingError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from grpc import StatusCode
-
-    from numroute.server.clients import Clients
-    from numroute.server.guard import Call
     from numroute.server.tokens import Limits
 
 FILE_NAME = "usage-v1.bin"
@@ -34,6 +30,9 @@ CLIENTS_MAX = 4_096
 """How many clients with limits are counted; one that has not asked since yesterday makes room."""
 
 SECONDS_PER_DAY = 86_400
+
+AHEAD_SHARE = 32
+"""The part of what is left to a client that one process may count ahead of its requests."""
 
 _RECORD = struct.Struct("<32sddqq")
 # SHA-256 of the client's name; level of its bucket in numbers, and when it was that; the day since
@@ -82,14 +81,23 @@ class SharedUsage:
         self._records.close()
         os.close(self._file)
 
-    def take(self, client: str, limits: Limits, count: int) -> None:
+    def take(self, client: str, limits: Limits, count: int, ahead: int = 0) -> int:
         """Count numbers for a client, or refuse them; what is refused is not counted.
+
+        Args:
+            client: The client's name.
+            limits: What it may ask for.
+            count: How many numbers it asks for now.
+            ahead: How many more may be counted at once, for requests to come.
+
+        Returns:
+            How many were counted ahead: at most a small share of what is left to the client.
 
         Raises:
             QuotaExceededError: A limit of the client is reached; it says for how long.
         """
         if not limits.any or not count:
-            return
+            return 0
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             now = time.time()
@@ -107,7 +115,29 @@ class SharedUsage:
                 if missing > 0:
                     raise _rate_error(client, limits.rate, missing)
                 level -= count
-            _RECORD.pack_into(self._records, place, digest, level, now, day, used + count)
+                ahead = min(ahead, int(max(0.0, level)) // AHEAD_SHARE)
+            used += count
+            if limits.daily is not None:
+                ahead = min(ahead, (limits.daily - used) // AHEAD_SHARE)
+            _RECORD.pack_into(self._records, place, digest, level - ahead, now, day, used + ahead)
+            return ahead
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def give_back(self, client: str, limits: Limits, count: int, counted_at: float) -> None:
+        """Take numbers off the count again that were counted at a time and never looked up."""
+        if not limits.any or not count:
+            return
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            now = time.time()
+            digest, place = self._place(client, now)
+            _, level, at, day, used = _RECORD.unpack_from(self._records, place)
+            # What was counted yesterday is no part of today's count.
+            if day == int(counted_at // SECONDS_PER_DAY):
+                used = max(0, used - count)
+            # The bucket is bounded when it is asked the next time.
+            _RECORD.pack_into(self._records, place, digest, level + count, at, day, used)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -157,27 +187,6 @@ class SharedUsage:
             )
         _RECORD.pack_into(self._records, room, digest, float("inf"), now, today, 0)
         return room
-
-
-class Quota:
-    """A guard that counts what clients ask for against their limits."""
-
-    def __init__(self, clients: Clients, usage: SharedUsage) -> None:
-        """Take the limits from the table of the moment."""
-        self._clients = clients
-        self._usage = usage
-
-    def begin(self, call: Call) -> None:
-        """Let every call begin: it is its numbers that count."""
-
-    def numbers(self, call: Call, count: int) -> None:
-        """Count numbers, or refuse them."""
-        client = self._clients.table.clients.get(call.client)
-        if client is not None:
-            self._usage.take(client.name, client.limits, count)
-
-    def end(self, call: Call, status: StatusCode) -> None:
-        """Need nothing at the end."""
 
 
 def _digest(client: str) -> bytes:
