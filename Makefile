@@ -80,7 +80,7 @@ bench-coalescing: venv  ## Measure single numbers gathered into batches, and str
 
 .PHONY: fuzz bench-guards
 fuzz: venv  ## Attack the service for minutes: hostile frames, random bytes; it must not grow
-	$(BIN)/pytest -m slow --timeout 900 tests/service/test_fuzz.py
+	$(BIN)/pytest -m slow -rP --timeout 900 tests/service/test_fuzz.py
 
 bench-guards: venv  ## Measure what metrics, tokens, limits and TLS cost (1 minute)
 	$(BIN)/python -m benchmarks.production.guarding --results benchmarks/results $(BENCH)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from numroute.errors import NumrouteError
+from numroute.server.page_cache import resident_share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,19 +41,3 @@ def forget(path: Path) -> None:
     share = resident_share(path)
     if share:
         raise CacheError(f"{share:.0%} of the file stayed in the page cache; is it in use?")
-
-
-def resident_share(path: Path) -> float:
-    """Return which share of a file's pages is in the page cache (``mincore(2)``)."""
-    size = path.stat().st_size
-    mincore = ctypes.CDLL(None, use_errno=True).mincore
-    mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
-    pages = np.zeros(-(-size // mmap.PAGESIZE), np.uint8)
-    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as view:
-        mapped = np.frombuffer(view, np.uint8)
-        failed = mincore(mapped.ctypes.data, size, pages.ctypes.data)
-        # The map cannot be closed while an array refers to it.
-        del mapped
-    if failed:
-        raise CacheError(f"mincore: {os.strerror(ctypes.get_errno())}")
-    return float((pages & 1).mean())

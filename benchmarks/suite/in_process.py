@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.pagecache import forget, resident_share
+from benchmarks.pagecache import forget
 from benchmarks.queries import ALL_PORTED, FIXED, MOBILE_MIX, Queries, load_queries, load_truth
 from benchmarks.suite.prepare import store_of
 from benchmarks.suite.question_sets import question_sets
@@ -16,6 +16,7 @@ from benchmarks.suite.scale import MIX_BATCH
 from benchmarks.timing import Side
 from numroute.index import SnapshotStore
 from numroute.index.layout import CELLS
+from numroute.server.page_cache import resident_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.pagecache import forget, resident_share
+from benchmarks.pagecache import forget
 from benchmarks.queries import MOBILE_MIX, load_queries, load_truth
 from benchmarks.services import TIMEOUT_SECONDS, numroute_serve
 from benchmarks.suite.prepare import store_of
 from benchmarks.suite.results import Row
 from numroute.index import SnapshotStore
+from numroute.server.page_cache import resident_share
 
 if TYPE_CHECKING:
     from benchmarks.services import Service

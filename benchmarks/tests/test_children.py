@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks.children import ChildError, in_own_process, run_measured, server
-from benchmarks.pagecache import forget, resident_share, warm
+from benchmarks.pagecache import forget, warm
+from numroute.server.page_cache import resident_share
 
 if TYPE_CHECKING:
     from pathlib import Path
