@@ -17,7 +17,7 @@ def test_measures_every_protection(tmp_path: Path) -> None:
     words = ["--work", str(tmp_path / "work"), "--ported", "20000", "--rounds", "1"]
     assert main([*words, "--results", str(tmp_path)]) == 0
     figures = json.loads((tmp_path / "guarding.json").read_text("utf-8"))["figures"]
-    assert len(figures) == 20
+    assert len(figures) == 24
     assert all(math.isfinite(value) for figure in figures for value in figure["values"])
     judged = [figure["name"] for figure in figures if figure["target"] is not None]
     assert judged == [

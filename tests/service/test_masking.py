@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import urllib.request
+
 import grpc
 import pytest
 
 import numroute
 from numroute.errors import ServiceError
 from numroute.logs import fault_fields
+from numroute.server.security import Security
+from numroute.server.tokens import new_token, token_line
 from numroute.v1 import number_routing_pb2 as pb
 
 NUMBERS = [79_000_123_456, 79_000_654_321, 999_999_999_999_999_123, 49_301_234_567]
@@ -90,6 +94,53 @@ def test_an_unforeseen_fault_is_told_without_its_text(run_server, store, count) 
     assert any("bulk_lookup" in place for place in line["places"])
     assert server.stop() == 0
     assert_masked(server.log_path.read_text("utf-8"))
+
+
+def test_protection_leaves_neither_number_nor_token_behind(run_server, store, tmp_path) -> None:
+    """Refusals, quotas, audit, metrics and a broken tokens file tell clients, never more."""
+    token, sha256 = new_token()
+    path = tmp_path / "tokens"
+    path.touch(0o600)
+    lines = [token_line("messaging", sha256), "messaging daily=5"]
+    path.write_text("\n".join(lines), "utf-8")
+    security = Security(tokens=path, state=tmp_path / "state")
+    server = run_server(store.path, security=security, metrics="127.0.0.1:0")
+    request = pb.BulkLookupRequest(numbers=NUMBERS).SerializeToString()
+    told = []
+    for authorization in (
+        None,
+        "Basic 79000123456",
+        "Bearer nr_79000654321",
+        f"Bearer {token}",
+        # The quota has one number left for these four.
+        f"Bearer {token}",
+    ):
+        metadata = () if authorization is None else (("authorization", authorization),)
+        for method in ("BulkLookup", "StreamLookup"):
+            try:
+                if method == "BulkLookup":
+                    server.channel.unary_unary(f"/numroute.v1.NumberRouting/{method}")(
+                        request, timeout=20, metadata=metadata
+                    )
+                else:
+                    stream = server.channel.stream_stream(f"/numroute.v1.NumberRouting/{method}")
+                    list(stream(iter([request]), timeout=20, metadata=metadata))
+            except grpc.RpcError as error:
+                told.append(str(error))
+    assert len(told) == 9
+    path.write_text("\n".join([*lines, f"billing {token}", "79000123456"]), "utf-8")
+    server.wait_for_log("tokens refused")
+    (line,) = [line for line in server.log() if line["event"] == "metrics served"]
+    with urllib.request.urlopen(f"http://{line['address']}/metrics", timeout=20) as answer:
+        told.append(answer.read().decode())
+    assert server.stop() == 0
+    told.append(server.log_path.read_text("utf-8"))
+    events = {line["event"] for line in server.log()}
+    assert {"call refused", "tokens refused", "audit"} <= events
+    assert_masked("\n".join(told))
+    assert token not in "\n".join(told)
+    assert sha256 not in "\n".join(told)
+    assert_masked((tmp_path / "state" / "usage-v1.bin").read_bytes().decode("latin-1"))
 
 
 def test_fault_fields_name_the_place() -> None:
