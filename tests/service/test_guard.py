@@ -13,14 +13,14 @@ import pytest
 from numroute import wire
 from numroute.errors import LimitExceededError, OverloadedError
 from numroute.logs import make_logger
-from numroute.server.guard import Call, Pipeline
+from numroute.server.guard import Call, Guard, Pipeline
 
 Write = Callable[[bytes], Awaitable[None]]
 METHODS = ("Unary", "Down", "Both")
 BUSY = OverloadedError("too much to do", retry_after_seconds=0.25)
 
 
-class Noting:
+class Noting(Guard):
     """A guard that notes what it hears, and refuses what it is told to refuse."""
 
     def __init__(self, name: str, heard: list[tuple[object, ...]], refuse: str = "") -> None:

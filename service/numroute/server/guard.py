@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     """Any number of requests, any number of responses."""
 
 
-class Guard(Protocol):
+class Guard:
     """Something that watches over all calls. What it raises from numroute's tree refuses a call.
 
     What a guard does not override costs nothing: it is never called.
