@@ -8,8 +8,8 @@ it comes and does not wait for another's answer. In each way a task is made for 
 Batches are looked up with ``lookup``, a unary call each, and with ``stream``, as many under way.
 
 Every answer is compared with the right one. What the benchmark itself holds is frozen
-(``gc.freeze``): a full collection would walk through it in the middle of a call. A program that
-wants short latencies does the same after its start.
+(``gc.freeze``) or kept in arrays of plain numbers: the garbage collector would walk through it in
+the middle of a call, for 10 ms and more. A program that wants short latencies does the same.
 """
 
 from __future__ import annotations

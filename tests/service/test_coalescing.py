@@ -142,27 +142,6 @@ async def test_while_a_batch_is_under_way_others_gather(service) -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_what_waits_is_sent_before_answered_tasks_run(service) -> None:
-    """When an answer comes, the next batch is on its way before a task hears of the answer."""
-    coalescer = gather(service, in_flight_max=1)
-    sent_before: list[int] = []
-
-    async def ask(number: int) -> None:
-        await coalescer.ask(number, 60.0)
-        sent_before.append(len(service.batches))
-
-    tasks = [asyncio.ensure_future(ask(1))]
-    await turns()
-    tasks.append(asyncio.ensure_future(ask(2)))
-    await turns()
-    assert service.batches == [[1]]
-    service.answer()
-    await tasks[0]
-    assert sent_before == [2]
-    service.answer()
-    await tasks[1]
-
-
 async def test_a_large_batch_leaves_the_loop_to_others(service) -> None:
     """The tasks of a batch are woken a few at a time; other tasks run in between."""
     tasks = asking(gather(service), *range(1_000))

@@ -49,9 +49,6 @@ BATCHES_IN_FLIGHT = 4
 TASKS_WOKEN_AT_ONCE = 100
 """How many tasks are woken in one turn of the event loop: less than a millisecond."""
 
-LOOP_TURNS_OF_A_CALL = 2
-"""After so many turns of the event loop a call that was begun is with gRPC."""
-
 _LATE_SECONDS = 0.01
 """By how much a batch's own deadline lies behind the last one of its numbers, so that each task
 hears of its own."""
@@ -130,8 +127,6 @@ class Coalescer:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiter] = deque()
         self._under_way: dict[asyncio.Task[None], list[_Waiter]] = {}
-        # Those of them that are answered, and are being handed out to their tasks.
-        self._answered: set[asyncio.Task[None] | None] = set()
         self._soon: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
         # Waiters in the order of their deadlines, answered ones dropped from the front: one timer
@@ -169,16 +164,11 @@ class Coalescer:
             if self._under_way:
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
 
-    @property
-    def _travelling(self) -> int:
-        """How many batches are under way and not answered."""
-        return len(self._under_way) - len(self._answered)
-
     def _arrange(self) -> None:
         """See to it that what waits is sent: soon when nothing is under way, else in a while."""
-        if not self._waiting or self._travelling >= self._settings.in_flight_max:
+        if not self._waiting or len(self._under_way) >= self._settings.in_flight_max:
             return
-        if not self._travelling or len(self._waiting) >= self._settings.numbers_max:
+        if not self._under_way or len(self._waiting) >= self._settings.numbers_max:
             if self._soon is None:
                 # Not at once: the other tasks that can run in this turn of the loop join in.
                 self._soon = self._loop.call_soon(self._send_waiting)
@@ -191,7 +181,7 @@ class Coalescer:
             if handle is not None:
                 handle.cancel()
         self._soon = self._later = None
-        while self._waiting and self._travelling < self._settings.in_flight_max:
+        while self._waiting and len(self._under_way) < self._settings.in_flight_max:
             batch = self._take()
             if batch:
                 task = self._loop.create_task(self._carry_out(batch))
@@ -209,7 +199,6 @@ class Coalescer:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        self._answered.discard(task)
         while self._deadlines and self._deadlines[0].done():
             self._deadlines.popleft()
         self._arrange()
@@ -245,14 +234,8 @@ class Coalescer:
     async def _tell(self, batch: list[_Waiter], answers: list[NumberAnswer]) -> None:
         """Give each task its answer.
 
-        What waits is sent first, so that it travels while the tasks run; and they are woken a few
-        at a time, so that nothing else on this loop waits for all of them.
+        They are woken a few at a time, so that nothing else on this loop waits for all of them.
         """
-        self._answered.add(asyncio.current_task())
-        if self._waiting:
-            self._send_waiting()
-            for _ in range(LOOP_TURNS_OF_A_CALL):
-                await asyncio.sleep(0)
         for start in range(0, len(batch), TASKS_WOKEN_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
