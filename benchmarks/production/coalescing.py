@@ -27,12 +27,13 @@ import grpc
 
 from benchmarks.children import end_on_sigterm
 from benchmarks.figures import Figure, at_least, at_most, markdown
-from benchmarks.machine import facts
+from benchmarks.machine import CpuUse, facts
 from benchmarks.production import streaming
 from benchmarks.production.singles import as_fast_as_it_goes, at_rate
 from benchmarks.services import OPTIONS, numroute_serve
 from benchmarks.small import make_small
 from numroute.client import AsyncClient
+from numroute.plan.machine import OTHERS_SHARE_MAX
 from numroute.v1 import number_routing_pb2 as pb
 from numroute.v1 import number_routing_pb2_grpc as pb_grpc
 
@@ -67,15 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     end_on_sigterm()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(make_small(Path(folder)), options.rounds, options.seconds)
-    document = {"facts": facts(), "figures": [figure.document() for figure in figures]}
+        small = make_small(Path(folder))
+        before = CpuUse.now()
+        figures = measure(small, options.rounds, options.seconds)
+        others = CpuUse.now().others_share(before)
+    document = {
+        "facts": facts(),
+        "others_cpu_share": others,
+        "figures": [figure.document() for figure in figures],
+    }
     text = "\n".join(
         [
             "# Single numbers gathered into batches, and batches on a stream",
             "",
             *(f"- {name}: {value}" for name, value in facts().items()),
             f"- one worker, {options.rounds} rounds, each way {options.seconds:g} s a round",
+            f"- CPU time that other processes used meanwhile: {others:.0%}",
             "",
+            *_warning(others),
             markdown(figures),
         ]
     )
@@ -87,6 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             json.dumps(document, indent=1) + "\n", "utf-8"
         )
     return 0
+
+
+def _warning(others: float) -> list[str]:
+    if others <= OTHERS_SHARE_MAX:
+        return []
+    return ["**Other work was running: these figures are not clean.**", ""]
 
 
 def measure(small: Small, rounds: int, seconds: float) -> list[Figure]:
