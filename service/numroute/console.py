@@ -8,14 +8,16 @@ import io
 import json
 import os
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from numroute.errors import NumrouteError
 
@@ -114,9 +116,23 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     _console().print(table)
 
 
+def print_blocks(blocks: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Print headed lines: each heading in one line, what belongs to it indented below."""
+    console = _console()
+    for heading, lines in blocks:
+        console.print(Text(heading, style="bold", overflow="fold"))
+        for line in lines:
+            console.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 4), expand=False))
+
+
 def operator_text(operator: Operator | None) -> str:
     """Return what people call an operator: its brand, or its name, or at least its code."""
     return operator.brand or operator.name or operator.code if operator else ""
+
+
+def time_text(time: datetime) -> str:
+    """Return a time for people, in UTC and to the second, as ``--as-of`` takes it."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def changes_text(changes: Mapping[str, Any] | None) -> str:

@@ -98,14 +98,15 @@ def test_a_list_that_cannot_be_written_is_told(built, tmp_path: Path) -> None:
 
 
 def test_history_tells_who_published_what(built) -> None:
-    """A line per event, for people and as JSON."""
+    """An event's line and what belongs to it, for people; an object each as JSON."""
     store, ids = built
     result = command("numroute-load", "history", "--store", store)
     assert result.status == 0
     lines = [line for line in result.out.splitlines() if "published" in line]
     assert [ids[i] in line for i, line in enumerate(lines)] == [True, True]
-    assert "Port_All_202608230000_4659.csv" in lines[0]
-    assert "+2 -1 moved 1 updated 1" in lines[1]
+    first, second = result.out.split(lines[1])
+    assert "Port_All_202608230000_4659.csv" in first
+    assert "changes +2 -1 moved 1 updated 1" in second
     lines = command("numroute-load", "history", "--store", store, "--json", "--last", 1).out
     (entry,) = [json.loads(line) for line in lines.splitlines()]
     assert (entry["snapshot"], entry["kept"], entry["changes"]["moved"]) == (ids[1], True, 1)

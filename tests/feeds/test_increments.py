@@ -235,10 +235,7 @@ def test_a_dump_that_comes_late_is_compared_and_not_published(ahead: Path, inbox
     assert not [path for path in inbox.rglob("*") if path.is_file()]
     assert watch_once(ahead, "--inbox", inbox).log == []
     assert "last full dump" in command("numroute", "info", "--store", ahead).out
-    (line,) = command("numroute-load", "history", "--store", ahead, "--last", 1).out.splitlines()[
-        -2:-1
-    ]
-    assert "reconciled" in line
+    assert "reconciled" in command("numroute-load", "history", "--store", ahead, "--last", 1).out
 
 
 def test_drift_asks_for_a_look_until_the_next_dump(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.console import plain, print_facts, print_json, print_table
+from numroute.console import plain, print_facts, print_json, print_table, time_text
 from numroute.index import Retention, SnapshotStore
 from numroute.index.patch import CONFIRMED
 from numroute.settings import json_option, store_option
@@ -120,7 +120,7 @@ def print_checked(checked: CheckedIncrements) -> None:
     if checked.windows:
         print_facts(
             [
-                ("data as of", checked.as_of.isoformat()),
+                ("data as of", time_text(checked.as_of)),
                 ("windows", f"{len(checked.windows)} with {checked.rows:,} rows"),
                 ("ported", f"{changes.ported:,}"),
                 ("returned", f"{changes.returned:,}"),

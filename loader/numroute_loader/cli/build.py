@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.console import plain, print_facts, print_json, print_table
+from numroute.console import plain, print_facts, print_json, print_table, time_text
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.settings import Time, json_option, optional_store_option, store_option
@@ -207,7 +207,7 @@ def _print(checked: Checked) -> None:
     report = checked.merged.report
     print_facts(
         [
-            ("data as of", checked.as_of.isoformat()),
+            ("data as of", time_text(checked.as_of)),
             ("ported numbers", f"{report.ported:,}"),
             *([("returned home", f"{report.returned_home:,}")] if report.returned_home else []),
             ("ranges", f"{report.ranges:,} with {report.range_numbers:,} numbers"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import Any
 
 import click
 
-from numroute.console import changes_text, print_json, print_table
+from numroute.console import changes_text, print_blocks, print_json, time_text
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
+
+NAMES_SHOWN_MAX = 8
+"""A snapshot of more files is told by its first and its last one."""
 
 
 @click.command()
@@ -32,30 +36,38 @@ def history(*, store: Path, last: int | None, as_json: bool) -> None:
         for entry in entries:
             print_json({**entry, "kept": entry["snapshot"] in kept})
         return
-    print_table(
-        ("when", "event", "snapshot", "data as of", "by", "from", "gate", "changes", "why"),
-        [_row(entry, kept) for entry in entries],
-        unbroken=3,
-    )
+    print_blocks((_heading(entry, kept), _details(entry)) for entry in entries)
     if known.damaged:
         click.echo(
             f"warning: {known.damaged} lines of {opened.history_path} cannot be read", err=True
         )
 
 
-def _row(entry: dict[str, Any], kept: set[str]) -> tuple[str, ...]:
+def _heading(entry: dict[str, Any], kept: set[str]) -> str:
     snapshot = entry["snapshot"]
-    return (
-        entry["at"].isoformat(timespec="seconds"),
-        entry["event"],
-        snapshot if not snapshot or snapshot in kept else f"{snapshot} (removed)",
-        entry.get("as_of", ""),
-        entry.get("asked_by", ""),
-        _origin(entry),
+    gone = " (removed)" if snapshot and snapshot not in kept else ""
+    return f"{time_text(entry['at'])}  {entry['event']}  {snapshot}{gone}".rstrip()
+
+
+def _details(entry: dict[str, Any]) -> list[str]:
+    as_of = entry.get("as_of")
+    changes = changes_text(entry.get("changes") or entry.get("drift"))
+    facts = [
+        f"data as of {time_text(datetime.fromisoformat(as_of))}" if as_of else "",
+        f"by {entry['asked_by']}" if entry.get("asked_by") else "",
         _gate(entry.get("gate", ())),
-        changes_text(entry.get("changes") or entry.get("drift")),
-        entry.get("reason", "") or entry.get("message", ""),
-    )
+        f"changes {changes}" if changes else "",
+    ]
+    return [
+        line
+        for line in (
+            ", ".join(fact for fact in facts if fact),
+            f"from {_origin(entry)}" if _origin(entry) else "",
+            entry.get("reason", ""),
+            entry.get("message", ""),
+        )
+        if line
+    ]
 
 
 def _origin(entry: dict[str, Any]) -> str:
@@ -64,11 +76,14 @@ def _origin(entry: dict[str, Any]) -> str:
         return str(entry["url"])
     if "dump" in entry:
         return str(entry["dump"])
-    return ", ".join(source["name"] for source in entry.get("sources", ()))
+    names = [source["name"] for source in entry.get("sources", ())]
+    if len(names) > NAMES_SHOWN_MAX:
+        return f"{names[0]} ... {names[-1]} ({len(names)} files)"
+    return ", ".join(names)
 
 
 def _gate(findings: list[dict[str, Any]]) -> str:
     allowed = [finding for finding in findings if finding["outcome"] == "allowed"]
     if allowed:
-        return "; ".join(f"{finding['check']} allowed: {finding['reason']}" for finding in allowed)
-    return "passed" if findings else ""
+        return f"gate allowed {', '.join(finding['check'] for finding in allowed)}"
+    return "gate passed" if findings else ""

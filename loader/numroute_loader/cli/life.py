@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from numroute.console import print_facts, print_json
+from numroute.console import print_facts, print_json, time_text
 from numroute.errors import StoreError
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
@@ -45,7 +45,7 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     if as_json:
         print_json({"snapshot": {"id": metadata.snapshot_id, "as_of": metadata.as_of}})
     else:
-        print_facts([("current", metadata.snapshot_id), ("data as of", metadata.as_of.isoformat())])
+        print_facts([("current", metadata.snapshot_id), ("data as of", time_text(metadata.as_of))])
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.console import operator_text, plain, print_facts, print_json, print_table
+from numroute.console import operator_text, plain, print_facts, print_json, print_table, time_text
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
 from numroute_loader.cli.retention import retention_options
@@ -93,7 +93,7 @@ def list_(*, store: Path, as_json: bool) -> None:
                 _range(each),
                 operator_text(each.operator),
                 f"{each.mcc}-{each.mnc}" if each.mcc else "",
-                each.expires.isoformat() if each.expires else "never",
+                time_text(each.expires) if each.expires else "never",
                 "" if each.active(now) else "expired",
                 each.reason,
                 each.author,

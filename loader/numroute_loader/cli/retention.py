@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from numroute.console import print_facts, print_json, print_table
+from numroute.console import print_facts, print_json, print_table, time_text
 from numroute.index import Retention, SnapshotStore
 from numroute.index.retention import KEEP_DAILY, KEEP_LAST
 from numroute.settings import json_option, store_option
@@ -100,7 +100,7 @@ def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) ->
         [
             (
                 each.snapshot,
-                each.published.isoformat(timespec="seconds"),
+                time_text(each.published),
                 f"{sizes[each.snapshot]:,}",
                 ", ".join(each.reasons) or gone,
             )

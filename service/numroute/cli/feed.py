@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from numroute.console import plain, print_facts, print_table
+from numroute.console import plain, print_facts, time_text
 
 if TYPE_CHECKING:
     from numroute.index.feed_state import FeedState, Reconciled, Trouble
@@ -22,38 +20,34 @@ def print_feed(state: FeedState | None) -> None:
     """Print how the feed does, what it waits for and what is wrong; nothing where there is none."""
     if state is None:
         return
+    due = (
+        ("next full dump", state.dump_expected_at),
+        ("next increments", state.window_expected_at),
+    )
     print_facts(
         [
             ("feed", state.source),
             ("last looked", _when(state.polled_at)),
             ("last success", _when(state.succeeded_at)),
             ("last published", _when(state.published_at)),
-            *([("next full dump", _due(state.dump_expected_at))] if state.dump_expected_at else []),
-            *(
-                [("next increments", _due(state.window_expected_at))]
-                if state.window_expected_at
-                else []
-            ),
+            *((name, _due(time)) for name, time in due if time),
             *_reconciled(state.reconciled),
             *_trouble("error", state.error),
             *_trouble("gap", state.gap),
+            *(
+                ("waits", f"{each.name}: {each.reason} (since {_when(each.since)})")
+                for each in state.waiting
+            ),
+            *(
+                ("unusable", f"{each.name}: {each.reason} ({each.tries} tries, {_when(each.at)})")
+                for each in state.quarantined
+            ),
+            *(
+                ("refused", f"{', '.join(each.names)}: {each.message} ({_when(each.at)})")
+                for each in state.refused
+            ),
         ]
     )
-    rows = [
-        *(("waits", each.name, each.reason, _when(each.since)) for each in state.waiting),
-        *(
-            ("unusable", each.name, f"{each.reason} ({each.tries} tries)", _when(each.at))
-            for each in state.quarantined
-        ),
-        *(
-            ("refused", ", ".join(each.names), each.message, _when(each.at))
-            for each in state.refused
-        ),
-    ]
-    if rows:
-        print_table(("feed", "files", "why", "since"), rows)
-    else:
-        click.echo()
 
 
 def _reconciled(last: Reconciled | None) -> list[tuple[str, str]]:
@@ -73,9 +67,9 @@ def _trouble(name: str, trouble: Trouble | None) -> list[tuple[str, str]]:
 
 
 def _when(time: datetime | None) -> str:
-    return "never" if time is None else time.isoformat(timespec="seconds")
+    return "never" if time is None else time_text(time)
 
 
 def _due(time: datetime) -> str:
     late = " (due)" if time < datetime.now(UTC) else ""
-    return f"{time.isoformat(timespec='seconds')}{late}"
+    return f"{time_text(time)}{late}"

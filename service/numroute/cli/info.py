@@ -9,11 +9,19 @@ from typing import Any
 import click
 
 from numroute.cli.feed import feed_document, print_feed
-from numroute.console import changes_text, plain, print_facts, print_json, print_table
+from numroute.console import (
+    plain,
+    print_facts,
+    print_json,
+    print_table,
+    time_text,
+)
 from numroute.errors import NoSnapshotError
 from numroute.index import SnapshotStore
 from numroute.index.feed_state import read_feed_state
 from numroute.settings import json_option, store_option
+
+MEGABYTE = 1_000_000
 
 
 @click.command()
@@ -50,8 +58,8 @@ def info(store: Path, as_json: bool) -> None:
         [
             ("store", str(store)),
             ("snapshot", metadata.snapshot_id),
-            ("data as of", f"{metadata.as_of.isoformat()} ({age_text(age)})"),
-            ("built at", metadata.built_at.isoformat()),
+            ("data as of", f"{time_text(metadata.as_of)} ({age_text(age)})"),
+            ("built at", time_text(metadata.built_at)),
             ("format", f"version {metadata.format_version}"),
             ("file", f"{size:,} bytes"),
             ("kept", f"{len(kept)} snapshots, {sum(row['file_bytes'] for row in kept):,} bytes"),
@@ -61,17 +69,17 @@ def info(store: Path, as_json: bool) -> None:
     print_feed(feed)
     _print_snapshots(kept)
     print_table(
-        ("source", "kind", "sequence", "rows", "sha256"),
+        ("source", "sequence", "rows", "kind"),
         [
             (
                 source.name,
-                source.kind,
                 "" if source.sequence is None else str(source.sequence),
                 f"{source.rows:,}",
-                source.sha256[:16],
+                source.kind,
             )
             for source in metadata.sources
         ],
+        unbroken=3,
     )
 
 
@@ -97,20 +105,20 @@ def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:
 
 
 def _print_snapshots(rows: list[dict[str, Any]]) -> None:
+    """Print what is kept; the id of a snapshot begins with the time of its data."""
     print_table(
-        ("snapshot", "", "data as of", "published", "bytes", "ported", "changes"),
+        ("snapshot", "published", "ported", "MB", ""),
         [
             (
                 row["id"],
-                ", ".join(name for name in ("current", "pinned") if row[name]),
-                row["as_of"] or "",
-                row["at"] or "not in the history",
-                f"{row['file_bytes']:,}",
+                time_text(datetime.fromisoformat(row["at"])) if row["at"] else "not known",
                 f"{row['counts'].get('ported', 0):,}" if row["counts"] else "",
-                changes_text(row["changes"]),
+                f"{row['file_bytes'] / MEGABYTE:,.0f}",
+                ", ".join(name for name in ("current", "pinned") if row[name]),
             )
             for row in rows
         ],
+        unbroken=4,
     )
 
 
