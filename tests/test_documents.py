@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 from numroute.cli import numroute
 from numroute_loader.cli import numroute_load
 from numroute_loader.cli.sftp_options import SECRET_VARIABLES
+
+RAISED = {
+    "InputError", "SettingError", "StoreError", "NoSnapshotError", "StoreBusyError",
+    "StoreAccessError", "StoreMissingError", "FeedError", "HostKeyError", "LoginRefusedError",
+    "ChainError", "SnapshotCorruptError",
+}  # fmt: skip
+PHRASE_MIN = 6
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
@@ -78,6 +86,47 @@ def test_every_log_event_is_documented(sources: tuple[str, ...], document: str) 
     )
     assert events
     assert rows == events
+
+
+def raised_messages() -> list[tuple[str, str]]:
+    """Return where the loader and the index raise an error of ours, and its text with gaps."""
+    found = []
+    for root in ("loader/numroute_loader", "service/numroute/index"):
+        for path in sorted((ROOT / root).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISED:
+                    text = "...".join(literals(node.args))
+                    if len(re.sub(r"[^\w]", "", text)) >= PHRASE_MIN:
+                        found.append((f"{path.name}:{node.lineno}", text))
+    return found
+
+
+def literals(nodes: list[ast.expr]) -> list[str]:
+    """Return the constant parts of texts in the order in which they stand."""
+    return [
+        part.value
+        for node in nodes
+        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.IfExp)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+
+
+def test_every_message_of_the_loader_is_documented() -> None:
+    """Of each error that the loader and the index raise, OPERATIONS.md names a phrase."""
+    section = text("docs/OPERATIONS.md").partition("## Messages of")[2]
+    phrases = [
+        phrase.strip(" :,;")
+        for quoted in re.findall(r"``? ?([^`]+)`", section)
+        for phrase in quoted.split("...")
+    ]
+    phrases = [phrase for phrase in phrases if len(phrase) >= PHRASE_MIN]
+    messages = [(where, said.replace("`", "")) for where, said in raised_messages()]
+    assert len(messages) > 150
+    missing = [
+        (where, said) for where, said in messages if not any(phrase in said for phrase in phrases)
+    ]
+    assert not missing
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -219,12 +219,9 @@ def test_data_of_long_ago_are_a_warning(tmp_path: Path) -> None:
 def test_every_check_is_documented() -> None:
     """OPERATIONS.md has a row for each check, and tells what to do when it refuses."""
     text = (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8")
-    section = text[text.index("### The gate") :].split("\n## ")[0].split("\n### ")[0]
-    rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section, re.MULTILINE)
-    assert {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)} == set(CHECKS)
-    messages = text[text.index("## Messages of") :]
-    for name in OVERRIDABLE:
-        assert re.search(rf"refused by the gate: [^|]*{name}`|`{name}`", messages), name
+    section = text[text.index("## The gate") :].split("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z_]+)` \| [^|]{10,} \| [^|]{10,} \|$", section, re.MULTILINE)
+    assert sorted(rows) == sorted(CHECKS)
 
 
 def message_parts(module: str) -> set[str]:
