@@ -58,7 +58,7 @@ bench-speed: venv  ## Measure speed and size: 50 million ported numbers (8 GB of
 bench: venv  ## Measure for capacity planning, with yardsticks and plots (12 GB of disk, 20 minutes)
 	$(BIN)/python -m benchmarks.suite --full $(BENCH)
 
-bench-service: venv  ## Measure the service with its processes: scaling, overload, swaps (h2load, 5 minutes)
+bench-service: venv  ## Measure the service with its processes: scaling, overload, swaps (h2load, 7 minutes)
 	$(BIN)/python -m benchmarks.production $(BENCH)
 
 soak: venv  ## Load the service for an hour with a swap each minute (SOAK="--minutes 5" for less)

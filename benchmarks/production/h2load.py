@@ -13,7 +13,6 @@ from benchmarks.children import ChildError
 if TYPE_CHECKING:
     from pathlib import Path
 
-WARM_SECONDS = 1.0
 PREFIX_BYTES = 5
 """What gRPC puts before each message."""
 
@@ -25,7 +24,8 @@ class Load:
     Attributes:
         connections: How many; the kernel gives each to one of the workers by chance.
         streams: Calls under way at most on each connection.
-        seconds: How long, after a second that does not count.
+        seconds: How long.
+        warm_seconds: What goes before and does not count.
         rate: Calls a second, sent by the clock; None sends as fast as answers come.
         core: The processor core that the client keeps to; None for any.
     """
@@ -33,6 +33,7 @@ class Load:
     connections: int = 32
     streams: int = 4
     seconds: float = 4.0
+    warm_seconds: float = 1.0
     rate: float | None = None
     core: int | None = None
 
@@ -73,7 +74,7 @@ def run(address: str, path: str, body: Path, answer_bytes: int, load: Load) -> S
         ChildError: Calls broke, or h2load says something else than expected.
     """
     words = [
-        *("h2load", "-D", f"{load.seconds:g}", "--warm-up-time", f"{WARM_SECONDS:g}"),
+        *("h2load", "-D", f"{load.seconds:g}", "--warm-up-time", f"{load.warm_seconds:g}"),
         *("-c", str(load.connections), "-m", str(load.streams), "-d", str(body)),
         *("-H", "content-type: application/grpc", "-H", "te: trailers"),
         f"http://{address}{path}",

@@ -55,7 +55,7 @@ CASES = (
         kind=LARGE,
         refusal="refused (RESOURCE_EXHAUSTED)",
         capacity=h2load.Load(core=CLIENT_CORE, connections=8, streams=1),
-        pressed=h2load.Load(core=CLIENT_CORE, connections=16, streams=16),
+        pressed=h2load.Load(core=CLIENT_CORE, connections=16, streams=16, warm_seconds=3),
     ),
 )
 
