@@ -59,6 +59,7 @@ WORTH_PRUNING = 4
 PAUSE_SECONDS = 0.005
 BATCHES_OF_A_SNAPSHOT = 5
 PROGRESS_EVERY = 10
+START_SECONDS_MAX = 120
 
 
 class Torture:
@@ -288,6 +289,14 @@ class Torture:
             os._exit(status)
 
 
+def wait_for(path: Path) -> None:
+    """Wait until another process has made a file."""
+    until = time.monotonic() + START_SECONDS_MAX
+    while not path.exists():
+        assert time.monotonic() < until, f"{path.name} did not come"
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def service_under_witness(it: Torture, summary: dict[str, object]) -> Iterator[None]:
     """Run ``numroute serve`` on the store, and ask it all the time; note what was seen."""
@@ -346,8 +355,7 @@ def torture(folder: Path, points: int, seed: int) -> dict[str, object]:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: ended.append(True))
     with service_under_witness(it, seen):
-        # Long enough for questions to come before there is an answer.
-        time.sleep(2)
+        wait_for(folder / "witness.refused")
         it.finish("build", it._build(0), State(0, overridden=False))
         with store_under_witness(it, seen):
             for kind in ("apply", "override", "override", "rollback", "pin", "pin", "prune"):

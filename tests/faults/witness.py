@@ -22,7 +22,7 @@ from numroute.index import SnapshotStore
 from numroute.v1 import number_routing_pb2 as pb2
 from numroute.v1.number_routing_pb2_grpc import NumberRoutingStub
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 FOLLOWS_WITHIN_SECONDS = 15.0
 PAUSE_SECONDS = 0.005
 
@@ -37,9 +37,11 @@ class Witness:
         self._columns = pb2.BulkLookupRequest(numbers=told["numbers"])
         self._rows = pb2.LookupRequest(numbers=[f"+{number}" for number in told["numbers"]])
         options = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
-        self._stubs = [
-            NumberRoutingStub(grpc.insecure_channel(target, options=options)) for _ in range(2)
-        ]
+        channels = [grpc.insecure_channel(target, options=options) for _ in range(2)]
+        for channel in channels:
+            # A service that is not there yet is no fault of its answers.
+            grpc.channel_ready_future(channel).result(TIMEOUT_SECONDS)
+        self._stubs = [NumberRoutingStub(channel) for channel in channels]
         self._state_of: dict[str, int] = {}
         self.calls = {"columns": 0, "rows": 0}
         self.unavailable_before_the_first_snapshot = self.errors = self.wrong = 0
@@ -61,8 +63,8 @@ class Witness:
         self.calls[kind] += 1
         return str(answer.snapshot.id)
 
-    def ask_until(self, ended: list[bool]) -> None:
-        """Ask by turns until told to stop."""
+    def ask_until(self, ended: list[bool], refused: Path) -> None:
+        """Ask by turns until told to stop; make a file when there was no answer yet."""
         turns = itertools.cycle(itertools.product(self._stubs, self.calls))
         while not ended:
             try:
@@ -73,6 +75,7 @@ class Witness:
                     self.example = self.example or repr(error)
                 else:
                     self.unavailable_before_the_first_snapshot += 1
+                    refused.touch()
             time.sleep(PAUSE_SECONDS)
 
     def follow(self, store: SnapshotStore) -> None:
@@ -102,7 +105,7 @@ def main() -> int:
     ended: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
     witness = Witness(target, Path(states))
-    witness.ask_until(ended)
+    witness.ask_until(ended, Path(report).with_suffix(".refused"))
     witness.follow(SnapshotStore(store))
     Path(report).write_text(json.dumps(witness.report()))
     return 1 if witness.errors or witness.wrong else 0
