@@ -7,6 +7,7 @@ Nothing is done per row in Python: ten million rows take some seconds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -158,14 +159,36 @@ def _table(
     )
 
 
-def write_list(planted: Planted, path: Path) -> Path:
-    """Write the list as ``.csv`` or ``.parquet``, readable by its owner only."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
+class ListFile:
+    """A list that is written piece by piece, as ``.csv`` or ``.parquet``, private."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        """Begin the file in place of one that may be there."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        self._file = open(os.open(path, flags, 0o600), "wb")  # noqa: PTH123, SIM115 - closed below
+        self._writer: pq.ParquetWriter | pa_csv.CSVWriter
         if path.suffix == ".parquet":
-            pq.write_table(planted.table, file, row_group_size=1 << 18)
+            self._writer = pq.ParquetWriter(self._file, schema)
+            self._options = {"row_group_size": 1 << 18}
         else:
-            pa_csv.write_csv(planted.table, file, pa_csv.WriteOptions(quoting_style="needed"))
+            quoted = pa_csv.WriteOptions(quoting_style="needed")
+            self._writer = pa_csv.CSVWriter(self._file, schema, write_options=quoted)
+            self._options = {}
+
+    def write(self, planted: Planted) -> None:
+        """Append a list's rows."""
+        self._writer.write_table(planted.table, **self._options)
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._writer.close()
+        self._file.close()
+
+
+def write_list(planted: Planted, path: Path) -> Path:
+    """Write a list that is a whole file."""
+    with contextlib.closing(ListFile(path, planted.table.schema)) as file:
+        file.write(planted)
     return path
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.campaign.lists import make_list, write_list
+from benchmarks.campaign.lists import ListFile, Planted, make_list
 from benchmarks.children import BIN, run_measured
 from numroute.index import SnapshotStore
 from numroute.model import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,6 +27,9 @@ STRETCHES: Final = np.array(
     np.uint64,
 )
 """Where the lists' numbers lie; some of them nobody holds."""
+
+PIECE_ROWS: Final = 10_000_000
+"""So many rows are made at once, in about four gigabytes of memory."""
 
 MANIFEST: Final = "manifest.json"
 
@@ -45,8 +50,12 @@ class Material:
     is_first: Path
 
 
-def ensure(work: Path, rows: int, ported: int) -> Material:
-    """Return the material for lists of so many rows, made unless the last run made the same."""
+def ensure(work: Path, rows: int, ported: int, forms: Sequence[str]) -> Material:
+    """Return the material for lists of so many rows, made unless the last run made the same.
+
+    A list of more than ``PIECE_ROWS`` rows, a multiple of it, is made in pieces, which share no
+    number; the last piece is the first one again, so that its duplicates are as far away as can be.
+    """
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = Material(
         store=work / "store",
@@ -56,7 +65,9 @@ def ensure(work: Path, rows: int, ported: int) -> Material:
         numbers=work / "numbers.npy",
         is_first=work / "first.npy",
     )
-    wanted = {"rows": rows, "ported": ported, "seed": SEED}
+    wanted: dict[str, object] = {"rows": rows, "ported": ported, "seed": SEED}
+    if "parquet" not in forms:
+        wanted["forms"] = [*forms]
     manifest = work / MANIFEST
     if manifest.is_file() and json.loads(manifest.read_text("utf-8")) == wanted:
         return made
@@ -70,21 +81,54 @@ def ensure(work: Path, rows: int, ported: int) -> Material:
             ]
         )
         run_measured([BIN / "numroute-load", "build", "--store", made.store, registry])
-    planted = make_list(rows, STRETCHES, SEED)
-    write_list(planted, made.csv)
-    write_list(planted, made.parquet)
-    np.save(made.numbers, planted.numbers)
-    np.save(made.is_first, planted.is_first)
-    expected = {
-        "rows": rows,
-        "rejects": planted.rejects,
-        "duplicates": planted.duplicates,
-        "routes": _routes(made.store, planted.numbers[planted.is_first]),
-    }
+    expected = _write_lists(made, rows, forms)
     made.expected.write_text(json.dumps(expected), "utf-8")
     # Written last: what an interrupted run leaves is not taken for the whole.
     manifest.write_text(json.dumps(wanted), "utf-8")
     return made
+
+
+def _write_lists(made: Material, rows: int, forms: Sequence[str]) -> dict[str, object]:
+    """Write the lists, and what each row says; return the counts that a run must give."""
+    rejects: Counter[str] = Counter()
+    routes: Counter[str] = Counter()
+    duplicates = 0
+    numbers = np.lib.format.open_memmap(made.numbers, "w+", np.uint64, (rows,))
+    is_first = np.lib.format.open_memmap(made.is_first, "w+", np.bool_, (rows,))
+    with contextlib.ExitStack() as stack:
+        files: list[ListFile] = []
+        for begin, planted in _pieces(rows):
+            if not files:
+                paths = [getattr(made, form) for form in forms]
+                files = [
+                    stack.enter_context(contextlib.closing(ListFile(path, planted.table.schema)))
+                    for path in paths
+                ]
+            for file in files:
+                file.write(planted)
+            rejects.update(planted.rejects)
+            duplicates += planted.duplicates
+            routes.update(_routes(made.store, planted.numbers[planted.is_first]))
+            numbers[begin : begin + len(planted.numbers)] = planted.numbers
+            is_first[begin : begin + len(planted.numbers)] = planted.is_first
+    return {"rows": rows, "rejects": rejects, "duplicates": duplicates, "routes": routes}
+
+
+def _pieces(rows: int) -> Iterator[tuple[int, Planted]]:
+    """Yield pieces and the place of their first row."""
+    if rows <= PIECE_ROWS:
+        yield 0, make_list(rows, STRETCHES, SEED)
+        return
+    if rows % PIECE_ROWS:
+        raise ValueError(f"more than {PIECE_ROWS:,} rows come in pieces of so many")
+    pieces = rows // PIECE_ROWS
+    # Each piece's numbers are a part of each stretch.
+    bounds = np.linspace(STRETCHES[:, 0], STRETCHES[:, 1] + 1, pieces).astype(np.uint64)
+    for i in range(pieces - 1):
+        stretches = np.stack([bounds[i], bounds[i + 1] - np.uint64(1)], axis=1)
+        yield i * PIECE_ROWS, make_list(PIECE_ROWS, stretches, SEED + i)
+    again = make_list(PIECE_ROWS, np.stack([bounds[0], bounds[1] - np.uint64(1)], axis=1), SEED)
+    yield rows - PIECE_ROWS, replace(again, is_first=np.zeros(PIECE_ROWS, np.bool_))
 
 
 def _routes(store: Path, numbers: NDArray[np.uint64]) -> dict[str, int]:

@@ -7,22 +7,25 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from benchmarks.children import BIN, ChildError, Finished, run_measured
+from benchmarks.children import BIN, Finished, run_measured
+from numroute.campaign.lists.opening import Wanted
+from numroute.campaign.outputs import OutputSettings
+from numroute.campaign.routers import SnapshotRouter
+from numroute.campaign.run import PART_ROWS, Campaign, run_campaign
+from numroute.index import SnapshotStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.campaign.prepare import Material
-
-KILL_SECONDS_MAX: Final = 300
 
 
 def yardstick(form: str, material: Material, out: Path) -> float:
@@ -51,7 +54,7 @@ def route(form: str, material: Material, out: Path, *more: str | Path) -> Finish
     return run_measured(command(form, material, out, *more))
 
 
-def check(form: str, material: Material, out: Path) -> None:
+def check(material: Material, out: Path) -> None:
     """Assert that the outputs, read again, are exactly what was planted."""
     expected = json.loads(material.expected.read_text("utf-8"))
     summary = json.loads((out / "summary.json").read_text("utf-8"))
@@ -64,13 +67,13 @@ def check(form: str, material: Material, out: Path) -> None:
         assert reasons.get(reason, 0) == rows, reason
     routes = {each["name"]: each["numbers"] for each in summary["routes"]}
     assert routes == expected["routes"]
-    numbers, is_first = np.load(material.numbers), np.load(material.is_first)
+    numbers = np.load(material.numbers, mmap_mode="r")
+    is_first = np.load(material.is_first, mmap_mode="r")
     times = np.zeros(len(numbers) + 1, np.uint8)
     for each in summary["routes"]:
         found = 0
         for name in each["files"]:
-            reader = pa_csv.read_csv if form == "csv" else pq.read_table
-            table = reader(out / name).select(["row_id", "number"])
+            table = _columns(out / name, ["row_id", "number"])
             row_id = table["row_id"].to_numpy().astype(np.int64)
             np.testing.assert_array_equal(numbers[row_id - 1], table["number"].to_numpy())
             assert is_first[row_id - 1].all()
@@ -78,8 +81,14 @@ def check(form: str, material: Material, out: Path) -> None:
             found += len(row_id)
         assert found == each["numbers"], each["name"]
     for name in summary["rejects_files"]:
-        times[pa_csv.read_csv(out / name)["row_id"].to_numpy()] += 1
+        times[_columns(out / name, ["row_id"])["row_id"].to_numpy()] += 1
     assert (times[1:] == 1).all(), "a row is missing, or stands twice"
+
+
+def _columns(path: Path, names: list[str]) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pq.read_table(path, columns=names)
+    return pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(include_columns=names))
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -91,24 +100,38 @@ def digest(folder: Path) -> dict[str, str]:
     return found
 
 
-def kill_and_resume(form: str, material: Material, out: Path) -> float:
-    """Kill a run with SIGKILL after its first final part, resume it, return the second's seconds.
+def route_and_die(form: str, material: Material, out: Path, rows: int) -> None:
+    """Route a list and end this process with SIGKILL a block behind the first final part.
 
-    Raises:
-        ChildError: The run ended before it could be killed.
+    A list shorter than two parts of the usual size is cut into smaller ones, which changes no
+    output.
     """
     shutil.rmtree(out, ignore_errors=True)
-    child = subprocess.Popen(
-        [str(word) for word in command(form, material, out)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    state = state_of(out)
+    met = 0
+
+    def die(**_: int) -> None:
+        nonlocal met
+        met += state.exists()
+        if met > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    campaign = Campaign(
+        lists=(str(material.csv if form == "csv" else material.parquet),),
+        out=out,
+        wanted=Wanted(region="RU"),
+        output=OutputSettings(form=form),
+        part_rows=min(PART_ROWS, rows // 4),
     )
-    state = out.parent / f".{out.name}.numroute" / "state.json"
-    end = time.monotonic() + KILL_SECONDS_MAX
-    while not state.exists() and child.poll() is None and time.monotonic() < end:
-        time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    if not state.exists():
-        raise ChildError("the run ended before its first part was final")
+    with SnapshotStore(material.store).open() as snapshot:
+        run_campaign(campaign, SnapshotRouter(snapshot), die)
+
+
+def state_of(out: Path) -> Path:
+    """Return where a run into a folder keeps its last final part."""
+    return out.parent / f".{out.name}.numroute" / "state.json"
+
+
+def resume(form: str, material: Material, out: Path) -> float:
+    """Resume a run that was killed; return the seconds of the rest."""
     return run_measured(command(form, material, out, "--resume")).seconds

@@ -144,7 +144,7 @@ def test_the_page_says_what_the_summary_says() -> None:
         f"25.0{THIN_SPACE}%",  # ported
         "Brand 1",
         "Оператор 3 <ООО> & «Ко»",
-        "2320.00 RUB",
+        f"2{THIN_SPACE}320.00 RUB",
         "435.00 RUB",
         "180.00 RUB",
         "mOP3",

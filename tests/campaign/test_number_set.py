@@ -53,6 +53,15 @@ def test_set_stays_exact_when_bitmaps_run_out(
     check(NumberSet(bitmap_bytes_max=chunks * 8192, page_tables_max=pages), batches)
 
 
+@settings(deadline=None, max_examples=30)
+@given(BATCHES)
+def test_runs_of_the_longest_length_are_all_asked(batches: list[list[int]]) -> None:
+    """Runs that are not merged any further are many, and answers stay exact."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(number_set, "RUN_NUMBERS_MAX", 20)
+        check(NumberSet(bitmap_bytes_max=8192, page_tables_max=1), batches)
+
+
 def test_large_runs_lie_in_files_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

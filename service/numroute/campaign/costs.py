@@ -100,4 +100,4 @@ def amount(value: Decimal) -> str:
 
 
 def _name(operator: Operator) -> str:
-    return operator.brand or operator.name or operator.code or "unknown"
+    return operator.brand or operator.name or operator.code or "numbers that nobody holds"

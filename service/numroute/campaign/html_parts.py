@@ -126,7 +126,7 @@ def bars(found: Sequence[Bar], *, headings: tuple[str, str, str], whole_value: f
     for bar in found:
         width = 100 * bar.value / longest if longest and bar.drawn else 0
         rows.append(
-            f'<tr><td class="name" style="--share:{width:.1f}%">{escape(bar.name)}</td>'
+            f'<tr><td class="name" style="--share:{width:.1f}%">{_breakable(bar.name)}</td>'
             f'<td class="number">{escape(bar.text or whole(bar.value))}</td>'
             f'<td class="number">{share(bar.value, whole_value)}</td>'
             f'<td class="bar"><span style="width:{width:.1f}%"></span></td>'
@@ -138,6 +138,11 @@ def bars(found: Sequence[Bar], *, headings: tuple[str, str, str], whole_value: f
         + "\n".join(rows)
         + "\n</table></div>"
     )
+
+
+def _breakable(name: str) -> str:
+    """Return a name that a narrow screen breaks at its underscores."""
+    return escape(name).replace("_", "_<wbr>")
 
 
 def split_bar(found: Sequence[Bar]) -> str:
@@ -153,11 +158,21 @@ def split_bar(found: Sequence[Bar]) -> str:
     return f'<div class="split">{pieces}</div><ul class="key">{key}</ul>'
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a plain table."""
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[int] = ()
+) -> str:
+    """Return a plain table; the columns at the places ``numeric`` hold figures."""
+    kinds = ["number" if i in numeric else "name" for i in range(len(headings))]
+    head = "".join(
+        f'<th class="{kind}">{escape(heading)}</th>'
+        for kind, heading in zip(kinds, headings, strict=True)
+    )
     body = "\n".join(
-        "<tr>" + "".join(f'<td class="name">{escape(cell)}</td>' for cell in row) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td class="{kind}">{escape(cell)}</td>' for kind, cell in zip(kinds, row, strict=True)
+        )
+        + "</tr>"
         for row in rows
     )
     return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
@@ -172,6 +187,12 @@ def facts(found: Sequence[tuple[str, str]]) -> str:
 def whole(value: float) -> str:
     """Return a count with its thousands apart."""
     return f"{round(value):,}".replace(",", THIN_SPACE)
+
+
+def money(amount: str) -> str:
+    """Return an amount, as the summary has it, with its thousands apart."""
+    whole_part, point, cents = amount.partition(".")
+    return f"{whole(int(whole_part))}{point}{cents}" if whole_part.isdecimal() else amount
 
 
 def share(part: float, of: float) -> str:

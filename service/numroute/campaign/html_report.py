@@ -10,6 +10,7 @@ from numroute.campaign.html_parts import (
     Tile,
     bars,
     facts,
+    money,
     page,
     section,
     share,
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 ROWS_MAX = 25
 """Operators and regions that have a row of their own; the rest share one."""
 
-NOBODY = "not named"
+NAMES_MAX = 10
+"""So many operators without a price are named."""
+
+NOBODY = "nobody's"
+"""The operator of numbers that no range holds."""
+
+NOWHERE = "no region"
 
 
 def report_html(summary: Summary) -> str:
@@ -78,8 +85,8 @@ def _headline(summary: Summary) -> Sequence[Tile]:
     if cost:
         found.append(
             Tile(
-                name="cost",
-                value=f"{cost.total} {cost.currency}",
+                name=f"cost, {cost.currency}",
+                value=money(cost.total),
                 note=f"{whole(cost.unpriced_numbers)} numbers have no price"
                 if cost.unpriced_numbers
                 else "every number has a price",
@@ -124,7 +131,7 @@ def _operators(summary: Summary) -> str:
         Bar(
             name=operator_name(each),
             value=each.numbers,
-            note=f"{share(each.ported, each.numbers)} ported",
+            note=_ported_share(each.ported, each.numbers),
         )
         for each in summary.operators
     ]
@@ -148,9 +155,9 @@ def _ported(summary: Summary) -> str:
 def _regions(summary: Summary) -> str:
     found = [
         Bar(
-            name=each.name or each.code or NOBODY,
+            name=each.name or each.code or NOWHERE,
             value=each.numbers,
-            note=f"{share(each.ported, each.numbers)} ported",
+            note=_ported_share(each.ported, each.numbers),
         )
         for each in summary.regions
     ]
@@ -159,6 +166,10 @@ def _regions(summary: Summary) -> str:
         headings=("region", "numbers", "of them"),
         whole_value=summary.steps.routed,
     )
+
+
+def _ported_share(ported: int, numbers: int) -> str:
+    return f"{share(ported, numbers)}\N{NO-BREAK SPACE}ported"
 
 
 def _longest(found: Sequence[Bar], rest: str) -> list[Bar]:
@@ -198,7 +209,7 @@ def _cost(summary: Summary) -> str:
             Bar(
                 name=operator_name(each),
                 value=float(each.cost),
-                text=f"{each.cost} {cost.currency}",
+                text=f"{money(each.cost)} {cost.currency}",
                 note=f"{whole(each.parts)} × {each.price}",
             )
             for each in sorted(priced, key=lambda each: -float(each.cost))
@@ -209,15 +220,17 @@ def _cost(summary: Summary) -> str:
 
 
 def _savings(cost: CostSummary) -> list[tuple[str, str]]:
-    money = cost.currency
-    found = [
-        ("total", f"{cost.total} {money}"),
-        ("saved by dropping duplicates", f"{cost.saved_duplicates} {money}"),
-        ("the same numbers priced by their prefix", f"{cost.by_prefix} {money}"),
-        ("saved by routing to the serving operator", f"{cost.saved_by_prefix} {money}"),
-    ]
+    amounts = (
+        ("total", cost.total),
+        ("saved by dropping duplicates", cost.saved_duplicates),
+        ("the same numbers priced by their prefix", cost.by_prefix),
+        ("saved by routing to the serving operator", cost.saved_by_prefix),
+    )
+    found = [(name, f"{money(amount)} {cost.currency}") for name, amount in amounts]
     if cost.unpriced_numbers:
-        names = ", ".join(cost.unpriced_operators)
+        names = ", ".join(cost.unpriced_operators[:NAMES_MAX])
+        if len(cost.unpriced_operators) > NAMES_MAX:
+            names += f" and {len(cost.unpriced_operators) - NAMES_MAX} more (summary.json has all)"
         found.append(
             ("not in the total", f"{whole(cost.unpriced_numbers)} numbers without a price: {names}")
         )
@@ -228,13 +241,14 @@ def _files(summary: Summary) -> str:
     return table(
         ("route", "numbers", "cost", "files"),
         [
-            (route.name, whole(route.numbers), route.cost, ", ".join(route.files))
+            (route.name, whole(route.numbers), money(route.cost), ", ".join(route.files))
             for route in summary.routes
         ]
         + [
             ("rejects", whole(sum(each.rows for each in summary.rejects)), "", name)
             for name in summary.rejects_files
         ],
+        numeric=(1, 2),
     )
 
 

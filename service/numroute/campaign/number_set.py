@@ -35,6 +35,10 @@ PAGE_TABLES_MAX: Final = 2048
 RUN_IN_MEMORY_MAX: Final = 4_000_000
 """A longer sorted run is kept in a file."""
 
+RUN_NUMBERS_MAX: Final = 16_000_000
+"""Runs are merged up to this length: sorting one takes 192 MB at most, and a list of a hundred
+million scattered numbers has a dozen of them."""
+
 _PIECE_NUMBERS: Final = 16_384
 """Numbers worked on at once: their temporaries stay in cache."""
 
@@ -159,13 +163,16 @@ class NumberSet:
         return found
 
     def _add_run(self, numbers: NDArray[np.uint64]) -> None:
-        """Add distinct new numbers as a run, and merge runs until each is twice the next."""
+        """Add distinct new numbers as a run; merge runs until each is twice the next, or long."""
         if not len(numbers):
             return
         self._runs.append(np.sort(numbers))
-        while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
-            last, before = self._runs.pop(), self._runs.pop()
-            self._runs.append(self._merged(before, last))
+        while len(self._runs) > 1:
+            before, last = self._runs[-2:]
+            length = len(before) + len(last)
+            if len(before) >= 2 * len(last) or length > RUN_NUMBERS_MAX:
+                return
+            self._runs[-2:] = [self._merged(before, last)]
 
     def _merged(self, one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
         length = len(one) + len(other)
