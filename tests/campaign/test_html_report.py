@@ -22,7 +22,7 @@ from numroute.campaign.summary import (
     Summary,
 )
 
-VOID = {"meta", "br", "hr"}
+VOID = {"meta", "br", "hr", "wbr"}
 
 
 def operator(i: int, numbers: int, cost: str = "") -> OperatorSummary:
