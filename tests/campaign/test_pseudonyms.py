@@ -101,3 +101,41 @@ def test_rejoin_refuses_what_is_no_map(tmp_path: Path) -> None:
     assert done.status == 1
     assert "not a map of pseudonyms" in done.err
     assert "7916" not in done.err
+
+
+@pytest.mark.parametrize("way", [(), ("--dry-run",)])
+def test_the_phone_column_is_not_kept_beside_pseudonyms(
+    route, list_csv: Path, tmp_path: Path, way: tuple[str, ...]
+) -> None:
+    """--keep of the phone column, by name or place, is refused where pseudonyms are written."""
+    for name in ("phone", "PHONE", "2"):
+        words = ("--column", "phone", "--keep", name, "--pseudonymize", tmp_path / "key")
+        path = tmp_path / "list.csv"
+        path.write_text("name,phone\nx,79161234567\n", "ascii")
+        err = route(path, *words, *way, status=1).err
+        assert "the numbers would leave beside their pseudonyms" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_makes_no_key(route, list_csv: Path, tmp_path: Path) -> None:
+    """--dry-run writes nothing, the key file neither."""
+    route(list_csv, "--pseudonymize", tmp_path / "key", "--dry-run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out/map.csv", "out/deep/map.csv"])
+def test_a_map_in_the_output_folder_is_refused(
+    route, list_csv: Path, tmp_path: Path, name: str
+) -> None:
+    """The map would leave with the outputs: refused before any work."""
+    words = ("--pseudonymize", tmp_path / "key", "--map", tmp_path / name)
+    assert "would lie in the output folder" in route(list_csv, *words, status=1).err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_map_without_a_folder_is_refused(route, list_csv: Path, tmp_path: Path) -> None:
+    """A map whose folder is not there is refused before any work."""
+    words = ("--pseudonymize", tmp_path / "key", "--map", tmp_path / "no" / "map.csv")
+    err = route(list_csv, *words, status=1).err
+    assert "its folder is not there" in err
+    assert "Make room" not in err

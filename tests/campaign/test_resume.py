@@ -124,12 +124,12 @@ def test_ctrl_c_leaves_nothing(store: Path, folder: Path, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_to_resume_is_said(route, folder: Path, tmp_path: Path) -> None:
-    """--resume without an interrupted run names the folder and what to do."""
-    routed = route(folder, "--resume", status=1)
-    assert "no finished part to resume from" in routed.err
-    assert "without --resume" in routed.err
-    assert list(tmp_path.iterdir()) == []
+def test_nothing_to_resume_begins_from_the_start(route, folder: Path) -> None:
+    """--resume without a finished part says so and gives what a run without it gives."""
+    resumed, plain = route(folder, "--resume"), route(folder, out="plain")
+    assert "There is no finished part to resume from: beginning from the start" in resumed.err
+    for path in plain.folder.iterdir():
+        assert (resumed.folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_another_list_is_not_resumed(store: Path, folder: Path, route, tmp_path: Path) -> None:

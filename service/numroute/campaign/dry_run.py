@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from numroute.campaign.decisions import Decisions
 from numroute.campaign.home import Home
+from numroute.campaign.kept_columns import check_pseudonymous
 from numroute.campaign.lists.opening import OpenList
 from numroute.campaign.lists.phone_column import masked_name
 from numroute.campaign.lists.sources import find_files
@@ -69,11 +70,14 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
 
     Raises:
         InputError: The list cannot be read.
+        SettingError: The settings contradict each other.
         ServiceError: The service did not answer.
     """
     policy = campaign.policy
     home = Home(campaign.wanted.region)
     opened = OpenList(find_files(campaign.lists)[0], campaign.wanted)
+    if campaign.key is not None:
+        check_pseudonymous([opened])
     decisions = Decisions(router.routes, policy or ByOperator())
     suppressed = (
         read_suppressed(campaign.suppress, campaign.wanted.region, None)

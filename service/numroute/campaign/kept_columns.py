@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from numroute.campaign.lists.phone_column import shown_name
-from numroute.errors import InputError
+from numroute.errors import InputError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,21 @@ def check_kept(opened: Sequence[OpenList], names: Sequence[str], form: str) -> N
                     f"the column {shown_name(name)} of type {kind} cannot be written as {form}",
                     hint="Leave it out of --keep, or give another --format",
                 )
+
+
+def check_pseudonymous(opened: Sequence[OpenList]) -> None:
+    """Make sure that no kept column is the phone column, where pseudonyms stand for the numbers.
+
+    Raises:
+        SettingError: One is: the numbers would leave beside their pseudonyms.
+    """
+    for each in opened:
+        if each.phone in each.kept:
+            raise SettingError(
+                f"{each.file.name}: --keep names the phone column: the numbers would leave beside "
+                "their pseudonyms",
+                hint="Leave it out of --keep, or do not give --pseudonymize",
+            )
 
 
 def unpacked(column: pa.Array) -> pa.Array:

@@ -188,8 +188,10 @@ def _compressed(state: Words, message: Words) -> Words:
     return np.stack([a, b, c, d, e, f, g, h]) + state
 
 
-def load_key(path: Path) -> bytes:
+def load_key(path: Path, *, make: bool = True) -> bytes:
     """Return the key that a file holds as hexadecimal digits; make the file where it is missing.
+
+    Without ``make`` a missing file stays missing, and the key is one that nobody keeps.
 
     Raises:
         InputError: Others may read the file, or it holds no key.
@@ -198,6 +200,8 @@ def load_key(path: Path) -> bytes:
         status = path.stat()
     except FileNotFoundError:
         key = secrets.token_bytes(KEY_BYTES)
+        if not make:
+            return key
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:

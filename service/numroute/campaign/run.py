@@ -8,6 +8,7 @@ later run goes on and gives the same bytes as one that was never interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from numroute.campaign.decisions import Decisions
 from numroute.campaign.home import Home
-from numroute.campaign.kept_columns import check_kept
+from numroute.campaign.kept_columns import check_kept, check_pseudonymous
 from numroute.campaign.lists.opening import OpenList, Wanted
 from numroute.campaign.lists.sources import find_files
 from numroute.campaign.number_set import NumberSet
@@ -56,6 +57,7 @@ FILES_NAMED_MAX: Final = 3
 """So many files an error names that may come from any of them."""
 
 _JOURNAL: Final = "numbers"
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Progress(Protocol):
@@ -79,7 +81,8 @@ class Campaign:
         suppress: Do-not-send lists, named like ``lists``.
         key: The key of pseudonyms; None lets the numbers themselves leave.
         map: Where the map of pseudonyms goes; must not exist.
-        resume: Go on where an interrupted run of the same campaign made its last part final.
+        resume: Go on where an interrupted run of the same campaign made its last part final; from
+            the beginning where no part is.
         part_rows: After so many rows a part is made final.
     """
 
@@ -101,22 +104,22 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
 
     Raises:
         InputError: A list cannot be read, or the output cannot be written.
-        SettingError: The settings contradict each other, or there is nothing to resume.
+        SettingError: The settings contradict each other, or the interrupted run was another one.
         ServiceError: The service did not answer.
     """
     files = find_files(campaign.lists)
     home = Home(campaign.wanted.region)
     if campaign.resume and any(file.path is None for file in files):
         raise SettingError("a list from standard input cannot be resumed", hint="Give it as a file")
-    if campaign.map is not None and campaign.map.exists():
-        raise InputError(
-            campaign.map, "it is there already", hint="Give another --map, or move it away"
-        )
+    if campaign.map is not None:
+        _check_map(campaign.map, campaign.out)
     # Everything that can be wrong with the lists is found before anything is made.
     opened: list[OpenList] = []
     try:
         opened.extend(OpenList(file, campaign.wanted) for file in files)
         check_kept(opened, campaign.wanted.keep, campaign.output.form)
+        if campaign.key is not None:
+            check_pseudonymous(opened)
         with Workspace(campaign.out) as workspace:
             run = _Run(campaign, router, home, workspace, files, opened)
             run.begin()
@@ -126,7 +129,9 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
         raise InputError(
             campaign.out,
             f"the output cannot be written: {error.strerror or error}",
-            hint="Make room, then run again; with --resume where the list is long",
+            hint="Make room, then run again; with --resume where the list is long"
+            if error.errno in _DISK_FULL
+            else "Mend that, then run again; with --resume where the list is long",
         ) from None
     except pa.ArrowException as error:
         # Its own message may quote cells, and cells hold people's numbers.
@@ -340,6 +345,19 @@ class _Run:
         for file in range(first, len(self.files)):
             for task in self.opened[file].tasks(position if file == first else 0):
                 yield file, task
+
+
+def _check_map(path: Path, out: Path) -> None:
+    """Raise when the map of pseudonyms cannot go to a path, or must not."""
+    if path.exists():
+        raise InputError(path, "it is there already", hint="Give another --map, or move it away")
+    if out.resolve() in path.resolve().parents:
+        raise SettingError(
+            f"{path}: the map of pseudonyms would lie in the output folder, which leaves",
+            hint="Give a --map outside of --out",
+        )
+    if path.absolute().parent != out.absolute().parent and not path.parent.is_dir():
+        raise InputError(path, "its folder is not there", hint="Make it, or give another --map")
 
 
 def _identities(files: Sequence[ListFile]) -> list[list[str | int]]:

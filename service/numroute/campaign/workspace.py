@@ -14,7 +14,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from numroute.errors import InputError, SettingError
+from numroute.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +49,11 @@ class Workspace:
     def open(self, *, resume: bool) -> dict[str, Any] | None:
         """Take the work folder; return the state to resume from, None for a new beginning.
 
+        Where there is no finished part to resume from, the beginning is new.
+
         Raises:
             InputError: The output folder is not empty or cannot be written, or another run is
                 making it.
-            SettingError: There is nothing to resume.
         """
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise InputError(
@@ -74,12 +75,6 @@ class Workspace:
                 self.out, "another run is making it", hint="Wait for it, or give another --out"
             ) from None
         state = self._state() if resume else None
-        if resume and state is None:
-            self.remove()
-            raise SettingError(
-                f"{self.out}: there is no finished part to resume from",
-                hint="Run the same command without --resume",
-            )
         if state is None:
             self._clear()
         for folder in (self.output, self.spool):
@@ -89,7 +84,7 @@ class Workspace:
     @property
     def has_final_part(self) -> bool:
         """Whether some part is final, from which a run can go on."""
-        return (self.folder / _STATE).exists()
+        return self._state() is not None
 
     def save(self, state: dict[str, Any]) -> None:
         """Make a state the one to resume from."""

@@ -136,7 +136,7 @@ def route(
             raise SettingError("there is no output folder", hint="Give --out DIR, or --dry-run")
         out = Path("out")
     with _campaign_extra(), _router(store, target) as router:
-        campaign = _campaign(lists, out, **options)
+        campaign = _campaign(lists, out, makes_key=not dry_run, **options)
         if dry_run:
             _print_sample(_sample(campaign, router, sample), as_json=as_json)
             return 0
@@ -164,6 +164,7 @@ def _campaign(
     lists: tuple[str, ...],
     out: Path,
     *,
+    makes_key: bool,
     region: str | None,
     column: str | None,
     delimiter: str | None,
@@ -216,7 +217,7 @@ def _campaign(
         policy=read_policy(policy) if policy else None,
         prices=price_list,
         suppress=suppress,
-        key=load_key(pseudonymize) if pseudonymize else None,
+        key=load_key(pseudonymize, make=makes_key) if pseudonymize else None,
         map=map_path,
         resume=resume,
     )
@@ -230,7 +231,10 @@ def _sample(campaign: Campaign, router: Router, rows: int) -> Sample:
 
 def _run(campaign: Campaign, router: Router) -> Summary:
     from numroute.campaign.run import run_campaign  # noqa: PLC0415
+    from numroute.campaign.workspace import Workspace  # noqa: PLC0415
 
+    if campaign.resume and not Workspace(campaign.out).has_final_part:
+        click.echo("There is no finished part to resume from: beginning from the start", err=True)
     with _Bar() as bar:
         return run_campaign(campaign, router, bar)
 
