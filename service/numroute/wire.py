@@ -63,7 +63,11 @@ RETRY_AFTER_KEY = "retry-after-ms"
 
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 """The same for gRPC's own retries, which wait for so long when a retry policy covers the status
-(gRPC proposal A6, "Pushback")."""
+(gRPC proposal A6, "Pushback"); -1 where they must not ask again by themselves."""
+
+PUSHBACK_SECONDS_MAX = 1.0
+"""How long gRPC's own retries are made to wait for a call without a deadline: gRPC does not know
+how long its caller waits, and until it gives up the caller hears nothing."""
 
 FIXED32 = np.dtype("<u4")
 """The numpy type of a ``fixed32`` column: little-endian whatever the host is."""
@@ -81,10 +85,19 @@ def method_path(name: str) -> str:
     return f"/{SERVICE_NAME}/{name}"
 
 
-def retry_hint(seconds: float) -> tuple[tuple[str, str], ...]:
-    """Return the trailing metadata that say when a refused call may be sent again."""
+def retry_hint(seconds: float, left: float | None) -> tuple[tuple[str, str], ...]:
+    """Return the trailing metadata that say when a refused call may be sent again.
+
+    A wait that outlasts the call is only told: a retry would wait for its deadline, and hide the
+    refusal behind it.
+
+    Args:
+        seconds: How long to wait.
+        left: Seconds until the call's deadline; None where it has none.
+    """
     milliseconds = str(math.ceil(seconds * 1e3))
-    return (RETRY_AFTER_KEY, milliseconds), (PUSHBACK_KEY, milliseconds)
+    in_time = seconds < (PUSHBACK_SECONDS_MAX if left is None else left)
+    return (RETRY_AFTER_KEY, milliseconds), (PUSHBACK_KEY, milliseconds if in_time else "-1")
 
 
 def packed_field(

@@ -317,6 +317,10 @@ def test_routes_are_decoded_once(server) -> None:
 
 IMPORTS = {
     "import numroute": ({"numpy", "grpc", "google", "lmdb"}, set()),
+    "import numroute; numroute.Security, numroute.client.Security": (
+        {"lmdb", "pandas", "polars", "click", "structlog"},
+        {"grpc"},
+    ),
     "import numroute.client; numroute.Client, numroute.AsyncClient": (
         {"lmdb", "pyarrow", "phonenumbers", "click", "rich", "structlog", "numroute.index"},
         {"numpy", "grpc"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -157,6 +158,41 @@ def test_a_new_token_is_taken_from_its_file(tmp_path, monkeypatch) -> None:
     path.unlink()
     assert source.metadata() == (("authorization", "Bearer second"),)
     assert parse_target("localhost:1").loopback
+
+
+def test_lists_are_routed_over_tls(run_server, store, authority, registry, tmp_path) -> None:
+    """`route` asks a service over TLS, with a token, by options and by variables."""
+    token, digest = new_token()
+    tokens = private(tmp_path / "tokens", token_line("campaigns", digest))
+    server = run_server(store.path, security=Security(tls=authority.issue(), tokens=tokens))
+    file = private(tmp_path / "token", token)
+    numbers = tmp_path / "list.csv"
+    numbers.write_text("phone\n" + "".join(f"+{each}\n" for each in sorted(registry.ported)[:5]))
+    program = Path(sys.executable).with_name("numroute")
+    words = [str(program), "route", str(numbers), "--target", server.target, "--json"]
+    shown = {"NUMROUTE_CA": str(authority.path), "NUMROUTE_TOKEN_FILE": str(file)}
+    for options, variables in (
+        (["--ca", str(authority.path), "--token-file", str(file)], {}),
+        ([], shown),
+    ):
+        out = tmp_path / f"out-{len(options)}"
+        done = subprocess.run(
+            [*words, "--out", str(out), *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | variables,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["steps"]["routed"] == 5
+    refused = subprocess.run(
+        [*words, "--out", str(tmp_path / "none"), "--ca", str(authority.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "UNAUTHENTICATED" in refused.stderr
 
 
 def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> None:

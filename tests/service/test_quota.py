@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -12,14 +13,19 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog import get_logger
+from structlog.testing import capture_logs
 
-from numroute.errors import OverloadedError, QuotaExceededError, SettingError
+import numroute
+from numroute.errors import OverloadedError, QuotaExceededError, ServiceError, SettingError
 from numroute.server import usage as usage_module
 from numroute.server.quota import Quota
 from numroute.server.security import Security
 from numroute.server.tokens import Limits, new_token, parse_clients, token_line
 from numroute.server.usage import CLIENTS_MAX, SECONDS_PER_DAY, SharedUsage
 from numroute.v1 import number_routing_pb2 as pb
+
+LOG = get_logger()
 
 NOON = 20_000 * SECONDS_PER_DAY + 43_200.0
 
@@ -164,7 +170,7 @@ class Known:
 
 def test_a_process_counts_ahead_and_gives_back(usage, clock) -> None:
     """Requests are given what was counted ahead; what they leave is given back in time."""
-    quota = Quota(Known("messaging daily=1000000"), usage)
+    quota = Quota(Known("messaging daily=1000000"), usage, LOG)
     Asking().ask(quota, 100)
     assert usage.used_today("messaging") == 1_600
     for _ in range(15):
@@ -187,7 +193,7 @@ def test_a_process_counts_ahead_and_gives_back(usage, clock) -> None:
 def test_changed_limits_end_what_was_counted_ahead(usage, clock) -> None:
     """A client whose limits change, or that has none any more, is held to the new ones at once."""
     known = Known("messaging daily=1000000")
-    quota = Quota(known, usage)
+    quota = Quota(known, usage, LOG)
     Asking().ask(quota, 100)
     known.table = parse_clients("messaging daily=150", "tokens")
     with pytest.raises(QuotaExceededError):
@@ -200,7 +206,7 @@ def test_changed_limits_end_what_was_counted_ahead(usage, clock) -> None:
 
 def test_tomorrow_is_not_given_what_was_counted_today(usage, clock) -> None:
     """At midnight the quota begins anew, whatever was counted ahead before."""
-    quota = Quota(Known("messaging daily=1000000"), usage)
+    quota = Quota(Known("messaging daily=1000000"), usage, LOG)
     clock[0] = NOON + 43_199.95
     Asking().ask(quota, 100)
     clock[0] += 0.06
@@ -209,9 +215,28 @@ def test_tomorrow_is_not_given_what_was_counted_today(usage, clock) -> None:
     assert usage.used_today("messaging") == 100
 
 
+def test_a_used_up_quota_is_logged_once_a_day(usage, clock) -> None:
+    """However often a client is refused, a day has one line; what only its rate refuses, none."""
+    with capture_logs() as lines:
+        quota = Quota(Known("messaging daily=100\nother rate=1"), usage, get_logger())
+        for _ in range(3):
+            with pytest.raises(QuotaExceededError):
+                Asking().ask(quota, 101)
+        Asking("other").ask(quota, 1)
+        with pytest.raises(QuotaExceededError):
+            Asking("other").ask(quota, 1)
+        clock[0] += SECONDS_PER_DAY
+        with pytest.raises(QuotaExceededError):
+            Asking().ask(quota, 101)
+    assert [(line["event"], line["client"], line["daily"], line["until"]) for line in lines] == [
+        ("daily quota used up", "messaging", 100, "2024-10-05T00:00:00+00:00"),
+        ("daily quota used up", "messaging", 100, "2024-10-06T00:00:00+00:00"),
+    ]
+
+
 def test_a_call_without_time_costs_nothing(usage, clock) -> None:
     """What an overloaded service has not looked up is not counted; any other end costs."""
-    quota = Quota(Known("messaging daily=5000"), usage)
+    quota = Quota(Known("messaging daily=5000"), usage, LOG)
     busy = Asking(error=OverloadedError("busy", retry_after_seconds=1))
     busy.ask(quota, 1_000)
     quota.end(busy, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -300,7 +325,7 @@ def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> No
 
 
 def _take_all(folder: Path, limit: int, result) -> None:
-    quota = Quota(Known(f"messaging daily={limit}"), SharedUsage(folder))
+    quota = Quota(Known(f"messaging daily={limit}"), SharedUsage(folder), LOG)
     taken = 0
     try:
         while True:
@@ -389,3 +414,68 @@ def test_a_service_refuses_beyond_the_quota(run_server, store, tmp_path) -> None
     again = run_server(store.path, security=security)
     with pytest.raises(grpc.RpcError):
         ask(again, 1)
+
+
+def _limited(run_server, store, tmp_path, limits: str):
+    """Run a service with one client; return it and what the client shows."""
+    token, sha256 = new_token()
+    path = tmp_path / "tokens"
+    path.touch(0o600)
+    path.write_text(f"small {limits}\n{token_line('small', sha256)}\n")
+    server = run_server(store.path, security=Security(tokens=path, state=tmp_path / "state"))
+    return server, numroute.Security(token=token)
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ("rate=1000 burst=2000 daily=100", r"100 numbers a day; 0 are left.*next day begins at"),
+        ("rate=1 burst=5", r"may ask for 1 numbers a second\. Ask again in"),
+    ],
+)
+def test_clients_hear_which_limit_is_reached(run_server, store, tmp_path, limits, text) -> None:
+    """A wait longer than the call may take is no wait: each way to ask tells the refusal itself."""
+    server, security = _limited(run_server, store, tmp_path, limits)
+    number = 79_000_000_000
+    with numroute.Client(server.target, security=security) as client:
+        client.lookup([number] * 100)
+        for ask in (
+            lambda: client.lookup([number]),
+            lambda: client.lookup_text([f"+{number}"]),
+            lambda: list(client.stream([[number]])),
+        ):
+            with pytest.raises(ServiceError, match=text) as caught:
+                ask()
+            assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+    async def run() -> None:
+        async with numroute.AsyncClient(server.target, security=security) as client:
+
+            async def streamed() -> None:
+                async for _ in client.stream([[number]]):
+                    pass
+
+            for ask in (
+                lambda: client.lookup(number),
+                lambda: client.lookup([number]),
+                lambda: client.lookup_text([f"+{number}"]),
+                streamed,
+            ):
+                with pytest.raises(ServiceError, match=text) as caught:
+                    await ask()
+                assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+    asyncio.run(run())
+    lines = [line for line in server.log() if line["event"] == "daily quota used up"]
+    assert [line["client"] for line in lines] == (["small"] if "daily" in limits else [])
+
+
+def test_clients_wait_for_what_comes_in_time(run_server, store, tmp_path) -> None:
+    """A rate that has room again before the deadline is waited for, by streams as well."""
+    server, security = _limited(run_server, store, tmp_path, "rate=50 burst=100")
+    number = 79_000_000_000
+    with numroute.Client(server.target, security=security, timeout=20) as client:
+        for _ in range(2):
+            assert len(client.lookup([number] * 100).route_index) == 100
+        answers = list(client.stream([[number] * 100]))
+    assert len(answers) == 1

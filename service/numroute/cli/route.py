@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from numroute.cli.lookup import one_of
+from numroute.cli.service import connect, service_options
 from numroute.console import print_json, print_table
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
@@ -51,6 +52,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @optional_store_option
 @target_option
+@service_options
 @region_option
 @click.option("--column", metavar="NAME", help="The phone column: its name, or place from 1.")
 @click.option(
@@ -245,9 +247,7 @@ def _router(store: Path | None, target: str | None) -> Iterator[Router]:
 
     store, target = one_of(store, target)
     if target:
-        from numroute.client import Client  # noqa: PLC0415 - a store needs no gRPC
-
-        with Client(target) as client:
+        with connect(target) as client:
             yield ServiceRouter(client)
         return
     if store is None:

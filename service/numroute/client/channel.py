@@ -41,7 +41,8 @@ Lookups change nothing, so that asking again is always right. UNAVAILABLE means 
 no server, CANCELLED that it found one in the moment of its stopping (grpc drops what it has not
 begun to handle then); a caller's own cancelling ends the call without a retry. RESOURCE_EXHAUSTED
 is how a server says that it has too much to do, mostly with the time after which to come again,
-which gRPC keeps to ("pushback", gRPC proposal A6).
+which gRPC keeps to ("pushback", gRPC proposal A6). Where that time is longer than the call may
+take, the service forbids the retry, and its refusal is heard at once.
 """
 
 ATTEMPTS_MAX = 4
@@ -49,8 +50,6 @@ ATTEMPTS_MAX = 4
 
 BACKOFF_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 1.0
-
-_PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 _METHOD_CONFIG = [
     {
@@ -149,9 +148,9 @@ def resume_after(
         return None
     if not answered and tries >= ATTEMPTS_MAX - 1:
         return None
-    pushback = _pushback_seconds(trailers)
-    if pushback is not None:
-        return pushback if pushback >= 0 else None
+    wait = _wait_seconds(trailers)
+    if wait is not None:
+        return wait if wait >= 0 else None
     if code.name == "RESOURCE_EXHAUSTED":
         return None
     return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX)
@@ -192,14 +191,14 @@ def timed_out(target: str, seconds: float) -> ServiceError:
     )
 
 
-def _pushback_seconds(trailers: Iterable[Any] | None) -> float | None:
-    for key, value in trailers or ():
-        if key == _PUSHBACK_KEY:
-            try:
-                return int(value) / 1000
-            except ValueError:
-                return None
-    return None
+def _wait_seconds(trailers: Iterable[Any] | None) -> float | None:
+    """Return how long the service asks to wait: what it tells, else what it asks of gRPC."""
+    told = dict(trailers or ())
+    asked = told.get(wire.RETRY_AFTER_KEY) or told.get(wire.PUSHBACK_KEY)
+    try:
+        return None if asked is None else int(asked) / 1000
+    except ValueError:
+        return None
 
 
 def checked_chunk(numbers_per_chunk: int) -> int:

@@ -248,7 +248,7 @@ class Pipeline:
         if isinstance(error, NumrouteError):
             status, details = status_of(error), str(error)
             if isinstance(error, TryLaterError):
-                trailers = wire.retry_hint(error.retry_after_seconds)
+                trailers = wire.retry_hint(error.retry_after_seconds, call.time_left())
         elif isinstance(error, DecodeError):
             status = grpc.StatusCode.INVALID_ARGUMENT
             details = f"the request is not a well-formed {wire.REQUEST_NAMES[call.method]} message"

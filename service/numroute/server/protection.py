@@ -49,7 +49,7 @@ class Protection:
             guards.append(Identity(self.clients, security, log))
         if security.state is not None:
             self._usage = SharedUsage(security.state)
-            self._quota = Quota(self.clients, self._usage)
+            self._quota = Quota(self.clients, self._usage, log)
             guards.append(self._quota)
         self.guards = tuple(guards)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from numroute.errors import OverloadedError
+from numroute.errors import OverloadedError, QuotaExceededError
 from numroute.server.guard import Guard
-from numroute.server.usage import SECONDS_PER_DAY
+from numroute.server.usage import DAILY_QUOTA, SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from grpc import StatusCode
+    from structlog.typing import FilteringBoundLogger
 
     from numroute.server.clients import Clients
     from numroute.server.guard import Call
@@ -46,11 +48,13 @@ class Quota(Guard):
     has no time for is sent again by its client: it costs nothing.
     """
 
-    def __init__(self, clients: Clients, usage: SharedUsage) -> None:
-        """Take the limits from the table of the moment."""
+    def __init__(self, clients: Clients, usage: SharedUsage, log: FilteringBoundLogger) -> None:
+        """Take the limits from the table of the moment; exhausted quotas go to the log."""
         self._clients = clients
         self._usage = usage
+        self._log = log
         self._reserves: dict[str, _Reserve] = {}
+        self._told: dict[str, int] = {}
 
     def numbers(self, call: Call, count: int) -> None:
         """Count numbers, or refuse them."""
@@ -64,7 +68,12 @@ class Quota(Guard):
                 reserve.left -= count
                 return
             self._give_back(client.name)
-        ahead = self._usage.take(client.name, client.limits, count, REQUESTS_AHEAD * count)
+        try:
+            ahead = self._usage.take(client.name, client.limits, count, REQUESTS_AHEAD * count)
+        except QuotaExceededError as error:
+            if error.reason == DAILY_QUOTA:
+                self._tell(client.name, client.limits, now, error.retry_after_seconds)
+            raise
         if ahead >= count > 0:
             # What was counted today is not given out tomorrow.
             midnight = (now // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
@@ -88,6 +97,17 @@ class Quota(Guard):
             name for name, each in self._reserves.items() if everything or now >= each.until
         ]:
             self._give_back(client)
+
+    def _tell(self, client: str, limits: Limits, now: float, seconds: float) -> None:
+        """Log that a client's quota is used up, once a day: the client may ask on and on."""
+        today = int(now // SECONDS_PER_DAY)
+        if self._told.get(client) == today:
+            return
+        self._told[client] = today
+        until = datetime.fromtimestamp(round(now + seconds), UTC)
+        self._log.warning(
+            "daily quota used up", client=client, daily=limits.daily, until=until.isoformat()
+        )
 
     def _give_back(self, client: str) -> None:
         reserve = self._reserves.pop(client)

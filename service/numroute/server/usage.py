@@ -29,6 +29,9 @@ FILE_NAME = "usage-v1.bin"
 CLIENTS_MAX = 4_096
 """How many clients with limits are counted; one that has not asked since yesterday makes room."""
 
+DAILY_QUOTA = "daily_quota"
+"""The reason of a refusal for the rest of the day."""
+
 SECONDS_PER_DAY = 86_400
 
 AHEAD_SHARE = 32
@@ -199,7 +202,7 @@ def _daily_error(client: str, daily: int, left: int, count: int, now: float) -> 
     return QuotaExceededError(
         f"client {client} may ask for {daily:,} numbers a day; {max(0, left):,} are left, and the "
         f"request has {count:,}",
-        reason="daily_quota",
+        reason=DAILY_QUOTA,
         retry_after_seconds=midnight - now,
         hint=f"The next day begins at {until.isoformat()}",
     )
