@@ -278,7 +278,7 @@ def test_errors_quote_no_number(route, write) -> None:
     """A list without header and without phone column is described without its cells."""
     err = route(write("12345678901234567,Анна\n22345678901234567,Пётр\n"), status=1).err
     assert "12345678901234567" not in err
-    assert "'column 1', 'column 2'" in err
+    assert "its columns are column 1 (numbers), column 2 (text)" in err
 
 
 def test_a_headerless_list(route, write) -> None:

@@ -120,12 +120,72 @@ def test_a_first_row_taken_for_a_header_is_masked(route, tmp_path: Path) -> None
     assert "111-00-07" not in (routed.folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("text", ["Иванов Иван;ivan@x.ru\n", "ab12" * 16 + "\n", "Иванов\nПётр\n"])
+@pytest.mark.parametrize("way", [(), ("--header", "--column", "x"), ("--column", "x")])
+def test_first_rows_that_may_be_data_are_not_printed(
+    route, tmp_path: Path, text: str, way: tuple[str, ...]
+) -> None:
+    """Columns whose names may be a person's data, or a key, are told by their places."""
+    path = tmp_path / "list.csv"
+    path.write_text(text, "utf-8")
+    said = route(path, *way, status=1).err
+    assert "column 1" in said or "--header" in way
+    assert "ivan@" not in said
+    assert "ab12" not in said
+    if "--header" not in way:
+        assert "Иванов" not in said
+
+
+def test_a_first_person_with_a_bad_phone_is_a_row(route, tmp_path: Path) -> None:
+    """A list without header counts its first person, warns, and prints nothing of the row."""
+    path = tmp_path / "list.csv"
+    path.write_text("Иванов;нет;Москва\nПетрова;89031234567;Казань\nС;89031234568;Тверь\n", "utf-8")
+    routed = route(path)
+    assert routed.summary["steps"]["rows"] == 3
+    assert routed.reasons["NOT_A_NUMBER"] == 1
+    assert routed.rows("rejects.csv")[0]["row_id"] == "1"
+    assert "list.csv: the first row was taken for data; --header / --no-header says" in routed.err
+    said = routed.result.out + routed.err + (routed.folder / "summary.json").read_text("utf-8")
+    assert "Иванов" not in said + (routed.folder / "report.html").read_text("utf-8")
+    assert "the first row was taken for data" in route(path, "--dry-run", out="dry").err
+    assert "first row" not in route(path, "--no-header", out="none").err
+
+
+@pytest.mark.parametrize(
+    ("head", "words", "rows", "warned"),
+    [
+        ("клиент;номер телефона;город", (), 1, None),
+        ("client_id;clientPhone;x", (), 1, None),
+        ("кто;контактик;где", (), 2, "data"),
+        ("кто;контактик;где", ("--column", "контактик"), 1, None),
+        ("кто;контактик;где", ("--header",), 1, None),
+        ("имя;связь;город", (), 1, "a header"),
+        ("Анна;нет телефона;Омск", (), 2, "data"),
+        ("Анна;мобильный;Омск", (), 1, None),
+        ("Анна;;Омск", (), 2, "data"),
+        ("Анна;8 (916) 111;Омск", (), 2, None),
+    ],
+)
+def test_what_counts_as_a_header(
+    route, tmp_path: Path, head: str, words: tuple[str, ...], rows: int, warned: str | None
+) -> None:
+    """Known names and names the user gave make a header; whatever may be data is data."""
+    path = tmp_path / "list.csv"
+    path.write_text(f"{head}\nx;89031234567;Казань\n", "utf-8")
+    routed = route(path, *words)
+    assert routed.summary["steps"]["rows"] == rows
+    if warned is None:
+        assert "the first row" not in routed.err
+    else:
+        assert f"the first row was taken for {warned};" in routed.err
+
+
 def test_a_lonely_row_is_no_header(route, tmp_path: Path) -> None:
     """One row with a number in a format that nobody understands is data, not names of columns."""
     path = tmp_path / "list.csv"
     path.write_text("x,00 916 111 00 07\n", "utf-8")
     said = route(path, status=1).err
-    assert "'column 1', 'column 2'" in said
+    assert "column 1 (text), column 2 (numbers)" in said
 
 
 def test_values_that_do_not_convert_are_not_quoted(route, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from numroute.campaign.decisions import Decisions
 from numroute.campaign.home import Home
 from numroute.campaign.kept_columns import check_pseudonymous
 from numroute.campaign.lists.opening import OpenList
-from numroute.campaign.lists.phone_column import masked_name
 from numroute.campaign.lists.sources import find_files
 from numroute.campaign.number_set import NumberSet
 from numroute.campaign.policy.checking import rules_that_never_match
@@ -97,11 +96,16 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     finally:
         opened.close()
     return Sample(
-        phone_column=masked_name(opened.found.phone),
+        phone_column=opened.found.shown_phone,
         rows=tuple(found[:rows]),
-        warnings=()
-        if policy is None
-        else rules_that_never_match(policy, router.routes if router.is_complete else None),
+        warnings=(
+            *(f"{opened.file.name}: {warning}" for warning in opened.found.warnings),
+            *(
+                ()
+                if policy is None
+                else rules_that_never_match(policy, router.routes if router.is_complete else None)
+            ),
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from numroute.campaign.lists.phone_column import shown_name
+from numroute.campaign.lists.column_names import shown_name
 from numroute.errors import InputError, SettingError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from numroute.campaign.lists.column_names import shown_name
 from numroute.campaign.lists.opening import OpenList, Wanted
-from numroute.campaign.lists.phone_column import shown_name
 from numroute.campaign.lists.sources import find_files
 from numroute.campaign.text_files import open_private
 from numroute.campaign.text_rows import cells_text, lines_of

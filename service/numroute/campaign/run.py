@@ -246,9 +246,13 @@ class _Run:
         self.outputs.finish()
         campaign = self.campaign
         policy = campaign.policy
-        warnings: tuple[str, ...] = ()
+        warnings = tuple(
+            f"{each.file.name}: {warning}"
+            for each in self.opened
+            for warning in each.found.warnings
+        )
         if policy is not None:
-            warnings = rules_that_never_match(
+            warnings += rules_that_never_match(
                 policy, self.router.routes if self.router.is_complete else None
             )
         summary = summarize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.campaign.costs import amount, cost_of
-from numroute.campaign.lists.phone_column import masked_name
+from numroute.campaign.lists.column_names import printable_names
 from numroute.campaign.rejects import MEANINGS, Reject
 from numroute.campaign.summary import (
     FileSummary,
@@ -85,8 +85,12 @@ def summarize(facts: Facts) -> Summary:
     rejected = sum(by_reason.values())
     routed = sum(leaving.values())
     valid = counts.rows - rejected
-    names = [column for file in facts.files for column in file.found.columns]
-    phones = {file.found.phone for file in facts.files}
+    stayed = [
+        shown
+        for file in facts.files
+        for name, shown in zip(file.found.columns, printable_names(file.found.columns), strict=True)
+        if name not in facts.kept and name != file.found.phone
+    ]
     return Summary(
         files=_files(facts.files),
         snapshots=tuple(facts.router.snapshots),
@@ -122,11 +126,7 @@ def summarize(facts: Facts) -> Summary:
         ),
         cost=None if costs is None else costs.summary,
         kept_columns=facts.kept,
-        dropped_columns=tuple(
-            dict.fromkeys(
-                masked_name(name) for name in names if name not in facts.kept and name not in phones
-            )
-        ),
+        dropped_columns=tuple(dict.fromkeys(stayed)),
         warnings=(*facts.warnings, *_warnings(costs)),
     )
 
@@ -142,7 +142,7 @@ def _files(files: tuple[ReadFile, ...]) -> tuple[FileSummary, ...]:
                 encoding=found.encoding,
                 delimiter=found.delimiter,
                 has_header=found.has_header,
-                phone_column=masked_name(found.phone),
+                phone_column=found.shown_phone,
                 rows=file.rows,
                 first_row_id=first,
             )

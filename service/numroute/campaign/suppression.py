@@ -40,6 +40,7 @@ def read_suppressed(lists: Sequence[str], region: str | None, folder: Path | Non
             raise InputError(
                 file.name,
                 f"{invalid:,} of {rows:,} rows of the do-not-send list hold no phone number",
-                hint="Mend or remove them: whoever is meant would get messages",
+                hint="Mend or remove them: whoever is meant would get messages; name the column "
+                "'phone' if the first row is a header",
             )
     return numbers

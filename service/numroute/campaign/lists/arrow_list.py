@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from numroute.campaign.lists.block import Block
-from numroute.campaign.lists.phone_column import shown_name
+from numroute.campaign.lists.column_names import shown_name
 from numroute.campaign.lists.segments import segment_counts
 from numroute.campaign.lists.sources import Form
 from numroute.errors import InputError

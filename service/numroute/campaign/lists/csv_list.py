@@ -154,7 +154,12 @@ class CsvText:
 
 
 def layout_of(
-    text: CsvText, *, region: str | None, delimiter: str | None, has_header: bool | None
+    text: CsvText,
+    *,
+    region: str | None,
+    delimiter: str | None,
+    has_header: bool | None,
+    named: Sequence[str],
 ) -> Layout:
     """Judge the layout of a text by its sample."""
     return read_layout(
@@ -163,6 +168,7 @@ def layout_of(
         region=region,
         delimiter=delimiter,
         has_header=has_header,
+        named=named,
         encoding=text.encoding,
     )
 

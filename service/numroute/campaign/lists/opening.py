@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from numroute.campaign.lists.arrow_list import ArrowFile
+from numroute.campaign.lists.column_names import printable_name
 from numroute.campaign.lists.csv_list import CsvParser, CsvText, layout_of
 from numroute.campaign.lists.phone_column import choose_phone_column, find_column
 from numroute.campaign.lists.segments import check_segments
@@ -33,6 +34,12 @@ class Wanted:
     encoding: str | None = None
     has_header: bool | None = None
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that the user named; a number is a place."""
+        names = (self.column, self.segments_column, *self.keep)
+        return tuple(name for name in names if name is not None and not name.isdecimal())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -44,6 +51,20 @@ class Found:
     has_header: bool = True
     columns: tuple[str, ...] = ()
     phone: str = ""
+    is_sure: bool = True
+
+    @property
+    def shown_phone(self) -> str:
+        """The phone column's name, or its place where the name may be a person's data."""
+        return printable_name(self.phone, self.columns.index(self.phone))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was guessed and may be wrong."""
+        if self.is_sure:
+            return ()
+        taken = "a header" if self.has_header else "data"
+        return (f"the first row was taken for {taken}; --header / --no-header says which it is",)
 
 
 class OpenList:
@@ -75,6 +96,7 @@ class OpenList:
                 region=wanted.region,
                 delimiter=wanted.delimiter,
                 has_header=wanted.has_header,
+                named=wanted.named,
             )
             columns = layout.columns
             samples = [
@@ -108,6 +130,7 @@ class OpenList:
                 has_header=layout.has_header,
                 columns=columns,
                 phone=columns[self.phone],
+                is_sure=layout.is_sure,
             )
         else:
             self.found = Found(form=file.form.value, columns=columns, phone=columns[self.phone])

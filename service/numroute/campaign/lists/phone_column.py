@@ -8,28 +8,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from numroute.campaign.lists.column_names import (
+    is_by_place,
+    is_phone_name,
+    printable_name,
+    shown_name,
+)
 from numroute.e164 import parse_column
 from numroute.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WORDS: Final = frozenset(
-    {
-        *("phone", "phones", "telephone", "tel", "mobile", "msisdn", "cell", "cellphone"),
-        *("phonenumber", "mobilephone", "destination"),
-        *("телефон", "телефоны", "тел", "моб", "мобильный", "сотовый"),
-    }
-)
-"""A column is named for phone numbers when one of these is a word of its name."""
-
-_WHOLE_NAMES: Final = frozenset({"number", "numbers", "номер", "номера", "абонент", "to"})
-"""Names that mean phone numbers only where they stand alone."""
-
-_SPLIT: Final = re.compile(r"[\W_]+|(?<=[a-zа-я])(?=[A-ZА-Я])")
-
-_DIGITS: Final = re.compile(r"\d(?:[\s().-]*\d){4,}")
-"""More digits than a column's name has, if it is one."""
+_NUMERIC: Final = re.compile(r"[\d\s().,+-]+")
+_SHOWN_MAX: Final = 20
 
 VALID_SHARE: Final = 0.5
 """From this share of valid numbers among its cells on, a column's content is phone numbers."""
@@ -66,7 +58,7 @@ def choose_phone_column(
         if found:
             raise InputError(
                 str(where),
-                f"more than one column may hold the phone numbers: {_list(columns, found)}",
+                f"more than one column may hold the phone numbers: {_list(columns, found, sample)}",
                 hint="Name one with --column",
             )
     hint = "Name it with --column"
@@ -74,7 +66,8 @@ def choose_phone_column(
         hint += ", or give --region CC when the numbers are written in a national format"
     raise InputError(
         str(where),
-        f"no column holds phone numbers; its columns are {_list(columns, range(len(columns)))}",
+        "no column holds phone numbers; its columns are "
+        f"{_list(columns, range(len(columns)), sample)}",
         hint=hint,
     )
 
@@ -102,25 +95,6 @@ def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
     )
 
 
-def is_phone_name(name: str) -> bool:
-    """Whether a column's name says that it holds phone numbers."""
-    words = [word.casefold() for word in _SPLIT.split(name) if word]
-    return name.strip().casefold() in _WHOLE_NAMES or not _WORDS.isdisjoint(words)
-
-
-def masked_name(name: str) -> str:
-    """Return a column's name without the digits of a phone number.
-
-    The first row of a list that was said to have a header may be a person's.
-    """
-    return _DIGITS.sub(lambda run: "*" * len(run[0]), name)
-
-
-def shown_name(name: str) -> str:
-    """Return a column's name, quoted for a message."""
-    return repr(masked_name(name))
-
-
 def _valid(values: pa.Array, region: str | None) -> bool:
     texts = values.drop_null()
     if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
@@ -131,7 +105,27 @@ def _valid(values: pa.Array, region: str | None) -> bool:
     return int(np.count_nonzero(numbers)) >= VALID_SHARE * len(texts)
 
 
-def _list(columns: Sequence[str], places: Sequence[int] | range) -> str:
-    shown = [shown_name(columns[i]) for i in list(places)[:20]]
+def _list(
+    columns: Sequence[str],
+    places: Sequence[int] | range,
+    sample: Sequence[pa.Array | None] | None = None,
+) -> str:
+    """Return the columns for a message: by name, or by place and kind where a name may be data."""
+    shown = []
+    for place in list(places)[:_SHOWN_MAX]:
+        name = printable_name(columns[place], place)
+        if is_by_place(name):
+            shown.append(name if sample is None else f"{name} ({_kind(sample[place])})")
+        else:
+            shown.append(repr(name))
     more = len(places) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _kind(values: pa.Array | None) -> str:
+    """Return what a column holds, in a word."""
+    texts = [] if values is None else values.drop_null().to_pylist()
+    texts = [text for text in map(str, texts) if text.strip()]
+    if not texts:
+        return "other" if values is None else "empty"
+    return "numbers" if all(_NUMERIC.fullmatch(text) for text in texts) else "text"

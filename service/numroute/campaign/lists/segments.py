@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from numroute.campaign.lists.phone_column import shown_name
+from numroute.campaign.lists.column_names import shown_name
 from numroute.errors import InputError
 
 if TYPE_CHECKING:
