@@ -130,9 +130,11 @@ def _is_ours(name: str) -> bool:
 def _drawn(truth: Truth, count: int) -> tuple[Override, ...]:
     """Return overrides of so many different numbers, half of them ported."""
     rng = np.random.default_rng(SEED)
-    ported = rng.choice(truth.ported, count // 2, replace=False)
-    others = np.setdiff1d(rng.choice(truth.ported, count) + np.uint64(1), truth.ported)
-    numbers = np.concatenate((ported, rng.permutation(others)[: count - len(ported)]))
+    # Of twice as many drawn enough are different; neighbours of ported numbers are mostly home.
+    drawn = rng.permutation(np.unique(truth.ported[rng.integers(0, len(truth.ported), 2 * count)]))
+    home = np.unique(drawn + np.uint64(1))
+    home = rng.permutation(home[~truth.is_ported(home)])
+    numbers = np.concatenate((drawn[: count // 2], home[: count - count // 2]))
     assert len(np.unique(numbers)) == count
     return tuple(
         Override(
