@@ -70,8 +70,8 @@ bench-quick: venv  ## The same up to 10 million ported numbers (3 GB of disk, 3 
 bench-apply: venv  ## Measure increments: one window applied to 50 million ported numbers (8 GB of disk, 3 minutes)
 	$(BIN)/python -m benchmarks.applying $(BENCH)
 
-faults: venv  ## Kill commands that change a store at 240 random points and check it after each (3 minutes)
-	@folder=$$(mktemp -d) && $(BIN)/python tests/faults/killing.py --points 240 --folder $$folder \
+faults: venv  ## Kill commands that change a store at 200 random points and check it after each (3 minutes)
+	@folder=$$(mktemp -d) && $(BIN)/python tests/faults/killing.py --points 200 --folder $$folder \
 	  --report benchmarks/results/faults.json; status=$$?; rm -rf $$folder; exit $$status
 
 .PHONY: bench-coalescing
