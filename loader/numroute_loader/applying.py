@@ -36,7 +36,7 @@ from numroute_loader.reading.archive import Source as OpenFile
 from numroute_loader.regions import load_regions
 from numroute_loader.registries import CHAINS, KINDS, recognise
 from numroute_loader.registries.limits import load_limits
-from numroute_loader.sequence import contradictions
+from numroute_loader.sequence import contradictions, files_before
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -129,7 +129,8 @@ def check_increments(
         found = _merged(snapshot, arranged, windows, load_brands(brands))
         if found.patch is None:
             return found
-        evidence = _evidence(snapshot, found, found.patch, limits, expectations)
+        seen = files_before(store)
+        evidence = _evidence(snapshot, found, found.patch, limits, expectations, seen)
         return replace(found, findings=judge(evidence, limits, allowed=allowed))
 
 
@@ -274,6 +275,7 @@ def _evidence(
     patch: Patch,
     limits: GateLimits,
     expectations: Sequence[Expectation] | None,
+    seen: Mapping[str, str],
 ) -> Evidence:
     effect, metadata = found.effect, snapshot.metadata
     before = ported_by_operator(snapshot)
@@ -289,7 +291,7 @@ def _evidence(
             by_operator=before,
         ),
         row_counts=row_counts_of(found.files),
-        sequence=contradictions(found.files, found.kinds, metadata),
+        sequence=contradictions(found.files, found.kinds, metadata, seen),
         port_dates=port_dates_of(patch.ported_at, found.as_of, limits),
         movement=Movement(
             ported=effect.count(Kind.PORTED),

@@ -23,7 +23,7 @@ from numroute_loader.registries import CHAINS, recognise
 from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numroute.index import Changes, Metadata, Snapshot, SnapshotStore
@@ -55,12 +55,13 @@ class Checked:
         return passed(self.findings)
 
 
-def check(
+def check(  # noqa: PLR0913 - each is a fact or a term that its caller knows
     inputs: Sequence[InputFile],
     *,
     brands: Path | None = None,
     as_of: datetime | None = None,
     current: Snapshot | None = None,
+    seen: Mapping[str, str] | None = None,
     limits: GateLimits | None = None,
     expect: Path | None = None,
     allowed: Collection[str] = (),
@@ -70,9 +71,10 @@ def check(
 
     ``brands`` is a table whose rows win over the product's own. ``as_of`` is the time up to which
     the data is known; without it, the time in the dump's name. ``current`` is the snapshot to
-    compare with, ``limits`` are the gate's (by default the registry's), ``expect`` is a file of
-    chosen numbers, ``allowed`` names checks of the gate that may fail: a full dump with such a
-    defect is then read all the same.
+    compare with, ``seen`` are digest and name of the files that were given before (see
+    ``numroute_loader.sequence.files_before``), ``limits`` are the gate's (by default the
+    registry's), ``expect`` is a file of chosen numbers, ``allowed`` names checks of the gate that
+    may fail: a full dump with such a defect is then read all the same.
 
     Raises InputError or SettingError when a file or the set of files is wrong.
     """
@@ -116,6 +118,7 @@ def check(
         limits=limits,
         current=current,
         changed=changed,
+        seen=seen,
         chosen=chosen.judged(expectations, chosen.routes_in(merged.content, expectations))
         if expectations is not None
         else None,

@@ -21,7 +21,7 @@ from numroute_loader.registries import find_first
 from numroute_loader.sequence import contradictions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numroute_loader.records import ParsedFile
 
 
-def gather(
+def gather(  # noqa: PLR0913 - each is a fact that its caller knows
     files: Sequence[ParsedFile],
     kinds: Sequence[FileKind],
     merged: MergeResult,
@@ -43,11 +43,12 @@ def gather(
     current: Snapshot | None = None,
     changed: Difference | None = None,
     chosen: ChosenNumbers | None = None,
+    seen: Mapping[str, str] | None = None,
 ) -> Evidence:
     """Return the evidence of a build.
 
     ``current`` is the snapshot to compare with, ``changed`` what changed since, None where one of
-    the two has no ported numbers.
+    the two has no ported numbers. ``seen``: digest and name of the files that were given before.
     """
     content, report = merged.content, merged.report
     dumps = [file for file in files if file.ported is not None]
@@ -67,7 +68,9 @@ def gather(
         row_counts=row_counts_of(files),
         rejected=_rejected(dumps),
         duplicates=sum(file.duplicates for file in dumps) if dumps else None,
-        sequence=contradictions(files, kinds, current.metadata if current is not None else None),
+        sequence=contradictions(
+            files, kinds, current.metadata if current is not None else None, seen
+        ),
         port_dates=port_dates_of(content.ported_at, as_of, limits),
         unknown_operators=_unknown(files, kinds, merged),
         outside_plan=_outside(files, kinds, merged),

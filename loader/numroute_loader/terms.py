@@ -15,7 +15,7 @@ from numroute_loader import build as building
 from numroute_loader.registries.limits import load_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -48,6 +48,7 @@ class Terms:
         inputs: Sequence[InputFile],
         *,
         current: Snapshot | None,
+        seen: Mapping[str, str] | None = None,
         as_of: datetime | None = None,
         progress: FileProgress | None = None,
     ) -> Checked:
@@ -57,6 +58,7 @@ class Terms:
             brands=self.brands,
             as_of=as_of,
             current=current,
+            seen=seen,
             limits=load_limits(self.limits),
             expect=self.expect,
             allowed=self.allowed,

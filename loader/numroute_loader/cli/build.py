@@ -30,6 +30,7 @@ from numroute_loader.gate.limits import meanings
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import input_files
 from numroute_loader.registries.limits import load_limits
+from numroute_loader.sequence import files_before
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,7 +85,9 @@ def check(
     if increments_among(inputs):
         return _check_increments(opened, inputs, as_of, terms, as_json=as_json)
     with Bars() as bars, building.current_of(opened) as current:
-        checked = terms.check(inputs, current=current, as_of=as_of, progress=bars.of_file)
+        checked = terms.check(
+            inputs, current=current, seen=files_before(opened), as_of=as_of, progress=bars.of_file
+        )
     if as_json:
         print_json(_document(checked))
     else:
@@ -117,7 +120,13 @@ def build(
     opened = SnapshotStore(store, create=True, retention=retention)
     with Bars() as bars:
         with building.current_of(opened) as current:
-            checked = terms.check(inputs, current=current, as_of=as_of, progress=bars.of_file)
+            checked = terms.check(
+                inputs,
+                current=current,
+                seen=files_before(opened),
+                as_of=as_of,
+                progress=bars.of_file,
+            )
         bars.update("publishing", 0, 0)
         metadata = building.publish(
             opened, checked, asked_by=getpass.getuser(), reason=terms.reason

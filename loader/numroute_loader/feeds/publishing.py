@@ -10,6 +10,7 @@ from numroute.errors import FeedError, StoreError
 from numroute_loader import applying
 from numroute_loader import build as building
 from numroute_loader.inputs import InputFile, input_files
+from numroute_loader.sequence import files_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ def _checked(
     inputs = _inputs(step.files, layout, options)
     inputs += input_files([str(path) for path in options.plan])
     with building.current_of(store) as current:
-        return options.terms.check(inputs, current=current)
+        return options.terms.check(inputs, current=current, seen=files_before(store))
 
 
 def _drift(checked: Checked) -> Finding:
