@@ -15,12 +15,13 @@ from numroute.index.compare import Kind
 from numroute.index.patch import effect_of
 from numroute_loader import chosen
 from numroute_loader.brands import load_brands
-from numroute_loader.evidence import port_dates_of, row_counts_of
+from numroute_loader.evidence import port_dates_of, row_counts_of, window_dates_of
 from numroute_loader.gate import (
     Evidence,
     GateError,
     Movement,
     Previous,
+    UnknownOperators,
     documents,
     judge,
     passed,
@@ -131,7 +132,17 @@ def check_increments(
             return found
         seen = files_before(store)
         evidence = _evidence(snapshot, found, found.patch, limits, expectations, seen)
-        return replace(found, findings=judge(evidence, limits, allowed=allowed))
+        unknown = evidence.unknown_operators
+        warnings = (
+            (f"the operator table lacks {', '.join(unknown.named)}: the next one should name them",)
+            if unknown is not None and unknown.named
+            else ()
+        )
+        return replace(
+            found,
+            findings=judge(evidence, limits, allowed=allowed),
+            warnings=(*found.warnings, *warnings),
+        )
 
 
 def publish_increments(
@@ -261,7 +272,7 @@ def _warnings(net: NetChanges) -> tuple[str, ...]:
 
 
 _NOT_OF_INCREMENTS = {
-    "unknown_operators": "increments may name new operators: the next operator table names them",
+    "unknown_operators": "the current snapshot was built without an operator table",
     "outside_plan": "increments are not held against the numbering plan: the next build is",
     "rejected_rows": "an increment is read whole or not at all",
     "duplicates": "an increment may hold a number several times",
@@ -292,6 +303,8 @@ def _evidence(
         ),
         row_counts=row_counts_of(found.files),
         sequence=contradictions(found.files, found.kinds, metadata, seen),
+        unknown_operators=_unknown_operators(patch),
+        windows=window_dates_of(found.files),
         port_dates=port_dates_of(patch.ported_at, found.as_of, limits),
         movement=Movement(
             ported=effect.count(Kind.PORTED),
@@ -302,6 +315,22 @@ def _evidence(
         if expectations is not None
         else None,
         why_not=_NOT_OF_INCREMENTS,
+    )
+
+
+def _unknown_operators(patch: Patch) -> UnknownOperators | None:
+    """Return the codes without a name that get numbers, None where no operator has a name."""
+    if not any(route.operator.name for route in patch.routes):
+        return None
+    rows, counts = np.unique(patch.number_route[patch.present], return_counts=True)
+    numbers: Counter[str] = Counter()
+    for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
+        operator = patch.routes[row].operator
+        if not operator.name:
+            numbers[operator.code] += count
+    return UnknownOperators(
+        named=[f"{code} ({count} numbers)" for code, count in numbers.most_common()],
+        may_be_new=True,
     )
 
 

@@ -15,6 +15,7 @@ from numroute_loader.gate import (
     Rejected,
     RowCount,
     UnknownOperators,
+    WindowDates,
 )
 from numroute_loader.movement import by_operator
 from numroute_loader.registries import find_first
@@ -115,6 +116,33 @@ def port_dates_of(
         ahead=int(np.count_nonzero(ported_at > latest)),
         dated=dated,
     )
+
+
+def window_dates_of(files: Sequence[ParsedFile]) -> Sequence[WindowDates]:
+    """Return when the changes of each window took place, as far as its files say."""
+    windows: dict[datetime, list[ParsedFile]] = {}
+    for file in files:
+        if file.source.as_of is not None:
+            windows.setdefault(file.source.as_of, []).append(file)
+    found = []
+    for time, together in windows.items():
+        columns = [
+            file.increment.changed_at
+            for file in together
+            if file.increment is not None and file.increment.changed_at is not None
+        ]
+        changed_at = np.concatenate([np.empty(0, np.uint32), *(each[each > 0] for each in columns)])
+        if len(changed_at):
+            middle = int(np.sort(changed_at)[(len(changed_at) - 1) // 2])
+            found.append(
+                WindowDates(
+                    name=together[0].source.path.name,
+                    time=time,
+                    middle=datetime.fromtimestamp(middle, UTC),
+                    dated=len(changed_at),
+                )
+            )
+    return found
 
 
 def _unknown(

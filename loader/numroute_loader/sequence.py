@@ -35,7 +35,9 @@ def contradictions(
     if all(file.source.sequence is None for file in files):
         return None
     before = {source.kind: source for source in current.sources} if current is not None else {}
-    digests = dict(seen or {})
+    known = current.sources if current is not None else ()
+    # The history may have been lost: what the current snapshot is made of stands in the snapshot.
+    digests = {each.sha256: each.name for each in known if each.sha256} | dict(seen or {})
     found = []
     for file, kind in zip(files, kinds, strict=True):
         found += _member(file, kind)

@@ -90,9 +90,7 @@ def test_a_missing_window_stops_the_chain_until_it_comes(fed: Path, inbox: Path)
     assert run.status == 1
     gap = state_of(run).gap
     assert gap is not None
-    assert "Port_Increment 202608230400" in gap.message.replace(
-        "ru-bdpn/port-increment", "Port_Increment"
-    )
+    assert "Port_Increment_202608230400_" in gap.message
     assert [ported(fed, NEW + i) for i in (0, 2)] == [True, False]
     assert len(run.events("gap")) == 1
     put(inbox, window_of(FIRST_DAY, 4, ports=[NEW + 1]))

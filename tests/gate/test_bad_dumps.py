@@ -44,7 +44,7 @@ def test_normal_days_pass(days: Days, tmp_path: Path) -> None:
             )
         assert failed(checked) == set(), checked.findings
         unmade = {f.check for f in checked.findings if f.outcome is Outcome.NOT_CHECKED}
-        without_store = {"age", "shrinkage", "growth", "operator_change", "movement"}
+        without_store = {"sequence", "age", "shrinkage", "growth", "operator_change", "movement"}
         assert unmade == {"chosen_numbers", "drift", "read_back"} | (
             set() if day else without_store
         )

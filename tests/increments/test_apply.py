@@ -137,7 +137,7 @@ def test_a_gap_stops_the_chain_and_serving_goes_on(store: SnapshotStore, tmp_pat
     result = load("apply", store.path, tmp_path / "w")
     assert result.status == 1
     assert f"window {FIRST + 1} must come next" in result.err
-    assert f"ru-bdpn/port-increment 202608230400_{FIRST + 1}" in result.err
+    assert f"Port_Increment_202608230400_{FIRST + 1}" in result.err
     assert "build the next full dump" in result.err
     expected = [("PORTED", "mMTS"), ("NOT_PORTED", "mTELE2")]
     assert operators_of(store, 79000000500, 79000000501) == expected

@@ -18,6 +18,7 @@ from numroute_loader.registries import CHAINS, KINDS
 
 KIND = {kind.name: kind for kind in KINDS}
 PORT, RETURN = "ru-bdpn/port-increment", "ru-bdpn/return-increment"
+TYPE = {PORT: "Port_Increment", RETURN: "Return_Increment"}
 DUMP = "Port_All_202608230000_4659.zip"
 FIRST = 12 * 4659 + 1
 
@@ -123,8 +124,8 @@ def test_gap_before_the_first_window() -> None:
     assert found.gap is not None
     assert (found.gap.expected, found.gap.found) == (FIRST, (FIRST + 2,))
     assert found.gap.missing_count == 4
-    assert f"{PORT} 202608230200_{FIRST}" in found.gap.missing
-    assert f"{RETURN} 202608230400_{FIRST + 1}" in found.gap.missing
+    assert f"Port_Increment_202608230200_{FIRST}" in found.gap.missing
+    assert f"Return_Increment_202608230400_{FIRST + 1}" in found.gap.missing
     assert f"port-increment_{FIRST + 2}" in found.gap.message
 
 
@@ -143,7 +144,7 @@ def test_window_with_one_file(missing: str) -> None:
     found = arranged(files, position())
     assert sequences(found) == [FIRST]
     assert found.gap is not None
-    assert found.gap.missing == (f"{missing} 202608230400_{FIRST + 1}",)
+    assert found.gap.missing == (f"{TYPE[missing]}_202608230400_{FIRST + 1}",)
 
 
 def test_long_gap_names_a_few() -> None:

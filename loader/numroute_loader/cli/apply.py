@@ -57,6 +57,8 @@ def apply(
     opened = SnapshotStore(store, retention=retention)
     with Bars() as bars:
         checked = terms.check_increments(opened, input_files(files), progress=bars.of_file)
+        if as_json and (not checked.passed or (checked.patch is None and checked.gap is not None)):
+            print_json({**document(checked), "snapshot": None, "published": False})
         bars.update("publishing", 0, 0)
         metadata = applying.publish_increments(
             opened, checked, asked_by=getpass.getuser(), reason=terms.reason

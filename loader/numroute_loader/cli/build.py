@@ -127,6 +127,8 @@ def build(
                 as_of=as_of,
                 progress=bars.of_file,
             )
+        if as_json and not checked.passed:
+            print_json({**_document(checked), "snapshot": None})
         bars.update("publishing", 0, 0)
         metadata = building.publish(
             opened, checked, asked_by=getpass.getuser(), reason=terms.reason

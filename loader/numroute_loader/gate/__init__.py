@@ -16,6 +16,7 @@ from numroute_loader.gate.evidence import (
     Rejected,
     RowCount,
     UnknownOperators,
+    WindowDates,
     WrongNumber,
 )
 from numroute_loader.gate.findings import Finding, GateError, Outcome, documents, passed, read_back
@@ -40,6 +41,7 @@ __all__ = [
     "Rejected",
     "RowCount",
     "UnknownOperators",
+    "WindowDates",
     "WrongNumber",
     "documents",
     "judge",

@@ -57,11 +57,29 @@ class PortDates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WindowDates:
+    """When the changes of a window of increments took place.
+
+    ``time``: the time that its names state. ``middle``: half of the changes are not later.
+    ``dated``: how many have a time.
+    """
+
+    name: str
+    time: datetime
+    middle: datetime
+    dated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownOperators:
-    """Codes that the operator table lacks, with what refers to them, e.g. "mX (3 numbers)"."""
+    """Codes that the operator table lacks, with what refers to them, e.g. "mX (3 numbers)".
+
+    ``may_be_new``: the table is older than the data, so that what it lacks is no fault.
+    """
 
     named: Sequence[str] = ()
     where: str = ""
+    may_be_new: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +155,7 @@ class Evidence:
     ``duplicates``: rows whose number stands in an earlier row too.
     ``sequence``: contradictions between the files' names and those of the current snapshot, in
     words; empty where there are none.
+    ``windows``: of increments, those of them that have times.
     ``why_not``: by the name of a check, why a fact that it needs was not gathered.
     """
 
@@ -150,6 +169,7 @@ class Evidence:
     duplicates: int | None = None
     sequence: Sequence[str] | None = None
     port_dates: PortDates | None = None
+    windows: Sequence[WindowDates] = ()
     unknown_operators: UnknownOperators | None = None
     outside_plan: OutsidePlan | None = None
     movement: Movement | None = None

@@ -67,6 +67,15 @@ class GateLimits:
     clock_behind_hours: float = _limit(
         "how far the data's time may lie behind the clock before a warning"
     )
+    increment_dates_ahead_minutes: float = _limit(
+        "how far half of a window's changes may lie ahead of the time in its name"
+    )
+    increment_dates_behind_hours: float = _limit(
+        "how far half of a window's changes may lie behind the time in its name"
+    )
+    increment_dates_numbers_min: int = _count(
+        "with fewer dated changes in a window, its dates are not compared with its name"
+    )
     port_dates_ahead_hours: float = _limit(
         "how far a number's port may lie ahead of the data's time"
     )

@@ -62,7 +62,7 @@ def growth(evidence: Evidence, limits: GateLimits) -> Finding:
         actual=share,
         limit=limit,
         message=f"{more} ported numbers more than in the current snapshot ({share:.2%}, the limit "
-        f"is {limit:.2%} or {limits.growth_numbers_min} numbers)",
+        f"is {limit:.2%} or {limits.growth_numbers_min} numbers, whichever is larger)",
         hint="Compare the file with what the registry published: is it of the right kind?",
     )
 
@@ -162,7 +162,8 @@ def drift(evidence: Evidence, limits: GateLimits) -> Finding:
         limit=limits.drift_share,
         message=(
             f"the dump differs from {found.against} in {found.numbers} numbers ({share:.3%}, the "
-            f"limit is {limits.drift_share:.3%} or {limits.drift_numbers_min} numbers): "
+            f"limit is {limits.drift_share:.3%} or {limits.drift_numbers_min} numbers, "
+            f"whichever is larger): "
             f"{found.ported} more ported, {found.returned} fewer, {found.moved} of another "
             f"operator, {found.updated} with another route{examples}{since}"
             if found.numbers

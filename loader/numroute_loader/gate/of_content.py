@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from numroute_loader.gate.findings import Finding
+from numroute_loader.gate.findings import Finding, Outcome
 from numroute_loader.gate.outcomes import not_checked, outcome
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def unknown_operators(evidence: Evidence, limits: GateLimits) -> Finding:
     more = len(unknown.named) - _NAMED_MAX
     return Finding(
         check="unknown_operators",
-        outcome=outcome(passed=len(unknown.named) <= limits.unknown_operators),
+        outcome=Outcome.WARNING
+        if unknown.named and unknown.may_be_new
+        else outcome(passed=len(unknown.named) <= limits.unknown_operators),
         actual=len(unknown.named),
         limit=limits.unknown_operators,
         message=(

@@ -9,7 +9,7 @@ from numroute_loader.gate.findings import Finding, Outcome
 from numroute_loader.gate.outcomes import not_checked, outcome
 
 if TYPE_CHECKING:
-    from numroute_loader.gate.evidence import Evidence
+    from numroute_loader.gate.evidence import Evidence, WindowDates
     from numroute_loader.gate.limits import GateLimits
 
 _PLACES_MAX = 5
@@ -86,6 +86,8 @@ def sequence(evidence: Evidence, _limits: GateLimits) -> Finding:
     if evidence.sequence is None:
         return not_checked("sequence", evidence, "no file has a sequence")
     faults = evidence.sequence
+    if not faults and evidence.previous is None:
+        return not_checked("sequence", evidence, "there is no current snapshot to follow")
     more = len(faults) - _PLACES_MAX
     return Finding(
         check="sequence",
@@ -145,7 +147,14 @@ def clock(evidence: Evidence, limits: GateLimits) -> Finding:
 
 
 def port_dates(evidence: Evidence, limits: GateLimits) -> Finding:
-    """Do the ports end when the data do: none much later, the newest not much earlier?"""
+    """Do the ports end when the data do: none much later, the newest not much earlier?
+
+    The bulk of a window of increments must lie in it, as its name says.
+    """
+    for window in evidence.windows:
+        fault = _misplaced(window, limits)
+        if fault is not None:
+            return fault
     dates = evidence.port_dates
     if dates is None or not dates.dated:
         return not_checked("port_dates", evidence, "no number says when it was ported")
@@ -166,7 +175,9 @@ def port_dates(evidence: Evidence, limits: GateLimits) -> Finding:
     elif dates.newest is None:
         message = "no port is dated before the data's own time"
     else:
-        message = f"the newest port is of {dates.newest.isoformat()}, {behind:,.1f} hours before"
+        later = (dates.newest - evidence.as_of).total_seconds() / 3600
+        says = f"{later:,.1f} hours after" if later > 0 else f"{behind:,.1f} hours before"
+        message = f"the newest port is of {dates.newest.isoformat()}, {says}"
         message += " the data's own time" + (
             f", the limit is {limits.port_dates_behind_hours:g}" if too_far_behind else ""
         )
@@ -177,4 +188,24 @@ def port_dates(evidence: Evidence, limits: GateLimits) -> Finding:
         limit=limits.port_dates_ahead_share if too_far_ahead else limits.port_dates_behind_hours,
         message=message,
         hint="The file is not of the day that its name says: download it again.",
+    )
+
+
+def _misplaced(window: WindowDates, limits: GateLimits) -> Finding | None:
+    if window.dated < limits.increment_dates_numbers_min:
+        return None
+    hours = (window.middle - window.time).total_seconds() / 3600
+    ahead, behind = limits.increment_dates_ahead_minutes / 60, limits.increment_dates_behind_hours
+    if -behind <= hours <= ahead:
+        return None
+    side, limit = ("after", ahead) if hours > 0 else ("before", behind)
+    return Finding(
+        check="port_dates",
+        outcome=outcome(passed=False),
+        actual=abs(hours),
+        limit=limit,
+        message=f"half of the {window.dated} changes of {window.name} are "
+        f"{abs(hours):,.1f} hours or more {side} the time in its name, the limit is {limit:,.1f}: "
+        "it is another window under this name",
+        hint="Give the file back its own name, or ask the registry for it again.",
     )

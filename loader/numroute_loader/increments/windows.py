@@ -56,8 +56,9 @@ class Gap:
     """What keeps files from being applied.
 
     ``expected`` is the sequence of the window that must come next. ``missing`` names files that are
-    not there, as kind, time and sequence; ``missing_count`` counts them. ``found``: the sequences
-    of the windows that wait for them, ``files`` the names of what waits.
+    not there, as the registry names them, without a suffix; ``missing_count`` counts them.
+    ``found``: the sequences of the windows that wait for them, ``files`` the names of what waits.
+    ``renamed``: which of them state a time that is not the one of their sequence, in words.
     """
 
     expected: int
@@ -65,6 +66,7 @@ class Gap:
     missing_count: int
     found: tuple[int, ...]
     files: tuple[str, ...]
+    renamed: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
@@ -73,7 +75,7 @@ class Gap:
         more = self.missing_count - len(self.missing)
         waiting = ", ".join(self.files[:_NAMED_MAX])
         others = len(self.files) - _NAMED_MAX
-        return (
+        return "".join(f"{each}; " for each in self.renamed[:_NAMED_MAX]) + (
             f"window {self.expected} must come next; missing: {named}"
             f"{f' and {more} more' if more > 0 else ''}; waiting for it: {waiting}"
             f"{f' and {others} more' if others > 0 else ''}"
@@ -195,10 +197,19 @@ def _gap(position: Position, expected: int, waiting: dict[int, dict[str, Increme
         (kind, sequence) for kind, sequence in wanted if kind not in waiting.get(sequence, {})
     ]
     offset = next(iter(next(iter(waiting.values())).values())).kind.utc_offset
+    types = dict(zip(position.chain.kinds, position.chain.file_types, strict=True))
+    renamed = tuple(
+        f"{file.path.name}: time {file.time + offset:%H%M} of {file.time + offset:%Y-%m-%d} and "
+        f"sequence {file.sequence} do not belong together: the file was renamed"
+        for found in waiting.values()
+        for file in found.values()
+        if file.time != position.chain.window_time(file.sequence)
+    )
     return Gap(
+        renamed=renamed,
         expected=expected,
         missing=tuple(
-            f"{kind} {position.chain.window_time(sequence) + offset:%Y%m%d%H%M}_{sequence}"
+            f"{types[kind]}_{position.chain.window_time(sequence) + offset:%Y%m%d%H%M}_{sequence}"
             for kind, sequence in missing[:_NAMED_MAX]
         ),
         missing_count=len(missing),

@@ -219,7 +219,8 @@ class IncrementChain:
 
     The files of one window share a sequence, and the next window has the next one.
 
-    ``kinds``: names of the kinds that make a window, all of which it needs.
+    ``kinds``: names of the kinds that make a window, all of which it needs; ``file_types``: what
+    the names of their files begin with, in the same order.
     ``bases``: by the name of a full dump's kind, what the first window on top of such a dump is: a
     function of the dump's sequence and of its time, each None where it is not known, that returns
     None where it cannot tell. ``window_time``: the time (UTC) that the names of a window state.
@@ -227,6 +228,7 @@ class IncrementChain:
 
     name: str
     kinds: tuple[str, ...]
+    file_types: tuple[str, ...]
     bases: Mapping[str, Callable[[int | None, datetime | None], int | None]]
     window_time: Callable[[int], datetime]
 

@@ -347,6 +347,7 @@ CHAINS = (
     IncrementChain(
         name=REGISTRY,
         kinds=(_PORT_INCREMENT, _RETURN_INCREMENT),
+        file_types=("Port_Increment", "Return_Increment"),
         bases={
             f"{REGISTRY}/port-all": _after_daily_dump,
             f"{REGISTRY}/port-all-full": _after_dump,
@@ -356,6 +357,7 @@ CHAINS = (
     IncrementChain(
         name=f"{REGISTRY}-new",
         kinds=(_PORT_INCREMENT_NEW, _RETURN_INCREMENT_NEW),
+        file_types=("Port_Increment_New", "Return_Increment_New"),
         bases={f"{REGISTRY}/port-all-new": _after_daily_dump},
         window_time=_window_time,
     ),
