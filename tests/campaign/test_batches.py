@@ -41,3 +41,14 @@ def test_a_column_of_an_answer_s_name(store: Path) -> None:
     (answer,) = route_batches([batch], store=store, prefix="nr_")
     assert answer.schema.names == ["number", *(field.name for field in answer_fields("nr_"))]
     assert answer["nr_number"].to_pylist() == [79161234567]
+
+
+def test_rows_that_must_not_leave_say_why(store: Path) -> None:
+    """Every row has a route or a reject; blank and missing cells have the command's reason."""
+    texts = [None, "", "  ", "нет", "12", "+79161234567", "+15005550006"]
+    batch = pa.record_batch({"phone": pa.array(texts, pa.string())})
+    (answer,) = route_batches([batch], store=store, column="phone", region="RU")
+    rows = answer.to_pylist()
+    assert [row["reject"] for row in rows[:5]] == ["EMPTY"] * 3 + ["NOT_A_NUMBER", "TOO_SHORT"]
+    assert [row["invalid_reason"] for row in rows[:5]] == [row["reject"] for row in rows[:5]]
+    assert all((row["route"] is None) == (row["reject"] is not None) for row in rows)

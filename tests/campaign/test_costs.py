@@ -211,3 +211,15 @@ def test_duplicates_of_suppressed_numbers_save_nothing(route, tmp_path: Path) ->
     prices.write_text('currency = "RUB"\n[[price]]\nprice = "2"\n', "ascii")
     cost = route(clients, "--suppress", stop, "--prices", prices).summary["cost"]
     assert (cost["total"], cost["saved_duplicates"]) == ("2.00", "2.00")
+
+
+def test_segments_that_are_none_count_as_one(route, tmp_path: Path) -> None:
+    """Cells outside of 1 to 255 count as one segment each, and a warning counts the rows."""
+    cells = ("0", "x", "", "256", "300", "99999999999", "1.5", "-1", "1", "255")
+    clients, prices = tmp_path / "clients.csv", tmp_path / "prices.toml"
+    rows = "".join(f"7916111{i:04},{cell}\n" for i, cell in enumerate(cells))
+    clients.write_text("phone,parts\n" + rows, "ascii")
+    prices.write_text('currency = "RUB"\n[[price]]\nprice = "1"\n', "ascii")
+    routed = route(clients, "--prices", prices, "--segments-column", "parts")
+    assert routed.summary["cost"]["total"] == f"{9 + 255}.00"
+    assert "8 rows have no whole number from 1 to 255" in routed.err

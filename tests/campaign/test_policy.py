@@ -244,3 +244,12 @@ def test_policy_of_a_run(route, list_csv: Path, tmp_path: Path) -> None:
     assert {row["send_from_utc"] for row in routed.rows("rest.csv")} == {""}
     counts = {rule["name"]: rule["numbers"] for rule in routed.summary["rules"]}
     assert counts == {"no mts": len(refused), "day": len(rows)}
+
+
+def test_a_window_without_any_defined(tmp_path: Path) -> None:
+    """The hint names no windows where there are none."""
+    path = tmp_path / "p.toml"
+    path.write_text('[[rule]]\nroute = "a"\nwindow = "night"\n', "utf-8")
+    with pytest.raises(InputError) as error:
+        read_policy(path)
+    assert error.value.hint == "Define [window.night]"

@@ -24,7 +24,7 @@ from numroute.campaign.home import Home
 from numroute.campaign.lists.arrow_list import SAMPLE_ROWS, may_hold_numbers, readable
 from numroute.campaign.lists.phone_column import choose_phone_column
 from numroute.campaign.policy_default import ByOperator
-from numroute.campaign.preparing import look_up
+from numroute.campaign.preparing import is_empty, look_up
 from numroute.campaign.rejects import Reject
 from numroute.campaign.routers import SnapshotRouter
 from numroute.e164 import parse_column
@@ -57,9 +57,10 @@ ANSWER_COLUMNS: Final = (
 )
 """What is added to every row.
 
-``number`` is null where the text is none, ``invalid_reason`` says why. ``operator`` is the brand,
-or the name where there is none. ``route`` is the output route by the policy, null where the row
-should not leave: then ``reject`` says why, and ``rule`` names the rule that excluded it.
+``number`` is null where the text is none, ``invalid_reason`` and ``reject`` say why. ``operator``
+is the brand, or the name where there is none. ``route`` is the output route by the policy, null
+where the row should not leave: then ``reject`` says why, and ``rule`` names the rule that
+excluded it.
 """
 
 _TEXTS: Final = tuple(name for name, kind in ANSWER_COLUMNS if kind == pa.string())
@@ -141,7 +142,8 @@ class _Answers:
         self._place = np.full(2 * len(router.routes), -1, np.int64)
         self._rows: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
         for reason in InvalidReason:
-            self._add(Status.INVALID.name, reason.name)
+            self._add_invalid(reason.name)
+        self._empty = self._add_invalid(Reject.EMPTY.name)
 
     def texts(
         self, codes: NDArray[np.int64], at: NDArray[np.int64], reasons: NDArray[np.uint8]
@@ -153,6 +155,7 @@ class _Answers:
                 route, self._rules.decide(route, foreign=bool(code % 2))
             )
         place = reasons.astype(np.int64)
+        place[reasons == Reject.EMPTY] = self._empty
         place[at] = self._place.take(codes)
         rows = pa.array(place)
         return {name: pa.array(texts, pa.string()).take(rows) for name, texts in self._rows.items()}
@@ -174,6 +177,10 @@ class _Answers:
             None if leaves else decision.reject.name,
             decision.rule or None,
         )
+
+    def _add_invalid(self, reason: str) -> int:
+        between = _TEXTS.index("reject") - 2
+        return self._add(Status.INVALID.name, reason, *(None for _ in range(between)), reason)
 
     def _add(self, *texts: str | None) -> int:
         filled = (*texts, *(None for _ in range(len(_TEXTS) - len(texts))))
@@ -200,13 +207,18 @@ def _place(batch: pa.RecordBatch, column: str | None, region: str | None, prefix
 def _routed(
     batch: pa.RecordBatch, place: int, home: Home, answers: _Answers, prefix: str
 ) -> pa.RecordBatch:
-    parsed = parse_column(readable(batch.column(place)), home.region)
+    phone = readable(batch.column(place))
+    parsed = parse_column(phone, home.region)
     at = np.flatnonzero(parsed.numbers)
+    invalid = np.flatnonzero(parsed.numbers == 0)
+    reasons = parsed.reasons.copy()
+    if len(invalid):
+        reasons[invalid[is_empty(phone.take(pa.array(invalid)))]] = Reject.EMPTY
     codes, _ = look_up(parsed.numbers.take(at), answers.router, home)
     numbers = pa.array(parsed.numbers.view(np.int64))  # at most 15 digits: no sign is needed
     columns = {
         "number": pc.if_else(pc.equal(numbers, 0), pa.scalar(None, pa.int64()), numbers),
-        **answers.texts(codes, at, parsed.reasons),
+        **answers.texts(codes, at, reasons),
     }
     return pa.RecordBatch.from_arrays(
         [*batch.columns, *(columns[name] for name, _ in ANSWER_COLUMNS)],

@@ -55,7 +55,7 @@ def prepare(block: Block, router: Router, home: Home) -> Prepared:
     invalid = np.flatnonzero(parsed.numbers == 0)
     reasons = parsed.reasons.take(invalid)
     if len(invalid):
-        reasons[_is_empty(block.phone.take(pa.array(invalid)))] = Reject.EMPTY
+        reasons[is_empty(block.phone.take(pa.array(invalid)))] = Reject.EMPTY
     record = value
     if block.record is not None:
         record, invalid = block.record.take(value), block.record.take(invalid)
@@ -91,7 +91,7 @@ def look_up(
     return code, holders
 
 
-def _is_empty(values: pa.Array) -> NDArray[np.bool_]:
+def is_empty(values: pa.Array) -> NDArray[np.bool_]:
     """Whether each value is null, empty or blank."""
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)

@@ -23,6 +23,7 @@ from numroute.campaign.decisions import Decisions
 from numroute.campaign.home import Home
 from numroute.campaign.kept_columns import check_kept, check_pseudonymous
 from numroute.campaign.lists.opening import OpenList, Wanted
+from numroute.campaign.lists.segments import SEGMENTS_MAX
 from numroute.campaign.lists.sources import find_files
 from numroute.campaign.number_set import NumberSet
 from numroute.campaign.outputs import Outputs, OutputSettings
@@ -251,6 +252,12 @@ class _Run:
             for each in self.opened
             for warning in each.found.warnings
         )
+        odd = self.sorter.counts.odd_segments
+        if odd:
+            rows = "row has" if odd == 1 else "rows have"
+            warnings += (
+                f"{odd:,} {rows} no whole number from 1 to {SEGMENTS_MAX} as segments: taken as 1",
+            )
         if policy is not None:
             warnings += rules_that_never_match(
                 policy, self.router.routes if self.router.is_complete else None

@@ -66,6 +66,7 @@ class Counts:
         duplicates: int64[codes], message parts of numbers that were dropped as duplicates.
         holders: Ported numbers that reached the policy, by (code, place of the range holder).
         holder_parts: Message parts of those.
+        odd_segments: Rows with a valid number whose segments are none; each counts as one.
     """
 
     rows: int = 0
@@ -75,6 +76,7 @@ class Counts:
     duplicates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     holders: Counter[tuple[int, int]] = field(default_factory=Counter)
     holder_parts: Counter[tuple[int, int]] = field(default_factory=Counter)
+    odd_segments: int = 0
 
     def grow(self, codes: int) -> None:
         """Make room for so many codes."""
@@ -88,6 +90,7 @@ class Counts:
         return {
             "rows": self.rows,
             "codes": len(self.decided),
+            "odd_segments": self.odd_segments,
             "rejects": _sparse(self.rejects),
             "decided": _sparse(self.decided),
             "parts": _sparse(self.parts),
@@ -104,6 +107,7 @@ class Counts:
         codes = document["codes"]
         return cls(
             rows=document["rows"],
+            odd_segments=document["odd_segments"],
             rejects=_dense(document["rejects"], 256),
             decided=_dense(document["decided"], codes),
             parts=_dense(document["parts"], codes),
@@ -163,9 +167,13 @@ class Sorter:
     ) -> None:
         counts, codes = self.counts, len(self._decisions.destination)
         segments = prepared.block.segments
+        if segments is not None:
+            segments = segments.take(prepared.value)
+            counts.odd_segments += int(np.count_nonzero(segments == 0))
+            segments = np.maximum(segments, 1)
 
         def parts_of(at: NDArray[np.int64]) -> NDArray[np.int64] | None:
-            return None if segments is None else segments.take(prepared.value.take(at))
+            return None if segments is None else segments.take(at)
 
         counts.duplicates += _summed(prepared.code.take(repeated), parts_of(repeated), codes)
         code, parts = prepared.code.take(reached), parts_of(reached)

@@ -20,7 +20,8 @@ class Block:
         records: How many records of the list they are, damaged ones included.
         phone: The phone column of the whole records, one value each.
         kept: The columns that were asked for, in that order, as long as ``phone``.
-        segments: int64[n], parts of each record's message; None when no column says so.
+        segments: int64[n], parts of each record's message, 0 where its cell is no such number;
+            None when no column says so.
         record: int64[n], the place in the block of each whole record; None when none is damaged.
         damaged: int64[k], the places of the damaged records.
         damage: uint8[k], ``Reject`` values.

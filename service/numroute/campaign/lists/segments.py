@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,10 @@ from numroute.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+SEGMENTS_MAX: Final = 255
+"""A concatenated short message has at most so many segments (3GPP TS 23.040, 9.2.3.24.1)."""
 
 
 def check_segments(kind: pa.DataType, name: str, where: object) -> None:
@@ -28,20 +32,20 @@ def check_segments(kind: pa.DataType, name: str, where: object) -> None:
 
 
 def segment_counts(column: pa.Array) -> NDArray[np.int64]:
-    """Return int64[n], whole numbers from 1 to 9999; what is none counts as 1."""
+    """Return int64[n], whole numbers from 1 to ``SEGMENTS_MAX``; 0 for what is none."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if _is_text(column.type):
         # Not all bytes of a list are UTF-8, which trimming and matching need not know.
         texts = pc.ascii_trim_whitespace(column.cast(pa.string()))
         is_count = pc.match_substring_regex(texts, "^[0-9]{1,4}$")
-        counts = pc.if_else(is_count, texts, "1").cast(pa.int64())
+        counts = pc.if_else(is_count, texts, "0").cast(pa.int64())
     else:
         values = column.cast(pa.float64(), safe=False)
-        is_count = pc.and_(pc.greater_equal(values, 1), pc.less(values, 10_000))
-        counts = pc.if_else(is_count, values, 1.0).cast(pa.int64(), safe=False)
-    found: NDArray[np.int64] = pc.fill_null(counts, 1).to_numpy(zero_copy_only=False)
-    return np.maximum(found, 1)
+        is_count = pc.and_(pc.less(pc.abs(values), 10_000), pc.equal(pc.floor(values), values))
+        counts = pc.if_else(is_count, values, 0.0).cast(pa.int64(), safe=False)
+    found: NDArray[np.int64] = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False)
+    return np.where((found >= 1) & (found <= SEGMENTS_MAX), found, 0)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -39,7 +39,9 @@ class Document:
         try:
             raw = path.read_bytes()
         except OSError as error:
-            raise InputError(path, f"cannot be read: {error.strerror}") from None
+            raise InputError(
+                path, f"cannot be read: {error.strerror}", hint="Check the path and who may read it"
+            ) from None
         if len(raw) > DOCUMENT_BYTES_MAX:
             raise InputError(path, f"longer than {DOCUMENT_BYTES_MAX} bytes")
         try:

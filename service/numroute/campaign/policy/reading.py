@@ -86,7 +86,9 @@ def _rule(document: Document, i: int, table: dict[str, Any], windows: dict[str, 
                 if exclude
                 else f"there is no window {name!r}"
             )
-            hint = "" if exclude else f"{did_you_mean(name, windows)}. Define [window.{name}]"
+            hint = "" if exclude else f"Define [window.{name}]"
+            if windows and not exclude:
+                hint = f"{did_you_mean(name, windows)}. {hint}"
             raise document.error((*at, "window"), reason, hint=hint)
         window = windows[name]
     return Rule(
