@@ -80,6 +80,11 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
     listed = command("numroute-load", "override", "list", "--store", store, "--json")
     assert listed.out == ""
 
+    # Nobody knows any more what was current: the store has had overrides, so that it is told.
+    SnapshotStore(store).pointer_path.unlink()
+    back = command("numroute-load", "rollback", "previous", "--store", store)
+    assert "not known how many before" in back.err
+
 
 @pytest.mark.parametrize(
     ("text", "message"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,13 @@ def test_build_prunes_by_its_options(tmp_path: Path, monkeypatch) -> None:
     for _ in range(5):
         command("numroute-load", "build", "--store", store, "--keep-daily", 0, files)
     assert len(SnapshotStore(store).ids()) == 3
+
+
+def test_rollback_of_a_lost_pointer_claims_nothing_of_overrides(built, tmp_path: Path) -> None:
+    """Where no snapshot ever had an override, none is spoken of, known before or not."""
+    store = tmp_path / "store"
+    shutil.copytree(built[0], store)
+    SnapshotStore(store).pointer_path.unlink()
+    result = command("numroute-load", "rollback", "--store", store, "previous")
+    assert result.status == 0, result.err
+    assert result.err == ""

@@ -158,7 +158,7 @@ def test_a_gap_stops_the_chain_and_serving_goes_on(store: SnapshotStore, tmp_pat
 
 
 def test_the_same_windows_again(store: SnapshotStore, tmp_path: Path) -> None:
-    """Nothing is published when all has been applied already."""
+    """Nothing is published, and nothing judged, when all has been applied already."""
     bdpn.put_window(tmp_path / "w", FIRST, [bdpn.port_row(9_000_000_500, time=time_in(FIRST))])
     assert load("apply", store.path, tmp_path / "w").status == 0
     before = store.current_id()
@@ -166,6 +166,8 @@ def test_the_same_windows_again(store: SnapshotStore, tmp_path: Path) -> None:
     assert result.status == 0
     assert "applied already" in result.out
     assert store.current_id() == before
+    told = json.loads(load("apply", store.path, tmp_path / "w", "--json").out)
+    assert (told["gate"], told["passed"], told["published"]) == ([], None, False)
 
 
 def test_a_file_in_which_a_window_differs(store: SnapshotStore, tmp_path: Path) -> None:

@@ -122,6 +122,32 @@ def test_another_authority_is_not_believed(run_server, store, authority, tmp_pat
     assert caught.value.code == "UNAVAILABLE"
 
 
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path) -> None:
+    """What gRPC can tell about a connection that TLS prevented is told, with what to do."""
+    secure = run_server(store.path, security=Security(tls=authority.issue())).target
+    mutual = run_server(
+        store.path, security=Security(tls=authority.issue("mutual", client_ca=authority.path))
+    ).target
+    plain = run_server(store.path).target
+    other = Authority.make(tmp_path / "other")
+    good = ClientSecurity(ca=authority.path)
+    for target, security, text in (
+        (secure, ClientSecurity(), r"or it speaks TLS \(--ca, --tls\)"),
+        (mutual, good, r"wants a certificate \(--cert, --key\)"),
+        (plain, good, "it does not speak TLS"),
+        (secure, ClientSecurity(ca=other.path), "its certificate is not of --ca"),
+        (
+            secure,
+            ClientSecurity(ca=authority.path, server_name="elsewhere"),
+            "its certificate is for another name",
+        ),
+    ):
+        with pytest.raises(ServiceError, match=f"cannot reach {target}: .*{text}") as caught:
+            ask(kind, target, security)
+        assert caught.value.code == "UNAVAILABLE"
+
+
 def test_tokens_stay_on_this_machine_without_tls(tmp_path) -> None:
     """A token is not sent to another machine in plaintext."""
     security = ClientSecurity(token=SECRET)

@@ -35,7 +35,7 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
             opened.resolve(snapshot), asked_by=getpass.getuser(), reason=reason
         )
         after = _overrides(opened)
-    if before != after:
+    if before != after and (before is not None or _ever_overridden(opened)):
         click.echo(
             f"warning: the overrides changed with it: {len(after or ())} now, "
             f"{'not known how many' if before is None else len(before)} before; "
@@ -83,6 +83,11 @@ def _overrides(store: SnapshotStore) -> tuple[Override, ...] | None:
             return current.overrides
     except StoreError:
         return None
+
+
+def _ever_overridden(store: SnapshotStore) -> bool:
+    """Tell whether any snapshot that was ever current had an override."""
+    return any((entry.get("counts") or {}).get("overrides") for entry in store.history())
 
 
 def _print_pin(snapshot_id: str, *, pinned: bool, as_json: bool) -> None:

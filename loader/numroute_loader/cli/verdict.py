@@ -22,12 +22,12 @@ def files_document(files: Sequence[ParsedFile]) -> list[dict[str, Any]]:
 
 
 def verdict_document(checked: Checked | CheckedIncrements) -> dict[str, Any]:
-    """Return what ``--json`` prints of the verdict."""
+    """Return what ``--json`` prints of the verdict; ``passed`` is null where nothing was judged."""
     return {
         "gate": [
             plain(finding) | {"outcome": finding.outcome.value} for finding in checked.findings
         ],
-        "passed": checked.passed,
+        "passed": checked.passed if checked.findings else None,
         "warnings": list(checked.warnings),
     }
 

@@ -92,6 +92,34 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 """What every channel is told, whatever its target."""
 
 
+_UNREACHABLE = (
+    (
+        "WRONG_VERSION_NUMBER",
+        "it does not speak TLS",
+        "Ask in plaintext (without --tls, --ca and --cert), or at the port that speaks TLS",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "its certificate is not of --ca, or not valid now",
+        "Give the file of the authority that it comes from; without --ca the system's must know it",
+    ),
+    (
+        "Hostname Verification Check failed",
+        "its certificate is for another name",
+        "Ask at a name that the certificate has, or give that name (Security.server_name)",
+    ),
+    # A service that speaks TLS says no more to plaintext or to a client without a certificate; nor
+    # does one that stops just now.
+    (
+        "Socket closed",
+        "the connection is made, and closed from there",
+        "Is `numroute serve` stopping, or it speaks TLS (--ca, --tls) or wants a certificate "
+        "(--cert, --key)?",
+    ),
+)
+"""What gRPC's details of an UNAVAILABLE hold, what that means, and what to do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """What a channel is made from, and what each call on it carries.
@@ -168,7 +196,7 @@ def service_error(
         return ServiceError(f"{target} answered {code.name}: {details}", code=code.name)
     match code.name:
         case "UNAVAILABLE":
-            message, hint = f"cannot reach {target}", "Is `numroute serve` running there?"
+            message, hint = _unreachable(target, details or "")
         case "DEADLINE_EXCEEDED":
             return timed_out(target, timeout)
         case "UNIMPLEMENTED":
@@ -180,6 +208,14 @@ def service_error(
         case name:
             message, hint = f"{target} answered {name}: {details}", ""
     return ServiceError(message, code=code.name, hint=hint)
+
+
+def _unreachable(target: str, details: str) -> tuple[str, str]:
+    """Return why a connection could not be made, as far as gRPC's details tell, and what to do."""
+    for sign, reason, hint in _UNREACHABLE:
+        if sign in details:
+            return f"cannot reach {target}: {reason}", hint
+    return f"cannot reach {target}", "Is `numroute serve` running there?"
 
 
 def timed_out(target: str, seconds: float) -> ServiceError:
