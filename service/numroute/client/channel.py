@@ -113,8 +113,7 @@ _UNREACHABLE = (
     (
         "Socket closed",
         "the connection is made, and closed from there",
-        "Is `numroute serve` stopping, or it speaks TLS (--ca, --tls) or wants a certificate "
-        "(--cert, --key)?",
+        "Is it stopping? Or it speaks TLS (--ca, --tls), or wants a certificate (--cert, --key)",
     ),
 )
 """What gRPC's details of an UNAVAILABLE hold, what that means, and what to do."""
