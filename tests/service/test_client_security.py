@@ -133,7 +133,7 @@ def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path)
     other = Authority.make(tmp_path / "other")
     good = ClientSecurity(ca=authority.path)
     for target, security, text in (
-        (secure, ClientSecurity(), r"or it speaks TLS \(--ca, --tls\)"),
+        (secure, ClientSecurity(), r"Or it speaks TLS \(--ca, --tls\)"),
         (mutual, good, r"wants a certificate \(--cert, --key\)"),
         (plain, good, "it does not speak TLS"),
         (secure, ClientSecurity(ca=other.path), "its certificate is not of --ca"),
