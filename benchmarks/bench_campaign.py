@@ -36,7 +36,7 @@ PORTED = 20_000
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     """Return lists in which everything is planted, a store, and what must come out."""
-    return ensure(tmp_path_factory.mktemp("campaign"), ROWS, PORTED)
+    return ensure(tmp_path_factory.mktemp("campaign"), ROWS, PORTED, ("csv", "parquet"))
 
 
 @pytest.fixture(scope="module")

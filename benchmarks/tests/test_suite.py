@@ -45,7 +45,7 @@ def scale(work: Path) -> Scale:
         rounds=1,
         grpc_rounds=1,
         load_batches=(10,),
-        load_seconds=0.5,
+        load_seconds=2.0,
         calibration=Effort(
             chunks=(8, 16),
             batches=(1, 1_000, 5_000, 10_000),
