@@ -72,7 +72,7 @@ def test_run_campaign(
         )
         return out
 
-    check(form, material, benchmark(run))
+    check(material, benchmark(run))
 
 
 def test_route_batches(benchmark: BenchmarkFixture, material: Material) -> None:
