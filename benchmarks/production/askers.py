@@ -260,8 +260,12 @@ class _Stream:
                 for name, response in question.answers.items()
             }
         indexes, routes = known[answer.snapshot.id]
-        right = np.array_equal(answer.route_index, indexes) and list(answer.routes) == routes
-        return answer.snapshot.id if right else None
+        given = list(answer.routes)
+        if not np.array_equal(answer.route_index, indexes) or given != routes:
+            return None
+        # The client gives the same objects next time, which are equal at a glance.
+        known[answer.snapshot.id] = indexes, given
+        return str(answer.snapshot.id)
 
     def _columns(self, question: Question, response: bytes) -> tuple[Any, Any]:
         chunk = bulk_response(

@@ -10,6 +10,7 @@ serialised parts of one message may simply follow each other.
 
 from __future__ import annotations
 
+import functools
 import math
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -74,6 +75,9 @@ FIXED32 = np.dtype("<u4")
 
 FIXED64 = np.dtype("<u8")
 """The numpy type of a ``fixed64`` column: little-endian whatever the host is."""
+
+HEADS_KEPT_MAX = 4_096
+"""Heads of fields that are kept: thousands of routes have some hundred different lengths."""
 
 _LENGTH_DELIMITED = 2
 _VARINT_BITS = 7
@@ -174,7 +178,7 @@ def route_message(route: Route, *, with_status: bool) -> pb.Route:
         mnc=route.mnc,
         registry_mnc=route.registry_mnc,
         routing_number=route.routing_number,
-        region=pb.Region(code=route.region.code, name=route.region.name),
+        region=region_message(route.region),
         line_type=pb.LineType.Name(route.line_type),
         status=pb.Status.Name(route.status) if with_status else None,
         overridden=route.overridden,
@@ -207,6 +211,11 @@ def operator_message(operator: Operator) -> pb.Operator:
         brand=operator.brand,
         tax_number=operator.tax_number,
     )
+
+
+def region_message(region: Region) -> pb.Region:
+    """Return a region as a message; empty where none is named."""
+    return pb.Region(code=region.code, name=region.name)
 
 
 def operator_value(message: pb.Operator) -> Operator:
@@ -271,6 +280,7 @@ def time_value(message: Timestamp) -> datetime:
     return message.ToDatetime(tzinfo=UTC)
 
 
+@functools.lru_cache(HEADS_KEPT_MAX)
 def _head(field_number: int, length: int) -> bytes:
     """Return the tag and the length that stand before a length-delimited field's bytes."""
     return _varint(field_number << 3 | _LENGTH_DELIMITED) + _varint(length)

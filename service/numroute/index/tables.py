@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
     Row = TypeVar("Row")
 
 
+TABLES_KEPT_MAX = 4
+"""Decoded tables of each kind that are kept: most increments leave them as they are, and to decode
+them again would hold up the answers of a service for some milliseconds at each change."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Network:
+class Network:
     """What of a route is neither its operator nor its region."""
 
     mcc: str
@@ -44,11 +50,11 @@ def encode_routes(
 ) -> tuple[dict[str, NDArray[np.unsignedinteger]], dict[str, bytes]]:
     """Return the route table as arrays by key and tables by key."""
     operators: dict[Operator, int] = {}
-    networks: dict[_Network, int] = {}
+    networks: dict[Network, int] = {}
     regions: dict[Region, int] = {}
     columns = np.zeros((4, len(routes)), "<u4")
     for row, route in enumerate(routes):
-        network = _Network(
+        network = Network(
             mcc=route.mcc,
             mnc=route.mnc,
             registry_mnc=route.registry_mnc,
@@ -82,8 +88,32 @@ def _to_json(rows: Mapping[Any, int] | Sequence[Any]) -> bytes:
     return json.dumps(objects, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+@functools.lru_cache(TABLES_KEPT_MAX)
+def _operators(table: bytes) -> tuple[Operator, ...]:
+    return tuple(Operator(**row) for row in json.loads(table))
+
+
+@functools.lru_cache(TABLES_KEPT_MAX)
+def _regions(table: bytes) -> tuple[Region, ...]:
+    return tuple(Region(**row) for row in json.loads(table))
+
+
+@functools.lru_cache(TABLES_KEPT_MAX)
+def _networks(table: bytes) -> Sequence[Mapping[str, str]]:
+    # There are ten times as many as of the others: each becomes a value when it is asked for.
+    rows: list[dict[str, str]] = json.loads(table)
+    return rows
+
+
 class RouteTable:
-    """The routes of a snapshot; a row becomes a :class:`Route` when it is first asked for."""
+    """The routes of a snapshot; a row becomes a :class:`Route` when it is first asked for.
+
+    Attributes:
+        status: uint8[rows].
+        operator_of_row, network_of_row, region_of_row: uint32[rows], places in ``operators``, of
+            ``network`` and in ``regions``.
+        operators, regions, donors: Each distinct one once.
+    """
 
     def __init__(
         self,
@@ -92,13 +122,13 @@ class RouteTable:
     ) -> None:
         """Copy the columns and decode the tables, so that nothing refers to the file's map."""
         self.status = arrays[ROUTES_STATUS].copy()
-        self._operator = arrays[ROUTES_OPERATOR].copy()
-        self._network = arrays[ROUTES_NETWORK].copy()
-        self._region = arrays[ROUTES_REGION].copy()
-        self.operators = tuple(Operator(**row) for row in json.loads(bytes(tables[OPERATORS])))
-        self.regions = tuple(Region(**row) for row in json.loads(bytes(tables[REGIONS])))
-        self.donors = tuple(Operator(**row) for row in json.loads(bytes(tables[DONORS])))
-        self._networks = tuple(_Network(**row) for row in json.loads(bytes(tables[NETWORKS])))
+        self.operator_of_row = arrays[ROUTES_OPERATOR].copy()
+        self.network_of_row = arrays[ROUTES_NETWORK].copy()
+        self.region_of_row = arrays[ROUTES_REGION].copy()
+        self.operators = _operators(bytes(tables[OPERATORS]))
+        self.regions = _regions(bytes(tables[REGIONS]))
+        self.donors = _operators(bytes(tables[DONORS]))
+        self._networks = _networks(bytes(tables[NETWORKS]))
         self._routes: dict[int, Route] = {}
 
     def __len__(self) -> int:
@@ -107,16 +137,25 @@ class RouteTable:
     def __getitem__(self, row: int) -> Route:
         route = self._routes.get(row)
         if route is None:
-            network = self._networks[self._network[row]]
+            network = self.network(self.network_of_row[row])
             route = Route(
                 status=Status(int(self.status[row])),
-                operator=self.operators[self._operator[row]],
+                operator=self.operators[self.operator_of_row[row]],
                 mcc=network.mcc,
                 mnc=network.mnc,
                 registry_mnc=network.registry_mnc,
                 routing_number=network.routing_number,
-                region=self.regions[self._region[row]],
+                region=self.regions[self.region_of_row[row]],
                 line_type=LineType[network.line_type],
             )
             self._routes[row] = route
         return route
+
+    @property
+    def network_count(self) -> int:
+        """How many networks there are."""
+        return len(self._networks)
+
+    def network(self, place: int) -> Network:
+        """Return what the routes with this entry in ``network_of_row`` have in common."""
+        return Network(**self._networks[place])

@@ -20,7 +20,7 @@ from numroute.logs import make_logger
 from numroute.server.bounds import OPTIONS, allow_many_files
 from numroute.server.follower import Follower
 from numroute.server.health import Health
-from numroute.server.memory import keep_freed_memory
+from numroute.server.memory import keep_freed_memory, spare_what_stays
 from numroute.server.observation import observed
 from numroute.server.port import cannot_listen
 from numroute.server.protection import Protection
@@ -136,6 +136,7 @@ async def serving(
     port = _listen(server, settings, protection.certificates)
 
     await follower.poll()
+    spare_what_stays()
     await server.start()
     if reporter is not None:
         # Whoever is told that calls are answered finds that in the reports as well.

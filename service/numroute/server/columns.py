@@ -61,7 +61,7 @@ def bulk_answer(
     indexes = _places(distinct, row_count).take(rows)
     fields: list[bytes | memoryview] = [
         *wire.packed_field(_ROUTE_INDEXES, indexes),
-        served.route_fields(distinct),
+        served.fields.routes(distinct),
         served.ref_field(),
     ]
     if answers.range_route is not None:
@@ -116,9 +116,9 @@ def _range_holder_fields(
     then do its numbers.
     """
     distinct, indexes = distinct_rows(rows, served.snapshot.route_count)
-    holders = served.holders(distinct)
-    distinct_holders, holder_indexes = distinct_rows(holders, served.holder_count)
+    holders = served.fields.holders(distinct)
+    distinct_holders, holder_indexes = distinct_rows(holders, served.fields.holder_count)
     return (
         *wire.packed_field(_HOLDER_INDEXES, holder_indexes.take(indexes)),
-        served.holder_fields(distinct_holders),
+        served.fields.holder_fields(distinct_holders),
     )

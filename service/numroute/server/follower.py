@@ -157,11 +157,7 @@ class Follower:
     def _open_if_new(self) -> ServedSnapshot | None:
         if self._store.current_id() == self._served_id:
             return None
-        opened = ServedSnapshot(self._store.open(), max_age=self._max_age, answers=self.answers)
-        if self._served is not None:
-            # The one before can go on; the first callers of this one need not wait.
-            opened.encode_routes()
-        return opened
+        return ServedSnapshot(self._store.open(), max_age=self._max_age, answers=self.answers)
 
     def _take_over(self, opened: ServedSnapshot) -> ServedSnapshot | None:
         """Put a snapshot into service and return the one before."""
