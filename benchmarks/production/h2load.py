@@ -25,7 +25,6 @@ class Load:
         connections: How many; the kernel gives each to one of the workers by chance.
         streams: Calls under way at most on each connection.
         seconds: How long.
-        warm_seconds: What goes before and does not count.
         rate: Calls a second, sent by the clock; None sends as fast as answers come.
         core: The processor core that the client keeps to; None for any.
     """
@@ -33,7 +32,6 @@ class Load:
     connections: int = 32
     streams: int = 4
     seconds: float = 4.0
-    warm_seconds: float = 1.0
     rate: float | None = None
     core: int | None = None
 
@@ -68,13 +66,14 @@ def run(address: str, path: str, body: Path, answer_bytes: int, load: Load) -> S
     """Send a body again and again.
 
     h2load does not look into gRPC's status, which comes after the message: calls are counted as
-    answered by the bytes of messages received, each answer having ``answer_bytes``.
+    answered by the bytes of messages received, each answer having ``answer_bytes``. Those include
+    what comes while h2load warms up, but its counts of calls do not: so it does not.
 
     Raises:
         ChildError: Calls broke, or h2load says something else than expected.
     """
     words = [
-        *("h2load", "-D", f"{load.seconds:g}", "--warm-up-time", f"{load.warm_seconds:g}"),
+        *("h2load", "-D", f"{load.seconds:g}"),
         *("-c", str(load.connections), "-m", str(load.streams), "-d", str(body)),
         *("-H", "content-type: application/grpc", "-H", "te: trailers"),
         f"http://{address}{path}",

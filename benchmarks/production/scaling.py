@@ -71,8 +71,7 @@ def _turn(service: Production, question: Question, body: Path, rates: Rates) -> 
     seen = h2load.run(service.address, PATH, body, len(answer), load)
     used = sum(map(processor_seconds, workers)) - before
     rates.wall.append(seen.answered)
-    # The time includes that of warming up, in which the rate is about the same.
-    rates.processor.append(seen.answered * (load.seconds + load.warm_seconds) / used)
+    rates.processor.append(seen.answered * load.seconds / used)
 
 
 def _figures(size: int, one: Rates, two: Rates) -> list[Figure]:
