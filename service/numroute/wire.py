@@ -31,7 +31,6 @@ from numroute.model import (
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -125,11 +124,6 @@ def packed_field(
 def message_field(field_number: int, message: bytes) -> bytes:
     """Return a serialised message as a field of the message that it stands in."""
     return _head(field_number, len(message)) + message
-
-
-def message_fields(field_number: int, messages: Iterable[bytes]) -> bytes:
-    """Return serialised messages as a repeated field, in the order given."""
-    return b"".join([message_field(field_number, message) for message in messages])
 
 
 def bulk_request(

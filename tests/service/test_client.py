@@ -16,8 +16,7 @@ import pytest
 
 import numroute
 from numroute import wire
-from numroute.client.codec import Values, as_numbers
-from numroute.client.plans import ROUNDS_MAX, BulkPlan, TextPlan, rounds
+from numroute.client.codec import as_numbers
 from numroute.errors import ServiceError
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -250,62 +249,6 @@ def test_another_service() -> None:
     finally:
         server.stop(None).wait()
     assert caught.value.code == "UNIMPLEMENTED"
-
-
-def make_plan(numbers: int, per_chunk: int) -> BulkPlan:
-    """Return a plan for so many numbers."""
-    return BulkPlan(
-        np.arange(numbers, dtype=np.uint64),
-        Values(),
-        with_range_holder=False,
-        with_ported_at=False,
-        numbers_per_chunk=per_chunk,
-    )
-
-
-def test_chunks_of_an_older_snapshot_are_asked_again() -> None:
-    """When the snapshot changes between chunks, those before the change are asked once more."""
-    plan = make_plan(5, 2)
-    asking = rounds(plan)
-    assert next(asking) == [0, 1, 2]
-    old = bulk_response("old", ["mOld"], [0, 0]).SerializeToString()
-    plan.accept(0, old)
-    plan.accept(1, bulk_response("new", ["mA", "mB"], [1, 0]).SerializeToString())
-    plan.accept(2, bulk_response("new", ["mB"], [0]).SerializeToString())
-    assert next(asking) == [0]
-    plan.accept(0, bulk_response("new", ["mC", "mB"], [0, 1]).SerializeToString())
-    assert list(asking) == []
-    answer = plan.answer()
-    assert answer.snapshot.id == "new"
-    codes = [answer.routes[i].operator.code for i in answer.route_index]
-    assert codes == ["mC", "mB", "mB", "mA", "mB"]
-    assert sorted(route.operator.code for route in answer.routes) == ["mA", "mB", "mC"]
-
-
-def test_snapshots_that_change_all_the_time() -> None:
-    """A question that no snapshot answers whole is given up after a bounded number of rounds."""
-    plan = make_plan(4, 2)
-    ids = iter(range(1_000))
-    asked = 0
-
-    def ask_all() -> None:
-        nonlocal asked
-        for chunks in rounds(plan):
-            asked += 1
-            for chunk in chunks:
-                response = bulk_response(f"s{next(ids)}", ["mA"], [0, 0])
-                plan.accept(chunk, response.SerializeToString())
-
-    with pytest.raises(ServiceError, match="snapshot changed") as caught:
-        ask_all()
-    assert caught.value.code == "ABORTED"
-    assert asked == ROUNDS_MAX
-
-
-def test_an_open_plan_has_no_answer() -> None:
-    """A plan without responses refuses to be an answer."""
-    with pytest.raises(ValueError, match="no chunk"):
-        TextPlan(["x"], None).answer()
 
 
 def test_routes_are_decoded_once(server) -> None:

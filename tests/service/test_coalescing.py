@@ -332,7 +332,7 @@ async def test_close_answers_who_waits(server, registry) -> None:
     assert [answer.status for answer in answers] == [
         registry.answer(number)[0].status for number in numbers
     ]
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(ServiceError, match="client is closed"):
         await client.lookup(FIRST)
 
 

@@ -7,7 +7,9 @@ import contextlib
 import signal
 import socket
 import time
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.oracle import FIRST, make_registry, publish
@@ -17,6 +19,9 @@ import numroute
 from numroute.client.targets import parse_target
 from numroute.errors import ServiceError, SettingError
 from numroute.index import SnapshotStore
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NUMBERS = list(range(FIRST, FIRST + 200))
 
@@ -162,6 +167,63 @@ def test_a_replica_without_a_snapshot_gets_no_calls(run_server, store, tmp_path)
     with numroute.Client(f"{unready.target},{ready.target}", timeout=30.0) as client:
         for _ in range(20):
             assert client.lookup(NUMBERS).snapshot.id == store.current_id()
+
+
+@pytest.fixture
+def differing(run_server, tmp_path):
+    """Return the target of two replicas with different snapshots, and each one's own."""
+    servers = []
+    for generation in range(2):
+        own = SnapshotStore(tmp_path / f"store-{generation}", create=True)
+        publish(own, make_registry(generation))
+        servers.append(run_server(own.path))
+    return ",".join(server.target for server in servers), [server.target for server in servers]
+
+
+MANY = np.arange(FIRST, FIRST + 150_000, dtype=np.uint64)
+QUESTIONS = 25
+
+
+def found(answer: numroute.client.BulkAnswer) -> NDArray[np.str_]:
+    """Return the operator's code of each number of an answer."""
+    codes = np.array([route.operator.code for route in answer.routes])
+    return codes[answer.route_index]
+
+
+def expected(targets: list[str]) -> dict[str, NDArray[np.str_]]:
+    """Return what each replica answers to MANY, asked in one request, by its snapshot's id."""
+    answers = {}
+    for target in targets:
+        with numroute.Client(target, timeout=30.0, numbers_per_chunk=500_000) as client:
+            answer = client.lookup(MANY)
+            answers[answer.snapshot.id] = found(answer)
+    assert len(answers) == len(targets)
+    assert not np.array_equal(*answers.values())
+    return answers
+
+
+@pytest.mark.parametrize("numbers_per_chunk", [65_536, 10_000])
+async def test_replicas_with_different_snapshots(differing, numbers_per_chunk) -> None:
+    """Each batch of several requests is answered whole by one of the snapshots, in both clients."""
+    target, targets = differing
+    wanted = expected(targets)
+    options = {"timeout": 60.0, "numbers_per_chunk": numbers_per_chunk}
+
+    def right_of_one(answer: numroute.client.BulkAnswer) -> bool:
+        return np.array_equal(found(answer), wanted[answer.snapshot.id])
+
+    def ask_all() -> int:
+        with numroute.Client(target, **options) as client:
+            return sum(right_of_one(client.lookup(MANY)) for _ in range(QUESTIONS))
+
+    # Both at once as well, so that turns are taken in any order.
+    async with numroute.AsyncClient(target, **options) as client:
+
+        async def ask() -> int:
+            return sum([right_of_one(await client.lookup(MANY)) for _ in range(QUESTIONS)])
+
+        counts = await asyncio.gather(asyncio.to_thread(ask_all), ask(), ask())
+    assert counts == [QUESTIONS] * 3
 
 
 def test_a_watch_goes_on_after_a_kill(tmp_path) -> None:

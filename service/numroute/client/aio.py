@@ -19,6 +19,7 @@ from numroute.client.channel import (
     TIMEOUT_SECONDS,
     UNARY_METHODS,
     checked_chunk,
+    client_closed,
     connection,
     service_error,
     timed_out,
@@ -96,7 +97,8 @@ class AsyncClient:
         self._values = Values()
         made = connection(target, security)
         self._token = made.token
-        self._closed = False
+        self._closed = False  # takes no more single numbers
+        self._ended = False  # the channel is closed
         self._channel = (
             grpc.aio.insecure_channel(made.uri, options=made.options)
             if made.credentials is None
@@ -147,8 +149,8 @@ class AsyncClient:
             numbers: An int, or integer[n].
             with_range_holder: Also return who holds the range.
             with_ported_at: Also return when the number was ported.
-            timeout: Seconds that the answer may take, the wait for others included; the client's
-                own when None.
+            timeout: Seconds that the answer to one number may take, the wait for others included;
+                with a batch, that each of its requests may take; the client's own when None.
 
         Raises:
             TypeError: The numbers are not integers of at most 64 bits.
@@ -158,7 +160,7 @@ class AsyncClient:
         seconds = self.timeout if timeout is None else timeout
         if isinstance(numbers, int | np.integer):
             if self._closed:
-                raise RuntimeError("the client is closed")
+                raise client_closed()
             coalescer = self._coalescers.get((with_range_holder, with_ported_at))
             if coalescer is None:
                 coalescer = self._coalescer(with_range_holder, with_ported_at)
@@ -214,6 +216,9 @@ class AsyncClient:
                     yield answer
         except StreamTimeoutError:
             raise timed_out(self.target, seconds) from None
+        except asyncio.CancelledError:
+            self._raise_if_closed()
+            raise
 
     async def explain(
         self,
@@ -254,13 +259,14 @@ class AsyncClient:
     async def close(self) -> None:
         """Answer the single numbers that are waited for, then end the connection.
 
-        Other calls that are under way fail.
+        Other calls that are under way end with ServiceError; ``watch_snapshots`` just ends.
         """
         self._closed = True
         try:
             for coalescer in self._coalescers.values():
                 await coalescer.flush()
         finally:
+            self._ended = True
             await self._channel.close(None)
 
     async def __aenter__(self) -> Self:
@@ -270,7 +276,7 @@ class AsyncClient:
         await self.close()
 
     async def _carry_out(self, plan: Plan[Any, AnswerT], seconds: float) -> AnswerT:
-        for chunks in rounds(plan):
+        for chunks in rounds(plan, seconds):
             await self._ask(plan, chunks, seconds)
         return plan.answer()
 
@@ -299,12 +305,17 @@ class AsyncClient:
         timeout: float | None,  # noqa: ASYNC109 - the deadline goes to the service
     ) -> bytes:
         seconds = self.timeout if timeout is None else timeout
+        if self._ended:
+            raise client_closed()
         try:
             response: bytes = await self._methods[method](
                 request, timeout=seconds, metadata=self._token.metadata()
             )
         except grpc.aio.AioRpcError as error:
             raise self._fail(seconds)(error) from None
+        except asyncio.CancelledError:
+            self._raise_if_closed()
+            raise
         return response
 
     def _coalescer(self, with_range_holder: bool, with_ported_at: bool) -> Coalescer:  # noqa: FBT001 - a key
@@ -319,10 +330,22 @@ class AsyncClient:
         return coalescer
 
     def _begin_stream(self) -> Any:  # noqa: ANN401 - grpc names no type
+        if self._ended:
+            raise client_closed()
         return self._stream(None, metadata=self._token.metadata())
 
     def _begin_watch(self) -> Any:  # noqa: ANN401 - as above
         return self._watch(messages.watch_request(), metadata=self._token.metadata())
+
+    def _raise_if_closed(self) -> None:
+        """Raise the error of a call that ended because the channel was closed under it.
+
+        grpc ends such a call as if its task were cancelled; whoever really cancels the task is
+        heard all the same.
+        """
+        current = asyncio.current_task()
+        if self._ended and not (current and current.cancelling()):
+            raise client_closed() from None
 
     def _fail(self, seconds: float) -> Callable[[grpc.aio.AioRpcError], Exception]:
         """Return what makes our error of a call's."""

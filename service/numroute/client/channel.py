@@ -226,6 +226,15 @@ def timed_out(target: str, seconds: float) -> ServiceError:
     )
 
 
+def client_closed() -> ServiceError:
+    """Return the error of a call that the client's own ``close`` ended, or that came after it."""
+    return ServiceError(
+        "the client is closed",
+        code="CANCELLED",
+        hint="Let its calls end before you close it, or make a new one",
+    )
+
+
 def _wait_seconds(trailers: Iterable[Any] | None) -> float | None:
     """Return how long the service asks to wait: what it tells, else what it asks of gRPC."""
     told = dict(trailers or ())

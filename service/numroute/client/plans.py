@@ -6,7 +6,11 @@ what comes back.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -37,42 +41,64 @@ NUMBERS_PER_CHUNK_MAX = 500_000
 TEXTS_PER_CHUNK = 1_000
 """Texts in one request: the service's limit."""
 
-ROUNDS_MAX = 5
-"""How often the requests of one question are sent before the snapshots are held to change faster
-than the question can be answered."""
+SNAPSHOTS_KEPT = 3
+"""From how many snapshots answers to one question are kept: replicas that are fed one after the
+other differ for a while after each publication. Each costs at most what the whole answer takes."""
+
+ANSWERS_HEEDED = 2
+"""Answers looked back at, for each snapshot kept: one that gave none of them is gone for good."""
+
+ROUNDS_MAX = 100
+"""How often requests of one question are sent at most. With two snapshots that answer by turns
+each round brings half of what is lacking, with five a fifth."""
 
 AnswerT = TypeVar("AnswerT")
 PartT = TypeVar("PartT")
 
 
+@dataclass(slots=True)
+class _Partial(Generic[PartT]):
+    """What one snapshot has answered: the parts by their chunks."""
+
+    ref: SnapshotRef
+    parts: dict[int, PartT]
+
+
 class Plan(ABC, Generic[PartT, AnswerT]):
-    """A question in chunks. Ask all ``open_chunks``, again while there are any, then ``answer``."""
+    """A question in chunks. Ask all ``open_chunks``, again while there are any, then ``answer``.
+
+    One answer comes from one snapshot. A snapshot that is published while the question is under
+    way answers some chunks and not the others, and so do replicas that have different ones: which
+    of them a request reaches is gRPC's choice. So what each snapshot answers is kept, and only what
+    the one with the most parts still lacks is asked again. When that one is heard of no more,
+    because another has taken its place, the best of the others is completed.
+    """
 
     method: str
 
     def __init__(self, chunk_count: int) -> None:
         """Begin with every chunk open."""
-        self._parts: list[PartT | None] = [None] * chunk_count
-        self._latest: SnapshotRef | None = None
+        self._chunk_count = chunk_count
+        self._partials: dict[str, _Partial[PartT]] = {}  # by the snapshot's id
+        self._heard: deque[str] = deque(maxlen=ANSWERS_HEEDED * SNAPSHOTS_KEPT)
 
     def open_chunks(self) -> list[int]:
-        """Return the chunks without an answer from the snapshot that answered last.
-
-        A snapshot that was published while the question was under way answers some chunks and not
-        the others; those are asked again, because one answer comes from one snapshot.
-        """
-        latest = self._latest
-        return [
-            chunk
-            for chunk, part in enumerate(self._parts)
-            if part is None or latest is None or self._ref(part).id != latest.id
-        ]
+        """Return the chunks to ask now: none when one snapshot has answered them all."""
+        if self._whole() is not None:
+            return []
+        aim = self._aim()
+        return [chunk for chunk in range(self._chunk_count) if aim is None or chunk not in aim]
 
     def accept(self, chunk: int, response: bytes) -> None:
         """Take a chunk's response; ServiceError when it does not answer the request."""
         part = self._decode(chunk, response)
-        self._parts[chunk] = part
-        self._latest = self._ref(part)
+        ref = self._ref(part)
+        partial = self._partials.setdefault(ref.id, _Partial(ref, {}))
+        partial.ref = ref
+        partial.parts[chunk] = part
+        self._heard.append(ref.id)
+        if len(self._partials) > SNAPSHOTS_KEPT and self._whole() is None:
+            del self._partials[min(self._partials.keys() - {ref.id}, key=self._worth)]
 
     @abstractmethod
     def request(self, chunk: int) -> bytes:
@@ -80,9 +106,29 @@ class Plan(ABC, Generic[PartT, AnswerT]):
 
     def answer(self) -> AnswerT:
         """Return the whole answer; no chunk may be open."""
-        if self._latest is None:
-            raise ValueError("no chunk has been answered")
-        return self._join([part for part in self._parts if part is not None], self._latest)
+        whole = self._whole()
+        if whole is None:
+            raise ValueError("no snapshot has answered every chunk")
+        parts = [whole.parts[chunk] for chunk in range(self._chunk_count)]
+        return self._join(parts, whole.ref)
+
+    def _whole(self) -> _Partial[PartT] | None:
+        """Return what the snapshot that has answered every chunk says."""
+        for partial in self._partials.values():
+            if len(partial.parts) == self._chunk_count:
+                return partial
+        return None
+
+    def _aim(self) -> dict[int, PartT] | None:
+        """Return the parts of the snapshot to complete; None before the first answer."""
+        best = max(self._partials, key=self._worth, default=None)
+        return None if best is None else self._partials[best].parts
+
+    def _worth(self, each: str) -> tuple[bool, int, datetime, str]:
+        """Order snapshots: answering of late, with most parts, the newest."""
+        heeded = islice(reversed(self._heard), ANSWERS_HEEDED * len(self._partials))
+        partial = self._partials[each]
+        return each in heeded, len(partial.parts), partial.ref.as_of, each
 
     @abstractmethod
     def _decode(self, chunk: int, response: bytes) -> PartT: ...
@@ -94,23 +140,30 @@ class Plan(ABC, Generic[PartT, AnswerT]):
     def _join(self, parts: list[PartT], ref: SnapshotRef) -> AnswerT: ...
 
 
-def rounds(plan: Plan[Any, Any]) -> Iterator[list[int]]:
+def rounds(plan: Plan[Any, Any], seconds: float) -> Iterator[list[int]]:
     """Yield the chunks to ask now, until the whole answer is of one snapshot.
+
+    Args:
+        plan: The question.
+        seconds: How long chunks are asked again, beyond the time that asking all of them once took.
 
     Raises:
         ServiceError: Snapshots changed faster than the question could be answered.
     """
-    for _ in range(ROUNDS_MAX):
-        chunks = plan.open_chunks()
-        if not chunks:
-            return
+    begun = time.monotonic()
+    yield plan.open_chunks()
+    asked = time.monotonic()
+    end = asked + (asked - begun) + seconds
+    left = ROUNDS_MAX - 1
+    while chunks := plan.open_chunks():
+        if not left or time.monotonic() >= end:
+            raise ServiceError(
+                f"no snapshot answered the whole question within {ROUNDS_MAX - left} attempts",
+                code="ABORTED",
+                hint="Do replicas have many different snapshots? Ask again, or in smaller batches",
+            )
+        left -= 1
         yield chunks
-    if plan.open_chunks():
-        raise ServiceError(
-            f"the snapshot changed during each of {ROUNDS_MAX} attempts to answer from one",
-            code="ABORTED",
-            hint="Ask again, or in smaller batches",
-        )
 
 
 class BulkPlan(Plan["Chunk", BulkAnswer]):

@@ -36,7 +36,7 @@ class Security:
         cert: File with this client's certificate (PEM), for mutual TLS.
         key: File with its private key (PEM).
         server_name: The name that the service's certificate must have, where it is not the
-            target's.
+            target's. One name for all replicas: of a list it is the first name.
         token: The token that tells who asks.
         token_file: File that holds the token; read again when it changes.
     """

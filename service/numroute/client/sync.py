@@ -15,6 +15,7 @@ from numroute.client.channel import (
     TIMEOUT_SECONDS,
     UNARY_METHODS,
     checked_chunk,
+    client_closed,
     connection,
     service_error,
     timed_out,
@@ -245,7 +246,7 @@ class Client:
         )
 
     def close(self) -> None:
-        """End the connection; calls that are under way fail."""
+        """End the connection; calls that are under way fail, ``watch_snapshots`` just ends."""
         self._closed.set()
         self._channel.close()
 
@@ -257,7 +258,7 @@ class Client:
 
     def _carry_out(self, plan: Plan[Any, AnswerT], timeout: float | None) -> AnswerT:
         seconds = self.timeout if timeout is None else timeout
-        for chunks in rounds(plan):
+        for chunks in rounds(plan, seconds):
             self._ask(plan, chunks, seconds)
         return plan.answer()
 
@@ -283,6 +284,9 @@ class Client:
                 plan.accept(first, call.result())
         except grpc.RpcError as error:
             raise self._fail(seconds)(error) from None
+        except ValueError:
+            self._raise_if_closed()
+            raise
         finally:
             for _, call in under_way:
                 call.cancel()
@@ -295,19 +299,33 @@ class Client:
             )
         except grpc.RpcError as error:
             raise self._fail(seconds)(error) from None
+        except ValueError:
+            self._raise_if_closed()
+            raise
         return response
 
     def _begin_stream(self, requests: Iterator[bytes]) -> Any:  # noqa: ANN401 - grpc names no type
-        return self._stream(requests, metadata=self._token.metadata())
+        try:
+            return self._stream(requests, metadata=self._token.metadata())
+        except ValueError:
+            self._raise_if_closed()
+            raise
 
     def _begin_watch(self) -> Any:  # noqa: ANN401 - as above
         return self._watch(messages.watch_request(), metadata=self._token.metadata())
+
+    def _raise_if_closed(self) -> None:
+        """Raise the error of a call on a closed channel, which to grpc is a ValueError."""
+        if self._closed.is_set():
+            raise client_closed() from None
 
     def _fail(self, seconds: float) -> Callable[[grpc.RpcError], Exception]:
         """Return what makes our error of a call's."""
 
         def fail(error: grpc.RpcError) -> Exception:
             call: Any = error  # an RpcError of a call is that call, which its type hides
+            if self._closed.is_set() and call.code() is grpc.StatusCode.CANCELLED:
+                return client_closed()
             return service_error(
                 self.target, seconds, call.code(), call.details(), call.trailing_metadata()
             )

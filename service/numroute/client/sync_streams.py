@@ -168,7 +168,12 @@ def watch_snapshots(
     announced: str | None = None
     tries, begun = 0, time.monotonic()
     while not closed.is_set():
-        call = begin()
+        try:
+            call = begin()
+        except ValueError:
+            if closed.is_set():
+                return  # closed in this very moment
+            raise
         try:
             for response in call:
                 news = messages.watch_response(response)

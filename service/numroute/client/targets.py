@@ -20,8 +20,8 @@ class Target:
         uri: What the channel is told.
         several: There may be more than one replica: calls take turns among the healthy ones.
         loopback: Nothing that is sent to it leaves this machine.
-        authority: The name that TLS checks the certificate for; empty where it follows from the
-            uri.
+        authority: The name that TLS checks the certificate of every replica for: the first name of
+            a list, because a channel has but one. Empty where it follows from the uri.
     """
 
     uri: str
@@ -35,6 +35,9 @@ def parse_target(text: str) -> Target:
 
     ``a:1,b:2`` is a list of replicas; names in it are resolved now, and once: use ``dns:///`` with
     one name for all where addresses change. Whatever else gRPC knows is handed to it as it is.
+
+    With TLS every replica of a list must have a certificate for the list's first name: put one name
+    into all certificates and list it first, or give it as ``Security.server_name``.
 
     Raises:
         SettingError: A list with something that is no ``host:port``, or with addresses of IPv4
