@@ -124,10 +124,13 @@ def test_few_snapshots_are_kept() -> None:
     plan = make_plan(10)
     for chunk, snapshot in enumerate("aaabc"):
         plan.accept(chunk, response(snapshot, chunk))
-    for snapshot in "defg":
+    for snapshot in "def":
         plan.accept(9, response(snapshot, 9))
         assert len(plan._partials) == SNAPSHOTS_KEPT
         assert "a" in plan._partials
+    # Heard of no more, it is forgotten too.
+    plan.accept(9, response("g", 9))
+    assert "a" not in plan._partials
 
 
 def test_snapshots_that_change_all_the_time() -> None:
