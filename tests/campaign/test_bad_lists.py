@@ -347,3 +347,28 @@ def test_suppressed_numbers_stay(route, write) -> None:
     routed = route(write(rows_of()), "--suppress", stop)
     assert routed.reasons["SUPPRESSED"] == 1
     assert "79161112233" not in {row["number"] for row in routed.routed()}
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n"])
+def test_other_line_ends(route, write, end: str) -> None:
+    """Lines that end with CR alone, or were translated twice: no row of a list is lost."""
+    stop = write(end.join(["phone", "79161112233", "79161112244", ""]).encode(), "stop.csv")
+    routed = route(write(rows_of("79161112244").replace("\n", end)), "--suppress", stop)
+    assert routed.summary["steps"]["rows"] == 4
+    assert routed.reasons["SUPPRESSED"] == 2
+
+
+@pytest.mark.parametrize("way", [(), ("--dry-run",)])
+def test_a_suppression_list_from_standard_input(route, write, way: tuple[str, ...]) -> None:
+    """--suppress - is refused: the list may come from there, and could not be told on --resume."""
+    err = route(write(rows_of()), "--suppress", "-", *way, status=1).err
+    assert "a do-not-send list cannot come from standard input\n" in err
+    assert "Give it as a file" in err
+
+
+def test_a_file_that_cannot_be_read(route, tmp_path: Path) -> None:
+    """The system's reason is said, and what to do."""
+    (tmp_path / "list.csv").symlink_to(tmp_path / "list.csv")
+    err = route(tmp_path / "list.csv", status=1).err
+    assert "list.csv: it cannot be read: Too many levels of symbolic links" in err
+    assert "See that the user who runs this may read it" in err

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support.registry import command
 
 from numroute.campaign import answer_fields, route_batches
 from numroute.errors import SettingError
+from numroute.index import SnapshotStore
 
 
 def test_batches_answer_as_the_command_does(route, store: Path, list_csv: Path, planted) -> None:
@@ -52,3 +55,31 @@ def test_rows_that_must_not_leave_say_why(store: Path) -> None:
     assert [row["reject"] for row in rows[:5]] == ["EMPTY"] * 3 + ["NOT_A_NUMBER", "TOO_SHORT"]
     assert [row["invalid_reason"] for row in rows[:5]] == [row["reject"] for row in rows[:5]]
     assert all((row["route"] is None) == (row["reject"] is not None) for row in rows)
+
+
+def test_an_older_snapshot_is_closed_behind_its_last_batch(store: Path, tmp_path: Path) -> None:
+    """Who began with a snapshot ends with it; then the next call lets go of its file."""
+    own = Path(shutil.copytree(store, tmp_path / "own"))
+    with SnapshotStore(own).open() as snapshot:
+        old = snapshot.path
+        codes = (snapshot.route(row).operator.code for row in range(snapshot.route_count))
+        operator = next(filter(None, codes))
+
+    def is_mapped() -> bool:
+        return str(old) in Path("/proc/self/maps").read_text("utf-8")
+
+    batch = pa.record_batch({"phone": ["+79161234567"]})
+    under_way = route_batches([batch, batch], store=own)
+    before = next(under_way)
+    overrides = tmp_path / "overrides.csv"
+    overrides.write_text(
+        f"number,last,operator,mcc,mnc,reason,author\n79161234567,,{operator},999,77,why,me\n"
+    )
+    applied = command("numroute-load", "override", "apply", "--store", own, overrides)
+    assert applied.status == 0, applied.err
+    (after,) = route_batches([batch], store=own)
+    assert after["mnc"].to_pylist() == ["77"]
+    assert is_mapped()
+    assert list(under_way) == [before]
+    list(route_batches([batch], store=own))
+    assert not is_mapped()

@@ -117,6 +117,25 @@ def test_the_phone_column_is_not_kept_beside_pseudonyms(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("way", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("name", "cell"), [("mobile", ""), ("home_phone", "no"), ("spare", "8 916 765-43-21")]
+)
+def test_a_second_phone_column_is_not_kept_beside_pseudonyms(
+    route, tmp_path: Path, name: str, cell: str, way: tuple[str, ...]
+) -> None:
+    """Another column of numbers, by its name or its content, is refused as the phone column is."""
+    path = tmp_path / "list.csv"
+    path.write_text(f"phone,city,{name}\n79161234567,Omsk,{cell}\n", "ascii")
+    words = ("--column", "phone", "--pseudonymize", tmp_path / "key")
+    err = route(path, *words, "--keep", name, *way, status=1).err
+    assert f"--keep names '{name}'" in err
+    assert "phone numbers: they would leave beside their pseudonyms" in err
+    assert "row_id leads back to the list" in err
+    assert not (tmp_path / "out").exists()
+    route(path, *words, "--keep", "city", *way)
+
+
 def test_a_dry_run_makes_no_key(route, list_csv: Path, tmp_path: Path) -> None:
     """--dry-run writes nothing, the key file neither."""
     route(list_csv, "--pseudonymize", tmp_path / "key", "--dry-run")

@@ -19,13 +19,17 @@ from numroute.campaign.lists.opening import Wanted
 from numroute.campaign.outputs import OutputSettings
 from numroute.campaign.routers import SnapshotRouter
 from numroute.campaign.run import Campaign, run_campaign
+from numroute.campaign.workspace import Workspace
 from numroute.index import SnapshotStore
 
 store, folder, out, form, rows, number, key = sys.argv[1:]
 
-def die(*, rows, bytes_done, bytes_total, limit=int(rows)):
+def die(*, rows, bytes_done, bytes_total, limit=float("inf" if rows == "end" else rows)):
     if rows >= limit:
         os.kill(os.getpid(), int(number))
+
+if rows == "end":
+    Workspace.finish = lambda self: die(rows=0, bytes_done=0, bytes_total=0, limit=0)
 
 with SnapshotStore(store).open() as snapshot:
     run_campaign(
@@ -51,9 +55,12 @@ def folder(list_parts: Path) -> Path:
 
 
 def interrupted(
-    store: Path, folder: Path, out: Path, form: str, rows: int, number: int, key: str = ""
+    store: Path, folder: Path, out: Path, form: str, rows: int | str, number: int, key: str = ""
 ) -> int:
-    """Run a campaign in a process that gets a signal after so many rows; return its status."""
+    """Run a campaign in a process that gets a signal; return its status.
+
+    It comes after so many rows, or at the "end": before the output gets its name.
+    """
     done = subprocess.run(
         [sys.executable, "-c", CHILD, store, folder, out, form, str(rows), str(int(number)), key],
         check=False,
@@ -85,19 +92,69 @@ def test_a_killed_run_resumed_gives_the_same_bytes(
     assert not work.exists()
 
 
-def test_pseudonyms_survive_a_kill(store: Path, folder: Path, route, tmp_path: Path) -> None:
-    """The map of a resumed run is byte for byte that of an uninterrupted one."""
+@pytest.mark.parametrize(
+    ("form", "rows"), [("csv", 21_000), ("csv", "end"), ("parquet", "end"), ("arrow", "end")]
+)
+def test_pseudonyms_survive_a_kill(
+    form: str, rows: int | str, store: Path, folder: Path, route, tmp_path: Path
+) -> None:
+    """Outputs and map of a resumed run are byte for byte those of an uninterrupted one."""
     key = tmp_path / "key"
     key.touch(0o600)
     key.write_text("ab" * 32, "ascii")
-    options = ("--rows-per-file", 4000, "--pseudonymize", key)
+    options = ("--format", form, "--rows-per-file", 4000, "--pseudonymize", key)
     whole = route(folder, *options, out="whole")
     out = tmp_path / "out"
-    assert interrupted(store, folder, out, "csv", 21_000, signal.SIGKILL, "ab" * 32) == -9
+    assert interrupted(store, folder, out, form, rows, signal.SIGKILL, "ab" * 32) == -9
+    assert (tmp_path / "out.pseudonyms.csv").exists() == (rows == "end")
     resumed = route(folder, *options, "--resume")
     assert contents(resumed.folder) == contents(whole.folder)
     maps = [tmp_path / f"{name}.pseudonyms.csv" for name in ("out", "whole")]
     assert maps[0].read_bytes() == maps[1].read_bytes()
+
+
+def test_a_resumed_run_overwrites_no_other_map(
+    store: Path, folder: Path, route, tmp_path: Path
+) -> None:
+    """A map of another campaign stays as it is; with another --map the run goes on."""
+    key, other = tmp_path / "key", tmp_path / "out.pseudonyms.csv"
+    key.touch(0o600)
+    key.write_text("ab" * 32, "ascii")
+    out = tmp_path / "out"
+    assert interrupted(store, folder, out, "csv", 21_000, signal.SIGKILL, "ab" * 32) == -9
+    other.write_text("other", "ascii")
+    options = ("--rows-per-file", 4000, "--pseudonymize", key, "--resume")
+    err = route(folder, *options, status=1).err
+    assert "another out.pseudonyms.csv is there already" in err
+    assert other.read_text("ascii") == "other"
+    resumed = route(folder, *options, "--map", tmp_path / "map.csv")
+    assert "There is no finished part" not in resumed.err
+    assert (tmp_path / "map.csv").read_text("ascii").startswith("pseudonym,number\n")
+
+
+@pytest.fixture(scope="module")
+def list_cp1251(planted, tmp_path_factory) -> Path:
+    """Return a folder with the planted list in CP1251, so wide that it is read as seven blocks."""
+    folder = tmp_path_factory.mktemp("cp1251")
+    comment = "Анна Петровна Кузнецова из Нижнего Новгорода просит звонить вечером. " * 15
+    rows = "".join(f"{phone};{comment}\n" for phone in planted.table["phone"].to_pylist())
+    (folder / "list.csv").write_text(f"phone;comment\n{rows}", "cp1251")
+    return folder
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_a_list_of_another_encoding_resumed_gives_the_same_bytes(
+    form: str, store: Path, list_cp1251: Path, route, tmp_path: Path
+) -> None:
+    """Where blocks end does not depend on where the run began, in a list that is decoded too."""
+    options = ("--format", form, "--rows-per-file", 4000)
+    whole = route(list_cp1251, *options, out="whole")
+    assert whole.summary["files"][0]["encoding"] == "cp1251"
+    out = tmp_path / "out"
+    assert interrupted(store, list_cp1251, out, form, 21_000, signal.SIGKILL) == -9
+    resumed = route(list_cp1251, *options, "--resume")
+    assert "There is no finished part" not in resumed.err
+    assert contents(resumed.folder) == contents(whole.folder)
 
 
 def test_what_a_crash_leaves_is_private(store: Path, folder: Path, tmp_path: Path) -> None:
@@ -166,6 +223,20 @@ def test_other_options_are_not_resumed(
     assert "not those of the interrupted run" in routed.err
     assert "Run without --resume" in routed.err
     assert route(folder, "--rows-per-file", 4000, "--resume").summary["steps"]["rows"] == 30_000
+
+
+@pytest.mark.parametrize("text", ["phone\nnobody\n", None])
+def test_a_bad_do_not_send_list_costs_no_final_part(
+    text: str | None, store: Path, folder: Path, route, tmp_path: Path
+) -> None:
+    """--resume with a do-not-send list that is broken or missing is refused; the parts stay."""
+    assert interrupted(store, folder, tmp_path / "out", "csv", 21_000, signal.SIGKILL) == -9
+    if text is not None:
+        (tmp_path / "stop.csv").write_text(text, "ascii")
+    options = ("--rows-per-file", 4000, "--resume")
+    err = route(folder, *options, "--suppress", tmp_path / "stop.csv", status=1).err
+    assert ("no such file" if text is None else "not those of the interrupted run") in err
+    assert "There is no finished part" not in route(folder, *options).err
 
 
 def test_standard_input_cannot_be_resumed(route) -> None:

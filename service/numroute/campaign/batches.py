@@ -12,6 +12,8 @@ any part of a data set may be routed by any process: duplicates are the caller's
 from __future__ import annotations
 
 import threading
+import weakref
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.campaign.decisions import Decision, Rules
+    from numroute.index import Snapshot
     from numroute.model import Route
 
 ANSWER_COLUMNS: Final = (
@@ -117,12 +120,17 @@ class _Opened:
 
 _opened: dict[Path, _Opened] = {}
 _opening = threading.Lock()
+_left: deque[Snapshot] = deque()
+"""Snapshots whose router nobody uses any more.
+
+The next call closes them: a finalizer may run anywhere, also where closing would wait for itself.
+"""
 
 
 def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
     """Return the router of a store's snapshot; opened once per process and snapshot.
 
-    An older one stays open as long as someone uses it.
+    An older one stays open as long as someone uses it; the next call behind that closes it.
     """
     with _opening:
         path = store.absolute()
@@ -130,8 +138,16 @@ def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
         wanted = snapshot_id or opened.current_id()
         known = _opened.get(path)
         if known is None or known.snapshot_id != wanted:
-            known = _opened[path] = _Opened(wanted, SnapshotRouter(opened.open(wanted)))
+            known = _opened[path] = _Opened(wanted, _made(opened.open(wanted)))
+        while _left:
+            _left.popleft().close()
         return known.router
+
+
+def _made(snapshot: Snapshot) -> SnapshotRouter:
+    router = SnapshotRouter(snapshot)
+    weakref.finalize(router, _left.append, snapshot).atexit = False
+    return router
 
 
 class _Answers:

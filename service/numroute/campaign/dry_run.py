@@ -16,7 +16,7 @@ from numroute.campaign.policy_default import ByOperator
 from numroute.campaign.preparing import prepare
 from numroute.campaign.rejects import Reject
 from numroute.campaign.sorting import Sorter
-from numroute.campaign.suppression import read_suppressed
+from numroute.campaign.suppression import check_suppress, read_suppressed
 from numroute.model import Status, mask_number
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from numroute.model import Route
 
 SAMPLE_ROWS: Final = 20
-SAMPLE_ROWS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +73,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     """
     policy = campaign.policy
     home = Home(campaign.wanted.region)
+    check_suppress(campaign.suppress)
     opened = OpenList(find_files(campaign.lists)[0], campaign.wanted)
     if campaign.key is not None:
         check_pseudonymous([opened])

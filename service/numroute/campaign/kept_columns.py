@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from numroute.campaign.lists.column_names import shown_name
+from numroute.campaign.lists.column_names import printable_name, shown_name
 from numroute.errors import InputError, SettingError
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def check_kept(opened: Sequence[OpenList], names: Sequence[str], form: str) -> N
 
 
 def check_pseudonymous(opened: Sequence[OpenList]) -> None:
-    """Make sure that no kept column is the phone column, where pseudonyms stand for the numbers.
+    """Make sure that no kept column holds phone numbers, where pseudonyms stand for them.
 
     Raises:
-        SettingError: One is: the numbers would leave beside their pseudonyms.
+        SettingError: One does: the phone column, or another by its name or its first values.
     """
     for each in opened:
         if each.phone in each.kept:
@@ -53,6 +53,15 @@ def check_pseudonymous(opened: Sequence[OpenList]) -> None:
                 f"{each.file.name}: --keep names the phone column: the numbers would leave beside "
                 "their pseudonyms",
                 hint="Leave it out of --keep, or do not give --pseudonymize",
+            )
+        if each.kept_numbers:
+            place = each.kept_numbers[0]
+            name = printable_name(each.found.columns[place], place)
+            raise SettingError(
+                f"{each.file.name}: --keep names {name!r}, which by its name or its content holds "
+                "phone numbers: they would leave beside their pseudonyms",
+                hint="Leave it out of --keep: row_id leads back to the list; rename it if only its "
+                "name speaks of phones",
             )
 
 

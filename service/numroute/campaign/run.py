@@ -33,7 +33,7 @@ from numroute.campaign.preparing import Prepared, prepare
 from numroute.campaign.pseudonyms import Pseudonymizer
 from numroute.campaign.sorting import Counts, Sorter
 from numroute.campaign.summarizing import Facts, ReadFile, summarize
-from numroute.campaign.suppression import read_suppressed
+from numroute.campaign.suppression import check_suppress, read_suppressed
 from numroute.campaign.text_files import append_bytes, cut_back
 from numroute.campaign.workspace import Workspace
 from numroute.errors import InputError, SettingError
@@ -108,12 +108,13 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
         SettingError: The settings contradict each other, or the interrupted run was another one.
         ServiceError: The service did not answer.
     """
+    check_suppress(campaign.suppress)
     files = find_files(campaign.lists)
     home = Home(campaign.wanted.region)
     if campaign.resume and any(file.path is None for file in files):
         raise SettingError("a list from standard input cannot be resumed", hint="Give it as a file")
     if campaign.map is not None:
-        _check_map(campaign.map, campaign.out)
+        _check_map(campaign.map, campaign)
     # Everything that can be wrong with the lists is found before anything is made.
     opened: list[OpenList] = []
     try:
@@ -172,6 +173,11 @@ class _Run:
     def begin(self) -> None:
         campaign = self.campaign
         state = self.workspace.open(resume=campaign.resume)
+        if state is not None and state["fingerprint"] != self._fingerprint():
+            raise SettingError(
+                "the list, the options or the snapshot are not those of the interrupted run",
+                hint="Run without --resume to begin anew",
+            )
         self.decisions = Decisions(self.router.routes, campaign.policy or ByOperator())
         self.outputs = Outputs(
             self.workspace,
@@ -193,12 +199,6 @@ class _Run:
         self.sorter = Sorter(self.decisions, seen, self.suppressed, counts)
 
     def _restore(self, state: dict[str, Any], seen: NumberSet) -> Counts:
-        if state["fingerprint"] != self._fingerprint():
-            self.workspace.leave()
-            raise SettingError(
-                "the list, the options or the snapshot are not those of the interrupted run",
-                hint="Run without --resume to begin anew",
-            )
         self.file, self.position = state["file"], state["position"]
         self.file_rows = state["file_rows"]
         self.journal_bytes = state["journal_bytes"]
@@ -358,9 +358,11 @@ class _Run:
                 yield file, task
 
 
-def _check_map(path: Path, out: Path) -> None:
+def _check_map(path: Path, campaign: Campaign) -> None:
     """Raise when the map of pseudonyms cannot go to a path, or must not."""
-    if path.exists():
+    out = campaign.out
+    # One that is there may be the interrupted run's own; whether it is, the end of the run tells.
+    if path.exists() and not (campaign.resume and Workspace(out).has_final_part):
         raise InputError(path, "it is there already", hint="Give another --map, or move it away")
     if out.resolve() in path.resolve().parents:
         raise SettingError(

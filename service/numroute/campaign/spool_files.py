@@ -58,12 +58,14 @@ class SpoolFiles:
         cut_back(self._path, self._bytes)
 
     def finish(self, complete: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
-        """Write the files. ``complete`` makes an output batch of a spooled one."""
+        """Write the files. ``complete`` makes an output batch of a spooled one.
+
+        The spool stays: a run that is interrupted behind this is resumed from it.
+        """
         with pa.memory_map(str(self._path)) as source:
             batches = map(complete, pa.ipc.open_stream(source))
             for table in self._tables(batches):
                 self._write(table)
-        self._path.unlink()
 
     def _tables(self, batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.Table]]:
         """Yield the row groups of each file."""
@@ -85,11 +87,11 @@ class SpoolFiles:
                 ]
                 with pq.ParquetWriter(file, first.schema, use_dictionary=dictionaries) as writer:
                     for group in _chained(first, groups):
-                        writer.write_table(group, row_group_size=GROUP_ROWS)
+                        writer.write_table(_own(group), row_group_size=GROUP_ROWS)
             else:
                 with pa.ipc.new_file(file, first.schema) as writer:
                     for group in _chained(first, groups):
-                        writer.write_table(group, max_chunksize=GROUP_ROWS)
+                        writer.write_table(_own(group), max_chunksize=GROUP_ROWS)
 
 
 def _groups(batches: Iterator[pa.RecordBatch], rows_per_file: int | None) -> Iterator[pa.Table]:
@@ -111,6 +113,19 @@ def _groups(batches: Iterator[pa.RecordBatch], rows_per_file: int | None) -> Ite
 
 def _cut(table: pa.Table, rows: int) -> list[pa.Table]:
     return [table.slice(begin, rows) for begin in range(0, table.num_rows, rows)]
+
+
+def _own(group: pa.Table) -> pa.Table:
+    """Return the rows in memory of their own, a column in one piece.
+
+    What is written then depends on the rows alone, not on the batches that they came in; and no
+    text of the row behind a slice stands in the padding of an Arrow file.
+    """
+    columns = [
+        pa.concat_arrays(column.chunks) if column.num_chunks == 1 else column
+        for column in group.combine_chunks().columns
+    ]
+    return pa.Table.from_arrays(columns, schema=group.schema)
 
 
 def _chained(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:

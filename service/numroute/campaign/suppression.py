@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numroute.campaign.lists.opening import OpenList, Wanted
-from numroute.campaign.lists.sources import find_files
+from numroute.campaign.lists.sources import STDIN, find_files
 from numroute.campaign.number_set import NumberSet
 from numroute.e164 import parse_column
-from numroute.errors import InputError
+from numroute.errors import InputError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+
+def check_suppress(lists: Sequence[str]) -> None:
+    """Make sure that do-not-send lists are files.
+
+    Raises:
+        SettingError: One is standard input: the list itself may come from there, and nothing would
+            tell a resumed run that it is still the same.
+    """
+    if STDIN in lists:
+        raise SettingError(
+            "a do-not-send list cannot come from standard input", hint="Give it as a file"
+        )
 
 
 def read_suppressed(lists: Sequence[str], region: str | None, folder: Path | None) -> NumberSet:

@@ -8,7 +8,9 @@ locked by nobody, and either resumed or removed by the next run for the same out
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import filecmp
 import json
 import os
 import shutil
@@ -45,6 +47,7 @@ class Workspace:
         self.output = self.folder / _OUTPUT
         self.spool = self.folder / _SPOOL
         self._lock: int | None = None
+        self._resumed = False
 
     def open(self, *, resume: bool) -> dict[str, Any] | None:
         """Take the work folder; return the state to resume from, None for a new beginning.
@@ -75,6 +78,7 @@ class Workspace:
                 self.out, "another run is making it", hint="Wait for it, or give another --out"
             ) from None
         state = self._state() if resume else None
+        self._resumed = state is not None
         if state is None:
             self._clear()
         for folder in (self.output, self.spool):
@@ -96,9 +100,15 @@ class Workspace:
     def hand_over(self, name: str, path: Path) -> None:
         """Move a file of the spool folder to a path outside, whole or not at all.
 
+        An equal file is there already when a run was killed behind this: it stays.
+
         Raises:
-            OSError: The path's folder cannot be written.
+            OSError: Another file is there, or the folder cannot be written.
         """
+        if path.exists():
+            if filecmp.cmp(self.spool / name, path, shallow=False):
+                return
+            raise FileExistsError(errno.EEXIST, f"another {path.name} is there already")
         beside = path.parent / f".{path.name}.numroute"
         try:
             shutil.copyfile(self.spool / name, _private(beside))
@@ -116,10 +126,6 @@ class Workspace:
         _sync(self.out.absolute().parent)
         self.remove()
 
-    def leave(self) -> None:
-        """Leave the work folder for a later run to resume or to remove."""
-        self._unlock()
-
     def remove(self) -> None:
         """Remove the work folder with all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -136,9 +142,10 @@ class Workspace:
     ) -> None:
         if self._lock is None:
             return
-        if isinstance(error, OSError) and self.has_final_part:
-            # A full disk: what is final need not be done again once there is room.
-            self.leave()
+        is_full = isinstance(error, OSError) and self.has_final_part
+        if is_full or (self._resumed and isinstance(error, Exception)):
+            # What is final need not be done again once there is room, or the mistake is mended.
+            self._unlock()
         else:
             self.remove()
 

@@ -43,6 +43,8 @@ CELL_LINES_MAX: Final = 1000
 _QUOTE: Final = b'"'
 _BYTE_ORDER_MARK: Final = codecs.BOM_UTF8
 _CUTS_TRIED_MAX: Final = 1000
+_LINE_END: Final = re.compile(rb"\r{0,2}\n|\r")
+"""Of Windows, of Unix, of the old Macintosh, and one of Windows that was translated twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,17 +106,23 @@ class CsvText:
         block = next(self.blocks(first_bytes=SAMPLE_BYTES), None)
         if block is None:
             return
-        at = 0
-        while (end := block.data.find(b"\n", at)) >= 0:
-            if not _is_open(block.data[:end], None):
+        cut = len(block.data)
+        quotes = at = 0
+        for end in _LINE_END.finditer(block.data):
+            quotes += block.data.count(_QUOTE, at, end.start())
+            at = end.end()
+            if quotes % 2 == 0:
+                cut = at
                 break
-            at = end + 1
-        cut = end + 1 if end >= 0 else len(block.data)
         self._rest = block.data[cut:] + self._rest
         self._position = block.end - len(block.data) + cut
 
     def blocks(self, first_bytes: int = BLOCK_BYTES) -> Iterator[Lines]:
-        """Yield the text from the current position on, block by block."""
+        """Yield the text from the current position on, block by block.
+
+        Where a block ends depends on the text and its position alone, not on how much was read
+        ahead: a resumed run meets the blocks of an uninterrupted one.
+        """
         while True:
             data, wanted = self._rest, first_bytes
             ended = False
@@ -125,7 +133,7 @@ class CsvText:
                     data += self._decoded(piece)
                     if not ended:
                         continue
-                cut = len(data) if ended else _cut(data)
+                cut = len(data) if ended else _cut(data, wanted)
                 if cut or ended:
                     break
                 if wanted > RECORD_BYTES_MAX:
@@ -173,13 +181,13 @@ def layout_of(
     )
 
 
-def _cut(data: bytes) -> int:
-    """Return where the last whole record ends; 0 when none does.
+def _cut(data: bytes, size: int) -> int:
+    """Return where the last whole record within the first bytes ends; 0 when none does.
 
     A line end within quotes ends no record: the last one with an even number of quotes before it
     does. Where stray quotes leave none nearby, the last line end is taken.
     """
-    last = cut = data.rfind(b"\n") + 1
+    last = cut = data.rfind(b"\n", 0, size) + 1
     quotes = data.count(_QUOTE, 0, cut)
     for _ in range(_CUTS_TRIED_MAX):
         if cut == 0 or quotes % 2 == 0:
@@ -342,13 +350,9 @@ class CsvParser:
         )
 
 
-def _is_open(record: bytes, delimiter: str | None) -> bool:
-    """Whether a quoted cell of the record is not closed; any delimiter when none is given."""
-    if _QUOTE not in record:
-        return False
-    if delimiter is None:
-        return record.count(_QUOTE) % 2 == 1
-    return _closed_record(delimiter).fullmatch(record) is None
+def _is_open(record: bytes, delimiter: str) -> bool:
+    """Whether a quoted cell of the record is not closed."""
+    return _QUOTE in record and _closed_record(delimiter).fullmatch(record) is None
 
 
 def _closed_record(delimiter: str) -> re.Pattern[bytes]:

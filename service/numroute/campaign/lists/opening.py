@@ -10,7 +10,7 @@ import pyarrow as pa
 from numroute.campaign.lists.arrow_list import ArrowFile
 from numroute.campaign.lists.column_names import printable_name
 from numroute.campaign.lists.csv_list import CsvParser, CsvText, layout_of
-from numroute.campaign.lists.phone_column import choose_phone_column, find_column
+from numroute.campaign.lists.phone_column import choose_phone_column, find_column, holds_numbers
 from numroute.campaign.lists.segments import check_segments
 from numroute.campaign.lists.sources import Form
 from numroute.errors import SettingError
@@ -70,7 +70,8 @@ class Found:
 class OpenList:
     """One file of a list.
 
-    ``tasks`` yields functions to be called, on any thread, for a block each.
+    ``tasks`` yields functions to be called, on any thread, for a block each. ``kept_numbers`` are
+    the places of the kept columns that hold phone numbers, by name or by content.
     """
 
     def __init__(self, file: ListFile, wanted: Wanted) -> None:
@@ -111,6 +112,11 @@ class OpenList:
             columns, samples, wanted.region, file.name, wanted=wanted.column
         )
         self.kept = [find_column(columns, name, file.name) for name in wanted.keep]
+        self.kept_numbers = [
+            place
+            for place in self.kept
+            if holds_numbers(columns[place], samples[place], wanted.region)
+        ]
         self.segments = (
             find_column(columns, wanted.segments_column, file.name)
             if wanted.segments_column is not None

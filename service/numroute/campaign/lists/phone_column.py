@@ -95,6 +95,11 @@ def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
     )
 
 
+def holds_numbers(name: str, values: pa.Array | None, region: str | None) -> bool:
+    """Whether a column holds phone numbers, by its name or by some of its values."""
+    return is_phone_name(name) or (values is not None and _valid(values, region))
+
+
 def _valid(values: pa.Array, region: str | None) -> bool:
     texts = values.drop_null()
     if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):

@@ -116,7 +116,11 @@ def _recognised(path: Path) -> ListFile:
     except FileNotFoundError:
         raise InputError(path, "there is no such file", hint="Check the path") from None
     except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from None
+        raise InputError(
+            path,
+            f"it cannot be read: {error.strerror}",
+            hint="See that the user who runs this may read it",
+        ) from None
     if not head:
         raise InputError(path, "the file is empty", hint="Export the list again")
     form, compression = _form(head)
