@@ -234,3 +234,15 @@ def test_an_error_that_nobody_foresaw_quotes_nothing(
     assert "list.csv: a value cannot be handled (pyarrow: ArrowInvalid)" in said
     assert NUMBER not in said
     assert [each.name for each in tmp_path.iterdir()] == ["list.csv"]
+
+
+def test_an_arrow_file_holds_no_text_of_another(route, ported: list[int], tmp_path: Path) -> None:
+    """What fills a column up behind its last row is not the text of the next, in another file."""
+    clients, policy = tmp_path / "clients.csv", tmp_path / "policy.toml"
+    clients.write_text(f"phone,name\n+{ported[0]},Anna\n+{ported[1]},Mikhail\n", "ascii")
+    policy.write_text('[[rule]]\nroute = "all"\n', "ascii")
+    options = ("--policy", policy, "--keep", "name", "--format", "arrow", "--rows-per-file", 1)
+    first, second = sorted(route(clients, *options).folder.glob("*.arrow"))
+    assert b"Anna" in first.read_bytes()
+    assert b"Mikh" not in first.read_bytes()
+    assert b"Mikhail" in second.read_bytes()
