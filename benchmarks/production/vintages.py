@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.oracle import Truth
 
 DATES = ("2026-04-01", "2026-04-02")
-OVERRULED = ("movement", "operator_change", "shrinkage", "growth", "sequence")
+OVERRULED = ("movement", "operator_change", "shrinkage", "plan_shrinkage", "growth", "sequence")
 """Two registries made up apart have nothing in common, which no real two days have."""
 
 SINGLE, BULK, LARGE = "single", "bulk", "large"

@@ -273,6 +273,7 @@ def _warnings(net: NetChanges) -> tuple[str, ...]:
 
 _NOT_OF_INCREMENTS = {
     "unknown_operators": "the current snapshot was built without an operator table",
+    "plan_shrinkage": "increments leave the numbering plan as it is",
     "outside_plan": "increments are not held against the numbering plan: the next build is",
     "rejected_rows": "an increment is read whole or not at all",
     "duplicates": "an increment may hold a number several times",

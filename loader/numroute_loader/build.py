@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError, StoreError
+from numroute.errors import InputError, NoSnapshotError, SnapshotCorruptError, StoreError
 from numroute_loader import chosen
 from numroute_loader.brands import load_brands
 from numroute_loader.evidence import gather
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 class Checked:
     """Everything short of publishing: the files as read, what they became, and the verdict.
 
-    ``changes`` counts what differs from the snapshot that it was compared with, None without one.
+    ``base_id`` names the snapshot that it was compared with; empty where none could be read.
+    ``changes`` counts what differs from that, None where it has no ported numbers.
     ``drift`` is the same where increments led to that snapshot and to the dump's own time.
     """
 
@@ -46,6 +47,7 @@ class Checked:
     findings: Sequence[Finding]
     as_of: datetime
     warnings: Sequence[str]
+    base_id: str = ""
     changes: Changes | None = None
     drift: Drift | None = None
 
@@ -103,7 +105,7 @@ def check(  # noqa: PLR0913 - each is a fact or a term that its caller knows
         drift_of(
             current,
             merged.content,
-            changed.changes,
+            changed,
             [source_of(file) for file in files if file.ported is not None],
             known_as_of,
         )
@@ -134,6 +136,7 @@ def check(  # noqa: PLR0913 - each is a fact or a term that its caller knows
         findings=judge(evidence, limits, allowed=allowed),
         as_of=known_as_of,
         warnings=warnings,
+        base_id=current.metadata.snapshot_id if current is not None else "",
         changes=changed.changes if changed is not None else None,
         drift=drift if isinstance(drift, Drift) else None,
     )
@@ -141,13 +144,14 @@ def check(  # noqa: PLR0913 - each is a fact or a term that its caller knows
 
 @contextlib.contextmanager
 def current_of(store: SnapshotStore | None) -> Iterator[Snapshot | None]:
-    """Open what the gate compares with: the current snapshot, None where none can be read.
+    """Open what the gate compares with: the current snapshot, None where there is none.
 
-    A store whose current snapshot is damaged must be able to get a good one.
+    A store whose current snapshot is damaged must be able to get a good one. One that cannot be
+    read for another reason is no reason to compare with nothing: raises StoreError.
     """
     try:
         snapshot = store.open() if store is not None else None
-    except StoreError:
+    except (NoSnapshotError, SnapshotCorruptError):
         snapshot = None
     if snapshot is None:
         yield None
@@ -163,15 +167,23 @@ def publish(
 
     ``asked_by`` and ``reason`` (why a failed check was allowed) land in the history.
 
-    Raises GateError when a check failed, StoreBusyError or StoreAccessError.
+    Raises GateError when a check failed, StoreError when the current snapshot is another one than
+    that which it was compared with, StoreBusyError or StoreAccessError.
     """
     if not checked.passed:
         raise GateError(checked.findings)
-    report, changes = checked.merged.report, checked.changes
+    report = checked.merged.report
     with store.writing() as writer:
-        # Another snapshot may have become current meanwhile: the store then compares by itself.
-        if changes is not None and changes.against != _current_id(store):
-            changes = None
+        with current_of(store) as current:
+            current_id = current.metadata.snapshot_id if current is not None else ""
+        # One that can be read no more is replaced all the same.
+        if current_id and current_id != checked.base_id:
+            raise StoreError(
+                store.path,
+                f"the current snapshot was {checked.base_id or 'none'} when the files were "
+                f"read, and is {current_id} now",
+                hint="Build again: what it replaces must be what it was compared with",
+            )
         return writer.publish(
             checked.merged.content,
             as_of=checked.as_of,
@@ -185,7 +197,7 @@ def publish(
                 "routes": report.routes,
             },
             gate=documents(read_back(checked.findings), reason=reason),
-            changes=changes,
+            changes=checked.changes if current_id else None,
             asked_by=asked_by,
             reason=reason,
         )
@@ -201,13 +213,6 @@ def _refuse_increments(inputs: Sequence[InputFile], kinds: Sequence[FileKind]) -
                 hint="Give the full dump of the day (Port_All, Port_All_Full or Port_All_New) to "
                 "`build`, and increments to `apply`",
             )
-
-
-def _current_id(store: SnapshotStore) -> str:
-    try:
-        return store.current_id()
-    except StoreError:
-        return ""
 
 
 def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:

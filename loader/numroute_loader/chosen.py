@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import InputError
-from numroute.model import NUMBER_MAX, Status, mask_number
+from numroute.model import NUMBER_MAX, Status, mask_digits, mask_number
 from numroute_loader.gate import ChosenNumbers, WrongNumber
 from numroute_loader.movement import operator_name
 
@@ -86,7 +86,7 @@ def judged(expectations: Sequence[Expectation], routes: Sequence[Route]) -> Chos
             WrongNumber(
                 where=each.where,
                 number=mask_number(each.number),
-                expected="nobody" if each.operator == NOBODY else each.operator,
+                expected="nobody" if each.operator == NOBODY else mask_digits(each.operator),
                 actual="nobody" if operator == NOBODY else operator,
             )
             for each, operator in zip(expectations, served, strict=True)

@@ -58,9 +58,11 @@ def gather(  # noqa: PLR0913 - each is a fact that its caller knows
         now=datetime.now(UTC),
         ported=report.ported,
         by_operator=by_operator(content.routes, content.number_route),
+        range_numbers=report.range_numbers,
         previous=Previous(
             ported=len(current.tables.route),
             as_of=current.metadata.as_of,
+            range_numbers=current.metadata.counts.get("range_numbers", 0),
             snapshot_id=current.metadata.snapshot_id,
             by_operator=changed.before if changed is not None else None,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.index import Changes, kernel
+from numroute.index.compare import without_brand
 from numroute_loader.gate import Movement
 from numroute_loader.merge.routes import counted
 
@@ -33,11 +34,14 @@ _NOBODY = "the range holder"
 class Difference:
     """What changed from the current snapshot to the new content.
 
-    ``changes``: the counts. ``before``: the current snapshot's ported numbers by operator code.
+    ``changes``: the counts. ``updated_by_registry``: those updated numbers whose route is another
+    one for the registry itself, not only for the brand table. ``before``: the current snapshot's
+    ported numbers by operator code.
     ``flows``: the largest movements of numbers that are not newly ported, in words.
     """
 
     changes: Changes
+    updated_by_registry: int
     before: Mapping[str, int]
     flows: Sequence[str]
 
@@ -81,11 +85,15 @@ def difference(current: Snapshot, content: Content) -> Difference:
     """
     names: dict[str, int] = {}
     keys: dict[object, int] = {}
-    old_operator, old_key = _indexes(_routes(current), names, keys)
-    new_operator, new_key = _indexes(content.routes, names, keys)
+    old, new = _routes(current), content.routes
+    old_operator, old_key = _indexes(old, names, keys)
+    new_operator, new_key = _indexes(new, names, keys)
+    told: dict[object, int] = {}
+    _, old_told = _indexes([without_brand(route) for route in old], names, told)
+    _, new_told = _indexes([without_brand(route) for route in new], names, told)
     size = len(names)
     matrix = np.zeros(size * size, np.int64)
-    updated = 0
+    updated = updated_by_registry = 0
     tables = current.tables
     for begin in range(0, len(content.numbers), _NUMBERS_AT_ONCE):
         part = slice(begin, begin + _NUMBERS_AT_ONCE)
@@ -94,10 +102,14 @@ def difference(current: Snapshot, content: Content) -> Difference:
         new_row = content.number_route[part].take(positions)
         differ = (old_key.take(old_row) != new_key.take(new_row)).nonzero()[0]
         old_of, new_of = old_operator.take(old_row), new_operator.take(new_row)
-        updated += int(np.count_nonzero(old_of[differ] == new_of[differ]))
+        stayed = differ[old_of[differ] == new_of[differ]]
+        updated += len(stayed)
+        updated_by_registry += int(
+            np.count_nonzero(old_told.take(old_row[stayed]) != new_told.take(new_row[stayed]))
+        )
         matrix += np.bincount(old_of * size + new_of, minlength=size * size)
     square = matrix.reshape(size, size)
-    before = by_operator(_routes(current), tables.route)
+    before = by_operator(old, tables.route)
     kept = int(square.sum())
     return Difference(
         changes=Changes(
@@ -107,6 +119,7 @@ def difference(current: Snapshot, content: Content) -> Difference:
             moved=kept - int(square.trace()),
             updated=updated,
         ),
+        updated_by_registry=updated_by_registry,
         before=before,
         flows=_flows(square, list(names), before),
     )

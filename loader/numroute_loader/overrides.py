@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from numroute.errors import InputError
 from numroute.index import Override
 from numroute.index.overrides import OVERRIDES_MAX, find_crossing
-from numroute.model import NUMBER_MAX, LineType, Operator, Region, mask_number
+from numroute.model import NUMBER_MAX, LineType, Operator, Region, mask_digits, mask_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,14 +123,16 @@ class _Line:
         if operator is None:
             raise self._wrong(
                 "operator",
-                f"{code!r} is no operator of the snapshot" if code else "is empty",
+                f"{mask_digits(code)!r} is no operator of the snapshot" if code else "is empty",
                 hint="Take a code that the registry's operator table or plan has",
             )
         mcc, mnc = self._network(known.networks[code])
         region = self.cells["region"]
         if region and region not in known.regions:
             raise self._wrong(
-                "region", f"{region!r} is no region of the snapshot", hint="Give its code or name"
+                "region",
+                f"{mask_digits(region)!r} is no region of the snapshot",
+                hint="Give its code or name",
             )
         line_types = known.line_types[code] - {LineType.UNSPECIFIED}
         return Override(
@@ -180,9 +182,11 @@ class _Line:
         try:
             expires = datetime.fromisoformat(text)
         except ValueError:
-            raise self._wrong("expires", f"{text!r} is no time", hint=_TIME_HINT) from None
+            shown = mask_digits(text)
+            raise self._wrong("expires", f"{shown!r} is no time", hint=_TIME_HINT) from None
         if expires.tzinfo is None:
-            raise self._wrong("expires", f"{text!r} names no time zone", hint=_TIME_HINT)
+            shown = mask_digits(text)
+            raise self._wrong("expires", f"{shown!r} names no time zone", hint=_TIME_HINT)
         return expires.astimezone(UTC)
 
     def _text(self, column: str, longest: int) -> str:
@@ -196,7 +200,8 @@ class _Line:
     def _matching(self, column: str, pattern: re.Pattern[str]) -> str:
         text = self.cells[column]
         if text and not pattern.fullmatch(text):
-            raise self._wrong(column, f"{text[:40]!r} is not of the form {pattern.pattern}")
+            shown = mask_digits(text)[:40]
+            raise self._wrong(column, f"{shown!r} is not of the form {pattern.pattern}")
         return text
 
     def _wrong(self, column: str, reason: str, *, hint: str = "") -> InputError:
@@ -246,7 +251,7 @@ def _header(path: Path, line: int, cells: list[str]) -> list[str]:
             path,
             f"the header lacks {', '.join(missing)}"
             if missing
-            else f"the header has an unknown column {foreign[0]!r}"
+            else f"the header has an unknown column {mask_digits(foreign[0])!r}"
             if foreign
             else "the header names a column twice",
             line=line,

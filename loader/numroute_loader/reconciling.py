@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute.index import Changes, Content, Snapshot, Source
+    from numroute.index import Content, Snapshot, Source
     from numroute_loader.increments.position import Position
+    from numroute_loader.movement import Difference
 
 _EXAMPLES_PER_KIND = 2
 
@@ -34,7 +35,7 @@ _WORDS = {
 def drift_of(
     current: Snapshot,
     content: Content,
-    changes: Changes,
+    changed: Difference,
     dumps: Sequence[Source],
     as_of: datetime,
 ) -> Drift | str:
@@ -42,9 +43,9 @@ def drift_of(
 
     It tells something when increments led to the snapshot, and through the dump's time. Numbers
     that windows after the dump had the last word on are left out: what they were at its time is no
-    longer known, and what they are now does not depend on the dump. ``changes`` counts all that
-    differs, ``dumps`` are the dumps among the files that the content was built from, ``as_of`` is
-    the time of the content.
+    longer known, and what they are now does not depend on the dump. What the brand table adds
+    is left out too: it may be another one since. ``changed`` counts all that differs, ``dumps`` are
+    the dumps among the files that the content was built from, ``as_of`` is the time of the content.
     """
     try:
         position = position_of(current.metadata, CHAINS, KINDS)
@@ -55,15 +56,15 @@ def drift_of(
     if reason or following is None:
         return reason
     counts = {
-        Kind.PORTED: changes.ported,
-        Kind.RETURNED: changes.returned,
-        Kind.MOVED: changes.moved,
-        Kind.UPDATED: changes.updated,
+        Kind.PORTED: changed.changes.ported,
+        Kind.RETURNED: changed.changes.returned,
+        Kind.MOVED: changed.changes.moved,
+        Kind.UPDATED: changed.updated_by_registry,
     }
     later = _changed_since(current, position, following)
     if len(later):
         counts = dict.fromkeys(counts, 0)
-        for piece in changed_numbers(current, content):
+        for piece in changed_numbers(current, content, as_registry=True):
             told = piece.kind[~np.isin(piece.numbers, later)]
             for kind in Kind:
                 counts[kind] += int(np.count_nonzero(told == kind))
@@ -119,7 +120,7 @@ def _examples(
     examples: list[str] = []
     if not any(wanted.values()):
         return ()
-    for piece in changed_numbers(current, content):
+    for piece in changed_numbers(current, content, as_registry=True):
         told = ~np.isin(piece.numbers, later)
         for kind in Kind:
             numbers = piece.numbers[told & (piece.kind == kind)][: wanted[kind]].tolist()

@@ -164,7 +164,7 @@ class SnapshotVersionError(StoreError):
         super().__init__(
             path,
             f"format version {actual}, this program reads versions 1 to {expected}",
-            hint="Use the numroute version that wrote it, or build the snapshot again",
+            hint="Use the numroute version that wrote it, or roll back to an older snapshot",
         )
         self.expected = expected
         self.actual = actual

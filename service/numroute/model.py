@@ -7,6 +7,7 @@ and the names that ``--json`` prints.
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -128,3 +129,12 @@ def mask_number(number: int | str) -> str:
     """
     text = str(number)
     return text[:4] + "*" * max(0, len(text) - 4)
+
+
+_DIGITS = re.compile(r"\d{7,}")
+"""As many digits as a phone number may have without its area code."""
+
+
+def mask_digits(text: str) -> str:
+    """Return a text fit for an error: numbers that stand where none belongs are masked."""
+    return _DIGITS.sub(lambda digits: mask_number(digits[0]), text)

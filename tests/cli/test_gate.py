@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from support.registry import DUMP, NAMES, Result, command, write_registry
 
+from numroute.errors import StoreError
 from numroute.index import SnapshotStore
+from numroute_loader.build import check, current_of, publish
+from numroute_loader.inputs import input_files
 
 HALF = DUMP.splitlines(keepends=True)[0] + DUMP.splitlines(keepends=True)[1].replace(",3\r", ",1\r")
 
@@ -100,3 +103,48 @@ def test_a_damaged_current_snapshot_does_not_stop_a_good_one(
     path.write_bytes(path.read_bytes()[:-5000])
     result = build(store.path, write_registry(tmp_path / "r", dump=HALF))
     assert result.status == 0, result.err
+
+
+def test_a_current_snapshot_that_cannot_be_read_is_not_passed_over(
+    store: SnapshotStore, tmp_path: Path
+) -> None:
+    """What the system does not let us read is no reason to compare with nothing."""
+    before = store.current_id()
+    path = store.snapshot_path(before)
+    path.unlink()
+    path.mkdir()
+    result = build(store.path, write_registry(tmp_path / "r", dump=HALF))
+    assert result.status == 1
+    assert "cannot be read" in result.err
+    assert store.current_id() == before
+
+
+def test_what_was_published_meanwhile_is_not_replaced(store: SnapshotStore, tmp_path: Path) -> None:
+    """A build that was judged against another snapshot, or none, is refused; a new one is not."""
+    inputs = input_files([str(write_registry(tmp_path / "r"))])
+    with current_of(store) as current:
+        late = check(inputs, current=current)
+    first = late.base_id
+    assert build(store.path, write_registry(tmp_path / "other")).status == 0
+    newer = store.current_id()
+    with pytest.raises(StoreError, match=f"was {first} when the files were read, and is {newer}"):
+        publish(store, late)
+    with pytest.raises(StoreError, match="was none when the files were read"):
+        publish(store, check(inputs))
+    assert store.current_id() == newer
+    with current_of(store) as current:
+        publish(store, check(inputs, current=current))
+    assert len(store.ids()) == 3
+
+
+def test_a_missing_file_of_the_plan_is_refused(store: SnapshotStore, tmp_path: Path) -> None:
+    """Its numbers would become unallocated; who means it allows it."""
+    folder = write_registry(tmp_path / "r", plan=None)
+    result = build(store.path, folder)
+    assert result.status == 1
+    assert (
+        "plan_shrinkage: 11000 numbers in the numbering plan, the current snapshot has 10021000: "
+        "99.89% fewer, the limit is 1.00%"
+    ) in result.err
+    allow = ("--allow", "plan_shrinkage", "--allow", "outside_plan", "--reason", "a test")
+    assert build(store.path, folder, *allow).status == 0

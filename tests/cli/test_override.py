@@ -107,6 +107,11 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
         (HEADER + "79000000012,,mMTS,r,a,,250,,\n", ":2: mnc is empty, the other is given"),
         (HEADER + "79000000012,,mMTS,r,a,,25,01,\n", ":2: mcc '25' is not of the form"),
         (HEADER + "79000000012,,mMTS,r,a,,,,99\n", ":2: region '99' is no region of the snapshot"),
+        (HEADER + "79000000012,,79161234567,r,a,,,,\n", "operator '7916*******' is no operator"),
+        (HEADER + "79000000012,,mMTS,r,a,79161234567,,,\n", "expires '7916*******' is no time"),
+        (HEADER + "79000000012,,mMTS,r,a,,79161234567,01,\n", "mcc '7916*******' is not of"),
+        (HEADER + "79000000012,,mMTS,r,a,,,,79161234567\n", "region '7916*******' is no region"),
+        (HEADER.replace("mcc", "79161234567"), "an unknown column '7916*******'"),
         (HEADER + '79000000012,,mMTS,"r,a,,,,\n', ":2: a quote is not closed"),
         (
             HEADER + "79000000012,79000000020,mMTS,r,a,,,,\n79000000015,79000000030,mMTS,r,a,,,,\n",

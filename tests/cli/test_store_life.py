@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,37 @@ def test_a_list_that_cannot_be_written_is_told(built, tmp_path: Path) -> None:
     result = command("numroute-load", "diff", "--store", store, "--csv", tmp_path / "no" / "x.csv")
     assert result.status == 1
     assert "x.csv: cannot be written: No such file or directory" in result.err
+
+
+def test_an_interrupted_list_leaves_nothing(
+    built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while numbers are written takes away what was written of them."""
+    store, _ = built
+
+    def interrupted(*_):
+        assert (tmp_path / "x.csv.unfinished").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["numroute_loader.cli.diff"], "changed_numbers", interrupted)
+    result = command("numroute-load", "diff", "--store", store, "--csv", tmp_path / "x.csv")
+    assert result.status == 1
+    assert "numroute-load: interrupted" in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_user_without_a_name_is_told_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user is in no passwd file; what was read is published all the same."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    store = tmp_path / "store"
+    files = write_registry(tmp_path / "files")
+    result = command("numroute-load", "build", "--store", store, files)
+    assert result.status == 0, result.err
+    assert SnapshotStore(store).history()[0]["asked_by"] == "uid 54321"
 
 
 def test_history_tells_who_published_what(built) -> None:

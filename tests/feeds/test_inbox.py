@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import json
 import stat
+import subprocess
 import zipfile
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once, zip_of
+from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once, window_of, zip_of
+from support.mounts import MOUNT, mounted
 from support.registry import command
 
 from numroute.index import SnapshotStore
 from numroute.index.feed_state import read_feed_state
+from numroute_loader.terms import Terms
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
 
@@ -153,6 +156,73 @@ def test_an_unusable_file_is_put_aside(store: Path, inbox: Path, data: bytes, re
     assert not (store / "spool" / ".quarantine" / dump.name).exists()
 
 
+def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(store: Path, inbox: Path) -> None:
+    """It is named with the reason, what does not need it is applied, and a good one heals."""
+    put(inbox, day_of(FIRST_DAY))
+    put(inbox, window_of(FIRST_DAY, 2))
+    bad, good = window_of(FIRST_DAY, 4)
+    put(inbox, [good])
+    link = inbox / bad.folder / bad.name
+    link.symlink_to("/proc/self/mem")
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert run.state is not None
+    assert run.state.error is None
+    assert [(each.name, each.reason) for each in run.state.quarantined] == [
+        (bad.name, "cannot be read: Input/output error")
+    ]
+    assert run.state.as_of == as_of(FIRST_DAY, 2)
+    link.unlink()
+    put(inbox, [bad])
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert run.state is not None
+    assert run.state.as_of == as_of(FIRST_DAY, 4)
+
+
+def test_an_unusable_file_is_forgotten_with_its_day(store: Path, inbox: Path) -> None:
+    """Once a later dump is published, nobody needs to look at the damaged one any more."""
+    put(inbox, day_of(FIRST_DAY))
+    *others, dump = day_of(NEXT_DAY)
+    put(inbox, others)
+    dump.put(inbox).write_text("<html>")
+    assert watch_once(store, "--inbox", inbox).status == 1
+    put(inbox, day_of(NEXT_DAY + timedelta(days=1), ported=21))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert run.state is not None
+    assert run.state.quarantined == ()
+    assert not (store / "spool" / ".quarantine" / dump.name).exists()
+
+
+def test_what_somebody_publishes_meanwhile_is_built_on(
+    store: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day that was judged against the snapshot before is told of, and judged anew."""
+    put(inbox, day_of(FIRST_DAY))
+    watch_once(store, "--inbox", inbox)
+    judge = Terms.check
+
+    def judge_slowly(*args, **kwargs):
+        checked = judge(*args, **kwargs)
+        monkeypatch.setattr(Terms, "check", judge)
+        with SnapshotStore(store).writing() as writer:
+            writer.publish_overrides(())
+        return checked
+
+    monkeypatch.setattr(Terms, "check", judge_slowly)
+    put(inbox, day_of(NEXT_DAY, ported=21))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert run.state is not None
+    assert run.state.error is not None
+    assert "when the files were read, and is" in run.state.error.message
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert run.state is not None
+    assert run.state.as_of == as_of(NEXT_DAY)
+
+
 def test_a_dump_whose_row_count_is_wrong_is_put_aside(store: Path, inbox: Path) -> None:
     """A dump that is a whole zip of half a text shows when it is read."""
     *others, dump = day_of()
@@ -208,6 +278,26 @@ def test_consumed_files_leave_the_inbox(store: Path, inbox: Path) -> None:
     assert watch_once(store, "--inbox", inbox, "--consume").status == 0
     left = {path.name for path in inbox.rglob("*") if path.is_file()}
     assert left == {"README", "Port_All_202608240000_4660.zip"}
+
+
+def test_an_inbox_that_cannot_be_consumed_is_read_on(store: Path, inbox: Path) -> None:
+    """What may not be removed is told of at every poll, and what follows is applied."""
+    put(inbox, day_of(FIRST_DAY))
+    view = inbox.with_name("view")
+    with mounted(view, "--bind", str(inbox)):
+        subprocess.run([MOUNT, "-o", "remount,ro,bind", view], check=True)
+        assert watch_once(store, "--inbox", view, "--consume").status == 1
+        put(inbox, window_of(FIRST_DAY, 2))
+        run = watch_once(store, "--inbox", view, "--consume")
+    assert run.status == 1
+    assert run.state is not None
+    assert run.state.as_of == as_of(FIRST_DAY, 2)
+    assert run.state.error is not None
+    assert "cannot be removed: Read-only file system" in run.state.error.message
+    put(inbox, window_of(FIRST_DAY, 4))
+    run = watch_once(store, "--inbox", inbox, "--consume")
+    assert run.status == 0, run.text
+    assert not [path for path in inbox.rglob("*") if path.is_file()]
 
 
 def test_the_open_plan_is_not_lost(store: Path, inbox: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from support.feeds import (
     watch_once,
     window_of,
 )
-from support.registry import command
+from support.registry import command, write_registry
 
 from numroute.index import SnapshotStore
 
@@ -179,6 +179,28 @@ def test_after_a_rollback_increments_wait_for_the_next_dump(fed: Path, inbox: Pa
     put(inbox, day_of(NEXT_DAY, ported=21))
     assert watch_once(fed, "--inbox", inbox).status == 0
     assert SnapshotStore(fed).current_id() != before
+
+
+def test_windows_that_can_follow_nothing_do_not_hold_up_a_dump(
+    store: Path, inbox: Path, tmp_path: Path
+) -> None:
+    """On a store of a plan alone they are told of as a gap, and the next full dump is built."""
+    files = write_registry(tmp_path / "files", dump=None, operators=None, abc=None)
+    assert command("numroute-load", "build", "--store", store, files).status == 0
+    for hour in range(2, 24, 2):
+        put(inbox, window_of(FIRST_DAY, hour))
+    put(inbox, window_of(NEXT_DAY, 0))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert state_of(run).error is None
+    gap = state_of(run).gap
+    assert gap is not None
+    assert "was not built from a full dump" in gap.message
+    assert len(run.events("gap")) == 1
+    put(inbox, day_of(NEXT_DAY))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert state_of(run).as_of == as_of(NEXT_DAY)
 
 
 def test_overrides_outlive_what_is_fed(fed: Path, inbox: Path, tmp_path: Path) -> None:

@@ -216,6 +216,22 @@ def test_an_error_page_is_put_aside_until_it_is_replaced(store: Path, numlex: Pa
     assert run.status == 0, run.text
 
 
+def test_a_file_that_the_host_withholds_costs_that_file(
+    store: Path, numlex: Path, sftp: SftpServer, login
+) -> None:
+    """The others are fetched; it is named with the reason, and fetched once it may be."""
+    files = day_of()
+    put(numlex, files)
+    sftp.withheld = {files[0].name}
+    run = watch_once(store, *login)
+    assert run.state is not None
+    assert run.state.error is None
+    (withheld,) = run.state.quarantined
+    assert withheld.name == files[0].name
+    assert "does not hand it out: Permission denied" in withheld.reason
+    assert sftp.served.keys() == {file.name for file in files[1:]}
+
+
 def test_an_upload_under_way_is_awaited(store: Path, numlex: Path, sftp: SftpServer, login) -> None:
     """A file that has grown since the last look is not fetched; once it rests, it is."""
     *others, dump = day_of()

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.bdpn import put
+from support.bdpn import NUMBERING_PLAN, put
+from support.bdpn import dump as text_of
 from support.dict_registry import rows_of
 from support.gate_days import DAYS, Days, failed, scaled_limits
 
@@ -44,7 +45,10 @@ def test_normal_days_pass(days: Days, tmp_path: Path) -> None:
             )
         assert failed(checked) == set(), checked.findings
         unmade = {f.check for f in checked.findings if f.outcome is Outcome.NOT_CHECKED}
-        without_store = {"sequence", "age", "shrinkage", "growth", "operator_change", "movement"}
+        without_store = {
+            "sequence", "age", "shrinkage", "plan_shrinkage", "growth", "operator_change",
+            "movement",
+        }  # fmt: skip
         assert unmade == {"chosen_numbers", "drift", "read_back"} | (
             set() if day else without_store
         )
@@ -301,6 +305,16 @@ def test_a_dump_cut_short(days: Days, tmp_path: Path) -> None:
     dump = put(tmp_path, days.files[1]["Port_All"].name, cut.encode())
     with pytest.raises(InputError, match="RowCount says"):
         days.judge(dump)
+
+
+def test_a_plan_cut_short(days: Days, tmp_path: Path) -> None:
+    """A plan that is whole by its own count and lacks its last tenth."""
+    path = days.files[1]["Numbering_plan"]
+    rows = [
+        {name: cell for name, cell in row.items() if name != "RowCount"} for row in rows_of(path)
+    ]
+    plan = put(tmp_path, path.name, text_of(NUMBERING_PLAN, rows[: len(rows) * 9 // 10]))
+    assert "plan_shrinkage" in failed(days.judge(Numbering_plan=plan))
 
 
 def test_a_merger_needs_to_be_allowed(days: Days, spoiled: Spoil, tmp_path: Path) -> None:

@@ -114,6 +114,9 @@ def test_chosen_numbers_must_come_true(tmp_path: Path, monkeypatch: pytest.Monke
     assert re.search(r"expect.csv:2: 7\S+ is served by mMEGAFON, mMTS is expected", refused.err)
     assert re.search(r"expect.csv:5: 7\S+ is served by nobody, mMTS is expected", refused.err)
     assert "9000000012" not in refused.err + refused.out
+    expect.write_text("79000000012,79161234567\n")
+    assert "7916******* is expected" in check(folder).err
+    expect.write_text(good.replace("0012,mMEGAFON", "0012,mMTS"))
     assert check(folder, "--allow", "chosen_numbers", "--reason", "ported today").status == 0
 
 

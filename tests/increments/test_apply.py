@@ -459,7 +459,9 @@ def facts(snapshot) -> list[tuple]:
     return list(zip(numbers, routes, arrays[PORTED_AT].tolist(), donors, strict=True))
 
 
-def built_on(store: SnapshotStore, tmp_path: Path, *rows: bdpn.Row, day: int = 24) -> dict:
+def built_on(
+    store: SnapshotStore, tmp_path: Path, *rows: bdpn.Row, day: int = 24, words: tuple = ()
+) -> dict:
     """Build from the next day's dump; return the gate's finding on drift, and the drift."""
     folder = write_registry(tmp_path / f"next{day}", dump=None)
     sequence = 4659 + day - 23
@@ -469,7 +471,8 @@ def built_on(store: SnapshotStore, tmp_path: Path, *rows: bdpn.Row, day: int = 2
         (folder / NAMES[key]).rename(
             folder / f"{NAMES[key].partition('_2026')[0]}_202608{day}0000_{sequence + 1}.csv"
         )
-    result = load("check", store.path, folder, "--json", "--allow", "shrinkage", "--reason", "few")
+    allow = ("--allow", "shrinkage", "--reason", "few")
+    result = load("check", store.path, folder, "--json", *allow, *words)
     told = json.loads(result.out)
     (finding,) = [each for each in told["gate"] if each["check"] == "drift"]
     return finding | {"drift": told["drift"]}
@@ -565,3 +568,17 @@ def test_a_dump_that_comes_after_a_later_window(store: SnapshotStore, tmp_path: 
     counts = [drifted[kind] for kind in ("ported", "returned", "moved", "updated")]
     assert counts == [0, 1, 0, 0]
     assert drifted["examples"] == ["7916******* (not in the dump)"]
+
+
+def test_another_brand_table_is_no_drift(store: SnapshotStore, tmp_path: Path) -> None:
+    """Networks that are ours to choose are left out, before and after a later window."""
+    brands = tmp_path / "brands.csv"
+    brands.write_text("tax_number,operator_code,registry_mnc,brand,mcc,mnc\n,mMTS,,Mts,250,35\n")
+    day_of_windows(store, tmp_path)
+    found = built_on(store, tmp_path, *STATE, words=("--brands", brands))
+    assert "the dump is what the increments made" in found["message"]
+    later = [bdpn.port_row(9_000_000_600, time=time_in(FIRST + 12))]
+    bdpn.put_window(tmp_path / "later", FIRST + 12, later)
+    assert load("apply", store.path, tmp_path / "later").status == 0
+    found = built_on(store, tmp_path, *STATE, words=("--brands", brands))
+    assert "the dump is what the increments made" in found["message"]

@@ -10,6 +10,8 @@ from support.snapshots import make_content, make_metadata, make_routes
 
 from numroute.errors import SnapshotCorruptError, StoreAccessError, StoreError
 from numroute.index import Snapshot, verify_snapshot
+from numroute.index.layout import DONORS, NETWORKS, OPERATORS, REGIONS
+from numroute.index.stored import StoredArray, write_file
 from numroute.index.writer import ContentError, write_snapshot
 
 PAGE = 4096
@@ -89,6 +91,35 @@ def test_verify_names_the_damaged_array(intact: bytes, tmp_path: Path) -> None:
     path.write_bytes(damaged)
     with pytest.raises(SnapshotCorruptError, match=r"ported_at: not what was written.*build"):
         verify_snapshot(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "table"),
+    [
+        (OPERATORS, b"[{"),
+        (OPERATORS, b"[7]"),
+        (REGIONS, b'[{"code":"\xff"}]'),
+        (DONORS, b'[{"cade":"mMTS"}]'),
+        (NETWORKS, b"7"),
+        (NETWORKS, b'[{"mcc":"250"}]'),
+        (
+            NETWORKS,
+            b'[{"mcc":"","mnc":"","registry_mnc":"","routing_number":"","line_type":"MOBYLE"}]',
+        ),
+    ],
+)
+def test_a_table_that_is_none_is_refused_at_opening(
+    intact: bytes, tmp_path: Path, key: str, table: bytes
+) -> None:
+    """Operators, networks and regions that do not read as such are damage, not a fault of ours."""
+    (tmp_path / "s.lmdb").write_bytes(intact)
+    path = tmp_path / "damaged.lmdb"
+    with Snapshot(tmp_path / "s.lmdb") as snapshot:
+        arrays = {name: StoredArray.of(array) for name, array in snapshot.arrays.items()}
+        tables = snapshot.tables_stored() | {key: table}
+        write_file(path, arrays, tables, snapshot.metadata)
+    with pytest.raises(SnapshotCorruptError, match="the operators, networks or regions are not"):
+        Snapshot(path)
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:

@@ -325,3 +325,23 @@ def test_history_lines_are_one_object_each(store: SnapshotStore) -> None:
     assert datetime.fromisoformat(entry["at"]).tzinfo
     assert store.history_path.stat().st_mode & 0o777 == 0o600
     assert history_module.read_history(store.history_path).damaged == 0
+
+
+def test_what_was_announced_and_never_current_is_not_the_previous_one(
+    store: SnapshotStore,
+) -> None:
+    """After a crash between the history and CURRENT, going back leads to what was served before."""
+    first, second = publish(store), publish(store)
+    pointer = store.path / "CURRENT"
+    since = pointer.stat().st_mtime_ns
+    announced = publish(store)
+    pointer.write_text(second + "\n")
+    os.utime(pointer, ns=(since, since))
+    for _ in range(2):
+        assert store.current_id() == second
+        assert store.previous_id() == first
+        assert [moment.snapshot for moment in store.moments()][:2] == [first, second]
+        assert announced not in {moment.snapshot for moment in store.moments()}
+        # The second look finds what a writer has mended.
+        with store.writing():
+            pass

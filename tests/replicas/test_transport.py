@@ -342,3 +342,28 @@ def test_a_driver_that_fails_is_told_of(origin: Path, folder: Path, monkeypatch)
     monkeypatch.setattr(remote._fs, "open", fail)
     with pytest.raises(FeedError, match="cannot be read: DriverError"):
         pulling.pull(SnapshotStore(folder.parent / "replica", create=True), remote)
+
+
+def test_a_damaged_snapshot_that_is_kept_is_fetched_again(
+    origin: Path, folder: Path, tmp_path: Path
+) -> None:
+    """A replica that should go back to it heals by itself."""
+    replica = tmp_path / "replica"
+    push(origin, folder)
+    pull(replica, folder)
+    first = current(origin)
+    build(origin, tmp_path / "inbox", 1)
+    push(origin, folder)
+    pull(replica, folder)
+    path = SnapshotStore(replica).snapshot_path(first)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    command("numroute-load", "rollback", first, "--store", origin, "--reason", "test")
+    push(origin, folder)
+    result = pull(replica, folder)
+    assert result.status == 0, result.err
+    pulled = json.loads(result.out)
+    assert (pulled["changed"], pulled["fetched_bytes"]) == (True, len(data))
+    assert current(replica) == first
+    verify_snapshot(path)

@@ -19,8 +19,8 @@ class SftpServer:
 
     ``drop_after_bytes``: cut the connection, once, when so many bytes of files have been read.
     ``hang_after_bytes``: answer no read once so many bytes have been read. ``before_listing`` is
-    called with each folder that is about to be listed. ``logins`` and ``served`` tell what clients
-    got, ``served`` in bytes per file name.
+    called with each folder that is about to be listed. ``withheld`` names files that nobody may
+    open. ``logins`` and ``served`` tell what clients got, ``served`` in bytes per file name.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class SftpServer:
         self.drop_after_bytes: int | None = None
         self.hang_after_bytes: int | None = None
         self.before_listing: Callable[[str], None] = lambda _folder: None
+        self.withheld: set[str] = set()
         self.logins = 0
         self.served: dict[str, int] = {}
         self.connections: set[asyncssh.SSHServerConnection] = set()
@@ -127,6 +128,11 @@ class _Files(asyncssh.SFTPServer):
         self._owner.before_listing(path.decode())
         async for entry in super().scandir(path):
             yield entry
+
+    def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
+        if Path(path.decode()).name in self._owner.withheld:
+            raise asyncssh.SFTPPermissionDenied("Permission denied")
+        return super().open(path, pflags, attrs)
 
     async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
         while self._hangs():  # noqa: ASYNC110 - another thread ends it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,7 @@ from numroute.index import Retention, SnapshotStore
 from numroute.index.patch import CONFIRMED
 from numroute.settings import json_option, store_option
 from numroute_loader import applying
+from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.progress import Bars
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.terms import terms_options
@@ -61,7 +61,7 @@ def apply(
             print_json({**document(checked), "snapshot": None, "published": False})
         bars.update("publishing", 0, 0)
         metadata = applying.publish_increments(
-            opened, checked, asked_by=getpass.getuser(), reason=terms.reason
+            opened, checked, asked_by=user_name(), reason=terms.reason
         )
         bars.update("publishing", 1, 1)
     if checked.windows:

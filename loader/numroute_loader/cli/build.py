@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +15,7 @@ from numroute_loader import build as building
 from numroute_loader.applying import increments_among
 from numroute_loader.cli.apply import document as increments_document
 from numroute_loader.cli.apply import print_checked as print_increments
+from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.progress import Bars
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.terms import terms_options
@@ -130,9 +130,7 @@ def build(
         if as_json and not checked.passed:
             print_json({**_document(checked), "snapshot": None})
         bars.update("publishing", 0, 0)
-        metadata = building.publish(
-            opened, checked, asked_by=getpass.getuser(), reason=terms.reason
-        )
+        metadata = building.publish(opened, checked, asked_by=user_name(), reason=terms.reason)
         bars.update("publishing", 1, 1)
     checked = dataclasses.replace(checked, findings=read_back(checked.findings))
     size = opened.snapshot_path(metadata.snapshot_id).stat().st_size

@@ -137,9 +137,12 @@ def _write_csv(path: Path, before: Snapshot, after: Snapshot) -> None:
             if writer:
                 writer.close()
         unfinished.rename(path)
-    except OSError as error:
+    except BaseException as error:
+        # It holds subscriber data: an interrupted command leaves none of it either.
         unfinished.unlink(missing_ok=True)
-        raise InputError(path, f"cannot be written: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise InputError(path, f"cannot be written: {error.strerror}") from None
+        raise
 
 
 def _tables(before: Snapshot, after: Snapshot, routes: list[pa.Table]) -> Any:  # noqa: ANN401

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from numroute.console import print_facts, print_json, time_text
 from numroute.errors import StoreError
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
+from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.terms import reason_option
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     opened = SnapshotStore(store)
     with opened.writing() as writer:
         before = _overrides(opened)
-        metadata = writer.roll_back(
-            opened.resolve(snapshot), asked_by=getpass.getuser(), reason=reason
-        )
+        metadata = writer.roll_back(opened.resolve(snapshot), asked_by=user_name(), reason=reason)
         after = _overrides(opened)
     if before != after and (before is not None or _ever_overridden(opened)):
         click.echo(
@@ -58,7 +56,7 @@ def pin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     opened = SnapshotStore(store)
     with opened.writing() as writer:
         wanted = opened.resolve(snapshot)
-        writer.pin(wanted, asked_by=getpass.getuser(), reason=reason)
+        writer.pin(wanted, asked_by=user_name(), reason=reason)
     _print_pin(wanted, pinned=True, as_json=as_json)
 
 
@@ -72,7 +70,7 @@ def unpin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     opened = SnapshotStore(store)
     with opened.writing() as writer:
         wanted = opened.resolve(snapshot)
-        writer.unpin(wanted, asked_by=getpass.getuser(), reason=reason)
+        writer.unpin(wanted, asked_by=user_name(), reason=reason)
     _print_pin(wanted, pinned=False, as_json=as_json)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from numroute.console import operator_text, plain, print_facts, print_json, print_table, time_text
 from numroute.index import SnapshotStore
 from numroute.settings import json_option, store_option
+from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.terms import reason_option
 from numroute_loader.overrides import read_overrides
@@ -54,9 +54,7 @@ def apply(
         with opened.writing() as writer:
             with opened.open() as current:
                 read = read_overrides(file, current)
-            metadata = writer.publish_overrides(
-                read.overrides, asked_by=getpass.getuser(), reason=reason
-            )
+            metadata = writer.publish_overrides(read.overrides, asked_by=user_name(), reason=reason)
     if read.expired:
         click.echo(f"warning: {read.expired} lines have expired and are left out", err=True)
     _print(metadata, len(read.overrides), as_json=as_json)
@@ -70,7 +68,7 @@ def apply(
 def clear(*, store: Path, reason: str, retention: Retention, as_json: bool) -> None:
     """Remove all overrides and publish a snapshot without any."""
     with SnapshotStore(store, retention=retention).writing() as writer:
-        metadata = writer.publish_overrides((), asked_by=getpass.getuser(), reason=reason)
+        metadata = writer.publish_overrides((), asked_by=user_name(), reason=reason)
     _print(metadata, 0, as_json=as_json)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from numroute.console import print_facts, print_json
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute.settings import json_option, store_option
+from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.progress import Bars
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.feeds.lock import feeding
@@ -110,7 +110,7 @@ def pull(
 ) -> None:
     """Pull once, or follow."""
     opened = SnapshotStore(store, create=True, retention=retention)
-    asked_by = f"{getpass.getuser()} (pull)"
+    asked_by = f"{user_name()} (pull)"
     with feeding(store), stopping() as stop:
         remote = Remote(url)
         if follow:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from numroute.console import print_facts, print_json, print_table, time_text
 from numroute.index import Retention, SnapshotStore
 from numroute.index.retention import KEEP_DAILY, KEEP_LAST
 from numroute.settings import json_option, store_option
+from numroute_loader.cli.asking import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) ->
     rules = _only_named(retention)
     with opened.writing() as writer:
         sizes = {each: opened.snapshot_path(each).stat().st_size for each in opened.ids()}
-        judged = writer.prune(rules, dry_run=dry_run, asked_by=getpass.getuser())
+        judged = writer.prune(rules, dry_run=dry_run, asked_by=user_name())
     removed = [each.snapshot for each in judged if not each.reasons]
     freed = sum(sizes[each] for each in removed)
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute.settings import Folder, store_option
+from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.sftp_options import sftp_options, sftp_settings
 from numroute_loader.cli.terms import terms_options
@@ -149,7 +149,7 @@ def watch(
         plan=plan,
         terms=terms,
         consume=consume,
-        asked_by=f"{getpass.getuser()} (watch)",
+        asked_by=f"{user_name()} (watch)",
     )
     with feeding(store), stopping() as stop:
         watcher = Watcher(opened, source, FEED, options, make_logger(), stop)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError
+from numroute.errors import FeedError, InputError
 from numroute.index.feed_state import Quarantined, Waiting
 from numroute_loader.feeds.backoff import Backoff
 from numroute_loader.feeds.options import FUTURE_MAX, RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX
@@ -15,7 +15,7 @@ from numroute_loader.feeds.order import obsolete, wanted
 from numroute_loader.feeds.status import now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from structlog.typing import FilteringBoundLogger
@@ -61,6 +61,7 @@ class Arrivals:
         self._seen: dict[str, _Seen] = {}
         self._retry = Backoff(first_seconds=RETRY_SECONDS_FIRST, max_seconds=RETRY_SECONDS_MAX)
         self.unsettled: list[Waiting] = []
+        self.unconsumed: FeedError | None = None
         self.listed: dict[str, DeliveredFile] = {}
 
     def fetch(self, session: Session, marks: Marks) -> None:
@@ -92,20 +93,23 @@ class Arrivals:
 
     def spooled(self) -> list[DeliveredFile]:
         """Return the files that lie whole in the spool."""
-        parsed = (self._layout.parse(name) for name in self._spool.names())
-        return [file for file in parsed if file is not None]
+        return self._parsed(self._spool.names())
 
     def clear(self, marks: Marks, source: Source) -> None:
-        """Remove what a published snapshot has made useless; from the source too, if told to."""
-        gone = {file.name for file in obsolete(self.spooled(), marks, self._layout)}
+        """Remove what a published snapshot has made useless; from the source too, if told to.
+
+        ``unconsumed`` then tells why the source kept one of its files.
+        """
+        aside = self._parsed(entry.name for entry in self._status.state.quarantined)
+        gone = {
+            file.name
+            for files in (self.spooled(), aside)
+            for file in obsolete(files, marks, self._layout)
+        }
         self._spool.remove(gone)
         self._status.forget(gone)
         if self._options.consume:
-            known = [file for file in self.listed.values() if self._is_of_the_past(file)]
-            for file in obsolete(known, marks, self._layout):
-                if self._has_settled(file.name):
-                    source.discard(file.name)
-                    self._log.info("file consumed", file=file.name)
+            self._consume(marks, source)
 
     def unusable(self, name: str, identity: str, reason: str) -> None:
         """Put a file aside that turned out to be unusable, and remember why."""
@@ -128,6 +132,24 @@ class Arrivals:
             tries=tries,
             retry_at=entry.retry_at.isoformat(),
         )
+
+    def _parsed(self, names: Iterable[str]) -> list[DeliveredFile]:
+        parsed = (self._layout.parse(name) for name in names)
+        return [file for file in parsed if file is not None]
+
+    def _consume(self, marks: Marks, source: Source) -> None:
+        self.unconsumed = None
+        known = [file for file in self.listed.values() if self._is_of_the_past(file)]
+        for file in obsolete(known, marks, self._layout):
+            if not self._has_settled(file.name):
+                continue
+            try:
+                source.discard(file.name)
+            except FeedError as error:
+                # What is left lying there must not keep what follows from being applied.
+                self.unconsumed = error
+            else:
+                self._log.info("file consumed", file=file.name)
 
     def _observe(self, remote: dict[str, RemoteFile]) -> None:
         """Compare the listing with earlier ones: only two looks tell that a file rests."""
@@ -162,7 +184,11 @@ class Arrivals:
 
     def _fetch_one(self, session: Session, file: RemoteFile) -> None:
         path = self._spool.incoming(file)
-        session.fetch(file, path)
+        try:
+            session.fetch(file, path)
+        except InputError as error:
+            self.unusable(file.name, file.identity, error.reason)
+            return
         try:
             self._spool.accept(file)
         except InputError as error:

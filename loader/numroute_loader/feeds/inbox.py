@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numroute.errors import FeedError
+from numroute.errors import FeedError, InputError
 from numroute_loader.feeds.source import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
 _COPY_BYTES = 1 << 20
 
@@ -49,12 +49,13 @@ class Inbox:
         """Copy a file: its owner may replace it while a snapshot is built from the copy."""
         try:
             with (
-                Path(file.path).open("rb") as source,
+                _opened(file.path) as source,
                 os.fdopen(
                     os.open(to, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb"
                 ) as target,
             ):
-                shutil.copyfileobj(source, target, _COPY_BYTES)
+                while piece := _piece(source, file.path):
+                    target.write(piece)
                 after = os.fstat(source.fileno())
         except OSError as error:
             raise FeedError(
@@ -69,8 +70,15 @@ class Inbox:
     def discard(self, name: str) -> None:
         """Remove a file of this name wherever it lies in the folders."""
         for folder in (self._path, *(self._path / each for each in self._folders)):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 (folder / name).unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise FeedError(
+                    f"{folder / name}: cannot be removed: {error.strerror}",
+                    hint="Check owner and permissions of the folder, or leave --consume out",
+                ) from None
 
     @staticmethod
     def _files_in(folder: Path) -> list[RemoteFile]:
@@ -92,3 +100,27 @@ class Inbox:
                     )
                 )
         return files
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Blame a file for what it refuses: the others may be readable, and the copy's disk is well."""
+    try:
+        yield
+    except FileNotFoundError:
+        # It went away since the listing; the next one will not name it.
+        raise
+    except OSError as error:
+        raise InputError(
+            path, f"cannot be read: {error.strerror}", hint="Check its owner and permissions"
+        ) from None
+
+
+def _opened(path: str) -> BinaryIO:
+    with _reading(path):
+        return Path(path).open("rb")
+
+
+def _piece(source: BinaryIO, path: str) -> bytes:
+    with _reading(path):
+        return source.read(_COPY_BYTES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from numroute.errors import StoreError
@@ -32,34 +31,14 @@ def marks_of(store: SnapshotStore, layout: FeedLayout) -> Marks:
         return Marks()
     times = [metadata.as_of]
     names = [source.name for source in metadata.sources]
-    never_current = _never_current(store)
+    were_current = {moment.snapshot for moment in store.moments()}
     for entry in store.history():
-        if entry["event"] in history.BRINGS and entry["snapshot"] not in never_current:
+        if entry["event"] in history.BRINGS and entry["snapshot"] in were_current:
             times.append(datetime.fromisoformat(entry["as_of"]))
             names += [source["name"] for source in entry.get("sources", ())]
         elif entry["event"] == history.RECONCILED:
             names.append(entry["dump"])
     return Marks(as_of=max(times), dump=max(_dump_times(names, layout), default=None))
-
-
-def _never_current(store: SnapshotStore) -> frozenset[str]:
-    """Return what was announced and did not become current, because a crash came in between.
-
-    CURRENT is then older than the announcement; after a change by hand it would be younger.
-    """
-    events = [
-        (entry["event"], entry["snapshot"], entry["at"])
-        for entry in store.history()
-        if entry["event"] in history.BECOMES_CURRENT
-    ]
-    now = store.moments()[-1]
-    if not events or events[-1][1] != now.snapshot:
-        events.append((history.FOUND_CURRENT, now.snapshot, now.at))
-    return frozenset(
-        snapshot
-        for (event, snapshot, at), (following, _, since) in pairwise(events)
-        if event in history.BRINGS and following == history.FOUND_CURRENT and since < at
-    )
 
 
 def _dump_times(names: Iterable[str], layout: FeedLayout) -> Iterable[datetime]:

@@ -116,8 +116,8 @@ def _inputs(
 def _keep_open_plan(store: SnapshotStore, layout: FeedLayout, options: WatchOptions) -> None:
     """Refuse to lose the open numbering plan that the current snapshot was built with.
 
-    Without it every fixed line would turn into an unallocated number, and no other check counts
-    ranges of a registry that is not watched.
+    Without it every fixed line would turn into an unallocated number. The gate would refuse that
+    too, only later and without naming what lacks.
     """
     if options.plan:
         return
@@ -134,5 +134,6 @@ def _keep_open_plan(store: SnapshotStore, layout: FeedLayout, options: WatchOpti
     if others:
         raise FeedError(
             f"the current snapshot was built with {', '.join(others)}, which this feed lacks",
-            hint="Give the open numbering plan with --plan; to do without it, build once by hand",
+            hint="Give the open numbering plan with --plan; to do without it, build once "
+            "by hand with --allow plan_shrinkage",
         )

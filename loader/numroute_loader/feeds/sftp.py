@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import asyncssh
 
-from numroute.errors import FeedError, HostKeyError, LoginRefusedError, SettingError
+from numroute.errors import (
+    FeedError,
+    HostKeyError,
+    InputError,
+    LoginRefusedError,
+    SettingError,
+)
 from numroute_loader.feeds.source import RemoteFile
 
 if TYPE_CHECKING:
@@ -36,6 +42,9 @@ _NANOSECONDS = 10**9
 
 _CLOSED = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPPermissionDenied)
 """What a host says of a folder that it does not have, or that the contract does not open."""
+
+_WITHHELD = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure)
+"""What a host says of a file that it does not hand out, though it hands out others."""
 
 _Result = TypeVar("_Result")
 
@@ -92,7 +101,7 @@ class SftpSession:
 
     def fetch(self, file: RemoteFile, to: Path) -> None:
         """Download a file, going on where an earlier download of it was cut off."""
-        after = self._run(self._fetch(file, to), f"{file.path}: the download broke off")
+        after = self._run(self._fetch_or_blame(file, to), f"{file.path}: the download broke off")
         if _remote_file("", file.name, after).identity != file.identity:
             to.unlink()
             raise FeedError(
@@ -125,11 +134,7 @@ class SftpSession:
             try:
                 async with asyncio.timeout(self._settings.timeout_seconds):
                     entries = await self._sftp.readdir(folder or ".")
-            except (
-                asyncssh.SFTPNoSuchFile,
-                asyncssh.SFTPNoSuchPath,
-                asyncssh.SFTPPermissionDenied,
-            ):
+            except _CLOSED:
                 closed.append(folder)
                 continue
             found += [
@@ -144,6 +149,14 @@ class SftpSession:
                 hint="Check the URL's path and --folder",
             )
         return found
+
+    async def _fetch_or_blame(self, file: RemoteFile, to: Path) -> asyncssh.SFTPAttrs:
+        try:
+            return await self._fetch(file, to)
+        except _WITHHELD as error:
+            raise InputError(
+                file.path, f"the host does not hand it out: {error.reason}", hint="Ask the registry"
+            ) from None
 
     async def _fetch(self, file: RemoteFile, to: Path) -> asyncssh.SFTPAttrs:
         descriptor = os.open(to, os.O_CREAT | os.O_RDWR, 0o600)

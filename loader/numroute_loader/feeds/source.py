@@ -37,7 +37,8 @@ class Session(Protocol):
     def fetch(self, file: RemoteFile, to: Path) -> None:
         """Bring a file's bytes to a local path (0600); go on where ``to`` ends, if it exists.
 
-        Raises FeedError when the source fails, or the file changed on the way.
+        Raises InputError when this file cannot be had though others can, FeedError when the source
+        fails or the file changed on the way.
         """
 
 
@@ -50,4 +51,4 @@ class Source(Protocol):
         """Open the source for one poll."""
 
     def discard(self, name: str) -> None:
-        """Remove a file that is of no more use."""
+        """Remove a file that is of no more use; raises FeedError."""

@@ -6,10 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from numroute.errors import (
-    InputError,
-    StoreError,
-)
+from numroute.errors import InputError, StoreError
 from numroute.index.digest import sha256_file
 from numroute.index.feed_state import Reconciled, Refused, Waiting
 from numroute.logs import error_fields
@@ -23,6 +20,7 @@ from numroute_loader.feeds.spool import Spool
 from numroute_loader.feeds.status import Status, now
 from numroute_loader.feeds.stopping import StopRequested
 from numroute_loader.gate import GateError, Outcome
+from numroute_loader.increments.position import ChainError
 from numroute_loader.increments.windows import GAP_HINT
 
 if TYPE_CHECKING:
@@ -102,6 +100,8 @@ class Watcher:
         with self._source.session() as session:
             self._arrivals.fetch(session, marks_of(self._store, self._layout))
         self._work_off()
+        if self._arrivals.unconsumed is not None:
+            raise self._arrivals.unconsumed
 
     def _work_off(self) -> None:
         """Take step after step until no file that lies ready leads any further."""
@@ -139,6 +139,11 @@ class Watcher:
             )
             self._log.error("files refused", files=names, checks=checks, **error_fields(error))
             return
+        except ChainError as error:
+            # Nothing that increments could follow is current: only a full dump leads any further.
+            self._tried.add(key)
+            self._gap(error.message, error.hint)
+            return
         except InputError as error:
             name = getattr(error.path, "name", str(error.path))
             if name not in names:
@@ -163,9 +168,13 @@ class Watcher:
             )
         if published.drift is not None:
             self._reconciled(step, published.drift, published=published.metadata is not None)
-        if published.gap is not None and self._status.gap(published.gap.message, GAP_HINT):
-            self._log.warning("gap", reason=published.gap.message, remedy=GAP_HINT)
+        if published.gap is not None:
+            self._gap(published.gap.message, GAP_HINT)
         self._status.write()
+
+    def _gap(self, reason: str, remedy: str) -> None:
+        if self._status.gap(reason, remedy):
+            self._log.warning("gap", reason=reason, remedy=remedy)
 
     def _reconciled(self, step: Step, drift: Finding, *, published: bool) -> None:
         dump = step.files[0].name
@@ -263,7 +272,8 @@ class Watcher:
         """Return how long to wait before the next poll."""
         interval = self._options.interval_seconds
         trouble = self._status.state.error
-        if error is not None and trouble is not None:
+        # A file that the source keeps is no reason to fetch others late.
+        if error is not None and error is not self._arrivals.unconsumed and trouble is not None:
             return retry_seconds(error, trouble.count, interval)
         if self._arrivals.unsettled:
             return min(interval, self._options.settle_seconds)

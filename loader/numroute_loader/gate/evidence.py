@@ -15,11 +15,12 @@ class Previous:
     """The snapshot that is current now: what a new one is compared with.
 
     ``by_operator``: ported numbers by the code of the operator that serves them, None where they
-    were not counted.
+    were not counted. ``range_numbers``: the numbers in its numbering plan, 0 without one.
     """
 
     ported: int
     as_of: datetime
+    range_numbers: int = 0
     snapshot_id: str = ""
     by_operator: Mapping[str, int] | None = None
 
@@ -152,6 +153,7 @@ class Evidence:
 
     ``as_of``: the time up to which the data is known. ``now``: the clock's time.
     ``ported``: numbers with a record; ``by_operator``: the same by operator code.
+    ``range_numbers``: numbers in the numbering plan, 0 without one.
     ``duplicates``: rows whose number stands in an earlier row too.
     ``sequence``: contradictions between the files' names and those of the current snapshot, in
     words; empty where there are none.
@@ -163,6 +165,7 @@ class Evidence:
     now: datetime | None = None
     ported: int | None = None
     by_operator: Mapping[str, int] | None = None
+    range_numbers: int | None = None
     previous: Previous | None = None
     row_counts: Sequence[RowCount] | None = None
     rejected: Rejected | None = None

@@ -35,6 +35,7 @@ _CHECKS: Mapping[str, Callable[[Evidence, GateLimits], Finding]] = {
     "outside_plan": of_content.outside_plan,
     "chosen_numbers": of_content.chosen_numbers,
     "shrinkage": of_change.shrinkage,
+    "plan_shrinkage": of_change.plan_shrinkage,
     "growth": of_change.growth,
     "operator_change": of_change.operator_change,
     "movement": of_change.movement,

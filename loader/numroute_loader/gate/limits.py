@@ -45,6 +45,9 @@ class GateLimits:
     shrinkage_share: float = _limit(
         "how many fewer ported numbers than in the current snapshot, as a share of its"
     )
+    plan_shrinkage_share: float = _limit(
+        "how many fewer numbers in the numbering plan than in the current one, as a share of its"
+    )
     growth_share_per_day: float = _limit(
         "how many more ported numbers than in the current snapshot, as a share of its"
     )

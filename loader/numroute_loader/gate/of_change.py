@@ -48,6 +48,35 @@ def shrinkage(evidence: Evidence, limits: GateLimits) -> Finding:
     )
 
 
+def plan_shrinkage(evidence: Evidence, limits: GateLimits) -> Finding:
+    """Are there not many fewer numbers in the numbering plan than before?
+
+    A file of it that is missing or cut short turns all of its numbers into unallocated ones.
+    """
+    numbers, before = evidence.range_numbers, 0
+    if evidence.previous is not None:
+        before = evidence.previous.range_numbers
+    if not before or numbers is None:
+        return not_checked(
+            "plan_shrinkage",
+            evidence,
+            "there is no current snapshot with a numbering plan to compare with",
+        )
+    limit = limits.plan_shrinkage_share
+    share = max(0.0, 1 - numbers / before)
+    return Finding(
+        check="plan_shrinkage",
+        outcome=outcome(passed=share <= limit),
+        actual=share,
+        limit=limit,
+        message=(
+            f"{numbers} numbers in the numbering plan, the current snapshot has {before}"
+            + (f": {share:.2%} fewer, the limit is {limit:.2%}" if share else "")
+        ),
+        hint="Give all files of the numbering plan, each of them whole.",
+    )
+
+
 def growth(evidence: Evidence, limits: GateLimits) -> Finding:
     """Are there not many more ported numbers than before?"""
     previous, ported = evidence.previous, evidence.ported

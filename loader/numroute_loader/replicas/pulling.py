@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from numroute.errors import FeedError, NoSnapshotError
+from numroute.errors import FeedError, NoSnapshotError, SnapshotCorruptError
 from numroute.index.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def pull(
 
     A download that broke off goes on where it stopped. Nothing is published before every byte of it
     was compared with the digest in the pointer, and every array with its own. A snapshot that the
-    store still keeps is not fetched again.
+    store still keeps is not fetched again, unless it is damaged.
 
     Raises FeedError when the remote fails or its bytes are not what was pushed, NoSnapshotError
     when nothing was pushed yet, StoreError.
@@ -65,9 +66,12 @@ def pull(
         _clear(store.path / SPOOL, keep=None)
         return Pulled(pointer=pointer, fetched_bytes=0, changed=False)
     if pointer.snapshot in store.ids():
-        with store.writing() as writer:
-            writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=f"current at {remote.url}")
-        return Pulled(pointer=pointer, fetched_bytes=0, changed=True)
+        reason = f"current at {remote.url}"
+        # A damaged one is fetched again below, and takes its place.
+        with contextlib.suppress(SnapshotCorruptError):
+            with store.writing() as writer:
+                writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=reason)
+            return Pulled(pointer=pointer, fetched_bytes=0, changed=True)
     part = _part(store.path / SPOOL, pointer)
     fetched = _fetch(remote, pointer, part, progress)
     with Snapshot(part) as snapshot:

@@ -7,7 +7,7 @@ of a slab are alike, which is nearly everywhere, only its routes are compared.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,12 +115,20 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
     )
 
 
-def changed_numbers(old: Snapshot, new: Snapshot | Content) -> Iterator[ChangedNumbers]:
-    """Yield what :func:`compare` counts, piece by piece, in ascending order of the numbers."""
+def changed_numbers(
+    old: Snapshot, new: Snapshot | Content, *, as_registry: bool = False
+) -> Iterator[ChangedNumbers]:
+    """Yield what :func:`compare` counts, piece by piece, in ascending order of the numbers.
+
+    With ``as_registry`` only what the registry says counts: another brand table changes nothing.
+    """
+    routes = [_routes(each) for each in (old, new)]
+    if as_registry:
+        routes = [[without_brand(route) for route in each] for each in routes]
     same_operator = _Operators()
-    operators = [same_operator.ids(_routes(each)) for each in (old, new)]
-    routes: dict[Hashable, int] = {}
-    ids = [_route_ids(_routes(each), routes) for each in (old, new)]
+    same_route: dict[Hashable, int] = {}
+    operators = [same_operator.ids(each) for each in routes]
+    ids = [_route_ids(each, same_route) for each in routes]
     sides = [_Side(each) for each in (old, new)]
     chunks = np.union1d(sides[0].chunks, sides[1].chunks)
     blocks = [side.blocks_of(chunks) for side in sides]
@@ -288,6 +296,11 @@ def route_key(route: Route) -> Hashable:
         route.region.code or route.region.name,
         route.line_type,
     )
+
+
+def without_brand(route: Route) -> Route:
+    """Return what the registry says of a route, without what the brand table adds to it."""
+    return replace(route, operator=replace(route.operator, brand=""), mcc="", mnc="")
 
 
 class _Operators:

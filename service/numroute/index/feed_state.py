@@ -184,6 +184,8 @@ def write_feed_state(store: Path, state: FeedState) -> None:
             os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
         ) as file:
             file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         fresh.rename(path)
     except OSError as error:
         raise StoreAccessError(path, f"cannot be written: {error.strerror}") from None

@@ -24,6 +24,7 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -77,13 +78,26 @@ class History:
         """Return, for each snapshot that the history tells of, the event that brought it."""
         return {entry["snapshot"]: entry for entry in self.entries if entry["event"] in _TELLS_OF}
 
-    def moments(self) -> list[Moment]:
-        """Return what was current from when on, oldest first, in the order of events."""
-        return [
-            Moment(at=entry["at"], snapshot=entry["snapshot"])
+    def moments(self, found: Moment | None = None) -> list[Moment]:
+        """Return what was current from when on, oldest first, in the order of events.
+
+        ``found`` is what CURRENT names, and since when, where that is not what the last event says.
+        What was announced and did not become current, because a crash came in between, is left
+        out: CURRENT is then older than the announcement; after a change by hand it is younger.
+        """
+        told = [
+            (entry["event"], Moment(at=entry["at"], snapshot=entry["snapshot"]))
             for entry in self.entries
             if entry["event"] in BECOMES_CURRENT
         ]
+        if found is not None:
+            told.append((FOUND_CURRENT, found))
+        never = {
+            place
+            for place, ((event, moment), (following, since)) in enumerate(pairwise(told))
+            if event != FOUND_CURRENT and following == FOUND_CURRENT and since.at < moment.at
+        }
+        return [moment for place, (_, moment) in enumerate(told) if place not in never]
 
 
 def read_history(path: Path) -> History:

@@ -119,7 +119,15 @@ class Snapshot:
         self._arrays = arrays
         self._ported_at = arrays.get(PORTED_AT)
         self._donor = arrays.get(DONOR)
-        self.routes = RouteTable(arrays, values)
+        try:
+            self.routes = RouteTable(arrays, values)
+        except (KeyError, TypeError, ValueError):
+            raise SnapshotCorruptError(
+                self.path,
+                "the operators, networks or regions are not of version "
+                f"{environment.seal.format_version}",
+                hint=REBUILD_HINT,
+            ) from None
         self._overrides = self._load_overrides(environment)
         self._row_dtype = np.promote_types(
             arrays[GRANULES].dtype, smallest_unsigned(self.route_count)

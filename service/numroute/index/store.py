@@ -214,12 +214,13 @@ class SnapshotStore:
         Where CURRENT and the history disagree, CURRENT is right: it says what is answered from,
         and the file's time since when.
         """
-        moments = self.read_history().moments()
+        told = self.read_history()
+        moments = told.moments()
         with contextlib.suppress(NoSnapshotError, FileNotFoundError):
             current = self.current_id()
             if not moments or moments[-1].snapshot != current:
                 since = datetime.fromtimestamp(self.pointer_path.stat().st_mtime, UTC)
-                moments.append(Moment(at=since, snapshot=current))
+                return told.moments(Moment(at=since, snapshot=current))
         return moments
 
     def current_at(self, time: datetime) -> str:

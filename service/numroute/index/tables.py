@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -43,6 +44,10 @@ class Network:
     registry_mnc: str
     routing_number: str
     line_type: str
+
+
+_OF_NETWORK = itemgetter(*(field.name for field in fields(Network)))
+"""What a row of networks holds, the line type last; KeyError where the row lacks something."""
 
 
 def encode_routes(
@@ -94,6 +99,12 @@ def _operators(table: bytes) -> tuple[Operator, ...]:
 
 
 @functools.lru_cache(TABLES_KEPT_MAX)
+def _donors(table: bytes) -> tuple[Operator, ...]:
+    # A cache of its own: a snapshot has a table of operators and one of donors.
+    return tuple(Operator(**row) for row in json.loads(table))
+
+
+@functools.lru_cache(TABLES_KEPT_MAX)
 def _regions(table: bytes) -> tuple[Region, ...]:
     return tuple(Region(**row) for row in json.loads(table))
 
@@ -102,6 +113,9 @@ def _regions(table: bytes) -> tuple[Region, ...]:
 def _networks(table: bytes) -> Sequence[Mapping[str, str]]:
     # There are ten times as many as of the others: each becomes a value when it is asked for.
     rows: list[dict[str, str]] = json.loads(table)
+    line_types = {of_network[-1] for of_network in map(_OF_NETWORK, rows)}
+    if not line_types <= LineType.__members__.keys():
+        raise ValueError("a network has an unknown line type")
     return rows
 
 
@@ -120,14 +134,17 @@ class RouteTable:
         arrays: Mapping[str, NDArray[np.unsignedinteger]],
         tables: Mapping[str, bytes | memoryview],
     ) -> None:
-        """Copy the columns and decode the tables, so that nothing refers to the file's map."""
+        """Copy the columns and decode the tables, so that nothing refers to the file's map.
+
+        Raises KeyError, TypeError or ValueError when a table is not what was written.
+        """
         self.status = arrays[ROUTES_STATUS].copy()
         self.operator_of_row = arrays[ROUTES_OPERATOR].copy()
         self.network_of_row = arrays[ROUTES_NETWORK].copy()
         self.region_of_row = arrays[ROUTES_REGION].copy()
         self.operators = _operators(bytes(tables[OPERATORS]))
         self.regions = _regions(bytes(tables[REGIONS]))
-        self.donors = _operators(bytes(tables[DONORS]))
+        self.donors = _donors(bytes(tables[DONORS]))
         self._networks = _networks(bytes(tables[NETWORKS]))
         self._routes: dict[int, Route] = {}
 
