@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
+import numpy as np
 
 from benchmarks.children import end_on_sigterm
 from benchmarks.figures import Figure, at_least, at_most, markdown
 from benchmarks.machine import CpuUse, facts
 from benchmarks.production import streaming
-from benchmarks.production.singles import as_fast_as_it_goes, at_rate
+from benchmarks.production.singles import as_fast_as_it_goes, at_rate, bare_calls_beside
 from benchmarks.services import OPTIONS, numroute_serve
 from benchmarks.small import make_small
 from numroute.client import AsyncClient
@@ -38,6 +39,7 @@ from numroute.v1 import number_routing_pb2 as pb
 from numroute.v1 import number_routing_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Awaitable, Iterable, Sequence
 
     from benchmarks.production.singles import Rate
@@ -116,8 +118,7 @@ async def _singles(small: Small, address: str, rounds: int, seconds: float) -> l
     unary: list[float] = []
     gathered: list[float] = []
     loaded: dict[float, list[Rate]] = {share: [] for share in SHARES}
-    gc.collect()
-    gc.freeze()
+    beside: list[array[float]] = []
     async with (
         grpc.aio.insecure_channel(address, options=OPTIONS) as channel,
         AsyncClient(address) as client,
@@ -130,6 +131,11 @@ async def _singles(small: Small, address: str, rounds: int, seconds: float) -> l
             )
             return made
 
+        numbers = small.queries.numbers.tolist()
+        answers = await asyncio.gather(*map(client.lookup, numbers))
+        known = dict(zip(numbers, answers, strict=True))
+        gc.collect()
+        gc.freeze()
         for _ in range(rounds):
             unary.append(await as_fast_as_it_goes(small, call, UNARY_TASKS, seconds))
             gathered.append(
@@ -137,7 +143,10 @@ async def _singles(small: Small, address: str, rounds: int, seconds: float) -> l
             )
             for share, found in loaded.items():
                 found.append(await at_rate(small, client.lookup, gathered[-1] * share, seconds))
-    return [*_rates(unary, gathered), *_latencies(loaded)]
+            beside.append(
+                await bare_calls_beside(small, call, known, gathered[-1] * JUDGED_SHARE, seconds)
+            )
+    return [*_rates(unary, gathered), *_latencies(loaded), *_beside(beside)]
 
 
 def _rates(unary: Sequence[float], gathered: Sequence[float]) -> Iterable[Figure]:
@@ -173,6 +182,17 @@ def _latencies(loaded: dict[float, list[Rate]]) -> Iterable[Figure]:
             name=f"{name}: of it, the program's own lateness in asking, p99",
             unit="ms",
             values=[each.late_milliseconds(99) for each in found],
+        )
+
+
+def _beside(found: Sequence[Sequence[float]]) -> Iterable[Figure]:
+    name = "yardstick: a unary call beside as many tasks that wait for nothing"
+    for what, rank in (("median", 50), ("p99", 99)):
+        yield Figure(
+            section=SECTION,
+            name=f"{name}, at {JUDGED_SHARE:.0%} of that rate: {what}",
+            unit="ms",
+            values=[float(np.percentile(each, rank)) * 1e3 for each in found],
         )
 
 

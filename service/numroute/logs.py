@@ -6,6 +6,7 @@ foresaw, only its class and the place are logged, because its text may quote a v
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from pathlib import Path
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
     from numroute.errors import NumrouteError
 
 
+class _Lines(structlog.WriteLogger):
+    """Writes lines; one that cannot be written, to a full disk or a closed pipe, is lost.
+
+    Whoever logs has something else to do, which must not end for it.
+    """
+
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = msg
+
+
 def make_logger(stream: TextIO | None = None) -> FilteringBoundLogger:
     """Return a logger that writes to ``stream``, standard error when None.
 
@@ -35,7 +50,7 @@ def make_logger(stream: TextIO | None = None) -> FilteringBoundLogger:
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     logger: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        _Lines(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -231,3 +231,17 @@ async def test_a_fault_of_a_guard_is_logged(start) -> None:
     assert heard[-2:] == [("b", "end", "OK"), ("a", "end", "OK")]
     assert "guard failed" in log.getvalue()
     assert "79001234567" not in log.getvalue()
+
+
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
+    """Where the disk is full or the pipe closed, whoever logs goes on."""
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device", text)
+
+    make_logger(Full()).error("nobody reads this")
+    closed = io.StringIO()
+    log = make_logger(closed)
+    closed.close()
+    log.info("nor this")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numroute.v1 import number_routing_pb2 as pb
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 METHODS = ["Lookup", "BulkLookup", "GetSnapshot", "Explain", "ListOperators"]
+STREAM_LOOKUP = "/numroute.v1.NumberRouting/StreamLookup"
 GET_SNAPSHOT = "/numroute.v1.NumberRouting/GetSnapshot"
 PAST = " expires=2020-01-01T00:00:00Z"
 
@@ -119,6 +121,27 @@ def test_tokens_rotate_without_a_restart(run_server, store, tmp_path) -> None:
     server.wait_for_log("tokens in use", 2)
     refusal(server, bearer(first))
     ask(server, bearer(second))
+
+
+def test_a_stream_ends_with_its_token(run_server, store, tmp_path) -> None:
+    """Who may ask no longer is refused at the next question of a stream that was open before."""
+    (token, sha256), (_, other) = new_token(), new_token()
+    path = write(tmp_path / "tokens", "messaging daily=1000", token_line("messaging", sha256))
+    server = run_server(store.path, security=Security(tokens=path, state=tmp_path / "state"))
+    questions: queue.Queue[bytes | None] = queue.Queue()
+    question = pb.BulkLookupRequest(numbers=[79_000_000_000]).SerializeToString()
+    call = server.channel.stream_stream(STREAM_LOOKUP)(
+        iter(questions.get, None), timeout=60, metadata=bearer(token)
+    )
+    questions.put(question)
+    next(call)
+    write(path, token_line("billing", other))
+    server.wait_for_log("tokens in use")
+    questions.put(question)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    assert caught.value.code() is UNAUTHENTICATED
+    questions.put(None)
 
 
 @pytest.mark.parametrize("how", ["nonsense", "readable", "gone"])

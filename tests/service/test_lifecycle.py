@@ -121,6 +121,25 @@ def test_watchers_hear_of_the_drain_and_do_not_hold_it_up(run_server, store) -> 
     assert server.process.wait(60) == 0
 
 
+def test_a_service_with_a_broken_part_ends(run_server, store) -> None:
+    """A part that ends unasked ends the process, with an error, for its supervisor to replace."""
+    broken = """
+import asyncio
+from numroute.server.follower import Follower
+
+async def run(self, stop):
+    await asyncio.sleep(0.2)
+    raise RuntimeError("79161234567")
+
+Follower.run = run
+"""
+    server = run_server(store.path, before=broken)
+    (line,) = server.wait_for_log("service broken")
+    assert (line["part"], line["fault"]) == ("Follower", "RuntimeError")
+    assert server.process.wait(60) == 1
+    assert "79161234567" not in server.log_path.read_text("utf-8")
+
+
 def test_starts_without_a_snapshot(run_server, tmp_path, registry) -> None:
     """Without a snapshot calls say what to do; once one is published they are answered."""
     store = SnapshotStore(tmp_path / "store", create=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +25,7 @@ from numroute.index import SnapshotStore
 from numroute.index.feed_state import FeedState, Trouble, write_feed_state
 from numroute.model import Status
 from numroute.server.metrics import METRICS, Counter
+from numroute.server.monitor import CONNECTIONS_MAX
 from numroute.server.security import Security
 from numroute.server.tokens import new_token, token_line
 from numroute.v1 import number_routing_pb2 as pb
@@ -180,7 +183,13 @@ def test_clients_and_refusals_are_told_apart(run_server, store, tmp_path) -> Non
     """Calls, numbers and refusals by client and reason; the audit says the same, once."""
     (token, sha256), (unknown, _) = new_token(), new_token()
     authority = Authority.make(tmp_path / "authority")
-    path = private(tmp_path / "tokens", "messaging daily=1000", token_line("messaging", sha256))
+    old, old_sha256 = new_token()
+    path = private(
+        tmp_path / "tokens",
+        "messaging daily=1000",
+        token_line("messaging", sha256),
+        f"{token_line('messaging', old_sha256)} expires=2020-01-01T00:00:00+00:00",
+    )
     security = Security(tls=authority.issue(), tokens=path, state=tmp_path / "state")
     server = run_server(store.path, security=security, metrics="127.0.0.1:0")
 
@@ -196,14 +205,17 @@ def test_clients_and_refusals_are_told_apart(run_server, store, tmp_path) -> Non
     with authority.channel(f"localhost:{server.port}") as channel:
         method = channel.unary_unary("/numroute.v1.NumberRouting/BulkLookup")
         codes = [ask(600, token), ask(400, token), ask(1, token), ask(5, unknown), ask(5, unknown)]
+        codes.append(ask(1, old))
     assert [code.name for code in codes] == [
         "OK",
         "OK",
         "RESOURCE_EXHAUSTED",
         "UNAUTHENTICATED",
         "UNAUTHENTICATED",
+        "UNAUTHENTICATED",
     ]
-    samples = wait_for(server, "numroute_requests_total", 5)
+    samples = wait_for(server, "numroute_requests_total", 6)
+    assert value(samples, "numroute_refused_total", reason="expired_token", client="messaging") == 1
     assert value(samples, "numroute_requests_total", client="messaging", code="OK") == 2
     assert value(samples, "numroute_numbers_total", client="messaging") == 1_000
     assert value(samples, "numroute_refused_total", reason="daily_quota", client="messaging") == 1
@@ -212,9 +224,9 @@ def test_clients_and_refusals_are_told_apart(run_server, store, tmp_path) -> Non
     assert server.stop() == 0
     stranger, messaging = server.wait_for_log("audit")
     assert (messaging["client"], messaging["calls"], messaging["numbers"]) == ("messaging", 3, 1000)
-    assert messaging["refused"] == 1
+    assert messaging["refused"] == 2
     assert messaging["since"] <= messaging["until"]
-    assert (stranger["client"], stranger["calls"], stranger["refused"]) == (None, 2, 2)
+    assert (stranger["client"], stranger["calls"], stranger["refused"]) == (None, 3, 2)
     text = server.log_path.read_text("utf-8")
     assert token[3:] not in text
     assert "7900" not in text
@@ -285,6 +297,9 @@ reporter.WRITE_SECONDS = 1e9
         assert time.monotonic() < until
         time.sleep(0.1)
     assert "worker 1 has been silent for too long" in get(server, "/livez")[1]
+    status, body = get(server, "/readyz")
+    assert status == 503
+    assert json.loads(body)["problems"] == ["worker 1: it has been silent for too long"]
 
 
 @pytest.mark.parametrize("path", ["/", "/metricsx", "/../etc/passwd"])
@@ -292,6 +307,22 @@ def test_nothing_else_is_served(run_server, store, path) -> None:
     """Other paths are not found."""
     server = run_server(store.path, metrics="127.0.0.1:0")
     assert get(server, path)[0] == 404
+
+
+def test_slow_clients_do_not_hold_the_port(run_server, store) -> None:
+    """More connections that say nothing than are held at once: whoever asks is answered."""
+    server = run_server(store.path, metrics="127.0.0.1:0")
+    (line,) = server.wait_for_log("metrics served")
+    host, _, port = str(line["address"]).rpartition(":")
+    with contextlib.ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            for _ in range(2 * CONNECTIONS_MAX)
+        ]
+        for _ in range(3):
+            assert get(server, "/livez")[0] == 200
+        # The oldest have been closed.
+        assert silent[0].recv(1) == b""
 
 
 def test_metrics_address_in_use(run_server, store, tmp_path) -> None:

@@ -90,6 +90,16 @@ def test_a_clock_set_back_gives_nothing(usage, clock) -> None:
     usage.take("messaging", limits, 50)
 
 
+def test_a_clock_set_back_locks_nobody_out(usage, clock) -> None:
+    """A client with an empty bucket waits as long as told, not until the clock is where it was."""
+    limits = Limits(rate=100, burst=100)
+    usage.take("messaging", limits, 100)
+    clock[0] -= 3_600
+    assert refused(usage, limits, 50).retry_after_seconds == pytest.approx(0.5)
+    clock[0] += 0.5
+    usage.take("messaging", limits, 50)
+
+
 def test_a_day_ends_at_midnight(usage, clock) -> None:
     """A used up quota begins anew at midnight UTC; refused numbers are not counted."""
     limits = Limits(daily=1_000)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from support.oracle import FIRST, make_registry, publish
 
 from numroute import wire
+from numroute.errors import StoppingError
 from numroute.index import SnapshotStore
+from numroute.server.guard import Call
 from numroute.server.settings import STREAM_QUESTIONS_IN_WORK_MAX
+from numroute.server.streams import Streams
 from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 def stream(server, requests, timeout=60.0):
@@ -135,6 +143,26 @@ def test_drain_ends_idle_streams(run_server, store) -> None:
             next(ended)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     go_on.set()
+
+
+def test_a_stream_that_begins_during_the_drain_ends_at_once() -> None:
+    """A call that grpc had accepted in the moment of the stop does not hold it up."""
+
+    async def questions() -> AsyncIterator[bytes]:
+        yield b""
+
+    async def never(*_: object) -> bytes:
+        raise AssertionError
+
+    streams = Streams(None, never)  # type: ignore[arg-type]
+    streams.drain()
+
+    async def begin() -> None:
+        async with asyncio.timeout(30):
+            await streams.stream_lookup(questions(), never, Call("StreamLookup"))  # type: ignore[arg-type]
+
+    with pytest.raises(StoppingError):
+        asyncio.run(begin())
 
 
 def test_what_was_read_is_answered_before_the_stop(run_server, store, gate) -> None:

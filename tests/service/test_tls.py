@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,9 @@ from support.certificates import Authority, replace
 from support.servers import launch
 
 from numroute.errors import SettingError
+from numroute.logs import make_logger
 from numroute.server import ServerSettings
-from numroute.server.certificates import TlsFiles, load_credentials
+from numroute.server.certificates import Certificates, TlsFiles, load_credentials
 from numroute.server.security import Security
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -101,6 +103,18 @@ def test_a_new_certificate_is_used_without_a_restart(run_server, store, authorit
     assert served_serial(server.port) == expected
     method(b"", timeout=10)
     channel.close()
+
+
+def test_a_certificate_is_handed_to_grpc_once(authority) -> None:
+    """Handshakes do not parse a certificate anew that has not changed."""
+    certificates = Certificates(authority.issue(), make_logger(io.StringIO()))
+    assert certificates._changed_configuration() is None
+    authority.issue()
+    certificates.poll()
+    # What has just been looked at is looked at once more before it counts.
+    certificates.poll()
+    assert certificates._changed_configuration() is not None
+    assert certificates._changed_configuration() is None
 
 
 def test_a_bad_new_certificate_leaves_the_old_one(run_server, store, authority) -> None:

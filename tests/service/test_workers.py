@@ -14,13 +14,16 @@ from typing import Self
 import grpc
 import numpy as np
 import pytest
+from support.hostile import attack, continuation_flood, path_that_is_no_text
 from support.oracle import FIRST, LAST, make_registry, publish
 from support.servers import Server, launch
 
 import numroute
+from numroute import wire
 from numroute.index import SnapshotStore
 from numroute.server.certificates import TlsFiles
 from numroute.server.security import Security
+from numroute.server.supervisor import FAILED_STARTS_MAX
 from numroute.v1 import number_routing_pb2 as pb
 
 BULK = pb.BulkLookupRequest(numbers=[FIRST]).SerializeToString()
@@ -142,6 +145,84 @@ def test_swaps_and_a_rolling_restart_fail_no_call(run_server, own_store) -> None
     assert server.stop() == 0
     for pid in before:
         wait_until_gone(pid)
+
+
+def test_workers_go_on_while_none_can_be_started(run_server, own_store, tmp_path) -> None:
+    """Where the system makes no process, the workers that are there answer; others come later."""
+    flag = tmp_path / "no-process"
+    before = f"""
+import asyncio
+from pathlib import Path
+
+start = asyncio.create_subprocess_exec
+
+async def fail(*words, **how):
+    if Path({str(flag)!r}).exists():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return await start(*words, **how)
+
+asyncio.create_subprocess_exec = fail
+"""
+    server = run_server(own_store.path, workers=WORKERS, before=before)
+    with Asking(server, 2) as asking:
+        flag.touch()
+        os.kill(workers(server)[0], signal.SIGKILL)
+        lines = server.wait_for_log("worker failed to start", FAILED_STARTS_MAX + 1)
+        assert lines[0]["reason"] == "Resource temporarily unavailable"
+        flag.unlink()
+        server.wait_for_log("worker serving", WORKERS + 1)
+        assert asking.answers()
+    assert server.stop() == 0
+
+
+def test_a_stop_is_heard_beside_a_call_for_new_workers(run_server, own_store) -> None:
+    """SIGTERM and SIGHUP in one moment end the service."""
+    server = run_server(own_store.path, workers=WORKERS)
+    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.process.wait(60) == 0
+
+
+def test_a_worker_that_grows_too_large_is_replaced(run_server, own_store) -> None:
+    """What gRPC keeps of hostile connections goes with its worker, and no call fails."""
+    limit = 160 * 1024 * 1024
+    server = run_server(own_store.path, workers=WORKERS, worker_memory=limit)
+    before = set(workers(server))
+    with Asking(server, 2) as asking:
+        while not [line for line in server.log() if line["event"] == "worker too large"]:
+            attack(server, *continuation_flood(), wait=0.02)
+        (line, *_) = server.wait_for_log("worker too large")
+        assert limit < line["memory_bytes"] < 2 * limit
+        while len(before & set(workers(server))) == WORKERS:
+            time.sleep(0.05)
+        assert asking.answers()
+    # The other one may have grown nearly as large, and is replaced too when it has.
+    assert len(server.wait_for_log("worker too large")) <= WORKERS
+    assert server.stop() == 0
+
+
+def test_a_call_that_cannot_be_made_out_ends_no_process(run_server, own_store) -> None:
+    """Where gRPC ends its server, the process has a new one in a moment."""
+    server = run_server(own_store.path)
+    call = server.channel.unary_unary(wire.method_path("BulkLookup"))
+    for broken in range(1, 4):
+        attack(server, *path_that_is_no_text(), wait=0.02)
+        server.wait_for_log("gRPC server broken", broken)
+        assert call(BULK, timeout=60, wait_for_ready=True)
+    assert server.stop() == 0
+
+
+def test_a_call_that_cannot_be_made_out_fails_no_other(run_server, own_store) -> None:
+    """While one process makes a new server, the others take the calls."""
+    server = run_server(own_store.path, workers=WORKERS)
+    before = workers(server)
+    with Asking(server, 2) as asking:
+        for broken in range(1, 4):
+            attack(server, *path_that_is_no_text(), wait=0.02)
+            server.wait_for_log("gRPC server broken", broken)
+        assert asking.answers()
+    assert workers(server) == before
+    assert server.stop() == 0
 
 
 def test_a_new_worker_serves_before_an_old_one_drains(run_server, store) -> None:

@@ -34,6 +34,7 @@ settings = ServerSettings(
     max_age={max_age},
     drain_seconds={drain_seconds!r},
     workers={workers!r},
+    worker_memory={worker_memory!r},
     security={security!r},
     metrics={metrics!r},
 )
@@ -108,6 +109,7 @@ def launch(  # noqa: PLR0913 - one for each setting
     max_age: float | None = None,
     drain_seconds: float = 10.0,
     workers: int = 1,
+    worker_memory: int = 2 * 1024**3,
     before: str = "",
     security: Security = PLAIN,
     metrics: str | None = None,
@@ -119,6 +121,7 @@ def launch(  # noqa: PLR0913 - one for each setting
         max_age=None if max_age is None else f"timedelta(seconds={max_age})",
         drain_seconds=drain_seconds,
         workers=workers,
+        worker_memory=worker_memory,
         before=before,
         security=security,
         metrics=metrics,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numroute.server.security import Security
 
 WORKERS_MAX = 256
+WORKER_MEGABYTES_MIN = 128
+WORKER_MEGABYTES_MAX = 1 << 20
 HOURS_MAX = 1_000_000
 SECONDS_MAX = 86_400
 
@@ -79,6 +81,17 @@ class Finite(click.FloatRange):
     help="How many processes answer calls.",
 )
 @click.option(
+    "--worker-memory",
+    "worker_megabytes",
+    envvar="NUMROUTE_WORKER_MEMORY",
+    show_envvar=True,
+    type=click.IntRange(WORKER_MEGABYTES_MIN, WORKER_MEGABYTES_MAX),
+    default=2048,
+    show_default=True,
+    metavar="MIB",
+    help="Replace a process that has taken more memory, the index not counted, without a pause.",
+)
+@click.option(
     "--metrics",
     envvar="NUMROUTE_METRICS",
     show_envvar=True,
@@ -86,12 +99,13 @@ class Finite(click.FloatRange):
     help="Serve Prometheus metrics and probes over HTTP here: /metrics, /livez, /readyz.",
 )
 @security_options
-def serve(
+def serve(  # noqa: PLR0917 - click gives one for each option
     store: Path,
     listen: str,
     max_age_hours: float | None,
     drain_seconds: float,
     workers: int,
+    worker_megabytes: int,
     metrics: str | None,
     security: Security,
 ) -> int:
@@ -110,6 +124,7 @@ def serve(
             max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
             drain_seconds=drain_seconds,
             workers=workers,
+            worker_memory=worker_megabytes << 20,
             security=security,
             metrics=metrics,
         )

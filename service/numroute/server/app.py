@@ -7,7 +7,8 @@ import contextlib
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health as grpc_health
@@ -16,10 +17,11 @@ from grpc_reflection.v1alpha import reflection
 
 from numroute import wire
 from numroute.index import SnapshotStore
-from numroute.logs import make_logger
+from numroute.logs import fault_fields, make_logger
 from numroute.server.bounds import OPTIONS, allow_many_files
 from numroute.server.follower import Follower
 from numroute.server.health import Health
+from numroute.server.listening import Listening
 from numroute.server.memory import keep_freed_memory, spare_what_stays
 from numroute.server.observation import observed
 from numroute.server.port import cannot_listen
@@ -29,7 +31,7 @@ from numroute.server.servicer import NumberRouting
 from numroute.server.tracing import make_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -47,6 +49,28 @@ LEFT_OVER_SECONDS = 0.2
 """How long calls that the service does not know of may hold up the end of a drain."""
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that answers calls.
+
+    Attributes:
+        port: Where it listens.
+        failed: Set when a part of it has ended that must not: the process should end as well.
+    """
+
+    port: int
+    failed: asyncio.Event
+
+    async def until_over(self, stop: asyncio.Event) -> None:
+        """Wait until it is told to stop or has failed."""
+        waiting = [asyncio.create_task(each.wait()) for each in (stop, self.failed)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+
+
 def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
     """Serve in this process until SIGTERM or SIGINT, then drain; return the exit code.
 
@@ -61,23 +85,24 @@ def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | N
     """
     store, log = SnapshotStore(settings.store), make_logger()
 
-    async def serve() -> None:
+    async def serve() -> bool:
         stop = stop_on_signals()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("nothing to replace"))
         # Not shared: a second server on the same port would silently take half the calls.
-        async with serving(watched, store, log, shared_port=False) as port:
+        async with serving(watched, store, log, shared_port=False) as running:
             host = settings.listen.rpartition(":")[0]
-            log.info("serving", address=f"{host}:{port}", workers=1)
+            log.info("serving", address=f"{host}:{running.port}", workers=1)
             if on_ready is not None:
-                on_ready(port)
-            await stop.wait()
+                on_ready(running.port)
+            await running.until_over(stop)
             log.info("draining", drain_seconds=settings.drain_seconds)
+            return running.failed.is_set()
 
     with observed(settings, log) as watched:
-        asyncio.run(serve())
+        failed = asyncio.run(serve())
     log.info("stopped")
-    return 0
+    return int(failed)
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -96,7 +121,7 @@ async def serving(
     *,
     shared_port: bool,
     worker: int = 1,
-) -> AsyncIterator[int]:
+) -> AsyncIterator[Running]:
     """Answer calls on the port that is given, as this worker, until the block ends; then drain.
 
     Raises:
@@ -107,10 +132,9 @@ async def serving(
     sys.setswitchinterval(SWITCH_SECONDS)
     health = Health()
     follower = Follower(store, log, max_age=settings.max_age, on_state=health.tell)
-    server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", int(shared_port))))
     protection = Protection(settings.security, log)
     guards = protection.guards
-    running: list[Follower | Protection | Reporter] = [follower, protection]
+    running: list[Follower | Protection | Reporter | Listening] = [follower, protection]
     reporter = None
     if settings.reports is not None:
         reporter = Reporter(
@@ -127,30 +151,37 @@ async def serving(
     if tracing is not None:
         guards = (tracing, *guards)
     service = NumberRouting(follower, log, guards)
-    server.add_generic_rpc_handlers((service.handler(),))
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    if settings.security.offers_reflection(settings.host):
-        reflection.enable_server_reflection(
-            (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
-        )
-    port = _listen(server, settings, protection.certificates)
 
+    def make(port: int | None) -> tuple[grpc.aio.Server, int]:
+        server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", int(shared_port))))
+        server.add_generic_rpc_handlers((service.handler(),))
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        if settings.security.offers_reflection(settings.host):
+            reflection.enable_server_reflection(
+                (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
+            )
+        return server, _listen(server, settings, port, protection.certificates)
+
+    listening = Listening(make, log)
+    running.append(listening)
     await follower.poll()
     spare_what_stays()
-    await server.start()
+    await listening.start()
     if reporter is not None:
         # Whoever is told that calls are answered finds that in the reports as well.
         reporter.write()
-    stop = asyncio.Event()
-    following = [asyncio.create_task(part.run(stop)) for part in running]
+    stop, failed = asyncio.Event(), asyncio.Event()
+    following = [asyncio.create_task(part.run(stop), name=type(part).__name__) for part in running]
+    _watch(following, stop, failed, log)
     try:
-        yield port
+        yield Running(listening.port, failed)
     finally:
         health.drain()
         service.drain()
         stop.set()
-        await _drain(server, service, settings.drain_seconds)
-        await asyncio.gather(*following)
+        await _drain(listening, service, settings.drain_seconds)
+        # What broke was told when it did; the rest must be closed all the same.
+        await asyncio.gather(*following, return_exceptions=True)
         service.close()
         if reporter is not None:
             reporter.write()
@@ -160,7 +191,26 @@ async def serving(
             await asyncio.to_thread(tracing.close)
 
 
-async def _drain(server: grpc.aio.Server, service: NumberRouting, limit: float) -> None:
+def _watch(
+    tasks: Iterable[asyncio.Task[Any]],
+    stop: asyncio.Event,
+    failed: asyncio.Event,
+    log: FilteringBoundLogger,
+) -> None:
+    """Set ``failed`` when one of the tasks ends before ``stop`` is set."""
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        if not stop.is_set():
+            fault = None if task.cancelled() else task.exception()
+            fields = {} if fault is None else fault_fields(fault)
+            log.error("service broken", part=task.get_name(), **fields)
+            failed.set()
+
+    for task in tasks:
+        task.add_done_callback(ended)
+
+
+async def _drain(server: Listening, service: NumberRouting, limit: float) -> None:
     """Accept no more calls, and end when those under way have ended, at the latest at the limit.
 
     A call that arrives in the moment of stopping can be accepted by grpc and never be handed to the
@@ -176,13 +226,19 @@ async def _drain(server: grpc.aio.Server, service: NumberRouting, limit: float) 
 
 
 def _listen(
-    server: grpc.aio.Server, settings: ServerSettings, certificates: Certificates | None
+    server: grpc.aio.Server,
+    settings: ServerSettings,
+    port: int | None,
+    certificates: Certificates | None,
 ) -> int:
-    """Bind the server's address and return the port."""
+    """Bind the server's address, or another port of it, and return the port."""
+    listen = settings.listen
+    if port is not None:
+        listen = f"{listen.rpartition(':')[0]}:{port}"
     try:
         if certificates is not None:
-            return server.add_secure_port(settings.listen, certificates.server_credentials())
-        return server.add_insecure_port(settings.listen)
+            return server.add_secure_port(listen, certificates.server_credentials())
+        return server.add_insecure_port(listen)
     except RuntimeError:
         # grpc tells the reason in its own log only: ask the system once more to be able to say it.
         reason = _bind_error(settings) or "refused"

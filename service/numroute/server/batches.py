@@ -114,6 +114,8 @@ class Batches:
         self._under_way[batch.client] -= batch.numbers
         if not self._under_way[batch.client]:
             del self._under_way[batch.client]
+            if self._ahead.get(batch.client, 0) <= self._now:
+                self._ahead.pop(batch.client, None)
         if not self._total:
             # Nobody waits: where clients stood no longer matters.
             self._ahead.clear()

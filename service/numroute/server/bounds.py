@@ -12,7 +12,8 @@ CONNECTIONS_MAX = 10_000
 STREAMS_PER_CONNECTION_MAX = 100
 """The most calls under way on one connection; a client keeps what exceeds them to itself, where
 their deadlines apply. HTTP/2 advises no fewer (RFC 9113, 6.5.2). One connection can then neither
-fill the room for waiting calls nor make the service hold more than 100 requests of 4 MB."""
+fill the room for waiting calls nor make the service hold more than 100 requests of 4 MB, or, where
+it does not read, the answers to them; of each stream, those to four questions."""
 
 CALLS_PENDING_MAX, CALLS_PENDING_HARD_MAX = 512, 1_024
 """How many calls may wait until Python takes them; gRPC ends more of them, at random from the first

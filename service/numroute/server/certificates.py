@@ -124,7 +124,7 @@ class Certificates:
         self._log = log
         self._states = self._look()
         self.credentials = load_credentials(files, now=datetime.now(UTC))
-        self._configuration = _configuration(self.credentials)
+        self._configuration = self._handed_over = _configuration(self.credentials)
         self._retry = False
         self._refusal: str | None = None
         self._reminded = datetime.min.replace(tzinfo=UTC)
@@ -133,10 +133,20 @@ class Certificates:
         """Return credentials for a port; each connection is made with the newest certificate."""
         return grpc.dynamic_ssl_server_credentials(
             self._configuration,
-            # Called in a thread of grpc's at each handshake: it only hands over what is there.
-            lambda: self._configuration,
+            self._changed_configuration,  # type: ignore[arg-type]  # None is allowed, see grpc's documents
             require_client_authentication=self._files.client_ca is not None,
         )
+
+    def _changed_configuration(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return the configuration if grpc does not have it yet; in a thread of grpc's.
+
+        It asks at each handshake, and would parse certificate and key anew each time.
+        """
+        configuration = self._configuration
+        if configuration is self._handed_over:
+            return None
+        self._handed_over = configuration
+        return configuration
 
     def poll(self) -> None:
         """Take over changed files if they are right; else keep what is in use and log why.

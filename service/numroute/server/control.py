@@ -27,8 +27,8 @@ class Control:
     async def explain(self, request: bytes, call: Call) -> bytes:
         """Answer an ``ExplainRequest`` with an ``ExplainResponse``."""
         message = pb.ExplainRequest.FromString(request)
-        call.ask(1)
         with await self._past.at(message) as served:
+            call.ask(1)
             response = explanation(served, message.number, message.default_region or None)
         return response.SerializeToString()
 

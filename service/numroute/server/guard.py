@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     """Any number of requests, any number of responses."""
 
 
+STREAM = "StreamLookup"
+"""The method that takes many questions in one call."""
+
+
 class Guard:
     """Something that watches over all calls. What it raises from numroute's tree refuses a call.
 
@@ -228,10 +232,11 @@ class Pipeline:
         return call
 
     def _begin(self, call: Call) -> None:
-        call.require_wanted()
         for begin in self._on_begin:
             begin(call)
             call.begun += 1
+        # Behind the guards: those that count calls hear of it.
+        call.require_wanted()
 
     def _end(self, call: Call, _task: object) -> None:
         self._under_way -= 1

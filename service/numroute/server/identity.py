@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from numroute.errors import UnauthenticatedError
-from numroute.server.guard import Guard
+from numroute.server.guard import STREAM, Guard
 from numroute.server.tokens import NAME
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ class Identity(Guard):
         except UnauthenticatedError as error:
             self._tell(call, error)
             raise
+
+    def numbers(self, call: Call, count: int) -> None:  # noqa: ARG002 - as a guard has it
+        """Look again at each question of a stream, which may outlive its client's token."""
+        if call.method == STREAM:
+            self.begin(call)
 
     def _client(self, call: Call) -> str:
         for key, value in call.metadata:

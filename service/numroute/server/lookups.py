@@ -11,6 +11,7 @@ from numroute import wire
 from numroute.errors import LimitExceededError, OverloadedError
 from numroute.server.batches import Batches
 from numroute.server.columns import bulk_answer
+from numroute.server.guard import STREAM
 from numroute.server.rows import row_answers
 from numroute.server.settings import (
     NUMBERS_INLINE_MAX,
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from numroute.server.follower import Follower
     from numroute.server.guard import Call
     from numroute.server.past import PastSnapshots
-
-
-STREAM = "StreamLookup"
-"""The method whose batches wait for room instead of being refused."""
 
 
 class Lookups:
@@ -51,8 +48,9 @@ class Lookups:
         """Answer a ``LookupRequest`` with a ``LookupResponse``."""
         message = pb.LookupRequest.FromString(request)
         _check_limit(len(message.numbers), NUMBERS_PER_LOOKUP_MAX)
-        call.ask(len(message.numbers))
         with await self._past.at(message) as served:
+            # What cannot be answered costs nothing.
+            call.ask(len(message.numbers))
             response = await row_answers(served, message.numbers, message.default_region or None)
         return response.SerializeToString()
 
@@ -60,8 +58,8 @@ class Lookups:
         """Answer a ``BulkLookupRequest`` with a ``BulkLookupResponse``."""
         numbers, options = wire.bulk_request_parts(request)
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
-        call.ask(len(numbers))
         served = self._follower.serving()
+        call.ask(len(numbers))
         served.acquire()
         answer = functools.partial(
             bulk_answer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import socket
@@ -30,7 +31,8 @@ REQUEST_SECONDS_MAX = 10.0
 """How long a connection may take to say what it wants."""
 
 CONNECTIONS_MAX = 32
-"""How many requests are answered at once; more are closed unanswered."""
+"""How many connections are held at once. One more closes the oldest: an answer takes milliseconds,
+so that only a client that says nothing, or next to nothing, gets to be the oldest."""
 
 
 class Monitor:
@@ -81,22 +83,31 @@ class _Server(http.server.ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        self._room = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self._lock = threading.Lock()
+        # In the order in which they came.
+        self._held: dict[Any, None] = {}
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as there
-        """Answer in a thread if there is room for one more."""
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        """Answer in a thread; where there is no room for one more, the oldest makes it."""
+        with self._lock:
+            self._held[request] = None
+            oldest = next(iter(self._held)) if len(self._held) > CONNECTIONS_MAX else None
+            if oldest is not None:
+                del self._held[oldest]
+        if oldest is not None:
+            # Its thread ends with it.
+            with contextlib.suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Make room when the answer was given."""
+        """Answer, and make room."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            with self._lock:
+                self._held.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Say nothing of connections that break: whoever probes tries again."""
@@ -125,8 +136,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     self._send(
                         HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /livez and /readyz\n"
                     )
-        except ConnectionError:
-            # Whoever asked has gone.
+        except (ConnectionError, TimeoutError):
+            # Whoever asked has gone, or does not read.
             self.close_connection = True
         except Exception as fault:  # noqa: BLE001 - a fault here must not end the answering
             self._log.error("metrics failed", **fault_fields(fault))
@@ -164,8 +175,15 @@ def _silent_workers(totals: Totals) -> list[str]:
 def _unready_reasons(totals: Totals) -> list[str]:
     """Return why the service should get no calls: none of its workers would answer."""
     _, workers = totals.read()
-    if any(not each.unready for each in workers):
-        return []
     if not workers:
         return ["no worker serves"]
-    return [f"worker {each.worker}: {each.unready}" for each in workers]
+    now = time.time()
+    problems = [
+        "it has been silent for too long"
+        if now - each.written_at > SILENT_SECONDS_MAX
+        else each.unready
+        for each in workers
+    ]
+    if not all(problems):
+        return []
+    return [f"worker {each.worker}: {why}" for each, why in zip(workers, problems, strict=True)]

@@ -52,6 +52,9 @@ REQUEST_BYTES_MAX = 4 * 1024 * 1024
 WORKERS_MAX = 256
 """The most processes of one service; more than cores bring nothing."""
 
+WORKER_MEMORY_MIN = 128 * 1024 * 1024
+"""The least bound of a worker's own memory: an idle one takes 60 MB."""
+
 PORT_MAX = 65_535
 
 
@@ -67,6 +70,8 @@ class ServerSettings:
             never marks.
         drain_seconds: How long calls that are under way may take to end after a stop signal.
         workers: How many processes answer calls. With more than one, another one supervises them.
+        worker_memory: Bytes of memory of its own, the mapped index not counted, from which on a
+            worker is replaced by a new one. Nobody replaces the process of a service with one.
         security: Who may reach it and how.
         metrics: Address of metrics and probes, written like ``listen``; None for none.
         reports: The folder that workers report to, for whoever adds them up; None for nobody. The
@@ -78,6 +83,7 @@ class ServerSettings:
     max_age: timedelta | None = None
     drain_seconds: float = 10.0
     workers: int = 1
+    worker_memory: int = 2 * 1024**3
     security: Security = field(default_factory=Security)
     metrics: str | None = None
     reports: Path | None = None
@@ -94,6 +100,10 @@ class ServerSettings:
             _require_address(self.metrics)
         if not 1 <= self.workers <= WORKERS_MAX:
             raise SettingError(f"workers is {self.workers}", hint=f"Give 1 to {WORKERS_MAX}")
+        if self.worker_memory < WORKER_MEMORY_MIN:
+            raise SettingError(
+                f"worker_memory is {self.worker_memory}", hint=f"Give {WORKER_MEMORY_MIN} or more"
+            )
         if self.drain_seconds < 0:
             raise SettingError(
                 f"drain_seconds is {self.drain_seconds}", hint="Give 0 or more seconds"

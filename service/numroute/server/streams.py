@@ -56,15 +56,14 @@ class Streams:
         answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
 
         async def read() -> None:
-            try:
+            await room.acquire()
+            async for question in questions:
+                answers.put_nowait(asyncio.ensure_future(self._answer(question, call)))
                 await room.acquire()
-                async for question in questions:
-                    answers.put_nowait(asyncio.ensure_future(self._answer(question, call)))
-                    await room.acquire()
-            finally:
-                answers.put_nowait(None)
 
         async with self._until_drained(read()) as reading:
+            # Not a `finally` in it: a drain may cancel it before it has begun.
+            reading.add_done_callback(lambda _: answers.put_nowait(None))
             try:
                 while (answer := await answers.get()) is not None:
                     await write(await answer)

@@ -1,7 +1,9 @@
 """Keep several workers serving one port: start, restart, replace one by one, and drain them.
 
 The supervisor itself answers nothing and uses no gRPC. SIGTERM or SIGINT drains all
-workers; SIGHUP replaces them, each by a new one that serves before the old one drains.
+workers; SIGHUP replaces them, each by a new one that serves before the old one drains. A worker
+that has taken too much memory is replaced as well: what gRPC keeps of hostile connections, it
+keeps for good.
 """
 
 from __future__ import annotations
@@ -9,20 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import json
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
 from numroute.logs import fault_fields, make_logger
+from numroute.server.memory import own_bytes
 from numroute.server.observation import observed
 from numroute.server.port import HeldPort
-from numroute.server.worker import HINT, READY, REASON, settings_message
+from numroute.server.worker import settings_message
+from numroute.server.worker_process import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -36,67 +40,21 @@ BACK_OFF_SECONDS = 0.1
 
 BACK_OFF_SECONDS_MAX = 10.0
 
-START_SECONDS_MAX = 60.0
-"""How long a worker may take from its start until it serves, a slow disk included."""
+STEADY_SECONDS = 60.0
+"""How long a worker must have served for its end to count as the first again."""
+
+DOUBLINGS_MAX = 16
+"""Waits are not doubled more often: numbers end somewhere."""
+
+MEMORY_SECONDS = 1.0
+"""How often it is looked how much memory the workers have taken."""
+
+MEMORY_PAUSE_SECONDS, MEMORY_PAUSE_SECONDS_MAX = 10.0, 600.0
+"""How long it is not looked again after a worker was replaced for its memory; doubled for each time
+in a row that a new one did not come to serve."""
 
 KILL_SECONDS = 5.0
 """How long after the limit of the drain a worker may still take before it is killed."""
-
-
-class Worker:
-    """A worker process, from its start to its end.
-
-    Attributes:
-        number: Which of the workers it is, from 1; a worker that takes its place has it too.
-        process: The process.
-        refusal: Why it could not start, as it said itself; None if it said nothing.
-    """
-
-    def __init__(self, number: int, process: asyncio.subprocess.Process) -> None:
-        """Watch a process that was just started."""
-        self.number = number
-        self.process = process
-        self.refusal: SettingError | None = None
-        self._ready = asyncio.Event()
-        self._watching = asyncio.create_task(self._watch())
-
-    async def serves(self) -> bool:
-        """Return whether it serves, as soon as that is known."""
-        ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait(
-            {ready, self._watching},
-            timeout=START_SECONDS_MAX,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        ready.cancel()
-        return self._ready.is_set() and not self._watching.done()
-
-    async def ended(self) -> int:
-        """Wait for its end and return the exit code, negative for a signal."""
-        # Others wait for the same end: one of them being cancelled must not end the watching.
-        return await asyncio.shield(self._watching)
-
-    def terminate(self) -> None:
-        """Ask it to drain and end."""
-        self._send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it now."""
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
-
-    async def _watch(self) -> int:
-        said = self.process.stdout
-        while said is not None and (line := await said.readline()):
-            message: dict[str, Any] = json.loads(line)
-            if message.get(READY):
-                self._ready.set()
-            else:
-                self.refusal = SettingError(message[REASON], hint=message[HINT])
-        return await self.process.wait()
 
 
 class Supervisor:
@@ -109,6 +67,7 @@ class Supervisor:
         self._serving: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
         self._failed_starts = 0
+        self._failed_replacements = 0
         self._stopping = False
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -157,32 +116,52 @@ class Supervisor:
         for task in keeping:
             if task.done():
                 task.result()
+        if doing.done() and not stop.is_set():
+            # Else a fault in the work would look like a stop.
+            doing.result()
 
     async def _keep(self, number: int, first: asyncio.Event) -> None:
         """Start one of the workers, and again each time that it dies."""
         deaths = 0
         while not self._stopping:
+            served = await self._serve_once(number, first)
+            deaths = 0 if served >= STEADY_SECONDS else min(deaths + 1, DOUBLINGS_MAX)
+            wait = BACK_OFF_SECONDS * 2 ** max(0, deaths - 1)
+            await asyncio.sleep(min(wait, BACK_OFF_SECONDS_MAX))
+
+    async def _serve_once(self, number: int, first: asyncio.Event) -> float:
+        """Start a worker and return when it, or the last that took its place, has died.
+
+        Returns for how many seconds they served.
+        """
+        try:
             worker = await self._start(number)
-            if await worker.serves():
-                deaths = self._failed_starts = 0
-                if self._serving.setdefault(number, worker) is not worker:
-                    # While it started, a replacement of the one that died has taken its place.
-                    await self._end(worker)
-                first.set()
-                await self._until_death(number)
-            else:
-                await self._note_failed_start(worker, all_new=not first.is_set())
-            await asyncio.sleep(min(BACK_OFF_SECONDS * 2**deaths, BACK_OFF_SECONDS_MAX))
-            deaths += 1
+        except OSError as error:
+            # No process can be made at the moment, for want of memory perhaps.
+            self._log.error("worker failed to start", worker=number, reason=error.strerror)
+            self._count_failed_start(None)
+            return 0.0
+        if not await worker.serves():
+            await self._note_failed_start(worker, all_new=not first.is_set())
+            return 0.0
+        begun = time.monotonic()
+        self._failed_starts = 0
+        if self._serving.setdefault(number, worker) is not worker:
+            # While it started, a replacement of the one that died has taken its place.
+            await self._end(worker)
+        first.set()
+        await self._until_death(number)
+        return time.monotonic() - begun
 
     async def _until_death(self, number: int) -> None:
         """Return when the worker that serves has died, not when another took its place."""
         while True:
             worker = self._serving[number]
-            code = await worker.ended()
+            await worker.ended_or_replaced()
             if self._stopping:
                 return
             if self._serving[number] is worker:
+                code = await worker.ended()
                 del self._serving[number]
                 self._log.error("worker died", worker=number, **_how(code))
                 return
@@ -193,7 +172,6 @@ class Supervisor:
         code = await worker.ended()
         if self._stopping:
             return
-        self._failed_starts += 1
         refusal = worker.refusal
         self._log.error(
             "worker failed to start",
@@ -203,6 +181,11 @@ class Supervisor:
         )
         if refusal is not None and all_new:
             raise refusal
+        self._count_failed_start(refusal)
+
+    def _count_failed_start(self, refusal: SettingError | None) -> None:
+        """Give up where no worker can be made to serve."""
+        self._failed_starts += 1
         if self._failed_starts >= FAILED_STARTS_MAX and not self._serving:
             raise refusal or WorkerError(
                 f"{self._failed_starts} workers in a row died before they served",
@@ -228,21 +211,53 @@ class Supervisor:
         await worker.ended()
         self._alive.discard(worker)
 
-    async def _replacing(self, replace: asyncio.Event) -> None:
-        """Replace all workers each time the event is set."""
+    async def _replacing(self, asked: asyncio.Event) -> None:
+        """Replace all workers each time the event is set, and meanwhile what grows too large."""
+        look_at = 0.0
         while True:
-            await replace.wait()
-            replace.clear()
-            self._log.info("replacing workers", workers=len(self._serving))
-            try:
-                for number in sorted(self._serving):
-                    await self._replace(number)
-            except WorkerError as error:
-                self._log.error("workers not replaced", reason=error.message)
-            except Exception as fault:  # noqa: BLE001 - the workers that serve go on
-                self._log.error("replacing failed", **fault_fields(fault))
-            else:
-                self._log.info("workers replaced", workers=len(self._serving))
+            # Not wait_for: in Python 3.11 it may swallow a cancellation.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MEMORY_SECONDS):
+                    await asked.wait()
+            if asked.is_set():
+                asked.clear()
+                self._log.info("replacing workers", workers=len(self._serving))
+                if await self._replace_each(sorted(self._serving)):
+                    self._log.info("workers replaced", workers=len(self._serving))
+            elif time.monotonic() >= look_at and (large := self._too_large()):
+                doublings = 0 if await self._replace_each(large) else self._failed_replacements
+                pause = MEMORY_PAUSE_SECONDS * 2 ** min(doublings, DOUBLINGS_MAX)
+                look_at = time.monotonic() + min(pause, MEMORY_PAUSE_SECONDS_MAX)
+
+    def _too_large(self) -> list[int]:
+        """Return the numbers of the workers that have taken too much memory, and say so."""
+        found = []
+        for number, worker in sorted(self._serving.items()):
+            taken = own_bytes(worker.process.pid)
+            if taken > self._settings.worker_memory:
+                self._log.warning(
+                    "worker too large",
+                    worker=number,
+                    memory_bytes=taken,
+                    limit_bytes=self._settings.worker_memory,
+                )
+                found.append(number)
+        return found
+
+    async def _replace_each(self, numbers: Iterable[int]) -> bool:
+        """Replace workers one by one; return whether that went well."""
+        try:
+            for number in numbers:
+                await self._replace(number)
+        except WorkerError as error:
+            self._log.error("workers not replaced", reason=error.message)
+        except Exception as fault:  # noqa: BLE001 - the workers that serve go on
+            self._log.error("replacing failed", **fault_fields(fault))
+        else:
+            self._failed_replacements = 0
+            return True
+        self._failed_replacements += 1
+        return False
 
     async def _replace(self, number: int) -> None:
         """Start a new worker, and let the old one drain when the new one serves."""
@@ -250,18 +265,20 @@ class Supervisor:
         if not await fresh.serves():
             fresh.kill()
             raise WorkerError(
-                str(fresh.refusal) if fresh.refusal else f"worker {number} died before it served"
+                str(fresh.refusal) if fresh.refusal else f"worker {number} did not come to serve"
             )
         old = self._serving.get(number)
         self._serving[number] = fresh
         if old is not None:
+            old.replaced()
             await self._end(old)
 
     async def _end(self, worker: Worker) -> None:
         """Let a worker drain, and kill it if it takes too long."""
         worker.terminate()
         try:
-            await asyncio.wait_for(worker.ended(), self._settings.drain_seconds + KILL_SECONDS)
+            async with asyncio.timeout(self._settings.drain_seconds + KILL_SECONDS):
+                await worker.ended()
         except TimeoutError:
             self._log.error("worker killed", worker=worker.number)
             worker.kill()

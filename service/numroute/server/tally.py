@@ -20,13 +20,11 @@ from numroute.errors import (
 )
 from numroute.server.guard import Guard
 from numroute.server.metrics import (
-    FAILURES,
     NUMBERS,
     REFUSED,
     REQUESTS,
     SECONDS,
     SIZES,
-    SWAPS,
 )
 
 if TYPE_CHECKING:
@@ -92,14 +90,6 @@ class Tally:
             histogram = histograms[labels] = Histogram(distribution.bounds)
         return histogram
 
-    def snapshot_taken_over(self) -> None:
-        """Count a snapshot put into service."""
-        _add(self.counter(SWAPS), (), 1)
-
-    def snapshot_failed(self) -> None:
-        """Count a snapshot that could not be put into service."""
-        _add(self.counter(FAILURES), (), 1)
-
 
 class Metering(Guard):
     """The first guard: hears of every call, how it ended, and why it was refused."""
@@ -130,7 +120,9 @@ class Metering(Guard):
         if call.error is not None:
             reason = refusal_reason(call.error)
             if reason:
-                _add(self._refused, (reason, call.client), 1)
+                # Who was refused at the door may be known all the same.
+                client = call.client or getattr(call.error, "client", "")
+                _add(self._refused, (reason, client), 1)
 
 
 class Admitted(Guard):

@@ -116,6 +116,9 @@ class SharedUsage:
                 level = min(limits.burst, level + max(0.0, now - at) * limits.rate)
                 missing = min(count, limits.burst) - level
                 if missing > 0:
+                    if now < at:
+                        # Else the client would wait until the clock is where it was.
+                        _RECORD.pack_into(self._records, place, digest, level, now, day, used)
                     raise _rate_error(client, limits.rate, missing)
                 level -= count
                 ahead = min(ahead, int(max(0.0, level)) // AHEAD_SHARE)

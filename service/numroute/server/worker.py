@@ -45,25 +45,27 @@ def main() -> int:
     # The supervisor is this very program, and no other can write here.
     settings, number = pickle.loads(told.read(length))  # noqa: S301
     try:
-        asyncio.run(_serve(settings, number, make_logger().bind(worker=number)))
+        failed = asyncio.run(_serve(settings, number, make_logger().bind(worker=number)))
     except NumrouteError as error:
         _say({REASON: error.message, HINT: error.hint})
         return 1
-    return 0
+    return int(failed)
 
 
-async def _serve(settings: ServerSettings, number: int, log: FilteringBoundLogger) -> None:
+async def _serve(settings: ServerSettings, number: int, log: FilteringBoundLogger) -> bool:
+    """Serve until the end; return whether a part of the service has failed."""
     from numroute.server.app import serving, stop_on_signals  # noqa: PLC0415 - grpc: not above
 
     stop = stop_on_signals()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _on_input, stop)
     store = SnapshotStore(settings.store)
-    async with serving(settings, store, log, shared_port=True, worker=number):
+    async with serving(settings, store, log, shared_port=True, worker=number) as running:
         log.info("worker serving")
         _say({READY: True})
-        await stop.wait()
+        await running.until_over(stop)
         log.info("worker draining")
     log.info("worker stopped")
+    return running.failed.is_set()
 
 
 def _on_input(stop: asyncio.Event) -> None:
