@@ -207,7 +207,7 @@ def test_a_call_that_cannot_be_made_out_ends_no_process(run_server, own_store) -
     call = server.channel.unary_unary(wire.method_path("BulkLookup"))
     for broken in range(1, 4):
         attack(server, *path_that_is_no_text(), wait=0.02)
-        server.wait_for_log("gRPC server broken", broken)
+        server.wait_for_log("grpc server broken", broken)
         assert call(BULK, timeout=60, wait_for_ready=True)
     assert server.stop() == 0
 
@@ -219,7 +219,7 @@ def test_a_call_that_cannot_be_made_out_fails_no_other(run_server, own_store) ->
     with Asking(server, 2) as asking:
         for broken in range(1, 4):
             attack(server, *path_that_is_no_text(), wait=0.02)
-            server.wait_for_log("gRPC server broken", broken)
+            server.wait_for_log("grpc server broken", broken)
         assert asking.answers()
     assert workers(server) == before
     assert server.stop() == 0

@@ -59,7 +59,7 @@ class Listening:
                 async with asyncio.timeout(POLL_SECONDS):
                     await stop.wait()
             if not stop.is_set() and not _runs(self._servers[-1]):
-                self._log.error("gRPC server broken", port=self.port)
+                self._log.error("grpc server broken", port=self.port)
                 await self._start_another()
 
     async def stop(self, limit: float | None) -> None:
