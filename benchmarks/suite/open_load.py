@@ -43,6 +43,10 @@ A grpc server ends calls with CANCELLED at random when over 1,000 of them wait f
 all of them over 3,000 (``grpc.server.max_pending_requests`` and its hard limit).
 """
 
+_REFUSED_STREAM = "RST_STREAM with error code 7"
+"""In the details of a call that is UNAVAILABLE: HTTP/2's REFUSED_STREAM (RFC 9113, 8.7), for a call
+that is one too many on its connection."""
+
 _PR_SET_TIMERSLACK = 29
 _SLACK_NANOSECONDS = 1
 """Of prctl(2): by default Linux lets a sleep end 0.05 ms late, to wake processors less often.
@@ -174,7 +178,7 @@ def _send(
             response = future.result()
         except grpc.RpcError as error:
             refused[place] = True
-            if future.code() not in _REFUSALS:
+            if not _is_refusal(future):
                 failures.append(str(error))
         else:
             _remember(response, seen[place % len(requests)])
@@ -203,6 +207,13 @@ def _send(
         responses=seen,
         refused=int(refused[:made].sum()),
     )
+
+
+def _is_refusal(future: Any) -> bool:  # noqa: ANN401 - grpc's future has no public type
+    code = future.code()
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return _REFUSED_STREAM in (future.details() or "")
+    return code in _REFUSALS
 
 
 def _remember(response: bytes, known: list[bytes]) -> None:

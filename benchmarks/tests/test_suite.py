@@ -78,7 +78,6 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
     return json.loads((folder / "results" / "suite-small.json").read_text("utf-8")), folder
 
 
-@pytest.mark.slow
 def test_measures_everything(small_run: tuple[dict[str, Any], Path]) -> None:
     """Every step leaves rows with sound values; a yardstick that a row names is there too."""
     document, _ = small_run
@@ -91,7 +90,6 @@ def test_measures_everything(small_run: tuple[dict[str, Any], Path]) -> None:
         assert bool(row["ratios"]) == bool(row["against"])
 
 
-@pytest.mark.slow
 def test_says_that_redis_is_missing(small_run: tuple[dict[str, Any], Path]) -> None:
     """Where there is no Redis server, its rows say so, in JSON and in the table."""
     document, folder = small_run
@@ -101,7 +99,6 @@ def test_says_that_redis_is_missing(small_run: tuple[dict[str, Any], Path]) -> N
     assert MISSING in (folder / "results" / "suite-small.md").read_text("utf-8")
 
 
-@pytest.mark.slow
 def test_draws_every_plot(small_run: tuple[dict[str, Any], Path]) -> None:
     """Four plots lie beside the tables."""
     _, folder = small_run
@@ -110,7 +107,6 @@ def test_draws_every_plot(small_run: tuple[dict[str, Any], Path]) -> None:
     assert found == [f"suite-small-{name}.svg" for name in names]
 
 
-@pytest.mark.slow
 def test_keeps_what_was_measured_before_an_interrupt(
     small_run: tuple[dict[str, Any], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -184,23 +180,23 @@ class RefusingCall(StallingCall):
 
     stall_seconds = 0.0
 
-    def __init__(self, status: grpc.StatusCode) -> None:
+    def __init__(self, status: grpc.StatusCode, details: str = "") -> None:
         """End calls with this status."""
         super().__init__()
-        self.status = status
+        self.status, self.details = status, details
 
     def future(self, request: bytes, *, timeout: float) -> DoneFuture:
         """Take a call."""
         future = super().future(request, timeout=timeout)
-        return future if self.calls % 2 else RefusedFuture(self.status)
+        return future if self.calls % 2 else RefusedFuture(self.status, self.details)
 
 
 class RefusedFuture(DoneFuture):
     """A call that ended with a status."""
 
-    def __init__(self, status: grpc.StatusCode) -> None:
+    def __init__(self, status: grpc.StatusCode, details: str) -> None:
         """End with this status."""
-        self.status = status
+        self.status, self._details = status, details
 
     def result(self) -> bytes:
         """Raise as grpc does."""
@@ -210,19 +206,28 @@ class RefusedFuture(DoneFuture):
         """Return the status."""
         return self.status
 
+    def details(self) -> str:
+        """Return what is said of it."""
+        return self._details
+
+
+REFUSED_STREAM = "Stream removed (RST_STREAM (Received RST_STREAM with error code 7))"
+
 
 def test_refused_calls_are_counted() -> None:
     """Calls that an overloaded service refuses are told apart; any other failure is an error."""
-    call = RefusingCall(grpc.StatusCode.CANCELLED)
-    load = at_rate(call, [b"request"], per_second=200, seconds=0.1)  # type: ignore[arg-type]
-    assert (len(load.latency), load.refused, load.refused_share) == (10, 10, 0.5)
-    with pytest.raises(ChildError, match="10 of 20 calls failed"):
-        at_rate(
-            RefusingCall(grpc.StatusCode.INTERNAL),  # type: ignore[arg-type]
-            [b"request"],
-            per_second=200,
-            seconds=0.1,
-        )
+    for call in (
+        RefusingCall(grpc.StatusCode.CANCELLED),
+        RefusingCall(grpc.StatusCode.UNAVAILABLE, REFUSED_STREAM),
+    ):
+        load = at_rate(call, [b"request"], per_second=200, seconds=0.1)  # type: ignore[arg-type]
+        assert (len(load.latency), load.refused, load.refused_share) == (10, 10, 0.5)
+    for call in (
+        RefusingCall(grpc.StatusCode.INTERNAL),
+        RefusingCall(grpc.StatusCode.UNAVAILABLE, "Connection refused"),
+    ):
+        with pytest.raises(ChildError, match="10 of 20 calls failed"):
+            at_rate(call, [b"request"], per_second=200, seconds=0.1)  # type: ignore[arg-type]
 
 
 def test_percentiles_and_histogram_are_of_all_calls() -> None:
@@ -305,7 +310,6 @@ def test_redis_gives_what_was_stored(tmp_path: Path) -> None:
         check(server.get(keys_of(numbers)), facts)
 
 
-@pytest.mark.slow
 def test_holds_every_prediction_against_a_measurement(
     small_run: tuple[dict[str, Any], Path],
 ) -> None:
