@@ -252,7 +252,9 @@ class Faults:
         expected.load(drifted)
         gone = len(self._replay.oracle.ported) - len(expected.ported)
         assert 5 <= gone <= 6
-        limits = dataclasses.replace(self._replay.limits, drift_numbers_min=gone - 1)
+        limits = dataclasses.replace(
+            self._replay.limits, drift_numbers_min=gone - 1, drift_share=0.0
+        )
         with_less = dataclasses.replace(self._replay, limits=limits).judge(day, drifted)
         if finding(with_less, "drift").outcome is not Outcome.NOT_CHECKED:
             assert failed(with_less) == {"drift"}
