@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORTED = 20_000
+# The whole small run takes a minute: `make test-slow`.
 
 
 def scale(work: Path) -> Scale:
@@ -78,6 +79,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
     return json.loads((folder / "results" / "suite-small.json").read_text("utf-8")), folder
 
 
+@pytest.mark.slow
 def test_measures_everything(small_run: tuple[dict[str, Any], Path]) -> None:
     """Every step leaves rows with sound values; a yardstick that a row names is there too."""
     document, _ = small_run
@@ -90,6 +92,7 @@ def test_measures_everything(small_run: tuple[dict[str, Any], Path]) -> None:
         assert bool(row["ratios"]) == bool(row["against"])
 
 
+@pytest.mark.slow
 def test_says_that_redis_is_missing(small_run: tuple[dict[str, Any], Path]) -> None:
     """Where there is no Redis server, its rows say so, in JSON and in the table."""
     document, folder = small_run
@@ -99,6 +102,7 @@ def test_says_that_redis_is_missing(small_run: tuple[dict[str, Any], Path]) -> N
     assert MISSING in (folder / "results" / "suite-small.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_draws_every_plot(small_run: tuple[dict[str, Any], Path]) -> None:
     """Four plots lie beside the tables."""
     _, folder = small_run
@@ -107,6 +111,7 @@ def test_draws_every_plot(small_run: tuple[dict[str, Any], Path]) -> None:
     assert found == [f"suite-small-{name}.svg" for name in names]
 
 
+@pytest.mark.slow
 def test_keeps_what_was_measured_before_an_interrupt(
     small_run: tuple[dict[str, Any], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -310,6 +315,7 @@ def test_redis_gives_what_was_stored(tmp_path: Path) -> None:
         check(server.get(keys_of(numbers)), facts)
 
 
+@pytest.mark.slow
 def test_holds_every_prediction_against_a_measurement(
     small_run: tuple[dict[str, Any], Path],
 ) -> None:
