@@ -225,8 +225,9 @@ class Supervisor:
                 if await self._replace_each(sorted(self._serving)):
                     self._log.info("workers replaced", workers=len(self._serving))
             elif time.monotonic() >= look_at and (large := self._too_large()):
-                doublings = 0 if await self._replace_each(large) else self._failed_replacements
-                pause = MEMORY_PAUSE_SECONDS * 2 ** min(doublings, DOUBLINGS_MAX)
+                await self._replace_each(large)
+                doublings = min(self._failed_replacements, DOUBLINGS_MAX)
+                pause = MEMORY_PAUSE_SECONDS * 2**doublings
                 look_at = time.monotonic() + min(pause, MEMORY_PAUSE_SECONDS_MAX)
 
     def _too_large(self) -> list[int]:
