@@ -73,8 +73,9 @@ def test_kill_9_in_mid_download(
     assert not (store / "spool" / name).exists()
     (part,) = incoming.rglob(name)
     done = part.stat().st_size
-    sftp.hang_after_bytes = None
+    sftp.wait_until_left()
     sftp.served.clear()
+    sftp.hang_after_bytes = None
     run = watch_once(store, *login)
     assert run.status == 0, run.text
     assert sftp.served[name] == size - done

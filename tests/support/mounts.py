@@ -25,4 +25,5 @@ def mounted(target: Path, *words: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run([UNMOUNT, target], check=True)
+        # Lazily: what pyarrow maps lives as long as the frames of an error that nobody needs.
+        subprocess.run([UNMOUNT, "--lazy", target], check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ class SftpServer:
     """Serves a folder as ``/``, in a thread of its own, until stopped.
 
     ``drop_after_bytes``: cut the connection, once, when so many bytes of files have been read.
-    ``hang_after_bytes``: answer no read once so many bytes have been read. ``before_listing`` is
-    called with each folder that is about to be listed. ``withheld`` names files that nobody may
+    ``hang_after_bytes``: answer no read once so many bytes have been read, by all connections since
+    ``served`` was last cleared. ``before_listing`` is called with each folder that is about to be
+    listed. ``withheld`` names files that nobody may
     open. ``logins`` and ``served`` tell what clients got, ``served`` in bytes per file name.
     """
 
@@ -57,6 +59,11 @@ class SftpServer:
         self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join(30)
         assert not self._thread.is_alive()
+
+    def wait_until_left(self) -> None:
+        """Wait until every client is known to be gone: what it asked for is then not answered."""
+        while not all(connection.is_closed() for connection in self.connections):
+            time.sleep(0.005)
 
     def fingerprint(self) -> str:
         """Return the host key's fingerprint as ssh-keygen shows it."""
@@ -149,4 +156,4 @@ class _Files(asyncssh.SFTPServer):
 
     def _hangs(self) -> bool:
         limit = self._owner.hang_after_bytes
-        return limit is not None and self._bytes >= limit
+        return limit is not None and sum(self._owner.served.values()) >= limit
