@@ -37,6 +37,13 @@ CONNECTION_AGE_SECONDS = 1_800
 """After how long a client is asked to connect anew, give or take a tenth: connections spread over
 the processes and replicas that have come since. Its calls under way go on to their end."""
 
+REQUEST_WINDOW_BYTES = 256 * 1024
+"""How much of a request a client may send before it is read (HTTP/2's flow control).
+
+gRPC would widen the window as far as the network takes it. Overloaded, a process would then receive
+hundreds of large batches at once, only to refuse them, instead of looking up those it has.
+"""
+
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
     ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
@@ -49,6 +56,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", PING_SECONDS * 1_000),
     ("grpc.keepalive_timeout_ms", PING_TIMEOUT_SECONDS * 1_000),
     ("grpc.max_connection_age_ms", CONNECTION_AGE_SECONDS * 1_000),
+    ("grpc.http2.lookahead_bytes", REQUEST_WINDOW_BYTES),
+    ("grpc.http2.bdp_probe", 0),
 )
 """What the server of each process is told."""
 
