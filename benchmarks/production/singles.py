@@ -101,18 +101,19 @@ async def as_fast_as_it_goes(small: Small, ask: Ask, at_once: int, seconds: floa
     given = Given()
     loop = asyncio.get_running_loop()
     begun = time.perf_counter()
-    tasks: set[asyncio.Task[None] | None] = set()
+    tasks: dict[int, asyncio.Task[None]] = {}
     asked = 0
 
-    async def work(place: int) -> None:
+    async def work(which: int) -> None:
+        place = which % len(numbers)
         given.add(place, await ask(numbers[place]))
-        tasks.discard(asyncio.current_task())
+        del tasks[which]
         if time.perf_counter() < begun + seconds:
             another()
 
     def another() -> None:
         nonlocal asked
-        tasks.add(loop.create_task(work(asked % len(numbers))))
+        tasks[asked] = loop.create_task(work(asked))
         asked += 1
 
     for _ in range(at_once):
@@ -163,22 +164,23 @@ async def at_rate(small: Small, ask: Ask, rate: float, seconds: float) -> Rate:
     numbers = small.queries.numbers.tolist()
     given = Given()
     latencies, lateness = array("d"), array("d")
-    tasks: set[asyncio.Task[None] | None] = set()
+    tasks: dict[int, asyncio.Task[None]] = {}
     loop = asyncio.get_running_loop()
 
-    async def work(place: int, due: float) -> None:
+    async def work(which: int, due: float) -> None:
+        place = which % len(numbers)
         lateness.append(time.perf_counter() - due)
         answer = await ask(numbers[place])
         latencies.append(time.perf_counter() - due)
         given.add(place, answer)
-        tasks.discard(asyncio.current_task())
+        del tasks[which]
 
     asked = 0
 
     def ask_now(due: float) -> None:
         nonlocal asked
         # asyncio itself keeps only weak references to tasks.
-        tasks.add(loop.create_task(work(asked % len(numbers), due)))
+        tasks[asked] = loop.create_task(work(asked, due))
         asked += 1
 
     with paced(rate, seconds, ask_now) as (begun, ended):
