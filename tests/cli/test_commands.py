@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from support.registry import NAMES, command, write_registry
 
+from numroute.cli.serve import WORKER_MEGABYTES_MIN, WORKERS_MAX
 from numroute.index import SnapshotStore
+from numroute.server import settings
 
 
 @pytest.fixture(scope="module")
@@ -347,3 +349,9 @@ def test_a_terminal_without_cyrillic_gets_marks(store: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "MegaFon" in done.stdout
+
+
+def test_serve_refuses_what_the_service_would_refuse() -> None:
+    """The command, which starts without gRPC, states the same bounds as the service."""
+    assert WORKERS_MAX == settings.WORKERS_MAX
+    assert WORKER_MEGABYTES_MIN << 20 == settings.WORKER_MEMORY_MIN
