@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.mounts import MOUNT, mounted
 
+from numroute.campaign import number_set
 from numroute.campaign.lists.opening import Wanted
+from numroute.campaign.number_set import NumberSet
 from numroute.campaign.outputs import OutputSettings
 from numroute.campaign.routers import SnapshotRouter
 from numroute.campaign.run import Campaign, run_campaign
@@ -64,3 +67,16 @@ def test_a_full_disk_keeps_what_is_final(
         assert resumed.summary["steps"]["rows"] == planted.table.num_rows
         for path in whole.folder.iterdir():
             assert (resumed.folder / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_full_disk_under_the_set_of_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large run that finds no room raises the system's error; the process goes on."""
+    monkeypatch.setattr(number_set, "RUN_IN_MEMORY_MAX", 1000)
+    drawn = np.random.default_rng(1).integers(1, 10**15, 60_000).astype(np.uint64)
+    small = tmp_path / "small"
+    with mounted(small, "-t", "tmpfs", "-o", "size=64k", "none"):
+        numbers = NumberSet(small, bitmap_bytes_max=8192, page_tables_max=1)
+        with pytest.raises(OSError, match="No space left on device"):
+            numbers.add(drawn)

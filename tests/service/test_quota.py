@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog import get_logger
 from structlog.testing import capture_logs
+from support.mounts import mounted
 
 import numroute
 from numroute.errors import OverloadedError, QuotaExceededError, ServiceError, SettingError
@@ -489,3 +491,34 @@ def test_clients_wait_for_what_comes_in_time(run_server, store, tmp_path) -> Non
             assert len(client.lookup([number] * 100).route_index) == 100
         answers = list(client.stream([[number] * 100]))
     assert len(answers) == 1
+
+
+def fill(disk: Path) -> None:
+    """Take all that is left of a disk."""
+    with (
+        contextlib.suppress(OSError),
+        (disk / "filler").open("wb", buffering=0) as file,
+    ):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_disk_that_fills_up_ends_nothing(run_server, store, tmp_path) -> None:
+    """What clients ask for is counted on while the disk under the state folder is full."""
+    disk = tmp_path / "disk"
+    with mounted(disk, "-t", "tmpfs", "-o", "size=1m", "none"):
+        server, security = _limited(run_server, store, disk, "daily=1000")
+        fill(disk)
+        with numroute.Client(server.target, security=security) as client:
+            assert len(client.lookup([79_000_000_000] * 10).route_index) == 10
+        assert server.stop() == 0
+
+
+def test_no_room_for_the_counts(tmp_path) -> None:
+    """On a full disk the service does not start, and says how much room it needs."""
+    disk = tmp_path / "disk"
+    with mounted(disk, "-t", "tmpfs", "-o", "size=1m", "none"):
+        fill(disk)
+        with pytest.raises(SettingError, match="cannot be counted: No space left") as caught:
+            SharedUsage(disk / "state")
+    assert "256 KiB" in caught.value.hint

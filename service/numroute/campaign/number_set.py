@@ -9,6 +9,7 @@ operating system may write out. Both answers are exact, for lists of any size.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import TYPE_CHECKING, Final
 
@@ -182,7 +183,10 @@ class NumberSet:
         else:
             # The file has no name from the start: it goes with the process, whatever happens.
             with tempfile.TemporaryFile(dir=self._folder) as file:
-                merged = np.memmap(file, np.uint64, "w+", shape=(length,))
+                # All blocks now: to write to one that a mapped file lacks, with the disk full,
+                # ends the process (SIGBUS).
+                os.posix_fallocate(file.fileno(), 0, length * np.dtype(np.uint64).itemsize)
+                merged = np.memmap(file, np.uint64, "r+", shape=(length,))
         merged[: len(one)] = one
         merged[len(one) :] = other
         merged.sort(kind="stable")  # finds the two runs and merges them

@@ -58,7 +58,7 @@ class SharedUsage:
         """Open the counts in a folder, or begin them there.
 
         Raises:
-            SettingError: They cannot be written.
+            SettingError: They cannot be written, or there is no room for them.
         """
         path = folder / FILE_NAME
         size = _RECORD.size * CLIENTS_MAX
@@ -66,8 +66,12 @@ class SharedUsage:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                if os.fstat(self._file).st_size < size:
-                    os.ftruncate(self._file, size)
+                # All blocks now: to write to one that a mapped file lacks, with the disk full,
+                # ends the process (SIGBUS). Locked, because a C library whose file system cannot
+                # reserve blocks writes to each of them what it has read there.
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                os.posix_fallocate(self._file, 0, size)
+                fcntl.flock(self._file, fcntl.LOCK_UN)
                 self._records = mmap.mmap(self._file, size)
             except BaseException:
                 os.close(self._file)
@@ -75,7 +79,8 @@ class SharedUsage:
         except OSError as error:
             raise SettingError(
                 f"{path}: what clients have asked for cannot be counted: {error.strerror}",
-                hint="Give a folder with --state that the service may write to",
+                hint="Give a folder with --state that the service may write to, with "
+                f"{size // 1024} KiB of room",
             ) from None
         self._places: dict[str, tuple[bytes, int]] = {}
 
