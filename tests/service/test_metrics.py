@@ -365,3 +365,24 @@ def test_a_service_that_ends_leaves_nothing_behind(
     assert reports.stat().st_mode & 0o077 == 0
     assert server.stop() == 0
     assert list(folder.iterdir()) == []
+
+
+def test_streams_given_up_are_no_faults(run_server, store) -> None:
+    """A client that gives up while answers are written to it is CANCELLED, and nothing failed."""
+    server = run_server(store.path, metrics="127.0.0.1:0")
+    numbers = [NUMBERS[0]] * 20_000
+    questions = [pb.BulkLookupRequest(numbers=numbers).SerializeToString()] * 8
+    options = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 1_000))
+    for _ in range(10):
+        with grpc.insecure_channel(server.target, options) as channel:
+            method = channel.stream_stream("/numroute.v1.NumberRouting/StreamLookup")
+            with pytest.raises(grpc.RpcError, match="larger than max"):
+                next(method(iter(questions), timeout=60))
+        with numroute.Client(server.target) as client:
+            for _ in client.stream([numbers] * 8):
+                break
+    samples = wait_for(server, "numroute_requests_total", 20)
+    assert value(samples, "numroute_requests_total", code="INTERNAL") == 0
+    assert value(samples, "numroute_requests_total", code="CANCELLED") > 0
+    assert server.stop() == 0
+    assert [line for line in server.log() if line["level"] == "error"] == []

@@ -257,8 +257,9 @@ class Pipeline:
         elif isinstance(error, DecodeError):
             status = grpc.StatusCode.INVALID_ARGUMENT
             details = f"the request is not a well-formed {wire.REQUEST_NAMES[call.method]} message"
-        elif isinstance(error, grpc.aio.AbortError | grpc.RpcError):
-            # The connection is gone, or the call was ended already: there is nobody to tell.
+        elif isinstance(error, grpc.aio.AbortError | grpc.aio.InternalError | grpc.RpcError):
+            # The connection is gone, or the call was ended already: there is nobody to tell. To
+            # write to a client that has given up is an InternalError before it is a cancellation.
             raise error
         else:
             self._log.error("request failed", method=call.method, **fault_fields(error))
