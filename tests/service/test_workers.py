@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -210,6 +211,18 @@ def test_a_call_that_cannot_be_made_out_ends_no_process(run_server, own_store) -
         server.wait_for_log("grpc server broken", broken)
         assert call(BULK, timeout=60, wait_for_ready=True)
     assert server.stop() == 0
+
+
+def test_the_log_stays_one_of_lines_of_ours(run_server, own_store) -> None:
+    """What a call that cannot be made out does to gRPC is told in JSON, without what was sent."""
+    server = run_server(own_store.path)
+    attack(server, *path_that_is_no_text(), wait=0.02)
+    server.wait_for_log("grpc server broken")
+    assert server.stop() == 0
+    lines = [json.loads(line) for line in server.log_path.read_text("utf-8").splitlines()]
+    (fault,) = [line for line in lines if line["event"] == "background fault"]
+    assert (fault["fault"], fault["level"]) == ("UnicodeDecodeError", "error")
+    assert "GetSnapsh" not in server.log_path.read_text("utf-8")
 
 
 def test_a_call_that_cannot_be_made_out_fails_no_other(run_server, own_store) -> None:

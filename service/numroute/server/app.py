@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from numroute import wire
 from numroute.index import SnapshotStore
 from numroute.logs import fault_fields, make_logger
+from numroute.server.background import log_background_faults
 from numroute.server.bounds import OPTIONS, allow_many_files
 from numroute.server.follower import Follower
 from numroute.server.health import Health
@@ -127,6 +128,7 @@ async def serving(
     Raises:
         SettingError: The address cannot be listened on, or the certificate is not right.
     """
+    log_background_faults(log)
     keep_freed_memory()
     allow_many_files()
     sys.setswitchinterval(SWITCH_SECONDS)

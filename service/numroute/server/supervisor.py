@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
 from numroute.logs import fault_fields, make_logger
+from numroute.server.background import log_background_faults
 from numroute.server.memory import own_bytes
 from numroute.server.observation import observed
 from numroute.server.port import HeldPort
@@ -77,6 +78,7 @@ class Supervisor:
             WorkerError: No worker can be kept alive.
             SettingError: The workers refuse to start; the first one's own reason.
         """
+        log_background_faults(self._log)
         stop, replace = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
