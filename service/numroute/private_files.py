@@ -16,11 +16,13 @@ PRIVATE_BYTES_MAX = 1 << 20
 
 
 class FileState(NamedTuple):
-    """What changes when a file is written or replaced."""
+    """What changes when a file is written or replaced, or when others are let at it."""
 
     inode: int
     bytes: int
     changed_ns: int
+    mode: int
+    owner: int
 
 
 def file_state(path: Path) -> FileState | None:
@@ -29,7 +31,9 @@ def file_state(path: Path) -> FileState | None:
         status = path.stat()
     except OSError:
         return None
-    return FileState(status.st_ino, status.st_size, status.st_mtime_ns)
+    return FileState(
+        status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid
+    )
 
 
 def read_setting_file(path: Path, what: str) -> bytes:

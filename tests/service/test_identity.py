@@ -154,7 +154,6 @@ def test_a_wrong_file_leaves_the_clients_known_before(run_server, store, tmp_pat
         write(path, "messaging", "messaging secret nonsense")
     elif how == "readable":
         path.chmod(0o644)
-        path.write_text(path.read_text("utf-8") + "\n")
     else:
         path.unlink()
     (line,) = server.wait_for_log("tokens refused")

@@ -133,6 +133,17 @@ def test_a_bad_new_certificate_leaves_the_old_one(run_server, store, authority) 
     assert served_serial(server.port) == expected
 
 
+def test_a_key_that_others_are_let_at(run_server, store, authority) -> None:
+    """That a key in use becomes readable by others is told at once, and what to do."""
+    files = authority.issue()
+    server = run_server(store.path, security=Security(tls=files))
+    files.key.chmod(0o644)
+    (line,) = server.wait_for_log("certificate refused")
+    assert "can be read or changed by others (mode 0644)" in line["reason"]
+    assert "chmod 600" in line["remedy"]
+    assert served_serial(server.port) == serial(files)
+
+
 def test_a_client_authority_is_replaced_without_a_restart(
     run_server, store, authority, other
 ) -> None:
