@@ -32,7 +32,7 @@ phone number.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +154,16 @@ class StoreBusyError(StoreError):
 
 class StoreAccessError(StoreError):
     """The operating system refused to read or write the store."""
+
+    @classmethod
+    def unreadable(cls, path: Path | str, error: OSError) -> Self:
+        """Return the error of a file that cannot be read."""
+        return cls(
+            path,
+            f"cannot be read: {error.strerror}",
+            hint="Check owner and mode of the file and its folders: whoever runs this program must "
+            "be able to read it",
+        )
 
 
 class SnapshotVersionError(StoreError):

@@ -134,8 +134,9 @@ def test_a_folder_in_the_file_s_place_is_refused(tmp_path: Path) -> None:
     """The operating system's refusal becomes an error of ours."""
     path = tmp_path / "s.lmdb"
     path.mkdir()
-    with pytest.raises(StoreAccessError, match="cannot be read"):
+    with pytest.raises(StoreAccessError, match="cannot be read") as caught:
         Snapshot(path)
+    assert "must be able to read it" in caught.value.hint
 
 
 @pytest.mark.parametrize(

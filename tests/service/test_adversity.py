@@ -139,6 +139,18 @@ def test_a_store_that_disappears(run_server, own_store, tmp_path) -> None:
     assert len(server.wait_for_log("snapshot refused")) == 1
 
 
+def test_a_store_that_cannot_be_read(run_server, own_store) -> None:
+    """Where the system refuses to read the store, the line of the log says what to look at."""
+    server = run_server(own_store.path)
+    fresh = own_store.path / "CURRENT.new"
+    fresh.symlink_to(own_store.snapshots)
+    fresh.rename(own_store.pointer_path)
+    (line,) = server.wait_for_log("snapshot refused")
+    assert str(own_store.pointer_path) in str(line["reason"])
+    assert "must be able to read it" in str(line["remedy"])
+    assert answers(server.target)
+
+
 def test_a_half_closed_stream_is_answered(server) -> None:
     """A client that has sent its last question gets all answers, then the end with OK."""
     peer = Peer(server.port)

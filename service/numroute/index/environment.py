@@ -82,7 +82,7 @@ def open_environment(path: Path) -> Environment:
             path, "the snapshot's file is missing", hint=REBUILD_HINT
         ) from None
     except OSError as error:
-        raise StoreAccessError(path, f"cannot be read: {error.strerror}") from None
+        raise StoreAccessError.unreadable(path, error) from None
 
 
 def read_seal(path: Path) -> Seal:

@@ -160,7 +160,7 @@ def read_feed_state(store: Path) -> FeedState | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreAccessError(path, f"cannot be read: {error.strerror}") from None
+        raise StoreAccessError.unreadable(path, error) from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise StoreAccessError(
             path,

@@ -104,7 +104,7 @@ class SnapshotStore:
         except UnicodeDecodeError:
             text = ""
         except OSError as error:
-            raise StoreAccessError(self.pointer_path, f"cannot be read: {error.strerror}") from None
+            raise StoreAccessError.unreadable(self.pointer_path, error) from None
         if not _ID.fullmatch(text):
             raise NoSnapshotError(
                 self.pointer_path, "it does not hold the id of a snapshot", hint=_BACK_HINT
@@ -137,12 +137,11 @@ class SnapshotStore:
         while True:
             wanted = self.current_id()
             path = self.snapshot_path(wanted)
-            if path.exists():
-                try:
-                    return Snapshot(path)
-                except SnapshotCorruptError:
-                    if path.exists():
-                        raise
+            try:
+                return Snapshot(path)
+            except SnapshotCorruptError:
+                if path.exists():
+                    raise
             # Between the two looks another may have become current and this one been pruned.
             if self.current_id() == wanted:
                 raise NoSnapshotError(
@@ -206,7 +205,7 @@ class SnapshotStore:
         try:
             return read_history(self.history_path)
         except OSError as error:
-            raise StoreAccessError(self.history_path, f"cannot be read: {error.strerror}") from None
+            raise StoreAccessError.unreadable(self.history_path, error) from None
 
     def moments(self) -> list[Moment]:
         """Return what was current from when on, in the order of events, up to now.
