@@ -386,3 +386,26 @@ def test_streams_given_up_are_no_faults(run_server, store) -> None:
     assert value(samples, "numroute_requests_total", code="CANCELLED") > 0
     assert server.stop() == 0
     assert [line for line in server.log() if line["level"] == "error"] == []
+
+
+FEW_FILES = """
+import resource
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
+"""
+
+
+def test_files_that_run_out_are_told(run_server, store) -> None:
+    """The limit of open files shows; where none are left to look for a snapshot, that counts."""
+    server = run_server(store.path, metrics="127.0.0.1:0", before=FEW_FILES)
+    samples = wait_for(server, "numroute_worker_open_files_limit", 96, worker="1")
+    assert value(samples, "numroute_worker_open_files") < 96
+    assert value(samples, "numroute_snapshot_failures_total") == 0
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * 96):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        server.wait_for_log("open files run out")
+    until = time.monotonic() + 20
+    while not value(scrape(server), "numroute_snapshot_failures_total"):
+        assert time.monotonic() < until
+        time.sleep(0.1)

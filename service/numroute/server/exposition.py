@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import os
+import resource
 import threading
 import time
 from pathlib import Path
@@ -123,23 +124,26 @@ def _counts(sums: Sums) -> Iterator[Family]:
 
 def _processes(workers: list[WorkerState]) -> Iterator[Family]:
     """Return what the system says of each worker; one that ends meanwhile is left out."""
-    memory, files, processor = [], [], []
+    memory, files, limits, processor = [], [], [], []
     for worker in workers:
         labels = (str(worker.worker),)
         folder = Path(f"/proc/{worker.process}")
         try:
             pages = int((folder / "statm").read_text("ascii").split()[1])
             descriptors = sum(1 for _ in (folder / "fd").iterdir())
+            limit, _ = resource.prlimit(worker.process, resource.RLIMIT_NOFILE)
             fields = (folder / "stat").read_text("ascii", "replace").rpartition(")")[2].split()
         except OSError:
             continue
         memory.append((labels, pages * os.sysconf("SC_PAGE_SIZE")))
         files.append((labels, descriptors))
+        limits.append((labels, limit))
         # User and system time are the 14th and 15th field of proc(5), the 12th and 13th here.
         ticks = int(fields[11]) + int(fields[12])
         processor.append((labels, ticks / os.sysconf("SC_CLK_TCK")))
     yield _gauge(metrics.WORKER_MEMORY, memory)
     yield _gauge(metrics.WORKER_FILES, files)
+    yield _gauge(metrics.WORKER_FILES_LIMIT, limits)
     yield _gauge(metrics.WORKER_CPU, processor)
 
 

@@ -32,7 +32,7 @@ class Follower:
     Attributes:
         answers: Counts of all answers, whichever snapshot gave them.
         swaps: How many snapshots were put into service, the first one included.
-        failures: How often a snapshot newly could not be.
+        failures: How often one newly could not be, or could not be looked for.
     """
 
     def __init__(
@@ -119,19 +119,11 @@ class Follower:
             opened = await asyncio.to_thread(self._open_if_new)
         except NumrouteError as error:
             if self._problem is None or str(self._problem) != str(error):
-                if _no_files_left(error):
-                    self._log.error(
-                        "open files run out",
-                        limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-                        **{**error_fields(error), "remedy": _MORE_FILES},
-                    )
-                elif isinstance(error, NoSnapshotError) and self._served is None:
+                if isinstance(error, NoSnapshotError) and self._served is None:
                     self._log.info("waiting for a snapshot", **error_fields(error))
                 else:
                     self.failures += 1
-                    self._log.error(
-                        "snapshot refused", serving=self._served_id, **error_fields(error)
-                    )
+                    self._tell_failure(error)
             self._problem = error
         except Exception as fault:  # noqa: BLE001 - a fault here must not stop the polling
             self._log.error("polling failed", serving=self._served_id, **fault_fields(fault))
@@ -173,6 +165,16 @@ class Follower:
         )
         self.swaps += 1
         return before
+
+    def _tell_failure(self, error: NumrouteError) -> None:
+        if _no_files_left(error):
+            self._log.error(
+                "open files run out",
+                limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                **{**error_fields(error), "remedy": _MORE_FILES},
+            )
+        else:
+            self._log.error("snapshot refused", serving=self._served_id, **error_fields(error))
 
     def _tell_state(self) -> None:
         if self._served is None:

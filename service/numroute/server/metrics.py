@@ -76,7 +76,7 @@ SWAPS = Counter(
 )
 FAILURES = Counter(
     name="numroute_snapshot_failures",
-    help="Snapshots that workers could not put into service.",
+    help="How often workers could not put a snapshot into service, or not look for one.",
 )
 SNAPSHOT = Gauge(
     name="numroute_snapshot_workers",
@@ -104,6 +104,11 @@ WORKER_MEMORY = Gauge(
 )
 WORKER_FILES = Gauge(
     name="numroute_worker_open_files", help="Open file descriptors of a worker.", labels=("worker",)
+)
+WORKER_FILES_LIMIT = Gauge(
+    name="numroute_worker_open_files_limit",
+    help="How many open file descriptors the system lets a worker have.",
+    labels=("worker",),
 )
 WORKER_CPU = Gauge(
     name="numroute_worker_cpu_seconds",
