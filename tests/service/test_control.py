@@ -128,7 +128,10 @@ def test_the_past_answers(past, run_server) -> None:
 
 
 def test_a_past_that_is_not_kept(past, run_server) -> None:
-    """Before the first snapshot, and where one was removed, the status is NOT_FOUND."""
+    """Before the first snapshot, and where one was removed, the status is NOT_FOUND.
+
+    Where the service keeps its store is not told.
+    """
     store, published, moments = past
     store.snapshot_path(published[1]).unlink()
     server = run_server(store.path)
@@ -140,6 +143,7 @@ def test_a_past_that_is_not_kept(past, run_server) -> None:
             lookup_at(server, moment)
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert reason in caught.value.details()
+        assert str(store.path) not in caught.value.details()
 
 
 def test_a_time_that_does_not_exist(server) -> None:

@@ -150,6 +150,7 @@ def test_starts_without_a_snapshot(run_server, tmp_path, registry) -> None:
             server.call(method, b"")
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "no snapshot is in service" in caught.value.details()
+        assert str(store.path) not in caught.value.details()
         assert "numroute-load build" in caught.value.details()
     with numroute.Client(server.target) as client, pytest.raises(ServiceError) as told:
         client.snapshot()

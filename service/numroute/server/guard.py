@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from numroute import wire
 from numroute.errors import DeadlinePassedError, NumrouteError, TryLaterError
 from numroute.logs import fault_fields
-from numroute.server.statuses import status_of
+from numroute.server.statuses import details_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -251,7 +251,7 @@ class Pipeline:
         kind = type(error).__name__
         trailers: tuple[tuple[str, str], ...] = ()
         if isinstance(error, NumrouteError):
-            status, details = status_of(error), str(error)
+            status, details = status_of(error), details_of(error)
             if isinstance(error, TryLaterError):
                 trailers = wire.retry_hint(error.retry_after_seconds, call.time_left())
         elif isinstance(error, DecodeError):

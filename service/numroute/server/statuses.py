@@ -1,4 +1,7 @@
-"""Which gRPC status each of numroute's errors becomes. The only such table; a test walks it."""
+"""What an error of numroute's becomes for a client: a gRPC status and a text.
+
+The only such table; a test walks it.
+"""
 
 from __future__ import annotations
 
@@ -73,3 +76,10 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
 def status_of(error: NumrouteError) -> StatusCode:
     """Return the status of an error: that of its class, else of its nearest ancestor."""
     return next(STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR)
+
+
+def details_of(error: NumrouteError) -> str:
+    """Return what a client is told of an error: the text, without where the store lies."""
+    if isinstance(error, StoreError):
+        return f"{error.reason}. {error.hint}" if error.hint else error.reason
+    return str(error)
