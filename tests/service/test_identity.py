@@ -151,7 +151,7 @@ def test_a_wrong_file_leaves_the_clients_known_before(run_server, store, tmp_pat
     path = write(tmp_path / "tokens", token_line("messaging", sha256))
     server = run_server(store.path, security=Security(tokens=path))
     if how == "nonsense":
-        write(path, "messaging", "messaging secret nonsense")
+        write(path, "messaging certificate=x", "messaging secret nonsense")
     elif how == "readable":
         path.chmod(0o644)
     else:

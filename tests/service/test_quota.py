@@ -211,7 +211,7 @@ def test_changed_limits_end_what_was_counted_ahead(usage, clock) -> None:
     with pytest.raises(QuotaExceededError):
         Asking().ask(quota, 100)
     assert usage.used_today("messaging") == 100
-    known.table = parse_clients("messaging", "tokens")
+    known.table = parse_clients("messaging certificate=m.internal", "tokens")
     Asking().ask(quota, 10**9)
     Asking("unknown").ask(quota, 10**9)
 

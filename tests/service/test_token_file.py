@@ -84,6 +84,8 @@ def test_a_token_that_does_not_count(token, line, reason, said) -> None:
         (f"messaging sha256={HASH.upper()}", "sha256 of client messaging is no hash"),
         ("messaging sha256=nr_secret", "sha256 of client messaging is no hash"),
         ("messaging nr_secret", "fact 1 of client messaging is not understood"),
+        ("a certificate=x\nmessaging", "tokens:2: the line has one word"),
+        ("nr_secret", "tokens:1: the line has one word"),
         (f"a sha256={HASH}\nb sha256={HASH}", "tokens:2: the token of client b stands here twice"),
         (f"a sha256={HASH} expires=tomorrow", "expires of client a is no time"),
         (f"a sha256={HASH} expires=2027-01-01", "expires of client a is no time with a time zone"),

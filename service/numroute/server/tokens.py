@@ -202,6 +202,12 @@ class _Parser:
                 "the line does not begin with a client's name",
                 "A name has at most 64 letters, digits, dots, dashes and underscores",
             )
+        if len(words) == 1:
+            # The word may be a token that somebody wrote here by mistake.
+            raise self.error(
+                "the line has one word, which says nothing of a client",
+                f"After the client's name write one of {', '.join(_KEYS)}, as KEY=VALUE",
+            )
         limits = self.limits.setdefault(client, {})
         facts: dict[str, str] = {}
         for word in words[1:]:
