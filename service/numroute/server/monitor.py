@@ -143,6 +143,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._log.error("metrics failed", **fault_fields(fault))
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n")
 
+    def do_HEAD(self) -> None:
+        """Answer with the status and the headers alone, as some load balancers ask for."""
+        self.do_GET()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's
         """Log no requests."""
 
@@ -156,7 +160,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 def _silent_workers(totals: Totals) -> list[str]:
