@@ -167,7 +167,7 @@ def test_a_stream_that_begins_during_the_drain_ends_at_once() -> None:
 
 
 def test_wrong_questions_behind_a_wrong_one() -> None:
-    """The first one ends the stream; of the others, which nobody hears of, asyncio tells nothing."""
+    """The first one ends the stream; of the others, which nobody hears of, nothing is told."""
     told: list[object] = []
 
     async def questions() -> AsyncIterator[bytes]:

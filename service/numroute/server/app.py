@@ -87,6 +87,7 @@ def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | N
     store, log = SnapshotStore(settings.store), make_logger()
 
     async def serve() -> bool:
+        log_background_faults(log)
         stop = stop_on_signals()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("nothing to replace"))
@@ -128,7 +129,6 @@ async def serving(
     Raises:
         SettingError: The address cannot be listened on, or the certificate is not right.
     """
-    log_background_faults(log)
     keep_freed_memory()
     allow_many_files()
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from numroute.errors import NumrouteError
 from numroute.index import SnapshotStore
 from numroute.logs import make_logger
+from numroute.server.background import log_background_faults
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -56,6 +57,7 @@ async def _serve(settings: ServerSettings, number: int, log: FilteringBoundLogge
     """Serve until the end; return whether a part of the service has failed."""
     from numroute.server.app import serving, stop_on_signals  # noqa: PLC0415 - grpc: not above
 
+    log_background_faults(log)
     stop = stop_on_signals()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _on_input, stop)
     store = SnapshotStore(settings.store)
