@@ -98,6 +98,23 @@ def test_a_replica_gets_the_same_snapshot(origin: Path, url: str, tmp_path: Path
     assert ours.current_at(entry["at"]) == current(origin)
 
 
+@pytest.mark.parametrize("url", ["", " "])
+@pytest.mark.parametrize("word", ["push", "pull"])
+def test_an_empty_url_is_not_the_current_folder(
+    word: str, url: str, origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unset variable in `push "$URL"` fills no folder, and `pull` makes no store."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    store = origin if word == "push" else tmp_path / "replica"
+    result = command("numroute-load", word, url, "--store", store)
+    assert result.status == 1
+    assert "the URL is empty" in result.err
+    assert not list(here.iterdir())
+    assert store == origin or not store.exists()
+
+
 def test_what_is_there_already_does_not_travel(origin: Path, url: str, tmp_path: Path) -> None:
     """A second push and a second pull send nothing."""
     push(origin, url)

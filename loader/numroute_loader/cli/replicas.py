@@ -31,12 +31,19 @@ KEEP_MAX = 10_000
 _URL = "URL is a path, or a URL of any driver of fsspec: s3://, gs://, sftp:// and others."
 
 
+def _given(_: click.Context, __: click.Parameter, url: str) -> str:
+    """Refuse an empty URL, as an unset variable leaves it: it would be the current folder."""
+    if not url.strip():
+        raise click.BadParameter("the URL is empty")
+    return url
+
+
 @click.command(
     help="Bring the store's current snapshot to where replicas pull it from.\n\n"
     f"{_URL} An upload that broke off goes on where it stopped. Run it after each build, or from "
     "a timer: what is there already is not sent again."
 )
-@click.argument("url", metavar="URL")
+@click.argument("url", metavar="URL", callback=_given)
 @store_option
 @click.option(
     "--keep",
@@ -83,7 +90,7 @@ def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> No
     f"{_URL} Nothing is published before all its bytes are proved. A download that broke off goes "
     "on where it stopped. With --follow it goes on until SIGTERM or Ctrl-C."
 )
-@click.argument("url", metavar="URL")
+@click.argument("url", metavar="URL", callback=_given)
 @store_option
 @retention_options
 @click.option("--follow", is_flag=True, help="Pull again and again, as a replica does.")
