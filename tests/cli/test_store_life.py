@@ -223,3 +223,31 @@ def test_rollback_of_a_lost_pointer_claims_nothing_of_overrides(built, tmp_path:
     result = command("numroute-load", "rollback", "--store", store, "previous")
     assert result.status == 0, result.err
     assert result.err == ""
+
+
+@pytest.mark.parametrize("pointer", [None, "", "junk\n"])
+@pytest.mark.parametrize("has_history", [True, False])
+def test_info_lists_what_could_be_made_current(
+    built, tmp_path: Path, pointer: str | None, has_history: bool
+) -> None:
+    """Where CURRENT is lost or wrong, info fails and lists the snapshots; one command goes back."""
+    store = tmp_path / "store"
+    shutil.copytree(built[0], store)
+    opened = SnapshotStore(store)
+    opened.pointer_path.unlink()
+    if pointer is not None:
+        opened.pointer_path.write_text(pointer)
+    if not has_history:
+        opened.history_path.unlink()
+    shown = command("numroute", "info", "--store", store)
+    assert shown.status == 1
+    assert "numroute-load rollback" in shown.err
+    assert all(each in shown.out for each in built[1])
+    document = command("numroute", "info", "--store", store, "--json")
+    assert document.status == 1
+    told = json.loads(document.out)
+    assert told["snapshot_id"] is None
+    assert sorted(told["snapshots"]) == opened.ids()
+    assert not any(row["current"] for row in told["kept"])
+    assert command("numroute-load", "rollback", "--store", store, "previous").status == 0
+    assert opened.current_id() == built[1][-1]

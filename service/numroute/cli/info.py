@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,10 +16,13 @@ from numroute.console import (
     print_table,
     time_text,
 )
-from numroute.errors import NoSnapshotError
+from numroute.errors import StoreError
 from numroute.index import SnapshotStore
 from numroute.index.feed_state import read_feed_state
 from numroute.settings import json_option, store_option
+
+if TYPE_CHECKING:
+    from numroute.index.feed_state import FeedState
 
 MEGABYTE = 1_000_000
 
@@ -35,10 +38,10 @@ def info(store: Path, as_json: bool) -> None:
         with opened.open() as snapshot:
             metadata = snapshot.metadata
             size = snapshot.file_bytes
-    except NoSnapshotError:
-        # What keeps a feed from delivering a first snapshot is what one wants to know now.
-        if not as_json:
-            print_feed(feed)
+    except StoreError:
+        # What keeps a feed from delivering a first snapshot, and what could be made current, is
+        # what one wants to know now.
+        _tell_without_current(opened, feed, as_json=as_json)
         raise
     kept = _kept(opened, metadata.snapshot_id)
     age = datetime.now(UTC) - metadata.as_of
@@ -81,6 +84,28 @@ def info(store: Path, as_json: bool) -> None:
         ],
         unbroken=3,
     )
+
+
+def _tell_without_current(store: SnapshotStore, feed: FeedState | None, *, as_json: bool) -> None:
+    """Tell what is there although no snapshot can be opened as the current one."""
+    try:
+        current = store.current_id()
+    except StoreError:
+        current = ""
+    kept = _kept(store, current)
+    if as_json:
+        document = {
+            "store": str(store.path),
+            "snapshot_id": None,
+            "snapshots": [row["id"] for row in kept],
+            "kept": kept,
+            "feed": feed_document(feed),
+        }
+        print_json(document)
+        return
+    print_feed(feed)
+    if kept:
+        _print_snapshots(kept)
 
 
 def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:

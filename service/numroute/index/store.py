@@ -184,6 +184,8 @@ class SnapshotStore:
             current = self.current_id()
         except NoSnapshotError:
             current = ""
+        if current not in kept:
+            current = ""
         for moment in reversed(self.moments()):
             if moment.snapshot != current and moment.snapshot in kept:
                 return moment.snapshot
