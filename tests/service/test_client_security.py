@@ -7,9 +7,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from support.certificates import Authority
 from support.oracle import FIRST
 
@@ -171,6 +177,92 @@ def test_wrong_settings(options, text) -> None:
     """What is missing or contradicts itself is refused with what to do."""
     with pytest.raises(SettingError, match=text):
         numroute.Client("localhost:1", security=ClientSecurity(**options))
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory) -> Path:
+    """Return a folder of PEM files, right ones and wrong ones."""
+    folder = tmp_path_factory.mktemp("pem")
+    authority = Authority.make(folder)
+    for name in ("a", "b"):
+        authority.issue(name)
+    other = authority.ca.issue_cert("other", key_type=trustme.KeyType.RSA)
+    (folder / "rsa.key").write_bytes(other.private_key_pem.bytes())
+    key = serialization.load_pem_private_key((folder / "a.key").read_bytes(), None)
+    (folder / "locked.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"a passphrase"),
+        )
+    )
+    (folder / "tokens").write_text("support 0123456789abcdef\n")
+    (folder / "empty").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({"ca": "tokens"}, "tokens: the authority is no PEM certificate"),
+        ({"ca": "empty"}, "empty: the authority is no PEM certificate"),
+        ({"ca": "a.key"}, "a.key: the authority is no PEM certificate"),
+        ({"ca": "."}, "cannot be read: Is a directory"),
+        ({"cert": "tokens", "key": "a.key"}, "tokens: the certificate is no PEM certificate"),
+        ({"cert": "a.pem", "key": "tokens"}, "tokens: the private key is no PEM key"),
+        ({"cert": "a.pem", "key": "a.pem"}, "a.pem: the private key is no PEM key"),
+        ({"cert": "a.pem", "key": "b.key"}, "b.key: the private key is not that of .*a.pem"),
+        ({"cert": "a.pem", "key": "rsa.key"}, "rsa.key: the private key is not that of .*a.pem"),
+        ({"cert": "a.pem", "key": "locked.key"}, "locked.key: the private key is encrypted"),
+    ],
+)
+def test_wrong_pem_files(files, text, pem) -> None:
+    """A file that is no PEM file of its kind, and a key of another certificate, are named."""
+    paths = {"ca": pem / "ca.pem"} | {option: pem / name for option, name in files.items()}
+    with pytest.raises(SettingError, match=text):
+        numroute.Client("localhost:1", security=ClientSecurity(**paths))
+
+
+def test_wrong_authorities_of_the_system(pem, monkeypatch) -> None:
+    """A file that SSL_CERT_FILE names is looked at like one of `--ca`."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem / "tokens"))
+    with pytest.raises(SettingError, match="tokens: the authority is no PEM certificate"):
+        numroute.Client("localhost:1", security=ClientSecurity(tls=True))
+
+
+@pytest.mark.parametrize("kind", ["short", "chain", "pipe"])
+def test_right_pem_files(kind, pem, tmp_path) -> None:
+    """Weak keys, text around the certificates and files that are pipes are no reason to refuse."""
+    cert, key = pem / "a.pem", pem / "a.key"
+    if kind == "short":
+        own = rsa.generate_private_key(65537, 1024)
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "short")])
+        made = (
+            x509.CertificateBuilder(name, name, own.public_key(), 1)
+            .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+            .not_valid_after(datetime(2046, 1, 1, tzinfo=UTC))
+            .sign(own, hashes.SHA256())
+        )
+        cert, key = tmp_path / "short.pem", tmp_path / "short.key"
+        cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        key.write_bytes(
+            own.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.TraditionalOpenSSL,
+                serialization.NoEncryption(),
+            )
+        )
+    elif kind == "chain":
+        cert = tmp_path / "chain.pem"
+        ours, authority = ((pem / each).read_text() for each in ("a.pem", "ca.pem"))
+        cert.write_text(f"Мы\n{ours}\nAuthority\n{authority}")
+    else:
+        content = cert.read_bytes()
+        cert = tmp_path / "pipe"
+        os.mkfifo(cert)
+        threading.Thread(target=cert.write_bytes, args=(content,), daemon=True).start()
+    security = ClientSecurity(ca=pem / "ca.pem", cert=cert, key=key)
+    numroute.Client("localhost:1", security=security).close()
 
 
 def test_a_new_token_is_taken_from_its_file(tmp_path, monkeypatch) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
+from numroute.client.pem import read_certificates, read_pair
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
@@ -73,14 +74,19 @@ class Security:
         """Return what a channel needs to speak TLS; None for plaintext.
 
         Raises:
-            SettingError: A file cannot be read, or the system has no authorities.
+            SettingError: A file cannot be read or is not what it should be, a certificate and a
+                key do not belong together, or the system has no authorities.
         """
         if not self.encrypted:
             return None
+        authorities = _system_authorities() if self.ca is None else self.ca
+        chain, key = None, None
+        if self.cert is not None and self.key is not None:
+            chain, key = read_pair(self.cert, self.key)
         return grpc.ssl_channel_credentials(
-            root_certificates=_system_authorities() if self.ca is None else _read(self.ca),
-            private_key=_read(self.key),
-            certificate_chain=_read(self.cert),
+            root_certificates=read_certificates(authorities, "the authority"),
+            private_key=key,
+            certificate_chain=chain,
         )
 
     def token_source(self, target: Target) -> TokenSource:
@@ -163,23 +169,12 @@ def _header(token: str, where: str) -> Metadata:
     return ((AUTHORIZATION, f"Bearer {stripped}"),)
 
 
-def _system_authorities() -> bytes:
-    """Return the certificates that this system trusts; gRPC would take a list of its own."""
+def _system_authorities() -> str:
+    """Return the file of what this system trusts; gRPC would take a list of its own."""
     path = ssl.get_default_verify_paths().cafile
     if path is None:
         raise SettingError(
             "this system has no file of trusted authorities",
             hint="Give the file of the service's CA, or name one in SSL_CERT_FILE",
         )
-    return Path(path).read_bytes()
-
-
-def _read(path: Path | str | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise SettingError(
-            f"{path}: cannot be read: {error.strerror}", hint="Give the path of a PEM file"
-        ) from None
+    return path
