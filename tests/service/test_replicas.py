@@ -257,12 +257,39 @@ def test_a_watch_goes_on_after_a_kill(tmp_path) -> None:
         ("ipv4:127.0.0.1:1", "ipv4:127.0.0.1:1", False, True),
         ("dns:///numroute.internal:50051", "dns:///numroute.internal:50051", True, False),
         ("unix:/run/numroute.sock", "unix:/run/numroute.sock", False, True),
+        ("unix-abstract:numroute", "unix-abstract:numroute", False, True),
+        ("unix-box:50051", "unix-box:50051", False, False),
+        ("vsock:2:50051", "vsock:2:50051", False, False),
     ],
 )
 def test_targets(text, uri, several, loopback) -> None:
     """One address, lists of them and names become what gRPC takes."""
     found = parse_target(text)
     assert (found.uri, found.several, found.loopback) == (uri, several, loopback)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "localhost",
+        "localhost:",
+        "localhost:0",
+        "localhost:99999",
+        "localhost:http",
+        "local host:50051",
+        "http://localhost:50051",
+        "https://a:1,b:2",
+        "localhost:50051/",
+        "ipv4:127.0.0.1:99999",
+        "a:1,b:65536",
+    ],
+)
+def test_what_is_no_address_is_refused(text) -> None:
+    """URLs, empty texts and ports that there are not are told at once, with examples."""
+    with pytest.raises(SettingError, match="is not the address of a service. Give HOST:PORT"):
+        numroute.Client(text)
 
 
 def test_wrong_targets() -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 
 from numroute.errors import ServiceError, SettingError
 
 _LISTS = ("ipv4:", "ipv6:")
+_LOCAL = ("unix:", "unix-abstract:")
+_OTHERS = ("vsock:", "xds:", "google-c2p:")
+_HOST = re.compile(r"[^\s/]+")
+_DIGITS = re.compile(r"[0-9]{1,5}")
+_PORT_MAX = 65_535
 _EXAMPLES = "Give HOST:PORT, HOST:PORT,HOST:PORT or dns:///NAME:PORT"
 
 
@@ -40,8 +46,8 @@ def parse_target(text: str) -> Target:
     into all certificates and list it first, or give it as ``Security.server_name``.
 
     Raises:
-        SettingError: A list with something that is no ``host:port``, or with addresses of IPv4
-            beside ones of IPv6.
+        SettingError: It is nothing that gRPC knows and no ``host:port``, or a list has one of
+            these, or addresses of IPv4 beside ones of IPv6.
         ServiceError: A name of a list stands for no address.
     """
     if text.startswith(_LISTS):
@@ -51,9 +57,9 @@ def parse_target(text: str) -> Target:
         return _list(text)
     if text.startswith("dns:"):
         return Target(uri=text, several=True, loopback=False)
-    if text.startswith("unix"):
+    if text.startswith(_LOCAL):
         return Target(uri=text, several=False, loopback=True)
-    host = text.rpartition(":")[0].strip("[]")
+    host = "" if text.startswith(_OTHERS) else _host(text)[0]
     return Target(uri=text, several=False, loopback=_is_loopback(host))
 
 
@@ -96,9 +102,13 @@ def _addresses(host: str, port: str) -> list[tuple[int, str]]:
 
 def _host(address: str) -> tuple[str, str]:
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not _HOST.fullmatch(host) or not _is_port(port):
         raise SettingError(f"{address!r} is not the address of a service", hint=_EXAMPLES)
     return host.strip("[]"), port
+
+
+def _is_port(text: str) -> bool:
+    return _DIGITS.fullmatch(text) is not None and 0 < int(text) <= _PORT_MAX
 
 
 def _is_address(host: str) -> bool:
