@@ -136,6 +136,66 @@ def test_wrong_chunk_is_refused(size) -> None:
         numroute.Client("localhost:1", numbers_per_chunk=size)
 
 
+async def ask_within(kind: str, target: str, seconds: float) -> list[Exception]:
+    """Make every kind of call with this timeout; return the errors with which they end."""
+    errors: list[Exception] = []
+    if kind == "sync":
+        with numroute.Client(target) as client:
+            for ask in (
+                lambda: client.lookup([1], timeout=seconds),
+                lambda: client.lookup_text(["+79000000001"], timeout=seconds),
+                lambda: list(client.stream([[1]], timeout=seconds)),
+                lambda: client.explain("+79000000001", timeout=seconds),
+                lambda: client.operators(timeout=seconds),
+                lambda: client.snapshot(timeout=seconds),
+            ):
+                with pytest.raises((ValueError, ServiceError)) as caught:
+                    ask()
+                errors.append(caught.value)
+        return errors
+    async with numroute.AsyncClient(target) as client:
+        for call in (
+            client.lookup(1, timeout=seconds),
+            client.lookup([1], timeout=seconds),
+            client.lookup_text(["+79000000001"], timeout=seconds),
+            anext(client.stream([[1]], timeout=seconds)),
+            client.explain("+79000000001", timeout=seconds),
+            client.operators(timeout=seconds),
+            client.snapshot(timeout=seconds),
+        ):
+            with pytest.raises((ValueError, ServiceError)) as caught:
+                await call
+            errors.append(caught.value)
+    return errors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 86_401.0])
+async def test_a_timeout_that_is_no_number_of_seconds_is_refused(kind, seconds, server) -> None:
+    """What is no number, or endless, is a mistake of the caller's, of a client or of one call."""
+    with pytest.raises(ValueError, match="timeout must be"):
+        (numroute.Client if kind == "sync" else numroute.AsyncClient)(
+            server.target, timeout=seconds
+        )
+    for error in await ask_within(kind, server.target, seconds):
+        assert isinstance(error, ValueError)
+        assert "timeout must be a number of seconds" in str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seconds", [0, -1.5])
+async def test_no_time_left(kind, seconds, server) -> None:
+    """A call without time fails for just that reason; a client that gives none is a mistake."""
+    with pytest.raises(ValueError, match="timeout must be more than 0"):
+        (numroute.Client if kind == "sync" else numroute.AsyncClient)(
+            server.target, timeout=seconds
+        )
+    for error in await ask_within(kind, server.target, seconds):
+        assert isinstance(error, ServiceError)
+        assert error.code == "DEADLINE_EXCEEDED"
+        assert f"the timeout is {seconds:g} s" in error.message
+
+
 def test_nothing_is_answered_with_nothing(server, store) -> None:
     """An empty batch gives an empty answer that names the snapshot."""
     with numroute.Client(server.target) as client:

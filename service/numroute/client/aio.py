@@ -19,6 +19,8 @@ from numroute.client.channel import (
     TIMEOUT_SECONDS,
     UNARY_METHODS,
     checked_chunk,
+    checked_client_timeout,
+    checked_timeout,
     client_closed,
     connection,
     service_error,
@@ -86,11 +88,12 @@ class AsyncClient:
             coalescing: How single numbers are gathered into batches; None for the defaults.
 
         Raises:
+            ValueError: As for ``Client``.
             SettingError: As for ``Client``.
             ServiceError: As for ``Client``.
         """
         self.target = target
-        self.timeout = timeout
+        self.timeout = checked_client_timeout(timeout)
         self._numbers_per_chunk = checked_chunk(numbers_per_chunk)
         self._coalescing = Coalescing() if coalescing is None else coalescing
         self._coalescers: dict[tuple[bool, bool], Coalescer] = {}
@@ -157,7 +160,7 @@ class AsyncClient:
             ValueError: The numbers are not one row, or some are negative.
             ServiceError: The service was not reached or did not answer.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         if isinstance(numbers, int | np.integer):
             if self._closed:
                 raise client_closed()
@@ -188,7 +191,9 @@ class AsyncClient:
     ) -> list[Answer]:
         """Look up phone numbers in any human format; see ``Client.lookup_text``."""
         plan = TextPlan(messages.as_texts(texts), default_region, as_of)
-        return await self._carry_out(plan, self.timeout if timeout is None else timeout)
+        return await self._carry_out(
+            plan, self.timeout if timeout is None else checked_timeout(timeout)
+        )
 
     async def stream(
         self,
@@ -204,7 +209,7 @@ class AsyncClient:
         ``batches`` may be asynchronous. An answer is there as soon as it is known, whether another
         batch is or not.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         plans = (
             one_request(as_numbers(batch), self._values, with_range_holder, with_ported_at)
             async for batch in each(batches)
@@ -304,7 +309,7 @@ class AsyncClient:
         request: bytes,
         timeout: float | None,  # noqa: ASYNC109 - the deadline goes to the service
     ) -> bytes:
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         if self._ended:
             raise client_closed()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5.0
 """How long a call may take, retries included, when the caller says nothing else."""
+
+TIMEOUT_SECONDS_MAX = 86_400.0
+"""The longest timeout that is taken; gRPC itself takes ever longer ones until it overflows."""
 
 QUESTIONS_IN_FLIGHT = 4
 """How many questions of a stream are sent and not yet answered: what the service works on."""
@@ -219,6 +223,12 @@ def _unreachable(target: str, details: str) -> tuple[str, str]:
 
 def timed_out(target: str, seconds: float) -> ServiceError:
     """Return the error of an answer that did not come in time."""
+    if seconds <= 0:
+        return ServiceError(
+            f"there is no time left to ask {target}: the timeout is {seconds:g} s",
+            code="DEADLINE_EXCEEDED",
+            hint="Give the seconds that the answer may take",
+        )
     return ServiceError(
         f"{target} did not answer within {seconds:g} s",
         code="DEADLINE_EXCEEDED",
@@ -243,6 +253,28 @@ def _wait_seconds(trailers: Iterable[Any] | None) -> float | None:
         return None if asked is None else int(asked) / 1000
     except ValueError:
         return None
+
+
+def checked_timeout(seconds: float) -> float:
+    """Return a timeout after checking that it is one.
+
+    One call's may be zero or less, as what is left of somebody's time may be: its answer is too
+    late. Raises ValueError for one that is too long, infinite or no number.
+    """
+    if not math.isfinite(seconds) or seconds > TIMEOUT_SECONDS_MAX:
+        raise ValueError(
+            f"timeout must be a number of seconds up to {TIMEOUT_SECONDS_MAX:g}, not {seconds}"
+        )
+    return seconds
+
+
+def checked_client_timeout(seconds: float) -> float:
+    """Return the timeout of a client's calls after checking that they could be answered in it."""
+    if not 0 < seconds <= TIMEOUT_SECONDS_MAX:
+        raise ValueError(
+            f"timeout must be more than 0 and up to {TIMEOUT_SECONDS_MAX:g} seconds, not {seconds}"
+        )
+    return seconds
 
 
 def checked_chunk(numbers_per_chunk: int) -> int:

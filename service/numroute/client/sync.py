@@ -15,6 +15,8 @@ from numroute.client.channel import (
     TIMEOUT_SECONDS,
     UNARY_METHODS,
     checked_chunk,
+    checked_client_timeout,
+    checked_timeout,
     client_closed,
     connection,
     service_error,
@@ -71,16 +73,17 @@ class Client:
             target: ``host:port`` of the service; ``a:1,b:2`` or ``dns:///name:port`` for several
                 replicas, among the healthy ones of which calls take turns; or any other gRPC
                 target.
-            timeout: Seconds that each call may take unless it is told otherwise.
+            timeout: Seconds that each call may take unless it is told otherwise, up to 86,400.
             numbers_per_chunk: Numbers in one request of a batch, from 1 to 500,000.
             security: TLS and the token; plaintext without a token by default.
 
         Raises:
+            ValueError: ``timeout`` or ``numbers_per_chunk`` is out of its range.
             SettingError: The target, or a file of ``security``, is not what it should be.
             ServiceError: A name in a list of replicas stands for no address.
         """
         self.target = target
-        self.timeout = timeout
+        self.timeout = checked_client_timeout(timeout)
         self._numbers_per_chunk = checked_chunk(numbers_per_chunk)
         self._values = Values()
         made = connection(target, security)
@@ -183,7 +186,7 @@ class Client:
             ValueError: A batch is too large, not one row, or has negative numbers.
             ServiceError: The service was not reached or did not answer.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         plans = (
             one_request(as_numbers(batch), self._values, with_range_holder, with_ported_at)
             for batch in batches
@@ -257,7 +260,7 @@ class Client:
         self.close()
 
     def _carry_out(self, plan: Plan[Any, AnswerT], timeout: float | None) -> AnswerT:
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         for chunks in rounds(plan, seconds):
             self._ask(plan, chunks, seconds)
         return plan.answer()
@@ -292,7 +295,7 @@ class Client:
                 call.cancel()
 
     def _call(self, method: str, request: bytes, timeout: float | None) -> bytes:
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         try:
             response: bytes = self._methods[method](
                 request, timeout=seconds, metadata=self._token.metadata()
