@@ -106,10 +106,15 @@ def test_the_largest_integers_are_taken() -> None:
         pytest.param([2**64], ValueError, "2\\^64", id="too_large"),
         pytest.param([[1], [2]], ValueError, "one dimension, not 2", id="two_dimensions"),
         pytest.param(79_000_000_001, ValueError, "one dimension, not 0", id="one_number"),
+        pytest.param("79000000001", TypeError, "integers, not str", id="one_text"),
+        pytest.param(None, TypeError, "integers, not NoneType", id="nothing"),
+        pytest.param(7.9e10, TypeError, "integers, not float", id="one_float"),
+        pytest.param({79_000_000_001}, TypeError, "integers, not set", id="set"),
+        pytest.param(np.array(5), ValueError, "one dimension, not 0", id="no_dimension"),
     ],
 )
 def test_what_is_no_whole_number_is_refused(numbers, error, text) -> None:
-    """Floats, texts, negative and too large numbers are refused with the reason."""
+    """What is no row of whole numbers of at most 64 bits is refused with the reason."""
     with pytest.raises(error, match=text):
         as_numbers(numbers)
 

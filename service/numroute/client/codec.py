@@ -71,6 +71,8 @@ def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
         ValueError: They are not one row of numbers, or some are negative or over 64 bits.
     """
     array = np.asarray(numbers)
+    if not array.ndim and not isinstance(numbers, int | np.integer | np.ndarray):
+        raise TypeError(f"numbers must be integers, not {type(numbers).__name__}")
     if array.ndim != 1:
         raise ValueError(f"numbers must have one dimension, not {array.ndim}")
     if not array.size:
