@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once, window_of, zip_of
 from support.mounts import MOUNT, mounted
-from support.registry import command
+from support.registry import ABC, command, write_registry
 
 from numroute.index import SnapshotStore
 from numroute.index.feed_state import read_feed_state
@@ -302,8 +302,6 @@ def test_an_inbox_that_cannot_be_consumed_is_read_on(store: Path, inbox: Path) -
 
 def test_the_open_plan_is_not_lost(store: Path, inbox: Path, tmp_path: Path) -> None:
     """A store built with the open numbering plan is not fed without it."""
-    from support.registry import ABC, write_registry
-
     registry = write_registry(tmp_path / "r")
     assert command("numroute-load", "build", "--store", store, registry).status == 0
     put(inbox, day_of(NEXT_DAY))
@@ -318,6 +316,23 @@ def test_the_open_plan_is_not_lost(store: Path, inbox: Path, tmp_path: Path) -> 
     assert run.status == 0, run.text
     found = command("numroute", "lookup", "--store", store, "+74951000000", "--json")
     assert json.loads(found.out)["status"] == "NOT_PORTED"
+
+
+def test_increments_are_no_plan(store: Path, inbox: Path, tmp_path: Path) -> None:
+    """A folder of `--plan` that holds increments as well is told of by the option's name."""
+    plan = tmp_path / "plan"
+    plan.mkdir()
+    (plan / "ABC-4xx.csv").write_text(ABC)
+    increment = window_of(NEXT_DAY, 2)[0].put(plan, flat=True)
+    put(inbox, day_of(NEXT_DAY))
+    run = watch_once(store, "--inbox", inbox, "--plan", plan)
+    assert run.status == 1
+    (failed,) = run.events("poll failed")
+    assert f"{increment}: the file is an increment, and `--plan` names it" in failed["reason"]
+    assert "--plan" in failed["remedy"]
+    increment.unlink()
+    run = watch_once(store, "--inbox", inbox, "--plan", plan)
+    assert run.status == 0, run.text
 
 
 def test_a_missing_inbox_is_an_error_that_heals(store: Path, inbox: Path) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from numroute.errors import FeedError, StoreError
+from numroute.errors import FeedError, InputError, StoreError
 from numroute_loader import applying
 from numroute_loader import build as building
 from numroute_loader.inputs import InputFile, input_files
@@ -96,7 +96,7 @@ def _checked(
 ) -> Checked:
     _keep_open_plan(store, layout, options)
     inputs = _inputs(step.files, layout, options)
-    inputs += input_files([str(path) for path in options.plan])
+    inputs += _open_plan(options)
     with building.current_of(store) as current:
         return options.terms.check(inputs, current=current, seen=files_before(store))
 
@@ -111,6 +111,20 @@ def _inputs(
     return [
         InputFile(path=options.spool / file.name, kind=layout.types[file.type][1]) for file in files
     ]
+
+
+def _open_plan(options: WatchOptions) -> list[InputFile]:
+    """Return the files that `--plan` names; InputError for an increment among them."""
+    files = input_files([str(path) for path in options.plan])
+    for each in files:
+        if applying.increments_among([each]):
+            raise InputError(
+                each.path,
+                "the file is an increment, and `--plan` names it",
+                hint="Give `--plan` the files of the open numbering plan, or a folder with "
+                "nothing else",
+            )
+    return files
 
 
 def _keep_open_plan(store: SnapshotStore, layout: FeedLayout, options: WatchOptions) -> None:
