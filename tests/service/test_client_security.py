@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from support.certificates import Authority
 from support.oracle import FIRST
+from support.registry import command
 
 import numroute
 from numroute.client import Security as ClientSecurity
@@ -345,3 +346,16 @@ def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> 
             env={**os.environ, "SSL_CERT_FILE": str(authority.path)},
         )
         assert (operator.brand or operator.name) in done.stdout
+
+
+def test_a_token_that_others_can_read_is_warned_of(server, registry, tmp_path) -> None:
+    """A token file of mode 0644, as secrets are often mounted, is used with a warning."""
+    number = min(registry.ported)
+    words = ["lookup", "--target", server.target, "--token-file"]
+    for mode, warned in ((0o600, False), (0o644, True)):
+        file = private(tmp_path / "token", new_token()[0])
+        file.chmod(mode)
+        done = command("numroute", *words, file, f"+{number}")
+        assert done.status == 0, done.err
+        assert (f"{file}: the token can be read or changed by others" in done.err) is warned
+        assert ("chmod 600" in done.err) is warned

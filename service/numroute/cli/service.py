@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from numroute.errors import SettingError
+from numroute.private_files import read_private_file
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -63,7 +66,22 @@ def connect(target: str) -> Client:
     from numroute.client import Client, Security  # noqa: PLC0415
 
     given = click.get_current_context().meta[_KEPT]
-    return Client(target, security=Security(**given))
+    client = Client(target, security=Security(**given))
+    _warn_of_readers(given["token_file"])
+    return client
+
+
+def _warn_of_readers(token_file: Path | None) -> None:
+    """Warn of a token that others can read; to refuse it would break where secrets are mounted so.
+
+    Orchestrators mount them with mode 0644 unless they are told otherwise.
+    """
+    if token_file is None or not token_file.is_file():
+        return
+    try:
+        read_private_file(token_file, "the token")
+    except SettingError as error:
+        click.echo(f"warning: {error}", err=True)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Path | bool | None) -> None:
