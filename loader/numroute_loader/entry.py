@@ -18,4 +18,6 @@ def main() -> None:
             f"numroute-load: {NEEDED} is not installed\n"
             "numroute-load: Install the loader with `pip install 'numroute[loader]'`"
         )
+    except KeyboardInterrupt:
+        sys.exit("numroute-load: interrupted")
     run()

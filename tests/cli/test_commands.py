@@ -275,6 +275,26 @@ def test_the_loader_without_its_extra_says_what_to_install() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [("numroute", "numroute.entry"), ("numroute-load", "numroute_loader.entry")],
+)
+def test_ctrl_c_during_the_imports_is_one_line(program: str, module: str) -> None:
+    """Who stops a command before it has begun is not shown a trace."""
+    code = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'rich': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        f"from {module} import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"{program}: interrupted\n"
+
+
 @pytest.mark.parametrize("module", ["numroute", "numroute.client", "numroute.e164"])
 def test_light_imports_stay_light(module: str) -> None:
     """The client and the scalar parser load neither pyarrow nor lmdb nor phonenumbers."""
