@@ -228,7 +228,7 @@ def test_rollback_of_a_lost_pointer_claims_nothing_of_overrides(built, tmp_path:
 @pytest.mark.parametrize("pointer", [None, "", "junk\n"])
 @pytest.mark.parametrize("has_history", [True, False])
 def test_info_lists_what_could_be_made_current(
-    built, tmp_path: Path, pointer: str | None, has_history: bool
+    built, tmp_path: Path, pointer: str | None, has_history: object
 ) -> None:
     """Where CURRENT is lost or wrong, info fails and lists the snapshots; one command goes back."""
     store = tmp_path / "store"

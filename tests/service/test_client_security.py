@@ -236,7 +236,7 @@ def test_right_pem_files(kind, pem, tmp_path) -> None:
     """Weak keys, text around the certificates and files that are pipes are no reason to refuse."""
     cert, key = pem / "a.pem", pem / "a.key"
     if kind == "short":
-        own = rsa.generate_private_key(65537, 1024)
+        own = rsa.generate_private_key(65537, 1024)  # noqa: S505 - weak on purpose
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "short")])
         made = (
             x509.CertificateBuilder(name, name, own.public_key(), 1)
@@ -325,12 +325,12 @@ def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> 
     program = Path(sys.executable).with_name("numroute")
     target = ["--target", f"localhost:{server.port}"]
     options = [*target, "--ca", str(authority.path)]
-    for command in ("lookup", "explain"):
-        words = [str(program), command, *options, "--token-file", str(file), f"+{number}"]
+    for name in ("lookup", "explain"):
+        words = [str(program), name, *options, "--token-file", str(file), f"+{number}"]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert (operator.brand or operator.name) in done.stdout
         done = subprocess.run(
-            [str(program), command, *options, f"+{number}"],
+            [str(program), name, *options, f"+{number}"],
             capture_output=True,
             text=True,
             check=False,
@@ -339,7 +339,7 @@ def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> 
         assert "UNAUTHENTICATED" in done.stderr
         # The authority is one of those that this system trusts.
         done = subprocess.run(
-            [str(program), command, *target, "--tls", "--token-file", str(file), f"+{number}"],
+            [str(program), name, *target, "--tls", "--token-file", str(file), f"+{number}"],
             capture_output=True,
             text=True,
             check=True,

@@ -288,7 +288,7 @@ def test_targets(text, uri, several, loopback) -> None:
 )
 def test_what_is_no_address_is_refused(text) -> None:
     """URLs, empty texts and ports that there are not are told at once, with examples."""
-    with pytest.raises(SettingError, match="is not the address of a service. Give HOST:PORT"):
+    with pytest.raises(SettingError, match=r"is not the address of a service\. Give HOST:PORT"):
         numroute.Client(text)
 
 
