@@ -138,10 +138,16 @@ def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path)
     ).target
     plain = run_server(store.path).target
     other = Authority.make(tmp_path / "other")
+    foreign = other.issue("worker")
     good = ClientSecurity(ca=authority.path)
     for target, security, text in (
         (secure, ClientSecurity(), r"Or it speaks TLS \(--ca, --tls\)"),
         (mutual, good, r"wants a certificate \(--cert, --key\)"),
+        (
+            mutual,
+            ClientSecurity(ca=authority.path, cert=foreign.certificate, key=foreign.key),
+            "of an authority in its --tls-client-ca",
+        ),
         (plain, good, "it does not speak TLS"),
         (secure, ClientSecurity(ca=other.path), "its certificate is not of --ca"),
         (
