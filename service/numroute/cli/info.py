@@ -47,7 +47,10 @@ def info(store: Path, as_json: bool) -> None:
     age = datetime.now(UTC) - metadata.as_of
     if as_json:
         document: dict[str, Any] = plain(metadata)
-        document |= {
+        document |= {"age_seconds": age.total_seconds(), "file_bytes": size}
+        print_json(document | _document(opened, kept, feed))
+| _document(opened, kept, feed))
+|= {
             "store": str(store),
             "age_seconds": age.total_seconds(),
             "file_bytes": size,
@@ -94,18 +97,23 @@ def _tell_without_current(store: SnapshotStore, feed: FeedState | None, *, as_js
         current = ""
     kept = _kept(store, current)
     if as_json:
-        document = {
-            "store": str(store.path),
-            "snapshot_id": None,
-            "snapshots": [row["id"] for row in kept],
-            "kept": kept,
-            "feed": feed_document(feed),
-        }
-        print_json(document)
+        print_json({"snapshot_id": None, **_document(store, kept, feed)})
         return
     print_feed(feed)
     if kept:
         _print_snapshots(kept)
+
+
+def _document(
+    store: SnapshotStore, kept: list[dict[str, Any]], feed: FeedState | None
+) -> dict[str, Any]:
+    """Return what ``--json`` tells of a store, whatever is current."""
+    return {
+        "store": str(store.path),
+        "snapshots": [row["id"] for row in kept],
+        "kept": kept,
+        "feed": feed_document(feed),
+    }
 
 
 def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:

@@ -117,8 +117,10 @@ _UNREACHABLE = (
     (
         "Socket closed",
         "the connection is made, and closed from there",
-        "Is it stopping? Or it speaks TLS (--ca, --tls), or wants a certificate (--cert, --key) "
-        "of an authority in its --tls-client-ca",
+        (
+            "Is it stopping? Or it speaks TLS (--ca, --tls), or wants a certificate (--cert, --key) "
+            "of an authority in its --tls-client-ca"
+        ),
     ),
 )
 """What gRPC's details of an UNAVAILABLE hold, what that means, and what to do."""
