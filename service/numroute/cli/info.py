@@ -49,16 +49,6 @@ def info(store: Path, as_json: bool) -> None:
         document: dict[str, Any] = plain(metadata)
         document |= {"age_seconds": age.total_seconds(), "file_bytes": size}
         print_json(document | _document(opened, kept, feed))
-| _document(opened, kept, feed))
-|= {
-            "store": str(store),
-            "age_seconds": age.total_seconds(),
-            "file_bytes": size,
-            "snapshots": [row["id"] for row in kept],
-            "kept": kept,
-            "feed": feed_document(feed),
-        }
-        print_json(document)
         return
     print_facts(
         [

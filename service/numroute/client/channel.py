@@ -118,8 +118,8 @@ _UNREACHABLE = (
         "Socket closed",
         "the connection is made, and closed from there",
         (
-            "Is it stopping? Or it speaks TLS (--ca, --tls), or wants a certificate (--cert, --key) "
-            "of an authority in its --tls-client-ca"
+            "Is it stopping? Or it speaks TLS (--ca, --tls), or wants a certificate "
+            "(--cert, --key) of an authority in its --tls-client-ca"
         ),
     ),
 )
