@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import pytest
 from support.oracle import FIRST, make_registry, publish
 
 from numroute import wire
-from numroute.errors import LimitExceededError, StoppingError
+from numroute.errors import StoppingError
 from numroute.index import SnapshotStore
 from numroute.server.guard import Call
 from numroute.server.settings import STREAM_QUESTIONS_IN_WORK_MAX
@@ -164,31 +163,6 @@ def test_a_stream_that_begins_during_the_drain_ends_at_once() -> None:
 
     with pytest.raises(StoppingError):
         asyncio.run(begin())
-
-
-def test_wrong_questions_behind_a_wrong_one() -> None:
-    """The first one ends the stream; of the others, which nobody hears of, nothing is told."""
-    told: list[object] = []
-
-    async def questions() -> AsyncIterator[bytes]:
-        for _ in range(STREAM_QUESTIONS_IN_WORK_MAX):
-            yield b""
-
-    async def refuse(*_: object) -> bytes:
-        raise LimitExceededError("numbers", actual=2, limit=1)
-
-    async def write(_: bytes) -> None:
-        raise AssertionError
-
-    async def ask() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-        streams = Streams(None, refuse)  # type: ignore[arg-type]
-        with pytest.raises(LimitExceededError):
-            await streams.stream_lookup(questions(), write, Call("StreamLookup"))
-
-    asyncio.run(ask())
-    gc.collect()
-    assert told == []
 
 
 def test_what_was_read_is_answered_before_the_stop(run_server, store, gate) -> None:

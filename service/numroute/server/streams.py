@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numroute.errors import StoppingError
 from numroute.server.describe import announcement
@@ -69,13 +69,13 @@ class Streams:
                     await write(await answer)
                     room.release()
             except BaseException:
-                _drop(reading)
+                reading.cancel()
                 raise
             finally:
                 while not answers.empty():
                     left = answers.get_nowait()
                     if left is not None:
-                        _drop(left)
+                        left.cancel()
 
     async def watch_snapshots(self, request: bytes, write: Write, _call: Call) -> None:
         """Announce the snapshot in service and each that takes its place, until the drain.
@@ -115,10 +115,3 @@ class Streams:
         if task.cancelled():
             raise StoppingError("the service is stopping", hint="Ask again, or elsewhere")
         task.result()
-
-
-def _drop(work: asyncio.Future[Any]) -> None:
-    """End work whose outcome nobody waits for, an error of its own included."""
-    work.cancel()
-    # Else asyncio tells of an error that was never looked at.
-    work.add_done_callback(lambda done: done.cancelled() or done.exception())
