@@ -32,6 +32,7 @@ phone number.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -158,12 +159,13 @@ class StoreAccessError(StoreError):
     @classmethod
     def unreadable(cls, path: Path | str, error: OSError) -> Self:
         """Return the error of a file that cannot be read."""
-        return cls(
-            path,
-            f"cannot be read: {error.strerror}",
-            hint="Check owner and mode of the file and its folders: whoever runs this program must "
-            "be able to read it",
+        hint = (
+            "Check owner and mode of the file and its folders: whoever runs the program must be "
+            "able to read it"
+            if error.errno in {errno.EACCES, errno.EPERM}
+            else "Mend what the system says, then try again"
         )
+        return cls(path, f"cannot be read: {error.strerror}", hint=hint)
 
 
 class SnapshotVersionError(StoreError):

@@ -18,6 +18,7 @@ import numroute
 from numroute import wire
 from numroute.client.codec import as_numbers
 from numroute.errors import ServiceError
+from numroute.model import Status
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -185,6 +186,13 @@ async def test_a_timeout_that_is_no_number_of_seconds_is_refused(kind, seconds, 
     for error in await ask_within(kind, server.target, seconds):
         assert isinstance(error, ValueError)
         assert "timeout must be a number of seconds" in str(error)
+
+
+async def test_the_longest_timeout(server, registry) -> None:
+    """A single number may wait as long as any call: its batch does not wait longer."""
+    async with numroute.AsyncClient(server.target, timeout=86_400) as client:
+        answer = await client.lookup(next(iter(registry.ported)))
+        assert answer.status is Status.PORTED
 
 
 @pytest.mark.parametrize("kind", KINDS)

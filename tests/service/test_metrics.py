@@ -402,6 +402,7 @@ def test_streams_given_up_are_no_faults(run_server, store, registry) -> None:
     assert value(samples, "numroute_requests_total", code="CANCELLED") == 12
     assert server.stop() == 0
     assert [line for line in server.log() if line["level"] == "error"] == []
+    assert "Traceback" not in server.log_path.read_text()
 
 
 FEW_FILES = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ def info(store: Path, as_json: bool) -> None:
     except StoreError:
         # What keeps a feed from delivering a first snapshot, and what could be made current, is
         # what one wants to know now.
-        _tell_without_current(opened, feed, as_json=as_json)
+        with contextlib.suppress(StoreError):
+            _tell_without_current(opened, feed, as_json=as_json)
         raise
     kept = _kept(opened, metadata.snapshot_id)
     age = datetime.now(UTC) - metadata.as_of

@@ -19,6 +19,7 @@ import numpy as np
 from numroute import wire
 from numroute.client import codec
 from numroute.client.answers import NumberAnswer
+from numroute.client.channel import TIMEOUT_SECONDS_MAX
 from numroute.client.plans import NUMBERS_PER_CHUNK_MAX
 from numroute.errors import ServiceError
 from numroute.model import Operator, Status
@@ -216,6 +217,7 @@ class Coalescer:
             with_ported_at=self._with_ported_at,
         )
         seconds = max(waiter.deadline for waiter in batch) - self._loop.time() + _LATE_SECONDS
+        seconds = min(seconds, TIMEOUT_SECONDS_MAX)
         try:
             chunk = codec.bulk_response(
                 await self._send(request, seconds),

@@ -27,12 +27,12 @@ def read_certificates(path: Path | str, what: str) -> bytes:
         try:
             context.load_verify_locations(cafile=path)
             found = context.cert_store_stats()["x509"]
-        except ssl.SSLError:
+        except (ssl.SSLError, OSError):
             found = 0
         if not found:
             raise SettingError(
-                f"{path}: {what} is no PEM certificate that is understood",
-                hint="Give a file with -----BEGIN CERTIFICATE----- in it",
+                f"{path}: {what} is no PEM certificate that is understood, or one in it is not",
+                hint="Give a file with whole -----BEGIN CERTIFICATE----- blocks and no others",
             )
     return content
 

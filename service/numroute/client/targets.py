@@ -11,7 +11,7 @@ from numroute.errors import ServiceError, SettingError
 
 _LISTS = ("ipv4:", "ipv6:")
 _LOCAL = ("unix:", "unix-abstract:")
-_OTHERS = ("vsock:", "xds:", "google-c2p:")
+_OTHERS = ("vsock:", "xds:", "google-c2p:", "google-c2p-experimental:")
 _HOST = re.compile(r"[^\s/]+")
 _DIGITS = re.compile(r"[0-9]{1,5}")
 _PORT_MAX = 65_535
@@ -51,7 +51,9 @@ def parse_target(text: str) -> Target:
         ServiceError: A name of a list stands for no address.
     """
     if text.startswith(_LISTS):
-        hosts = [_host(each)[0] for each in text.partition(":")[2].split(",")]
+        # As a URL its path may begin behind an empty authority.
+        addresses = text.partition(":")[2].removeprefix("//").removeprefix("/")
+        hosts = [_host(each)[0] for each in addresses.split(",")]
         return Target(uri=text, several=len(hosts) > 1, loopback=all(map(_is_loopback, hosts)))
     if "," in text and "://" not in text:
         return _list(text)

@@ -129,8 +129,10 @@ def _open_file(path: Path, identity: tuple[int, int]) -> Environment:
             str(path), subdir=False, readonly=True, lock=False, create=False, max_spare_txns=0
         )
     except lmdb.Error as error:
+        # The path is told once, and not to clients: LMDB puts it before its reason.
+        reason = str(error).removeprefix(f"{path}: ")
         raise SnapshotCorruptError(
-            path, f"LMDB cannot open it: {error}", hint=REBUILD_HINT
+            path, f"LMDB cannot open it: {reason}", hint=REBUILD_HINT
         ) from None
     transaction = environment.begin(buffers=True)
     values = {bytes(key).decode(): value for key, value in transaction.cursor()}
