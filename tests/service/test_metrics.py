@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -25,10 +26,15 @@ import numroute
 from numroute.index import SnapshotStore
 from numroute.index.feed_state import FeedState, Trouble, write_feed_state
 from numroute.model import Status
+from numroute.server.exposition import Exposition
 from numroute.server.metrics import METRICS, Counter
 from numroute.server.monitor import CONNECTIONS_MAX
 from numroute.server.security import Security
+from numroute.server.settings import ServerSettings
+from numroute.server.tally import Tally
 from numroute.server.tokens import new_token, token_line
+from numroute.server.totals import Totals
+from numroute.server.worker_state import SILENT_SECONDS_MAX, state_of, write_state
 from numroute.v1 import number_routing_pb2 as pb
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,6 +166,7 @@ def test_workers_are_added_up(run_server, store) -> None:
     os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
     server.wait_for_log("worker serving", 3)
     samples = wait_for(server, "numroute_workers", 2)
+    assert value(samples, "numroute_workers_wanted") == 2
     assert value(samples, "numroute_numbers_total") == 400
     ask(10)
     wait_for(server, "numroute_numbers_total", 500)
@@ -178,6 +185,41 @@ def test_swaps_and_failures_are_counted(run_server, tmp_path, registry) -> None:
     fresh.rename(store.path / "CURRENT")
     samples = wait_for(server, "numroute_snapshot_failures_total", 1)
     assert value(samples, "numroute_ready_workers") == 1
+
+
+FAULTY = """
+from numroute.index import SnapshotStore
+
+folder, current_id = Path({folder!r}), SnapshotStore.current_id
+
+def faulty(store):
+    with (folder / "looks").open("a") as file:
+        file.write(".")
+    for fault in (KeyError, RuntimeError):
+        if (folder / fault.__name__).exists():
+            raise fault
+    return current_id(store)
+
+SnapshotStore.current_id = faulty
+"""
+
+
+def test_faults_while_looking_count_once_each(run_server, store, tmp_path) -> None:
+    """A fault in each look for a snapshot is counted and logged once, and another fault anew."""
+    server = run_server(
+        store.path, metrics="127.0.0.1:0", before=FAULTY.format(folder=str(tmp_path))
+    )
+    wait_for(server, "numroute_ready_workers", 1)
+    faults = ["RuntimeError", "KeyError"]
+    for count, fault in enumerate(faults, 1):
+        (tmp_path / fault).touch()
+        wait_for(server, "numroute_snapshot_failures_total", count)
+        looks = (tmp_path / "looks").stat().st_size
+        until = time.monotonic() + 20
+        while (tmp_path / "looks").stat().st_size < looks + 3:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    assert [line["fault"] for line in server.wait_for_log("polling failed", 2)] == faults
 
 
 def test_clients_and_refusals_are_told_apart(run_server, store, tmp_path) -> None:
@@ -287,12 +329,13 @@ def test_readiness_follows_the_snapshot(run_server, tmp_path, registry) -> None:
 
 def test_a_stuck_worker_is_not_alive(run_server, store) -> None:
     """When no worker has reported for long, liveness is red."""
-    short = "import numroute.server.monitor as monitor; monitor.SILENT_SECONDS_MAX = 0.5"
     stuck = """
 import numroute.server.reporter as reporter
+import numroute.server.worker_state as worker_state
+worker_state.SILENT_SECONDS_MAX = 0.5
 reporter.WRITE_SECONDS = 1e9
 """
-    server = run_server(store.path, metrics="127.0.0.1:0", before=short + stuck)
+    server = run_server(store.path, metrics="127.0.0.1:0", before=stuck)
     until = time.monotonic() + 20
     while get(server, "/livez")[0] != 503:
         assert time.monotonic() < until
@@ -301,6 +344,17 @@ reporter.WRITE_SECONDS = 1e9
     status, body = get(server, "/readyz")
     assert status == 503
     assert json.loads(body)["problems"] == ["worker 1: it has been silent for too long"]
+
+
+def test_a_silent_worker_is_not_ready(tmp_path) -> None:
+    """A worker that was ready when it reported last, long ago, does not count as ready."""
+    state = state_of(Tally(), worker=1, unready="", served=None, certificate_expires=None)
+    for silent_seconds, ready in ((0.0, 1), (2 * SILENT_SECONDS_MAX, 0)):
+        written_at = state.written_at - silent_seconds
+        write_state(tmp_path, dataclasses.replace(state, written_at=written_at))
+        families = Exposition(ServerSettings(store=tmp_path), Totals(tmp_path)).collect()
+        told = {each.name: each.samples[0].value for each in families if each.samples}
+        assert (told["numroute_workers"], told["numroute_ready_workers"]) == (1, ready)
 
 
 @pytest.mark.parametrize("path", ["/", "/metricsx", "/../etc/passwd"])

@@ -56,7 +56,8 @@ class Exposition(Collector):
         yield from _counts(sums)
         yield _gauge(metrics.IN_FLIGHT, [((), sum(each.in_flight for each in workers))])
         yield _gauge(metrics.WORKERS, [((), len(workers))])
-        yield _gauge(metrics.READY, [((), sum(not each.unready for each in workers))])
+        yield _gauge(metrics.WORKERS_WANTED, [((), self._settings.workers)])
+        yield _gauge(metrics.READY, [((), sum(not each.problem for each in workers))])
         yield from _processes(workers)
         yield from self._snapshots(workers)
         expiries = [each.certificate_expires for each in workers if each.certificate_expires]

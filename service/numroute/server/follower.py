@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import resource
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from numroute.errors import NoSnapshotError, NumrouteError
 from numroute.logs import error_fields, fault_fields
@@ -14,7 +14,7 @@ from numroute.server.served import ServedSnapshot
 from numroute.server.settings import POLL_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
 
     from structlog.typing import FilteringBoundLogger
@@ -32,7 +32,7 @@ class Follower:
     Attributes:
         answers: Counts of all answers, whichever snapshot gave them.
         swaps: How many snapshots were put into service, the first one included.
-        failures: How often one newly could not be, or could not be looked for.
+        failures: How often one newly could not be, or could not be looked for; faults included.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Follower:
         self.failures = 0
         self._served: ServedSnapshot | None = None
         self._problem: NumrouteError | None = None
+        self._fault: Mapping[str, Any] | None = None
         self._changed = asyncio.Event()
 
     def serving(self) -> ServedSnapshot:
@@ -125,10 +126,15 @@ class Follower:
                     self.failures += 1
                     self._tell_failure(error)
             self._problem = error
+            self._fault = None
         except Exception as fault:  # noqa: BLE001 - a fault here must not stop the polling
-            self._log.error("polling failed", serving=self._served_id, **fault_fields(fault))
+            fields = fault_fields(fault)
+            if fields != self._fault:
+                self.failures += 1
+                self._log.error("polling failed", serving=self._served_id, **fields)
+            self._fault = fields
         else:
-            self._problem = None
+            self._problem = self._fault = None
             if opened is not None:
                 before = self._take_over(opened)
                 if before is not None:

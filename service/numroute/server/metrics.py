@@ -97,6 +97,9 @@ MAX_AGE = Gauge(
 )
 READY = Gauge(name="numroute_ready_workers", help="How many workers are ready to answer.")
 WORKERS = Gauge(name="numroute_workers", help="How many workers are alive.")
+WORKERS_WANTED = Gauge(
+    name="numroute_workers_wanted", help="How many workers there should be, by --workers."
+)
 WORKER_MEMORY = Gauge(
     name="numroute_worker_resident_bytes",
     help="Resident memory of a worker, the mapped index included.",

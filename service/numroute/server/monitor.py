@@ -7,7 +7,6 @@ import http.server
 import json
 import socket
 import threading
-import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
     from numroute.server.settings import ServerSettings
     from numroute.server.totals import Totals
-
-SILENT_SECONDS_MAX = 30.0
-"""A worker that has not written its counts for so long is stuck: nothing on its loop runs."""
 
 REQUEST_SECONDS_MAX = 10.0
 """How long a connection may take to say what it wants."""
@@ -170,8 +166,7 @@ def _silent_workers(totals: Totals) -> list[str]:
     That there is none at all is for the supervisor to mend, and it gives up by itself.
     """
     _, workers = totals.read()
-    now = time.time()
-    silent = [each for each in workers if now - each.written_at > SILENT_SECONDS_MAX]
+    silent = [each for each in workers if each.silent]
     if workers and len(silent) == len(workers):
         return [f"worker {each.worker} has been silent for too long" for each in silent]
     return []
@@ -182,13 +177,7 @@ def _unready_reasons(totals: Totals) -> list[str]:
     _, workers = totals.read()
     if not workers:
         return ["no worker serves"]
-    now = time.time()
-    problems = [
-        "it has been silent for too long"
-        if now - each.written_at > SILENT_SECONDS_MAX
-        else each.unready
-        for each in workers
-    ]
+    problems = [each.problem for each in workers]
     if not all(problems):
         return []
     return [f"worker {each.worker}: {why}" for each, why in zip(workers, problems, strict=True)]

@@ -20,6 +20,9 @@ SUFFIX = ".worker"
 WRITE_SECONDS = 1.0
 """How often a worker writes its file."""
 
+SILENT_SECONDS_MAX = 30.0
+"""A worker that has not written its file for so long is stuck: nothing on its loop runs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedFacts:
@@ -57,6 +60,16 @@ class WorkerState:
     certificate_expires: float | None = None
     counters: dict[str, list[tuple[Labels, int]]] = field(default_factory=dict)
     histograms: dict[str, list[tuple[Labels, list[int], float]]] = field(default_factory=dict)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is stuck: it has not written for longer than ``SILENT_SECONDS_MAX``."""
+        return time.time() - self.written_at > SILENT_SECONDS_MAX
+
+    @property
+    def problem(self) -> str:
+        """Why it would not answer now; empty when it would."""
+        return "it has been silent for too long" if self.silent else self.unready
 
 
 def state_of(
