@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
 MESH = DEPLOY / "kubernetes" / "overlays" / "mesh"
+RULES = DEPLOY / "prometheus" / "alerts.yaml"
+COMMANDS = {"serve": numroute.commands["serve"], "watch": numroute_load.commands["watch"]}
 SETTINGS = {
     name: {
         variable
@@ -28,10 +30,7 @@ SETTINGS = {
         if isinstance(parameter, click.Option)
         for variable in ([parameter.envvar] if isinstance(parameter.envvar, str) else [])
     }
-    for name, command in {
-        "serve": numroute.commands["serve"],
-        "watch": numroute_load.commands["watch"],
-    }.items()
+    for name, command in COMMANDS.items()
 }
 GRPC_PORT, METRICS_PORT = 50_051, 9_464
 
@@ -76,8 +75,11 @@ def test_the_base_names_all_of_its_files() -> None:
     ids=["service", "loader"],
 )
 def test_manifests_set_what_the_commands_know(container, command) -> None:
-    """Each variable of a container is a setting of its command, and so is its command."""
-    assert container["args"] == [command]
+    """Each variable and option of a container is one of its command."""
+    name, *rest = container["args"]
+    assert name == command
+    flags = {flag for parameter in COMMANDS[command].params for flag in parameter.opts}
+    assert {word for word in rest if word.startswith("-")} <= flags
     assert set(environment(container)) <= SETTINGS[command]
 
 
@@ -104,7 +106,7 @@ def test_every_path_of_a_setting_is_mounted() -> None:
     """A file or folder that a setting names lies in a volume; secrets are read-only."""
     for container in CONTAINERS:
         mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-        for value in environment(container).values():
+        for value in (*environment(container).values(), *container["args"]):
             if value.startswith("/"):
                 mount = next(each for path, each in mounts.items() if value.startswith(path))
                 assert mount.get("readOnly") or not value.startswith("/etc/")
@@ -150,12 +152,12 @@ def test_labels_select_what_they_should() -> None:
 
 
 def test_the_mesh_overlay_is_plaintext_with_grpc_probes() -> None:
-    """It asks for plaintext by name, drops the certificate, and probes by gRPC."""
+    """It asks for plaintext by name, drops certificate and tokens, and probes by gRPC."""
     (patch,) = documents(MESH / "plaintext.yaml")
     (container,) = patch["spec"]["template"]["spec"]["containers"]
     assert environment(container)["NUMROUTE_INSECURE"] == "true"
     dropped = {each["name"] for each in container["env"] if each.get("$patch") == "delete"}
-    assert dropped == {"NUMROUTE_TLS_CERT", "NUMROUTE_TLS_KEY"}
+    assert dropped == {"NUMROUTE_TLS_CERT", "NUMROUTE_TLS_KEY", "NUMROUTE_TOKENS"}
     assert container["readinessProbe"]["grpc"] == {
         "port": GRPC_PORT,
         "service": "numroute.v1.NumberRouting",
@@ -169,6 +171,33 @@ def test_manifests_follow_the_schemas(key) -> None:
         "kubernetes_validate", reason="kubernetes-validate is not installed"
     )
     validate.validate(MANIFESTS[key], "1.30", strict=True)
+
+
+@pytest.mark.parametrize("folder", [BASE, MESH], ids=["base", "mesh"])
+def test_kustomize_makes_what_kubernetes_takes(folder) -> None:
+    """`kubectl kustomize` puts base and overlay together; in a mesh without TLS and tokens."""
+    validate = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate is not installed"
+    )
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    words = [kubectl, "kustomize", str(folder)]
+    made = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    found = {}
+    for manifest in yaml.safe_load_all(made.stdout):
+        validate.validate(manifest, "1.30", strict=True)
+        found[manifest["kind"], manifest["metadata"]["name"]] = manifest
+    assert found.keys() == MANIFESTS.keys()
+    pod = found["Deployment", "numroute"]["spec"]["template"]["spec"]
+    secrets = {each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+    assert secrets == (set() if folder == MESH else {"numroute-tls", "numroute-tokens"})
+    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
+    egress = found["NetworkPolicy", "numroute"]["spec"]["egress"]
+    assert egress == ([{}] if folder == MESH else [])
 
 
 def test_the_image_is_small_and_not_root() -> None:
@@ -186,7 +215,7 @@ def test_the_image_is_small_and_not_root() -> None:
 
 
 def test_the_unit_starts_the_service_hardened() -> None:
-    """The unit runs `numroute serve` as its own user, reloads by SIGHUP, and is shut in."""
+    """`numroute serve` as its own user, reloaded by SIGHUP, shut in, its folders made for it."""
     unit = (DEPLOY / "systemd" / "numroute.service").read_text("utf-8")
     lines = dict(re.findall(r"^([A-Za-z]+)=(.*)$", unit, re.MULTILINE))
     assert lines["ExecStart"].endswith("/numroute serve")
@@ -194,6 +223,9 @@ def test_the_unit_starts_the_service_hardened() -> None:
     assert lines["User"] == "numroute"
     assert lines["ProtectSystem"] == "strict"
     assert lines["NoNewPrivileges"] == "yes"
+    assert lines["StartLimitIntervalSec"] == "0"
+    made = {f"/var/lib/{name}" for name in lines["StateDirectory"].split()}
+    assert set(re.findall(r"^Environment=\w+=(/.*)$", unit, re.MULTILINE)) <= made
     assert set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE)) <= SETTINGS["serve"]
 
 
@@ -222,7 +254,7 @@ def metric_names() -> set[str]:
 
 
 def alerts() -> list[dict[str, Any]]:
-    (rules,) = documents(DEPLOY / "prometheus" / "alerts.yaml")
+    (rules,) = documents(RULES)
     return [rule for group in rules["groups"] for rule in group["rules"]]
 
 
@@ -262,11 +294,15 @@ def test_every_alert_has_an_answer() -> None:
         assert rule["annotations"]["summary"]
 
 
-def test_prometheus_understands_the_rules() -> None:
-    """`promtool check` takes the rules."""
+@pytest.mark.parametrize(
+    "words",
+    [["check", "rules", RULES], ["test", "rules", Path(__file__).with_name("alerts.yaml")]],
+    ids=["check", "test"],
+)
+def test_prometheus_understands_the_rules(words) -> None:
+    """`promtool` takes the rules, and they fire when they should."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
-    words = [promtool, "check", "rules", DEPLOY / "prometheus" / "alerts.yaml"]
-    checked = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
+    checked = subprocess.run([promtool, *words], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
