@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -123,6 +124,28 @@ def test_what_is_there_already_does_not_travel(origin: Path, url: str, tmp_path:
     pull(tmp_path / "replica", url)
     pulled = json.loads(pull(tmp_path / "replica", url).out)
     assert (pulled["changed"], pulled["fetched_bytes"]) == (False, 0)
+
+
+@pytest.mark.parametrize("with_history", [True, False])
+def test_a_restored_store_knows_from_its_history_what_was_rolled_back(
+    with_history: bool, origin: Path, folder: Path, tmp_path: Path
+) -> None:
+    """With the history put back before the pull, a feed leaves alone what was rolled back."""
+    first = current(origin)
+    build(origin, tmp_path / "inbox", 1)
+    words = ("rollback", "previous", "--store", origin, "--reason", "bad")
+    assert command("numroute-load", *words).status == 0
+    assert push(origin, folder).status == 0
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    if with_history:
+        shutil.copy(origin / "history.jsonl", restored)
+    pulled = pull(restored, folder)
+    assert pulled.status == 0, pulled.err
+    assert current(restored) == first
+    run = watch_once(restored, "--inbox", tmp_path / "inbox")
+    assert run.status == 0, run.text
+    assert (current(restored) == first) is with_history
 
 
 def test_the_remote_keeps_the_last_few(origin: Path, url: str, tmp_path: Path) -> None:
