@@ -128,7 +128,7 @@ def test_what_is_there_already_does_not_travel(origin: Path, url: str, tmp_path:
 
 @pytest.mark.parametrize("with_history", [True, False])
 def test_a_restored_store_knows_from_its_history_what_was_rolled_back(
-    with_history: bool, origin: Path, folder: Path, tmp_path: Path
+    origin: Path, folder: Path, tmp_path: Path, *, with_history: bool
 ) -> None:
     """With the history put back before the pull, a feed leaves alone what was rolled back."""
     first = current(origin)
