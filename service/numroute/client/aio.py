@@ -14,6 +14,7 @@ import numpy as np
 from numroute import wire
 from numroute.client import messages
 from numroute.client.aio_streams import StreamTimeoutError, each, stream_lookup, watch_snapshots
+from numroute.client.batch_stream import BatchStream
 from numroute.client.channel import (
     CALLS_IN_FLIGHT,
     TIMEOUT_SECONDS,
@@ -97,6 +98,7 @@ class AsyncClient:
         self._numbers_per_chunk = checked_chunk(numbers_per_chunk)
         self._coalescing = Coalescing() if coalescing is None else coalescing
         self._coalescers: dict[tuple[bool, bool], Coalescer] = {}
+        self._batches: BatchStream | None = None
         self._values = Values()
         made = connection(target, security)
         self._token = made.token
@@ -272,6 +274,8 @@ class AsyncClient:
                 await coalescer.flush()
         finally:
             self._ended = True
+            if self._batches is not None:
+                await self._batches.close()
             await self._channel.close(None)
 
     async def __aenter__(self) -> Self:
@@ -324,8 +328,15 @@ class AsyncClient:
         return response
 
     def _coalescer(self, with_range_holder: bool, with_ported_at: bool) -> Coalescer:  # noqa: FBT001 - a key
+        if self._batches is None:
+            self._batches = BatchStream(
+                self._stream,
+                self._token.metadata,
+                functools.partial(self._call, "BulkLookup"),
+                functools.partial(timed_out, self.target),
+            )
         coalescer = self._coalescers[with_range_holder, with_ported_at] = Coalescer(
-            functools.partial(self._call, "BulkLookup"),
+            self._batches.send,
             functools.partial(timed_out, self.target),
             self._values,
             self._coalescing,

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 STREAM = "StreamLookup"
 """The method that takes many questions in one call."""
 
+STAY_OPEN = frozenset({STREAM, "WatchSnapshots"})
+"""The methods whose calls last as long as their clients like."""
+
 
 class Guard:
     """Something that watches over all calls. What it raises from numroute's tree refuses a call.
@@ -56,6 +59,9 @@ class Guard:
 
     def numbers(self, call: Call, count: int) -> None:
         """Let a call ask for so many numbers, or refuse it; for each message of a stream again."""
+
+    def answered(self, call: Call, seconds: float) -> None:
+        """Hear that the answer to a message of a stream is known, so long after it was read."""
 
     def end(self, call: Call, status: grpc.StatusCode) -> None:
         """Hear how a call ended, once, after its answer was sent; not if ``begin`` refused it.
@@ -80,6 +86,7 @@ class Call:
 
     __slots__ = (
         "_context",
+        "_on_answered",
         "_on_numbers",
         "begun",
         "client",
@@ -95,8 +102,12 @@ class Call:
         method: str,
         context: Context | None = None,
         on_numbers: Sequence[Callable[[Call, int], None]] = (),
+        on_answered: Sequence[Callable[[Call, float], None]] = (),
     ) -> None:
-        """Begin, with what hears of its numbers; a call from within this process has no context."""
+        """Begin, with what hears of its numbers and answers.
+
+        A call from within this process has no context.
+        """
         self.method = method
         self.client = ""
         self.numbers = 0
@@ -106,6 +117,7 @@ class Call:
         self.error: Exception | None = None
         self._context = context
         self._on_numbers = on_numbers
+        self._on_answered = on_answered
 
     @property
     def peer(self) -> str:
@@ -147,6 +159,11 @@ class Call:
         for hear in self._on_numbers:
             hear(self, count)
 
+    def answered(self, seconds: float) -> None:
+        """Say that the answer to a message of a stream is known, so long after it was read."""
+        for hear in self._on_answered:
+            hear(self, seconds)
+
 
 class Pipeline:
     """Wraps methods into gRPC handlers that ask the guards and never let an exception out."""
@@ -157,6 +174,9 @@ class Pipeline:
         self._on_begin = tuple(begin for begin in begins if begin is not None)
         self._on_numbers = tuple(
             hear for guard in guards if (hear := _overridden(guard, "numbers")) is not None
+        )
+        self._on_answered = tuple(
+            hear for guard in guards if (hear := _overridden(guard, "answered")) is not None
         )
         # By how many have let a call begin: those that hear of its end. A guard that lets every
         # call begin hears of it when all before it have.
@@ -222,7 +242,7 @@ class Pipeline:
         call.status = grpc.StatusCode.OK
 
     def _call(self, name: str, context: Context) -> Call:
-        call = Call(name, context, self._on_numbers)
+        call = Call(name, context, self._on_numbers, self._on_answered)
         self._under_way += 1
         # The task ends when the answer has been sent. grpc's own callback would do as well, but it
         # leaves a cycle of references behind each call, for the garbage collector to find.

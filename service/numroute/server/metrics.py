@@ -60,7 +60,7 @@ REFUSED = Counter(
 )
 SECONDS = Distribution(
     name="numroute_request_seconds",
-    help="How long calls took in the service, until the answer was handed to the network.",
+    help="How long a request, or a message of a stream, took in the service.",
     labels=("method",),
     bounds=(1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from numroute.errors import StoppingError
@@ -58,7 +59,7 @@ class Streams:
         async def read() -> None:
             await room.acquire()
             async for question in questions:
-                answers.put_nowait(asyncio.ensure_future(self._answer(question, call)))
+                answers.put_nowait(asyncio.ensure_future(self._timed_answer(question, call)))
                 await room.acquire()
 
         async with self._until_drained(read()) as reading:
@@ -76,6 +77,13 @@ class Streams:
                     left = answers.get_nowait()
                     if left is not None:
                         left.cancel()
+
+    async def _timed_answer(self, question: bytes, call: Call) -> bytes:
+        read = time.perf_counter()
+        response = await self._answer(question, call)
+        # Not when it was sent: how long a client takes its time is not the service's.
+        call.answered(time.perf_counter() - read)
+        return response
 
     async def watch_snapshots(self, request: bytes, write: Write, _call: Call) -> None:
         """Announce the snapshot in service and each that takes its place, until the drain.

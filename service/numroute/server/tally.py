@@ -18,7 +18,7 @@ from numroute.errors import (
     TryLaterError,
     UnauthenticatedError,
 )
-from numroute.server.guard import Guard
+from numroute.server.guard import STAY_OPEN, Guard
 from numroute.server.metrics import (
     NUMBERS,
     REFUSED,
@@ -106,6 +106,10 @@ class Metering(Guard):
         """Count a call that is under way."""
         self._tally.in_flight += 1
 
+    def answered(self, call: Call, seconds: float) -> None:
+        """Count how long a message of a stream took; how long the stream lasts says nothing."""
+        self._took(call.method, seconds)
+
     def end(self, call: Call, status: grpc.StatusCode) -> None:
         """Count a call that has ended."""
         self._tally.in_flight -= 1
@@ -113,16 +117,20 @@ class Metering(Guard):
         # The name of an enumeration's member is a property, and nearly all calls end well.
         name = "OK" if status is grpc.StatusCode.OK else status.name
         _add(self._requests, (method, call.client, name), 1)
-        seconds = self._seconds.get(method)
-        if seconds is None:
-            seconds = self._seconds[method] = self._tally.histogram(SECONDS, (method,))
-        seconds.add(time.perf_counter() - call.started)
+        if method not in STAY_OPEN:
+            self._took(method, time.perf_counter() - call.started)
         if call.error is not None:
             reason = refusal_reason(call.error)
             if reason:
                 # Who was refused at the door may be known all the same.
                 client = call.client or getattr(call.error, "client", "")
                 _add(self._refused, (reason, client), 1)
+
+    def _took(self, method: str, seconds: float) -> None:
+        histogram = self._seconds.get(method)
+        if histogram is None:
+            histogram = self._seconds[method] = self._tally.histogram(SECONDS, (method,))
+        histogram.add(seconds)
 
 
 class Admitted(Guard):

@@ -1,0 +1,212 @@
+"""Batches of gathered numbers, over a stream that stays open and else call by call.
+
+A message on a stream costs half of what a call costs, in the client and in the service. But a
+stream ends for all its messages with the first error, stays with one replica, and knows no deadline
+of each message. So it is no more than the fast way: what it leaves unanswered, for whatever reason,
+is asked again by a call of its own, and that call's retries, deadline and error are what counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numroute.client.coalescing import Send, TimedOut
+    from numroute.client.security import Metadata
+
+    Begin = Callable[..., Any]
+    """grpc.aio's StreamLookup: ``begin(None, metadata=...)`` returns a call."""
+
+STREAM_SECONDS = 60.0
+"""How long a stream is used before another takes its place, on the next replica where there are
+several: a replica that has come since gets its share within a minute."""
+
+PAUSE_SECONDS = 1.0
+PAUSE_SECONDS_MAX = 64.0
+"""How long there is none after one broke; ever longer while they break without an answer, as they
+do where something between lets no streams through."""
+
+
+_ENDED = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+"""How grpc.aio says that a call has ended."""
+
+_EOF = grpc.aio.EOF  # type: ignore[attr-defined] # the stubs lack it
+
+
+class BrokenError(Exception):
+    """The stream has ended without the answer."""
+
+
+class BatchStream:
+    """Sends serialised ``BulkLookupRequest`` messages. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        begin: Begin,
+        metadata: Callable[[], Metadata],
+        call: Send,
+        timed_out: TimedOut,
+    ) -> None:
+        """Begin streams with ``begin``; ``call`` asks what they leave unanswered.
+
+        ``metadata`` is what each stream carries; when it has changed, a new one is begun.
+        """
+        self._begin = begin
+        self._metadata = metadata
+        self._call = call
+        self._timed_out = timed_out
+        self._loop = asyncio.get_running_loop()
+        self._stream: _Stream | None = None
+        self._open: set[_Stream] = set()
+        self._pause = PAUSE_SECONDS
+        self._not_before = 0.0
+
+    async def send(self, request: bytes, seconds: float) -> bytes:
+        """Return the response to a request.
+
+        Raises:
+            ServiceError: It was not answered within ``seconds``, or cannot be.
+        """
+        stream = self._usable()
+        if stream is None:
+            return await self._call(request, seconds)
+        end = self._loop.time() + seconds
+        try:
+            async with asyncio.timeout_at(end):
+                return await stream.ask(request)
+        except BrokenError:
+            self._drop(stream)
+        except TimeoutError:
+            self._drop(stream)
+            raise self._timed_out(seconds) from None
+        return await self._call(request, end - self._loop.time())
+
+    async def close(self) -> None:
+        """End all streams; what they have been asked gets no answer any more."""
+        for stream in self._open:
+            stream.cancel()
+        if self._open:
+            await asyncio.wait([stream.reading for stream in self._open])
+
+    def _usable(self) -> _Stream | None:
+        """Return the stream to ask on; None while one has only just broken."""
+        metadata = self._metadata()
+        stream = self._stream
+        if stream is not None:
+            if stream.metadata == metadata and not stream.ended:
+                return stream
+            self._retire(stream)
+        if self._loop.time() < self._not_before:
+            return None
+        stream = self._stream = _Stream(self._begin(None, metadata=metadata), metadata)
+        self._open.add(stream)
+        expiry = self._loop.call_later(STREAM_SECONDS, self._retire, stream)
+
+        def ended(_: object) -> None:
+            self._open.discard(stream)
+            expiry.cancel()
+
+        stream.reading.add_done_callback(ended)
+        return stream
+
+    def _retire(self, stream: _Stream) -> None:
+        """Ask no more on a stream; it ends when it has answered."""
+        if self._stream is stream:
+            self._stream = None
+        stream.finish()
+
+    def _drop(self, stream: _Stream) -> None:
+        """Give up a stream that has not answered, and do without one for a while."""
+        stream.cancel()
+        if self._stream is not stream:
+            return
+        self._stream = None
+        self._pause = PAUSE_SECONDS if stream.answered else min(2 * self._pause, PAUSE_SECONDS_MAX)
+        self._not_before = self._loop.time() + self._pause
+
+
+class _Stream:
+    """One open call.
+
+    Attributes:
+        metadata: What it carries.
+        answered: Something has come over it.
+        reading: The task that takes the answers; it ends with the call.
+    """
+
+    def __init__(self, call: Any, metadata: Metadata) -> None:  # noqa: ANN401 - grpc.aio does not name it
+        """Take a call that has been begun."""
+        self.metadata = metadata
+        self.answered = False
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+        self._asked: deque[bytes] = deque()
+        self._waiting: deque[asyncio.Future[bytes]] = deque()
+        self._writing: asyncio.Task[None] | None = None
+        self._finished = False
+        self.reading = self._loop.create_task(self._read())
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will come any more."""
+        return self.reading.done()
+
+    def ask(self, request: bytes) -> asyncio.Future[bytes]:
+        """Return the future of the response; it ends with BrokenError when the stream does."""
+        future = self._loop.create_future()
+        self._waiting.append(future)
+        self._asked.append(request)
+        self._write_soon()
+        return future
+
+    def finish(self) -> None:
+        """Say that no more is asked."""
+        if not self.ended:
+            self._finished = True
+            self._write_soon()
+
+    def cancel(self) -> None:
+        """End it at once."""
+        self._call.cancel()
+
+    def _write_soon(self) -> None:
+        # A task of its own: to cancel one that writes is to end the call for all.
+        if self._writing is None:
+            self._writing = self._loop.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            # Whoever reads hears of an error that ends the call.
+            with contextlib.suppress(*_ENDED):
+                while self._asked:
+                    await self._call.write(self._asked.popleft())
+                if self._finished:
+                    await self._call.done_writing()
+        finally:
+            self._writing = None
+
+    async def _read(self) -> None:
+        try:
+            # How it ended does not matter: a call of its own finds out for what is unanswered.
+            with contextlib.suppress(*_ENDED):
+                # Nobody waits for an answer that nothing asked for: such a service makes no sense.
+                while (response := await self._call.read()) is not _EOF and self._waiting:
+                    self.answered = True
+                    # They come in the order of the questions, also for who waits no more.
+                    future = self._waiting.popleft()
+                    if not future.done():
+                        future.set_result(response)
+        finally:
+            self._call.cancel()
+            for future in self._waiting:
+                if not future.done():
+                    future.set_exception(BrokenError())
+            self._waiting.clear()
