@@ -116,6 +116,26 @@ def test_calls_numbers_and_answers_are_counted(run_server, store) -> None:
     assert value(samples, "numroute_requests_in_flight") == 0
 
 
+def test_messages_of_streams_are_timed(run_server, store) -> None:
+    """Of a stream each message counts, not how long it stays open; nor does a watch."""
+    server = run_server(store.path, metrics="127.0.0.1:0")
+    began = time.monotonic()
+
+    def batches():
+        for _ in range(3):
+            yield NUMBERS[:10]
+            time.sleep(0.2)
+
+    with numroute.Client(server.target) as client:
+        next(client.watch_snapshots())
+        assert sum(1 for _ in client.stream(batches())) == 3
+    wait_for(server, "numroute_requests_total", 2)
+    samples = wait_for(server, "numroute_requests_in_flight", 0)
+    assert value(samples, "numroute_request_seconds_count", method="StreamLookup") == 3
+    assert value(samples, "numroute_request_seconds_count") == 3
+    assert value(samples, "numroute_request_seconds_sum") < (time.monotonic() - began) / 2
+
+
 def test_the_snapshot_the_index_and_the_worker_are_told(run_server, store) -> None:
     """Id, age, size and residency of the snapshot, memory and files of the worker."""
     server = run_server(store.path, metrics="127.0.0.1:0")

@@ -83,18 +83,18 @@ class BatchStream:
             async with asyncio.timeout_at(end):
                 return await stream.ask(request)
         except BrokenError:
-            self._drop(stream)
+            self._leave(stream)
         except TimeoutError:
-            self._drop(stream)
+            stream.give_up()
+            self._leave(stream)
             raise self._timed_out(seconds) from None
         return await self._call(request, end - self._loop.time())
 
     async def close(self) -> None:
         """End all streams; what they have been asked gets no answer any more."""
-        for stream in self._open:
-            stream.cancel()
-        if self._open:
-            await asyncio.wait([stream.reading for stream in self._open])
+        tasks = [task for stream in self._open for task in stream.give_up()]
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _usable(self) -> _Stream | None:
         """Return the stream to ask on; None while one has only just broken."""
@@ -103,12 +103,12 @@ class BatchStream:
         if stream is not None:
             if stream.metadata == metadata and not stream.ended:
                 return stream
-            self._retire(stream)
+            self._leave(stream)
         if self._loop.time() < self._not_before:
             return None
         stream = self._stream = _Stream(self._begin(None, metadata=metadata), metadata)
         self._open.add(stream)
-        expiry = self._loop.call_later(STREAM_SECONDS, self._retire, stream)
+        expiry = self._loop.call_later(STREAM_SECONDS, self._leave, stream)
 
         def ended(_: object) -> None:
             self._open.discard(stream)
@@ -117,20 +117,17 @@ class BatchStream:
         stream.reading.add_done_callback(ended)
         return stream
 
-    def _retire(self, stream: _Stream) -> None:
-        """Ask no more on a stream; it ends when it has answered."""
-        if self._stream is stream:
-            self._stream = None
+    def _leave(self, stream: _Stream) -> None:
+        """Ask no more on a stream; if it broke, do without one for a while."""
         stream.finish()
-
-    def _drop(self, stream: _Stream) -> None:
-        """Give up a stream that has not answered, and do without one for a while."""
-        stream.cancel()
         if self._stream is not stream:
             return
         self._stream = None
-        self._pause = PAUSE_SECONDS if stream.answered else min(2 * self._pause, PAUSE_SECONDS_MAX)
-        self._not_before = self._loop.time() + self._pause
+        if stream.broken:
+            self._pause = (
+                PAUSE_SECONDS if stream.answered else min(2 * self._pause, PAUSE_SECONDS_MAX)
+            )
+            self._not_before = self._loop.time() + self._pause
 
 
 class _Stream:
@@ -139,13 +136,15 @@ class _Stream:
     Attributes:
         metadata: What it carries.
         answered: Something has come over it.
+        ended: Nothing will come any more.
+        broken: It ended, or was given up, before all was answered.
         reading: The task that takes the answers; it ends with the call.
     """
 
     def __init__(self, call: Any, metadata: Metadata) -> None:  # noqa: ANN401 - grpc.aio does not name it
         """Take a call that has been begun."""
         self.metadata = metadata
-        self.answered = False
+        self.answered = self.ended = self.broken = False
         self._call = call
         self._loop = asyncio.get_running_loop()
         self._asked: deque[bytes] = deque()
@@ -153,11 +152,6 @@ class _Stream:
         self._writing: asyncio.Task[None] | None = None
         self._finished = False
         self.reading = self._loop.create_task(self._read())
-
-    @property
-    def ended(self) -> bool:
-        """Nothing will come any more."""
-        return self.reading.done()
 
     def ask(self, request: bytes) -> asyncio.Future[bytes]:
         """Return the future of the response; it ends with BrokenError when the stream does."""
@@ -173,9 +167,11 @@ class _Stream:
             self._finished = True
             self._write_soon()
 
-    def cancel(self) -> None:
-        """End it at once."""
+    def give_up(self) -> list[asyncio.Task[None]]:
+        """End it at once, whatever is unanswered; return the tasks that end with it."""
+        self.broken = True
         self._call.cancel()
+        return [self.reading] if self._writing is None else [self.reading, self._writing]
 
     def _write_soon(self) -> None:
         # A task of its own: to cancel one that writes is to end the call for all.
@@ -206,6 +202,8 @@ class _Stream:
                         future.set_result(response)
         finally:
             self._call.cancel()
+            self.ended = True
+            self.broken |= bool(self._waiting)
             for future in self._waiting:
                 if not future.done():
                     future.set_exception(BrokenError())

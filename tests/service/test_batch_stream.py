@@ -1,0 +1,336 @@
+"""Gathered numbers over a stream: which way they take, and what happens when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+import pytest
+from support.certificates import Authority
+from support.oracle import FIRST
+
+import numroute
+from numroute import wire
+from numroute.client import Coalescing, batch_stream
+from numroute.client import Security as ClientSecurity
+from numroute.errors import ServiceError
+from numroute.server.security import Security
+from numroute.server.tokens import new_token, token_line
+from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+NUMBERS = range(FIRST, FIRST + 100)
+
+
+def answered(request: bytes) -> bytes:
+    """Answer each number with an operator named like it."""
+    question = pb.BulkLookupRequest.FromString(request)
+    numbers = question.numbers
+    response = pb.BulkLookupResponse(route_indexes=range(len(numbers)))
+    if question.with_range_holder:
+        response.range_holder_indexes.extend([0] * len(numbers))
+        response.range_holders.add(code="h")
+    response.snapshot.id = "s"
+    for number in numbers:
+        response.routes.add(status=pb.STATUS_NOT_PORTED).operator.code = f"m{number}"
+    return response.SerializeToString()
+
+
+class Peer:
+    """A gRPC server that answers calls, and streams as it is told.
+
+    Attributes:
+        target: Where it listens.
+        calls: The requests that came as calls.
+        streams: The requests that came over each stream.
+        ended: How many streams have ended.
+        answer: Yields the responses to what comes over a stream.
+    """
+
+    def __init__(self) -> None:
+        """Answer streams as they should be."""
+        self.target = ""
+        self.calls: list[bytes] = []
+        self.streams: list[list[bytes]] = []
+        self.ended = 0
+        self.answer: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]] = self.all
+
+    async def all(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Answer everything."""
+        async for request in requests:
+            yield answered(request)
+
+    async def _call(self, request: bytes, _context: object) -> bytes:
+        self.calls.append(request)
+        return answered(request)
+
+    async def _stream(
+        self, requests: AsyncIterator[bytes], _context: object
+    ) -> AsyncIterator[bytes]:
+        asked: list[bytes] = []
+        self.streams.append(asked)
+
+        async def noted() -> AsyncIterator[bytes]:
+            async for request in requests:
+                asked.append(request)
+                yield request
+
+        try:
+            async for response in self.answer(noted()):
+                yield response
+        finally:
+            self.ended += 1
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Peer]:
+        """Listen until the block ends."""
+        server = grpc.aio.server()
+        handlers = {
+            "BulkLookup": grpc.unary_unary_rpc_method_handler(self._call),
+            "StreamLookup": grpc.stream_stream_rpc_method_handler(self._stream),
+        }
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(wire.SERVICE_NAME, handlers),)
+        )
+        self.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        try:
+            yield self
+        finally:
+            await server.stop(None)
+
+
+async def ask(client: numroute.AsyncClient, *numbers: int) -> None:
+    """Look numbers up at once, and check the answers of a peer."""
+    answers = await asyncio.gather(*map(client.lookup, numbers))
+    assert [answer.route.operator.code for answer in answers] == [f"m{each}" for each in numbers]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - a peer tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_batches_travel_over_one_stream() -> None:
+    """Whichever columns are asked for, batches come over one stream, and none as a call."""
+    async with Peer().running() as peer, numroute.AsyncClient(peer.target) as client:
+        for number in range(20):
+            await ask(client, number, number + 100)
+        await client.lookup(7, with_range_holder=True)
+        assert [len(stream) for stream in peer.streams] == [21]
+        assert peer.calls == []
+
+
+async def test_another_stream_in_time(monkeypatch) -> None:
+    """A stream is used for a while; the next one answers what comes then, an idle one ends."""
+    monkeypatch.setattr(batch_stream, "STREAM_SECONDS", 0.05)
+    async with Peer().running() as peer, numroute.AsyncClient(peer.target) as client:
+        number = 0
+        while len(peer.streams) < 4:
+            number += 1
+            await ask(client, number)
+        await until(lambda: peer.ended == 4)
+        assert peer.calls == []
+        assert sum(map(len, peer.streams)) == number
+
+
+async def test_what_a_broken_stream_leaves_is_asked_again() -> None:
+    """A stream that ends with questions unanswered hurts none of them."""
+    peer = Peer()
+
+    async def two(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        for _ in range(2):
+            yield answered(await anext(requests))
+        await anext(requests)
+
+    peer.answer = two
+    async with (
+        peer.running(),
+        numroute.AsyncClient(
+            peer.target, coalescing=Coalescing(numbers_max=10, in_flight_max=4)
+        ) as client,
+    ):
+        await ask(client, *range(100))
+        assert len(peer.streams) == 1
+        assert len(peer.calls) >= 7
+
+
+@pytest.mark.parametrize("kind", ["refused", "ended"])
+async def test_where_no_stream_gets_through(kind, monkeypatch) -> None:
+    """Where streams come to nothing, calls answer everything, and streams are tried ever less."""
+    monkeypatch.setattr(batch_stream, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(batch_stream, "PAUSE_SECONDS_MAX", 3600.0)
+    peer = Peer()
+
+    async def nothing(_requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        if kind == "refused":
+            raise NotImplementedError
+        return
+        yield b""
+
+    peer.answer = nothing
+    async with peer.running(), numroute.AsyncClient(peer.target) as client:
+        for number in range(300):
+            await ask(client, number)
+        # After 1 ms, 2, 4, ...: 300 calls take no minute.
+        assert 1 < len(peer.streams) < 17
+        assert len(peer.calls) == 300
+
+
+async def test_an_answer_too_many_ends_the_stream() -> None:
+    """A service that answers what nobody asked is not trusted with the next question."""
+    peer = Peer()
+
+    async def too_many(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for request in requests:
+            yield answered(request)
+            yield answered(request)
+
+    peer.answer = too_many
+    async with peer.running(), numroute.AsyncClient(peer.target) as client:
+        await ask(client, 1)
+        await until(lambda: peer.ended == 1)
+        await ask(client, 2)
+        assert len(peer.streams) == 2
+
+
+async def test_a_task_that_gives_up_ends_no_stream() -> None:
+    """The answer that nobody waits for is passed over; the others get theirs."""
+    peer, may_answer = Peer(), asyncio.Event()
+
+    async def slowly(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for request in requests:
+            await may_answer.wait()
+            yield answered(request)
+
+    peer.answer = slowly
+    async with peer.running(), numroute.AsyncClient(peer.target) as client:
+        first = asyncio.ensure_future(client.lookup(1))
+        await until(lambda: [len(stream) for stream in peer.streams] == [1])
+        second = asyncio.ensure_future(ask(client, 2))
+        await asyncio.sleep(0.02)
+        first.cancel()
+        may_answer.set()
+        await second
+        await ask(client, 3)
+        assert first.cancelled()
+        assert len(peer.streams) == 1
+        assert peer.calls == []
+
+
+async def test_a_stream_without_answers_is_given_up() -> None:
+    """Each number hears of its deadline; afterwards there are calls for a while."""
+    peer = Peer()
+
+    async def never(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for _ in requests:
+            await asyncio.Event().wait()
+            yield b""
+
+    peer.answer = never
+    async with peer.running(), numroute.AsyncClient(peer.target, timeout=0.2) as client:
+        with pytest.raises(ServiceError, match=r"did not answer within 0\.2 s"):
+            await client.lookup(1)
+        await until(lambda: peer.ended == 1)
+        await ask(client, 2)
+        assert len(peer.calls) == 1
+
+
+async def test_closing_ends_streams(server, registry) -> None:
+    """After the client has been closed nothing of it is left; there is nothing to collect."""
+    async with numroute.AsyncClient(server.target) as client:
+        await client.lookup(FIRST)
+        assert len(asyncio.all_tasks()) > 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_service_that_stands_still(run_server, store, registry) -> None:
+    """Numbers that it does not answer in time are told so; when it goes on, all is well again."""
+    server = run_server(store.path)
+    async with numroute.AsyncClient(server.target, timeout=1.0) as client:
+        await client.lookup(FIRST)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            found = await asyncio.gather(*map(client.lookup, NUMBERS), return_exceptions=True)
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        assert {error.code for error in found} == {"DEADLINE_EXCEEDED"}
+        answers = await asyncio.gather(*(client.lookup(number, timeout=30.0) for number in NUMBERS))
+        assert [answer.status for answer in answers] == [
+            registry.answer(number)[0].status for number in NUMBERS
+        ]
+
+
+async def test_a_stopping_service_answers_first(run_server, store, registry) -> None:
+    """A service that stops answers what it has read, and an idle stream does not hold it up."""
+    server = run_server(store.path, drain_seconds=60.0)
+    async with numroute.AsyncClient(server.target, timeout=1.0) as client:
+        await client.lookup(FIRST)
+        assert await asyncio.to_thread(server.stop) == 0
+        with pytest.raises(ServiceError) as caught:
+            await client.lookup(FIRST)
+        assert caught.value.code == "UNAVAILABLE"
+        assert "numroute serve" in str(caught.value.hint)
+
+
+def private(path: Path, *lines: str) -> Path:
+    """Write a file that only its owner can read."""
+    path.unlink(missing_ok=True)
+    path.touch(0o600)
+    path.write_text("\n".join(lines), "ascii")
+    return path
+
+
+async def test_a_new_token_takes_a_new_stream(run_server, store, tmp_path, monkeypatch) -> None:
+    """When the token is replaced, no number is asked for with the old one any more."""
+    monkeypatch.setattr("numroute.client.security.TOKEN_CHECK_SECONDS", 0.0)
+    authority = Authority.make(tmp_path / "tls")
+    (old, old_sha256), (new, new_sha256) = new_token(), new_token()
+    tokens = private(
+        tmp_path / "tokens", token_line("before", old_sha256), token_line("after", new_sha256)
+    )
+    server = run_server(store.path, security=Security(tls=authority.issue(), tokens=tokens))
+    file = private(tmp_path / "token", old)
+    security = ClientSecurity(ca=authority.path, token_file=file)
+    async with numroute.AsyncClient(server.target, security=security) as client:
+        for number in NUMBERS:
+            await client.lookup(number)
+        private(file, new)
+        private(tokens, token_line("after", new_sha256))
+        server.wait_for_log("tokens in use")
+        for number in NUMBERS:
+            await client.lookup(number)
+        file.write_text(old, "ascii")
+        with pytest.raises(ServiceError) as caught:
+            await client.lookup(FIRST)
+        assert caught.value.code == "UNAUTHENTICATED"
+
+
+async def test_what_is_refused_is_told(run_server, store, tmp_path) -> None:
+    """Numbers beyond a client's quota are refused with the reason, those before are answered."""
+    authority = Authority.make(tmp_path / "tls")
+    token, sha256 = new_token()
+    tokens = private(tmp_path / "tokens", "small daily=100", token_line("small", sha256))
+    server = run_server(
+        store.path,
+        security=Security(tls=authority.issue(), tokens=tokens, state=tmp_path / "state"),
+    )
+    security = ClientSecurity(ca=authority.path, token=token)
+    async with numroute.AsyncClient(server.target, security=security) as client:
+        found = [
+            (await asyncio.gather(client.lookup(FIRST), return_exceptions=True))[0]
+            for _ in range(103)
+        ]
+        assert [isinstance(each, ServiceError) for each in found] == [False] * 100 + [True] * 3
+        assert {each.code for each in found[100:]} == {"RESOURCE_EXHAUSTED"}
+        assert "may ask for 100 numbers a day" in str(found[-1])
