@@ -24,22 +24,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-import numpy as np
 
 from benchmarks.children import end_on_sigterm
 from benchmarks.figures import Figure, at_least, at_most, markdown
 from benchmarks.machine import CpuUse, facts
 from benchmarks.production import streaming
-from benchmarks.production.singles import as_fast_as_it_goes, at_rate, bare_calls_beside
+from benchmarks.production.singles import as_fast_as_it_goes, at_rate
 from benchmarks.services import OPTIONS, numroute_serve
 from benchmarks.small import make_small
+from benchmarks.yardsticks.socket_echo import socket_echo
 from numroute.client import AsyncClient
 from numroute.plan.machine import OTHERS_SHARE_MAX
 from numroute.v1 import number_routing_pb2 as pb
 from numroute.v1 import number_routing_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Awaitable, Iterable, Sequence
 
     from benchmarks.production.singles import Rate
@@ -118,7 +117,7 @@ async def _singles(small: Small, address: str, rounds: int, seconds: float) -> l
     unary: list[float] = []
     gathered: list[float] = []
     loaded: dict[float, list[Rate]] = {share: [] for share in SHARES}
-    beside: list[array[float]] = []
+    echoed: list[Rate] = []
     async with (
         grpc.aio.insecure_channel(address, options=OPTIONS) as channel,
         AsyncClient(address) as client,
@@ -134,19 +133,19 @@ async def _singles(small: Small, address: str, rounds: int, seconds: float) -> l
         numbers = small.queries.numbers.tolist()
         answers = await asyncio.gather(*map(client.lookup, numbers))
         known = dict(zip(numbers, answers, strict=True))
-        gc.collect()
-        gc.freeze()
-        for _ in range(rounds):
-            unary.append(await as_fast_as_it_goes(small, call, UNARY_TASKS, seconds))
-            gathered.append(
-                await as_fast_as_it_goes(small, client.lookup, GATHERING_TASKS, seconds)
-            )
-            for share, found in loaded.items():
-                found.append(await at_rate(small, client.lookup, gathered[-1] * share, seconds))
-            beside.append(
-                await bare_calls_beside(small, call, known, gathered[-1] * JUDGED_SHARE, seconds)
-            )
-    return [*_rates(unary, gathered), *_latencies(loaded), *_beside(beside)]
+        async with socket_echo(known) as echo:
+            gc.collect()
+            gc.freeze()
+            for _ in range(rounds):
+                unary.append(await as_fast_as_it_goes(small, call, UNARY_TASKS, seconds))
+                gathered.append(
+                    await as_fast_as_it_goes(small, client.lookup, GATHERING_TASKS, seconds)
+                )
+                for share, found in loaded.items():
+                    found.append(await at_rate(small, client.lookup, gathered[-1] * share, seconds))
+                judged = gathered[-1] * JUDGED_SHARE
+                echoed.append(await at_rate(small, echo.ask, judged, seconds))
+    return [*_rates(unary, gathered), *_latencies(loaded), *_echoed(echoed)]
 
 
 def _rates(unary: Sequence[float], gathered: Sequence[float]) -> Iterable[Figure]:
@@ -185,14 +184,14 @@ def _latencies(loaded: dict[float, list[Rate]]) -> Iterable[Figure]:
         )
 
 
-def _beside(found: Sequence[Sequence[float]]) -> Iterable[Figure]:
-    name = "yardstick: a unary call beside as many tasks that wait for nothing"
-    for what, rank in (("median", 50), ("p99", 99)):
+def _echoed(found: Sequence[Rate]) -> Iterable[Figure]:
+    name = f"yardstick: the same tasks and a bare socket's echo, at {JUDGED_SHARE:.0%} of that rate"
+    for what, rank in (("median", 50), ("p99", 99), ("p99.9", 99.9)):
         yield Figure(
             section=SECTION,
-            name=f"{name}, at {JUDGED_SHARE:.0%} of that rate: {what}",
+            name=f"{name}: {what}",
             unit="ms",
-            values=[float(np.percentile(each, rank)) * 1e3 for each in found],
+            values=[each.milliseconds(rank) for each in found],
         )
 
 

@@ -16,7 +16,7 @@ from numroute.v1 import number_routing_pb2 as pb
 from numroute.wire import route_value
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from benchmarks.small import Small
     from numroute.client import NumberAnswer
@@ -123,36 +123,6 @@ async def as_fast_as_it_goes(small: Small, ask: Ask, at_once: int, seconds: floa
     rate = len(given) / (time.perf_counter() - begun)
     given.check(small)
     return rate
-
-
-async def bare_calls_beside(
-    small: Small, call: Ask, answers: Mapping[int, NumberAnswer], rate: float, seconds: float
-) -> array[float]:
-    """Return the seconds that single calls take, one after the other, in a program as busy.
-
-    Beside them as many tasks run as :func:`at_rate` makes at this rate, but their answers are there
-    already: what a call takes here no client can do without that makes calls from such a program.
-    """
-    numbers = small.queries.numbers.tolist()
-    taken = array("d")
-    done = asyncio.Event()
-
-    async def known(number: int) -> NumberAnswer:
-        return answers[number]
-
-    async def calls() -> None:
-        place = 0
-        while not done.is_set():
-            begun = time.perf_counter()
-            await call(numbers[place % len(numbers)])
-            taken.append(time.perf_counter() - begun)
-            place += 1
-
-    calling = asyncio.create_task(calls())
-    await at_rate(small, known, rate, seconds)
-    done.set()
-    await calling
-    return taken
 
 
 async def at_rate(small: Small, ask: Ask, rate: float, seconds: float) -> Rate:

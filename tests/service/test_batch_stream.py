@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ import numroute
 from numroute import wire
 from numroute.client import Coalescing, batch_stream
 from numroute.client import Security as ClientSecurity
+from numroute.client.channel import client_closed
 from numroute.errors import ServiceError
+from numroute.index import SnapshotStore
 from numroute.server.security import Security
 from numroute.server.tokens import new_token, token_line
 from numroute.v1 import number_routing_pb2 as pb
@@ -51,6 +54,7 @@ class Peer:
         target: Where it listens.
         calls: The requests that came as calls.
         streams: The requests that came over each stream.
+        tokens: What each stream carried.
         ended: How many streams have ended.
         answer: Yields the responses to what comes over a stream.
     """
@@ -60,6 +64,7 @@ class Peer:
         self.target = ""
         self.calls: list[bytes] = []
         self.streams: list[list[bytes]] = []
+        self.tokens: list[str | bytes] = []
         self.ended = 0
         self.answer: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]] = self.all
 
@@ -73,10 +78,11 @@ class Peer:
         return answered(request)
 
     async def _stream(
-        self, requests: AsyncIterator[bytes], _context: object
+        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[bytes]:
         asked: list[bytes] = []
         self.streams.append(asked)
+        self.tokens.append(dict(context.invocation_metadata() or ()).get("authorization", ""))
 
         async def noted() -> AsyncIterator[bytes]:
             async for request in requests:
@@ -228,22 +234,111 @@ async def test_a_task_that_gives_up_ends_no_stream() -> None:
         assert peer.calls == []
 
 
-async def test_a_stream_without_answers_is_given_up() -> None:
-    """Each number hears of its deadline; afterwards there are calls for a while."""
+async def never(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Read, and answer nothing."""
+    async for _ in requests:
+        await asyncio.Event().wait()
+        yield b""
+
+
+@pytest.mark.parametrize("who", ["the client", "its caller"])
+async def test_a_silent_stream_is_left(who, monkeypatch) -> None:
+    """Where nothing comes over a stream, calls are made, whoever gave the numbers up before."""
+    monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 0.2)
     peer = Peer()
-
-    async def never(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for _ in requests:
-            await asyncio.Event().wait()
-            yield b""
-
     peer.answer = never
-    async with peer.running(), numroute.AsyncClient(peer.target, timeout=0.2) as client:
-        with pytest.raises(ServiceError, match=r"did not answer within 0\.2 s"):
-            await client.lookup(1)
-        await until(lambda: peer.ended == 1)
+    async with peer.running(), numroute.AsyncClient(peer.target) as client:
+        if who == "the client":
+            with pytest.raises(ServiceError, match=r"did not answer within 0\.3 s"):
+                await client.lookup(1, timeout=0.3)
+        else:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.lookup(1), 0.3)
+        # A batch ends a moment after the last of its numbers' deadlines.
+        await asyncio.sleep(0.05)
+        assert peer.calls == []
         await ask(client, 2)
+        await until(lambda: peer.ended == len(peer.streams))
         assert len(peer.calls) == 1
+
+
+async def test_what_a_silent_stream_was_asked_is_asked_again(monkeypatch) -> None:
+    """A number with time left is not lost to a stream that is given up because of another one."""
+    monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 0.2)
+    peer = Peer()
+    peer.answer = never
+    async with peer.running(), numroute.AsyncClient(peer.target, timeout=30.0) as client:
+        first = asyncio.ensure_future(ask(client, 1))
+        await asyncio.sleep(0.3)
+        await ask(client, 2)
+        await first
+        assert len(peer.calls) == 2
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+async def test_a_hasty_number_ends_no_stream(seconds) -> None:
+    """A deadline that passes is its own number's; the others' stream goes on."""
+    peer, may_answer = Peer(), asyncio.Event()
+
+    async def slowly(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for request in requests:
+            await may_answer.wait()
+            yield answered(request)
+
+    peer.answer = slowly
+    async with peer.running(), numroute.AsyncClient(peer.target) as client:
+        patient = asyncio.ensure_future(ask(client, 1))
+        await until(lambda: bool(peer.streams))
+        with pytest.raises(ServiceError, match=r"timeout|did not answer"):
+            await client.lookup(2, timeout=seconds)
+        # A batch ends a moment after the last of its numbers' deadlines.
+        await asyncio.sleep(0.05)
+        may_answer.set()
+        await patient
+        await ask(client, 3)
+        assert len(peer.streams) == 1
+        assert peer.calls == []
+
+
+async def test_large_batches_are_calls() -> None:
+    """A batch for which the service may have to find room holds up no others."""
+    async with (
+        Peer().running() as peer,
+        numroute.AsyncClient(peer.target, coalescing=Coalescing(numbers_max=5_000)) as client,
+    ):
+        await ask(client, *range(5_000))
+        assert len(peer.calls) == 1
+        assert peer.streams == []
+
+
+async def test_a_host_that_says_nothing(monkeypatch) -> None:
+    """A connection that comes to nothing leaves nothing behind, and holds up no close."""
+    monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with asyncio.timeout(20):
+            target = f"127.0.0.1:{silent.getsockname()[1]}"
+            async with numroute.AsyncClient(target, timeout=0.05) as client:
+                for number in range(5):
+                    with pytest.raises(ServiceError, match="did not answer"):
+                        await client.lookup(number)
+            await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+
+
+async def test_a_close_cut_short_begins_no_stream() -> None:
+    """What still waits when ``close`` is cancelled hears that the client is closed."""
+    peer = Peer()
+    peer.answer = never
+    async with peer.running():
+        client = numroute.AsyncClient(
+            peer.target, coalescing=Coalescing(numbers_max=1, in_flight_max=1)
+        )
+        tasks = [asyncio.ensure_future(client.lookup(number)) for number in range(3)]
+        await until(lambda: bool(peer.streams))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.close(), 0.05)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {str(each) for each in found} == {str(client_closed())}
+        assert len(peer.streams) == 1
 
 
 async def test_closing_ends_streams(server, registry) -> None:
@@ -251,7 +346,8 @@ async def test_closing_ends_streams(server, registry) -> None:
     async with numroute.AsyncClient(server.target) as client:
         await client.lookup(FIRST)
         assert len(asyncio.all_tasks()) > 1
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    # grpc's own tasks may take some turns of the loop.
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
 
 async def test_a_service_that_stands_still(run_server, store, registry) -> None:
@@ -274,7 +370,7 @@ async def test_a_service_that_stands_still(run_server, store, registry) -> None:
 async def test_a_stopping_service_answers_first(run_server, store, registry) -> None:
     """A service that stops answers what it has read, and an idle stream does not hold it up."""
     server = run_server(store.path, drain_seconds=60.0)
-    async with numroute.AsyncClient(server.target, timeout=1.0) as client:
+    async with numroute.AsyncClient(server.target, timeout=20.0) as client:
         await client.lookup(FIRST)
         assert await asyncio.to_thread(server.stop) == 0
         with pytest.raises(ServiceError) as caught:
@@ -291,29 +387,24 @@ def private(path: Path, *lines: str) -> Path:
     return path
 
 
-async def test_a_new_token_takes_a_new_stream(run_server, store, tmp_path, monkeypatch) -> None:
+async def test_a_new_token_takes_a_new_stream(tmp_path, monkeypatch) -> None:
     """When the token is replaced, no number is asked for with the old one any more."""
     monkeypatch.setattr("numroute.client.security.TOKEN_CHECK_SECONDS", 0.0)
-    authority = Authority.make(tmp_path / "tls")
-    (old, old_sha256), (new, new_sha256) = new_token(), new_token()
-    tokens = private(
-        tmp_path / "tokens", token_line("before", old_sha256), token_line("after", new_sha256)
-    )
-    server = run_server(store.path, security=Security(tls=authority.issue(), tokens=tokens))
-    file = private(tmp_path / "token", old)
-    security = ClientSecurity(ca=authority.path, token_file=file)
-    async with numroute.AsyncClient(server.target, security=security) as client:
-        for number in NUMBERS:
-            await client.lookup(number)
-        private(file, new)
-        private(tokens, token_line("after", new_sha256))
-        server.wait_for_log("tokens in use")
-        for number in NUMBERS:
-            await client.lookup(number)
-        file.write_text(old, "ascii")
-        with pytest.raises(ServiceError) as caught:
-            await client.lookup(FIRST)
-        assert caught.value.code == "UNAUTHENTICATED"
+    file = private(tmp_path / "token", "before")
+    security = ClientSecurity(token_file=file)
+    async with (
+        Peer().running() as peer,
+        numroute.AsyncClient(peer.target, security=security) as client,
+    ):
+        await ask(client, 1)
+        await ask(client, 2)
+        private(file, "after")
+        await ask(client, 3)
+        await until(lambda: peer.ended == 1)
+        await ask(client, 4)
+        assert peer.tokens == ["Bearer before", "Bearer after"]
+        assert [len(stream) for stream in peer.streams] == [2, 2]
+        assert peer.calls == []
 
 
 async def test_what_is_refused_is_told(run_server, store, tmp_path) -> None:
@@ -334,3 +425,16 @@ async def test_what_is_refused_is_told(run_server, store, tmp_path) -> None:
         assert [isinstance(each, ServiceError) for each in found] == [False] * 100 + [True] * 3
         assert {each.code for each in found[100:]} == {"RESOURCE_EXHAUSTED"}
         assert "may ask for 100 numbers a day" in str(found[-1])
+
+
+async def test_what_is_wrong_is_told_as_soon_as_by_a_call(run_server, tmp_path) -> None:
+    """Of a service without a snapshot a number hears why, within a timeout of its own."""
+    SnapshotStore(tmp_path / "empty", create=True)
+    server = run_server(tmp_path / "empty")
+    async with numroute.AsyncClient(server.target) as client:
+        with pytest.raises(ServiceError) as of_call:
+            await client.lookup([FIRST])
+        with pytest.raises(ServiceError) as of_number:
+            await client.lookup(FIRST)
+        assert str(of_number.value) == str(of_call.value)
+        assert of_number.value.code == of_call.value.code == "UNAVAILABLE"

@@ -237,6 +237,19 @@ async def test_each_task_has_its_own_deadline(service) -> None:
     await asyncio.gather(*patient)
 
 
+async def test_a_deadline_after_an_answered_later_one(service) -> None:
+    """A timer set for a number that was answered holds up no earlier deadline."""
+    coalescer = gather(service)
+    first = asking(coalescer, 1, seconds=60.0)
+    await turns()
+    service.answer()
+    await asyncio.gather(*first)
+    (hasty,) = asking(coalescer, 2, seconds=0.02)
+    async with asyncio.timeout(20):
+        with pytest.raises(ServiceError, match="did not answer"):
+            await hasty
+
+
 async def test_deadlines_in_the_queue_are_kept(service) -> None:
     """A number that could not be sent in time is told so, and is not sent any more."""
     coalescer = gather(service, in_flight_max=1)

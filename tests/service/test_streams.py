@@ -12,7 +12,7 @@ import pytest
 from support.oracle import FIRST, make_registry, publish
 
 from numroute import wire
-from numroute.errors import StoppingError
+from numroute.errors import LimitExceededError, StoppingError
 from numroute.index import SnapshotStore
 from numroute.server.guard import Call
 from numroute.server.settings import STREAM_QUESTIONS_IN_WORK_MAX
@@ -163,6 +163,35 @@ def test_a_stream_that_begins_during_the_drain_ends_at_once() -> None:
 
     with pytest.raises(StoppingError):
         asyncio.run(begin())
+
+
+async def test_nothing_behind_a_refused_question_is_asked() -> None:
+    """What stands behind a question that ends the stream gets no answer, and counts for nothing."""
+    asked: list[bytes] = []
+    written: list[bytes] = []
+
+    async def questions() -> AsyncIterator[bytes]:
+        for each in (b"a", b"refused", b"c", b"d"):
+            await asyncio.sleep(0)
+            yield each
+
+    async def answer(each: bytes, _call: object) -> bytes:
+        asked.append(each)
+        if each == b"refused":
+            raise LimitExceededError("numbers", actual=2, limit=1)
+        return each
+
+    async def write(response: bytes) -> None:
+        # A client that takes its time.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        written.append(response)
+
+    streams = Streams(None, answer)  # type: ignore[arg-type]
+    with pytest.raises(LimitExceededError):
+        await streams.stream_lookup(questions(), write, Call("StreamLookup"))
+    assert asked == [b"a", b"refused"]
+    assert written == [b"a"]
 
 
 def test_what_was_read_is_answered_before_the_stop(run_server, store, gate) -> None:

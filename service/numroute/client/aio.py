@@ -274,9 +274,11 @@ class AsyncClient:
                 await coalescer.flush()
         finally:
             self._ended = True
-            if self._batches is not None:
-                await self._batches.close()
-            await self._channel.close(None)
+            try:
+                if self._batches is not None:
+                    await self._batches.close()
+            finally:
+                await self._channel.close(None)
 
     async def __aenter__(self) -> Self:
         return self

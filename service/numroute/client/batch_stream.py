@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
 STREAM_SECONDS = 60.0
 """How long a stream is used before another takes its place, on the next replica where there are
-several: a replica that has come since gets its share within a minute."""
+several: a replica that has come since gets its share within a minute. What it has been asked by
+then may take as long again."""
+
+SILENT_SECONDS = 1.0
+"""How long nothing may come over a stream that has been asked something."""
+
+REQUEST_BYTES_MAX = 32 * 1024
+"""The largest request that goes over a stream, 4,000 numbers: those behind a larger one would have
+to wait until the service finds room for it."""
 
 PAUSE_SECONDS = 1.0
 PAUSE_SECONDS_MAX = 64.0
@@ -65,9 +73,10 @@ class BatchStream:
         self._timed_out = timed_out
         self._loop = asyncio.get_running_loop()
         self._stream: _Stream | None = None
-        self._open: set[_Stream] = set()
+        self._open: dict[_Stream, asyncio.TimerHandle] = {}
         self._pause = PAUSE_SECONDS
         self._not_before = 0.0
+        self._closed = False
 
     async def send(self, request: bytes, seconds: float) -> bytes:
         """Return the response to a request.
@@ -75,7 +84,7 @@ class BatchStream:
         Raises:
             ServiceError: It was not answered within ``seconds``, or cannot be.
         """
-        stream = self._usable()
+        stream = self._usable() if len(request) <= REQUEST_BYTES_MAX else None
         if stream is None:
             return await self._call(request, seconds)
         end = self._loop.time() + seconds
@@ -85,49 +94,47 @@ class BatchStream:
         except BrokenError:
             self._leave(stream)
         except TimeoutError:
-            stream.give_up()
-            self._leave(stream)
             raise self._timed_out(seconds) from None
         return await self._call(request, end - self._loop.time())
 
     async def close(self) -> None:
-        """End all streams; what they have been asked gets no answer any more."""
+        """End all streams; what they have been asked is asked again, and no more are begun."""
+        self._closed, self._stream = True, None
         tasks = [task for stream in self._open for task in stream.give_up()]
         if tasks:
             await asyncio.wait(tasks)
 
     def _usable(self) -> _Stream | None:
-        """Return the stream to ask on; None while one has only just broken."""
-        metadata = self._metadata()
-        stream = self._stream
+        """Return the stream to ask on; None when there is none, or one has only just broken."""
+        stream, metadata = self._stream, self._metadata()
         if stream is not None:
-            if stream.metadata == metadata and not stream.ended:
+            if stream.silent_for > SILENT_SECONDS:
+                # What it has been asked may have time enough to be asked elsewhere.
+                stream.give_up()
+            elif stream.metadata == metadata and not stream.ended:
                 return stream
             self._leave(stream)
-        if self._loop.time() < self._not_before:
+        if self._closed or self._loop.time() < self._not_before:
             return None
         stream = self._stream = _Stream(self._begin(None, metadata=metadata), metadata)
-        self._open.add(stream)
-        expiry = self._loop.call_later(STREAM_SECONDS, self._leave, stream)
-
-        def ended(_: object) -> None:
-            self._open.discard(stream)
-            expiry.cancel()
-
-        stream.reading.add_done_callback(ended)
+        self._open[stream] = self._loop.call_later(STREAM_SECONDS, self._leave, stream)
+        stream.reading.add_done_callback(lambda _: self._open.pop(stream).cancel())
         return stream
 
     def _leave(self, stream: _Stream) -> None:
         """Ask no more on a stream; if it broke, do without one for a while."""
-        stream.finish()
         if self._stream is not stream:
             return
         self._stream = None
+        if stream.answered:
+            self._pause = PAUSE_SECONDS
         if stream.broken:
-            self._pause = (
-                PAUSE_SECONDS if stream.answered else min(2 * self._pause, PAUSE_SECONDS_MAX)
-            )
             self._not_before = self._loop.time() + self._pause
+            self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+        elif not stream.ended:
+            stream.finish()
+            self._open[stream].cancel()
+            self._open[stream] = self._loop.call_later(STREAM_SECONDS, stream.give_up)
 
 
 class _Stream:
@@ -151,10 +158,19 @@ class _Stream:
         self._waiting: deque[asyncio.Future[bytes]] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._finished = False
+        # Since when an answer is waited for.
+        self._since = 0.0
         self.reading = self._loop.create_task(self._read())
+
+    @property
+    def silent_for(self) -> float:
+        """For how many seconds nothing has come, though something was asked."""
+        return self._loop.time() - self._since if self._waiting else 0.0
 
     def ask(self, request: bytes) -> asyncio.Future[bytes]:
         """Return the future of the response; it ends with BrokenError when the stream does."""
+        if not self._waiting:
+            self._since = self._loop.time()
         future = self._loop.create_future()
         self._waiting.append(future)
         self._asked.append(request)
@@ -163,15 +179,21 @@ class _Stream:
 
     def finish(self) -> None:
         """Say that no more is asked."""
-        if not self.ended:
-            self._finished = True
-            self._write_soon()
+        self._finished = True
+        self._write_soon()
 
     def give_up(self) -> list[asyncio.Task[None]]:
         """End it at once, whatever is unanswered; return the tasks that end with it."""
         self.broken = True
+        tasks = [self.reading] if self._writing is None else [self.reading, self._writing]
+        self._cancel()
+        return tasks
+
+    def _cancel(self) -> None:
         self._call.cancel()
-        return [self.reading] if self._writing is None else [self.reading, self._writing]
+        # grpc.aio lets a write wait for ever when its call is cancelled before it has a connection.
+        if self._writing is not None:
+            self._writing.cancel()
 
     def _write_soon(self) -> None:
         # A task of its own: to cancel one that writes is to end the call for all.
@@ -193,15 +215,15 @@ class _Stream:
         try:
             # How it ended does not matter: a call of its own finds out for what is unanswered.
             with contextlib.suppress(*_ENDED):
-                # Nobody waits for an answer that nothing asked for: such a service makes no sense.
+                # An answer too many ends it, as far as that can be told.
                 while (response := await self._call.read()) is not _EOF and self._waiting:
-                    self.answered = True
+                    self.answered, self._since = True, self._loop.time()
                     # They come in the order of the questions, also for who waits no more.
                     future = self._waiting.popleft()
                     if not future.done():
                         future.set_result(response)
         finally:
-            self._call.cancel()
+            self._cancel()
             self.ended = True
             self.broken |= bool(self._waiting)
             for future in self._waiting:

@@ -65,7 +65,9 @@ _METHOD_CONFIG = [
             "backoffMultiplier": 2,
             "retryableStatusCodes": list(RETRIED),
         },
-    }
+    },
+    # The clients begin a stream again themselves, which gRPC could before its first answer only.
+    {"name": [{"service": wire.SERVICE_NAME, "method": "StreamLookup"}]},
 ]
 
 _ONE_ADDRESS: Mapping[str, Any] = {"methodConfig": _METHOD_CONFIG}

@@ -295,6 +295,10 @@ class Coalescer:
             waiter.add_done_callback(lambda _: timer.cancel())
             return
         self._deadlines.append(waiter)
+        if self._expiry is not None and waiter.deadline < self._expiry.when():
+            # It was set for a number that has been answered since.
+            self._expiry.cancel()
+            self._expiry = None
         if self._expiry is None:
             self._expiry = self._loop.call_at(waiter.deadline, self._expire)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,10 @@ _UINT64_MAX = 2**64 - 1
 
 VALUES_KEPT_MAX = 100_000
 """How many different routes and operators a client keeps decoded, each: some 50 MB of routes."""
+
+
+_SNAPSHOTS_KEPT_MAX = 64
+"""How many references to snapshots are kept decoded: answers name one, or the replicas' few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,7 +128,7 @@ def bulk_response(
     try:
         columns = _BulkColumns.FromString(data)
         chunk = Chunk(
-            snapshot=wire.snapshot_ref_value(pb.SnapshotRef.FromString(columns.snapshot)),
+            snapshot=_snapshot_ref(columns.snapshot),
             route_indexes=np.asarray(columns.route_indexes, np.uint32),
             routes=list(columns.routes),
             range_holder_indexes=np.asarray(columns.range_holder_indexes, np.uint32),
@@ -143,6 +148,11 @@ def bulk_response(
         if indexes.size and int(indexes.max()) >= len(values):
             raise not_understood("an index in it points to nothing")
     return chunk
+
+
+@functools.lru_cache(_SNAPSHOTS_KEPT_MAX)
+def _snapshot_ref(data: bytes) -> SnapshotRef:
+    return wire.snapshot_ref_value(pb.SnapshotRef.FromString(data))
 
 
 def not_understood(reason: str) -> ServiceError:

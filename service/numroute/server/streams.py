@@ -58,8 +58,13 @@ class Streams:
 
         async def read() -> None:
             await room.acquire()
+            answer: asyncio.Task[bytes] | None = None
             async for question in questions:
-                answers.put_nowait(asyncio.ensure_future(self._timed_answer(question, call)))
+                if answer is not None and _failed(answer):
+                    # It ends the stream: what stands behind it must not be counted as asked.
+                    return
+                answer = asyncio.create_task(self._timed_answer(question, call))
+                answers.put_nowait(answer)
                 await room.acquire()
 
         async with self._until_drained(read()) as reading:
@@ -123,3 +128,7 @@ class Streams:
         if task.cancelled():
             raise StoppingError("the service is stopping", hint="Ask again, or elsewhere")
         task.result()
+
+
+def _failed(task: asyncio.Task[bytes]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
