@@ -102,11 +102,15 @@ async def as_fast_as_it_goes(small: Small, ask: Ask, at_once: int, seconds: floa
     loop = asyncio.get_running_loop()
     begun = time.perf_counter()
     tasks: dict[int, asyncio.Task[None]] = {}
+    failures: list[Exception] = []
     asked = 0
 
     async def work(which: int) -> None:
         place = which % len(numbers)
-        given.add(place, await ask(numbers[place]))
+        try:
+            given.add(place, await ask(numbers[place]))
+        except Exception as error:  # noqa: BLE001 - any of them ends the measurement
+            failures.append(error)
         del tasks[which]
         if time.perf_counter() < begun + seconds:
             another()
@@ -121,6 +125,7 @@ async def as_fast_as_it_goes(small: Small, ask: Ask, at_once: int, seconds: floa
     while tasks:  # noqa: ASYNC110 - an event would be one more thing for each task to do
         await asyncio.sleep(TICK_SECONDS)
     rate = len(given) / (time.perf_counter() - begun)
+    _raise_first(failures)
     given.check(small)
     return rate
 
@@ -135,14 +140,19 @@ async def at_rate(small: Small, ask: Ask, rate: float, seconds: float) -> Rate:
     given = Given()
     latencies, lateness = array("d"), array("d")
     tasks: dict[int, asyncio.Task[None]] = {}
+    failures: list[Exception] = []
     loop = asyncio.get_running_loop()
 
     async def work(which: int, due: float) -> None:
         place = which % len(numbers)
         lateness.append(time.perf_counter() - due)
-        answer = await ask(numbers[place])
-        latencies.append(time.perf_counter() - due)
-        given.add(place, answer)
+        try:
+            answer = await ask(numbers[place])
+        except Exception as error:  # noqa: BLE001 - as above
+            failures.append(error)
+        else:
+            latencies.append(time.perf_counter() - due)
+            given.add(place, answer)
         del tasks[which]
 
     asked = 0
@@ -158,5 +168,11 @@ async def at_rate(small: Small, ask: Ask, rate: float, seconds: float) -> Rate:
     reached = asked / (time.perf_counter() - begun)
     while tasks:  # noqa: ASYNC110 - as above
         await asyncio.sleep(TICK_SECONDS)
+    _raise_first(failures)
     given.check(small)
     return Rate(reached=reached, latencies=latencies, lateness=lateness)
+
+
+def _raise_first(failures: list[Exception]) -> None:
+    if failures:
+        raise RuntimeError(f"{len(failures):,} numbers were not answered") from failures[0]

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -249,13 +250,11 @@ async def test_a_silent_stream_is_left(who, monkeypatch) -> None:
     peer.answer = never
     async with peer.running(), numroute.AsyncClient(peer.target) as client:
         if who == "the client":
-            with pytest.raises(ServiceError, match=r"did not answer within 0\.3 s"):
-                await client.lookup(1, timeout=0.3)
+            with pytest.raises(ServiceError, match=r"did not answer within 0\.1 s"):
+                await client.lookup(1, timeout=0.1)
         else:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.lookup(1), 0.3)
-        # A batch ends a moment after the last of its numbers' deadlines.
-        await asyncio.sleep(0.05)
+                await asyncio.wait_for(client.lookup(1), 0.1)
         assert peer.calls == []
         await ask(client, 2)
         await until(lambda: peer.ended == len(peer.streams))
@@ -263,16 +262,31 @@ async def test_a_silent_stream_is_left(who, monkeypatch) -> None:
 
 
 async def test_what_a_silent_stream_was_asked_is_asked_again(monkeypatch) -> None:
-    """A number with time left is not lost to a stream that is given up because of another one."""
+    """Numbers with time left are not lost to a stream, though all batches that may be are on it."""
     monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 0.2)
     peer = Peer()
     peer.answer = never
-    async with peer.running(), numroute.AsyncClient(peer.target, timeout=30.0) as client:
-        first = asyncio.ensure_future(ask(client, 1))
-        await asyncio.sleep(0.3)
-        await ask(client, 2)
-        await first
-        assert len(peer.calls) == 2
+    limits = Coalescing(numbers_max=1, in_flight_max=2)
+    async with (
+        peer.running(),
+        numroute.AsyncClient(peer.target, timeout=30.0, coalescing=limits) as client,
+    ):
+        await ask(client, *range(10))
+        assert len(peer.calls) == 10
+        assert len(peer.streams) == 1
+
+
+async def test_a_loop_held_up_ends_no_stream(monkeypatch) -> None:
+    """A program that keeps its loop from running finds its answers afterwards."""
+    monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 0.2)
+    async with Peer().running() as peer, numroute.AsyncClient(peer.target) as client:
+        for number in range(3):
+            asking = asyncio.ensure_future(ask(client, number))
+            await asyncio.sleep(0)
+            time.sleep(0.5)  # noqa: ASYNC251 - the mistake
+            await asking
+        assert len(peer.streams) == 1
+        assert peer.calls == []
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02])

@@ -31,7 +31,11 @@ several: a replica that has come since gets its share within a minute. What it h
 then may take as long again."""
 
 SILENT_SECONDS = 1.0
-"""How long nothing may come over a stream that has been asked something."""
+"""How long nothing may come over a stream that has been asked something, before it is given up."""
+
+_LOOKS = 4
+"""How often it is looked in that time. A program that does not let its event loop run for so long
+misses all but one look, and then finds the answers."""
 
 REQUEST_BYTES_MAX = 32 * 1024
 """The largest request that goes over a stream, 4,000 numbers: those behind a larger one would have
@@ -108,10 +112,7 @@ class BatchStream:
         """Return the stream to ask on; None when there is none, or one has only just broken."""
         stream, metadata = self._stream, self._metadata()
         if stream is not None:
-            if stream.silent_for > SILENT_SECONDS:
-                # What it has been asked may have time enough to be asked elsewhere.
-                stream.give_up()
-            elif stream.metadata == metadata and not stream.ended:
+            if stream.metadata == metadata and not stream.ended and not stream.broken:
                 return stream
             self._leave(stream)
         if self._closed or self._loop.time() < self._not_before:
@@ -158,19 +159,15 @@ class _Stream:
         self._waiting: deque[asyncio.Future[bytes]] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._finished = False
-        # Since when an answer is waited for.
-        self._since = 0.0
+        self._looking: asyncio.TimerHandle | None = None
+        self._silent = 0  # how often in a row it was looked in vain
         self.reading = self._loop.create_task(self._read())
-
-    @property
-    def silent_for(self) -> float:
-        """For how many seconds nothing has come, though something was asked."""
-        return self._loop.time() - self._since if self._waiting else 0.0
 
     def ask(self, request: bytes) -> asyncio.Future[bytes]:
         """Return the future of the response; it ends with BrokenError when the stream does."""
-        if not self._waiting:
-            self._since = self._loop.time()
+        if self._looking is None:
+            self._silent = 0
+            self._looking = self._loop.call_later(SILENT_SECONDS / _LOOKS, self._look)
         future = self._loop.create_future()
         self._waiting.append(future)
         self._asked.append(request)
@@ -189,8 +186,19 @@ class _Stream:
         self._cancel()
         return tasks
 
+    def _look(self) -> None:
+        """Look whether answers come; what is not answered may still be in time elsewhere."""
+        self._looking = None
+        self._silent += 1
+        if self._waiting and self._silent > _LOOKS:
+            self.give_up()
+        elif self._waiting:
+            self._looking = self._loop.call_later(SILENT_SECONDS / _LOOKS, self._look)
+
     def _cancel(self) -> None:
         self._call.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
         # grpc.aio lets a write wait for ever when its call is cancelled before it has a connection.
         if self._writing is not None:
             self._writing.cancel()
@@ -217,7 +225,7 @@ class _Stream:
             with contextlib.suppress(*_ENDED):
                 # An answer too many ends it, as far as that can be told.
                 while (response := await self._call.read()) is not _EOF and self._waiting:
-                    self.answered, self._since = True, self._loop.time()
+                    self.answered, self._silent = True, 0
                     # They come in the order of the questions, also for who waits no more.
                     future = self._waiting.popleft()
                     if not future.done():
