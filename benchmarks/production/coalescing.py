@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from benchmarks.production.singles import Rate
     from benchmarks.small import Small
 
-UNARY_TASKS = 64
-"""Tasks that make unary calls: more do not make it faster."""
+UNARY_TASKS = 32
+"""Tasks that make unary calls: more do not make it faster, and gRPC refuses some of many more."""
 
 GATHERING_TASKS = 4_000
 """Tasks that share the gathering client."""
