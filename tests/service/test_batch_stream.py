@@ -211,8 +211,9 @@ async def test_an_answer_too_many_ends_the_stream() -> None:
         assert len(peer.streams) == 2
 
 
-async def test_a_task_that_gives_up_ends_no_stream() -> None:
+async def test_a_task_that_gives_up_ends_no_stream(monkeypatch) -> None:
     """The answer that nobody waits for is passed over; the others get theirs."""
+    monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 60.0)
     peer, may_answer = Peer(), asyncio.Event()
 
     async def slowly(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -264,6 +265,7 @@ async def test_a_silent_stream_is_left(who, monkeypatch) -> None:
 async def test_what_a_silent_stream_was_asked_is_asked_again(monkeypatch) -> None:
     """Numbers with time left are not lost to a stream, though all batches that may be are on it."""
     monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(batch_stream, "PAUSE_SECONDS", 60.0)
     peer = Peer()
     peer.answer = never
     limits = Coalescing(numbers_max=1, in_flight_max=2)
@@ -276,22 +278,22 @@ async def test_what_a_silent_stream_was_asked_is_asked_again(monkeypatch) -> Non
         assert len(peer.streams) == 1
 
 
-async def test_a_loop_held_up_ends_no_stream(monkeypatch) -> None:
+async def test_a_loop_held_up_ends_no_stream() -> None:
     """A program that keeps its loop from running finds its answers afterwards."""
-    monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 0.2)
     async with Peer().running() as peer, numroute.AsyncClient(peer.target) as client:
-        for number in range(3):
+        for number in range(2):
             asking = asyncio.ensure_future(ask(client, number))
             await asyncio.sleep(0)
-            time.sleep(0.5)  # noqa: ASYNC251 - the mistake
+            time.sleep(1.5 * batch_stream.SILENT_SECONDS)  # noqa: ASYNC251 - the mistake
             await asking
         assert len(peer.streams) == 1
         assert peer.calls == []
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02])
-async def test_a_hasty_number_ends_no_stream(seconds) -> None:
+async def test_a_hasty_number_ends_no_stream(seconds, monkeypatch) -> None:
     """A deadline that passes is its own number's; the others' stream goes on."""
+    monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 60.0)
     peer, may_answer = Peer(), asyncio.Event()
 
     async def slowly(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -312,6 +314,53 @@ async def test_a_hasty_number_ends_no_stream(seconds) -> None:
         await ask(client, 3)
         assert len(peer.streams) == 1
         assert peer.calls == []
+
+
+async def test_who_is_patient_does_not_wait_behind_the_hasty() -> None:
+    """Where answers come later than numbers are given up, they do not gather on the stream."""
+    peer = Peer()
+
+    async def slowly(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for request in requests:
+            await asyncio.sleep(0.3)
+            yield answered(request)
+
+    peer.answer = slowly
+    async with peer.running(), numroute.AsyncClient(peer.target, timeout=60.0) as client:
+        hasty = 0
+        while not peer.calls:
+            hasty += 1
+            with contextlib.suppress(ServiceError):
+                await client.lookup(hasty, timeout=0.01)
+        await ask(client, 0)
+        assert hasty >= batch_stream.WAITING_MAX
+        assert len(peer.streams) == 1
+
+
+async def test_a_left_stream_ends_in_time(monkeypatch) -> None:
+    """What a stream that is no longer used has been asked is asked again when it takes too long."""
+    monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 60.0)
+    monkeypatch.setattr(batch_stream, "STREAM_SECONDS", 0.05)
+    monkeypatch.setattr(batch_stream, "LEFT_SECONDS", 0.05)
+    peer = Peer()
+    peer.answer = never
+    async with peer.running(), numroute.AsyncClient(peer.target, timeout=60.0) as client:
+        await ask(client, 1)
+        await until(lambda: peer.ended == 1)
+        assert len(peer.calls) == 1
+
+
+async def test_a_shutdown_that_cancels_all_tasks() -> None:
+    """A program that cancels whatever runs, the client's tasks too, can still use the client."""
+    async with Peer().running() as peer, numroute.AsyncClient(peer.target) as client:
+        for turns in range(8):
+            asking = asyncio.ensure_future(ask(client, turns))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in asyncio.all_tasks():
+                if "batch_stream" in repr(task.get_coro()):
+                    task.cancel()
+            await asking
 
 
 async def test_large_batches_are_calls() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,14 @@ if TYPE_CHECKING:
 
 STREAM_SECONDS = 60.0
 """How long a stream is used before another takes its place, on the next replica where there are
-several: a replica that has come since gets its share within a minute. What it has been asked by
-then may take as long again."""
+several: a replica that has come since gets its share within a minute."""
+
+LEFT_SECONDS = 60.0
+"""How long what a stream has been asked by then may take."""
+
+WAITING_MAX = 16
+"""How many requests may wait for their answers on a stream. More only gather on one that answers
+later than its numbers are given up; the next ones are then calls, with deadlines of their own."""
 
 SILENT_SECONDS = 1.0
 """How long nothing may come over a stream that has been asked something, before it is given up."""
@@ -109,18 +116,24 @@ class BatchStream:
             await asyncio.wait(tasks)
 
     def _usable(self) -> _Stream | None:
-        """Return the stream to ask on; None when there is none, or one has only just broken."""
+        """Return the stream to ask on; None when it is behind, or one has only just broken."""
         stream, metadata = self._stream, self._metadata()
         if stream is not None:
             if stream.metadata == metadata and not stream.ended and not stream.broken:
-                return stream
+                return stream if stream.waiting < WAITING_MAX else None
             self._leave(stream)
         if self._closed or self._loop.time() < self._not_before:
             return None
         stream = self._stream = _Stream(self._begin(None, metadata=metadata), metadata)
         self._open[stream] = self._loop.call_later(STREAM_SECONDS, self._leave, stream)
-        stream.reading.add_done_callback(lambda _: self._open.pop(stream).cancel())
+        stream.reading.add_done_callback(functools.partial(self._ended, stream))
         return stream
+
+    def _ended(self, stream: _Stream, _reading: asyncio.Task[None]) -> None:
+        self._open.pop(stream).cancel()
+        # A task that is cancelled before its first step has done nothing of what it should.
+        stream.end()
+        self._leave(stream)
 
     def _leave(self, stream: _Stream) -> None:
         """Ask no more on a stream; if it broke, do without one for a while."""
@@ -135,7 +148,7 @@ class BatchStream:
         elif not stream.ended:
             stream.finish()
             self._open[stream].cancel()
-            self._open[stream] = self._loop.call_later(STREAM_SECONDS, stream.give_up)
+            self._open[stream] = self._loop.call_later(LEFT_SECONDS, stream.give_up)
 
 
 class _Stream:
@@ -163,6 +176,11 @@ class _Stream:
         self._silent = 0  # how often in a row it was looked in vain
         self.reading = self._loop.create_task(self._read())
 
+    @property
+    def waiting(self) -> int:
+        """How many requests have no answer yet, also of those that nobody waits for any more."""
+        return len(self._waiting)
+
     def ask(self, request: bytes) -> asyncio.Future[bytes]:
         """Return the future of the response; it ends with BrokenError when the stream does."""
         if self._looking is None:
@@ -185,6 +203,16 @@ class _Stream:
         tasks = [self.reading] if self._writing is None else [self.reading, self._writing]
         self._cancel()
         return tasks
+
+    def end(self) -> None:
+        """Tell who still waits that nothing will come."""
+        self._cancel()
+        self.ended = True
+        self.broken |= bool(self._waiting)
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(BrokenError())
+        self._waiting.clear()
 
     def _look(self) -> None:
         """Look whether answers come; what is not answered may still be in time elsewhere."""
@@ -231,10 +259,4 @@ class _Stream:
                     if not future.done():
                         future.set_result(response)
         finally:
-            self._cancel()
-            self.ended = True
-            self.broken |= bool(self._waiting)
-            for future in self._waiting:
-                if not future.done():
-                    future.set_exception(BrokenError())
-            self._waiting.clear()
+            self.end()

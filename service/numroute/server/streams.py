@@ -55,24 +55,35 @@ class Streams:
         """
         room = asyncio.Semaphore(STREAM_QUESTIONS_IN_WORK_MAX)
         answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
+        failed = False
 
-        async def read() -> None:
+        async def answer(question: bytes) -> bytes:
+            nonlocal failed
+            read = time.perf_counter()
+            try:
+                response = await self._answer(question, call)
+            except BaseException:
+                failed = True
+                raise
+            # Not when it was sent: how long a client takes its time is not the service's.
+            call.answered(time.perf_counter() - read)
+            return response
+
+        async def read_all() -> None:
             await room.acquire()
-            answer: asyncio.Task[bytes] | None = None
             async for question in questions:
-                if answer is not None and _failed(answer):
+                if failed:
                     # It ends the stream: what stands behind it must not be counted as asked.
                     return
-                answer = asyncio.create_task(self._timed_answer(question, call))
-                answers.put_nowait(answer)
+                answers.put_nowait(asyncio.ensure_future(answer(question)))
                 await room.acquire()
 
-        async with self._until_drained(read()) as reading:
+        async with self._until_drained(read_all()) as reading:
             # Not a `finally` in it: a drain may cancel it before it has begun.
             reading.add_done_callback(lambda _: answers.put_nowait(None))
             try:
-                while (answer := await answers.get()) is not None:
-                    await write(await answer)
+                while (answered := await answers.get()) is not None:
+                    await write(await answered)
                     room.release()
             except BaseException:
                 reading.cancel()
@@ -82,13 +93,6 @@ class Streams:
                     left = answers.get_nowait()
                     if left is not None:
                         left.cancel()
-
-    async def _timed_answer(self, question: bytes, call: Call) -> bytes:
-        read = time.perf_counter()
-        response = await self._answer(question, call)
-        # Not when it was sent: how long a client takes its time is not the service's.
-        call.answered(time.perf_counter() - read)
-        return response
 
     async def watch_snapshots(self, request: bytes, write: Write, _call: Call) -> None:
         """Announce the snapshot in service and each that takes its place, until the drain.
@@ -128,7 +132,3 @@ class Streams:
         if task.cancelled():
             raise StoppingError("the service is stopping", hint="Ask again, or elsewhere")
         task.result()
-
-
-def _failed(task: asyncio.Task[bytes]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
