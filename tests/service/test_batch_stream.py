@@ -115,6 +115,24 @@ class Peer:
             await server.stop(None)
 
 
+def once(event: asyncio.Event) -> Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]:
+    """Answer everything after an event."""
+
+    async def answer(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for request in requests:
+            await event.wait()
+            yield answered(request)
+
+    return answer
+
+
+async def never(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Read, and answer nothing."""
+    async for _ in requests:
+        await asyncio.Event().wait()
+        yield b""
+
+
 async def ask(client: numroute.AsyncClient, *numbers: int) -> None:
     """Look numbers up at once, and check the answers of a peer."""
     answers = await asyncio.gather(*map(client.lookup, numbers))
@@ -215,13 +233,7 @@ async def test_a_task_that_gives_up_ends_no_stream(monkeypatch) -> None:
     """The answer that nobody waits for is passed over; the others get theirs."""
     monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 60.0)
     peer, may_answer = Peer(), asyncio.Event()
-
-    async def slowly(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for request in requests:
-            await may_answer.wait()
-            yield answered(request)
-
-    peer.answer = slowly
+    peer.answer = once(may_answer)
     async with peer.running(), numroute.AsyncClient(peer.target) as client:
         first = asyncio.ensure_future(client.lookup(1))
         await until(lambda: [len(stream) for stream in peer.streams] == [1])
@@ -234,13 +246,6 @@ async def test_a_task_that_gives_up_ends_no_stream(monkeypatch) -> None:
         assert first.cancelled()
         assert len(peer.streams) == 1
         assert peer.calls == []
-
-
-async def never(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Read, and answer nothing."""
-    async for _ in requests:
-        await asyncio.Event().wait()
-        yield b""
 
 
 @pytest.mark.parametrize("who", ["the client", "its caller"])
@@ -295,13 +300,7 @@ async def test_a_hasty_number_ends_no_stream(seconds, monkeypatch) -> None:
     """A deadline that passes is its own number's; the others' stream goes on."""
     monkeypatch.setattr(batch_stream, "SILENT_SECONDS", 60.0)
     peer, may_answer = Peer(), asyncio.Event()
-
-    async def slowly(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for request in requests:
-            await may_answer.wait()
-            yield answered(request)
-
-    peer.answer = slowly
+    peer.answer = once(may_answer)
     async with peer.running(), numroute.AsyncClient(peer.target) as client:
         patient = asyncio.ensure_future(ask(client, 1))
         await until(lambda: bool(peer.streams))
