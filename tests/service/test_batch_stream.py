@@ -4,146 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import grpc
-import grpc.aio
 import pytest
-from support.certificates import Authority
-from support.oracle import FIRST
+from support.files import private
+from support.stream_peer import Peer, answered, ask, never, once, until
 
 import numroute
-from numroute import wire
 from numroute.client import Coalescing, batch_stream
 from numroute.client import Security as ClientSecurity
 from numroute.client.channel import client_closed
 from numroute.errors import ServiceError
-from numroute.index import SnapshotStore
-from numroute.server.security import Security
-from numroute.server.tokens import new_token, token_line
-from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-NUMBERS = range(FIRST, FIRST + 100)
-
-
-def answered(request: bytes) -> bytes:
-    """Answer each number with an operator named like it."""
-    question = pb.BulkLookupRequest.FromString(request)
-    numbers = question.numbers
-    response = pb.BulkLookupResponse(route_indexes=range(len(numbers)))
-    if question.with_range_holder:
-        response.range_holder_indexes.extend([0] * len(numbers))
-        response.range_holders.add(code="h")
-    response.snapshot.id = "s"
-    for number in numbers:
-        response.routes.add(status=pb.STATUS_NOT_PORTED).operator.code = f"m{number}"
-    return response.SerializeToString()
-
-
-class Peer:
-    """A gRPC server that answers calls, and streams as it is told.
-
-    Attributes:
-        target: Where it listens.
-        calls: The requests that came as calls.
-        streams: The requests that came over each stream.
-        tokens: What each stream carried.
-        ended: How many streams have ended.
-        answer: Yields the responses to what comes over a stream.
-    """
-
-    def __init__(self) -> None:
-        """Answer streams as they should be."""
-        self.target = ""
-        self.calls: list[bytes] = []
-        self.streams: list[list[bytes]] = []
-        self.tokens: list[str | bytes] = []
-        self.ended = 0
-        self.answer: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]] = self.all
-
-    async def all(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Answer everything."""
-        async for request in requests:
-            yield answered(request)
-
-    async def _call(self, request: bytes, _context: object) -> bytes:
-        self.calls.append(request)
-        return answered(request)
-
-    async def _stream(
-        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[bytes]:
-        asked: list[bytes] = []
-        self.streams.append(asked)
-        self.tokens.append(dict(context.invocation_metadata() or ()).get("authorization", ""))
-
-        async def noted() -> AsyncIterator[bytes]:
-            async for request in requests:
-                asked.append(request)
-                yield request
-
-        try:
-            async for response in self.answer(noted()):
-                yield response
-        finally:
-            self.ended += 1
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Peer]:
-        """Listen until the block ends."""
-        server = grpc.aio.server()
-        handlers = {
-            "BulkLookup": grpc.unary_unary_rpc_method_handler(self._call),
-            "StreamLookup": grpc.stream_stream_rpc_method_handler(self._stream),
-        }
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(wire.SERVICE_NAME, handlers),)
-        )
-        self.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-        await server.start()
-        try:
-            yield self
-        finally:
-            await server.stop(None)
-
-
-def once(event: asyncio.Event) -> Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]:
-    """Answer everything after an event."""
-
-    async def answer(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for request in requests:
-            await event.wait()
-            yield answered(request)
-
-    return answer
-
-
-async def never(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Read, and answer nothing."""
-    async for _ in requests:
-        await asyncio.Event().wait()
-        yield b""
-
-
-async def ask(client: numroute.AsyncClient, *numbers: int) -> None:
-    """Look numbers up at once, and check the answers of a peer."""
-    answers = await asyncio.gather(*map(client.lookup, numbers))
-    assert [answer.route.operator.code for answer in answers] == [f"m{each}" for each in numbers]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - a peer tells nobody
-            await asyncio.sleep(0.01)
+    from collections.abc import AsyncIterator
 
 
 async def test_batches_travel_over_one_stream() -> None:
@@ -403,52 +279,6 @@ async def test_a_close_cut_short_begins_no_stream() -> None:
         assert len(peer.streams) == 1
 
 
-async def test_closing_ends_streams(server, registry) -> None:
-    """After the client has been closed nothing of it is left; there is nothing to collect."""
-    async with numroute.AsyncClient(server.target) as client:
-        await client.lookup(FIRST)
-        assert len(asyncio.all_tasks()) > 1
-    # grpc's own tasks may take some turns of the loop.
-    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
-
-
-async def test_a_service_that_stands_still(run_server, store, registry) -> None:
-    """Numbers that it does not answer in time are told so; when it goes on, all is well again."""
-    server = run_server(store.path)
-    async with numroute.AsyncClient(server.target, timeout=1.0) as client:
-        await client.lookup(FIRST)
-        os.kill(server.process.pid, signal.SIGSTOP)
-        try:
-            found = await asyncio.gather(*map(client.lookup, NUMBERS), return_exceptions=True)
-        finally:
-            os.kill(server.process.pid, signal.SIGCONT)
-        assert {error.code for error in found} == {"DEADLINE_EXCEEDED"}
-        answers = await asyncio.gather(*(client.lookup(number, timeout=30.0) for number in NUMBERS))
-        assert [answer.status for answer in answers] == [
-            registry.answer(number)[0].status for number in NUMBERS
-        ]
-
-
-async def test_a_stopping_service_answers_first(run_server, store, registry) -> None:
-    """A service that stops answers what it has read, and an idle stream does not hold it up."""
-    server = run_server(store.path, drain_seconds=60.0)
-    async with numroute.AsyncClient(server.target, timeout=20.0) as client:
-        await client.lookup(FIRST)
-        assert await asyncio.to_thread(server.stop) == 0
-        with pytest.raises(ServiceError) as caught:
-            await client.lookup(FIRST)
-        assert caught.value.code == "UNAVAILABLE"
-        assert "numroute serve" in str(caught.value.hint)
-
-
-def private(path: Path, *lines: str) -> Path:
-    """Write a file that only its owner can read."""
-    path.unlink(missing_ok=True)
-    path.touch(0o600)
-    path.write_text("\n".join(lines), "ascii")
-    return path
-
-
 async def test_a_new_token_takes_a_new_stream(tmp_path, monkeypatch) -> None:
     """When the token is replaced, no number is asked for with the old one any more."""
     monkeypatch.setattr("numroute.client.security.TOKEN_CHECK_SECONDS", 0.0)
@@ -467,36 +297,3 @@ async def test_a_new_token_takes_a_new_stream(tmp_path, monkeypatch) -> None:
         assert peer.tokens == ["Bearer before", "Bearer after"]
         assert [len(stream) for stream in peer.streams] == [2, 2]
         assert peer.calls == []
-
-
-async def test_what_is_refused_is_told(run_server, store, tmp_path) -> None:
-    """Numbers beyond a client's quota are refused with the reason, those before are answered."""
-    authority = Authority.make(tmp_path / "tls")
-    token, sha256 = new_token()
-    tokens = private(tmp_path / "tokens", "small daily=100", token_line("small", sha256))
-    server = run_server(
-        store.path,
-        security=Security(tls=authority.issue(), tokens=tokens, state=tmp_path / "state"),
-    )
-    security = ClientSecurity(ca=authority.path, token=token)
-    async with numroute.AsyncClient(server.target, security=security) as client:
-        found = [
-            (await asyncio.gather(client.lookup(FIRST), return_exceptions=True))[0]
-            for _ in range(103)
-        ]
-        assert [isinstance(each, ServiceError) for each in found] == [False] * 100 + [True] * 3
-        assert {each.code for each in found[100:]} == {"RESOURCE_EXHAUSTED"}
-        assert "may ask for 100 numbers a day" in str(found[-1])
-
-
-async def test_what_is_wrong_is_told_as_soon_as_by_a_call(run_server, tmp_path) -> None:
-    """Of a service without a snapshot a number hears why, within a timeout of its own."""
-    SnapshotStore(tmp_path / "empty", create=True)
-    server = run_server(tmp_path / "empty")
-    async with numroute.AsyncClient(server.target) as client:
-        with pytest.raises(ServiceError) as of_call:
-            await client.lookup([FIRST])
-        with pytest.raises(ServiceError) as of_number:
-            await client.lookup(FIRST)
-        assert str(of_number.value) == str(of_call.value)
-        assert of_number.value.code == of_call.value.code == "UNAVAILABLE"

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from support.certificates import Authority
+from support.files import private
 from support.oracle import FIRST
 from support.registry import command
 
@@ -35,14 +36,6 @@ SECRET = "not-to-be-shown"  # noqa: S105 - one made up
 def authority(tmp_path) -> Authority:
     """Return an authority that the service's certificate comes from."""
     return Authority.make(tmp_path / "tls")
-
-
-def private(path: Path, text: str) -> Path:
-    """Write a file that only its owner can read."""
-    path.unlink(missing_ok=True)
-    path.touch(0o600)
-    path.write_text(text, "ascii")
-    return path
 
 
 def ask(kind: str, target: str, security: ClientSecurity) -> list[str]:

@@ -20,6 +20,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 from support.certificates import Authority
+from support.files import private
 from support.oracle import make_registry, publish
 
 import numroute
@@ -78,12 +79,6 @@ def wait_for(server, name: str, wanted: float, **labels: str):
         assert time.monotonic() < until, (name, labels, value(samples, name, **labels))
         time.sleep(0.1)
     return samples
-
-
-def private(path: Path, *lines: str) -> Path:
-    path.touch(0o600)
-    path.write_text("\n".join(lines), "utf-8")
-    return path
 
 
 def test_calls_numbers_and_answers_are_counted(run_server, store) -> None:

@@ -6,10 +6,10 @@ import hashlib
 import json
 import stat
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.files import private
 
 from numroute.cli import numroute
 from numroute.errors import InputError, NumrouteError, SettingError, UnauthenticatedError
@@ -18,12 +18,6 @@ from numroute.server.tokens import Limits, new_token, parse_clients, token_line
 
 HASH = hashlib.sha256(b"nr_example").hexdigest()
 OTHER = hashlib.sha256(b"nr_other").hexdigest()
-
-
-def private(path: Path, text: str) -> Path:
-    path.touch(0o600)
-    path.write_text(text, "utf-8")
-    return path
 
 
 def test_a_table_says_whose_a_token_is() -> None:

@@ -1,0 +1,93 @@
+"""Gathered numbers and a real service: one that stops, stands still or refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+from support.certificates import Authority
+from support.files import private
+from support.oracle import FIRST
+from support.stream_peer import until
+
+import numroute
+from numroute.client import Security as ClientSecurity
+from numroute.errors import ServiceError
+from numroute.index import SnapshotStore
+from numroute.server.security import Security
+from numroute.server.tokens import new_token, token_line
+
+NUMBERS = range(FIRST, FIRST + 100)
+
+
+async def test_closing_ends_streams(server, registry) -> None:
+    """After the client has been closed nothing of it is left; there is nothing to collect."""
+    async with numroute.AsyncClient(server.target) as client:
+        await client.lookup(FIRST)
+        assert len(asyncio.all_tasks()) > 1
+    # grpc's own tasks may take some turns of the loop.
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+
+
+async def test_a_service_that_stands_still(run_server, store, registry) -> None:
+    """Numbers that it does not answer in time are told so; when it goes on, all is well again."""
+    server = run_server(store.path)
+    async with numroute.AsyncClient(server.target, timeout=1.0) as client:
+        await client.lookup(FIRST)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            found = await asyncio.gather(*map(client.lookup, NUMBERS), return_exceptions=True)
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        assert {error.code for error in found} == {"DEADLINE_EXCEEDED"}
+        answers = await asyncio.gather(*(client.lookup(number, timeout=30.0) for number in NUMBERS))
+        assert [answer.status for answer in answers] == [
+            registry.answer(number)[0].status for number in NUMBERS
+        ]
+
+
+async def test_a_stopping_service_answers_first(run_server, store, registry) -> None:
+    """A service that stops answers what it has read, and an idle stream does not hold it up."""
+    server = run_server(store.path, drain_seconds=60.0)
+    async with numroute.AsyncClient(server.target, timeout=20.0) as client:
+        await client.lookup(FIRST)
+        assert await asyncio.to_thread(server.stop) == 0
+        with pytest.raises(ServiceError) as caught:
+            await client.lookup(FIRST)
+        assert caught.value.code == "UNAVAILABLE"
+        assert "numroute serve" in str(caught.value.hint)
+
+
+async def test_what_is_refused_is_told(run_server, store, tmp_path) -> None:
+    """Numbers beyond a client's quota are refused with the reason, those before are answered."""
+    authority = Authority.make(tmp_path / "tls")
+    token, sha256 = new_token()
+    tokens = private(tmp_path / "tokens", "small daily=100", token_line("small", sha256))
+    server = run_server(
+        store.path,
+        security=Security(tls=authority.issue(), tokens=tokens, state=tmp_path / "state"),
+    )
+    security = ClientSecurity(ca=authority.path, token=token)
+    async with numroute.AsyncClient(server.target, security=security) as client:
+        found = [
+            (await asyncio.gather(client.lookup(FIRST), return_exceptions=True))[0]
+            for _ in range(103)
+        ]
+        assert [isinstance(each, ServiceError) for each in found] == [False] * 100 + [True] * 3
+        assert {each.code for each in found[100:]} == {"RESOURCE_EXHAUSTED"}
+        assert "may ask for 100 numbers a day" in str(found[-1])
+
+
+async def test_what_is_wrong_is_told_as_soon_as_by_a_call(run_server, tmp_path) -> None:
+    """Of a service without a snapshot a number hears why, within a timeout of its own."""
+    SnapshotStore(tmp_path / "empty", create=True)
+    server = run_server(tmp_path / "empty")
+    async with numroute.AsyncClient(server.target) as client:
+        with pytest.raises(ServiceError) as of_call:
+            await client.lookup([FIRST])
+        with pytest.raises(ServiceError) as of_number:
+            await client.lookup(FIRST)
+        assert str(of_number.value) == str(of_call.value)
+        assert of_number.value.code == of_call.value.code == "UNAVAILABLE"
