@@ -71,7 +71,7 @@ bench-apply: venv  ## Measure increments: one window applied to 50 million porte
 	$(BIN)/python -m benchmarks.applying $(BENCH)
 
 faults: venv  ## Kill commands that change a store at 200 random points and check it after each (3 minutes)
-	@folder=$$(mktemp -d) && $(BIN)/python tests/faults/killing.py --points 200 --folder $$folder \
+	@folder=$$(mktemp -d) && $(BIN)/python tests/end_to_end/faults/killing.py --points 200 --folder $$folder \
 	  --report benchmarks/results/faults.json; status=$$?; rm -rf $$folder; exit $$status
 
 .PHONY: bench-coalescing
@@ -80,7 +80,7 @@ bench-coalescing: venv  ## Measure single numbers gathered into batches, and str
 
 .PHONY: fuzz bench-guards
 fuzz: venv  ## Attack the service for minutes: hostile frames, random bytes; it must not grow
-	$(BIN)/pytest -m slow -rP --timeout 900 tests/service/test_fuzz.py
+	$(BIN)/pytest -m slow -rP --timeout 900 tests/server/test_fuzz.py
 
 bench-guards: venv  ## Measure what metrics, tokens, limits and TLS cost (1 minute)
 	$(BIN)/python -m benchmarks.production.guarding --results benchmarks/results $(BENCH)

@@ -15,11 +15,11 @@ import pytest
 from benchmarks.campaign.lists import PHONE
 from benchmarks.campaign.prepare import ensure
 from benchmarks.campaign.running import check
-from numroute.campaign import Campaign, route_batches, run_campaign
-from numroute.campaign.lists.opening import Wanted
-from numroute.campaign.outputs import OutputSettings
-from numroute.campaign.routers import SnapshotRouter
 from numroute.index import SnapshotStore
+from numroute_campaign import Campaign, route_batches, run_campaign
+from numroute_campaign.lists.opening import Wanted
+from numroute_campaign.outputs import OutputSettings
+from numroute_campaign.routers import SnapshotRouter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,9 +23,9 @@ PHRASE_MIN = 6
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
 COMMANDS = {
-    f"{group.name} {name}".replace("_", "-"): command
+    f"{group.name} {name}".replace("_", "-"): group.get_command(click.Context(group), name)
     for group in (numroute, numroute_load)
-    for name, command in group.commands.items()
+    for name in group.list_commands(click.Context(group))
 }
 
 

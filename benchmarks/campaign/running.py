@@ -16,11 +16,11 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from benchmarks.children import BIN, Finished, run_measured
-from numroute.campaign.lists.opening import Wanted
-from numroute.campaign.outputs import OutputSettings
-from numroute.campaign.routers import SnapshotRouter
-from numroute.campaign.run import PART_ROWS, Campaign, run_campaign
 from numroute.index import SnapshotStore
+from numroute_campaign.lists.opening import Wanted
+from numroute_campaign.outputs import OutputSettings
+from numroute_campaign.routers import SnapshotRouter
+from numroute_campaign.run import PART_ROWS, Campaign, run_campaign
 
 if TYPE_CHECKING:
     from pathlib import Path

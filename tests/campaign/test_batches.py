@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from support.registry import command
 
-from numroute.campaign import answer_fields, route_batches
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
+from numroute_campaign import answer_fields, route_batches
 
 
 def test_batches_answer_as_the_command_does(route, store: Path, list_csv: Path, planted) -> None:

@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from numroute.campaign import ANSWER_COLUMNS, route_batches
-from numroute.campaign.frames import route_pandas, route_polars
 from numroute.errors import InputError, SettingError
+from numroute_campaign import ANSWER_COLUMNS, route_batches
+from numroute_campaign.frames import route_pandas, route_polars
 
 PHONES = [
     "8 (900) 000-16-70",

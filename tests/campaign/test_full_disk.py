@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from support.mounts import MOUNT, mounted
 
-from numroute.campaign import number_set
-from numroute.campaign.lists.opening import Wanted
-from numroute.campaign.number_set import NumberSet
-from numroute.campaign.outputs import OutputSettings
-from numroute.campaign.routers import SnapshotRouter
-from numroute.campaign.run import Campaign, run_campaign
 from numroute.errors import InputError
 from numroute.index import SnapshotStore
+from numroute_campaign import number_set
+from numroute_campaign.lists.opening import Wanted
+from numroute_campaign.number_set import NumberSet
+from numroute_campaign.outputs import OutputSettings
+from numroute_campaign.routers import SnapshotRouter
+from numroute_campaign.run import Campaign, run_campaign
 
 PART_ROWS = 9000
 

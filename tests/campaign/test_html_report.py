@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from numroute.campaign.html_parts import THIN_SPACE
-from numroute.campaign.html_report import ROWS_MAX, report_html
-from numroute.campaign.summary import (
+from numroute_campaign.html_parts import THIN_SPACE
+from numroute_campaign.html_report import ROWS_MAX, report_html
+from numroute_campaign.summary import (
     CostSummary,
     FileSummary,
     OperatorSummary,

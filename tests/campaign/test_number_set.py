@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numroute.campaign import number_set
-from numroute.campaign.number_set import NumberSet, first_of_equal
+from numroute_campaign import number_set
+from numroute_campaign.number_set import NumberSet, first_of_equal
 
 NUMBERS = st.one_of(
     st.integers(1, 300),

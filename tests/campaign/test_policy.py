@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from numroute.campaign.policy import read_policy
-from numroute.campaign.policy.checking import rules_that_never_match
-from numroute.campaign.policy.document import Document
-from numroute.campaign.rejects import Reject
-from numroute.campaign.time_zones import offset_of, zones
 from numroute.errors import InputError
 from numroute.model import LineType, Operator, Region, Route, Status
+from numroute_campaign.policy import read_policy
+from numroute_campaign.policy.checking import rules_that_never_match
+from numroute_campaign.policy.document import Document
+from numroute_campaign.rejects import Reject
+from numroute_campaign.time_zones import offset_of, zones
 
 GOOD = """\
 # who goes where

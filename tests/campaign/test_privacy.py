@@ -227,7 +227,7 @@ def test_an_error_that_nobody_foresaw_quotes_nothing(
     def fail(*_: object) -> None:
         raise pa.ArrowInvalid(f"Failed to parse string: '{NUMBER}'")
 
-    monkeypatch.setattr("numroute.campaign.run.prepare", fail)
+    monkeypatch.setattr("numroute_campaign.run.prepare", fail)
     path = tmp_path / "list.csv"
     path.write_text(f"phone\n{NUMBER}\n", "ascii")
     said = route(path, status=1).err

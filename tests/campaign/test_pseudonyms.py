@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.registry import command
 
-from numroute.campaign.pseudonyms import Pseudonymizer
+from numroute_campaign.pseudonyms import Pseudonymizer
 
 
 @settings(deadline=None, max_examples=20)

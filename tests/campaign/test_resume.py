@@ -15,11 +15,11 @@ import pytest
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from numroute.campaign.lists.opening import Wanted
-from numroute.campaign.outputs import OutputSettings
-from numroute.campaign.routers import SnapshotRouter
-from numroute.campaign.run import Campaign, run_campaign
-from numroute.campaign.workspace import Workspace
+from numroute_campaign.lists.opening import Wanted
+from numroute_campaign.outputs import OutputSettings
+from numroute_campaign.routers import SnapshotRouter
+from numroute_campaign.run import Campaign, run_campaign
+from numroute_campaign.workspace import Workspace
 from numroute.index import SnapshotStore
 
 store, folder, out, form, rows, number, key = sys.argv[1:]

@@ -13,8 +13,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from numroute.campaign import ANSWER_COLUMNS, read_policy, route_batches, spark
 from numroute.index import SnapshotStore
+from numroute_campaign import ANSWER_COLUMNS, read_policy, route_batches, spark
 
 pytest.importorskip("pyspark", reason="pyspark is not installed")
 pytestmark = [
@@ -33,8 +33,8 @@ import json, os, sys
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import spark_partition_id
 from pathlib import Path
-from numroute.campaign import read_policy
-from numroute.campaign.spark import route_dataframe
+from numroute_campaign import read_policy
+from numroute_campaign.spark import route_dataframe
 
 lists, out, store, policy = sys.argv[1:]
 session = (

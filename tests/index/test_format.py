@@ -18,7 +18,7 @@ from numroute.index.layout import SEAL_BYTES, Seal
 from numroute.index.writer import write_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests" / "golden"
+GOLDEN = ROOT / "tests" / "index" / "golden"
 
 EXAMPLE = make_content(
     {79_000_000_012: 2, 79_000_000_045: 2},

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from numroute.cli import numroute
-from numroute.console import run
+from numroute.cli.group import run
 from numroute_loader.cli import numroute_load
 
 OPERATORS = (

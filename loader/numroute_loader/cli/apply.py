@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.console import plain, print_facts, print_json, print_table, time_text
+from numroute.cli.console import plain, print_facts, print_json, print_table, time_text
+from numroute.cli.options import json_option, store_option
 from numroute.index import Retention, SnapshotStore
 from numroute.index.patch import CONFIRMED
-from numroute.settings import json_option, store_option
 from numroute_loader import applying
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.progress import Bars

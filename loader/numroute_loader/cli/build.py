@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.console import plain, print_facts, print_json, print_table, time_text
+from numroute.cli.console import plain, print_facts, print_json, print_table, time_text
+from numroute.cli.options import Time, json_option, optional_store_option, store_option
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
-from numroute.settings import Time, json_option, optional_store_option, store_option
 from numroute_loader import build as building
 from numroute_loader.applying import increments_among
 from numroute_loader.cli.apply import document as increments_document

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from numroute.console import operator_text, plain, print_facts, print_json, print_table
+from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
+from numroute.cli.options import json_option, store_option
 from numroute.errors import InputError
 from numroute.index import SnapshotStore, compare
 from numroute.index.compare import Kind, changed_numbers
-from numroute.settings import json_option, store_option
 
 if TYPE_CHECKING:
     import pyarrow as pa

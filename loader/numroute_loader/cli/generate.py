@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from numroute.console import plain, print_facts, print_json, print_table
-from numroute.settings import json_option
+from numroute.cli.console import plain, print_facts, print_json, print_table
+from numroute.cli.options import json_option
 from numroute_loader.cli.progress import Bars
 from numroute_loader.generate import GenerateOptions
 from numroute_loader.generate import generate as generate_registry

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from numroute.console import changes_text, print_blocks, print_json, time_text
+from numroute.cli.console import changes_text, print_blocks, print_json, time_text
+from numroute.cli.options import json_option, store_option
 from numroute.index import SnapshotStore
-from numroute.settings import json_option, store_option
 
 NAMES_SHOWN_MAX = 8
 """A snapshot of more files is told by its first and its last one."""

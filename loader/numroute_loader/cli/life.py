@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from numroute.console import print_facts, print_json, time_text
+from numroute.cli.console import print_facts, print_json, time_text
+from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError
 from numroute.index import SnapshotStore
-from numroute.settings import json_option, store_option
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.terms import reason_option
 

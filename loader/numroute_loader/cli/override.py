@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.console import operator_text, plain, print_facts, print_json, print_table, time_text
+from numroute.cli.console import (
+    operator_text,
+    plain,
+    print_facts,
+    print_json,
+    print_table,
+    time_text,
+)
+from numroute.cli.options import json_option, store_option
 from numroute.index import SnapshotStore
-from numroute.settings import json_option, store_option
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.terms import reason_option

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from numroute.console import print_facts, print_json
+from numroute.cli.console import print_facts, print_json
+from numroute.cli.options import json_option, store_option
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
-from numroute.settings import json_option, store_option
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.progress import Bars
 from numroute_loader.cli.retention import retention_options

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from numroute.console import print_facts, print_json, print_table, time_text
+from numroute.cli.console import print_facts, print_json, print_table, time_text
+from numroute.cli.options import json_option, store_option
 from numroute.index import Retention, SnapshotStore
 from numroute.index.retention import KEEP_DAILY, KEEP_LAST
-from numroute.settings import json_option, store_option
 from numroute_loader.cli.asking import user_name
 
 if TYPE_CHECKING:

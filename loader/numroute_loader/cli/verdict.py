@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.console import plain, print_table
+from numroute.cli.console import plain, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

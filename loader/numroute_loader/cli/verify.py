@@ -6,10 +6,10 @@ from pathlib import Path  # noqa: TC003 - click resolves the annotation's type a
 
 import click
 
-from numroute.console import print_facts, print_json
+from numroute.cli.console import print_facts, print_json
+from numroute.cli.options import json_option, store_option
 from numroute.errors import NoSnapshotError
 from numroute.index import SnapshotStore, verify_snapshot
-from numroute.settings import json_option, store_option
 
 
 @click.command()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from numroute.cli.options import Folder, store_option
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
-from numroute.settings import Folder, store_option
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.sftp_options import sftp_options, sftp_settings

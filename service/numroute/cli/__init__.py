@@ -6,18 +6,23 @@ import sys
 
 import click
 
-from numroute.cli.explain import explain
-from numroute.cli.info import info
-from numroute.cli.lookup import lookup
-from numroute.cli.plan import plan
-from numroute.cli.rejoin import rejoin
-from numroute.cli.route import route
-from numroute.cli.serve import serve
-from numroute.cli.token import token
-from numroute.console import run
+from numroute.cli.group import LazyGroup, run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    imports={
+        "serve": "numroute.cli.serve:serve",
+        "lookup": "numroute.cli.lookup:lookup",
+        "explain": "numroute.cli.explain:explain",
+        "info": "numroute.cli.info:info",
+        "plan": "numroute.cli.plan:plan",
+        "token": "numroute.cli.token:token",
+        "route": "numroute_campaign.cli.route:route",
+        "rejoin": "numroute_campaign.cli.rejoin:rejoin",
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="numroute", prog_name="numroute")
 def numroute() -> None:
     """Which operator serves a phone number now.
@@ -25,16 +30,6 @@ def numroute() -> None:
     Build a snapshot store with numroute-load, then look numbers up in it or serve it over gRPC.
     Exit status: 0 done, 1 error, 2 when lookup met an unallocated or invalid number.
     """
-
-
-numroute.add_command(serve)
-numroute.add_command(lookup)
-numroute.add_command(explain)
-numroute.add_command(info)
-numroute.add_command(plan)
-numroute.add_command(token)
-numroute.add_command(route)
-numroute.add_command(rejoin)
 
 
 def main() -> None:

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute import e164
+from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
 from numroute.cli.lookup import EXIT_NOT_ROUTED, one_of, open_as_of
-from numroute.cli.service import connect, service_options
-from numroute.console import operator_text, plain, print_facts, print_json, print_table
-from numroute.errors import SettingError
-from numroute.index import Explanation
-from numroute.index import explain as explain_number
-from numroute.model import InvalidReason, Status
-from numroute.settings import (
+from numroute.cli.options import (
     as_of_option,
     json_option,
     optional_store_option,
     region_option,
     target_option,
 )
+from numroute.cli.service import connect, service_options
+from numroute.errors import SettingError
+from numroute.index import Explanation
+from numroute.index import explain as explain_number
+from numroute.model import InvalidReason, Status
 
 if TYPE_CHECKING:
     from numroute.client import Explanation as ServiceExplanation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from numroute.console import plain, print_facts, time_text
+from numroute.cli.console import plain, print_facts, time_text
 
 if TYPE_CHECKING:
     from numroute.index.feed_state import FeedState, Reconciled, Trouble

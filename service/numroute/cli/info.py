@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.cli.feed import feed_document, print_feed
-from numroute.console import (
+from numroute.cli.console import (
     plain,
     print_facts,
     print_json,
     print_table,
     time_text,
 )
+from numroute.cli.feed import feed_document, print_feed
+from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError
 from numroute.index import SnapshotStore
 from numroute.index.feed_state import read_feed_state
-from numroute.settings import json_option, store_option
 
 if TYPE_CHECKING:
     from numroute.index.feed_state import FeedState

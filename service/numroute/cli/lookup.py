@@ -11,18 +11,18 @@ import click
 from click.core import ParameterSource
 
 from numroute.answers import answer_texts
-from numroute.cli.service import connect, service_options
-from numroute.console import operator_text, plain, print_json, print_table
-from numroute.errors import SettingError
-from numroute.index import SnapshotStore
-from numroute.model import Answer, InvalidReason, SnapshotRef, Status
-from numroute.settings import (
+from numroute.cli.console import operator_text, plain, print_json, print_table
+from numroute.cli.options import (
     as_of_option,
     json_option,
     optional_store_option,
     region_option,
     target_option,
 )
+from numroute.cli.service import connect, service_options
+from numroute.errors import SettingError
+from numroute.index import SnapshotStore
+from numroute.model import Answer, InvalidReason, SnapshotRef, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from numroute.console import EXIT_ERROR, plain, print_facts, print_json, print_table
+from numroute.cli.console import plain, print_facts, print_json, print_table
+from numroute.cli.group import EXIT_ERROR
+from numroute.cli.options import json_option
 from numroute.errors import SettingError
-from numroute.settings import json_option
 
 if TYPE_CHECKING:
     from numroute.plan.calibration import Calibration

@@ -11,7 +11,7 @@ import click
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
-    from numroute.settings import Command
+    from numroute.cli.options import Command
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from numroute.cli.options import store_option
 from numroute.cli.security import security_options
-from numroute.settings import store_option
 
 if TYPE_CHECKING:
     from numroute.server.security import Security

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from numroute.console import print_json, print_table
+from numroute.cli.console import print_json, print_table
+from numroute.cli.options import json_option
 from numroute.errors import SettingError
-from numroute.settings import json_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

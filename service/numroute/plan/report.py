@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numroute.console import plain
+from numroute.cli.console import plain
 from numroute.plan.calibration import QUANTILES
 from numroute.plan.machine import OTHERS_SHARE_MAX
 

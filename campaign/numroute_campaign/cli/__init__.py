@@ -1,0 +1,1 @@
+"""The commands of campaign lists: ``numroute route`` and ``numroute rejoin``."""

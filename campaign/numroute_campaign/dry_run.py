@@ -1,0 +1,159 @@
+"""Which rule decides about which row, for the first rows of a list; nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from numroute.model import Status, mask_number
+from numroute_campaign.decisions import Decisions
+from numroute_campaign.home import Home
+from numroute_campaign.kept_columns import check_pseudonymous
+from numroute_campaign.lists.opening import OpenList
+from numroute_campaign.lists.sources import find_files
+from numroute_campaign.number_set import NumberSet
+from numroute_campaign.policy.checking import rules_that_never_match
+from numroute_campaign.policy_default import ByOperator
+from numroute_campaign.preparing import prepare
+from numroute_campaign.rejects import Reject
+from numroute_campaign.sorting import Sorter
+from numroute_campaign.suppression import check_suppress, read_suppressed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numroute.model import Route
+    from numroute_campaign.preparing import Prepared
+    from numroute_campaign.routers import Router
+    from numroute_campaign.run import Campaign
+
+SAMPLE_ROWS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRow:
+    """What would become of one row. ``number`` is masked; empty where the row holds none.
+
+    Attributes:
+        rule: The rule that decided, or the fallback; empty where no policy was asked.
+        line: The rule's line in the policy file, 0 where no rule decided.
+        destination: The output route; empty where the row would not leave.
+        reason: Why it would not leave.
+    """
+
+    row_id: int
+    number: str
+    status: str
+    operator: str
+    region: str
+    rule: str
+    line: int
+    destination: str
+    reason: str
+    send_from: str
+    send_until: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The first rows of a list, and warnings about the policy."""
+
+    phone_column: str
+    rows: tuple[SampleRow, ...]
+    warnings: tuple[str, ...]
+
+
+def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Sample:
+    """Say what would become of the first rows of the first file.
+
+    Raises:
+        InputError: The list cannot be read.
+        SettingError: The settings contradict each other.
+        ServiceError: The service did not answer.
+    """
+    policy = campaign.policy
+    home = Home(campaign.wanted.region)
+    check_suppress(campaign.suppress)
+    opened = OpenList(find_files(campaign.lists)[0], campaign.wanted)
+    if campaign.key is not None:
+        check_pseudonymous([opened])
+    decisions = Decisions(router.routes, policy or ByOperator())
+    suppressed = (
+        read_suppressed(campaign.suppress, campaign.wanted.region, None)
+        if campaign.suppress
+        else None
+    )
+    found: list[SampleRow] = []
+    lines = {} if policy is None else {rule.name: rule.line for rule in policy.rules}
+    try:
+        sorter = Sorter(decisions, NumberSet(), suppressed)
+        for task in opened.tasks():
+            prepared = prepare(task(), router, home)
+            first_id = sorter.counts.rows + 1
+            found += _rows(sorter, prepared, first_id, decisions, router.routes, lines)
+            if len(found) >= rows:
+                break
+    finally:
+        opened.close()
+    return Sample(
+        phone_column=opened.found.shown_phone,
+        rows=tuple(found[:rows]),
+        warnings=(
+            *(f"{opened.file.name}: {warning}" for warning in opened.found.warnings),
+            *(
+                ()
+                if policy is None
+                else rules_that_never_match(policy, router.routes if router.is_complete else None)
+            ),
+        ),
+    )
+
+
+def _rows(
+    sorter: Sorter,
+    prepared: Prepared,
+    first_id: int,
+    decisions: Decisions,
+    routes: Sequence[Route],
+    lines: dict[str, int],
+) -> list[SampleRow]:
+    """Return the block's rows; Python per row, which a sample's few thousand may take."""
+    _, staying = sorter.sort(prepared)
+    reasons = dict(zip(staying.row_id.tolist(), staying.reason.tolist(), strict=True))
+    found = {row_id: _invalid(row_id, Reject(reason)) for row_id, reason in reasons.items()}
+    for record, number, code in zip(
+        prepared.record.tolist(), prepared.numbers.tolist(), prepared.code.tolist(), strict=True
+    ):
+        row_id = record + first_id
+        reason = Reject(reasons.get(row_id, 0))
+        decision = decisions.decided[code]
+        found[row_id] = SampleRow(
+            row_id=row_id,
+            number=mask_number(number),
+            status=routes[code // 2].status.name,
+            operator=routes[code // 2].operator.brand or routes[code // 2].operator.name,
+            region=routes[code // 2].region.name or routes[code // 2].region.code,
+            rule="" if reason is not Reject.NONE else decision.rule,
+            line=0 if reason is not Reject.NONE else lines.get(decision.rule, 0),
+            destination="" if reason is not Reject.NONE else decision.destination,
+            reason=(reason or decision.reject).name if reason or decision.reject else "",
+            send_from=decision.send_from,
+            send_until=decision.send_until,
+        )
+    return [found[row_id] for row_id in sorted(found)]
+
+
+def _invalid(row_id: int, reason: Reject) -> SampleRow:
+    return SampleRow(
+        row_id=row_id,
+        number="",
+        status=Status.INVALID.name,
+        operator="",
+        region="",
+        rule="",
+        line=0,
+        destination="",
+        reason=reason.name,
+        send_from="",
+        send_until="",
+    )

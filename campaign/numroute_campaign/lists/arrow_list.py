@@ -1,0 +1,187 @@
+"""A Parquet file or an Arrow IPC file as blocks; only the needed columns are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from numroute.errors import InputError
+from numroute_campaign.lists.block import Block
+from numroute_campaign.lists.column_names import shown_name
+from numroute_campaign.lists.segments import segment_counts
+from numroute_campaign.lists.sources import Form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numroute_campaign.lists.sources import ListFile
+
+BLOCK_ROWS: Final = 131_072
+SAMPLE_ROWS: Final = 1000
+
+_HINT: Final = "Write or copy the file again"
+
+
+class ArrowFile:
+    """An open Parquet or Arrow file; its batches are counted from 0, always the same ones."""
+
+    def __init__(self, file: ListFile) -> None:
+        """Open it. Raises InputError when it is damaged."""
+        self.file = file
+        self.bytes_done = 0
+        self._parquet: pq.ParquetFile | None = None
+        try:
+            if file.form is Form.PARQUET:
+                self._parquet = pq.ParquetFile(file.path, memory_map=True)
+                self.schema: pa.Schema = self._parquet.schema_arrow
+            elif file.form is Form.ARROW_FILE:
+                self._reader = pa.ipc.open_file(pa.memory_map(str(file.path)))
+                self.schema = self._reader.schema
+            else:
+                self._reader = pa.ipc.open_stream(pa.memory_map(str(file.path)))
+                self.schema = self._reader.schema
+        except (pa.ArrowException, OSError):
+            raise self._damaged() from None
+
+    def sample(self) -> list[pa.Array | None]:
+        """Return some values of each column, None for a type that cannot hold phone numbers."""
+        able = [
+            i
+            for i, field in enumerate(self.schema)
+            if may_hold_numbers(field.type) and self.schema.names.count(field.name) == 1
+        ]
+        names = [self.schema.names[i] for i in able]
+        try:
+            first = next(self._batches(names, 0, SAMPLE_ROWS), None)
+            if self.file.form is Form.ARROW_STREAM:
+                self._reader = pa.ipc.open_stream(pa.memory_map(str(self.file.path)))
+        except (pa.ArrowException, OSError):
+            raise self._damaged() from None
+        values: list[pa.Array | None] = [None] * len(self.schema)
+        if first is not None:
+            for column, i in zip(first[1].columns, able, strict=True):
+                values[i] = readable(column.slice(0, SAMPLE_ROWS))
+        return values
+
+    def blocks(
+        self, phone: int, kept: Sequence[int], segments: int | None, position: int
+    ) -> Iterator[Block]:
+        """Yield the blocks from a position on that an earlier block reported."""
+        names = self.schema.names
+        needed = list(dict.fromkeys([phone, *kept, *([] if segments is None else [segments])]))
+        self._refuse_repeated([names[i] for i in needed])
+        batches = self._batches([names[i] for i in needed], position, BLOCK_ROWS)
+        try:
+            for number, batch in batches:
+                columns = dict(zip(needed, batch.columns, strict=True))
+                yield Block(
+                    records=batch.num_rows,
+                    phone=readable(columns[phone]),
+                    kept=tuple(columns[i] for i in kept),
+                    segments=None if segments is None else segment_counts(columns[segments]),
+                    position=number + 1,
+                )
+        except (pa.ArrowException, OSError):
+            raise self._damaged() from None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._parquet is not None:
+            self._parquet.close()
+
+    def _damaged(self) -> InputError:
+        # pyarrow's own message may quote what stands in the file.
+        return InputError(self.file.name, f"the {self.file.form.value} file is damaged", hint=_HINT)
+
+    def _refuse_repeated(self, names: list[str]) -> None:
+        for name in names:
+            if self.schema.names.count(name) > 1:
+                raise InputError(
+                    self.file.name,
+                    f"two columns are named {shown_name(name)}",
+                    hint="Rename one of them",
+                )
+
+    def _batches(
+        self, names: list[str], position: int, rows: int
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        number = 0
+        if self._parquet is not None:
+            metadata = self._parquet.metadata
+            for group in range(metadata.num_row_groups):
+                group_rows = metadata.row_group(group).num_rows
+                batches = -(-group_rows // rows)
+                if number + batches <= position:
+                    number += batches
+                    continue
+                # A batch may be shorter than asked for: whole ones are cut from the group's rows.
+                for batch in _even(self._parquet.iter_batches(rows, [group], names), rows):
+                    if number >= position:
+                        yield number, batch
+                    number += 1
+                self.bytes_done = self.file.size * (group + 1) // metadata.num_row_groups
+            return
+        pieces = (
+            (self._reader.get_batch(i) for i in range(self._reader.num_record_batches))
+            if self.file.form is Form.ARROW_FILE
+            else iter(self._reader)
+        )
+        for piece in pieces:
+            chosen = piece.select(names)
+            for begin in range(0, chosen.num_rows, rows):
+                part = chosen.slice(begin, rows)
+                if number >= position:
+                    yield number, part
+                number += 1
+        self.bytes_done = self.file.size
+
+
+def _even(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches of exactly so many rows, the last one with what is left."""
+    waiting: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        waiting.append(batch)
+        held += batch.num_rows
+        while held >= rows:
+            whole = waiting[0] if len(waiting) == 1 else pa.concat_batches(waiting)
+            yield whole.slice(0, rows)
+            rest = whole.slice(rows)
+            waiting, held = ([rest] if rest.num_rows else []), rest.num_rows
+    if held:
+        yield waiting[0] if len(waiting) == 1 else pa.concat_batches(waiting)
+
+
+def may_hold_numbers(kind: pa.DataType) -> bool:
+    """Whether phone numbers may stand in a column of this type."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_int64(kind)
+        or pa.types.is_uint64(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def readable(column: pa.Array) -> pa.Array:
+    """Return the column in a type that phone numbers are read from.
+
+    Whole numbers may come as floating point, as pandas keeps a column with gaps.
+    """
+    kind = column.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = column.cast(pa.float64(), safe=False)
+        whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
+        return pc.if_else(whole, values, None).cast(pa.int64())
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return column.cast(pa.large_string(), safe=False)
+    return column

@@ -1,0 +1,160 @@
+"""Delivery reports back to numbers: the pseudonyms of a report, looked up in the map.
+
+The report is held in memory, the map is read once, block by block: a report is seldom larger than
+the campaign it is about, a map may hold a hundred million rows.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from numroute.errors import InputError
+from numroute_campaign.lists.column_names import shown_name
+from numroute_campaign.lists.opening import OpenList, Wanted
+from numroute_campaign.lists.sources import find_files
+from numroute_campaign.text_files import open_private
+from numroute_campaign.text_rows import cells_text, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PSEUDONYM: Final = "pseudonym"
+NUMBER: Final = "number"
+
+_ROWS_AT_ONCE: Final = 131_072
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejoined:
+    """What was found: rows of the report, and those whose pseudonym the map does not have."""
+
+    rows: int
+    unknown: int
+
+
+def rejoin(
+    report: str, map_path: Path, out: Path, *, column: str = PSEUDONYM, encoding: str | None = None
+) -> Rejoined:
+    """Write a delivery report with a column of numbers added, as CSV readable by its owner only.
+
+    Args:
+        report: The report: CSV, Parquet or Arrow, any layout that a list may have.
+        map_path: The map that ``numroute route --pseudonymize`` wrote.
+        out: The file to write; must not exist.
+        column: The report's column of pseudonyms.
+        encoding: The report's encoding; None is judged.
+
+    Raises:
+        InputError: A file cannot be read or written, or the map is none.
+    """
+    if out.exists():
+        raise InputError(out, "it is there already", hint="Give another --out")
+    columns, names = _read_report(report, column, encoding)
+    pseudonyms = pc.utf8_lower(pc.utf8_trim_whitespace(columns[names.index(column)]))
+    distinct = pc.unique(pseudonyms)
+    numbers = np.zeros(len(distinct), np.uint64)
+    for batch in _map_batches(map_path):
+        at = pc.index_in(batch.column(0), value_set=distinct)
+        found = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False))
+        places = at.take(pa.array(found)).to_numpy()
+        numbers[places] = batch.column(1).to_numpy()[found]
+    place = pc.index_in(pseudonyms, value_set=distinct).to_numpy(zero_copy_only=False)
+    number = numbers.take(place.astype(np.int64))
+    texts = pc.if_else(pa.array(number == 0), "", pc.cast(pa.array(number), pa.string()))
+    _write(out, [*names, NUMBER], [*columns, texts])
+    return Rejoined(rows=len(number), unknown=int(np.count_nonzero(number == 0)))
+
+
+def _read_report(
+    report: str, column: str, encoding: str | None
+) -> tuple[list[pa.Array], list[str]]:
+    files = find_files([report])
+    if len(files) > 1 or files[0].path is None:
+        raise InputError(report, "not one file", hint="Give the reports one by one, as files")
+    file = files[0]
+    # The first opening tells the columns, the second reads all of them.
+    first = OpenList(file, Wanted(column=column, encoding=encoding))
+    names = list(first.found.columns)
+    name = first.found.phone
+    first.close()
+    if len(set(names)) < len(names):
+        raise InputError(file.name, "two columns have the same name", hint="Rename one of them")
+    names[names.index(name)] = name
+    opened = OpenList(file, Wanted(column=column, encoding=encoding, keep=tuple(names)))
+    try:
+        blocks = [task() for task in opened.tasks()]
+    finally:
+        opened.close()
+    damaged = sum(len(block.damaged) for block in blocks)
+    if damaged:
+        raise InputError(
+            file.name,
+            f"{damaged:,} rows have more or fewer cells than the header, or a broken quote",
+            hint="Export the report again",
+        )
+    columns = [
+        _texts([block.kept[i] for block in blocks], file.name, name) for i, name in enumerate(names)
+    ]
+    return columns, names
+
+
+def _texts(pieces: list[pa.Array], where: str, name: str) -> pa.Array:
+    """Return a column as string[n], whatever it holds."""
+    try:
+        texts = pa.concat_arrays(
+            [pa.array([], pa.string()), *(p.cast(pa.string()) for p in pieces)]
+        )
+        texts.validate(full=True)
+    except pa.ArrowException:
+        # Its own message quotes cells, and cells hold people's numbers.
+        raise InputError(
+            where, f"the column {shown_name(name)} holds no texts", hint="Write the report as CSV"
+        ) from None
+    return texts
+
+
+def _map_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from csv.open_csv(
+            path,
+            convert_options=csv.ConvertOptions(
+                column_types={PSEUDONYM: pa.string(), NUMBER: pa.uint64()},
+                include_columns=[PSEUDONYM, NUMBER],
+                null_values=[],
+            ),
+        )
+    except FileNotFoundError:
+        raise InputError(path, "there is no such map", hint="Give --map FILE") from None
+    except (pa.ArrowException, OSError):
+        # Wherever the damage is: pyarrow's own message quotes the row.
+        raise InputError(
+            path,
+            "not a map of pseudonyms, or a damaged one",
+            hint="Give the file that --pseudonymize wrote",
+        ) from None
+
+
+def _write(out: Path, names: list[str], columns: list[pa.Array]) -> None:
+    beside = out.parent / f".{out.name}.numroute"
+    header = pa.array(names, pa.string())
+    try:
+        with open_private(beside) as file:
+            file.write((",".join(cells_text(header).to_pylist()) + "\n").encode())
+            for begin in range(0, len(columns[0]), _ROWS_AT_ONCE):
+                parts = [cells_text(each.slice(begin, _ROWS_AT_ONCE)) for each in columns]
+                file.write(lines_of(parts).lines(0, len(parts[0])))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(out)
+    except OSError as error:
+        raise InputError(out, f"cannot be written: {error.strerror or error}") from None
+    finally:
+        beside.unlink(missing_ok=True)

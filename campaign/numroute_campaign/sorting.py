@@ -1,0 +1,252 @@
+"""The steps that need the list's order: duplicates, do-not-send list, decisions, counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numroute_campaign.rejects import Reject
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from numroute_campaign.decisions import Decisions
+    from numroute_campaign.number_set import NumberSet
+    from numroute_campaign.preparing import Prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Leaving:
+    """The rows of a block that leave, ordered by destination and within it as in the list.
+
+    Attributes:
+        row_id: uint64[n], the row's place in the whole list, counted from 1.
+        number: uint64[n].
+        code: int64[n], codes of ``Decisions``.
+        value: int64[n], places in the block's columns.
+        destinations: The destinations that occur, ascending.
+        bounds: Where each destination's rows begin, and the end.
+    """
+
+    row_id: NDArray[np.uint64]
+    number: NDArray[np.uint64]
+    code: NDArray[np.int64]
+    value: NDArray[np.int64]
+    destinations: list[int]
+    bounds: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Staying:
+    """The rows of a block that do not leave, in the order of the list.
+
+    Attributes:
+        row_id: uint64[k].
+        reason: uint8[k], ``Reject`` values.
+        code: int64[k], the code of rows that the policy rejected; -1 for the others.
+    """
+
+    row_id: NDArray[np.uint64]
+    reason: NDArray[np.uint8]
+    code: NDArray[np.int64]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Counts:
+    """What was counted so far. Arrays are by code of ``Decisions`` and grow with it.
+
+    Attributes:
+        rows: Records read.
+        rejects: Rows per ``Reject`` value, those of the policy not among them.
+        decided: int64[codes], numbers that reached the policy.
+        parts: int64[codes], message parts of those; as ``decided`` where every message has one.
+        duplicates: int64[codes], message parts of numbers that were dropped as duplicates.
+        holders: Ported numbers that reached the policy, by (code, place of the range holder).
+        holder_parts: Message parts of those.
+        odd_segments: Rows with a valid number whose segments are none; each counts as one.
+    """
+
+    rows: int = 0
+    rejects: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    decided: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    parts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    duplicates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    holders: Counter[tuple[int, int]] = field(default_factory=Counter)
+    holder_parts: Counter[tuple[int, int]] = field(default_factory=Counter)
+    odd_segments: int = 0
+
+    def grow(self, codes: int) -> None:
+        """Make room for so many codes."""
+        for name in ("decided", "parts", "duplicates"):
+            array = getattr(self, name)
+            if len(array) < codes:
+                setattr(self, name, np.concatenate([array, np.zeros(codes - len(array), np.int64)]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts as JSON knows them; only what is not zero."""
+        return {
+            "rows": self.rows,
+            "codes": len(self.decided),
+            "odd_segments": self.odd_segments,
+            "rejects": _sparse(self.rejects),
+            "decided": _sparse(self.decided),
+            "parts": _sparse(self.parts),
+            "duplicates": _sparse(self.duplicates),
+            "holders": [
+                [code, holder, n, self.holder_parts[code, holder]]
+                for (code, holder), n in self.holders.items()
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Counts:
+        """Return the counts that ``as_json`` made a document of."""
+        codes = document["codes"]
+        return cls(
+            rows=document["rows"],
+            odd_segments=document["odd_segments"],
+            rejects=_dense(document["rejects"], 256),
+            decided=_dense(document["decided"], codes),
+            parts=_dense(document["parts"], codes),
+            duplicates=_dense(document["duplicates"], codes),
+            holders=Counter({(code, holder): n for code, holder, n, _ in document["holders"]}),
+            holder_parts=Counter(
+                {(code, holder): parts for code, holder, _, parts in document["holders"]}
+            ),
+        )
+
+
+class Sorter:
+    """Takes prepared blocks in the list's order; not for several threads."""
+
+    def __init__(
+        self,
+        decisions: Decisions,
+        seen: NumberSet,
+        suppressed: NumberSet | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        """Begin with what was seen and counted before, if anything was."""
+        self._decisions, self._seen, self._suppressed = decisions, seen, suppressed
+        self.counts = counts or Counts()
+        self.fresh = np.empty(0, np.uint64)
+        """The numbers of the last block that were new."""
+
+    def sort(self, prepared: Prepared) -> tuple[Leaving, Staying]:
+        """Decide about every row of a block."""
+        counts = self.counts
+        first_id = counts.rows + 1
+        counts.rows += prepared.block.records
+        counts.rejects += np.bincount(prepared.reasons, minlength=256)
+
+        new = self._seen.add(prepared.numbers)
+        self.fresh = prepared.numbers[new]
+        reason = np.zeros(len(new), np.uint8)
+        reason[~new] = Reject.DUPLICATE
+        repeated = ~new
+        if self._suppressed is not None:
+            suppressed = self._suppressed.contains(prepared.numbers)
+            reason[new & suppressed] = Reject.SUPPRESSED
+            repeated &= ~suppressed  # nobody would have paid for these
+        counts.rejects += np.bincount(reason[reason != 0], minlength=256)
+
+        self._decisions.settle(prepared.code)
+        counts.grow(len(self._decisions.destination))
+        self._count(prepared, np.flatnonzero(repeated), np.flatnonzero(reason == 0))
+
+        destination = self._decisions.destination.take(prepared.code)
+        destination[reason != 0] = self._decisions.REJECTED
+        leaving = self._leaving(prepared, destination, first_id)
+        return leaving, self._staying(prepared, destination, reason, first_id)
+
+    def _count(
+        self, prepared: Prepared, repeated: NDArray[np.int64], reached: NDArray[np.int64]
+    ) -> None:
+        counts, codes = self.counts, len(self._decisions.destination)
+        segments = prepared.block.segments
+        if segments is not None:
+            segments = segments.take(prepared.value)
+            counts.odd_segments += int(np.count_nonzero(segments == 0))
+            segments = np.maximum(segments, 1)
+
+        def parts_of(at: NDArray[np.int64]) -> NDArray[np.int64] | None:
+            return None if segments is None else segments.take(at)
+
+        counts.duplicates += _summed(prepared.code.take(repeated), parts_of(repeated), codes)
+        code, parts = prepared.code.take(reached), parts_of(reached)
+        decided = np.bincount(code, minlength=codes)
+        counts.decided += decided
+        counts.parts += decided if parts is None else _summed(code, parts, codes)
+        holders = prepared.holders.take(reached)
+        ported = np.flatnonzero(holders >= 0)
+        pairs, inverse = np.unique(
+            code.take(ported) << 32 | holders.take(ported), return_inverse=True
+        )
+        numbers = _summed(inverse, None, len(pairs))
+        sums = _summed(inverse, None if parts is None else parts.take(ported), len(pairs))
+        for i, pair in enumerate(pairs.tolist()):
+            key = (pair >> 32, pair & 0xFFFFFFFF)
+            counts.holders[key] += int(numbers[i])
+            counts.holder_parts[key] += int(sums[i])
+
+    def _leaving(
+        self, prepared: Prepared, destination: NDArray[np.int32], first_id: int
+    ) -> Leaving:
+        at = np.flatnonzero(destination >= 0)
+        chosen = destination.take(at)
+        # numpy sorts sixteen-bit integers by their digits, in one pass, and keeps their order.
+        small = chosen.astype(np.uint16) if len(self._decisions.destinations) < 1 << 16 else chosen
+        order = small.argsort(kind="stable")
+        at = at.take(order)
+        sizes = np.bincount(chosen)
+        found = np.flatnonzero(sizes)
+        return Leaving(
+            row_id=(prepared.record.take(at) + first_id).view(np.uint64),
+            number=prepared.numbers.take(at),
+            code=prepared.code.take(at),
+            value=prepared.value.take(at),
+            destinations=found.tolist(),
+            bounds=[0, *np.cumsum(sizes[found]).tolist()],
+        )
+
+    def _staying(
+        self,
+        prepared: Prepared,
+        destination: NDArray[np.int32],
+        reason: NDArray[np.uint8],
+        first_id: int,
+    ) -> Staying:
+        at = np.flatnonzero(destination < 0)
+        record = np.concatenate([prepared.rejected, prepared.record.take(at)])
+        reasons = np.concatenate([prepared.reasons, reason.take(at)])
+        code = np.full(len(record), -1, np.int64)
+        by_policy = reason.take(at) == 0
+        code[len(prepared.rejected) :][by_policy] = prepared.code.take(at)[by_policy]
+        order = record.argsort(kind="stable")
+        return Staying(
+            row_id=(record.take(order) + first_id).view(np.uint64),
+            reason=reasons.take(order),
+            code=code.take(order),
+        )
+
+
+def _summed(
+    places: NDArray[np.int64], weights: NDArray[np.int64] | None, length: int
+) -> NDArray[np.int64]:
+    """Return int64[length]: the sum of the weights, 1 each where there are none, at each place."""
+    # Sums of a block stay far below 2^53: floating point adds them exactly.
+    return np.bincount(places, weights, minlength=length).astype(np.int64)
+
+
+def _sparse(counts: NDArray[np.int64]) -> list[list[int]]:
+    places = np.flatnonzero(counts)
+    return [places.tolist(), counts.take(places).tolist()]
+
+
+def _dense(sparse: list[list[int]], length: int) -> NDArray[np.int64]:
+    counts = np.zeros(length, np.int64)
+    counts[sparse[0]] = sparse[1]
+    return counts

@@ -1,0 +1,183 @@
+r"""Campaign lists on Apache Spark, through the same lookup kernel.
+
+As a job::
+
+    spark-submit "$(python -c 'import numroute_campaign.spark as job; print(job.__file__)')" \
+        --store /var/lib/numroute --region RU --column phone hdfs:///lists/spring hdfs:///routed
+
+In a program: ``route_dataframe``. Each executor process opens the snapshot once, from the path
+``store``, which must be there on every node: a local copy or a shared mount.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from numroute.errors import NumrouteError, SettingError
+from numroute.index import SnapshotStore
+from numroute_campaign.batches import ANSWER_COLUMNS, route_batches
+from numroute_campaign.policy import read_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+    from numroute_campaign.decisions import Rules
+
+FORMATS: Final = ("parquet", "csv", "orc", "json")
+
+LEAVING: Final = ("number", "route", "reject", "rule", "invalid_reason")
+"""The columns of the answers that the job writes; ``--keep`` adds columns of the list."""
+
+
+def route_dataframe(
+    frame: DataFrame,
+    *,
+    store: Path | str,
+    column: str,
+    region: str | None = None,
+    policy: Rules | None = None,
+    prefix: str = "",
+) -> DataFrame:
+    """Return a Spark frame with the columns of ``route_batches`` added.
+
+    All executors answer from the snapshot that is current when this is called, also when another
+    one is published while the job runs.
+
+    Args:
+        frame: Any frame with a column of phone numbers, text or integer.
+        store: Path of the snapshot store, on the driver and on every executor.
+        column: The phone column; partitions cannot agree on one that each would find for itself.
+        region: Country whose national formats are understood, e.g. ``RU``.
+        policy: What ``numroute_campaign.read_policy`` returned; None makes a route per operator.
+        prefix: Put before the names of the added columns.
+
+    Raises:
+        SettingError: The frame lacks the column, or has one of an added one's name.
+        StoreError: There is no snapshot, or it cannot be read.
+    """
+    from pyspark.sql.types import LongType, StringType, StructType  # noqa: PLC0415 - extra `spark`
+
+    if column not in frame.columns:
+        raise SettingError(
+            f"the frame has no column {column!r}",
+            hint=f"Its columns are {', '.join(frame.columns)}",
+        )
+    clash = [name for name, _ in ANSWER_COLUMNS if prefix + name in frame.columns]
+    if clash:
+        raise SettingError(
+            f"the frame has a column {prefix + clash[0]!r} already",
+            hint="Give prefix='numroute_' or rename the column",
+        )
+    schema = StructType(list(frame.schema.fields))
+    for name, kind in ANSWER_COLUMNS:
+        schema.add(prefix + name, LongType() if str(kind) == "int64" else StringType())
+    work = partial(
+        _partition,
+        store=str(store),
+        snapshot=SnapshotStore(store).current_id(),
+        column=column,
+        region=region,
+        policy=policy,
+        prefix=prefix,
+    )
+    return frame.mapInArrow(work, schema)
+
+
+def _partition(
+    batches: Iterable[pa.RecordBatch],
+    *,
+    store: str,
+    snapshot: str,
+    column: str,
+    region: str | None,
+    policy: Rules | None,
+    prefix: str,
+) -> Iterator[pa.RecordBatch]:
+    """Route the batches of one partition, in an executor's Python process."""
+    return route_batches(
+        batches,
+        store=store,
+        snapshot=snapshot,
+        column=column,
+        region=region,
+        policy=policy,
+        prefix=prefix,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job; return the exit status."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - needs the extra `spark`
+
+    given = _parser().parse_args(arguments)
+    session = SparkSession.builder.appName("numroute campaign").getOrCreate()
+    try:
+        _run(session, given)
+    except NumrouteError as error:
+        sys.stderr.write(f"numroute: {error}\n")
+        return 1
+    finally:
+        session.stop()
+    return 0
+
+
+def _run(session: SparkSession, given: argparse.Namespace) -> None:
+    reader = session.read.format(given.format)
+    if given.format == "csv":
+        reader = reader.option("header", given.header).option("sep", given.delimiter)
+    policy = read_policy(Path(given.policy)) if given.policy else None
+    routed = route_dataframe(
+        reader.load(given.list),
+        store=given.store,
+        column=given.column,
+        region=given.region,
+        policy=policy,
+        prefix=given.prefix,
+    )
+    if given.deduplicate:
+        number = given.prefix + "number"
+        # Rows without a number stay, each with its own reason.
+        valid = routed.where(routed[number].isNotNull()).dropDuplicates([number])
+        routed = valid.unionByName(routed.where(routed[number].isNull()))
+    leaving = [given.prefix + name for name in LEAVING]
+    writer = routed.select(*leaving, *given.keep).write.mode("error")
+    if given.output_format == "csv":
+        writer = writer.option("header", value=True)
+    writer.format(given.output_format).partitionBy(given.prefix + "route").save(given.out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="numroute_campaign.spark",
+        description="Route a list of phone numbers on Apache Spark. Only the number, its route and "
+        "why a row has none leave; --keep adds columns of the list.",
+    )
+    parser.add_argument("list", help="what to read: a path or URL that Spark can read")
+    parser.add_argument("out", help="folder to write, one subfolder per route; must not exist")
+    parser.add_argument("--store", required=True, help="snapshot store, a path on every node")
+    parser.add_argument("--column", required=True, help="the phone column")
+    parser.add_argument("--region", help="country of national formats, e.g. RU")
+    parser.add_argument("--policy", help="policy file (TOML), a path on the driver")
+    parser.add_argument("--format", choices=FORMATS, default="parquet", help="of the list")
+    parser.add_argument("--output-format", choices=FORMATS, default="parquet")
+    parser.add_argument("--delimiter", default=",", help="of a CSV list")
+    parser.add_argument(
+        "--header", action=argparse.BooleanOptionalAction, default=True, help="of a CSV list"
+    )
+    parser.add_argument("--keep", action="append", default=[], metavar="COLUMN")
+    parser.add_argument("--prefix", default="", help="before the names of the added columns")
+    parser.add_argument(
+        "--deduplicate", action="store_true", help="keep one row of each number, any of them"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""The command line as a whole: commands imported when they are run, errors as one line each."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from numroute.errors import NumrouteError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXIT_ERROR = 1
+
+# Which extra installs a package that a command needs.
+_EXTRAS = {
+    "asyncssh": "sftp",
+    "charset_normalizer": "campaign",
+    "fsspec": "replicas",
+    "pyarrow": "loader",
+}
+
+
+class LazyGroup(click.Group):
+    """Import a command when it is asked for, so that help and version work without its extra."""
+
+    def __init__(self, *, imports: Mapping[str, str], **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        """Take ``imports``: for each command name the ``module:attribute`` that defines it."""
+        super().__init__(**attributes)
+        self._imports = imports
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the command names in the order in which they were declared."""
+        return list(self._imports)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return the command; where a package is missing, one that says what to install."""
+        if cmd_name not in self._imports:
+            return None
+        module, _, attribute = self._imports[cmd_name].partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name not in _EXTRAS:
+                raise
+            return _missing(cmd_name, error.name)
+        return command
+
+
+def _missing(command: str, package: str) -> click.Command:
+    text = f"needs {package}: pip install 'numroute[{_EXTRAS[package]}]'"
+
+    @click.command(
+        command, help=text, context_settings={"ignore_unknown_options": True}, add_help_option=False
+    )
+    @click.argument("words", nargs=-1)
+    def fail(words: tuple[str, ...]) -> None:  # noqa: ARG001 - any words end the same way
+        raise click.ClickException(f"{command} {text}")
+
+    return fail
+
+
+def run(command: click.Command, program: str) -> int:
+    """Run a command line and return the exit status; an error becomes a message, not a trace."""
+    # gRPC's own lines on standard error stand beside ours and say less; whoever wants them asks.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a Cyrillic name gets a mark in its place, not a failure.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        status = command.main(prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+    except NumrouteError as error:
+        _complain(program, error.message, error.hint)
+        return EXIT_ERROR
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _complain(program, "interrupted", "")
+        return EXIT_ERROR
+    except click.ClickException as error:
+        error.show()
+        return EXIT_ERROR
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does: nobody is left to be told.
+        sys.stderr.close()
+        return EXIT_ERROR
+    except OSError as error:
+        _complain(program, f"{error.strerror}: {error.filename or 'standard output'}", "")
+        # What is left in the buffer would fail once more when the interpreter ends.
+        sys.stdout = None
+        return EXIT_ERROR
+    return status if isinstance(status, int) else 0
+
+
+def _complain(program: str, message: str, hint: str) -> None:
+    click.echo(f"{program}: {message}", err=True)
+    if hint:
+        click.echo(f"{program}: {hint}", err=True)
