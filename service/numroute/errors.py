@@ -16,6 +16,7 @@
     │   ├── StoreMissingError      there is no store at this path
     │   ├── NoSnapshotError        the store has no current snapshot, or not the one asked for
     │   ├── SnapshotNotKeptError   the snapshot of that time is not in the store (any more)
+    │   ├── OtherSnapshotError     the service answers from another snapshot than the request names
     │   ├── StoreBusyError         another process is writing to the store
     │   ├── StoreAccessError       the operating system refused
     │   ├── SnapshotVersionError   the file is of a format version that this program does not know
@@ -147,6 +148,10 @@ class NoSnapshotError(StoreError):
 
 class SnapshotNotKeptError(StoreError):
     """No snapshot was current at the time that was asked for, or the store keeps it no more."""
+
+
+class OtherSnapshotError(StoreError):
+    """The service answers from another snapshot than the request names."""
 
 
 class StoreBusyError(StoreError):

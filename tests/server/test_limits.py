@@ -95,3 +95,18 @@ def test_unknown_method(server) -> None:
     """A method that the service does not have is UNIMPLEMENTED."""
     status, _ = refusal(server, "Forget", b"")
     assert status is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("method", "request_type"), [("BulkLookup", pb.BulkLookupRequest), ("Lookup", pb.LookupRequest)]
+)
+def test_a_named_snapshot_answers_or_the_request_is_refused(
+    server, store, method, request_type
+) -> None:
+    """A request that names the snapshot in service is answered, one that names another refused."""
+    named = request_type(snapshot_id=store.current_id()).SerializeToString()
+    assert server.call(method, named)
+    other = request_type(snapshot_id="20200101T000000Z-00000000").SerializeToString()
+    status, details = refusal(server, method, other)
+    assert status is grpc.StatusCode.FAILED_PRECONDITION
+    assert f"snapshot {store.current_id()}, the request names another" in details

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from numroute import wire
-from numroute.errors import LimitExceededError, OverloadedError
+from numroute.errors import LimitExceededError, OtherSnapshotError, OverloadedError
 from numroute.server.batches import Batches
 from numroute.server.columns import bulk_answer
 from numroute.server.guard import STREAM
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numroute.server.follower import Follower
     from numroute.server.guard import Call
     from numroute.server.past import PastSnapshots
+    from numroute.server.served import ServedSnapshot
 
 
 class Lookups:
@@ -49,6 +50,7 @@ class Lookups:
         message = pb.LookupRequest.FromString(request)
         _check_limit(len(message.numbers), NUMBERS_PER_LOOKUP_MAX)
         with await self._past.at(message) as served:
+            self._check_snapshot(served, message.snapshot_id)
             # What cannot be answered costs nothing.
             call.ask(len(message.numbers))
             response = await row_answers(served, message.numbers, message.default_region or None)
@@ -59,6 +61,7 @@ class Lookups:
         numbers, options = wire.bulk_request_parts(request)
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
         served = self._follower.serving()
+        self._check_snapshot(served, options.snapshot_id)
         call.ask(len(numbers))
         served.acquire()
         answer = functools.partial(
@@ -83,6 +86,15 @@ class Lookups:
         # cancels leaves the thread reading the snapshot.
         work.add_done_callback(lambda _: served.release())
         return await asyncio.wrap_future(work)
+
+    def _check_snapshot(self, served: ServedSnapshot, wanted: str) -> None:
+        """Raise OtherSnapshotError unless the request names this snapshot or none."""
+        if wanted and wanted != served.id:
+            raise OtherSnapshotError(
+                self._follower.store.path,
+                f"the answer would come from snapshot {served.id}, the request names another",
+                hint="Ask another replica, or ask the whole question again without snapshot_id",
+            )
 
     async def _queued(self, call: Call, count: int, answer: Callable[[], bytes]) -> Future[bytes]:
         """Queue a large batch; one of a stream waits for room, any other is refused without."""

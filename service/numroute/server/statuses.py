@@ -18,6 +18,7 @@ from numroute.errors import (
     LoginRefusedError,
     NoSnapshotError,
     NumrouteError,
+    OtherSnapshotError,
     OverloadedError,
     QuotaExceededError,
     ServiceError,
@@ -57,6 +58,8 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     StoppingError: StatusCode.UNAVAILABLE,
     # Asking again does not bring it back.
     SnapshotNotKeptError: StatusCode.NOT_FOUND,
+    # Another replica may have it; a client that splits questions asks there or starts again.
+    OtherSnapshotError: StatusCode.FAILED_PRECONDITION,
     # The data is not what this program can read, and will not be before somebody acts.
     SnapshotVersionError: StatusCode.FAILED_PRECONDITION,
     SnapshotCorruptError: StatusCode.DATA_LOSS,

@@ -117,14 +117,16 @@ class SnapshotRef(_message.Message):
     def __init__(self, id: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stale: _Optional[bool] = ...) -> None: ...
 
 class LookupRequest(_message.Message):
-    __slots__ = ("numbers", "default_region", "as_of")
+    __slots__ = ("numbers", "default_region", "as_of", "snapshot_id")
     NUMBERS_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_REGION_FIELD_NUMBER: _ClassVar[int]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     numbers: _containers.RepeatedScalarFieldContainer[str]
     default_region: str
     as_of: _timestamp_pb2.Timestamp
-    def __init__(self, numbers: _Optional[_Iterable[str]] = ..., default_region: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    snapshot_id: str
+    def __init__(self, numbers: _Optional[_Iterable[str]] = ..., default_region: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., snapshot_id: _Optional[str] = ...) -> None: ...
 
 class LookupAnswer(_message.Message):
     __slots__ = ("input", "number", "status", "invalid_reason", "route", "ported_at", "range_holder")
@@ -153,14 +155,16 @@ class LookupResponse(_message.Message):
     def __init__(self, answers: _Optional[_Iterable[_Union[LookupAnswer, _Mapping]]] = ..., snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ...) -> None: ...
 
 class BulkLookupRequest(_message.Message):
-    __slots__ = ("numbers", "with_range_holder", "with_ported_at")
+    __slots__ = ("numbers", "with_range_holder", "with_ported_at", "snapshot_id")
     NUMBERS_FIELD_NUMBER: _ClassVar[int]
     WITH_RANGE_HOLDER_FIELD_NUMBER: _ClassVar[int]
     WITH_PORTED_AT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     numbers: _containers.RepeatedScalarFieldContainer[int]
     with_range_holder: bool
     with_ported_at: bool
-    def __init__(self, numbers: _Optional[_Iterable[int]] = ..., with_range_holder: _Optional[bool] = ..., with_ported_at: _Optional[bool] = ...) -> None: ...
+    snapshot_id: str
+    def __init__(self, numbers: _Optional[_Iterable[int]] = ..., with_range_holder: _Optional[bool] = ..., with_ported_at: _Optional[bool] = ..., snapshot_id: _Optional[str] = ...) -> None: ...
 
 class BulkLookupResponse(_message.Message):
     __slots__ = ("route_indexes", "routes", "snapshot", "range_holder_indexes", "range_holders", "ported_at")
