@@ -6,7 +6,6 @@ the campaign it is about, a map may hold a hundred million rows.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +15,10 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from numroute.errors import InputError
+from numroute.files import replacing
 from numroute_campaign.lists.column_names import shown_name
 from numroute_campaign.lists.opening import OpenList, Wanted
 from numroute_campaign.lists.sources import find_files
-from numroute_campaign.text_files import open_private
 from numroute_campaign.text_rows import cells_text, lines_of
 
 if TYPE_CHECKING:
@@ -143,18 +142,12 @@ def _map_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _write(out: Path, names: list[str], columns: list[pa.Array]) -> None:
-    beside = out.parent / f".{out.name}.numroute"
     header = pa.array(names, pa.string())
     try:
-        with open_private(beside) as file:
+        with replacing(out) as file:
             file.write((",".join(cells_text(header).to_pylist()) + "\n").encode())
             for begin in range(0, len(columns[0]), _ROWS_AT_ONCE):
                 parts = [cells_text(each.slice(begin, _ROWS_AT_ONCE)) for each in columns]
                 file.write(lines_of(parts).lines(0, len(parts[0])))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(out)
     except OSError as error:
         raise InputError(out, f"cannot be written: {error.strerror or error}") from None
-    finally:
-        beside.unlink(missing_ok=True)

@@ -119,15 +119,15 @@ def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
     """Unfinished files go when the next writer comes."""
     store = SnapshotStore(tmp_path, create=True)
     kept = publish(store)
-    (tmp_path / "snapshots" / "20260101T000000Z-aaaaaa.lmdb.unfinished").write_bytes(b"x")
-    (tmp_path / "CURRENT.unfinished").write_text("x")
+    (tmp_path / "snapshots" / ".20260101T000000Z-aaaaaa.lmdb.0a.unfinished").write_bytes(b"x")
+    (tmp_path / ".CURRENT.0a.unfinished").write_text("x")
     with store.writing():
         pass
     assert store.ids() == [kept]
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == [f"{kept}.lmdb"]
     second = publish(store)
     assert store.current_id() == second
-    assert not (tmp_path / "CURRENT.unfinished").exists()
+    assert not (tmp_path / ".CURRENT.0a.unfinished").exists()
 
 
 def test_history_cut_by_a_crash_goes_on_in_a_line_of_its_own(tmp_path: Path) -> None:

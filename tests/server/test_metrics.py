@@ -24,8 +24,8 @@ from support.files import private
 from support.oracle import make_registry, publish
 
 import numroute
+from numroute.feed import FeedState, Trouble, write_feed_state
 from numroute.index import SnapshotStore
-from numroute.index.feed_state import FeedState, Trouble, write_feed_state
 from numroute.model import Status
 from numroute.server.exposition import Exposition
 from numroute.server.metrics import METRICS, Counter

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numroute.index.feed_state import FeedState, read_feed_state
+from numroute.feed import FeedState, read_feed_state
 from support.registry import OPERATORS, PLAN, command
 
 if TYPE_CHECKING:

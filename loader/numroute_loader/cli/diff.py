@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
 from numroute.cli.options import json_option, store_option
 from numroute.errors import InputError
+from numroute.files import replacing
 from numroute.index import SnapshotStore, compare
 from numroute.index.compare import Kind, changed_numbers
 
@@ -124,25 +124,18 @@ def _write_csv(path: Path, before: Snapshot, after: Snapshot) -> None:
     """Write every changed number, ascending, with its routes before and after."""
     from pyarrow import csv  # noqa: PLC0415 - only --csv needs it
 
-    unfinished = path.with_name(path.name + ".unfinished")
     tables = [_route_columns(each) for each in (before, after)]
     try:
-        unfinished.unlink(missing_ok=True)
-        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        # It holds subscriber data: an interrupted command leaves none of it.
+        with replacing(path) as file:
             writer = None
             for table in _tables(before, after, tables):
                 writer = writer or csv.CSVWriter(file, table.schema)
                 writer.write_table(table)
             if writer:
                 writer.close()
-        unfinished.rename(path)
-    except BaseException as error:
-        # It holds subscriber data: an interrupted command leaves none of it either.
-        unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InputError(path, f"cannot be written: {error.strerror}") from None
-        raise
+    except OSError as error:
+        raise InputError(path, f"cannot be written: {error.strerror}") from None
 
 
 def _tables(before: Snapshot, after: Snapshot, routes: list[pa.Table]) -> Any:  # noqa: ANN401

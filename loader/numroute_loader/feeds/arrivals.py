@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from numroute.errors import FeedError, InputError
-from numroute.index.feed_state import Quarantined, Waiting
+from numroute.feed import Quarantined, Waiting
 from numroute_loader.feeds.backoff import Backoff
 from numroute_loader.feeds.options import FUTURE_MAX, RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX
 from numroute_loader.feeds.order import obsolete, wanted

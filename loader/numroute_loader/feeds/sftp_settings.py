@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from numroute.errors import SettingError
-from numroute.private_files import read_private_file
+from numroute.files import read_private_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import StoreAccessError
-from numroute.index.feed_state import (
+from numroute.feed import (
     FeedState,
     Quarantined,
     Refused,

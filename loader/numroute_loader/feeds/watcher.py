@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, StoreError
+from numroute.feed import Reconciled, Refused, Waiting
 from numroute.index.digest import sha256_file
-from numroute.index.feed_state import Reconciled, Refused, Waiting
 from numroute.logs import error_fields
 from numroute_loader.feeds.arrivals import Arrivals
 from numroute_loader.feeds.attempt import attempt, retry_seconds

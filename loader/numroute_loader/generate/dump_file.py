@@ -5,12 +5,12 @@ Names and sequences: registries.md, 1.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from contextlib import ExitStack
 from datetime import date
 from typing import IO, TYPE_CHECKING, Self
 
+from numroute import files
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def create_private(path: Path) -> IO[bytes]:
         SettingError: The file exists, or the folder cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        return files.create_private(path)
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:
@@ -60,7 +60,6 @@ def create_private(path: Path) -> IO[bytes]:
             f"{path} cannot be created: {error.strerror}",
             hint="Choose a folder that can be written",
         ) from None
-    return os.fdopen(descriptor, "wb")
 
 
 def already_there(path: Path) -> SettingError:

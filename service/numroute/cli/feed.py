@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numroute.cli.console import plain, print_facts, time_text
 
 if TYPE_CHECKING:
-    from numroute.index.feed_state import FeedState, Reconciled, Trouble
+    from numroute.feed import FeedState, Reconciled, Trouble
 
 
 def feed_document(state: FeedState | None) -> dict[str, Any] | None:

@@ -19,11 +19,11 @@ from numroute.cli.console import (
 from numroute.cli.feed import feed_document, print_feed
 from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError
+from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore
-from numroute.index.feed_state import read_feed_state
 
 if TYPE_CHECKING:
-    from numroute.index.feed_state import FeedState
+    from numroute.feed import FeedState
 
 MEGABYTE = 1_000_000
 

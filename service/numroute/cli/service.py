@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from numroute.errors import SettingError
-from numroute.private_files import read_private_file
+from numroute.files import read_private_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

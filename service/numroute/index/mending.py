@@ -6,9 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from numroute.errors import NoSnapshotError, StoreError
+from numroute.files import remove_unfinished
 from numroute.index import history
 from numroute.index.snapshot import Snapshot
-from numroute.index.store_files import UNFINISHED, access, facts_of, record
+from numroute.index.store_files import access, facts_of, record
 
 if TYPE_CHECKING:
     from numroute.index.store import SnapshotStore
@@ -23,9 +24,8 @@ def mend(store: SnapshotStore) -> bool:
     what was current when may be incomplete.
     """
     with access(store.path):
-        for path in store.snapshots.glob(f"*{UNFINISHED}"):
-            path.unlink()
-        store.pointer_path.with_name(store.pointer_path.name + UNFINISHED).unlink(missing_ok=True)
+        remove_unfinished(store.snapshots)
+        remove_unfinished(store.path, store.pointer_path.name)
     told = store.read_history()
     ids = store.ids()
     lost = bool(ids) and not store.history_path.exists()

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from numroute.errors import NoSnapshotError, StoreAccessError
+from numroute.files import flush_folder
 from numroute.index import history, retention
-from numroute.index.store_files import access, flush_folder, record
+from numroute.index.store_files import access, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,16 +13,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, StoreError
+from numroute.files import finish, flush_folder, unfinished
 from numroute.index import history
 from numroute.index.compare import compare
 from numroute.index.content import Changes, Content, Metadata
 from numroute.index.mending import mend
 from numroute.index.pruning import prune
 from numroute.index.store_files import (
-    UNFINISHED,
     access,
     facts_of,
-    flush_folder,
     record,
     replace_pointer,
 )
@@ -162,15 +161,14 @@ class StoreWriter:
         """
         store = self._store
         final = store.snapshot_path(metadata.snapshot_id)
-        unfinished = final.with_name(final.name + UNFINISHED)
+        fresh = unfinished(final)
         try:
-            write(unfinished)
-            verify_snapshot(unfinished)
+            write(fresh)
+            verify_snapshot(fresh)
             with access(final):
-                unfinished.rename(final)
-                flush_folder(store.snapshots)
+                finish(fresh, final)
         except BaseException:
-            unfinished.unlink(missing_ok=True)
+            fresh.unlink(missing_ok=True)
             raise
         try:
             record(store, event, metadata.snapshot_id, {**facts_of(metadata, final), **facts})

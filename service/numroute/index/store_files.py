@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import StoreAccessError
+from numroute.files import write_whole
 from numroute.index import history
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from numroute.index.content import Metadata
     from numroute.index.store import SnapshotStore
-
-UNFINISHED = ".unfinished"
-"""Ends the name of what is still being written: it gets its own name when it is whole."""
 
 _ROOM_HINT = "Make room, for example with `numroute-load prune`; is the disk full or read-only?"
 
@@ -33,29 +30,10 @@ def access(path: Path) -> Iterator[None]:
         ) from error
 
 
-def flush_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def replace_pointer(store: SnapshotStore, snapshot_id: str) -> None:
     """Point CURRENT to a snapshot by an atomic rename; raises StoreAccessError."""
-    target = store.pointer_path
-    fresh = target.with_name(target.name + UNFINISHED)
-    with access(target):
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(
-            os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii"
-        ) as file:
-            file.write(snapshot_id + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(target)
-        flush_folder(store.path)
+    with access(store.pointer_path):
+        write_whole(store.pointer_path, snapshot_id.encode("ascii") + b"\n")
 
 
 def record(store: SnapshotStore, event: str, snapshot_id: str, facts: Mapping[str, Any]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import InputError, SettingError
+from numroute.files import write_whole
 from numroute.plan.machine import Machine
 
 if TYPE_CHECKING:
@@ -92,19 +90,10 @@ def save(calibration: Calibration, path: Path) -> None:
     """
     document = {"format": FORMAT, "format_version": FORMAT_VERSION}
     document |= dataclasses.asdict(calibration)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(
-            os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
-        ) as file:
-            json.dump(document, file, indent=1)
-            file.write("\n")
-        fresh.replace(path)
+        write_whole(path, json.dumps(document, indent=1).encode() + b"\n")
     except OSError as error:
         raise InputError(path, f"cannot be written: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
 
 
 def load(path: Path) -> Calibration:

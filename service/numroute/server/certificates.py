@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from numroute.errors import SettingError
-from numroute.logs import error_fields
-from numroute.private_files import (
+from numroute.files import (
     FileState,
     file_state,
     read_private_file,
     read_setting_file,
 )
+from numroute.logs import error_fields
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, NumrouteError, SettingError
+from numroute.files import file_state, read_private_file
 from numroute.logs import error_fields
-from numroute.private_files import file_state, read_private_file
 from numroute.server.tokens import ClientTable, parse_clients
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from numroute.errors import NumrouteError
-from numroute.index.feed_state import read_feed_state
+from numroute.feed import read_feed_state
 from numroute.server import metrics
 from numroute.server.page_cache import resident_share
 

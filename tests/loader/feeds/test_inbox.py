@@ -15,8 +15,8 @@ from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once, window_of, 
 from support.mounts import MOUNT, mounted
 from support.registry import ABC, command, write_registry
 
+from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore
-from numroute.index.feed_state import read_feed_state
 from numroute_loader.terms import Terms
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)

@@ -11,8 +11,8 @@ from support.registry import command
 from support.sftp_server import SftpServer
 from support.watching import watching
 
+from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore, verify_snapshot
-from numroute.index.feed_state import read_feed_state
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
 

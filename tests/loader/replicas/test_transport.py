@@ -17,8 +17,8 @@ from support.registry import Result, command
 from support.watching import loading
 
 from numroute.errors import FeedError
+from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore, verify_snapshot
-from numroute.index.feed_state import read_feed_state
 from numroute_loader.replicas import pulling, pushing
 from numroute_loader.replicas.remote import Remote
 

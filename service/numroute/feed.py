@@ -1,20 +1,20 @@
-"""What keeps a store up to date says here how it does: ``feed.json`` beside ``CURRENT``.
+"""The health record of what feeds a store: ``feed.json`` beside ``CURRENT``.
 
 The loader's ``watch`` and ``pull --follow`` write it; ``numroute info`` and the service's metrics
-read it. It is for people and programs that watch over a store: nothing is decided from it but how
-long to leave a file alone that was of no use.
+read it. It is for people and monitoring. The only decision made from it is when to retry a file
+that could not be used.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import StoreAccessError
+from numroute.files import remove_unfinished, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ FEED = "feed.json"
 """The file's name in the store."""
 
 FEED_VERSION = 1
-"""What ``version`` in the file says; a reader leaves a file of another version alone."""
+"""The ``version`` in the file; a file of another version is refused."""
 
 FAILED = "FAILED"
 """The outcome of a check that did not pass."""
@@ -31,7 +31,7 @@ FAILED = "FAILED"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """Something that goes wrong: what and what to do, since when, how often, and when last."""
+    """A failure: what it is, what to do, since when, how often, and when last."""
 
     message: str
     hint: str
@@ -54,7 +54,7 @@ class Quarantined:
     """A delivered file that cannot be used.
 
     ``identity`` tells this delivery from a later one of the same name; ``tries`` counts how often
-    it was fetched and found wanting, ``retry_at`` is when it is tried again as it is.
+    it was fetched and refused, ``retry_at`` is when the same bytes are tried again.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Reconciled:
     """How the last full dump differs from the state that increments made up to its time.
 
     ``dump`` is its name, ``outcome`` and ``message`` are those of the gate's check ``drift``.
-    ``published`` tells whether it became the current snapshot: not, if later increments were in.
+    ``published``: whether it became the current snapshot; not where later increments were in.
     """
 
     dump: str
@@ -96,13 +96,13 @@ class Reconciled:
 
     @property
     def failed(self) -> bool:
-        """Whether they differ by more than the limit, and the state is still the increments'."""
+        """Whether they differ by more than the limit and the increments' state is still current."""
         return self.outcome == FAILED and not self.published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedState:
-    """The state of what feeds a store. All times are aware, in UTC; None = not yet, or nothing.
+    """The health of a store's feed. All times are aware, in UTC; None = not yet, or nothing.
 
     ``source``: where the files come from, without secrets. ``polled_at``: when the source was last
     reached and listed. ``succeeded_at``: when a poll last ended with nothing left to do.
@@ -145,7 +145,7 @@ _NESTED: dict[str, type] = {
 
 
 def read_feed_state(store: Path) -> FeedState | None:
-    """Return the state of what feeds the store at this path, None where nothing ever did.
+    """Return the state of the feed of the store at this path, None where it never had one.
 
     Raises StoreAccessError when the file cannot be read or is not what this program writes.
     """
@@ -154,7 +154,9 @@ def read_feed_state(store: Path) -> FeedState | None:
         document = json.loads(path.read_text("utf-8"))
         if document.pop("version") != FEED_VERSION:
             raise StoreAccessError(
-                path, "it was written by another version", hint="Read it with that version"
+                path,
+                "it was written by another version of numroute",
+                hint="Read it with that version",
             )
         return FeedState(**{name: _read(name, value) for name, value in document.items()})
     except FileNotFoundError:
@@ -165,7 +167,7 @@ def read_feed_state(store: Path) -> FeedState | None:
         raise StoreAccessError(
             path,
             "it is not the state of a feed",
-            hint="Remove it; `numroute-load watch` writes it anew",
+            hint="Remove it; `numroute-load watch` writes a new one",
         ) from None
 
 
@@ -175,24 +177,17 @@ def write_feed_state(store: Path, state: FeedState) -> None:
     Raises StoreAccessError when the disk refuses.
     """
     path = store / FEED
-    fresh = path.with_name(FEED + ".unfinished")
     document = {"version": FEED_VERSION, **dataclasses.asdict(state)}
     text = json.dumps(document, ensure_ascii=False, indent=1, default=datetime.isoformat)
     try:
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(
-            os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
-        ) as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
+        remove_unfinished(store, FEED)
+        write_whole(path, text.encode() + b"\n")
     except OSError as error:
         raise StoreAccessError(path, f"cannot be written: {error.strerror}") from None
 
 
 def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a field's value as it was before it became JSON."""
+    """Return a field's value as it was before it was written as JSON."""
     if isinstance(value, list):
         return tuple(_read(name, each) for each in value)
     if isinstance(value, dict):

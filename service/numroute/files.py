@@ -1,22 +1,95 @@
-"""Files with secrets: read them only when nobody else can."""
+"""Files written whole or not at all, and files with secrets that only their owner may read."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PRIVATE_BYTES_MAX = 1 << 20
 """The largest file of certificates, keys or tokens that is read: thousands of entries."""
 
+UNFINISHED = ".unfinished"
+"""The end of the name of a file that is still being written."""
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Create a file that only its owner can read (0600), and open it for writing.
+
+    Raises OSError, FileExistsError when anything has this name, even a dangling link.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new private file (0600) that replaces ``path`` when the block ends well.
+
+    The file gets its name only when it is whole and on disk; after an error nothing of it is left.
+    Raises OSError.
+    """
+    fresh = unfinished(path)
+    try:
+        with create_private(fresh) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        finish(fresh, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file by a private one (0600) with this content, whole or not at all.
+
+    Raises OSError.
+    """
+    with replacing(path) as file:
+        file.write(content)
+
+
+def unfinished(path: Path) -> Path:
+    """Return a name beside ``path``, which nobody can guess, for a file that will replace it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
+
+
+def finish(fresh: Path, path: Path) -> None:
+    """Give a file its lasting name, so that the name survives a power cut. Raises OSError."""
+    fresh.rename(path)
+    flush_folder(path.parent)
+
+
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what a crash left of the file of this name, or of all files, in a folder.
+
+    The caller holds the lock under which they are written. Raises OSError.
+    """
+    for path in folder.glob(f".{name}.*{UNFINISHED}"):
+        path.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make changes of names in a folder survive a power cut. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
 
 class FileState(NamedTuple):
-    """What changes when a file is written or replaced, or when others are let at it."""
+    """What changes when a file is written or replaced, or when its permissions change."""
 
     inode: int
     bytes: int
@@ -44,7 +117,7 @@ def read_setting_file(path: Path, what: str) -> bytes:
         what: What it is for, as an error text names it.
 
     Raises:
-        SettingError: It is not there, cannot be read, or is no such file by its size.
+        SettingError: It is missing, unreadable or too large.
     """
     try:
         with path.open("rb") as file:
@@ -56,8 +129,8 @@ def read_setting_file(path: Path, what: str) -> bytes:
 def read_private_file(path: Path, what: str) -> bytes:
     """Return the content of a file that holds a secret.
 
-    Its mode must keep everybody but its owner out. Where root owns it, as an orchestrator's mounted
-    secrets are, its group may read: that is how it reaches a service that is not root.
+    Its mode must keep out everybody but its owner. Where root owns it, as it does an orchestrator's
+    mounted secrets, its group may read: that is how it reaches a service that is not root.
 
     Raises:
         SettingError: Others can read or write it, or ``read_setting_file`` would raise it.
