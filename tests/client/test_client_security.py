@@ -204,15 +204,21 @@ def pem(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("files", "text"),
     [
-        ({"ca": "tokens"}, "tokens: the authority is no PEM certificate"),
-        ({"ca": "empty"}, "empty: the authority is no PEM certificate"),
-        ({"ca": "a.key"}, "a.key: the authority is no PEM certificate"),
+        ({"ca": "tokens"}, "tokens: the authority is not valid PEM"),
+        ({"ca": "empty"}, "empty: the authority is not valid PEM"),
+        ({"ca": "a.key"}, "a.key: the authority is not valid PEM"),
         ({"ca": "."}, "cannot be read: Is a directory"),
-        ({"cert": "tokens", "key": "a.key"}, "tokens: the certificate is no PEM certificate"),
-        ({"cert": "a.pem", "key": "tokens"}, "tokens: the private key is no PEM key"),
-        ({"cert": "a.pem", "key": "a.pem"}, "a.pem: the private key is no PEM key"),
-        ({"cert": "a.pem", "key": "b.key"}, "b.key: the private key is not that of .*a.pem"),
-        ({"cert": "a.pem", "key": "rsa.key"}, "rsa.key: the private key is not that of .*a.pem"),
+        (
+            {"cert": "tokens", "key": "a.key"},
+            "tokens: the certificate is not valid PEM",
+        ),
+        ({"cert": "a.pem", "key": "tokens"}, "tokens: the private key is not valid PEM"),
+        ({"cert": "a.pem", "key": "a.pem"}, "a.pem: the private key is not valid PEM"),
+        ({"cert": "a.pem", "key": "b.key"}, "b.key: the private key does not belong .*a.pem"),
+        (
+            {"cert": "a.pem", "key": "rsa.key"},
+            "rsa.key: the private key does not belong .*a.pem",
+        ),
         ({"cert": "a.pem", "key": "locked.key"}, "locked.key: the private key is encrypted"),
     ],
 )
@@ -226,7 +232,7 @@ def test_wrong_pem_files(files, text, pem) -> None:
 def test_wrong_authorities_of_the_system(pem, monkeypatch) -> None:
     """A file that SSL_CERT_FILE names is looked at like one of `--ca`."""
     monkeypatch.setenv("SSL_CERT_FILE", str(pem / "tokens"))
-    with pytest.raises(SettingError, match="tokens: the authority is no PEM certificate"):
+    with pytest.raises(SettingError, match="tokens: the authority is not valid PEM"):
         numroute.Client("localhost:1", security=ClientSecurity(tls=True))
 
 

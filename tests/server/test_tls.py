@@ -125,7 +125,7 @@ def test_a_bad_new_certificate_leaves_the_old_one(run_server, store, authority) 
     expected = serial(new)
     new.certificate.rename(files.certificate)
     (line,) = server.wait_for_log("certificate refused")
-    assert "is not that of the certificate" in line["reason"]
+    assert "does not belong to the certificate" in line["reason"]
     assert line["remedy"]
     assert served_serial(server.port) == old
     new.key.rename(files.key)
@@ -218,11 +218,18 @@ def encrypted_key(files: TlsFiles) -> None:
 
 
 def key_of_no_use(files: TlsFiles) -> None:
+    from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "service")])
+    certificate = x509.CertificateBuilder(
+        name, name, key.public_key(), 1, NOW - timedelta(days=1), NOW + timedelta(days=1)
+    ).sign(key, None)
+    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files.key.write_bytes(
-        ed25519.Ed25519PrivateKey.generate().private_bytes(
+        key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
@@ -246,12 +253,24 @@ def a_folder(files: TlsFiles) -> None:
         (no_key_file, "service.key: the private key cannot be read: No such", "Check the path"),
         (key_readable_by_others, "can be read or changed by others (mode 0644)", "chmod 600"),
         (key_readable_by_group_and_writable, "by others (mode 0660)", "chmod 600"),
-        (no_pem, "service.pem: the certificate is no PEM certificate", "BEGIN CERTIFICATE"),
-        (key_for_certificate, "the certificate is no PEM certificate", "BEGIN CERTIFICATE"),
-        (certificate_for_key, "service.key: the private key is no PEM key", "BEGIN PRIVATE KEY"),
-        (key_of_another, "the private key is not that of the certificate", "issued for"),
+        (
+            no_pem,
+            "service.pem: the certificate is not valid PEM",
+            "BEGIN CERTIFICATE",
+        ),
+        (
+            key_for_certificate,
+            "the certificate is not valid PEM",
+            "BEGIN CERTIFICATE",
+        ),
+        (
+            certificate_for_key,
+            "service.key: the private key is not valid PEM",
+            "BEGIN PRIVATE KEY",
+        ),
+        (key_of_another, "the private key does not belong to the certificate", "issued for"),
         (encrypted_key, "service.key: the private key is encrypted", "openssl pkey"),
-        (key_of_no_use, "service.key: no client would accept", "P-256 or P-384"),
+        (key_of_no_use, "service.key: clients do not accept", "P-256 or P-384"),
         (huge, "the certificate is larger than 1,048,576 bytes", "right file"),
         (a_folder, "the certificate cannot be read: Is a directory", "Check the path"),
     ],
@@ -270,8 +289,8 @@ def test_wrong_files(authority, spoil, reason, remedy) -> None:
 @pytest.mark.parametrize(
     ("when", "reason"),
     [
-        ({"not_after": NOW - timedelta(days=1)}, "has expired on"),
-        ({"not_before": NOW + timedelta(days=1)}, "is valid only from"),
+        ({"not_after": NOW - timedelta(days=1)}, "expired on"),
+        ({"not_before": NOW + timedelta(days=1)}, "is not valid before"),
     ],
     ids=["expired", "not_yet_valid"],
 )

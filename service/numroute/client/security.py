@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
-from numroute.client.pem import read_certificates, read_pair
+from numroute.certificates import read_certificates, read_pair
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:

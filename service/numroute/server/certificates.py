@@ -1,4 +1,4 @@
-"""The service's certificate: checked before it is used, and replaced without a restart."""
+"""The service's certificate: checked before it is used, replaced without a restart."""
 
 from __future__ import annotations
 
@@ -8,48 +8,41 @@ from typing import TYPE_CHECKING
 
 import grpc
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from numroute.certificates import require_certificates, require_pair
 from numroute.errors import SettingError
-from numroute.files import (
-    FileState,
-    file_state,
-    read_private_file,
-    read_setting_file,
-)
+from numroute.files import file_state, read_private_file, read_setting_file
 from numroute.logs import error_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from structlog.typing import FilteringBoundLogger
 
 EXPIRES_SOON = timedelta(days=14)
-"""From when on a certificate's end is announced in the log."""
+"""How long before its expiry a certificate is warned of."""
 
 REMIND = timedelta(days=1)
-"""How often it is announced."""
+"""How often that warning is repeated."""
 
 RSA_BITS_MIN = 2_048
 """The shortest RSA key that today's clients accept."""
 
 CURVES = ("secp256r1", "secp384r1")
-"""The curves that gRPC's servers serve and its clients accept; Ed25519 and P-521 are not among
-them: such a server starts, and then every handshake fails."""
+"""The curves that gRPC supports. With Ed25519 or P-521 a server starts, but every handshake
+fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """Where the service finds its certificate.
+    """The files of the service's certificate.
 
     Attributes:
-        certificate: PEM file of the certificate and the chain above it, the service's own first.
-        key: PEM file of its private key, not encrypted; only its owner may read it.
+        certificate: PEM file of the certificate and its chain, the service's own first.
+        key: PEM file of its private key, unencrypted and readable by its owner only.
         client_ca: PEM file of the authorities whose clients may connect. With it every client
-            must show a certificate; None lets any client connect.
+            must present a certificate; with None none has to.
     """
 
     certificate: Path
@@ -64,14 +57,14 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Checked content of the files.
+    """The checked content of the files.
 
     Attributes:
         chain: The certificate and its chain, PEM.
         key: The private key, PEM.
         client_ca: The authorities of clients, PEM, or None.
-        subject: Whom the certificate names, for the log.
-        expires: When the first certificate of the chain ends.
+        subject: The certificate's subject, for the log.
+        expires: When the first certificate of the chain expires.
     """
 
     chain: bytes
@@ -85,78 +78,68 @@ def load_credentials(files: TlsFiles, *, now: datetime) -> Credentials:
     """Read and check the files.
 
     Raises:
-        SettingError: A file cannot be read, is no PEM file of its kind, the key is not that of the
+        SettingError: A file cannot be read or is not valid PEM, the key does not belong to the
             certificate or can be read by others, or a certificate is not valid now.
     """
-    chain_text = read_setting_file(files.certificate, "the certificate")
-    chain = _certificates(files.certificate, chain_text, "the certificate")
-    key_text = read_private_file(files.key, "the private key")
-    key = _private_key(files.key, key_text)
-    _require_served(files.key, key)
-    _require_match(files, chain[0], key)
-    for certificate in chain:
+    chain = read_setting_file(files.certificate, "the certificate")
+    key = read_private_file(files.key, "the private key")
+    require_certificates(files.certificate, "the certificate")
+    require_pair(files.certificate, files.key)
+    certificates = x509.load_pem_x509_certificates(chain)
+    _require_supported_key(files.key, certificates[0])
+    for certificate in certificates:
         _require_valid(files.certificate, certificate, now)
     client_ca = None
     if files.client_ca is not None:
         client_ca = read_setting_file(files.client_ca, "the client authority")
-        authorities = _certificates(files.client_ca, client_ca, "the client authority")
+        require_certificates(files.client_ca, "the client authority")
+        authorities = x509.load_pem_x509_certificates(client_ca)
         if all(authority.not_valid_after_utc <= now for authority in authorities):
             _require_valid(files.client_ca, authorities[0], now)
     return Credentials(
-        chain=chain_text,
-        key=key_text,
+        chain=chain,
+        key=key,
         client_ca=client_ca,
-        subject=chain[0].subject.rfc4514_string(),
-        expires=min(certificate.not_valid_after_utc for certificate in chain),
+        subject=certificates[0].subject.rfc4514_string(),
+        expires=min(certificate.not_valid_after_utc for certificate in certificates),
     )
 
 
 class Certificates:
-    """Keeps the service's credentials: those of the files, or the last that were right."""
+    """The service's credentials: those of the files, or the last valid ones."""
 
     def __init__(self, files: TlsFiles, log: FilteringBoundLogger) -> None:
         """Load the files.
 
         Raises:
-            SettingError: They are not right, see ``load_credentials``.
+            SettingError: They are not valid, see ``load_credentials``.
         """
         self._files = files
         self._log = log
-        self._states = self._look()
+        self._states = [file_state(path) for path in files.paths]
         self.credentials = load_credentials(files, now=datetime.now(UTC))
         self._configuration = self._handed_over = _configuration(self.credentials)
         self._retry = False
-        self._refusal: str | None = None
+        self._refusal = ""
         self._reminded = datetime.min.replace(tzinfo=UTC)
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """Return credentials for a port; each connection is made with the newest certificate."""
+        """Return credentials for a port; each new connection gets the newest certificate."""
         return grpc.dynamic_ssl_server_credentials(
             self._configuration,
             self._changed_configuration,  # type: ignore[arg-type]  # None is allowed, see grpc's documents
             require_client_authentication=self._files.client_ca is not None,
         )
 
-    def _changed_configuration(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return the configuration if grpc does not have it yet; in a thread of grpc's.
-
-        It asks at each handshake, and would parse certificate and key anew each time.
-        """
-        configuration = self._configuration
-        if configuration is self._handed_over:
-            return None
-        self._handed_over = configuration
-        return configuration
-
     def poll(self) -> None:
-        """Take over changed files if they are right; else keep what is in use and log why.
+        """Use changed files if they are valid; otherwise keep the old ones and log why.
 
-        Certificate and key are two files that are never replaced in one moment: what does not fit
-        is looked at once more before it is logged.
+        Certificate and key are two files, never replaced at the same instant: files that do not
+        match are checked a second time before that is logged.
         """
         now = datetime.now(UTC)
         self._remind(now)
-        states = self._look()
+        states = [file_state(path) for path in self._files.paths]
         if states == self._states and not self._retry:
             return
         settled = states == self._states
@@ -170,7 +153,7 @@ class Certificates:
                 self._log.error("certificate refused", **error_fields(error))
             return
         self._retry = False
-        self._refusal = None
+        self._refusal = ""
         if credentials == self.credentials:
             return
         self.credentials = credentials
@@ -182,8 +165,16 @@ class Certificates:
             expires=credentials.expires.isoformat(),
         )
 
-    def _look(self) -> tuple[FileState | None, ...]:
-        return tuple(file_state(path) for path in self._files.paths)
+    def _changed_configuration(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return the configuration if grpc does not have it yet; called in a thread of grpc's.
+
+        grpc asks at each handshake, and would parse certificate and key again each time.
+        """
+        configuration = self._configuration
+        if configuration is self._handed_over:
+            return None
+        self._handed_over = configuration
+        return configuration
 
     def _remind(self, now: datetime) -> None:
         if self.credentials.expires - now < EXPIRES_SOON and now - self._reminded >= REMIND:
@@ -201,56 +192,17 @@ def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfigurat
     )
 
 
-def _certificates(path: Path, text: bytes, what: str) -> list[x509.Certificate]:
-    try:
-        found = x509.load_pem_x509_certificates(text)
-        for certificate in found:
-            # Both are parsed when they are first asked for.
-            certificate.subject.rfc4514_string()
-            certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        raise SettingError(
-            f"{path}: {what} is no PEM certificate that is understood",
-            hint="Give a file with -----BEGIN CERTIFICATE----- in it",
-        ) from None
-    return found
-
-
-def _private_key(path: Path, text: bytes) -> PrivateKeyTypes:
-    try:
-        return serialization.load_pem_private_key(text, password=None)
-    except TypeError:
-        raise SettingError(
-            f"{path}: the private key is encrypted",
-            hint="Decrypt it: `openssl pkey -in KEY -out NEW` with umask 077",
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise SettingError(
-            f"{path}: the private key is no PEM key that is understood",
-            hint="Give a file with -----BEGIN PRIVATE KEY----- in it",
-        ) from None
-
-
-def _require_served(path: Path, key: PrivateKeyTypes) -> None:
-    if isinstance(key, rsa.RSAPrivateKey):
-        served = key.key_size >= RSA_BITS_MIN
+def _require_supported_key(path: Path, certificate: x509.Certificate) -> None:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        supported = key.key_size >= RSA_BITS_MIN
     else:
-        served = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES
-    if not served:
+        supported = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES
+    if not supported:
         raise SettingError(
-            f"{path}: no client would accept a private key of this kind",
+            f"{path}: clients do not accept a private key of this kind",
             hint="Have the certificate issued for an ECDSA key on P-256 or P-384, or for an RSA "
             f"key of at least {RSA_BITS_MIN:,} bits",
-        )
-
-
-def _require_match(files: TlsFiles, certificate: x509.Certificate, key: PrivateKeyTypes) -> None:
-    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    if certificate.public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
-        raise SettingError(
-            f"{files.key}: the private key is not that of the certificate {files.certificate}",
-            hint="Give the key that the certificate was issued for; the service's own certificate "
-            "stands first in its file",
         )
 
 
@@ -258,13 +210,13 @@ def _require_valid(path: Path, certificate: x509.Certificate, now: datetime) -> 
     subject = certificate.subject.rfc4514_string()
     if certificate.not_valid_after_utc <= now:
         raise SettingError(
-            f"{path}: the certificate of {subject} has expired on "
+            f"{path}: the certificate of {subject} expired on "
             f"{certificate.not_valid_after_utc.isoformat()}",
             hint="Issue a new one; check this machine's clock",
         )
     if certificate.not_valid_before_utc > now:
         raise SettingError(
-            f"{path}: the certificate of {subject} is valid only from "
+            f"{path}: the certificate of {subject} is not valid before "
             f"{certificate.not_valid_before_utc.isoformat()}",
             hint="Check this machine's clock",
         )
