@@ -26,12 +26,11 @@ from numroute.e164 import parse_column
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.model import InvalidReason, Status
+from numroute_campaign.decisions import ByOperator, Reject
 from numroute_campaign.home import Home
 from numroute_campaign.lists.arrow_list import SAMPLE_ROWS, may_hold_numbers, readable
 from numroute_campaign.lists.phone_column import choose_phone_column
-from numroute_campaign.policy_default import ByOperator
 from numroute_campaign.preparing import is_empty, look_up
-from numroute_campaign.rejects import Reject
 from numroute_campaign.routers import SnapshotRouter
 
 if TYPE_CHECKING:

@@ -1,13 +1,17 @@
-"""What becomes of each route: decided once per route, then taken for every number."""
+"""Decisions: where the numbers of each route go, or why they are rejected.
+
+A route is decided once; its numbers take the decision over, one small integer per row.
+"""
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from numroute_campaign.rejects import Reject
+from numroute.model import InvalidReason, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,13 +21,54 @@ if TYPE_CHECKING:
     from numroute.model import Route
 
 
+class Reject(enum.IntEnum):
+    """Why a row is rejected; the first values are those of ``InvalidReason``."""
+
+    NONE = 0
+    NOT_A_NUMBER = InvalidReason.NOT_A_NUMBER
+    TOO_SHORT = InvalidReason.TOO_SHORT
+    TOO_LONG = InvalidReason.TOO_LONG
+    UNKNOWN_COUNTRY = InvalidReason.UNKNOWN_COUNTRY
+    NO_DEFAULT_REGION = InvalidReason.NO_DEFAULT_REGION
+    EMPTY = 16
+    RAGGED_ROW = 17
+    BROKEN_QUOTES = 18
+    DUPLICATE = 32
+    SUPPRESSED = 33
+    UNALLOCATED = 48
+    FOREIGN = 49
+    EXCLUDED = 50
+    NO_RULE = 51
+    NO_TIME_ZONE = 52
+
+
+MEANINGS = {
+    Reject.NOT_A_NUMBER: "not a phone number",
+    Reject.TOO_SHORT: "too few digits",
+    Reject.TOO_LONG: "too many digits",
+    Reject.UNKNOWN_COUNTRY: "unassigned country code",
+    Reject.NO_DEFAULT_REGION: "a national format, but no default country was given",
+    Reject.EMPTY: "the phone cell is empty",
+    Reject.RAGGED_ROW: "more or fewer cells than the header",
+    Reject.BROKEN_QUOTES: "an unclosed quote",
+    Reject.DUPLICATE: "the number is in an earlier row",
+    Reject.SUPPRESSED: "on the do-not-send list",
+    Reject.UNALLOCATED: "no operator holds the number",
+    Reject.FOREIGN: "a number of another country",
+    Reject.EXCLUDED: "excluded by a policy rule",
+    Reject.NO_RULE: "no policy rule matches",
+    Reject.NO_TIME_ZONE: "the route has a send window, but the region's time zone is unknown",
+}
+"""A phrase for each reason, for reports."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of the numbers of one route.
+    """The decision about the numbers of one route.
 
     Attributes:
-        destination: The output route's name; empty when they do not leave.
-        reject: Why they do not leave.
+        destination: The output route's name; empty if they are rejected.
+        reject: Why they are rejected.
         rule: The name of the rule that decided.
         send_from: UTC time of day, ``HH:MM``, from which sending is allowed; empty = any time.
         send_until: UTC time of day at which sending ends.
@@ -37,20 +82,35 @@ class Decision:
 
 
 class Rules(Protocol):
-    """A policy: decides about a route."""
+    """A policy."""
 
     def decide(self, route: Route, *, foreign: bool) -> Decision:
-        """Say what becomes of numbers of this route; ``foreign``: of another country."""
+        """Decide about the numbers of a route; ``foreign``: numbers of another country."""
+
+
+class ByOperator:
+    """The policy without a file: one output route per brand, or per operator without a brand."""
+
+    def decide(self, route: Route, *, foreign: bool) -> Decision:
+        """Decide about the numbers of a route; foreign and unallocated ones are rejected."""
+        if foreign:
+            return Decision(reject=Reject.FOREIGN)
+        if route.status not in {Status.PORTED, Status.NOT_PORTED}:
+            return Decision(reject=Reject.UNALLOCATED)
+        operator = route.operator
+        return Decision(
+            destination=operator.brand or operator.name or operator.code or "unknown-operator"
+        )
 
 
 class Decisions:
-    """The decisions about the routes that were met, as arrays by code.
+    """The decisions so far, as arrays by code.
 
-    A code is twice the row of the router's table, and one more for foreign numbers.
+    A code is twice the row in the router's table, plus one for foreign numbers.
 
     Attributes:
-        destinations: The names of the output routes, in the order in which they were met.
-        destination: int32[codes], places in ``destinations``; -1 = rejected, -2 = not met.
+        destinations: The names of the output routes, in order of first use.
+        destination: int32[codes], places in ``destinations``; -1 = rejected, -2 = not decided yet.
     """
 
     REJECTED = -1
@@ -65,7 +125,7 @@ class Decisions:
         self.decided: dict[int, Decision] = {}
 
     def settle(self, codes: NDArray[np.int64]) -> bool:
-        """Decide about the codes (int64[n]) that were not met before; whether there were any."""
+        """Decide about new codes among int64[n]; return whether there were any."""
         if 2 * len(self._routes) > len(self.destination):
             more = 2 * len(self._routes) - len(self.destination)
             self.destination = np.concatenate(

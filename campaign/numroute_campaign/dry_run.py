@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from numroute.model import Status, mask_number
-from numroute_campaign.decisions import Decisions
+from numroute_campaign.decisions import ByOperator, Decisions, Reject
 from numroute_campaign.home import Home
 from numroute_campaign.kept_columns import check_pseudonymous
 from numroute_campaign.lists.opening import OpenList
 from numroute_campaign.lists.sources import find_files
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.policy.checking import rules_that_never_match
-from numroute_campaign.policy_default import ByOperator
 from numroute_campaign.preparing import prepare
-from numroute_campaign.rejects import Reject
 from numroute_campaign.sorting import Sorter
 from numroute_campaign.suppression import check_suppress, read_suppressed
 

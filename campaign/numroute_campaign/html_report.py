@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -19,11 +21,14 @@ from numroute_campaign.html_parts import (
     tiles,
     whole,
 )
+from numroute_campaign.text_files import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from numroute_campaign.summary import CostSummary, OperatorSummary, Summary
+    from numroute_campaign.prices import CostSummary
+    from numroute_campaign.summary import OperatorSummary, Summary
 
 ROWS_MAX = 25
 """Operators and regions that have a row of their own; the rest share one."""
@@ -35,6 +40,14 @@ NOBODY = "nobody's"
 """The operator of numbers that no range holds."""
 
 NOWHERE = "no region"
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Write ``summary.json`` and ``report.html``."""
+    text = json.dumps(asdict(summary), ensure_ascii=False, indent=2)
+    for name, content in (("summary.json", text + "\n"), ("report.html", report_html(summary))):
+        with open_private(folder / name) as file:
+            file.write(content.encode())
 
 
 def report_html(summary: Summary) -> str:

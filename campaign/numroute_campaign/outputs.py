@@ -6,21 +6,20 @@ A block's rows are rendered by any thread (``render``) and written in the list's
 
 from __future__ import annotations
 
-import json
 import os
+import re
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from numroute_campaign.file_names import REJECTS, REPORT, SUMMARY, file_stem
-from numroute_campaign.html_report import report_html
 from numroute_campaign.kept_columns import unpacked
 from numroute_campaign.spool_files import SpoolFiles
-from numroute_campaign.text_files import TextFiles, open_private
+from numroute_campaign.text_files import TextFiles
 from numroute_campaign.text_rows import (
     REJECT_COLUMNS,
     RouteCells,
@@ -32,14 +31,13 @@ from numroute_campaign.text_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numroute.model import Route
     from numroute_campaign.decisions import Decision, Decisions
     from numroute_campaign.lists.block import Block
     from numroute_campaign.pseudonyms import Pseudonymizer
     from numroute_campaign.sorting import Leaving, Staying
-    from numroute_campaign.summary import Summary
     from numroute_campaign.workspace import Workspace
 
 ROUTE_COLUMNS: Final = ("route", "operator", "mcc", "mnc", "status")
@@ -50,8 +48,15 @@ NUMBER: Final = "number"
 PSEUDONYM: Final = "pseudonym"
 ROW_ID: Final = "row_id"
 
+REJECTS: Final = "rejects"
+
 FORMS: Final = ("csv", "parquet", "arrow")
 MAP: Final = "pseudonyms"
+
+
+_UNSAFE: Final = re.compile(r"[^\w.-]+")
+_STEM_CHARS_MAX: Final = 60
+_TAKEN: Final = (REJECTS, "summary", "report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,13 +173,6 @@ class Outputs:
             ]:
                 done.result()
 
-    def write_summary(self, summary: Summary) -> None:
-        """Write ``summary.json`` and ``report.html``."""
-        text = json.dumps(asdict(summary), ensure_ascii=False, indent=2)
-        for name, content in ((SUMMARY, text + "\n"), (REPORT, report_html(summary))):
-            with open_private(self._workspace.output / name) as file:
-                file.write(content.encode())
-
     def map_name(self) -> str:
         """Return the name of the map of pseudonyms within the spool folder."""
         return self._map.names[0]
@@ -288,3 +286,15 @@ def _part(batch: pa.RecordBatch | None, begin: int, end: int) -> pa.RecordBatch:
 
 def _header(columns: Sequence[str]) -> bytes:
     return (",".join(cell_text(column) for column in columns) + "\n").encode()
+
+
+def file_stem(route: str, taken: Iterable[str]) -> str:
+    """Return a file name without ending for an output route; none of ``taken``, without case."""
+    text = unicodedata.normalize("NFC", route)
+    stem = _UNSAFE.sub("-", text).strip("-._")[:_STEM_CHARS_MAX].lower() or "route"
+    used = {*_TAKEN, *taken}
+    candidate, serial = stem, 1
+    while candidate in used:
+        serial += 1
+        candidate = f"{stem}-{serial}"
+    return candidate

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from numroute.e164 import parse_column
-from numroute_campaign.rejects import Reject
+from numroute_campaign.decisions import Reject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,8 @@ A TOML file, validated like a policy::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -24,9 +25,13 @@ from numroute_campaign.policy.reading import read_conditions
 from numroute_campaign.policy.rules import Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numroute.model import Operator, Route
+    from numroute_campaign.decisions import Decisions
+    from numroute_campaign.routers import Router
+    from numroute_campaign.sorting import Counts
 
 SEGMENTS_MAX: Final = 255
 """Segments of one long message: the counter of the concatenation header has eight bits."""
@@ -35,6 +40,7 @@ _KEYS: Final = ("currency", "segments", "misrouted", "price")
 _CONDITIONS: Final = ("brand", "operator", "network", "region", "line_type")
 _PRICE_KEYS: Final = (*_CONDITIONS, "route", "price")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_CENT: Final = Decimal("0.01")
 _AMOUNT: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
@@ -143,3 +149,107 @@ def _amount(document: Document, keys: tuple[str | int, ...], value: object) -> D
     if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
         raise document.error(keys, f"{value!r} is no amount", hint='Write e.g. "2.35"')
     return Decimal(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostSummary:
+    """Costs from the price list; amounts are decimal texts in ``currency``.
+
+    Attributes:
+        total: Of all numbers that left and have a price.
+        unpriced_numbers: Numbers that left and have none: they are not in ``total``.
+        unpriced_operators: Whose they are.
+        saved_duplicates: What the dropped duplicates would have cost.
+        by_prefix: What ``total``'s numbers would have cost, each at its range holder's price.
+        saved_by_prefix: ``by_prefix`` less ``total``.
+    """
+
+    currency: str
+    total: str
+    unpriced_numbers: int
+    unpriced_operators: tuple[str, ...]
+    saved_duplicates: str
+    by_prefix: str
+    saved_by_prefix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Amounts of one run. ``of_code`` and ``price_of_code`` lack codes without a price."""
+
+    summary: CostSummary
+    of_code: Mapping[int, Decimal]
+    price_of_code: Mapping[int, Decimal]
+
+
+@dataclass(slots=True)
+class _Sums:
+    total: Decimal = Decimal(0)
+    by_prefix: Decimal = Decimal(0)
+    duplicates: Decimal = Decimal(0)
+    unpriced: Counter[str] = field(default_factory=Counter)
+
+
+def cost_of(
+    prices: PriceList,
+    router: Router,
+    decisions: Decisions,
+    counts: Counts,
+    *,
+    has_segments: bool,
+) -> Costs:
+    """Return the costs of everything that leaves.
+
+    ``has_segments``: the list said how many segments each message has; else the price list does.
+    """
+    factor = 1 if has_segments else prices.segments
+    sums = _Sums()
+    price_of: dict[int, Decimal] = {}
+    of_code: dict[int, Decimal] = {}
+    for code, decision in decisions.decided.items():
+        if not decision.destination:
+            continue
+        route = router.routes[code // 2]
+        price = prices.price(route, decision.destination)
+        numbers = int(counts.decided[code])
+        if price is None:
+            if numbers:
+                sums.unpriced[_name(route.operator)] += numbers
+            continue
+        price_of[code] = price
+        of_code[code] = price * int(counts.parts[code]) * factor
+        sums.total += of_code[code]
+        sums.duplicates += price * int(counts.duplicates[code]) * factor
+    sums.by_prefix = sums.total
+    for (code, holder), parts in counts.holder_parts.items():
+        operator = router.operators[holder]
+        route = router.routes[code // 2]
+        if code not in price_of or operator == route.operator:
+            continue
+        wrong = prices.misrouted
+        if wrong is None:
+            wrong = prices.operator_price(operator, route)
+        if wrong is not None:
+            sums.by_prefix += (wrong - price_of[code]) * parts * factor
+    return Costs(
+        summary=CostSummary(
+            currency=prices.currency,
+            total=amount(sums.total),
+            unpriced_numbers=sums.unpriced.total(),
+            unpriced_operators=tuple(name for name, _ in sums.unpriced.most_common()),
+            saved_duplicates=amount(sums.duplicates),
+            by_prefix=amount(sums.by_prefix),
+            saved_by_prefix=amount(sums.by_prefix - sums.total),
+        ),
+        of_code=of_code,
+        price_of_code=price_of,
+    )
+
+
+def amount(value: Decimal) -> str:
+    """Return an amount with two decimals."""
+    return str(value.quantize(_CENT))
+
+
+def _name(operator: Operator) -> str:
+    return operator.brand or operator.name or operator.code or "numbers that nobody holds"

@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.decisions import Decisions
+from numroute_campaign.decisions import ByOperator, Decisions
 from numroute_campaign.home import Home
+from numroute_campaign.html_report import write_summary
 from numroute_campaign.kept_columns import check_kept, check_pseudonymous
 from numroute_campaign.lists.opening import OpenList, Wanted
 from numroute_campaign.lists.segments import SEGMENTS_MAX
@@ -29,11 +30,10 @@ from numroute_campaign.lists.sources import find_files
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.outputs import Outputs, OutputSettings
 from numroute_campaign.policy.checking import rules_that_never_match
-from numroute_campaign.policy_default import ByOperator
 from numroute_campaign.preparing import Prepared, prepare
-from numroute_campaign.pseudonyms import Pseudonymizer
+from numroute_campaign.pseudonyms import Pseudonymizer, fingerprint
 from numroute_campaign.sorting import Counts, Sorter
-from numroute_campaign.summarizing import Facts, ReadFile, summarize
+from numroute_campaign.summary import Facts, ReadFile, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.text_files import append_bytes, cut_back
 from numroute_campaign.workspace import Workspace
@@ -271,7 +271,8 @@ class _Run:
                 router=self.router,
                 decisions=self.decisions,
                 counts=self.sorter.counts,
-                outputs=self.outputs,
+                files_of=self.outputs.files_of,
+                rejects_files=tuple(self.outputs.rejects.names),
                 region=self.home.region or "",
                 kept=campaign.wanted.keep,
                 policy=policy,
@@ -281,7 +282,7 @@ class _Run:
                 warnings=warnings,
             )
         )
-        self.outputs.write_summary(summary)
+        write_summary(self.workspace.output, summary)
         if campaign.key is not None and campaign.map is not None:
             self.workspace.hand_over(self.outputs.map_name(), campaign.map)
         self.workspace.finish()
@@ -325,9 +326,7 @@ class _Run:
             "policy": repr(campaign.policy),
             "prices": repr(campaign.prices),
             "suppressed": _identities(find_files(campaign.suppress)),
-            "pseudonym": ""
-            if campaign.key is None
-            else Pseudonymizer(campaign.key).digests(np.zeros(1, np.uint64)).tobytes().hex(),
+            "pseudonym": "" if campaign.key is None else fingerprint(campaign.key),
             "snapshots": list(self.router.snapshots),
         }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numroute_campaign.rejects import Reject
+from numroute_campaign.decisions import Reject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from numroute_campaign.file_names import part_name
-from numroute_campaign.text_files import append_bytes, cut_back, open_private
+from numroute_campaign.text_files import append_bytes, cut_back, open_private, part_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,8 +1,28 @@
-"""What a campaign run did, as one value: the table, ``summary.json`` and reports are made of it."""
+"""What a campaign run did: counts per route in, ``summary.json`` and the report out."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute.model import Status
+from numroute_campaign.decisions import MEANINGS, Reject
+from numroute_campaign.lists.column_names import printable_names
+from numroute_campaign.prices import amount, cost_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numroute_campaign.decisions import Decisions
+    from numroute_campaign.lists.opening import Found
+    from numroute_campaign.policy import Policy
+    from numroute_campaign.prices import Costs, CostSummary, PriceList
+    from numroute_campaign.routers import Router
+    from numroute_campaign.sorting import Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,28 +97,6 @@ class RuleSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CostSummary:
-    """Costs from the price list; amounts are decimal texts in ``currency``.
-
-    Attributes:
-        total: Of all numbers that left and have a price.
-        unpriced_numbers: Numbers that left and have none: they are not in ``total``.
-        unpriced_operators: Whose they are.
-        saved_duplicates: What the dropped duplicates would have cost.
-        by_prefix: What ``total``'s numbers would have cost, each at its range holder's price.
-        saved_by_prefix: ``by_prefix`` less ``total``.
-    """
-
-    currency: str
-    total: str
-    unpriced_numbers: int
-    unpriced_operators: tuple[str, ...]
-    saved_duplicates: str
-    by_prefix: str
-    saved_by_prefix: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
     """Rows through the steps: ``rows`` is the sum of all others but ``valid`` and ``unique``.
 
@@ -155,3 +153,225 @@ class Summary:
     kept_columns: tuple[str, ...]
     dropped_columns: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFile:
+    """One file, how it was read, and how many records it had."""
+
+    name: str
+    found: Found
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Facts:
+    """Everything that the summary is computed from; ``files_of`` names a destination's files."""
+
+    files: tuple[ReadFile, ...]
+    router: Router
+    decisions: Decisions
+    counts: Counts
+    files_of: Callable[[int], tuple[str, ...]]
+    rejects_files: tuple[str, ...]
+    region: str
+    kept: tuple[str, ...]
+    policy: Policy | None
+    prices: PriceList | None
+    has_segments: bool
+    pseudonymized: bool
+    warnings: tuple[str, ...]
+
+
+def summarize(facts: Facts) -> Summary:
+    """Return the summary of a run."""
+    counts, decisions = facts.counts, facts.decisions
+    met = np.flatnonzero(counts.decided)
+    decisions.settle(met)
+    leaving = {
+        code: int(counts.decided[code])
+        for code in met.tolist()
+        if decisions.decided[code].reject is Reject.NONE
+    }
+    rejects = _rejects(facts, met.tolist())
+    costs = (
+        cost_of(facts.prices, facts.router, decisions, counts, has_segments=facts.has_segments)
+        if facts.prices is not None
+        else None
+    )
+    routes = _routes(facts, leaving, costs)
+    by_reason = {Reject(i): int(n) for i, n in enumerate(counts.rejects.tolist()) if n}
+    duplicates = by_reason.pop(Reject.DUPLICATE, 0)
+    suppressed = by_reason.pop(Reject.SUPPRESSED, 0)
+    rejected = sum(by_reason.values())
+    routed = sum(leaving.values())
+    valid = counts.rows - rejected
+    stayed = [
+        shown
+        for file in facts.files
+        for name, shown in zip(file.found.columns, printable_names(file.found.columns), strict=True)
+        if name not in facts.kept and name != file.found.phone
+    ]
+    return Summary(
+        files=_files(facts.files),
+        snapshots=tuple(facts.router.snapshots),
+        region=facts.region,
+        policy="" if facts.policy is None else facts.policy.name,
+        pseudonymized=facts.pseudonymized,
+        steps=Steps(
+            rows=counts.rows,
+            rejected=rejected,
+            valid=valid,
+            duplicates=duplicates,
+            unique=valid - duplicates,
+            suppressed=suppressed,
+            refused=valid - duplicates - suppressed - routed,
+            routed=routed,
+        ),
+        rejects=rejects,
+        rejects_files=facts.rejects_files,
+        routes=routes,
+        operators=_operators(facts, leaving, costs),
+        regions=_regions(facts, leaving),
+        rules=_rules(facts, met.tolist()),
+        ported=sum(
+            n
+            for code, n in leaving.items()
+            if facts.router.routes[code // 2].status is Status.PORTED
+        ),
+        misrouted_by_prefix=sum(
+            n
+            for (code, holder), n in counts.holders.items()
+            if code in leaving
+            and facts.router.operators[holder] != facts.router.routes[code // 2].operator
+        ),
+        cost=None if costs is None else costs.summary,
+        kept_columns=facts.kept,
+        dropped_columns=tuple(dict.fromkeys(stayed)),
+        warnings=(*facts.warnings, *_warnings(costs)),
+    )
+
+
+def _files(files: tuple[ReadFile, ...]) -> tuple[FileSummary, ...]:
+    summaries, first = [], 1
+    for file in files:
+        found = file.found
+        summaries.append(
+            FileSummary(
+                name=file.name,
+                form=found.form,
+                encoding=found.encoding,
+                delimiter=found.delimiter,
+                has_header=found.has_header,
+                phone_column=found.shown_phone,
+                rows=file.rows,
+                first_row_id=first,
+            )
+        )
+        first += file.rows
+    return tuple(summaries)
+
+
+def _rejects(facts: Facts, met: list[int]) -> tuple[RejectSummary, ...]:
+    rows: Counter[tuple[Reject, str]] = Counter()
+    for value, n in enumerate(facts.counts.rejects.tolist()):
+        if n:
+            rows[Reject(value), ""] += n
+    for code in met:
+        decision = facts.decisions.decided[code]
+        if decision.reject is not Reject.NONE:
+            rows[decision.reject, decision.rule] += int(facts.counts.decided[code])
+    return tuple(
+        RejectSummary(reason=reason.name, meaning=MEANINGS[reason], rule=rule, rows=n)
+        for (reason, rule), n in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def _routes(facts: Facts, leaving: dict[int, int], costs: Costs | None) -> tuple[RouteSummary, ...]:
+    numbers: Counter[int] = Counter()
+    cost: dict[int, Decimal] = {}
+    for code, n in leaving.items():
+        place = int(facts.decisions.destination[code])
+        numbers[place] += n
+        if costs is not None and code in costs.of_code:
+            cost[place] = cost.get(place, Decimal(0)) + costs.of_code[code]
+    return tuple(
+        RouteSummary(
+            name=facts.decisions.destinations[place],
+            numbers=n,
+            files=facts.files_of(place),
+            cost=amount(cost[place]) if place in cost else "",
+        )
+        for place, n in sorted(
+            numbers.items(), key=lambda item: (-item[1], facts.decisions.destinations[item[0]])
+        )
+    )
+
+
+def _rules(facts: Facts, met: list[int]) -> tuple[RuleSummary, ...]:
+    if facts.policy is None:
+        return ()
+    numbers: Counter[str] = Counter()
+    for code in met:
+        numbers[facts.decisions.decided[code].rule] += int(facts.counts.decided[code])
+    return tuple(
+        RuleSummary(name=rule.name, line=rule.line, numbers=numbers[rule.name])
+        for rule in facts.policy.rules
+    )
+
+
+def _warnings(costs: Costs | None) -> tuple[str, ...]:
+    if costs is None or not costs.summary.unpriced_numbers:
+        return ()
+    names = costs.summary.unpriced_operators
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004 - enough to see
+    text = f"the total leaves out {costs.summary.unpriced_numbers:,} numbers without a price: "
+    return (text + ", ".join(names[:5]) + more,)
+
+
+def _operators(
+    facts: Facts, leaving: dict[int, int], costs: Costs | None
+) -> tuple[OperatorSummary, ...]:
+    prices: dict[tuple[str, str, str], set[Decimal]] = {}
+    cost: dict[tuple[str, str, str], Decimal] = {}
+    numbers: Counter[tuple[str, str, str]] = Counter()
+    ported: Counter[tuple[str, str, str]] = Counter()
+    segments: Counter[tuple[str, str, str]] = Counter()
+    for code, n in leaving.items():
+        route = facts.router.routes[code // 2]
+        key = (route.operator.code, route.operator.name, route.operator.brand)
+        numbers[key] += n
+        segments[key] += int(facts.counts.parts[code])
+        if route.status is Status.PORTED:
+            ported[key] += n
+        if costs is not None and code in costs.of_code:
+            cost[key] = cost.get(key, Decimal(0)) + costs.of_code[code]
+            prices.setdefault(key, set()).add(costs.price_of_code[code])
+    return tuple(
+        OperatorSummary(
+            code=key[0],
+            name=key[1],
+            brand=key[2],
+            numbers=n,
+            ported=ported[key],
+            parts=segments[key],
+            price=str(min(prices[key])) if len(prices.get(key, ())) == 1 else "",
+            cost=amount(cost[key]) if key in cost else "",
+        )
+        for key, n in sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def _regions(facts: Facts, leaving: dict[int, int]) -> tuple[RegionSummary, ...]:
+    numbers: Counter[tuple[str, str]] = Counter()
+    ported: Counter[tuple[str, str]] = Counter()
+    for code, n in leaving.items():
+        route = facts.router.routes[code // 2]
+        key = (route.region.code, route.region.name)
+        numbers[key] += n
+        if route.status is Status.PORTED:
+            ported[key] += n
+    return tuple(
+        RegionSummary(code=key[0], name=key[1], numbers=n, ported=ported[key])
+        for key, n in sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    )

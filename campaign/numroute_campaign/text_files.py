@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from numroute_campaign.file_names import part_name
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -73,6 +71,11 @@ class TextFiles:
     def _write(self, data: memoryview) -> None:
         append_bytes(self._folder / self.names[-1], data)
         self._part_bytes += data.nbytes
+
+
+def part_name(stem: str, ending: str, part: int | None) -> str:
+    """Return the name of a whole file, or of a part counted from 1."""
+    return f"{stem}{ending}" if part is None else f"{stem}-{part:05}{ending}"
 
 
 def append_bytes(path: Path, data: memoryview | bytes) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from numroute_campaign.rejects import Reject
+from numroute_campaign.decisions import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

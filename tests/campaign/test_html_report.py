@@ -10,8 +10,8 @@ import pytest
 
 from numroute_campaign.html_parts import THIN_SPACE
 from numroute_campaign.html_report import ROWS_MAX, report_html
+from numroute_campaign.prices import CostSummary
 from numroute_campaign.summary import (
-    CostSummary,
     FileSummary,
     OperatorSummary,
     RegionSummary,

@@ -10,10 +10,10 @@ import pytest
 
 from numroute.errors import InputError
 from numroute.model import LineType, Operator, Region, Route, Status
+from numroute_campaign.decisions import Reject
 from numroute_campaign.policy import read_policy
 from numroute_campaign.policy.checking import rules_that_never_match
 from numroute_campaign.policy.document import Document
-from numroute_campaign.rejects import Reject
 from numroute_campaign.time_zones import offset_of, zones
 
 GOOD = """\

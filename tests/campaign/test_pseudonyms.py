@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.files import private
 from support.registry import command
 
-from numroute_campaign.pseudonyms import Pseudonymizer
+from numroute.errors import InputError
+from numroute_campaign.pseudonyms import Pseudonymizer, fingerprint, load_key
 
 
 @settings(deadline=None, max_examples=20)
@@ -81,8 +84,42 @@ def test_a_readable_key_is_refused(route, list_csv: Path, tmp_path: Path) -> Non
     key.write_text("ab" * 32, "ascii")
     key.chmod(0o644)
     err = route(list_csv, "--pseudonymize", key, status=1).err
-    assert "others may read the key" in err
+    assert "other users may read the key" in err
     assert "chmod 600" in err
+
+
+@pytest.mark.parametrize(
+    "key", [bytes(16), bytes(32), b"ab" * 16, bytes(range(32)), b"abcdefgh" * 2, bytes([1, 2] * 9)]
+)
+def test_a_weak_key_is_refused(key: bytes, tmp_path: Path) -> None:
+    """A key file of zeros, of a repeated word or of a sequence is refused, with the remedy."""
+    path = private(tmp_path / "key", key.hex())
+    with pytest.raises(InputError, match="the key is weak") as caught:
+        load_key(path)
+    assert "Name a new file" in caught.value.hint
+    assert key.hex() not in str(caught.value)
+
+
+def test_a_key_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key file that somebody else may have planted is refused."""
+    path = private(tmp_path / "key", "0123456789abcdeffedcba98765432100f1e2d3c4b5a6978")
+    assert len(load_key(path)) == 24
+    monkeypatch.setattr("os.fstat", lambda _: os.stat_result((0o100600, 0, 0, 1, 12345, *[0] * 5)))
+    with pytest.raises(InputError, match="belongs to another user"):
+        load_key(path)
+
+
+def test_what_is_not_a_key_is_refused(tmp_path: Path) -> None:
+    """A text, a short key and a folder are refused; a missing file is created, private."""
+    for text, reason in (("secret", "holds no key"), ("ab12", "has 2 bytes")):
+        with pytest.raises(InputError, match=reason):
+            load_key(private(tmp_path / "key", text))
+    with pytest.raises(InputError, match="not a regular file"):
+        load_key(tmp_path)
+    made = load_key(tmp_path / "new")
+    assert load_key(tmp_path / "new") == made
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+    assert fingerprint(made) not in made.hex()
 
 
 def test_an_existing_map_is_not_overwritten(route, list_csv: Path, tmp_path: Path) -> None:

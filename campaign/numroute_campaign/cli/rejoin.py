@@ -39,7 +39,7 @@ def rejoin(report: str, map_path: Path, out: Path, column: str, encoding: str | 
     where the map does not have the pseudonym.
     """
     try:
-        from numroute_campaign.rejoining import rejoin as run  # noqa: PLC0415 - needs the extra
+        from numroute_campaign.rejoin import rejoin as run  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as error:
         raise SettingError(
             f"the package {error.name} is missing",

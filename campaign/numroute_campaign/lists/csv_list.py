@@ -17,12 +17,12 @@ import pyarrow as pa
 from pyarrow import csv
 
 from numroute.errors import InputError
+from numroute_campaign.decisions import Reject
 from numroute_campaign.lists.block import Block
 from numroute_campaign.lists.layout import read_layout
 from numroute_campaign.lists.segments import segment_counts
 from numroute_campaign.lists.sources import ByteSource
 from numroute_campaign.lists.text_encoding import UTF_8, check_encoding, detect_encoding
-from numroute_campaign.rejects import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numroute.model import Status
-from numroute_campaign.decisions import Decision
-from numroute_campaign.rejects import Reject
+from numroute_campaign.decisions import Decision, Reject
 from numroute_campaign.time_zones import offset_of
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""The time zone of a region, by its code or by its name as numbering plans spell it.
+"""Time zones of regions, by the region's code or its name as numbering plans spell it.
 
-One table per country: ``region_code``, a pattern that begins a word of the region's name, the
-offset from UTC, and the zone of the IANA database that it was taken from. A region that spans
-several zones counts as its capital's. Regions without a table are unknown, not guessed.
+``data/time_zones_*.csv`` has one table per country: the region's code, a pattern that starts a word
+of its name, the offset from UTC, and the IANA zone that the offset was taken from. A region that
+spans several zones has its capital's. A region in no table is unknown; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from numroute.model import Region
 
-COLUMNS: Final = ("region_code", "pattern", "utc_offset", "zone")
-
 _OFFSET: Final = re.compile(r"([+-])(\d\d):([0-5]\d)")
 _MINUTES_MAX: Final = 14 * 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
-    """A row of a table; ``offset_minutes`` east of UTC."""
+    """A row of a table; ``offset_minutes`` counts east of UTC."""
 
     region_code: str
     pattern: re.Pattern[str]
@@ -34,10 +32,10 @@ class Zone:
 
 
 def offset_of(region: Region) -> int | None:
-    """Return a region's offset from UTC in minutes, None when it is not known.
+    """Return a region's offset from UTC in minutes, None if it is unknown.
 
-    The name decides where it says something: the same code means another region elsewhere. A name
-    that lists regions of different zones says nothing.
+    The name comes first, as the same code means different regions in different countries. A name
+    that lists regions of several zones has no offset.
     """
     text = region.name.casefold().replace("ё", "е")
     found = {zone.offset_minutes for zone in zones() if zone.pattern.search(text)}
@@ -47,7 +45,7 @@ def offset_of(region: Region) -> int | None:
 
 
 def parse_offset(text: str) -> int | None:
-    """Return an offset like ``+03:00`` in minutes, None when it is none."""
+    """Return an offset like ``+03:00`` in minutes, None if it is malformed."""
     match = _OFFSET.fullmatch(text)
     if match is None:
         return None
@@ -61,8 +59,10 @@ def parse_offset(text: str) -> int | None:
 def zones() -> tuple[Zone, ...]:
     """Return the rows of all tables."""
     found = []
-    tables = (each for each in resources.files(__name__).iterdir() if each.name.endswith(".csv"))
+    tables = (resources.files("numroute_campaign") / "data").iterdir()
     for table in sorted(tables, key=lambda each: each.name):
+        if not table.name.startswith("time_zones_"):
+            continue
         for row in csv.DictReader(table.read_text("utf-8").splitlines()):
             offset = parse_offset(row["utc_offset"])
             if offset is None:
