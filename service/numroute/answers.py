@@ -1,23 +1,24 @@
-"""Answers to a few texts in any human format, as values."""
+"""Answers to texts in any human format, as values, for the service and the commands."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numroute import e164
-from numroute.model import Answer, Operator, Status
+from numroute.index import explain
+from numroute.model import Answer, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numroute.index import Snapshot
-    from numroute.model import SnapshotRef
+    from numroute.model import Explanation, SnapshotRef
 
 _NOBODY = Operator()
-_WITH_ROUTE = frozenset({Status.PORTED, Status.NOT_PORTED})
 
 
 def answer_texts(
@@ -50,9 +51,22 @@ def answer_texts(
                 status=route.status,
                 snapshot=ref,
                 invalid_reason=each.reason,
-                route=route if route.status in _WITH_ROUTE else None,
+                route=route if route.status.has_route else None,
                 ported_at=datetime.fromtimestamp(seconds, UTC) if seconds else None,
                 range_holder=None if holder == _NOBODY else holder,
             )
         )
     return answers
+
+
+def explain_text(
+    snapshot: Snapshot, ref: SnapshotRef, text: str, default_region: str | None
+) -> Explanation:
+    """Explain how a snapshot answers one text.
+
+    Raises SettingError when ``default_region`` is no region.
+    """
+    parsed = e164.parse(text, default_region)
+    return replace(
+        explain(snapshot, parsed.number), input=text, invalid_reason=parsed.reason, snapshot=ref
+    )

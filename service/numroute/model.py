@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 E164_DIGITS_MAX = 15
@@ -28,6 +29,11 @@ class Status(enum.IntEnum):
     NOT_PORTED = 2
     UNALLOCATED = 3
     INVALID = 4
+
+    @property
+    def has_route(self) -> bool:
+        """Whether an answer with this status has a route."""
+        return self in {Status.PORTED, Status.NOT_PORTED}
 
 
 class LineType(enum.IntEnum):
@@ -120,6 +126,143 @@ class Answer:
     route: Route | None = None
     ported_at: datetime | None = None
     range_holder: Operator | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberAnswer:
+    """The answer to one number.
+
+    ``route`` is None when the status is UNALLOCATED or INVALID. ``ported_at`` (aware, UTC) is None
+    when the number is not ported or the time is not known, ``range_holder`` when nobody holds the
+    range; both also when they were not asked for.
+    """
+
+    status: Status
+    route: Route | None
+    snapshot: SnapshotRef
+    ported_at: datetime | None = None
+    range_holder: Operator | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file that a snapshot was built from.
+
+    ``name`` is the file's name without its folder, ``layer`` what it contributed ("ported",
+    "increments", "ranges" or "operators"), ``rows`` its data rows, ``sha256`` the digest of
+    the file on disk.
+    """
+
+    name: str
+    registry: str
+    kind: str
+    layer: str
+    sequence: int | None = None
+    rows: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How many ported records differ between a snapshot and the one whose id is ``against``.
+
+    ``ported``: records that the other lacks. ``returned``: records that only the other has.
+    ``moved``: of another operator. ``updated``: of the same operator with another route.
+    """
+
+    against: str
+    ported: int = 0
+    returned: int = 0
+    moved: int = 0
+    updated: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotInfo:
+    """What a service reports about the snapshot that it answers from.
+
+    ``age_seconds`` runs from ``snapshot.as_of`` to the time of the report. ``changes`` is None when
+    the snapshot does not record what it changed.
+    """
+
+    snapshot: SnapshotRef
+    built_at: datetime
+    age_seconds: float
+    format_version: int
+    sources: tuple[Source, ...]
+    counts: Mapping[str, int]
+    changes: Changes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotNews:
+    """A snapshot that answers from now on.
+
+    ``changes`` is None when the snapshot does not record what it changed. When ``changes.against``
+    is not the snapshot of the previous news, others came between, or an older one is current again.
+    """
+
+    snapshot: SnapshotRef
+    built_at: datetime
+    counts: Mapping[str, int]
+    changes: Changes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorInfo:
+    """An operator under one of its brands.
+
+    ``networks`` are the pairs of MCC and MNC in its routes, in order. It ``serves_ported_numbers``
+    if a ported number has one of its routes, and ``holds_ranges`` if it holds one.
+    """
+
+    operator: Operator
+    networks: tuple[tuple[str, str], ...]
+    serves_ported_numbers: bool
+    holds_ranges: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """What one layer of a snapshot says about a number; ``route`` is None when it says nothing.
+
+    ``name`` is "override", "ported record" or "range". ``sources`` are the files that the layer was
+    built from. ``first`` and ``last`` bound the range; ``last`` is None when it has no end.
+    ``ported_at`` and ``donor`` belong to a ported record; ``reason``, ``author`` and ``expires``
+    (None: never) to an override, which decides unless it has expired.
+    """
+
+    name: str
+    decides: bool
+    route: Route | None
+    sources: tuple[Source, ...]
+    first: int | None = None
+    last: int | None = None
+    ported_at: datetime | None = None
+    donor: Operator | None = None
+    reason: str = ""
+    author: str = ""
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a number is answered as it is: which layer decided, and what each layer says.
+
+    ``decided_by`` is the name of the deciding layer, "nothing" when no layer knows the number.
+    ``route`` is None when the status is UNALLOCATED or INVALID. ``layers`` are in the order in
+    which they are consulted. ``input`` is the text that was explained, ``snapshot`` what it was
+    explained from; the index itself leaves both empty.
+    """
+
+    number: int
+    status: Status
+    decided_by: str
+    route: Route | None
+    layers: tuple[Layer, ...]
+    input: str = ""
+    invalid_reason: InvalidReason = InvalidReason.UNSPECIFIED
+    snapshot: SnapshotRef | None = None
 
 
 def mask_number(number: int | str) -> str:

@@ -20,17 +20,22 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from numroute.model import (
     Answer,
+    Changes,
+    Explanation,
     InvalidReason,
+    Layer,
     LineType,
     Operator,
     Region,
     Route,
     SnapshotRef,
+    Source,
     Status,
 )
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -51,6 +56,8 @@ LAYER_NAMES = {
     pb.LAYER_NAME_NOTHING: "nothing",
 }
 """The contract's names of layers, and the index's."""
+
+_LAYER_VALUES = {name: value for value, name in LAYER_NAMES.items()}
 
 ERROR_KEY = "numroute-error"
 """Trailing metadata that the service sends with an error status of its own: the error's class.
@@ -249,6 +256,135 @@ def answer_value(message: pb.LookupAnswer, ref: SnapshotRef) -> Answer:
         range_holder=operator_value(message.range_holder)
         if message.HasField("range_holder")
         else None,
+    )
+
+
+def explanation_message(explanation: Explanation) -> pb.ExplainResponse:
+    """Return an explanation as a message."""
+    route, ref = explanation.route, explanation.snapshot
+    return pb.ExplainResponse(
+        input=explanation.input,
+        number=explanation.number,
+        status=pb.Status.Name(explanation.status),
+        invalid_reason=pb.InvalidReason.Name(explanation.invalid_reason),
+        decided_by=_LAYER_VALUES[explanation.decided_by],
+        route=None if route is None else route_message(route, with_status=False),
+        layers=[_layer_message(layer) for layer in explanation.layers],
+        snapshot=None if ref is None else snapshot_ref_message(ref),
+    )
+
+
+def explanation_value(message: pb.ExplainResponse) -> Explanation:
+    """Return an explanation's message as a value.
+
+    Raises:
+        KeyError: The name of a layer is unknown.
+        ValueError: Another enum value is unknown.
+    """
+    status = Status(message.status)
+    return Explanation(
+        input=message.input,
+        number=message.number,
+        status=status,
+        invalid_reason=InvalidReason(message.invalid_reason),
+        decided_by=LAYER_NAMES[message.decided_by],
+        route=route_value(message.route, status=status) if message.HasField("route") else None,
+        layers=tuple(map(_layer_value, message.layers)),
+        snapshot=snapshot_ref_value(message.snapshot),
+    )
+
+
+def _layer_message(layer: Layer) -> pb.Layer:
+    return pb.Layer(
+        name=_LAYER_VALUES[layer.name],
+        decides=layer.decides,
+        route=None if layer.route is None else route_message(layer.route, with_status=True),
+        sources=source_messages(layer.sources),
+        first=layer.first or 0,
+        last=layer.last or 0,
+        ported_at=None if layer.ported_at is None else time_message(layer.ported_at),
+        donor=None if layer.donor is None else operator_message(layer.donor),
+        override=pb.Override(
+            reason=layer.reason,
+            author=layer.author,
+            expires_at=None if layer.expires is None else time_message(layer.expires),
+        )
+        if _LAYER_VALUES[layer.name] == pb.LAYER_NAME_OVERRIDE
+        else None,
+    )
+
+
+def _layer_value(message: pb.Layer) -> Layer:
+    override = message.override
+    bounded = message.name in {pb.LAYER_NAME_OVERRIDE, pb.LAYER_NAME_RANGE}
+    return Layer(
+        name=LAYER_NAMES[message.name],
+        decides=message.decides,
+        route=route_value(message.route) if message.HasField("route") else None,
+        sources=source_values(message.sources),
+        first=message.first if bounded else None,
+        last=message.last or None,
+        ported_at=time_value(message.ported_at) if message.HasField("ported_at") else None,
+        donor=operator_value(message.donor) if message.HasField("donor") else None,
+        reason=override.reason,
+        author=override.author,
+        expires=time_value(override.expires_at) if override.HasField("expires_at") else None,
+    )
+
+
+def source_messages(sources: Iterable[Source]) -> list[pb.Source]:
+    """Return the files of a snapshot as messages."""
+    return [
+        pb.Source(
+            name=source.name,
+            registry=source.registry,
+            kind=source.kind,
+            layer=source.layer,
+            sequence=source.sequence or 0,
+            rows=source.rows,
+            sha256=source.sha256,
+        )
+        for source in sources
+    ]
+
+
+def source_values(messages: Iterable[pb.Source]) -> tuple[Source, ...]:
+    """Return the messages of a snapshot's files as values."""
+    return tuple(
+        Source(
+            name=message.name,
+            registry=message.registry,
+            kind=message.kind,
+            layer=message.layer,
+            sequence=message.sequence or None,
+            rows=message.rows,
+            sha256=message.sha256,
+        )
+        for message in messages
+    )
+
+
+def changes_message(changes: Changes | None) -> pb.SnapshotChanges | None:
+    """Return what a snapshot changed as a message; None when it does not record that."""
+    if changes is None:
+        return None
+    return pb.SnapshotChanges(
+        against=changes.against,
+        ported=changes.ported,
+        returned=changes.returned,
+        moved=changes.moved,
+        updated=changes.updated,
+    )
+
+
+def changes_value(message: pb.SnapshotChanges) -> Changes:
+    """Return the message of what a snapshot changed as a value."""
+    return Changes(
+        against=message.against,
+        ported=message.ported,
+        returned=message.returned,
+        moved=message.moved,
+        updated=message.updated,
     )
 
 

@@ -10,8 +10,8 @@ import pytest
 from support.registry import command
 
 import numroute
-from numroute.client.answers import SnapshotChanges, SnapshotInfo, SnapshotNews
 from numroute.index import SnapshotStore
+from numroute.model import Changes, SnapshotInfo, SnapshotNews
 
 DATE = "2026-08-23"
 Dump = dict[str, tuple[str, ...]]
@@ -92,7 +92,7 @@ def test_a_build_and_a_day_of_increments(files: Path, tmp_path: Path, run_server
     assert all(expected.values()), "the registry's day has changes of every kind"
     assert news[0].changes is infos[0].changes is None
     assert news[0].snapshot.id == infos[0].snapshot.id == built
-    assert news[1].changes == SnapshotChanges(against=built, **expected)
+    assert news[1].changes == Changes(against=built, **expected)
     assert infos[1].changes == news[1].changes
     assert infos[1].snapshot.id == news[1].snapshot.id == SnapshotStore(store).current_id()
     assert infos[1].counts["ported"] == len(rows(last))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute import e164
+from numroute.answers import explain_text
 from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
-from numroute.cli.lookup import EXIT_NOT_ROUTED, one_of, open_as_of
+from numroute.cli.lookup import EXIT_NOT_ROUTED, one_of, open_as_of, reference
 from numroute.cli.options import (
     as_of_option,
     json_option,
@@ -20,14 +20,10 @@ from numroute.cli.options import (
 )
 from numroute.cli.service import connect, service_options
 from numroute.errors import SettingError
-from numroute.index import Explanation
-from numroute.index import explain as explain_number
-from numroute.model import InvalidReason, Status
+from numroute.model import InvalidReason
 
 if TYPE_CHECKING:
-    from numroute.client import Explanation as ServiceExplanation
-    from numroute.client import LayerInfo
-    from numroute.index import Layer
+    from numroute.model import Layer
 
 
 @click.command()
@@ -51,51 +47,38 @@ def explain(
     With --as-of the snapshot that was current then is explained.
     """
     store, target = one_of(store, target)
-    explanation: Explanation | ServiceExplanation
     if target:
         with connect(target) as client:
             found = client.explain(number, region, as_of=as_of)
-        explanation, reason, snapshot_id = found, found.invalid_reason, found.snapshot.id
     elif store:
-        parsed = e164.parse(number, region)
         with open_as_of(store, as_of) as snapshot:
-            explanation, reason = explain_number(snapshot, parsed.number), parsed.reason
-            snapshot_id = snapshot.metadata.snapshot_id
+            found = explain_text(snapshot, reference(snapshot), number, region)
     else:
         raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
-    status = _status(explanation)
-    invalid = reason is not InvalidReason.UNSPECIFIED
+    invalid = found.invalid_reason is not InvalidReason.UNSPECIFIED
     if as_json:
-        document: dict[str, Any] = {"input": number, **plain(explanation)}
-        document["status"] = status.name
-        document["invalid_reason"] = reason.name if invalid else None
-        document["snapshot"] = {"id": snapshot_id}
+        document: dict[str, Any] = {"input": number, **plain(found)}
+        if not invalid:
+            document["invalid_reason"] = None
         print_json(document)
     elif invalid:
-        print_facts([("input", number), ("status", "INVALID"), ("reason", reason.name)])
+        print_facts(
+            [("input", number), ("status", "INVALID"), ("reason", found.invalid_reason.name)]
+        )
     else:
         print_facts(
             [
-                ("number", f"+{explanation.number}"),
-                ("status", status.name),
-                ("decided by", explanation.decided_by),
-                ("snapshot", snapshot_id),
+                ("number", f"+{found.number}"),
+                ("status", found.status.name),
+                ("decided by", found.decided_by),
+                ("snapshot", found.snapshot.id if found.snapshot else ""),
             ]
         )
-        print_table(
-            ("layer", "says", "detail", "from"), [_row(layer) for layer in explanation.layers]
-        )
-    return 0 if status in {Status.PORTED, Status.NOT_PORTED} else EXIT_NOT_ROUTED
+        print_table(("layer", "says", "detail", "from"), [_row(layer) for layer in found.layers])
+    return 0 if found.status.has_route else EXIT_NOT_ROUTED
 
 
-def _status(explanation: Explanation | ServiceExplanation) -> Status:
-    """Return the status: a store's explanation has it in its route, a service's beside it."""
-    if isinstance(explanation, Explanation):
-        return explanation.route.status
-    return explanation.status
-
-
-def _row(layer: Layer | LayerInfo) -> tuple[str, ...]:
+def _row(layer: Layer) -> tuple[str, ...]:
     detail = []
     if layer.ported_at:
         detail.append(f"ported {layer.ported_at.isoformat()}")

@@ -78,7 +78,7 @@ def lookup(
                 "service's limit",
                 err=True,
             )
-    routed = all(answer.status in {Status.PORTED, Status.NOT_PORTED} for answer in answers)
+    routed = all(answer.status.has_route for answer in answers)
     return 0 if routed else EXIT_NOT_ROUTED
 
 
@@ -110,13 +110,17 @@ def open_as_of(store: Path, as_of: datetime | None) -> Snapshot:
     return opened.open() if as_of is None else opened.open_at(as_of)
 
 
+def reference(snapshot: Snapshot) -> SnapshotRef:
+    """Return which snapshot an answer from a store comes from."""
+    metadata = snapshot.metadata
+    return SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
+
+
 def _ask_store(
     texts: Sequence[str], store: Path, region: str | None, as_of: datetime | None
 ) -> list[Answer]:
     with open_as_of(store, as_of) as snapshot:
-        metadata = snapshot.metadata
-        ref = SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
-        return answer_texts(snapshot, ref, texts, region)
+        return answer_texts(snapshot, reference(snapshot), texts, region)
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

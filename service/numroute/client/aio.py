@@ -45,17 +45,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute.client.answers import (
-        BulkAnswer,
+    from numroute.client.answers import BulkAnswer
+    from numroute.client.plans import Plan
+    from numroute.client.security import Security
+    from numroute.model import (
+        Answer,
         Explanation,
         NumberAnswer,
         OperatorInfo,
         SnapshotInfo,
         SnapshotNews,
     )
-    from numroute.client.plans import Plan
-    from numroute.client.security import Security
-    from numroute.model import Answer
 
     AnswerT = TypeVar("AnswerT")
 

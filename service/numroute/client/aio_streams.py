@@ -17,8 +17,9 @@ from numroute.client.channel import BACKOFF_SECONDS, QUESTIONS_IN_FLIGHT, resume
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from numroute.client.answers import BulkAnswer, SnapshotNews
+    from numroute.client.answers import BulkAnswer
     from numroute.client.plans import BulkPlan
+    from numroute.model import SnapshotNews
 
     Begin = Callable[[], Any]
     """Begins a StreamLookup and returns the call."""

@@ -18,11 +18,10 @@ import numpy as np
 
 from numroute import wire
 from numroute.client import codec
-from numroute.client.answers import NumberAnswer
 from numroute.client.channel import TIMEOUT_SECONDS_MAX
 from numroute.client.plans import NUMBERS_PER_CHUNK_MAX
 from numroute.errors import ServiceError
-from numroute.model import Operator, Status
+from numroute.model import NumberAnswer, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,7 +58,6 @@ _LATE_SECONDS = 0.01
 """By how much a batch's own deadline lies behind the last one of its numbers, so that each task
 hears of its own."""
 
-_WITH_ROUTE = frozenset({Status.PORTED, Status.NOT_PORTED})
 _NOBODY = Operator()
 
 
@@ -282,7 +280,7 @@ class Coalescer:
         route = self._values.route(data)
         answer = self._answers[data] = NumberAnswer(
             status=route.status,
-            route=route if route.status in _WITH_ROUTE else None,
+            route=route if route.status.has_route else None,
             snapshot=ref,
         )
         return answer

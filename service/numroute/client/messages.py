@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from numroute import wire
-from numroute.client.answers import (
-    Explanation,
-    LayerInfo,
-    OperatorInfo,
-    SnapshotChanges,
-    SnapshotInfo,
-    SnapshotNews,
-    SourceInfo,
-)
 from numroute.client.codec import not_understood
-from numroute.model import InvalidReason, Status
+from numroute.model import OperatorInfo, SnapshotInfo, SnapshotNews
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -28,7 +19,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from numroute.model import Answer, SnapshotRef
+    from numroute.model import Answer, Explanation, SnapshotRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +90,9 @@ def snapshot_response(data: bytes) -> SnapshotInfo:
         built_at=wire.time_value(message.built_at),
         age_seconds=message.age_seconds,
         format_version=message.format_version,
-        sources=_sources(message.sources),
+        sources=wire.source_values(message.sources),
         counts=dict(message.counts),
-        changes=_changes(message),
+        changes=wire.changes_value(message.changes) if message.HasField("changes") else None,
     )
 
 
@@ -120,7 +111,7 @@ def watch_response(data: bytes) -> SnapshotNews:
         snapshot=wire.snapshot_ref_value(message.snapshot),
         built_at=wire.time_value(message.built_at),
         counts=dict(message.counts),
-        changes=_changes(message),
+        changes=wire.changes_value(message.changes) if message.HasField("changes") else None,
     )
 
 
@@ -162,72 +153,11 @@ def explain_request(text: str, default_region: str | None, as_of: datetime | Non
 def explain_response(data: bytes) -> Explanation:
     """Return what a serialised ``ExplainResponse`` says; ServiceError when it is not one."""
     try:
-        message = pb.ExplainResponse.FromString(data)
-        status = Status(message.status)
-        return Explanation(
-            input=message.input,
-            number=message.number,
-            status=status,
-            invalid_reason=InvalidReason(message.invalid_reason),
-            decided_by=wire.LAYER_NAMES[message.decided_by],
-            route=wire.route_value(message.route, status=status)
-            if message.HasField("route")
-            else None,
-            layers=tuple(map(_layer, message.layers)),
-            snapshot=wire.snapshot_ref_value(message.snapshot),
-        )
+        return wire.explanation_value(pb.ExplainResponse.FromString(data))
     except (DecodeError, KeyError, ValueError):
         raise not_understood(
             "it is malformed, or a value in it is unknown to this client"
         ) from None
-
-
-def _layer(message: pb.Layer) -> LayerInfo:
-    name = wire.LAYER_NAMES[message.name]
-    override = message.override
-    bounded = message.name in {pb.LAYER_NAME_OVERRIDE, pb.LAYER_NAME_RANGE}
-    return LayerInfo(
-        name=name,
-        decides=message.decides,
-        route=wire.route_value(message.route) if message.HasField("route") else None,
-        sources=_sources(message.sources),
-        first=message.first if bounded else None,
-        last=message.last or None,
-        ported_at=wire.time_value(message.ported_at) if message.HasField("ported_at") else None,
-        donor=wire.operator_value(message.donor) if message.HasField("donor") else None,
-        reason=override.reason,
-        author=override.author,
-        expires=wire.time_value(override.expires_at) if override.HasField("expires_at") else None,
-    )
-
-
-def _sources(messages: Iterable[pb.Source]) -> tuple[SourceInfo, ...]:
-    return tuple(
-        SourceInfo(
-            name=source.name,
-            registry=source.registry,
-            kind=source.kind,
-            sequence=source.sequence,
-            rows=source.rows,
-            sha256=source.sha256,
-        )
-        for source in messages
-    )
-
-
-def _changes(
-    message: pb.GetSnapshotResponse | pb.WatchSnapshotsResponse,
-) -> SnapshotChanges | None:
-    if not message.HasField("changes"):
-        return None
-    changes = message.changes
-    return SnapshotChanges(
-        against=changes.against,
-        ported=changes.ported,
-        returned=changes.returned,
-        moved=changes.moved,
-        updated=changes.updated,
-    )
 
 
 def _time(as_of: datetime | None) -> Timestamp | None:

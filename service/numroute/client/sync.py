@@ -33,16 +33,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute.client.answers import (
-        BulkAnswer,
-        Explanation,
-        OperatorInfo,
-        SnapshotInfo,
-        SnapshotNews,
-    )
+    from numroute.client.answers import BulkAnswer
     from numroute.client.plans import Plan
     from numroute.client.security import Security
-    from numroute.model import Answer
+    from numroute.model import Answer, Explanation, OperatorInfo, SnapshotInfo, SnapshotNews
 
     AnswerT = TypeVar("AnswerT")
 

@@ -16,8 +16,9 @@ from numroute.client.channel import BACKOFF_SECONDS, QUESTIONS_IN_FLIGHT, resume
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numroute.client.answers import BulkAnswer, SnapshotNews
+    from numroute.client.answers import BulkAnswer
     from numroute.client.plans import BulkPlan
+    from numroute.model import SnapshotNews
 
     Begin = Callable[[Iterator[bytes]], Any]
     """Begins a StreamLookup with an iterator of requests, and returns the call."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.index import kernel
-from numroute.index.content import Changes, Content
+from numroute.index.content import Content
 from numroute.index.layout import BIT_BITS, CELLS_PER_CHUNK, CHUNK_SHIFT
 from numroute.index.ranked_bitmap import build_bitmap, build_pages
+from numroute.model import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence

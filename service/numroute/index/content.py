@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.index.snapshot import Snapshot
-    from numroute.model import Operator, Route
+    from numroute.model import Changes, Operator, Route, Source
 
 UNALLOCATED_ROW = 0
 """The row of the route table that answers for a number that nobody holds."""
@@ -87,39 +87,6 @@ class Patched:
 
     base: Snapshot
     patch: Patch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A file that the snapshot was built from.
-
-    ``name`` is the file's name without its folder, ``layer`` what it contributed ("ported",
-    "increments", "ranges" or "operators"), ``rows`` its data rows, ``sha256`` the digest of
-    the file on disk.
-    """
-
-    name: str
-    registry: str
-    kind: str
-    layer: str
-    sequence: int | None = None
-    rows: int = 0
-    sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """How many ported records a snapshot has otherwise than the one whose id ``against`` is.
-
-    ``ported``: records that the other lacks. ``returned``: records that only the other has.
-    ``moved``: of another operator. ``updated``: of the same operator with another route.
-    """
-
-    against: str
-    ported: int = 0
-    returned: int = 0
-    moved: int = 0
-    updated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

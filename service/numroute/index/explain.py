@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numroute.index.content import UNALLOCATED_ROW
-from numroute.model import Status
+from numroute.model import Explanation, Layer, Status
 
 if TYPE_CHECKING:
-    from numroute.index.content import Source
     from numroute.index.snapshot import Snapshot
-    from numroute.model import Operator, Route
+    from numroute.model import Route, Source
 
 OVERRIDE = "override"
 PORTED_RECORD = "ported record"
 RANGE = "range"
 NOTHING = "nothing"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """What one layer says of a number; ``route`` is None when it says nothing.
-
-    ``first`` and ``last`` bound the range, ``ported_at`` and ``donor`` belong to a ported record.
-    ``sources`` are the files that the layer was built from. ``reason``, ``author`` and ``expires``
-    belong to an override, which decides unless it has expired.
-    """
-
-    name: str
-    decides: bool
-    route: Route | None
-    sources: tuple[Source, ...]
-    first: int | None = None
-    last: int | None = None
-    ported_at: datetime | None = None
-    donor: Operator | None = None
-    reason: str = ""
-    author: str = ""
-    expires: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Which layer decided, what it answered, and what every layer says, in the order asked."""
-
-    number: int
-    decided_by: str
-    route: Route
-    layers: tuple[Layer, ...]
 
 
 def explain(snapshot: Snapshot, number: int) -> Explanation:
@@ -94,7 +60,13 @@ def explain(snapshot: Snapshot, number: int) -> Explanation:
             )
         )
     decided = next((layer.name for layer in layers if layer.decides), NOTHING)
-    return Explanation(number=number, decided_by=decided, route=answered, layers=tuple(layers))
+    return Explanation(
+        number=number,
+        status=answered.status,
+        decided_by=decided,
+        route=answered if answered.status.has_route else None,
+        layers=tuple(layers),
+    )
 
 
 def _overrides(snapshot: Snapshot, number: int, answered: Route) -> list[Layer]:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from numroute.index.content import Changes, Metadata, Source
+from numroute.index.content import Metadata
+from numroute.model import Changes, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

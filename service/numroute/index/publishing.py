@@ -16,7 +16,7 @@ from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, Sto
 from numroute.files import finish, flush_folder, unfinished
 from numroute.index import history
 from numroute.index.compare import compare
-from numroute.index.content import Changes, Content, Metadata
+from numroute.index.content import Content, Metadata
 from numroute.index.mending import mend
 from numroute.index.pruning import prune
 from numroute.index.store_files import (
@@ -27,15 +27,17 @@ from numroute.index.store_files import (
 )
 from numroute.index.verify import verify_snapshot
 from numroute.index.writer import version_for, write_copy, write_snapshot
+from numroute.model import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from numroute.index.content import Patched, Source
+    from numroute.index.content import Patched
     from numroute.index.overrides import Override
     from numroute.index.retention import Kept, Retention
     from numroute.index.store import SnapshotStore
+    from numroute.model import Source
 
 OVERRIDES_COUNT = "overrides"
 """The name under which the metadata's counts tell how many overrides there are."""

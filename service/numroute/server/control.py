@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from numroute import wire
-from numroute.server.describe import description, explanation
+from numroute.answers import explain_text
+from numroute.server.describe import description
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ class Control:
         message = pb.ExplainRequest.FromString(request)
         with await self._past.at(message) as served:
             call.ask(1)
-            response = explanation(served, message.number, message.default_region or None)
-        return response.SerializeToString()
+            found = explain_text(
+                served.snapshot, served.ref(), message.number, message.default_region or None
+            )
+        return wire.explanation_message(found).SerializeToString()
 
     async def get_snapshot(self, request: bytes, _call: Call) -> bytes:
         """Answer a ``GetSnapshotRequest`` with a ``GetSnapshotResponse``."""

@@ -249,20 +249,22 @@ class GetSnapshotRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("name", "registry", "kind", "sequence", "rows", "sha256")
+    __slots__ = ("name", "registry", "kind", "sequence", "rows", "sha256", "layer")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REGISTRY_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
     name: str
     registry: str
     kind: str
     sequence: int
     rows: int
     sha256: str
-    def __init__(self, name: _Optional[str] = ..., registry: _Optional[str] = ..., kind: _Optional[str] = ..., sequence: _Optional[int] = ..., rows: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+    layer: str
+    def __init__(self, name: _Optional[str] = ..., registry: _Optional[str] = ..., kind: _Optional[str] = ..., sequence: _Optional[int] = ..., rows: _Optional[int] = ..., sha256: _Optional[str] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class GetSnapshotResponse(_message.Message):
     __slots__ = ("snapshot", "built_at", "age_seconds", "format_version", "sources", "counts", "changes")
