@@ -12,7 +12,7 @@ from numroute_campaign.kept_columns import check_pseudonymous
 from numroute_campaign.lists.opening import OpenList
 from numroute_campaign.lists.sources import find_files
 from numroute_campaign.number_set import NumberSet
-from numroute_campaign.policy.checking import rules_that_never_match
+from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import prepare
 from numroute_campaign.sorting import Sorter
 from numroute_campaign.suppression import check_suppress, read_suppressed
@@ -34,7 +34,6 @@ class SampleRow:
 
     Attributes:
         rule: The rule that decided, or the fallback; empty where no policy was asked.
-        line: The rule's line in the policy file, 0 where no rule decided.
         destination: The output route; empty where the row would not leave.
         reason: Why it would not leave.
     """
@@ -45,7 +44,6 @@ class SampleRow:
     operator: str
     region: str
     rule: str
-    line: int
     destination: str
     reason: str
     send_from: str
@@ -82,13 +80,12 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
         else None
     )
     found: list[SampleRow] = []
-    lines = {} if policy is None else {rule.name: rule.line for rule in policy.rules}
     try:
         sorter = Sorter(decisions, NumberSet(), suppressed)
         for task in opened.tasks():
             prepared = prepare(task(), router, home)
             first_id = sorter.counts.rows + 1
-            found += _rows(sorter, prepared, first_id, decisions, router.routes, lines)
+            found += _rows(sorter, prepared, first_id, decisions, router.routes)
             if len(found) >= rows:
                 break
     finally:
@@ -113,7 +110,6 @@ def _rows(
     first_id: int,
     decisions: Decisions,
     routes: Sequence[Route],
-    lines: dict[str, int],
 ) -> list[SampleRow]:
     """Return the block's rows; Python per row, which a sample's few thousand may take."""
     _, staying = sorter.sort(prepared)
@@ -132,7 +128,6 @@ def _rows(
             operator=routes[code // 2].operator.brand or routes[code // 2].operator.name,
             region=routes[code // 2].region.name or routes[code // 2].region.code,
             rule="" if reason is not Reject.NONE else decision.rule,
-            line=0 if reason is not Reject.NONE else lines.get(decision.rule, 0),
             destination="" if reason is not Reject.NONE else decision.destination,
             reason=(reason or decision.reject).name if reason or decision.reject else "",
             send_from=decision.send_from,
@@ -149,7 +144,6 @@ def _invalid(row_id: int, reason: Reject) -> SampleRow:
         operator="",
         region="",
         rule="",
-        line=0,
         destination="",
         reason=reason.name,
         send_from="",

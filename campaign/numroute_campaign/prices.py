@@ -1,10 +1,10 @@
-"""Price lists: what a message to an operator costs.
+"""Price lists, and what a campaign costs by one.
 
-A TOML file, validated like a policy::
+A TOML file::
 
     currency = "RUB"
     segments = 1               # of every message, unless a column of the list says so
-    misrouted = "4.90"         # a message handed to an operator that no longer serves the number
+    misrouted = "4.90"         # a segment handed to an operator that no longer serves the number
 
     [[price]]
     brand = "MTS"              # brand, operator, network, region, line_type as in a policy
@@ -18,11 +18,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from numroute_campaign.policy.document import Document
-from numroute_campaign.policy.reading import read_conditions
-from numroute_campaign.policy.rules import Rule
+import msgspec
+
+from numroute_campaign.lists.segments import SEGMENTS_MAX
+from numroute_campaign.policy import Conditions, Text, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,122 +34,84 @@ if TYPE_CHECKING:
     from numroute_campaign.routers import Router
     from numroute_campaign.sorting import Counts
 
-SEGMENTS_MAX: Final = 255
-"""Segments of one long message: the counter of the concatenation header has eight bits."""
-
-_KEYS: Final = ("currency", "segments", "misrouted", "price")
-_CONDITIONS: Final = ("brand", "operator", "network", "region", "line_type")
-_PRICE_KEYS: Final = (*_CONDITIONS, "route", "price")
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _CENT: Final = Decimal("0.01")
 _AMOUNT: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """An amount per segment, and what it is for."""
-
-    rule: Rule
-    route: str
-    amount: Decimal
+Amount = str | int | float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceList:
-    """Prices in order: the first that matches counts.
+class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ``[[price]]``: an amount per segment, with conditions as in a policy.
 
-    ``misrouted``: What a segment costs that is handed to an operator that does not serve the number
+    ``route``: the output route that it is for; empty = every route.
+    """
+
+    price: Amount
+    route: Text | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_amount("price", self.price)
+
+    @property
+    def amount(self) -> Decimal:
+        """The amount per segment."""
+        return parse_amount("price", self.price)
+
+
+class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A price file. The first price whose conditions hold applies.
+
+    ``misrouted``: what a segment costs that is handed to an operator that does not serve the number
     any more; None = the range holder's own price.
     """
 
     currency: str
-    segments: int
-    misrouted: Decimal | None
-    prices: tuple[Price, ...]
+    segments: Annotated[int, msgspec.Meta(ge=1, le=SEGMENTS_MAX)] = 1
+    misrouted: Amount | None = None
+    price: tuple[Price, ...] = ()
 
-    def price(self, route: Route, destination: str) -> Decimal | None:
-        """Return what a segment to this route costs through an output route, None when unknown."""
-        return next(
-            (
-                price.amount
-                for price in self.prices
-                if price.route in {"", destination} and price.rule.matches(route)
-            ),
-            None,
-        )
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[A-Z]{3}", self.currency):
+            raise ValueError(
+                f"invalid currency {self.currency!r}. Write its ISO 4217 code, e.g. RUB"
+            )
+        if self.misrouted is not None:
+            parse_amount("misrouted", self.misrouted)
 
-    def operator_price(self, operator: Operator, like: Route) -> Decimal | None:
-        """Return what a segment would cost if ``operator`` served a route."""
-        held = type(like)(
-            status=like.status, operator=operator, region=like.region, line_type=like.line_type
+    def price_of(self, route: Route, destination: str) -> Decimal | None:
+        """Return the price of a segment to a route through an output route, None if unknown."""
+        for price in self.price:
+            if price.route in {None, destination} and price.matches(route):
+                return price.amount
+        return None
+
+    def misrouted_price(self, operator: Operator, route: Route) -> Decimal | None:
+        """Return the price of a segment for ``route`` that is handed to another operator."""
+        if self.misrouted is not None:
+            return parse_amount("misrouted", self.misrouted)
+        held = type(route)(
+            status=route.status, operator=operator, region=route.region, line_type=route.line_type
         )
         return next(
-            (price.amount for price in self.prices if not price.route and price.rule.matches(held)),
-            None,
+            (each.amount for each in self.price if each.route is None and each.matches(held)), None
         )
 
 
 def read_prices(path: Path) -> PriceList:
-    """Read and validate a price list.
+    """Read and check a price file.
 
     Raises:
-        InputError: It is not TOML, or says something that means nothing; names the line.
+        InputError: The file cannot be read, is not TOML, or a key of it is wrong.
     """
-    document = Document(path)
-    data = document.data
-    document.refuse_unknown((), data, _KEYS)
-    if "currency" not in data:
-        raise document.error((), "there is no currency", hint='Write currency = "RUB"')
-    currency = document.text(("currency",), data["currency"])
-    if not _CURRENCY.fullmatch(currency):
-        raise document.error(
-            ("currency",), f"{currency!r} is no currency", hint="Write its ISO 4217 code, e.g. RUB"
-        )
-    segments = data.get("segments", 1)
-    if (
-        isinstance(segments, bool)
-        or not isinstance(segments, int)
-        or not 1 <= segments <= SEGMENTS_MAX
-    ):
-        raise document.error(
-            ("segments",), f"segments must be a whole number from 1 to {SEGMENTS_MAX}"
-        )
-    tables = data.get("price", [])
-    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise document.error(("price",), "prices are written as [[price]]")
-    prices = []
-    for i, table in enumerate(tables):
-        at = ("price", i)
-        document.refuse_unknown(at, table, _PRICE_KEYS)
-        if "price" not in table:
-            raise document.error(at, "the price is missing", hint='Write price = "2.35"')
-        prices.append(
-            Price(
-                rule=Rule(
-                    name=f"price {i + 1}",
-                    line=document.line(at),
-                    **read_conditions(document, at, table),
-                ),
-                route=document.text((*at, "route"), table["route"]) if "route" in table else "",
-                amount=_amount(document, (*at, "price"), table["price"]),
-            )
-        )
-    return PriceList(
-        currency=currency,
-        segments=segments,
-        misrouted=_amount(document, ("misrouted",), data["misrouted"])
-        if "misrouted" in data
-        else None,
-        prices=tuple(prices),
-    )
+    return read_toml(path, PriceList, (PriceList, Price))
 
 
-def _amount(document: Document, keys: tuple[str | int, ...], value: object) -> Decimal:
-    """Return an amount; a TOML float is taken by its shortest text, as it was written."""
-    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
-        raise document.error(keys, f"{value!r} is no amount", hint='Write e.g. "2.35"')
-    return Decimal(text)
+def parse_amount(key: str, value: Amount) -> Decimal:
+    """Return an amount; a TOML float counts as it was written. Raises ValueError."""
+    if isinstance(value, bool) or not _AMOUNT.fullmatch(str(value)):
+        raise ValueError(f'{key}: invalid amount {value!r}. Write e.g. "2.35"')
+    return Decimal(str(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +173,7 @@ def cost_of(
         if not decision.destination:
             continue
         route = router.routes[code // 2]
-        price = prices.price(route, decision.destination)
+        price = prices.price_of(route, decision.destination)
         numbers = int(counts.decided[code])
         if price is None:
             if numbers:
@@ -226,9 +189,7 @@ def cost_of(
         route = router.routes[code // 2]
         if code not in price_of or operator == route.operator:
             continue
-        wrong = prices.misrouted
-        if wrong is None:
-            wrong = prices.operator_price(operator, route)
+        wrong = prices.misrouted_price(operator, route)
         if wrong is not None:
             sums.by_prefix += (wrong - price_of[code]) * parts * factor
     return Costs(

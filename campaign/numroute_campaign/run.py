@@ -29,7 +29,7 @@ from numroute_campaign.lists.segments import SEGMENTS_MAX
 from numroute_campaign.lists.sources import find_files
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.outputs import Outputs, OutputSettings
-from numroute_campaign.policy.checking import rules_that_never_match
+from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import Prepared, prepare
 from numroute_campaign.pseudonyms import Pseudonymizer, fingerprint
 from numroute_campaign.sorting import Counts, Sorter

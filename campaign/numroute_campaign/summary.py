@@ -92,7 +92,6 @@ class RuleSummary:
     """How many numbers a rule of the policy decided about."""
 
     name: str
-    line: int
     numbers: int
 
 
@@ -315,8 +314,7 @@ def _rules(facts: Facts, met: list[int]) -> tuple[RuleSummary, ...]:
     for code in met:
         numbers[facts.decisions.decided[code].rule] += int(facts.counts.decided[code])
     return tuple(
-        RuleSummary(name=rule.name, line=rule.line, numbers=numbers[rule.name])
-        for rule in facts.policy.rules
+        RuleSummary(name=rule.name, numbers=numbers[rule.name]) for rule in facts.policy.rules
     )
 
 

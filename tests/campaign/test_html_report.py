@@ -83,7 +83,7 @@ SUMMARY = Summary(
         RegionSummary(code=f"{i:02}", name=f"Область {i}", numbers=25_000, ported=1_000)
         for i in range(40)
     ),
-    rules=(RuleSummary(name="no <north>", line=4, numbers=30_000),),
+    rules=(RuleSummary(name="no <north>", numbers=30_000),),
     ported=250_000,
     misrouted_by_prefix=200_000,
     cost=CostSummary(

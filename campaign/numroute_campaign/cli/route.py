@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -184,7 +183,9 @@ def _campaign(
     rows_per_file: int | None,
     resume: bool,
 ) -> Campaign:
-    from numroute_campaign.lists.opening import Wanted  # noqa: PLC0415 - needs the extra
+    import msgspec  # noqa: PLC0415 - needs the extra
+
+    from numroute_campaign.lists.opening import Wanted  # noqa: PLC0415
     from numroute_campaign.outputs import OutputSettings  # noqa: PLC0415
     from numroute_campaign.policy import read_policy  # noqa: PLC0415
     from numroute_campaign.prices import read_prices  # noqa: PLC0415
@@ -198,7 +199,7 @@ def _campaign(
                 "--segments is for costs, and for all messages alike",
                 hint="Give it with --prices and without --segments-column",
             )
-        price_list = dataclasses.replace(price_list, segments=segments)
+        price_list = msgspec.structs.replace(price_list, segments=segments)
     if map_path is not None and pseudonymize is None:
         raise SettingError("--map is for pseudonyms", hint="Give --pseudonymize KEYFILE as well")
     if pseudonymize is not None and map_path is None:
@@ -378,7 +379,7 @@ def _print_sample(sample: Sample, *, as_json: bool) -> None:
                     row.status,
                     row.operator,
                     row.region,
-                    f"{row.rule} (line {row.line})" if row.line else row.rule,
+                    row.rule,
                     row.destination or row.reason,
                 )
                 for row in sample.rows
