@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LAUNCHER = """
 import sys
 from pathlib import Path
-from numroute_loader.entry import main
+from numroute_loader.cli import main
 
 {before}
 main()

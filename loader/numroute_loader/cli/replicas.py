@@ -16,10 +16,9 @@ from numroute.logs import make_logger
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.progress import Bars
 from numroute_loader.cli.retention import retention_options
-from numroute_loader.feeds.lock import feeding
-from numroute_loader.feeds.stopping import stopping
+from numroute_loader.feeds.loop import feeding, stopping
 from numroute_loader.replicas import pulling, pushing
-from numroute_loader.replicas.following import INTERVAL_SECONDS, Following
+from numroute_loader.replicas.pulling import INTERVAL_SECONDS, Follower
 from numroute_loader.replicas.remote import Remote
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def pull(
     with feeding(store), stopping() as stop:
         remote = Remote(url)
         if follow:
-            Following(
+            Follower(
                 opened,
                 remote,
                 make_logger(),

@@ -16,22 +16,21 @@ from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.sftp_options import sftp_options, sftp_settings
 from numroute_loader.cli.terms import terms_options
-from numroute_loader.feeds.inbox import Inbox
-from numroute_loader.feeds.lock import feeding
-from numroute_loader.feeds.options import (
+from numroute_loader.feeds.loop import StopRequested, feeding, stopping
+from numroute_loader.feeds.publishing import (
     INTERVAL_SECONDS,
     PATIENCE,
     SETTLE_SECONDS,
     WatchOptions,
 )
-from numroute_loader.feeds.stopping import StopRequested, stopping
+from numroute_loader.feeds.sources import Inbox
 from numroute_loader.feeds.watcher import Watcher
 from numroute_loader.registries.ru_bdpn_feed import FEED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numroute_loader.feeds.source import Source
+    from numroute_loader.feeds.sources import Source
     from numroute_loader.terms import Terms
 
 SECONDS_MAX = 86_400.0

@@ -1,37 +1,110 @@
-"""What comes next? Decided from the files' names and from how far the store is, and nothing else.
+"""Decide what comes next, from the files' names and from what the store holds, and nothing else.
 
 The newest complete day wins: what is older than its full dump need not be applied first. Windows of
 increments go on top of what is published, in the order of their times. A window that is later than
 a full dump of which only some files have come waits for the rest: applied first, it would make the
 store newer than the dump. A full dump that comes all the same after a later window was applied is
-compared with what is current, and not published.
+compared with the current snapshot, and not published.
 """
 
 from __future__ import annotations
 
+import enum
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from numroute_loader.feeds.layout import Role
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-    from datetime import date, datetime
-
-    from numroute_loader.feeds.layout import DeliveredFile, FeedLayout
+    import re
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 DUMP_TYPE_DAYS = 3
-"""A type of dump that has not come for so many days is no longer delivered."""
+"""A type of dump that has not arrived for this many days is no longer delivered."""
+
+
+class Role(enum.Enum):
+    """What a delivered file is for."""
+
+    DUMP = "full dump"
+    COMPANION = "companion of a full dump"
+    WINDOW = "increment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
-    """How far a store is: the newest data ever published, and the newest full dump used.
+class FeedLayout:
+    """How one registry delivers its files.
 
-    A full dump is used when it was built in, or compared with what later increments had made.
+    ``root`` and ``folders``: where the registry puts its files unless configuration says otherwise.
+    ``file_name`` is matched (``fullmatch``) against a file's name; its groups are ``type``,
+    ``time`` (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence``.
+    ``types``: for each type, in lower case, its role and the kind of file that it is.
+    A full dump needs every companion type of its day; ``dumps`` lists the types of dump, the most
+    detailed first. A window of increments needs one file of each window type, with one time.
+    """
 
-    Both None: nothing was published, or what is current cannot be read.
+    registry: str
+    root: str
+    folders: tuple[str, ...]
+    file_name: re.Pattern[str]
+    types: Mapping[str, tuple[Role, str]]
+    dumps: tuple[str, ...]
+    utc_offset: timedelta
+    dump_every: timedelta
+    window_every: timedelta
+
+    @property
+    def companions(self) -> frozenset[str]:
+        """The types that a full dump needs beside it."""
+        return self._of(Role.COMPANION)
+
+    @property
+    def windows(self) -> frozenset[str]:
+        """The types that one window of increments consists of."""
+        return self._of(Role.WINDOW)
+
+    def parse(self, name: str) -> DeliveredFile | None:
+        """Return what a name says of its file, None for a name that is not this registry's."""
+        match = self.file_name.fullmatch(name)
+        if match is None or match["type"].lower() not in self.types:
+            return None
+        try:
+            local = datetime.strptime(match["time"], "%Y%m%d%H%M").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        kind = match["type"].lower()
+        return DeliveredFile(
+            name=name,
+            type=kind,
+            role=self.types[kind][0],
+            time=local - self.utc_offset,
+            day=local.date(),
+            sequence=int(match["sequence"]),
+        )
+
+    def _of(self, role: Role) -> frozenset[str]:
+        return frozenset(name for name, (each, _) in self.types.items() if each is role)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveredFile:
+    """A file as its name describes it: ``time`` in UTC, ``day`` by the registry's own clock."""
+
+    name: str
+    type: str
+    role: Role
+    time: datetime
+    day: date
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a store has seen: the time of its newest data, and of the newest full dump it used.
+
+    A full dump is used when a snapshot was built from it, or when it was compared with what later
+    increments had made. Both are None where nothing was published, or where the current snapshot
+    cannot be read.
     """
 
     as_of: datetime | None = None
@@ -40,7 +113,7 @@ class Marks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """A full dump with those of its companions that are there."""
+    """A full dump and those of its companions that have come."""
 
     dump: DeliveredFile
     companions: tuple[DeliveredFile, ...]
@@ -54,7 +127,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The increments of one window of time that are there."""
+    """The increments of one window of time that have come."""
 
     time: datetime
     sequence: int
@@ -101,48 +174,48 @@ class Reconcile:
 Step = Build | Apply | Reconcile
 
 
-def days(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) -> list[Day]:
+def days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
     """Return the full dumps that are newer than what the store holds, the newest first."""
     return [
         day
-        for day in _unused_days(files, marks, layout)
-        if marks.as_of is None or day.dump.time >= marks.as_of
+        for day in _unused_days(files, seen, layout)
+        if seen.as_of is None or day.dump.time >= seen.as_of
     ]
 
 
-def late_days(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) -> list[Day]:
-    """Return the newest full dump that later increments were faster than, if there is one."""
-    if marks.as_of is None or marks.dump is None:
+def late_days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
+    """Return the newest full dump that came after later increments, if there is one."""
+    if seen.as_of is None or seen.dump is None:
         return []
-    late = [day for day in _unused_days(files, marks, layout) if day.dump.time < marks.as_of]
+    late = [day for day in _unused_days(files, seen, layout) if day.dump.time < seen.as_of]
     return late[:1]
 
 
-def _unused_days(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) -> list[Day]:
+def _unused_days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
     """Return the full dumps that are newer than the newest one used, the newest first."""
     dumps = _dumps_of_best_type(files, layout)
     companions: dict[date, dict[str, DeliveredFile]] = defaultdict(dict)
     for file in sorted(files, key=lambda file: (file.time, file.sequence)):
         if file.role is Role.COMPANION:
             companions[file.day][file.type] = file
-    found = [
+    unused = [
         Day(
             dump=dump,
             companions=tuple(companions[dump.day].values()),
             missing=tuple(sorted(layout.companions - companions[dump.day].keys())),
         )
         for dump in dumps
-        if marks.dump is None or dump.time > marks.dump
+        if seen.dump is None or dump.time > seen.dump
     ]
-    return sorted(found, key=lambda day: (day.dump.time, day.dump.sequence), reverse=True)
+    return sorted(unused, key=lambda day: (day.dump.time, day.dump.sequence), reverse=True)
 
 
-def windows(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) -> list[Window]:
+def windows(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Window]:
     """Return the windows that are newer than what the store holds, the oldest first."""
-    found: dict[datetime, dict[str, DeliveredFile]] = defaultdict(dict)
+    by_time: dict[datetime, dict[str, DeliveredFile]] = defaultdict(dict)
     for file in files:
-        if file.role is Role.WINDOW and marks.as_of is not None and file.time > marks.as_of:
-            found[file.time][file.type] = file
+        if file.role is Role.WINDOW and seen.as_of is not None and file.time > seen.as_of:
+            by_time[file.time][file.type] = file
     return [
         Window(
             time=time,
@@ -150,25 +223,25 @@ def windows(files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout) 
             files=tuple(of_time[name] for name in sorted(of_time)),
             missing=tuple(sorted(layout.windows - of_time.keys())),
         )
-        for time, of_time in sorted(found.items())
+        for time, of_time in sorted(by_time.items())
     ]
 
 
 def wanted(
     files: Collection[DeliveredFile],
-    marks: Marks,
+    seen: Seen,
     layout: FeedLayout,
     *,
     refused: Collection[str] = (),
 ) -> frozenset[DeliveredFile]:
-    """Return those of the delivered files that are worth fetching.
+    """Return the delivered files that are worth fetching.
 
     ``refused`` names files that the gate refused: a day with one of them is fetched, because it may
-    be allowed, but does not make older ones useless.
+    be allowed later, but does not make older days useless.
     """
-    chosen = {file for day in late_days(files, marks, layout) for file in day.files}
-    base = marks.as_of
-    for day in days(files, marks, layout):
+    chosen = {file for day in late_days(files, seen, layout) for file in day.files}
+    base = seen.as_of
+    for day in days(files, seen, layout):
         chosen.update(day.files)
         if not day.missing and not any(file.name in refused for file in day.files):
             base = day.dump.time
@@ -176,34 +249,34 @@ def wanted(
     if base is None:
         return frozenset(chosen)
     after = base
-    if marks.as_of is not None and base - marks.as_of <= layout.dump_every:
+    if seen.as_of is not None and base - seen.as_of <= layout.dump_every:
         # A day's windows before its dump: applied first, they let the gate compare the two.
-        after = marks.as_of
+        after = seen.as_of
     chosen.update(file for file in files if file.role is Role.WINDOW and file.time > after)
     return frozenset(chosen)
 
 
 def next_step(
     files: Collection[DeliveredFile],
-    marks: Marks,
+    seen: Seen,
     layout: FeedLayout,
     *,
     blocked: Callable[[Step], bool],
     given_up: Callable[[Day], bool],
 ) -> Step | None:
-    """Return what to do next with the files that lie ready, None when there is nothing.
+    """Return what to do next with the files in the spool, None when nothing is left to do.
 
-    ``blocked`` tells of a step that was tried and did not help; ``given_up`` of an incomplete day
-    whose missing files are waited for no longer.
+    ``blocked`` is true of a step that was tried and did not help, ``given_up`` of an incomplete day
+    whose missing files are no longer waited for.
     """
-    candidates = days(files, marks, layout)
+    candidates = days(files, seen, layout)
     open_days = [day for day in candidates if day.missing or not blocked(Build(day=day))]
     complete = next((day for day in open_days if not day.missing), None)
-    after = windows(files, marks, layout)
+    after = windows(files, seen, layout)
     if complete is not None:
         before = [each for each in after if each.time <= complete.dump.time]
         step = Apply(windows=_up_to_the_last_whole(before))
-        if _leads_up_to(step.windows, complete.dump.time, marks, layout) and not blocked(step):
+        if _leads_up_to(step.windows, complete.dump.time, seen, layout) and not blocked(step):
             return step
         return Build(day=complete)
     held = [day.dump.time for day in open_days if day.missing and not given_up(day)]
@@ -212,24 +285,24 @@ def next_step(
     step = Apply(windows=_up_to_the_last_whole(after))
     if step.windows and not blocked(step):
         return step
-    late = [Reconcile(day=day) for day in late_days(files, marks, layout) if not day.missing]
+    late = [Reconcile(day=day) for day in late_days(files, seen, layout) if not day.missing]
     return next((each for each in late if not blocked(each)), None)
 
 
 def obsolete(
-    files: Collection[DeliveredFile], marks: Marks, layout: FeedLayout
+    files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout
 ) -> frozenset[DeliveredFile]:
-    """Return the files that what is published has made useless."""
-    useful = {file for day in days(files, marks, layout) for file in day.files}
-    useful |= {file for day in late_days(files, marks, layout) for file in day.files}
-    useful |= {file for window in windows(files, marks, layout) for file in window.files}
-    if marks.as_of is not None:
+    """Return the files that the published snapshots have made useless."""
+    useful = {file for day in days(files, seen, layout) for file in day.files}
+    useful |= {file for day in late_days(files, seen, layout) for file in day.files}
+    useful |= {file for window in windows(files, seen, layout) for file in window.files}
+    if seen.as_of is not None:
         # A companion may come before its dump.
         useful |= {
             file
             for file in files
             if file.role is Role.COMPANION
-            and (file.time >= marks.as_of if marks.dump is None else file.time > marks.dump)
+            and (file.time >= seen.as_of if seen.dump is None else file.time > seen.dump)
         }
         return frozenset(set(files) - useful)
     return frozenset()
@@ -238,9 +311,10 @@ def obsolete(
 def _dumps_of_best_type(
     files: Collection[DeliveredFile], layout: FeedLayout
 ) -> Sequence[DeliveredFile]:
-    """Return the dumps of the most telling type that is still delivered.
+    """Return the dumps of the most detailed type that is still delivered.
 
-    A registry may deliver several; to change from day to day would change what is known per number.
+    A registry may deliver several types; switching between them from day to day would change what
+    is known of each number.
     """
     newest = max((file.day for file in files if file.role is Role.DUMP), default=None)
     for name in layout.dumps:
@@ -250,19 +324,19 @@ def _dumps_of_best_type(
     return ()
 
 
-def _up_to_the_last_whole(found: Sequence[Window]) -> tuple[Window, ...]:
+def _up_to_the_last_whole(candidates: Sequence[Window]) -> tuple[Window, ...]:
     """Return the windows without the last ones that lack a file: it may be on its way.
 
-    One that lacks a file before a whole one is kept, for the gap to be told by name.
+    An incomplete window before a complete one is kept, so that the gap can be reported by name.
     """
-    whole = [place for place, window in enumerate(found) if not window.missing]
-    return tuple(found[: whole[-1] + 1]) if whole else ()
+    whole = [place for place, window in enumerate(candidates) if not window.missing]
+    return tuple(candidates[: whole[-1] + 1]) if whole else ()
 
 
-def _leads_up_to(ready: Sequence[Window], end: datetime, marks: Marks, layout: FeedLayout) -> bool:
-    """Tell whether the windows go on from what is published to a full dump without a break."""
-    if marks.as_of is None or not ready or ready[-1].time != end:
+def _leads_up_to(ready: Sequence[Window], end: datetime, seen: Seen, layout: FeedLayout) -> bool:
+    """Check that the windows lead from the published data to a full dump without a gap."""
+    if seen.as_of is None or not ready or ready[-1].time != end:
         return False
     if any(window.missing for window in ready):
         return False
-    return len(ready) * layout.window_every == end - marks.as_of
+    return len(ready) * layout.window_every == end - seen.as_of

@@ -1,32 +1,63 @@
-"""From files in the spool to a published snapshot, by the same way as the commands."""
+"""From files in the spool to a published snapshot, by the same code as the commands."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from numroute.errors import FeedError, InputError, StoreError
+from numroute.index import history
 from numroute_loader import applying
 from numroute_loader import build as building
+from numroute_loader.feeds.order import Apply, Build, Role, Seen
 from numroute_loader.inputs import InputFile, input_files
 from numroute_loader.sequence import files_before
+from numroute_loader.terms import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from numroute.index import Metadata, SnapshotStore
     from numroute_loader.build import Checked
-    from numroute_loader.feeds.layout import DeliveredFile, FeedLayout
-    from numroute_loader.feeds.options import WatchOptions
-    from numroute_loader.feeds.order import Apply, Build, Reconcile
+    from numroute_loader.feeds.order import FeedLayout, Reconcile, Step
     from numroute_loader.gate import Finding
     from numroute_loader.increments.windows import Gap
+
+INTERVAL_SECONDS = 60.0
+"""How often the source is listed by default. Files come every two hours."""
+
+SETTLE_SECONDS = 5.0
+"""How long size and time of a file must stay the same before it is taken to be whole."""
+
+PATIENCE = timedelta(minutes=90)
+"""How long the windows of a new day wait for the rest of a full dump that has come in part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """Settings of a watcher.
+
+    ``plan``: files of the open numbering plan that are read with every full dump. ``terms``: as
+    ``build`` takes them. ``consume``: remove delivered files once they are no longer needed.
+    ``asked_by`` is recorded in the history.
+    """
+
+    spool: Path
+    interval_seconds: float = INTERVAL_SECONDS
+    settle_seconds: float = SETTLE_SECONDS
+    patience: timedelta = PATIENCE
+    plan: Sequence[Path] = ()
+    terms: Terms = field(default_factory=Terms)
+    consume: bool = False
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What a step led to: a snapshot of these files or none, and what the rest lacks.
+    """The result of a step: the snapshot published from these files, and what is missing.
 
     ``drift``: how a full dump differs from the state that increments made.
     """
@@ -37,117 +68,152 @@ class Published:
     drift: Finding | None = None
 
 
-def publish_build(
-    store: SnapshotStore, step: Build, layout: FeedLayout, options: WatchOptions
-) -> Published:
-    """Build a day's files into the store's current snapshot.
+class Publisher:
+    """Takes the steps of one feed's store."""
 
-    Raises InputError, GateError, FeedError or StoreError.
-    """
-    checked = _checked(store, step, layout, options)
-    metadata = building.publish(
-        store, checked, asked_by=options.asked_by, reason=options.terms.reason
-    )
-    names = tuple(file.name for file in step.files)
-    return Published(metadata=metadata, names=names, drift=_drift(checked))
+    def __init__(self, store: SnapshotStore, layout: FeedLayout, options: WatchOptions) -> None:
+        """Prepare for the steps of a feed that ``layout`` describes."""
+        self._store = store
+        self._layout = layout
+        self._options = options
 
+    def seen(self) -> Seen:
+        """Return how far the store is, from its history and its current snapshot.
 
-def reconcile(
-    store: SnapshotStore, step: Reconcile, layout: FeedLayout, options: WatchOptions
-) -> Published:
-    """Tell the history how a full dump differs from what increments made; publish nothing.
+        Everything that was ever current counts: after a rollback the files that led to the bad
+        snapshot are not applied again. Where the current snapshot cannot be opened nothing counts:
+        the newest full dump will repair the store.
+        """
+        try:
+            with self._store.open() as snapshot:
+                metadata = snapshot.metadata
+        except StoreError:
+            return Seen()
+        times = [metadata.as_of]
+        names = [source.name for source in metadata.sources]
+        were_current = {moment.snapshot for moment in self._store.moments()}
+        for entry in self._store.history():
+            if entry["event"] in history.BRINGS and entry["snapshot"] in were_current:
+                times.append(datetime.fromisoformat(entry["as_of"]))
+                names += [source["name"] for source in entry.get("sources", ())]
+            elif entry["event"] == history.RECONCILED:
+                names.append(entry["dump"])
+        return Seen(as_of=max(times), dump=max(self._dump_times(names), default=None))
 
-    Raises InputError, FeedError or StoreError.
-    """
-    checked = _checked(store, step, layout, options)
-    found, drift = _drift(checked), checked.drift
-    facts = {
-        "dump": step.day.dump.name,
-        "as_of": checked.as_of.isoformat(),
-        "outcome": found.outcome.value,
-        "message": found.message,
-        "drift": None if drift is None else dataclasses.asdict(drift),
-        "asked_by": options.asked_by,
-    }
-    with store.writing() as writer:
-        writer.reconciled(store.current_id() if drift is None else drift.against, facts)
-    return Published(metadata=None, names=tuple(file.name for file in step.files), drift=found)
+    def publish(self, step: Step) -> Published:
+        """Take a step.
 
+        Raises InputError, GateError, ChainError, FeedError or StoreError.
+        """
+        if isinstance(step, Build):
+            return self.build(step)
+        if isinstance(step, Apply):
+            return self.apply(step)
+        return self.reconcile(step)
 
-def publish_windows(
-    store: SnapshotStore, step: Apply, layout: FeedLayout, options: WatchOptions
-) -> Published:
-    """Apply windows of increments to the store's current snapshot, as far as there is no gap.
+    def build(self, step: Build) -> Published:
+        """Build a day's files into the store's current snapshot."""
+        checked = self._checked(step)
+        metadata = building.publish(
+            self._store,
+            checked,
+            asked_by=self._options.asked_by,
+            reason=self._options.terms.reason,
+        )
+        names = tuple(file.name for file in step.files)
+        return Published(metadata=metadata, names=names, drift=_drift(checked))
 
-    Raises InputError, GateError, ChainError or StoreError.
-    """
-    checked = options.terms.check_increments(store, _inputs(step.files, layout, options))
-    if checked.patch is None:
-        return Published(metadata=None, gap=checked.gap)
-    metadata = applying.publish_increments(
-        store, checked, asked_by=options.asked_by, reason=options.terms.reason
-    )
-    names = tuple(file.source.path.name for file in checked.files)
-    return Published(metadata=metadata, names=names, gap=checked.gap)
+    def apply(self, step: Apply) -> Published:
+        """Apply windows of increments to the current snapshot, up to the first gap."""
+        inputs = self._inputs(step)
+        checked = self._options.terms.check_increments(self._store, inputs)
+        if checked.patch is None:
+            return Published(metadata=None, gap=checked.gap)
+        metadata = applying.publish_increments(
+            self._store,
+            checked,
+            asked_by=self._options.asked_by,
+            reason=self._options.terms.reason,
+        )
+        names = tuple(file.source.path.name for file in checked.files)
+        return Published(metadata=metadata, names=names, gap=checked.gap)
 
+    def reconcile(self, step: Reconcile) -> Published:
+        """Record in the history how a full dump differs from what increments made."""
+        checked = self._checked(step)
+        finding, drift = _drift(checked), checked.drift
+        facts = {
+            "dump": step.day.dump.name,
+            "as_of": checked.as_of.isoformat(),
+            "outcome": finding.outcome.value,
+            "message": finding.message,
+            "drift": None if drift is None else dataclasses.asdict(drift),
+            "asked_by": self._options.asked_by,
+        }
+        with self._store.writing() as writer:
+            writer.reconciled(self._store.current_id() if drift is None else drift.against, facts)
+        return Published(
+            metadata=None, names=tuple(file.name for file in step.files), drift=finding
+        )
 
-def _checked(
-    store: SnapshotStore, step: Build | Reconcile, layout: FeedLayout, options: WatchOptions
-) -> Checked:
-    _keep_open_plan(store, layout, options)
-    inputs = _inputs(step.files, layout, options)
-    inputs += _open_plan(options)
-    with building.current_of(store) as current:
-        return options.terms.check(inputs, current=current, seen=files_before(store))
+    def _dump_times(self, names: Iterable[str]) -> Iterable[datetime]:
+        for name in names:
+            file = self._layout.parse(name)
+            if file is not None and file.role is Role.DUMP:
+                yield file.time
+
+    def _checked(self, step: Build | Reconcile) -> Checked:
+        self._keep_open_plan()
+        inputs = [*self._inputs(step), *self._open_plan()]
+        with building.current_of(self._store) as current:
+            return self._options.terms.check(
+                inputs, current=current, seen=files_before(self._store)
+            )
+
+    def _inputs(self, step: Step) -> list[InputFile]:
+        return [
+            InputFile(path=self._options.spool / file.name, kind=self._layout.types[file.type][1])
+            for file in step.files
+        ]
+
+    def _open_plan(self) -> list[InputFile]:
+        """Return the files that ``--plan`` names; raises InputError for an increment."""
+        files = input_files([str(path) for path in self._options.plan])
+        for each in files:
+            if applying.increments_among([each]):
+                raise InputError(
+                    each.path,
+                    "the file is an increment, and `--plan` names it",
+                    hint="Give `--plan` the files of the open numbering plan, or a folder with "
+                    "nothing else",
+                )
+        return files
+
+    def _keep_open_plan(self) -> None:
+        """Refuse to lose the open numbering plan that the current snapshot was built with.
+
+        Without it every fixed line would become an unallocated number. The gate would refuse that
+        too, but later and without naming what is missing.
+        """
+        if self._options.plan:
+            return
+        try:
+            with self._store.open() as snapshot:
+                sources = snapshot.metadata.sources
+        except StoreError:
+            return
+        others = [
+            source.name
+            for source in sources
+            if source.registry != self._layout.registry and source.layer == "ranges"
+        ]
+        if others:
+            raise FeedError(
+                f"the current snapshot was built with {', '.join(others)}, which this feed lacks",
+                hint="Give the open numbering plan with --plan; to do without it, build once "
+                "by hand with --allow plan_shrinkage",
+            )
 
 
 def _drift(checked: Checked) -> Finding:
     return next(finding for finding in checked.findings if finding.check == "drift")
-
-
-def _inputs(
-    files: Sequence[DeliveredFile], layout: FeedLayout, options: WatchOptions
-) -> list[InputFile]:
-    return [
-        InputFile(path=options.spool / file.name, kind=layout.types[file.type][1]) for file in files
-    ]
-
-
-def _open_plan(options: WatchOptions) -> list[InputFile]:
-    """Return the files that `--plan` names; InputError for an increment among them."""
-    files = input_files([str(path) for path in options.plan])
-    for each in files:
-        if applying.increments_among([each]):
-            raise InputError(
-                each.path,
-                "the file is an increment, and `--plan` names it",
-                hint="Give `--plan` the files of the open numbering plan, or a folder with "
-                "nothing else",
-            )
-    return files
-
-
-def _keep_open_plan(store: SnapshotStore, layout: FeedLayout, options: WatchOptions) -> None:
-    """Refuse to lose the open numbering plan that the current snapshot was built with.
-
-    Without it every fixed line would turn into an unallocated number. The gate would refuse that
-    too, only later and without naming what lacks.
-    """
-    if options.plan:
-        return
-    try:
-        with store.open() as snapshot:
-            sources = snapshot.metadata.sources
-    except StoreError:
-        return
-    others = [
-        source.name
-        for source in sources
-        if source.registry != layout.registry and source.layer == "ranges"
-    ]
-    if others:
-        raise FeedError(
-            f"the current snapshot was built with {', '.join(others)}, which this feed lacks",
-            hint="Give the open numbering plan with --plan; to do without it, build once "
-            "by hand with --allow plan_shrinkage",
-        )

@@ -1,7 +1,7 @@
-"""An SFTP host from which the registry's files are fetched.
+"""An SFTP host as a source of the registry's files.
 
-The host's key must be one that the settings pin: a host with another key is told of and nothing is
-read from it. Neither the user's ssh configuration nor an agent is asked.
+The host's key must be one that the settings pin: nothing is sent to or read from a host with
+another key. The user's ssh configuration and agent are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numroute.errors import (
     LoginRefusedError,
     SettingError,
 )
-from numroute_loader.feeds.source import RemoteFile
+from numroute_loader.feeds.sources import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from numroute_loader.feeds.sftp_settings import SftpSettings
 
 PIECE_BYTES = 1 << 20
-"""How much is asked for at a time; within a piece the blocks are asked for side by side."""
+"""Bytes requested at a time; within a piece the blocks are requested in parallel."""
 
 KEEPALIVE_SECONDS = 15
 KEEPALIVES_MISSED_MAX = 3
-"""A host that does not answer for so long is taken to be gone."""
+"""A host that misses this many keepalives is taken to be gone."""
 
 CLOSE_SECONDS = 5.0
-"""How long taking leave of a host may take."""
+"""How long closing the connection may take."""
 
 _NANOSECONDS = 10**9
 
 _CLOSED = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPPermissionDenied)
-"""What a host says of a folder that it does not have, or that the contract does not open."""
+"""The answers of a host about a folder that is missing, or not part of the contract."""
 
 _WITHHELD = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure)
-"""What a host says of a file that it does not hand out, though it hands out others."""
+"""The answers of a host about a single file that it refuses to send."""
 
 _Result = TypeVar("_Result")
 
@@ -53,14 +53,14 @@ class SftpSource:
     """An SFTP host's folder and the registry's folders in it."""
 
     def __init__(self, settings: SftpSettings, folders: Sequence[str]) -> None:
-        """Name the host; nothing is connected yet."""
+        """Name the host; the connection is made per session."""
         self.name = str(settings.address)
         self._settings = settings
         self._folders = folders
 
     @contextlib.contextmanager
     def session(self) -> Iterator[SftpSession]:
-        """Connect, log in, and take leave when the block ends.
+        """Connect, log in, and disconnect when the block ends.
 
         Raises HostKeyError, LoginRefusedError, FeedError or SettingError.
         """
@@ -75,7 +75,7 @@ class SftpSource:
                     runner.run(asyncio.wait_for(connection.wait_closed(), CLOSE_SECONDS))
 
     def discard(self, name: str) -> None:
-        """Refuse: the registry's host is not ours to clean up."""
+        """Raise FeedError: the registry's host is not ours to clean up."""
         raise FeedError(f"{name}: files are not removed from an SFTP host")
 
 
@@ -96,48 +96,54 @@ class SftpSession:
         self._folders = folders
 
     def listing(self) -> list[RemoteFile]:
-        """Return all files in the folders; a folder that is not there, or closed, holds none."""
+        """Return all files in the folders; a folder that is missing or closed to us has none."""
         return self._run(self._listing(), "cannot be listed")
 
     def fetch(self, file: RemoteFile, to: Path) -> None:
-        """Download a file, going on where an earlier download of it was cut off."""
-        after = self._run(self._fetch_or_blame(file, to), f"{file.path}: the download broke off")
+        """Download a file, continuing where an earlier download of it broke off."""
+        after = self._run(self._fetch(file, to), f"{file.path}: the download broke off", file)
         if _remote_file("", file.name, after).identity != file.identity:
             to.unlink()
             raise FeedError(
                 f"{self._settings.address}: {file.path}: it changed while it was fetched",
-                hint="It is tried again",
+                hint="It will be tried again",
             )
 
-    def _run(self, work: Coroutine[None, None, _Result], what: str) -> _Result:
+    def _run(
+        self, work: Coroutine[None, None, _Result], what: str, file: RemoteFile | None = None
+    ) -> _Result:
         try:
             return self._runner.run(work)
         except TimeoutError:
-            raise self._failed(what, f"no answer in {self._settings.timeout_seconds:g} s") from None
+            why = f"no answer in {self._settings.timeout_seconds:g} s"
         except asyncssh.Error as error:
-            raise self._failed(what, error.reason) from None
+            why = error.reason
+            if file is not None and isinstance(error, _WITHHELD):
+                reason = f"the host refuses to send it: {why}"
+                raise InputError(file.path, reason, hint="Ask the registry") from None
         except ConnectionError as error:
-            raise self._failed(what, error.strerror or type(error).__name__) from None
-
-    def _failed(self, what: str, why: str) -> FeedError:
-        return FeedError(
+            why = error.strerror or type(error).__name__
+        raise FeedError(
             f"{self._settings.address}: {what}: {why}",
-            hint="It is tried again; if it stays, ask the registry",
+            hint="It will be tried again; if the error stays, ask the registry",
         )
 
+    def _timeout(self) -> asyncio.Timeout:
+        return asyncio.timeout(self._settings.timeout_seconds)
+
     async def _listing(self) -> list[RemoteFile]:
-        found: list[RemoteFile] = []
+        files: list[RemoteFile] = []
         closed: list[str] = []
         path = self._settings.address.path
         folders = [path, *(f"{path}/{each}" for each in self._folders)]
         for folder in folders:
             try:
-                async with asyncio.timeout(self._settings.timeout_seconds):
+                async with self._timeout():
                     entries = await self._sftp.readdir(folder or ".")
             except _CLOSED:
                 closed.append(folder)
                 continue
-            found += [
+            files += [
                 _remote_file(folder, str(entry.filename), entry.attrs)
                 for entry in entries
                 if entry.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR
@@ -145,18 +151,10 @@ class SftpSession:
             ]
         if len(closed) == len(folders):
             raise FeedError(
-                f"{self._settings.address}: none of the folders is there: {', '.join(folders)}",
+                f"{self._settings.address}: none of these folders exists: {', '.join(folders)}",
                 hint="Check the URL's path and --folder",
             )
-        return found
-
-    async def _fetch_or_blame(self, file: RemoteFile, to: Path) -> asyncssh.SFTPAttrs:
-        try:
-            return await self._fetch(file, to)
-        except _WITHHELD as error:
-            raise InputError(
-                file.path, f"the host does not hand it out: {error.reason}", hint="Ask the registry"
-            ) from None
+        return files
 
     async def _fetch(self, file: RemoteFile, to: Path) -> asyncssh.SFTPAttrs:
         descriptor = os.open(to, os.O_CREAT | os.O_RDWR, 0o600)
@@ -166,25 +164,25 @@ class SftpSession:
                 done = 0
                 local.truncate(0)
                 local.seek(0)
-            async with asyncio.timeout(self._settings.timeout_seconds):
+            async with self._timeout():
                 remote = await self._sftp.open(file.path, "rb")
             while done < file.size:
-                async with asyncio.timeout(self._settings.timeout_seconds):
+                async with self._timeout():
                     piece = await remote.read(min(PIECE_BYTES, file.size - done), done)
                 if not piece:
                     break
                 local.write(cast("bytes", piece))
                 done += len(piece)
             # After a failure the file is not closed: the connection ends anyway, and a host that
-            # hangs would not answer that either.
-            async with asyncio.timeout(self._settings.timeout_seconds):
+            # hangs would not answer the close either.
+            async with self._timeout():
                 after = await remote.stat()
                 await remote.close()
         return after
 
 
 class _Client(asyncssh.SSHClient):
-    """Knows the host's key, if the known-hosts file does not, by its fingerprint."""
+    """Accepts a host key by its fingerprint where the known-hosts file does not name it."""
 
     def __init__(self, fingerprints: Sequence[str]) -> None:
         self.presented = ""
@@ -197,7 +195,7 @@ class _Client(asyncssh.SSHClient):
         port: int,  # noqa: ARG002
         key: asyncssh.SSHKey,
     ) -> bool:
-        """Tell whether a key is pinned that the known-hosts file does not name."""
+        """Return whether a key that the known-hosts file does not name is pinned."""
         fingerprint = key.get_fingerprint("sha256")
         self.presented = f"{key.get_algorithm()} {fingerprint}"
         return fingerprint.rstrip("=") in self._fingerprints
@@ -229,7 +227,7 @@ async def _connect(settings: SftpSettings) -> asyncssh.SSHClientConnection:
         presented = f"the host presents {client.presented}" if client.presented else error.reason
         raise HostKeyError(
             f"{address}: the host's key is not the pinned one: {presented}",
-            hint="Nothing was sent or fetched. Ask the registry, by another way, whether it has "
+            hint="Nothing was sent or fetched. Ask the registry by another channel whether it has "
             "changed the key; only then change --known-hosts or --host-key",
         ) from None
     except asyncssh.PermissionDenied as error:
@@ -239,17 +237,17 @@ async def _connect(settings: SftpSettings) -> asyncssh.SSHClientConnection:
         ) from None
     except asyncssh.Error as error:
         raise FeedError(
-            f"{address}: no connection: {error.reason}", hint="It is tried again"
+            f"{address}: no connection: {error.reason}", hint="It will be tried again"
         ) from None
     except TimeoutError:
         raise FeedError(
             f"{address}: no answer in {settings.timeout_seconds:g} s",
-            hint="Check address and firewall; it is tried again",
+            hint="Check address and firewall; it will be tried again",
         ) from None
     except OSError as error:
         raise FeedError(
             f"{address}: cannot be reached: {error.strerror or error}",
-            hint="Check address and firewall; it is tried again",
+            hint="Check address and firewall; it will be tried again",
         ) from None
 
 

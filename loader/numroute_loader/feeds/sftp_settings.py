@@ -1,4 +1,4 @@
-"""How to reach an SFTP host: address, login, and the key by which the host is known."""
+"""How to reach an SFTP host: its address, the login, and the host's pinned key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SFTP_PORT = 22
 TIMEOUT_SECONDS = 30.0
-"""How long connecting, logging in and each step after that may take, unless told otherwise."""
+"""The default limit of connecting, logging in and each later step."""
 
 FINGERPRINT_START = "SHA256:"
 
@@ -23,7 +23,7 @@ _EXAMPLE = "Write it as sftp://USER@HOST:PORT/PATH"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftpAddress:
-    """Where the host is; an empty ``path`` means the registry's own."""
+    """The host's address; an empty ``path`` means the registry's own."""
 
     user: str
     host: str
@@ -37,11 +37,11 @@ class SftpAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftpSettings:
-    """Everything that a connection needs.
+    """The settings of a connection.
 
     ``known_hosts``: a file in the form of OpenSSH. ``fingerprints``: of host keys, as ``ssh-keygen
     -l`` shows them. A host must be known by one or the other. ``password`` and ``passphrase`` come
-    from the environment, ``password_file`` and ``key_file`` are read anew for each connection.
+    from the environment, ``password_file`` and ``key_file`` are read for each connection.
     """
 
     address: SftpAddress
@@ -54,7 +54,7 @@ class SftpSettings:
     timeout_seconds: float = TIMEOUT_SECONDS
 
     def __post_init__(self) -> None:
-        """Refuse what can never work; raises SettingError."""
+        """Raise SettingError for settings that can never work."""
         if self.known_hosts is None and not self.fingerprints:
             raise SettingError(
                 "no key is pinned for the SFTP host, and a key is never trusted on first use",
@@ -63,24 +63,24 @@ class SftpSettings:
         for each in self.fingerprints:
             if not each.startswith(FINGERPRINT_START):
                 raise SettingError(
-                    f"{each!r} is no fingerprint of a host key",
+                    f"{each!r} is not a fingerprint of a host key",
                     hint=f"Write it as {FINGERPRINT_START}..., as `ssh-keygen -l` shows it",
                 )
         if self.password is None and self.password_file is None and self.key_file is None:
             raise SettingError(
-                "there is neither a password nor a key for the SFTP host",
+                "there is no password and no key for the SFTP host",
                 hint="Give --password-file FILE, --key-file FILE, or NUMROUTE_SFTP_PASSWORD",
             )
 
     def read_password(self) -> str | None:
-        """Return the password, None where there is none; raises SettingError."""
+        """Return the password or None; raises SettingError."""
         if self.password_file is None:
             return self.password
         content = read_private_file(self.password_file, "the SFTP password")
         return content.decode("utf-8", "replace").rstrip("\r\n")
 
     def read_key(self) -> bytes | None:
-        """Return the private key's file, None where there is none; raises SettingError."""
+        """Return the content of the private key's file or None; raises SettingError."""
         if self.key_file is None:
             return None
         return read_private_file(self.key_file, "the SFTP private key")
@@ -92,7 +92,7 @@ def parse_address(url: str) -> SftpAddress:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise SettingError("the SFTP URL is not one", hint=_EXAMPLE) from None
+        raise SettingError("invalid SFTP URL", hint=_EXAMPLE) from None
     if parts.password is not None:
         # Without the URL: it would print the password.
         raise SettingError(

@@ -1,9 +1,8 @@
 """Local copies of delivered files, from their arrival until a snapshot is built from them.
 
-A file that lies here under its own name is whole: it was fetched to the end under another path,
-read to its end, and only then renamed. Its time of change is that of the delivered file, which
-tells one delivery from the next. Nothing else about the spool needs to be remembered, so a crash
-cannot contradict it.
+A file in the spool under its own name is whole: it was fetched under another path, read to its end,
+and only then renamed. Its modification time is that of the delivered file, which tells one delivery
+from the next. The spool keeps no other state, so a crash cannot leave a contradiction.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from numroute_loader.feeds.source import RemoteFile
+    from numroute_loader.feeds.sources import RemoteFile
 
 INCOMING = ".incoming"
 QUARANTINE = ".quarantine"
 
 QUARANTINE_FILES_MAX = 20
-"""How many unusable files are kept for a look at them; the oldest go first."""
+"""How many unusable files are kept for inspection; the oldest go first."""
 
 _READ_BYTES = 1 << 20
 
@@ -36,7 +35,7 @@ class Spool:
     """The folder of local copies (0700, files 0600)."""
 
     def __init__(self, path: Path) -> None:
-        """Make the folders where they are missing; raises StoreAccessError."""
+        """Create the folders that are missing; raises StoreAccessError."""
         self.path = path
         self._incoming = path / INCOMING
         self._quarantine = path / QUARANTINE
@@ -45,7 +44,7 @@ class Spool:
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StoreAccessError(
-                path, f"the spool cannot be made: {error.strerror}", hint="Check owner and mount"
+                path, f"the spool cannot be created: {error.strerror}", hint="Check owner and mount"
             ) from None
 
     def names(self) -> list[str]:
@@ -53,7 +52,7 @@ class Spool:
         return sorted(each.name for each in self.path.iterdir() if each.is_file())
 
     def holds(self, file: RemoteFile) -> bool:
-        """Tell whether this very delivery lies here."""
+        """Return whether this very delivery is in the spool."""
         try:
             status = (self.path / file.name).stat()
         except FileNotFoundError:
@@ -61,13 +60,13 @@ class Spool:
         return (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns)
 
     def incoming(self, file: RemoteFile) -> Path:
-        """Return where a delivery is fetched to; the name is its own, for it is told by it."""
+        """Return the path to fetch a delivery to, in a folder named for its size and time."""
         folder = self._incoming / file.identity
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder / file.name
 
     def accept(self, file: RemoteFile) -> None:
-        """Prove that what was fetched is a whole file of its kind, and give it its place.
+        """Check that a fetched file is whole and of its kind, and give it its own name.
 
         Raises InputError when it is not.
         """
@@ -75,7 +74,7 @@ class Spool:
         size = path.stat().st_size
         if size != file.size:
             raise InputError(
-                path, f"{size} bytes came of {file.size}", hint="The file is fetched again"
+                path, f"{size} bytes came of {file.size}", hint="The file will be fetched again"
             )
         recognise(path)
         _read_whole_zip(path)
@@ -87,23 +86,22 @@ class Spool:
             # Two deliveries may share size and time, and with them the folder.
             path.parent.rmdir()
 
-    def quarantine(self, name: str, path: Path | None = None) -> None:
-        """Put an unusable file aside: ``path``, or the whole file of this name."""
-        source = self.path / name if path is None else path
-        if source.exists():
-            source.rename(self._quarantine / name)
+    def quarantine(self, path: Path) -> None:
+        """Move an unusable file aside, if it still exists."""
+        if path.exists():
+            path.rename(self._quarantine / path.name)
         kept = sorted(self._quarantine.iterdir(), key=lambda each: each.stat().st_ctime_ns)
         for each in kept[:-QUARANTINE_FILES_MAX]:
             each.unlink()
 
     def remove(self, names: Collection[str]) -> None:
-        """Remove whole files that are of no more use, and what was quarantined in their names."""
+        """Remove whole files that are no longer needed, and quarantined ones of their names."""
         for name in names:
             (self.path / name).unlink(missing_ok=True)
             (self._quarantine / name).unlink(missing_ok=True)
 
     def keep_incoming(self, files: Collection[RemoteFile]) -> None:
-        """Remove what was fetched in part, but for these deliveries, which may go on."""
+        """Remove partial downloads, except those of these deliveries, which may continue."""
         kept = {file.identity for file in files}
         for folder in self._incoming.iterdir():
             if folder.name not in kept:
@@ -111,7 +109,7 @@ class Spool:
 
 
 def _read_whole_zip(path: Path) -> None:
-    """Read a zip to its end, which checks its sum; a plain file has only its own row count."""
+    """Read a zip to its end, which checks its checksum; a plain file has only its row count."""
     with Source(path) as source:
         if source.member is not None:
             buffer = memoryview(bytearray(_READ_BYTES))

@@ -1,4 +1,4 @@
-"""The watcher: look, fetch, decide, publish, tell, and the same again."""
+"""The watcher: it lists a source, fetches files, decides what comes next, and publishes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ from numroute.feed import Reconciled, Refused, Waiting
 from numroute.index.digest import sha256_file
 from numroute.logs import error_fields
 from numroute_loader.feeds.arrivals import Arrivals
-from numroute_loader.feeds.attempt import attempt, retry_seconds
-from numroute_loader.feeds.backoff import jittered
-from numroute_loader.feeds.marks import marks_of
-from numroute_loader.feeds.order import Apply, Build, Reconcile, days, late_days, next_step, windows
-from numroute_loader.feeds.publishing import publish_build, publish_windows, reconcile
+from numroute_loader.feeds.loop import Feed, now
+from numroute_loader.feeds.order import Apply, days, late_days, next_step, windows
+from numroute_loader.feeds.publishing import Publisher
 from numroute_loader.feeds.spool import Spool
-from numroute_loader.feeds.status import Status, now
-from numroute_loader.feeds.stopping import StopRequested
 from numroute_loader.gate import GateError, Outcome
 from numroute_loader.increments.position import ChainError
 from numroute_loader.increments.windows import GAP_HINT
@@ -27,12 +23,10 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute.index import SnapshotStore
-    from numroute_loader.feeds.layout import DeliveredFile, FeedLayout
-    from numroute_loader.feeds.options import WatchOptions
-    from numroute_loader.feeds.order import Day, Step
-    from numroute_loader.feeds.publishing import Published
-    from numroute_loader.feeds.source import Source
-    from numroute_loader.feeds.stopping import Stopping
+    from numroute_loader.feeds.loop import Stopping
+    from numroute_loader.feeds.order import Day, DeliveredFile, FeedLayout, Step
+    from numroute_loader.feeds.publishing import Published, WatchOptions
+    from numroute_loader.feeds.sources import Source
     from numroute_loader.gate import Finding
 
 
@@ -40,7 +34,7 @@ ONCE_ROUNDS_MAX = 3
 """How often a single run looks again for files that were still being uploaded."""
 
 
-class Watcher:
+class Watcher(Feed):
     """Keeps one store up to date from one source."""
 
     def __init__(
@@ -52,34 +46,29 @@ class Watcher:
         log: FilteringBoundLogger,
         stop: Stopping,
     ) -> None:
-        """Go on from what the spool and the store's feed state hold."""
-        self._store = store
+        """Continue from the spool and the store's health record."""
+        super().__init__(store, source.name, log, stop, options.interval_seconds)
         self._source = source
         self._layout = layout
         self._options = options
-        self._log = log
-        self._stop = stop
         self._spool = Spool(options.spool)
-        self._status = Status(store.path, source.name)
-        self._arrivals = Arrivals(layout, options, self._spool, self._status, log, stop)
+        self._arrivals = Arrivals(
+            layout, self._spool, self._health, log, stop, settle_seconds=options.settle_seconds
+        )
+        self._publisher = Publisher(store, layout, options)
         self._digests: dict[tuple[str, int, int], str] = {}
-        self._tried: set[str] = {entry.key for entry in self._status.state.refused}
-        self._waiting_told: tuple[str, ...] = ()
+        self._tried: set[str] = {entry.key for entry in self._health.state.refused}
+        self._waiting_logged: tuple[str, ...] = ()
 
     def run(self) -> None:
-        """Poll until StopRequested is raised by a signal."""
+        """Poll until a signal asks to stop."""
         self._log.info(
             "watching",
             source=self._source.name,
             store=str(self._store.path),
-            interval_seconds=self._options.interval_seconds,
+            interval_seconds=self._interval_seconds,
         )
-        try:
-            while True:
-                error = self.poll()
-                self._stop.sleep(self._wait_seconds(error))
-        except StopRequested:
-            self._log.info("stopped")
+        super().run()
 
     def once(self) -> bool:
         """Do what there is to do and return whether all is well.
@@ -90,41 +79,36 @@ class Watcher:
             if self.poll() is not None or not self._arrivals.unsettled:
                 break
             self._stop.sleep(self._options.settle_seconds)
-        return self._status.state.healthy
+        return self._health.state.healthy
 
-    def poll(self) -> Exception | None:
-        """Look once, do all that follows from it, write the state; return what went wrong."""
-        return attempt(self._look, self._tell, self._status, self._log)
-
-    def _look(self) -> None:
+    def _work(self) -> None:
+        """Take step after step until no file in the spool leads any further."""
         with self._source.session() as session:
-            self._arrivals.fetch(session, marks_of(self._store, self._layout))
-        self._work_off()
-        if self._arrivals.unconsumed is not None:
-            raise self._arrivals.unconsumed
-
-    def _work_off(self) -> None:
-        """Take step after step until no file that lies ready leads any further."""
+            self._arrivals.fetch(session, self._publisher.seen())
         while True:
             self._stop.check()
-            marks = marks_of(self._store, self._layout)
-            self._arrivals.clear(marks, self._source)
+            seen = self._publisher.seen()
+            self._arrivals.clear(seen)
+            if self._options.consume:
+                self._arrivals.consume(seen, self._source)
             step = next_step(
                 self._arrivals.spooled(),
-                marks,
+                seen,
                 self._layout,
                 blocked=lambda step: self._key(step) in self._tried,
                 given_up=self._given_up,
             )
             if step is None:
-                return
+                break
             self._take(step)
+        if self._arrivals.trouble is not None:
+            raise self._arrivals.trouble
 
     def _take(self, step: Step) -> None:
         key = self._key(step)
         names = tuple(file.name for file in step.files)
         try:
-            published = self._publish(step)
+            published = self._publisher.publish(step)
         except GateError as error:
             self._tried.add(key)
             if isinstance(step, Apply) and len(step.windows) > 1:
@@ -134,13 +118,13 @@ class Watcher:
                     self._take(first)
                 return
             checks = tuple(f.check for f in error.findings if f.outcome is Outcome.FAILED)
-            self._status.refuse(
+            self._health.refuse(
                 Refused(names=names, checks=checks, message=error.message, at=now(), key=key)
             )
             self._log.error("files refused", files=names, checks=checks, **error_fields(error))
             return
         except ChainError as error:
-            # Nothing that increments could follow is current: only a full dump leads any further.
+            # Increments cannot follow the current snapshot: only a full dump leads any further.
             self._tried.add(key)
             self._gap(error.message, error.hint)
             return
@@ -148,15 +132,19 @@ class Watcher:
             name = getattr(error.path, "name", str(error.path))
             if name not in names:
                 raise
-            status = (self._spool.path / name).stat()
-            self._spool.quarantine(name)
-            self._arrivals.unusable(name, f"{status.st_size}-{status.st_mtime_ns}", error.reason)
+            path = self._spool.path / name
+            status = path.stat()
+            identity = f"{status.st_size}-{status.st_mtime_ns}"
+            self._arrivals.put_aside(path, identity, error.reason)
             return
         self._tried.add(key)
-        if published.metadata is not None:
-            metadata = published.metadata
-            self._status.forget(published.names)
-            self._status.set(
+        self._record(step, published)
+
+    def _record(self, step: Step, published: Published) -> None:
+        metadata = published.metadata
+        if metadata is not None:
+            self._health.forget(published.names)
+            self._health.set(
                 published_at=now(), snapshot_id=metadata.snapshot_id, as_of=metadata.as_of, gap=None
             )
             self._log.info(
@@ -167,13 +155,13 @@ class Watcher:
                 ported=metadata.counts.get("ported", 0),
             )
         if published.drift is not None:
-            self._reconciled(step, published.drift, published=published.metadata is not None)
+            self._reconciled(step, published.drift, published=metadata is not None)
         if published.gap is not None:
             self._gap(published.gap.message, GAP_HINT)
-        self._status.write()
+        self._health.write()
 
     def _gap(self, reason: str, remedy: str) -> None:
-        if self._status.gap(reason, remedy):
+        if self._health.gap(reason, remedy):
             self._log.warning("gap", reason=reason, remedy=remedy)
 
     def _reconciled(self, step: Step, drift: Finding, *, published: bool) -> None:
@@ -185,24 +173,17 @@ class Watcher:
             at=now(),
             published=published,
         )
-        self._status.set(reconciled=entry)
+        self._health.set(reconciled=entry)
         if published:
             return
-        self._status.forget({file.name for file in step.files})
+        self._health.forget({file.name for file in step.files})
         if entry.failed:
             self._log.warning("drift", dump=dump, reason=drift.message, remedy=drift.hint)
         else:
             self._log.info("dump compared", dump=dump, result=drift.message)
 
-    def _publish(self, step: Step) -> Published:
-        if isinstance(step, Build):
-            return publish_build(self._store, step, self._layout, self._options)
-        if isinstance(step, Reconcile):
-            return reconcile(self._store, step, self._layout, self._options)
-        return publish_windows(self._store, step, self._layout, self._options)
-
     def _key(self, step: Step) -> str:
-        """Return what identifies the files' bytes, what they go on top of, and what is allowed."""
+        """Identify the files' bytes, the snapshot they would follow, and what is allowed."""
         digest = hashlib.sha256()
         for file in step.files:
             digest.update(f"{file.name} {self._digest(file)}\n".encode())
@@ -222,59 +203,53 @@ class Watcher:
         return self._digests[known]
 
     def _given_up(self, day: Day) -> bool:
-        path = self._spool.path / day.dump.name
-        return now().timestamp() - path.stat().st_ctime > self._options.patience.total_seconds()
+        arrived = self._arrived(day.dump)
+        return now() - arrived > self._options.patience
 
-    def _tell(self) -> None:
-        """Say in the state and, when it is new, in the log what is waited for."""
-        marks = marks_of(self._store, self._layout)
+    def _arrived(self, file: DeliveredFile) -> datetime:
+        return datetime.fromtimestamp((self._spool.path / file.name).stat().st_ctime, UTC)
+
+    def _report(self) -> None:
+        """Record what the feed is waiting for, and log it when it is new."""
+        seen = self._publisher.seen()
         spooled = self._arrivals.spooled()
-        waiting = list(self._arrivals.unsettled)
-        waiting += [
-            self._lacking(day.dump, day.missing)
-            for day in (
-                *days(spooled, marks, self._layout),
-                *late_days(spooled, marks, self._layout),
-            )
-            if day.missing
+        incomplete = [
+            *((day.dump, day.missing) for day in days(spooled, seen, self._layout)),
+            *((day.dump, day.missing) for day in late_days(spooled, seen, self._layout)),
+            *((each.files[0], each.missing) for each in windows(spooled, seen, self._layout)),
         ]
-        waiting += [
-            self._lacking(window.files[0], window.missing)
-            for window in windows(spooled, marks, self._layout)
-            if window.missing
+        waiting = [
+            *self._arrivals.unsettled,
+            *(
+                Waiting(
+                    name=file.name,
+                    reason=f"{' and '.join(missing)} of the same time must come too",
+                    since=self._arrived(file),
+                )
+                for file, missing in incomplete
+                if missing
+            ),
         ]
-        expected = marks.as_of is not None and self._listed_windows()
-        self._status.set(
+        window_listed = any(
+            file.type in self._layout.windows for file in self._arrivals.listed.values()
+        )
+        self._health.set(
             waiting=tuple(waiting),
-            dump_expected_at=marks.dump and marks.dump + self._layout.dump_every,
-            window_expected_at=marks.as_of + self._layout.window_every
-            if marks.as_of and expected
+            dump_expected_at=seen.dump and seen.dump + self._layout.dump_every,
+            window_expected_at=seen.as_of + self._layout.window_every
+            if seen.as_of and window_listed
             else None,
         )
-        told = tuple(each.name for each in waiting)
-        if told != self._waiting_told and waiting:
+        names = tuple(each.name for each in waiting)
+        if names and names != self._waiting_logged:
             self._log.info("waiting", files=[f"{each.name}: {each.reason}" for each in waiting])
-        self._waiting_told = told
-        self._status.write()
-
-    def _listed_windows(self) -> bool:
-        return any(file.type in self._layout.windows for file in self._arrivals.listed.values())
-
-    def _lacking(self, file: DeliveredFile, missing: tuple[str, ...]) -> Waiting:
-        arrived = (self._spool.path / file.name).stat().st_ctime
-        return Waiting(
-            name=file.name,
-            reason=f"{' and '.join(missing)} of the same time must come too",
-            since=datetime.fromtimestamp(arrived, UTC),
-        )
+        self._waiting_logged = names
+        self._health.write()
 
     def _wait_seconds(self, error: Exception | None) -> float:
-        """Return how long to wait before the next poll."""
-        interval = self._options.interval_seconds
-        trouble = self._status.state.error
-        # A file that the source keeps is no reason to fetch others late.
-        if error is not None and error is not self._arrivals.unconsumed and trouble is not None:
-            return retry_seconds(error, trouble.count, interval)
-        if self._arrivals.unsettled:
-            return min(interval, self._options.settle_seconds)
-        return jittered(interval)
+        """Return how long to wait before the next poll: trouble with one file delays no other."""
+        if error is self._arrivals.trouble:
+            error = None
+        if error is None and self._arrivals.unsettled:
+            return min(self._interval_seconds, self._options.settle_seconds)
+        return super()._wait_seconds(error)

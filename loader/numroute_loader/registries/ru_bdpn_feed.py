@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from numroute_loader.feeds.layout import FeedLayout, Role
+from numroute_loader.feeds.order import FeedLayout, Role
 from numroute_loader.registries.ru_bdpn import MOSCOW, REGISTRY
 
 FEED = FeedLayout(

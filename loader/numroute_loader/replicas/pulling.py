@@ -1,4 +1,4 @@
-"""From storage to a store: fetch what the pointer names, prove it, publish it."""
+"""From storage to a store: fetch what the pointer names, verify it, publish it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from numroute.errors import FeedError, NoSnapshotError, SnapshotCorruptError
 from numroute.index.snapshot import Snapshot
+from numroute_loader.feeds.loop import Feed, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from structlog.typing import FilteringBoundLogger
+
     from numroute.index import SnapshotStore
+    from numroute_loader.feeds.loop import Stopping
     from numroute_loader.replicas.remote import Pointer, Remote
 
     Progress = Callable[[int, int], None]
     """Called now and then with bytes: (done, total)."""
 
+INTERVAL_SECONDS = 15.0
+"""How often the pointer, less than 4 KiB, is read by default."""
+
 PIECE_BYTES = 4 << 20
 SPOOL = "pulled"
-"""The folder in the store for what has been fetched in part."""
+"""The folder in the store for partial downloads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """What a pull did: ``changed`` tells whether another snapshot became current."""
+    """The result of a pull; ``changed``: whether another snapshot became current."""
 
     pointer: Pointer
     fetched_bytes: int
@@ -44,12 +52,12 @@ def pull(
 ) -> Pulled:
     """Make current in the store what is current at the remote.
 
-    A download that broke off goes on where it stopped. Nothing is published before every byte of it
-    was compared with the digest in the pointer, and every array with its own. A snapshot that the
-    store still keeps is not fetched again, unless it is damaged.
+    A download that broke off continues where it stopped. Nothing is published before all of its
+    bytes match the digest in the pointer, and each array its own. A snapshot that the store still
+    has is not fetched again, unless it is damaged.
 
-    Raises FeedError when the remote fails or its bytes are not what was pushed, NoSnapshotError
-    when nothing was pushed yet, StoreError.
+    Raises FeedError when the remote fails or its bytes are not those that were pushed,
+    NoSnapshotError when nothing has been pushed yet, StoreError.
     """
     pointer = remote.read_pointer()
     if pointer is None:
@@ -90,7 +98,7 @@ def pull(
 
 
 def _part(folder: Path, pointer: Pointer) -> Path:
-    """Return where the download goes; its name tells what it is a part of."""
+    """Return the path of the download, named for the snapshot and its digest."""
     folder.mkdir(mode=0o700, exist_ok=True)
     part = folder / f"{pointer.snapshot}-{pointer.sha256}"
     _clear(folder, keep=part)
@@ -105,7 +113,7 @@ def _clear(folder: Path, *, keep: Path | None) -> None:
 
 
 def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | None) -> int:
-    """Fetch what is missing of a snapshot's file; return how many bytes that was."""
+    """Fetch the rest of a snapshot's file; return how many bytes that was."""
     digest = hashlib.sha256()
     descriptor = os.open(part, os.O_CREAT | os.O_RDWR, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as local:
@@ -138,3 +146,43 @@ def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | No
             hint="Run `numroute-load push --verify` on the machine that builds the snapshots",
         )
     return done - begun
+
+
+class Follower(Feed):
+    """Keeps a store at what is current at the remote."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        remote: Remote,
+        log: FilteringBoundLogger,
+        stop: Stopping,
+        *,
+        interval_seconds: float = INTERVAL_SECONDS,
+        asked_by: str = "",
+    ) -> None:
+        """Continue from the store's health record."""
+        super().__init__(store, remote.url, log, stop, interval_seconds)
+        self._remote = remote
+        self._asked_by = asked_by
+
+    def run(self) -> None:
+        """Pull until a signal asks to stop."""
+        self._log.info("following", source=self._remote.url, store=str(self._store.path))
+        super().run()
+
+    def _work(self) -> None:
+        pulled = pull(self._store, self._remote, asked_by=self._asked_by)
+        self._health.set(polled_at=now())
+        if pulled.changed:
+            self._health.set(
+                published_at=now(),
+                snapshot_id=pulled.pointer.snapshot,
+                as_of=datetime.fromisoformat(pulled.pointer.as_of),
+            )
+            self._log.info(
+                "snapshot pulled",
+                snapshot=pulled.pointer.snapshot,
+                as_of=pulled.pointer.as_of,
+                bytes=pulled.fetched_bytes,
+            )

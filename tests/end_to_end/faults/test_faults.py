@@ -118,8 +118,8 @@ def test_two_loaders_at_once_do_not_mix(tmp_path: Path) -> None:
     files = write_registry(tmp_path / "files")
     store = tmp_path / "store"
     build(store, files)
-    words = [sys.executable, "-m", "numroute_loader.entry", "build", "--store", store, files]
-    words[1:3] = ["-c", "from numroute_loader.entry import main; main()"]
+    words = [sys.executable, "-m", "numroute_loader.cli", "build", "--store", store, files]
+    words[1:3] = ["-c", "from numroute_loader.cli import main; main()"]
     loaders = [
         subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         for _ in range(4)

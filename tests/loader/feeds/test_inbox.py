@@ -350,7 +350,7 @@ def test_a_missing_inbox_is_an_error_that_heals(store: Path, inbox: Path) -> Non
 
 def test_one_watcher_per_store(store: Path, inbox: Path) -> None:
     """A second one ends at once and says why."""
-    from numroute_loader.feeds.lock import feeding
+    from numroute_loader.feeds.loop import feeding
 
     watch_once(store, "--inbox", inbox)
     with feeding(store):

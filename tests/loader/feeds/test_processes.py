@@ -19,14 +19,14 @@ NEXT_DAY = FIRST_DAY + timedelta(days=1)
 POINTS = [
     "numroute_loader.feeds.spool:recognise",
     "numroute_loader.feeds.spool:os.fsync",
-    "numroute_loader.feeds.publishing:publish_build",
+    "numroute_loader.feeds.publishing:Publisher.build",
     "numroute_loader.build:merge",
     "numroute_loader.build:publish",
     "numroute.index.publishing:write_snapshot",
     "numroute.index.publishing:verify_snapshot",
     "numroute.index.publishing:StoreWriter.make_current",
     "numroute_loader.feeds.spool:Spool.remove",
-    "numroute_loader.feeds.status:write_feed_state",
+    "numroute_loader.feeds.loop:write_feed_state",
 ]
 
 

@@ -228,7 +228,7 @@ def test_a_file_that_the_host_withholds_costs_that_file(
     assert run.state.error is None
     (withheld,) = run.state.quarantined
     assert withheld.name == files[0].name
-    assert "does not hand it out: Permission denied" in withheld.reason
+    assert "refuses to send it: Permission denied" in withheld.reason
     assert sftp.served.keys() == {file.name for file in files[1:]}
 
 
@@ -273,7 +273,7 @@ def test_missing_folders_are_told_of(store: Path, sftp: SftpServer, login) -> No
     words = [f"sftp://numlex@127.0.0.1:{sftp.port}/nowhere" if w == sftp.url else w for w in login]
     run = watch_once(store, *words)
     assert run.status == 1
-    assert "none of the folders is there: /nowhere" in run.text
+    assert "none of these folders exists: /nowhere" in run.text
 
 
 def test_files_of_the_host_are_never_removed(store: Path, delivered: Path, login) -> None:

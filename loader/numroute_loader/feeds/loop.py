@@ -1,0 +1,274 @@
+"""The loop of a feed: it polls until it is stopped, survives failures, and records its health."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import random
+import signal
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from numroute.errors import HostKeyError, LoginRefusedError, NumrouteError, StoreAccessError
+from numroute.feed import (
+    FeedState,
+    Quarantined,
+    Refused,
+    Trouble,
+    read_feed_state,
+    write_feed_state,
+)
+from numroute.index.locking import locked
+from numroute.logs import error_fields, fault_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from types import FrameType
+
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute.index import SnapshotStore
+
+RETRY_SECONDS_FIRST = 5.0
+RETRY_SECONDS_MAX = 900.0
+"""Waits after a failure: they double from the first to the longest."""
+
+LOGIN_RETRY_SECONDS_FIRST = 300.0
+LOGIN_RETRY_SECONDS_MAX = 3600.0
+"""Waits after a refused login or a wrong host key: hosts lock accounts that try too often."""
+
+JITTER = 0.2
+"""The share by which a wait varies, so that many feeds do not come at once."""
+
+QUARANTINED_MAX = 50
+REFUSED_MAX = 20
+"""Entries of each kind that the health record keeps; the oldest go first."""
+
+LOCK = "feed.lock"
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_chance = random.SystemRandom()
+
+
+class StopRequested(KeyboardInterrupt):
+    """A stop signal came. asyncio lets only interrupts pass through its callbacks."""
+
+
+class Stopping:
+    """Stop signals: raised at once in the main thread, and remembered.
+
+    Nothing needs to be finished first: the store and the spool are consistent after every system
+    call. So a signal cuts off a build or a download.
+    """
+
+    def __init__(self) -> None:
+        """Start without a request to stop."""
+        self._requested = threading.Event()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, or raise StopRequested."""
+        if self._requested.wait(seconds):
+            raise StopRequested
+
+    def check(self) -> None:
+        """Raise StopRequested if a signal has come; foreign code may have swallowed it."""
+        self.sleep(0)
+
+    def handle(self, _signal: int, _frame: FrameType | None) -> None:
+        """Raise StopRequested in the main thread, once."""
+        if not self._requested.is_set():
+            self._requested.set()
+            raise StopRequested
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Stopping]:
+    """Turn stop signals into StopRequested until the block ends; from the main thread only."""
+    stop = Stopping()
+    before = [signal.signal(each, stop.handle) for each in _SIGNALS]
+    try:
+        yield stop
+    finally:
+        for each, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(each, handler)
+
+
+def feeding(store: Path) -> AbstractContextManager[None]:
+    """Hold the lock of the store's feed; it is released when the process exits.
+
+    Raises StoreBusyError when another process holds it, StoreAccessError when the store cannot be
+    written.
+    """
+    return locked(
+        store,
+        LOCK,
+        busy="another `watch` or `pull` feeds this store",
+        hint="A store has one feed; `numroute info` shows its state",
+    )
+
+
+def retry_seconds(
+    failures: int, *, first: float = RETRY_SECONDS_FIRST, longest: float = RETRY_SECONDS_MAX
+) -> float:
+    """Return how long to wait after the n-th failure in a row, from 1, without jitter."""
+    # The exponent is bounded: a float has no room for a year of failures.
+    return min(max(longest, first), first * 2.0 ** min(failures - 1, 64))
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+class Health:
+    """The health record of a feed, kept in the store so that a restart continues from it."""
+
+    def __init__(self, store: Path, source: str) -> None:
+        """Continue from an earlier feed of the same store, without its troubles."""
+        self._store = store
+        try:
+            before = read_feed_state(store)
+        except StoreAccessError:
+            before = None
+        self.state = replace(
+            before or FeedState(source=source, started_at=now()),
+            source=source,
+            started_at=now(),
+            error=None,
+            gap=None,
+            waiting=(),
+        )
+        self._written: FeedState | None = None
+
+    def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of FeedState
+        """Change fields of the record."""
+        self.state = replace(self.state, **changes)
+
+    def write(self) -> None:
+        """Write the record if it has changed; raises StoreAccessError."""
+        if self.state != self._written:
+            write_feed_state(self._store, self.state)
+            self._written = self.state
+
+    def failed(self, message: str, hint: str) -> int:
+        """Record that a poll failed; return how many failed in a row."""
+        self.set(error=_trouble(self.state.error, message, hint))
+        return self.state.error.count if self.state.error else 1
+
+    def gap(self, message: str, hint: str) -> bool:
+        """Record what is missing before increments can go on; return whether that is new."""
+        before = self.state.gap
+        self.set(gap=_trouble(before, message, hint))
+        return before is None or before.message != message
+
+    def quarantined(self, name: str) -> Quarantined | None:
+        """Return the entry of an unusable file of this name."""
+        return next((each for each in self.state.quarantined if each.name == name), None)
+
+    def quarantine(self, entry: Quarantined) -> None:
+        """Record an unusable file in place of an earlier entry of its name."""
+        others = [each for each in self.state.quarantined if each.name != entry.name]
+        self.set(quarantined=(*others, entry)[-QUARANTINED_MAX:])
+
+    def refuse(self, entry: Refused) -> None:
+        """Record files that the gate refused in place of an earlier entry of the same files."""
+        others = [each for each in self.state.refused if each.names != entry.names]
+        self.set(refused=(*others, entry)[-REFUSED_MAX:])
+
+    def forget(self, names: Collection[str]) -> None:
+        """Remove the entries of files that were used, or are no longer needed."""
+        self.set(
+            quarantined=tuple(e for e in self.state.quarantined if e.name not in names),
+            refused=tuple(e for e in self.state.refused if not set(e.names) & set(names)),
+        )
+
+
+def _trouble(before: Trouble | None, message: str, hint: str) -> Trouble:
+    return Trouble(
+        message=message,
+        hint=hint,
+        since=before.since if before else now(),
+        last_at=now(),
+        count=before.count + 1 if before else 1,
+    )
+
+
+class Feed(abc.ABC):
+    """A feed of a store: it does its work again and again."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        source: str,
+        log: FilteringBoundLogger,
+        stop: Stopping,
+        interval_seconds: float,
+    ) -> None:
+        """Continue from the store's health record; ``source`` names where the files come from."""
+        self._store = store
+        self._log = log
+        self._stop = stop
+        self._interval_seconds = interval_seconds
+        self._health = Health(store.path, source)
+
+    @abc.abstractmethod
+    def _work(self) -> None:
+        """Look at the source and do all that follows from it."""
+
+    def _report(self) -> None:
+        """Write the health record after the work, whether it failed or not."""
+        self._health.write()
+
+    def run(self) -> None:
+        """Poll until a signal asks to stop."""
+        try:
+            while True:
+                self._stop.sleep(self._wait_seconds(self.poll()))
+        except StopRequested:
+            self._log.info("stopped")
+
+    def poll(self) -> Exception | None:
+        """Work once and write the health record; return what went wrong.
+
+        A record that cannot be written, because the disk is full, does not end the feed either.
+        """
+        failure = self._failure_of(self._work)
+        if failure is None:
+            self._health.set(error=None, succeeded_at=now())
+        unwritten = self._failure_of(self._report)
+        return failure or unwritten
+
+    def _failure_of(self, work: Callable[[], None]) -> Exception | None:
+        failure: Exception
+        fields: Mapping[str, Any]
+        try:
+            work()
+        except NumrouteError as error:
+            failure, message, hint, fields = error, error.message, error.hint, error_fields(error)
+        except OSError as error:
+            message = f"{error.filename or 'the disk'}: {error.strerror or type(error).__name__}"
+            hint = "Check the disk's free space, owner and mount"
+            failure, fields = error, {"reason": message}
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not end the feed
+            message, hint = f"unforeseen fault {type(fault).__name__}", "Report the log line"
+            failure, fields = fault, fault_fields(fault)
+        else:
+            return None
+        # Without a trace: it could quote a phone number.
+        self._log.error("poll failed", failures=self._health.failed(message, hint), **fields)
+        return failure
+
+    def _wait_seconds(self, error: Exception | None) -> float:
+        """Return how long to wait before the next poll."""
+        seconds = self._interval_seconds
+        if error is not None and self._health.state.error is not None:
+            first, longest = min(RETRY_SECONDS_FIRST, seconds), RETRY_SECONDS_MAX
+            if isinstance(error, HostKeyError | LoginRefusedError):
+                first, longest = LOGIN_RETRY_SECONDS_FIRST, LOGIN_RETRY_SECONDS_MAX
+            seconds = retry_seconds(self._health.state.error.count, first=first, longest=longest)
+        return seconds * _chance.uniform(1 - JITTER, 1 + JITTER)
