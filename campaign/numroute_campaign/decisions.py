@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -134,21 +134,9 @@ class Decisions:
         missing = codes[self.destination.take(codes) == self.NOT_MET]
         if not len(missing):
             return False
-        # In the order of their codes, not of the rows: destinations get the same places whether
-        # the work was resumed or not.
         for code in np.unique(missing).tolist():
             self._decide(code)
         return True
-
-    def state(self) -> dict[str, Any]:
-        """Return what was met so far."""
-        return {"destinations": self.destinations, "codes": sorted(self.decided)}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Know what an interrupted run had met, the output routes at the same places."""
-        self.destinations[:] = state["destinations"]
-        self._places = {name: place for place, name in enumerate(self.destinations)}
-        self.settle(np.array(state["codes"], np.int64))
 
     def _decide(self, code: int) -> None:
         decision = self._rules.decide(self._routes[code // 2], foreign=bool(code % 2))

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -181,37 +181,6 @@ class Outputs:
         """Return the names of the files of an output route."""
         return tuple(self._files[destination].names) if destination < len(self._files) else ()
 
-    def state(self) -> dict[str, Any]:
-        """Return where all files end."""
-        return {
-            "stems": self._stems,
-            "files": [files.state() for files in self._files],
-            "rejects": self.rejects.state(),
-            "map": self._map.state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Cut all files back to where they ended, and remove those that were begun later.
-
-        Raises:
-            OSError: A file is gone, or shorter than it was.
-        """
-        for stem, each in zip(state["stems"], state["files"], strict=True):
-            files = self._new_files(stem)
-            files.restore(each)
-            self._stems.append(stem)
-            self._files.append(files)
-        self.rejects.restore(state["rejects"])
-        self._map.restore(state["map"])
-        known = {name for files in (*self._files, self.rejects) for name in files.names}
-        for path in self._workspace.output.iterdir():
-            if path.name not in known:
-                path.unlink()
-        spools = {f"{stem}.spool" for stem in self._stems} | set(self._map.names)
-        for path in self._workspace.spool.iterdir():
-            if path.name not in spools:
-                path.unlink()
-
     def _of(self, destination: int) -> TextFiles | SpoolFiles:
         while len(self._files) <= destination:
             stem = file_stem(self._decisions.destinations[len(self._files)], self._stems)
@@ -253,7 +222,6 @@ class Outputs:
 
     def _dictionaries(self) -> Mapping[str, tuple[pa.Array, pa.Array]]:
         """Return for each route column its place by code, and its distinct texts."""
-        # In the order of their codes: the files are the same whether the run was resumed or not.
         decided = sorted(self._decisions.decided.items())
         cells = [self._cells_of(self._routes[code // 2], decision) for code, decision in decided]
         codes = np.array([code for code, _ in decided], np.int64)

@@ -2,8 +2,7 @@
 
 Blocks go through a pipeline: any thread prepares them (numbers read, routes looked up), one thread
 sorts them in the list's order (duplicates, policy, counts), any thread renders their rows, and the
-one thread writes them. Every few million rows the run makes a part final: a state from which a
-later run goes on and gives the same bytes as one that was never interrupted.
+one thread writes them.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ import errno
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from numroute.errors import InputError, SettingError
@@ -31,11 +28,10 @@ from numroute_campaign.number_set import NumberSet
 from numroute_campaign.outputs import Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import Prepared, prepare
-from numroute_campaign.pseudonyms import Pseudonymizer, fingerprint
-from numroute_campaign.sorting import Counts, Sorter
+from numroute_campaign.pseudonyms import Pseudonymizer
+from numroute_campaign.sorting import Sorter
 from numroute_campaign.summary import Facts, ReadFile, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
-from numroute_campaign.text_files import append_bytes, cut_back
 from numroute_campaign.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,14 +46,10 @@ if TYPE_CHECKING:
     from numroute_campaign.routers import Router
     from numroute_campaign.summary import Summary
 
-PART_ROWS: Final = 4_000_000
-"""After so many rows the work so far is made final; a resumed run repeats at most these."""
-
 THREADS_MAX: Final = 8
 FILES_NAMED_MAX: Final = 3
 """So many files an error names that may come from any of them."""
 
-_JOURNAL: Final = "numbers"
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -82,9 +74,6 @@ class Campaign:
         suppress: Do-not-send lists, named like ``lists``.
         key: The key of pseudonyms; None lets the numbers themselves leave.
         map: Where the map of pseudonyms goes; must not exist.
-        resume: Go on where an interrupted run of the same campaign made its last part final; from
-            the beginning where no part is.
-        part_rows: After so many rows a part is made final.
     """
 
     lists: tuple[str, ...]
@@ -96,8 +85,6 @@ class Campaign:
     suppress: tuple[str, ...] = ()
     key: bytes | None = None
     map: Path | None = None
-    resume: bool = False
-    part_rows: int = PART_ROWS
 
 
 def run_campaign(campaign: Campaign, router: Router, progress: Progress | None = None) -> Summary:
@@ -111,8 +98,6 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
     check_suppress(campaign.suppress)
     files = find_files(campaign.lists)
     home = Home(campaign.wanted.region)
-    if campaign.resume and any(file.path is None for file in files):
-        raise SettingError("a list from standard input cannot be resumed", hint="Give it as a file")
     if campaign.map is not None:
         _check_map(campaign.map, campaign)
     # Everything that can be wrong with the lists is found before anything is made.
@@ -124,16 +109,13 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
             check_pseudonymous(opened)
         with Workspace(campaign.out) as workspace:
             run = _Run(campaign, router, home, workspace, files, opened)
-            run.begin()
             run.work(progress)
             return run.end()
     except OSError as error:
         raise InputError(
             campaign.out,
             f"the output cannot be written: {error.strerror or error}",
-            hint="Make room, then run again; with --resume where the list is long"
-            if error.errno in _DISK_FULL
-            else "Mend that, then run again; with --resume where the list is long",
+            hint="Make room, then run again" if error.errno in _DISK_FULL else "",
         ) from None
     except pa.ArrowException as error:
         # Its own message may quote cells, and cells hold people's numbers.
@@ -159,25 +141,7 @@ class _Run:
     ) -> None:
         self.campaign, self.router, self.home = campaign, router, home
         self.workspace, self.files, self.opened = workspace, files, opened
-        self.resumable = all(file.path is not None for file in files) and router.is_complete
         self.file_rows = [0] * len(files)
-        self.file = self.position = 0
-        self.final_rows = self.journal_bytes = 0
-        if campaign.resume and not router.is_complete:
-            raise SettingError(
-                "a run against a service cannot be resumed: the rest would be answered from "
-                "whatever snapshot it has by now, and no longer agree with what is written",
-                hint="Run again without --resume, or with --store DIR on a copy of the snapshot",
-            )
-
-    def begin(self) -> None:
-        campaign = self.campaign
-        state = self.workspace.open(resume=campaign.resume)
-        if state is not None and state["fingerprint"] != self._fingerprint():
-            raise SettingError(
-                "the list, the options or the snapshot are not those of the interrupted run",
-                hint="Run without --resume to begin anew",
-            )
         self.decisions = Decisions(self.router.routes, campaign.policy or ByOperator())
         self.outputs = Outputs(
             self.workspace,
@@ -193,24 +157,8 @@ class _Run:
             if campaign.suppress
             else None
         )
-        seen = NumberSet(self.workspace.spool)
-        counts = self._restore(state, seen) if state is not None else None
         self.outputs.begin()
-        self.sorter = Sorter(self.decisions, seen, self.suppressed, counts)
-
-    def _restore(self, state: dict[str, Any], seen: NumberSet) -> Counts:
-        self.file, self.position = state["file"], state["position"]
-        self.file_rows = state["file_rows"]
-        self.journal_bytes = state["journal_bytes"]
-        self.decisions.restore(state["decisions"])
-        journal = self.workspace.folder / _JOURNAL
-        cut_back(journal, self.journal_bytes)
-        for begin in range(0, self.journal_bytes, 8 * PART_ROWS):
-            seen.add(np.fromfile(journal, np.uint64, PART_ROWS, offset=begin))
-        self.outputs.restore(state["outputs"])
-        counts = Counts.from_json(state["counts"])
-        self.final_rows = counts.rows
-        return counts
+        self.sorter = Sorter(self.decisions, NumberSet(self.workspace.spool), self.suppressed)
 
     def work(self, progress: Progress | None) -> None:
         total = sum(file.size for file in self.files)
@@ -230,9 +178,6 @@ class _Run:
                     while len(rendering) > threads:
                         self.outputs.write(rendering.popleft().result())
                     self.file_rows[file] += block.records
-                    self.file, self.position = file, block.position
-                    if self.resumable:
-                        self._note(rendering)
                     if progress is not None:
                         done = sum(each.size for each in self.files[:file])
                         done += self.opened[file].bytes_done
@@ -288,48 +233,6 @@ class _Run:
         self.workspace.finish()
         return summary
 
-    def _note(self, rendering: deque[Future[Rendered]]) -> None:
-        """Keep the block's new numbers and, after enough rows, make a part final."""
-        fresh = self.sorter.fresh
-        append_bytes(self.workspace.folder / _JOURNAL, fresh.tobytes())
-        self.journal_bytes += fresh.nbytes
-        rows = self.sorter.counts.rows
-        if rows - self.final_rows < self.campaign.part_rows:
-            return
-        while rendering:
-            self.outputs.write(rendering.popleft().result())
-        self.final_rows = rows
-        self.workspace.save(
-            {
-                "fingerprint": self._fingerprint(),
-                "file": self.file,
-                "position": self.position,
-                "file_rows": self.file_rows,
-                "journal_bytes": self.journal_bytes,
-                "decisions": self.decisions.state(),
-                "outputs": self.outputs.state(),
-                "counts": self.sorter.counts.as_json(),
-            }
-        )
-
-    def _fingerprint(self) -> dict[str, Any]:
-        """What must be the same for a run to go on; as JSON gives it back."""
-        campaign = self.campaign
-        return {
-            "version": version("numroute"),
-            "lists": _identities(self.files),
-            "wanted": {
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in asdict(campaign.wanted).items()
-            },
-            "output": asdict(campaign.output),
-            "policy": repr(campaign.policy),
-            "prices": repr(campaign.prices),
-            "suppressed": _identities(find_files(campaign.suppress)),
-            "pseudonym": "" if campaign.key is None else fingerprint(campaign.key),
-            "snapshots": list(self.router.snapshots),
-        }
-
     def _prepared(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[tuple[int, Prepared]]:
         """Yield the blocks in order, each prepared by one of the threads."""
 
@@ -351,17 +254,15 @@ class _Run:
                 future.cancel()
 
     def _tasks(self) -> Iterator[tuple[int, Callable[[], Block]]]:
-        first, position = self.file, self.position
-        for file in range(first, len(self.files)):
-            for task in self.opened[file].tasks(position if file == first else 0):
+        for file, opened in enumerate(self.opened):
+            for task in opened.tasks():
                 yield file, task
 
 
 def _check_map(path: Path, campaign: Campaign) -> None:
     """Raise when the map of pseudonyms cannot go to a path, or must not."""
     out = campaign.out
-    # One that is there may be the interrupted run's own; whether it is, the end of the run tells.
-    if path.exists() and not (campaign.resume and Workspace(out).has_final_part):
+    if path.exists():
         raise InputError(path, "it is there already", hint="Give another --map, or move it away")
     if out.resolve() in path.resolve().parents:
         raise SettingError(
@@ -370,8 +271,3 @@ def _check_map(path: Path, campaign: Campaign) -> None:
         )
     if path.absolute().parent != out.absolute().parent and not path.parent.is_dir():
         raise InputError(path, "its folder is not there", hint="Make it, or give another --map")
-
-
-def _identities(files: Sequence[ListFile]) -> list[list[str | int]]:
-    """Return what tells whether files are still the same, without reading them."""
-    return [[str(file.path), file.size, file.modified_ns] for file in files]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -85,39 +85,6 @@ class Counts:
             if len(array) < codes:
                 setattr(self, name, np.concatenate([array, np.zeros(codes - len(array), np.int64)]))
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the counts as JSON knows them; only what is not zero."""
-        return {
-            "rows": self.rows,
-            "codes": len(self.decided),
-            "odd_segments": self.odd_segments,
-            "rejects": _sparse(self.rejects),
-            "decided": _sparse(self.decided),
-            "parts": _sparse(self.parts),
-            "duplicates": _sparse(self.duplicates),
-            "holders": [
-                [code, holder, n, self.holder_parts[code, holder]]
-                for (code, holder), n in self.holders.items()
-            ],
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Counts:
-        """Return the counts that ``as_json`` made a document of."""
-        codes = document["codes"]
-        return cls(
-            rows=document["rows"],
-            odd_segments=document["odd_segments"],
-            rejects=_dense(document["rejects"], 256),
-            decided=_dense(document["decided"], codes),
-            parts=_dense(document["parts"], codes),
-            duplicates=_dense(document["duplicates"], codes),
-            holders=Counter({(code, holder): n for code, holder, n, _ in document["holders"]}),
-            holder_parts=Counter(
-                {(code, holder): parts for code, holder, _, parts in document["holders"]}
-            ),
-        )
-
 
 class Sorter:
     """Takes prepared blocks in the list's order; not for several threads."""
@@ -127,13 +94,10 @@ class Sorter:
         decisions: Decisions,
         seen: NumberSet,
         suppressed: NumberSet | None = None,
-        counts: Counts | None = None,
     ) -> None:
-        """Begin with what was seen and counted before, if anything was."""
+        """``seen`` takes every number; ``suppressed`` are the do-not-send numbers."""
         self._decisions, self._seen, self._suppressed = decisions, seen, suppressed
-        self.counts = counts or Counts()
-        self.fresh = np.empty(0, np.uint64)
-        """The numbers of the last block that were new."""
+        self.counts = Counts()
 
     def sort(self, prepared: Prepared) -> tuple[Leaving, Staying]:
         """Decide about every row of a block."""
@@ -143,7 +107,6 @@ class Sorter:
         counts.rejects += np.bincount(prepared.reasons, minlength=256)
 
         new = self._seen.add(prepared.numbers)
-        self.fresh = prepared.numbers[new]
         reason = np.zeros(len(new), np.uint8)
         reason[~new] = Reject.DUPLICATE
         repeated = ~new
@@ -239,14 +202,3 @@ def _summed(
     """Return int64[length]: the sum of the weights, 1 each where there are none, at each place."""
     # Sums of a block stay far below 2^53: floating point adds them exactly.
     return np.bincount(places, weights, minlength=length).astype(np.int64)
-
-
-def _sparse(counts: NDArray[np.int64]) -> list[list[int]]:
-    places = np.flatnonzero(counts)
-    return [places.tolist(), counts.take(places).tolist()]
-
-
-def _dense(sparse: list[list[int]], length: int) -> NDArray[np.int64]:
-    counts = np.zeros(length, np.int64)
-    counts[sparse[0]] = sparse[1]
-    return counts

@@ -1,17 +1,17 @@
-"""Parquet and Arrow outputs: rows wait in a stream that only grows, and are written at the end.
+"""Parquet and Arrow outputs: rows wait in a spool file and are written at the end.
 
-Neither form can be cut back and continued, which resuming needs. A spool can: it is an Arrow IPC
-stream of which whole batches are appended. The final file is written from it under its own name.
+A list may have thousands of output routes: their files cannot all be open, nor their row groups all
+be in memory. A spool is an Arrow IPC stream to which whole batches are appended.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from numroute_campaign.text_files import append_bytes, cut_back, open_private, part_name
+from numroute_campaign.text_files import append_bytes, open_private, part_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,34 +33,18 @@ class SpoolFiles:
         self._path = spool / f"{stem}.spool"
         self._output, self._stem, self._form = output, stem, form
         self._rows_per_file = rows_per_file
-        self._bytes = 0
         self.rows = 0
         self.names: list[str] = []
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Append a batch; all have the same columns."""
-        if not self._bytes:
+        if not self.rows:
             append_bytes(self._path, memoryview(batch.schema.serialize()))
-            self._bytes = self._path.stat().st_size
-        data = batch.serialize()
-        append_bytes(self._path, memoryview(data))
-        self._bytes += data.size
+        append_bytes(self._path, memoryview(batch.serialize()))
         self.rows += batch.num_rows
 
-    def state(self) -> dict[str, Any]:
-        """Return where the spool ends."""
-        return {"rows": self.rows, "bytes": self._bytes}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Cut the spool back to an earlier end. Raises OSError when it is shorter."""
-        self.rows, self._bytes = state["rows"], state["bytes"]
-        cut_back(self._path, self._bytes)
-
     def finish(self, complete: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
-        """Write the files. ``complete`` makes an output batch of a spooled one.
-
-        The spool stays: a run that is interrupted behind this is resumed from it.
-        """
+        """Write the files. ``complete`` makes an output batch of a spooled one."""
         with pa.memory_map(str(self._path)) as source:
             batches = map(complete, pa.ipc.open_stream(source))
             for table in self._tables(batches):

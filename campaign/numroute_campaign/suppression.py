@@ -19,8 +19,7 @@ def check_suppress(lists: Sequence[str]) -> None:
     """Make sure that do-not-send lists are files.
 
     Raises:
-        SettingError: One is standard input: the list itself may come from there, and nothing would
-            tell a resumed run that it is still the same.
+        SettingError: One is standard input: the list itself may come from there.
     """
     if STDIN in lists:
         raise SettingError(

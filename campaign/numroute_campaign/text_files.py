@@ -1,9 +1,9 @@
-"""CSV outputs: files that only grow, so that a resumed run cuts them back to the last part."""
+"""CSV outputs: files that only grow."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,6 @@ class TextFiles:
         self._rows_per_file = rows_per_file
         self.rows = 0
         self._part_rows = 0
-        self._part_bytes = 0
         self.names: list[str] = []
 
     def append(self, text: RowText, begin: int, end: int) -> None:
@@ -43,34 +42,16 @@ class TextFiles:
         if not self.names:
             self._next_part()
 
-    def state(self) -> dict[str, Any]:
-        """Return where the files end."""
-        return {
-            "rows": self.rows,
-            "part_rows": self._part_rows,
-            "part_bytes": self._part_bytes,
-            "names": self.names,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Cut the files back to an earlier end. Raises OSError when they are shorter."""
-        self.rows, self.names = state["rows"], list(state["names"])
-        self._part_rows, self._part_bytes = state["part_rows"], state["part_bytes"]
-        if self.names:
-            cut_back(self._folder / self.names[-1], self._part_bytes)
-
     def _next_part(self) -> None:
         parts = self._rows_per_file is not None
         self.names.append(part_name(self._stem, ".csv", len(self.names) + 1 if parts else None))
-        self._part_rows = self._part_bytes = 0
+        self._part_rows = 0
         path = self._folder / self.names[-1]
-        # A part that was begun behind the last finished one is begun anew.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         self._write(memoryview(self._header))
 
     def _write(self, data: memoryview) -> None:
         append_bytes(self._folder / self.names[-1], data)
-        self._part_bytes += data.nbytes
 
 
 def part_name(stem: str, ending: str, part: int | None) -> str:
@@ -96,10 +77,3 @@ def open_private(path: Path) -> BinaryIO:
     """Open a new file, readable by its owner only, in place of one that may be there."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     return open(os.open(path, flags, 0o600), "wb")  # noqa: PTH123 - handed to the caller
-
-
-def cut_back(path: Path, size: int) -> None:
-    """Cut a file back to an earlier size. Raises OSError when it is shorter than that."""
-    if path.stat().st_size < size:
-        raise OSError(f"{path.name} is shorter than it was")
-    os.truncate(path, size)

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.mounts import MOUNT, mounted
+from support.mounts import mounted
 
-from numroute.errors import InputError
-from numroute.index import SnapshotStore
 from numroute_campaign import number_set
-from numroute_campaign.lists.opening import Wanted
 from numroute_campaign.number_set import NumberSet
-from numroute_campaign.outputs import OutputSettings
-from numroute_campaign.routers import SnapshotRouter
-from numroute_campaign.run import Campaign, run_campaign
-
-PART_ROWS = 9000
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
@@ -31,42 +22,6 @@ def test_a_full_disk(route, list_csv: Path, tmp_path: Path, form: str) -> None:
         assert "Make room, then run again" in err
         assert "79" not in err.replace(str(tmp_path), "")
         assert list((tmp_path / "small").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("form", "size"), [("csv", "1m"), ("parquet", "1200k"), ("arrow", "1500k")]
-)
-def test_a_full_disk_keeps_what_is_final(
-    form: str, size: str, store: Path, planted, route, tmp_path: Path, list_parts: Path
-) -> None:
-    """With more room --resume goes on behind the last final part, to the same bytes."""
-    whole = route(list_parts, "--format", form, out="whole")
-    small = tmp_path / "small"
-    with mounted(small, "-t", "tmpfs", "-o", f"size={size}", "none"):
-        with (
-            SnapshotStore(store).open() as snapshot,
-            pytest.raises(InputError, match="No space left on device"),
-        ):
-            run_campaign(
-                Campaign(
-                    lists=(str(list_parts),),
-                    out=small / "out",
-                    wanted=Wanted(region="RU"),
-                    output=OutputSettings(form=form),
-                    part_rows=PART_ROWS,
-                ),
-                SnapshotRouter(snapshot),
-            )
-        assert [path.name for path in small.iterdir()] == [".out.numroute"]
-        # Parquet and Arrow files are written at the end: some were whole when the disk was full.
-        assert list((small / ".out.numroute" / "output").glob(f"*.{form}"))
-        err = route(list_parts, "--format", form, "--resume", out="small/out", status=1).err
-        assert "No space left on device" in err
-        subprocess.run([MOUNT, "-o", "remount,size=64m", small], check=True)
-        resumed = route(list_parts, "--format", form, "--resume", out="small/out")
-        assert resumed.summary["steps"]["rows"] == planted.table.num_rows
-        for path in whole.folder.iterdir():
-            assert (resumed.folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_full_disk_under_the_set_of_numbers(

@@ -93,16 +93,6 @@ def test_routes_by_operator_are_the_embedded_run_s(
     assert texts(tmp_path / "asked") == texts(embedded.folder)
 
 
-def test_a_run_against_a_service_is_not_resumed(
-    target: str, list_csv: Path, tmp_path: Path
-) -> None:
-    """--resume with --target says why it cannot be, and what can."""
-    err = by_service(target, tmp_path / "asked", list_csv, "--resume", status=1)
-    assert "whatever snapshot it has by now" in err
-    assert "--store DIR" in err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_no_service(list_csv: Path, tmp_path: Path) -> None:
     """An address where nobody listens is named, and nothing is left."""
     err = by_service("127.0.0.1:1", tmp_path / "asked", list_csv, status=1)

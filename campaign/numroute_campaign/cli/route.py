@@ -114,7 +114,6 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="N",
     help="Begin a new file after N rows.",
 )
-@click.option("--resume", is_flag=True, help="Go on where a run that was killed stopped.")
 @json_option
 def route(
     lists: tuple[str, ...],
@@ -181,7 +180,6 @@ def _campaign(
     map_path: Path | None,
     form: str,
     rows_per_file: int | None,
-    resume: bool,
 ) -> Campaign:
     import msgspec  # noqa: PLC0415 - needs the extra
 
@@ -222,7 +220,6 @@ def _campaign(
         suppress=suppress,
         key=load_key(pseudonymize, make=makes_key) if pseudonymize else None,
         map=map_path,
-        resume=resume,
     )
 
 
@@ -234,10 +231,7 @@ def _sample(campaign: Campaign, router: Router, rows: int) -> Sample:
 
 def _run(campaign: Campaign, router: Router) -> Summary:
     from numroute_campaign.run import run_campaign  # noqa: PLC0415
-    from numroute_campaign.workspace import Workspace  # noqa: PLC0415
 
-    if campaign.resume and not Workspace(campaign.out).has_final_part:
-        click.echo("There is no finished part to resume from: beginning from the start", err=True)
     with _Bar() as bar:
         return run_campaign(campaign, router, bar)
 

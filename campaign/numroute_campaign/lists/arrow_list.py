@@ -26,7 +26,7 @@ _HINT: Final = "Write or copy the file again"
 
 
 class ArrowFile:
-    """An open Parquet or Arrow file; its batches are counted from 0, always the same ones."""
+    """An open Parquet or Arrow file."""
 
     def __init__(self, file: ListFile) -> None:
         """Open it. Raises InputError when it is damaged."""
@@ -55,34 +55,31 @@ class ArrowFile:
         ]
         names = [self.schema.names[i] for i in able]
         try:
-            first = next(self._batches(names, 0, SAMPLE_ROWS), None)
+            first = next(self._batches(names, SAMPLE_ROWS), None)
             if self.file.form is Form.ARROW_STREAM:
                 self._reader = pa.ipc.open_stream(pa.memory_map(str(self.file.path)))
         except (pa.ArrowException, OSError):
             raise self._damaged() from None
         values: list[pa.Array | None] = [None] * len(self.schema)
         if first is not None:
-            for column, i in zip(first[1].columns, able, strict=True):
+            for column, i in zip(first.columns, able, strict=True):
                 values[i] = readable(column.slice(0, SAMPLE_ROWS))
         return values
 
-    def blocks(
-        self, phone: int, kept: Sequence[int], segments: int | None, position: int
-    ) -> Iterator[Block]:
-        """Yield the blocks from a position on that an earlier block reported."""
+    def blocks(self, phone: int, kept: Sequence[int], segments: int | None) -> Iterator[Block]:
+        """Yield the blocks."""
         names = self.schema.names
         needed = list(dict.fromkeys([phone, *kept, *([] if segments is None else [segments])]))
         self._refuse_repeated([names[i] for i in needed])
-        batches = self._batches([names[i] for i in needed], position, BLOCK_ROWS)
+        batches = self._batches([names[i] for i in needed], BLOCK_ROWS)
         try:
-            for number, batch in batches:
+            for batch in batches:
                 columns = dict(zip(needed, batch.columns, strict=True))
                 yield Block(
                     records=batch.num_rows,
                     phone=readable(columns[phone]),
                     kept=tuple(columns[i] for i in kept),
                     segments=None if segments is None else segment_counts(columns[segments]),
-                    position=number + 1,
                 )
         except (pa.ArrowException, OSError):
             raise self._damaged() from None
@@ -105,24 +102,12 @@ class ArrowFile:
                     hint="Rename one of them",
                 )
 
-    def _batches(
-        self, names: list[str], position: int, rows: int
-    ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        number = 0
+    def _batches(self, names: list[str], rows: int) -> Iterator[pa.RecordBatch]:
         if self._parquet is not None:
-            metadata = self._parquet.metadata
-            for group in range(metadata.num_row_groups):
-                group_rows = metadata.row_group(group).num_rows
-                batches = -(-group_rows // rows)
-                if number + batches <= position:
-                    number += batches
-                    continue
-                # A batch may be shorter than asked for: whole ones are cut from the group's rows.
-                for batch in _even(self._parquet.iter_batches(rows, [group], names), rows):
-                    if number >= position:
-                        yield number, batch
-                    number += 1
-                self.bytes_done = self.file.size * (group + 1) // metadata.num_row_groups
+            groups = self._parquet.metadata.num_row_groups
+            for group in range(groups):
+                yield from self._parquet.iter_batches(rows, [group], names)
+                self.bytes_done = self.file.size * (group + 1) // groups
             return
         pieces = (
             (self._reader.get_batch(i) for i in range(self._reader.num_record_batches))
@@ -130,29 +115,10 @@ class ArrowFile:
             else iter(self._reader)
         )
         for piece in pieces:
-            chosen = piece.select(names)
-            for begin in range(0, chosen.num_rows, rows):
-                part = chosen.slice(begin, rows)
-                if number >= position:
-                    yield number, part
-                number += 1
+            columns = piece.select(names)
+            for begin in range(0, columns.num_rows, rows):
+                yield columns.slice(begin, rows)
         self.bytes_done = self.file.size
-
-
-def _even(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches of exactly so many rows, the last one with what is left."""
-    waiting: list[pa.RecordBatch] = []
-    held = 0
-    for batch in batches:
-        waiting.append(batch)
-        held += batch.num_rows
-        while held >= rows:
-            whole = waiting[0] if len(waiting) == 1 else pa.concat_batches(waiting)
-            yield whole.slice(0, rows)
-            rest = whole.slice(rows)
-            waiting, held = ([rest] if rest.num_rows else []), rest.num_rows
-    if held:
-        yield waiting[0] if len(waiting) == 1 else pa.concat_batches(waiting)
 
 
 def may_hold_numbers(kind: pa.DataType) -> bool:

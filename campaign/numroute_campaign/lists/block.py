@@ -25,7 +25,6 @@ class Block:
         record: int64[n], the place in the block of each whole record; None when none is damaged.
         damaged: int64[k], the places of the damaged records.
         damage: uint8[k], ``Reject`` values.
-        position: Where the next block begins, in units of the reader's own.
     """
 
     records: int
@@ -35,4 +34,3 @@ class Block:
     record: NDArray[np.int64] | None = None
     damaged: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     damage: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
-    position: int = 0

@@ -85,22 +85,6 @@ class CsvText:
         text = self._rest if len(self._rest) < SAMPLE_BYTES // 2 or not cut else self._rest[:cut]
         return text.decode(errors="replace")
 
-    def skip_to(self, position: int) -> None:
-        """Continue from a position that an earlier run of the same file reported."""
-        while self._position < position:
-            take = min(position - self._position, len(self._rest))
-            self._rest = self._rest[take:]
-            self._position += take
-            if self._position < position:
-                if self._decoder is None:
-                    self._source.skip(position - self._position)
-                    self._position = position
-                    return
-                piece = self._source.read(BLOCK_BYTES)
-                self._rest = self._decoded(piece)
-                if not piece:
-                    return
-
     def skip_record(self) -> None:
         """Pass over the header."""
         block = next(self.blocks(first_bytes=SAMPLE_BYTES), None)
@@ -118,11 +102,7 @@ class CsvText:
         self._position = block.end - len(block.data) + cut
 
     def blocks(self, first_bytes: int = BLOCK_BYTES) -> Iterator[Lines]:
-        """Yield the text from the current position on, block by block.
-
-        Where a block ends depends on the text and its position alone, not on how much was read
-        ahead: a resumed run meets the blocks of an uninterrupted one.
-        """
+        """Yield the text from the current position on, block by block."""
         while True:
             data, wanted = self._rest, first_bytes
             ended = False
@@ -232,7 +212,7 @@ class CsvParser:
             data, broken, records = self._mended(data)
             table, ragged = self._table(data)
         if not len(broken) and not len(ragged):
-            return self._block(table, records, lines.end)
+            return self._block(table, records)
         whole = np.ones(records, np.bool_)
         whole[broken] = False
         unbroken = np.flatnonzero(whole)
@@ -244,14 +224,13 @@ class CsvParser:
         damage = np.full(len(damaged), Reject.RAGGED_ROW, np.uint8)
         damage[: len(broken)] = Reject.BROKEN_QUOTES
         return self._block(
-            table, records, lines.end, record=np.flatnonzero(whole), damaged=damaged, damage=damage
+            table, records, record=np.flatnonzero(whole), damaged=damaged, damage=damage
         )
 
     def _block(
         self,
         table: pa.Table,
         records: int,
-        position: int,
         *,
         record: NDArray[np.int64] | None = None,
         damaged: NDArray[np.int64] | None = None,
@@ -268,7 +247,6 @@ class CsvParser:
             record=record,
             damaged=np.empty(0, np.int64) if damaged is None else damaged,
             damage=np.empty(0, np.uint8) if damage is None else damage,
-            position=position,
         )
 
     def _table(self, data: bytes) -> tuple[pa.Table, NDArray[np.int64]]:

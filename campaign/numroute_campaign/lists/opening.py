@@ -155,17 +155,15 @@ class OpenList:
         part = self._text or self._arrow
         return part.bytes_done if part is not None else 0
 
-    def tasks(self, position: int = 0) -> Iterator[Callable[[], Block]]:
-        """Yield a task per block, from the beginning or from a block's ``position``."""
+    def tasks(self) -> Iterator[Callable[[], Block]]:
+        """Yield a task per block."""
         if self._text is not None:
-            if position:
-                self._text.skip_to(position)
-            elif self._has_header:
+            if self._has_header:
                 self._text.skip_record()
             for lines in self._text.blocks():
                 yield lambda lines=lines: self._parser.parse(lines)  # type: ignore[misc]
         elif self._arrow is not None:
-            for block in self._arrow.blocks(self.phone, self.kept, self.segments, position):
+            for block in self._arrow.blocks(self.phone, self.kept, self.segments):
                 yield lambda block=block: block  # type: ignore[misc]
 
     def close(self) -> None:

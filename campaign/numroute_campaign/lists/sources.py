@@ -181,15 +181,6 @@ class ByteSource:
         self._plain_bytes += len(data)
         return data
 
-    def skip(self, count: int) -> None:
-        """Pass over so many unpacked bytes; without reading them where nothing is compressed."""
-        if self._raw is self._stream and self.file.path is not None:
-            self._raw.seek(self._plain_bytes + count)
-            self._plain_bytes += count
-            return
-        while count > 0 and (piece := self.read(min(count, 1 << 20))):
-            count -= len(piece)
-
     @property
     def bytes_done(self) -> int:
         """Bytes of the file that were read, as it lies on disk; unpacked ones of a pipe."""
