@@ -2,7 +2,7 @@
 
 ``make bench-campaign``: ten million rows, CSV and Parquet, answers checked. What memory a list of a
 hundred million takes (8 GB of disk for it, 6 GB for the outputs, 10 minutes):
-``python -m benchmarks.campaign --rows 100000000 --only-csv --rounds 1 --no-resume --results FILE``.
+``python -m benchmarks.campaign --rows 100000000 --only-csv --rounds 1 --results FILE``.
 """
 
 from __future__ import annotations
@@ -14,16 +14,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.campaign.prepare import PIECE_ROWS, Material, ensure
-from benchmarks.campaign.running import (
-    check,
-    digest,
-    resume,
-    route,
-    route_and_die,
-    state_of,
-    yardstick,
-)
-from benchmarks.children import ChildError, Finished, end_on_sigterm, in_own_process
+from benchmarks.campaign.running import check, route, yardstick
+from benchmarks.children import Finished, end_on_sigterm, in_own_process
 from benchmarks.machine import CpuUse, facts
 
 ROWS = 10_000_000
@@ -52,7 +44,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-data") / "campaign")
     parser.add_argument("--results", type=Path, default=RESULTS / "campaign")
     parser.add_argument("--only-csv", action="store_true", help="leave Parquet out")
-    parser.add_argument("--no-resume", action="store_true", help="leave kill and resume out")
     options = parser.parse_args(arguments)
     forms = FORMS[:1] if options.only_csv else FORMS
     if options.rows > PIECE_ROWS and options.rows % PIECE_ROWS:
@@ -79,7 +70,6 @@ def main(arguments: list[str]) -> None:
     others = CpuUse.now().others_share(before)
     for form in forms:
         in_own_process(check, material, options.work / f"out-{form}")
-    resumed = {} if options.no_resume else _resumed(material, options.work, forms, options.rows)
     results = {
         "rows": options.rows,
         "ported": options.ported,
@@ -87,29 +77,12 @@ def main(arguments: list[str]) -> None:
         "others_share": others,
         "seconds": times,
         "peak_rss_bytes": memory,
-        "resumed_seconds": resumed,
     }
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     text = _text(results)
     options.results.with_suffix(".md").write_text(text, "utf-8")
     print(text)
-
-
-def _resumed(material: Material, work: Path, forms: tuple[str, ...], rows: int) -> dict[str, float]:
-    """Kill and resume a run of each form; its outputs must be the uninterrupted run's."""
-    seconds = {}
-    for form in forms:
-        out = work / "out-resumed"
-        try:
-            in_own_process(route_and_die, form, material, out, rows)
-        except ChildError:
-            assert state_of(out).exists(), "killed before its first part was final"
-        else:
-            raise AssertionError("the run ended before it was killed")
-        seconds[form] = in_own_process(resume, form, material, out)
-        assert in_own_process(digest, out) == in_own_process(digest, work / f"out-{form}")
-    return seconds
 
 
 def _text(results: dict) -> str:  # type: ignore[type-arg] - as JSON has it
@@ -148,12 +121,6 @@ def _text(results: dict) -> str:  # type: ignore[type-arg] - as JSON has it
             "those of Parquet are one and a half times those of CSV."
         ),
     ]
-    for form, seconds in results["resumed_seconds"].items():
-        lines.append("")
-        lines.append(
-            f"Killed with SIGKILL after the first final part and resumed, {form}: {seconds:.2f} s "
-            "for the rest, every output byte for byte that of an uninterrupted run."
-        )
     return "\n".join(lines) + "\n"
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -16,11 +13,6 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from benchmarks.children import BIN, Finished, run_measured
-from numroute.index import SnapshotStore
-from numroute_campaign.lists.opening import Wanted
-from numroute_campaign.outputs import OutputSettings
-from numroute_campaign.routers import SnapshotRouter
-from numroute_campaign.run import PART_ROWS, Campaign, run_campaign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,49 +81,3 @@ def _columns(path: Path, names: list[str]) -> pa.Table:
     if path.suffix == ".parquet":
         return pq.read_table(path, columns=names)
     return pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(include_columns=names))
-
-
-def digest(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a folder."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
-
-
-def route_and_die(form: str, material: Material, out: Path, rows: int) -> None:
-    """Route a list and end this process with SIGKILL a block behind the first final part.
-
-    A list shorter than two parts of the usual size is cut into smaller ones, which changes no
-    output.
-    """
-    shutil.rmtree(out, ignore_errors=True)
-    state = state_of(out)
-    met = 0
-
-    def die(**_: int) -> None:
-        nonlocal met
-        met += state.exists()
-        if met > 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    campaign = Campaign(
-        lists=(str(material.csv if form == "csv" else material.parquet),),
-        out=out,
-        wanted=Wanted(region="RU"),
-        output=OutputSettings(form=form),
-        part_rows=min(PART_ROWS, rows // 4),
-    )
-    with SnapshotStore(material.store).open() as snapshot:
-        run_campaign(campaign, SnapshotRouter(snapshot), die)
-
-
-def state_of(out: Path) -> Path:
-    """Return where a run into a folder keeps its last final part."""
-    return out.parent / f".{out.name}.numroute" / "state.json"
-
-
-def resume(form: str, material: Material, out: Path) -> float:
-    """Resume a run that was killed; return the seconds of the rest."""
-    return run_measured(command(form, material, out, "--resume")).seconds

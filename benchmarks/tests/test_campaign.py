@@ -22,7 +22,7 @@ def test_the_benchmark_measures_and_checks(tmp_path: Path) -> None:
     results = tmp_path / "results" / "campaign"
     main(
         [
-            *("--rows", "5000", "--ported", "20000", "--rounds", "1", "--no-resume"),
+            *("--rows", "5000", "--ported", "20000", "--rounds", "1"),
             *("--work", str(tmp_path / "work"), "--results", str(results)),
         ]
     )
