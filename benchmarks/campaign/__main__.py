@@ -13,7 +13,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks.campaign.prepare import PIECE_ROWS, Material, ensure
+from benchmarks.campaign.prepare import PIECE_ROWS, ensure
 from benchmarks.campaign.running import check, route, yardstick
 from benchmarks.children import Finished, end_on_sigterm, in_own_process
 from benchmarks.machine import CpuUse, facts
