@@ -34,7 +34,7 @@ from benchmarks.services import OPTIONS, numroute_serve
 from benchmarks.small import make_small
 from benchmarks.yardsticks.socket_echo import socket_echo
 from numroute.client import AsyncClient
-from numroute.plan.machine import OTHERS_SHARE_MAX
+from numroute.plan.table import OTHERS_SHARE_MAX
 from numroute.v1 import number_routing_pb2 as pb
 from numroute.v1 import number_routing_pb2_grpc as pb_grpc
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, markdown
-from numroute.plan.machine import OTHERS_SHARE_MAX
+from numroute.plan.table import OTHERS_SHARE_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path

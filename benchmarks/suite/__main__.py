@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.children import end_on_sigterm, in_own_process
 from benchmarks.machine import CpuUse, facts
 from benchmarks.plans import ROOT, find_plans
-from benchmarks.suite import in_process, latency, memory, over_grpc, plots, predictions, stores
+from benchmarks.suite import in_process, latency, memory, over_grpc, plots, stores
 from benchmarks.suite.prepare import prepare
 from benchmarks.suite.results import Results
 from benchmarks.suite.scale import full, quick
@@ -37,7 +37,6 @@ STEPS: dict[str, Callable[[Scale], list[Row]]] = {
     "latency under load": latency.under_load,
     "change of snapshot": latency.during_change,
     "memory": memory.measure,
-    "planner": predictions.predicted_and_measured,
 }
 """Each runs in a process of its own, which no other step has filled with memory or threads."""
 

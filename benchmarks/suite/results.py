@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import value_text
-from numroute.plan.machine import OTHERS_SHARE_MAX
+from numroute.plan.table import OTHERS_SHARE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

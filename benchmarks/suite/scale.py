@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.speed.options import PORTED_DEFAULT, QUERIES_DEFAULT
-from numroute.plan.checking import CheckEffort
-from numroute.plan.measuring import Effort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +30,6 @@ class Scale:
         grpc_rounds: Repetitions of each measurement over gRPC, which vary more.
         load_batches: Numbers per call under open load.
         load_seconds: How long each load lasts.
-        calibration: How much the planner's calibration measures.
-        check: How much is held against its predictions.
     """
 
     name: str
@@ -47,8 +43,6 @@ class Scale:
     grpc_rounds: int
     load_batches: tuple[int, ...]
     load_seconds: float
-    calibration: Effort
-    check: CheckEffort
 
     def folder(self, ported: int) -> Path:
         """Return the work folder of one size; the largest shares that of ``benchmarks.speed``."""
@@ -69,8 +63,6 @@ def quick(work: Path) -> Scale:
         grpc_rounds=5,
         load_batches=(1_000,),
         load_seconds=2.0,
-        calibration=Effort(rounds=1),
-        check=CheckEffort(rounds=2),
     )
 
 
@@ -89,8 +81,6 @@ def full(work: Path, *, with_100m: bool) -> Scale:
         grpc_rounds=15,
         load_batches=(1, 1_000, 65_536),
         load_seconds=5.0,
-        calibration=Effort(),
-        check=CheckEffort(),
     )
 
 

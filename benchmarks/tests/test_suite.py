@@ -16,15 +16,12 @@ import pytest
 from benchmarks import compare
 from benchmarks.children import ChildError
 from benchmarks.plans import find_plans
-from benchmarks.suite import predictions
 from benchmarks.suite.__main__ import STEPS, main, run
 from benchmarks.suite.open_load import at_rate, histogram, percentiles
 from benchmarks.suite.results import Row
 from benchmarks.suite.scale import Scale
 from benchmarks.yardsticks.redis_server import COMMAND, MISSING, check, keys_of, redis_server
 from numroute.errors import NumrouteError
-from numroute.plan.checking import CheckEffort
-from numroute.plan.measuring import Effort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,19 +44,6 @@ def scale(work: Path) -> Scale:
         grpc_rounds=1,
         load_batches=(10,),
         load_seconds=2.0,
-        calibration=Effort(
-            chunks=(8, 16),
-            batches=(1, 1_000, 5_000, 10_000),
-            loaded=(100, 5_000),
-            rounds=1,
-            busy_seconds=0.05,
-            sparse_seconds=0.05,
-            loaded_seconds=0.05,
-            kernel_numbers=1_000,
-        ),
-        check=CheckEffort(
-            points=((300, 0.2),), chunks=8, rounds=1, busy_seconds=0.05, loaded_seconds=0.05
-        ),
     )
 
 
@@ -313,17 +297,3 @@ def test_redis_gives_what_was_stored(tmp_path: Path) -> None:
         assert server is not None
         server.fill(numbers, facts)
         check(server.get(keys_of(numbers)), facts)
-
-
-@pytest.mark.slow
-def test_holds_every_prediction_against_a_measurement(
-    small_run: tuple[dict[str, Any], Path],
-) -> None:
-    """Capacity, CPU time, p50 and p99 of each point stand there twice, with the error in words."""
-    rows = [row for row in small_run[0]["rows"] if row["section"] == predictions.SECTION]
-    measured = [row for row in rows if row["where"]["subject"] == "measured"]
-    assert [row["where"]["figure"] for row in measured] == ["capacity", "CPU a call", "p50", "p99"]
-    predicted = {row["name"]: row["median"] for row in rows}
-    for row in measured:
-        assert row["ratio"] == pytest.approx(row["median"] / predicted[row["against"]])
-        assert "the prediction is off by" in row["note"]

@@ -1,24 +1,40 @@
-"""A made-up calibration, and one that was really measured with tiny settings."""
+"""A made-up calibration whose figures are simple functions of batch and load."""
 
 from __future__ import annotations
 
 import pytest
 
-from numroute.plan.calibration import BatchCost, Calibration, KernelCost, UnderLoad
-from numroute.plan.machine import Machine
+from numroute.plan.interpolate import index_size
+from numroute.plan.table import BatchRow, Calibration, LoadStep, Machine, Spread
 
-SPREAD = (0.8, 0.9, 0.95, 1.0, 1.1, 1.3, 1.5, 2.0, 2.5, 3.0)
+BATCHES = (1, 1_000, 4_000, 5_000, 100_000, 500_000)
+LOADS = (0.1, 0.5, 0.8)
 
 
-def cost(batch: int) -> BatchCost:
-    busy = (300e-6 if batch <= 4_096 else 600e-6) + batch * 40e-9
-    return BatchCost(
+def spread(value: float) -> Spread:
+    return 0.9 * value, value, 1.5 * value
+
+
+def busy(batch: int) -> float:
+    return (300e-6 if batch <= 4_000 else 600e-6) + batch * 40e-9
+
+
+def row(batch: int) -> BatchRow:
+    cost = busy(batch)
+    return BatchRow(
         batch=batch,
-        busy_cpu_seconds=busy,
-        wake_cpu_seconds=200e-6,
-        latency_seconds=tuple((busy + 500e-6) * times for times in SPREAD),
+        busy_cpu_seconds=(cost, 1.1 * cost, 1.2 * cost),
         answer_bytes=100 + 5 * batch,
         private_bytes=50_000_000 + 100 * batch,
+        steps=tuple(
+            LoadStep(
+                load=load,
+                cpu_seconds=spread(cost + 200e-6 * (1 - load)),
+                p50_seconds=spread(cost + 500e-6),
+                p99_seconds=spread((cost + 500e-6) / (1 - load)),
+            )
+            for load in LOADS
+        ),
     )
 
 
@@ -33,16 +49,11 @@ def calibration() -> Calibration:
             kernel="6.1",
             disk_bytes=500_000_000_000,
         ),
-        costs=tuple(map(cost, (1, 1_000, 4_096, 8_192, 100_000, 500_000))),
-        kernel=(
-            KernelCost(touched_bytes=10_000_000, mixed_seconds=10e-9, ported_seconds=12e-9),
-            KernelCost(touched_bytes=200_000_000, mixed_seconds=16e-9, ported_seconds=20e-9),
-        ),
-        under_load=(
-            UnderLoad(batch=1_000, queue_factor=1.0, waking_fade=0.0),
-            UnderLoad(batch=8_192, queue_factor=2.0, waking_fade=3.0),
-            UnderLoad(batch=100_000, queue_factor=1.5, waking_fade=2.0),
-        ),
-        others_share=0.0,
+        ported=300_000_000,
+        plan_numbers=706_600_000,
+        touched_bytes=index_size(300_000_000, 706_600_000).touched,
+        ported_share=0.07,
+        rows=tuple(map(row, BATCHES)),
+        disturbed_steps=0,
         pinned=True,
     )

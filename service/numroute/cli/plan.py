@@ -15,14 +15,13 @@ from numroute.cli.options import json_option
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
-    from numroute.plan.calibration import Calibration
+    from collections.abc import Callable
 
 DEFAULT_FILE = Path("numroute-calibration.json")
 
 
 @click.command()
-@click.option("--calibrate", is_flag=True, help="Measure this machine, in under a minute.")
-@click.option("--check", is_flag=True, help="Hold predictions against measurements made now.")
+@click.option("--calibrate", is_flag=True, help="Measure this machine, in about a minute.")
 @click.option(
     "--calibration",
     envvar="NUMROUTE_CALIBRATION",
@@ -34,7 +33,12 @@ DEFAULT_FILE = Path("numroute-calibration.json")
     help="File that --calibrate writes and plans read.",
 )
 @click.option("--rate", metavar="N", help="Numbers a second, e.g. 2e6 or 2M.")
-@click.option("--ported", metavar="N", help="Ported numbers in the registry, e.g. 30e6 or 30M.")
+@click.option(
+    "--ported",
+    metavar="N",
+    help="Ported numbers in the registry, e.g. 30e6. With --calibrate: the most that plans may "
+    "ask for; 30M by default.",
+)
 @click.option(
     "--batch", metavar="N", default="1000", show_default=True, help="Numbers in one call."
 )
@@ -84,7 +88,6 @@ DEFAULT_FILE = Path("numroute-calibration.json")
 def plan(
     *,
     calibrate: bool,
-    check: bool,
     calibration: Path,
     rate: str | None,
     ported: str | None,
@@ -101,75 +104,61 @@ def plan(
     """Say how many machines, cores and bytes a load needs.
 
     First measure a machine of the kind that will serve, with --calibrate. Then ask, e.g.
-    numroute plan --rate 2M --ported 30M --batch 1000 --p99 5ms --spare 2. Exit status 1 when the
-    p99 cannot be reached: then the plan is for what is possible.
+    numroute plan --rate 2M --ported 30M --batch 1000 --p99 5ms --spare 2. What was not measured is
+    refused. Exit status 1 when the p99 cannot be reached: then the plan is for what is possible.
     """
-    if (calibrate or check) and (rate or ported or p99):
-        raise SettingError(
-            "--calibrate and --check measure, they plan nothing",
-            hint="Calibrate first, then ask with --rate and --ported",
-        )
-    if calibrate and check:
-        raise SettingError("--calibrate and --check are two runs", hint="Calibrate first")
+    # Only this command needs these.
+    from numroute.plan import interpolate, report, table  # noqa: PLC0415
+
     if calibrate:
-        return _calibrate(calibration, as_json=as_json)
-    known = _known(calibration, other_machine=other_machine)
-    if check:
-        if other_machine:
-            raise SettingError("--check measures this machine", hint="Leave --other-machine out")
-        return _check(known, as_json=as_json)
+        if rate or p99:
+            raise SettingError(
+                "--calibrate measures, it plans nothing",
+                hint="Calibrate first, then ask with --rate and --ported",
+            )
+        return _calibrate(
+            calibration,
+            ported=report.parse_count(ported or "30M"),
+            plan_numbers=report.parse_count(plan_numbers),
+            ported_share=ported_share,
+            as_json=as_json,
+        )
+    known = table.load(calibration)
+    if not other_machine:
+        table.require_machine(known, table.this_machine(Path(tempfile.gettempdir())))
     if rate is None or ported is None:
         raise SettingError(
             "there is nothing to plan", hint="Give --rate N and --ported N, or --calibrate"
         )
-    from numroute.plan.requirements import (  # noqa: PLC0415 - only this command needs it
-        Requirements,
-        parse_count,
-        parse_quantity,
-        parse_seconds,
-    )
-
-    asked = Requirements(
-        rate=parse_quantity(rate),
-        ported=parse_count(ported),
-        batch=parse_count(batch),
-        p99_seconds=None if p99 is None else parse_seconds(p99),
+    asked = interpolate.Requirements(
+        rate=report.parse_quantity(rate),
+        ported=report.parse_count(ported),
+        batch=report.parse_count(batch),
+        p99_seconds=None if p99 is None else report.parse_seconds(p99),
         spare=spare,
-        plan_numbers=parse_count(plan_numbers),
+        plan_numbers=report.parse_count(plan_numbers),
         ported_share=ported_share,
         load_max=load,
-        network_bits=parse_quantity(network),
+        network_bits=report.parse_quantity(network),
     )
-    from numroute.plan import report  # noqa: PLC0415 - likewise
-    from numroute.plan.model import changes  # noqa: PLC0415 - likewise
-    from numroute.plan.model import plan as make_plan  # noqa: PLC0415 - likewise
-
-    answer = make_plan(known, asked)
-    tried = changes(known, asked)
+    answer = interpolate.plan(known, asked)
     _warn(report.warnings(known))
     if as_json:
-        print_json(report.document(known, asked, answer, tried))
+        print_json({"asked": asked, "plan": answer, "calibration": plain(known)})
     else:
         print_facts(report.facts(asked, answer))
-        print_table(report.CHANGE_HEADINGS, report.change_rows(answer, tried))
     return 0 if answer.p99_reached else EXIT_ERROR
 
 
-def _known(path: Path, *, other_machine: bool) -> Calibration:
-    from numroute.plan.calibration import load, require_machine  # noqa: PLC0415 - likewise
-    from numroute.plan.machine import this_machine  # noqa: PLC0415 - likewise
+def _calibrate(
+    path: Path, *, ported: int, plan_numbers: int, ported_share: float | None, as_json: bool
+) -> int:
+    from numroute.plan import measure, report, table  # noqa: PLC0415 - likewise
 
-    known = load(path)
-    if not other_machine:
-        require_machine(known, this_machine(Path(tempfile.gettempdir())))
-    return known
-
-
-def _calibrate(path: Path, *, as_json: bool) -> int:
-    from numroute.plan import calibration, measuring, report  # noqa: PLC0415 - likewise
-
-    made = measuring.calibrate(Path(tempfile.gettempdir()), measuring.Effort(), _say)
-    calibration.save(made, path)
+    table.require_writable(path)
+    effort = measure.Effort(ported=ported, plan_numbers=plan_numbers, ported_share=ported_share)
+    made = measure.calibrate(Path(tempfile.gettempdir()), effort, _progress())
+    table.save(made, path)
     _warn(report.warnings(made))
     if as_json:
         print_json({"calibration": path, **plain(made)})
@@ -179,23 +168,11 @@ def _calibrate(path: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _check(known: Calibration, *, as_json: bool) -> int:
-    from numroute.plan import checking, report  # noqa: PLC0415 - likewise
-
-    checked = checking.check(known, Path(tempfile.gettempdir()), checking.CheckEffort(), _say)
-    _warn(report.warnings(known) + report.disturbances(checked.others_share, "check"))
-    if as_json:
-        for each in checked.comparisons:
-            print_json({**plain(each), "error": each.error})
-    else:
-        print_table(report.CHECK_HEADINGS, report.check_rows(checked.comparisons))
-    return 0 if checked.near else EXIT_ERROR
-
-
-def _say(what: str) -> None:
-    """Tell a person at a terminal what goes on; a pipe gets nothing."""
+def _progress() -> Callable[[str], None]:
+    """Report progress on a terminal, and nothing in a pipe."""
     if sys.stderr.isatty():
-        click.echo(f"measuring: {what}", err=True)
+        return lambda text: click.echo(f"measuring: {text}", err=True)
+    return lambda _: None
 
 
 def _warn(texts: list[str]) -> None:

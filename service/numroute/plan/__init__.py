@@ -1,7 +1,5 @@
-"""Capacity planning: measure one machine, then say how many of them a load needs.
+"""The capacity planner: measure a machine once, then read from the table what a load needs.
 
-``calibration`` is the file of measured costs; ``measuring`` makes one with the help of ``sample``,
-``machine``, ``service`` and ``load``. ``costs``, ``queueing`` and ``sizing`` turn costs into
-predictions, ``model`` answers a question put as ``requirements``, ``checking`` holds predictions
-against measurements, ``report`` words all of it.
+``measure`` fills the table, with the load generator in ``load``; ``table`` keeps it in a file;
+``interpolate`` answers from it and refuses to go beyond it; ``report`` prints.
 """

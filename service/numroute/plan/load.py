@@ -1,145 +1,284 @@
-"""Two ways to load a service: as fast as it answers, and at a rate that does not wait for it."""
+"""Run a service in its own process, and load it: at a fixed rate, or as fast as it answers.
+
+The benchmarks use the same load generator.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import gc
-import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import grpc
 import numpy as np
 
+from numroute import wire
 from numroute.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import grpc
     from numpy.typing import NDArray
 
-    from numroute.plan.service import Service
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 20.0
+CALL_SECONDS_MAX = 30.0
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+OUTPUT_BYTES_SHOWN = 1_000
+_POLL_SECONDS = 0.02
+_COMMAND = "from numroute.cli import main; main()"
 
-TIMEOUT_SECONDS = 30.0
-CALLS_UNDER_WAY = 8
-"""Enough that the next call always waits at the service."""
+Done = Callable[[str], None]
+"""Reports the end of a call: an empty text when it was answered, else the name of the failure."""
+
+Send = Callable[[int, Done], None]
+"""Starts the call with this position in the run, without waiting for its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What was seen. ``latency_seconds``: float64[calls], empty when it was not looked at."""
+    """What was observed in one run.
 
-    calls: int
+    ``latency_seconds``: float64[calls], in the order in which they were due; NaN where a call
+    failed. ``failures`` counts the failed calls by name.
+    """
+
     wall_seconds: float
-    server_cpu_seconds: float
+    cpu_seconds: float
     latency_seconds: NDArray[np.float64]
+    failures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def answered(self) -> int:
+        """The number of answered calls."""
+        return len(self.latency_seconds) - self.failures.total()
 
     @property
     def cpu_per_call(self) -> float:
-        """The server's CPU seconds per call."""
-        return self.server_cpu_seconds / self.calls
+        """The service's CPU seconds per answered call."""
+        return self.cpu_seconds / max(1, self.answered)
 
     @property
     def calls_per_second(self) -> float:
-        """Calls that were answered, per second of wall time."""
-        return self.calls / self.wall_seconds
+        """Answered calls per second of wall time."""
+        return self.answered / self.wall_seconds
+
+    def quantile(self, quantile: float) -> float:
+        """Return a quantile of the answered calls' latency, in seconds."""
+        return float(np.nanquantile(self.latency_seconds, quantile))
+
+    def require_answers(self) -> None:
+        """Raise ServiceError when a call failed."""
+        if self.failures:
+            name, count = self.failures.most_common(1)[0]
+            raise ServiceError(
+                f"{self.failures.total()} of {len(self.latency_seconds)} calls failed, "
+                f"{count} with {name}",
+                code="INTERNAL",
+            )
 
 
-def saturate(service: Service, requests: Sequence[bytes], seconds: float) -> Load:
-    """Send calls so that a few are always under way, for so long.
-
-    Raises ServiceError when a call was not answered.
-    """
-    free = threading.Semaphore(CALLS_UNDER_WAY)
-    failed: list[BaseException] = []
-    sent = 0
-
-    def end(call: grpc.Future[bytes]) -> None:
-        _note_failure(call, failed)
-        free.release()
-
-    with _without_pauses():
-        cpu = service.cpu_seconds()
-        begin = time.perf_counter()
-        for request in itertools.cycle(requests):
-            free.acquire()
-            if time.perf_counter() - begin >= seconds and sent:
-                free.release()
-                break
-            service.call.future(request, timeout=TIMEOUT_SECONDS).add_done_callback(end)
-            sent += 1
-        for _ in range(CALLS_UNDER_WAY):
-            free.acquire()
-        wall = time.perf_counter() - begin
-        used = service.cpu_seconds() - cpu
-    _require_answers(failed)
-    return Load(calls=sent, wall_seconds=wall, server_cpu_seconds=used, latency_seconds=np.empty(0))
-
-
-def arrive(
-    service: Service, requests: Sequence[bytes], rate: float, seconds: float, seed: int
+def open_loop(
+    send: Send, *, rate: float, seconds: float, cpu: Callable[[], float], seed: int = 0
 ) -> Load:
-    """Send calls at random moments, ``rate`` a second on average, whether answered or not.
+    """Start ``rate`` calls a second on average, at random moments, answered or not.
 
-    A call's time counts from the moment it was meant to be sent: a service, or a client, that falls
-    behind cannot hide it. Raises ServiceError when a call was not answered.
+    Latency counts from the moment when a call was due, so that neither a service nor a client that
+    falls behind can hide it.
     """
     rng = np.random.default_rng(seed)
     due = np.cumsum(rng.exponential(1 / rate, max(2, round(rate * seconds))))
-    done = np.zeros(len(due))
-    left = threading.Semaphore(0)
-    failed: list[BaseException] = []
-
-    def end(place: int, call: grpc.Future[bytes]) -> None:
-        done[place] = time.perf_counter()
-        _note_failure(call, failed)
-        left.release()
-
-    with _without_pauses():
-        cpu = service.cpu_seconds()
-        begin = time.perf_counter()
+    run = _Run(len(due))
+    with _no_garbage_collection():
+        used, begin = cpu(), time.perf_counter()
         for place, moment in enumerate(due.tolist()):
             ahead = begin + moment - time.perf_counter()
             if ahead > 0:
                 time.sleep(ahead)
-            call = service.call.future(requests[place % len(requests)], timeout=TIMEOUT_SECONDS)
-            call.add_done_callback(functools.partial(end, place))
-        for _ in due:
-            left.acquire()
-        wall = time.perf_counter() - begin
-        used = service.cpu_seconds() - cpu
-    _require_answers(failed)
-    return Load(
-        calls=len(due),
-        wall_seconds=wall,
-        server_cpu_seconds=used,
-        latency_seconds=done - begin - due,
-    )
+            send(place, functools.partial(run.end, place))
+        run.wait(len(due))
+        wall, used = time.perf_counter() - begin, cpu() - used
+    return run.load(begin + due, wall, used)
+
+
+def closed_loop(
+    send: Send, *, in_flight: int, seconds: float, cpu: Callable[[], float], calls_max: int = 10**6
+) -> Load:
+    """Keep ``in_flight`` calls under way for this long."""
+    run = _Run(calls_max)
+    begun = np.zeros(calls_max)
+    sent = 0
+    with _no_garbage_collection():
+        used, begin = cpu(), time.perf_counter()
+        while sent < calls_max and (not sent or time.perf_counter() - begin < seconds):
+            if sent >= in_flight:
+                run.wait(1)
+            begun[sent] = time.perf_counter()
+            send(sent, functools.partial(run.end, sent))
+            sent += 1
+        run.wait(min(sent, in_flight))
+        wall, used = time.perf_counter() - begin, cpu() - used
+    return run.load(begun[:sent], wall, used)
+
+
+class _Run:
+    """Collects when each call of a run ended."""
+
+    def __init__(self, calls_max: int) -> None:
+        self._ended = np.zeros(calls_max)
+        self._failures: Counter[str] = Counter()
+        self._finished = threading.Semaphore(0)
+
+    def end(self, place: int, failure: str) -> None:
+        self._ended[place] = np.nan if failure else time.perf_counter()
+        if failure:
+            self._failures[failure] += 1
+        self._finished.release()
+
+    def wait(self, calls: int) -> None:
+        for _ in range(calls):
+            if not self._finished.acquire(timeout=2 * CALL_SECONDS_MAX):
+                raise ServiceError("calls to the service do not end", code="DEADLINE_EXCEEDED")
+
+    def load(self, begun: NDArray[np.float64], wall: float, cpu: float) -> Load:
+        return Load(
+            wall_seconds=wall,
+            cpu_seconds=cpu,
+            latency_seconds=self._ended[: len(begun)] - begun,
+            failures=self._failures,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A running service: its address, and the process that ``numroute serve`` started as."""
+
+    address: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all threads of its processes, counted in nanoseconds."""
+        total = 0
+        for pid in self._processes():
+            for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    total += int(thread.read_text("ascii").split()[0])
+        return total / 1e9
+
+    def private_bytes(self) -> int:
+        """Return the anonymous memory of its processes, which no file backs."""
+        total = 0
+        for pid in self._processes():
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
+                if line.startswith("Anonymous:"):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    @contextlib.contextmanager
+    def bulk_lookup(self) -> Iterator[grpc.UnaryUnaryMultiCallable[bytes, bytes]]:
+        """Open a plain channel; yield ``BulkLookup`` with serialised messages in and out."""
+        options = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),)
+        with grpc.insecure_channel(self.address, options=options) as channel:
+            yield channel.unary_unary(
+                wire.method_path("BulkLookup"), request_serializer=None, response_deserializer=None
+            )
+
+    def _processes(self) -> list[int]:
+        """Return the process and all its descendants."""
+        pids = [self.pid]
+        for pid in pids:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    pids += map(int, children.read_text("ascii").split())
+        return pids
+
+
+def sender(
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes],
+    requests: Sequence[bytes],
+    check: Callable[[int, bytes], bool] | None = None,
+) -> Send:
+    """Return a ``Send`` that sends these requests in turn; ``check`` judges each answer."""
+
+    def finish(place: int, done: Done, future: grpc.Future[bytes]) -> None:
+        error = future.exception()
+        if error is not None:
+            done(error.code().name if isinstance(error, grpc.Call) else type(error).__name__)
+        elif check is not None and not check(place % len(requests), future.result()):
+            done("wrong answer")
+        else:
+            done("")
+
+    def send(place: int, done: Done) -> None:
+        future = call.future(requests[place % len(requests)], timeout=CALL_SECONDS_MAX)
+        future.add_done_callback(functools.partial(finish, place, done))
+
+    return send
 
 
 @contextlib.contextmanager
-def _without_pauses() -> Iterator[None]:
-    """Keep this process's own garbage collection out of the latencies: 10 ms now and then."""
+def serving(
+    store: Path, *options: str, cores: set[int] | None = None, workers: int = 1
+) -> Iterator[Service]:
+    """Run ``numroute serve`` on a free port of the loopback until the block ends.
+
+    ``cores``: the processor cores that it may use. Raises ServiceError when it does not start.
+    """
+    command = ["serve", "--store", str(store), "--listen", "127.0.0.1:0"]
+    command += ["--workers", str(workers), *options]
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(  # noqa: S603 - the product's own command
+            [sys.executable, "-c", _COMMAND, *command],
+            stderr=log,
+            # Ctrl-C reaches this process alone, which then stops the child.
+            start_new_session=True,
+        )
+        try:
+            if cores:
+                os.sched_setaffinity(child.pid, cores)
+            yield Service(address=_address(child, log.fileno()), pid=child.pid)
+        finally:
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+
+
+def _address(child: subprocess.Popen[bytes], log: int) -> str:
+    """Return the address that the service logs once all its workers serve."""
+    end = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < end and child.poll() is None:
+        for line in os.pread(log, 1 << 20, 0).splitlines(keepends=True):
+            if line.startswith(b"{") and line.endswith(b"\n"):
+                entry = json.loads(line)
+                if entry.get("event") == "serving":
+                    return str(entry["address"])
+        time.sleep(_POLL_SECONDS)
+    output = os.pread(log, OUTPUT_BYTES_SHOWN, 0).decode("utf-8", "replace").strip()
+    raise ServiceError(f"the measured service did not start: {output}", code="UNAVAILABLE")
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep this process's garbage collection, 10 ms now and then, out of the latencies."""
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-
-
-def _note_failure(call: grpc.Future[bytes], failed: list[BaseException]) -> None:
-    error = call.exception()
-    if error is not None:
-        failed.append(error)
-
-
-def _require_answers(failed: Sequence[BaseException]) -> None:
-    """Raise ServiceError when a call was not answered: a figure made of failures says nothing."""
-    if failed:
-        raise ServiceError(
-            f"the measured service failed: {type(failed[0]).__name__}", code="INTERNAL"
-        )

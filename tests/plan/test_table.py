@@ -1,4 +1,4 @@
-"""The calibration file, and what is wrong with other ones."""
+"""The calibration file, and files that are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from numroute.errors import InputError, SettingError
-from numroute.plan.calibration import Calibration, load, require_machine, save
+from numroute.plan.table import (
+    Calibration,
+    OtherWork,
+    load,
+    require_machine,
+    require_writable,
+    save,
+)
 
 
 def test_a_calibration_is_read_as_it_was_written(calibration: Calibration, tmp_path: Path) -> None:
@@ -24,12 +31,15 @@ def test_a_calibration_is_read_as_it_was_written(calibration: Calibration, tmp_p
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_calibration_that_cannot_be_written_is_an_error(
-    calibration: Calibration, tmp_path: Path
-) -> None:
-    """A missing folder is named."""
+def test_an_unwritable_place_is_refused(calibration: Calibration, tmp_path: Path) -> None:
+    """A missing folder, or a folder in the file's place, is reported before measuring."""
+    for path in (tmp_path / "missing" / "c.json", tmp_path):
+        with pytest.raises(InputError, match="cannot be written"):
+            require_writable(path)
     with pytest.raises(InputError, match="cannot be written"):
         save(calibration, tmp_path / "missing" / "c.json")
+    require_writable(tmp_path / "c.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_calibration_says_how_to_make_one(tmp_path: Path) -> None:
@@ -41,14 +51,11 @@ def test_a_missing_calibration_says_how_to_make_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format_version": 2}, "format version 2, this program reads version 1"),
+        ({"format_version": 1}, "format version 1, this program reads version 2"),
         ({"format": "other"}, "not a calibration file"),
-        ({"costs": []}, "damaged"),
-        ({"kernel": []}, "damaged"),
-        ({"kernel": [{"touched_bytes": 1}]}, "damaged"),
-        ({"under_load": [{"batch": 1, "queue_factor": "1", "waking_fade": 0}]}, "damaged"),
-        ({"under_load": []}, "damaged"),
-        ({"others_share": float("nan")}, "damaged"),
+        ({"rows": []}, "damaged.*batches do not ascend"),
+        ({"rows": [{"batch": 1}]}, "damaged"),
+        ({"ported_share": 2}, "damaged"),
         ({"machine": {"cpu": "x"}}, "damaged"),
     ],
     ids=str,
@@ -56,7 +63,7 @@ def test_a_missing_calibration_says_how_to_make_one(tmp_path: Path) -> None:
 def test_another_or_damaged_file_is_refused(
     calibration: Calibration, tmp_path: Path, change: dict, complaint: str
 ) -> None:
-    """A file that says something else is refused with what it says."""
+    """The refusal says what was found."""
     path = tmp_path / "c.json"
     save(calibration, path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -67,28 +74,29 @@ def test_another_or_damaged_file_is_refused(
 @pytest.mark.parametrize(
     "change",
     [
-        {"busy_cpu_seconds": 0},
-        {"wake_cpu_seconds": -1},
-        {"latency_seconds": [1.0]},
+        {"busy_cpu_seconds": [0, 0, 0]},
+        {"busy_cpu_seconds": [1.0]},
         {"batch": 10**6},
         {"answer_bytes": True},
+        {"steps": []},
+        {"steps": [{"load": 1.5}]},
     ],
     ids=str,
 )
-def test_a_damaged_cost_is_refused(calibration: Calibration, tmp_path: Path, change: dict) -> None:
-    """No figure that cannot have been measured goes into a plan."""
+def test_a_damaged_row_is_refused(calibration: Calibration, tmp_path: Path, change: dict) -> None:
+    """A figure that cannot have been measured never reaches a plan."""
     path = tmp_path / "c.json"
     save(calibration, path)
     document = json.loads(path.read_text())
-    document["costs"][0] |= change
+    document["rows"][0] |= change
     path.write_text(json.dumps(document))
     with pytest.raises(InputError, match="damaged"):
         load(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
-def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
-    """Any other file is named as what it is not."""
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
+    """The refusal names the file."""
     path = tmp_path / "c.json"
     path.write_text(text)
     with pytest.raises(InputError, match="not a calibration file"):
@@ -96,7 +104,7 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_another_machine_is_named(calibration: Calibration) -> None:
-    """The refusal lists each difference, and a new kernel is none."""
+    """The refusal lists each difference; a new kernel is not one."""
     machine = calibration.machine
     require_machine(calibration, replace(machine, kernel="7.0", disk_bytes=1))
     require_machine(calibration, replace(machine, memory_bytes=int(machine.memory_bytes * 1.05)))
@@ -104,3 +112,10 @@ def test_another_machine_is_named(calibration: Calibration) -> None:
         SettingError, match=r"another machine: CPU .* cores, .* memory.*--calibrate"
     ):
         require_machine(calibration, replace(machine, cpu="Other", cores=2, memory_bytes=10**9))
+
+
+def test_other_processes_work_is_a_share_of_the_machine() -> None:
+    """This process's own work does not count, nor does that of the service it watches."""
+    others = OtherWork(lambda: 0.0)
+    assert 0 <= others.share() <= 1
+    assert OtherWork(iter([0.0, 1e9]).__next__).share() == 0

@@ -1,0 +1,366 @@
+"""Measure this machine: a sample index, and a real service under stepwise load."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute.errors import NumrouteError, ServiceError, SettingError
+from numroute.index import Content, SnapshotStore
+from numroute.model import LineType, Operator, Region, Route, Status
+from numroute.plan.interpolate import RU_PLAN_NUMBERS, index_size
+from numroute.plan.load import closed_loop, open_loop, sender, serving
+from numroute.plan.table import (
+    OTHERS_SHARE_MAX,
+    BatchRow,
+    Calibration,
+    LoadStep,
+    OtherWork,
+    memory_bytes,
+    this_machine,
+)
+from numroute.v1 import number_routing_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import grpc
+    from numpy.typing import NDArray
+
+    from numroute.plan.load import Load, Service
+    from numroute.plan.table import Spread
+
+Report = Callable[[str], None]
+
+IN_FLIGHT = 8
+"""Calls under way that keep the next one always waiting at the service."""
+
+REQUESTS = 8
+"""Different requests of one size, so that their numbers are not all in the cache."""
+
+STEP_CALLS_MIN = 12
+STEP_SECONDS_MAX = 1.5
+"""A step takes longer than usual where its calls are rare, but no longer than this."""
+
+ATTEMPTS_MAX = 3
+"""How often a measurement is tried when a call fails."""
+
+REPEATS_MAX = 2
+"""Further rounds for steps that other processes disturbed."""
+
+FIRST_NUMBER = 79_000_000_000
+_PORTED_ROUTES = 2_000
+_RANGE_ROUTES = 1_900
+"""As many routes as the Russian mobile plan has: an answer lists those that it uses."""
+
+_POPULARITY = 1.1
+"""The k-th most popular route is k^-1.1 times as popular as the first. So a batch of 4,096 holds
+about 890 routes, one of 200,000 about 3,500; with real mobile numbers these are 764 and 2,616."""
+
+_RANGES_MAX = 17_000
+"""The Russian mobile plan has about as many ranges."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What is measured, and for how long: the defaults take about a minute.
+
+    ``batches`` and ``loads`` ascend. ``ported_share``: of the numbers looked up; None = as in the
+    sample. Other processes above ``others_share_max`` of the machine disturb a step.
+    """
+
+    ported: int = 30_000_000
+    plan_numbers: int = RU_PLAN_NUMBERS
+    ported_share: float | None = None
+    batches: tuple[int, ...] = (1, 100, 1_000, 4_000, 5_000, 32_000, 200_000, 500_000)
+    loads: tuple[float, ...] = (0.1, 0.35, 0.6, 0.8)
+    rounds: int = 3
+    busy_seconds: float = 0.25
+    step_seconds: float = 0.4
+    others_share_max: float = OTHERS_SHARE_MAX
+
+    @property
+    def share(self) -> float:
+        """The share of ported numbers among those looked up."""
+        return self.ported / self.plan_numbers if self.ported_share is None else self.ported_share
+
+
+def calibrate(folder: Path, effort: Effort, report: Report = lambda _: None) -> Calibration:
+    """Measure in a temporary folder under ``folder``, and leave nothing behind.
+
+    Raises SettingError, before anything is started, when memory or disk do not suffice, and
+    ServiceError when the service fails again and again.
+    """
+    _require_room(folder, effort)
+    with _sigterm_as_error(), tempfile.TemporaryDirectory(dir=folder, prefix="numroute-") as made:
+        report(f"writing a sample index of {effort.ported:,} ported numbers")
+        store = Path(made) / "store"
+        ported = make_sample(store, effort.ported, effort.plan_numbers)
+        with _client_cores() as (cores, pinned), serving(store, cores=cores) as service:
+            rows, disturbed = _measure(service, ported, effort, report)
+    return Calibration(
+        made_at=datetime.now(UTC).replace(microsecond=0).isoformat(),
+        machine=this_machine(folder),
+        ported=effort.ported,
+        plan_numbers=effort.plan_numbers,
+        touched_bytes=index_size(effort.ported, effort.plan_numbers).touched,
+        ported_share=effort.share,
+        rows=rows,
+        disturbed_steps=disturbed,
+        pinned=pinned,
+    )
+
+
+def make_sample(store: Path, ported: int, plan_numbers: int) -> NDArray[np.uint64]:
+    """Publish a made-up index with this many ported numbers; return them, uint64[ported]."""
+    rng = np.random.default_rng(ported)
+    # Even steps of random length: ascending and unique without sorting.
+    gaps = rng.integers(1, max(2, 2 * plan_numbers // max(1, ported)), ported, dtype=np.uint64)
+    numbers = np.uint64(FIRST_NUMBER) + np.cumsum(gaps, dtype=np.uint64)
+    end = max(FIRST_NUMBER + plan_numbers, int(numbers[-1]) + 1)
+    ranges = min(_RANGES_MAX, max(1, plan_numbers // 1_000))
+    starts = np.linspace(FIRST_NUMBER, end, ranges + 1).astype(np.uint64)
+    range_route = 2 + _PORTED_ROUTES + _popular(_RANGE_ROUTES, ranges, rng)
+    content = Content(
+        routes=_routes(),
+        numbers=numbers,
+        number_route=2 + np.resize(_popular(_PORTED_ROUTES, min(ported, 1 << 20), rng), ported),
+        range_start=np.concatenate(([np.uint64(0)], starts)),
+        range_route=np.concatenate(([0], range_route, [0])).astype(np.uint32),
+    )
+    with SnapshotStore(store, create=True).writing() as writer:
+        writer.publish(
+            content, as_of=datetime.now(UTC), sources=(), counts={"ported": len(numbers)}
+        )
+    return numbers
+
+
+def draw(
+    ported: NDArray[np.uint64], plan_numbers: int, count: int, share: float, seed: int
+) -> NDArray[np.uint64]:
+    """Return ``count`` numbers of a sample in no order, this share of them ported."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(FIRST_NUMBER, FIRST_NUMBER + plan_numbers, count, dtype=np.uint64)
+    chosen = round(count * share)
+    numbers[:chosen] = ported[rng.integers(0, len(ported), chosen)]
+    rng.shuffle(numbers)
+    return numbers
+
+
+def _measure(
+    service: Service, ported: NDArray[np.uint64], effort: Effort, report: Report
+) -> tuple[tuple[BatchRow, ...], int]:
+    """Measure every batch at every load, round after round, so that a burst hits one round.
+
+    Returns the rows, and how many steps were disturbed in every round.
+    """
+    with service.bulk_lookup() as call:
+        batches = []
+        for batch in effort.batches:
+            requests = [
+                pb.BulkLookupRequest(
+                    numbers=draw(ported, effort.plan_numbers, batch, effort.share, seed).tolist()
+                ).SerializeToString()
+                for seed in range(REQUESTS)
+            ]
+            batches.append(_Batch(batch, service, call, requests, effort))
+        for round_ in range(effort.rounds + REPEATS_MAX):
+            for each in batches:
+                if each.pending():
+                    report(f"round {round_ + 1}, {each.batch:,} numbers a call")
+                    each.measure(seed=round_)
+    return tuple(each.row() for each in batches), sum(each.disturbed() for each in batches)
+
+
+class _Batch:
+    """Calls of one size, and what was seen of them so far."""
+
+    def __init__(
+        self,
+        batch: int,
+        service: Service,
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes],
+        requests: Sequence[bytes],
+        effort: Effort,
+    ) -> None:
+        self.batch = batch
+        self._service, self._effort = service, effort
+        self._send = sender(call, requests)
+        self._busy: list[float] = []
+        self._seen: dict[float, list[tuple[bool, Load]]] = {load: [] for load in effort.loads}
+        self._saturate(effort.busy_seconds / 4)
+        self._answer_bytes = len(call(requests[0]))
+        self._private_bytes = service.private_bytes()
+
+    def pending(self) -> list[float]:
+        """Return the load steps that lack undisturbed rounds."""
+        rounds = self._effort.rounds
+        return [load for load, seen in self._seen.items() if sum(ok for ok, _ in seen) < rounds]
+
+    def measure(self, *, seed: int) -> None:
+        """Measure capacity, and each pending step, once."""
+        self._busy.append(self._saturate(self._effort.busy_seconds).cpu_per_call)
+        for load in self.pending():
+            rate = load / min(self._busy)
+            usual = self._effort.step_seconds
+            seconds = max(usual, min(STEP_CALLS_MIN / rate, STEP_SECONDS_MAX))
+            others = OtherWork(self._service.cpu_seconds)
+            step = functools.partial(
+                open_loop, self._send, rate=rate, seconds=seconds, cpu=self._service.cpu_seconds
+            )
+            seen = _retrying(functools.partial(step, seed=seed))
+            self._seen[load].append((others.share() <= self._effort.others_share_max, seen))
+
+    def disturbed(self) -> int:
+        """Return how many steps were disturbed in every round."""
+        return sum(not any(ok for ok, _ in seen) for seen in self._seen.values())
+
+    def row(self) -> BatchRow:
+        """Return all figures."""
+        return BatchRow(
+            batch=self.batch,
+            busy_cpu_seconds=_spread(self._busy),
+            answer_bytes=self._answer_bytes,
+            private_bytes=self._private_bytes,
+            steps=tuple(_step(load, seen) for load, seen in self._seen.items()),
+        )
+
+    def _saturate(self, seconds: float) -> Load:
+        cpu = self._service.cpu_seconds
+        return _retrying(
+            lambda: closed_loop(self._send, in_flight=IN_FLIGHT, seconds=seconds, cpu=cpu)
+        )
+
+
+def _step(load: float, seen: Sequence[tuple[bool, Load]]) -> LoadStep:
+    """Summarise the undisturbed rounds of a step, or all of them where none was undisturbed."""
+    loads = [each for undisturbed, each in seen if undisturbed] or [each for _, each in seen]
+    return LoadStep(
+        load=load,
+        cpu_seconds=_spread([each.cpu_per_call for each in loads]),
+        p50_seconds=_spread([each.quantile(0.5) for each in loads]),
+        p99_seconds=_spread([each.quantile(0.99) for each in loads]),
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return min(values), float(np.median(values)), max(values)
+
+
+def _retrying(measure: Callable[[], Load]) -> Load:
+    """Measure again when a call failed; raise ServiceError when calls keep failing."""
+    for attempt in itertools.count(1):
+        try:
+            seen = measure()
+            seen.require_answers()
+        except ServiceError:
+            if attempt == ATTEMPTS_MAX:
+                raise
+        else:
+            break
+    return seen
+
+
+def _require_room(folder: Path, effort: Effort) -> None:
+    """Raise SettingError when this machine lacks memory or disk for measuring."""
+    size = index_size(effort.ported, effort.plan_numbers).file
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise SettingError(f"{folder} cannot be used: {error.strerror}") from None
+    if free < 2 * size:
+        raise SettingError(
+            f"calibrating takes {2 * size / 1e6:,.0f} MB of disk, {folder} has {free / 1e6:,.0f}",
+            hint="Set TMPDIR to a folder with more room",
+        )
+    needed = 2 * size + 24 * effort.ported + 300_000_000
+    free = memory_bytes("MemAvailable")
+    if free < needed:
+        raise SettingError(
+            f"calibrating takes {needed / 1e6:,.0f} MB of memory, {free / 1e6:,.0f} MB are free",
+            hint="Stop other programs, or calibrate on a machine like those that will serve",
+        )
+
+
+@contextlib.contextmanager
+def _client_cores() -> Iterator[tuple[set[int], bool]]:
+    """Keep this process off one core, which the block gets for the service.
+
+    On a machine with one core they share it: then latencies include the client's work.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 1:
+        yield set(cores), False
+        return
+    _set_affinity(set(cores[1:]))
+    try:
+        yield {cores[0]}, True
+    finally:
+        _set_affinity(set(cores))
+
+
+def _set_affinity(cores: set[int]) -> None:
+    """Bind every thread of this process: gRPC's run already."""
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread.name), cores)
+
+
+@contextlib.contextmanager
+def _sigterm_as_error() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that the service is stopped and the folder removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise NumrouteError("interrupted by SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _popular(routes: int, count: int, rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Draw ``count`` indexes below ``routes``, the first ones more often."""
+    ends = np.cumsum(np.arange(1, routes + 1) ** -_POPULARITY)
+    drawn = ends.searchsorted(rng.random(count) * ends[-1], side="right")
+    places: NDArray[np.uint32] = np.minimum(drawn, routes - 1).astype(np.uint32)
+    return places
+
+
+def _routes() -> list[Route]:
+    statuses = [Status.PORTED] * _PORTED_ROUTES + [Status.NOT_PORTED] * _RANGE_ROUTES
+    return [Route(status=Status.UNALLOCATED), Route(status=Status.INVALID)] + [
+        Route(
+            status=status,
+            operator=Operator(
+                code=f"mSAMPLE{place % 90}",
+                name=f'"Оператор связи {place % 90}" ООО',
+                brand=f"Sample {place % 90}",
+                tax_number=f"{7_700_000_000 + place % 1_900}",
+            ),
+            mcc="250",
+            mnc=f"{place % 100:02}",
+            registry_mnc=f"{place % 100:02}",
+            routing_number=f"D{place:04}",
+            region=Region(code=f"{place % 90:02}", name=f"Область {place}"),
+            line_type=LineType.MOBILE,
+        )
+        for place, status in enumerate(statuses)
+    ]

@@ -1,0 +1,223 @@
+"""The calibration file: the machine, and a table of what was measured on it, as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from numroute import files
+from numroute.errors import InputError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FORMAT = "numroute calibration"
+FORMAT_VERSION = 2
+
+OTHERS_SHARE_MAX = 0.05
+"""Other processes that use more of the machine than this disturb a measurement."""
+
+MEMORY_TOLERANCE = 0.1
+"""A kernel update changes a little how much memory it reports."""
+
+_HINT = "Calibrate again: `numroute plan --calibrate`"
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Spread = tuple[Positive, Positive, Positive]
+"""One figure over all rounds: lowest, median and highest."""
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """``cores``: those that this process may use; ``disk_bytes``: of the sample's file system."""
+
+    cpu: str
+    cores: Annotated[int, msgspec.Meta(ge=1)]
+    memory_bytes: Count
+    kernel: str
+    disk_bytes: Count
+
+    def differences(self, other: Machine) -> list[str]:
+        """Return what makes the other another machine; its kernel and its disk do not."""
+        found = []
+        if self.cpu != other.cpu:
+            found.append(f"CPU {self.cpu!r}, here {other.cpu!r}")
+        if self.cores != other.cores:
+            found.append(f"{self.cores} cores, here {other.cores}")
+        if abs(self.memory_bytes - other.memory_bytes) > MEMORY_TOLERANCE * other.memory_bytes:
+            found.append(
+                f"{self.memory_bytes / 1e9:.1f} GB of memory, here {other.memory_bytes / 1e9:.1f}"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadStep:
+    """What a call cost while a process had ``load`` of the work that it can do, from 0 to 1."""
+
+    load: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    cpu_seconds: Spread
+    p50_seconds: Spread
+    p99_seconds: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow:
+    """What calls of ``batch`` numbers cost one process on one core.
+
+    ``busy_cpu_seconds``: CPU time of a call when the next one is always waiting. Disturbances only
+    make it longer, so the inverse of its lowest is the core's capacity. ``steps`` ascend by load.
+    ``private_bytes``: the service's anonymous memory.
+    """
+
+    batch: Annotated[int, msgspec.Meta(ge=1)]
+    busy_cpu_seconds: Spread
+    answer_bytes: Count
+    private_bytes: Count
+    steps: tuple[LoadStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Everything measured on one machine; ``rows`` ascend by batch, all with the same load steps.
+
+    The sample index held ``ported`` of ``plan_numbers`` numbers, and lookups in it touch
+    ``touched_bytes``; ``ported_share`` of the numbers looked up were ported. ``disturbed_steps``:
+    how many steps other processes disturbed in every round. ``pinned``: service and client had
+    separate cores.
+    """
+
+    made_at: str
+    machine: Machine
+    ported: Count
+    plan_numbers: Count
+    touched_bytes: Count
+    ported_share: Share
+    rows: tuple[BatchRow, ...]
+    disturbed_steps: Count
+    pinned: bool
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the table has gaps."""
+        batches = [row.batch for row in self.rows]
+        loads = [[step.load for step in row.steps] for row in self.rows]
+        if not batches or batches != sorted(set(batches)):
+            raise ValueError("the batches do not ascend")
+        if not loads[0] or any(each != sorted(set(loads[0])) for each in loads):
+            raise ValueError("the load steps differ or do not ascend")
+
+
+def save(calibration: Calibration, path: Path) -> None:
+    """Write the file (mode 0600), whole or not at all; raise InputError when that fails."""
+    text = msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n"
+    try:
+        files.write_whole(path, text)
+    except OSError as error:
+        raise InputError(path, f"cannot be written: {error.strerror}") from None
+
+
+def require_writable(path: Path) -> None:
+    """Raise InputError, before anything is measured, when the file could not be written."""
+    if path.is_dir():
+        raise InputError(path, "cannot be written: it is a folder")
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(path, f"cannot be written: {error.strerror}") from None
+
+
+def load(path: Path) -> Calibration:
+    """Read the file; raise InputError when it is missing, of another version, or damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        hint = "Measure this machine first: `numroute plan --calibrate`"
+        raise InputError(path, "there is no calibration", hint=hint) from None
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}") from None
+    try:
+        document = msgspec.json.decode(content)
+    except ValueError:
+        raise InputError(path, "not a calibration file: not JSON", hint=_HINT) from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise InputError(path, "not a calibration file", hint=_HINT)
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            path,
+            f"calibration of format version {version}, this program reads version {FORMAT_VERSION}",
+            hint=_HINT,
+        )
+    try:
+        return msgspec.convert(document, Calibration)
+    except ValueError as error:
+        raise InputError(path, f"damaged calibration: {error}", hint=_HINT) from None
+
+
+def require_machine(calibration: Calibration, machine: Machine) -> None:
+    """Raise SettingError when the calibration was made on another kind of machine."""
+    differences = calibration.machine.differences(machine)
+    if differences:
+        raise SettingError(
+            f"the calibration is of another machine: {'; '.join(differences)}",
+            hint="Calibrate here with `numroute plan --calibrate`, or say --other-machine to plan "
+            "machines of that kind",
+        )
+
+
+def this_machine(folder: Path) -> Machine:
+    """Return the facts of this machine; the disk is that of ``folder``."""
+    file_system = os.statvfs(folder)
+    cpuinfo = _proc_lines(Path("/proc/cpuinfo"))
+    return Machine(
+        cpu=cpuinfo.get("model name") or platform.processor() or platform.machine(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=memory_bytes("MemTotal"),
+        kernel=platform.release(),
+        disk_bytes=file_system.f_frsize * file_system.f_blocks,
+    )
+
+
+def memory_bytes(name: str) -> int:
+    """Return a line of /proc/meminfo, e.g. ``MemAvailable``, in bytes; 0 where it is missing."""
+    return int(_proc_lines(Path("/proc/meminfo")).get(name, "0").split()[0]) * 1024
+
+
+class OtherWork:
+    """Observes how much of the machine other processes use."""
+
+    def __init__(self, service_cpu: Callable[[], float] = lambda: 0.0) -> None:
+        """Start; ``service_cpu`` gives the CPU seconds of a child that is still running."""
+        self._service_cpu = service_cpu
+        self._begin, self._others = time.monotonic(), self._others_now()
+
+    def share(self) -> float:
+        """Return the share of all cores' time, so far, that was other processes'."""
+        passed = (time.monotonic() - self._begin) * (os.cpu_count() or 1)
+        return round(min(1.0, max(0.0, (self._others_now() - self._others) / passed)), 3)
+
+    def _others_now(self) -> float:
+        # proc(5): user, nice, system, idle, iowait, irq, softirq and steal, in ticks.
+        fields = Path("/proc/stat").read_text("ascii").partition("\n")[0].split()[1:9]
+        ticks = [int(text) for text in fields]
+        busy = (sum(ticks[:3]) + sum(ticks[5:])) / os.sysconf("SC_CLK_TCK")
+        return busy - sum(os.times()[:4]) - self._service_cpu()
+
+
+def _proc_lines(path: Path) -> dict[str, str]:
+    """Return a file of ``name: value`` lines; of a repeated name, the last."""
+    lines = (line.partition(":") for line in path.read_text("utf-8").splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}

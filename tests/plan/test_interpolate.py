@@ -1,0 +1,241 @@
+"""A plan follows from the measured table alone, and nothing is planned beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plan.conftest import busy
+
+from numroute.errors import SettingError
+from numroute.plan.interpolate import Requirements, index_size, plan
+from numroute.plan.table import Calibration
+
+ASKED = Requirements(rate=2e6, ported=30_000_000, batch=1_000, p99_seconds=0.005, spare=2)
+
+quickly = settings(deadline=None, max_examples=30)
+rates = st.floats(1e3, 1e9)
+batches = st.integers(1, 500_000)
+
+
+def test_a_measured_point_is_given_back(calibration: Calibration) -> None:
+    """At a measured batch and load the plan says what was measured there."""
+    for row in calibration.rows:
+        for step in row.steps:
+            rate = step.load / row.busy_cpu_seconds[0] * row.batch
+            answer = plan(
+                calibration,
+                Requirements(rate=rate, ported=1_000, batch=row.batch, load_max=step.load),
+            )
+            assert answer.processes == 1
+            assert answer.load == pytest.approx(step.load)
+            assert answer.cpu_per_call == pytest.approx(step.cpu_seconds)
+            assert answer.p50_seconds == pytest.approx(step.p50_seconds)
+            assert answer.p99_seconds == pytest.approx(step.p99_seconds)
+
+
+@quickly
+@given(batch=batches, load=st.floats(0.1, 0.8))
+def test_between_measured_points_lie_values_between_theirs(
+    calibration: Calibration, batch: int, load: float
+) -> None:
+    """Neither cost nor latency leaves the range of the four points around it."""
+    asked = Requirements(rate=load / busy(batch) * batch, ported=1_000, batch=batch, load_max=0.8)
+    answer = plan(calibration, asked)
+    around = [
+        step
+        for low, high in zip(calibration.rows, calibration.rows[1:], strict=False)
+        if low.batch <= batch <= high.batch
+        for step in (*low.steps, *high.steps)
+    ]
+    for figure, name in (
+        (answer.cpu_per_call, "cpu_seconds"),
+        (answer.p50_seconds, "p50_seconds"),
+        (answer.p99_seconds, "p99_seconds"),
+    ):
+        low = min(getattr(step, name)[0] for step in around)
+        high = max(getattr(step, name)[2] for step in around)
+        assert low * (1 - 1e-9) <= figure[0] <= figure[1] <= figure[2] <= high * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 500_001}, r"batch of 500,001 was not measured\. Give 1 to 500,000"),
+        ({"load_max": 0.9}, r"load of 90% was not measured\. Give --load 0\.1 to 0\.8"),
+        ({"load_max": 0.05}, "load of 5% was not measured"),
+        (
+            {"ported": 400_000_000},
+            "larger than the measured one of 300,000,000.*--ported 400000000",
+        ),
+        ({"ported_share": 0.5}, "50.0% of ported numbers was not measured.*--ported-share 0.5"),
+    ],
+    ids=str,
+)
+def test_questions_beyond_the_measurements_are_refused(
+    calibration: Calibration, change: dict, message: str
+) -> None:
+    """The refusal says what was measured, or how to measure more."""
+    with pytest.raises(SettingError, match=message):
+        plan(calibration, replace(ASKED, **change))
+
+
+def test_a_load_below_the_lowest_step_is_noted(calibration: Calibration) -> None:
+    """The latencies of the lowest step stand in, and the plan says so."""
+    answer = plan(calibration, replace(ASKED, rate=1_000))
+    assert answer.p99_seconds == pytest.approx(calibration.rows[1].steps[0].p99_seconds)
+    assert "not measured" in answer.notes[0]
+
+
+def test_processes_that_share_a_machine_are_noted(calibration: Calibration) -> None:
+    """One process was measured."""
+    assert any("one process" in note for note in plan(calibration, replace(ASKED, rate=1e7)).notes)
+
+
+def test_a_p99_that_one_round_exceeded_is_noted(calibration: Calibration) -> None:
+    """The median decides; the highest round is reported."""
+    usual = plan(calibration, replace(ASKED, p99_seconds=None)).p99_seconds[1]
+    answer = plan(calibration, replace(ASKED, p99_seconds=usual * 1.01))
+    assert any("above the target" in note for note in answer.notes)
+
+
+def test_a_plan_carries_its_load(calibration: Calibration) -> None:
+    """The cores without the spare machines carry the rate within the load that is allowed."""
+    answer = plan(calibration, replace(ASKED, rate=5e7))
+    assert answer.load <= 0.7
+    assert answer.capacity * answer.load == pytest.approx(5e7)
+    assert answer.processes == answer.machines * answer.processes_per_machine
+    assert answer.processes_per_machine <= calibration.machine.cores
+    assert answer.p99_seconds[1] <= 0.005
+
+
+@quickly
+@given(rate=rates, more=st.floats(1, 100), batch=batches)
+def test_more_rate_never_needs_less(
+    calibration: Calibration, rate: float, more: float, batch: int
+) -> None:
+    """A higher rate takes at least as many machines, cores and bytes."""
+    asked = Requirements(rate=rate, ported=1_000_000, batch=batch, p99_seconds=0.1)
+    less, larger = plan(calibration, asked), plan(calibration, replace(asked, rate=rate * more))
+    assert larger.machines >= less.machines
+    assert larger.cores_exact >= less.cores_exact
+    assert larger.bytes_in_per_second >= less.bytes_in_per_second
+
+
+@quickly
+@given(first=st.floats(1e-4, 1), second=st.floats(1e-4, 1), batch=batches)
+def test_a_looser_latency_never_needs_more(
+    calibration: Calibration, first: float, second: float, batch: int
+) -> None:
+    """Of two latencies that can be reached, the longer one takes no more cores."""
+    tight, loose = (
+        plan(
+            calibration, Requirements(rate=1e7, ported=1_000_000, batch=batch, p99_seconds=seconds)
+        )
+        for seconds in sorted((first, second))
+    )
+    if tight.p99_reached:
+        assert loose.p99_reached
+        assert loose.cores_exact <= tight.cores_exact * (1 + 1e-9)
+
+
+@quickly
+@given(ported=st.integers(0, 150_000_000), more=st.integers(0, 150_000_000))
+def test_more_ported_numbers_never_take_less(
+    calibration: Calibration, ported: int, more: int
+) -> None:
+    """A larger registry takes at least as much memory, disk and time."""
+    asked = Requirements(rate=1e6, ported=ported, batch=1_000)
+    less, larger = plan(calibration, asked), plan(calibration, replace(asked, ported=ported + more))
+    assert larger.index_bytes >= less.index_bytes
+    assert larger.build_bytes >= less.build_bytes
+    assert larger.disk_bytes >= less.disk_bytes
+    assert larger.cores_exact >= less.cores_exact
+
+
+def test_an_impossible_latency_is_answered_with_what_is_possible(calibration: Calibration) -> None:
+    """Below the floor the plan says so, names the floor and comes near it."""
+    answer = plan(calibration, replace(ASKED, p99_seconds=1e-6))
+    assert not answer.p99_reached
+    assert answer.p99_least_seconds > 1e-6
+    assert answer.p99_seconds[1] <= 1.1 * answer.p99_least_seconds
+
+
+def test_what_one_machine_cannot_carry_takes_several(calibration: Calibration) -> None:
+    """Ten times a machine's capacity takes more than ten machines, and the spare ones."""
+    one = plan(calibration, Requirements(rate=1, ported=1_000, batch=1_000))
+    machine = one.capacity * calibration.machine.cores
+    answer = plan(calibration, replace(ASKED, rate=10 * machine))
+    assert answer.machines - answer.spare > 10
+    assert answer.spare == 2
+
+
+def test_the_network_can_bind(calibration: Calibration) -> None:
+    """Where the connections are narrow, they decide the number of machines."""
+    asked = replace(ASKED, rate=5e6, batch=100_000, p99_seconds=None, network_bits=1e8)
+    answer = plan(calibration, asked)
+    assert answer.binding == "network"
+    assert 8 * answer.bytes_in_per_second <= 1e8 * (answer.machines - answer.spare)
+
+
+def test_too_little_memory_is_refused_with_the_figure(calibration: Calibration) -> None:
+    """An index that does not fit one machine is refused: machines do not add up."""
+    small = replace(calibration, machine=replace(calibration.machine, memory_bytes=1_200_000_000))
+    with pytest.raises(
+        SettingError, match=r"needs 1\.\d GB of memory, the calibrated one has 1\.2"
+    ):
+        plan(small, ASKED)
+
+
+def test_too_little_disk_is_refused_with_the_figure(calibration: Calibration) -> None:
+    """So is a store that does not fit the disk."""
+    small = replace(calibration, machine=replace(calibration.machine, disk_bytes=2_000_000_000))
+    with pytest.raises(SettingError, match=r"needs 4\.\d GB of disk, the calibrated one has 2\.0"):
+        plan(small, ASKED)
+
+
+def test_the_index_is_as_large_as_the_format_says() -> None:
+    """50 million numbers over the Russian plan take what a real snapshot of them takes.
+
+    The benchmark's snapshot has 493,207,552 bytes with times.
+    """
+    size = index_size(50_000_000, 706_600_000)
+    assert size.file == pytest.approx(493_207_552, rel=0.03)
+
+
+def test_sparse_numbers_take_a_chunk_each() -> None:
+    """A few ported numbers in a large plan take 16 KiB each."""
+    assert index_size(100, 10**9).file - index_size(0, 10**9).file == pytest.approx(
+        100 * 16_390, rel=0.02
+    )
+
+
+def test_sizes_beyond_the_format_are_refused() -> None:
+    """More numbers than the plan, or than a snapshot, are refused with the figure."""
+    with pytest.raises(SettingError, match="more than the 10 of the numbering plan"):
+        index_size(11, 10)
+    with pytest.raises(SettingError, match="more than one snapshot holds"):
+        index_size(2 * 10**9, 10**10)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rate": 0},
+        {"ported": -1},
+        {"batch": 0},
+        {"p99_seconds": 0},
+        {"spare": -1},
+        {"plan_numbers": 0},
+        {"ported_share": 1.1},
+        {"load_max": 1},
+        {"network_bits": 0},
+    ],
+    ids=str,
+)
+def test_figures_out_of_range_are_refused(wrong: dict) -> None:
+    """Each figure has its range, and the refusal says which it is."""
+    with pytest.raises(SettingError, match=r"out of range\. Give"):
+        Requirements(**({"rate": 1.0, "ported": 1, "batch": 1} | wrong))
