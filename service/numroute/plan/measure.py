@@ -55,7 +55,7 @@ STEP_CALLS_MIN = 12
 STEP_SECONDS_MAX = 1.5
 """A step takes longer than usual where its calls are rare, but no longer than this."""
 
-ATTEMPTS_MAX = 3
+ATTEMPTS_MAX = 5
 """How often a measurement is tried when a call fails."""
 
 REPEATS_MAX = 2
