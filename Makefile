@@ -5,25 +5,35 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint types proto check-proto format bench bench-quick bench-speed bench-apply soak faults clean
+.PHONY: help venv demo check test test-slow lint types proto check-proto format bench bench-quick bench-speed bench-apply soak faults clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(BIN)/.installed: pyproject.toml
+# What running needs, and what development needs besides, in one environment.
+$(BIN)/.run: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "numroute needs Python 3.11 or newer; set PYTHON=python3.x" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[loader]'
 	@touch $@
 
-venv: $(BIN)/.installed  ## Set up the virtual environment
+$(BIN)/.dev: $(BIN)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[loader,sftp,replicas,otel,campaign,spark]' --group dev
+	@touch $@
 
-demo: venv  ## Generate a registry, build a snapshot, serve it, look numbers up, stop
+venv: $(BIN)/.dev  ## Set up the environment for development
+
+demo: $(BIN)/.run  ## Generate a registry, build a snapshot, serve it, look numbers up, stop
 	@$(BIN)/python deploy/demo.py --folder $(DEMO)
 
-test: venv lint types check-proto  ## Everything that must pass
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+check: venv lint types  ## Lint, types and the fast tests: under a minute
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" tests/e164 tests/index
+
+test: venv lint types check-proto  ## Everything that must pass; T=index for one folder of tests
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(if $(T),tests/$(T))
 
 test-slow: venv  ## The minutes-long tests: a larger month of a registry, and others
 	$(BIN)/pytest -m slow --durations=0
