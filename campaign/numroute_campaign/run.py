@@ -19,7 +19,6 @@ import pyarrow as pa
 from numroute.errors import InputError, SettingError
 from numroute_campaign.decisions import ByOperator, Decisions
 from numroute_campaign.home import Home
-from numroute_campaign.html_report import write_summary
 from numroute_campaign.kept_columns import check_kept, check_pseudonymous
 from numroute_campaign.lists.opening import OpenList, Wanted
 from numroute_campaign.lists.segments import SEGMENTS_MAX
@@ -29,6 +28,7 @@ from numroute_campaign.outputs import Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import Prepared, prepare
 from numroute_campaign.pseudonyms import Pseudonymizer
+from numroute_campaign.report import write_report
 from numroute_campaign.sorting import Sorter
 from numroute_campaign.summary import Facts, ReadFile, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
@@ -227,7 +227,7 @@ class _Run:
                 warnings=warnings,
             )
         )
-        write_summary(self.workspace.output, summary)
+        write_report(self.workspace.output, summary)
         if campaign.key is not None and campaign.map is not None:
             self.workspace.hand_over(self.outputs.map_name(), campaign.map)
         self.workspace.finish()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 
 import pytest
 
-from numroute_campaign.html_parts import THIN_SPACE
-from numroute_campaign.html_report import ROWS_MAX, report_html
+from numroute_campaign.decisions import MEANINGS
 from numroute_campaign.prices import CostSummary
+from numroute_campaign.report import LANGUAGES, ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (
     FileSummary,
     OperatorSummary,
@@ -200,5 +202,21 @@ def test_a_list_of_nothing_is_reported_too(*, pseudonymized: bool) -> None:
     )
     texts = read(empty).texts
     assert "No number was routed." in texts
-    assert "Every row left." in texts
+    assert "Every row was routed." in texts
     assert ("a pseudonym in its place, route, row id, city" in texts) is pseudonymized
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_is_written_in_both_languages(language: str) -> None:
+    """Every text of the template and every reason is translated; figures are written as there."""
+    data = resources.files("numroute_campaign") / "data"
+    template = (data / "report.html.j2").read_text("utf-8")
+    used = {*re.findall(r'\bt\("(.*?)"', template), *re.findall(r'most\(.*?, "(.*?)"', template)}
+    used |= {*MEANINGS.values(), "no region", "no operator"}
+    russian = tomllib.loads((data / "report_ru.toml").read_text("utf-8"))
+    assert used == set(russian)
+    assert all(russian[text].count("{}") == text.count("{}") for text in used)
+    page = report_html(SUMMARY, language)
+    assert f'<html lang="{language}">' in page
+    assert ("Операторы" in page) is (language == "ru")
+    assert (f"80,0{THIN_SPACE}%" in page) is (language == "ru")

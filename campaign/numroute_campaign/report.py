@@ -1,0 +1,115 @@
+"""The report of a run: ``summary.json`` and one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tomllib
+from dataclasses import asdict
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from numroute_campaign.text_files import open_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numroute_campaign.summary import OperatorSummary, RegionSummary, Summary
+
+ROWS_MAX: Final = 25
+"""Operators and regions with a row each; all others share one."""
+
+NAMES_MAX: Final = 10
+"""Operators without a price that are named."""
+
+LANGUAGES: Final = ("en", "ru")
+THIN_SPACE: Final = "\N{NARROW NO-BREAK SPACE}"
+
+_DATA: Final = "data"
+_DECIMAL_POINTS: Final = {"en": ".", "ru": ","}
+
+
+def write_report(folder: Path, summary: Summary, language: str = "en") -> None:
+    """Write ``summary.json`` and ``report.html`` into a folder."""
+    text = json.dumps(asdict(summary), ensure_ascii=False, indent=2) + "\n"
+    page = report_html(summary, language)
+    for name, content in (("summary.json", text), ("report.html", page)):
+        with open_private(folder / name) as file:
+            file.write(content.encode())
+
+
+def report_html(summary: Summary, language: str = "en") -> str:
+    """Return the page. It holds counts and names, never a phone number or a cell of the list."""
+    priced = [each for each in summary.operators if each.cost]
+    return (
+        _environment(language)
+        .get_template("report.html.j2")
+        .render(
+            s=summary,
+            priced=sorted(priced, key=lambda each: -float(each.cost)),
+            rows_max=ROWS_MAX,
+            names_max=NAMES_MAX,
+        )
+    )
+
+
+@functools.cache
+def _environment(language: str) -> Environment:
+    catalogue = _catalogue(language)
+    point = _DECIMAL_POINTS[language]
+
+    def translate(text: str, *values: object) -> str:
+        return catalogue.get(text, text).format(*values)
+
+    def title(each: OperatorSummary | RegionSummary) -> str:
+        """Return the name of an operator or region for people."""
+        brand = getattr(each, "brand", None)
+        nothing = "no region" if brand is None else "no operator"
+        return brand or each.name or each.code or translate(nothing)
+
+    def money(amount: str) -> str:
+        """Return an amount of the summary with its thousands apart."""
+        units, _, cents = amount.partition(".")
+        return f"{whole(int(units))}{point}{cents}" if units.isdecimal() else amount
+
+    def share(part: float, total: float) -> str:
+        """Return a share in percent; a dash if there is no total."""
+        if not total:
+            return "\N{EN DASH}"
+        percent = 100 * part / total
+        text = f"{percent:.2f}" if 0 < percent < 1 else f"{percent:.1f}"
+        return f"{text.replace('.', point)}{THIN_SPACE}%"
+
+    environment = Environment(
+        loader=PackageLoader("numroute_campaign", _DATA),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "title": title,
+        "money": money,
+        "share": share,
+        "whole": whole,
+        "breakable": lambda name: escape(name).replace("_", Markup("_<wbr>")),
+    }
+    environment.globals |= {"t": translate, "language": language}
+    return environment
+
+
+def _catalogue(language: str) -> dict[str, str]:
+    """Return the translations of the English texts; English needs none."""
+    if language == "en":
+        return {}
+    name = f"report_{language}.toml"
+    text = (resources.files("numroute_campaign") / _DATA / name).read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def whole(value: float) -> str:
+    """Return a count with its thousands apart."""
+    return f"{round(value):,}".replace(",", THIN_SPACE)
