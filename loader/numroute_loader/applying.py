@@ -13,7 +13,7 @@ from numroute.errors import InputError, SettingError, StoreError
 from numroute.index import Changes, Patched
 from numroute.index.compare import Kind
 from numroute.index.patch import effect_of
-from numroute_loader import chosen
+from numroute_loader import expectations as expected
 from numroute_loader.brands import load_brands
 from numroute_loader.evidence import port_dates_of, row_counts_of, window_dates_of
 from numroute_loader.gate import (
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from numroute.index.patch import Effect
     from numroute.model import Route
     from numroute_loader.brands import BrandTable
-    from numroute_loader.chosen import Expectation
+    from numroute_loader.expectations import Expectation
     from numroute_loader.gate import Finding, GateLimits
     from numroute_loader.increments.net import NetChanges
     from numroute_loader.increments.position import Position
@@ -119,7 +119,7 @@ def check_increments(
     increments could follow, NoSnapshotError when there is none.
     """
     limits = limits or load_limits()
-    expectations = chosen.read_expectations(expect) if expect is not None else None
+    expectations = expected.read_expectations(expect) if expect is not None else None
     with store.open() as snapshot:
         position = position_of(snapshot.metadata, CHAINS, KINDS)
         arranged = arrange(_described(inputs, position), position, _digest)
@@ -312,7 +312,7 @@ def _evidence(
             returned=effect.count(Kind.RETURNED),
             moved=effect.count(Kind.MOVED),
         ),
-        chosen=chosen.judged(expectations, _routes_of(snapshot, patch, expectations))
+        chosen=expected.judged(expectations, _routes_of(snapshot, patch, expectations))
         if expectations is not None
         else None,
         why_not=_NOT_OF_INCREMENTS,

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
-from numroute_loader.small_tables import read_own_tables, read_table
+from numroute_loader.commented_csv import read_own_tables, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from numroute_loader.small_tables import TableRow
+    from numroute_loader.commented_csv import Row
 
 COLUMNS = ("tax_number", "operator_code", "registry_mnc", "brand", "mcc", "mnc")
 
@@ -73,7 +73,7 @@ def load_brands(path: Path | None = None) -> BrandTable:
     return BrandTable(layers=(_by_operator(read_table(path, COLUMNS)), own))
 
 
-def _by_operator(rows: Iterable[TableRow]) -> Mapping[tuple[str, str], Brand]:
+def _by_operator(rows: Iterable[Row]) -> Mapping[tuple[str, str], Brand]:
     """Return the rows by each identity they give."""
     brands: dict[tuple[str, str], Brand] = {}
     line_of: dict[tuple[str, str], int] = {}
@@ -97,7 +97,7 @@ def _by_operator(rows: Iterable[TableRow]) -> Mapping[tuple[str, str], Brand]:
     return brands
 
 
-def _brand(row: TableRow) -> Brand:
+def _brand(row: Row) -> Brand:
     """Check a row and return its brand."""
     cells = row.cells
     wrong = ""

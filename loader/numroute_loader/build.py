@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, NoSnapshotError, SnapshotCorruptError, StoreError
-from numroute_loader import chosen
+from numroute_loader import expectations as expected
 from numroute_loader.brands import load_brands
 from numroute_loader.evidence import gather
 from numroute_loader.gate import Drift, Finding, GateError, documents, judge, passed, read_back
@@ -82,7 +82,7 @@ def check(  # noqa: PLR0913 - each is a fact or a term that its caller knows
     """
     # Settings and all files are looked at before the first is read: a wrong one is told at once.
     limits = limits or load_limits()
-    expectations = chosen.read_expectations(expect) if expect is not None else None
+    expectations = expected.read_expectations(expect) if expect is not None else None
     kinds = [recognise(each.path, each.kind) for each in inputs]
     _refuse_increments(inputs, kinds)
     tolerance = Tolerance(
@@ -121,7 +121,7 @@ def check(  # noqa: PLR0913 - each is a fact or a term that its caller knows
         current=current,
         changed=changed,
         seen=seen,
-        chosen=chosen.judged(expectations, chosen.routes_in(merged.content, expectations))
+        chosen=expected.judged(expectations, expected.routes_in(merged.content, expectations))
         if expectations is not None
         else None,
     )

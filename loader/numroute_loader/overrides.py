@@ -1,39 +1,50 @@
 """The file of overrides: number or range, operator, reason, author, expiry; one a line.
 
-A CSV file in UTF-8 with a header. Columns: ``number`` and, for a range, ``last`` (whole E.164
-numbers, inclusive), ``operator`` (a code that the snapshot knows), ``reason``, ``author``; and,
-where wanted, ``expires`` (ISO 8601 with time zone), ``mcc`` and ``mnc``, ``routing_number``,
-``region`` (a code or a name that the snapshot knows). Empty lines and lines that begin with ``#``
-are passed over.
+Columns: ``number`` and, for a range, ``last`` (whole E.164 numbers of a country that the snapshot
+covers, inclusive), ``operator`` (a code that the snapshot knows), ``reason``, ``author``; and, if
+needed, ``expires`` (ISO 8601 with time zone), ``mcc`` and ``mnc``, ``routing_number``, ``region``
+(a code or a name that the snapshot knows).
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+from phonenumbers import region_code_for_country_code
+
+from numroute.e164 import parse
+from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
-from numroute.index import Override
+from numroute.index import Override, kernel
+from numroute.index.content import INVALID_ROW
+from numroute.index.layout import CHUNK_SHIFT
 from numroute.index.overrides import OVERRIDES_MAX, find_crossing
-from numroute.model import NUMBER_MAX, LineType, Operator, Region, mask_digits, mask_number
+from numroute.model import (
+    InvalidReason,
+    LineType,
+    Operator,
+    Region,
+    mask_digits,
+    mask_number,
+)
+from numroute_loader.commented_csv import read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numroute.index import Snapshot
+    from numroute_loader.commented_csv import Row
 
 REQUIRED = ("number", "operator", "reason", "author")
 OPTIONAL = ("last", "expires", "mcc", "mnc", "routing_number", "region")
 
-FILE_BYTES_MAX = 8 << 20
 REASON_CHARS_MAX = 500
 AUTHOR_CHARS_MAX = 100
 
-_NUMBER = re.compile(r"\+?[1-9][0-9]{0,14}")
 _MCC = re.compile(r"[0-9]{3}")
 _MNC = re.compile(r"[0-9]{2,3}")
 _ROUTING_NUMBER = re.compile(r"[0-9A-Za-z]{1,32}")
@@ -42,7 +53,7 @@ _TIME_HINT = "Write the time as 2026-12-31T00:00:00+03:00"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverrideFile:
-    """What a file holds: overrides in its order, and how many of its lines had expired already."""
+    """The overrides of a file in its order, and how many of its lines have expired."""
 
     overrides: tuple[Override, ...]
     expired: int
@@ -51,24 +62,22 @@ class OverrideFile:
 def read_overrides(path: Path, snapshot: Snapshot) -> OverrideFile:
     """Read a file of overrides; names and networks of operators are those of the snapshot.
 
-    Raises InputError that names the line.
+    Raises InputError, which names the line and masks numbers.
     """
     known = _Known(snapshot)
     now = datetime.now(UTC)
     overrides: dict[int, Override] = {}
     expired = 0
-    for line, cells in _rows(path):
-        override = _Line(path, line, cells).override(known)
+    for row in read_table(path, REQUIRED, OPTIONAL):
+        override = _Line(row, known).override()
         if not override.active(now):
             expired += 1
             continue
-        overrides[line] = override
+        overrides[row.line] = override
         if len(overrides) > OVERRIDES_MAX:
-            raise InputError(
-                path,
+            raise row.error(
                 f"more than {OVERRIDES_MAX} overrides",
-                line=line,
-                hint="What is so much belongs into the registry's data, or into one range",
+                hint="So many belong in the registry's data, or in one range",
             )
     crossing = find_crossing(overrides.values())
     if crossing:
@@ -85,7 +94,7 @@ def read_overrides(path: Path, snapshot: Snapshot) -> OverrideFile:
 
 
 class _Known:
-    """The operators, their networks and the regions of a snapshot."""
+    """The operators, their networks, the regions and the country codes of a snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.operators: dict[str, Operator] = {}
@@ -102,39 +111,58 @@ class _Known:
             for name in (route.region.code, route.region.name):
                 if name:
                     self.regions.setdefault(name, route.region)
+        self.country_codes = _country_codes(snapshot)
+
+
+def _country_codes(snapshot: Snapshot) -> list[str]:
+    """Return the country codes of the numbering plan, of the ported numbers without a plan."""
+    tables = snapshot.tables
+    numbers = tables.range_start[tables.range_route > INVALID_ROW]
+    if not len(numbers):
+        numbers = kernel.chunks_in_use(tables)[0].astype(np.uint64) << np.uint64(CHUNK_SHIFT)
+    # Country codes have at most three digits: of half a million ranges few beginnings remain.
+    powers = np.uint64(10) ** np.arange(1, 16, dtype=np.uint64)
+    digits = powers.searchsorted(numbers, side="right") + 1
+    cut = np.maximum(digits - 3, 0).astype(np.uint64)
+    beginnings = np.unique(numbers // np.uint64(10) ** cut).tolist()
+    return sorted({_country_code(str(each)) for each in beginnings} - {""})
+
+
+def _country_code(digits: str) -> str:
+    """Return the country code that a number begins with, empty where no country has it."""
+    return next((digits[:n] for n in (1, 2, 3) if digits[:n] in country_codes()), "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of the file: its cells by column."""
+    """One line of the file."""
 
-    path: Path
-    number: int
-    cells: dict[str, str]
+    row: Row
+    known: _Known
 
-    def override(self, known: _Known) -> Override:
+    def override(self) -> Override:
         """Return what the line says. Raises InputError."""
-        first = self._e164("number")
-        last = self._e164("last") if self.cells["last"] else first
+        first = self._number("number")
+        last = self._number("last") if self.row.cells["last"] else first
         if last < first:
             raise self._wrong("last", "lies before number")
-        code = self.cells["operator"]
-        operator = known.operators.get(code)
+        code = self.row.cells["operator"]
+        operator = self.known.operators.get(code)
         if operator is None:
             raise self._wrong(
                 "operator",
-                f"{mask_digits(code)!r} is no operator of the snapshot" if code else "is empty",
-                hint="Take a code that the registry's operator table or plan has",
+                f"{mask_digits(code)!r} is not an operator of the snapshot" if code else "is empty",
+                hint="Take a code from the registry's operator table or plan",
             )
-        mcc, mnc = self._network(known.networks[code])
-        region = self.cells["region"]
-        if region and region not in known.regions:
+        mcc, mnc = self._network(self.known.networks[code])
+        region = self.row.cells["region"]
+        if region and region not in self.known.regions:
             raise self._wrong(
                 "region",
-                f"{mask_digits(region)!r} is no region of the snapshot",
+                f"{mask_digits(region)!r} is not a region of the snapshot",
                 hint="Give its code or name",
             )
-        line_types = known.line_types[code] - {LineType.UNSPECIFIED}
+        line_types = self.known.line_types[code] - {LineType.UNSPECIFIED}
         return Override(
             first=first,
             last=last,
@@ -142,22 +170,46 @@ class _Line:
             mcc=mcc,
             mnc=mnc,
             routing_number=self._matching("routing_number", _ROUTING_NUMBER),
-            region=known.regions[region] if region else Region(),
+            region=self.known.regions[region] if region else Region(),
             line_type=line_types.pop() if len(line_types) == 1 else LineType.UNSPECIFIED,
             reason=self._text("reason", REASON_CHARS_MAX),
             author=self._text("author", AUTHOR_CHARS_MAX),
             expires=self._expires(),
         )
 
-    def _e164(self, column: str) -> int:
-        text = self.cells[column]
-        if not _NUMBER.fullmatch(text) or int(text) > NUMBER_MAX:
-            raise self._wrong(
-                column,
-                f"{mask_number(text)!r} is no whole number" if text else "is empty",
-                hint="Write it with its country code, as 79161234567 or +79161234567",
-            )
-        return int(text)
+    def _number(self, column: str) -> int:
+        """Return a whole number of a country that the snapshot covers."""
+        number = self.row.number(column)
+        digits = str(number)
+        code, covered = _country_code(digits), self.known.country_codes
+        plan = country_plan(code) if code else None
+        fault = InvalidReason.UNSPECIFIED
+        if plan is not None:
+            fault = plan.judge_length(len(digits) - len(code))
+        if not code:
+            reason = "begins with no country code"
+        elif covered and code not in covered:
+            reason = f"begins with country code {code}; the snapshot covers {', '.join(covered)}"
+        elif fault is not InvalidReason.UNSPECIFIED:
+            word = "short" if fault is InvalidReason.TOO_SHORT else "long"
+            reason = f"is too {word} for a number with country code {code}"
+        else:
+            return number
+        raise self._wrong(
+            column, f"{mask_number(number)!r} {reason}", hint=self._meant(digits, code)
+        )
+
+    def _meant(self, digits: str, code: str) -> str:
+        """Return a hint: the whole number that a national number probably stands for, masked."""
+        covered = self.known.country_codes
+        for home in () if code in covered else covered:
+            meant = parse(digits, region_code_for_country_code(int(home))).number
+            if meant and str(meant) != digits:
+                return (
+                    f"If it is a national number of country code {home}, write it as "
+                    f"{mask_number(meant)}, with all {len(str(meant))} digits"
+                )
+        return "Write a whole international number, as 79161234567 or +79161234567"
 
     def _network(self, of_operator: set[tuple[str, str]]) -> tuple[str, str]:
         mcc, mnc = self._matching("mcc", _MCC), self._matching("mnc", _MNC)
@@ -176,85 +228,32 @@ class _Line:
         return named[0] if named else ("", "")
 
     def _expires(self) -> datetime | None:
-        text = self.cells["expires"]
+        text = self.row.cells["expires"]
         if not text:
             return None
+        shown = mask_digits(text)
         try:
             expires = datetime.fromisoformat(text)
         except ValueError:
-            shown = mask_digits(text)
-            raise self._wrong("expires", f"{shown!r} is no time", hint=_TIME_HINT) from None
+            raise self._wrong("expires", f"{shown!r} is not a time", hint=_TIME_HINT) from None
         if expires.tzinfo is None:
-            shown = mask_digits(text)
-            raise self._wrong("expires", f"{shown!r} names no time zone", hint=_TIME_HINT)
+            raise self._wrong("expires", f"{shown!r} has no time zone", hint=_TIME_HINT)
         return expires.astimezone(UTC)
 
     def _text(self, column: str, longest: int) -> str:
-        text = self.cells[column]
+        text = self.row.cells[column]
         if not text:
-            raise self._wrong(column, "is empty", hint="Who reads `explain` wants to know")
+            raise self._wrong(column, "is empty", hint="It is shown to readers of `explain`")
         if len(text) > longest or not text.isprintable():
-            raise self._wrong(column, f"is no printable text of at most {longest} characters")
+            raise self._wrong(column, f"is not printable text of at most {longest} characters")
         return text
 
     def _matching(self, column: str, pattern: re.Pattern[str]) -> str:
-        text = self.cells[column]
+        text = self.row.cells[column]
         if text and not pattern.fullmatch(text):
             shown = mask_digits(text)[:40]
             raise self._wrong(column, f"{shown!r} is not of the form {pattern.pattern}")
         return text
 
     def _wrong(self, column: str, reason: str, *, hint: str = "") -> InputError:
-        return InputError(self.path, f"{column} {reason}", line=self.number, hint=hint)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each line's number and cells, stripped; columns that are not there are empty."""
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise InputError(path, f"the file is larger than {FILE_BYTES_MAX:,} bytes")
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(path, "the text is not UTF-8", hint="Save it as UTF-8") from None
-    columns: list[str] = []
-    for line, content in enumerate(text.splitlines(), start=1):
-        if not content.strip() or content.lstrip().startswith("#"):
-            continue
-        try:
-            (cells,) = csv.reader([content], strict=True)
-        except csv.Error:
-            raise InputError(path, "a quote is not closed", line=line) from None
-        cells = [cell.strip() for cell in cells]
-        if not columns:
-            columns = _header(path, line, cells)
-        elif len(cells) != len(columns):
-            raise InputError(
-                path, f"{len(cells)} cells, the header has {len(columns)} columns", line=line
-            )
-        else:
-            yield line, dict.fromkeys(OPTIONAL, "") | dict(zip(columns, cells, strict=True))
-    if not columns:
-        raise InputError(
-            path,
-            "the file is empty",
-            hint=f"Its header is {','.join(REQUIRED)}; `override clear` removes all overrides",
-        )
-
-
-def _header(path: Path, line: int, cells: list[str]) -> list[str]:
-    missing = [name for name in REQUIRED if name not in cells]
-    foreign = [name for name in cells if name not in (*REQUIRED, *OPTIONAL)]
-    if missing or foreign or len(set(cells)) != len(cells):
-        raise InputError(
-            path,
-            f"the header lacks {', '.join(missing)}"
-            if missing
-            else f"the header has an unknown column {mask_digits(foreign[0])!r}"
-            if foreign
-            else "the header names a column twice",
-            line=line,
-            hint=f"Columns are {', '.join(REQUIRED)} and, where wanted, {', '.join(OPTIONAL)}",
-        )
-    return cells
+        return self.row.error(f"{column} {reason}", hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
-from numroute_loader.small_tables import read_own_tables
+from numroute_loader.commented_csv import read_own_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

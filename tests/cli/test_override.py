@@ -92,25 +92,34 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
         ("", "overrides.csv: the file is empty"),
         ("number,operator,reason\n", "overrides.csv:1: the header lacks author"),
         (HEADER.replace("mcc", "mmc"), "overrides.csv:1: the header has an unknown column 'mmc'"),
-        (HEADER + "79000000012,,mMTS,r\n", "overrides.csv:2: 4 cells, the header has 9 columns"),
-        (HEADER + "\n9000x,,mMTS,r,a,,,,\n", "overrides.csv:3: number '9000*' is no whole number"),
+        (HEADER + "79000000012,,mMTS,r\n", "overrides.csv:2: 4 cells where 9 columns are expected"),
+        (HEADER + "\n9000x,,mMTS,r,a,,,,\n", "overrides.csv:3: number '9000*' is not a whole"),
         (HEADER + ",,mMTS,r,a,,,,\n", "overrides.csv:2: number is empty"),
-        (HEADER + "1234567890123456,,mMTS,r,a,,,,\n", ":2: number '1234************' is no whole"),
+        (
+            HEADER + "1234567890123456,,mMTS,r,a,,,,\n",
+            ":2: number '1234************' is not a whole",
+        ),
         (HEADER + "79000000012,79000000011,mMTS,r,a,,,,\n", ":2: last lies before number"),
-        (HEADER + "79000000012,,mNEW,r,a,,,,\n", ":2: operator 'mNEW' is no operator of the"),
+        (HEADER + "79000000012,,mNEW,r,a,,,,\n", ":2: operator 'mNEW' is not an operator of"),
         (HEADER + "79000000012,,,r,a,,,,\n", ":2: operator is empty"),
         (HEADER + "79000000012,,mMTS,,a,,,,\n", ":2: reason is empty"),
-        (HEADER + f"79000000012,,mMTS,{'r' * 501},a,,,,\n", ":2: reason is no printable text"),
+        (HEADER + f"79000000012,,mMTS,{'r' * 501},a,,,,\n", ":2: reason is not printable text"),
         (HEADER + "79000000012,,mMTS,r,,,,,\n", ":2: author is empty"),
-        (HEADER + "79000000012,,mMTS,r,a,tomorrow,,,\n", ":2: expires 'tomorrow' is no time"),
-        (HEADER + "79000000012,,mMTS,r,a,2199-01-01,,,\n", ":2: expires '2199-01-01' names no"),
+        (HEADER + "79000000012,,mMTS,r,a,tomorrow,,,\n", ":2: expires 'tomorrow' is not a time"),
+        (HEADER + "79000000012,,mMTS,r,a,2199-01-01,,,\n", ":2: expires '2199-01-01' has no"),
         (HEADER + "79000000012,,mMTS,r,a,,250,,\n", ":2: mnc is empty, the other is given"),
         (HEADER + "79000000012,,mMTS,r,a,,25,01,\n", ":2: mcc '25' is not of the form"),
-        (HEADER + "79000000012,,mMTS,r,a,,,,99\n", ":2: region '99' is no region of the snapshot"),
-        (HEADER + "79000000012,,79161234567,r,a,,,,\n", "operator '7916*******' is no operator"),
-        (HEADER + "79000000012,,mMTS,r,a,79161234567,,,\n", "expires '7916*******' is no time"),
+        (
+            HEADER + "79000000012,,mMTS,r,a,,,,99\n",
+            ":2: region '99' is not a region of the snapshot",
+        ),
+        (
+            HEADER + "79000000012,,79161234567,r,a,,,,\n",
+            "operator '7916*******' is not an operator",
+        ),
+        (HEADER + "79000000012,,mMTS,r,a,79161234567,,,\n", "expires '7916*******' is not a time"),
         (HEADER + "79000000012,,mMTS,r,a,,79161234567,01,\n", "mcc '7916*******' is not of"),
-        (HEADER + "79000000012,,mMTS,r,a,,,,79161234567\n", "region '7916*******' is no region"),
+        (HEADER + "79000000012,,mMTS,r,a,,,,79161234567\n", "region '7916*******' is not a region"),
         (HEADER.replace("mcc", "79161234567"), "an unknown column '7916*******'"),
         (HEADER + '79000000012,,mMTS,"r,a,,,,\n', ":2: a quote is not closed"),
         (
@@ -140,6 +149,33 @@ def test_a_wrong_file_is_told_to_the_line(
     assert message in result.err
     assert "79000000012" not in result.err
     assert SnapshotStore(store).current_id() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "hint"),
+    [
+        ("89161234567", "begins with no country code", "write it as 7916*******"),
+        ("9161234567", "begins with country code 91; the snapshot covers 7", "7916*******"),
+        ("4951234567", "begins with country code 49; the snapshot covers 7", "7495*******"),
+        ("7916223456", "is too short for a number with country code 7", "whole international"),
+        ("791622345678", "is too long for a number with country code 7", "whole international"),
+        ("+447911123456", "begins with country code 44", "whole international"),
+    ],
+)
+@pytest.mark.parametrize("column", ["number", "last"])
+def test_only_whole_numbers_of_a_covered_country_are_taken(
+    store: Path, tmp_path: Path, number: str, reason: str, hint: str, column: str
+) -> None:
+    """A number in national format would be published and never apply: it is refused."""
+    file = tmp_path / "overrides.csv"
+    cells = f"{number}," if column == "number" else f"79160000000,{number}"
+    file.write_text(f"number,last,operator,reason,author\n{cells},mMTS,r,a\n")
+    result = command("numroute-load", "override", "apply", "--store", store, file)
+    assert result.status == 1
+    assert f"overrides.csv:2: {column} '{number.lstrip('+')[:4]}" in result.err
+    assert reason in result.err
+    assert hint in result.err
+    assert number not in result.err
 
 
 def test_a_file_that_is_no_text_or_not_there_is_told(store: Path, tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Chosen numbers whose operators are known from elsewhere, and what content says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute.errors import InputError
+from numroute.model import Status, mask_digits, mask_number
+from numroute_loader.commented_csv import read_table
+from numroute_loader.gate import ChosenNumbers, WrongNumber
+from numroute_loader.movement import operator_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from numroute.index import Content
+    from numroute.model import Route
+
+NUMBERS_MAX = 100_000
+"""The most numbers in a file: they are looked up one by one."""
+
+NOBODY = "-"
+"""The operator code of a number that nobody holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """A number, the code of the operator that should serve it, and where that is written."""
+
+    where: str
+    number: int
+    operator: str
+
+
+def read_expectations(path: Path) -> Sequence[Expectation]:
+    """Read a file of ``number,operator`` lines, with or without that header.
+
+    Raises InputError, which names file and line and masks the number.
+    """
+    expectations = []
+    for row in read_table(path, ("number", "operator"), header=False):
+        number, operator = row.number("number"), row.cells["operator"]
+        if not operator:
+            raise row.error("operator is empty", hint=f"Write {NOBODY} where nobody is expected")
+        expectations.append(
+            Expectation(where=f"{path}:{row.line}", number=number, operator=operator)
+        )
+        if len(expectations) > NUMBERS_MAX:
+            raise row.error(f"there are more than {NUMBERS_MAX:,} numbers")
+    if not expectations:
+        raise InputError(
+            path, "there are no numbers in it", hint="A line reads +79160000000,OPERATOR CODE"
+        )
+    return expectations
+
+
+def judged(expectations: Sequence[Expectation], routes: Sequence[Route]) -> ChosenNumbers:
+    """Return the facts for the gate: ``routes`` are the answers to the expectations, in order."""
+    served = [
+        NOBODY if route.status is Status.UNALLOCATED else operator_name(route.operator)
+        for route in routes
+    ]
+    return ChosenNumbers(
+        numbers=len(expectations),
+        wrong=[
+            WrongNumber(
+                where=expectation.where,
+                number=mask_number(expectation.number),
+                expected=_shown(expectation.operator),
+                actual=_shown(operator),
+            )
+            for expectation, operator in zip(expectations, served, strict=True)
+            if operator != expectation.operator
+        ],
+    )
+
+
+def routes_in(content: Content, expectations: Sequence[Expectation]) -> Sequence[Route]:
+    """Return the route that content, not yet written, gives to each number."""
+    numbers = np.array([each.number for each in expectations], np.uint64)
+    pieces = content.range_start.searchsorted(numbers, side="right") - 1
+    rows: NDArray[np.int64] = content.range_route[pieces].astype(np.int64)
+    at = content.numbers.searchsorted(numbers)
+    at[at == len(content.numbers)] = 0
+    if len(content.numbers):
+        ported = content.numbers[at] == numbers
+        rows[ported] = content.number_route[at[ported]]
+    return [content.routes[row] for row in rows.tolist()]
+
+
+def _shown(operator: str) -> str:
+    return "nobody" if operator == NOBODY else mask_digits(operator)
