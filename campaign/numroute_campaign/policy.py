@@ -344,7 +344,7 @@ def _keys(kind: type) -> tuple[str, ...]:
 def check_words(key: str, texts: Texts, known: Sequence[str]) -> None:
     """Make sure that texts are among the known words, in any case. Raises ValueError."""
     for text in (texts,) if isinstance(texts, str) else texts:
-        if text.upper() not in known:
+        if text.casefold() not in {word.casefold() for word in known}:
             raise ValueError(f"{key}: unknown word {text!r}. {did_you_mean(text, known)}")
 
 

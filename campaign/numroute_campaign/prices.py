@@ -4,12 +4,18 @@ A TOML file::
 
     currency = "RUB"
     segments = 1               # of every message, unless a column of the list says so
+    category = "advertising"   # or transactional, service, authorisation
     misrouted = "4.90"         # a segment handed to an operator that no longer serves the number
 
     [[price]]
     brand = "MTS"              # brand, operator, network, region, line_type as in a policy
     route = "smsc-mts"         # only for this output route
-    price = "2.35"
+    category = "advertising"   # one or a list; without it, every category
+    price = "2.35"             # of a segment
+    sent = 80_000              # segments sent before in the period of the volume discount
+    step = [{ from = 100_000, price = "2.10" }, { from = 1_000_000, price = "1.90" }]
+
+The step that the segments before this list and of this list reach together applies to the list.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from numroute_campaign.lists.segments import SEGMENTS_MAX
-from numroute_campaign.policy import Conditions, Text, read_toml
+from numroute_campaign.policy import Conditions, Text, Texts, check_words, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,29 +40,73 @@ if TYPE_CHECKING:
     from numroute_campaign.routers import Router
     from numroute_campaign.sorting import Counts
 
+CATEGORIES: Final = ("advertising", "transactional", "service", "authorisation")
+
 _CENT: Final = Decimal("0.01")
 _AMOUNT: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 Amount = str | int | float
 
 
-class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A ``[[price]]``: an amount per segment, with conditions as in a policy.
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A volume step: the price from a number of segments on."""
 
-    ``route``: the output route that it is for; empty = every route.
+    begin: Annotated[int, msgspec.Meta(ge=1)] = msgspec.field(name="from")
+    price: Amount
+
+    def __post_init__(self) -> None:
+        parse_amount("price", self.price)
+
+
+class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ``[[price]]``: what a segment costs, with conditions as in a policy.
+
+    Attributes:
+        route: The output route that it is for; None = every route.
+        category: The traffic categories that it is for; empty = every category.
+        price: Of a segment below the first step.
+        sent: Segments that count towards the steps before this list.
+        step: Volume steps, ascending.
     """
 
     price: Amount
     route: Text | None = None
+    category: Texts = ()
+    sent: Annotated[int, msgspec.Meta(ge=0)] = 0
+    step: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_amount("price", self.price)
+        check_words("category", self.category, CATEGORIES)
+        begins = [step.begin for step in self.step]
+        if sorted(set(begins)) != begins:
+            raise ValueError("step: the steps must ascend")
+
+    def is_for(self, destination: str, category: str) -> bool:
+        """Return whether the price is for an output route and a traffic category."""
+        categories = (self.category,) if isinstance(self.category, str) else self.category
+        return self.route in {None, destination} and (
+            not categories or category in {each.lower() for each in categories}
+        )
+
+    def amount(self, segments: int) -> Decimal:
+        """Return what a segment costs if the list has so many segments of this price."""
+        reached = [step.price for step in self.step if step.begin <= self.sent + segments]
+        return parse_amount("price", reached[-1] if reached else self.price)
+
+    def next_step(self, segments: int) -> Step | None:
+        """Return the first step that so many segments do not reach."""
+        return next((step for step in self.step if step.begin > self.sent + segments), None)
 
     @property
-    def amount(self) -> Decimal:
-        """The amount per segment."""
-        return parse_amount("price", self.price)
+    def label(self) -> str:
+        """The conditions, for reports."""
+        texts: list[str] = []
+        for key in (*Conditions.__struct_fields__, "route"):
+            value = getattr(self, key) or ()
+            texts += (value,) if isinstance(value, str) else value
+        return ", ".join(texts)
 
 
 class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +118,7 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     currency: str
     segments: Annotated[int, msgspec.Meta(ge=1, le=SEGMENTS_MAX)] = 1
+    category: str = CATEGORIES[0]
     misrouted: Amount | None = None
     price: tuple[Price, ...] = ()
 
@@ -76,26 +127,27 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(
                 f"invalid currency {self.currency!r}. Write its ISO 4217 code, e.g. RUB"
             )
+        check_words("category", self.category, CATEGORIES)
         if self.misrouted is not None:
             parse_amount("misrouted", self.misrouted)
 
-    def price_of(self, route: Route, destination: str) -> Decimal | None:
-        """Return the price of a segment to a route through an output route, None if unknown."""
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories that have prices of their own, and the one of the list."""
+        named = {self.category.lower()}
         for price in self.price:
-            if price.route in {None, destination} and price.matches(route):
-                return price.amount
-        return None
+            named |= {price.category} if isinstance(price.category, str) else set(price.category)
+        return tuple(each for each in CATEGORIES if each in {name.lower() for name in named})
 
-    def misrouted_price(self, operator: Operator, route: Route) -> Decimal | None:
-        """Return the price of a segment for ``route`` that is handed to another operator."""
-        if self.misrouted is not None:
-            return parse_amount("misrouted", self.misrouted)
-        held = type(route)(
-            status=route.status, operator=operator, region=route.region, line_type=route.line_type
-        )
-        return next(
-            (each.amount for each in self.price if each.route is None and each.matches(held)), None
-        )
+    def find(self, route: Route, destination: str, category: str) -> int | None:
+        """Return the place of the price of a route through an output route, None if there is none.
+
+        An empty ``destination`` stands for no output route in particular.
+        """
+        for place, price in enumerate(self.price):
+            if price.is_for(destination, category) and price.matches(route):
+                return place
+        return None
 
 
 def read_prices(path: Path) -> PriceList:
@@ -104,7 +156,7 @@ def read_prices(path: Path) -> PriceList:
     Raises:
         InputError: The file cannot be read, is not TOML, or a key of it is wrong.
     """
-    return read_toml(path, PriceList, (PriceList, Price))
+    return read_toml(path, PriceList, (PriceList, Price, Step))
 
 
 def parse_amount(key: str, value: Amount) -> Decimal:
@@ -115,25 +167,61 @@ def parse_amount(key: str, value: Amount) -> Decimal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CategorySummary:
+    """What the list costs as traffic of one category."""
+
+    category: str
+    total: str
+    unpriced_numbers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSummary:
+    """A price whose next volume step is not reached.
+
+    Attributes:
+        name: The conditions of the price.
+        segments: What counts towards the step: sent before and of this list.
+        price: What a segment costs now.
+        next_from: Where the next step begins.
+        next_price: What a segment would cost there.
+        saving: What this list's segments would cost less there.
+    """
+
+    name: str
+    segments: int
+    price: str
+    next_from: int
+    next_price: str
+    saving: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CostSummary:
     """Costs from the price list; amounts are decimal texts in ``currency``.
 
     Attributes:
-        total: Of all numbers that left and have a price.
-        unpriced_numbers: Numbers that left and have none: they are not in ``total``.
-        unpriced_operators: Whose they are.
+        category: The traffic category that the amounts are for.
+        total: Of all numbers that were routed and have a price.
+        unpriced_numbers: Routed numbers without a price: they are not in ``total``.
+        unpriced_operators: Their operators.
         saved_duplicates: What the dropped duplicates would have cost.
         by_prefix: What ``total``'s numbers would have cost, each at its range holder's price.
         saved_by_prefix: ``by_prefix`` less ``total``.
+        categories: What the list costs in each category that has prices.
+        next_steps: What the next volume steps would save.
     """
 
     currency: str
+    category: str
     total: str
     unpriced_numbers: int
     unpriced_operators: tuple[str, ...]
     saved_duplicates: str
     by_prefix: str
     saved_by_prefix: str
+    categories: tuple[CategorySummary, ...]
+    next_steps: tuple[StepSummary, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +233,15 @@ class Costs:
     price_of_code: Mapping[int, Decimal]
 
 
-@dataclass(slots=True)
-class _Sums:
+@dataclass(slots=True, kw_only=True)
+class _Bill:
+    """What a list costs in one category; ``prices`` and ``segments`` by place in the price list."""
+
     total: Decimal = Decimal(0)
-    by_prefix: Decimal = Decimal(0)
     duplicates: Decimal = Decimal(0)
+    of_code: dict[int, Decimal] = field(default_factory=dict)
+    price_of_code: dict[int, Decimal] = field(default_factory=dict)
+    segments: Counter[int] = field(default_factory=Counter)
     unpriced: Counter[str] = field(default_factory=Counter)
 
 
@@ -161,49 +253,47 @@ def cost_of(
     *,
     has_segments: bool,
 ) -> Costs:
-    """Return the costs of everything that leaves.
+    """Return the costs of everything that is routed.
 
     ``has_segments``: the list said how many segments each message has; else the price list does.
     """
     factor = 1 if has_segments else prices.segments
-    sums = _Sums()
-    price_of: dict[int, Decimal] = {}
-    of_code: dict[int, Decimal] = {}
-    for code, decision in decisions.decided.items():
-        if not decision.destination:
-            continue
-        route = router.routes[code // 2]
-        price = prices.price_of(route, decision.destination)
-        numbers = int(counts.decided[code])
-        if price is None:
-            if numbers:
-                sums.unpriced[_name(route.operator)] += numbers
-            continue
-        price_of[code] = price
-        of_code[code] = price * int(counts.parts[code]) * factor
-        sums.total += of_code[code]
-        sums.duplicates += price * int(counts.duplicates[code]) * factor
-    sums.by_prefix = sums.total
+    bills = {
+        category: _bill(prices, router, decisions, counts, category, factor)
+        for category in prices.categories
+    }
+    category = prices.category.lower()
+    bill = bills[category]
+    by_prefix = bill.total
     for (code, holder), parts in counts.holder_parts.items():
-        operator = router.operators[holder]
-        route = router.routes[code // 2]
-        if code not in price_of or operator == route.operator:
+        operator, route = router.operators[holder], router.routes[code // 2]
+        if code not in bill.of_code or operator == route.operator:
             continue
-        wrong = prices.misrouted_price(operator, route)
+        wrong = _misrouted_price(prices, operator, route, bill, category)
         if wrong is not None:
-            sums.by_prefix += (wrong - price_of[code]) * parts * factor
+            by_prefix += (wrong - bill.price_of_code[code]) * parts * factor
     return Costs(
         summary=CostSummary(
             currency=prices.currency,
-            total=amount(sums.total),
-            unpriced_numbers=sums.unpriced.total(),
-            unpriced_operators=tuple(name for name, _ in sums.unpriced.most_common()),
-            saved_duplicates=amount(sums.duplicates),
-            by_prefix=amount(sums.by_prefix),
-            saved_by_prefix=amount(sums.by_prefix - sums.total),
+            category=category,
+            total=amount(bill.total),
+            unpriced_numbers=bill.unpriced.total(),
+            unpriced_operators=tuple(name for name, _ in bill.unpriced.most_common()),
+            saved_duplicates=amount(bill.duplicates),
+            by_prefix=amount(by_prefix),
+            saved_by_prefix=amount(by_prefix - bill.total),
+            categories=tuple(
+                CategorySummary(
+                    category=name,
+                    total=amount(each.total),
+                    unpriced_numbers=each.unpriced.total(),
+                )
+                for name, each in bills.items()
+            ),
+            next_steps=_next_steps(prices, bill),
         ),
-        of_code=of_code,
-        price_of_code=price_of,
+        of_code=bill.of_code,
+        price_of_code=bill.price_of_code,
     )
 
 
@@ -212,5 +302,71 @@ def amount(value: Decimal) -> str:
     return str(value.quantize(_CENT))
 
 
+def _bill(
+    prices: PriceList,
+    router: Router,
+    decisions: Decisions,
+    counts: Counts,
+    category: str,
+    factor: int,
+) -> _Bill:
+    bill = _Bill()
+    place_of: dict[int, int] = {}
+    for code, decision in decisions.decided.items():
+        numbers = int(counts.decided[code])
+        if not decision.destination or not (numbers or counts.duplicates[code]):
+            continue
+        route = router.routes[code // 2]
+        place = prices.find(route, decision.destination, category)
+        if place is None:
+            if numbers:
+                bill.unpriced[_name(route.operator)] += numbers
+            continue
+        place_of[code] = place
+        bill.segments[place] += int(counts.parts[code]) * factor
+    # The step of a price is known once all of its segments are.
+    for code, place in place_of.items():
+        price = prices.price[place].amount(bill.segments[place])
+        bill.price_of_code[code] = price
+        bill.of_code[code] = price * int(counts.parts[code]) * factor
+        bill.total += bill.of_code[code]
+        bill.duplicates += price * int(counts.duplicates[code]) * factor
+    return bill
+
+
+def _misrouted_price(
+    prices: PriceList, operator: Operator, route: Route, bill: _Bill, category: str
+) -> Decimal | None:
+    """Return the price of a segment for ``route`` that is handed to another operator."""
+    if prices.misrouted is not None:
+        return parse_amount("misrouted", prices.misrouted)
+    held = type(route)(
+        status=route.status, operator=operator, region=route.region, line_type=route.line_type
+    )
+    place = prices.find(held, "", category)
+    return None if place is None else prices.price[place].amount(bill.segments[place])
+
+
+def _next_steps(prices: PriceList, bill: _Bill) -> tuple[StepSummary, ...]:
+    steps = []
+    for place, segments in sorted(bill.segments.items()):
+        price = prices.price[place]
+        following = price.next_step(segments)
+        if following is None:
+            continue
+        now, then = price.amount(segments), parse_amount("price", following.price)
+        steps.append(
+            StepSummary(
+                name=price.label or f"price {place + 1}",
+                segments=price.sent + segments,
+                price=str(now),
+                next_from=following.begin,
+                next_price=str(then),
+                saving=amount((now - then) * segments),
+            )
+        )
+    return tuple(steps)
+
+
 def _name(operator: Operator) -> str:
-    return operator.brand or operator.name or operator.code or "numbers that nobody holds"
+    return operator.brand or operator.name or operator.code or "numbers that no operator holds"

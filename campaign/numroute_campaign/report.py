@@ -72,8 +72,8 @@ def _environment(language: str) -> Environment:
 
     def money(amount: str) -> str:
         """Return an amount of the summary with its thousands apart."""
-        units, _, cents = amount.partition(".")
-        return f"{whole(int(units))}{point}{cents}" if units.isdecimal() else amount
+        units, dot, cents = amount.partition(".")
+        return f"{whole(int(units))}{dot and point}{cents}" if amount else ""
 
     def share(part: float, total: float) -> str:
         """Return a share in percent; a dash if there is no total."""

@@ -74,6 +74,7 @@ class Campaign:
         suppress: Do-not-send lists, named like ``lists``.
         key: The key of pseudonyms; None lets the numbers themselves leave.
         map: Where the map of pseudonyms goes; must not exist.
+        language: Of the report page.
     """
 
     lists: tuple[str, ...]
@@ -85,6 +86,7 @@ class Campaign:
     suppress: tuple[str, ...] = ()
     key: bytes | None = None
     map: Path | None = None
+    language: str = "en"
 
 
 def run_campaign(campaign: Campaign, router: Router, progress: Progress | None = None) -> Summary:
@@ -227,7 +229,7 @@ class _Run:
                 warnings=warnings,
             )
         )
-        write_report(self.workspace.output, summary)
+        write_report(self.workspace.output, summary, campaign.language)
         if campaign.key is not None and campaign.map is not None:
             self.workspace.hand_over(self.outputs.map_name(), campaign.map)
         self.workspace.finish()

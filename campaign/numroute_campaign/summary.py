@@ -1,11 +1,11 @@
-"""What a campaign run did: counts per route in, ``summary.json`` and the report out."""
+"""What a campaign run did: from counts per route to one value, written as ``summary.json``."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,12 +17,18 @@ from numroute_campaign.prices import amount, cost_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numroute.model import Route
     from numroute_campaign.decisions import Decisions
     from numroute_campaign.lists.opening import Found
     from numroute_campaign.policy import Policy
     from numroute_campaign.prices import Costs, CostSummary, PriceList
     from numroute_campaign.routers import Router
     from numroute_campaign.sorting import Counts
+
+    Key = TypeVar("Key", str, tuple[str, str], tuple[str, str, str])
+
+NAMES_MAX = 5
+"""Operators without a price that the warning names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,7 @@ class FileSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectSummary:
-    """Rows that did not leave for one reason; ``rule`` is the policy's rule, where one decided."""
+    """Rows that were not routed for one reason; ``rule``: the policy rule that decided, if any."""
 
     reason: str
     meaning: str
@@ -61,10 +67,10 @@ class RouteSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSummary:
-    """What left to one operator.
+    """What was routed to one operator.
 
-    ``price`` (of a segment) and ``cost`` are decimal texts; empty where no price is known,
-    ``price`` also where several apply.
+    ``price`` (of a segment) and ``cost`` are decimal texts; both are empty if no price is known,
+    ``price`` also if several apply.
     """
 
     code: str
@@ -79,7 +85,7 @@ class OperatorSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionSummary:
-    """What left to one region."""
+    """What was routed to one region."""
 
     code: str
     name: str
@@ -89,7 +95,7 @@ class RegionSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSummary:
-    """How many numbers a rule of the policy decided about."""
+    """How many numbers a policy rule decided."""
 
     name: str
     numbers: int
@@ -97,13 +103,13 @@ class RuleSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Rows through the steps: ``rows`` is the sum of all others but ``valid`` and ``unique``.
+    """Rows through the steps: ``rows`` is the sum of all others except ``valid`` and ``unique``.
 
     Attributes:
         rows: Read.
-        rejected: No number, or a damaged row.
+        rejected: Without a valid number, or damaged.
         valid: ``rows`` less ``rejected``.
-        duplicates: The number stood in an earlier row.
+        duplicates: With a number that an earlier row has.
         unique: ``valid`` less ``duplicates``.
         suppressed: On the do-not-send list.
         refused: By the policy: excluded, unallocated, foreign and so on.
@@ -126,12 +132,11 @@ class Summary:
 
     Attributes:
         snapshots: Ids of the snapshots that answered; one, unless a service changed to a new one.
-        ported: How many routed numbers are not served by their range holder's prefix.
-        misrouted_by_prefix: Routed numbers whose range holder is another operator than the one
-            that serves them.
-        kept_columns: What leaves beside number, route and row id.
-        dropped_columns: What stayed.
-        warnings: What the reader of the report must know.
+        ported: How many of the routed numbers are ported.
+        misrouted_by_prefix: Routed numbers that another operator serves than their range holder.
+        kept_columns: Columns of the list in the outputs, beside number, route and row id.
+        dropped_columns: Columns of the list that are not in the outputs.
+        warnings: What the reader should know.
     """
 
     files: tuple[FileSummary, ...]
@@ -185,27 +190,15 @@ class Facts:
 def summarize(facts: Facts) -> Summary:
     """Return the summary of a run."""
     counts, decisions = facts.counts, facts.decisions
-    met = np.flatnonzero(counts.decided)
-    decisions.settle(met)
-    leaving = {
-        code: int(counts.decided[code])
-        for code in met.tolist()
-        if decisions.decided[code].reject is Reject.NONE
-    }
-    rejects = _rejects(facts, met.tolist())
+    reached = np.flatnonzero(counts.decided).tolist()
+    routed = {code for code in reached if decisions.decided[code].reject is Reject.NONE}
     costs = (
-        cost_of(facts.prices, facts.router, decisions, counts, has_segments=facts.has_segments)
-        if facts.prices is not None
-        else None
+        None
+        if facts.prices is None
+        else cost_of(facts.prices, facts.router, decisions, counts, has_segments=facts.has_segments)
     )
-    routes = _routes(facts, leaving, costs)
-    by_reason = {Reject(i): int(n) for i, n in enumerate(counts.rejects.tolist()) if n}
-    duplicates = by_reason.pop(Reject.DUPLICATE, 0)
-    suppressed = by_reason.pop(Reject.SUPPRESSED, 0)
-    rejected = sum(by_reason.values())
-    routed = sum(leaving.values())
-    valid = counts.rows - rejected
-    stayed = [
+    totals = _Totals(facts, sorted(routed), costs)
+    dropped = [
         shown
         for file in facts.files
         for name, shown in zip(file.found.columns, printable_names(file.found.columns), strict=True)
@@ -217,37 +210,28 @@ def summarize(facts: Facts) -> Summary:
         region=facts.region,
         policy="" if facts.policy is None else facts.policy.name,
         pseudonymized=facts.pseudonymized,
-        steps=Steps(
-            rows=counts.rows,
-            rejected=rejected,
-            valid=valid,
-            duplicates=duplicates,
-            unique=valid - duplicates,
-            suppressed=suppressed,
-            refused=valid - duplicates - suppressed - routed,
-            routed=routed,
-        ),
-        rejects=rejects,
+        steps=_steps(counts, int(counts.decided[sorted(routed)].sum())),
+        rejects=_rejects(facts, reached),
         rejects_files=facts.rejects_files,
-        routes=routes,
-        operators=_operators(facts, leaving, costs),
-        regions=_regions(facts, leaving),
-        rules=_rules(facts, met.tolist()),
+        routes=totals.routes(),
+        operators=totals.operators(),
+        regions=totals.regions(),
+        rules=_rules(facts, reached),
         ported=sum(
-            n
-            for code, n in leaving.items()
+            int(counts.decided[code])
+            for code in routed
             if facts.router.routes[code // 2].status is Status.PORTED
         ),
         misrouted_by_prefix=sum(
-            n
-            for (code, holder), n in counts.holders.items()
-            if code in leaving
+            numbers
+            for (code, holder), numbers in counts.holders.items()
+            if code in routed
             and facts.router.operators[holder] != facts.router.routes[code // 2].operator
         ),
         cost=None if costs is None else costs.summary,
         kept_columns=facts.kept,
-        dropped_columns=tuple(dict.fromkeys(stayed)),
-        warnings=(*facts.warnings, *_warnings(costs)),
+        dropped_columns=tuple(dict.fromkeys(dropped)),
+        warnings=(*facts.warnings, *_unpriced_warning(costs)),
     )
 
 
@@ -271,12 +255,28 @@ def _files(files: tuple[ReadFile, ...]) -> tuple[FileSummary, ...]:
     return tuple(summaries)
 
 
-def _rejects(facts: Facts, met: list[int]) -> tuple[RejectSummary, ...]:
+def _steps(counts: Counts, routed: int) -> Steps:
+    duplicates = int(counts.rejects[Reject.DUPLICATE])
+    suppressed = int(counts.rejects[Reject.SUPPRESSED])
+    rejected = int(counts.rejects.sum()) - duplicates - suppressed
+    unique = counts.rows - rejected - duplicates
+    return Steps(
+        rows=counts.rows,
+        rejected=rejected,
+        valid=counts.rows - rejected,
+        duplicates=duplicates,
+        unique=unique,
+        suppressed=suppressed,
+        refused=unique - suppressed - routed,
+        routed=routed,
+    )
+
+
+def _rejects(facts: Facts, reached: list[int]) -> tuple[RejectSummary, ...]:
     rows: Counter[tuple[Reject, str]] = Counter()
-    for value, n in enumerate(facts.counts.rejects.tolist()):
-        if n:
-            rows[Reject(value), ""] += n
-    for code in met:
+    for value in np.flatnonzero(facts.counts.rejects).tolist():
+        rows[Reject(value), ""] += int(facts.counts.rejects[value])
+    for code in reached:
         decision = facts.decisions.decided[code]
         if decision.reject is not Reject.NONE:
             rows[decision.reject, decision.rule] += int(facts.counts.decided[code])
@@ -286,90 +286,97 @@ def _rejects(facts: Facts, met: list[int]) -> tuple[RejectSummary, ...]:
     )
 
 
-def _routes(facts: Facts, leaving: dict[int, int], costs: Costs | None) -> tuple[RouteSummary, ...]:
-    numbers: Counter[int] = Counter()
-    cost: dict[int, Decimal] = {}
-    for code, n in leaving.items():
-        place = int(facts.decisions.destination[code])
-        numbers[place] += n
-        if costs is not None and code in costs.of_code:
-            cost[place] = cost.get(place, Decimal(0)) + costs.of_code[code]
-    return tuple(
-        RouteSummary(
-            name=facts.decisions.destinations[place],
-            numbers=n,
-            files=facts.files_of(place),
-            cost=amount(cost[place]) if place in cost else "",
-        )
-        for place, n in sorted(
-            numbers.items(), key=lambda item: (-item[1], facts.decisions.destinations[item[0]])
-        )
-    )
-
-
-def _rules(facts: Facts, met: list[int]) -> tuple[RuleSummary, ...]:
+def _rules(facts: Facts, reached: list[int]) -> tuple[RuleSummary, ...]:
     if facts.policy is None:
         return ()
     numbers: Counter[str] = Counter()
-    for code in met:
+    for code in reached:
         numbers[facts.decisions.decided[code].rule] += int(facts.counts.decided[code])
     return tuple(
         RuleSummary(name=rule.name, numbers=numbers[rule.name]) for rule in facts.policy.rules
     )
 
 
-def _warnings(costs: Costs | None) -> tuple[str, ...]:
+def _unpriced_warning(costs: Costs | None) -> tuple[str, ...]:
     if costs is None or not costs.summary.unpriced_numbers:
         return ()
     names = costs.summary.unpriced_operators
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004 - enough to see
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
     text = f"the total leaves out {costs.summary.unpriced_numbers:,} numbers without a price: "
-    return (text + ", ".join(names[:5]) + more,)
+    return (text + ", ".join(names[:NAMES_MAX]) + more,)
 
 
-def _operators(
-    facts: Facts, leaving: dict[int, int], costs: Costs | None
-) -> tuple[OperatorSummary, ...]:
-    prices: dict[tuple[str, str, str], set[Decimal]] = {}
-    cost: dict[tuple[str, str, str], Decimal] = {}
-    numbers: Counter[tuple[str, str, str]] = Counter()
-    ported: Counter[tuple[str, str, str]] = Counter()
-    segments: Counter[tuple[str, str, str]] = Counter()
-    for code, n in leaving.items():
-        route = facts.router.routes[code // 2]
-        key = (route.operator.code, route.operator.name, route.operator.brand)
-        numbers[key] += n
-        segments[key] += int(facts.counts.parts[code])
-        if route.status is Status.PORTED:
-            ported[key] += n
-        if costs is not None and code in costs.of_code:
-            cost[key] = cost.get(key, Decimal(0)) + costs.of_code[code]
-            prices.setdefault(key, set()).add(costs.price_of_code[code])
-    return tuple(
-        OperatorSummary(
-            code=key[0],
-            name=key[1],
-            brand=key[2],
-            numbers=n,
-            ported=ported[key],
-            parts=segments[key],
-            price=str(min(prices[key])) if len(prices.get(key, ())) == 1 else "",
-            cost=amount(cost[key]) if key in cost else "",
+@dataclass(slots=True)
+class _Total:
+    """Sums over some of the routed numbers; ``cost`` is None if none of them has a price."""
+
+    numbers: int = 0
+    ported: int = 0
+    parts: int = 0
+    cost: Decimal | None = None
+    prices: set[Decimal] = field(default_factory=set)
+
+    @property
+    def cost_text(self) -> str:
+        return "" if self.cost is None else amount(self.cost)
+
+
+class _Totals:
+    """Sums of what was routed, by destination, operator and region."""
+
+    def __init__(self, facts: Facts, routed: list[int], costs: Costs | None) -> None:
+        self._facts, self._routed, self._costs = facts, routed, costs
+
+    def routes(self) -> tuple[RouteSummary, ...]:
+        decisions = self._facts.decisions
+        places = {name: place for place, name in enumerate(decisions.destinations)}
+        return tuple(
+            RouteSummary(
+                name=name,
+                numbers=total.numbers,
+                files=self._facts.files_of(places[name]),
+                cost=total.cost_text,
+            )
+            for name, total in self._by(lambda code, _: decisions.decided[code].destination)
         )
-        for key, n in sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
-    )
 
+    def operators(self) -> tuple[OperatorSummary, ...]:
+        return tuple(
+            OperatorSummary(
+                code=code,
+                name=name,
+                brand=brand,
+                numbers=total.numbers,
+                ported=total.ported,
+                parts=total.parts,
+                price=str(min(total.prices)) if len(total.prices) == 1 else "",
+                cost=total.cost_text,
+            )
+            for (code, name, brand), total in self._by(
+                lambda _, route: (route.operator.code, route.operator.name, route.operator.brand)
+            )
+        )
 
-def _regions(facts: Facts, leaving: dict[int, int]) -> tuple[RegionSummary, ...]:
-    numbers: Counter[tuple[str, str]] = Counter()
-    ported: Counter[tuple[str, str]] = Counter()
-    for code, n in leaving.items():
-        route = facts.router.routes[code // 2]
-        key = (route.region.code, route.region.name)
-        numbers[key] += n
-        if route.status is Status.PORTED:
-            ported[key] += n
-    return tuple(
-        RegionSummary(code=key[0], name=key[1], numbers=n, ported=ported[key])
-        for key, n in sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
-    )
+    def regions(self) -> tuple[RegionSummary, ...]:
+        return tuple(
+            RegionSummary(code=code, name=name, numbers=total.numbers, ported=total.ported)
+            for (code, name), total in self._by(
+                lambda _, route: (route.region.code, route.region.name)
+            )
+        )
+
+    def _by(self, key_of: Callable[[int, Route], Key]) -> list[tuple[Key, _Total]]:
+        """Return the sums by a key of code and route, the largest first."""
+        totals: dict[Key, _Total] = {}
+        counts, costs = self._facts.counts, self._costs
+        for code in self._routed:
+            route = self._facts.router.routes[code // 2]
+            total = totals.setdefault(key_of(code, route), _Total())
+            numbers = int(counts.decided[code])
+            total.numbers += numbers
+            total.parts += int(counts.parts[code])
+            total.ported += numbers if route.status is Status.PORTED else 0
+            if costs is not None and code in costs.of_code:
+                total.cost = (total.cost or Decimal(0)) + costs.of_code[code]
+                total.prices.add(costs.price_of_code[code])
+        return sorted(totals.items(), key=lambda item: (-item[1].numbers, item[0]))

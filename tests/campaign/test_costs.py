@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from numroute.errors import InputError
 from numroute.index import SnapshotStore
 from numroute.model import Operator, Status
+from numroute_campaign.prices import read_prices
 
 PRICES = {
     "MTS": Decimal("2.35"),
@@ -223,3 +225,93 @@ def test_segments_that_are_none_count_as_one(route, tmp_path: Path) -> None:
     routed = route(clients, "--prices", prices, "--segments-column", "parts")
     assert routed.summary["cost"]["total"] == f"{9 + 255}.00"
     assert "8 rows have no whole number from 1 to 255" in routed.err
+
+
+@pytest.mark.parametrize("category", [None, "service", "authorisation"])
+def test_each_category_has_its_prices(
+    route, rows: list[Row], list_file: Path, tmp_path: Path, category: str | None
+) -> None:
+    """The list is billed in its own category; the cost in every other one is said beside it."""
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        'currency = "RUB"\n'
+        '[[price]]\ncategory = "advertising"\nprice = "3.10"\n'
+        '[[price]]\ncategory = ["Service", "transactional"]\nprice = "1.05"\n'
+        '[[price]]\nbrand = "MTS"\nprice = "9"\n',
+        "utf-8",
+    )
+    words = () if category is None else ("--category", category)
+    cost = route(list_file, "--column", "phone", "--prices", prices, *words).summary["cost"]
+    once = {row.number: row for row in rows if row.status in LEAVES}.values()
+    mts = sum(row.serving.brand == "MTS" for row in once)
+    expected = {
+        "advertising": (cents(Decimal("3.10") * len(once)), 0),
+        "transactional": (cents(Decimal("1.05") * len(once)), 0),
+        "service": (cents(Decimal("1.05") * len(once)), 0),
+    }
+    if category == "authorisation":
+        expected["authorisation"] = (cents(Decimal(9) * mts), len(once) - mts)
+    assert {
+        each["category"]: (each["total"], each["unpriced_numbers"]) for each in cost["categories"]
+    } == expected
+    assert cost["category"] == (category or "advertising")
+    assert cost["total"] == expected[cost["category"]][0]
+
+
+def test_the_volume_step_that_is_reached_applies_to_all(
+    route, rows: list[Row], list_file: Path, tmp_path: Path
+) -> None:
+    """Segments sent before count towards the step; what the next step would save is said."""
+    once = {row.number: row for row in rows if row.status in LEAVES}.values()
+    mts = sum(row.serving.brand == "MTS" for row in once)
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        f'currency = "RUB"\nsegments = 2\n[[price]]\nbrand = "MTS"\nprice = "3"\nsent = 1000\n'
+        f'step = [{{ from = {1000 + 2 * mts}, price = "2.5" }}, '
+        f'{{ from = {1001 + 2 * mts}, price = "2" }}]\n[[price]]\nprice = 1\n',
+        "utf-8",
+    )
+    cost = route(list_file, "--column", "phone", "--prices", prices).summary["cost"]
+    assert cost["total"] == cents(Decimal("2.5") * 2 * mts + 2 * (len(once) - mts))
+    assert cost["next_steps"] == [
+        {
+            "name": "MTS",
+            "segments": 1000 + 2 * mts,
+            "price": "2.5",
+            "next_from": 1001 + 2 * mts,
+            "next_price": "2",
+            "saving": cents(Decimal(mts)),
+        }
+    ]
+
+
+BAD_PRICES = {
+    "currency": ('currency = "rubles"\n', "invalid currency 'rubles'"),
+    "no currency": ("segments = 1\n", "missing key 'currency'"),
+    "segments": ('currency = "RUB"\nsegments = 256\n', "segments: expected 'int' <= 255"),
+    "amount": ('currency = "RUB"\n[[price]]\nprice = "2,35"\n', "price 1: price: invalid amount"),
+    "no amount": ('currency = "RUB"\n[[price]]\nbrand = "MTS"\n', "price 1: missing key 'price'"),
+    "true": ('currency = "RUB"\n[[price]]\nprice = true\n', "price 1.price: expected"),
+    "category": (
+        'currency = "RUB"\n[[price]]\nprice = 1\ncategory = "advert"\n',
+        "Did you mean 'advertising'?",
+    ),
+    "steps": (
+        'currency = "RUB"\n[[price]]\nprice = 3\nstep = [{from=9, price=2}, {from=9, price=1}]',
+        "price 1: step: the steps must ascend",
+    ),
+    "key": ('currency = "RUB"\nmissrouted = 1\n', "Did you mean 'misrouted'?"),
+    "misrouted": ('currency = "RUB"\nmisrouted = -1\n', "misrouted: invalid amount -1"),
+}
+
+
+@pytest.mark.parametrize("defect", BAD_PRICES)
+def test_a_bad_price_file_is_refused_with_the_path_of_the_key(defect: str, tmp_path: Path) -> None:
+    """Each defect names the file, the key and what is wrong with it."""
+    content, words = BAD_PRICES[defect]
+    path = tmp_path / "prices.toml"
+    path.write_text(content, "utf-8")
+    with pytest.raises(InputError) as caught:
+        read_prices(path)
+    assert f"{path}: " in str(caught.value)
+    assert words in str(caught.value)

@@ -11,7 +11,7 @@ from importlib import resources
 import pytest
 
 from numroute_campaign.decisions import MEANINGS
-from numroute_campaign.prices import CostSummary
+from numroute_campaign.prices import CATEGORIES, CategorySummary, CostSummary, StepSummary
 from numroute_campaign.report import LANGUAGES, ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (
     FileSummary,
@@ -96,6 +96,21 @@ SUMMARY = Summary(
         saved_duplicates="435.00",
         by_prefix="2500.00",
         saved_by_prefix="180.00",
+        category="advertising",
+        categories=(
+            CategorySummary(category="advertising", total="2320.00", unpriced_numbers=200_000),
+            CategorySummary(category="service", total="1160.00", unpriced_numbers=0),
+        ),
+        next_steps=(
+            StepSummary(
+                name="Brand 1",
+                segments=1_000_000,
+                price="1.45",
+                next_from=1_500_000,
+                next_price="1.2",
+                saving="250000.00",
+            ),
+        ),
     ),
     kept_columns=("city",),
     dropped_columns=("name", "e-mail"),
@@ -126,7 +141,7 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Note a text."""
         if self.open and self.open[-1] != "style":
-            self.texts.append(data.strip())
+            self.texts += [data.strip()] if data.strip() else []
 
 
 def read(summary: Summary) -> Reader:
@@ -148,6 +163,8 @@ def test_the_page_says_what_the_summary_says() -> None:
         "Оператор 3 <ООО> & «Ко»",
         f"2{THIN_SPACE}320.00 RUB",
         "435.00 RUB",
+        f"1{THIN_SPACE}160.00 RUB",
+        f"1{THIN_SPACE}500{THIN_SPACE}000 | 1.2 | 250{THIN_SPACE}000.00 RUB",
         "180.00 RUB",
         "mOP3",
         "EXCLUDED (no <north>)",
@@ -212,7 +229,7 @@ def test_the_page_is_written_in_both_languages(language: str) -> None:
     data = resources.files("numroute_campaign") / "data"
     template = (data / "report.html.j2").read_text("utf-8")
     used = {*re.findall(r'\bt\("(.*?)"', template), *re.findall(r'most\(.*?, "(.*?)"', template)}
-    used |= {*MEANINGS.values(), "no region", "no operator"}
+    used |= {*MEANINGS.values(), *CATEGORIES, "no region", "no operator"}
     russian = tomllib.loads((data / "report_ru.toml").read_text("utf-8"))
     assert used == set(russian)
     assert all(russian[text].count("{}") == text.count("{}") for text in used)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from numroute_campaign.summary import Summary
 
 _FORMS: Final = ("csv", "parquet", "arrow")
+_CATEGORIES: Final = ("advertising", "transactional", "service", "authorisation")
+_LANGUAGES: Final = ("en", "ru")
 _SEGMENTS_MAX: Final = 255
 _SAMPLE_ROWS: Final = 20
 _SAMPLE_ROWS_MAX: Final = 10_000
@@ -78,6 +80,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--prices", metavar="FILE", type=_FILE, help="TOML file of prices per operator.")
 @click.option(
+    "--category",
+    type=click.Choice(_CATEGORIES),
+    help="Traffic category of the messages; wins over the price file's.",
+)
+@click.option(
     "--segments",
     type=click.IntRange(1, _SEGMENTS_MAX),
     metavar="N",
@@ -113,6 +120,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.IntRange(min=1),
     metavar="N",
     help="Begin a new file after N rows.",
+)
+@click.option(
+    "--language",
+    type=click.Choice(_LANGUAGES),
+    default="en",
+    show_default=True,
+    help="Language of the report page.",
 )
 @json_option
 def route(
@@ -173,6 +187,7 @@ def _campaign(
     policy: Path | None,
     suppress: tuple[str, ...],
     prices: Path | None,
+    category: str | None,
     segments: int | None,
     segments_column: str | None,
     keep: tuple[str, ...],
@@ -180,6 +195,7 @@ def _campaign(
     map_path: Path | None,
     form: str,
     rows_per_file: int | None,
+    language: str,
 ) -> Campaign:
     import msgspec  # noqa: PLC0415 - needs the extra
 
@@ -191,6 +207,10 @@ def _campaign(
     from numroute_campaign.run import Campaign  # noqa: PLC0415
 
     price_list = read_prices(prices) if prices else None
+    if category is not None:
+        if price_list is None:
+            raise SettingError("--category is for costs", hint="Give --prices FILE as well")
+        price_list = msgspec.structs.replace(price_list, category=category)
     if segments is not None:
         if price_list is None or segments_column is not None:
             raise SettingError(
@@ -220,6 +240,7 @@ def _campaign(
         suppress=suppress,
         key=load_key(pseudonymize, make=makes_key) if pseudonymize else None,
         map=map_path,
+        language=language,
     )
 
 
