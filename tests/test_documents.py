@@ -11,7 +11,7 @@ import pytest
 
 from numroute.cli import numroute
 from numroute_loader.cli import numroute_load
-from numroute_loader.cli.sftp_options import SECRET_VARIABLES
+from numroute_loader.cli.watch import SECRET_VARIABLES
 
 RAISED = {
     "InputError", "SettingError", "StoreError", "NoSnapshotError", "StoreBusyError",

@@ -134,8 +134,8 @@ def check_increments(
         evidence = _evidence(snapshot, found, found.patch, limits, expectations, seen)
         unknown = evidence.unknown_operators
         warnings = (
-            (f"the operator table lacks {', '.join(unknown.named)}: the next one should name them",)
-            if unknown is not None and unknown.named
+            (f"the operator table lacks {', '.join(unknown.codes)}: the next one should name them",)
+            if unknown is not None and unknown.codes
             else ()
         )
         return replace(
@@ -304,7 +304,7 @@ def _evidence(
         ),
         row_counts=row_counts_of(found.files),
         sequence=contradictions(found.files, found.kinds, metadata, seen),
-        unknown_operators=_unknown_operators(patch),
+        unknown_operators=_unknown_operators(patch, effect.ported_after),
         windows=window_dates_of(found.files),
         port_dates=port_dates_of(patch.ported_at, found.as_of, limits),
         movement=Movement(
@@ -319,7 +319,7 @@ def _evidence(
     )
 
 
-def _unknown_operators(patch: Patch) -> UnknownOperators | None:
+def _unknown_operators(patch: Patch, ported: int) -> UnknownOperators | None:
     """Return the codes without a name that get numbers, None where no operator has a name."""
     if not any(route.operator.name for route in patch.routes):
         return None
@@ -330,8 +330,8 @@ def _unknown_operators(patch: Patch) -> UnknownOperators | None:
         if not operator.name:
             numbers[operator.code] += count
     return UnknownOperators(
-        named=[f"{code} ({count} numbers)" for code, count in numbers.most_common()],
-        may_be_new=True,
+        codes=[f"{code} ({count} numbers)" for code, count in numbers.most_common()],
+        share=numbers.total() / max(ported, 1),
     )
 
 

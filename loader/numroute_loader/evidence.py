@@ -152,9 +152,13 @@ def _unknown(
 ) -> UnknownOperators | None:
     if not merged.report.operator_rows:
         return None
-    unknown = merged.report.unknown_operators
+    report, unknown = merged.report, merged.report.unknown_operators
     return UnknownOperators(
-        named=[f"{each.code} ({each.numbers} numbers, {each.ranges} ranges)" for each in unknown],
+        codes=[f"{each.code} ({each.numbers} numbers, {each.ranges} ranges)" for each in unknown],
+        share=max(
+            sum(each.numbers for each in unknown) / max(report.ported, 1),
+            sum(each.ranges for each in unknown) / max(report.ranges, 1),
+        ),
         where=_first_place(files, kinds, unknown[0].code) if unknown else "",
     )
 

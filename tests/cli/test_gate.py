@@ -143,8 +143,8 @@ def test_a_missing_file_of_the_plan_is_refused(store: SnapshotStore, tmp_path: P
     result = build(store.path, folder)
     assert result.status == 1
     assert (
-        "plan_shrinkage: 11000 numbers in the numbering plan, the current snapshot has 10021000: "
-        "99.89% fewer, the limit is 1.00%"
+        "plan_shrinkage: 11,000 numbers in the numbering plan, the current snapshot has "
+        "10,021,000: 99.89% fewer, the limit is 1.00%"
     ) in result.err
     allow = ("--allow", "plan_shrinkage", "--allow", "outside_plan", "--reason", "a test")
     assert build(store.path, folder, *allow).status == 0

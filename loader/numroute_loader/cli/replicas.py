@@ -30,19 +30,19 @@ KEEP_MAX = 10_000
 _URL = "URL is a path, or a URL of any driver of fsspec: s3://, gs://, sftp:// and others."
 
 
-def _given(_: click.Context, __: click.Parameter, url: str) -> str:
-    """Refuse an empty URL, as an unset variable leaves it: it would be the current folder."""
+def _url(_: click.Context, __: click.Parameter, url: str) -> str:
+    """Refuse an empty URL, which an unset variable gives: it would be the current folder."""
     if not url.strip():
         raise click.BadParameter("the URL is empty")
     return url
 
 
 @click.command(
-    help="Bring the store's current snapshot to where replicas pull it from.\n\n"
-    f"{_URL} An upload that broke off goes on where it stopped. Run it after each build, or from "
-    "a timer: what is there already is not sent again."
+    help="Copy the store's current snapshot to where replicas pull it from.\n\n"
+    f"{_URL} An upload that broke off continues where it stopped. Run it after each build, or from "
+    "a timer: a snapshot that is there already is not sent again."
 )
-@click.argument("url", metavar="URL", callback=_given)
+@click.argument("url", metavar="URL", callback=_url)
 @store_option
 @click.option(
     "--keep",
@@ -50,9 +50,9 @@ def _given(_: click.Context, __: click.Parameter, url: str) -> str:
     default=pushing.KEEP,
     show_default=True,
     metavar="N",
-    help="How many snapshots stay at the URL; a replica may still be fetching the one before.",
+    help="Snapshots that stay at the URL; a replica may still be fetching the one before.",
 )
-@click.option("--verify", is_flag=True, help="Read back what lies at the URL and compare it.")
+@click.option("--verify", is_flag=True, help="Read the snapshot at the URL back and compare it.")
 @json_option
 def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> None:
     """Push the current snapshot."""
@@ -85,14 +85,14 @@ def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> No
 
 
 @click.command(
-    help="Make current in the store what is current at the URL.\n\n"
-    f"{_URL} Nothing is published before all its bytes are proved. A download that broke off goes "
-    "on where it stopped. With --follow it goes on until SIGTERM or Ctrl-C."
+    help="Make the snapshot that is current at the URL current in the store.\n\n"
+    f"{_URL} It is published once all its bytes are verified. A download that broke off continues "
+    "where it stopped. With --follow, pull until SIGTERM or Ctrl-C."
 )
-@click.argument("url", metavar="URL", callback=_given)
+@click.argument("url", metavar="URL", callback=_url)
 @store_option
 @retention_options
-@click.option("--follow", is_flag=True, help="Pull again and again, as a replica does.")
+@click.option("--follow", is_flag=True, help="Keep pulling, as a replica does.")
 @click.option(
     "--interval",
     "interval_seconds",
@@ -156,7 +156,7 @@ def pull(
 
 @contextlib.contextmanager
 def _private_files() -> Iterator[None]:
-    """Where the URL is a path, what is made there is readable by its owner only."""
+    """Create files at a URL that is a path so that only their owner can read them."""
     before = os.umask(0o077)
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,6 @@ from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.retention import retention_options
-from numroute_loader.cli.sftp_options import sftp_options, sftp_settings
 from numroute_loader.cli.terms import terms_options
 from numroute_loader.feeds.loop import StopRequested, feeding, stopping
 from numroute_loader.feeds.publishing import (
@@ -23,17 +23,86 @@ from numroute_loader.feeds.publishing import (
     SETTLE_SECONDS,
     WatchOptions,
 )
+from numroute_loader.feeds.sftp_settings import TIMEOUT_SECONDS, SftpSettings, parse_address
 from numroute_loader.feeds.sources import Inbox
 from numroute_loader.feeds.watcher import Watcher
 from numroute_loader.registries.ru_bdpn_feed import FEED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numroute_loader.feeds.sources import Source
     from numroute_loader.terms import Terms
 
 SECONDS_MAX = 86_400.0
+TIMEOUT_SECONDS_MAX = 3600.0
+
+PASSWORD_VARIABLE = "NUMROUTE_SFTP_PASSWORD"  # noqa: S105 - a name, not a password
+PASSPHRASE_VARIABLE = "NUMROUTE_SFTP_PASSPHRASE"  # noqa: S105 - likewise
+
+SECRET_VARIABLES = (PASSWORD_VARIABLE, PASSPHRASE_VARIABLE)
+"""Read from the environment only: everybody can see a command line."""
+
+
+def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--sftp`` and the options of its connection."""
+    for decorator in reversed(
+        (
+            click.option(
+                "--sftp",
+                envvar="NUMROUTE_SFTP",
+                show_envvar=True,
+                metavar="URL",
+                help="SFTP host where the registry puts its files: sftp://USER@HOST:PORT/PATH; "
+                "without a path, the registry's own.",
+            ),
+            click.option(
+                "--known-hosts",
+                envvar="NUMROUTE_SFTP_KNOWN_HOSTS",
+                show_envvar=True,
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                help="File with the SFTP host's key, in the format of OpenSSH's known_hosts.",
+            ),
+            click.option(
+                "--host-key",
+                "fingerprints",
+                envvar="NUMROUTE_SFTP_HOST_KEY",
+                show_envvar=True,
+                multiple=True,
+                metavar="SHA256:...",
+                help="Fingerprint of the SFTP host's key; may be given several times.",
+            ),
+            click.option(
+                "--password-file",
+                envvar="NUMROUTE_SFTP_PASSWORD_FILE",
+                show_envvar=True,
+                type=click.Path(dir_okay=False, path_type=Path),
+                help="File with the SFTP password, readable by its owner only. Or set "
+                f"{PASSWORD_VARIABLE}.",
+            ),
+            click.option(
+                "--key-file",
+                envvar="NUMROUTE_SFTP_KEY_FILE",
+                show_envvar=True,
+                type=click.Path(dir_okay=False, path_type=Path),
+                help="File with the private SSH key, readable by its owner only; its passphrase is "
+                f"taken from {PASSPHRASE_VARIABLE}.",
+            ),
+            click.option(
+                "--timeout",
+                "timeout_seconds",
+                envvar="NUMROUTE_SFTP_TIMEOUT",
+                show_envvar=True,
+                type=click.FloatRange(min=0, min_open=True, max=TIMEOUT_SECONDS_MAX),
+                default=TIMEOUT_SECONDS,
+                show_default=True,
+                metavar="SECONDS",
+                help="How long the SFTP host may take to answer.",
+            ),
+        )
+    ):
+        command = decorator(command)
+    return command
 
 
 @click.command()
@@ -44,18 +113,18 @@ SECONDS_MAX = 86_400.0
     envvar="NUMROUTE_INBOX",
     show_envvar=True,
     type=Folder(file_okay=False, path_type=Path),
-    help="Folder in which the registry's files are put.",
+    help="Folder where the registry's files arrive.",
 )
-@sftp_options
+@_sftp_options
 @click.option(
     "--folder",
     "folders",
     multiple=True,
     metavar="PATH",
-    help="Look in this folder below the inbox or the URL's path; may be given several times. "
-    "By default in all of the registry's folders that are there.",
+    help="Look in this folder below the inbox or the URL's path; may be repeated. By default in "
+    "all of the registry's folders that exist.",
 )
-@click.option("--once", is_flag=True, help="Do what there is to do and end: for cron and timers.")
+@click.option("--once", is_flag=True, help="Do what there is to do and exit: for cron and timers.")
 @click.option(
     "--interval",
     "interval_seconds",
@@ -76,7 +145,7 @@ SECONDS_MAX = 86_400.0
     default=SETTLE_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="Take a file when its size and time have not changed for so long.",
+    help="Take a file once its size and time have not changed for this long.",
 )
 @click.option(
     "--patience",
@@ -94,8 +163,7 @@ SECONDS_MAX = 86_400.0
     "plan",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Open numbering plan, a file or a folder, read with every full dump; may be given "
-    "several times.",
+    help="Open numbering plan, a file or a folder, read with every full dump; may be repeated.",
 )
 @terms_options
 @click.option(
@@ -125,7 +193,7 @@ def watch(
     consume: bool,
     spool: Path | None,
     retention: Retention,
-    **host: Any,  # noqa: ANN401 - what sftp_options adds
+    **host: Any,  # noqa: ANN401 - the options of _sftp_options
 ) -> int:
     """Keep a store up to date from a folder or an SFTP host where the registry's files arrive.
 
@@ -165,11 +233,11 @@ def _source(
     inbox: Path | None,
     sftp: str | None,
     folders: Sequence[str],
-    **host: Any,  # noqa: ANN401 - what sftp_options adds
+    **host: Any,  # noqa: ANN401 - the options of _sftp_options
 ) -> Source:
     if (inbox is None) == (sftp is None):
         raise SettingError(
-            "there is nothing to watch" if sftp is None else "there are two things to watch",
+            "there is nothing to watch" if sftp is None else "there are two sources to watch",
             hint="Give either --inbox DIR or --sftp URL",
         )
     if inbox is not None:
@@ -180,4 +248,33 @@ def _source(
         raise SettingError(
             f"{error.name} is not installed", hint="Run `pip install 'numroute[sftp]'`"
         ) from None
-    return SftpSource(sftp_settings(str(sftp), default_path=FEED.root, **host), folders)
+    return SftpSource(_sftp_settings(str(sftp), **host), folders)
+
+
+def _sftp_settings(
+    url: str,
+    *,
+    known_hosts: Path | None,
+    fingerprints: tuple[str, ...],
+    password_file: Path | None,
+    key_file: Path | None,
+    timeout_seconds: float,
+) -> SftpSettings:
+    """Return the settings of a connection, with the secrets from the environment."""
+    address = parse_address(url)
+    if not address.path:
+        address = parse_address(f"{url.rstrip('/')}{FEED.root}")
+    if password_file is not None and os.environ.get(PASSWORD_VARIABLE):
+        raise SettingError(
+            f"--password-file and {PASSWORD_VARIABLE} both name a password", hint="Give one of them"
+        )
+    return SftpSettings(
+        address=address,
+        known_hosts=known_hosts,
+        fingerprints=fingerprints,
+        password=os.environ.get(PASSWORD_VARIABLE) or None,
+        password_file=password_file,
+        key_file=key_file,
+        passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
+        timeout_seconds=timeout_seconds,
+    )

@@ -1,4 +1,4 @@
-"""What the gate is told of the snapshot that is to be. A fact that is None was not gathered."""
+"""The facts about a new snapshot that the gate judges. A fact that is None was not gathered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Previous:
-    """The snapshot that is current now: what a new one is compared with.
+    """The current snapshot, with which the new one is compared.
 
     ``by_operator``: ported numbers by the code of the operator that serves them, None where they
     were not counted. ``range_numbers``: the numbers in its numbering plan, 0 without one.
@@ -27,7 +27,7 @@ class Previous:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCount:
-    """How many data rows a file says it has, and how many it has."""
+    """The number of data rows that a file states, and the number that it has."""
 
     file: str
     stated: int
@@ -36,7 +36,7 @@ class RowCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """Rows that were skipped because they are malformed: ``places`` names the first, masked."""
+    """Malformed rows that were skipped; ``places`` names the first of them, masked."""
 
     rows: int
     of_rows: int
@@ -45,11 +45,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortDates:
-    """When the numbers were ported, where the registry says so.
+    """When the numbers were ported.
 
     ``newest``: the latest time that is not ahead of the data's own, None where there is none.
     ``ahead``: how many lie further ahead of the data's own time than the limit allows.
-    ``dated``: how many numbers have a time at all.
+    ``dated``: how many numbers have a time.
     """
 
     newest: datetime | None
@@ -61,7 +61,7 @@ class PortDates:
 class WindowDates:
     """When the changes of a window of increments took place.
 
-    ``time``: the time that its names state. ``middle``: half of the changes are not later.
+    ``time``: the time in its files' names. ``middle``: half of the changes are not later.
     ``dated``: how many have a time.
     """
 
@@ -73,14 +73,16 @@ class WindowDates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownOperators:
-    """Codes that the operator table lacks, with what refers to them, e.g. "mX (3 numbers)".
+    """Operators that the operator table lacks.
 
-    ``may_be_new``: the table is older than the data, so that what it lacks is no fault.
+    ``codes``: their codes with what refers to them, e.g. "mX (3 numbers)". ``share``: the share of
+    the ported numbers, or of the ranges if that is larger, that refer to them. ``where``: the first
+    place.
     """
 
-    named: Sequence[str] = ()
+    codes: Sequence[str] = ()
+    share: float = 0.0
     where: str = ""
-    may_be_new: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,22 +99,53 @@ class Movement:
     """How the ported numbers differ from those of the current snapshot.
 
     ``ported``: records that it does not have. ``returned``: its records that are gone. ``moved``:
-    records of another operator. ``flows``: the largest movements in words, the largest first, e.g.
+    records of another operator. ``updated``: records of the same operator with another route, as
+    the registry states it. ``flows``: the largest movements in words, the largest first, e.g.
     "mA to mB 1,200".
     """
 
     ported: int
     returned: int
     moved: int
+    updated: int = 0
     flows: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeHolders:
+    """Which numbers of the plan have another range holder than in the current snapshot.
+
+    ``numbers``: those that are in both plans, ``changed``: those with another holder. ``lost``: by
+    operator, how many it lost and how many it had, the largest loss first. ``flows``: the largest
+    changes in words.
+    """
+
+    numbers: int
+    changed: int
+    lost: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    flows: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingNumbers:
+    """Whether routing numbers agree with region and MNC, where a ported number has all three.
+
+    ``usual``: whether they agree in this registry at all. ``examples``: routing numbers that do
+    not, with region and MNC.
+    """
+
+    numbers: int
+    disagreeing: int
+    usual: bool
+    examples: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
     """How a full dump differs from the state that was built from increments up to its time.
 
-    ``updated``: the same operator by another route. ``changed_since``: numbers that increments
-    after the dump's time have changed, which are not compared. ``examples`` are masked.
+    ``updated``: numbers of the same operator with another route. ``changed_since``: numbers that
+    increments after the dump's time have changed, which are not compared. ``examples`` are masked.
     """
 
     against: str
@@ -125,13 +158,13 @@ class Drift:
 
     @property
     def numbers(self) -> int:
-        """How many numbers differ."""
+        """The count of numbers that differ."""
         return self.ported + self.returned + self.moved + self.updated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongNumber:
-    """A chosen number that another operator serves than was expected; the number is masked."""
+    """A chosen number that another operator serves than was expected, masked."""
 
     where: str
     number: str
@@ -141,7 +174,7 @@ class WrongNumber:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenNumbers:
-    """How many chosen numbers were looked up, and those with another operator than expected."""
+    """The count of chosen numbers, and those with another operator than expected."""
 
     numbers: int
     wrong: Sequence[WrongNumber] = ()
@@ -149,15 +182,15 @@ class ChosenNumbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known of the snapshot that is to be; None where a fact was not gathered.
+    """All facts about a new snapshot; None where a fact was not gathered.
 
     ``as_of``: the time up to which the data is known. ``now``: the clock's time.
     ``ported``: numbers with a record; ``by_operator``: the same by operator code.
     ``range_numbers``: numbers in the numbering plan, 0 without one.
-    ``duplicates``: rows whose number stands in an earlier row too.
+    ``duplicates``: rows whose number has an earlier row too.
     ``sequence``: contradictions between the files' names and those of the current snapshot, in
     words; empty where there are none.
-    ``windows``: of increments, those of them that have times.
+    ``windows``: the windows of increments that have times.
     ``why_not``: by the name of a check, why a fact that it needs was not gathered.
     """
 
@@ -176,13 +209,15 @@ class Evidence:
     unknown_operators: UnknownOperators | None = None
     outside_plan: OutsidePlan | None = None
     movement: Movement | None = None
+    range_holders: RangeHolders | None = None
+    routing_numbers: RoutingNumbers | None = None
     drift: Drift | None = None
     chosen: ChosenNumbers | None = None
     why_not: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def days(self) -> float:
-        """Days from the current snapshot's data to this; 0 where there is none."""
+        """Return the days from the current snapshot's data to these; 0 where there is none."""
         if self.previous is None:
             return 0.0
         return (self.as_of - self.previous.as_of).total_seconds() / 86_400

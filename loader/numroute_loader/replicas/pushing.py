@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 PIECE_BYTES = 4 << 20
 
 KEEP = 4
-"""How many snapshots stay at the remote: a replica may still be fetching the one before."""
+"""Snapshots that stay at the remote: a replica may still be fetching the one before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """What a push did: ``sent_bytes`` of the snapshot's file; 0 when it was there already."""
+    """The result of a push; ``sent_bytes``: 0 when the snapshot was there already."""
 
     pointer: Pointer
     sent_bytes: int
@@ -42,11 +42,11 @@ def push(
     verify: bool = False,
     progress: Progress | None = None,
 ) -> Pushed:
-    """Bring the store's current snapshot to the remote and make it current there.
+    """Copy the store's current snapshot to the remote and make it current there.
 
-    An upload that broke off goes on where it stopped, if the storage can append. What it then
-    holds, and with ``verify`` whatever it holds, is read back and compared. At most ``keep``
-    snapshots stay there. Raises FeedError or StoreError.
+    An upload that broke off continues where it stopped, if the storage can append; the result is
+    then read back and compared, with ``verify`` always. At most ``keep`` snapshots stay there.
+    Raises FeedError or StoreError.
     """
     with store.open() as snapshot:
         path, metadata = snapshot.path, snapshot.metadata
@@ -73,7 +73,7 @@ def push(
 
 
 def _begun(remote: Remote, pointer: Pointer, path: Path) -> int:
-    """Return how many bytes of an upload that broke off can stay."""
+    """Return how many bytes of a broken upload can be kept."""
     if not remote.renames:
         return 0
     done = remote.size(pointer.snapshot, unfinished=True) or 0
@@ -83,7 +83,7 @@ def _begun(remote: Remote, pointer: Pointer, path: Path) -> int:
 def _send(
     remote: Remote, pointer: Pointer, path: Path, offset: int, progress: Progress | None
 ) -> int:
-    """Send a file from an offset on; return how many bytes were sent."""
+    """Send a file from an offset; return how many bytes were sent."""
     done = offset
     with path.open("rb", buffering=0) as local, remote.writing(pointer.snapshot, offset) as target:
         local.seek(offset)

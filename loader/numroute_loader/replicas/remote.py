@@ -1,13 +1,13 @@
-"""The place over which snapshots travel: immutable objects and a pointer to one of them.
+"""The storage through which snapshots travel: immutable objects and a pointer to one of them.
 
 ::
 
     URL/current.json              which snapshot is current, its size and its digest
     URL/snapshots/<id>.lmdb       the snapshots' files as they lie in a store
 
-The object is there before the pointer names it, and neither is ever seen in part: where the
-storage knows folders and renames, a file is written under another name and renamed; where it is an
-object store, an object appears when its upload is complete.
+The object is complete before the pointer names it, and readers never see a part of either: where
+the storage has folders and renames, a file is written under another name and renamed; in an object
+store, an object appears when its upload is complete.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ POINTER_VERSION = 1
 POINTER_BYTES_MAX = 4096
 
 _RENAMES = frozenset({"file", "local", "sftp", "ssh", "smb"})
-"""Protocols of storage where a file is seen while it is written, and can be renamed."""
+"""Protocols of storage where a file is visible while it is written, and can be renamed."""
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -41,7 +41,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
-    """What is current at the remote: a snapshot's id, its size, and its digest in hexadecimal."""
+    """The current snapshot of a remote: its id, size, and SHA-256 digest in hexadecimal."""
 
     snapshot: str
     file_bytes: int
@@ -50,10 +50,10 @@ class Pointer:
 
 
 class Remote:
-    """Storage at a URL. Whatever its driver raises becomes a FeedError."""
+    """Storage at a URL. Every error of its driver becomes a FeedError."""
 
     def __init__(self, url: str) -> None:
-        """Find the driver. Raises SettingError when it is not installed or the URL is not one."""
+        """Find the driver. Raises SettingError when it is missing or the URL is invalid."""
         try:
             import fsspec  # noqa: PLC0415 - an extra brings it
         except ModuleNotFoundError:
@@ -74,8 +74,8 @@ class Remote:
         self.renames = bool(names & _RENAMES)
 
     def read_pointer(self) -> Pointer | None:
-        """Return what is current, None when nothing was ever pushed; raises FeedError."""
-        with self._told("cannot be read"):
+        """Return the pointer, None when nothing has been pushed; raises FeedError."""
+        with self._wrapped("cannot be read"):
             try:
                 with self._fs.open(f"{self._root}/{POINTER}", "rb") as file:
                     content = file.read(POINTER_BYTES_MAX)
@@ -105,14 +105,14 @@ class Remote:
         return pointer
 
     def read_pointer_or_none(self) -> Pointer | None:
-        """Return what is current, None also where the pointer is damaged and may be replaced."""
+        """Return the pointer, None also where it is damaged and may be replaced."""
         try:
             return self.read_pointer()
         except FeedError:
             return None
 
     def write_pointer(self, pointer: Pointer) -> None:
-        """Make a snapshot current whose object is complete; raises FeedError."""
+        """Make a snapshot current, whose object must be complete; raises FeedError."""
         document = {
             "version": POINTER_VERSION,
             "snapshot": pointer.snapshot,
@@ -121,7 +121,7 @@ class Remote:
             "as_of": pointer.as_of,
         }
         content = (json.dumps(document) + "\n").encode()
-        with self._told("the pointer cannot be written"):
+        with self._wrapped("the pointer cannot be written"):
             final = f"{self._root}/{POINTER}"
             if not self.renames:
                 self._fs.pipe_file(final, content)
@@ -131,24 +131,24 @@ class Remote:
             self._fs.mv(final + UNFINISHED, final)
 
     def size(self, snapshot: str, *, unfinished: bool = False) -> int | None:
-        """Return the size of a snapshot's object, None where there is none; raises FeedError."""
-        with self._told("cannot be looked at"):
+        """Return the size of a snapshot's object or None; raises FeedError."""
+        with self._wrapped("cannot be looked at"):
             try:
                 return int(self._fs.size(self._path(snapshot, unfinished=unfinished)))
             except FileNotFoundError:
                 return None
 
     def ids(self) -> list[str]:
-        """Return the ids of the snapshots that are there, oldest data first; raises FeedError."""
+        """Return the ids of the snapshots at the remote, oldest data first; raises FeedError."""
         return sorted(name.removesuffix(SUFFIX) for name in self._names() if name.endswith(SUFFIX))
 
     def remove_all_but(self, kept: set[str]) -> list[str]:
-        """Remove objects, and what is left of broken uploads; return the ids of the objects."""
+        """Remove objects and remains of broken uploads; return the ids of the objects."""
         removed = []
         for name in self._names():
             snapshot = name.removesuffix(UNFINISHED).removesuffix(SUFFIX)
             if snapshot not in kept:
-                with self._told("old snapshots cannot be removed"):
+                with self._wrapped("old snapshots cannot be removed"):
                     self._fs.rm_file(f"{self._root}/{SNAPSHOTS}/{name}")
                 if name.endswith(SUFFIX):
                     removed.append(snapshot)
@@ -156,8 +156,8 @@ class Remote:
 
     @contextlib.contextmanager
     def reading(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
-        """Open a snapshot's object for reading from an offset on; raises FeedError."""
-        with self._told("the download broke off"):
+        """Open a snapshot's object for reading from an offset; raises FeedError."""
+        with self._wrapped("the download broke off"):
             try:
                 opened = self._fs.open(self._path(snapshot), "rb")
             except FileNotFoundError:
@@ -171,11 +171,11 @@ class Remote:
 
     @contextlib.contextmanager
     def writing(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
-        """Open a snapshot's object for writing; with an offset, go on with a broken upload.
+        """Open a snapshot's object for writing; with an offset, continue a broken upload.
 
-        It is complete, and there under its name, when the block ends. Raises FeedError.
+        It is complete, and has its name, when the block ends. Raises FeedError.
         """
-        with self._told("the upload broke off"):
+        with self._wrapped("the upload broke off"):
             self._fs.makedirs(f"{self._root}/{SNAPSHOTS}", exist_ok=True)
             path = self._path(snapshot, unfinished=self.renames)
             with self._fs.open(path, "ab" if offset else "wb") as file:
@@ -184,7 +184,7 @@ class Remote:
                 self._fs.mv(path, self._path(snapshot))
 
     def _names(self) -> list[str]:
-        with self._told("cannot be listed"):
+        with self._wrapped("cannot be listed"):
             try:
                 paths = self._fs.ls(f"{self._root}/{SNAPSHOTS}", detail=False)
             except FileNotFoundError:
@@ -196,7 +196,7 @@ class Remote:
         return f"{self._root}/{SNAPSHOTS}/{snapshot}{SUFFIX}{end}"
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _wrapped(self, what: str) -> Iterator[None]:
         try:
             yield
         except FeedError:

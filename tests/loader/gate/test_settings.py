@@ -70,7 +70,7 @@ def test_a_limit_is_changed_by_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
         ("# a\nshrinkage_share = '10 %'\n", 2, "shrinkage_share is not a number"),
         ("shrinkage_share = 10\n", 1, "shrinkage_share is a share"),
         ("drift_share = -0.1\n", 1, "drift_share is negative"),
-        ("drift_share = nan\n", 1, "drift_share is negative or no number"),
+        ("drift_share = nan\n", 1, "drift_share is negative or not a number"),
         ("ported_min = 1\nported_min = 2\n", 2, "not TOML"),
         ("ported_min 1\n", 1, "not TOML"),
     ],
