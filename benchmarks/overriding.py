@@ -32,7 +32,7 @@ from benchmarks.queries import (
     load_truth,
 )
 from benchmarks.timing import Pair, Side, take_turns
-from numroute.index import Override, SnapshotStore
+from numroute.index import Override, SnapshotStore, writing
 from numroute.model import Operator
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _published(
     copy.snapshot_path(current).parent.mkdir(exist_ok=True)
     shutil.copy(store.snapshot_path(current), copy.snapshot_path(current))
     (folder / "CURRENT").write_text(f"{current}\n")
-    with copy.writing() as writer:
+    with writing(copy) as writer:
         writer.publish_overrides(overrides)
     return copy
 

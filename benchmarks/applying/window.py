@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index import SnapshotStore
-from numroute.index.layout import ROUTE
-from numroute.index.patch import RecordMap
+from numroute.index import SnapshotStore, kernel
 from numroute_loader.increments.position import position_of
 from numroute_loader.registries import CHAINS, KINDS, ru_bdpn
 
@@ -53,11 +51,10 @@ def make_window(store: Path, folder: Path, changes: int) -> Window:
     rng = np.random.default_rng(SEED)
     with SnapshotStore(store).open() as snapshot:
         position = position_of(snapshot.metadata, CHAINS, KINDS)
-        records = RecordMap(snapshot.arrays, len(snapshot.arrays[ROUTE]))
-        some = np.concatenate([rng.choice(part, 8) for part, _ in records.blocks()])
+        some = np.concatenate([rng.choice(part, 128) for part in snapshot.ported_numbers()])
         recorded = rng.permutation(np.unique(some))[: changes * 4 // 10]
         near = np.unique(rng.permutation(some)[: 2 * changes] + np.uint64(1))
-        free = near[~records.find(near).member]
+        free = near[~kernel.locate(snapshot.tables, near)[0]]
         new = rng.permutation(free)[: changes - len(recorded)]
     onward, returned = np.split(recorded, [len(recorded) // 2])
     ported = np.concatenate([new, onward])

@@ -18,7 +18,7 @@ from benchmarks.services import TIMEOUT_SECONDS, bulk_request, numroute_serve
 from benchmarks.small import PLAN_NAMES
 from benchmarks.suite.over_grpc import check_response
 from numroute.client.codec import Values
-from numroute.index import SnapshotStore
+from numroute.index import SnapshotStore, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ class Vintages:
         """Make the other snapshot current, and return its id."""
         store = SnapshotStore(self.store)
         other = next(name for name in self.ids if name != store.current_id())
-        with store.writing() as writer:
+        with writing(store) as writer:
             writer.make_current(other)
         return other
 
@@ -114,7 +114,7 @@ def _with_answers(work: Path) -> Vintages:
     answers: dict[str, dict[str, list[bytes]]] = {kind: {} for kind in batches}
     values = Values()
     for name, truth in zip((first, second), truths, strict=True):
-        with store.writing() as writer:
+        with writing(store) as writer:
             writer.make_current(name)
         with numroute_serve(store.path) as service:
             for kind, numbers in batches.items():

@@ -22,7 +22,7 @@ from benchmarks.suite.over_grpc import BULK, EMPTY, check_response
 from benchmarks.suite.prepare import store_of
 from benchmarks.suite.results import Row
 from numroute.client.codec import Values
-from numroute.index import SnapshotStore
+from numroute.index import SnapshotStore, writing
 
 if TYPE_CHECKING:
     from benchmarks.asking import Batches
@@ -72,7 +72,7 @@ def during_change(scale: Scale) -> list[Row]:
 
         def change() -> None:
             time.sleep(scale.load_seconds / 2)
-            with store.writing() as writer:
+            with writing(store) as writer:
                 writer.make_current(other)
             changed.append(time.perf_counter())
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from numroute.index.content import UNALLOCATED_ROW
+from numroute.index.layout import UNALLOCATED_ROW
 from numroute.model import Operator, Status
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import InputError, SettingError, StoreError
-from numroute.index import Changes, Patched
-from numroute.index.compare import Kind
-from numroute.index.patch import effect_of
+from numroute.index import Changes, Patched, writing
+from numroute.index.compare import Kind, effect_of, operator_name, ported_by_operator
 from numroute_loader import expectations as expected
 from numroute_loader.brands import load_brands
 from numroute_loader.evidence import port_dates_of, row_counts_of, window_dates_of
@@ -32,7 +31,6 @@ from numroute_loader.increments.patching import patch_of
 from numroute_loader.increments.position import position_of
 from numroute_loader.increments.windows import Gap, GapError, Skipped, arrange, increment_file
 from numroute_loader.inputs import read_input, source_of
-from numroute_loader.movement import operator_name, ported_by_operator
 from numroute_loader.reading.archive import Source as OpenFile
 from numroute_loader.regions import load_regions
 from numroute_loader.registries import CHAINS, KINDS, recognise
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.index import Metadata, Patch, Snapshot, SnapshotStore
-    from numroute.index.patch import Effect
+    from numroute.index.compare import Effect
     from numroute.model import Route
     from numroute_loader.brands import BrandTable
     from numroute_loader.expectations import Expectation
@@ -164,7 +162,7 @@ def publish_increments(
             return snapshot.metadata
     if not checked.passed:
         raise GateError(checked.findings)
-    with store.writing() as writer, store.open() as snapshot:
+    with writing(store) as writer, store.open() as snapshot:
         if snapshot.metadata.snapshot_id != checked.base_id:
             raise StoreError(
                 store.path,

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, NoSnapshotError, SnapshotCorruptError, StoreError
+from numroute.index import writing
+from numroute.index.compare import difference
 from numroute_loader import expectations as expected
 from numroute_loader.brands import load_brands
 from numroute_loader.evidence import gather
 from numroute_loader.gate import Drift, Finding, GateError, documents, judge, passed, read_back
 from numroute_loader.inputs import layer_of, read_input, source_of
 from numroute_loader.merge import MergeResult, merge
-from numroute_loader.movement import difference
 from numroute_loader.reading.description import Tolerance
 from numroute_loader.reading.dump_file import ROWS_MAX
 from numroute_loader.reconciling import drift_of
@@ -173,7 +174,7 @@ def publish(
     if not checked.passed:
         raise GateError(checked.findings)
     report = checked.merged.report
-    with store.writing() as writer:
+    with writing(store) as writer:
         with current_of(store) as current:
             current_id = current.metadata.snapshot_id if current is not None else ""
         # One that can be read no more is replaced all the same.

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute.index.compare import by_operator
 from numroute_loader.gate import (
     Evidence,
+    Movement,
     OutsidePlan,
     PortDates,
     Previous,
@@ -17,7 +19,6 @@ from numroute_loader.gate import (
     UnknownOperators,
     WindowDates,
 )
-from numroute_loader.movement import by_operator
 from numroute_loader.registries import find_first
 from numroute_loader.sequence import contradictions
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.index import Snapshot
+    from numroute.index.compare import Difference
     from numroute_loader.gate import ChosenNumbers, GateLimits
     from numroute_loader.merge import MergeResult
-    from numroute_loader.movement import Difference
     from numroute_loader.reading.description import FileKind
     from numroute_loader.records import ParsedFile
 
@@ -77,7 +78,14 @@ def gather(  # noqa: PLR0913 - each is a fact that its caller knows
         port_dates=port_dates_of(content.ported_at, as_of, limits),
         unknown_operators=_unknown(files, kinds, merged),
         outside_plan=_outside(files, kinds, merged),
-        movement=changed.movement if changed is not None else None,
+        movement=Movement(
+            ported=changed.changes.ported,
+            returned=changed.changes.returned,
+            moved=changed.changes.moved,
+            flows=changed.flows,
+        )
+        if changed is not None
+        else None,
         chosen=chosen,
     )
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import InputError
+from numroute.index.compare import operator_name
 from numroute.model import Status, mask_digits, mask_number
 from numroute_loader.commented_csv import read_table
 from numroute_loader.gate import ChosenNumbers, WrongNumber
-from numroute_loader.movement import operator_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,8 +20,7 @@ from numroute.e164 import parse
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
 from numroute.index import Override, kernel
-from numroute.index.content import INVALID_ROW
-from numroute.index.layout import CHUNK_SHIFT
+from numroute.index.layout import CHUNK_SHIFT, INVALID_ROW
 from numroute.index.overrides import OVERRIDES_MAX, find_crossing
 from numroute.model import (
     InvalidReason,

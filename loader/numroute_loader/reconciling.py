@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.index import Content, Snapshot, Source
+    from numroute.index.compare import Difference
     from numroute_loader.increments.position import Position
-    from numroute_loader.movement import Difference
 
 _EXAMPLES_PER_KIND = 2
 

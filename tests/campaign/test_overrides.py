@@ -12,7 +12,7 @@ from support.registry import command
 from support.servers import running
 
 from numroute.index import SnapshotStore
-from numroute.index.content import UNALLOCATED_ROW
+from numroute.index.layout import UNALLOCATED_ROW
 from numroute.model import Status
 
 

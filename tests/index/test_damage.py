@@ -10,8 +10,8 @@ from support.snapshots import make_content, make_metadata, make_routes
 
 from numroute.errors import SnapshotCorruptError, StoreAccessError, StoreError
 from numroute.index import Snapshot, verify_snapshot
+from numroute.index.file import StoredArray, write_file
 from numroute.index.layout import DONORS, NETWORKS, OPERATORS, REGIONS
-from numroute.index.stored import StoredArray, write_file
 from numroute.index.writer import ContentError, write_snapshot
 
 PAGE = 4096
@@ -67,7 +67,7 @@ def test_a_missing_page_is_refused_at_opening(intact: bytes, tmp_path: Path) -> 
     """A page lost from the middle shows in the length that the seal tells."""
     path = tmp_path / "s.lmdb"
     path.write_bytes(intact[: 10 * PAGE] + intact[11 * PAGE :])
-    with pytest.raises(SnapshotCorruptError, match="the seal tells of"):
+    with pytest.raises(SnapshotCorruptError, match="the seal covers"):
         Snapshot(path)
 
 

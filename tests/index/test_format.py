@@ -14,7 +14,7 @@ from support.snapshots import make_content, make_metadata, make_routes
 
 from numroute.errors import SnapshotVersionError
 from numroute.index import Snapshot, explain, verify_snapshot
-from numroute.index.layout import SEAL_BYTES, Seal
+from numroute.index.layout import SEAL_BYTES, VALUE_BYTES_MIN, Seal
 from numroute.index.writer import write_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +57,8 @@ def test_the_worked_example_is_what_the_writer_writes(tmp_path: Path) -> None:
     documented = documented_arrays()
     assert len(documented) == 8
     for key, array in documented.items():
-        assert stored[key] == array.tobytes(), key
+        padded = array.tobytes().ljust(VALUE_BYTES_MIN, b"\0")
+        assert stored[key] == padded, key
 
 
 def test_the_worked_example_is_answered_as_documented(open_content) -> None:

@@ -18,9 +18,9 @@ from numroute.errors import (
     SettingError,
     SnapshotCorruptError,
 )
-from numroute.index import Changes, Retention, SnapshotStore
+from numroute.index import Changes, Retention, SnapshotStore, writing
 from numroute.index.history import Moment, current_at
-from numroute.index.retention import judge
+from numroute.index.publishing import judge
 
 ROUTES = make_routes(2, 1)
 START = datetime(2026, 9, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ def publish(store: SnapshotStore, records: int = 1, **facts: object) -> str:
         {79_000_000_000: 4, 79_000_003_584: 0},
         ROUTES,
     )
-    with store.writing() as writer:
+    with writing(store) as writer:
         metadata = writer.publish(
             content, as_of=AS_OF, sources=(), counts={"ported": records}, **facts
         )
@@ -88,7 +88,7 @@ def test_a_time_finds_what_was_current_then(store: SnapshotStore, clock) -> None
         clock.time = START + timedelta(hours=hour)
         ids.append(publish(store))
     clock.time = START + timedelta(hours=6)
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.roll_back(ids[1], asked_by="me", reason="the third is wrong")
     clock.time = START + timedelta(hours=8)
     expected = {0: 0, 1: 0, 2: 1, 3: 1, 4: 2, 5: 2, 6: 1, 7: 1, 8: 1}
@@ -114,7 +114,7 @@ def test_a_clock_set_back_does_not_reorder_events(store: SnapshotStore, clock) -
     clock.time = START + timedelta(minutes=5)
     assert store.current_at(clock.time) == third
     assert store.previous_id() == second
-    with store.writing() as writer:
+    with writing(store) as writer:
         kept = writer.prune(Retention(last=1, daily=0))
     assert [each.reasons for each in kept] == [(), ("previous",), ("current", "last")]
     assert store.ids() == sorted([second, third])
@@ -157,7 +157,7 @@ def test_current_written_by_hand_is_noticed(store: SnapshotStore, clock) -> None
     asked = [START + timedelta(hours=1), START + timedelta(hours=2), since, clock.time]
     expected = [first, second, first, first]
     assert [store.current_at(each) for each in asked] == expected
-    with store.writing():
+    with writing(store):
         pass
     event = store.history()[-1]
     assert (event["event"], event["snapshot"], event["at"]) == ("found current", first, since)
@@ -172,7 +172,7 @@ def test_a_time_whose_snapshot_was_removed_says_so(store: SnapshotStore, clock) 
     publish(store)
     clock.time = START + timedelta(hours=4)
     third = publish(store)
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.prune(Retention(last=0, daily=0))
     with pytest.raises(NoSnapshotError, match=f"{first}.*no longer kept.*prune"):
         store.open_at(START + timedelta(hours=1))
@@ -187,7 +187,7 @@ def test_rolling_back_refuses_what_is_not_whole(store: SnapshotStore) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with store.writing() as writer:
+    with writing(store) as writer:
         with pytest.raises(SnapshotCorruptError):
             writer.roll_back(first)
         with pytest.raises(NoSnapshotError):
@@ -209,7 +209,7 @@ def test_previous_mends_a_pointer_at_nothing(store: SnapshotStore, text: str | N
         pointer.write_text(text, "latin-1")
     with pytest.raises(NoSnapshotError, match="rollback --store DIR previous"):
         store.open()
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.roll_back(store.resolve("previous"))
     assert store.current_id() == second
 
@@ -222,11 +222,11 @@ def test_publishing_keeps_what_the_retention_says(tmp_path: Path, clock) -> None
         clock.time = START + timedelta(hours=6 * window)
         ids.append(publish(store))
         if window == 2:
-            with store.writing() as writer:
+            with writing(store) as writer:
                 writer.pin(ids[2], reason="audit")
     # Four windows a day: the last of days 3, 4 and 5 are windows 11, 15 and 19.
     assert store.ids() == sorted(ids[i] for i in (2, 11, 15, 18, 19))
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.unpin(ids[2])
         writer.prune(store.retention)
     assert store.ids() == sorted(ids[i] for i in (11, 15, 18, 19))
@@ -237,7 +237,7 @@ def test_publishing_keeps_what_the_retention_says(tmp_path: Path, clock) -> None
 def test_what_is_current_or_was_before_is_never_pruned(store: SnapshotStore) -> None:
     """Rules that keep nothing leave the current snapshot and the one that it replaced."""
     ids = [publish(store) for _ in range(5)]
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.roll_back(ids[1])
         dry = writer.prune(Retention(last=0, daily=0), dry_run=True)
         assert len(store.ids()) == 5
@@ -260,7 +260,7 @@ def test_a_lost_history_loses_no_snapshot(tmp_path: Path) -> None:
     """Without history.jsonl every snapshot is taken up again, pins stay, and nothing is pruned."""
     store = SnapshotStore(tmp_path, create=True, retention=Retention(last=100))
     ids = [publish(store) for _ in range(5)]
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.pin(ids[0])
     store.history_path.unlink()
     strict = SnapshotStore(tmp_path, retention=Retention(last=0, daily=0))
@@ -296,7 +296,7 @@ def test_a_file_that_cannot_be_opened_is_left_for_somebody_to_look_at(store: Sna
     publish(store)
     foreign.write_bytes(b"x")
     publish(store)
-    with store.writing() as writer:
+    with writing(store) as writer:
         kept = writer.prune(Retention(last=0, daily=0))
     assert [each.reasons for each in kept if each.snapshot == foreign.stem] == [("unreadable",)]
     assert foreign.exists()
@@ -309,7 +309,7 @@ def test_a_snapshot_that_was_never_announced_is_taken_up(store: SnapshotStore) -
     second = publish(store)
     store.history_path.write_text(text)
     (store.path / "CURRENT").write_text(first + "\n")
-    with store.writing():
+    with writing(store):
         pass
     assert store.ids() == sorted([first, second])
     assert [entry["event"] for entry in store.history()] == ["published", "adopted"]
@@ -343,5 +343,5 @@ def test_what_was_announced_and_never_current_is_not_the_previous_one(
         assert [moment.snapshot for moment in store.moments()][:2] == [first, second]
         assert announced not in {moment.snapshot for moment in store.moments()}
         # The second look finds what a writer has mended.
-        with store.writing():
+        with writing(store):
             pass

@@ -14,7 +14,15 @@ from support.snapshots import AS_OF, make_content, make_metadata, make_routes
 
 import numroute.index.overrides as overrides_module
 from numroute.errors import SnapshotCorruptError
-from numroute.index import Override, Snapshot, SnapshotStore, compare, explain, verify_snapshot
+from numroute.index import (
+    Override,
+    Snapshot,
+    SnapshotStore,
+    compare,
+    explain,
+    verify_snapshot,
+    writing,
+)
 from numroute.index.overrides import (
     OVERRIDES_MAX,
     decode_overrides,
@@ -153,7 +161,7 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert decode_overrides(encode_overrides([single, full])) == (full, single)
     store = SnapshotStore(tmp_path, create=True)
     content = make_content(RECORDS, PIECES, ROUTES)
-    with store.writing() as writer:
+    with writing(store) as writer:
         plain = writer.publish(content, as_of=AS_OF, sources=(), counts={"ported": 300})
         made = writer.publish_overrides((single, full))
     assert [plain.format_version, made.format_version] == [1, 2]
@@ -173,19 +181,19 @@ def test_overrides_are_carried_over_until_they_are_replaced(tmp_path: Path) -> N
     each = override(79_000_000_005)
 
     def build() -> tuple[Override, ...]:
-        with store.writing() as writer:
+        with writing(store) as writer:
             writer.publish(content, as_of=AS_OF, sources=(), counts={})
         with store.open() as snapshot:
             return snapshot.overrides
 
     assert build() == ()
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.publish_overrides((each,))
     assert build() == (each,)
     assert build() == (each,)
     store.snapshot_path(store.current_id()).write_bytes(b"x")
     assert build() == (each,)
-    with store.writing() as writer:
+    with writing(store) as writer:
         assert writer.publish_overrides(()).format_version == 1
     assert build() == ()
 

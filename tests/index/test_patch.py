@@ -10,11 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.snapshots import make_content, make_metadata, make_routes
 
-from numroute.index import Patch, Patched, Snapshot, verify_snapshot
-from numroute.index.compare import Kind, compare
-from numroute.index.layout import CELLS, GRANULES, LMDB_PAGE, ROUTE
-from numroute.index.patch import CONFIRMED, RecordMap, effect_of
-from numroute.index.stored import ContentError
+from numroute.index import Patch, Patched, Snapshot, kernel, verify_snapshot
+from numroute.index.compare import CONFIRMED, Kind, compare, effect_of
+from numroute.index.file import ContentError
+from numroute.index.layout import CELLS, GRANULES, LMDB_PAGE
 from numroute.index.writer import write_snapshot
 from numroute.model import Operator
 
@@ -122,11 +121,11 @@ def check(snapshot: Snapshot, state: State, asked: set[int]) -> None:
     assert answers.route.tolist() == [state.get(n, (held(n),))[0] for n in numbers]
     assert answers.ported_at.tolist() == [state.get(n, (0, 0))[1] for n in numbers]
     assert answers.range_route.tolist() == [held(n) for n in numbers]
-    listed: list[int] = []
-    for part, rank in RecordMap(snapshot.arrays, len(snapshot.arrays[ROUTE])).blocks(2):
-        assert rank == len(listed)
-        listed += part.tolist()
+    listed = [number for part in snapshot.ported_numbers() for number in part.tolist()]
     assert listed == sorted(state)
+    member, rank = kernel.locate(snapshot.tables, np.array(numbers, np.uint64))
+    assert member.tolist() == [n in state for n in numbers]
+    assert rank.tolist() == np.searchsorted(listed, numbers).tolist()
 
 
 def test_many_chunks_and_a_block_boundary(tmp_path: Path) -> None:

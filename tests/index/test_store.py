@@ -22,7 +22,7 @@ from numroute.errors import (
     StoreBusyError,
     StoreMissingError,
 )
-from numroute.index import SnapshotStore
+from numroute.index import SnapshotStore, writing
 
 CONTENT = make_content(
     {79_000_000_012: 2}, {79_000_000_000: 3, 79_000_003_584: 0}, make_routes(1, 1)
@@ -31,7 +31,7 @@ CONTENT = make_content(
 
 def publish(store: SnapshotStore) -> str:
     """Publish the same small content once more and return its id."""
-    with store.writing() as writer:
+    with writing(store) as writer:
         return writer.publish(CONTENT, as_of=AS_OF, sources=(), counts={"ported": 1}).snapshot_id
 
 
@@ -87,15 +87,15 @@ def test_a_pointer_at_nothing_is_told(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     """Only one process writes at a time; the other is told to wait."""
     store = SnapshotStore(tmp_path, create=True)
-    with store.writing(), pytest.raises(StoreBusyError, match="another process"):
+    with writing(store), pytest.raises(StoreBusyError, match="another process"):
         publish(SnapshotStore(tmp_path))
     publish(store)
 
 
 HOLD_AND_HANG = """
 import sys, time
-from numroute.index import SnapshotStore
-with SnapshotStore(sys.argv[1]).writing():
+from numroute.index import SnapshotStore, writing
+with writing(SnapshotStore(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(60)
 """
@@ -121,7 +121,7 @@ def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
     kept = publish(store)
     (tmp_path / "snapshots" / ".20260101T000000Z-aaaaaa.lmdb.0a.unfinished").write_bytes(b"x")
     (tmp_path / ".CURRENT.0a.unfinished").write_text("x")
-    with store.writing():
+    with writing(store):
         pass
     assert store.ids() == [kept]
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == [f"{kept}.lmdb"]

@@ -9,7 +9,7 @@ from support.servers import running
 from support.snapshots import AS_OF, make_content, make_routes
 
 from numroute import Client
-from numroute.index import Override, SnapshotStore
+from numroute.index import Override, SnapshotStore, writing
 from numroute.model import Operator, Status
 
 
@@ -22,7 +22,7 @@ def test_an_override_is_served_and_marked(tmp_path: Path) -> None:
         make_routes(1, 1),
         times={79_000_000_012: 1_700_000_000, 79_000_000_013: 1_700_000_000},
     )
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.publish(content, as_of=AS_OF, sources=(), counts={})
     each = Override(
         first=79_000_000_012,
@@ -34,7 +34,7 @@ def test_an_override_is_served_and_marked(tmp_path: Path) -> None:
     asked = np.array([79_000_000_012, 79_000_000_013, 79_000_000_014], np.uint64)
     with running(tmp_path, store.path) as server, Client(server.target) as client:
         assert not client.lookup_text(["+79000000012"])[0].route.overridden
-        with store.writing() as writer:
+        with writing(store) as writer:
             writer.publish_overrides((each,))
         server.wait_for_log("snapshot in service", 2)
         (row,) = client.lookup_text(["+79000000012"])

@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.oracle import FIRST, LAST, make_registry, publish
 
 import numroute
-from numroute.index import SnapshotStore
-from numroute.index.environment import read_seal
+from numroute.index import SnapshotStore, writing
+from numroute.index.file import read_seal
 from numroute.index.layout import SEAL_BYTES
 from numroute.server.served import ServedSnapshot
 from numroute.v1 import number_routing_pb2 as pb
@@ -155,7 +155,7 @@ def test_rollback_is_followed(own_store, run_server) -> None:
     server = run_server(own_store.path)
     assert current(server) == new
     for count, snapshot_id in ((2, old), (3, new), (4, old)):
-        with own_store.writing() as writer:
+        with writing(own_store) as writer:
             writer.make_current(snapshot_id)
         server.wait_for_log("snapshot in service", count)
         assert current(server) == snapshot_id
@@ -203,12 +203,12 @@ def test_bad_snapshot_is_refused(own_store, run_server, damage, error, remedy) -
     server = run_server(own_store.path)
     bad = publish(own_store, make_registry(1))
     server.wait_for_log("snapshot in service", 2)
-    with own_store.writing() as writer:
+    with writing(own_store) as writer:
         writer.make_current(good)
     server.wait_for_log("snapshot in service", 3)
     wait_until_unmapped(server, own_store.snapshot_path(bad))
     damage(own_store.snapshot_path(bad))
-    with own_store.writing() as writer:
+    with writing(own_store) as writer:
         writer.make_current(bad)
 
     (refused,) = server.wait_for_log("snapshot refused")

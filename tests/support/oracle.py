@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index import Content, Source
+from numroute.index import Content, Source, writing
 from numroute.model import NUMBER_MAX, LineType, Operator, Region, Route, Status
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def make_registry(generation: int = 0, *, ported: int = 500, seed: int = 1) -> R
 
 def publish(store: SnapshotStore, registry: Registry) -> str:
     """Publish a registry and return the id of its snapshot."""
-    with store.writing() as writer:
+    with writing(store) as writer:
         return writer.publish(
             registry.content,
             as_of=AS_OF,

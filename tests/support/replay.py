@@ -17,7 +17,7 @@ import pytest
 
 from numroute.errors import InputError
 from numroute.index import SnapshotStore
-from numroute.index.retention import Retention
+from numroute.index.store import Retention
 from numroute.model import Status
 from numroute_loader.applying import CheckedIncrements, check_increments, publish_increments
 from numroute_loader.build import Checked, check, current_of, publish

@@ -10,7 +10,7 @@ import click
 from numroute.cli.console import plain, print_facts, print_json, print_table, time_text
 from numroute.cli.options import json_option, store_option
 from numroute.index import Retention, SnapshotStore
-from numroute.index.patch import CONFIRMED
+from numroute.index.compare import CONFIRMED
 from numroute_loader import applying
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.progress import Bars

@@ -10,7 +10,7 @@ import click
 from numroute.cli.console import print_facts, print_json, time_text
 from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError
-from numroute.index import SnapshotStore
+from numroute.index import SnapshotStore, writing
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.terms import reason_option
 
@@ -29,7 +29,7 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     Every byte of it is proven first. Running services take it over within a second.
     """
     opened = SnapshotStore(store)
-    with opened.writing() as writer:
+    with writing(opened) as writer:
         before = _overrides(opened)
         metadata = writer.roll_back(opened.resolve(snapshot), asked_by=user_name(), reason=reason)
         after = _overrides(opened)
@@ -54,7 +54,7 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
 def pin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     """Keep a snapshot until it is unpinned, whatever the retention says."""
     opened = SnapshotStore(store)
-    with opened.writing() as writer:
+    with writing(opened) as writer:
         wanted = opened.resolve(snapshot)
         writer.pin(wanted, asked_by=user_name(), reason=reason)
     _print_pin(wanted, pinned=True, as_json=as_json)
@@ -68,7 +68,7 @@ def pin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
 def unpin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
     """Leave a pinned snapshot to the retention again."""
     opened = SnapshotStore(store)
-    with opened.writing() as writer:
+    with writing(opened) as writer:
         wanted = opened.resolve(snapshot)
         writer.unpin(wanted, asked_by=user_name(), reason=reason)
     _print_pin(wanted, pinned=False, as_json=as_json)

@@ -17,7 +17,7 @@ from numroute.cli.console import (
     time_text,
 )
 from numroute.cli.options import json_option, store_option
-from numroute.index import SnapshotStore
+from numroute.index import SnapshotStore, writing
 from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.retention import retention_options
 from numroute_loader.cli.terms import reason_option
@@ -58,7 +58,7 @@ def apply(
             read = read_overrides(file, current)
         metadata = None
     else:
-        with opened.writing() as writer:
+        with writing(opened) as writer:
             with opened.open() as current:
                 read = read_overrides(file, current)
             metadata = writer.publish_overrides(read.overrides, asked_by=user_name(), reason=reason)
@@ -74,7 +74,7 @@ def apply(
 @json_option
 def clear(*, store: Path, reason: str, retention: Retention, as_json: bool) -> None:
     """Remove all overrides and publish a snapshot without any."""
-    with SnapshotStore(store, retention=retention).writing() as writer:
+    with writing(SnapshotStore(store, retention=retention)) as writer:
         metadata = writer.publish_overrides((), asked_by=user_name(), reason=reason)
     _print(metadata, 0, as_json=as_json)
 

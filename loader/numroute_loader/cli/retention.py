@@ -12,8 +12,8 @@ from click.core import ParameterSource
 
 from numroute.cli.console import print_facts, print_json, print_table, time_text
 from numroute.cli.options import json_option, store_option
-from numroute.index import Retention, SnapshotStore
-from numroute.index.retention import KEEP_DAILY, KEEP_LAST
+from numroute.index import Retention, SnapshotStore, writing
+from numroute.index.store import KEEP_DAILY, KEEP_LAST
 from numroute_loader.cli.asking import user_name
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) ->
     """
     opened = SnapshotStore(store)
     rules = _only_named(retention)
-    with opened.writing() as writer:
+    with writing(opened) as writer:
         sizes = {each: opened.snapshot_path(each).stat().st_size for each in opened.ids()}
         judged = writer.prune(rules, dry_run=dry_run, asked_by=user_name())
     removed = [each.snapshot for each in judged if not each.reasons]

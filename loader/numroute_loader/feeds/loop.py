@@ -20,7 +20,7 @@ from numroute.feed import (
     read_feed_state,
     write_feed_state,
 )
-from numroute.index.locking import locked
+from numroute.index.store import locked
 from numroute.logs import error_fields, fault_fields
 
 if TYPE_CHECKING:

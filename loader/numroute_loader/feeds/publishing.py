@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from numroute.errors import FeedError, InputError, StoreError
-from numroute.index import history
+from numroute.index import history, writing
 from numroute_loader import applying
 from numroute_loader import build as building
 from numroute_loader.feeds.order import Apply, Build, Role, Seen
@@ -150,7 +150,7 @@ class Publisher:
             "drift": None if drift is None else dataclasses.asdict(drift),
             "asked_by": self._options.asked_by,
         }
-        with self._store.writing() as writer:
+        with writing(self._store) as writer:
             writer.reconciled(self._store.current_id() if drift is None else drift.against, facts)
         return Published(
             metadata=None, names=tuple(file.name for file in step.files), drift=finding

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, StoreError
 from numroute.feed import Reconciled, Refused, Waiting
-from numroute.index.digest import sha256_file
+from numroute.index.file import sha256_file
 from numroute.logs import error_fields
 from numroute_loader.feeds.arrivals import Arrivals
 from numroute_loader.feeds.loop import Feed, now

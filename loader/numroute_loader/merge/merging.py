@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import InputError, SettingError
-from numroute.index.content import UNALLOCATED_ROW, Content
+from numroute.index.content import Content
+from numroute.index.layout import UNALLOCATED_ROW
 from numroute.model import Operator, Status, mask_number
 from numroute_loader.merge.operators import build_directory
 from numroute_loader.merge.ranges import (

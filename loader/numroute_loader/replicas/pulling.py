@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from numroute.errors import FeedError, NoSnapshotError, SnapshotCorruptError
-from numroute.index.snapshot import Snapshot
+from numroute.index import Snapshot, writing
 from numroute_loader.feeds.loop import Feed, now
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def pull(
         reason = f"current at {remote.url}"
         # A damaged one is fetched again below, and takes its place.
         with contextlib.suppress(SnapshotCorruptError):
-            with store.writing() as writer:
+            with writing(store) as writer:
                 writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=reason)
             return Pulled(pointer=pointer, fetched_bytes=0, changed=True)
     part = _part(store.path / SPOOL, pointer)
@@ -91,7 +91,7 @@ def pull(
             f"{metadata.snapshot_id}",
             hint="Push again from the machine that builds the snapshots",
         )
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.publish_pulled(part, metadata, url=remote.url, asked_by=asked_by)
     _clear(store.path / SPOOL, keep=None)
     return Pulled(pointer=pointer, fetched_bytes=fetched, changed=True)

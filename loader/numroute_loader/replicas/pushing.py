@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.errors import FeedError
-from numroute.index.digest import sha256_file
+from numroute.index.file import sha256_file
 from numroute_loader.replicas.remote import Pointer, Remote
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
 """The index: one immutable, memory-mapped file per snapshot, and the folder that keeps them."""
 
 from numroute.index.compare import Comparison, compare
-from numroute.index.content import Content, Metadata, Patch, Patched
+from numroute.index.content import Content, Metadata, Patch
 from numroute.index.explain import explain
 from numroute.index.overrides import Override
-from numroute.index.retention import Retention
-from numroute.index.snapshot import Answers, Snapshot
-from numroute.index.store import SnapshotStore
-from numroute.index.verify import verify_snapshot
+from numroute.index.patch import Patched
+from numroute.index.publishing import StoreWriter, writing
+from numroute.index.snapshot import Answers, Snapshot, verify_snapshot
+from numroute.index.store import Retention, SnapshotStore
 from numroute.model import Changes, Explanation, Layer, Source
 
 __all__ = [
@@ -25,7 +25,9 @@ __all__ = [
     "Snapshot",
     "SnapshotStore",
     "Source",
+    "StoreWriter",
     "compare",
     "explain",
     "verify_snapshot",
+    "writing",
 ]

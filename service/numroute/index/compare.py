@@ -1,12 +1,14 @@
-"""What differs between two snapshots: ported records that came, went, moved or were updated.
+"""What changed: between two snapshots, from a snapshot to new content, and by a patch.
 
-Worked off in slabs of a few chunks, so that memory stays bounded whatever the size. Where the cells
-of a slab are alike, which is nearly everywhere, only its routes are compared.
+Everywhere the same rules hold. A number with a record on one side only was ported or returned. One
+with a record on both sides moved where its operator is another one, and was updated where only the
+rest of its route is. A new spelling of a name is no change, nor is another time of porting.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,25 +16,26 @@ import numpy as np
 
 from numroute.index import kernel
 from numroute.index.content import Content
-from numroute.index.layout import BIT_BITS, CELLS_PER_CHUNK, CHUNK_SHIFT
-from numroute.index.ranked_bitmap import build_bitmap, build_pages
-from numroute.model import Changes
+from numroute.model import NUMBER_MAX, Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from numroute.index.content import Patch
     from numroute.index.snapshot import Snapshot
     from numroute.model import Operator, Route
 
-    Unsigned = NDArray[np.unsignedinteger]
+    Rows = NDArray[np.integer]
 
-_CHUNKS_AT_ONCE = 16
-"""Chunks in a slab: its cells take 256 KiB a side, its routes at most a million entries."""
+_NUMBERS_AT_ONCE = 1 << 20
+"""Numbers of new content compared at once: their temporaries take some tens of megabytes."""
 
-_SELECT_MAX = 4_096
-"""Up to so many records of a slab are found one by one; for more, all of the slab are listed."""
+_FLOWS = 5
+"""How many movements between operators are named."""
+
+_RANGE_HOLDER = "the range holder"
 
 
 class Kind(enum.IntEnum):
@@ -44,12 +47,16 @@ class Kind(enum.IntEnum):
     UPDATED = 3
 
 
+CONFIRMED = 255
+"""The kind of a number that a patch names and leaves as it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedNumbers:
     """Changed numbers in ascending order; all arrays have one entry per number.
 
     ``numbers``: uint64. ``kind``: uint8, values of :class:`Kind`. ``before`` and ``after``: intp,
-    rows of the route tables of the old and of the new snapshot. Where one has no record, its row is
+    rows of the route tables of the old and of the new side. Where a side has no record, its row is
     what its ranges say.
     """
 
@@ -78,42 +85,135 @@ class Comparison:
     matrix: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What changed from the current snapshot to new content, in counts and words.
+
+    ``updated_by_registry``: the updated numbers whose route is another one for the registry itself,
+    not only for the brand table. ``before``: the current snapshot's ported numbers by operator.
+    ``flows``: the largest movements of numbers that are not newly ported, in words.
+    """
+
+    changes: Changes
+    updated_by_registry: int
+    before: Mapping[str, int]
+    flows: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What a patch changes in a snapshot; all arrays have an entry per number of the patch.
+
+    ``kind``: uint8, values of :class:`Kind`, or ``CONFIRMED``. ``before``, ``after``: intp, rows
+    of the patch's route table; where there is no record, what the ranges say.
+    ``ported_before``: how many records the snapshot has.
+    """
+
+    kind: NDArray[np.uint8]
+    before: NDArray[np.intp]
+    after: NDArray[np.intp]
+    ported_before: int
+
+    def count(self, kind: int) -> int:
+        """Return how many numbers of a kind there are."""
+        return int(np.count_nonzero(self.kind == kind))
+
+    @property
+    def ported_after(self) -> int:
+        """How many records there are after the patch."""
+        return self.ported_before + self.count(Kind.PORTED) - self.count(Kind.RETURNED)
+
+
 def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
     """Return what changed in the ported records from ``old`` to ``new``.
 
     ``new`` may be content that is not published yet; it must keep the rules of the format.
-    Routes are compared by the operator's code, network, routing number, region and line type. A
-    new spelling of a name is no change of a number, nor is another time of porting.
     """
     operators = _Operators()
     of_row = [operators.ids(_routes(each)) for each in (old, new)]
     size = len(operators.all)
     matrix = np.zeros(size * size, np.int64)
-    found: list[list[NDArray[np.uint64]]] = [[np.empty(0, np.uint64)] for _ in Kind]
+    numbers: list[list[NDArray[np.uint64]]] = [[np.empty(0, np.uint64)] for _ in Kind]
     for piece in changed_numbers(old, new):
         for kind in Kind:
-            found[kind].append(piece.numbers[piece.kind == kind])
+            numbers[kind].append(piece.numbers[piece.kind == kind])
         went = piece.kind != Kind.UPDATED
         cells = of_row[0][piece.before[went]] * size + of_row[1][piece.after[went]]
         matrix += np.bincount(cells, minlength=size * size)
-    numbers = [np.concatenate(pieces) for pieces in found]
+    ported, returned, moved, updated = (np.concatenate(numbers[kind]) for kind in Kind)
     square = matrix.reshape(size, size)
     used = np.flatnonzero(square.any(axis=0) | square.any(axis=1))
     return Comparison(
         changes=Changes(
             against=old.metadata.snapshot_id,
-            ported=len(numbers[Kind.PORTED]),
-            returned=len(numbers[Kind.RETURNED]),
-            moved=len(numbers[Kind.MOVED]),
-            updated=len(numbers[Kind.UPDATED]),
+            ported=len(ported),
+            returned=len(returned),
+            moved=len(moved),
+            updated=len(updated),
         ),
-        ported=numbers[Kind.PORTED],
-        returned=numbers[Kind.RETURNED],
-        moved=numbers[Kind.MOVED],
-        updated=numbers[Kind.UPDATED],
+        ported=ported,
+        returned=returned,
+        moved=moved,
+        updated=updated,
         operators=tuple(operators.all[i] for i in used.tolist()),
         matrix=square[np.ix_(used, used)],
     )
+
+
+def difference(current: Snapshot, content: Content) -> Difference:
+    """Return how new content differs from the current snapshot, before anything is written."""
+    routes = [_routes(current), content.routes]
+    registry = _RouteKeys(*([without_brand(route) for route in each] for each in routes))
+    names = [np.array([operator_name(r.operator) for r in each], object) for each in routes]
+    counts: Counter[int] = Counter()
+    flows: Counter[tuple[str, str]] = Counter()
+    updated_by_registry = 0
+    for piece in changed_numbers(current, content):
+        for kind in Kind:
+            of_kind = piece.kind == kind
+            before, after = piece.before[of_kind], piece.after[of_kind]
+            counts[kind] += len(before)
+            if kind is Kind.UPDATED:
+                updated_by_registry += int(np.count_nonzero(registry.differ(before, after)))
+            elif kind is Kind.RETURNED:
+                for row, numbers in _counted(before):
+                    flows[names[0][row], _RANGE_HOLDER] += numbers
+            elif kind is Kind.MOVED:
+                width = len(routes[1])
+                for pair, numbers in _counted(before * width + after):
+                    row, other = divmod(pair, width)
+                    flows[names[0][row], names[1][other]] += numbers
+    largest = sorted(flows, key=lambda flow: (-flows[flow], flow))[:_FLOWS]
+    return Difference(
+        changes=Changes(
+            against=current.metadata.snapshot_id,
+            ported=counts[Kind.PORTED],
+            returned=counts[Kind.RETURNED],
+            moved=counts[Kind.MOVED],
+            updated=counts[Kind.UPDATED],
+        ),
+        updated_by_registry=updated_by_registry,
+        before=ported_by_operator(current),
+        flows=[f"{one} to {other} {flows[one, other]}" for one, other in largest],
+    )
+
+
+def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:
+    """Return what a patch changes in a snapshot."""
+    answers = snapshot.lookup(patch.numbers, range_route=True, overrides=False)
+    if answers.range_route is None:
+        raise AssertionError("it was asked for")
+    member, _ = kernel.locate(snapshot.tables, patch.numbers)
+    before = answers.route.astype(np.intp)
+    after = np.where(patch.present, patch.number_route, answers.range_route).astype(np.intp)
+    keys = _RouteKeys(patch.routes, patch.routes)
+    kind = np.full(len(patch.numbers), CONFIRMED, np.uint8)
+    both = np.flatnonzero(member & patch.present)
+    both = both[keys.differ(before[both], after[both])]
+    kind[both] = keys.kind(before[both], after[both])
+    kind[~member & patch.present] = Kind.PORTED
+    kind[member & ~patch.present] = Kind.RETURNED
+    return Effect(kind=kind, before=before, after=after, ported_before=len(snapshot.tables.route))
 
 
 def changed_numbers(
@@ -126,168 +226,92 @@ def changed_numbers(
     routes = [_routes(each) for each in (old, new)]
     if as_registry:
         routes = [[without_brand(route) for route in each] for each in routes]
-    same_operator = _Operators()
-    same_route: dict[Hashable, int] = {}
-    operators = [same_operator.ids(each) for each in routes]
-    ids = [_route_ids(each, same_route) for each in routes]
-    sides = [_Side(each) for each in (old, new)]
-    chunks = np.union1d(sides[0].chunks, sides[1].chunks)
-    blocks = [side.blocks_of(chunks) for side in sides]
-    for begin in range(0, len(chunks), _CHUNKS_AT_ONCE):
-        part = slice(begin, begin + _CHUNKS_AT_ONCE)
-        before, after = (
-            side.slab(of_side[part]) for side, of_side in zip(sides, blocks, strict=True)
-        )
-        positions, kind, rows = _changed(before, after, ids, operators)
-        if not len(positions):
-            continue
-        numbers = (chunks[part][positions >> CHUNK_SHIFT] << CHUNK_SHIFT).view(np.uint64)
-        numbers |= (positions & ((1 << CHUNK_SHIFT) - 1)).view(np.uint64)
-        order = numbers.argsort()
-        numbers, kind = numbers[order], kind[order]
-        rows = [side[order] for side in rows]
-        for side, lacking in enumerate((Kind.PORTED, Kind.RETURNED)):
-            without = (kind == lacking).nonzero()[0]
-            rows[side][without] = sides[side].range_rows(numbers[without])
-        yield ChangedNumbers(numbers=numbers, kind=kind, before=rows[0], after=rows[1])
+    keys = _RouteKeys(*routes)
+    tables = old.tables
+    begin = 0
+    for numbers, rows, until in _pieces(new):
+        _, edge = kernel.locate(tables, np.array([until], np.uint64))
+        end = int(edge[0])
+        positions, ranks = kernel.find_records(tables, numbers)
+        before, after = tables.route.take(ranks), rows.take(positions)
+        differ = keys.differ(before, after).nonzero()[0]
+        before, after = before[differ].astype(np.intp), after[differ].astype(np.intp)
+        ported = np.delete(np.arange(len(numbers)), positions)
+        stays = np.zeros(end - begin, np.bool_)
+        stays[ranks - begin] = True
+        returned = np.flatnonzero(~stays) + begin
+        begin = end
+        found = [numbers[ported], kernel.numbers_at(tables, returned), numbers[positions[differ]]]
+        kinds = [
+            np.full(len(ported), Kind.PORTED, np.uint8),
+            np.full(len(returned), Kind.RETURNED, np.uint8),
+            keys.kind(before, after),
+        ]
+        was = [_range_rows(old, found[0]), tables.route[returned].astype(np.intp), before]
+        now = [rows[ported].astype(np.intp), _range_rows(new, found[1]), after]
+        changed = np.concatenate(found)
+        if len(changed):
+            order = changed.argsort()
+            yield ChangedNumbers(
+                numbers=changed[order],
+                kind=np.concatenate(kinds)[order],
+                before=np.concatenate(was)[order],
+                after=np.concatenate(now)[order],
+            )
 
 
-@dataclass(frozen=True, slots=True)
-class _Slab:
-    """The cells of a few chunks and the routes of their records.
-
-    ``bits``: uint32[n], which numbers have a record. ``ranks``: int64[n], records before the cell,
-    counted from the first of the slab. ``route``: rows, in number order.
-    """
-
-    bits: NDArray[np.uint32]
-    ranks: NDArray[np.int64]
-    route: Unsigned
-
-
-class _Side:
-    """One of the two snapshots, chunk by chunk."""
-
-    def __init__(self, whole: Snapshot | Content) -> None:
-        tables = _tables_of(whole) if isinstance(whole, Content) else whole.tables
-        self.chunks, self._blocks = kernel.chunks_in_use(tables)
-        self._cells = tables.cells.reshape(-1, CELLS_PER_CHUNK)
-        self._route = tables.route
-        self._start, self._range_route = tables.range_start, tables.range_route
-
-    def range_rows(self, numbers: NDArray[np.uint64]) -> Unsigned:
-        """Return the row that the ranges alone give to each number."""
-        return self._range_route.take(self._start.searchsorted(numbers, side="right") - 1)
-
-    def blocks_of(self, chunks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return each chunk's block, 0 where this side has no record in it."""
-        blocks = np.zeros(len(chunks), np.int64)
-        blocks[chunks.searchsorted(self.chunks)] = self._blocks
-        return blocks
-
-    def slab(self, blocks: NDArray[np.int64]) -> _Slab:
-        """Return the cells and routes of neighbouring chunks, given their blocks."""
-        cells = self._cells.take(blocks, axis=0)
-        used = blocks.nonzero()[0]
-        first = last = 0
-        if len(used):
-            first = int(cells[used[0], 0]) >> 32
-            end = int(cells[used[-1], -1])
-            last = (end >> 32) + (end & 0xFFFF_FFFF).bit_count()
-        halves = cells.reshape(-1).view("<u4")
-        return _Slab(
-            bits=halves[::2],
-            ranks=halves[1::2].astype(np.int64) - first,
-            route=self._route[first:last],
-        )
+def _pieces(whole: Snapshot | Content) -> Iterator[tuple[NDArray[np.uint64], Rows, int]]:
+    """Yield records, ascending: numbers, rows, and up to which number (exclusive) these are all."""
+    if isinstance(whole, Content):
+        count = len(whole.numbers)
+        for begin in range(0, max(1, count), _NUMBERS_AT_ONCE):
+            part = slice(begin, begin + _NUMBERS_AT_ONCE)
+            until = int(whole.numbers[part.stop]) if part.stop < count else NUMBER_MAX + 1
+            yield whole.numbers[part], whole.number_route[part], until
+        return
+    for numbers, rank, until in kernel.records(whole.tables):
+        yield numbers, whole.tables.route[rank : rank + len(numbers)], until
 
 
-def _changed(
-    before: _Slab,
-    after: _Slab,
-    ids: list[NDArray[np.intp]],
-    operators: list[NDArray[np.intp]],
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], list[NDArray[np.intp]]]:
-    """Return positions within the slab, kinds, and the rows before and after (0 = no record)."""
-    routes = [before.route, after.route]
-    positions, kinds = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
-    rows: list[list[NDArray[np.intp]]] = [[np.empty(0, np.intp)], [np.empty(0, np.intp)]]
-    if not np.array_equal(before.bits, after.bits):
-        for side, (has, lacks, kind) in enumerate(
-            ((before, after, Kind.RETURNED), (after, before, Kind.PORTED))
-        ):
-            only = _set_bits(has.bits & ~lacks.bits)
-            ranks = _ranks(has, only)
-            positions.append(only)
-            kinds.append(np.full(len(only), kind, np.uint8))
-            rows[side].append(routes[side][ranks].astype(np.intp))
-            rows[1 - side].append(np.zeros(len(only), np.intp))
-            # What is left on both sides are the records of the same numbers.
-            routes[side] = np.delete(routes[side], ranks)
-    differ = _differing(routes, ids)
-    if len(differ):
-        now = [route[differ].astype(np.intp) for route in routes]
-        moved = operators[0][now[0]] != operators[1][now[1]]
-        positions.append(_select(before.bits & after.bits, differ))
-        kinds.append(np.where(moved, np.uint8(Kind.MOVED), np.uint8(Kind.UPDATED)))
-        rows[0].append(now[0])
-        rows[1].append(now[1])
-    return np.concatenate(positions), np.concatenate(kinds), [np.concatenate(each) for each in rows]
+def _range_rows(whole: Snapshot | Content, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return the row that the ranges alone give to each number."""
+    ranges = whole if isinstance(whole, Content) else whole.tables
+    pieces = ranges.range_start.searchsorted(numbers, side="right") - 1
+    return ranges.range_route.take(pieces).astype(np.intp)
 
 
-def _differing(routes: list[Unsigned], ids: list[NDArray[np.intp]]) -> NDArray[np.intp]:
-    """Return where two equally long columns of rows name different routes."""
-    if np.array_equal(ids[0], ids[1][: len(ids[0])]):
-        # Equal rows are equal routes, and few are not: only those need a look into the tables.
-        other: NDArray[np.intp] = np.flatnonzero(routes[0] != routes[1])
-        differ = ids[0].take(routes[0].take(other)) != ids[1].take(routes[1].take(other))
-        return other.compress(differ)
-    return np.flatnonzero(ids[0].take(routes[0]) != ids[1].take(routes[1]))
+def by_operator(
+    routes: Sequence[Route], number_route: NDArray[np.unsignedinteger]
+) -> Mapping[str, int]:
+    """Count the ported numbers by operator; ``number_route`` holds rows of ``routes``."""
+    uses = np.zeros(len(routes), np.int64)
+    for begin in range(0, len(number_route), _NUMBERS_AT_ONCE):
+        part = number_route[begin : begin + _NUMBERS_AT_ONCE]
+        uses += np.bincount(part, minlength=len(routes))
+    counts: Counter[str] = Counter()
+    for route, numbers in zip(routes, uses.tolist(), strict=True):
+        if numbers:
+            counts[operator_name(route.operator)] += numbers
+    return counts
 
 
-def _set_bits(words: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Return the places of all set bits of uint32 words, ascending."""
-    used = words.nonzero()[0]
-    word, bit = _unpacked(words[used]).nonzero()
-    places: NDArray[np.int64] = (used[word] << BIT_BITS) + bit
-    return places
+def ported_by_operator(snapshot: Snapshot) -> Mapping[str, int]:
+    """Count a snapshot's ported numbers by operator."""
+    return by_operator(_routes(snapshot), snapshot.tables.route)
 
 
-def _select(words: NDArray[np.uint32], wanted: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Return the places of the set bits with these indexes, ascending, counted over all words."""
-    if len(wanted) > _SELECT_MAX:
-        return _set_bits(words).take(wanted)
-    count = np.bitwise_count(words).astype(np.int64)
-    until = count.cumsum()
-    word = until.searchsorted(wanted, side="right")
-    nth = wanted - (until - count)[word]
-    seen = _unpacked(words[word]).cumsum(axis=1)
-    places: NDArray[np.int64] = (word << BIT_BITS) + (seen > nth[:, None]).argmax(axis=1)
-    return places
-
-
-def _unpacked(words: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Return uint8[n, 32]: the bits of each word, the lowest first."""
-    octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(-1, 4)
-    return np.unpackbits(octets, axis=1, bitorder="little")
-
-
-def _ranks(slab: _Slab, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the indexes in ``slab.route`` of the records at these places."""
-    word = positions >> BIT_BITS
-    bit = (positions & ((1 << BIT_BITS) - 1)).astype(np.uint32)
-    below = slab.bits[word] & ((np.uint32(1) << bit) - np.uint32(1))
-    ranks: NDArray[np.int64] = slab.ranks[word] + np.bitwise_count(below)
-    return ranks
+def operator_name(operator: Operator) -> str:
+    """Return the name to count an operator by: its code, or its name where it has none."""
+    return operator.code or operator.name
 
 
 def operator_key(operator: Operator) -> Hashable:
-    """Return what makes two operators the same one."""
+    """Return a key that two operators share when they are the same one."""
     return operator.code or (operator.tax_number, operator.name, operator.brand)
 
 
 def route_key(route: Route) -> Hashable:
-    """Return what makes two routes the same one: what decides where a message goes."""
+    """Return a key that two routes share when messages go the same way by both."""
     return (
         operator_key(route.operator),
         route.mcc,
@@ -322,26 +346,36 @@ class _Operators:
         return ids
 
 
-def _route_ids(routes: Sequence[Route], keys: dict[Hashable, int]) -> NDArray[np.intp]:
-    return np.array([keys.setdefault(route_key(route), len(keys)) for route in routes], np.intp)
+class _RouteKeys:
+    """Which rows of two route tables are the same route, and which are of the same operator."""
+
+    def __init__(self, before: Sequence[Route], after: Sequence[Route]) -> None:
+        keys: dict[Hashable, int] = {}
+        operators = _Operators()
+        self._routes = [
+            np.array([keys.setdefault(route_key(route), len(keys)) for route in each], np.intp)
+            for each in (before, after)
+        ]
+        self._operators = [operators.ids(each) for each in (before, after)]
+
+    def differ(self, before: Rows, after: Rows) -> NDArray[np.bool_]:
+        """Return whether the rows before and after are different routes."""
+        differ: NDArray[np.bool_] = self._routes[0].take(before) != self._routes[1].take(after)
+        return differ
+
+    def kind(self, before: Rows, after: Rows) -> NDArray[np.uint8]:
+        """Return whether numbers whose route differs moved or were updated."""
+        moved = self._operators[0].take(before) != self._operators[1].take(after)
+        return np.where(moved, np.uint8(Kind.MOVED), np.uint8(Kind.UPDATED))
+
+
+def _counted(values: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Yield each distinct value and how often it occurs."""
+    distinct, counts = np.unique(values, return_counts=True)
+    return zip(distinct.tolist(), counts.tolist(), strict=True)
 
 
 def _routes(whole: Snapshot | Content) -> Sequence[Route]:
     if isinstance(whole, Content):
         return whole.routes
     return [whole.routes[row] for row in range(len(whole.routes))]
-
-
-def _tables_of(content: Content) -> kernel.Tables:
-    """Return the records of content as the kernel reads them, without its granules."""
-    pages, slots = build_pages(content.numbers, np.empty((0, 2), np.uint64))
-    bitmap = build_bitmap(content.numbers, pages, slots)
-    return kernel.prepare(
-        pages=pages,
-        chunks=bitmap.chunks,
-        cells=bitmap.cells,
-        route=content.number_route,
-        granules=np.empty(0, np.uint16),
-        range_start=content.range_start,
-        range_route=content.range_route,
-    )

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from numroute.model import Status
+from numroute.model import Changes, Source, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from numroute.index.snapshot import Snapshot
-    from numroute.model import Changes, Operator, Route, Source
-
-UNALLOCATED_ROW = 0
-"""The row of the route table that answers for a number that nobody holds."""
-
-INVALID_ROW = 1
-"""The row of the route table that answers for what is no number."""
+    from numroute.model import Operator, Route
 
 FIXED_STATUSES = (Status.UNALLOCATED, Status.INVALID)
 """The statuses of the rows that every route table begins with."""
@@ -79,17 +73,6 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patched:
-    """The content of a snapshot with a patch applied; ``base`` must stay open until it is written.
-
-    A column that the base does not have is not added.
-    """
-
-    base: Snapshot
-    patch: Patch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """What a snapshot says of itself.
 
@@ -105,3 +88,54 @@ class Metadata:
     sources: tuple[Source, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     changes: Changes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueSpec:
+    """What is stored under a key: ``dtype`` is empty for a JSON table; ``length`` in elements."""
+
+    dtype: str
+    length: int
+    sha256: str
+
+
+def encode_metadata(metadata: Metadata, specs: dict[str, ValueSpec]) -> bytes:
+    """Return the metadata as UTF-8 JSON."""
+    document = {
+        "format_version": metadata.format_version,
+        "snapshot_id": metadata.snapshot_id,
+        "as_of": _time_to_text(metadata.as_of),
+        "built_at": _time_to_text(metadata.built_at),
+        "sources": [asdict(source) for source in metadata.sources],
+        "counts": dict(metadata.counts),
+        **({"changes": asdict(metadata.changes)} if metadata.changes else {}),
+        "values": {key: asdict(spec) for key, spec in specs.items()},
+    }
+    return json.dumps(document, ensure_ascii=False, indent=1).encode()
+
+
+def decode_metadata(text: bytes) -> tuple[Metadata, dict[str, ValueSpec]]:
+    """Return the metadata and the specification of every stored value.
+
+    Raises KeyError, TypeError or ValueError when the document is not one of version 1.
+    """
+    document: dict[str, Any] = json.loads(text)
+    metadata = Metadata(
+        format_version=document["format_version"],
+        snapshot_id=document["snapshot_id"],
+        as_of=_time_from_text(document["as_of"]),
+        built_at=_time_from_text(document["built_at"]),
+        sources=tuple(Source(**source) for source in document["sources"]),
+        counts=document["counts"],
+        changes=Changes(**document["changes"]) if "changes" in document else None,
+    )
+    specs = {key: ValueSpec(**spec) for key, spec in document["values"].items()}
+    return metadata, specs
+
+
+def _time_to_text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _time_from_text(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

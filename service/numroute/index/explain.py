@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index.content import UNALLOCATED_ROW
+from numroute.index.layout import UNALLOCATED_ROW
 from numroute.model import Explanation, Layer, Status
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """The byte layout of a snapshot file, versions 1 and 2; docs/FORMAT.md specifies it.
 
-No other module knows the layout.
 A snapshot file is an LMDB environment (0.9 data format) followed by one page, the seal.
 """
 
@@ -96,6 +95,16 @@ VALUE_BYTES_MAX: Final = (1 << 32) - 1
 RECORDS_MAX: Final = VALUE_BYTES_MAX // 4
 """A column of four bytes per record must fit into one value."""
 
+UNALLOCATED_ROW: Final = 0
+"""The row of the route table for a number that nobody holds."""
+INVALID_ROW: Final = 1
+"""The row of the route table for what is not a number."""
+
+VALUE_BYTES_MIN: Final = 2048
+"""A shorter value is padded with zeros: LMDB keeps what is shorter inside the root page."""
+VALUE_OFFSET: Final = 16
+"""Where a value begins in its first page."""
+
 LMDB_PAGE: Final = 4096
 """The page size of the LMDB environment, and of the seal."""
 HEAD_BYTES: Final = 3 * LMDB_PAGE
@@ -107,7 +116,7 @@ SEAL_BYTES: Final = LMDB_PAGE
 
 
 def mixed_marker(dtype: np.dtype[np.unsignedinteger]) -> int:
-    """Return the value of a granule that no single piece covers: the largest of its type."""
+    """Return the value of a granule that no single piece covers: the largest of the type."""
     return int(np.iinfo(dtype).max)
 
 
@@ -132,9 +141,9 @@ class Seal:
     """The last page of a snapshot file.
 
     ``environment_bytes`` is the length of the LMDB environment before it, so that a truncated file
-    is known without reading it. ``head_sha256`` is of the first three pages and ``meta_sha256`` of
-    the metadata: both are checked at every opening, because they steer all reading.
-    ``environment_sha256`` is of everything before the seal and is checked by ``verify``.
+    is detected without reading it. ``head_sha256`` covers the first three pages, ``meta_sha256``
+    the metadata: both are checked at every opening, because they steer all reads.
+    ``environment_sha256`` covers everything before the seal and is checked by ``verify``.
     """
 
     format_version: int
@@ -158,7 +167,7 @@ class Seal:
 
     @classmethod
     def unpack(cls, page: bytes) -> Seal | None:
-        """Return the seal, or None when the page is none."""
+        """Return the seal, or None when the page is not one."""
         if len(page) != SEAL_BYTES or any(page[_SEAL.size :]):
             return None
         magic, version, zero, size, head, meta, whole = _SEAL.unpack_from(page)

@@ -1,4 +1,4 @@
-"""A snapshot's records with some of them changed: what increments make of a snapshot.
+"""A snapshot's content with some of its records changed: what increments make of a snapshot.
 
 Nothing is rebuilt from numbers. The bitmap is copied with the ranks moved on by as many records as
 came or went before, and only the chunks in which something changed are worked out again; columns
@@ -8,25 +8,40 @@ are copied in the stretches between the changes. Ranges stay as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numroute.index.compare import Kind, operator_key, route_key
+from numroute.index import kernel
+from numroute.index.file import ContentError, StoredArray
 from numroute.index.layout import (
     BIT_BITS,
     CELLS,
     CELLS_PER_CHUNK,
+    CHANGED,
     CHUNK_SHIFT,
     CHUNKS,
     CHUNKS_PER_PAGE,
+    DONOR,
+    GRANULES,
+    GRANULES_PER_PAGE,
     PAGE_SHIFT,
     PAGES,
+    PORTED_AT,
+    RANGE_ROUTE,
+    RECORDS_MAX,
     ROUTE,
+    UNALLOCATED_ROW,
+    mixed_marker,
+    route_dtype,
+    smallest_unsigned,
 )
+from numroute.index.tables import encode_routes
+from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -42,158 +57,130 @@ _RANK_SHIFT = np.uint64(32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where numbers stand in the records of a snapshot.
+class Patched:
+    """The content of a snapshot with a patch applied; ``base`` must stay open until it is written.
 
-    ``member``: bool[n], whether the number has a record. ``rank``: int64[n], how many records lie
-    before it. ``block``: int64[n], the block of cells of its chunk, 0 = the chunk is not in use.
+    A column that the base does not have is not added.
     """
 
-    member: NDArray[np.bool_]
-    rank: NDArray[np.int64]
-    block: NDArray[np.int64]
+    base: Snapshot
+    patch: Patch
 
 
-class RecordMap:
-    """The records' bitmap of a snapshot, for finding many numbers and for changing some."""
-
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], records: int) -> None:
-        """Read the page and chunk tables; ``arrays`` are a snapshot's, by key."""
-        self._pages = arrays[PAGES]
-        self._chunks = arrays[CHUNKS]
-        self._cells = arrays[CELLS]
-        self.records = records
-        # The chunks in use, in number order, whatever the order of their blocks is.
-        ids, blocks = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for page in np.flatnonzero(self._pages).tolist():
-            begin = int(self._pages[page]) * CHUNKS_PER_PAGE
-            table = self._chunks[begin : begin + CHUNKS_PER_PAGE]
-            used = np.flatnonzero(table)
-            ids.append(used + (page << (PAGE_SHIFT - CHUNK_SHIFT)))
-            blocks.append(table[used].astype(np.int64))
-        self.chunk_ids = np.concatenate(ids)
-        self.chunk_blocks = np.concatenate(blocks)
-        self.first_ranks = (self._cells[self.chunk_blocks * CELLS_PER_CHUNK] >> _RANK_SHIFT).astype(
-            np.int64
-        )
-
-    def find(self, numbers: NDArray[np.uint64]) -> Places:
-        """Return the places of numbers (uint64[n])."""
-        chunk = (numbers >> np.uint64(CHUNK_SHIFT)).astype(np.int64)
-        at = self.chunk_ids.searchsorted(chunk)
-        # Behind the last chunk in use nothing follows: all records lie before.
-        ids = np.append(self.chunk_ids, -1)
-        in_use = ids[at] == chunk
-        block = np.where(in_use, np.append(self.chunk_blocks, 0)[at], 0)
-        cell = self._cells[block * CELLS_PER_CHUNK + _cell_in_chunk(numbers)]
-        below = (_ONE << _bit(numbers)) - _ONE
-        within = (cell >> _RANK_SHIFT) + np.bitwise_count(cell & below)
-        return Places(
-            member=(cell >> _bit(numbers)) & _ONE != 0,
-            rank=np.where(
-                in_use, within.astype(np.int64), np.append(self.first_ranks, self.records)[at]
-            ),
-            block=block,
-        )
-
-    def blocks(self, chunks_at_once: int = 16) -> Iterator[tuple[NDArray[np.uint64], int]]:
-        """Yield the numbers of all records, ascending, with the rank of the first of each piece."""
-        for begin in range(0, len(self.chunk_ids), chunks_at_once):
-            ids = self.chunk_ids[begin : begin + chunks_at_once]
-            blocks = self.chunk_blocks[begin : begin + chunks_at_once]
-            cells = self._cells.reshape(-1, CELLS_PER_CHUNK)[blocks]
-            bits = np.unpackbits(cells.astype("<u4").view(np.uint8), axis=1, bitorder="little")
-            row, within = np.nonzero(bits)
-            numbers = (ids[row] << CHUNK_SHIFT) + within
-            yield numbers.view(np.uint64), int(self.first_ranks[begin])
+def check_patch(content: Patched) -> None:
+    """Raise ContentError when a patch breaks a rule of the format."""
+    patch, base = content.patch, content.base
+    rows, numbers = len(base.routes), patch.numbers
+    rules = {
+        "the route table begins with the rows of the snapshot": tuple(patch.routes[:rows])
+        == tuple(base.routes[row] for row in range(rows)),
+        "the donors begin with those of the snapshot": patch.donor is None
+        or tuple(patch.donors[: len(base.routes.donors)]) == base.routes.donors,
+        "numbers ascend and are unique": bool((numbers[1:] > numbers[:-1]).all()),
+        "numbers are whole E.164 numbers": len(numbers) == 0
+        or (numbers[0] > 0 and int(numbers[-1]) <= NUMBER_MAX),
+        "routes of numbers are rows": int(patch.number_route.max(initial=0)) < len(patch.routes),
+        "one state, route, time and donor per number": all(
+            values is None or len(values) == len(numbers)
+            for values in (patch.present, patch.number_route, patch.ported_at, patch.donor)
+        ),
+    }
+    for rule, kept in rules.items():
+        if not kept:
+            raise ContentError(f"the patch breaks the rule: {rule}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """A patch held against a snapshot: only what makes a difference to which numbers have records.
+def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, bytes]]:
+    """Return every array and every table of a patched snapshot by key.
 
-    ``rank``: int64[c], ascending: the position of each change among the old records.
-    ``replaces``: bool[c], whether the record at that position goes. ``source``: int64[c], the entry
-    of the patch whose values stand there afterwards, -1 where none does.
+    Raises ContentError when the patch breaks a rule of the format.
+    """
+    check_patch(content)
+    base, patch = content.base, content.patch
+    old = base.arrays
+    records = _PatchedRecords(base, patch)
+    if records.records > RECORDS_MAX:
+        raise ContentError(f"the snapshot's content breaks the rule: at most {RECORDS_MAX} records")
+    of_ranges = route_dtype(len(patch.routes))
+    new_granules = records.new_slots * GRANULES_PER_PAGE
+    columns, tables = _new_routes(content)
+    arrays = {key: StoredArray.of(array) for key, array in old.items()}
+    arrays |= {key: StoredArray.of(array) for key, array in columns.items()}
+    arrays |= {
+        PAGES: StoredArray.of(records.pages),
+        CHUNKS: StoredArray.of(records.chunks),
+        CELLS: StoredArray(dtype=old[CELLS].dtype, length=records.cell_count, make=records.cells),
+        RANGE_ROUTE: StoredArray.of(old[RANGE_ROUTE].astype(of_ranges, copy=False)),
+        GRANULES: StoredArray(
+            dtype=of_ranges,
+            length=len(old[GRANULES]) + new_granules,
+            make=partial(_granules, old[GRANULES], of_ranges, new_granules),
+        ),
+    }
+    for key, values in (
+        (ROUTE, patch.number_route),
+        (PORTED_AT, patch.ported_at),
+        (DONOR, patch.donor),
+    ):
+        if key in old:
+            largest = int(values.max(initial=0)) if values is not None else 0
+            dtype = np.promote_types(old[key].dtype, smallest_unsigned(largest))
+            arrays[key] = StoredArray(
+                dtype=dtype,
+                length=records.records,
+                make=partial(records.column, old[key], values, dtype),
+            )
+    if patch.source is not None:
+        changed = base.changed_by().then(patch.numbers, patch.source)
+        tables |= {CHANGED: changed.encode()}
+    return arrays, base.tables_stored() | tables
+
+
+def _new_routes(
+    content: Patched,
+) -> tuple[dict[str, NDArray[np.unsignedinteger]], dict[str, bytes]]:
+    """Return the route table where the patch adds to it; else what is stored already will do."""
+    routes, patch = content.base.routes, content.patch
+    donors = patch.donors or routes.donors
+    if len(patch.routes) == len(routes) and len(donors) == len(routes.donors):
+        return {}, {}
+    return encode_routes(patch.routes, donors)
+
+
+def _granules(
+    granules: NDArray[np.unsignedinteger], dtype: np.dtype[Any], new: int
+) -> NDArray[np.unsignedinteger]:
+    """Return granules in a type whose marker may be another one, and those of new slots."""
+    if granules.dtype == dtype and not new:
+        return granules
+    all_granules = np.full(len(granules) + new, UNALLOCATED_ROW, dtype)
+    all_granules[: len(granules)] = granules
+    if granules.dtype != dtype:
+        old_marker = mixed_marker(granules.dtype)
+        all_granules[all_granules == old_marker] = mixed_marker(dtype)
+    return all_granules
+
+
+class _PatchedRecords:
+    """The arrays of the records after a patch.
+
+    ``_rank``, ``_replaces``, ``_entry``: for each change of the records, its position among the old
+    ones, whether the record at that position goes, and the entry of the patch whose values stand
+    there afterwards, -1 where none does.
     """
 
-    rank: NDArray[np.int64]
-    replaces: NDArray[np.bool_]
-    source: NDArray[np.int64]
-
-
-CONFIRMED = 255
-"""The kind of a number that a patch leaves as it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """What a patch changes in a snapshot; all arrays have an entry per number of the patch.
-
-    ``kind``: uint8, values of :class:`Kind`, or ``CONFIRMED``. ``before``, ``after``: int64, rows
-    of the patch's route table; where there is no record, what the ranges say.
-    ``ported_before``: how many records the snapshot has.
-    """
-
-    kind: NDArray[np.uint8]
-    before: NDArray[np.int64]
-    after: NDArray[np.int64]
-    ported_before: int
-
-    def count(self, kind: int) -> int:
-        """Return how many numbers of a kind there are."""
-        return int(np.count_nonzero(self.kind == kind))
-
-    @property
-    def ported_after(self) -> int:
-        """How many records there are after the patch."""
-        return self.ported_before + self.count(Kind.PORTED) - self.count(Kind.RETURNED)
-
-
-def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:
-    """Return what a patch changes in a snapshot."""
-    route = snapshot.arrays[ROUTE]
-    member = RecordMap(snapshot.arrays, len(route)).find(patch.numbers).member
-    answers = snapshot.lookup(patch.numbers, range_route=True, overrides=False)
-    if answers.range_route is None:
-        raise AssertionError("it was asked for")
-    before = answers.route.astype(np.int64)
-    after = np.where(patch.present, patch.number_route, answers.range_route).astype(np.int64)
-    operator = _ids(operator_key(route.operator) for route in patch.routes)
-    whole = _ids(route_key(route) for route in patch.routes)
-    kind = np.full(len(patch.numbers), CONFIRMED, np.uint8)
-    both = member & patch.present
-    kind[both & (whole[before] != whole[after])] = Kind.UPDATED
-    kind[both & (operator[before] != operator[after])] = Kind.MOVED
-    kind[~member & patch.present] = Kind.PORTED
-    kind[member & ~patch.present] = Kind.RETURNED
-    return Effect(kind=kind, before=before, after=after, ported_before=len(route))
-
-
-def _ids(keys: Iterable[Hashable]) -> NDArray[np.int64]:
-    place: dict[Hashable, int] = {}
-    return np.array([place.setdefault(key, len(place)) for key in keys], np.int64)
-
-
-class PatchedRecords:
-    """The arrays of the records after a patch."""
-
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], records: int, patch: Patch) -> None:
-        """Hold the patch against the snapshot's ``arrays``, which have so many ``records``."""
+    def __init__(self, base: Snapshot, patch: Patch) -> None:
         self._patch = patch
-        self._map = RecordMap(arrays, records)
-        self.places = self._map.find(patch.numbers)
-        member, present = self.places.member, patch.present
-        changed = np.flatnonzero(member | present)
-        self.changes = Changes(
-            rank=self.places.rank[changed],
-            replaces=member[changed],
-            source=np.where(present[changed], changed, -1),
-        )
-        self._gain = present.astype(np.int64) - member
-        self.records = records + int(self._gain.sum())
-        self.pages, self.chunks, self._new_block = self._with_new_chunks(arrays)
-        self._cells = arrays[CELLS]
+        self._tables = base.tables
+        self._cells = base.arrays[CELLS]
+        member, rank = kernel.locate(base.tables, patch.numbers)
+        changed = np.flatnonzero(member | patch.present)
+        self._rank, self._replaces = rank[changed], member[changed]
+        self._entry = np.where(patch.present[changed], changed, -1)
+        self._gain = patch.present.astype(np.int64) - member
+        self.records = len(base.arrays[ROUTE]) + int(self._gain.sum())
+        self._chunk_ids, self._chunk_blocks = kernel.chunks_in_use(base.tables)
+        self.pages, self.chunks = self._with_new_chunks(base.arrays, rank)
 
     @property
     def cell_count(self) -> int:
@@ -205,40 +192,36 @@ class PatchedRecords:
         old: NDArray[np.unsignedinteger],
         values: NDArray[np.unsignedinteger] | None,
         dtype: np.dtype[Any],
-    ) -> Iterator[NDArray[np.unsignedinteger]]:
-        """Yield the pieces of a column: stretches of the old one, and values of the patch.
+    ) -> NDArray[np.unsignedinteger]:
+        """Return a column: stretches of the old one, and values of the patch.
 
         ``values`` has an entry per number of the patch; None stands for zeros. ``dtype`` is what
         the column becomes, at least as wide as it was.
         """
-        source = self.changes.source
-        fresh = (
-            np.zeros(len(source), dtype) if values is None else values.astype(dtype).take(source)
-        )
-        begin = 0
-        for i, (rank, replaces, entry) in enumerate(
-            zip(
-                self.changes.rank.tolist(),
-                self.changes.replaces.tolist(),
-                source.tolist(),
-                strict=True,
-            )
+        column = np.empty(self.records, dtype)
+        begin = at = 0
+        for rank, replaces, entry in zip(
+            self._rank.tolist(), self._replaces.tolist(), self._entry.tolist(), strict=True
         ):
-            if rank > begin:
-                yield old[begin:rank].astype(dtype, copy=False)
-            if entry >= 0:
-                yield fresh[i : i + 1]
+            column[at : at + rank - begin] = old[begin:rank]
+            at += rank - begin
             begin = rank + replaces
-        yield old[begin:].astype(dtype, copy=False)
+            if entry >= 0:
+                column[at] = 0 if values is None else values[entry]
+                at += 1
+        column[at:] = old[begin:]
+        return column
 
-    def cells(self) -> Iterator[NDArray[np.uint64]]:
-        """Yield the cells, some blocks at a time."""
+    def cells(self) -> NDArray[np.uint64]:
+        """Return the cells."""
+        cells = np.empty(self.cell_count, np.uint64)
         blocks = len(self._cells) // CELLS_PER_CHUNK
         gained = self._gained_before(blocks + len(self._new_chunks))
         touched = np.unique(self._block_of_entry[self._gain != 0])
         for begin in range(0, blocks, _BLOCKS_AT_ONCE):
             end = min(begin + _BLOCKS_AT_ONCE, blocks)
-            part = self._cells[begin * CELLS_PER_CHUNK : end * CELLS_PER_CHUNK]
+            place = slice(begin * CELLS_PER_CHUNK, end * CELLS_PER_CHUNK)
+            part = self._cells[place]
             here = touched[(touched >= begin) & (touched < end)]
             if len(here) or gained[begin:end].any():
                 grid = part.reshape(-1, CELLS_PER_CHUNK)
@@ -246,17 +229,18 @@ class PatchedRecords:
                 if len(here):
                     grid[here - begin] = self._reworked(here, grid[here - begin])
                 part = grid.reshape(-1)
-            yield part
+            cells[place] = part
         if len(self._new_chunks):
             fresh = np.arange(blocks, blocks + len(self._new_chunks))
             first = self._first_rank_of_new + gained[fresh]
             empty = np.zeros((len(fresh), CELLS_PER_CHUNK), np.uint64)
             empty |= (first.astype(np.uint64) << _RANK_SHIFT)[:, None]
-            yield self._reworked(fresh, empty).reshape(-1)
+            cells[len(self._cells) :] = self._reworked(fresh, empty).reshape(-1)
+        return cells
 
     def _with_new_chunks(
-        self, arrays: Mapping[str, NDArray[Any]]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32], int]:
+        self, arrays: Mapping[str, NDArray[Any]], rank: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Give a slot to each page and a block to each chunk that comes into use.
 
         New slots and blocks follow the old ones, so that nothing moves.
@@ -264,9 +248,12 @@ class PatchedRecords:
         patch = self._patch
         pages, chunks = arrays[PAGES], arrays[CHUNKS]
         chunk_of_entry = (patch.numbers >> np.uint64(CHUNK_SHIFT)).astype(np.int64)
-        comes = patch.present & (self.places.block == 0)
+        at = self._chunk_ids.searchsorted(chunk_of_entry)
+        in_use = np.append(self._chunk_ids, -1)[at] == chunk_of_entry
+        self._block_of_entry = np.where(in_use, np.append(self._chunk_blocks, 0)[at], 0)
+        comes = patch.present & ~in_use
         self._new_chunks, first = np.unique(chunk_of_entry[comes], return_index=True)
-        self._first_rank_of_new = self.places.rank[comes][first]
+        self._first_rank_of_new = rank[comes][first]
         page_of_new = self._new_chunks >> (PAGE_SHIFT - CHUNK_SHIFT)
         if len(page_of_new):
             pages = np.append(
@@ -282,18 +269,17 @@ class PatchedRecords:
                 first_block, first_block + len(self._new_chunks)
             )
         self.new_slots = len(chunks) // CHUNKS_PER_PAGE - len(arrays[CHUNKS]) // CHUNKS_PER_PAGE
-        self._block_of_entry = self.places.block.copy()
         if len(self._new_chunks):
             at = self._new_chunks.searchsorted(chunk_of_entry[comes])
             self._block_of_entry[comes] = len(arrays[CELLS]) // CELLS_PER_CHUNK + at
-        return pages, chunks, len(self._new_chunks)
+        return pages, chunks
 
     def _gained_before(self, blocks: int) -> NDArray[np.int64]:
         """Return int64[blocks]: how many records more lie before each block than did."""
         gained = np.zeros(blocks, np.int64)
         before = np.concatenate([[0], np.cumsum(self._gain)])
         for chunk_ids, at in (
-            (self._map.chunk_ids, self._map.chunk_blocks),
+            (self._chunk_ids, self._chunk_blocks),
             (self._new_chunks, np.arange(blocks - len(self._new_chunks), blocks)),
         ):
             first_number = chunk_ids.astype(np.uint64) << np.uint64(CHUNK_SHIFT)

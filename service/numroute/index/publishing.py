@@ -1,62 +1,68 @@
-"""Changing a store: publish, pull, roll back, pin, prune.
+"""Changing a store: publish, pull, roll back, pin, prune, and repair after a crash.
 
-Every step may be the last one before a crash: what is written gets its lasting name only when it
-is whole and proven, an event is recorded before it happens, and CURRENT is switched by one rename.
+Every step may be the last one before a crash: a file gets its lasting name only when it is whole
+and verified, an event is recorded before it happens, and CURRENT is switched by one rename.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, StoreError
-from numroute.files import finish, flush_folder, unfinished
+from numroute.files import finish, flush_folder, remove_unfinished, unfinished, write_whole
 from numroute.index import history
 from numroute.index.compare import compare
 from numroute.index.content import Content, Metadata
-from numroute.index.mending import mend
-from numroute.index.pruning import prune
-from numroute.index.store_files import (
-    access,
-    facts_of,
-    record,
-    replace_pointer,
-)
-from numroute.index.verify import verify_snapshot
+from numroute.index.snapshot import Snapshot, verify_snapshot
+from numroute.index.store import locked
 from numroute.index.writer import version_for, write_copy, write_snapshot
 from numroute.model import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numroute.index.content import Patched
     from numroute.index.overrides import Override
-    from numroute.index.retention import Kept, Retention
-    from numroute.index.store import SnapshotStore
+    from numroute.index.patch import Patched
+    from numroute.index.store import Retention, SnapshotStore
     from numroute.model import Source
 
+LOCK = "lock"
+
 OVERRIDES_COUNT = "overrides"
-"""The name under which the metadata's counts tell how many overrides there are."""
+"""The name of the number of overrides among the metadata's counts."""
+
+_ROOM_HINT = "Make room, for example with `numroute-load prune`; is the disk full or read-only?"
+
+
+@contextlib.contextmanager
+def writing(store: SnapshotStore) -> Iterator[StoreWriter]:
+    """Hold the writer lock of a store; it is released when the process exits.
+
+    Repairs first what a crash left behind. Raises StoreBusyError when another process is writing,
+    StoreAccessError when the store cannot be written.
+    """
+    busy = "another process is writing to the store"
+    with locked(store.path, LOCK, busy=busy, hint="Wait until it ends"):
+        yield StoreWriter(store, history_in_doubt=_repair(store))
 
 
 class StoreWriter:
-    """The right to change a store, from :meth:`SnapshotStore.writing`."""
+    """The right to change a store, from :func:`writing`.
 
-    def __init__(self, store: SnapshotStore) -> None:
-        """Hold the store; only :meth:`SnapshotStore.writing` makes writers."""
+    After damage to the history it prunes only when asked to.
+    """
+
+    def __init__(self, store: SnapshotStore, *, history_in_doubt: bool) -> None:
+        """Hold the store; only :func:`writing` makes writers."""
         self._store = store
-        self._history_in_doubt = False
-
-    def mend(self) -> None:
-        """Put right what a crash left behind.
-
-        After damage to the history, this writer prunes nothing of its own accord.
-        """
-        self._history_in_doubt = mend(self._store)
+        self._history_in_doubt = history_in_doubt
 
     def publish(  # noqa: PLR0913 - each is a fact that metadata or history keep
         self,
@@ -144,7 +150,7 @@ class StoreWriter:
         """
 
         def move(path: Path) -> None:
-            with access(path):
+            with _access(path):
                 file.rename(path)
 
         self._publish_file(move, metadata, {"url": url, "asked_by": asked_by}, event=history.PULLED)
@@ -167,13 +173,13 @@ class StoreWriter:
         try:
             write(fresh)
             verify_snapshot(fresh)
-            with access(final):
+            with _access(final):
                 finish(fresh, final)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
         try:
-            record(store, event, metadata.snapshot_id, {**facts_of(metadata, final), **facts})
+            _record(store, event, metadata.snapshot_id, {**_facts_of(metadata, final), **facts})
         except StoreAccessError:
             # Nobody knows of it yet, and its room may be what is lacking.
             final.unlink(missing_ok=True)
@@ -208,7 +214,7 @@ class StoreWriter:
                 hint="`numroute-load history --store DIR` tells what was current when",
             )
         metadata = verify_snapshot(path)
-        record(
+        _record(
             store,
             history.ROLLED_BACK,
             snapshot_id,
@@ -224,16 +230,16 @@ class StoreWriter:
 
     def reconciled(self, snapshot_id: str, facts: Mapping[str, Any]) -> None:
         """Record how a full dump that is not published differs from a snapshot."""
-        record(self._store, history.RECONCILED, snapshot_id, facts)
+        _record(self._store, history.RECONCILED, snapshot_id, facts)
 
     def pin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
         """Keep a snapshot whatever the retention says. Raises NoSnapshotError."""
         self._store.existing(snapshot_id)
         path = self._store.pin_path(snapshot_id)
-        with access(path):
+        with _access(path):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
             flush_folder(self._store.snapshots)
-        record(self._store, history.PINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
+        _record(self._store, history.PINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
 
     def unpin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
         """Leave a snapshot to the retention again. Raises SettingError when it is not pinned."""
@@ -242,19 +248,32 @@ class StoreWriter:
                 f"snapshot {snapshot_id!r} is not pinned",
                 hint="`numroute info --store DIR` lists what is",
             )
-        record(self._store, history.UNPINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
+        facts = {"asked_by": asked_by, "reason": reason}
+        _record(self._store, history.UNPINNED, snapshot_id, facts)
         path = self._store.pin_path(snapshot_id)
-        with access(path):
+        with _access(path):
             path.unlink()
             flush_folder(self._store.snapshots)
 
     def prune(self, rules: Retention, *, dry_run: bool = False, asked_by: str = "") -> list[Kept]:
-        """Remove the snapshots that no rule keeps: see :func:`numroute.index.pruning.prune`."""
-        return prune(self._store, rules, dry_run=dry_run, asked_by=asked_by)
+        """Remove the snapshots that no rule keeps; return all, each with why it is kept.
+
+        Never removed: the current one, the one that was current before, a pinned one, and a file
+        that cannot be opened, which somebody should look at. Raises StoreAccessError.
+        """
+        store = self._store
+        judged = judge(_in_order(store), rules, protected=[*_protected(store)])
+        if not dry_run:
+            for each in judged:
+                if not each.reasons:
+                    _remove(store, each.snapshot, asked_by)
+        return judged
 
     def make_current(self, snapshot_id: str) -> None:
-        """Point CURRENT to a snapshot by an atomic rename."""
-        replace_pointer(self._store, snapshot_id)
+        """Point CURRENT to a snapshot by an atomic rename. Raises StoreAccessError."""
+        pointer = self._store.pointer_path
+        with _access(pointer):
+            write_whole(pointer, snapshot_id.encode("ascii") + b"\n")
 
     def _changes(self, content: Content) -> Changes | None:
         """Compare with the current snapshot; None where there is none that can be read."""
@@ -292,3 +311,189 @@ def _facts(asked_by: str, reason: str, gate: Sequence[Mapping[str, Any]] = ()) -
         **({"reason": reason} if reason else {}),
         "gate": [dict(finding) for finding in gate],
     }
+
+
+@contextlib.contextmanager
+def _access(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into StoreAccessError."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreAccessError(
+            path, f"cannot be written: {error.strerror}", hint=_ROOM_HINT
+        ) from error
+
+
+def _record(store: SnapshotStore, event: str, snapshot_id: str, facts: Mapping[str, Any]) -> None:
+    """Append an event to the store's history; raises StoreAccessError."""
+    with _access(store.history_path):
+        history.record(store.history_path, event, snapshot_id, facts)
+
+
+def _facts_of(metadata: Metadata, path: Path) -> dict[str, Any]:
+    """Return what the history keeps of a snapshot when the file itself is gone."""
+    return {
+        "as_of": metadata.as_of.isoformat(),
+        "built_at": metadata.built_at.isoformat(),
+        "bytes": path.stat().st_size,
+        "sources": [
+            {
+                "name": source.name,
+                "kind": source.kind,
+                "sequence": source.sequence,
+                "rows": source.rows,
+                "sha256": source.sha256,
+            }
+            for source in metadata.sources
+        ],
+        "counts": dict(metadata.counts),
+        "changes": None
+        if metadata.changes is None
+        else {
+            "against": metadata.changes.against,
+            "ported": metadata.changes.ported,
+            "returned": metadata.changes.returned,
+            "moved": metadata.changes.moved,
+            "updated": metadata.changes.updated,
+        },
+    }
+
+
+def _repair(store: SnapshotStore) -> bool:
+    """Remove unfinished files and complete the history; return whether the history is in doubt.
+
+    A file under its temporary name was never finished. One under its lasting name is whole: where
+    a crash or damage kept it out of the history, it is added. No snapshot is removed. After damage
+    the history is in doubt: what was pinned by whom and what was current when may be incomplete.
+    """
+    with _access(store.path):
+        remove_unfinished(store.snapshots)
+        remove_unfinished(store.path, store.pointer_path.name)
+    told = store.read_history()
+    ids = store.ids()
+    lost = bool(ids) and not store.history_path.exists()
+    in_doubt = bool(told.unnoticed) or lost
+    if in_doubt:
+        _record(store, history.DAMAGED, "", {"lines": told.damaged, "missing": lost})
+    known = told.told()
+    for each in ids:
+        if each not in known:
+            _adopt(store, each)
+    with contextlib.suppress(NoSnapshotError):
+        current = store.current_id()
+        seen = store.read_history().moments()
+        if not seen or seen[-1].snapshot != current:
+            since = store.moments()[-1].at
+            facts = {"at": since.isoformat(timespec="milliseconds")}
+            _record(store, history.FOUND_CURRENT, current, facts)
+    return in_doubt
+
+
+def _adopt(store: SnapshotStore, snapshot_id: str) -> None:
+    path = store.snapshot_path(snapshot_id)
+    try:
+        with Snapshot(path) as snapshot:
+            facts = _facts_of(snapshot.metadata, path)
+    except StoreError:
+        # Damaged, or of a newer version: nothing is known of it, so nothing is done to it.
+        return
+    _record(store, history.ADOPTED, snapshot_id, facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A snapshot and why it is kept; ``reasons`` is empty when it is not."""
+
+    snapshot: str
+    published: datetime
+    reasons: tuple[str, ...]
+
+
+def judge(
+    snapshots: Sequence[tuple[str, datetime]],
+    retention: Retention,
+    *,
+    protected: Collection[tuple[str, str]],
+) -> list[Kept]:
+    """Say for each snapshot why it is kept, if it is.
+
+    Args:
+        snapshots: Ids and times of publishing, oldest first in the order of events. The order
+            decides what is newest; a clock that was set back does not.
+        retention: The rules.
+        protected: Pairs of a snapshot's id and the reason why no rule may remove it.
+    """
+    reasons: dict[str, list[str]] = {each: [] for each, _ in snapshots}
+    for each, reason in protected:
+        if each in reasons:
+            reasons[each].append(reason)
+    newest_first = list(reversed(snapshots))
+    for each, _ in newest_first[: retention.last]:
+        reasons[each].append("last")
+    days: set[object] = set()
+    for each, at in newest_first:
+        if at.date() not in days and len(days) < retention.daily:
+            days.add(at.date())
+            reasons[each].append("daily")
+        if retention.within and newest_first[0][1] - at <= retention.within:
+            reasons[each].append("within")
+    return [
+        Kept(snapshot=each, published=at, reasons=tuple(reasons[each])) for each, at in snapshots
+    ]
+
+
+def _protected(store: SnapshotStore) -> Iterator[tuple[str, str]]:
+    with contextlib.suppress(NoSnapshotError):
+        yield store.current_id(), "current"
+    with contextlib.suppress(NoSnapshotError):
+        yield store.previous_id(), "previous"
+    for each in store.pinned():
+        yield each, "pinned"
+    known = store.read_history().told()
+    for each in store.ids():
+        if each not in known:
+            yield each, "unreadable"
+
+
+def _in_order(store: SnapshotStore) -> list[tuple[str, datetime]]:
+    """Return the kept snapshots and their times of publishing, in the order of events.
+
+    An adopted one is put where its time belongs; one that nothing tells of is the oldest.
+    """
+    told = store.read_history().told()
+    kept = store.ids()
+    ordered = [
+        (each, entry["at"])
+        for each, entry in told.items()
+        if each in set(kept) and entry["event"] in history.BRINGS
+    ]
+    for each in kept:
+        entry = told.get(each)
+        if entry is None:
+            at = datetime.fromtimestamp(store.snapshot_path(each).stat().st_mtime, UTC)
+        elif entry["event"] == history.ADOPTED:
+            at = datetime.fromisoformat(entry["built_at"])
+        else:
+            continue
+        earlier = [i for i, (_, other) in enumerate(ordered) if other <= at]
+        ordered.insert(earlier[-1] + 1 if earlier else 0, (each, at))
+    return ordered
+
+
+def _remove(store: SnapshotStore, snapshot_id: str, asked_by: str) -> None:
+    path = store.snapshot_path(snapshot_id)
+    facts = {"bytes": path.stat().st_size, "asked_by": asked_by}
+    try:
+        _record(store, history.PRUNED, snapshot_id, facts)
+    except StoreAccessError as error:
+        # On a full disk there is room for the record only when the file has gone.
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENOSPC:
+            raise
+        with _access(path):
+            path.unlink()
+        _record(store, history.PRUNED, snapshot_id, facts)
+    else:
+        with _access(path):
+            path.unlink()
+    with _access(path):
+        flush_folder(store.snapshots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,8 +11,15 @@ import numpy as np
 
 from numroute.errors import SnapshotCorruptError
 from numroute.index import kernel
-from numroute.index.changed import ChangedBy, decode_changed
-from numroute.index.environment import REBUILD_HINT, Environment, open_environment
+from numroute.index.content import decode_metadata
+from numroute.index.file import (
+    REBUILD_HINT,
+    Environment,
+    open_environment,
+    read_seal,
+    sha256,
+    sha256_file,
+)
 from numroute.index.layout import (
     CELLS,
     CHANGED,
@@ -30,18 +38,19 @@ from numroute.index.layout import (
     REQUIRED_ARRAYS,
     ROUTE,
     TABLES,
+    VALUE_BYTES_MIN,
     smallest_unsigned,
 )
-from numroute.index.metadata import ValueSpec, decode_metadata
 from numroute.index.overrides import OverrideTable, decode_overrides
-from numroute.index.tables import RouteTable
+from numroute.index.tables import ChangedBy, RouteTable, decode_changed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from numroute.index.content import Metadata, ValueSpec
     from numroute.index.overrides import Override
     from numroute.model import Operator, Route
 
@@ -98,17 +107,19 @@ class Snapshot:
             raise
 
     def _load(self, environment: Environment) -> None:
-        values = environment.values
         try:
-            self.metadata, specs = decode_metadata(bytes(values[META]))
+            self.metadata, specs = decode_metadata(bytes(environment.values[META]))
         except (KeyError, TypeError, ValueError):
             raise SnapshotCorruptError(
                 self.path,
                 f"the metadata are not of version {environment.seal.format_version}",
                 hint=REBUILD_HINT,
             ) from None
+        self._values = values = stored_values(self.path, environment, specs)
         arrays = {
-            key: _view(self.path, key, values, spec) for key, spec in specs.items() if spec.dtype
+            key: _view(self.path, key, values[key], spec)
+            for key, spec in specs.items()
+            if spec.dtype
         }
         missing = (REQUIRED_ARRAYS - arrays.keys()) | (TABLES - values.keys())
         if missing:
@@ -148,12 +159,12 @@ class Snapshot:
         return self._tables
 
     def _load_overrides(self, environment: Environment) -> OverrideTable | None:
-        if OVERRIDES not in environment.values:
+        if OVERRIDES not in self._values:
             return None
         overrides = None
         if environment.seal.format_version >= OVERRIDES_VERSION:
             with contextlib.suppress(KeyError, TypeError, ValueError):
-                overrides = decode_overrides(bytes(environment.values[OVERRIDES]))
+                overrides = decode_overrides(bytes(self._values[OVERRIDES]))
         if overrides is None:
             raise SnapshotCorruptError(
                 self.path,
@@ -183,31 +194,19 @@ class Snapshot:
 
     def changed_by(self) -> ChangedBy:
         """Return which source had the last word on each number that increments have changed."""
-        environment = self._environment
-        if environment is None:
-            raise ValueError("the snapshot is closed")
-        return decode_changed(bytes(environment.values.get(CHANGED, b"")))
-
-    def other_tables(self, known: Collection[str]) -> dict[str, bytes]:
-        """Return the stored tables, but those whose keys are known."""
-        environment = self._environment
-        if environment is None:
-            raise ValueError("the snapshot is closed")
-        return {
-            key: bytes(environment.values[key])
-            for key, spec in self.value_specs.items()
-            if not spec.dtype and key not in known
-        }
+        return decode_changed(bytes(self._values.get(CHANGED, b"")))
 
     def tables_stored(self) -> dict[str, bytes]:
-        """Return all that is stored beside the arrays and the metadata, by key."""
-        if self._environment is None:
-            raise AssertionError("the snapshot is closed")
-        return {
-            key: bytes(value)
-            for key, value in self._environment.values.items()
-            if key != META and key not in self._arrays
-        }
+        """Return everything stored but the arrays and the metadata, by key."""
+        return {key: bytes(value) for key, value in self._values.items() if key not in self._arrays}
+
+    def damaged_values(self) -> list[str]:
+        """Return the keys of the values whose bytes are not what was written; reads them all."""
+        return [
+            key
+            for key, spec in self.value_specs.items()
+            if sha256(self._values[key]).hex() != spec.sha256
+        ]
 
     @property
     def file_bytes(self) -> int:
@@ -254,6 +253,10 @@ class Snapshot:
             times[positions] = self._ported_at.take(ranks)
         return times
 
+    def ported_numbers(self) -> Iterator[NDArray[np.uint64]]:
+        """Yield the numbers of all records, ascending, piece by piece."""
+        return (numbers for numbers, _, _ in kernel.records(self._tables))
+
     def donor(self, number: int) -> Operator | None:
         """Return who served a ported number before, where the registry says so."""
         if self._donor is None:
@@ -275,7 +278,7 @@ class Snapshot:
         """Give the file up. No call may be under way, and none may follow."""
         if self._environment is None:
             return
-        for name in ("_tables", "_arrays", "_ported_at", "_donor"):
+        for name in ("_tables", "_arrays", "_values", "_ported_at", "_donor"):
             self.__dict__.pop(name, None)
         environment, self._environment = self._environment, None
         environment.release()
@@ -287,23 +290,58 @@ class Snapshot:
         self.close()
 
 
-def _view(path: Path, key: str, values: dict[str, memoryview], spec: ValueSpec) -> NDArray[Any]:
-    """Return a stored array without copying it, except where LMDB keeps it unaligned."""
-    known = DTYPES.get(key, ())
-    if spec.dtype not in known or key not in values:
-        if key in REQUIRED_ARRAYS | OPTIONAL_ARRAYS:
-            raise SnapshotCorruptError(
-                path, f"{key} is missing or of an unknown type", hint=REBUILD_HINT
-            )
-        raise SnapshotCorruptError(path, f"{key} is unknown", hint=REBUILD_HINT)
-    dtype = np.dtype(spec.dtype)
-    value = values[key]
-    if value.nbytes != spec.length * dtype.itemsize:
+def verify_snapshot(path: Path) -> Metadata:
+    """Read the whole file and check every digest; return the metadata.
+
+    Raises SnapshotCorruptError naming the arrays that differ, SnapshotVersionError or
+    StoreAccessError.
+    """
+    # Every byte is read twice, as part of a value and of the file: side by side.
+    with Snapshot(path) as snapshot, ThreadPoolExecutor(1) as pool:
+        # From the disk: a reader that has the file open already remembers only an earlier seal.
+        seal = read_seal(path)
+        whole = pool.submit(sha256_file, path, seal.environment_bytes)
+        damaged = snapshot.damaged_values()
+    if damaged:
         raise SnapshotCorruptError(
-            path,
-            f"{key} holds {value.nbytes} bytes, {spec.length} entries of {dtype} were written",
-            hint=REBUILD_HINT,
+            path, f"{', '.join(damaged)}: not what was written", hint=REBUILD_HINT
         )
-    array: NDArray[Any] = np.frombuffer(value, dtype)
-    # LMDB keeps values of up to about half a page inside a leaf, at any even address.
+    if whole.result() != seal.environment_sha256:
+        raise SnapshotCorruptError(
+            path, "bytes outside the arrays are not what was written", hint=REBUILD_HINT
+        )
+    return snapshot.metadata
+
+
+def stored_values(
+    path: Path, environment: Environment, specs: Mapping[str, ValueSpec]
+) -> dict[str, memoryview]:
+    """Return the values that the metadata describe, without their padding.
+
+    Raises SnapshotCorruptError.
+    """
+    values = {}
+    for key, spec in specs.items():
+        value = environment.values.get(key)
+        if value is None:
+            raise SnapshotCorruptError(path, f"{key} is missing", hint=REBUILD_HINT)
+        nbytes = spec.length * (np.dtype(spec.dtype).itemsize if spec.dtype else 1)
+        if value.nbytes not in {nbytes, max(nbytes, VALUE_BYTES_MIN)}:
+            raise SnapshotCorruptError(
+                path,
+                f"{key} holds {value.nbytes} bytes, {nbytes} were written",
+                hint=REBUILD_HINT,
+            )
+        values[key] = value[:nbytes]
+    return values
+
+
+def _view(path: Path, key: str, value: memoryview, spec: ValueSpec) -> NDArray[Any]:
+    """Return a stored array without copying it, except where an old file keeps it unaligned."""
+    if spec.dtype not in DTYPES.get(key, ()):
+        known = key in REQUIRED_ARRAYS | OPTIONAL_ARRAYS
+        raise SnapshotCorruptError(
+            path, f"{key} is {'of an unknown type' if known else 'unknown'}", hint=REBUILD_HINT
+        )
+    array: NDArray[Any] = np.frombuffer(value, spec.dtype)
     return array if array.flags.aligned else array.copy()

@@ -1,15 +1,17 @@
 """The snapshot store: a folder of immutable snapshots, a pointer to one of them, and a history.
 
 ``snapshots/<id>.lmdb`` never changes once it has that name; ``CURRENT`` holds an id and is replaced
-by an atomic rename; ``history.jsonl`` tells what became of which snapshot. A crash at any point
-leaves the last good snapshot current. What changes a store is in
-:mod:`numroute.index.publishing`.
+by an atomic rename; ``history.jsonl`` records what happened to which snapshot. A crash at any point
+leaves the last good snapshot current. :mod:`numroute.index.publishing` makes all changes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +21,11 @@ from numroute.errors import (
     SettingError,
     SnapshotCorruptError,
     StoreAccessError,
+    StoreBusyError,
     StoreMissingError,
 )
 from numroute.index import history
 from numroute.index.history import History, Moment, read_history
-from numroute.index.locking import locked
-from numroute.index.publishing import StoreWriter
-from numroute.index.retention import Retention
 from numroute.index.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -47,6 +47,24 @@ _BACK_HINT = (
     "`numroute-load rollback --store DIR previous` makes the last good one current; "
     "`numroute info --store DIR` lists what is there"
 )
+
+
+KEEP_LAST = 12
+"""The windows of a day."""
+KEEP_DAILY = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What to keep; a snapshot is kept when any rule keeps it.
+
+    ``last``: the newest so many. ``daily``: the newest of each of the last so many days (UTC) that
+    have one. ``within``: all that were published at most so long before the newest.
+    """
+
+    last: int = KEEP_LAST
+    daily: int = KEEP_DAILY
+    within: timedelta = timedelta(0)
 
 
 class SnapshotStore:
@@ -278,19 +296,25 @@ class SnapshotStore:
             )
         return self.open(snapshot_id)
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[StoreWriter]:
-        """Be the store's only writer; the lock dies with the process.
 
-        Raises StoreBusyError when another process is writing, StoreAccessError when the store
-        cannot be written.
-        """
-        with locked(
-            self.path,
-            LOCK,
-            busy="another process is writing to the store",
-            hint="Wait until it ends",
-        ):
-            writer = StoreWriter(self)
-            writer.mend()
-            yield writer
+@contextlib.contextmanager
+def locked(store: Path, name: str, *, busy: str, hint: str) -> Iterator[None]:
+    """Hold the lock of this name (0600) in a store.
+
+    Raises StoreBusyError with the words given when another process holds it, StoreAccessError when
+    the store cannot be written.
+    """
+    try:
+        lock = os.open(store / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreAccessError(
+            store, f"cannot be written: {error.strerror}", hint="Check owner and mount"
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreBusyError(store, busy, hint=hint) from None
+        yield
+    finally:
+        os.close(lock)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from numroute.index.content import FIXED_STATUSES, UNALLOCATED_ROW, Content, Metadata, Patched
+from numroute.index.bitmap import build_bitmap, build_granules, build_pages, held_pieces
+from numroute.index.content import FIXED_STATUSES, Content, Metadata
+from numroute.index.file import ContentError, StoredArray, write_file
 from numroute.index.layout import (
     CELLS,
     CHUNKS,
@@ -20,15 +22,13 @@ from numroute.index.layout import (
     RANGE_START,
     RECORDS_MAX,
     ROUTE,
+    UNALLOCATED_ROW,
     VALUE_BYTES_MAX,
     route_dtype,
     smallest_unsigned,
 )
 from numroute.index.overrides import broken_rule, encode_overrides
-from numroute.index.patched import encode_patched
-from numroute.index.range_table import build_granules, held_pieces
-from numroute.index.ranked_bitmap import build_bitmap, build_pages
-from numroute.index.stored import ContentError, StoredArray, write_file
+from numroute.index.patch import Patched, encode_patched
 from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX
 
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
     from numroute.index.overrides import Override
     from numroute.index.snapshot import Snapshot
-
-__all__ = ["ContentError", "check_content", "version_for", "write_copy", "write_snapshot"]
 
 
 def write_snapshot(

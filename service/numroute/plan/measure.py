@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import NumrouteError, ServiceError, SettingError
-from numroute.index import Content, SnapshotStore
+from numroute.index import Content, SnapshotStore, writing
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute.plan.interpolate import RU_PLAN_NUMBERS, index_size
 from numroute.plan.load import closed_loop, open_loop, sender, serving
@@ -141,7 +141,7 @@ def make_sample(store: Path, ported: int, plan_numbers: int) -> NDArray[np.uint6
         range_start=np.concatenate(([np.uint64(0)], starts)),
         range_route=np.concatenate(([0], range_route, [0])).astype(np.uint32),
     )
-    with SnapshotStore(store, create=True).writing() as writer:
+    with writing(SnapshotStore(store, create=True)) as writer:
         writer.publish(
             content, as_of=datetime.now(UTC), sources=(), counts={"ported": len(numbers)}
         )

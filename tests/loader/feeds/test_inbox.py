@@ -16,7 +16,7 @@ from support.mounts import MOUNT, mounted
 from support.registry import ABC, command, write_registry
 
 from numroute.feed import read_feed_state
-from numroute.index import SnapshotStore
+from numroute.index import SnapshotStore, writing
 from numroute_loader.terms import Terms
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
@@ -117,7 +117,7 @@ def test_a_rollback_is_not_undone(store: Path, inbox: Path) -> None:
     put(inbox, day_of(NEXT_DAY))
     watch_once(store, "--inbox", inbox)
     assert SnapshotStore(store).current_id() != before
-    with SnapshotStore(store).writing() as writer:
+    with writing(SnapshotStore(store)) as writer:
         writer.make_current(before)
     assert watch_once(store, "--inbox", inbox).status == 0
     assert SnapshotStore(store).current_id() == before
@@ -206,7 +206,7 @@ def test_what_somebody_publishes_meanwhile_is_built_on(
     def judge_slowly(*args, **kwargs):
         checked = judge(*args, **kwargs)
         monkeypatch.setattr(Terms, "check", judge)
-        with SnapshotStore(store).writing() as writer:
+        with writing(SnapshotStore(store)) as writer:
             writer.publish_overrides(())
         return checked
 

@@ -20,7 +20,7 @@ from support.feeds import (
 )
 from support.registry import command, write_registry
 
-from numroute.index import SnapshotStore
+from numroute.index import SnapshotStore, writing
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
 NEW = FIRST_NUMBER + 500_000
@@ -170,7 +170,7 @@ def test_after_a_rollback_increments_wait_for_the_next_dump(fed: Path, inbox: Pa
     before = SnapshotStore(fed).current_id()
     put(inbox, window_of(FIRST_DAY, 2, ports=[NEW]))
     watch_once(fed, "--inbox", inbox)
-    with SnapshotStore(fed).writing() as writer:
+    with writing(SnapshotStore(fed)) as writer:
         writer.make_current(before)
     put(inbox, window_of(FIRST_DAY, 4, ports=[NEW + 1]))
     run = watch_once(fed, "--inbox", inbox)

@@ -14,7 +14,6 @@ from support.registry import NAMES, Result, command, write_registry
 
 from numroute.index import SnapshotStore, compare, explain
 from numroute.index.layout import DONOR, PORTED_AT
-from numroute.index.patch import RecordMap
 from numroute_loader.applying import check_increments, publish_increments
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import InputFile, input_files
@@ -452,8 +451,7 @@ def remember(
 def facts(snapshot) -> list[tuple]:
     """Return everything that a snapshot knows of each ported number."""
     arrays = snapshot.arrays
-    records = RecordMap(arrays, len(arrays["route"]))
-    numbers = [number for part, _ in records.blocks() for number in part.tolist()]
+    numbers = [number for part in snapshot.ported_numbers() for number in part.tolist()]
     donors = [snapshot.routes.donors[at].code for at in arrays[DONOR].tolist()]
     routes = [snapshot.route(row) for row in arrays["route"].tolist()]
     return list(zip(numbers, routes, arrays[PORTED_AT].tolist(), donors, strict=True))

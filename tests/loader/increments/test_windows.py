@@ -30,7 +30,10 @@ def snapshot(*sources: Source, as_of: datetime = datetime(2026, 8, 22, 21, tzinf
         snapshot_id="s",
         as_of=as_of,
         built_at=as_of,
-        sources=(Source(name="DEF-9xx.csv", registry="p", kind="p/def", layer="ranges"), *sources),
+        sources=(
+            Source(name="DEF-9xx.csv", registry="p", kind="p/def", layer="ranges"),
+            *sources,
+        ),
     )
 
 

@@ -1,8 +1,9 @@
-"""The exact records: a ranked bitmap under a page table, and how it is built.
+"""How the tables of a snapshot are built: a ranked bitmap of the records, granules of the ranges.
 
 ``cells`` holds one 64-bit cell per 32 numbers of a chunk in use: the low half says which of the 32
 numbers have a record, the high half how many records lie before the cell. One access to memory
-gives membership and rank. The reading side is in :mod:`numroute.index.kernel`.
+gives membership and rank. ``granules`` holds the route of each 1,024 numbers that lie in one piece
+of the numbering plan. :mod:`numroute.index.kernel` reads both.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index.layout import CELLS_PER_CHUNK, CHUNK_SHIFT, CHUNKS_PER_PAGE, PAGE_SHIFT
+from numroute.index.layout import (
+    CELLS_PER_CHUNK,
+    CHUNK_SHIFT,
+    CHUNKS_PER_PAGE,
+    GRANULE_SHIFT,
+    GRANULES_PER_PAGE,
+    PAGE_SHIFT,
+    UNALLOCATED_ROW,
+    mixed_marker,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,3 +111,43 @@ def _add_ranks(cells: NDArray[np.uint64]) -> None:
         rank += np.uint64(before)
         part |= rank << np.uint64(32)
         before += total
+
+
+def held_pieces(
+    range_start: NDArray[np.uint64], range_route: NDArray[np.unsignedinteger], number_max: int
+) -> NDArray[np.uint64]:
+    """Return uint64[k, 2]: first and last number of each piece that somebody holds."""
+    held = np.flatnonzero(range_route != UNALLOCATED_ROW)
+    after = np.append(range_start[1:], np.uint64(number_max + 1))
+    return np.stack([range_start[held], after[held] - np.uint64(1)], axis=1)
+
+
+def build_granules(
+    range_start: NDArray[np.uint64],
+    range_route: NDArray[np.unsignedinteger],
+    pages: NDArray[np.uint32],
+    slots: int,
+) -> NDArray[np.unsignedinteger]:
+    """Return, per granule of 1,024 numbers of each slot, its route or the marker.
+
+    The marker stands where the granule does not lie in one piece. The result has the type of
+    ``range_route`` and slots * 2**20 entries; those of slot 0 are the unallocated row.
+    """
+    granules = np.full(slots * GRANULES_PER_PAGE, UNALLOCATED_ROW, range_route.dtype)
+    marker = mixed_marker(range_route.dtype)
+    inside = (1 << GRANULE_SHIFT) - 1
+    for page in np.flatnonzero(pages).tolist():
+        first_number = np.uint64(page << PAGE_SHIFT)
+        # The piece that the page begins in, and the pieces that begin later within the page.
+        entering = int(range_start.searchsorted(first_number, side="right")) - 1
+        leaving = int(range_start.searchsorted(np.uint64((page + 1) << PAGE_SHIFT), side="left"))
+        offsets = (range_start[entering + 1 : leaving] - first_number).astype(np.int64)
+        # A piece decides from the first granule that begins at or after its own beginning.
+        decides_from = np.concatenate([[0], (offsets + inside) >> GRANULE_SHIFT])
+        lengths = np.diff(np.append(decides_from, GRANULES_PER_PAGE))
+        slot = int(pages[page]) * GRANULES_PER_PAGE
+        granules[slot : slot + GRANULES_PER_PAGE] = np.repeat(
+            range_route[entering:leaving], lengths
+        )
+        granules[slot + (offsets[(offsets & inside) != 0] >> GRANULE_SHIFT)] = marker
+    return granules

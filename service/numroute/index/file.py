@@ -1,0 +1,338 @@
+"""Snapshot files: an LMDB environment, written in one transaction, and the seal behind it.
+
+LMDB allows one environment per file and process, and py-lmdb refuses a second one; so readers of
+the same file share it, and the last to leave closes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import lmdb
+import numpy as np
+
+from numroute.errors import (
+    NumrouteError,
+    SnapshotCorruptError,
+    SnapshotVersionError,
+    StoreAccessError,
+)
+from numroute.files import create_private
+from numroute.index.content import ValueSpec, encode_metadata
+from numroute.index.layout import (
+    FORMAT_VERSION,
+    HEAD_BYTES,
+    LMDB_PAGE,
+    META,
+    SEAL_BYTES,
+    VALUE_BYTES_MAX,
+    VALUE_BYTES_MIN,
+    VALUE_OFFSET,
+    Seal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from numroute.index.content import Metadata
+
+REBUILD_HINT = "Make another snapshot current or build this one again"
+
+_READ_BYTES: Final = 1 << 20
+
+
+class ContentError(NumrouteError):
+    """The content breaks a rule of the format: a fault of the program that made it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredArray:
+    """An array to be stored; ``make`` returns it when it is written, and not before."""
+
+    dtype: np.dtype[Any]
+    length: int
+    make: Callable[[], NDArray[Any]]
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> StoredArray:
+        """Store an array that is in memory already."""
+        return cls(dtype=array.dtype, length=len(array), make=lambda: array)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        return self.length * self.dtype.itemsize
+
+    @property
+    def spec(self) -> ValueSpec:
+        """What the metadata say of it, with zeros for the digest."""
+        return ValueSpec(
+            dtype=self.dtype.newbyteorder("<").str, length=self.length, sha256=_NO_DIGEST
+        )
+
+    def data(self) -> memoryview:
+        """Return its bytes as the file holds them."""
+        array = np.ascontiguousarray(self.make(), self.dtype.newbyteorder("<"))
+        if len(array) != self.length:
+            raise ContentError(f"{len(array)} entries were made, {self.length} were announced")
+        return array.view(np.uint8).data
+
+
+_NO_DIGEST = "0" * 64
+"""Stands for a digest that is not known yet, and has its length."""
+
+
+def sha256(data: bytes | memoryview) -> bytes:
+    """Return the digest of bytes in memory, 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def sha256_file(path: Path, length: int) -> bytes:
+    """Return the digest of the first ``length`` bytes of a file, 32 bytes."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_READ_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while length and (count := file.readinto(buffer[: min(length, _READ_BYTES)])):
+            digest.update(buffer[:count])
+            length -= count
+    return digest.digest()
+
+
+def write_file(
+    path: Path,
+    arrays: Mapping[str, StoredArray],
+    tables: Mapping[str, bytes],
+    metadata: Metadata,
+) -> None:
+    """Write a new file at ``path`` (0600) and flush it to disk.
+
+    Raises ContentError when an array is larger than the format holds, StoreAccessError when the
+    file cannot be written; the caller removes what was written so far.
+    """
+    for key, array in arrays.items():
+        if array.nbytes > VALUE_BYTES_MAX:
+            raise ContentError(f"{key} takes more bytes than the format holds")
+    specs = {key: array.spec for key, array in arrays.items()}
+    specs |= {
+        key: ValueSpec(dtype="", length=len(table), sha256=_NO_DIGEST)
+        for key, table in tables.items()
+    }
+    # The digests in the metadata have a fixed length, so its own is known before they are.
+    lengths = [array.nbytes for array in arrays.values()]
+    lengths += [len(table) for table in tables.values()]
+    lengths.append(len(_encoded(metadata, specs)))
+    size = HEAD_BYTES + sum(map(_value_pages, lengths)) * LMDB_PAGE
+    try:
+        with create_private(path) as file, ThreadPoolExecutor(1) as pool:
+            meta = _write_environment(path, file.fileno(), size, arrays, tables, metadata, specs)
+            # The disk works while the digest is made.
+            flushing = pool.submit(os.fsync, file.fileno())
+            with path.open("rb") as written:
+                head = written.read(HEAD_BYTES)
+            seal = Seal(
+                format_version=metadata.format_version,
+                environment_bytes=size,
+                head_sha256=sha256(head),
+                meta_sha256=sha256(meta),
+                environment_sha256=sha256_file(path, size),
+            )
+            flushing.result()
+            file.seek(size)
+            file.write(seal.pack())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _unwritable(path, error.strerror) from None
+    except lmdb.Error as error:
+        raise _unwritable(path, str(error).removeprefix(f"{path}: ")) from None
+
+
+def _write_environment(
+    path: Path,
+    descriptor: int,
+    size: int,
+    arrays: Mapping[str, StoredArray],
+    tables: Mapping[str, bytes],
+    metadata: Metadata,
+    specs: dict[str, ValueSpec],
+) -> bytes:
+    """Write all values in one transaction, the metadata last; return the metadata as written."""
+    # Through the map, the pages are the file's own and no private copy of them exists. LMDB wants
+    # a page more than it uses.
+    environment = lmdb.open(
+        str(path),
+        subdir=False,
+        lock=False,
+        map_size=size + LMDB_PAGE,
+        writemap=True,
+        sync=False,
+        max_dbs=0,
+    )
+    try:
+        # A page that finds no room on the disk when it is touched would kill the process.
+        os.posix_fallocate(descriptor, 0, size)
+        with environment.begin(write=True) as transaction, ThreadPoolExecutor(1) as pool:
+            for key in sorted(specs):
+                data = arrays[key].data() if key in arrays else memoryview(tables[key])
+                digest = pool.submit(sha256, data)
+                transaction.put(key.encode("ascii"), _padded(data))
+                specs[key] = replace(specs[key], sha256=digest.result().hex())
+            meta = _encoded(metadata, specs)
+            transaction.put(META.encode("ascii"), meta)
+        if environment.info()["last_pgno"] + 1 != size // LMDB_PAGE:
+            raise ContentError("LMDB laid the file out in another way than the format says")
+    finally:
+        environment.close()
+    os.ftruncate(descriptor, size)
+    return meta
+
+
+def _encoded(metadata: Metadata, specs: dict[str, ValueSpec]) -> bytes:
+    """Return the metadata at a length that gives them pages of their own; JSON ignores spaces."""
+    return encode_metadata(metadata, specs).ljust(VALUE_BYTES_MIN)
+
+
+def _value_pages(length: int) -> int:
+    return -(-(VALUE_OFFSET + max(length, VALUE_BYTES_MIN)) // LMDB_PAGE)
+
+
+def _padded(data: memoryview) -> memoryview | bytes:
+    """Return data that LMDB stores on pages of its own: aligned, and out of the root page."""
+    return data if len(data) >= VALUE_BYTES_MIN else bytes(data).ljust(VALUE_BYTES_MIN, b"\0")
+
+
+def _unwritable(path: Path, reason: str | None) -> StoreAccessError:
+    return StoreAccessError(
+        path, f"cannot be written: {reason}", hint="Is the disk full or read-only?"
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Environment:
+    """An open snapshot file.
+
+    ``values`` are views into the map: they are valid until :meth:`release` and must not outlive it
+    (py-lmdb: a buffer dies with its transaction). A short value may be followed by padding.
+    """
+
+    path: Path
+    seal: Seal
+    values: dict[str, memoryview]
+    _environment: lmdb.Environment
+    _transaction: lmdb.Transaction
+    _identity: tuple[int, int]
+    _readers: int = field(default=1)
+
+    def release(self) -> None:
+        """Leave the environment; the last reader closes it."""
+        with _lock:
+            self._readers -= 1
+            if self._readers:
+                return
+            del _open[self._identity]
+            self.values.clear()
+            self._transaction.abort()
+            self._environment.close()
+
+
+_lock = threading.Lock()
+_open: dict[tuple[int, int], Environment] = {}
+
+
+def open_environment(path: Path) -> Environment:
+    """Open a snapshot file, or join the readers that have it open already.
+
+    Reads the seal, the first three pages and the metadata, nothing else: opening costs the same
+    for any size. Raises SnapshotCorruptError, SnapshotVersionError or StoreAccessError.
+    """
+    try:
+        status = path.stat()
+        identity = (status.st_dev, status.st_ino)
+        with _lock:
+            if identity in _open:
+                environment = _open[identity]
+                environment._readers += 1  # noqa: SLF001 - this module is the owner of the count
+                return environment
+            environment = _open[identity] = _open_file(path, identity)
+            return environment
+    except FileNotFoundError:
+        raise SnapshotCorruptError(
+            path, "the snapshot's file is missing", hint=REBUILD_HINT
+        ) from None
+    except OSError as error:
+        raise StoreAccessError.unreadable(path, error) from None
+
+
+def read_seal(path: Path) -> Seal:
+    """Return the file's seal after checking it against the file's length and first pages."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        if size < HEAD_BYTES + SEAL_BYTES or size % LMDB_PAGE:
+            raise SnapshotCorruptError(
+                path,
+                f"{size} bytes are no whole snapshot: truncated, or another kind of file",
+                hint=REBUILD_HINT,
+            )
+        file.seek(size - SEAL_BYTES)
+        seal = Seal.unpack(file.read(SEAL_BYTES))
+        if seal is None:
+            raise SnapshotCorruptError(
+                path,
+                "no seal on the last page: truncated, damaged, or another kind of file",
+                hint=REBUILD_HINT,
+            )
+        if not 1 <= seal.format_version <= FORMAT_VERSION:
+            raise SnapshotVersionError(path, expected=FORMAT_VERSION, actual=seal.format_version)
+        if seal.environment_bytes != size - SEAL_BYTES:
+            raise SnapshotCorruptError(
+                path,
+                f"the seal covers {seal.environment_bytes} bytes, "
+                f"the file holds {size - SEAL_BYTES} before it",
+                hint=REBUILD_HINT,
+            )
+        file.seek(0)
+        if sha256(file.read(HEAD_BYTES)) != seal.head_sha256:
+            raise SnapshotCorruptError(
+                path, "the first pages are not what was written", hint=REBUILD_HINT
+            )
+    return seal
+
+
+def _open_file(path: Path, identity: tuple[int, int]) -> Environment:
+    seal = read_seal(path)
+    try:
+        # No lock file: a published snapshot is never written again, and its folder may be
+        # read-only.
+        environment = lmdb.open(
+            str(path), subdir=False, readonly=True, lock=False, create=False, max_spare_txns=0
+        )
+    except lmdb.Error as error:
+        # LMDB puts the path before its reason; the error has it already.
+        reason = str(error).removeprefix(f"{path}: ")
+        raise SnapshotCorruptError(
+            path, f"LMDB cannot open it: {reason}", hint=REBUILD_HINT
+        ) from None
+    transaction = environment.begin(buffers=True)
+    values = {bytes(key).decode(): value for key, value in transaction.cursor()}
+    opened = Environment(
+        path=path,
+        seal=seal,
+        values=values,
+        _environment=environment,
+        _transaction=transaction,
+        _identity=identity,
+    )
+    if META not in values or sha256(values[META]) != seal.meta_sha256:
+        values.clear()
+        transaction.abort()
+        environment.close()
+        raise SnapshotCorruptError(path, "the metadata are not what was written", hint=REBUILD_HINT)
+    return opened
