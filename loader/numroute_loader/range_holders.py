@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index.content import INVALID_ROW, Content
+from numroute.index.content import Content
+from numroute.index.layout import INVALID_ROW
 from numroute.model import NUMBER_MAX
 from numroute_loader.gate import RangeHolders
 
