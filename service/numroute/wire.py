@@ -134,11 +134,15 @@ def message_field(field_number: int, message: bytes) -> bytes:
 
 
 def bulk_request(
-    numbers: NDArray[np.uint64], *, with_range_holder: bool, with_ported_at: bool
+    numbers: NDArray[np.uint64],
+    *,
+    with_range_holder: bool,
+    with_ported_at: bool,
+    snapshot_id: str = "",
 ) -> bytes:
     """Return a serialised ``BulkLookupRequest`` for uint64[n] numbers."""
     options = pb.BulkLookupRequest(
-        with_range_holder=with_range_holder, with_ported_at=with_ported_at
+        with_range_holder=with_range_holder, with_ported_at=with_ported_at, snapshot_id=snapshot_id
     )
     head, column = packed_field(
         pb.BulkLookupRequest.NUMBERS_FIELD_NUMBER, numbers.astype(FIXED64, copy=False)

@@ -23,8 +23,8 @@ from support.registry import command
 
 import numroute
 from numroute.client import Security as ClientSecurity
+from numroute.client.channel import parse_target
 from numroute.client.security import TokenFile
-from numroute.client.targets import parse_target
 from numroute.errors import ServiceError, SettingError
 from numroute.server.security import Security
 from numroute.server.tokens import new_token, token_line
@@ -135,14 +135,14 @@ def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path)
     good = ClientSecurity(ca=authority.path)
     for target, security, text in (
         (secure, ClientSecurity(), r"Or it speaks TLS \(--ca, --tls\)"),
-        (mutual, good, r"wants a certificate \(--cert, --key\)"),
+        (mutual, good, r"requires a certificate \(--cert, --key\)"),
         (
             mutual,
             ClientSecurity(ca=authority.path, cert=foreign.certificate, key=foreign.key),
-            "of an authority in its --tls-client-ca",
+            "from an authority in its --tls-client-ca",
         ),
         (plain, good, "it does not speak TLS"),
-        (secure, ClientSecurity(ca=other.path), "its certificate is not of --ca"),
+        (secure, ClientSecurity(ca=other.path), "its certificate is not from --ca"),
         (
             secure,
             ClientSecurity(ca=authority.path, server_name="elsewhere"),

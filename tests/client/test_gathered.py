@@ -1,32 +1,46 @@
-"""Gathered numbers and a real service: one that stops, stands still or refuses."""
+"""Gathered numbers and a service that stops, stands still, refuses or says nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import socket
+from typing import TYPE_CHECKING
 
+import grpc.aio
 import pytest
 from support.certificates import Authority
 from support.files import private
 from support.oracle import FIRST
-from support.stream_peer import until
 
 import numroute
+from numroute import wire
+from numroute.client import Coalescing
 from numroute.client import Security as ClientSecurity
+from numroute.client.channel import client_closed
 from numroute.errors import ServiceError
 from numroute.index import SnapshotStore
 from numroute.server.security import Security
 from numroute.server.tokens import new_token, token_line
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 NUMBERS = range(FIRST, FIRST + 100)
 
 
-async def test_closing_ends_streams(server, registry) -> None:
-    """After the client has been closed nothing of it is left; there is nothing to collect."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+
+
+async def test_closing_leaves_nothing_behind(server, registry) -> None:
+    """After the client has been closed no task of it is left."""
     async with numroute.AsyncClient(server.target) as client:
         await client.lookup(FIRST)
-        assert len(asyncio.all_tasks()) > 1
     # grpc's own tasks may take some turns of the loop.
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
@@ -91,3 +105,41 @@ async def test_what_is_wrong_is_told_as_soon_as_by_a_call(run_server, tmp_path) 
             await client.lookup(FIRST)
         assert str(of_number.value) == str(of_call.value)
         assert of_number.value.code == of_call.value.code == "UNAVAILABLE"
+
+
+async def test_a_host_that_says_nothing() -> None:
+    """A connection that comes to nothing leaves nothing behind, and holds up no close."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with asyncio.timeout(20):
+            target = f"127.0.0.1:{silent.getsockname()[1]}"
+            async with numroute.AsyncClient(target, timeout=0.05) as client:
+                for number in range(5):
+                    with pytest.raises(ServiceError, match="did not answer"):
+                        await client.lookup(number)
+            await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+
+
+async def test_a_close_cut_short_ends_every_wait() -> None:
+    """Numbers that still wait when ``close`` is cancelled end with the client's own error."""
+    asked = asyncio.Event()
+
+    async def never(_request: bytes, _context: object) -> bytes:
+        asked.set()
+        await asyncio.Event().wait()
+        return b""
+
+    service = grpc.aio.server()
+    handlers = {"BulkLookup": grpc.unary_unary_rpc_method_handler(never)}
+    service.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(wire.SERVICE_NAME, handlers),)
+    )
+    target = f"127.0.0.1:{service.add_insecure_port('127.0.0.1:0')}"
+    await service.start()
+    client = numroute.AsyncClient(target, coalescing=Coalescing(numbers_max=1, in_flight_max=1))
+    tasks = [asyncio.ensure_future(client.lookup(number)) for number in range(3)]
+    await asked.wait()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.close(), 0.05)
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {str(error) for error in found} == {str(client_closed())}
+    await service.stop(None)

@@ -16,7 +16,7 @@ from support.oracle import FIRST, make_registry, publish
 from support.servers import running
 
 import numroute
-from numroute.client.targets import parse_target
+from numroute.client.channel import parse_target
 from numroute.errors import ServiceError, SettingError
 from numroute.index import SnapshotStore
 

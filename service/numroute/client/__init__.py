@@ -1,8 +1,8 @@
 """The Python client of the service. It needs grpcio, protobuf and numpy, nothing else."""
 
 from numroute.client.aio import AsyncClient
-from numroute.client.answers import BulkAnswer
 from numroute.client.coalescing import Coalescing
+from numroute.client.codec import BulkAnswer
 from numroute.client.security import Security
 from numroute.client.sync import Client
 from numroute.model import (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+from collections import deque
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import grpc
@@ -13,10 +15,9 @@ import numpy as np
 
 from numroute import wire
 from numroute.client import messages
-from numroute.client.aio_streams import StreamTimeoutError, each, stream_lookup, watch_snapshots
-from numroute.client.batch_stream import BatchStream
 from numroute.client.channel import (
     CALLS_IN_FLIGHT,
+    QUESTIONS_IN_FLIGHT,
     TIMEOUT_SECONDS,
     UNARY_METHODS,
     checked_chunk,
@@ -29,24 +30,25 @@ from numroute.client.channel import (
 )
 from numroute.client.coalescing import Coalescer, Coalescing
 from numroute.client.codec import Values, as_number, as_numbers
-from numroute.client.plans import NUMBERS_PER_CHUNK, BulkPlan, TextPlan, one_request, rounds
+from numroute.client.core import (
+    NUMBERS_PER_CHUNK,
+    BulkQuestion,
+    Retries,
+    TextQuestion,
+    Watch,
+    stream_question,
+)
 from numroute.client.security import PLAINTEXT
+from numroute.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncIterable,
-        AsyncIterator,
-        Callable,
-        Iterable,
-        Iterator,
-        Sequence,
-    )
+    from collections.abc import AsyncIterator, Iterable, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
 
-    from numroute.client.answers import BulkAnswer
-    from numroute.client.plans import Plan
+    from numroute.client.codec import BulkAnswer
+    from numroute.client.core import Question
     from numroute.client.security import Security
     from numroute.model import (
         Answer,
@@ -58,12 +60,13 @@ if TYPE_CHECKING:
     )
 
     AnswerT = TypeVar("AnswerT")
+    Batch = NDArray[Any] | Sequence[int]
 
 
 class AsyncClient:
-    """The asyncio twin of ``Client``: the same methods, to be awaited. Make it inside the loop.
+    """The asyncio twin of ``Client``: the same methods and errors. Create it inside the loop.
 
-    It also takes numbers one by one, from as many tasks as you like, and asks for them together::
+    It also takes single numbers, from as many tasks as you like, and looks them up together::
 
         async with numroute.AsyncClient("localhost:50051") as client:
             answer = await client.lookup(79001234567)
@@ -79,7 +82,7 @@ class AsyncClient:
         security: Security = PLAINTEXT,
         coalescing: Coalescing | None = None,
     ) -> None:
-        """Name a service.
+        """Name a service; the first call connects.
 
         Args:
             target: As for ``Client``.
@@ -98,11 +101,10 @@ class AsyncClient:
         self._numbers_per_chunk = checked_chunk(numbers_per_chunk)
         self._coalescing = Coalescing() if coalescing is None else coalescing
         self._coalescers: dict[tuple[bool, bool], Coalescer] = {}
-        self._batches: BatchStream | None = None
         self._values = Values()
         made = connection(target, security)
         self._token = made.token
-        self._closed = False  # takes no more single numbers
+        self._closed = asyncio.Event()  # takes no more single numbers
         self._ended = False  # the channel is closed
         self._channel = (
             grpc.aio.insecure_channel(made.uri, options=made.options)
@@ -144,27 +146,27 @@ class AsyncClient:
         with_ported_at: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
     ) -> BulkAnswer | NumberAnswer:
-        """Look up one number, or a batch of them.
+        """Look up one number, or a batch.
 
-        One whole number, an int, is answered with a ``NumberAnswer``. What thousands of tasks ask
-        for at about the same time travels together, see ``Coalescing``: ask one number per task
+        One whole number, an int, is answered with a ``NumberAnswer``. Numbers that many tasks ask
+        for at about the same time travel together, see ``Coalescing``: ask for one number per task
         and let the client gather them. A batch is answered as by ``Client.lookup``.
 
         Args:
             numbers: An int, or integer[n].
             with_range_holder: Also return who holds the range.
             with_ported_at: Also return when the number was ported.
-            timeout: Seconds that the answer to one number may take, the wait for others included;
-                with a batch, that each of its requests may take; the client's own when None.
+            timeout: Seconds that the answer to one number may take, including the wait for others;
+                for a batch, that each of its requests may take; the client's own when None.
 
         Raises:
             TypeError: The numbers are not integers of at most 64 bits.
-            ValueError: The numbers are not one row, or some are negative.
+            ValueError: The numbers are not one-dimensional, or some are negative.
             ServiceError: The service was not reached or did not answer.
         """
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
+        seconds = self._seconds(timeout)
         if isinstance(numbers, int | np.integer):
-            if self._closed:
+            if self._closed.is_set():
                 raise client_closed()
             coalescer = self._coalescers.get((with_range_holder, with_ported_at))
             if coalescer is None:
@@ -174,14 +176,14 @@ class AsyncClient:
             except asyncio.CancelledError:
                 coalescer.abandoned()
                 raise
-        plan = BulkPlan(
+        question = BulkQuestion(
             as_numbers(numbers),
             self._values,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
             numbers_per_chunk=self._numbers_per_chunk,
         )
-        return await self._carry_out(plan, seconds)
+        return await self._ask(question, seconds)
 
     async def lookup_text(
         self,
@@ -192,15 +194,12 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
     ) -> list[Answer]:
         """Look up phone numbers in any human format; see ``Client.lookup_text``."""
-        plan = TextPlan(messages.as_texts(texts), default_region, as_of)
-        return await self._carry_out(
-            plan, self.timeout if timeout is None else checked_timeout(timeout)
-        )
+        question = TextQuestion(messages.as_texts(texts), default_region, as_of)
+        return await self._ask(question, self._seconds(timeout))
 
     async def stream(
         self,
-        batches: Iterable[NDArray[Any] | Sequence[int]]
-        | AsyncIterable[NDArray[Any] | Sequence[int]],
+        batches: Iterable[Batch] | AsyncIterable[Batch],
         *,
         with_range_holder: bool = False,
         with_ported_at: bool = False,
@@ -208,24 +207,55 @@ class AsyncClient:
     ) -> AsyncIterator[BulkAnswer]:
         """Look up batch after batch over one connection; see ``Client.stream``.
 
-        ``batches`` may be asynchronous. An answer is there as soon as it is known, whether another
-        batch is or not.
+        ``batches`` may be asynchronous. Each answer is yielded as soon as it arrives, whether or
+        not there is another batch.
         """
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
-        plans = (
-            one_request(as_numbers(batch), self._values, with_range_holder, with_ported_at)
-            async for batch in each(batches)
+        seconds = self._seconds(timeout)
+        make = functools.partial(
+            stream_question,
+            values=self._values,
+            with_range_holder=with_range_holder,
+            with_ported_at=with_ported_at,
         )
-        answers = stream_lookup(self._begin_stream, plans, seconds, self._fail(seconds))
+        loop = asyncio.get_running_loop()
+        questions, retries = _Questions(), Retries()
+        made = (make(batch) async for batch in _each(batches))
+        feeding = asyncio.ensure_future(questions.feed(made))
+        call: Any = None
+        sending: asyncio.Future[None] | None = None
+        end: float | None = None
         try:
-            async with contextlib.aclosing(answers):
-                async for answer in answers:
-                    yield answer
-        except StreamTimeoutError:
-            raise timed_out(self.target, seconds) from None
+            while await questions.any_waiting():
+                if end is None:
+                    end = loop.time() + seconds
+                if call is None:
+                    call = self._begin_stream()
+                    sending = asyncio.ensure_future(questions.send(call))
+                try:
+                    async with asyncio.timeout_at(end):
+                        response = await _read(call)
+                except TimeoutError:
+                    raise timed_out(self.target, seconds) from None
+                except grpc.aio.AioRpcError as error:
+                    await _end(call, sending)
+                    call = None
+                    pause = retries.pause(error.code(), error.trailing_metadata())
+                    if pause is None or loop.time() + pause >= end:
+                        raise self._error(error, seconds) from None
+                    await asyncio.sleep(pause)
+                    continue
+                end = None
+                retries.answered()
+                yield questions.accept(response)
+            if questions.problem is not None:
+                raise questions.problem
         except asyncio.CancelledError:
             self._raise_if_closed()
             raise
+        finally:
+            feeding.cancel()
+            if call is not None:
+                await _end(call, sending)
 
     async def explain(
         self,
@@ -235,9 +265,10 @@ class AsyncClient:
         as_of: datetime | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
     ) -> Explanation:
-        """Say why a number is answered as it is; see ``Client.explain``."""
+        """Explain why a number is answered as it is; see ``Client.explain``."""
         request = messages.explain_request(text, default_region, as_of)
-        return messages.explain_response(await self._call("Explain", request, timeout))
+        response = await self._call("Explain", request, self._seconds(timeout))
+        return messages.explain_response(response)
 
     async def operators(
         self,
@@ -245,8 +276,8 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
     ) -> list[OperatorInfo]:
         """Return the operators that the current snapshot knows; see ``Client.operators``."""
-        request = messages.operators_request()
-        return messages.operators_response(await self._call("ListOperators", request, timeout))
+        response = await self._call("ListOperators", b"", self._seconds(timeout))
+        return messages.operators_response(response)
 
     async def snapshot(
         self,
@@ -254,31 +285,47 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
     ) -> SnapshotInfo:
         """Return which snapshot answers now; see ``Client.snapshot``."""
-        request = messages.snapshot_request()
-        return messages.snapshot_response(await self._call("GetSnapshot", request, timeout))
+        response = await self._call("GetSnapshot", b"", self._seconds(timeout))
+        return messages.snapshot_response(response)
 
-    def watch_snapshots(self) -> AsyncIterator[SnapshotNews]:
+    async def watch_snapshots(self) -> AsyncIterator[SnapshotNews]:
         """Yield the snapshot that answers now, and each new one; see ``Client.watch_snapshots``."""
-        return watch_snapshots(
-            self._begin_watch, self.timeout, self._fail(self.timeout), lambda: self._closed
-        )
+        loop = asyncio.get_running_loop()
+        watch = Watch(self.timeout, loop.time())
+        while not self._closed.is_set():
+            call = self._watch(b"", metadata=self._token.metadata())
+            try:
+                while True:
+                    news = watch.news(await _read(call))
+                    if news is not None:
+                        yield news
+            except grpc.aio.AioRpcError as error:
+                if self._closed.is_set():
+                    return
+                pause = watch.pause(error.code(), error.trailing_metadata(), loop.time())
+                if pause is None:
+                    raise self._error(error, self.timeout) from None
+            except asyncio.CancelledError:
+                # Closing the channel cancels its calls; cancelling this task still works.
+                if self._closed.is_set() and not _cancelling():
+                    return
+                raise
+            finally:
+                call.cancel()
+            await asyncio.sleep(pause)
 
     async def close(self) -> None:
-        """Answer the single numbers that are waited for, then end the connection.
+        """Answer the single numbers that tasks wait for, then close the connection.
 
-        Other calls that are under way end with ServiceError; ``watch_snapshots`` just ends.
+        Other calls under way end with ServiceError; ``watch_snapshots`` just ends.
         """
-        self._closed = True
+        self._closed.set()
         try:
             for coalescer in self._coalescers.values():
                 await coalescer.flush()
         finally:
             self._ended = True
-            try:
-                if self._batches is not None:
-                    await self._batches.close()
-            finally:
-                await self._channel.close(None)
+            await self._channel.close(None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -286,36 +333,37 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _carry_out(self, plan: Plan[Any, AnswerT], seconds: float) -> AnswerT:
-        for chunks in rounds(plan, seconds):
-            await self._ask(plan, chunks, seconds)
-        return plan.answer()
+    def _seconds(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else checked_timeout(timeout)
 
-    async def _ask(self, plan: Plan[Any, AnswerT], chunks: list[int], seconds: float) -> None:
-        """Send the requests of these chunks, a few at once, and hand the responses to the plan."""
-        left = iter(chunks)
-        senders = [
-            asyncio.ensure_future(self._send(plan, left, seconds))
-            for _ in range(min(CALLS_IN_FLIGHT, len(chunks)))
-        ]
+    async def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
+        """Send a question's requests, a few at once, and return the whole answer."""
+        if question.chunk_count == 1:
+            question.accept(0, await self._call(question.method, question.message(), seconds))
+            return question.answer()
+        under_way: dict[asyncio.Task[bytes], int] = {}
         try:
-            await asyncio.gather(*senders)
+            while not question.done:
+                while len(under_way) < CALLS_IN_FLIGHT and (asked := question.next_request()):
+                    chunk, request = asked
+                    task = asyncio.create_task(self._call(question.method, request, seconds))
+                    under_way[task] = chunk
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in under_way if task.done()]:
+                    chunk = under_way.pop(task)
+                    try:
+                        response = task.result()
+                    except ServiceError as error:
+                        question.refuse(chunk, error)
+                    else:
+                        question.accept(chunk, response)
         finally:
-            for sender in senders:
-                sender.cancel()
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+        return question.answer()
 
-    async def _send(self, plan: Plan[Any, AnswerT], chunks: Iterator[int], seconds: float) -> None:
-        """Send one request after the other for as long as there are chunks."""
-        for chunk in chunks:
-            plan.accept(chunk, await self._call(plan.method, plan.request(chunk), seconds))
-
-    async def _call(
-        self,
-        method: str,
-        request: bytes,
-        timeout: float | None,  # noqa: ASYNC109 - the deadline goes to the service
-    ) -> bytes:
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
+    async def _call(self, method: str, request: bytes, seconds: float) -> bytes:
         if self._ended:
             raise client_closed()
         try:
@@ -323,22 +371,15 @@ class AsyncClient:
                 request, timeout=seconds, metadata=self._token.metadata()
             )
         except grpc.aio.AioRpcError as error:
-            raise self._fail(seconds)(error) from None
+            raise self._error(error, seconds) from None
         except asyncio.CancelledError:
             self._raise_if_closed()
             raise
         return response
 
     def _coalescer(self, with_range_holder: bool, with_ported_at: bool) -> Coalescer:  # noqa: FBT001 - a key
-        if self._batches is None:
-            self._batches = BatchStream(
-                self._stream,
-                self._token.metadata,
-                functools.partial(self._call, "BulkLookup"),
-                functools.partial(timed_out, self.target),
-            )
         coalescer = self._coalescers[with_range_holder, with_ported_at] = Coalescer(
-            self._batches.send,
+            functools.partial(self._call, "BulkLookup"),
             functools.partial(timed_out, self.target),
             self._values,
             self._coalescing,
@@ -352,25 +393,122 @@ class AsyncClient:
             raise client_closed()
         return self._stream(None, metadata=self._token.metadata())
 
-    def _begin_watch(self) -> Any:  # noqa: ANN401 - as above
-        return self._watch(messages.watch_request(), metadata=self._token.metadata())
-
     def _raise_if_closed(self) -> None:
         """Raise the error of a call that ended because the channel was closed under it.
 
-        grpc ends such a call as if its task were cancelled; whoever really cancels the task is
-        heard all the same.
+        grpc ends such a call as if its task were cancelled; really cancelling the task still works.
         """
-        current = asyncio.current_task()
-        if self._ended and not (current and current.cancelling()):
+        if self._ended and not _cancelling():
             raise client_closed() from None
 
-    def _fail(self, seconds: float) -> Callable[[grpc.aio.AioRpcError], Exception]:
-        """Return what makes our error of a call's."""
+    def _error(self, error: grpc.aio.AioRpcError, seconds: float) -> ServiceError:
+        """Return our error for a call's."""
+        return service_error(
+            self.target, seconds, error.code(), error.details(), error.trailing_metadata()
+        )
 
-        def fail(error: grpc.aio.AioRpcError) -> Exception:
-            return service_error(
-                self.target, seconds, error.code(), error.details(), error.trailing_metadata()
-            )
 
-        return fail
+class _Questions:
+    """The questions of one ``AsyncClient.stream``: taken when there is room, kept until answered.
+
+    Attributes:
+        problem: The caller's own error, raised after the answers to the batches before it.
+    """
+
+    def __init__(self) -> None:
+        """Start without questions."""
+        self.problem: BaseException | None = None
+        self._waiting: deque[BulkQuestion] = deque()
+        self._answered = 0
+        self._finished = False
+        self._room = asyncio.Semaphore(QUESTIONS_IN_FLIGHT)
+        self._changed = asyncio.Event()
+
+    async def feed(self, questions: AsyncIterator[BulkQuestion]) -> None:
+        """Take questions while there are any."""
+        try:
+            await self._room.acquire()
+            async for question in questions:
+                self._waiting.append(question)
+                self._wake()
+                await self._room.acquire()
+        except Exception as problem:  # noqa: BLE001 - the caller's own, raised after the answers
+            self.problem = problem
+        finally:
+            self._finished = True
+            self._wake()
+
+    async def send(self, call: Any) -> None:  # noqa: ANN401 - grpc names no type
+        """Write every unanswered question to a call, and the new ones as they come."""
+        # An error that ends the call is reported to the one who reads from it.
+        with contextlib.suppress(
+            grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError
+        ):
+            sent = self._answered
+            while True:
+                changed = self._changed
+                while sent < self._answered + len(self._waiting):
+                    await call.write(self._waiting[sent - self._answered].message())
+                    sent += 1
+                if self._finished:
+                    await call.done_writing()
+                    return
+                await changed.wait()
+
+    async def any_waiting(self) -> bool:
+        """Wait for an unanswered question; return False when there will be none."""
+        while not self._waiting and not self._finished:
+            await self._changed.wait()
+        return bool(self._waiting)
+
+    def accept(self, response: bytes) -> BulkAnswer:
+        """Return the answer to the question that has waited longest."""
+        question = self._waiting[0]
+        question.accept(0, response)
+        self._waiting.popleft()
+        self._answered += 1
+        self._room.release()
+        return question.answer()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+async def _each(items: AsyncIterable[Batch] | Iterable[Batch]) -> AsyncIterator[Batch]:
+    """Yield the items of either kind of iterable."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+            await asyncio.sleep(0)
+
+
+async def _read(call: Any) -> bytes:  # noqa: ANN401 - grpc names no type
+    """Return the next response; raise an ended call's status as an error, also when it is OK."""
+    response: Any = await call.read()
+    if response is not grpc.aio.EOF:  # type: ignore[attr-defined] # the stubs lack it
+        answer: bytes = response
+        return answer
+    raise grpc.aio.AioRpcError(
+        await call.code(),
+        await call.initial_metadata(),
+        await call.trailing_metadata(),
+        await call.details(),
+        "",
+    )
+
+
+async def _end(call: Any, sending: asyncio.Future[None] | None) -> None:  # noqa: ANN401 - as above
+    call.cancel()
+    if sending is not None:
+        sending.cancel()
+        await asyncio.wait({sending})
+
+
+def _cancelling() -> bool:
+    """Return whether somebody cancels the current task."""
+    current = asyncio.current_task()
+    return bool(current and current.cancelling())

@@ -1,16 +1,24 @@
-"""What both clients set up and understand alike: the channel's options, and the errors of calls."""
+"""How both clients reach a service: its address, the channel's options, the errors of calls."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
+import re
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numroute import wire
-from numroute.client.plans import NUMBERS_PER_CHUNK_MAX
-from numroute.client.targets import parse_target
-from numroute.errors import ServiceError
+from numroute.client.core import (
+    ATTEMPTS_MAX,
+    BACKOFF_SECONDS,
+    BACKOFF_SECONDS_MAX,
+    NUMBERS_PER_CHUNK_MAX,
+    RETRIED,
+)
+from numroute.errors import ServiceError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,10 +28,10 @@ if TYPE_CHECKING:
     from numroute.client.security import Security, TokenSource
 
 TIMEOUT_SECONDS = 5.0
-"""How long a call may take, retries included, when the caller says nothing else."""
+"""How long a call may take, retries included, unless the caller says otherwise."""
 
 TIMEOUT_SECONDS_MAX = 86_400.0
-"""The longest timeout that is taken; gRPC itself takes ever longer ones until it overflows."""
+"""The longest timeout accepted; gRPC itself accepts longer ones until it overflows."""
 
 QUESTIONS_IN_FLIGHT = 4
 """How many questions of a stream are sent and not yet answered: what the service works on."""
@@ -32,28 +40,11 @@ UNARY_METHODS = ("Lookup", "BulkLookup", "Explain", "GetSnapshot", "ListOperator
 """The methods with one request and one response."""
 
 CALLS_IN_FLIGHT = 4
-"""How many requests of one question are under way at once: the service works while the others
+"""How many requests of one question are under way at once: the service works on some while others
 travel."""
 
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024
-"""The largest response that is read: 500,000 numbers with all columns take 6 MB."""
-
-RETRIED = ("UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED")
-"""The statuses after which a call is sent again.
-
-Lookups change nothing, so that asking again is always right. UNAVAILABLE means that the call found
-no server, CANCELLED that it found one in the moment of its stopping (grpc drops what it has not
-begun to handle then); a caller's own cancelling ends the call without a retry. RESOURCE_EXHAUSTED
-is how a server says that it has too much to do, mostly with the time after which to come again,
-which gRPC keeps to ("pushback", gRPC proposal A6). Where that time is longer than the call may
-take, the service forbids the retry, and its refusal is heard at once.
-"""
-
-ATTEMPTS_MAX = 4
-"""How often a call is sent at most."""
-
-BACKOFF_SECONDS = 0.05
-BACKOFF_SECONDS_MAX = 1.0
+"""The largest response accepted: 500,000 numbers with all columns take 6 MB."""
 
 _METHOD_CONFIG = [
     {
@@ -66,7 +57,7 @@ _METHOD_CONFIG = [
             "retryableStatusCodes": list(RETRIED),
         },
     },
-    # The clients begin a stream again themselves, which gRPC could before its first answer only.
+    # The clients begin a stream again themselves; gRPC could only before its first response.
     {"name": [{"service": wire.SERVICE_NAME, "method": "StreamLookup"}]},
 ]
 
@@ -75,8 +66,8 @@ _ONE_ADDRESS: Mapping[str, Any] = {"methodConfig": _METHOD_CONFIG}
 _SEVERAL_ADDRESSES: Mapping[str, Any] = {
     "methodConfig": _METHOD_CONFIG,
     "loadBalancingConfig": [{"round_robin": {}}],
-    # Each replica is asked for its health all the time, and gets calls only while it says SERVING.
-    # Not so with one address: a service without a snapshot says why in its answers.
+    # The health of each replica is watched, and it gets calls only while it reports SERVING. Not so
+    # with one address: a service without a snapshot explains itself in its answers.
     "healthCheckConfig": {"serviceName": wire.SERVICE_NAME},
 }
 
@@ -88,44 +79,51 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     # A request larger than this is not kept for a retry; the default is 256 KiB.
     ("grpc.per_rpc_retry_buffer_size", 8 * 1024 * 1024),
-    # A machine that has gone without a word is noticed while calls wait for it. Servers bear a
-    # ping in five minutes without asking, and one in ten seconds from clients with open calls.
+    # Notice a machine that vanished without closing the connection while calls wait for it. Servers
+    # allow a ping every five minutes, and every ten seconds from clients with open calls.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # The service stands in the same network: a proxy set for the way out must not get the numbers.
+    # The service is in the same network: a proxy for outgoing traffic must not see the numbers.
     ("grpc.enable_http_proxy", 0),
 )
-"""What every channel is told, whatever its target."""
-
+"""The options of every channel, whatever its target."""
 
 _UNREACHABLE = (
     (
         "WRONG_VERSION_NUMBER",
         "it does not speak TLS",
-        "Ask in plaintext (without --tls, --ca and --cert), or at the port that speaks TLS",
+        "Connect in plaintext (without --tls, --ca and --cert), or to the port that speaks TLS",
     ),
     (
         "CERTIFICATE_VERIFY_FAILED",
-        "its certificate is not of --ca, or not valid now",
-        "Give the file of the authority that it comes from; without --ca the system's must know it",
+        "its certificate is not from --ca, or is not valid now",
+        "Give the file of the authority that issued it; without --ca the system must trust it",
     ),
     (
         "Hostname Verification Check failed",
         "its certificate is for another name",
-        "Ask at a name that the certificate has, or give that name (Security.server_name)",
+        "Connect to a name in the certificate, or give that name (Security.server_name)",
     ),
-    # A service that speaks TLS says no more to plaintext or to a client without a certificate; nor
-    # does one that stops just now.
+    # A service that speaks TLS reports no more to plaintext or to a client without a certificate;
+    # nor does one that is stopping.
     (
         "Socket closed",
-        "the connection is made, and closed from there",
+        "it closed the connection",
         (
-            "Is it stopping? Or it speaks TLS (--ca, --tls), or wants a certificate "
-            "(--cert, --key) of an authority in its --tls-client-ca"
+            "Is it stopping? Or it speaks TLS (--ca, --tls), or requires a certificate "
+            "(--cert, --key) from an authority in its --tls-client-ca"
         ),
     ),
 )
-"""What gRPC's details of an UNAVAILABLE hold, what that means, and what to do."""
+"""What gRPC's details of an UNAVAILABLE contain, what that means, and what to do."""
+
+_LISTS = ("ipv4:", "ipv6:")
+_LOCAL = ("unix:", "unix-abstract:")
+_OTHERS = ("vsock:", "xds:", "google-c2p:", "google-c2p-experimental:")
+_HOST = re.compile(r"[^\s/]+")
+_DIGITS = re.compile(r"[0-9]{1,5}")
+_PORT_MAX = 65_535
+_EXAMPLES = "Give HOST:PORT, HOST:PORT,HOST:PORT or dns:///NAME:PORT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,51 +143,126 @@ def connection(target: str, security: Security) -> Connection:
     """Return how to reach a target.
 
     Raises:
-        SettingError: The target or a file of ``security`` is not what it should be.
-        ServiceError: A name in a list of addresses is not known.
+        SettingError: The target or a file of ``security`` is wrong.
+        ServiceError: A name in a list of addresses is unknown.
     """
-    found = parse_target(target)
-    config = _SEVERAL_ADDRESSES if found.several else _ONE_ADDRESS
+    parsed = parse_target(target)
+    config = _SEVERAL_ADDRESSES if parsed.several else _ONE_ADDRESS
     options = [*OPTIONS, ("grpc.service_config", json.dumps(config))]
-    if security.server_name or (security.encrypted and found.authority):
-        name = security.server_name or found.authority
+    if security.server_name or (security.encrypted and parsed.authority):
+        name = security.server_name or parsed.authority
         options.append(("grpc.ssl_target_name_override", name))
     return Connection(
-        uri=found.uri,
+        uri=parsed.uri,
         options=tuple(options),
         credentials=security.credentials(),
-        token=security.token_source(found),
+        token=security.token_source(loopback=parsed.loopback),
     )
 
 
-def resume_after(
-    code: grpc.StatusCode, trailers: Iterable[Any] | None, tries: int, *, answered: bool
-) -> float | None:
-    """Return after how many seconds an open call that broke may be begun again; None for never.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a service is: one address, several replicas, or a name that stands for them.
 
-    gRPC's retries end with a call's first answer, so that the clients begin open calls again
-    themselves, by the same rules.
-
-    Args:
-        code: How the call ended.
-        trailers: Its trailing metadata.
-        tries: How often it has been begun again without an answer since.
-        answered: It had an answer before: then it is begun again for as long as its caller waits,
-            otherwise as often as gRPC would send a call.
+    Attributes:
+        uri: What gRPC is given.
+        several: There may be more than one replica: calls take turns among the healthy ones.
+        loopback: Nothing that is sent to it leaves this machine.
+        authority: The name that TLS checks every replica's certificate for, when the uri does not
+            give it: the first name of a list, because a channel has only one.
     """
-    # grpc.aio reports a message that it could not send, because the call had just been ended, as
-    # INTERNAL and forgets the status with which it was ended. The service's own has a trailer.
-    not_sent = code.name == "INTERNAL" and not trailers
-    if code.name not in RETRIED and not not_sent:
-        return None
-    if not answered and tries >= ATTEMPTS_MAX - 1:
-        return None
-    wait = _wait_seconds(trailers)
-    if wait is not None:
-        return wait if wait >= 0 else None
-    if code.name == "RESOURCE_EXHAUSTED":
-        return None
-    return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX)
+
+    uri: str
+    several: bool
+    loopback: bool
+    authority: str = ""
+
+
+def parse_target(text: str) -> Target:
+    """Return what a target means.
+
+    ``a:1,b:2`` is a list of replicas; its names are resolved now, once: use ``dns:///`` with one
+    name for all where addresses change. Any other scheme that gRPC knows is passed on.
+
+    With TLS every replica of a list must have a certificate for the list's first name: put one name
+    into all certificates and list it first, or give it as ``Security.server_name``.
+
+    Raises:
+        SettingError: It is neither a scheme that gRPC knows nor ``host:port``; or a list contains a
+            scheme, or mixes IPv4 and IPv6 addresses.
+        ServiceError: A name in a list has no address.
+    """
+    if text.startswith(_LISTS):
+        # As a URL its path may follow an empty authority.
+        addresses = text.partition(":")[2].removeprefix("//").removeprefix("/")
+        hosts = [_host(address)[0] for address in addresses.split(",")]
+        return Target(uri=text, several=len(hosts) > 1, loopback=all(map(_is_loopback, hosts)))
+    if "," in text and "://" not in text:
+        return _list(text)
+    if text.startswith("dns:"):
+        return Target(uri=text, several=True, loopback=False)
+    if text.startswith(_LOCAL):
+        return Target(uri=text, several=False, loopback=True)
+    host = "" if text.startswith(_OTHERS) else _host(text)[0]
+    return Target(uri=text, several=False, loopback=_is_loopback(host))
+
+
+def _list(text: str) -> Target:
+    hosts = [_host(address.strip()) for address in text.split(",") if address.strip()]
+    families: dict[int, list[str]] = {}
+    for host, port in hosts:
+        for family, address in _addresses(host, port):
+            families.setdefault(family, []).append(address)
+    if len(families) != 1:
+        raise SettingError(
+            f"{text} mixes IPv4 and IPv6 addresses",
+            hint="Give addresses of one kind, or one name: dns:///NAME:PORT",
+        )
+    ((family, addresses),) = families.items()
+    names = [host for host, _ in hosts if not _is_address(host)]
+    return Target(
+        uri=("ipv4:" if family == socket.AF_INET else "ipv6:") + ",".join(dict.fromkeys(addresses)),
+        several=True,
+        loopback=all(_is_loopback(host) for host, _ in hosts),
+        authority=names[0] if names else "",
+    )
+
+
+def _addresses(host: str, port: str) -> list[tuple[int, str]]:
+    """Return the addresses of a host: the IPv4 ones if it has any."""
+    try:
+        infos = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ServiceError(
+            f"cannot resolve {host}: {error.strerror}", code="UNAVAILABLE", hint=_EXAMPLES
+        ) from None
+    fours = [address[0] for family, *_, address in infos if family == socket.AF_INET]
+    if fours:
+        return [(socket.AF_INET, f"{address}:{port}") for address in fours]
+    return [(socket.AF_INET6, f"[{address[0]}]:{port}") for *_, address in infos]
+
+
+def _host(address: str) -> tuple[str, str]:
+    host, _, port = address.rpartition(":")
+    if not _HOST.fullmatch(host) or not _is_port(port):
+        raise SettingError(f"{address!r} is not the address of a service", hint=_EXAMPLES)
+    return host.strip("[]"), port
+
+
+def _is_port(text: str) -> bool:
+    return _DIGITS.fullmatch(text) is not None and 0 < int(text) <= _PORT_MAX
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def service_error(
@@ -209,7 +282,7 @@ def service_error(
             return timed_out(target, timeout)
         case "UNIMPLEMENTED":
             message = f"{target} does not know the method that was called"
-            hint = "Is it a numroute service, and of this client's version?"
+            hint = "Is it a numroute service of this client's version?"
         case "OK":
             message, hint = f"{target} ended the call without an answer", "Ask again"
             return ServiceError(message, code="INTERNAL", hint=hint)
@@ -219,7 +292,7 @@ def service_error(
 
 
 def _unreachable(target: str, details: str) -> tuple[str, str]:
-    """Return why a connection could not be made, as far as gRPC's details tell, and what to do."""
+    """Return why a connection failed, as far as gRPC's details tell, and what to do."""
     for sign, reason, hint in _UNREACHABLE:
         if sign in details:
             return f"cannot reach {target}: {reason}", hint
@@ -242,7 +315,7 @@ def timed_out(target: str, seconds: float) -> ServiceError:
 
 
 def client_closed() -> ServiceError:
-    """Return the error of a call that the client's own ``close`` ended, or that came after it."""
+    """Return the error of a call that ``close`` ended, or that was made after it."""
     return ServiceError(
         "the client is closed",
         code="CANCELLED",
@@ -250,21 +323,11 @@ def client_closed() -> ServiceError:
     )
 
 
-def _wait_seconds(trailers: Iterable[Any] | None) -> float | None:
-    """Return how long the service asks to wait: what it tells, else what it asks of gRPC."""
-    told = dict(trailers or ())
-    asked = told.get(wire.RETRY_AFTER_KEY) or told.get(wire.PUSHBACK_KEY)
-    try:
-        return None if asked is None else int(asked) / 1000
-    except ValueError:
-        return None
-
-
 def checked_timeout(seconds: float) -> float:
-    """Return a timeout after checking that it is one.
+    """Return the timeout of one call after checking it.
 
-    One call's may be zero or less, as what is left of somebody's time may be: its answer is too
-    late. Raises ValueError for one that is too long, infinite or no number.
+    It may be zero or negative, as a caller's remaining time may be: the answer is then too late.
+    Raises ValueError when it is too long, infinite or not a number.
     """
     if not math.isfinite(seconds) or seconds > TIMEOUT_SECONDS_MAX:
         raise ValueError(
@@ -274,7 +337,7 @@ def checked_timeout(seconds: float) -> float:
 
 
 def checked_client_timeout(seconds: float) -> float:
-    """Return the timeout of a client's calls after checking that they could be answered in it."""
+    """Return the timeout of a client's calls after checking that an answer can meet it."""
     if not 0 < seconds <= TIMEOUT_SECONDS_MAX:
         raise ValueError(
             f"timeout must be more than 0 and up to {TIMEOUT_SECONDS_MAX:g} seconds, not {seconds}"
@@ -283,7 +346,7 @@ def checked_client_timeout(seconds: float) -> float:
 
 
 def checked_chunk(numbers_per_chunk: int) -> int:
-    """Return the size of a request after checking that the service would take it."""
+    """Return the size of a request after checking that the service accepts it."""
     if not 1 <= numbers_per_chunk <= NUMBERS_PER_CHUNK_MAX:
         raise ValueError(f"numbers_per_chunk must be from 1 to {NUMBERS_PER_CHUNK_MAX}")
     return numbers_per_chunk

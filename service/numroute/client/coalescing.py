@@ -19,7 +19,7 @@ import numpy as np
 from numroute import wire
 from numroute.client import codec
 from numroute.client.channel import TIMEOUT_SECONDS_MAX
-from numroute.client.plans import NUMBERS_PER_CHUNK_MAX
+from numroute.client.core import NUMBERS_PER_CHUNK_MAX
 from numroute.errors import ServiceError
 from numroute.model import NumberAnswer, Operator
 

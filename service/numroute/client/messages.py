@@ -51,11 +51,17 @@ def as_texts(texts: Iterable[str]) -> list[str]:
 
 
 def lookup_request(
-    texts: Sequence[str], default_region: str | None, as_of: datetime | None
+    texts: Sequence[str],
+    default_region: str | None,
+    as_of: datetime | None,
+    snapshot_id: str = "",
 ) -> bytes:
     """Return a serialised ``LookupRequest``; ValueError when ``as_of`` has no time zone."""
     return pb.LookupRequest(
-        numbers=texts, default_region=default_region, as_of=_time(as_of)
+        numbers=texts,
+        default_region=default_region,
+        as_of=_time(as_of),
+        snapshot_id=snapshot_id,
     ).SerializeToString()
 
 
@@ -72,11 +78,6 @@ def lookup_response(data: bytes, count: int) -> Answers:
     if len(answers) != count:
         raise not_understood(f"it has {len(answers)} answers to {count} texts")
     return Answers(snapshot=ref, answers=answers)
-
-
-def snapshot_request() -> bytes:
-    """Return a serialised ``GetSnapshotRequest``."""
-    return pb.GetSnapshotRequest().SerializeToString()
 
 
 def snapshot_response(data: bytes) -> SnapshotInfo:
@@ -96,11 +97,6 @@ def snapshot_response(data: bytes) -> SnapshotInfo:
     )
 
 
-def watch_request() -> bytes:
-    """Return a serialised ``WatchSnapshotsRequest``."""
-    return pb.WatchSnapshotsRequest().SerializeToString()
-
-
 def watch_response(data: bytes) -> SnapshotNews:
     """Return what a serialised ``WatchSnapshotsResponse`` says; ServiceError when it is not one."""
     try:
@@ -113,11 +109,6 @@ def watch_response(data: bytes) -> SnapshotNews:
         counts=dict(message.counts),
         changes=wire.changes_value(message.changes) if message.HasField("changes") else None,
     )
-
-
-def operators_request() -> bytes:
-    """Return a serialised ``ListOperatorsRequest``."""
-    return pb.ListOperatorsRequest().SerializeToString()
 
 
 def operators_response(data: bytes) -> list[OperatorInfo]:

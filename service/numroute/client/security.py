@@ -6,15 +6,12 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import grpc
 
 from numroute.certificates import read_certificates, read_pair
 from numroute.errors import SettingError
-
-if TYPE_CHECKING:
-    from numroute.client.targets import Target
 
 Metadata: TypeAlias = "tuple[tuple[str, str], ...]"
 """What is sent along with a call."""
@@ -89,15 +86,15 @@ class Security:
             certificate_chain=chain,
         )
 
-    def token_source(self, target: Target) -> TokenSource:
-        """Return where calls to a target take their token from.
+    def token_source(self, *, loopback: bool) -> TokenSource:
+        """Return where calls take their token from; ``loopback``: they stay on this machine.
 
         Raises:
             SettingError: The token would leave this machine in plaintext, or cannot be read.
         """
         if self.token is None and self.token_file is None:
             return TokenSource()
-        if not self.encrypted and not target.loopback:
+        if not self.encrypted and not loopback:
             raise SettingError(
                 "a token is not sent to another machine in plaintext",
                 hint="Speak TLS: give the file of the service's CA, or tls=True (--tls)",

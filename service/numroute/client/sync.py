@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -12,6 +14,7 @@ from numroute import wire
 from numroute.client import messages
 from numroute.client.channel import (
     CALLS_IN_FLIGHT,
+    QUESTIONS_IN_FLIGHT,
     TIMEOUT_SECONDS,
     UNARY_METHODS,
     checked_chunk,
@@ -23,26 +26,33 @@ from numroute.client.channel import (
     timed_out,
 )
 from numroute.client.codec import Values, as_numbers
-from numroute.client.plans import NUMBERS_PER_CHUNK, BulkPlan, TextPlan, one_request, rounds
+from numroute.client.core import (
+    NUMBERS_PER_CHUNK,
+    BulkQuestion,
+    Retries,
+    TextQuestion,
+    Watch,
+    stream_question,
+)
 from numroute.client.security import PLAINTEXT
-from numroute.client.sync_streams import StreamTimeoutError, stream_lookup, watch_snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
 
-    from numroute.client.answers import BulkAnswer
-    from numroute.client.plans import Plan
+    from numroute.client.codec import BulkAnswer
+    from numroute.client.core import Question
     from numroute.client.security import Security
+    from numroute.errors import ServiceError
     from numroute.model import Answer, Explanation, OperatorInfo, SnapshotInfo, SnapshotNews
 
     AnswerT = TypeVar("AnswerT")
 
 
 class Client:
-    """A connection to a numroute service; any number of threads may use it at once.
+    """A connection to a numroute service, which any number of threads may share.
 
     ::
 
@@ -50,7 +60,12 @@ class Client:
             answer = client.lookup(numbers)
             operators = [answer.routes[i].operator.name for i in answer.route_index]
 
-    Every call has a deadline. A service that is not reachable for a moment is asked again.
+    Every call has a deadline, and is retried while the service is briefly unreachable. Calls raise
+
+    - ``ServiceError`` when the service was not reached or did not answer; its ``code`` is the gRPC
+      status name, its ``hint`` says what to do;
+    - ``TypeError`` and ``ValueError`` for arguments of the wrong type or out of range, before
+      anything is sent.
     """
 
     def __init__(
@@ -61,20 +76,19 @@ class Client:
         numbers_per_chunk: int = NUMBERS_PER_CHUNK,
         security: Security = PLAINTEXT,
     ) -> None:
-        """Name a service; the connection is made with the first call.
+        """Name a service; the first call connects.
 
         Args:
             target: ``host:port`` of the service; ``a:1,b:2`` or ``dns:///name:port`` for several
-                replicas, among the healthy ones of which calls take turns; or any other gRPC
-                target.
-            timeout: Seconds that each call may take unless it is told otherwise, up to 86,400.
+                replicas, of which the healthy ones take turns; or any other gRPC target.
+            timeout: Seconds that each call may take unless it sets its own, up to 86,400.
             numbers_per_chunk: Numbers in one request of a batch, from 1 to 500,000.
-            security: TLS and the token; plaintext without a token by default.
+            security: TLS and the token; by default plaintext without a token.
 
         Raises:
-            ValueError: ``timeout`` or ``numbers_per_chunk`` is out of its range.
-            SettingError: The target, or a file of ``security``, is not what it should be.
-            ServiceError: A name in a list of replicas stands for no address.
+            ValueError: ``timeout`` or ``numbers_per_chunk`` is out of range.
+            SettingError: The target or a file of ``security`` is wrong.
+            ServiceError: A name in a list of replicas has no address.
         """
         self.target = target
         self.timeout = checked_client_timeout(timeout)
@@ -105,28 +119,28 @@ class Client:
     ) -> BulkAnswer:
         """Look up whole E.164 numbers, as many as you like, in any order.
 
-        A large batch is sent in several requests, a few of them at once; the answer is of one
-        snapshot nevertheless.
+        A large batch is sent in several requests, a few at once; the answer still comes from one
+        snapshot.
 
         Args:
-            numbers: integer[n]; what is no number (0, or more than 15 digits) is answered INVALID.
+            numbers: integer[n]; 0 and anything over 15 digits is answered INVALID.
             with_range_holder: Also return who holds each number's range.
             with_ported_at: Also return when each number was ported.
             timeout: Seconds that each request may take; the client's own when None.
 
         Raises:
             TypeError: The numbers are not integers of at most 64 bits.
-            ValueError: The numbers are not one row, or some are negative.
+            ValueError: The numbers are not one-dimensional, or some are negative.
             ServiceError: The service was not reached or did not answer.
         """
-        plan = BulkPlan(
+        question = BulkQuestion(
             as_numbers(numbers),
             self._values,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
             numbers_per_chunk=self._numbers_per_chunk,
         )
-        return self._carry_out(plan, timeout)
+        return self._ask(question, self._seconds(timeout))
 
     def lookup_text(
         self,
@@ -139,20 +153,20 @@ class Client:
         """Look up phone numbers in any human format; one answer per text, in order.
 
         Args:
-            texts: E.g. ``8 (916) 123-45-67`` or ``+7 916 1234567``.
+            texts: For example ``8 (916) 123-45-67`` or ``+7 916 1234567``.
             default_region: ISO 3166 code of the country whose national formats are understood.
             as_of: Answer from the snapshot that was current at this time (aware), while it is
                 kept; from the current one when None.
             timeout: Seconds that each request may take; the client's own when None.
 
         Raises:
-            TypeError: The texts are not texts.
+            TypeError: The texts are not strings.
             ValueError: A text is not valid Unicode, or ``as_of`` has no time zone.
             ServiceError: The service was not reached or did not answer, the region is unknown, or
                 the snapshot of that time is not kept.
         """
-        plan = TextPlan(messages.as_texts(texts), default_region, as_of)
-        return self._carry_out(plan, timeout)
+        question = TextQuestion(messages.as_texts(texts), default_region, as_of)
+        return self._ask(question, self._seconds(timeout))
 
     def stream(
         self,
@@ -164,10 +178,10 @@ class Client:
     ) -> Iterator[BulkAnswer]:
         """Look up batch after batch over one connection; yield their answers in order.
 
-        A few batches are under way at once, no more are taken from ``batches`` meanwhile, so that
-        lists of any length take the same memory. An answer may come up to four batches after its
-        question. Each answer is of one snapshot. When the service goes away, what it has not
-        answered is asked again, there or at another replica.
+        At most four batches are under way at once, and no more are taken from ``batches``
+        meanwhile, so lists of any length take the same memory. Each answer comes from one snapshot.
+        When the service goes away, what it has not answered is asked again, there or at another
+        replica.
 
         Args:
             batches: integer[n] each, n at most 500,000; about 65,000 is fast.
@@ -177,18 +191,27 @@ class Client:
 
         Raises:
             TypeError: A batch's numbers are not integers of at most 64 bits.
-            ValueError: A batch is too large, not one row, or has negative numbers.
+            ValueError: A batch is too large, not one-dimensional, or has negative numbers.
             ServiceError: The service was not reached or did not answer.
         """
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
-        plans = (
-            one_request(as_numbers(batch), self._values, with_range_holder, with_ported_at)
-            for batch in batches
-        )
+        stream = _Stream(self, self._seconds(timeout))
         try:
-            yield from stream_lookup(self._begin_stream, plans, seconds, self._fail(seconds))
-        except StreamTimeoutError:
-            raise timed_out(self.target, seconds) from None
+            for batch in batches:
+                question = stream_question(
+                    batch,
+                    self._values,
+                    with_range_holder=with_range_holder,
+                    with_ported_at=with_ported_at,
+                )
+                stream.ask(question)
+                while stream.waiting and (
+                    len(stream.waiting) == QUESTIONS_IN_FLIGHT or stream.ready()
+                ):
+                    yield stream.answer()
+            while stream.waiting:
+                yield stream.answer()
+        finally:
+            stream.end()
 
     def explain(
         self,
@@ -198,16 +221,16 @@ class Client:
         as_of: datetime | None = None,
         timeout: float | None = None,
     ) -> Explanation:
-        """Say why a number, in any human format, is answered as it is.
+        """Explain why a number, in any human format, is answered as it is.
 
         Raises:
-            TypeError: It is no text.
+            TypeError: ``text`` is not a string.
             ValueError: It is not valid Unicode, or ``as_of`` has no time zone.
             ServiceError: The service was not reached or did not answer, the region is unknown, or
                 the snapshot of that time is not kept.
         """
         request = messages.explain_request(text, default_region, as_of)
-        return messages.explain_response(self._call("Explain", request, timeout))
+        return messages.explain_response(self._call("Explain", request, self._seconds(timeout)))
 
     def operators(self, *, timeout: float | None = None) -> list[OperatorInfo]:
         """Return the operators and brands that the current snapshot knows, by code.
@@ -215,7 +238,7 @@ class Client:
         Raises:
             ServiceError: The service was not reached or did not answer.
         """
-        response = self._call("ListOperators", messages.operators_request(), timeout)
+        response = self._call("ListOperators", b"", self._seconds(timeout))
         return messages.operators_response(response)
 
     def snapshot(self, *, timeout: float | None = None) -> SnapshotInfo:
@@ -224,26 +247,44 @@ class Client:
         Raises:
             ServiceError: The service was not reached or did not answer.
         """
-        return messages.snapshot_response(
-            self._call("GetSnapshot", messages.snapshot_request(), timeout)
-        )
+        return messages.snapshot_response(self._call("GetSnapshot", b"", self._seconds(timeout)))
 
     def watch_snapshots(self) -> Iterator[SnapshotNews]:
         """Yield the snapshot that answers now, and then each that takes its place.
 
-        Ends when the client is closed. A connection that breaks is made again, and what was
-        announced already is not announced twice.
+        Ends when the client is closed. A broken connection is made again, and nothing is announced
+        twice.
 
         Raises:
             ServiceError: The service was not reached within the client's timeout at the beginning,
                 or refuses.
         """
-        return watch_snapshots(
-            self._begin_watch, self.timeout, self._fail(self.timeout), self._closed
-        )
+        watch = Watch(self.timeout, time.monotonic())
+        while not self._closed.is_set():
+            try:
+                call: Any = self._watch(b"", metadata=self._token.metadata())
+            except ValueError:
+                if self._closed.is_set():
+                    return  # closed at this very moment
+                raise
+            try:
+                for response in call:
+                    news = watch.news(response)
+                    if news is not None:
+                        yield news
+            except grpc.RpcError:
+                pass  # the call itself has its status
+            finally:
+                call.cancel()
+            if self._closed.is_set():
+                return
+            pause = watch.pause(call.code(), call.trailing_metadata(), time.monotonic())
+            if pause is None:
+                raise self._error(call, self.timeout)
+            self._closed.wait(pause)
 
     def close(self) -> None:
-        """End the connection; calls that are under way fail, ``watch_snapshots`` just ends."""
+        """Close the connection; calls under way fail, ``watch_snapshots`` just ends."""
         self._closed.set()
         self._channel.close()
 
@@ -253,49 +294,45 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _carry_out(self, plan: Plan[Any, AnswerT], timeout: float | None) -> AnswerT:
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
-        for chunks in rounds(plan, seconds):
-            self._ask(plan, chunks, seconds)
-        return plan.answer()
+    def _seconds(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else checked_timeout(timeout)
 
-    def _ask(self, plan: Plan[Any, AnswerT], chunks: list[int], seconds: float) -> None:
-        """Send the requests of these chunks, a few at once, and hand the responses to the plan."""
-        if len(chunks) == 1:
-            # Waiting in this thread spares the hand-over from the channel's own.
-            plan.accept(chunks[0], self._call(plan.method, plan.request(chunks[0]), seconds))
-            return
-        method = self._methods[plan.method]
+    def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
+        """Send a question's requests, a few at once, and return the whole answer."""
+        if question.chunk_count == 1:
+            # Waiting in this thread saves the hand-over from the channel's own.
+            question.accept(0, self._call(question.method, question.message(), seconds))
+            return question.answer()
+        method = self._methods[question.method]
         under_way: deque[tuple[int, Any]] = deque()
         try:
-            for chunk in chunks:
-                if len(under_way) == CALLS_IN_FLIGHT:
-                    first, call = under_way.popleft()
-                    plan.accept(first, call.result())
-                call = method.future(
-                    plan.request(chunk), timeout=seconds, metadata=self._token.metadata()
-                )
-                under_way.append((chunk, call))
-            while under_way:
-                first, call = under_way.popleft()
-                plan.accept(first, call.result())
-        except grpc.RpcError as error:
-            raise self._fail(seconds)(error) from None
+            while not question.done:
+                while len(under_way) < CALLS_IN_FLIGHT and (asked := question.next_request()):
+                    chunk, request = asked
+                    call = method.future(request, timeout=seconds, metadata=self._token.metadata())
+                    under_way.append((chunk, call))
+                chunk, call = under_way.popleft()
+                try:
+                    response = call.result()
+                except grpc.RpcError as error:
+                    question.refuse(chunk, self._error(error, seconds))
+                else:
+                    question.accept(chunk, response)
         except ValueError:
             self._raise_if_closed()
             raise
         finally:
             for _, call in under_way:
                 call.cancel()
+        return question.answer()
 
-    def _call(self, method: str, request: bytes, timeout: float | None) -> bytes:
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
+    def _call(self, method: str, request: bytes, seconds: float) -> bytes:
         try:
             response: bytes = self._methods[method](
                 request, timeout=seconds, metadata=self._token.metadata()
             )
         except grpc.RpcError as error:
-            raise self._fail(seconds)(error) from None
+            raise self._error(error, seconds) from None
         except ValueError:
             self._raise_if_closed()
             raise
@@ -308,23 +345,99 @@ class Client:
             self._raise_if_closed()
             raise
 
-    def _begin_watch(self) -> Any:  # noqa: ANN401 - as above
-        return self._watch(messages.watch_request(), metadata=self._token.metadata())
-
     def _raise_if_closed(self) -> None:
-        """Raise the error of a call on a closed channel, which to grpc is a ValueError."""
+        """Raise the error of a call on a closed channel, which is a ValueError to grpc."""
         if self._closed.is_set():
             raise client_closed() from None
 
-    def _fail(self, seconds: float) -> Callable[[grpc.RpcError], Exception]:
-        """Return what makes our error of a call's."""
+    def _error(self, error: grpc.RpcError, seconds: float) -> ServiceError:
+        """Return our error for a call's."""
+        call: Any = error  # an RpcError of a call is that call, which its type hides
+        if self._closed.is_set() and call.code() is grpc.StatusCode.CANCELLED:
+            return client_closed()
+        return service_error(
+            self.target, seconds, call.code(), call.details(), call.trailing_metadata()
+        )
 
-        def fail(error: grpc.RpcError) -> Exception:
-            call: Any = error  # an RpcError of a call is that call, which its type hides
-            if self._closed.is_set() and call.code() is grpc.StatusCode.CANCELLED:
-                return client_closed()
-            return service_error(
-                self.target, seconds, call.code(), call.details(), call.trailing_metadata()
-            )
 
-        return fail
+class _Stream:
+    """The questions of one ``Client.stream`` that are sent and not answered.
+
+    They are asked over as many calls as it takes. A thread reads each call, so that waiting for an
+    answer can time out.
+    """
+
+    def __init__(self, client: Client, seconds: float) -> None:
+        """Ask through a client; each answer may take so many seconds."""
+        self.waiting: deque[BulkQuestion] = deque()
+        self._client = client
+        self._seconds = seconds
+        self._retries = Retries()
+        self._call: Any = None
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._responses: queue.SimpleQueue[bytes | grpc.RpcError] = queue.SimpleQueue()
+
+    def ask(self, question: BulkQuestion) -> None:
+        """Send a question."""
+        self.waiting.append(question)
+        if self._call is None:
+            self._connect()
+        else:
+            self._requests.put(question.message())
+
+    def ready(self) -> bool:
+        """Return whether an answer is there already."""
+        return not self._responses.empty()
+
+    def answer(self) -> BulkAnswer:
+        """Return the answer to the question that has waited longest."""
+        end = time.monotonic() + self._seconds
+        while True:
+            if self._call is None:
+                self._connect()
+            try:
+                response = self._responses.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                raise timed_out(self._client.target, self._seconds) from None
+            if isinstance(response, bytes):
+                question = self.waiting.popleft()
+                question.accept(0, response)
+                self._retries.answered()
+                return question.answer()
+            self.end()
+            call: Any = response
+            pause = self._retries.pause(call.code(), call.trailing_metadata())
+            if pause is None or time.monotonic() + pause >= end:
+                raise self._client._error(response, self._seconds)  # noqa: SLF001 - its client
+            time.sleep(pause)
+
+    def end(self) -> None:
+        """Send nothing more and wait for nothing more."""
+        if self._call is not None:
+            self._requests.put(None)
+            self._call.cancel()
+            self._call = None
+
+    def _connect(self) -> None:
+        """Begin a call and ask on it all that is unanswered."""
+        self._requests, self._responses = queue.SimpleQueue(), queue.SimpleQueue()
+        self._call = self._client._begin_stream(  # noqa: SLF001 - its client
+            iter(self._requests.get, None)
+        )
+        for question in self.waiting:
+            self._requests.put(question.message())
+        reading = threading.Thread(
+            target=_read, args=(self._call, self._responses), name="numroute-stream", daemon=True
+        )
+        reading.start()
+
+
+def _read(call: Any, responses: queue.SimpleQueue[bytes | grpc.RpcError]) -> None:  # noqa: ANN401 - grpc names no type
+    """Hand over the responses of a call, then the call itself: it may still owe answers."""
+    try:
+        for response in call:
+            responses.put(response)
+    except grpc.RpcError as error:
+        responses.put(error)
+    else:
+        responses.put(call)
