@@ -13,8 +13,7 @@ from numroute.client.codec import Values, bulk_response
 from numroute.logs import make_logger
 from numroute.server.follower import Follower
 from numroute.server.guard import Call
-from numroute.server.lookups import Lookups
-from numroute.server.past import PastSnapshots
+from numroute.server.servicer import NumberRouting
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -37,11 +36,11 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @pytest.fixture(scope="module")
-def lookups(small: Small, loop: asyncio.AbstractEventLoop) -> Iterator[Lookups]:
+def lookups(small: Small, loop: asyncio.AbstractEventLoop) -> Iterator[NumberRouting]:
     """Return the service's lookups over the small snapshot."""
     follower = Follower(small.store, make_logger(), max_age=None, on_state=lambda _: None)
     loop.run_until_complete(follower.poll())
-    lookups = Lookups(follower, PastSnapshots(follower))
+    lookups = NumberRouting(follower, make_logger())
     yield lookups
     lookups.close()
     follower.close()
@@ -51,7 +50,7 @@ def lookups(small: Small, loop: asyncio.AbstractEventLoop) -> Iterator[Lookups]:
 def test_bulk_lookup(
     benchmark: BenchmarkFixture,
     small: Small,
-    lookups: Lookups,
+    lookups: NumberRouting,
     loop: asyncio.AbstractEventLoop,
     count: int,
 ) -> None:
@@ -68,7 +67,7 @@ def test_bulk_lookup(
 def test_lookup_of_texts(
     benchmark: BenchmarkFixture,
     small: Small,
-    lookups: Lookups,
+    lookups: NumberRouting,
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     """A request of texts is answered in rows, in order."""

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from numroute.errors import NumrouteError
-from numroute.server.page_cache import resident_share
+from numroute.server.memory import resident_share
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from numroute import wire
 from numroute.model import LineType, Operator, Region, Route, Status
-from numroute.server.columns import distinct_rows
+from numroute.server.bulk import distinct_rows
 from numroute.v1 import number_routing_pb2 as pb
 
 NUMBERS = st.lists(st.integers(0, 2**64 - 1), max_size=40)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trustme
 
 from numroute.client.security import Security
-from numroute.server.tokens import new_token, token_line
+from numroute.server.auth import new_token, token_entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +47,13 @@ def make_protection(folder: Path) -> Protection:
     certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     authority.cert_pem.write_to_path(ca)
     token, sha256 = new_token()
-    others = [token_line(f"client-{number}", new_token()[1]) for number in range(OTHER_CLIENTS)]
+    others = [token_entry(f"client-{number}", new_token()[1]) for number in range(OTHER_CLIENTS)]
     tokens = folder / "tokens"
-    lines = [*others, token_line("bench", sha256), "bench rate=1000000000000 daily=1000000000000"]
+    lines = [
+        *others,
+        token_entry("bench", sha256),
+        "[clients.bench]\nrate = 1000000000000\ndaily = 1000000000000",
+    ]
     for path, content in (
         (key, issued.private_key_pem.bytes()),
         (tokens, "\n".join(lines).encode()),

@@ -19,7 +19,7 @@ from benchmarks.production import h2load
 from benchmarks.production.workers import pin, processor_seconds, production
 from benchmarks.services import TIMEOUT_SECONDS
 from numroute import wire
-from numroute.server.settings import NUMBERS_INLINE_MAX
+from numroute.server.limits import NUMBERS_INLINE_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path

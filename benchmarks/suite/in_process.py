@@ -16,7 +16,7 @@ from benchmarks.suite.scale import MIX_BATCH
 from benchmarks.timing import Side
 from numroute.index import SnapshotStore
 from numroute.index.layout import CELLS
-from numroute.server.page_cache import resident_share
+from numroute.server.memory import resident_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from benchmarks.services import TIMEOUT_SECONDS, numroute_serve
 from benchmarks.suite.prepare import store_of
 from benchmarks.suite.results import Row
 from numroute.index import SnapshotStore
-from numroute.server.page_cache import resident_share
+from numroute.server.memory import resident_share
 
 if TYPE_CHECKING:
     from benchmarks.services import Service

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.children import ChildError, in_own_process, run_measured, server
 from benchmarks.pagecache import forget, warm
-from numroute.server.page_cache import resident_share
+from numroute.server.memory import resident_share
 
 if TYPE_CHECKING:
     from pathlib import Path

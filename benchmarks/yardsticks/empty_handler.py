@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import grpc
 
 from numroute import wire
+from numroute.server.limits import REQUEST_BYTES_MAX
 from numroute.server.memory import keep_freed_memory
-from numroute.server.settings import REQUEST_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable

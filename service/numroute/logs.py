@@ -1,11 +1,12 @@
-"""Where a process of long life says what happens to it: one line per event on standard error.
+"""The log of a long-lived process: one line per event on standard error.
 
-No line ever holds a phone number. Requests are not logged at all; of an exception that nobody
-foresaw, only its class and the place are logged, because its text may quote a value.
+No line ever holds a phone number. Requests are not logged at all; of an unexpected exception only
+the class and the place are logged, because its text may quote a value.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import traceback
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class _Lines(structlog.WriteLogger):
-    """Writes lines; one that cannot be written, to a full disk or a closed pipe, is lost.
+    """Writes lines, and drops those that cannot be written, e.g. to a full disk or a closed pipe.
 
-    Whoever logs has something else to do, which must not end for it.
+    Logging must never end the work that is logged.
     """
 
     def msg(self, message: str) -> None:
@@ -40,8 +41,8 @@ class _Lines(structlog.WriteLogger):
 def make_logger(stream: TextIO | None = None) -> FilteringBoundLogger:
     """Return a logger that writes to ``stream``, standard error when None.
 
-    One JSON object a line, or columns for people when the stream is a terminal. The logger is the
-    caller's own: the process's logging is not configured.
+    One JSON object a line, or columns for people when the stream is a terminal. The logger belongs
+    to the caller: the process's logging is not configured.
     """
     stream = sys.stderr if stream is None else stream
     render = (
@@ -63,12 +64,27 @@ def make_logger(stream: TextIO | None = None) -> FilteringBoundLogger:
 
 
 def error_fields(error: NumrouteError) -> Mapping[str, Any]:
-    """Return what a log line says of an error: its class, its reason and its remedy."""
+    """Return an error's fields of a log line: class, reason and remedy."""
     return {"error": type(error).__name__, "reason": error.message, "remedy": error.hint}
 
 
 def fault_fields(fault: BaseException) -> Mapping[str, Any]:
-    """Return what a log line says of an unforeseen exception: class and places, never its text."""
+    """Return an unexpected exception's fields of a log line: class and places, never its text."""
     frames = traceback.extract_tb(fault.__traceback__)
     places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
     return {"fault": type(fault).__name__, "places": places}
+
+
+def log_loop_faults(log: FilteringBoundLogger) -> None:
+    """Log exceptions that nobody awaits on the running event loop, without their texts.
+
+    By default asyncio writes a traceback to standard error, with whatever a client has sent.
+    """
+
+    def report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        fault: BaseException | None = context.get("exception")
+        # Without an exception it is a text of asyncio's own, e.g. that a task was left behind.
+        fields = {"fault": context["message"]} if fault is None else fault_fields(fault)
+        log.error("background fault", **fields)
+
+    asyncio.get_running_loop().set_exception_handler(report)

@@ -12,7 +12,7 @@ from support.registry import NAMES, command, write_registry
 
 from numroute.cli.serve import WORKER_MEGABYTES_MIN, WORKERS_MAX
 from numroute.index import SnapshotStore
-from numroute.server import settings
+from numroute.server import limits
 
 
 @pytest.fixture(scope="module")
@@ -371,5 +371,5 @@ def test_a_terminal_without_cyrillic_gets_marks(store: Path) -> None:
 
 def test_serve_refuses_what_the_service_would_refuse() -> None:
     """The command, which starts without gRPC, states the same bounds as the service."""
-    assert WORKERS_MAX == settings.WORKERS_MAX
-    assert WORKER_MEGABYTES_MIN << 20 == settings.WORKER_MEMORY_MIN
+    assert WORKERS_MAX == limits.WORKERS_MAX
+    assert WORKER_MEGABYTES_MIN << 20 == limits.WORKER_MEMORY_MIN

@@ -26,8 +26,8 @@ from numroute.client import Security as ClientSecurity
 from numroute.client.channel import parse_target
 from numroute.client.security import TokenFile
 from numroute.errors import ServiceError, SettingError
-from numroute.server.security import Security
-from numroute.server.tokens import new_token, token_line
+from numroute.server.auth import new_token, token_entry
+from numroute.server.settings import Security
 
 SECRET = "not-to-be-shown"  # noqa: S105 - one made up
 
@@ -72,7 +72,7 @@ def ask(kind: str, target: str, security: ClientSecurity) -> list[str]:
 def test_tls_and_token(kind, run_server, store, authority, tmp_path) -> None:
     """Every call goes over TLS and carries the token; without one it is refused."""
     token, digest = new_token()
-    tokens = private(tmp_path / "tokens", token_line("worker", digest))
+    tokens = private(tmp_path / "tokens", token_entry("worker", digest))
     server = run_server(store.path, security=Security(tls=authority.issue(), tokens=tokens))
     target = f"localhost:{server.port}"
     good = ClientSecurity(ca=authority.path, token=token)
@@ -287,7 +287,7 @@ def test_a_new_token_is_taken_from_its_file(tmp_path, monkeypatch) -> None:
 def test_lists_are_routed_over_tls(run_server, store, authority, registry, tmp_path) -> None:
     """`route` asks a service over TLS, with a token, by options and by variables."""
     token, digest = new_token()
-    tokens = private(tmp_path / "tokens", token_line("campaigns", digest))
+    tokens = private(tmp_path / "tokens", token_entry("campaigns", digest))
     server = run_server(store.path, security=Security(tls=authority.issue(), tokens=tokens))
     file = private(tmp_path / "token", token)
     numbers = tmp_path / "list.csv"
@@ -322,7 +322,7 @@ def test_lists_are_routed_over_tls(run_server, store, authority, registry, tmp_p
 def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> None:
     """`lookup` and `explain` ask a service over TLS, with a token from a file."""
     token, digest = new_token()
-    tokens = private(tmp_path / "tokens", token_line("support", digest))
+    tokens = private(tmp_path / "tokens", token_entry("support", digest))
     server = run_server(store.path, security=Security(tls=authority.issue(), tokens=tokens))
     file = private(tmp_path / "token", token)
     number = min(registry.ported)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -21,8 +20,8 @@ from numroute.client import Security as ClientSecurity
 from numroute.client.channel import client_closed
 from numroute.errors import ServiceError
 from numroute.index import SnapshotStore
-from numroute.server.security import Security
-from numroute.server.tokens import new_token, token_line
+from numroute.server.auth import new_token, token_entry
+from numroute.server.settings import Security
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,11 +49,11 @@ async def test_a_service_that_stands_still(run_server, store, registry) -> None:
     server = run_server(store.path)
     async with numroute.AsyncClient(server.target, timeout=1.0) as client:
         await client.lookup(FIRST)
-        os.kill(server.process.pid, signal.SIGSTOP)
+        server.send_signal(signal.SIGSTOP)
         try:
             found = await asyncio.gather(*map(client.lookup, NUMBERS), return_exceptions=True)
         finally:
-            os.kill(server.process.pid, signal.SIGCONT)
+            server.send_signal(signal.SIGCONT)
         assert {error.code for error in found} == {"DEADLINE_EXCEEDED"}
         answers = await asyncio.gather(*(client.lookup(number, timeout=30.0) for number in NUMBERS))
         assert [answer.status for answer in answers] == [
@@ -78,7 +77,9 @@ async def test_what_is_refused_is_told(run_server, store, tmp_path) -> None:
     """Numbers beyond a client's quota are refused with the reason, those before are answered."""
     authority = Authority.make(tmp_path / "tls")
     token, sha256 = new_token()
-    tokens = private(tmp_path / "tokens", "small daily=100", token_line("small", sha256))
+    tokens = private(
+        tmp_path / "tokens", "[clients.small]\ndaily = 100", token_entry("small", sha256)
+    )
     server = run_server(
         store.path,
         security=Security(tls=authority.issue(), tokens=tokens, state=tmp_path / "state"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -112,7 +111,7 @@ def replicas(folder, store, count: int):
         servers = [start(place) for place in range(count)]
 
         def kill(place: int) -> None:
-            servers[place].process.send_signal(signal.SIGKILL)
+            servers[place].kill()
             servers[place].process.wait()
 
         def restart(place: int) -> None:
@@ -152,9 +151,9 @@ def test_calls_take_turns(kind, run_server, store) -> None:
         for _ in range(4):
             client.lookup(NUMBERS)
         # With one of both gone, the other goes on; with the other gone, nobody does.
-        first.process.kill()
+        first.kill()
         client.lookup(NUMBERS)
-        second.process.kill()
+        second.kill()
         with pytest.raises(ServiceError) as caught:
             client.lookup(NUMBERS)
     assert caught.value.code == "UNAVAILABLE"

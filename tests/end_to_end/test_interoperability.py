@@ -14,8 +14,8 @@ from support.certificates import Authority
 from support.servers import running
 
 from numroute.model import Status
-from numroute.server.security import Security
-from numroute.server.tokens import new_token, token_line
+from numroute.server.auth import new_token, token_entry
+from numroute.server.settings import Security
 
 ROOT = Path(__file__).parents[2]
 PROTOS = ROOT / "protos"
@@ -41,7 +41,7 @@ def guarded(tmp_path_factory, store):
     token, digest = new_token()
     tokens = folder / "tokens"
     tokens.touch(0o600)
-    tokens.write_text(token_line("interoperability", digest))
+    tokens.write_text(token_entry("interoperability", digest))
     security = Security(tls=authority.issue(), tokens=tokens)
     with running(folder, store.path, security=security) as server:
         yield Guarded(server, authority.path, token)

@@ -12,7 +12,7 @@ from support.oracle import FIRST, make_registry, publish
 from numroute import wire
 from numroute.index import SnapshotStore
 from numroute.model import Status
-from numroute.server.settings import PAST_SNAPSHOTS_MAX
+from numroute.server.limits import PAST_SNAPSHOTS_MAX
 from numroute.v1 import number_routing_pb2 as pb
 
 

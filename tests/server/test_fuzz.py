@@ -31,7 +31,7 @@ from support.hostile import (
 from support.servers import running
 
 import numroute
-from numroute.server.security import Security
+from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def unharmed(target) -> Iterator[None]:
 
 
 def resident_bytes(server: Server) -> int:
-    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    (worker,) = server.workers()
+    pages = int(Path(f"/proc/{worker}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -12,15 +13,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.certificates import Authority
 from support.servers import launch
 
-from numroute.server.security import Security
-from numroute.server.tokens import new_token, token_line
+from numroute.server.auth import new_token, token_entry
+from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 METHODS = ["Lookup", "BulkLookup", "GetSnapshot", "Explain", "ListOperators"]
 STREAM_LOOKUP = "/numroute.v1.NumberRouting/StreamLookup"
 GET_SNAPSHOT = "/numroute.v1.NumberRouting/GetSnapshot"
-PAST = " expires=2020-01-01T00:00:00Z"
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -55,17 +56,17 @@ def test_only_known_tokens_are_let_in(run_server, store, tmp_path) -> None:
     """Each wrong token gets its own message and one log line, and neither repeats the token."""
     (good, good_hash), (old, old_hash), (unknown, _) = new_token(), new_token(), new_token()
     path = write(
-        tmp_path / "tokens", token_line("messaging", good_hash), token_line("old", old_hash) + PAST
+        tmp_path / "tokens", token_entry("messaging", good_hash), token_entry("old", old_hash, PAST)
     )
     server = run_server(store.path, security=Security(tokens=path))
     for method in METHODS:
         assert "there is no token" in refusal(server, (), method)
         assert "there is no token" in refusal(server, (("x-token", good),), method)
-    assert "the token is not known" in refusal(server, bearer(unknown))
-    assert "the token is not known" in refusal(server, bearer(good[:-1]))
+    assert "the token is unknown" in refusal(server, bearer(unknown))
+    assert "the token is unknown" in refusal(server, bearer(good[:-1]))
     assert "the token of client old has expired" in refusal(server, bearer(old))
     for wrong in (f"Basic {good}", good, "Bearer", "Bearer " + "x" * 600):
-        assert "no bearer token" in refusal(server, (("authorization", wrong),))
+        assert "not a bearer token" in refusal(server, (("authorization", wrong),))
     pb.GetSnapshotResponse.FromString(ask(server, bearer(good)))
     pb.GetSnapshotResponse.FromString(ask(server, (("authorization", f"bearer  {good} "),)))
 
@@ -84,7 +85,7 @@ def test_only_known_tokens_are_let_in(run_server, store, tmp_path) -> None:
 
 def test_a_stream_needs_a_token_too(run_server, store, tmp_path) -> None:
     """StreamLookup and WatchSnapshots are refused without a token before they begin."""
-    path = write(tmp_path / "tokens", token_line("messaging", new_token()[1]))
+    path = write(tmp_path / "tokens", token_entry("messaging", new_token()[1]))
     server = run_server(store.path, security=Security(tokens=path))
     prefix = "/numroute.v1.NumberRouting"
     for call in (
@@ -98,7 +99,7 @@ def test_a_stream_needs_a_token_too(run_server, store, tmp_path) -> None:
 
 def test_health_needs_no_token(run_server, store, tmp_path) -> None:
     """A load balancer asks for the health without a token."""
-    path = write(tmp_path / "tokens", token_line("messaging", new_token()[1]))
+    path = write(tmp_path / "tokens", token_entry("messaging", new_token()[1]))
     server = run_server(store.path, security=Security(tokens=path))
     stub = health_pb2_grpc.HealthStub(server.channel)
     status = stub.Check(health_pb2.HealthCheckRequest()).status
@@ -108,16 +109,16 @@ def test_health_needs_no_token(run_server, store, tmp_path) -> None:
 def test_tokens_rotate_without_a_restart(run_server, store, tmp_path) -> None:
     """A new token counts once its line stands in the file, an old one until its line is gone."""
     (first, first_hash), (second, second_hash) = new_token(), new_token()
-    path = write(tmp_path / "tokens", token_line("messaging", first_hash))
+    path = write(tmp_path / "tokens", token_entry("messaging", first_hash))
     server = run_server(store.path, security=Security(tokens=path))
     ask(server, bearer(first))
     refusal(server, bearer(second))
-    write(path, token_line("messaging", first_hash), token_line("messaging", second_hash))
+    write(path, token_entry("messaging", first_hash), token_entry("messaging", second_hash))
     (line,) = server.wait_for_log("tokens in use")
     assert (line["clients"], line["tokens"]) == (1, 2)
     ask(server, bearer(first))
     ask(server, bearer(second))
-    write(path, token_line("messaging", second_hash))
+    write(path, token_entry("messaging", second_hash))
     server.wait_for_log("tokens in use", 2)
     refusal(server, bearer(first))
     ask(server, bearer(second))
@@ -126,7 +127,9 @@ def test_tokens_rotate_without_a_restart(run_server, store, tmp_path) -> None:
 def test_a_stream_ends_with_its_token(run_server, store, tmp_path) -> None:
     """Who may ask no longer is refused at the next question of a stream that was open before."""
     (token, sha256), (_, other) = new_token(), new_token()
-    path = write(tmp_path / "tokens", "messaging daily=1000", token_line("messaging", sha256))
+    path = write(
+        tmp_path / "tokens", "[clients.messaging]\ndaily = 1000", token_entry("messaging", sha256)
+    )
     server = run_server(store.path, security=Security(tokens=path, state=tmp_path / "state"))
     questions: queue.Queue[bytes | None] = queue.Queue()
     question = pb.BulkLookupRequest(numbers=[79_000_000_000]).SerializeToString()
@@ -135,7 +138,7 @@ def test_a_stream_ends_with_its_token(run_server, store, tmp_path) -> None:
     )
     questions.put(question)
     next(call)
-    write(path, token_line("billing", other))
+    write(path, token_entry("billing", other))
     server.wait_for_log("tokens in use")
     questions.put(question)
     with pytest.raises(grpc.RpcError) as caught:
@@ -148,17 +151,17 @@ def test_a_stream_ends_with_its_token(run_server, store, tmp_path) -> None:
 def test_a_wrong_file_leaves_the_clients_known_before(run_server, store, tmp_path, how) -> None:
     """A file that is not right is logged once; who was known goes on, who was not stays out."""
     token, sha256 = new_token()
-    path = write(tmp_path / "tokens", token_line("messaging", sha256))
+    path = write(tmp_path / "tokens", token_entry("messaging", sha256))
     server = run_server(store.path, security=Security(tokens=path))
     if how == "nonsense":
-        write(path, "messaging certificate=x", "messaging secret nonsense")
+        write(path, "[clients.messaging]", 'certificates = "x"')
     elif how == "readable":
         path.chmod(0o644)
     else:
         path.unlink()
     (line,) = server.wait_for_log("tokens refused")
     reason = {
-        "nonsense": "tokens:2: fact 1 of client messaging is not understood",
+        "nonsense": "tokens: clients.messaging.certificates: Expected `array`, got `str`",
         "readable": "can be read or changed by others (mode 0644)",
         "gone": "cannot be read: No such file",
     }[how]
@@ -174,7 +177,7 @@ def test_tokens_from_the_settings(run_server, store) -> None:
     """Lines given as a setting count like those of a file."""
     token, sha256 = new_token()
     server = run_server(
-        store.path, security=Security(token_lines=f"a certificate=x;a sha256={sha256}")
+        store.path, security=Security(token_lines=f'clients.a.tokens = [{{sha256 = "{sha256}"}}]')
     )
     ask(server, bearer(token))
     refusal(server)
@@ -186,9 +189,9 @@ def test_a_certificate_names_the_client(run_server, store, tmp_path) -> None:
     token, sha256 = new_token()
     path = write(
         tmp_path / "tokens",
-        "billing certificate=billing.internal",
-        'reports certificate="CN of reports"',
-        token_line("messaging", sha256),
+        '[clients.billing]\ncertificates = ["billing.internal"]',
+        '[clients.reports]\ncertificates = ["CN of reports"]',
+        token_entry("messaging", sha256),
     )
     security = Security(tls=authority.issue(client_ca=authority.path), tokens=path)
     server = run_server(store.path, security=security)
@@ -205,7 +208,7 @@ def test_a_certificate_names_the_client(run_server, store, tmp_path) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             call("stranger", metadata)
         assert caught.value.code() is UNAUTHENTICATED
-    assert "the token is not known" in caught.value.details()
+    assert "the token is unknown" in caught.value.details()
     reasons = [line["reason"] for line in server.wait_for_log("call refused", 2)]
     assert reasons == ["unknown_certificate", "unknown_token"]
 
@@ -229,11 +232,11 @@ def test_without_tokens_the_common_name_is_the_client(run_server, store, tmp_pat
 @pytest.mark.parametrize(
     ("text", "mode", "reason"),
     [
-        ("messaging sha256=short", 0o600, "sha256 of client messaging is no hash"),
-        ("messaging", 0o644, "the tokens file can be read or changed by others"),
-        ("messaging rate=5", 0o600, "has a limit, and there is no folder to count in"),
+        ('[[clients.a.tokens]]\nsha256 = "short"', 0o600, "clients.a.tokens[0].sha256: Expected"),
+        ("", 0o644, "the tokens file can be read or changed by others"),
+        ("[clients.a]\nrate = 5", 0o600, "has a limit, and there is no folder to count in"),
     ],
-    ids=["wrong_line", "readable_by_others", "limit_without_state"],
+    ids=["wrong_hash", "readable_by_others", "limit_without_state"],
 )
 def test_the_service_does_not_start_with_a_wrong_file(tmp_path, store, text, mode, reason) -> None:
     """The error ends the start; nothing listens."""

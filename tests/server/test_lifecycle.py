@@ -17,7 +17,7 @@ import numroute
 from numroute.errors import ServiceError, SettingError
 from numroute.index import SnapshotStore
 from numroute.server import ServerSettings
-from numroute.server.security import Security
+from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -121,8 +121,8 @@ def test_watchers_hear_of_the_drain_and_do_not_hold_it_up(run_server, store) -> 
     assert server.process.wait(60) == 0
 
 
-def test_a_service_with_a_broken_part_ends(run_server, store) -> None:
-    """A part that ends unasked ends the process, with an error, for its supervisor to replace."""
+def test_a_worker_with_a_broken_part_is_replaced(run_server, store) -> None:
+    """A part that ends unasked ends its worker with an error, and the supervisor starts another."""
     broken = """
 import asyncio
 from numroute.server.follower import Follower
@@ -134,9 +134,12 @@ async def run(self, stop):
 Follower.run = run
 """
     server = run_server(store.path, before=broken)
-    (line,) = server.wait_for_log("service broken")
+    line = server.wait_for_log("service broken")[0]
     assert (line["part"], line["fault"]) == ("Follower", "RuntimeError")
-    assert server.process.wait(60) == 1
+    (died,) = server.wait_for_log("worker died")[:1]
+    assert died["status"] == 1
+    server.wait_for_log("worker serving", 2)
+    assert server.stop() == 0
     assert "79161234567" not in server.log_path.read_text("utf-8")
 
 

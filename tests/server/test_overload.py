@@ -18,9 +18,9 @@ from numroute.server.batches import (
     NUMBERS_UNDER_WAY_MAX,
     Batches,
 )
-from numroute.server.columns import PIECE_NUMBERS, bulk_answer
-from numroute.server.served import ServedSnapshot
-from numroute.server.settings import NUMBERS_PER_BULK_MAX
+from numroute.server.bulk import PIECE_NUMBERS, bulk_answer
+from numroute.server.limits import NUMBERS_PER_BULK_MAX
+from numroute.server.view import View
 from numroute.v1 import number_routing_pb2 as pb
 
 HUGE = pb.BulkLookupRequest(numbers=[FIRST] * NUMBERS_PER_BULK_MAX).SerializeToString()
@@ -173,7 +173,7 @@ def test_a_batch_given_up_meanwhile_is_not_looked_up_to_its_end(store) -> None:
             raise DeadlinePassedError("the call's deadline passed")
 
     with store.open() as snapshot:
-        served = ServedSnapshot(snapshot, max_age=None)
+        served = View(snapshot, max_age=None)
         with pytest.raises(DeadlinePassedError):
             bulk_answer(
                 served,
@@ -191,8 +191,8 @@ def test_pieces_make_the_same_answer(store, monkeypatch, more) -> None:
     rng = np.random.default_rng(1)
     numbers = rng.integers(FIRST, FIRST + 100_000, 1_000).astype(np.uint64)
     with store.open() as snapshot:
-        served = ServedSnapshot(snapshot, max_age=None)
+        served = View(snapshot, max_age=None)
         wanted = {"with_range_holder": more, "with_ported_at": more}
         whole = bulk_answer(served, numbers, **wanted)
-        monkeypatch.setattr("numroute.server.columns.PIECE_NUMBERS", 7)
+        monkeypatch.setattr("numroute.server.bulk.PIECE_NUMBERS", 7)
         assert bulk_answer(served, numbers, **wanted) == whole

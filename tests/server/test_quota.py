@@ -20,11 +20,10 @@ from support.mounts import mounted
 
 import numroute
 from numroute.errors import OverloadedError, QuotaExceededError, ServiceError, SettingError
-from numroute.server import usage as usage_module
-from numroute.server.quota import Quota
-from numroute.server.security import Security
-from numroute.server.tokens import Limits, new_token, parse_clients, token_line
-from numroute.server.usage import CLIENTS_MAX, SECONDS_PER_DAY, SharedUsage
+from numroute.server import quota as usage_module
+from numroute.server.auth import Limits, new_token, parse_clients, token_entry
+from numroute.server.quota import CLIENTS_MAX, SECONDS_PER_DAY, Quota, Usage
+from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
 
 LOG = get_logger()
@@ -42,12 +41,12 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def usage(tmp_path: Path):
-    opened = SharedUsage(tmp_path / "state")
+    opened = Usage(tmp_path / "state")
     yield opened
     opened.close()
 
 
-def refused(usage: SharedUsage, limits: Limits, count: int) -> QuotaExceededError:
+def refused(usage: Usage, limits: Limits, count: int) -> QuotaExceededError:
     with pytest.raises(QuotaExceededError) as caught:
         usage.take("messaging", limits, count)
     return caught.value
@@ -131,32 +130,17 @@ def test_what_the_rate_refuses_costs_no_quota(usage, clock) -> None:
 
 
 def test_what_is_given_back_was_never_used(usage, clock) -> None:
-    """Numbers given back can be asked for again, by quota and by rate; yesterday's cannot."""
+    """Numbers given back can be asked for again, by quota and by rate."""
     limits = Limits(rate=10, burst=100, daily=150)
     usage.take("messaging", limits, 100)
-    usage.give_back("messaging", limits, 80, clock[0])
+    usage.give_back("messaging", limits, 80)
     assert usage.used_today("messaging") == 20
     usage.take("messaging", limits, 80)
     refused(usage, limits, 1)
-    usage.give_back("messaging", limits, 1_000, clock[0])
+    usage.give_back("messaging", limits, 1_000)
     assert usage.used_today("messaging") == 0
     usage.take("messaging", limits, 100)
     refused(usage, limits, 100)
-    before = clock[0]
-    clock[0] += SECONDS_PER_DAY
-    usage.take("messaging", limits, 60)
-    usage.give_back("messaging", limits, 40, before)
-    assert usage.used_today("messaging") == 60
-
-
-def test_a_small_share_is_counted_ahead(usage, clock) -> None:
-    """What is counted ahead is bounded by what is asked, and by a share of each limit's rest."""
-    limits = Limits(rate=1, burst=64_000, daily=100_000)
-    assert usage.take("messaging", limits, 100, 500) == 500
-    assert usage.used_today("messaging") == 600
-    assert usage.take("messaging", limits, 100, 5_000) == (64_000 - 700) // 32
-    assert usage.take("other", Limits(daily=3_300), 100, 5_000) == 100
-    assert usage.take("third", Limits(daily=100), 100, 5_000) == 0
 
 
 class Asking:
@@ -176,61 +160,30 @@ class Known:
     """Clients with limits."""
 
     def __init__(self, limits: str) -> None:
-        """Read the lines of a tokens file."""
+        """Read a tokens file's text."""
         self.table = parse_clients(limits, "tokens")
 
 
-def test_a_process_counts_ahead_and_gives_back(usage, clock) -> None:
-    """Requests are given what was counted ahead; what they leave is given back in time."""
-    quota = Quota(Known("messaging daily=1000000"), usage, LOG)
-    Asking().ask(quota, 100)
-    assert usage.used_today("messaging") == 1_600
-    for _ in range(15):
-        Asking().ask(quota, 100)
-    assert usage.used_today("messaging") == 1_600
-    Asking().ask(quota, 50)
-    assert usage.used_today("messaging") == 2_400
-    quota.release()
-    assert usage.used_today("messaging") == 2_400
-    clock[0] += 0.1
-    quota.release()
-    assert usage.used_today("messaging") == 1_650
-    Asking().ask(quota, 10)
-    Asking().ask(quota, 200)
-    assert usage.used_today("messaging") == 1_650 + 10 + 200 * 16
-    quota.release(everything=True)
-    assert usage.used_today("messaging") == 1_860
-
-
-def test_changed_limits_end_what_was_counted_ahead(usage, clock) -> None:
+def test_changed_limits_apply_at_once(usage, clock) -> None:
     """A client whose limits change, or that has none any more, is held to the new ones at once."""
-    known = Known("messaging daily=1000000")
+    known = Known("clients.messaging.daily = 1000000")
     quota = Quota(known, usage, LOG)
     Asking().ask(quota, 100)
-    known.table = parse_clients("messaging daily=150", "tokens")
+    known.table = parse_clients("clients.messaging.daily = 150", "tokens")
     with pytest.raises(QuotaExceededError):
         Asking().ask(quota, 100)
     assert usage.used_today("messaging") == 100
-    known.table = parse_clients("messaging certificate=m.internal", "tokens")
+    known.table = parse_clients('clients.messaging.certificates = ["m.internal"]', "tokens")
     Asking().ask(quota, 10**9)
     Asking("unknown").ask(quota, 10**9)
-
-
-def test_tomorrow_is_not_given_what_was_counted_today(usage, clock) -> None:
-    """At midnight the quota begins anew, whatever was counted ahead before."""
-    quota = Quota(Known("messaging daily=1000000"), usage, LOG)
-    clock[0] = NOON + 43_199.95
-    Asking().ask(quota, 100)
-    clock[0] += 0.06
-    Asking().ask(quota, 100)
-    quota.release(everything=True)
-    assert usage.used_today("messaging") == 100
 
 
 def test_a_used_up_quota_is_logged_once_a_day(usage, clock) -> None:
     """However often a client is refused, a day has one line; what only its rate refuses, none."""
     with capture_logs() as lines:
-        quota = Quota(Known("messaging daily=100\nother rate=1"), usage, get_logger())
+        quota = Quota(
+            Known("clients.messaging.daily = 100\nclients.other.rate = 1"), usage, get_logger()
+        )
         for _ in range(3):
             with pytest.raises(QuotaExceededError):
                 Asking().ask(quota, 101)
@@ -248,7 +201,7 @@ def test_a_used_up_quota_is_logged_once_a_day(usage, clock) -> None:
 
 def test_a_call_without_time_costs_nothing(usage, clock) -> None:
     """What an overloaded service has not looked up is not counted; any other end costs."""
-    quota = Quota(Known("messaging daily=5000"), usage, LOG)
+    quota = Quota(Known("clients.messaging.daily = 5000"), usage, LOG)
     busy = Asking(error=OverloadedError("busy", retry_after_seconds=1))
     busy.ask(quota, 1_000)
     quota.end(busy, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -283,10 +236,10 @@ def test_limits_may_change(usage, clock) -> None:
 
 def test_a_restart_forgets_nothing(tmp_path, clock) -> None:
     """What was used today is known to the next process."""
-    first = SharedUsage(tmp_path)
+    first = Usage(tmp_path)
     first.take("messaging", Limits(rate=1, burst=500, daily=600), 500)
     first.close()
-    second = SharedUsage(tmp_path)
+    second = Usage(tmp_path)
     assert second.used_today("messaging") == 500
     with pytest.raises(QuotaExceededError):
         second.take("messaging", Limits(rate=1, burst=500), 500)
@@ -315,7 +268,7 @@ def test_clients_of_yesterday_make_room(usage, clock, monkeypatch) -> None:
 def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> None:
     """Over any time, at most the burst, the rate's gain and one request are given."""
     now = [NOON]
-    usage = SharedUsage(tmp_path_factory.mktemp("usage"))
+    usage = Usage(tmp_path_factory.mktemp("usage"))
     original = usage_module.time.time
     usage_module.time.time = lambda: now[0]
     try:
@@ -337,7 +290,7 @@ def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> No
 
 
 def _take_all(folder: Path, limit: int, result) -> None:
-    quota = Quota(Known(f"messaging daily={limit}"), SharedUsage(folder), LOG)
+    quota = Quota(Known(f"clients.messaging.daily = {limit}"), Usage(folder), LOG)
     taken = 0
     try:
         while True:
@@ -361,14 +314,14 @@ def test_processes_share_one_quota_exactly(tmp_path) -> None:
 
 
 def _take_forever(folder: Path) -> None:
-    usage = SharedUsage(folder)
+    usage = Usage(folder)
     while True:
         usage.take("messaging", Limits(daily=10**12), 1)
 
 
 def test_a_killed_process_holds_nobody_up(tmp_path) -> None:
     """After kill -9 of a process that counts, the others count on."""
-    usage = SharedUsage(tmp_path)
+    usage = Usage(tmp_path)
     context = multiprocessing.get_context("spawn")
     for _ in range(3):
         worker = context.Process(target=_take_forever, args=(tmp_path,))
@@ -387,7 +340,7 @@ def test_a_folder_that_cannot_be_written(tmp_path) -> None:
     """A state folder that is a file is told with its path."""
     (tmp_path / "state").touch()
     with pytest.raises(SettingError, match=r"state/usage-v1\.bin.*cannot be counted"):
-        SharedUsage(tmp_path / "state")
+        Usage(tmp_path / "state")
 
 
 def test_a_service_refuses_beyond_the_quota(run_server, store, tmp_path) -> None:
@@ -398,9 +351,9 @@ def test_a_service_refuses_beyond_the_quota(run_server, store, tmp_path) -> None
     path.write_text(
         "\n".join(
             [
-                "messaging daily=1000",
-                token_line("messaging", sha256),
-                token_line("other", other_sha256),
+                "[clients.messaging]\ndaily = 1000",
+                token_entry("messaging", sha256),
+                token_entry("other", other_sha256),
             ]
         )
     )
@@ -433,7 +386,7 @@ def _limited(run_server, store, tmp_path, limits: str):
     token, sha256 = new_token()
     path = tmp_path / "tokens"
     path.touch(0o600)
-    path.write_text(f"small {limits}\n{token_line('small', sha256)}\n")
+    path.write_text(f"clients.small = {{{limits}, tokens = [{{sha256 = '{sha256}'}}]}}\n")
     server = run_server(store.path, security=Security(tokens=path, state=tmp_path / "state"))
     return server, numroute.Security(token=token)
 
@@ -441,8 +394,8 @@ def _limited(run_server, store, tmp_path, limits: str):
 @pytest.mark.parametrize(
     ("limits", "text"),
     [
-        ("rate=1000 burst=2000 daily=100", r"100 numbers a day; 0 are left.*next day begins at"),
-        ("rate=1 burst=5", r"may ask for 1 numbers a second\. Ask again in"),
+        ("rate=1000, burst=2000, daily=100", r"100 numbers a day; 0 are left.*next day begins at"),
+        ("rate=1, burst=5", r"may ask for 1 numbers a second\. Ask again in"),
     ],
 )
 def test_clients_hear_which_limit_is_reached(run_server, store, tmp_path, limits, text) -> None:
@@ -484,7 +437,7 @@ def test_clients_hear_which_limit_is_reached(run_server, store, tmp_path, limits
 
 def test_clients_wait_for_what_comes_in_time(run_server, store, tmp_path) -> None:
     """A rate that has room again before the deadline is waited for, by streams as well."""
-    server, security = _limited(run_server, store, tmp_path, "rate=50 burst=100")
+    server, security = _limited(run_server, store, tmp_path, "rate=50, burst=100")
     number = 79_000_000_000
     with numroute.Client(server.target, security=security, timeout=20) as client:
         for _ in range(2):
@@ -520,5 +473,5 @@ def test_no_room_for_the_counts(tmp_path) -> None:
     with mounted(disk, "-t", "tmpfs", "-o", "size=1m", "none"):
         fill(disk)
         with pytest.raises(SettingError, match="cannot be counted: No space left") as caught:
-            SharedUsage(disk / "state")
+            Usage(disk / "state")
     assert "256 KiB" in caught.value.hint

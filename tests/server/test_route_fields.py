@@ -14,7 +14,7 @@ from numroute import wire
 from numroute.index import Override, Snapshot
 from numroute.index.writer import write_snapshot
 from numroute.model import LineType, Operator, Region, Route, Status
-from numroute.server.route_fields import RouteFields
+from numroute.server.view import RouteFields
 from numroute.v1 import number_routing_pb2 as pb
 
 ROUTES = pb.BulkLookupResponse.ROUTES_FIELD_NUMBER

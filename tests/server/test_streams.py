@@ -15,7 +15,7 @@ from numroute import wire
 from numroute.errors import LimitExceededError, StoppingError
 from numroute.index import SnapshotStore
 from numroute.server.guard import Call
-from numroute.server.settings import STREAM_QUESTIONS_IN_WORK_MAX
+from numroute.server.limits import STREAM_QUESTIONS_IN_WORK_MAX
 from numroute.server.streams import Streams
 from numroute.v1 import number_routing_pb2 as pb
 

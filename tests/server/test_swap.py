@@ -16,7 +16,7 @@ import numroute
 from numroute.index import SnapshotStore, writing
 from numroute.index.file import read_seal
 from numroute.index.layout import SEAL_BYTES
-from numroute.server.served import ServedSnapshot
+from numroute.server.view import View
 from numroute.v1 import number_routing_pb2 as pb
 
 LARGE = pb.BulkLookupRequest(numbers=[79_000_000_000] * 5_000).SerializeToString()
@@ -135,11 +135,11 @@ def test_leases_decide_when_a_snapshot_closes(store) -> None:
             closed.append(self)
             self._snapshot.close()
 
-    unused = ServedSnapshot(Watched(), max_age=None)
+    unused = View(Watched(), max_age=None)
     unused.retire()
     assert len(closed) == 1
 
-    used = ServedSnapshot(Watched(), max_age=None)
+    used = View(Watched(), max_age=None)
     with used:
         pass
     with used:

@@ -13,83 +13,112 @@ from support.files import private
 
 from numroute.cli import numroute
 from numroute.errors import InputError, NumrouteError, SettingError, UnauthenticatedError
-from numroute.server.clients import read_clients
-from numroute.server.tokens import Limits, new_token, parse_clients, token_line
+from numroute.server.auth import Limits, new_token, parse_clients, read_clients, token_entry
 
 HASH = hashlib.sha256(b"nr_example").hexdigest()
 OTHER = hashlib.sha256(b"nr_other").hexdigest()
 
 
 def test_a_table_says_whose_a_token_is() -> None:
-    """Several tokens lead to one client with its limits, wherever the lines stand."""
+    """Several tokens lead to one client with its limits, wherever the tables stand."""
     table = parse_clients(
         f"""
-        # rate and quota
-        messaging  rate=1000 daily=50000   # a comment
-        messaging  sha256={HASH}
-        messaging  sha256={OTHER} expires=2999-01-01T00:00:00Z
-        billing    certificate=billing.internal rate=10 burst=500
+        [clients.messaging]
+        rate = 1_000   # a comment
+        daily = 50_000
+
+        [[clients.messaging.tokens]]
+        sha256 = "{HASH}"
+
+        [clients.billing]
+        certificates = ["billing.internal"]
+        rate = 10
+        burst = 500
+
+        [[clients.messaging.tokens]]
+        sha256 = "{OTHER}"
+        expires = 2999-01-01T00:00:00Z
         """,
         "tokens",
     )
     for token in (b"nr_example", b"nr_other"):
-        client = table.of_token(token).client
+        client, _ = table.with_token(token)
         assert client.name == "messaging"
         assert client.limits == Limits(rate=1000, burst=1000, daily=50_000)
-    billing = table.of_certificate(["unknown", "billing.internal"])
+    billing = table.with_certificate(["unknown", "billing.internal"])
     assert billing is not None
     assert billing.limits == Limits(rate=10, burst=500, daily=None)
-    assert table.of_certificate(["unknown"]) is None
+    assert table.with_certificate(["unknown"]) is None
 
 
-@pytest.mark.parametrize(
-    ("token", "line", "reason", "said"),
-    [
-        (b"nr_unknown", "", "unknown_token", "the token is not known"),
-        (b"", "", "unknown_token", "the token is not known"),
-        (HASH.encode(), "", "unknown_token", "the token is not known"),
-        (b"nr_example", " expires=2020-01-01T00:00:00Z", "expired_token", "messaging has expired"),
-    ],
-    ids=["unknown", "empty", "its_hash", "expired"],
-)
-def test_a_token_that_does_not_count(token, line, reason, said) -> None:
-    """An unknown or expired token is refused with a message that does not repeat it."""
-    table = parse_clients(f"messaging sha256={HASH}{line}", "tokens")
-    with pytest.raises(UnauthenticatedError, match=said) as caught:
-        table.of_token(token).require_valid()
-    assert caught.value.reason == reason
+@pytest.mark.parametrize("token", [b"nr_unknown", b"", HASH.encode()])
+def test_an_unknown_token_is_refused(token) -> None:
+    """An unknown token, and a hash in place of one, is refused without repeating it."""
+    table = parse_clients(token_entry("messaging", HASH), "tokens")
+    with pytest.raises(UnauthenticatedError, match="the token is unknown") as caught:
+        table.with_token(token)
+    assert caught.value.reason == "unknown_token"
     assert caught.value.hint
     assert not token or token.decode() not in str(caught.value)
+
+
+def test_a_token_expires() -> None:
+    """An entry says whether its token has expired."""
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    for expires, expired in (
+        (past, True),
+        (datetime(2999, 1, 1, tzinfo=UTC), False),
+        (None, False),
+    ):
+        table = parse_clients(token_entry("messaging", HASH, expires), "tokens")
+        assert table.with_token(b"nr_example")[1].expired is expired
+
+
+TOKEN = f'tokens = [{{sha256 = "{HASH}"}}]'
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("=x", "tokens:1: the line does not begin with a client's name"),
-        ("\n\nmessaging sha256", "tokens:3: fact 1 of client messaging is not understood"),
-        ("messaging color=red", "fact 1 of client messaging is not understood"),
-        ("messaging rate=1 rate=2", "fact 2 of client messaging is not understood"),
-        ("messaging rate=1\nmessaging rate=2", "tokens:2: client messaging has rate twice"),
-        ("messaging rate=0", "rate of client messaging is no whole number from 1"),
-        ("messaging daily=-5", "daily of client messaging is no whole number"),
-        ("messaging rate=1e5", "rate of client messaging is no whole number"),
-        ("messaging burst=5", "client messaging has a burst but no rate"),
-        ("messaging sha256=abc", "sha256 of client messaging is no hash"),
-        (f"messaging sha256={HASH.upper()}", "sha256 of client messaging is no hash"),
-        ("messaging sha256=nr_secret", "sha256 of client messaging is no hash"),
-        ("messaging nr_secret", "fact 1 of client messaging is not understood"),
-        ("a certificate=x\nmessaging", "tokens:2: the line has one word"),
-        ("nr_secret", "tokens:1: the line has one word"),
-        (f"a sha256={HASH}\nb sha256={HASH}", "tokens:2: the token of client b stands here twice"),
-        (f"a sha256={HASH} expires=tomorrow", "expires of client a is no time"),
-        (f"a sha256={HASH} expires=2027-01-01", "expires of client a is no time with a time zone"),
-        ("a expires=2027-01-01T00:00:00Z", "client a has a time but no token"),
-        ("a certificate=x\nb certificate=x", "certificate x is that of two clients"),
-        ('a certificate="x', "tokens:1: a quotation mark is missing"),
+        ("[clients", "tokens: this is not TOML: "),
+        ("\n\n[clients.a]\nrate x = 5", "line 4"),
+        ("rate = 5", "tokens: a tokens file has one table, `clients`"),
+        ("clients = 5", "tokens: a tokens file has one table, `clients`"),
+        ('[clients."="]', "clients.= is not a client's name"),
+        ("clients.a = 5", "clients.a: Expected `object`, got `int`"),
+        ("[clients.a]", "clients.a is empty"),
+        ("[clients.a]\ncolor = 'red'", "clients.a: Object contains unknown field `color`"),
+        ("[clients.a]\nrate = 0", "clients.a.rate: Expected `int` >= 1"),
+        ("[clients.a]\ndaily = -5", "clients.a.daily: Expected `int` >= 1"),
+        ("[clients.a]\nrate = 1e5", "clients.a.rate: Expected `int | null`, got `float`"),
+        ("[clients.a]\nburst = 5", "clients.a has a burst but no rate"),
+        ('[[clients.a.tokens]]\nsha256 = "abc"', "clients.a.tokens[0].sha256: Expected"),
+        (f'[[clients.a.tokens]]\nsha256 = "{HASH.upper()}"', "clients.a.tokens[0].sha256"),
+        ('[[clients.a.tokens]]\nsha256 = "nr_secret"', "clients.a.tokens[0].sha256"),
+        ('clients.a.tokens = ["nr_secret"]', "clients.a.tokens[0]: Expected `object`, got `str`"),
+        ("[clients.a]\nnr_secret = 1", "clients.a: Object contains unknown field `…`"),
+        ("[clients.nr_secret]", "clients.… is empty"),
+        (f"[clients.a]\n{TOKEN}\n[clients.b]\n{TOKEN}", "clients.b: a token is also in clients.a"),
+        (
+            f'[[clients.a.tokens]]\nsha256 = "{HASH}"\nexpires = "tomorrow"',
+            "clients.a.tokens[0].expires: Invalid RFC3339 encoded datetime",
+        ),
+        (
+            f'[[clients.a.tokens]]\nsha256 = "{HASH}"\nexpires = 2027-01-01T00:00:00',
+            "clients.a.tokens[0].expires: Expected `datetime` with a timezone component",
+        ),
+        (
+            "[[clients.a.tokens]]\nexpires = 2027-01-01T00:00:00Z",
+            "clients.a.tokens[0]: Object missing required field `sha256`",
+        ),
+        (
+            "clients.a.certificates = ['x']\nclients.b.certificates = ['x']",
+            "clients.b: certificate x is also in clients.a",
+        ),
     ],
 )
-def test_wrong_lines(text, reason) -> None:
-    """Each wrong line is refused with its number, the client and what to do, not its secret."""
+def test_wrong_files(text, reason) -> None:
+    """Each wrong file is refused with the key or the line and what to do, not with its secret."""
     with pytest.raises(InputError) as caught:
         parse_clients(text, "tokens")
     assert reason in caught.value.message
@@ -97,10 +126,28 @@ def test_wrong_lines(text, reason) -> None:
     assert "nr_secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"messaging sha256={HASH}",
+        f"# clients\nmessaging  rate=5 daily=10  # limits\nmessaging sha256={HASH}\n",
+        "messaging certificate=m.internal",
+    ],
+)
+def test_a_file_of_the_old_format_is_refused_with_the_remedy(text) -> None:
+    """The error says that the file is of the old format, and how its lines are written now."""
+    with pytest.raises(InputError, match="in the old format") as caught:
+        parse_clients(text, "tokens")
+    table, key = caught.value.hint.split("`")[3], caught.value.hint.split("`")[5]
+    rewritten = f"{table}\n{key}".replace("CLIENT", "messaging").replace("HASH", HASH)
+    client, _ = parse_clients(rewritten, "tokens").with_token(b"nr_example")
+    assert client.name == "messaging"
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o604, 0o620])
 def test_a_file_that_others_can_read(tmp_path, mode) -> None:
     """A tokens file that others can read or change is refused with the remedy."""
-    path = private(tmp_path / "tokens", f"messaging sha256={HASH}")
+    path = private(tmp_path / "tokens", token_entry("messaging", HASH))
     path.chmod(mode)
     with pytest.raises(SettingError, match="the tokens file can be read or changed") as caught:
         read_clients(path, "")
@@ -109,7 +156,7 @@ def test_a_file_that_others_can_read(tmp_path, mode) -> None:
 
 def test_a_secret_mounted_for_a_group(tmp_path) -> None:
     """A file of root's that its group may read is taken, as an orchestrator mounts it."""
-    path = private(tmp_path / "tokens", f"messaging sha256={HASH}")
+    path = private(tmp_path / "tokens", token_entry("messaging", HASH))
     path.chmod(0o440)
     if path.stat().st_uid:
         pytest.skip("only root can make a file of root's")
@@ -132,12 +179,18 @@ def test_no_tokens_file(tmp_path, content, reason) -> None:
 
 
 def test_lines_from_the_environment(tmp_path) -> None:
-    """Lines from the environment come in addition to the file's; semicolons separate them."""
-    path = private(tmp_path / "tokens", f"messaging sha256={HASH}")
-    table = read_clients(path, f"billing sha256={OTHER}; billing rate=5")
+    """Clients from the environment come in addition to the file's; limits must not contradict."""
+    path = private(tmp_path / "tokens", token_entry("messaging", HASH))
+    more = f"clients.billing = {{rate = 5, tokens = [{{sha256 = '{OTHER}'}}]}}"
+    table = read_clients(path, f"{more}\nclients.messaging.daily = 5")
     assert set(table.clients) == {"messaging", "billing"}
-    with pytest.raises(InputError, match="NUMROUTE_TOKEN_LINES:1"):
-        read_clients(path, "billing sha256=short")
+    client, _ = table.with_token(b"nr_example")
+    assert client.limits == Limits(daily=5)
+    with pytest.raises(InputError, match=r"NUMROUTE_TOKEN_LINES: clients\.billing\.rate"):
+        read_clients(path, "clients.billing.rate = 0")
+    path.write_text("clients.messaging.daily = 6", "utf-8")
+    with pytest.raises(InputError, match=r"clients\.messaging has limits here and in NUMROUTE_"):
+        read_clients(path, "clients.messaging.daily = 5")
 
 
 def test_tokens_are_long_and_random() -> None:
@@ -155,17 +208,18 @@ def run(*words: str) -> str:
     return result.stdout
 
 
-def test_a_made_line_is_understood() -> None:
-    """`token new` prints a token and a line by which that token is known."""
-    made = json.loads(run("new", "messaging", "--days", "3", "--json"))
-    table = parse_clients(made["line"], "tokens")
-    assert table.of_token(made["token"].encode()).client.name == "messaging"
-    end = datetime.fromtimestamp(table.tokens[0].expires, UTC)
-    assert timedelta(days=2.9) < end - datetime.now(UTC) < timedelta(days=3.1)
-    assert made["token"] not in made["line"]
+def test_a_made_entry_is_understood() -> None:
+    """`token new` prints a token and an entry by which that token is known."""
+    made = json.loads(run("new", "mess.aging", "--days", "3", "--json"))
+    table = parse_clients(made["entry"], "tokens")
+    client, entry = table.with_token(made["token"].encode())
+    assert client.name == "mess.aging"
+    assert timedelta(days=2.9) < entry.expires - datetime.now(UTC) < timedelta(days=3.1)
+    assert made["token"] not in made["entry"]
     text = run("new", "messaging")
-    token, line = (text.splitlines()[i].partition(": ")[2].strip() for i in (0, 1))
-    assert parse_clients(line, "tokens").of_token(token.encode()).client.name == "messaging"
+    token = text.splitlines()[0].partition(": ")[2].strip()
+    client, entry = parse_clients(text[text.index("[[") :], "tokens").with_token(token.encode())
+    assert (client.name, entry.expires) == ("messaging", None)
 
 
 def test_append_makes_and_lengthens_a_private_file(tmp_path) -> None:
@@ -174,7 +228,7 @@ def test_append_makes_and_lengthens_a_private_file(tmp_path) -> None:
     tokens = [run("new", client, "--append", str(path)).strip() for client in ("a", "a", "b")]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     table = read_clients(path, "")
-    assert [table.of_token(token.encode()).client.name for token in tokens] == ["a", "a", "b"]
+    assert [table.with_token(token.encode())[0].name for token in tokens] == ["a", "a", "b"]
     path.write_text(path.read_text("utf-8").rstrip(), "utf-8")
     run("new", "c", "--append", str(path))
     assert read_clients(path, "").token_count == 4
@@ -183,18 +237,21 @@ def test_append_makes_and_lengthens_a_private_file(tmp_path) -> None:
 
 def test_append_to_a_wrong_file_changes_nothing(tmp_path) -> None:
     """A file that the service would refuse is not made longer."""
-    path = private(tmp_path / "tokens", "nonsense nonsense\n")
-    with pytest.raises(InputError):
-        run("new", "a", "--append", str(path))
-    assert path.read_text("utf-8") == "nonsense nonsense\n"
+    for text in ("nonsense nonsense\n", f'clients.a.tokens = [{{sha256 = "{HASH}"}}]\n'):
+        path = private(tmp_path / "tokens", text)
+        with pytest.raises(InputError):
+            run("new", "a", "--append", str(path))
+        assert path.read_text("utf-8") == text
 
 
 def test_list_shows_who_is_in_the_file(tmp_path) -> None:
     """`token list` shows clients, beginnings of hashes, ends and limits; with --json the same."""
     path = private(
         tmp_path / "tokens",
-        f"messaging rate=1000 daily=5\nmessaging sha256={HASH} expires=2020-01-01T00:00:00Z\n"
-        f"messaging sha256={OTHER} expires=2999-01-01T00:00:00Z\nbilling certificate=b.internal\n",
+        "[clients.messaging]\nrate = 1000\ndaily = 5",
+        token_entry("messaging", HASH, datetime(2020, 1, 1, tzinfo=UTC)),
+        token_entry("messaging", OTHER, datetime(2999, 1, 1, tzinfo=UTC)),
+        '[clients.billing]\ncertificates = ["b.internal"]',
     )
     text = run("list", "--tokens", str(path))
     assert f"{HASH[:8]}… (expired)" in text
@@ -209,10 +266,5 @@ def test_list_shows_who_is_in_the_file(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["", "a b", "-x", "a" * 65, "имя", "a=b"])
 def test_wrong_client_names(name) -> None:
     """A name that could not stand in a line is refused."""
-    with pytest.raises(SettingError, match="is no client's name"):
+    with pytest.raises(SettingError, match="is not a client's name"):
         run("new", "--", name)
-
-
-def test_a_line_of_a_token_without_an_end() -> None:
-    """A line without an end has no time in it."""
-    assert token_line("a", HASH) == f"a sha256={HASH}"

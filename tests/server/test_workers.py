@@ -22,8 +22,7 @@ from support.servers import Server, launch
 import numroute
 from numroute import wire
 from numroute.index import SnapshotStore
-from numroute.server.certificates import TlsFiles
-from numroute.server.security import Security
+from numroute.server.settings import Security, TlsFiles
 from numroute.server.supervisor import FAILED_STARTS_MAX
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -35,13 +34,6 @@ if "numroute.server.worker" in sys.orig_argv:
     os.kill(os.getpid(), signal.SIGKILL)
 """
 """A sitecustomize.py with which every worker dies when it starts, as one without memory would."""
-
-
-def workers(server: Server) -> list[int]:
-    """Return the ids of the worker processes that are there."""
-    pid = server.process.pid
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
-    return [int(child) for child in found]
 
 
 def wait_until_gone(pid: int) -> None:
@@ -102,7 +94,7 @@ def own_store(tmp_path) -> SnapshotStore:
 def test_all_workers_share_one_port(run_server, store) -> None:
     """Once ready every worker answers on the port that the system chose; SIGTERM drains them."""
     server = run_server(store.path, workers=WORKERS)
-    assert len(workers(server)) == WORKERS
+    assert len(server.workers()) == WORKERS
     assert {line["worker"] for line in server.wait_for_log("worker serving", WORKERS)} == {1, 2}
     (line,) = server.wait_for_log("serving")
     assert line["address"] == server.target
@@ -119,7 +111,7 @@ def test_a_killed_worker_fails_no_call(run_server, own_store) -> None:
     server = run_server(own_store.path, workers=WORKERS)
     with Asking(server, 3) as asking:
         for killed in range(1, 4):
-            os.kill(workers(server)[0], signal.SIGKILL)
+            os.kill(server.workers()[0], signal.SIGKILL)
             died = server.wait_for_log("worker died", killed)
             assert died[-1]["signal"] == "SIGKILL"
             server.wait_for_log("worker serving", WORKERS + killed)
@@ -130,7 +122,7 @@ def test_a_killed_worker_fails_no_call(run_server, own_store) -> None:
 def test_swaps_and_a_rolling_restart_fail_no_call(run_server, own_store) -> None:
     """While snapshots change and all workers are replaced, each answer is whole, none fails."""
     server = run_server(own_store.path, workers=WORKERS)
-    before = workers(server)
+    before = server.workers()
     ids = {own_store.current_id()}
     with Asking(server, 3) as asking:
         for generation in range(1, 4):
@@ -139,7 +131,7 @@ def test_swaps_and_a_rolling_restart_fail_no_call(run_server, own_store) -> None
             if generation == 2:
                 server.process.send_signal(signal.SIGHUP)
                 server.wait_for_log("workers replaced")
-                assert not set(before) & set(workers(server))
+                assert not set(before) & set(server.workers())
         assert asking.answers()
     assert len(asking.snapshots & ids) > 1
     assert asking.snapshots <= ids
@@ -167,7 +159,7 @@ asyncio.create_subprocess_exec = fail
     server = run_server(own_store.path, workers=WORKERS, before=before)
     with Asking(server, 2) as asking:
         flag.touch()
-        os.kill(workers(server)[0], signal.SIGKILL)
+        os.kill(server.workers()[0], signal.SIGKILL)
         lines = server.wait_for_log("worker failed to start", FAILED_STARTS_MAX + 1)
         assert lines[0]["reason"] == "Resource temporarily unavailable"
         flag.unlink()
@@ -188,13 +180,13 @@ def test_a_worker_that_grows_too_large_is_replaced(run_server, own_store) -> Non
     """What gRPC keeps of hostile connections goes with its worker, and no call fails."""
     limit = 160 * 1024 * 1024
     server = run_server(own_store.path, workers=WORKERS, worker_memory=limit)
-    before = set(workers(server))
+    before = set(server.workers())
     with Asking(server, 2) as asking:
         while not [line for line in server.log() if line["event"] == "worker too large"]:
             attack(server, *continuation_flood(), wait=0.02)
         (line, *_) = server.wait_for_log("worker too large")
         assert limit < line["memory_bytes"] < 2 * limit
-        while len(before & set(workers(server))) == WORKERS:
+        while len(before & set(server.workers())) == WORKERS:
             time.sleep(0.05)
         assert asking.answers()
     # The other one may have grown nearly as large, and is replaced too when it has.
@@ -228,13 +220,13 @@ def test_the_log_stays_one_of_lines_of_ours(run_server, own_store) -> None:
 def test_a_call_that_cannot_be_made_out_fails_no_other(run_server, own_store) -> None:
     """While one process makes a new server, the others take the calls."""
     server = run_server(own_store.path, workers=WORKERS)
-    before = workers(server)
+    before = server.workers()
     with Asking(server, 2) as asking:
         for broken in range(1, 4):
             attack(server, *path_that_is_no_text(), wait=0.02)
             server.wait_for_log("grpc server broken", broken)
         assert asking.answers()
-    assert workers(server) == before
+    assert server.workers() == before
     assert server.stop() == 0
 
 
@@ -268,7 +260,7 @@ def test_a_held_port_is_refused(run_server, tmp_path, store) -> None:
 def test_workers_end_with_their_supervisor(run_server, store) -> None:
     """When the supervisor is killed its workers drain and end, and the port is free again."""
     server = run_server(store.path, workers=WORKERS)
-    left = workers(server)
+    left = server.workers()
     server.process.kill()
     for pid in left:
         wait_until_gone(pid)
@@ -286,12 +278,19 @@ def test_workers_that_die_at_once_are_given_up(tmp_path, store, monkeypatch) -> 
     assert "died before they served" in log_path.read_text("utf-8")
 
 
-def test_one_process_ignores_a_request_to_replace_it(run_server, store) -> None:
-    """A service of one process goes on when SIGHUP comes, and says that nothing is replaced."""
+def test_a_single_worker_is_replaced_and_restarted_as_well(run_server, store) -> None:
+    """A service of one worker has a supervisor too: SIGHUP and a kill cost no call."""
     server = run_server(store.path)
-    server.process.send_signal(signal.SIGHUP)
-    server.wait_for_log("nothing to replace")
-    server.call("BulkLookup", BULK)
+    before = server.workers()
+    with Asking(server, 2) as asking:
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log("workers replaced")
+        assert server.workers() != before
+        os.kill(server.workers()[0], signal.SIGKILL)
+        server.wait_for_log("worker died")
+        server.wait_for_log("worker serving", 3)
+        assert asking.answers()
+    assert server.stop() == 0
 
 
 def test_a_refusal_of_the_workers_is_told(tmp_path, store) -> None:
@@ -312,7 +311,7 @@ def test_a_refusal_of_the_workers_is_told(tmp_path, store) -> None:
 def test_every_worker_is_asked(run_server, store) -> None:
     """Connections are spread over the workers: each of them has some of many."""
     server = run_server(store.path, workers=WORKERS)
-    before = [sockets(pid) for pid in workers(server)]
+    before = [sockets(pid) for pid in server.workers()]
     # By chance alone, once in 2^39 times all would come to one worker.
     channels = [
         grpc.insecure_channel(server.target, options=(("grpc.use_local_subchannel_pool", 1),))
@@ -320,7 +319,7 @@ def test_every_worker_is_asked(run_server, store) -> None:
     ]
     for channel in channels:
         channel.unary_unary("/numroute.v1.NumberRouting/BulkLookup")(BULK, timeout=30)
-    after = [sockets(pid) for pid in workers(server)]
+    after = [sockets(pid) for pid in server.workers()]
     for channel in channels:
         channel.close()
     assert sum(after) - sum(before) == len(channels)

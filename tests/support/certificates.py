@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import trustme
 
-from numroute.server.certificates import TlsFiles
+from numroute.server.settings import TlsFiles
 
 if TYPE_CHECKING:
     from datetime import datetime

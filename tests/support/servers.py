@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from numroute.server.security import Security
+from numroute.server.settings import Security
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path, PosixPath
 from numroute.server import ServerSettings, serve
-from numroute.server.certificates import TlsFiles
-from numroute.server.security import Security
+from numroute.server.settings import Security, TlsFiles
 
-{before}
 settings = ServerSettings(
     store=Path({store!r}),
     listen={listen!r},
@@ -91,9 +89,24 @@ class Server:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.02)
 
+    def workers(self) -> list[int]:
+        """Return the ids of the worker processes."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        return [int(child) for child in children]
+
     def maps(self, path: Path) -> bool:
-        """Return whether the service has a file mapped into its memory."""
-        return str(path) in Path(f"/proc/{self.process.pid}/maps").read_text()
+        """Return whether a worker has a file mapped into its memory."""
+        return any(str(path) in Path(f"/proc/{pid}/maps").read_text() for pid in self.workers())
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the supervisor and its workers at once."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        self.send_signal(signal.SIGKILL)
+        self.process.wait()
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
@@ -114,7 +127,7 @@ def launch(  # noqa: PLR0913 - one for each setting
     security: Security = PLAIN,
     metrics: str | None = None,
 ) -> tuple[subprocess.Popen[str], Path]:
-    """Start a service; ``before`` is Python code that its process runs first."""
+    """Start a service; ``before`` is Python code that each of its processes runs first."""
     script = LAUNCHER.format(
         store=str(store),
         listen=listen,
@@ -122,18 +135,25 @@ def launch(  # noqa: PLR0913 - one for each setting
         drain_seconds=drain_seconds,
         workers=workers,
         worker_memory=worker_memory,
-        before=before,
         security=security,
         metrics=metrics,
     )
     log_path = folder / f"log-{len(list(folder.glob('log-*')))}"
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if before:
+        # Python runs a module of this name in every process that finds it.
+        site = log_path.with_name(f"site-{log_path.name}")
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(f"from pathlib import Path\n{before}", "utf-8")
+        env["PYTHONPATH"] = str(site)
     with log_path.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", script],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=env,
+            start_new_session=True,
         )
     return process, log_path
 
@@ -149,6 +169,7 @@ def running(folder: Path, store: Path, **settings: object) -> Iterator[Server]:
         yield server
         server.channel.close()
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()

@@ -62,7 +62,7 @@ class Gate:
 
     @property
     def code(self) -> str:
-        """What the service's process must run to have the gate."""
+        """What the service's processes must run to have the gate."""
         return GATE.format(shut=str(self._shut), entered=str(self._entered))
 
     def shut(self) -> None:
@@ -81,9 +81,9 @@ class Gate:
 
 GATE = """
 import time
-import numroute.server.lookups as lookups
+import numroute.server.servicer as servicer
 
-bulk_answer, shut, entered = lookups.bulk_answer, Path({shut!r}), Path({entered!r})
+bulk_answer, shut, entered = servicer.bulk_answer, Path({shut!r}), Path({entered!r})
 
 def held(*arguments, **options):
     while shut.exists():
@@ -91,7 +91,7 @@ def held(*arguments, **options):
         time.sleep(0.01)
     return bulk_answer(*arguments, **options)
 
-lookups.bulk_answer = held
+servicer.bulk_answer = held
 """
 
 

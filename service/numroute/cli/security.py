@@ -21,7 +21,7 @@ _OPTIONS = (
         envvar="NUMROUTE_TLS_CERT",
         show_envvar=True,
         type=FILE,
-        help="PEM file of the service's certificate and its chain; with --tls-key serves TLS.",
+        help="PEM file of the service's certificate and its chain; serve TLS, with --tls-key.",
     ),
     click.option(
         "--tls-key",
@@ -35,30 +35,30 @@ _OPTIONS = (
         envvar="NUMROUTE_TLS_CLIENT_CA",
         show_envvar=True,
         type=FILE,
-        help="PEM file of the authorities whose clients may connect; every client must then show "
-        "a certificate.",
+        help="PEM file of the authorities whose clients may connect; every client must then "
+        "present a certificate.",
     ),
     click.option(
         "--tokens",
         envvar="NUMROUTE_TOKENS",
         show_envvar=True,
         type=FILE,
-        help="File of clients, hashes of their tokens and their limits; only these may ask.",
+        help="TOML file of clients, their token hashes and limits; only these clients may ask.",
     ),
     click.option(
         "--token-lines",
         envvar="NUMROUTE_TOKEN_LINES",
         show_envvar=True,
         default="",
-        metavar="LINES",
-        help="The lines of a tokens file themselves, separated by line ends or semicolons.",
+        metavar="TOML",
+        help="The text of a tokens file itself, beside --tokens or instead of it.",
     ),
     click.option(
         "--state",
         envvar="NUMROUTE_STATE",
         show_envvar=True,
         type=click.Path(file_okay=False, path_type=Path),
-        help="Folder in which daily quotas are counted; needed when a client has one.",
+        help="Folder in which the use of limits is counted; required if a client has limits.",
     ),
     click.option(
         "--insecure",
@@ -72,7 +72,7 @@ _OPTIONS = (
         default=None,
         envvar="NUMROUTE_REFLECTION",
         show_envvar=True,
-        help="Let clients ask for the service's methods; by default only on loopback.",
+        help="Let clients list the service's methods; by default only on loopback.",
     ),
 )
 
@@ -93,8 +93,7 @@ def security_options(command: Command) -> Command:
         reflection: bool | None,
         **others: Any,  # noqa: ANN401 - the command's own options
     ) -> Any:  # noqa: ANN401 - what the command returns
-        from numroute.server.certificates import TlsFiles  # noqa: PLC0415 - as in serve
-        from numroute.server.security import Security  # noqa: PLC0415
+        from numroute.server.settings import Security, TlsFiles  # noqa: PLC0415 - as in serve
 
         if (tls_cert is None) != (tls_key is None):
             given, missing = ("cert", "key") if tls_key is None else ("key", "cert")

@@ -14,7 +14,7 @@ from numroute.cli.options import store_option
 from numroute.cli.security import security_options
 
 if TYPE_CHECKING:
-    from numroute.server.security import Security
+    from numroute.server.settings import Security
 
 WORKERS_MAX = 256
 WORKER_MEGABYTES_MIN = 128
@@ -24,7 +24,7 @@ SECONDS_MAX = 86_400
 
 
 class Finite(click.FloatRange):
-    """A number within bounds; ``nan``, which no comparison keeps out, is none."""
+    """A number in a range; refuses ``nan``, which passes every comparison."""
 
     def convert(
         self,
@@ -32,10 +32,10 @@ class Finite(click.FloatRange):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
-        """Refuse what is not a number."""
+        """Refuse ``nan``."""
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail("nan is no number", param, ctx)
+            self.fail("nan is not a number", param, ctx)
         return number
 
 
@@ -48,7 +48,7 @@ class Finite(click.FloatRange):
     default="127.0.0.1:50051",
     show_default=True,
     metavar="HOST:PORT",
-    help="Address to listen on; port 0 takes a free one.",
+    help="Address to listen on; with port 0 the system chooses a free port.",
 )
 @click.option(
     "--max-age",
@@ -57,7 +57,7 @@ class Finite(click.FloatRange):
     show_envvar=True,
     type=Finite(min=0, min_open=True, max=HOURS_MAX),
     metavar="HOURS",
-    help="Mark answers as stale, and be not ready, when the data is older than this.",
+    help="When the data is older than this, mark answers as stale and report not ready.",
 )
 @click.option(
     "--drain",
@@ -78,7 +78,7 @@ class Finite(click.FloatRange):
     default=lambda: min(len(os.sched_getaffinity(0)), WORKERS_MAX),
     show_default="one for each core",
     metavar="COUNT",
-    help="How many processes answer calls.",
+    help="Number of worker processes.",
 )
 @click.option(
     "--worker-memory",
@@ -89,7 +89,7 @@ class Finite(click.FloatRange):
     default=2048,
     show_default=True,
     metavar="MIB",
-    help="Replace a process that has taken more memory, the index not counted, without a pause.",
+    help="Replace a worker that has taken more memory than this, the index not counted.",
 )
 @click.option(
     "--metrics",
@@ -111,8 +111,8 @@ def serve(  # noqa: PLR0917 - click gives one for each option
 ) -> int:
     """Answer lookups over gRPC from the store's current snapshot.
 
-    A newly published snapshot is taken over within a second. SIGTERM or Ctrl-C drains and stops,
-    SIGHUP replaces the processes one by one without a pause.
+    A newly published snapshot answers within a second. SIGTERM or Ctrl-C drains and stops, SIGHUP
+    replaces the worker processes one by one without an interruption.
     """
     from numroute.server import ServerSettings  # noqa: PLC0415 - only this command needs gRPC
     from numroute.server import serve as run_service  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The options of commands that ask a service: how to be sure of it, and it of them."""
+"""The TLS and token options of commands that ask a service."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ _OPTIONS = (
     (
         "--ca",
         "NUMROUTE_CA",
-        "PEM file of the authority that the service's certificate must come from: speaks TLS.",
+        "PEM file of the authority that issued the service's certificate; use TLS.",
     ),
     ("--cert", "NUMROUTE_CERT", "PEM file of this client's certificate, for mutual TLS."),
     ("--key", "NUMROUTE_KEY", "PEM file of its private key."),
-    ("--token-file", "NUMROUTE_TOKEN_FILE", "File of the token that tells the service who asks."),
+    (
+        "--token-file",
+        "NUMROUTE_TOKEN_FILE",
+        "File of this client's token.",
+    ),
 )
 
 
@@ -50,19 +54,19 @@ def service_options(command: Command) -> Command:
         envvar="NUMROUTE_TLS",
         show_envvar=True,
         is_flag=True,
-        help="Speak TLS; without --ca the system's own authorities vouch for the service.",
+        help="Use TLS; without --ca trust the system's authorities.",
         expose_value=False,
         callback=_keep,
     )(command)
 
 
 def connect(target: str) -> Client:
-    """Return a client of a service, as the command's options say.
+    """Return a client of a service, with the command's options.
 
     Raises:
-        SettingError: An option is not what it should be.
+        SettingError: An option is not valid.
     """
-    # Only now: a command that asks a store needs no gRPC.
+    # Imported only here: a command that reads a store needs no gRPC.
     from numroute.client import Client, Security  # noqa: PLC0415
 
     given = click.get_current_context().meta[_KEPT]
@@ -72,9 +76,9 @@ def connect(target: str) -> Client:
 
 
 def _warn_of_readers(token_file: Path | None) -> None:
-    """Warn of a token that others can read; to refuse it would break where secrets are mounted so.
+    """Warn of a token that others can read.
 
-    Orchestrators mount them with mode 0644 unless they are told otherwise.
+    It is not refused: orchestrators mount secrets with mode 0644 by default.
     """
     if token_file is None or not token_file.is_file():
         return

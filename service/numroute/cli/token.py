@@ -1,10 +1,8 @@
-"""``numroute token``: make tokens, and see who has some."""
+"""``numroute token``: make tokens, and list the clients of a tokens file."""
 
 from __future__ import annotations
 
-import math
 import os
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +14,7 @@ from numroute.cli.options import json_option
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numroute.server.tokens import Client, Token
+    from numroute.server.auth import Token
 
 DAYS_MAX = 36_500
 
@@ -28,79 +24,72 @@ tokens_option = click.option(
     show_envvar=True,
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File of clients, hashes of their tokens and their limits.",
+    help="TOML file of clients, their token hashes and limits.",
 )
 
 
 @click.group()
 def token() -> None:
-    """Make tokens for the service's clients, and see who has some."""
+    """Make tokens for the service's clients, and list the clients that have some."""
 
 
 @token.command()
 @click.argument("client")
 @click.option(
-    "--days",
-    type=click.IntRange(1, DAYS_MAX),
-    help="Days after which the token ends; without it never.",
+    "--days", type=click.IntRange(1, DAYS_MAX), help="Days until the token expires; default never."
 )
 @click.option(
     "--append",
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append the line to this tokens file, and print only the token.",
+    help="Append the entry to this tokens file, and print only the token.",
 )
 @json_option
 def new(client: str, days: int | None, file: Path | None, as_json: bool) -> None:
-    """Make a token for CLIENT: print it, once, and the line for the tokens file.
+    """Make a token for CLIENT; print it, once, and its entry for the tokens file.
 
-    The line holds only the token's hash. To rotate, add a second line for the same client, hand
-    the new token over, and remove the first line; a running service reads the file again.
+    The entry holds only the token's hash. To rotate, add a second entry for the same client, hand
+    the new token over, and remove the first entry; a running service reads the file again.
     """
-    from numroute.server.tokens import NAME, new_token, token_line  # noqa: PLC0415 - as in serve
+    from numroute.server.auth import NAME, NAME_RULE, new_token, token_entry  # noqa: PLC0415
 
     if not NAME.fullmatch(client):
-        raise SettingError(
-            f"{client!r} is no client's name",
-            hint="A name has at most 64 letters, digits, dots, dashes and underscores",
-        )
+        raise SettingError(f"{client!r} is not a client's name", hint=NAME_RULE)
     expires = None
     if days is not None:
         expires = (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)
     secret, sha256 = new_token()
-    line = token_line(client, sha256, expires)
+    entry = token_entry(client, sha256, expires)
     if file is not None:
-        _append(file, line)
+        _append(file, entry)
     if as_json:
-        print_json({"client": client, "token": secret, "line": line, "expires": expires})
+        print_json({"client": client, "token": secret, "entry": entry, "expires": expires})
     elif file is not None:
         click.echo(secret)
     else:
-        click.echo(f"token, for the client, shown only now: {secret}")
-        click.echo(f"line, for the tokens file:             {line}")
+        click.echo(f"token, for the client, shown only now: {secret}\n")
+        click.echo(f"entry, for the tokens file:\n\n{entry}", nl=False)
 
 
 @token.command("list")
 @tokens_option
 @json_option
 def list_(tokens: Path, as_json: bool) -> None:
-    """Check a tokens file and list its clients with their tokens' hashes and their limits."""
-    from numroute.server.clients import read_clients  # noqa: PLC0415 - as above
+    """Check a tokens file and list its clients, their token hashes and limits."""
+    from numroute.server.auth import read_clients  # noqa: PLC0415 - msgspec, only for this
 
     table = read_clients(tokens, "")
-    now = time.time()
     clients = [table.clients[name] for name in sorted(table.clients)]
-    of_client = {
-        client.name: [each for each in table.tokens if each.client.name == client.name]
-        for client in clients
-    }
     if as_json:
         for client in clients:
             print_json(
                 {
                     "client": client.name,
-                    "tokens": [_token_json(each, now) for each in of_client[client.name]],
-                    "certificates": _certificates(client, table.certificate_names),
+                    "tokens": [
+                        {"sha256": each.sha256, "expires": each.expires, "expired": each.expired}
+                        for each in client.tokens
+                    ],
+                    "certificates": client.certificates,
                     "rate": client.limits.rate,
                     "burst": client.limits.burst,
                     "daily": client.limits.daily,
@@ -112,8 +101,8 @@ def list_(tokens: Path, as_json: bool) -> None:
         [
             (
                 client.name,
-                ", ".join(_token_text(each, now) for each in of_client[client.name]) or "none",
-                ", ".join(_certificates(client, table.certificate_names)),
+                ", ".join(map(_token_text, client.tokens)) or "none",
+                ", ".join(client.certificates),
                 _limit(client.limits.rate),
                 _limit(client.limits.burst),
                 _limit(client.limits.daily),
@@ -123,38 +112,31 @@ def list_(tokens: Path, as_json: bool) -> None:
     )
 
 
-def _append(file: Path, line: str) -> None:
-    """Append a line to a tokens file, making it readable by its owner only if it is new."""
-    from numroute.server.clients import read_clients  # noqa: PLC0415 - as above
+def _append(file: Path, entry: str) -> None:
+    """Append an entry to a tokens file; a new file is readable by its owner only."""
+    from numroute.server.auth import parse_clients, read_clients  # noqa: PLC0415 - as above
 
     separator = ""
     if file.exists():
-        # What the service would refuse is told before it is made longer.
+        # The service would refuse the file: say so before it grows.
         read_clients(file, "")
-        text = file.read_bytes()
-        separator = "\n" if text and not text.endswith(b"\n") else ""
+        text = file.read_text("utf-8")
+        if text:
+            separator = "\n" if text.endswith("\n") else "\n\n"
+        parse_clients(text + separator + entry, file)
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(f"{separator}{line}\n")
+        out.write(separator + entry)
 
 
-def _certificates(client: Client, names: Mapping[str, str]) -> list[str]:
-    return [name for name, of in names.items() if of == client.name]
-
-
-def _token_json(each: Token, now: float) -> dict[str, object]:
-    expires = None if each.expires == math.inf else datetime.fromtimestamp(each.expires, UTC)
-    return {"sha256": each.digest.hex(), "expires": expires, "expired": each.expires <= now}
-
-
-def _token_text(each: Token, now: float) -> str:
-    text = f"{each.digest.hex()[:8]}…"
-    if each.expires <= now:
+def _token_text(each: Token) -> str:
+    text = f"{each.sha256[:8]}…"
+    if each.expired:
         return f"{text} (expired)"
-    if each.expires == math.inf:
+    if each.expires is None:
         return text
-    return f"{text} (until {datetime.fromtimestamp(each.expires, UTC):%Y-%m-%d %H:%M} UTC)"
+    return f"{text} (until {each.expires.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
 
 
-def _limit(value: float | None) -> str:
-    return "any" if value is None else f"{value:,.0f}"
+def _limit(value: int | None) -> str:
+    return "any" if value is None else f"{value:,}"

@@ -1,4 +1,4 @@
-"""The gRPC service."""
+"""The gRPC service: a supervisor and its worker processes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,18 @@ __all__ = ["ServerSettings", "serve"]
 def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then drain; return the process's exit code.
 
-    Nothing is printed; what happens is logged on standard error. Call it in the main thread.
+    Nothing is printed; events are logged on standard error. Call it in the main thread.
 
     Args:
-        settings: What to serve, where, and by how many processes.
-        on_ready: Called with the port once all of them answer calls.
+        settings: The settings of the service.
+        on_ready: Called with the port once all worker processes answer calls.
 
     Raises:
         StoreMissingError: There is no store at the path.
-        SettingError: The address cannot be listened on, e.g. because the port is in use, or the
-            certificate is not right.
-        WorkerError: The processes die as often as they are started.
+        SettingError: An address cannot be listened on, e.g. because the port is in use, or the
+            workers refuse the settings, e.g. because a certificate is not valid.
+        WorkerError: The worker processes die as often as they are started.
     """
-    if settings.workers == 1:
-        from numroute.server.app import serve_alone  # noqa: PLC0415
-
-        return serve_alone(settings, on_ready=on_ready)
-    from numroute.server.supervisor import supervise  # noqa: PLC0415
+    from numroute.server.supervisor import supervise  # noqa: PLC0415 - lmdb, only to serve
 
     return supervise(settings, on_ready=on_ready)

@@ -1,11 +1,11 @@
-"""Start the service, announce it, and end it without breaking a call."""
+"""Assemble the service in a worker process, and stop it without breaking a call."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
-import socket
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,18 +16,16 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from numroute import wire
-from numroute.index import SnapshotStore
-from numroute.logs import fault_fields, make_logger
-from numroute.server.background import log_background_faults
-from numroute.server.bounds import OPTIONS, allow_many_files
+from numroute.logs import fault_fields
+from numroute.server.auth import Authentication, Clients
+from numroute.server.certificates import Certificates
 from numroute.server.follower import Follower
 from numroute.server.health import Health
-from numroute.server.listening import Listening
-from numroute.server.memory import keep_freed_memory, spare_what_stays
-from numroute.server.observation import observed
-from numroute.server.port import cannot_listen
-from numroute.server.protection import Protection
-from numroute.server.reporter import Reporter
+from numroute.server.limits import GRPC_OPTIONS, raise_file_limit
+from numroute.server.memory import freeze_objects, keep_freed_memory
+from numroute.server.metering import Reporter
+from numroute.server.port import Listener
+from numroute.server.quota import Quota, Usage
 from numroute.server.servicer import NumberRouting
 from numroute.server.tracing import make_tracing
 
@@ -36,18 +34,23 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.server.certificates import Certificates
-    from numroute.server.settings import ServerSettings
+    from numroute.index import SnapshotStore
+    from numroute.server.guard import Guard
+    from numroute.server.metrics import Report
+    from numroute.server.settings import Security, ServerSettings
 
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter while the event loop waits for it.
 
 Python's default is ten times that. Opening a snapshot takes 10 ms of Python and more: meanwhile the
-loop waited up to 12 ms for the interpreter when it woke up, and up to 3 so.
+loop waited up to 12 ms for the interpreter when it woke up, and up to 3 with this value.
 """
 
+POLL_SECONDS = 1.0
+"""How often the files of certificates and tokens are checked for a change."""
+
 LEFT_OVER_SECONDS = 0.2
-"""How long calls that the service does not know of may hold up the end of a drain."""
+"""How long calls that never reached the service may delay the end of a drain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +58,13 @@ class Running:
     """A service that answers calls.
 
     Attributes:
-        port: Where it listens.
         failed: Set when a part of it has ended that must not: the process should end as well.
     """
 
-    port: int
     failed: asyncio.Event
 
     async def until_over(self, stop: asyncio.Event) -> None:
-        """Wait until it is told to stop or has failed."""
+        """Wait until ``stop`` is set or a part has failed."""
         waiting = [asyncio.create_task(each.wait()) for each in (stop, self.failed)]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -72,39 +73,54 @@ class Running:
                 each.cancel()
 
 
-def serve_alone(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
-    """Serve in this process until SIGTERM or SIGINT, then drain; return the exit code.
+class Protection:
+    """Certificate, clients and limits of a worker, reloaded when their files change.
 
-    Args:
-        settings: What to serve, and where.
-        on_ready: Called with the port once calls are answered.
-
-    Raises:
-        StoreMissingError: There is no store at the path.
-        SettingError: The address cannot be listened on, e.g. because the port is in use, or the
-            certificate is not right.
+    Attributes:
+        certificates: The certificate to serve with; None for plaintext.
+        guards: The guards that keep unknown clients and excess out, in their order.
     """
-    store, log = SnapshotStore(settings.store), make_logger()
 
-    async def serve() -> bool:
-        log_background_faults(log)
-        stop = stop_on_signals()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("nothing to replace"))
-        # Not shared: a second server on the same port would silently take half the calls.
-        async with serving(watched, store, log, shared_port=False) as running:
-            host = settings.listen.rpartition(":")[0]
-            log.info("serving", address=f"{host}:{running.port}", workers=1)
-            if on_ready is not None:
-                on_ready(running.port)
-            await running.until_over(stop)
-            log.info("draining", drain_seconds=settings.drain_seconds)
-            return running.failed.is_set()
+    def __init__(self, security: Security, log: FilteringBoundLogger) -> None:
+        """Read all files.
 
-    with observed(settings, log) as watched:
-        failed = asyncio.run(serve())
-    log.info("stopped")
-    return int(failed)
+        Raises:
+            SettingError: A certificate is not valid, a file cannot be read or can be read by
+                others, or a limit cannot be counted.
+            InputError: The tokens file is not valid.
+        """
+        self.certificates = None if security.tls is None else Certificates(security.tls, log)
+        self._clients = Clients(security, log)
+        self._usage = None if security.state is None else Usage(security.state)
+        self._log = log
+        guards: list[Guard] = []
+        if security.identifies_clients:
+            guards.append(Authentication(self._clients, security, log))
+        if self._usage is not None:
+            guards.append(Quota(self._clients, self._usage, log))
+        self.guards = tuple(guards)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Reload changed files until ``stop`` is set."""
+        while not stop.is_set():
+            try:
+                await asyncio.to_thread(self._poll)
+            except Exception as fault:  # noqa: BLE001 - the next check may succeed, and must come
+                self._log.error("files not checked", **fault_fields(fault))
+            try:
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    def close(self) -> None:
+        """Close files, after the last call."""
+        if self._usage is not None:
+            self._usage.close()
+
+    def _poll(self) -> None:
+        if self.certificates is not None:
+            self.certificates.poll()
+        self._clients.poll()
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -120,77 +136,83 @@ async def serving(
     settings: ServerSettings,
     store: SnapshotStore,
     log: FilteringBoundLogger,
-    *,
-    shared_port: bool,
-    worker: int = 1,
+    send: Callable[[Report], None],
 ) -> AsyncIterator[Running]:
-    """Answer calls on the port that is given, as this worker, until the block ends; then drain.
+    """Answer calls on the settings' port until the block ends; then drain.
+
+    ``send`` is called with a report of counts and state each second, if the settings count calls.
 
     Raises:
-        SettingError: The address cannot be listened on, or the certificate is not right.
+        SettingError: The address cannot be listened on, or a file of the settings is not valid.
+        InputError: The tokens file is not valid.
     """
     keep_freed_memory()
-    allow_many_files()
+    raise_file_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     health = Health()
-    follower = Follower(store, log, max_age=settings.max_age, on_state=health.tell)
+    follower = Follower(store, log, max_age=settings.max_age, on_state=health.set_unready)
     protection = Protection(settings.security, log)
-    guards = protection.guards
-    running: list[Follower | Protection | Reporter | Listening] = [follower, protection]
+    certificates = protection.certificates
     reporter = None
-    if settings.reports is not None:
-        reporter = Reporter(
-            settings.reports,
-            worker,
-            follower=follower,
-            health=health,
-            certificates=protection.certificates,
-            log=log,
-        )
+    guards = protection.guards
+    if settings.counts_calls:
+        reporter = Reporter(send, follower=follower, health=health, certificates=certificates)
         guards = (reporter.first, *guards, reporter.last)
-        running.append(reporter)
     tracing = make_tracing(log)
     if tracing is not None:
         guards = (tracing, *guards)
     service = NumberRouting(follower, log, guards)
 
-    def make(port: int | None) -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", int(shared_port))))
-        server.add_generic_rpc_handlers((service.handler(),))
-        health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        if settings.security.offers_reflection(settings.host):
-            reflection.enable_server_reflection(
-                (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
-            )
-        return server, _listen(server, settings, port, protection.certificates)
-
-    listening = Listening(make, log)
-    running.append(listening)
+    make = functools.partial(_make_server, settings, service, health, certificates)
+    listener = Listener(make, settings.listen, log)
     await follower.poll()
-    spare_what_stays()
-    await listening.start()
+    freeze_objects()
+    await listener.start()
     if reporter is not None:
-        # Whoever is told that calls are answered finds that in the reports as well.
-        reporter.write()
+        # Before anybody learns that calls are answered, the metrics show it.
+        reporter.report()
     stop, failed = asyncio.Event(), asyncio.Event()
-    following = [asyncio.create_task(part.run(stop), name=type(part).__name__) for part in running]
-    _watch(following, stop, failed, log)
+    parts = [part for part in (follower, protection, reporter, listener) if part is not None]
+    tasks = [asyncio.create_task(part.run(stop), name=type(part).__name__) for part in parts]
+    _watch(tasks, stop, failed, log)
     try:
-        yield Running(listening.port, failed)
+        yield Running(failed)
     finally:
         health.drain()
         service.drain()
         stop.set()
-        await _drain(listening, service, settings.drain_seconds)
-        # What broke was told when it did; the rest must be closed all the same.
-        await asyncio.gather(*following, return_exceptions=True)
+        await _drain(listener, service, settings.drain_seconds)
+        # A failed part was logged when it failed; the others must be closed all the same.
+        await asyncio.gather(*tasks, return_exceptions=True)
         service.close()
         if reporter is not None:
-            reporter.write()
+            reporter.report()
         follower.close()
         protection.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
+
+
+def _make_server(
+    settings: ServerSettings,
+    service: NumberRouting,
+    health: Health,
+    certificates: Certificates | None,
+) -> grpc.aio.Server:
+    """Return a gRPC server bound to the settings' port. Raises RuntimeError."""
+    # The supervisor holds the port against other services; its workers share it.
+    server = grpc.aio.server(options=(*GRPC_OPTIONS, ("grpc.so_reuseport", 1)))
+    server.add_generic_rpc_handlers((service.handler(),))
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if settings.security.offers_reflection(settings.host):
+        reflection.enable_server_reflection(
+            (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+    if certificates is not None:
+        server.add_secure_port(settings.listen, certificates.server_credentials())
+    else:
+        server.add_insecure_port(settings.listen)
+    return server
 
 
 def _watch(
@@ -212,48 +234,16 @@ def _watch(
         task.add_done_callback(ended)
 
 
-async def _drain(server: Listening, service: NumberRouting, limit: float) -> None:
+async def _drain(listener: Listener, service: NumberRouting, limit: float) -> None:
     """Accept no more calls, and end when those under way have ended, at the latest at the limit.
 
-    A call that arrives in the moment of stopping can be accepted by grpc and never be handed to the
-    service; ``stop`` would wait its full limit for it, and so would its client. When no call of the
-    service is under way, what is left is cancelled: clients ask again, elsewhere.
+    A call that arrives while the service stops can be accepted by grpc and never be handed to us;
+    ``stop`` would wait its full limit for it, and so would its client. When no call of the service
+    is under way, the rest is cancelled: clients ask again, elsewhere.
     """
-    stopping = asyncio.ensure_future(server.stop(limit))
+    stopping = asyncio.ensure_future(listener.stop(limit))
     while not stopping.done():
         await asyncio.wait({stopping}, timeout=LEFT_OVER_SECONDS)
         if not service.under_way:
-            await server.stop(None)
+            await listener.stop(None)
     await stopping
-
-
-def _listen(
-    server: grpc.aio.Server,
-    settings: ServerSettings,
-    port: int | None,
-    certificates: Certificates | None,
-) -> int:
-    """Bind the server's address, or another port of it, and return the port."""
-    listen = settings.listen
-    if port is not None:
-        listen = f"{listen.rpartition(':')[0]}:{port}"
-    try:
-        if certificates is not None:
-            return server.add_secure_port(listen, certificates.server_credentials())
-        return server.add_insecure_port(listen)
-    except RuntimeError:
-        # grpc tells the reason in its own log only: ask the system once more to be able to say it.
-        reason = _bind_error(settings) or "refused"
-        raise cannot_listen(settings, reason) from None
-
-
-def _bind_error(settings: ServerSettings) -> str | None:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(address)
-    except OSError as error:
-        return error.strerror
-    return None

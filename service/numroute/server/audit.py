@@ -1,4 +1,4 @@
-"""Who asked for how much: a log line per client and period, with counts and never a number."""
+"""The audit: a log line per client and hour with counts, never with a number."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numroute.server.metrics import NUMBERS, REFUSED, REQUESTS
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.server.totals import Sums, Totals
+    from numroute.server.metrics import Counts, Reports
 
 AUDIT_SECONDS = 3_600.0
-"""How long a period is; the last one ends with the service."""
+"""The length of a period; the last one ends with the service."""
 
 
 class Audit:
-    """Logs what each client did, period by period, in a thread of its own."""
+    """Logs the counts of each client, period by period, in a thread."""
 
-    def __init__(self, totals: Totals, log: FilteringBoundLogger) -> None:
+    def __init__(self, reports: Reports, log: FilteringBoundLogger) -> None:
         """Begin the first period."""
-        self._totals = totals
+        self._reports = reports
         self._log = log
         self._before: dict[str, dict[str, int]] = {}
         self._since = datetime.now(UTC)
@@ -35,16 +35,16 @@ class Audit:
         """End the last period, after the last call."""
         self._stop.set()
         self._thread.join()
-        self.tell()
+        self.log_period()
 
-    def tell(self) -> None:
-        """End a period: log each client that asked, and begin the next one."""
-        sums, _ = self._totals.read()
+    def log_period(self) -> None:
+        """Log each client that asked in this period, and begin the next one."""
+        counts, _ = self._reports.read()
         now = datetime.now(UTC)
-        after = _by_client(sums)
-        for client, counts in sorted(after.items()):
+        after = _by_client(counts)
+        for client, sums in sorted(after.items()):
             before = self._before.get(client, {})
-            grown = {name: count - before.get(name, 0) for name, count in counts.items()}
+            grown = {name: count - before.get(name, 0) for name, count in sums.items()}
             if any(grown.values()):
                 self._log.info(
                     "audit",
@@ -58,20 +58,20 @@ class Audit:
     def _run(self) -> None:
         while not self._stop.wait(AUDIT_SECONDS):
             try:
-                self.tell()
-            except Exception as fault:  # noqa: BLE001 - the next period is told nevertheless
+                self.log_period()
+            except Exception as fault:  # noqa: BLE001 - the next period is still logged
                 self._log.error("audit failed", **fault_fields(fault))
 
 
-def _by_client(sums: Sums) -> dict[str, dict[str, int]]:
-    """Return each client's calls, refused calls and numbers; unknown clients are one, ``""``."""
+def _by_client(counts: Counts) -> dict[str, dict[str, int]]:
+    """Return calls, refusals and numbers by client; unknown clients share the name ``""``."""
     clients: dict[str, dict[str, int]] = {}
     for field, counter, place in (
         ("calls", REQUESTS, 1),
         ("numbers", NUMBERS, 1),
         ("refused", REFUSED, 1),
     ):
-        for labels, value in sums.counters.get(counter.name, {}).items():
-            counts = clients.setdefault(labels[place], {"calls": 0, "numbers": 0, "refused": 0})
-            counts[field] += value
+        for labels, value in counts.counters.get(counter.name, {}).items():
+            sums = clients.setdefault(labels[place], {"calls": 0, "numbers": 0, "refused": 0})
+            sums[field] += value
     return clients

@@ -1,9 +1,9 @@
-"""Threads that look large batches up, shared fairly between clients, and never more than fits.
+"""Threads that look up large batches, shared fairly between clients and bounded in total.
 
 A large batch costs thousands of times what a single number does. So room is counted in numbers, not
-in calls: each client may have its share of it under way, and more is refused at once instead of
-being queued until nobody wants the answer. Small calls are looked up on the event loop and never
-stand in this queue.
+in calls: each client may have its share of it under way, and further batches are refused at once
+instead of being queued until nobody wants the answer. Small calls are looked up on the event loop
+and never enter this queue.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ NUMBERS_UNDER_WAY_MAX = 4_000_000
 about a fifth of a second. Clients that have some under way share them equally."""
 
 NUMBERS_UNDER_WAY_HARD_MAX = 2 * NUMBERS_UNDER_WAY_MAX
-"""The same when shares were given before other clients came."""
+"""The same where shares were given before other clients came."""
 
 NUMBERS_PER_SECOND = 20_000_000
-"""What a process looks up at least, for the hint when to ask again."""
+"""A low estimate of what a process looks up, for the hint when to ask again."""
 
 RETRY_SECONDS_MIN = 0.05
 
@@ -47,10 +47,10 @@ class _Batch:
 
 
 class Batches:
-    """A queue of large batches, and the threads that work it off by turns of the clients."""
+    """A queue of large batches, and the threads that serve its clients in turns."""
 
     def __init__(self, threads: int) -> None:
-        """Start so many threads."""
+        """Start the threads."""
         self._changed = threading.Condition()
         self._waiting: list[_Batch] = []
         self._order = itertools.count()
@@ -68,7 +68,7 @@ class Batches:
             thread.start()
 
     def submit(self, client: str, numbers: int, work: Callable[[], Result]) -> Future[Result]:
-        """Queue a batch; its future can be cancelled as long as no thread has begun it.
+        """Queue a batch; its future can be cancelled until a thread begins it.
 
         A client that has nothing under way gets room unless the service is quite full.
 
@@ -88,7 +88,7 @@ class Batches:
         return future
 
     def close(self) -> None:
-        """Work off what is queued and end the threads."""
+        """Finish queued batches and end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -117,12 +117,12 @@ class Batches:
             if self._ahead.get(batch.client, 0) <= self._now:
                 self._ahead.pop(batch.client, None)
         if not self._total:
-            # Nobody waits: where clients stood no longer matters.
+            # Nobody waits: the order of clients no longer matters.
             self._ahead.clear()
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
-            # A call that was given up while it waited is not worked on.
+            # Skip a call that was given up while it waited.
             if batch.future.set_running_or_notify_cancel():
                 try:
                     result = batch.work()
@@ -137,7 +137,7 @@ class Batches:
             del batch
 
     def _next(self) -> _Batch | None:
-        """Wait for the batch whose turn it is; None when there will be none any more."""
+        """Wait for the next batch; None when the queue is closed and empty."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from numroute.server.settings import TlsFiles
+
 EXPIRES_SOON = timedelta(days=14)
 """How long before its expiry a certificate is warned of."""
 
@@ -32,27 +34,6 @@ RSA_BITS_MIN = 2_048
 CURVES = ("secp256r1", "secp384r1")
 """The curves that gRPC supports. With Ed25519 or P-521 a server starts, but every handshake
 fails."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """The files of the service's certificate.
-
-    Attributes:
-        certificate: PEM file of the certificate and its chain, the service's own first.
-        key: PEM file of its private key, unencrypted and readable by its owner only.
-        client_ca: PEM file of the authorities whose clients may connect. With it every client
-            must present a certificate; with None none has to.
-    """
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """All files."""
-        return (self.certificate, self.key, *([self.client_ca] if self.client_ca else []))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

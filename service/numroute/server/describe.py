@@ -11,14 +11,14 @@ from numroute.v1 import number_routing_pb2 as pb
 if TYPE_CHECKING:
     from numroute.index import Snapshot
     from numroute.model import Operator
-    from numroute.server.served import ServedSnapshot
+    from numroute.server.view import View
 
 
-def description(served: ServedSnapshot, *, now: float) -> pb.GetSnapshotResponse:
+def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
     """Return what ``GetSnapshot`` says; ``now`` is in seconds since 1970-01-01 UTC."""
-    metadata = served.snapshot.metadata
+    metadata = view.snapshot.metadata
     return pb.GetSnapshotResponse(
-        snapshot=wire.snapshot_ref_message(served.ref()),
+        snapshot=wire.snapshot_ref_message(view.ref()),
         built_at=wire.time_message(metadata.built_at),
         age_seconds=now - metadata.as_of.timestamp(),
         format_version=metadata.format_version,
@@ -28,11 +28,11 @@ def description(served: ServedSnapshot, *, now: float) -> pb.GetSnapshotResponse
     )
 
 
-def announcement(served: ServedSnapshot) -> pb.WatchSnapshotsResponse:
+def announcement(view: View) -> pb.WatchSnapshotsResponse:
     """Return what ``WatchSnapshots`` says of a snapshot that answers from now on."""
-    metadata = served.snapshot.metadata
+    metadata = view.snapshot.metadata
     return pb.WatchSnapshotsResponse(
-        snapshot=wire.snapshot_ref_message(served.ref()),
+        snapshot=wire.snapshot_ref_message(view.ref()),
         built_at=wire.time_message(metadata.built_at),
         counts=metadata.counts,
         changes=wire.changes_message(metadata.changes),

@@ -1,8 +1,8 @@
-"""What happens around every call: guards before it, a status for whatever goes wrong, guards after.
+"""The pipeline around every call: guards before it, a status for every error, guards after it.
 
 A guard may refuse a call when it begins, and again when it is known how many numbers it asks for.
-Guards are asked in their order and told of the end in the opposite one. All of it runs on the event
-loop, so that a guard needs no lock and must not wait.
+Guards are called in their order at the beginning and in the opposite order at the end. All of it
+runs on the event loop, so that a guard needs no lock and must not wait.
 """
 
 from __future__ import annotations
@@ -45,29 +45,29 @@ STREAM = "StreamLookup"
 """The method that takes many questions in one call."""
 
 STAY_OPEN = frozenset({STREAM, "WatchSnapshots"})
-"""The methods whose calls last as long as their clients like."""
+"""The methods whose calls last as long as their clients want."""
 
 
 class Guard:
-    """Something that watches over all calls. What it raises from numroute's tree refuses a call.
+    """A hook around all calls; a NumrouteError that it raises refuses the call.
 
-    What a guard does not override costs nothing: it is never called.
+    Methods that a guard does not override are never called and cost nothing.
     """
 
     def begin(self, call: Call) -> None:
-        """Let a call begin, or refuse it; its request has not been looked at yet."""
+        """Let a call begin, or refuse it; its request has not been read yet."""
 
     def numbers(self, call: Call, count: int) -> None:
-        """Let a call ask for so many numbers, or refuse it; for each message of a stream again."""
+        """Admit the numbers of a call, or of a message of a stream, or refuse the call."""
 
     def answered(self, call: Call, seconds: float) -> None:
-        """Hear that the answer to a message of a stream is known, so long after it was read."""
+        """Record the latency of one streamed answer."""
 
     def end(self, call: Call, status: grpc.StatusCode) -> None:
-        """Hear how a call ended, once, after its answer was sent; not if ``begin`` refused it.
+        """Record how a call ended, once, after its answer was sent; not if ``begin`` refused it.
 
-        To grpc, a client that gives up a stream between two messages has ended its requests: its
-        call may be OK. While it waits for an answer, it is CANCELLED.
+        A client that gives up a stream between two messages has only ended its requests, for grpc:
+        its call may be OK. If it gives up while it waits for an answer, the call is CANCELLED.
         """
 
 
@@ -76,12 +76,12 @@ class Call:
 
     Attributes:
         method: The method's name, e.g. ``BulkLookup``.
-        client: Who asks, once a guard has found that out; empty before.
+        client: The client's name, once a guard has found it out; empty before.
         numbers: How many numbers it has asked for so far.
         started: When it began, by ``time.perf_counter()``.
-        begun: How many of the guards that are asked have let it begin.
-        status: How it ended; CANCELLED until then, which is right when it never does by itself.
-        error: What made it fail, None while nothing has.
+        begun: How many guards have let it begin.
+        status: How it ended; CANCELLED until then, which is right for a call that is given up.
+        error: The error that ended it, or None.
     """
 
     __slots__ = (
@@ -104,10 +104,7 @@ class Call:
         on_numbers: Sequence[Callable[[Call, int], None]] = (),
         on_answered: Sequence[Callable[[Call, float], None]] = (),
     ) -> None:
-        """Begin, with what hears of its numbers and answers.
-
-        A call from within this process has no context.
-        """
+        """Begin, with the guards' hooks; a call from within this process has no context."""
         self.method = method
         self.client = ""
         self.numbers = 0
@@ -126,21 +123,21 @@ class Call:
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """What the client sent along with the call."""
+        """The metadata that the client sent with the call."""
         found: Any = () if self._context is None else self._context.invocation_metadata()
         return found or ()
 
     def auth_context(self) -> dict[str, Any]:
-        """What TLS has found out about the client; empty without TLS."""
+        """Return what TLS knows about the client; empty without TLS."""
         found: Any = {} if self._context is None else self._context.auth_context()
         return dict(found)
 
     def time_left(self) -> float | None:
-        """Seconds until its client gives it up, 0 when it has; None if it never does."""
+        """Return the seconds until its deadline, 0 after it; None without one."""
         return None if self._context is None else self._context.time_remaining()
 
     def require_wanted(self) -> None:
-        """Refuse to work for a client that has given the call up. Any thread may ask.
+        """Refuse to work on a call after its deadline. Any thread may call this.
 
         Raises:
             DeadlinePassedError: The call's deadline has passed.
@@ -150,36 +147,36 @@ class Call:
             raise DeadlinePassedError("the call's deadline passed before its turn came")
 
     def ask(self, count: int) -> None:
-        """Say that it asks for so many numbers (more), before any work is done for them.
+        """Ask the guards for ``count`` (more) numbers, before any work is done for them.
 
         Raises:
             NumrouteError: A guard refuses them.
         """
         self.numbers += count
-        for hear in self._on_numbers:
-            hear(self, count)
+        for hook in self._on_numbers:
+            hook(self, count)
 
     def answered(self, seconds: float) -> None:
-        """Say that the answer to a message of a stream is known, so long after it was read."""
-        for hear in self._on_answered:
-            hear(self, seconds)
+        """Record the latency of one streamed answer."""
+        for hook in self._on_answered:
+            hook(self, seconds)
 
 
 class Pipeline:
-    """Wraps methods into gRPC handlers that ask the guards and never let an exception out."""
+    """Wraps methods into gRPC handlers that call the guards and never let an exception out."""
 
     def __init__(self, guards: Sequence[Guard], log: FilteringBoundLogger) -> None:
-        """Ask these guards, in this order; faults go to the log."""
+        """Call these guards, in this order; log faults."""
         begins = [_overridden(guard, "begin") for guard in guards]
         self._on_begin = tuple(begin for begin in begins if begin is not None)
         self._on_numbers = tuple(
-            hear for guard in guards if (hear := _overridden(guard, "numbers")) is not None
+            hook for guard in guards if (hook := _overridden(guard, "numbers")) is not None
         )
         self._on_answered = tuple(
-            hear for guard in guards if (hear := _overridden(guard, "answered")) is not None
+            hook for guard in guards if (hook := _overridden(guard, "answered")) is not None
         )
-        # By how many have let a call begin: those that hear of its end. A guard that lets every
-        # call begin hears of it when all before it have.
+        # The hooks to call at the end, by the number of guards that let the call begin. A guard
+        # without `begin` is called if all before it let the call begin.
         self._on_end = tuple(
             tuple(
                 (guard, end)
@@ -194,7 +191,7 @@ class Pipeline:
 
     @property
     def under_way(self) -> int:
-        """How many calls have begun and not ended; one ends when its answer has been sent."""
+        """How many calls have begun and not ended; a call ends when its answer has been sent."""
         return self._under_way
 
     def unary(self, name: str, method: UnaryMethod) -> Handler:
@@ -255,7 +252,7 @@ class Pipeline:
         for begin in self._on_begin:
             begin(call)
             call.begun += 1
-        # Behind the guards: those that count calls hear of it.
+        # After the guards, so that those that count calls count this one.
         call.require_wanted()
 
     def _end(self, call: Call, _task: object) -> None:
@@ -263,7 +260,7 @@ class Pipeline:
         for guard, end in self._on_end[call.begun]:
             try:
                 end(call, call.status)
-            except Exception as fault:  # noqa: BLE001 - the other guards must hear of it too
+            except Exception as fault:  # noqa: BLE001 - the other guards must be called too
                 self._log.error("guard failed", guard=type(guard).__name__, **fault_fields(fault))
 
     async def _refuse(self, call: Call, context: Context, error: Exception) -> None:
@@ -278,8 +275,8 @@ class Pipeline:
             status = grpc.StatusCode.INVALID_ARGUMENT
             details = f"the request is not a well-formed {wire.REQUEST_NAMES[call.method]} message"
         elif isinstance(error, grpc.aio.AbortError | grpc.aio.InternalError | grpc.RpcError):
-            # The connection is gone, or the call was ended already: there is nobody to tell. To
-            # write to a client that has given up is an InternalError before it is a cancellation.
+            # The connection is gone, or the call has ended already: nobody would read a status.
+            # Writing to a client that has given up is an InternalError before a cancellation.
             raise error
         else:
             self._log.error("request failed", method=call.method, **fault_fields(error))
@@ -291,7 +288,7 @@ class Pipeline:
 
 
 def _overridden(guard: Guard, name: str) -> Callable[..., None] | None:
-    """Return a guard's method of this name; None if it has only that of ``Guard``."""
+    """Return a guard's method of this name; None if it inherits that of ``Guard``."""
     if getattr(type(guard), name) is getattr(Guard, name):
         return None
     method: Callable[..., None] = getattr(guard, name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 SERVICES = frozenset({health.OVERALL_HEALTH, wire.SERVICE_NAME})
-"""The names whose health can be asked: the whole server, and the one service."""
+"""The names that can be asked for: the whole server, and the one service."""
 
 _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -33,29 +33,29 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
     """
 
     def __init__(self) -> None:
-        """Begin with NOT_SERVING."""
-        self.unready = "it has not begun"
+        """Start with NOT_SERVING."""
+        self.unready = "it has not started"
         self._state = _NOT_SERVING
         self._changed = asyncio.Event()
         self._draining = False
 
-    def tell(self, unready: str) -> None:
-        """Say NOT_SERVING for this reason, SERVING for none, unless the drain has begun."""
+    def set_unready(self, unready: str) -> None:
+        """Report NOT_SERVING for this reason, SERVING for an empty one, until the drain."""
         if self._draining or unready == self.unready:
             return
         self.unready = unready
         self._change(_NOT_SERVING if unready else _SERVING)
 
     def drain(self) -> None:
-        """Say NOT_SERVING from now on, and end every ``Watch`` after it has said so."""
+        """Report NOT_SERVING from now on, and end every ``Watch`` after that."""
         self._draining = True
-        self.unready = "it drains"
+        self.unready = "it is draining"
         self._change(_NOT_SERVING)
 
     async def Check(  # noqa: N802 - the name is gRPC's
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """Answer with the state now."""
+        """Answer with the current state."""
         if request.service not in SERVICES:
             await context.abort(grpc.StatusCode.NOT_FOUND, "this server has no such service")
         return health_pb2.HealthCheckResponse(status=self._state)
@@ -63,7 +63,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
     async def Watch(  # noqa: N802 - the name is gRPC's
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> None:
-        """Report the state now and each change, until the drain."""
+        """Report the current state and each change, until the drain."""
         reported = None
         while True:
             changed = self._changed

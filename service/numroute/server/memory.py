@@ -1,20 +1,24 @@
-"""Memory of a process that serves: what is freed is kept, what stays is not looked at again."""
+"""Memory of processes: what a worker keeps, what it has taken, how much of a file is cached."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
+import os
 from pathlib import Path
+
+import numpy as np
 
 _MMAP_THRESHOLD = -3
 _TRIM_THRESHOLD = -1
 # The parameter numbers of mallopt(3), from glibc's malloc.h.
 
 _KEPT_BYTES = 64 * 1024 * 1024
-"""How much free memory at the top of the heap is not given back: a few of the largest requests."""
+"""How much free memory at the top of the heap is kept: a few of the largest requests."""
 
 _LARGEST_MMAP_THRESHOLD = 32 * 1024 * 1024
-"""glibc takes no larger one on 64-bit systems (mallopt(3), M_MMAP_THRESHOLD)."""
+"""The largest that glibc takes on 64-bit systems (mallopt(3), M_MMAP_THRESHOLD)."""
 
 
 def keep_freed_memory() -> bool:
@@ -22,7 +26,7 @@ def keep_freed_memory() -> bool:
 
     By default each array over 128 KiB is mapped and unmapped anew, and every page of it faults
     when it is first touched: about 640 faults for a batch of 65,536 numbers, which took half of
-    the request's time. Returns whether it took effect: not where the C library is another.
+    the request's time. Returns whether it took effect: only with glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -35,8 +39,8 @@ def keep_freed_memory() -> bool:
     )
 
 
-def spare_what_stays() -> None:
-    """Let the garbage collector pass over all that is there now: modules, the service itself.
+def freeze_objects() -> None:
+    """Exclude all present objects, modules and the service itself, from garbage collection.
 
     To walk through them takes 15 ms and more, in the middle of a call.
     """
@@ -45,7 +49,7 @@ def spare_what_stays() -> None:
 
 
 def own_bytes(process: int) -> int:
-    """Return how much memory a process has to itself, mapped files not counted; 0 when it is gone.
+    """Return a process's private memory, mapped files not counted; 0 when the process is gone.
 
     proc(5): ``RssAnon`` in /proc/[pid]/status.
     """
@@ -57,3 +61,25 @@ def own_bytes(process: int) -> int:
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def resident_share(path: Path) -> float:
+    """Return the share of a file's pages that is in the page cache (``mincore(2)``).
+
+    For files that this user neither owns nor may write to, the system reports all pages as cached.
+
+    Raises:
+        OSError: The file cannot be opened, or the system refuses.
+    """
+    size = path.stat().st_size
+    mincore = ctypes.CDLL(None, use_errno=True).mincore
+    mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+    pages = np.zeros(-(-size // mmap.PAGESIZE), np.uint8)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as view:
+        mapped = np.frombuffer(view, np.uint8)
+        failed = mincore(mapped.ctypes.data, size, pages.ctypes.data)
+        # The map cannot be closed while an array refers to it.
+        del mapped
+    if failed:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+    return float((pages & 1).mean())

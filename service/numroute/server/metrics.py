@@ -1,11 +1,26 @@
-"""Every metric of the service: its name, what it means, and what tells its values apart.
+"""Every metric of the service, and the counts behind them.
 
-docs/METRICS.md says of each what to do about it; a test holds the two together.
+A metric is declared here with its meaning and what an operator can do about it; the reference page
+is generated from that. A worker counts into plain integers, two or three microseconds a call, and
+reports its counts to the supervisor once a second (``Report``); the supervisor adds them up.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from bisect import bisect_left
 from dataclasses import dataclass
+
+import msgspec
+
+Labels = tuple[str, ...]
+
+REPORT_SECONDS = 1.0
+"""How often a worker reports."""
+
+SILENT_SECONDS_MAX = 30.0
+"""A worker that has not reported for this long is stuck: nothing on its event loop runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,26 +29,28 @@ class Metric:
 
     Attributes:
         name: Its name as Prometheus shows it, without the suffixes of its kind.
-        help: What it means, in one line.
-        labels: The names of what tells its values apart.
+        help: What it means, in one sentence.
+        action: What an operator can do about it, and what else to know.
+        labels: The names of its labels.
     """
 
     name: str
     help: str
+    action: str = ""
     labels: tuple[str, ...] = ()
 
 
 class Counter(Metric):
-    """Grows only; Prometheus shows it with the suffix ``_total``."""
+    """Only grows; Prometheus shows it with the suffix ``_total``."""
 
 
 class Gauge(Metric):
-    """Has a value now."""
+    """Has a current value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution(Metric):
-    """How many values lie below each of some bounds; Prometheus calls it a histogram."""
+    """Counts values between bounds; Prometheus calls it a histogram."""
 
     bounds: tuple[float, ...]
 
@@ -42,98 +59,142 @@ REQUESTS = Counter(
     name="numroute_requests",
     help="Calls that have ended, by gRPC status.",
     labels=("method", "client", "code"),
+    action="A stream is one call, however many messages it has: numroute_request_numbers_count "
+    "counts messages. INTERNAL is a fault of the service: read `request failed` in its log. "
+    "UNAVAILABLE: no snapshot, or a restart.",
 )
 NUMBERS = Counter(
     name="numroute_numbers",
-    help="Numbers that calls were let in with.",
+    help="Numbers of admitted calls.",
     labels=("method", "client"),
+    action="A client that asks for far more than it sends messages may be harvesting: give it "
+    "limits.",
 )
 ANSWERS = Counter(
     name="numroute_answers",
     help="Numbers answered, by the status of the answer.",
     labels=("status",),
+    action="A sudden change of the shares is a change of the lists, or a wrong snapshot: compare "
+    "with `numroute-load diff`.",
 )
 REFUSED = Counter(
     name="numroute_refused",
     help="Calls refused, by reason.",
     labels=("reason", "client"),
+    action="Tokens (no_token, unknown_token, expired_token, malformed_token, unknown_certificate): "
+    "hand out a new one, or somebody is trying. Limits (rate, daily_quota, too_many_clients): talk "
+    "to the client, or raise them. overload: more workers or replicas, see `numroute plan`. "
+    "too_large: the client must split its requests.",
 )
 SECONDS = Distribution(
     name="numroute_request_seconds",
-    help="How long a request, or a message of a stream, took in the service.",
+    help="Time from a request, or a message of a stream, to its answer.",
     labels=("method",),
     bounds=(1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    action="Compare with the plan; check numroute_index_resident_ratio and the processor.",
 )
 SIZES = Distribution(
     name="numroute_request_numbers",
-    help="How many numbers a request, or a message of a stream, asked for.",
+    help="Numbers in a request or a message of a stream.",
     labels=("method",),
     bounds=(1, 10, 100, 1_000, 4_096, 10_000, 65_536, 200_000, 500_000),
+    action="Many requests of one number: clients should gather them (`numroute.AsyncClient.lookup`)"
+    " or send batches.",
 )
-IN_FLIGHT = Gauge(name="numroute_requests_in_flight", help="Calls that have begun and not ended.")
+IN_FLIGHT = Gauge(
+    name="numroute_requests_in_flight",
+    help="Calls that have begun and not ended, open streams included.",
+    action="Steadily growing: clients do not read, or the service is too slow.",
+)
 SWAPS = Counter(
     name="numroute_snapshot_swaps", help="Snapshots that workers have put into service."
 )
 FAILURES = Counter(
     name="numroute_snapshot_failures",
-    help="How often workers could not put a snapshot into service, or not look for one.",
+    help="Failures of workers to open a snapshot or to read the store.",
+    action="The log says why: `snapshot refused`, `open files run out`, `polling failed`.",
 )
 SNAPSHOT = Gauge(
     name="numroute_snapshot_workers",
-    help="How many workers answer from a snapshot.",
+    help="Workers that answer from a snapshot.",
     labels=("snapshot",),
+    action="More than one snapshot for longer than seconds: read `snapshot refused` in the log.",
 )
 AS_OF = Gauge(
     name="numroute_snapshot_as_of_timestamp_seconds",
-    help="Up to when the data of the oldest snapshot in service is known.",
+    help="The time up to which the data of the oldest snapshot in service is known.",
 )
 AGE = Gauge(
     name="numroute_snapshot_age_seconds",
-    help="How old the data of the oldest snapshot in service is now.",
+    help="The age of the data of the oldest snapshot in service.",
+    action="Above a few hours the feed stands still: `numroute info`, and the metrics of the feed. "
+    "Below 0 the machine's clock is slow.",
 )
 MAX_AGE = Gauge(
     name="numroute_snapshot_max_age_seconds",
-    help="From which age on the service is not ready; absent without a limit.",
+    help="The age from which on the service is not ready; absent without --max-age.",
 )
-READY = Gauge(name="numroute_ready_workers", help="How many workers are ready to answer.")
-WORKERS = Gauge(name="numroute_workers", help="How many workers are alive.")
-WORKERS_WANTED = Gauge(
-    name="numroute_workers_wanted", help="How many workers there should be, by --workers."
+READY = Gauge(
+    name="numroute_ready_workers",
+    help="Workers ready to answer; workers silent for 30 s are not.",
+    action="0: `/readyz` and the log say why.",
 )
+WORKERS = Gauge(
+    name="numroute_workers",
+    help="Workers alive; while one is replaced, the old and the new one.",
+    action="Fewer than wanted for longer than a restart: read the log.",
+)
+WORKERS_WANTED = Gauge(name="numroute_workers_wanted", help="Workers asked for by --workers.")
 WORKER_MEMORY = Gauge(
     name="numroute_worker_resident_bytes",
     help="Resident memory of a worker, the mapped index included.",
     labels=("worker",),
+    action="Growing without the index growing is a leak: report it.",
 )
 WORKER_FILES = Gauge(
-    name="numroute_worker_open_files", help="Open file descriptors of a worker.", labels=("worker",)
+    name="numroute_worker_open_files",
+    help="Open file descriptors of a worker.",
+    labels=("worker",),
+    action="Near the limit: see `open files run out`.",
 )
 WORKER_FILES_LIMIT = Gauge(
     name="numroute_worker_open_files_limit",
-    help="How many open file descriptors the system lets a worker have.",
+    help="The most open file descriptors that the system allows a worker.",
     labels=("worker",),
+    action="Set by LimitNOFILE or `ulimit -Hn`. Below 11,000 it runs out before the 10,000 "
+    "connections that a worker takes.",
 )
 WORKER_CPU = Gauge(
     name="numroute_worker_cpu_seconds",
     help="Processor time that a worker has used since its start.",
     labels=("worker",),
+    action="All workers near one core each: the service is at its capacity.",
 )
-INDEX_BYTES = Gauge(name="numroute_index_bytes", help="Size of the snapshot file in service.")
+INDEX_BYTES = Gauge(
+    name="numroute_index_bytes",
+    help="Size of the snapshot file in service.",
+    action="Plan memory for two of them and for what else runs on the machine.",
+)
 INDEX_RESIDENT = Gauge(
     name="numroute_index_resident_ratio",
-    help="Which share of the snapshot file is in the page cache.",
+    help="Share of the snapshot file in the page cache, measured every 15 s at most.",
+    action="Below 0.9 under load lookups wait for the disk: more memory, or fewer neighbours. "
+    "Always 1 for a file that the service's user does not own: the system does not tell.",
 )
 CERTIFICATE = Gauge(
     name="numroute_certificate_expires_timestamp_seconds",
-    help="When the certificate in use ends; absent without TLS.",
+    help="When the certificate in use expires; absent without TLS.",
+    action="Issue a new one in time.",
 )
 FEED_POLLED = Gauge(
     name="numroute_feed_polled_timestamp_seconds",
     help="When the source of new data was last reached; absent without a feed.",
+    action="Old: `numroute-load watch` does not run or does not reach it.",
 )
 FEED_SUCCESS = Gauge(
     name="numroute_feed_succeeded_timestamp_seconds",
     help="When the feed last had nothing left to do; absent without a feed.",
+    action="Old while the source is polled: `numroute info` says what is in the way.",
 )
 FEED_PUBLISHED = Gauge(
     name="numroute_feed_published_timestamp_seconds",
@@ -142,25 +203,30 @@ FEED_PUBLISHED = Gauge(
 FEED_WINDOW = Gauge(
     name="numroute_feed_window_expected_timestamp_seconds",
     help="The time in the name of the next window of increments; absent without a feed.",
+    action="Hours ago: the registry is late, or the feed stands still.",
 )
 FEED_TROUBLE = Gauge(
     name="numroute_feed_errors",
-    help="How often in a row the feed has failed; absent without a feed.",
+    help="Consecutive failures of the feed; absent without a feed.",
+    action="`numroute info` shows the error and its remedy.",
 )
 FEED_WAITING = Gauge(
     name="numroute_feed_waiting_files",
     help="Files that are not applied yet; absent without a feed.",
+    action="Growing: `numroute info` says what they wait for.",
 )
 FEED_REFUSED = Gauge(
     name="numroute_feed_refused_files",
     help="Files that the gate refused or that cannot be used; absent without a feed.",
+    action="Look at them: `numroute info`, `numroute-load check`.",
 )
 FEED_GAP = Gauge(
     name="numroute_feed_gap",
-    help="Whether an increment is missing, 1 or 0; absent without a feed.",
+    help="1 when an increment is missing, else 0; absent without a feed.",
+    action="Fetch it from the registry, or build from the next full dump.",
 )
 BUILD = Gauge(
-    name="numroute_build", help="Always 1; the label says what runs.", labels=("version",)
+    name="numroute_build", help="Always 1; the label is the program's version.", labels=("version",)
 )
 SCRAPE_SECONDS = Gauge(
     name="numroute_scrape_seconds", help="How long it took to put these metrics together."
@@ -169,3 +235,187 @@ SCRAPE_SECONDS = Gauge(
 METRICS: tuple[Metric, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Metric)
 )
+_BOUNDS = {metric.name: metric.bounds for metric in METRICS if isinstance(metric, Distribution)}
+
+
+class Histogram:
+    """Counts of values between bounds, and their sum.
+
+    Attributes:
+        bounds: Upper bounds, ascending.
+        counts: For each bound, the number of values up to it and above the bound before; and one
+            more count for values above all bounds.
+        total: The sum of all values.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """Start empty."""
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def merge(self, counts: list[int], total: float) -> None:
+        """Add the counts of another histogram with the same bounds."""
+        self.counts = [mine + its for mine, its in zip(self.counts, counts, strict=True)]
+        self.total += total
+
+
+class Counts:
+    """Counters and histograms by name and labels; not for several threads at once.
+
+    Attributes:
+        counters: Values by a counter's name and labels.
+        histograms: Histograms by a distribution's name and labels.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.counters: dict[str, dict[Labels, int]] = {}
+        self.histograms: dict[str, dict[Labels, Histogram]] = {}
+
+    def counter(self, counter: Counter) -> dict[Labels, int]:
+        """Return the values of a counter by labels, to be added to."""
+        return self.counters.setdefault(counter.name, {})
+
+    def histogram(self, name: str, labels: Labels) -> Histogram:
+        """Return a distribution's histogram with these labels, to be added to."""
+        histograms = self.histograms.setdefault(name, {})
+        found = histograms.get(labels)
+        if found is None:
+            found = histograms[labels] = Histogram(_BOUNDS[name])
+        return found
+
+    def merge(self, report: Report) -> None:
+        """Add a worker's counts."""
+        for name, values in report.counters.items():
+            sums = self.counters.setdefault(name, {})
+            for labels, value in values:
+                sums[labels] = sums.get(labels, 0) + value
+        for name, histograms in report.histograms.items():
+            for labels, counts, total in histograms:
+                self.histogram(name, labels).merge(counts, total)
+
+
+class SnapshotFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The snapshot that a worker answers from; ``as_of`` in seconds since the epoch."""
+
+    id: str
+    path: str
+    as_of: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's state and counts, one JSON line on its standard output.
+
+    Attributes:
+        unready: Why it should get no calls; empty when it is ready.
+        in_flight: Calls that have begun and not ended.
+        snapshot: Its snapshot; None before the first.
+        certificate_expires: When its certificate expires, in seconds since the epoch; None without.
+        counters: By a counter's name: labels and value.
+        histograms: By a distribution's name: labels, counts and sum.
+    """
+
+    unready: str
+    in_flight: int
+    snapshot: SnapshotFacts | None = None
+    certificate_expires: float | None = None
+    counters: dict[str, list[tuple[Labels, int]]] = {}
+    histograms: dict[str, list[tuple[Labels, list[int], float]]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerState:
+    """What the supervisor knows of a worker.
+
+    Attributes:
+        worker: The worker's number.
+        process: Its process id.
+        report: Its latest report.
+        received_at: When that was received, by ``time.monotonic()``.
+    """
+
+    worker: int
+    process: int
+    report: Report
+    received_at: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is stuck: no report for longer than ``SILENT_SECONDS_MAX``."""
+        return time.monotonic() - self.received_at > SILENT_SECONDS_MAX
+
+    @property
+    def problem(self) -> str:
+        """Why it would not answer now; empty when it would."""
+        return "it has been silent for too long" if self.silent else self.report.unready
+
+
+class Reports:
+    """The latest report of each worker, and the sums of those that have ended; thread-safe."""
+
+    def __init__(self) -> None:
+        """Start without workers."""
+        self._lock = threading.Lock()
+        self._alive: dict[int, WorkerState] = {}
+        self._ended: list[Report] = []
+
+    def receive(self, worker: int, process: int, report: Report) -> None:
+        """Take a worker's report in place of its last one."""
+        state = WorkerState(
+            worker=worker, process=process, report=report, received_at=time.monotonic()
+        )
+        with self._lock:
+            self._alive[process] = state
+
+    def end(self, process: int) -> None:
+        """Keep the counts of a worker that has ended."""
+        with self._lock:
+            state = self._alive.pop(process, None)
+            if state is not None:
+                self._ended = [_sum([*self._ended, state.report])]
+
+    def read(self) -> tuple[Counts, list[WorkerState]]:
+        """Return the sums over all workers ever, and the states of those alive."""
+        with self._lock:
+            reports, alive = list(self._ended), list(self._alive.values())
+        counts = Counts()
+        for report in (*reports, *(state.report for state in alive)):
+            counts.merge(report)
+        return counts, alive
+
+
+def make_report(
+    counts: Counts,
+    *,
+    unready: str = "",
+    in_flight: int = 0,
+    snapshot: SnapshotFacts | None = None,
+    certificate_expires: float | None = None,
+) -> Report:
+    """Return a report of counts."""
+    return Report(
+        unready=unready,
+        in_flight=in_flight,
+        snapshot=snapshot,
+        certificate_expires=certificate_expires,
+        counters={name: list(values.items()) for name, values in counts.counters.items()},
+        histograms={
+            name: [(labels, each.counts, each.total) for labels, each in histograms.items()]
+            for name, histograms in counts.histograms.items()
+        },
+    )
+
+
+def _sum(reports: list[Report]) -> Report:
+    counts = Counts()
+    for report in reports:
+        counts.merge(report)
+    return make_report(counts)

@@ -1,4 +1,4 @@
-"""Snapshots that were current once, opened for questions about a time in the past."""
+"""Past snapshots, opened to answer questions with ``as_of``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from numroute import wire
 from numroute.errors import NoSnapshotError, SettingError, SnapshotNotKeptError
-from numroute.server.served import ServedSnapshot
-from numroute.server.settings import PAST_IDLE_SECONDS, PAST_SNAPSHOTS_MAX
+from numroute.server.limits import PAST_IDLE_SECONDS, PAST_SNAPSHOTS_MAX
+from numroute.server.view import View
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,51 +20,51 @@ if TYPE_CHECKING:
 
 
 class PastSnapshots:
-    """Opens what ``as_of`` asks for, and closes it again when nobody has asked for a while."""
+    """Opens the snapshots that ``as_of`` asks for, and closes them when they are unused."""
 
     def __init__(self, follower: Follower) -> None:
         """Take the present from the follower, the past from its store."""
         self._follower = follower
         self._opening = asyncio.Lock()
-        self._open: dict[str, ServedSnapshot] = {}
+        self._open: dict[str, View] = {}
         self._used: dict[str, float] = {}
         self._closing: asyncio.TimerHandle | None = None
 
-    async def at(self, request: pb.LookupRequest | pb.ExplainRequest) -> ServedSnapshot:
-        """Return the snapshot that a request's ``as_of`` means, to be used at once in a ``with``.
+    async def at(self, request: pb.LookupRequest | pb.ExplainRequest) -> View:
+        """Return the snapshot of a request's ``as_of``, to be used at once in a ``with`` statement.
 
-        Without ``as_of`` it is the one in service.
+        Without ``as_of`` that is the one in service.
 
         Raises:
             NoSnapshotError: There is no ``as_of``, and no snapshot in service.
-            SettingError: ``as_of`` is no time.
-            SnapshotNotKeptError: No snapshot was current then, or it is not in the store any more.
+            SettingError: ``as_of`` is not a valid time.
+            SnapshotNotKeptError: No snapshot was current then, or the store no longer keeps it.
         """
         if not request.HasField("as_of"):
-            return self._follower.serving()
+            return self._follower.current()
         try:
             moment = wire.time_value(request.as_of)
         except (OverflowError, ValueError):
             raise SettingError(
-                "as_of is no time", hint="Give a time between the years 1 and 9999"
+                "as_of is not a valid time", hint="Give a time between the years 1 and 9999"
             ) from None
-        # One after the other: a hundred questions about one day open one file.
+        # One at a time: a hundred questions about one day open one file.
         async with self._opening:
             return await self._at(moment)
 
     def close(self) -> None:
-        """Close what is open, each snapshot when its last request ends."""
+        """Close all snapshots, each when its last request ends."""
         if self._closing is not None:
             self._closing.cancel()
         for snapshot_id in list(self._open):
             self._retire(snapshot_id)
 
-    async def _at(self, moment: datetime) -> ServedSnapshot:
+    async def _at(self, moment: datetime) -> View:
         store = self._follower.store
         try:
             # In a thread: the disk may be slow, and requests go on meanwhile.
             snapshot_id = await asyncio.to_thread(store.current_at, moment)
-            current = self._follower.served
+            current = self._follower.view
             if current is not None and current.id == snapshot_id:
                 return current
             if snapshot_id not in self._open:
@@ -80,7 +80,7 @@ class PastSnapshots:
     def _add(self, snapshot_id: str, opened: Snapshot) -> None:
         while len(self._open) >= PAST_SNAPSHOTS_MAX:
             self._retire(min(self._used, key=self._used.__getitem__))
-        self._open[snapshot_id] = ServedSnapshot(
+        self._open[snapshot_id] = View(
             opened, max_age=self._follower.max_age, answers=self._follower.answers
         )
 
@@ -91,7 +91,7 @@ class PastSnapshots:
 
     def _close_unused(self) -> None:
         self._closing = None
-        # An open file keeps its room on the disk, even after it was pruned.
+        # An open file keeps its disk space, even after it was pruned.
         before = time.monotonic() - PAST_IDLE_SECONDS
         for snapshot_id in [each for each, used in self._used.items() if used <= before]:
             self._retire(snapshot_id)

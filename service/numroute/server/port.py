@@ -1,14 +1,27 @@
-"""A port that one supervisor holds and its workers listen on together."""
+"""The port: one supervisor holds it, the gRPC servers of its workers listen on it together."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Self
 
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import grpc
+    from structlog.typing import FilteringBoundLogger
+
     from numroute.server.settings import ServerSettings
+
+POLL_SECONDS = 0.05
+"""How often a worker checks that its gRPC server still accepts calls."""
+
+BIND_SECONDS_MAX = 5.0
+"""How long the server before may keep the port."""
 
 
 class HeldPort:
@@ -17,24 +30,27 @@ class HeldPort:
     The sockets here never listen, so that no connection is ever given to them.
 
     Attributes:
-        number: The port, that which the system chose where 0 was asked for.
+        number: The port, chosen by the system where port 0 was asked for.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         """Take the address.
 
         Raises:
-            SettingError: It cannot be listened on; the message has the system's reason.
+            SettingError: The address cannot be listened on; the message has the system's reason.
         """
         self._sockets: list[socket.socket] = []
         self.number = settings.port
         try:
-            found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-            for family, kind, protocol, _, address in found:
+            addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+            for family, kind, protocol, _, address in addresses:
                 self._take(family, kind, protocol, (address[0], self.number, *address[2:]))
         except OSError as error:
             self.close()
-            raise cannot_listen(settings, error.strerror or "refused") from None
+            raise SettingError(
+                f"cannot listen on {settings.listen}: {error.strerror or 'refused'}",
+                hint="Stop what listens there, or choose another address",
+            ) from None
 
     def close(self) -> None:
         """Give the address up."""
@@ -50,19 +66,90 @@ class HeldPort:
     def _take(self, family: int, kind: int, protocol: int, address: tuple[str | int, ...]) -> None:
         held = socket.socket(family, kind, protocol)
         self._sockets.append(held)
-        # Connections that a service before this one has closed do not keep the port.
+        # Closed connections of an earlier service do not keep the port.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(address)
-        # Bound alone and shared afterwards: a second supervisor is refused, though its workers
-        # would share the port, and the two would take half of the calls each.
+        # Bound exclusively and shared afterwards: a second supervisor is refused, though its
+        # workers could share the port and would take half of the calls.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.number = held.getsockname()[1]
 
 
-def cannot_listen(settings: ServerSettings, reason: str) -> SettingError:
-    """Return the error of an address that cannot be listened on."""
-    return SettingError(
-        f"cannot listen on {settings.listen}: {reason}",
-        hint="Stop what listens there, or choose another address",
-    )
+class Listener:
+    """Accepts calls on the port, with a new gRPC server when the one before has broken down.
+
+    grpc.aio (1.85) ends its server when it cannot parse a call at all, e.g. one whose path is not
+    UTF-8. Anybody who reaches the port can send such a call. Calls under way continue on the old
+    server.
+    """
+
+    def __init__(
+        self, make: Callable[[], grpc.aio.Server], address: str, log: FilteringBoundLogger
+    ) -> None:
+        """Listen with servers that ``make`` binds to the address; log when one breaks down."""
+        self._make = make
+        self._address = address
+        self._log = log
+        self._servers: list[grpc.aio.Server] = []
+
+    async def start(self) -> None:
+        """Begin to accept calls.
+
+        Raises:
+            SettingError: The address cannot be listened on.
+        """
+        self._servers.append(self._bind())
+        await self._servers[-1].start()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Replace broken servers until ``stop`` is set.
+
+        Raises:
+            SettingError: The address cannot be listened on again.
+        """
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await stop.wait()
+            if not stop.is_set() and not _runs(self._servers[-1]):
+                self._log.error("grpc server broken", address=self._address)
+                await self._start_another()
+
+    async def stop(self, limit: float | None) -> None:
+        """Accept no more calls; return when those under way have ended, or at the limit."""
+        await asyncio.gather(*(server.stop(limit) for server in self._servers))
+
+    async def _start_another(self) -> None:
+        # At most one broken server ends its calls beside the new one; earlier ones had their time.
+        *earlier, last = self._servers
+        for server in earlier:
+            await server.stop(None)
+        deadline = asyncio.get_running_loop().time() + BIND_SECONDS_MAX
+        while True:
+            try:
+                server = self._bind()
+                break
+            except SettingError:
+                # The broken server's socket may not be closed yet.
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(POLL_SECONDS)
+        await server.start()
+        self._servers = [last, server]
+
+    def _bind(self) -> grpc.aio.Server:
+        try:
+            return self._make()
+        except RuntimeError:
+            # The supervisor holds the address: what grpc fails on is rare, and only in its log.
+            raise SettingError(
+                f"cannot listen on {self._address}",
+                hint="Set GRPC_VERBOSITY=ERROR to see gRPC's reason, then start again",
+            ) from None
+
+
+def _runs(server: grpc.aio.Server) -> bool:
+    # There is no public way: wait_for_termination also waits for the calls under way.
+    running: bool = server._server.is_running()  # type: ignore[attr-defined]  # noqa: SLF001
+    return running

@@ -1,114 +1,258 @@
-"""The guard that holds clients to their limits."""
+"""Hold clients to their limits: rates and daily quotas, exact over all processes of a machine.
+
+The counts stand in a small mapped file of fixed records. Each call is counted under a file lock:
+exact across processes even when one is killed, at the price of two system calls. The kernel writes
+the file to disk: a killed process loses nothing, a machine that loses its power the last half
+minute.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import mmap
+import os
+import struct
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from numroute.errors import OverloadedError, QuotaExceededError
+from numroute.errors import OverloadedError, QuotaExceededError, SettingError
 from numroute.server.guard import Guard
-from numroute.server.usage import DAILY_QUOTA, SECONDS_PER_DAY
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from grpc import StatusCode
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.server.clients import Clients
+    from numroute.server.auth import Clients, Limits
     from numroute.server.guard import Call
-    from numroute.server.tokens import Limits
-    from numroute.server.usage import SharedUsage
 
-REQUESTS_AHEAD = 15
-"""For how many more requests of the same size numbers are counted ahead: the shared counts are
-locked once for all of them."""
+FILE_NAME = "usage-v1.bin"
+"""The file in the state folder; another layout would get another name."""
 
-AHEAD_SECONDS = 0.1
-"""How long what was counted ahead may be given out; then it is given back."""
+CLIENTS_MAX = 4_096
+"""How many clients with limits are counted; a client that has not asked since yesterday makes
+room."""
 
+DAILY_QUOTA = "daily_quota"
+"""The reason of a refusal for the rest of the day."""
 
-@dataclass(slots=True)
-class _Reserve:
-    """Numbers of a client that are counted already and not given out.
+SECONDS_PER_DAY = 86_400
 
-    Times are in seconds since the epoch.
-    """
+_RECORD = struct.Struct("<32sddqq")
+# SHA-256 of the client's name; level of its bucket in numbers, and the time of that level; a day
+# since the epoch, and how many numbers the client was given on that day.
 
-    limits: Limits
-    left: int
-    counted_at: float
-    until: float
+_FREE = bytes(32)
 
 
 class Quota(Guard):
-    """A guard that counts what clients ask for against their limits.
+    """A guard that counts the numbers that clients ask for, and refuses those above a limit."""
 
-    A process that is killed takes with it what it had counted ahead. A call that the service then
-    has no time for is sent again by its client: it costs nothing.
-    """
-
-    def __init__(self, clients: Clients, usage: SharedUsage, log: FilteringBoundLogger) -> None:
-        """Take the limits from the table of the moment; exhausted quotas go to the log."""
+    def __init__(self, clients: Clients, usage: Usage, log: FilteringBoundLogger) -> None:
+        """Apply the clients' current limits; log exhausted quotas."""
         self._clients = clients
         self._usage = usage
         self._log = log
-        self._reserves: dict[str, _Reserve] = {}
-        self._told: dict[str, int] = {}
+        self._logged_day: dict[str, int] = {}
 
     def numbers(self, call: Call, count: int) -> None:
         """Count numbers, or refuse them."""
         client = self._clients.table.clients.get(call.client)
         if client is None or not client.limits.any:
             return
-        now = time.time()
-        reserve = self._reserves.get(client.name)
-        if reserve is not None:
-            if count <= reserve.left and now < reserve.until and reserve.limits is client.limits:
-                reserve.left -= count
-                return
-            self._give_back(client.name)
         try:
-            ahead = self._usage.take(client.name, client.limits, count, REQUESTS_AHEAD * count)
+            self._usage.take(client.name, client.limits, count)
         except QuotaExceededError as error:
             if error.reason == DAILY_QUOTA:
-                self._tell(client.name, client.limits, now, error.retry_after_seconds)
+                self._log_exhausted(client.name, client.limits, error.retry_after_seconds)
             raise
-        if ahead >= count > 0:
-            # What was counted today is not given out tomorrow.
-            midnight = (now // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
-            until = min(now + AHEAD_SECONDS, midnight)
-            self._reserves[client.name] = _Reserve(client.limits, ahead, now, until)
-        elif ahead:
-            self._usage.give_back(client.name, client.limits, ahead, now)
 
-    def end(self, call: Call, status: StatusCode) -> None:  # noqa: ARG002 - as a guard has it
-        """Give back what was counted for a call that nobody looked up."""
-        # Of a stream some questions may have been answered; but those wait and are never refused.
+    def end(self, call: Call, status: StatusCode) -> None:  # noqa: ARG002 - a guard's signature
+        """Give back the numbers of a call that the service was too busy to look up."""
+        # A stream is never refused so: its batches wait, and some may have been answered.
         if isinstance(call.error, OverloadedError):
             client = self._clients.table.clients.get(call.client)
             if client is not None:
-                self._usage.give_back(client.name, client.limits, call.numbers, time.time())
+                self._usage.give_back(client.name, client.limits, call.numbers)
 
-    def release(self, *, everything: bool = False) -> None:
-        """Give back what was counted ahead and has not been asked for in time, or all of it."""
+    def _log_exhausted(self, client: str, limits: Limits, seconds: float) -> None:
+        """Log that a client's quota is used up, once a day however often it asks."""
         now = time.time()
-        for client in [
-            name for name, each in self._reserves.items() if everything or now >= each.until
-        ]:
-            self._give_back(client)
-
-    def _tell(self, client: str, limits: Limits, now: float, seconds: float) -> None:
-        """Log that a client's quota is used up, once a day: the client may ask on and on."""
         today = int(now // SECONDS_PER_DAY)
-        if self._told.get(client) == today:
+        if self._logged_day.get(client) == today:
             return
-        self._told[client] = today
+        self._logged_day[client] = today
         until = datetime.fromtimestamp(round(now + seconds), UTC)
         self._log.warning(
             "daily quota used up", client=client, daily=limits.daily, until=until.isoformat()
         )
 
-    def _give_back(self, client: str) -> None:
-        reserve = self._reserves.pop(client)
-        self._usage.give_back(client, reserve.limits, reserve.left, reserve.counted_at)
+
+class Usage:
+    """The counts of all clients with limits.
+
+    Each process opens its own: the lock is that of the open file. Not for several threads at once.
+
+    The bucket of a client holds at most ``burst`` numbers and gains ``rate`` a second. A request is
+    admitted when the bucket holds as many numbers as it asks for, or is full; the bucket may fall
+    below zero by that, so that a request larger than the burst is possible, and is paid for by
+    waiting after it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the counts in a folder, or create them there.
+
+        Raises:
+            SettingError: They cannot be written, or there is no room for them.
+        """
+        path = folder / FILE_NAME
+        size = _RECORD.size * CLIENTS_MAX
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                # All blocks now: writing to one that a mapped file lacks, with the disk full, ends
+                # the process (SIGBUS). Locked, because a C library whose file system cannot reserve
+                # blocks rewrites each block with the content it has just read.
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                os.posix_fallocate(self._file, 0, size)
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+                self._records = mmap.mmap(self._file, size)
+            except BaseException:
+                os.close(self._file)
+                raise
+        except OSError as error:
+            raise SettingError(
+                f"{path}: the use of quotas cannot be counted: {error.strerror}",
+                hint="Give a folder with --state that the service may write to, with "
+                f"{size // 1024} KiB of room",
+            ) from None
+        self._places: dict[str, tuple[bytes, int]] = {}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._records.close()
+        os.close(self._file)
+
+    def take(self, client: str, limits: Limits, count: int) -> None:
+        """Count numbers for a client, or refuse them; refused numbers are not counted.
+
+        Raises:
+            QuotaExceededError: A limit of the client is reached; it says for how long.
+        """
+        if not limits.any or not count:
+            return
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            now = time.time()
+            digest, place = self._place(client, now)
+            _, level, at, day, used = _RECORD.unpack_from(self._records, place)
+            today = int(now // SECONDS_PER_DAY)
+            if day != today:
+                day, used = today, 0
+            if limits.daily is not None and used + count > limits.daily:
+                raise _daily_error(client, limits.daily, limits.daily - used, count, now)
+            if limits.rate is not None and limits.burst is not None:
+                # A clock that was set back neither fills the bucket nor empties it.
+                level = min(limits.burst, level + max(0.0, now - at) * limits.rate)
+                missing = min(count, limits.burst) - level
+                if missing > 0:
+                    if now < at:
+                        # Else the client would wait until the clock is where it was.
+                        _RECORD.pack_into(self._records, place, digest, level, now, day, used)
+                    raise _rate_error(client, limits.rate, missing)
+                level -= count
+            _RECORD.pack_into(self._records, place, digest, level, now, day, used + count)
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def give_back(self, client: str, limits: Limits, count: int) -> None:
+        """Subtract numbers that were counted and never looked up."""
+        if not limits.any or not count:
+            return
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            digest, place = self._place(client, time.time())
+            _, level, at, day, used = _RECORD.unpack_from(self._records, place)
+            # The next request limits the bucket to its burst.
+            _RECORD.pack_into(
+                self._records, place, digest, level + count, at, day, max(0, used - count)
+            )
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def used_today(self, client: str) -> int:
+        """Return how many numbers a client was given since midnight UTC."""
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        try:
+            digest = _digest(client)
+            for place in range(0, len(self._records), _RECORD.size):
+                name, _, _, day, used = _RECORD.unpack_from(self._records, place)
+                if name == digest:
+                    return int(used) if day == int(time.time() // SECONDS_PER_DAY) else 0
+            return 0
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _place(self, client: str, now: float) -> tuple[bytes, int]:
+        """Return the digest of a client's name and the place of its record; the lock is held."""
+        known = self._places.get(client)
+        if known is not None and self._records[known[1] : known[1] + len(_FREE)] == known[0]:
+            return known
+        digest = _digest(client)
+        place = self._find(digest, now)
+        self._places[client] = digest, place
+        return digest, place
+
+    def _find(self, digest: bytes, now: float) -> int:
+        """Return the place of a client's record; a new client's bucket is full."""
+        today = int(now // SECONDS_PER_DAY)
+        room: int | None = None
+        for place in range(0, len(self._records), _RECORD.size):
+            name, _, _, day, _ = _RECORD.unpack_from(self._records, place)
+            if name == digest:
+                return place
+            if name == _FREE:
+                room = place if room is None else room
+                # Records are filled from the front: after a free one all are free.
+                break
+            if room is None and day < today - 1:
+                room = place
+        if room is None:
+            raise QuotaExceededError(
+                f"more than {CLIENTS_MAX:,} clients with limits have asked since yesterday",
+                reason="too_many_clients",
+                retry_after_seconds=SECONDS_PER_DAY - now % SECONDS_PER_DAY,
+                hint="Tell the service's operators to limit fewer clients",
+            )
+        _RECORD.pack_into(self._records, room, digest, float("inf"), now, today, 0)
+        return room
+
+
+def _digest(client: str) -> bytes:
+    return hashlib.sha256(client.encode()).digest()
+
+
+def _daily_error(client: str, daily: int, left: int, count: int, now: float) -> QuotaExceededError:
+    midnight = (now // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
+    until = datetime.fromtimestamp(midnight, UTC)
+    return QuotaExceededError(
+        f"client {client} may ask for {daily:,} numbers a day; {max(0, left):,} are left, and the "
+        f"request has {count:,}",
+        reason=DAILY_QUOTA,
+        retry_after_seconds=midnight - now,
+        hint=f"The next day begins at {until.isoformat()}",
+    )
+
+
+def _rate_error(client: str, rate: float, missing: float) -> QuotaExceededError:
+    seconds = missing / rate
+    return QuotaExceededError(
+        f"client {client} may ask for {rate:,.0f} numbers a second",
+        reason="rate",
+        retry_after_seconds=seconds,
+        hint=f"Ask again in {seconds:.3f} s",
+    )

@@ -1,74 +1,198 @@
-"""The service's methods: bytes in, bytes out; the pipeline of ``guard`` surrounds each."""
+"""The service's methods: bytes in, bytes out; the pipeline of ``guard`` surrounds each.
+
+Methods take and return serialised messages: a bulk answer never becomes a message object, and a
+request that cannot be parsed gets a status of our choosing.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import os
+import time
 from typing import TYPE_CHECKING
 
 import grpc
 
 from numroute import wire
-from numroute.server.control import Control
-from numroute.server.guard import Pipeline
-from numroute.server.lookups import Lookups
+from numroute.answers import answer_texts, explain_text
+from numroute.errors import LimitExceededError, OtherSnapshotError, OverloadedError
+from numroute.server.batches import Batches
+from numroute.server.bulk import bulk_answer
+from numroute.server.describe import description, operator_list
+from numroute.server.guard import STREAM, Pipeline
+from numroute.server.limits import (
+    NUMBERS_INLINE_MAX,
+    NUMBERS_PER_BULK_MAX,
+    NUMBERS_PER_LOOKUP_MAX,
+)
 from numroute.server.past import PastSnapshots
 from numroute.server.streams import Streams
+from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from structlog.typing import FilteringBoundLogger
 
     from numroute.server.follower import Follower
-    from numroute.server.guard import Guard
+    from numroute.server.guard import Call, Guard
+    from numroute.server.view import View
+
+PIECE_TEXTS = 64
+"""How many texts are answered before other requests get their turn: about 2 ms."""
 
 
 class NumberRouting:
-    """``numroute.v1.NumberRouting`` over the snapshot that the follower keeps in service.
-
-    Methods take and return serialised messages: a bulk answer never becomes a message object, and
-    a request that cannot be parsed gets a status of our choosing.
-    """
+    """``numroute.v1.NumberRouting`` over the snapshot that the follower keeps in service."""
 
     def __init__(
         self, follower: Follower, log: FilteringBoundLogger, guards: Sequence[Guard] = ()
     ) -> None:
-        """Answer from the follower's snapshot what the guards let pass; faults go to the log."""
-        self._pipeline = Pipeline(guards, log)
+        """Answer the calls that the guards admit; faults are logged."""
+        self._follower = follower
         self._past = PastSnapshots(follower)
-        self._lookups = Lookups(follower, self._past)
-        self._control = Control(follower, self._past)
-        self._streams = Streams(follower, self._lookups.bulk_lookup)
+        self._pipeline = Pipeline(guards, log)
+        self._streams = Streams(follower, self.bulk_lookup)
+        # numpy lets other threads run during its long loops: large batches use several cores and
+        # do not keep small ones waiting.
+        self._batches = Batches(max(2, os.cpu_count() or 1))
 
     @property
     def under_way(self) -> int:
-        """How many calls have begun and not ended; one ends when its answer has been sent."""
+        """How many calls have begun and not ended; a call ends when its answer has been sent."""
         return self._pipeline.under_way
 
     def drain(self) -> None:
-        """End the calls that stay open; what they have been asked is still answered."""
+        """End the calls that stay open; questions read before are still answered."""
         self._streams.drain()
 
     def close(self) -> None:
-        """Wait for the batches that are still looked up, of calls that nobody waits for."""
-        self._lookups.close()
+        """Wait for batches in threads, also those of calls that were given up, and close files."""
+        self._batches.close()
         self._past.close()
 
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """Return the service as a handler that a ``grpc.aio`` server takes."""
-        pipeline, lookups, control = self._pipeline, self._lookups, self._control
+        pipeline, streams = self._pipeline, self._streams
         handlers = {
             name: pipeline.unary(name, method)
             for name, method in {
-                "Lookup": lookups.lookup,
-                "BulkLookup": lookups.bulk_lookup,
-                "Explain": control.explain,
-                "GetSnapshot": control.get_snapshot,
-                "ListOperators": control.list_operators,
+                "Lookup": self.lookup,
+                "BulkLookup": self.bulk_lookup,
+                "Explain": self.explain,
+                "GetSnapshot": self.get_snapshot,
+                "ListOperators": self.list_operators,
             }.items()
         }
-        streams = self._streams
         handlers["StreamLookup"] = pipeline.both_streams("StreamLookup", streams.stream_lookup)
         handlers["WatchSnapshots"] = pipeline.server_stream(
             "WatchSnapshots", streams.watch_snapshots
         )
         return grpc.method_handlers_generic_handler(wire.SERVICE_NAME, handlers)
+
+    async def bulk_lookup(self, request: bytes, call: Call) -> bytes:
+        """Answer a ``BulkLookupRequest`` with a ``BulkLookupResponse``."""
+        numbers, options = wire.bulk_request_parts(request)
+        _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
+        view = self._follower.current()
+        self._check_snapshot(view, options.snapshot_id)
+        call.ask(len(numbers))
+        view.acquire()
+        answer = functools.partial(
+            bulk_answer,
+            view,
+            numbers,
+            with_range_holder=options.with_range_holder,
+            with_ported_at=options.with_ported_at,
+            require_wanted=call.require_wanted if len(numbers) > NUMBERS_INLINE_MAX else None,
+        )
+        if len(numbers) <= NUMBERS_INLINE_MAX:
+            try:
+                return answer()
+            finally:
+                view.release()
+        try:
+            work = await self._queued(call, len(numbers), answer)
+        except BaseException:
+            view.release()
+            raise
+        # The lease ends with the thread's work, not with this coroutine: a call that its client
+        # cancels leaves the thread reading the snapshot.
+        work.add_done_callback(lambda _: view.release())
+        return await asyncio.wrap_future(work)
+
+    async def lookup(self, request: bytes, call: Call) -> bytes:
+        """Answer a ``LookupRequest`` with a ``LookupResponse``."""
+        message = pb.LookupRequest.FromString(request)
+        texts = message.numbers
+        _check_limit(len(texts), NUMBERS_PER_LOOKUP_MAX)
+        with await self._past.at(message) as view:
+            self._check_snapshot(view, message.snapshot_id)
+            # A question that cannot be answered costs nothing.
+            call.ask(len(texts))
+            ref = view.ref()
+            response = pb.LookupResponse(snapshot=wire.snapshot_ref_message(ref))
+            for start in range(0, len(texts), PIECE_TEXTS):
+                if start:
+                    await asyncio.sleep(0)
+                piece = texts[start : start + PIECE_TEXTS]
+                answers = answer_texts(view.snapshot, ref, piece, message.default_region or None)
+                view.answers.add_few(answer.status for answer in answers)
+                response.answers.extend(wire.answer_message(answer) for answer in answers)
+        return response.SerializeToString()
+
+    async def explain(self, request: bytes, call: Call) -> bytes:
+        """Answer an ``ExplainRequest`` with an ``ExplainResponse``."""
+        message = pb.ExplainRequest.FromString(request)
+        with await self._past.at(message) as view:
+            call.ask(1)
+            found = explain_text(
+                view.snapshot, view.ref(), message.number, message.default_region or None
+            )
+        return wire.explanation_message(found).SerializeToString()
+
+    async def get_snapshot(self, request: bytes, _call: Call) -> bytes:
+        """Answer a ``GetSnapshotRequest`` with a ``GetSnapshotResponse``."""
+        pb.GetSnapshotRequest.FromString(request)
+        with self._follower.current() as view:
+            return description(view, now=time.time()).SerializeToString()
+
+    async def list_operators(self, request: bytes, _call: Call) -> bytes:
+        """Answer a ``ListOperatorsRequest`` with a ``ListOperatorsResponse``."""
+        pb.ListOperatorsRequest.FromString(request)
+        with self._follower.current() as view:
+            if view.operators is None:
+                # Every route of the snapshot is read, which takes a while.
+                message = await asyncio.to_thread(operator_list, view.snapshot)
+                view.operators = message.SerializeToString()
+            reference = pb.ListOperatorsResponse(snapshot=wire.snapshot_ref_message(view.ref()))
+            return view.operators + reference.SerializeToString()
+
+    def _check_snapshot(self, view: View, wanted: str) -> None:
+        """Refuse a request that names another snapshot than the one that would answer."""
+        if wanted and wanted != view.id:
+            raise OtherSnapshotError(
+                self._follower.store.path,
+                f"the answer would come from snapshot {view.id}, the request names another",
+                hint="Ask another replica, or ask the whole question again without snapshot_id",
+            )
+
+    async def _queued(self, call: Call, count: int, answer: Callable[[], bytes]) -> Future[bytes]:
+        """Queue a large batch; without room a stream's batch waits, any other is refused."""
+        while True:
+            try:
+                return self._batches.submit(call.client or call.peer, count, answer)
+            except OverloadedError as error:
+                if call.method != STREAM:
+                    raise
+                # Meanwhile the stream is not read any further.
+                await asyncio.sleep(error.retry_after_seconds)
+
+
+def _check_limit(actual: int, limit: int) -> None:
+    if actual > limit:
+        raise LimitExceededError(
+            "numbers", actual=actual, limit=limit, hint="Split the request into several"
+        )

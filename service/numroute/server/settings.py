@@ -1,81 +1,118 @@
-"""What a service needs to be told, checked once."""
+"""The settings of a service, checked once before it starts."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numroute.errors import SettingError
-from numroute.server.security import Security
+from numroute.server.limits import PORT_MAX, WORKER_MEMORY_MIN, WORKERS_MAX
 
 if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-POLL_SECONDS = 0.2
-"""How often the store is asked which snapshot is current.
 
-One small file is read each time. A new snapshot must be taken over within a second of its
-publication; a fifth of that leaves room for opening it.
-"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """The files of the service's certificate.
 
-NUMBERS_PER_BULK_MAX = 500_000
-"""The most numbers in one ``BulkLookup``: 4,000,000 bytes, which fits one default-sized message."""
+    Attributes:
+        certificate: PEM file of the certificate and its chain, the service's own first.
+        key: PEM file of its private key, unencrypted and readable by its owner only.
+        client_ca: PEM file of the authorities whose clients may connect. With it every client
+            must present a certificate; with None none has to.
+    """
 
-NUMBERS_INLINE_MAX = 4_096
-"""The most numbers that are looked up on the event loop itself, about 0.1 ms; more go to a thread.
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
 
-Handing over costs about as much. With all batches on the loop, a single number asked beside a
-stream of batches of 65,536 waited 4.0 ms (median) instead of 0.9 ms.
-"""
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files."""
+        return (self.certificate, self.key, *([self.client_ca] if self.client_ca else []))
 
-STREAM_QUESTIONS_IN_WORK_MAX = 4
-"""How many questions of one stream are read and not yet answered.
 
-One is written while others are looked up and read. A client that sends without reading costs the
-service this many questions and answers, at most 10 MB each, and is then read no further.
-"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """Who may reach the service, and how.
 
-PAST_SNAPSHOTS_MAX = 4
-"""How many snapshots of the past a process keeps open for questions with ``as_of``."""
+    Attributes:
+        tls: The files of its certificate; None serves plaintext.
+        tokens: The file of clients, their token hashes and limits, see ``numroute.server.auth``.
+        token_lines: The text of such a file itself; its clients are added to those of the file.
+        state: The folder in which quotas are counted, so that they survive a restart.
+        insecure: Allow plaintext and unknown clients beyond loopback.
+        reflection: Whether clients can list the service's methods; None allows it on loopback.
+    """
 
-PAST_IDLE_SECONDS = 60.0
-"""After how long without a question a snapshot of the past is closed."""
+    tls: TlsFiles | None = None
+    tokens: Path | None = None
+    token_lines: str = ""
+    state: Path | None = None
+    insecure: bool = False
+    reflection: bool | None = None
 
-NUMBERS_PER_LOOKUP_MAX = 1_000
-"""The most texts in one ``Lookup``."""
+    @property
+    def has_tokens(self) -> bool:
+        """Whether clients and their tokens are listed."""
+        return self.tokens is not None or bool(self.token_lines.strip())
 
-REQUEST_BYTES_MAX = 4 * 1024 * 1024
-"""The largest request that is read at all; gRPC's own default, named because limits have names."""
+    @property
+    def has_client_ca(self) -> bool:
+        """Whether clients must present a certificate."""
+        return self.tls is not None and self.tls.client_ca is not None
 
-WORKERS_MAX = 256
-"""The most processes of one service; more than cores bring nothing."""
+    @property
+    def identifies_clients(self) -> bool:
+        """Whether only known clients may ask."""
+        return self.has_tokens or self.has_client_ca
 
-WORKER_MEMORY_MIN = 128 * 1024 * 1024
-"""The least bound of a worker's own memory: an idle one takes 60 MB."""
+    def offers_reflection(self, host: str) -> bool:
+        """Return whether a service that listens on ``host`` offers reflection."""
+        return is_loopback(host) if self.reflection is None else self.reflection
 
-PORT_MAX = 65_535
+    def require_allowed(self, host: str) -> None:
+        """Refuse to serve other machines in plaintext, or anybody, unless asked to.
+
+        Raises:
+            SettingError: It is refused.
+        """
+        if self.insecure or is_loopback(host):
+            return
+        if self.tls is None:
+            raise SettingError(
+                f"plaintext would be served beyond this machine, on {host}",
+                hint="Give --tls-cert and --tls-key, listen on 127.0.0.1, or allow it with "
+                "--insecure, e.g. behind a mesh that encrypts",
+            )
+        if not self.identifies_clients:
+            raise SettingError(
+                f"anybody who reaches {host} could ask",
+                hint="Give --tokens or --tls-client-ca, or allow it with --insecure",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """Everything a service is told.
+    """All settings of a service.
 
     Attributes:
         store: The folder of the snapshot store.
-        listen: Address to listen on, ``host:port`` or ``[IPv6]:port``. Port 0 lets the system
-            choose one.
+        listen: Address to listen on, ``host:port`` or ``[IPv6]:port``. With port 0 the system
+            chooses one.
         max_age: Answers from a snapshot whose data is older than this are marked stale. None
             never marks.
-        drain_seconds: How long calls that are under way may take to end after a stop signal.
-        workers: How many processes answer calls. With more than one, another one supervises them.
-        worker_memory: Bytes of memory of its own, the mapped index not counted, from which on a
-            worker is replaced by a new one. Nobody replaces the process of a service with one.
-        security: Who may reach it and how.
-        metrics: Address of metrics and probes, written like ``listen``; None for none.
-        reports: The folder that workers report to, for whoever adds them up; None for nobody. The
-            service sets it for its workers.
+        drain_seconds: How long calls under way may take to end after a stop signal.
+        workers: How many processes answer calls, under one supervisor.
+        worker_memory: A worker that takes more bytes of memory than this, the mapped index not
+            counted, is replaced by a new one.
+        security: Who may reach the service, and how.
+        metrics: HTTP address of metrics and probes, written like ``listen``; None for none.
     """
 
     store: Path
@@ -86,14 +123,13 @@ class ServerSettings:
     worker_memory: int = 2 * 1024**3
     security: Security = field(default_factory=Security)
     metrics: str | None = None
-    reports: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Check the settings.
 
         Raises:
-            SettingError: The address has no host or no port, a number is out of bounds, or the
-                service would be an open door, see ``Security.require_allowed``.
+            SettingError: An address has no host or no port, a number is out of range, or the
+                service would be open to anybody, see ``Security.require_allowed``.
         """
         _require_address(self.listen)
         if self.metrics is not None:
@@ -121,6 +157,21 @@ class ServerSettings:
     def port(self) -> int:
         """The port part of ``listen``."""
         return int(self.listen.rpartition(":")[2])
+
+    @property
+    def counts_calls(self) -> bool:
+        """Whether workers count calls, for metrics or for the audit of clients."""
+        return self.metrics is not None or self.security.identifies_clients
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether every address of a host name leads to this machine only."""
+    try:
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        # Listening there will fail, and say why.
+        return False
+    return all(ipaddress.ip_address(str(address[0])).is_loopback for *_, address in addresses)
 
 
 def _require_address(text: str) -> None:

@@ -1,6 +1,6 @@
-"""What an error of numroute's becomes for a client: a gRPC status and a text.
+"""Map numroute's errors to gRPC statuses and texts.
 
-The only such table; a test walks it.
+This is the only such table; a test walks it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
-    # The caller's request is wrong: asking again does not help.
+    # The request is wrong: asking again does not help.
     InputError: StatusCode.INVALID_ARGUMENT,
     SettingError: StatusCode.INVALID_ARGUMENT,
     LimitExceededError: StatusCode.INVALID_ARGUMENT,
-    # Who asks must show another token or certificate first.
+    # The client needs another token or certificate.
     UnauthenticatedError: StatusCode.UNAUTHENTICATED,
-    # The request is right, the moment is not: the trailing metadata say when to ask again.
+    # The request is right but comes too early: trailing metadata say when to ask again.
     OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
     QuotaExceededError: StatusCode.RESOURCE_EXHAUSTED,
     TryLaterError: StatusCode.RESOURCE_EXHAUSTED,
@@ -56,17 +56,17 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     StoreBusyError: StatusCode.UNAVAILABLE,
     StoreAccessError: StatusCode.UNAVAILABLE,
     StoppingError: StatusCode.UNAVAILABLE,
-    # Asking again does not bring it back.
+    # Asking again does not help.
     SnapshotNotKeptError: StatusCode.NOT_FOUND,
     # Another replica may have it; a client that splits questions asks there or starts again.
     OtherSnapshotError: StatusCode.FAILED_PRECONDITION,
-    # The data is not what this program can read, and will not be before somebody acts.
+    # This program cannot read the data until somebody acts.
     SnapshotVersionError: StatusCode.FAILED_PRECONDITION,
     SnapshotCorruptError: StatusCode.DATA_LOSS,
-    # What has no class of its own.
+    # Everything else.
     StoreError: StatusCode.INTERNAL,
     ServiceError: StatusCode.INTERNAL,
-    # Of the loader's feeds; no call meets them.
+    # Errors of the loader's feeds, which no call raises.
     FeedError: StatusCode.INTERNAL,
     HostKeyError: StatusCode.INTERNAL,
     LoginRefusedError: StatusCode.INTERNAL,
@@ -77,12 +77,12 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
 
 
 def status_of(error: NumrouteError) -> StatusCode:
-    """Return the status of an error: that of its class, else of its nearest ancestor."""
+    """Return the status of an error's class, or of its nearest ancestor."""
     return next(STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR)
 
 
 def details_of(error: NumrouteError) -> str:
-    """Return what a client is told of an error: the text, without where the store lies."""
+    """Return the text of an error for a client, without the path of the store."""
     if isinstance(error, StoreError):
         return f"{error.reason}. {error.hint}" if error.hint else error.reason
     return str(error)

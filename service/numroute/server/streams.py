@@ -1,4 +1,4 @@
-"""The calls that stay open: batches over one connection, and the announcing of snapshots."""
+"""The calls that stay open: batches over one connection, and announcements of snapshots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from numroute.errors import StoppingError
 from numroute.server.describe import announcement
-from numroute.server.settings import STREAM_QUESTIONS_IN_WORK_MAX
+from numroute.server.limits import STREAM_QUESTIONS_IN_WORK_MAX
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Streams:
     def drain(self) -> None:
         """Take no more questions and announce no more snapshots.
 
-        What has been read is still answered; then each stream ends with StoppingError. Without
-        this an idle stream would hold up every stop for the whole limit of the drain.
+        Questions read before are still answered; then each stream ends with StoppingError. Without
+        this an idle stream would delay every stop by the whole drain limit.
         """
         self._draining = True
         for task in self._reading:
@@ -51,7 +51,7 @@ class Streams:
         cannot be answered ends the stream with its error, after the answers before it.
 
         Raises:
-            StoppingError: The service drains; all questions that were read have been answered.
+            StoppingError: The service drains; all questions read before have been answered.
         """
         room = asyncio.Semaphore(STREAM_QUESTIONS_IN_WORK_MAX)
         answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
@@ -65,7 +65,7 @@ class Streams:
             except BaseException:
                 failed = True
                 raise
-            # Not when it was sent: how long a client takes its time is not the service's.
+            # Not the time until it is sent, which depends on the client.
             call.answered(time.perf_counter() - read)
             return response
 
@@ -73,7 +73,7 @@ class Streams:
             await room.acquire()
             async for question in questions:
                 if failed:
-                    # It ends the stream: what stands behind it must not be counted as asked.
+                    # The failed question ends the stream: later ones must not be counted.
                     return
                 answers.put_nowait(asyncio.ensure_future(answer(question)))
                 await room.acquire()
@@ -97,8 +97,7 @@ class Streams:
     async def watch_snapshots(self, request: bytes, write: Write, _call: Call) -> None:
         """Announce the snapshot in service and each that takes its place, until the drain.
 
-        Only the latest is announced to a client that was busy with the one before, so that
-        nothing is kept for it.
+        A slow client gets only the latest, so that nothing is queued for it.
 
         Raises:
             StoppingError: The service drains.
@@ -108,9 +107,9 @@ class Streams:
         async def announce() -> None:
             announced = None
             while True:
-                with await self._follower.next_after(announced) as served:
-                    announced = served.id
-                    message = announcement(served).SerializeToString()
+                with await self._follower.next_after(announced) as view:
+                    announced = view.id
+                    message = announcement(view).SerializeToString()
                 await write(message)
 
         async with self._until_drained(announce()):
@@ -130,5 +129,5 @@ class Streams:
             self._reading.discard(task)
             task.cancel()
         if task.cancelled():
-            raise StoppingError("the service is stopping", hint="Ask again, or elsewhere")
+            raise StoppingError("the service is stopping", hint="Ask again, or ask another replica")
         task.result()

@@ -1,9 +1,9 @@
-"""Keep several workers serving one port: start, restart, replace one by one, and drain them.
+"""Keep the workers of a service alive: start, restart, replace one by one, and drain them.
 
-The supervisor itself answers nothing and uses no gRPC. SIGTERM or SIGINT drains all
-workers; SIGHUP replaces them, each by a new one that serves before the old one drains. A worker
-that has taken too much memory is replaced as well: what gRPC keeps of hostile connections, it
-keeps for good.
+The supervisor itself answers no calls and uses no gRPC; it holds the port, and serves metrics and
+probes from the reports of its workers. SIGTERM or SIGINT drains all workers; SIGHUP replaces them,
+each by a new one that serves before the old one drains. A worker that has taken too much memory is
+replaced as well: gRPC never gives back what it keeps for hostile connections.
 """
 
 from __future__ import annotations
@@ -16,54 +16,139 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
-from numroute.logs import fault_fields, make_logger
-from numroute.server.background import log_background_faults
+from numroute.logs import fault_fields, log_loop_faults, make_logger
+from numroute.server.audit import Audit
 from numroute.server.memory import own_bytes
-from numroute.server.observation import observed
+from numroute.server.metrics import Reports
 from numroute.server.port import HeldPort
-from numroute.server.worker import settings_message
-from numroute.server.worker_process import Worker
+from numroute.server.worker import Message, settings_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from structlog.typing import FilteringBoundLogger
 
     from numroute.server.settings import ServerSettings
 
+START_SECONDS_MAX = 60.0
+"""How long a worker may take from its start until it serves, a slow disk included."""
+
 FAILED_STARTS_MAX = 5
-"""After how many starts in a row that came to nothing, while no worker serves, to give up."""
+"""How many starts in a row may fail, while no worker serves, before the service gives up."""
 
 BACK_OFF_SECONDS = 0.1
-"""How long to wait before the first restart of a worker that died; doubled for each further one."""
+"""The wait before the first restart of a worker that died; doubled for each further one."""
 
 BACK_OFF_SECONDS_MAX = 10.0
 
 STEADY_SECONDS = 60.0
-"""How long a worker must have served for its end to count as the first again."""
+"""How long a worker must have served for its death to count as the first again."""
 
 DOUBLINGS_MAX = 16
-"""Waits are not doubled more often: numbers end somewhere."""
+"""A limit on the doubling of waits, so that numbers stay finite."""
 
 MEMORY_SECONDS = 1.0
-"""How often it is looked how much memory the workers have taken."""
+"""How often the memory of the workers is checked."""
 
 MEMORY_PAUSE_SECONDS, MEMORY_PAUSE_SECONDS_MAX = 10.0, 600.0
-"""How long it is not looked again after a worker was replaced for its memory; doubled for each time
-in a row that a new one did not come to serve."""
+"""The pause of these checks after a worker was replaced for its memory; doubled each time in a row
+that the new worker did not come to serve."""
 
 KILL_SECONDS = 5.0
-"""How long after the limit of the drain a worker may still take before it is killed."""
+"""How long after the drain limit a worker may take before it is killed."""
+
+LINE_BYTES_MAX = 64 * 1024 * 1024
+"""The longest line of a worker: its report with thousands of clients takes a few MB."""
+
+
+class Worker:
+    """A worker process, from its start to its end.
+
+    Attributes:
+        number: The worker's number, from 1; the worker that replaces it has the same.
+        process: The process.
+        refusal: Why it could not start, by its own account; None if it gave none.
+    """
+
+    def __init__(self, number: int, process: asyncio.subprocess.Process, reports: Reports) -> None:
+        """Watch a process that was just started, and keep its reports."""
+        self.number = number
+        self.process = process
+        self.refusal: SettingError | None = None
+        self._reports = reports
+        self._ready = asyncio.Event()
+        self._replaced = asyncio.Event()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def serves(self) -> bool:
+        """Return whether it serves, as soon as that is known."""
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait(
+            {ready, self._watching},
+            timeout=START_SECONDS_MAX,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        ready.cancel()
+        return self._ready.is_set() and not self._watching.done()
+
+    async def ended(self) -> int:
+        """Wait for its end and return the exit code, negative for a signal."""
+        # Others wait for the same end: cancelling one of them must not end the watching.
+        return await asyncio.shield(self._watching)
+
+    def replace(self) -> None:
+        """Mark it as replaced by another worker."""
+        self._replaced.set()
+
+    async def ended_or_replaced(self) -> None:
+        """Wait until it has ended or was replaced."""
+        replaced = asyncio.create_task(self._replaced.wait())
+        try:
+            await asyncio.wait({replaced, self._watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            replaced.cancel()
+
+    def terminate(self) -> None:
+        """Ask it to drain and end."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    async def _watch(self) -> int:
+        pid, output = self.process.pid, self.process.stdout
+        # A worker that is killed may leave half a line behind, without its end.
+        while output is not None and (line := await output.readline()).endswith(b"\n"):
+            message = msgspec.json.decode(line, type=Message)
+            if message.report is not None:
+                self._reports.receive(self.number, pid, message.report)
+            elif message.ready:
+                self._ready.set()
+            else:
+                self.refusal = SettingError(message.reason, hint=message.hint)
+        code = await self.process.wait()
+        self._reports.end(pid)
+        return code
 
 
 class Supervisor:
-    """Keeps as many workers serving as the settings say."""
+    """Keeps as many workers serving as the settings ask for."""
 
-    def __init__(self, settings: ServerSettings, log: FilteringBoundLogger) -> None:
-        """Keep ``settings.workers`` workers on the port that the settings name."""
+    def __init__(
+        self, settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
+    ) -> None:
+        """Keep ``settings.workers`` workers on the settings' port."""
         self._settings = settings
+        self._reports = reports
         self._log = log
         self._serving: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
@@ -78,7 +163,7 @@ class Supervisor:
             WorkerError: No worker can be kept alive.
             SettingError: The workers refuse to start; the first one's own reason.
         """
-        log_background_faults(self._log)
+        log_loop_faults(self._log)
         stop, replace = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -123,7 +208,7 @@ class Supervisor:
             doing.result()
 
     async def _keep(self, number: int, first: asyncio.Event) -> None:
-        """Start one of the workers, and again each time that it dies."""
+        """Start one of the workers, and restart it each time that it dies."""
         deaths = 0
         while not self._stopping:
             served = await self._serve_once(number, first)
@@ -139,7 +224,7 @@ class Supervisor:
         try:
             worker = await self._start(number)
         except OSError as error:
-            # No process can be made at the moment, for want of memory perhaps.
+            # The system cannot start a process at the moment, perhaps for lack of memory.
             self._log.error("worker failed to start", worker=number, reason=error.strerror)
             self._count_failed_start(None)
             return 0.0
@@ -169,7 +254,7 @@ class Supervisor:
                 return
 
     async def _note_failed_start(self, worker: Worker, *, all_new: bool) -> None:
-        """Say that a worker did not come to serve; give up where that is how it will stay."""
+        """Log that a worker did not come to serve; give up where that will not change."""
         worker.kill()
         code = await worker.ended()
         if self._stopping:
@@ -178,7 +263,7 @@ class Supervisor:
         self._log.error(
             "worker failed to start",
             worker=worker.number,
-            reason=refusal.message if refusal else "it said nothing",
+            reason=refusal.message if refusal else "it gave no reason",
             **_how(code),
         )
         if refusal is not None and all_new:
@@ -195,14 +280,15 @@ class Supervisor:
             )
 
     async def _start(self, number: int) -> Worker:
-        """Start a process and tell it what it must know."""
+        """Start a process and send it its settings."""
         process = await asyncio.create_subprocess_exec(
             # -P: modules come from the environment, not from the current folder.
             *(sys.executable, "-P", "-m", "numroute.server.worker", str(number)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
         )
-        worker = Worker(number, process)
+        worker = Worker(number, process, self._reports)
         self._alive.add(worker)
         asyncio.create_task(self._forget(worker))  # noqa: RUF006 - it ends with the process
         if process.stdin is not None:
@@ -213,27 +299,27 @@ class Supervisor:
         await worker.ended()
         self._alive.discard(worker)
 
-    async def _replacing(self, asked: asyncio.Event) -> None:
-        """Replace all workers each time the event is set, and meanwhile what grows too large."""
-        look_at = 0.0
+    async def _replacing(self, requested: asyncio.Event) -> None:
+        """Replace all workers each time the event is set, and meanwhile those grown too large."""
+        next_check = 0.0
         while True:
             # Not wait_for: in Python 3.11 it may swallow a cancellation.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(MEMORY_SECONDS):
-                    await asked.wait()
-            if asked.is_set():
-                asked.clear()
+                    await requested.wait()
+            if requested.is_set():
+                requested.clear()
                 self._log.info("replacing workers", workers=len(self._serving))
                 if await self._replace_each(sorted(self._serving)):
                     self._log.info("workers replaced", workers=len(self._serving))
-            elif time.monotonic() >= look_at and (large := self._too_large()):
+            elif time.monotonic() >= next_check and (large := self._too_large()):
                 await self._replace_each(large)
                 doublings = min(self._failed_replacements, DOUBLINGS_MAX)
                 pause = MEMORY_PAUSE_SECONDS * 2**doublings
-                look_at = time.monotonic() + min(pause, MEMORY_PAUSE_SECONDS_MAX)
+                next_check = time.monotonic() + min(pause, MEMORY_PAUSE_SECONDS_MAX)
 
     def _too_large(self) -> list[int]:
-        """Return the numbers of the workers that have taken too much memory, and say so."""
+        """Return and log the numbers of the workers that have taken too much memory."""
         found = []
         for number, worker in sorted(self._serving.items()):
             taken = own_bytes(worker.process.pid)
@@ -273,7 +359,7 @@ class Supervisor:
         old = self._serving.get(number)
         self._serving[number] = fresh
         if old is not None:
-            old.replaced()
+            old.replace()
             await self._end(old)
 
     async def _end(self, worker: Worker) -> None:
@@ -288,37 +374,59 @@ class Supervisor:
             await worker.ended()
 
     async def _end_all(self) -> None:
-        # One may just be starting and be added while the others end.
+        # A worker may just be starting and be added while the others end.
         while self._alive:
             await asyncio.gather(*(self._end(worker) for worker in self._alive))
 
 
 def supervise(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
-    """Serve with several workers until SIGTERM or SIGINT; return the process's exit code.
+    """Serve until SIGTERM or SIGINT; return the process's exit code.
 
     Args:
-        settings: What to serve, where, and with how many workers.
+        settings: The settings of the service.
         on_ready: Called with the port once all workers answer calls.
 
     Raises:
         StoreMissingError: There is no store at the path.
-        SettingError: The address cannot be listened on, or the workers refuse the settings.
+        SettingError: An address cannot be listened on, or the workers refuse the settings.
         WorkerError: No worker can be kept alive.
     """
     SnapshotStore(settings.store)
     log = make_logger()
-    with HeldPort(settings) as port, observed(settings, log) as watched:
+    reports = Reports()
+    with HeldPort(settings) as port, _observing(settings, reports, log):
         host = settings.listen.rpartition(":")[0]
-        shared = dataclasses.replace(watched, listen=f"{host}:{port.number}")
+        shared = dataclasses.replace(settings, listen=f"{host}:{port.number}")
 
         def ready() -> None:
             log.info("serving", address=shared.listen, workers=settings.workers)
             if on_ready is not None:
                 on_ready(port.number)
 
-        asyncio.run(Supervisor(shared, log).run(ready))
+        asyncio.run(Supervisor(shared, reports, log).run(ready))
     log.info("stopped")
     return 0
+
+
+@contextlib.contextmanager
+def _observing(
+    settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
+) -> Iterator[None]:
+    """Serve metrics and probes, and log the audit, until after the last worker.
+
+    Raises:
+        SettingError: The address of the metrics cannot be listened on.
+    """
+    with contextlib.ExitStack() as stack:
+        if settings.metrics is not None:
+            from numroute.server.monitor import Monitor  # noqa: PLC0415 - only with metrics
+
+            monitor = Monitor(settings, reports, log)
+            stack.callback(monitor.close)
+            log.info("metrics served", address=monitor.address)
+        if settings.security.identifies_clients:
+            stack.callback(Audit(reports, log).close)
+        yield
 
 
 def _how(code: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Traces by OpenTelemetry: a span for each call, where its environment variables ask for them.
+"""OpenTelemetry traces: a span for each call, where its environment variables ask for them.
 
-The variables are OpenTelemetry's own, ``OTEL_EXPORTER_OTLP_ENDPOINT`` and its kin.
+The variables are OpenTelemetry's own, ``OTEL_EXPORTER_OTLP_ENDPOINT`` and others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FAULTS = frozenset(
 
 
 class Tracing(Guard):
-    """A guard that makes a span of each call, within the trace of the client if it sends one."""
+    """A guard that makes a span for each call, within the client's trace if it sends one."""
 
     def __init__(self) -> None:
         """Export to where the environment says.
@@ -67,7 +67,7 @@ class Tracing(Guard):
     def begin(self, call: Call) -> None:
         """Begin the call's span."""
         carrier = {key: value for key, value in call.metadata if isinstance(value, str)}
-        # What stands in a request never becomes an attribute, and neither does the token.
+        # Neither the request nor the token ever becomes an attribute.
         self._spans[call] = self._tracer.start_span(
             f"{wire.SERVICE_NAME}/{call.method}",
             context=self._extract(carrier),
@@ -91,12 +91,12 @@ class Tracing(Guard):
         span.end()
 
     def close(self) -> None:
-        """Send what has not been sent."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
 
 def make_tracing(log: FilteringBoundLogger) -> Tracing | None:
-    """Return the guard if the environment asks for traces, and say if it cannot be had."""
+    """Return the guard if the environment asks for traces; log when its packages are missing."""
     wanted = any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
     if not wanted or os.environ.get(DISABLED_VARIABLE, "").lower() == "true":
         return None

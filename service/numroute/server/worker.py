@@ -1,24 +1,25 @@
-"""One process of a service of several: it serves the supervisor's port until it is told to stop.
+"""A worker process: serves the supervisor's port until it is told to stop.
 
-It is started by the supervisor as a fresh interpreter: grpc does not survive a fork. Standard input
-brings its settings and then stays open; its end means that the supervisor is gone. On standard
-output it says, one JSON object a line, that it serves or why it cannot.
+The supervisor starts it as a fresh interpreter: grpc does not survive a fork. Standard input brings
+its settings and then stays open; its end means that the supervisor is gone. On standard output the
+worker writes one JSON object a line: that it serves or why it cannot, and its reports.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pickle
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import msgspec
 
 from numroute.errors import NumrouteError
 from numroute.index import SnapshotStore
-from numroute.logs import make_logger
-from numroute.server.background import log_background_faults
+from numroute.logs import log_loop_faults, make_logger
+from numroute.server.metrics import Report  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -26,44 +27,98 @@ if TYPE_CHECKING:
     from numroute.server.settings import ServerSettings
 
 LENGTH_BYTES = 8
-READY = "ready"
-REASON = "reason"
-HINT = "hint"
+
+CLOSE_SECONDS_MAX = 5.0
+"""How long the last report may wait for the supervisor to read it."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line from a worker to its supervisor.
+
+    Attributes:
+        ready: The worker answers calls.
+        reason: Why it cannot serve; empty otherwise.
+        hint: What to do about that.
+        report: Its counts and state.
+    """
+
+    ready: bool = False
+    reason: str = ""
+    hint: str = ""
+    report: Report | None = None
 
 
 def settings_message(settings: ServerSettings, number: int) -> bytes:
     """Return what a worker reads first: its settings, with the port, and its number."""
-    told = pickle.dumps((settings, number))
-    return len(told).to_bytes(LENGTH_BYTES, "big") + told
+    content = pickle.dumps((settings, number))
+    return len(content).to_bytes(LENGTH_BYTES, "big") + content
 
 
 def main() -> int:
     """Serve as the supervisor says; return the exit code."""
-    # A terminal sends it to the whole group when it closes; to us only the supervisor speaks.
+    # A terminal that closes sends it to the whole group; only the supervisor acts on it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    told = sys.stdin.buffer
-    length = int.from_bytes(told.read(LENGTH_BYTES), "big")
-    # The supervisor is this very program, and no other can write here.
-    settings, number = pickle.loads(told.read(length))  # noqa: S301
+    length = int.from_bytes(sys.stdin.buffer.read(LENGTH_BYTES), "big")
+    # The supervisor is this very program, and nobody else can write here.
+    settings, number = pickle.loads(sys.stdin.buffer.read(length))  # noqa: S301
+    # What anything else prints must not come between our lines.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return asyncio.run(_run(settings, number, output))
+
+
+class _Output(asyncio.BaseProtocol):
+    """The pipe to the supervisor; writing never blocks the event loop."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.WriteTransport
+        self._closed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._closed.set()
+
+    def send(self, message: Message) -> None:
+        self._transport.write(msgspec.json.encode(message) + b"\n")
+
+    def report(self, report: Report) -> None:
+        """Send a report, unless the supervisor has stopped reading."""
+        if not self._transport.is_closing() and not self._transport.get_write_buffer_size():
+            self.send(Message(report=report))
+
+    async def close(self) -> None:
+        """Close the pipe when everything has been written."""
+        self._transport.close()
+        async with asyncio.timeout(CLOSE_SECONDS_MAX):
+            await self._closed.wait()
+
+
+async def _run(settings: ServerSettings, number: int, pipe: BinaryIO) -> int:
+    """Serve until the end; return the exit code."""
+    log = make_logger().bind(worker=number)
+    log_loop_faults(log)
+    _, output = await asyncio.get_running_loop().connect_write_pipe(_Output, pipe)
     try:
-        failed = asyncio.run(_serve(settings, number, make_logger().bind(worker=number)))
+        failed = await _serve(settings, output, log)
     except NumrouteError as error:
-        _say({REASON: error.message, HINT: error.hint})
-        return 1
+        output.send(Message(reason=error.message, hint=error.hint))
+        failed = True
+    await output.close()
     return int(failed)
 
 
-async def _serve(settings: ServerSettings, number: int, log: FilteringBoundLogger) -> bool:
-    """Serve until the end; return whether a part of the service has failed."""
+async def _serve(settings: ServerSettings, output: _Output, log: FilteringBoundLogger) -> bool:
+    """Serve until told to stop; return whether a part of the service has failed."""
     from numroute.server.app import serving, stop_on_signals  # noqa: PLC0415 - grpc: not above
 
-    log_background_faults(log)
     stop = stop_on_signals()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _on_input, stop)
     store = SnapshotStore(settings.store)
-    async with serving(settings, store, log, shared_port=True, worker=number) as running:
+    async with serving(settings, store, log, output.report) as running:
         log.info("worker serving")
-        _say({READY: True})
+        output.send(Message(ready=True))
         await running.until_over(stop)
         log.info("worker draining")
     log.info("worker stopped")
@@ -75,10 +130,6 @@ def _on_input(stop: asyncio.Event) -> None:
     if not os.read(sys.stdin.fileno(), 1):
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         stop.set()
-
-
-def _say(message: dict[str, Any]) -> None:
-    print(json.dumps(message), flush=True)  # noqa: T201 - the supervisor reads it
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A bulk answer, put together from columns without a message object per number."""
+"""A bulk answer: columns of bytes, joined without a message object per number."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute.server.served import ServedSnapshot
+    from numroute.server.view import View
 
-_ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
-_HOLDER_INDEXES = pb.BulkLookupResponse.RANGE_HOLDER_INDEXES_FIELD_NUMBER
 PIECE_NUMBERS = 131_072
-"""How many numbers are looked up before it is asked again whether anybody waits: some 5 ms."""
+"""How many numbers are looked up between two checks that somebody still waits: some 5 ms."""
 
 MARKED_MAX = 4_096
 """Up to how many numbers marks find the distinct rows faster than a histogram."""
 
+_ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
+_HOLDER_INDEXES = pb.BulkLookupResponse.RANGE_HOLDER_INDEXES_FIELD_NUMBER
 _PORTED_AT = pb.BulkLookupResponse.PORTED_AT_FIELD_NUMBER
 
 
 def bulk_answer(
-    served: ServedSnapshot,
+    view: View,
     numbers: NDArray[np.uint64],
     *,
     with_range_holder: bool,
@@ -38,22 +38,22 @@ def bulk_answer(
 ) -> bytes:
     """Return the serialised ``BulkLookupResponse`` for uint64[n] numbers.
 
-    The caller holds a lease on ``served`` until this returns. ``require_wanted`` is called before
-    each piece of a large batch; what it raises ends the work.
+    The caller holds a lease on ``view`` until this returns. ``require_wanted`` is called before
+    each piece of a large batch; an exception that it raises ends the work.
     """
     pieces = []
     for start in range(0, max(1, len(numbers)), PIECE_NUMBERS):
         if require_wanted is not None:
             require_wanted()
         pieces.append(
-            served.snapshot.lookup(
+            view.snapshot.lookup(
                 numbers[start : start + PIECE_NUMBERS],
                 ported_at=with_ported_at,
                 range_route=with_range_holder,
             )
         )
     answers = pieces[0] if len(pieces) == 1 else Answers.joined(pieces)
-    row_count = served.snapshot.route_count
+    row_count = view.snapshot.route_count
     rows = answers.route.astype(np.intp)
     # A histogram finds the distinct rows of a large batch as fast as marks do, and counts them.
     counts = np.bincount(rows, minlength=row_count) if len(rows) > MARKED_MAX else None
@@ -61,15 +61,15 @@ def bulk_answer(
     indexes = _places(distinct, row_count).take(rows)
     fields: list[bytes | memoryview] = [
         *wire.packed_field(_ROUTE_INDEXES, indexes),
-        served.fields.routes(distinct),
-        served.ref_field(),
+        view.fields.routes(distinct),
+        view.ref_field(),
     ]
     if answers.range_route is not None:
-        fields += _range_holder_fields(served, answers.range_route)
+        fields += _range_holder_fields(view, answers.range_route)
     if answers.ported_at is not None:
         ported_at = answers.ported_at.astype(wire.FIXED32, copy=False)
         fields += wire.packed_field(_PORTED_AT, ported_at)
-    served.count_answers(rows, distinct, counts)
+    view.count_answers(rows, distinct, counts)
     return b"".join(fields)
 
 
@@ -107,18 +107,16 @@ def _places(distinct: NDArray[np.intp], row_count: int) -> NDArray[np.uint32]:
     return place
 
 
-def _range_holder_fields(
-    served: ServedSnapshot, rows: NDArray[np.integer]
-) -> tuple[bytes | memoryview, ...]:
-    """Return the two range holder fields for the rows that the ranges alone give.
+def _range_holder_fields(view: View, rows: NDArray[np.integer]) -> tuple[bytes | memoryview, ...]:
+    """Return the two range holder fields for the rows of the range layer.
 
-    Many routes belong to one operator: the batch's few distinct routes become operators, and only
-    then do its numbers.
+    Many routes belong to one operator: the batch's few distinct routes become operators first, its
+    numbers only then.
     """
-    distinct, indexes = distinct_rows(rows, served.snapshot.route_count)
-    holders = served.fields.holders(distinct)
-    distinct_holders, holder_indexes = distinct_rows(holders, served.fields.holder_count)
+    distinct, indexes = distinct_rows(rows, view.snapshot.route_count)
+    holders = view.fields.holders(distinct)
+    distinct_holders, holder_indexes = distinct_rows(holders, view.fields.holder_count)
     return (
         *wire.packed_field(_HOLDER_INDEXES, holder_indexes.take(indexes)),
-        served.fields.holder_fields(distinct_holders),
+        view.fields.holder_fields(distinct_holders),
     )

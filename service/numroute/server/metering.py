@@ -1,0 +1,184 @@
+"""Count the calls of a worker, and report the counts and its state once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import grpc
+
+from numroute.errors import (
+    LimitExceededError,
+    QuotaExceededError,
+    TryLaterError,
+    UnauthenticatedError,
+)
+from numroute.server.guard import STAY_OPEN, Guard
+from numroute.server.metrics import (
+    ANSWERS,
+    FAILURES,
+    NUMBERS,
+    REFUSED,
+    REPORT_SECONDS,
+    REQUESTS,
+    SECONDS,
+    SIZES,
+    SWAPS,
+    Counts,
+    SnapshotFacts,
+    make_report,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numroute.server.certificates import Certificates
+    from numroute.server.follower import Follower
+    from numroute.server.guard import Call
+    from numroute.server.health import Health
+    from numroute.server.metrics import Histogram, Labels, Report
+
+
+class CallMeter(Guard):
+    """The first guard: counts every call, how it ended and why it was refused.
+
+    Attributes:
+        in_flight: Calls that have begun and not ended.
+    """
+
+    def __init__(self, counts: Counts) -> None:
+        """Count into these counts."""
+        self.in_flight = 0
+        self._counts = counts
+        self._requests = counts.counter(REQUESTS)
+        self._refused = counts.counter(REFUSED)
+        # By method, so that each call finds its histogram by one look-up.
+        self._seconds: dict[str, Histogram] = {}
+
+    def begin(self, call: Call) -> None:  # noqa: ARG002 - a guard's signature
+        """Count a call under way."""
+        self.in_flight += 1
+
+    def answered(self, call: Call, seconds: float) -> None:
+        """Record the latency of one streamed answer; how long a stream stays open is no latency."""
+        self._record(call.method, seconds)
+
+    def end(self, call: Call, status: grpc.StatusCode) -> None:
+        """Count a call that has ended."""
+        self.in_flight -= 1
+        method = call.method
+        # The name of an enumeration's member is a property, and nearly all calls end well.
+        name = "OK" if status is grpc.StatusCode.OK else status.name
+        _add(self._requests, (method, call.client, name), 1)
+        if method not in STAY_OPEN:
+            self._record(method, time.perf_counter() - call.started)
+        if call.error is not None:
+            reason = refusal_reason(call.error)
+            if reason:
+                # An expired token is refused, but its client is known.
+                client = call.client or getattr(call.error, "client", "")
+                _add(self._refused, (reason, client), 1)
+
+    def _record(self, method: str, seconds: float) -> None:
+        histogram = self._seconds.get(method)
+        if histogram is None:
+            histogram = self._seconds[method] = self._counts.histogram(SECONDS.name, (method,))
+        histogram.add(seconds)
+
+
+class NumberMeter(Guard):
+    """The last guard: counts the numbers that no guard before it has refused."""
+
+    def __init__(self, counts: Counts) -> None:
+        """Count into these counts."""
+        self._counts = counts
+        self._numbers = counts.counter(NUMBERS)
+        self._sizes: dict[str, Histogram] = {}
+
+    def numbers(self, call: Call, count: int) -> None:
+        """Count the numbers of a request."""
+        method = call.method
+        _add(self._numbers, (method, call.client), count)
+        sizes = self._sizes.get(method)
+        if sizes is None:
+            sizes = self._sizes[method] = self._counts.histogram(SIZES.name, (method,))
+        sizes.add(count)
+
+
+class Reporter:
+    """Reports a worker's counts and state.
+
+    Attributes:
+        first: The guard to put before all others.
+        last: The guard to put after all others.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Report], None],
+        *,
+        follower: Follower,
+        health: Health,
+        certificates: Certificates | None,
+    ) -> None:
+        """Report by ``send``, with the state of the worker's parts."""
+        self._send = send
+        self._follower = follower
+        self._health = health
+        self._certificates = certificates
+        self._counts = Counts()
+        self.first = CallMeter(self._counts)
+        self.last = NumberMeter(self._counts)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Report until ``stop`` is set; call ``report`` once more when all calls have ended."""
+        while not stop.is_set():
+            self.report()
+            try:
+                await asyncio.wait_for(stop.wait(), REPORT_SECONDS)
+            except TimeoutError:
+                continue
+
+    def report(self) -> None:
+        """Report now."""
+        follower, counts = self._follower, self._counts
+        counts.counter(SWAPS)[()] = follower.swaps
+        counts.counter(FAILURES)[()] = follower.failures
+        answers = counts.counter(ANSWERS)
+        for status, count in follower.answers.by_status().items():
+            answers[(status,)] = count
+        snapshot = expires = None
+        if follower.view is not None:
+            opened = follower.view.snapshot
+            snapshot = SnapshotFacts(
+                id=follower.view.id,
+                path=str(opened.path),
+                as_of=opened.metadata.as_of.timestamp(),
+            )
+        if self._certificates is not None:
+            expires = self._certificates.credentials.expires.timestamp()
+        self._send(
+            make_report(
+                counts,
+                unready=self._health.unready,
+                in_flight=self.first.in_flight,
+                snapshot=snapshot,
+                certificate_expires=expires,
+            )
+        )
+
+
+def refusal_reason(error: Exception) -> str:
+    """Return in one word why a call was refused, empty when it failed for another reason."""
+    if isinstance(error, UnauthenticatedError | QuotaExceededError):
+        return error.reason
+    if isinstance(error, TryLaterError):
+        return "overload"
+    if isinstance(error, LimitExceededError):
+        return "too_large"
+    return ""
+
+
+def _add(values: dict[Labels, int], labels: Labels, amount: int) -> None:
+    values[labels] = values.get(labels, 0) + amount
