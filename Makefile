@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-slow lint types proto check-proto format bench bench-quick bench-speed bench-apply soak faults clean
+.PHONY: help venv demo check test test-slow lint types proto check-proto docs check-docs format bench bench-quick bench-speed bench-apply soak faults clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,7 @@ demo: $(BIN)/.run  ## Generate a registry, build a snapshot, serve it, look numb
 check: venv lint types  ## Lint, types and the fast tests: under a minute
 	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" tests/e164 tests/index
 
-test: venv lint types check-proto  ## Everything that must pass; T=index for one folder of tests
+test: venv lint types check-proto check-docs  ## Everything that must pass; T=index for one folder of tests
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(if $(T),tests/$(T))
 
 test-slow: venv  ## The minutes-long tests: a larger month of a registry, and others
@@ -50,6 +50,12 @@ types: venv  ## mypy, strict
 
 proto: venv  ## Generate service/numroute/v1 from the wire contract
 	$(BIN)/python protos/generate.py
+
+docs: venv  ## Generate the reference pages under docs/reference from the code
+	$(BIN)/python docs/generate.py
+
+check-docs: venv  ## Fail when a reference page is stale
+	$(BIN)/python docs/generate.py --check
 
 check-proto: venv  ## Fail when the generated code differs from the wire contract
 	$(BIN)/python protos/generate.py --check

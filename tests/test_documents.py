@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -11,14 +12,6 @@ import pytest
 
 from numroute.cli import numroute
 from numroute_loader.cli import numroute_load
-from numroute_loader.cli.watch import SECRET_VARIABLES
-
-RAISED = {
-    "InputError", "SettingError", "StoreError", "NoSnapshotError", "StoreBusyError",
-    "StoreAccessError", "StoreMissingError", "FeedError", "HostKeyError", "LoginRefusedError",
-    "ChainError", "SnapshotCorruptError",
-}  # fmt: skip
-PHRASE_MIN = 6
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
@@ -49,84 +42,16 @@ def test_every_option_has_a_help_text(name: str) -> None:
             assert parameter.help, f"{name} --{parameter.name}"
 
 
-def test_every_setting_is_documented() -> None:
-    """OPERATIONS.md lists each environment variable that a command reads, and no other."""
-    variables = {
-        parameter.envvar
-        for command in COMMANDS.values()
-        for parameter in command.params
-        if isinstance(parameter, click.Option) and parameter.envvar
-    } | set(SECRET_VARIABLES)
-    assert set(re.findall(r"NUMROUTE_[A-Z_]+", text("docs/OPERATIONS.md"))) == variables
-
-
-@pytest.mark.parametrize(
-    ("sources", "document"),
-    [
-        (("service/numroute/server/*.py",), "docs/METRICS.md"),
-        (
-            ("loader/numroute_loader/feeds/*.py", "loader/numroute_loader/replicas/*.py"),
-            "docs/OPERATIONS.md",
-        ),
-    ],
-    ids=["service", "feeds"],
-)
-def test_every_log_event_is_documented(sources: tuple[str, ...], document: str) -> None:
-    """Each event that the service or a feed logs has its row, and there is no other."""
-    events = {
-        event
-        for pattern in sources
-        for path in ROOT.glob(pattern)
-        for event in re.findall(
-            r'log\.(?:info|warning|error)\(\s*"([^"]+)"', path.read_text("utf-8")
-        )
-    }
-    rows = set(
-        re.findall(r"^\| `([a-z ]+)` \| (?:info|warning|error) ", text(document), re.MULTILINE)
+def test_reference_pages_are_those_of_the_code() -> None:
+    """The pages under docs/reference are what docs/generate.py makes of the code."""
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert events
-    assert rows == events
-
-
-def raised_messages() -> list[tuple[str, str]]:
-    """Return where the loader and the index raise an error of ours, and its text with gaps."""
-    found = []
-    for root in ("loader/numroute_loader", "service/numroute/index"):
-        for path in sorted((ROOT / root).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISED:
-                    text = "...".join(literals(node.args))
-                    if len(re.sub(r"[^\w]", "", text)) >= PHRASE_MIN:
-                        found.append((f"{path.name}:{node.lineno}", text))
-    return found
-
-
-def literals(nodes: list[ast.expr]) -> list[str]:
-    """Return the constant parts of texts in the order in which they stand."""
-    return [
-        part.value
-        for node in nodes
-        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.IfExp)
-        for part in ast.walk(node)
-        if isinstance(part, ast.Constant) and isinstance(part.value, str)
-    ]
-
-
-def test_every_message_of_the_loader_is_documented() -> None:
-    """Of each error that the loader and the index raise, OPERATIONS.md names a phrase."""
-    section = text("docs/OPERATIONS.md").partition("## Messages of")[2]
-    phrases = [
-        phrase.strip(" :,;")
-        for quoted in re.findall(r"``? ?([^`]+)`", section)
-        for phrase in quoted.split("...")
-    ]
-    phrases = [phrase for phrase in phrases if len(phrase) >= PHRASE_MIN]
-    messages = [(where, said.replace("`", "")) for where, said in raised_messages()]
-    assert len(messages) > 150
-    missing = [
-        (where, said) for where, said in messages if not any(phrase in said for phrase in phrases)
-    ]
-    assert not missing
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
