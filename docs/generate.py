@@ -64,9 +64,9 @@ is killed loses the counts of its last second. Counts begin at 0 when the servic
 TRACES = """## Traces
 
 With the extra `otel` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, each call is a span, sent over OTLP
-(gRPC) and part of the client's trace if the call carries a `traceparent`: method, status, client and
-how many numbers, never a number or a token. OpenTelemetry's other variables mean what they always
-do; at high rates sample, e.g. `OTEL_TRACES_SAMPLER=parentbased_traceidratio` with
+(gRPC) and part of the client's trace if the call carries a `traceparent`: method, status, client
+and how many numbers, never a number or a token. OpenTelemetry's other variables mean what they
+always do; at high rates sample, e.g. `OTEL_TRACES_SAMPLER=parentbased_traceidratio` with
 `OTEL_TRACES_SAMPLER_ARG=0.001`.
 """
 MESSAGES_PREFACE = """# Error messages
