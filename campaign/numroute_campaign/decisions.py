@@ -72,6 +72,7 @@ class Decision:
         rule: The name of the rule that decided.
         send_from: UTC time of day, ``HH:MM``, from which sending is allowed; empty = any time.
         send_until: UTC time of day at which sending ends.
+        group: The name of the output files, if they are not named for the route.
     """
 
     destination: str = ""
@@ -79,6 +80,7 @@ class Decision:
     rule: str = ""
     send_from: str = ""
     send_until: str = ""
+    group: str = ""
 
 
 class Rules(Protocol):
@@ -109,7 +111,8 @@ class Decisions:
     A code is twice the row in the router's table, plus one for foreign numbers.
 
     Attributes:
-        destinations: The names of the output routes, in order of first use.
+        destinations: The names of the groups of output files, in order of first use.
+        first: For each of them a decision that leads there.
         destination: int32[codes], places in ``destinations``; -1 = rejected, -2 = not decided yet.
     """
 
@@ -120,6 +123,7 @@ class Decisions:
         """Start with nothing decided. ``routes`` may grow."""
         self._routes, self._rules = routes, rules
         self.destinations: list[str] = []
+        self.first: list[Decision] = []
         self._places: dict[str, int] = {}
         self.destination = np.empty(0, np.int32)
         self.decided: dict[int, Decision] = {}
@@ -144,8 +148,9 @@ class Decisions:
         if decision.reject is not Reject.NONE:
             self.destination[code] = self.REJECTED
             return
-        name = decision.destination
+        name = decision.group or decision.destination
         if name not in self._places:
             self._places[name] = len(self.destinations)
             self.destinations.append(name)
+            self.first.append(decision)
         self.destination[code] = self._places[name]

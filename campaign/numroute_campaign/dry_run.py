@@ -70,7 +70,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     policy = campaign.policy
     home = Home(campaign.wanted.region)
     check_suppress(campaign.suppress)
-    opened = OpenList(find_files(campaign.lists)[0], campaign.wanted)
+    opened = OpenList(find_files(campaign.lists)[0], campaign.reading)
     if campaign.key is not None:
         check_pseudonymous([opened])
     decisions = Decisions(router.routes, policy or ByOperator())

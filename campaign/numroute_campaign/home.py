@@ -29,7 +29,7 @@ class Home:
         """Look the region up. Raises SettingError when it is unknown."""
         self.region = check_region(region)
         self._foreign: dict[int, bool] = {}
-        self._code = ""
+        self.country_code = ""
         self._others: list[re.Pattern[str]] = []
         if self.region is None:
             return
@@ -40,7 +40,7 @@ class Home:
         )
 
         code = country_code_for_region(self.region)
-        self._code = str(code)
+        self.country_code = str(code)
         for other in region_codes_for_country_code(code):
             metadata = PhoneMetadata.metadata_for_region(other, None)
             if other != self.region and metadata is not None and metadata.leading_digits:
@@ -54,7 +54,7 @@ class Home:
         A number that the snapshot knows is never foreign, whatever its country.
         ``unallocated``: the router's row of that status; None when it was not met.
         """
-        if not self._code or unallocated is None:
+        if not self.country_code or unallocated is None:
             return
         at = np.flatnonzero(code == 2 * unallocated)
         if not len(at):
@@ -70,8 +70,8 @@ class Home:
         found = self._foreign.get(prefix)
         if found is None:
             text = str(prefix)
-            national = text.removeprefix(self._code)
-            found = not text.startswith(self._code) or any(
+            national = text.removeprefix(self.country_code)
+            found = not text.startswith(self.country_code) or any(
                 other.match(national) for other in self._others
             )
             self._foreign[prefix] = found

@@ -1,7 +1,6 @@
-"""The output folder: files per route, the rejects, the map of pseudonyms, the summary.
+"""The output folder: files per route, the rejects, the map of pseudonyms.
 
-A block's rows are rendered by any thread (``render``) and written in the list's order by one
-(``write``).
+Any thread renders a block's rows; one thread writes them in the list's order.
 """
 
 from __future__ import annotations
@@ -15,48 +14,42 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from numroute.errors import SettingError
+from numroute_campaign.decisions import Reject
 from numroute_campaign.kept_columns import unpacked
-from numroute_campaign.spool_files import SpoolFiles
-from numroute_campaign.text_files import TextFiles
-from numroute_campaign.text_rows import (
-    REJECT_COLUMNS,
-    RouteCells,
-    RowText,
-    cell_text,
-    leaving_text,
-    map_text,
-    staying_text,
+from numroute_campaign.output_files import SpoolFiles, TextFiles
+from numroute_campaign.templates import (
+    LIST_PREFIX,
+    NUMBER,
+    ROUTE_COLUMNS,
+    ROW_ID,
+    WINDOW_COLUMNS,
+    Layout,
+    Template,
+    cell_of,
 )
+from numroute_campaign.text_rows import RowText, header_text, rows_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numroute.model import Route
-    from numroute_campaign.decisions import Decision, Decisions
+    from numroute_campaign.decisions import Decisions
     from numroute_campaign.lists.block import Block
     from numroute_campaign.pseudonyms import Pseudonymizer
     from numroute_campaign.sorting import Leaving, Staying
     from numroute_campaign.workspace import Workspace
 
-ROUTE_COLUMNS: Final = ("route", "operator", "mcc", "mnc", "status")
-"""What leaves of every row behind its row id and its number or pseudonym."""
-
-WINDOW_COLUMNS: Final = ("send_from_utc", "send_until_utc")
-NUMBER: Final = "number"
 PSEUDONYM: Final = "pseudonym"
-ROW_ID: Final = "row_id"
-
 REJECTS: Final = "rejects"
-
-FORMS: Final = ("csv", "parquet", "arrow")
+REJECT_COLUMNS: Final = ("row_id", "reason", "rule")
+FORMS: Final = ("csv", "parquet", "arrow", "xlsx")
 MAP: Final = "pseudonyms"
-
 
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 _STEM_CHARS_MAX: Final = 60
-_TAKEN: Final = (REJECTS, "summary", "report")
+_TAKEN: Final = (REJECTS, "summary", "report", "act")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +60,36 @@ class OutputSettings:
     rows_per_file: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What is written of each row.
+
+    Attributes:
+        kept: The columns of the list that the blocks have, in order.
+        shown: Those of them that are written where no template says otherwise.
+        has_windows: Whether a rule has a send window.
+        country_code: Of the list's default country; empty if it has none.
+    """
+
+    kept: tuple[str, ...]
+    shown: tuple[str, ...]
+    has_windows: bool
+    country_code: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rendered:
-    """A block's output: lines of text or, for the other forms, a batch; in order of destination."""
+    """A block's output, in order of destination.
+
+    Attributes:
+        texts: Lines of text, each with the place of its first row; empty for the other forms.
+        batch: The rows as columns for the other forms.
+    """
 
     leaving: Leaving
-    text: RowText | None
+    texts: list[tuple[int, RowText]]
     batch: pa.RecordBatch | None
     rejects: RowText
-    rejects_rows: int
     map: RowText | None
 
 
@@ -88,83 +102,118 @@ class Outputs:
         settings: OutputSettings,
         decisions: Decisions,
         routes: Sequence[Route],
+        columns: Columns,
         *,
-        kept: Sequence[str],
-        has_windows: bool,
+        templates: Mapping[str, Template],
         pseudonymizer: Pseudonymizer | None,
     ) -> None:
-        """Begin with no file but that of the rejects."""
+        """Create the files that exist even if no row follows. ``templates``: by route.
+
+        Raises:
+            SettingError: The form has no templates.
+        """
+        if templates and settings.form != "csv":
+            raise SettingError(
+                f"the policy has output templates, which --format {settings.form} does not know",
+                hint="Give --format csv, or a policy without templates",
+            )
         self._workspace, self._settings, self._decisions = workspace, settings, decisions
-        self._routes, self._kept = routes, tuple(kept)
+        self._routes, self._columns = routes, columns
         self._pseudonymizer = pseudonymizer
-        self._route_columns = (*ROUTE_COLUMNS, *(WINDOW_COLUMNS if has_windows else ()))
-        self.columns = (
-            ROW_ID,
-            NUMBER if pseudonymizer is None else PSEUDONYM,
-            *self._route_columns,
-            *self._kept,
+        self._route_columns = ROUTE_COLUMNS + (WINDOW_COLUMNS if columns.has_windows else ())
+        self._number = NUMBER if pseudonymizer is None else PSEUDONYM
+        default = self._layout(
+            Template(columns={ROW_ID: ROW_ID}, delimiter=","),
+            [
+                (ROW_ID, ROW_ID),
+                (self._number, NUMBER),
+                *((name, name) for name in self._route_columns),
+                *((name, LIST_PREFIX + name) for name in columns.shown),
+            ],
         )
-        self._cells = RouteCells(routes, decisions, self._cells_of)
+        self._layouts = [default]
+        self._layout_of: dict[str, int] = {}
+        for route, template in templates.items():
+            known = next(
+                (i for i, each in enumerate(self._layouts) if each.template is template), 0
+            )
+            if not known:
+                known = len(self._layouts)
+                self._layouts.append(self._layout(template, tuple(template.columns.items())))
+            self._layout_of[route] = known
         self._files: list[TextFiles | SpoolFiles] = []
         self._stems: list[str] = []
-        self.rejects = TextFiles(
-            workspace.output, REJECTS, _header(REJECT_COLUMNS), settings.rows_per_file
-        )
-        self._map = TextFiles(workspace.spool, MAP, _header((PSEUDONYM, NUMBER)), None)
-
-    def begin(self) -> None:
-        """Make the files that are there even when no row comes."""
+        head, rows = header_text(REJECT_COLUMNS), settings.rows_per_file
+        self.rejects = TextFiles(workspace.output, REJECTS, head, rows)
         self.rejects.begin()
-        if self._pseudonymizer is not None:
+        self._map = TextFiles(workspace.spool, MAP, header_text((PSEUDONYM, NUMBER)))
+        if pseudonymizer is not None:
             self._map.begin()
 
-    def route_cells(self) -> pa.Array:
+    def route_cells(self) -> list[tuple[pa.Array, ...]]:
         """Return what ``render`` needs to know of the routes met so far."""
-        return self._cells.array()
+        return [layout.route_cells() for layout in self._layouts]
 
     def render(
-        self, leaving: Leaving, staying: Staying, block: Block, route_cells: pa.Array
+        self,
+        leaving: Leaving,
+        staying: Staying,
+        block: Block,
+        route_cells: Sequence[tuple[pa.Array, ...]],
     ) -> Rendered:
         """Make a block's output; on any thread."""
-        text = batch = pairs = None
+        texts: list[tuple[int, RowText]] = []
+        batch = pairs = names = None
         if len(leaving.row_id):
-            if self._pseudonymizer is None:
-                names = None
-            else:
+            if self._pseudonymizer is not None:
                 names = self._pseudonymizer.texts(leaving.number)
-                pairs = map_text(names, leaving.number)
-            if self._settings.form == "csv":
-                texts = pc.cast(pa.array(leaving.number), pa.string()) if names is None else names
-                text = leaving_text(leaving, texts, route_cells, block)
-            else:
+                pairs = rows_text([names, pa.array(leaving.number)])
+            if self._settings.form != "csv":
                 batch = self._batch(leaving, names, block)
+            for number, begin, end in self._runs(leaving) if batch is None else ():
+                layout = self._layouts[number]
+                text = layout.text(leaving, begin, end, names, route_cells[number], block)
+                texts.append((begin, text))
         return Rendered(
             leaving=leaving,
-            text=text,
+            texts=texts,
             batch=batch,
-            rejects=staying_text(staying, self._decisions),
-            rejects_rows=len(staying.row_id),
+            rejects=self._rejects_text(staying),
             map=pairs,
         )
 
+    def _runs(self, leaving: Leaving) -> list[tuple[int, int, int]]:
+        """Return layout, first row and end of each run of destinations with the same layout."""
+        runs: list[tuple[int, int, int]] = []
+        for i, place in enumerate(leaving.destinations):
+            begin, end = leaving.bounds[i], leaving.bounds[i + 1]
+            number = self._layout_of.get(self._decisions.first[place].destination, 0)
+            if runs and runs[-1][0] == number:
+                begin = runs.pop()[1]
+            runs.append((number, begin, end))
+        return runs
+
     def write(self, rendered: Rendered) -> None:
-        """Write what was made of the next block."""
-        leaving = rendered.leaving
+        """Write the rendered rows of the next block."""
+        leaving, texts = rendered.leaving, list(rendered.texts)
         for i, destination in enumerate(leaving.destinations):
             files = self._of(destination)
             begin, end = leaving.bounds[i], leaving.bounds[i + 1]
-            if isinstance(files, SpoolFiles):
-                files.append(_part(rendered.batch, begin, end))
-            elif rendered.text is not None:
-                files.append(rendered.text, begin, end)
-        self.rejects.append(rendered.rejects, 0, rendered.rejects_rows)
+            if isinstance(files, TextFiles):
+                while len(texts) > 1 and texts[1][0] <= begin:
+                    texts.pop(0)
+                first, text = texts[0]
+                files.append(text, begin - first, end - first)
+            elif rendered.batch is not None:
+                files.append(rendered.batch.slice(begin, end - begin))
+        self.rejects.append(rendered.rejects, 0, len(rendered.rejects.offsets) - 1)
         if rendered.map is not None:
             self._map.append(rendered.map, 0, len(leaving.row_id))
 
     def finish(self) -> None:
         """Complete the files."""
         spools = [files for files in self._files if isinstance(files, SpoolFiles)]
-        # numpy and pyarrow let go of the interpreter's lock: each core writes a file.
+        # numpy and pyarrow release the interpreter's lock: each core writes a file.
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="write") as pool:
             columns = self._dictionaries()
             for done in [
@@ -178,36 +227,52 @@ class Outputs:
         return self._map.names[0]
 
     def files_of(self, destination: int) -> tuple[str, ...]:
-        """Return the names of the files of an output route."""
+        """Return the names of the files of a destination."""
         return tuple(self._files[destination].names) if destination < len(self._files) else ()
+
+    def _layout(self, template: Template, columns: Sequence[tuple[str, str]]) -> Layout:
+        kept, country_code = self._columns.kept, self._columns.country_code
+        return Layout(template, columns, kept, self._routes, self._decisions, country_code)
 
     def _of(self, destination: int) -> TextFiles | SpoolFiles:
         while len(self._files) <= destination:
             stem = file_stem(self._decisions.destinations[len(self._files)], self._stems)
             self._stems.append(stem)
-            self._files.append(self._new_files(stem))
+            self._files.append(self._new_files(stem, len(self._files)))
         return self._files[destination]
 
-    def _new_files(self, stem: str) -> TextFiles | SpoolFiles:
+    def _new_files(self, stem: str, destination: int) -> TextFiles | SpoolFiles:
         settings, workspace = self._settings, self._workspace
-        if settings.form == "csv":
-            return TextFiles(workspace.output, stem, _header(self.columns), settings.rows_per_file)
-        return SpoolFiles(
-            workspace.spool, workspace.output, stem, settings.form, settings.rows_per_file
+        rows = settings.rows_per_file
+        if settings.form != "csv":
+            return SpoolFiles(workspace.spool, workspace.output, stem, settings.form, rows)
+        first = self._decisions.first[destination]
+        layout = self._layouts[self._layout_of.get(first.destination, 0)]
+        template = layout.template
+        return TextFiles(
+            workspace.output,
+            stem,
+            layout.head(first),
+            rows,
+            ending=template.file_ending,
+            encoding=template.encoding,
         )
 
-    def _cells_of(self, route: Route, decision: Decision) -> Sequence[str]:
-        operator = route.operator
-        cells = (
-            decision.destination,
-            operator.brand or operator.name or operator.code,
-            route.mcc,
-            route.mnc,
-            route.status.name,
-            decision.send_from,
-            decision.send_until,
-        )
-        return cells[: len(self._route_columns)]
+    def _rejects_text(self, staying: Staying) -> RowText:
+        """Return the lines of rows that are not routed: row id, reason, rule."""
+        kind = np.where(staying.code >= 0, staying.code + 256, staying.reason)
+        distinct, inverse = np.unique(kind, return_inverse=True)
+        decided = self._decisions.decided
+        reasons = [
+            (Reject(each), "")
+            if each < 256  # noqa: PLR2004 - a code follows behind all reasons
+            else (decided[each - 256].reject, decided[each - 256].rule)
+            for each in distinct.tolist()
+        ]
+        names = pa.array([reason.name for reason, _ in reasons], pa.string())
+        rules = pa.array([rule for _, rule in reasons], pa.string())
+        place = pa.array(inverse)
+        return rows_text([pa.array(staying.row_id), names.take(place), rules.take(place)])
 
     def _batch(self, leaving: Leaving, names: pa.Array | None, block: Block) -> pa.RecordBatch:
         """Return the rows as columns; the route's own come when the file is written."""
@@ -218,18 +283,22 @@ class Outputs:
             pa.array(leaving.code.astype(np.int32)),
             *(unpacked(column).take(value) for column in block.kept),
         ]
-        return pa.RecordBatch.from_arrays(arrays, [ROW_ID, self.columns[1], "code", *self._kept])
+        return pa.RecordBatch.from_arrays(
+            arrays, [ROW_ID, self._number, "code", *self._columns.kept]
+        )
 
     def _dictionaries(self) -> Mapping[str, tuple[pa.Array, pa.Array]]:
         """Return for each route column its place by code, and its distinct texts."""
         decided = sorted(self._decisions.decided.items())
-        cells = [self._cells_of(self._routes[code // 2], decision) for code, decision in decided]
         codes = np.array([code for code, _ in decided], np.int64)
         found = {}
-        for i, name in enumerate(self._route_columns):
+        for name in self._route_columns:
             places: dict[str, int] = {}
             place_of = np.zeros(len(self._decisions.destination), np.int32)
-            place_of[codes] = [places.setdefault(cell[i], len(places)) for cell in cells]
+            place_of[codes] = [
+                places.setdefault(cell_of(name, self._routes[code // 2], decision), len(places))
+                for code, decision in decided
+            ]
             found[name] = (pa.array(place_of), pa.array(list(places), pa.string()))
         return found
 
@@ -242,18 +311,9 @@ class Outputs:
             for place_of, texts in columns.values()
         ]
         return pa.RecordBatch.from_arrays(
-            [*batch.columns[:2], *routes, *batch.columns[3:]], list(self.columns)
+            [*batch.columns[:2], *routes, *batch.columns[3:]],
+            [ROW_ID, self._number, *columns, *self._columns.kept],
         )
-
-
-def _part(batch: pa.RecordBatch | None, begin: int, end: int) -> pa.RecordBatch:
-    if batch is None:
-        raise AssertionError("rows of this form come as a batch")
-    return batch.slice(begin, end - begin)
-
-
-def _header(columns: Sequence[str]) -> bytes:
-    return (",".join(cell_text(column) for column in columns) + "\n").encode()
 
 
 def file_stem(route: str, taken: Iterable[str]) -> str:

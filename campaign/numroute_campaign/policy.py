@@ -17,6 +17,7 @@ import msgspec
 from numroute.errors import InputError
 from numroute.model import LineType, Status
 from numroute_campaign.decisions import Decision, Reject
+from numroute_campaign.templates import Template
 from numroute_campaign.time_zones import offset_of, parse_offset
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         status: ``PORTED`` or ``NOT_PORTED``.
         window: The name of the send window.
+        template: The name of the output template of the route; the file's own if empty.
     """
 
     name: str = ""
@@ -98,14 +100,15 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     route: str = ""
     exclude: bool = False
     window: str = ""
+    template: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_words("status", self.status, _STATUSES)
         if self.exclude == bool(self.route):
             raise ValueError('the rule needs either route = "NAME" or exclude = true')
-        if self.exclude and self.window:
-            raise ValueError("a rule that excludes has no send window")
+        if self.exclude and (self.window or self.template):
+            raise ValueError("a rule that excludes has no window and no template")
         _check_route("route", self.route)
 
     @property
@@ -172,19 +175,24 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The tables of a policy file."""
+    """The tables of a policy file; ``use_template``: of routes whose rules name none."""
 
+    use_template: str = ""
     rule: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=RULES_MAX)] = ()
     fallback: Fallback = msgspec.field(default_factory=Fallback)
     window: dict[str, dict[str, object]] = {}
+    template: dict[str, dict[str, object]] = {}
     time_zones: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The rules of a file; ``offsets``: minutes east of UTC by region, before the built-in table.
+    """The rules of a file.
 
-    ``name`` is the file's.
+    Attributes:
+        name: The file's.
+        offsets: Minutes east of UTC by region, before the built-in table.
+        templates: Output templates by route; other routes have none.
     """
 
     name: str
@@ -192,6 +200,7 @@ class Policy:
     fallback: Fallback
     windows: Mapping[str, Window]
     offsets: Mapping[str, int]
+    templates: Mapping[str, Template]
 
     @property
     def has_windows(self) -> bool:
@@ -227,8 +236,14 @@ class Policy:
         if offset is None:
             return Decision(reject=Reject.NO_TIME_ZONE, rule=rule.name)
         send_from, send_until = window.utc(offset)
+        template = self.templates.get(rule.route)
+        by_window = template is not None and template.file_per_window
         return Decision(
-            destination=rule.route, rule=rule.name, send_from=send_from, send_until=send_until
+            destination=rule.route,
+            rule=rule.name,
+            send_from=send_from,
+            send_until=send_until,
+            group=f"{rule.route}-{send_from}-{send_until}".replace(":", "") if by_window else "",
         )
 
     def _offset(self, route: Route) -> int | None:
@@ -245,10 +260,7 @@ def read_policy(path: Path) -> Policy:
         InputError: The file cannot be read, is not TOML, or a key of it is wrong.
     """
     document = read_toml(path, PolicyFile, (PolicyFile, Rule, Fallback))
-    windows = {
-        name: convert(path, table, Window, at=f"window.{name}")
-        for name, table in document.window.items()
-    }
+    windows = _tables(path, "window", document.window, Window)
     rules: list[Rule] = []
     numbers: dict[str, int] = {}
     for number, row in enumerate(document.rule, 1):
@@ -259,13 +271,8 @@ def read_policy(path: Path) -> Policy:
                 f"rule {number} and rule {numbers[rule.name]} have the same name {rule.name!r}",
                 hint="Rename one of them",
             )
-        if rule.window and rule.window not in windows:
-            close = f"{did_you_mean(rule.window, windows)}. " if windows else ""
-            raise InputError(
-                path,
-                f"rule {number}: there is no window {rule.window!r}",
-                hint=f"{close}Define [window.{rule.window}]",
-            )
+        if rule.window:
+            _check_name(path, f"rule {number}", "window", rule.window, windows)
         numbers[rule.name] = number
         rules.append(rule)
     offsets = {}
@@ -280,7 +287,44 @@ def read_policy(path: Path) -> Policy:
         fallback=document.fallback,
         windows=windows,
         offsets=offsets,
+        templates=_templates(path, document, rules),
     )
+
+
+def _templates(path: Path, document: PolicyFile, rules: Sequence[Rule]) -> dict[str, Template]:
+    """Return the template of each route that has one."""
+    templates = _tables(path, "template", document.template, Template)
+    names: dict[str, str] = {}
+    for number, rule in enumerate(rules, 1):
+        name = rule.template or document.use_template
+        if rule.route and names.setdefault(rule.route, name) != name:
+            raise InputError(
+                path,
+                f"rule {number}: the route {rule.route!r} has the template "
+                f"{names[rule.route]!r} in an earlier rule, {name!r} in this one",
+                hint="Give a route one template",
+            )
+        if name and rule.route:
+            _check_name(path, f"rule {number}", "template", name, templates)
+    if document.use_template:
+        _check_name(path, "use_template", "template", document.use_template, templates)
+        for route in msgspec.structs.astuple(document.fallback):
+            names.setdefault(route, document.use_template)
+    return {route: templates[name] for route, name in names.items() if route and name}
+
+
+def _tables(
+    path: Path, key: str, tables: Mapping[str, object], kind: type[Document]
+) -> dict[str, Document]:
+    return {name: convert(path, table, kind, at=f"{key}.{name}") for name, table in tables.items()}
+
+
+def _check_name(path: Path, at: str, key: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        close = f"{did_you_mean(name, known)}. " if known else ""
+        raise InputError(
+            path, f"{at}: there is no {key} {name!r}", hint=f"{close}Define [{key}.{name}]"
+        )
 
 
 def read_toml(

@@ -19,7 +19,7 @@ from numroute.files import replacing
 from numroute_campaign.lists.column_names import shown_name
 from numroute_campaign.lists.opening import OpenList, Wanted
 from numroute_campaign.lists.sources import find_files
-from numroute_campaign.text_rows import cells_text, lines_of
+from numroute_campaign.text_rows import header_text, rows_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,12 +142,11 @@ def _map_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _write(out: Path, names: list[str], columns: list[pa.Array]) -> None:
-    header = pa.array(names, pa.string())
     try:
         with replacing(out) as file:
-            file.write((",".join(cells_text(header).to_pylist()) + "\n").encode())
+            file.write(header_text(names))
             for begin in range(0, len(columns[0]), _ROWS_AT_ONCE):
-                parts = [cells_text(each.slice(begin, _ROWS_AT_ONCE)) for each in columns]
-                file.write(lines_of(parts).lines(0, len(parts[0])))
+                text = rows_text([each.slice(begin, _ROWS_AT_ONCE) for each in columns])
+                file.write(text.data[: int(text.offsets[-1])])
     except OSError as error:
         raise InputError(out, f"cannot be written: {error.strerror or error}") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from numroute_campaign.text_files import open_private
+from numroute.files import create_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def write_report(folder: Path, summary: Summary, language: str = "en") -> None:
     text = json.dumps(asdict(summary), ensure_ascii=False, indent=2) + "\n"
     page = report_html(summary, language)
     for name, content in (("summary.json", text), ("report.html", page)):
-        with open_private(folder / name) as file:
+        with create_private(folder / name) as file:
             file.write(content.encode())
 
 

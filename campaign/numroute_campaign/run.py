@@ -11,7 +11,7 @@ import errno
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ from numroute_campaign.lists.opening import OpenList, Wanted
 from numroute_campaign.lists.segments import SEGMENTS_MAX
 from numroute_campaign.lists.sources import find_files
 from numroute_campaign.number_set import NumberSet
-from numroute_campaign.outputs import Outputs, OutputSettings
+from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import Prepared, prepare
 from numroute_campaign.pseudonyms import Pseudonymizer
@@ -88,6 +88,13 @@ class Campaign:
     map: Path | None = None
     language: str = "en"
 
+    @property
+    def reading(self) -> Wanted:
+        """How to read the lists, with the columns that the policy's templates write."""
+        templates = {} if self.policy is None else self.policy.templates
+        names = [name for each in templates.values() for name in each.list_columns]
+        return replace(self.wanted, keep=tuple(dict.fromkeys((*self.wanted.keep, *names))))
+
 
 def run_campaign(campaign: Campaign, router: Router, progress: Progress | None = None) -> Summary:
     """Route the lists and return what was done.
@@ -105,8 +112,8 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
     # Everything that can be wrong with the lists is found before anything is made.
     opened: list[OpenList] = []
     try:
-        opened.extend(OpenList(file, campaign.wanted) for file in files)
-        check_kept(opened, campaign.wanted.keep, campaign.output.form)
+        opened.extend(OpenList(file, campaign.reading) for file in files)
+        check_kept(opened, campaign.reading.keep, campaign.output.form)
         if campaign.key is not None:
             check_pseudonymous(opened)
         with Workspace(campaign.out) as workspace:
@@ -150,8 +157,13 @@ class _Run:
             campaign.output,
             self.decisions,
             self.router.routes,
-            kept=campaign.wanted.keep,
-            has_windows=campaign.policy is not None and campaign.policy.has_windows,
+            Columns(
+                kept=campaign.reading.keep,
+                shown=campaign.wanted.keep,
+                has_windows=campaign.policy is not None and campaign.policy.has_windows,
+                country_code=home.country_code,
+            ),
+            templates={} if campaign.policy is None else campaign.policy.templates,
             pseudonymizer=None if campaign.key is None else Pseudonymizer(campaign.key),
         )
         self.suppressed = (
@@ -159,7 +171,6 @@ class _Run:
             if campaign.suppress
             else None
         )
-        self.outputs.begin()
         self.sorter = Sorter(self.decisions, NumberSet(self.workspace.spool), self.suppressed)
 
     def work(self, progress: Progress | None) -> None:
@@ -221,7 +232,7 @@ class _Run:
                 files_of=self.outputs.files_of,
                 rejects_files=tuple(self.outputs.rejects.names),
                 region=self.home.region or "",
-                kept=campaign.wanted.keep,
+                kept=campaign.reading.keep,
                 policy=policy,
                 prices=campaign.prices,
                 has_segments=campaign.wanted.segments_column is not None,

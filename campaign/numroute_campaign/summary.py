@@ -337,7 +337,9 @@ class _Totals:
                 files=self._facts.files_of(places[name]),
                 cost=total.cost_text,
             )
-            for name, total in self._by(lambda code, _: decisions.decided[code].destination)
+            for name, total in self._by(
+                lambda code, _: decisions.decided[code].group or decisions.decided[code].destination
+            )
         )
 
     def operators(self) -> tuple[OperatorSummary, ...]:

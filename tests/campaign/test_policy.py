@@ -100,7 +100,7 @@ BAD = {
         "rule 1: there is no window 'dya'", "Did you mean 'day'?",
     ),
     "window of a rule that excludes": (
-        '[[rule]]\nexclude = true\nwindow = "day"\n', "rule 1", "has no send window",
+        '[[rule]]\nexclude = true\nwindow = "day"\n', "rule 1", "has no window and no template",
     ),
     "time": ('[window.day]\nfrom = "25:00"\nuntil = "10:00"\n', "window.day: from", "'25:00'"),
     "no until": ('[window.day]\nfrom = "10:00"\n', "window.day", "missing key 'until'"),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numroute_campaign.run import Campaign
     from numroute_campaign.summary import Summary
 
-_FORMS: Final = ("csv", "parquet", "arrow")
+_FORMS: Final = ("csv", "parquet", "arrow", "xlsx")
 _CATEGORIES: Final = ("advertising", "transactional", "service", "authorisation")
 _LANGUAGES: Final = ("en", "ru")
 _SEGMENTS_MAX: Final = 255
