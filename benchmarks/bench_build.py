@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.small import all_routes
 from numroute.index import SnapshotStore
-from numroute_loader.build import check, publish
 from numroute_loader.inputs import InputFile
+from numroute_loader.pipeline import check, publish
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def test_read_and_merge(benchmark: BenchmarkFixture, small: Small) -> None:
     inputs = [InputFile(path=path) for path in small.registry.paths]
     checked = benchmark(check, inputs)
     assert checked.passed
-    assert checked.merged.report.ported == small.registry.ported
+    assert checked.report.ported == small.registry.ported
 
 
 def test_publish(benchmark: BenchmarkFixture, small: Small, tmp_path: Path) -> None:

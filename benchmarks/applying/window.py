@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.index import SnapshotStore, kernel
-from numroute_loader.increments.position import position_of
+from numroute_loader.increments.windows import position_of
 from numroute_loader.registries import CHAINS, KINDS, ru_bdpn
 
 if TYPE_CHECKING:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("tax_number", "operator_code", "registry_mnc", "brand", "mcc", "mnc")
 
+_REGION_COLUMNS = ("region_code", "name")
+
 _MCC = re.compile(r"[0-9]{3}", re.ASCII)
 _MNC = re.compile(r"[0-9]{2,3}", re.ASCII)
 
@@ -116,3 +118,18 @@ def _brand(row: Row) -> Brand:
             row.path, wrong, line=row.line, hint="Leading zeros of mnc count: write 01, not 1"
         )
     return Brand(brand=cells["brand"], mcc=cells["mcc"], mnc=cells["mnc"])
+
+
+def load_regions() -> Mapping[str, str]:
+    """Return the name of each region code; registries add codes that are not in it.
+
+    Raises:
+        InputError: two rows of the project's tables name the same code.
+    """
+    names: dict[str, str] = {}
+    for row in read_own_tables("_regions.csv", _REGION_COLUMNS):
+        code = row.cells["region_code"]
+        if code in names:
+            raise InputError(row.path, f"a second row for region {code}", line=row.line)
+        names[code] = row.cells["name"]
+    return names

@@ -1,7 +1,8 @@
-"""The files that commands are given: named, read with progress, and described as sources."""
+"""The files that commands are given: named, opened together, and read with progress."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +10,12 @@ from typing import TYPE_CHECKING
 from numroute.errors import InputError
 from numroute.index import Source
 from numroute_loader.reading.description import STRICT
-from numroute_loader.registries import read
+from numroute_loader.registries import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from numroute_loader.reading.description import FileKind, Tolerance
-    from numroute_loader.records import ParsedFile
+    from numroute_loader.reading.description import ParsedFile, RegistryFile, Tolerance
 
     FileProgress = Callable[[Path, str, int, int], None]
     """Called now and then with a file, its kind, and bytes of it: (done, total)."""
@@ -30,7 +30,7 @@ class InputFile:
 
 
 def input_files(arguments: Sequence[str]) -> list[InputFile]:
-    """Read ``PATH`` and ``KIND=PATH`` arguments; a folder stands for the files in it.
+    """Return the files of ``PATH`` and ``KIND=PATH`` arguments; a folder stands for its files.
 
     Raises InputError when a path does not exist or a folder holds no file.
     """
@@ -42,11 +42,11 @@ def input_files(arguments: Sequence[str]) -> list[InputFile]:
             files.append(InputFile(path=Path(rest), kind=kind))
         elif path.is_dir():
             inside = sorted(
-                each for each in path.iterdir() if each.is_file() and each.name[0] != "."
+                entry for entry in path.iterdir() if entry.is_file() and entry.name[0] != "."
             )
             if not inside:
                 raise InputError(path, "the folder holds no files")
-            files.extend(InputFile(path=each) for each in inside)
+            files.extend(InputFile(path=entry) for entry in inside)
         else:
             files.append(InputFile(path=path))
     for file in files:
@@ -57,29 +57,27 @@ def input_files(arguments: Sequence[str]) -> list[InputFile]:
     return files
 
 
+@contextlib.contextmanager
+def opened(inputs: Sequence[InputFile]) -> Iterator[list[RegistryFile]]:
+    """Open and recognise all files, each of them once; raises InputError or SettingError."""
+    with contextlib.ExitStack() as stack:
+        files = []
+        for file in inputs:
+            files.append(open_file(file.path, file.kind))
+            stack.enter_context(files[-1].archive)
+        yield files
+
+
 def read_input(
-    path: Path, kind: FileKind, progress: FileProgress | None, tolerance: Tolerance = STRICT
+    file: RegistryFile, progress: FileProgress | None, tolerance: Tolerance = STRICT
 ) -> ParsedFile:
-    """Read a file whole, and say how far it is; raises InputError."""
+    """Read an open file whole and report progress; raises InputError."""
+    path, kind = file.path, file.kind
     if progress is None:
-        return read(path, kind, tolerance=tolerance)
-    file = read(
-        path,
-        kind,
-        progress=lambda done, total: progress(path, kind.name, done, total),
-        tolerance=tolerance,
-    )
+        return kind.read(file, None, tolerance)
+    parsed = kind.read(file, lambda done, total: progress(path, kind.name, done, total), tolerance)
     progress(path, kind.name, 1, 1)
-    return file
-
-
-def layer_of(file: ParsedFile) -> str:
-    """Return which layer of a snapshot a file brings."""
-    if file.increment is not None:
-        return "increments"
-    if file.ported is not None:
-        return "ported"
-    return "ranges" if file.ranges is not None else "operators"
+    return parsed
 
 
 def source_of(file: ParsedFile) -> Source:
@@ -89,7 +87,7 @@ def source_of(file: ParsedFile) -> Source:
         name=source.path.name,
         registry=source.registry,
         kind=source.kind,
-        layer=layer_of(file),
+        layer=file.layer,
         sequence=source.sequence,
         rows=source.rows,
         sha256=source.sha256,

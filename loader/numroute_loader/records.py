@@ -5,15 +5,13 @@ These types know no country. Per-number data are numpy arrays; everything else i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.model import LineType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -36,25 +34,6 @@ class RouteKey:
     region_code: str = ""
     region_name: str = ""
     line_type: LineType = LineType.UNSPECIFIED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
-    """One input file as read: what it is, how much it held, and its digest.
-
-    ``kind`` is the kind's full name, e.g. ``ru-bdpn/port-all``.
-    ``as_of`` is the time the file's name states (aware, UTC), None where it states none.
-    ``sequence`` is None where the kind has no sequence. ``sha256`` is of the file as it lies on
-    disk (the zip, not its member). ``rows`` counts data rows.
-    """
-
-    path: Path
-    registry: str
-    kind: str
-    sequence: int | None = None
-    as_of: datetime | None = None
-    rows: int = 0
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,24 +102,3 @@ class OperatorRow:
     tax_number: str
     name: str
     line: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedFile:
-    """A file with what was read from it; exactly one of the four contents is set.
-
-    ``stated_rows``: how many rows the file says it has, None where it does not say.
-    ``rejected_rows``: malformed rows that were skipped; ``rejected`` names the first of them.
-    ``duplicates``: rows that were skipped because another has the same number and a later time.
-    """
-
-    source: SourceFile
-    ported: PortedRecords | None = None
-    ranges: Ranges | None = None
-    operators: Sequence[OperatorRow] | None = None
-    increment: IncrementRows | None = None
-    warnings: Sequence[str] = field(default=())
-    stated_rows: int | None = None
-    rejected_rows: int = 0
-    rejected: Sequence[str] = ()
-    duplicates: int = 0

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
-from numroute_loader.reading.archive import Source as Archive
 from numroute_loader.reading.recognition import dated
+from numroute_loader.registries import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,56 +15,50 @@ if TYPE_CHECKING:
 
     from numroute.index import Metadata, SnapshotStore
     from numroute.index import Source as Known
-    from numroute_loader.reading.description import FileKind
-    from numroute_loader.records import ParsedFile
+    from numroute_loader.reading.description import FileKind, ParsedFile
 
 
 def contradictions(
-    files: Sequence[ParsedFile],
-    kinds: Sequence[FileKind],
-    current: Metadata | None,
-    seen: Mapping[str, str] | None = None,
+    files: Sequence[ParsedFile], current: Metadata | None, seen: Mapping[str, str]
 ) -> Sequence[str] | None:
-    """Return, in words, what contradicts each other; None where no file states a sequence.
+    """Return all contradictions in words; None where no file states a sequence.
 
-    A file of a kind that the current snapshot was built from, too, must not be of an earlier
-    sequence; where the kind appears at a fixed pace, sequence and time must have gone on alike. A
-    full dump or an increment must be no file that was given before under another name: ``seen`` are
-    those, see :func:`files_before`. A zip must hold the file that it is named for.
+    A file must not have an earlier sequence than one of its kind in the current snapshot; where the
+    kind appears at a fixed pace, sequence and time must have advanced alike. A full dump or an
+    increment must not have been given before under another name: ``seen`` are those, see
+    :func:`files_before`. A zip must hold the file that it is named for.
     """
     if all(file.source.sequence is None for file in files):
         return None
     before = {source.kind: source for source in current.sources} if current is not None else {}
     known = current.sources if current is not None else ()
-    # The history may have been lost: what the current snapshot is made of stands in the snapshot.
-    digests = {each.sha256: each.name for each in known if each.sha256} | dict(seen or {})
-    found = []
-    for file, kind in zip(files, kinds, strict=True):
-        found += _member(file, kind)
-        found += _again(file, digests)
-        if file.source.kind in before:
-            found += _against(file, kind, before[file.source.kind])
-    return found
+    # The history may have been lost; the snapshot itself names its sources.
+    digests = {source.sha256: source.name for source in known if source.sha256} | dict(seen)
+    faults = []
+    for file in files:
+        kind = kind_of(file.source.kind)
+        faults += _member(file, kind)
+        faults += _again(file, digests)
+        if kind.name in before:
+            faults += _against(file, kind, before[kind.name])
+    return faults
 
 
 def files_before(store: SnapshotStore | None) -> Mapping[str, str]:
-    """Return digest and name of every file of every snapshot that the store's history tells of.
+    """Return digest and name of every file of every snapshot in the store's history.
 
     A file that was given under several names has the first. Raises StoreAccessError.
     """
-    found: dict[str, str] = {}
-    if store is not None:
-        for entry in store.history():
-            for source in entry.get("sources", ()):
-                if source["sha256"]:
-                    found.setdefault(source["sha256"], source["name"])
-    return found
+    names: dict[str, str] = {}
+    for entry in store.history() if store is not None else ():
+        for source in entry.get("sources", ()):
+            if source["sha256"]:
+                names.setdefault(source["sha256"], source["name"])
+    return names
 
 
 def _member(file: ParsedFile, kind: FileKind) -> list[str]:
-    path = file.source.path
-    with Archive(path) as archive:
-        member = archive.member
+    path, member = file.source.path, file.source.member
     if member is None:
         return []
     outer, inner = dated(path, None, kind), _stated(member, kind)
@@ -74,7 +68,7 @@ def _member(file: ParsedFile, kind: FileKind) -> list[str]:
 
 
 def _again(file: ParsedFile, digests: dict[str, str]) -> list[str]:
-    """Say whether a file has another name than when it was seen, and remember it."""
+    """Report a file that has another name than when it was seen, and remember it."""
     source, name = file.source, file.source.path.name
     # An operator table or a plan is often the same for days. Two increments without rows are alike,
     # and neither is wrong.
@@ -110,7 +104,7 @@ def _against(file: ParsedFile, kind: FileKind, before: Known) -> list[str]:
 
 
 def _stated(name: str, kind: FileKind) -> tuple[datetime | None, int | None]:
-    """Return time and sequence that a name states; a name that states nothing sensible, nothing."""
+    """Return the time and the sequence that a name states, None for each where it is nonsense."""
     try:
         return dated(Path(name), None, kind)
     except InputError:

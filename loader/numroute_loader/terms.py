@@ -10,19 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.errors import SettingError
-from numroute_loader import applying
-from numroute_loader import build as building
-from numroute_loader.registries.limits import load_limits
+from numroute_loader import pipeline
+from numroute_loader.registries import load_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from numroute.index import Snapshot, SnapshotStore
-    from numroute_loader.applying import CheckedIncrements
-    from numroute_loader.build import Checked
+    from numroute.index import SnapshotStore
     from numroute_loader.inputs import FileProgress, InputFile
+    from numroute_loader.pipeline import Checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,36 +44,18 @@ class Terms:
     def check(
         self,
         inputs: Sequence[InputFile],
+        store: SnapshotStore | None,
         *,
-        current: Snapshot | None,
-        seen: Mapping[str, str] | None = None,
+        increments: bool | None = None,
         as_of: datetime | None = None,
         progress: FileProgress | None = None,
     ) -> Checked:
-        """Read, merge and judge full files: see :func:`numroute_loader.build.check`."""
-        return building.check(
+        """Read and judge files: see :func:`numroute_loader.pipeline.check`."""
+        return pipeline.check(
             inputs,
-            brands=self.brands,
-            as_of=as_of,
-            current=current,
-            seen=seen,
-            limits=load_limits(self.limits),
-            expect=self.expect,
-            allowed=self.allowed,
-            progress=progress,
-        )
-
-    def check_increments(
-        self,
-        store: SnapshotStore,
-        inputs: Sequence[InputFile],
-        *,
-        progress: FileProgress | None = None,
-    ) -> CheckedIncrements:
-        """Read and judge increments: see :func:`numroute_loader.applying.check_increments`."""
-        return applying.check_increments(
             store,
-            inputs,
+            increments=increments,
+            as_of=as_of,
             brands=self.brands,
             limits=load_limits(self.limits),
             expect=self.expect,

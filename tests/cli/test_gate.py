@@ -10,8 +10,8 @@ from support.registry import DUMP, NAMES, Result, command, write_registry
 
 from numroute.errors import StoreError
 from numroute.index import SnapshotStore
-from numroute_loader.build import check, current_of, publish
 from numroute_loader.inputs import input_files
+from numroute_loader.pipeline import check, publish
 
 HALF = DUMP.splitlines(keepends=True)[0] + DUMP.splitlines(keepends=True)[1].replace(",3\r", ",1\r")
 
@@ -122,8 +122,7 @@ def test_a_current_snapshot_that_cannot_be_read_is_not_passed_over(
 def test_what_was_published_meanwhile_is_not_replaced(store: SnapshotStore, tmp_path: Path) -> None:
     """A build that was judged against another snapshot, or none, is refused; a new one is not."""
     inputs = input_files([str(write_registry(tmp_path / "r"))])
-    with current_of(store) as current:
-        late = check(inputs, current=current)
+    late = check(inputs, store)
     first = late.base_id
     assert build(store.path, write_registry(tmp_path / "other")).status == 0
     newer = store.current_id()
@@ -132,8 +131,7 @@ def test_what_was_published_meanwhile_is_not_replaced(store: SnapshotStore, tmp_
     with pytest.raises(StoreError, match="was none when the files were read"):
         publish(store, check(inputs))
     assert store.current_id() == newer
-    with current_of(store) as current:
-        publish(store, check(inputs, current=current))
+    publish(store, check(inputs, store))
     assert len(store.ids()) == 3
 
 

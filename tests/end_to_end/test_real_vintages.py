@@ -16,8 +16,8 @@ import pytest
 
 from numroute.index import SnapshotStore
 from numroute.model import LineType, Status
-from numroute_loader.build import check, publish
 from numroute_loader.inputs import InputFile
+from numroute_loader.pipeline import check, publish
 
 NUMBERS = 1_000_000
 PORTED = 20_000

@@ -14,7 +14,7 @@ from support import bdpn
 
 from numroute.errors import InputError
 from numroute_loader.reading import archive
-from numroute_loader.reading.archive import Source
+from numroute_loader.reading.archive import Archive
 from numroute_loader.registries import read
 
 NAME = "Port_All_201807060000_1689"
@@ -42,7 +42,7 @@ def test_text_of_a_file_and_of_a_zip(tmp_path_factory, text, sizes):
     folder = tmp_path_factory.mktemp("text")
     for name in ("a.csv", "a.zip"):
         path = bdpn.put(folder, name, text)
-        with Source(path) as source:
+        with Archive(path) as source:
             read_text = b"".join(source.read(size) for size in sizes)
             assert read_text == text[: sum(sizes)]
             assert source.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -126,7 +126,7 @@ def test_zip_bomb(tmp_path):
     text = _text(3) + b"\r\n" * 8_000_000
     path = bdpn.put(tmp_path, f"{NAME}.zip", text)
     assert len(text) > archive.ZIP_RATIO_MAX * path.stat().st_size
-    with Source(path) as source:
+    with Archive(path) as source:
         with pytest.raises(InputError, match="its text is longer than"):
             source.read(len(text))
         assert source.bytes_done <= path.stat().st_size
@@ -148,7 +148,7 @@ def test_text_longer_than_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "TEXT_BYTES_MAX", 1000)
     for name in (f"{NAME}.csv", f"{NAME}.zip"):
         path = bdpn.put(tmp_path, name, _text())
-        assert "its text is longer than 1000 bytes" in _refused(path).reason
+        assert "its text is longer than the limit of 1000 bytes" in _refused(path).reason
 
 
 @pytest.mark.parametrize(

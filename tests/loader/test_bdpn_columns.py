@@ -27,7 +27,8 @@ def test_digits(data, digits):
     written = data.draw(st.lists(st.integers(0, 10**digits - 1), min_size=1, max_size=20))
     skipped = data.draw(st.integers(0, len(written) - 1))
     column = pa.array([f"{value:0{digits}d}".encode() for value in written])[skipped:]
-    numbers = columns.numbers_of(column, _format(digits))
+    numbers, bad = columns.numbers_of(column, _format(digits))
+    assert not bad.any()
     assert numbers.dtype == np.uint64
     assert numbers.tolist() == [7 * 10**digits + value for value in written[skipped:]]
 
@@ -35,13 +36,13 @@ def test_digits(data, digits):
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.sampled_from(ANY_DIGITS))
 def test_one_byte_that_is_no_digit(data, digits):
-    """One byte that is no digit, any byte in any place, makes the column no numbers."""
+    """One byte that is no digit, any byte in any place, makes its cell bad and no other."""
     place = data.draw(st.integers(0, digits - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda byte: not 48 <= byte <= 57))
     cell = bytearray(b"9" * digits)
     cell[place] = byte
     column = pa.array([b"1" * digits, bytes(cell), b"0" * digits])
-    assert columns.numbers_of(column, _format(digits)) is None
+    assert columns.numbers_of(column, _format(digits))[1].tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("bits_max", [62, 20, 17])
@@ -69,3 +70,25 @@ def test_combinations(bits_max, rows):
         columns.CODE_BITS_MAX = before
     assert [combined.texts[index] for index in combined.index] == rows
     assert len(combined.texts) == len(set(rows))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=12),
+            st.sampled_from([b"1234567890", b"12345678901", b"", b"2016-09-07T12:00:17+03:00"]),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_masks_of_bad_cells(cells):
+    """The mask of a column marks the cells that are bad on their own, and only those."""
+    column = pa.array(cells, pa.binary())
+    _, numbers = columns.numbers_of(column, _format(10))
+    assert numbers.tolist() == [len(cell) != 10 or not cell.isdigit() for cell in cells]
+    for parse in (columns.seconds_of, columns.ids_of):
+        _, bad = parse(column)
+        alone = [bool(parse(pa.array([cell], pa.binary()))[1][0]) for cell in cells]
+        assert bad.tolist() == alone

@@ -8,7 +8,7 @@ import pytest
 from support import bdpn
 
 from numroute.errors import InputError
-from numroute_loader.reading import csv_stream, key_table
+from numroute_loader.reading import csv_stream, record_columns
 from numroute_loader.registries import read, ru_bdpn
 
 NAME = "Port_All_201807060000_1689"
@@ -70,7 +70,7 @@ def test_bad_cell(tmp_path, column, cell, reason, place):
     rows = _rows()
     rows[place][column] = cell
     path = bdpn.put(tmp_path, f"{NAME}.csv", bdpn.dump(bdpn.PORT_ALL, rows))
-    error = _refused(path, ru_bdpn.KINDS[0])
+    error = _refused(path, ru_bdpn.KINDS[0].name)
     assert reason in error.reason
     assert error.line == place + 2
 
@@ -153,7 +153,7 @@ def test_duplicate_numbers(tmp_path, monkeypatch, in_order):
     monkeypatch.setattr(csv_stream, "BLOCK_BYTES", 300)
     error = _refused(path)
     lines = (32, 33) if in_order else (4, 32)
-    assert f"the number 7900******* stands in more than one row (lines {lines[0]} and" in str(error)
+    assert f"the number 7900******* occurs in more than one row (lines {lines[0]} and" in str(error)
     assert error.line == lines[1]
 
 
@@ -200,7 +200,7 @@ def test_web_page_with_the_name_of_a_dump(tmp_path):
     """A server's error page saved under a dump's name is refused, also when the kind is given."""
     page = b"\r\n<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
     path = bdpn.put(tmp_path, f"{NAME}.csv", page)
-    for kind in (None, "ru-bdpn/port-all", ru_bdpn.KINDS[0]):
+    for kind in (None, "ru-bdpn/port-all"):
         error = _refused(path, kind)
         assert "looks like an HTML page" in error.reason
         assert "ownload it again" in error.hint
@@ -210,7 +210,7 @@ def test_header_that_lacks_a_column(tmp_path):
     """A header without a needed column is refused, and the columns of the kind are named."""
     text = bdpn.dump(bdpn.PORT_ALL.replace("PortDate,", ""), _rows())
     path = bdpn.put(tmp_path, f"{NAME}.csv", text)
-    for kind in (None, "ru-bdpn/port-all", ru_bdpn.KINDS[0]):
+    for kind in (None, "ru-bdpn/port-all"):
         error = _refused(path, kind)
         assert error.line == 1
         assert "PortDate" in str(error)
@@ -228,7 +228,7 @@ def test_nul_bytes_in_a_column_that_is_not_needed(tmp_path):
     rows = [bdpn.port_all_full_row(9_000_000_000 + i, "mMTS", "mT2", "mT2") for i in range(4)]
     rows[3]["ProcessType"] = "Short\0\0\0"
     path = bdpn.put(tmp_path, FULL_NAME, bdpn.dump(bdpn.PORT_ALL_FULL, rows))
-    error = _refused(path, ru_bdpn.KINDS[1])
+    error = _refused(path, ru_bdpn.KINDS[1].name)
     assert (error.line, error.reason) == (5, "the line holds NUL bytes")
 
 
@@ -242,7 +242,7 @@ def test_line_without_end(tmp_path, monkeypatch):
 
 def test_too_many_distinct_routes(tmp_path, monkeypatch):
     """A file with more routes than any dump is refused before it fills the memory."""
-    monkeypatch.setattr(key_table, "KEYS_MAX", 3)
+    monkeypatch.setattr(record_columns, "KEYS_MAX", 3)
     rows = [bdpn.port_all_row(9_000_000_000 + i, owner=f"m{i}") for i in range(4)]
     error = _refused(bdpn.put(tmp_path, f"{NAME}.csv", bdpn.dump(bdpn.PORT_ALL, rows)))
     assert "more than 3 distinct" in error.reason
@@ -287,6 +287,6 @@ def test_duplicate_number_of_the_simplified_tier(tmp_path):
 def test_simplified_tier_with_columns_in_another_order(tmp_path):
     """Free text allows one order of columns only: another is refused."""
     text = b"OrgName,Number,RowCount\r\na,9000000012,1\r\n"
-    error = _refused(bdpn.put(tmp_path, NEW_NAME, text), ru_bdpn.KINDS[2])
+    error = _refused(bdpn.put(tmp_path, NEW_NAME, text), ru_bdpn.KINDS[2].name)
     assert error.line == 1
-    assert "another order" in error.reason
+    assert "the first line is not that of" in error.reason

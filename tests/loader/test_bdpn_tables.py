@@ -58,7 +58,7 @@ def test_operators(tmp_path, encoding, suffix):
         OperatorRow(code="mapeks", mnc="09", tax_number="", name="Ромашка, Лтд, Ко", line=4),
         OperatorRow(code="mAPEKS", mnc="10", tax_number="7444007177", name="", line=5),
     )
-    assert parsed.warnings == ("1 rows have a TIN that is none",)
+    assert parsed.warnings == ("1 rows have a TIN that is not a tax number",)
     assert parsed.source.rows == 4
 
 
@@ -79,7 +79,7 @@ def test_bad_row_of_operators(tmp_path, line, reason):
     text = f"{bdpn.OPERATORS}\r\nmA,01,,a,3\r\n\r\n{line}\r\nmC,03,,c,\r\n".encode()
     path = bdpn.put(tmp_path, OPERATORS, text)
     # Recognition would find a NUL byte this near the beginning by itself.
-    error = _refused(path, ru_bdpn.KINDS[3])
+    error = _refused(path, ru_bdpn.KINDS[3].name)
     assert error.line == 4
     assert reason in error.reason
 
@@ -136,7 +136,7 @@ def test_numbering_plan_round_trip(cuts, data):
 @pytest.mark.parametrize(
     ("first", "last", "what"),
     [
-        (9_000_000_100, 9_000_000_199, "stands in the file twice"),
+        (9_000_000_100, 9_000_000_199, "occurs in the file twice"),
         (9_000_000_150, 9_000_000_160, "overlaps another"),
         (9_000_000_199, 9_000_000_299, "overlaps another"),
         (9_000_000_000, 9_000_000_100, "overlaps another"),

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numroute.errors import InputError
-from numroute_loader.brands import NO_BRAND, Brand, BrandTable, load_brands
-from numroute_loader.regions import load_regions
+from numroute_loader.brands import NO_BRAND, Brand, BrandTable, load_brands, load_regions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,8 @@ from numroute.model import LineType, Operator, Region
 from numroute_loader.brands import BrandTable
 from numroute_loader.merge import OutsidePlan, UnknownOperator, merge
 from numroute_loader.merge import routes as merge_routes
-from numroute_loader.records import ParsedFile, RouteKey
+from numroute_loader.reading.description import ParsedFile
+from numroute_loader.records import RouteKey
 
 
 def test_holder_and_operator_are_one_by_tax_number():

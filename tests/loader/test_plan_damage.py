@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numroute.errors import InputError
-from numroute_loader.registries.ru_numbering_plan import KINDS, read_plan
+from numroute_loader.registries import read as read_file
 from numroute_loader.registries.ru_numbering_plan import text as plan_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+PLAN = "ru-numbering-plan/plan"
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"
 EIGHT = SIX + ";Территория ГАР;ИНН"
@@ -26,7 +27,7 @@ def refusal(tmp_path: Path, raw: bytes) -> InputError:
     path = tmp_path / "DEF-9xx.csv"
     path.write_bytes(raw)
     with pytest.raises(InputError) as caught:
-        read_plan(path, KINDS[0])
+        read_file(path, PLAN)
     error = caught.value
     assert error.path == path
     assert error.hint
@@ -50,11 +51,19 @@ DEFECTS = {
         "HTML page",
     ),
     "header only": (lines(SIX), None, "no ranges"),
-    "wrong header": (lines("Code;From;To;Count;Operator;Region", GOOD), 1, "wrong header"),
-    "header without the region": (lines(SIX.rpartition(";")[0], GOOD), 1, "no column Регион"),
-    "column twice": (lines(SEVEN + ";Регион", GOOD), 1, "stands twice"),
+    "wrong header": (
+        lines("Code;From;To;Count;Operator;Region", GOOD),
+        1,
+        "the first line is not that of",
+    ),
+    "header without the region": (
+        lines(SIX.rpartition(";")[0], GOOD),
+        1,
+        "the first line is not that of",
+    ),
+    "column twice": (lines(SEVEN + ";Регион", GOOD), 1, "occurs twice"),
     "column without a name": (lines(SIX + ";", GOOD + ";"), 1, "without a name"),
-    "delimited by commas": (lines(SIX.replace(";", ",")), 1, "wrong header"),
+    "delimited by commas": (lines(SIX.replace(";", ",")), 1, "the first line is not that of"),
     "UTF-16": (lines(SIX, GOOD, encoding="utf-16"), None, "UTF-16"),
     "NUL byte": (lines(SIX, GOOD, "901;0\0"), 3, "NUL"),
     "letters lost in a conversion": (lines(SIX, GOOD, NEXT.replace("К", "\ufffd")), 3, "lost"),
@@ -153,7 +162,7 @@ def test_overlong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_missing_file_is_refused(tmp_path: Path):
     """A path that leads nowhere is refused as the user's mistake."""
     with pytest.raises(InputError) as caught:
-        read_plan(tmp_path / "DEF-9xx.csv", KINDS[0])
+        read_file(tmp_path / "DEF-9xx.csv", PLAN)
     assert caught.value.hint
 
 

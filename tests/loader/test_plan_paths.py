@@ -1,7 +1,8 @@
-"""The two ways to read a plan, whole columns and line by line, agree on every file."""
+"""The rows of a plan against a plain reading of its lines, for files right and wrong."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numroute.errors import InputError
-from numroute_loader.registries.ru_numbering_plan import rows as plan_rows
-from numroute_loader.registries.ru_numbering_plan.columns import read_layout
-from numroute_loader.registries.ru_numbering_plan.text import PlanText
+from numroute_loader.registries.ru_numbering_plan.rows import read_rows
+from numroute_loader.registries.ru_numbering_plan.text import decode_plan
 
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"
+
+TAX_NUMBER = "[0-9]{10}(?:[0-9]{2})?"
+FIGURES = ("[3489][0-9]{2}", "[0-9]{1,7}", "[0-9]{1,7}", "[0-9]{1,8}")
 
 TEXTS = st.text(alphabet='А" б«1.\t', max_size=5)
 
@@ -44,40 +47,42 @@ ROWS = st.lists(
 )
 
 
-def table_of(rows: plan_rows.PlanRows) -> list[tuple[object, ...]]:
-    """Return the rows as tuples, whichever way they were read."""
-    texts = [
-        [column.values[place].strip() for place in column.index.tolist()]
-        for column in rows.texts.values()
-    ]
-    figures = [rows.line, rows.code, rows.start, rows.end]
-    return list(zip(*(column.tolist() for column in figures), *texts, strict=True))
+def plain_reading(body: list[str], *, seven: bool) -> list[tuple[object, ...]] | int:
+    """Return the rows by nothing but ``split``, or the first line that is not a row."""
+    rows: list[tuple[object, ...]] = []
+    width = 7 if seven else 6
+    for line, record in enumerate(body, start=2):
+        if not record.strip(" \t\r"):
+            continue
+        fields = [field.strip(" \t\r") for field in record.split(";")]
+        if not seven and len(fields) > width and not re.fullmatch(TAX_NUMBER, fields[-1]):
+            fields[5:] = [";".join(fields[5:])]
+        if len(fields) != width or not all(map(re.fullmatch, FIGURES, fields)):
+            return line
+        code, start, end, capacity = map(int, fields[:4])
+        if start > end or end - start + 1 != capacity:
+            return line
+        texts = (*fields[4:6], "", fields[6] if seven else "")
+        rows.append((line, code, start, end, *(text.strip() for text in texts)))
+    return rows
 
 
 @given(rows=ROWS, end=st.sampled_from(["\n", "\r\n"]), seven=st.booleans())
-def test_both_ways_read_the_same(rows: list[str], end: str, *, seven: bool):
-    """What the columnar reading accepts is what the reading by lines makes of the same file."""
+def test_rows_are_those_of_a_plain_reading(rows: list[str], end: str, *, seven: bool):
+    """What is read, and the first line that is refused, are those of a reading by ``split``."""
     header = SEVEN if seven else SIX
     body = [f"{row};7700000001" if seven else row for row in rows]
-    text = PlanText(path=Path("plan.csv"), data=end.join([header, *body, ""]).encode())
-    layout = read_layout(text)
-    regular = plan_rows._read_regular(text, layout)
-    if regular is not None:
-        assert table_of(regular) == table_of(plan_rows._read_irregular(text, layout))
-
-
-@given(rows=st.lists(regular_rows(), min_size=1, max_size=8))
-def test_regular_rows_take_the_columnar_way(rows: list[str]):
-    """A file of regular rows never falls back to the reading by lines."""
-    text = PlanText(path=Path("plan.csv"), data="\n".join([SIX, *rows]).encode())
-    assert plan_rows._read_regular(text, read_layout(text)) is not None
-
-
-def test_an_irregular_row_takes_the_way_by_lines():
-    """A defect that the columnar reading meets is told by the reading by lines."""
-    text = PlanText(path=Path("plan.csv"), data=f"{SIX}\n900;0;9;10;А\n".encode())
-    layout = read_layout(text)
-    assert plan_rows._read_regular(text, layout) is None
-    with pytest.raises(InputError) as caught:
-        plan_rows.read_rows(text, layout)
-    assert caught.value.line == 2
+    text = decode_plan(Path("plan.csv"), end.join([header, *body, ""]).encode())
+    expected = plain_reading(body, seven=seven)
+    if isinstance(expected, int):
+        with pytest.raises(InputError) as refused:
+            read_rows(text)
+        assert refused.value.line == expected
+        return
+    found = read_rows(text)
+    texts = [
+        [column.values[place] for place in column.index.tolist()] for column in found.texts.values()
+    ]
+    figures = [found.line, found.code, found.start, found.end]
+    columns = [*(column.tolist() for column in figures), *texts]
+    assert list(zip(*columns, strict=True)) == expected

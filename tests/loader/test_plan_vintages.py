@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numroute.model import LineType
-from numroute_loader.registries.ru_numbering_plan import KINDS, read_plan
+from numroute_loader.registries import read as read_file
+from numroute_loader.registries.ru_numbering_plan import KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+PLAN = "ru-numbering-plan/plan"
 VINTAGES = {
     "2014-11/Kody_ABC-8kh.csv": 49_344,
     "2020-08/DEF-9xx.csv": 7_931,
@@ -65,7 +67,7 @@ def plain_reading(path: Path) -> list[tuple[int, int, str, str, str, LineType]]:
 def test_vintage_reads_as_its_lines_say(reference_data: Path, name: str):
     """Every range of every vintage has the bounds and the key that its line states."""
     path = reference_data / "numbering_plan" / name
-    parsed = read_plan(path, KINDS[0])
+    parsed = read_file(path, PLAN)
     ranges = parsed.ranges
     found = [
         (
@@ -92,7 +94,7 @@ def test_vintage_is_recognised_and_described(reference_data: Path, name: str, ro
     (kind,) = KINDS
     assert kind.file_name.fullmatch(path.stem)
     assert kind.header(path.read_bytes()[:65_536])
-    source = read_plan(path, kind).source
+    source = read_file(path, PLAN).source
     assert (source.registry, source.kind, source.rows) == (
         "ru-numbering-plan",
         "ru-numbering-plan/plan",

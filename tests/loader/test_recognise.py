@@ -160,7 +160,7 @@ def test_time_that_does_not_exist(tmp_path):
         (b"<html><body>Not Found</body></html>", "looks like an HTML page"),
         (b"\xef\xbb\xbf  <!DOCTYPE html>", "looks like an HTML page"),
         ("Number,OwnerId".encode("utf-16"), "the text is UTF-16"),
-        (b"Number,Own\x00erId\r\n", "the file holds NUL bytes"),
+        (b"Number,Own\x00erId\r\n", "the line holds NUL bytes"),
     ],
 )
 @pytest.mark.parametrize("name", [f"Port_All_{DATED}.csv", f"Port_All_{DATED}.zip", "x.csv"])

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from numroute.index import SnapshotStore
-from numroute_loader.build import Checked, check, current_of, publish
 from numroute_loader.gate import GateLimits, Outcome
 from numroute_loader.generate import GenerateOptions, Tier, generate
 from numroute_loader.inputs import InputFile
-from numroute_loader.registries.limits import load_limits
+from numroute_loader.pipeline import Checked, check, publish
+from numroute_loader.registries import load_limits
 
 PORTED = 60_000
 DAYS = 3
@@ -50,16 +50,9 @@ class Days:
     ) -> Checked:
         """Judge a day's files against the store, some of them replaced."""
         files = {**self.files[day], **({"Port_All": dump} if dump else {}), **replaced}
-        with current_of(self.store) as current:
-            return check(
-                [
-                    InputFile(path=files[kind])
-                    for kind in ("Operators", "Numbering_plan", "Port_All")
-                ],
-                current=current,
-                limits=scaled_limits(),
-                allowed=allowed,
-            )
+        kinds = ("Operators", "Numbering_plan", "Port_All")
+        inputs = [InputFile(path=files[kind]) for kind in kinds]
+        return check(inputs, self.store, limits=scaled_limits(), allowed=allowed)
 
 
 def generated_days(folder: Path) -> Days:

@@ -9,14 +9,8 @@ import numpy as np
 
 from numroute.model import Operator
 from numroute_loader.brands import Brand, BrandTable
-from numroute_loader.records import (
-    OperatorRow,
-    ParsedFile,
-    PortedRecords,
-    Ranges,
-    RouteKey,
-    SourceFile,
-)
+from numroute_loader.reading.description import ParsedFile, SourceFile
+from numroute_loader.records import OperatorRow, PortedRecords, Ranges, RouteKey
 
 if TYPE_CHECKING:
     from numroute.index.content import Content

@@ -19,12 +19,11 @@ from numroute.errors import InputError
 from numroute.index import SnapshotStore
 from numroute.index.store import Retention
 from numroute.model import Status
-from numroute_loader.applying import CheckedIncrements, check_increments, publish_increments
-from numroute_loader.build import Checked, check, current_of, publish
 from numroute_loader.gate import GateLimits
 from numroute_loader.generate import GeneratedRegistry
 from numroute_loader.inputs import InputFile
-from numroute_loader.registries.limits import load_limits
+from numroute_loader.pipeline import Checked, check, publish
+from numroute_loader.registries import load_limits
 from support.dict_registry import DictRegistry, plan_of, rows_of
 
 COUNTRY = 70_000_000_000
@@ -130,10 +129,8 @@ class Replay:
     def judge(self, day: Day, dump: Path | None = None) -> Checked:
         """Judge a day's files, perhaps with another full dump."""
         paths = (day.operators, day.numbering_plan, dump or day.port_all)
-        with current_of(self.store) as current:
-            return check(
-                [InputFile(path=path) for path in paths], current=current, limits=self.limits
-            )
+        inputs = [InputFile(path=path) for path in paths]
+        return check(inputs, self.store, increments=False, limits=self.limits)
 
     def build(self, day: Day, dump: Path | None = None) -> None:
         """Build a day's full dump, which replaces everything."""
@@ -141,13 +138,12 @@ class Replay:
         self.oracle.load(dump or day.port_all)
         self.agree()
 
-    def apply(self, *paths: Path) -> CheckedIncrements:
+    def apply(self, *paths: Path) -> Checked:
         """Apply increments; tell the oracle of the windows that were applied."""
-        checked = check_increments(
-            self.store, [InputFile(path=path) for path in paths], limits=self.limits
-        )
-        if checked.patch is not None:
-            publish_increments(self.store, checked)
+        inputs = [InputFile(path=path) for path in paths]
+        checked = check(inputs, self.store, increments=True, limits=self.limits)
+        if checked.new is not None:
+            publish(self.store, checked)
         by_sequence = {}
         for path in paths:
             kind = "port" if path.name.startswith("Port") else "return"

@@ -15,7 +15,7 @@ from numroute.cli.group import LazyGroup, run
         "generate": "numroute_loader.cli.generate:generate",
         "check": "numroute_loader.cli.build:check",
         "build": "numroute_loader.cli.build:build",
-        "apply": "numroute_loader.cli.apply:apply",
+        "apply": "numroute_loader.cli.build:apply",
         "history": "numroute_loader.cli.history:history",
         "diff": "numroute_loader.cli.diff:diff",
         "rollback": "numroute_loader.cli.life:rollback",

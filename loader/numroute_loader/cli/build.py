@@ -1,4 +1,4 @@
-"""``numroute-load check`` and ``numroute-load build``."""
+"""``numroute-load check``, ``build`` and ``apply``: one pipeline, three commands."""
 
 from __future__ import annotations
 
@@ -9,44 +9,32 @@ import click
 
 from numroute.cli.console import plain, print_facts, print_json, print_table, time_text
 from numroute.cli.options import Time, json_option, optional_store_option, store_option
-from numroute.errors import SettingError
 from numroute.index import SnapshotStore
-from numroute_loader import build as building
-from numroute_loader.applying import increments_among
-from numroute_loader.cli.apply import document as increments_document
-from numroute_loader.cli.apply import print_checked as print_increments
-from numroute_loader.cli.asking import user_name
-from numroute_loader.cli.progress import Bars
+from numroute.index.compare import CONFIRMED
+from numroute_loader import pipeline
 from numroute_loader.cli.retention import retention_options
+from numroute_loader.cli.terminal import Bars, user_name
 from numroute_loader.cli.terms import terms_options
-from numroute_loader.cli.verdict import (
-    files_document,
-    print_findings,
-    print_warnings,
-    verdict_document,
-)
 from numroute_loader.gate import GateError, read_back
 from numroute_loader.gate.limits import meanings
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import input_files
-from numroute_loader.registries.limits import load_limits
-from numroute_loader.sequence import files_before
+from numroute_loader.registries import load_limits
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from numroute.index import Retention
-    from numroute_loader.build import Checked
     from numroute_loader.inputs import InputFile
+    from numroute_loader.pipeline import Checked
     from numroute_loader.terms import Terms
 
 _FILES_HELP = """
 
-Each FILE is a registry file as published (.csv or .zip) or a folder of them. Its kind is told by
-its name and header; KIND=FILE overrides the name, e.g. ru-bdpn/port-all=dump.csv.
+Each FILE is a registry file as published (.csv or .zip) or a folder of them. Its kind is recognised
+by its name and header; KIND=FILE overrides the name, e.g. ru-bdpn/port-all=dump.csv.
 """
-
 
 _files_argument = click.argument("files", nargs=-1, metavar="FILE...")
 _as_of_option = click.option(
@@ -76,24 +64,21 @@ def check(
     show_limits: bool,
     as_json: bool,
 ) -> int:
-    """Read, merge and judge the files, and print what was found."""
+    """Read and judge the files, and print the findings."""
     if show_limits:
         _show_limits(terms, as_json)
         return 0
     opened = SnapshotStore(store) if store else None
-    inputs = _inputs(files)
-    if increments_among(inputs):
-        return _check_increments(opened, inputs, as_of, terms, as_json=as_json)
-    with Bars() as bars, building.current_of(opened) as current:
-        checked = terms.check(
-            inputs, current=current, seen=files_before(opened), as_of=as_of, progress=bars.of_file
-        )
+    with Bars() as bars:
+        checked = terms.check(_inputs(files), opened, as_of=as_of, progress=bars.of_file)
     if as_json:
         print_json(_document(checked))
     else:
         _print(checked)
     if not checked.passed:
         raise GateError(checked.findings)
+    if checked.gap is not None:
+        raise GapError(checked.gap)
     return 0
 
 
@@ -115,33 +100,40 @@ def build(
     retention: Retention,
     as_json: bool,
 ) -> int:
-    """Read, merge, judge and publish."""
+    """Read, merge, judge and publish full files."""
     inputs = _inputs(files)
     opened = SnapshotStore(store, create=True, retention=retention)
     with Bars() as bars:
-        with building.current_of(opened) as current:
-            checked = terms.check(
-                inputs,
-                current=current,
-                seen=files_before(opened),
-                as_of=as_of,
-                progress=bars.of_file,
-            )
-        if as_json and not checked.passed:
-            print_json({**_document(checked), "snapshot": None})
-        bars.update("publishing", 0, 0)
-        metadata = building.publish(opened, checked, asked_by=user_name(), reason=terms.reason)
-        bars.update("publishing", 1, 1)
-    checked = dataclasses.replace(checked, findings=read_back(checked.findings))
-    size = opened.snapshot_path(metadata.snapshot_id).stat().st_size
-    if as_json:
-        print_json(
-            {**_document(checked), "snapshot": {"id": metadata.snapshot_id}, "file_bytes": size}
-        )
-        return 0
-    _print(checked)
-    print_facts([("published", metadata.snapshot_id), ("file", f"{size:,} bytes")])
-    return 0
+        checked = terms.check(inputs, opened, increments=False, as_of=as_of, progress=bars.of_file)
+        return _publish(opened, checked, terms, bars, as_json=as_json)
+
+
+@click.command()
+@_files_argument
+@terms_options
+@json_option
+@store_option
+@retention_options
+def apply(
+    *,
+    store: Path,
+    files: tuple[str, ...],
+    terms: Terms,
+    retention: Retention,
+    as_json: bool,
+) -> int:
+    """Apply increments to the store's current snapshot and make the result current.
+
+    Each FILE is an increment as published (.csv or .zip) or a folder of them, of any number of
+    windows and in any order. A window needs all its files; windows are applied in sequence and
+    published as one snapshot. Files that have been applied already are skipped. Files that follow a
+    gap are left, and the exit status is 1.
+    """
+    inputs = _inputs(files)
+    opened = SnapshotStore(store, retention=retention)
+    with Bars() as bars:
+        checked = terms.check(inputs, opened, increments=True, progress=bars.of_file)
+        return _publish(opened, checked, terms, bars, as_json=as_json)
 
 
 def _inputs(files: tuple[str, ...]) -> list[InputFile]:
@@ -150,29 +142,28 @@ def _inputs(files: tuple[str, ...]) -> list[InputFile]:
     return input_files(files)
 
 
-def _check_increments(
-    store: SnapshotStore | None,
-    inputs: list[InputFile],
-    as_of: datetime | None,
-    terms: Terms,
-    *,
-    as_json: bool,
+def _publish(
+    store: SnapshotStore, checked: Checked, terms: Terms, bars: Bars, *, as_json: bool
 ) -> int:
-    if store is None:
-        raise SettingError(
-            "increments change a snapshot: without one there is nothing to judge",
-            hint="Give --store DIR",
-        )
-    if as_of:
-        raise SettingError("--as-of is not for increments", hint="Their names state their times")
-    with Bars() as bars:
-        checked = terms.check_increments(store, inputs, progress=bars.of_file)
+    """Publish what was checked, and print it with the snapshot that is current then."""
+    published = checked.new is not None
+    applied = {"published": published} if checked.effect is not None else {}
+    if as_json and (not checked.passed or (not published and checked.gap is not None)):
+        refused = dict.fromkeys(applied, False)
+        print_json({**_document(checked), "snapshot": None, **refused})
+    bars.update("publishing", 0, 0)
+    metadata = pipeline.publish(store, checked, asked_by=user_name(), reason=terms.reason)
+    bars.update("publishing", 1, 1)
+    if published:
+        checked = dataclasses.replace(checked, findings=read_back(checked.findings))
+    size = store.snapshot_path(metadata.snapshot_id).stat().st_size
     if as_json:
-        print_json(increments_document(checked))
+        snapshot = {"id": metadata.snapshot_id}
+        print_json({**_document(checked), "snapshot": snapshot, **applied, "file_bytes": size})
     else:
-        print_increments(checked)
-    if not checked.passed:
-        raise GateError(checked.findings)
+        _print(checked)
+        word = "published" if published else "nothing to apply; current"
+        print_facts([(word, metadata.snapshot_id), ("file", f"{size:,} bytes")])
     if checked.gap is not None:
         raise GapError(checked.gap)
     return 0
@@ -191,38 +182,93 @@ def _show_limits(terms: Terms, as_json: bool) -> None:
 
 
 def _document(checked: Checked) -> dict[str, Any]:
+    """Return what ``--json`` prints; ``passed`` is null where nothing was judged."""
+    files = []
+    for file in checked.files:
+        described = plain(file.source) | {"path": str(file.source.path)}
+        del described["member"]
+        files.append(described)
+    verdict = {
+        "gate": [
+            plain(finding) | {"outcome": finding.outcome.value} for finding in checked.findings
+        ],
+        "passed": checked.passed if checked.findings else None,
+        "warnings": list(checked.warnings),
+    }
+    if checked.effect is None:
+        return {
+            "as_of": checked.as_of.isoformat(),
+            "files": files,
+            "report": plain(checked.report),
+            "drift": None if checked.drift is None else plain(checked.drift),
+            **verdict,
+        }
+    gap = checked.gap
     return {
+        "base": {"id": checked.base_id},
         "as_of": checked.as_of.isoformat(),
-        "files": files_document(checked.files),
-        "report": plain(checked.merged.report),
-        "drift": None if checked.drift is None else plain(checked.drift),
-        **verdict_document(checked),
+        "files": files,
+        "windows": list(checked.windows),
+        "skipped": plain(checked.skipped),
+        "gap": None if gap is None else plain(gap) | {"message": gap.message},
+        "rows": _rows(checked),
+        "changes": plain(checked.changes) | {"confirmed": checked.effect.count(CONFIRMED)},
+        "ported": checked.effect.ported_after,
+        **verdict,
     }
 
 
 def _print(checked: Checked) -> None:
-    print_table(
-        ("file", "kind", "sequence", "rows"),
-        [
-            (
-                source.path.name,
-                source.kind,
-                "" if source.sequence is None else str(source.sequence),
-                f"{source.rows:,}",
-            )
-            for source in (file.source for file in checked.files)
-        ],
-    )
-    report = checked.merged.report
-    print_facts(
-        [
-            ("data as of", time_text(checked.as_of)),
-            ("ported numbers", f"{report.ported:,}"),
-            *([("returned home", f"{report.returned_home:,}")] if report.returned_home else []),
-            ("ranges", f"{report.ranges:,} with {report.range_numbers:,} numbers"),
-            ("operators", f"{report.operators:,}"),
-            ("distinct routes", f"{report.routes:,}"),
+    if checked.files:
+        print_table(
+            ("file", "kind", "sequence", "rows"),
+            [
+                (
+                    source.path.name,
+                    source.kind,
+                    "" if source.sequence is None else str(source.sequence),
+                    f"{source.rows:,}",
+                )
+                for source in (file.source for file in checked.files)
+            ],
+        )
+    if checked.skipped:
+        print_table(
+            ("skipped", "sequence", "why"),
+            [(file.name, str(file.sequence), file.reason) for file in checked.skipped],
+        )
+    if checked.files:
+        print_facts([("data as of", time_text(checked.as_of)), *_figures(checked)])
+        print_table(
+            ("check", "", "finding"),
+            [(found.check, found.outcome.value, found.message) for found in checked.findings],
+        )
+    for warning in checked.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _figures(checked: Checked) -> list[tuple[str, str]]:
+    changes, effect, report = checked.changes, checked.effect, checked.report
+    if effect is not None and changes is not None:
+        return [
+            ("windows", f"{len(checked.windows)} with {_rows(checked):,} rows"),
+            ("ported", f"{changes.ported:,}"),
+            ("returned", f"{changes.returned:,}"),
+            ("moved to another operator", f"{changes.moved:,}"),
+            ("other route", f"{changes.updated:,}"),
+            ("confirmed", f"{effect.count(CONFIRMED):,}"),
+            ("ported numbers", f"{effect.ported_after:,}, before {effect.ported_before:,}"),
         ]
-    )
-    print_findings(checked)
-    print_warnings(checked)
+    if report is None:
+        return []
+    return [
+        ("ported numbers", f"{report.ported:,}"),
+        *([("returned home", f"{report.returned_home:,}")] if report.returned_home else []),
+        ("ranges", f"{report.ranges:,} with {report.range_numbers:,} numbers"),
+        ("operators", f"{report.operators:,}"),
+        ("distinct routes", f"{report.routes:,}"),
+    ]
+
+
+def _rows(checked: Checked) -> int:
+    return sum(file.source.rows for file in checked.files)

@@ -11,7 +11,7 @@ from numroute.cli.console import print_facts, print_json, time_text
 from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError
 from numroute.index import SnapshotStore, writing
-from numroute_loader.cli.asking import user_name
+from numroute_loader.cli.terminal import user_name
 from numroute_loader.cli.terms import reason_option
 
 if TYPE_CHECKING:

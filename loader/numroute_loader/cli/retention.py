@@ -14,7 +14,7 @@ from numroute.cli.console import print_facts, print_json, print_table, time_text
 from numroute.cli.options import json_option, store_option
 from numroute.index import Retention, SnapshotStore, writing
 from numroute.index.store import KEEP_DAILY, KEEP_LAST
-from numroute_loader.cli.asking import user_name
+from numroute_loader.cli.terminal import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from numroute.cli.options import Folder, store_option
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
-from numroute_loader.cli.asking import user_name
 from numroute_loader.cli.retention import retention_options
+from numroute_loader.cli.terminal import user_name
 from numroute_loader.cli.terms import terms_options
 from numroute_loader.feeds.loop import StopRequested, feeding, stopping
 from numroute_loader.feeds.publishing import (
@@ -26,7 +26,7 @@ from numroute_loader.feeds.publishing import (
 from numroute_loader.feeds.sftp_settings import TIMEOUT_SECONDS, SftpSettings, parse_address
 from numroute_loader.feeds.sources import Inbox
 from numroute_loader.feeds.watcher import Watcher
-from numroute_loader.registries.ru_bdpn_feed import FEED
+from numroute_loader.registries.ru_bdpn import FEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from numroute.errors import FeedError, InputError, StoreError
 from numroute.index import history, writing
-from numroute_loader import applying
-from numroute_loader import build as building
+from numroute_loader import pipeline
 from numroute_loader.feeds.order import Apply, Build, Role, Seen
 from numroute_loader.inputs import InputFile, input_files
-from numroute_loader.sequence import files_before
+from numroute_loader.registries import INCREMENTS, recognise
 from numroute_loader.terms import Terms
 
 if TYPE_CHECKING:
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.index import Metadata, SnapshotStore
-    from numroute_loader.build import Checked
     from numroute_loader.feeds.order import FeedLayout, Reconcile, Step
     from numroute_loader.gate import Finding
     from numroute_loader.increments.windows import Gap
+    from numroute_loader.pipeline import Checked
 
 INTERVAL_SECONDS = 60.0
 """How often the source is listed by default. Files come every two hours."""
@@ -114,7 +113,7 @@ class Publisher:
     def build(self, step: Build) -> Published:
         """Build a day's files into the store's current snapshot."""
         checked = self._checked(step)
-        metadata = building.publish(
+        metadata = pipeline.publish(
             self._store,
             checked,
             asked_by=self._options.asked_by,
@@ -126,10 +125,10 @@ class Publisher:
     def apply(self, step: Apply) -> Published:
         """Apply windows of increments to the current snapshot, up to the first gap."""
         inputs = self._inputs(step)
-        checked = self._options.terms.check_increments(self._store, inputs)
-        if checked.patch is None:
+        checked = self._options.terms.check(inputs, self._store, increments=True)
+        if checked.new is None:
             return Published(metadata=None, gap=checked.gap)
-        metadata = applying.publish_increments(
+        metadata = pipeline.publish(
             self._store,
             checked,
             asked_by=self._options.asked_by,
@@ -165,10 +164,7 @@ class Publisher:
     def _checked(self, step: Build | Reconcile) -> Checked:
         self._keep_open_plan()
         inputs = [*self._inputs(step), *self._open_plan()]
-        with building.current_of(self._store) as current:
-            return self._options.terms.check(
-                inputs, current=current, seen=files_before(self._store)
-            )
+        return self._options.terms.check(inputs, self._store, increments=False)
 
     def _inputs(self, step: Step) -> list[InputFile]:
         return [
@@ -180,7 +176,7 @@ class Publisher:
         """Return the files that ``--plan`` names; raises InputError for an increment."""
         files = input_files([str(path) for path in self._options.plan])
         for each in files:
-            if applying.increments_among([each]):
+            if recognise(each.path, each.kind).name in INCREMENTS:
                 raise InputError(
                     each.path,
                     "the file is an increment, and `--plan` names it",

@@ -13,7 +13,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, StoreAccessError
-from numroute_loader.reading.archive import Source
+from numroute_loader.reading.archive import Archive
 from numroute_loader.registries import recognise
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Spool:
 
 def _read_whole_zip(path: Path) -> None:
     """Read a zip to its end, which checks its checksum; a plain file has only its row count."""
-    with Source(path) as source:
+    with Archive(path) as source:
         if source.member is not None:
             buffer = memoryview(bytearray(_READ_BYTES))
             while source.readinto(buffer) == len(buffer):

@@ -16,8 +16,7 @@ from numroute_loader.feeds.order import Apply, days, late_days, next_step, windo
 from numroute_loader.feeds.publishing import Publisher
 from numroute_loader.feeds.spool import Spool
 from numroute_loader.gate import GateError, Outcome
-from numroute_loader.increments.position import ChainError
-from numroute_loader.increments.windows import GAP_HINT
+from numroute_loader.increments.windows import GAP_HINT, ChainError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

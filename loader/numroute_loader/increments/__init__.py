@@ -1,4 +1,1 @@
-"""Increments: which windows follow, what they change, and what that makes of a snapshot.
-
-It knows no country.
-"""
+"""Increments: which windows follow, and what they make of a snapshot. It knows no country."""

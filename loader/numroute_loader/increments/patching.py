@@ -1,9 +1,9 @@
-"""From the net changes of windows to a patch of the snapshot, with the tables that it needs."""
+"""What windows of increments change together, as a patch of a snapshot."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,15 +14,90 @@ from numroute_loader.merge.routes import RouteTable, branded
 from numroute_loader.records import RouteKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from numroute.index import Snapshot
     from numroute.model import Route
     from numroute_loader.brands import BrandTable
-    from numroute_loader.increments.net import NetChanges
     from numroute_loader.merge.operators import OperatorDirectory
+    from numroute_loader.records import IncrementRows
+
+_Entry = TypeVar("_Entry", bound="Hashable")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetChanges:
+    """The state of every number that some row is about, after all rows.
+
+    ``numbers``: uint64[k], ascending and unique. ``returned``: bool[k], whether the number is back
+    with its range holder. ``route``: uint32[k], index into ``keys``, of the others.
+    ``changed_at``: uint32[k], seconds since the epoch, or None where no file has times.
+    ``donor``: uint32[k], index into ``donor_codes``, or None where no file has donors.
+    ``file``: int64[k], which of the files had the last word.
+    ``rows`` counts the rows of all files. ``undecided`` counts the numbers about which files of one
+    window without times say different things.
+    """
+
+    numbers: NDArray[np.uint64]
+    returned: NDArray[np.bool_]
+    route: NDArray[np.uint32]
+    keys: Sequence[RouteKey]
+    changed_at: NDArray[np.uint32] | None
+    donor: NDArray[np.uint32] | None
+    donor_codes: Sequence[str]
+    file: NDArray[np.int64]
+    rows: int
+    undecided: int
+
+
+def net_changes(windows: Sequence[Sequence[IncrementRows]]) -> NetChanges:
+    """Merge the files of windows, which are in order, and keep the last row of each number.
+
+    Within a window the order is by time, then by the order's id, whichever file a row is from; rows
+    that agree in both stay in the order in which files and rows are given. Where files have no
+    times, a port wins over a return: the number is served by somebody.
+    """
+    files = [(at, rows) for at, window in enumerate(windows) for rows in window]
+    counts = [len(rows.numbers) for _, rows in files]
+    total = sum(counts)
+    numbers = _joined([rows.numbers for _, rows in files])
+    returned = _joined([rows.returns for _, rows in files]).astype(np.bool_)
+    changed_at = _joined([_or_zeros(rows.changed_at, rows) for _, rows in files]).astype(np.uint32)
+    order_id = _joined([_or_zeros(rows.order_id, rows) for _, rows in files])
+    window = np.repeat(np.array([at for at, _ in files], np.int64), counts)
+    file = np.repeat(np.arange(len(files)), counts)
+    timed = np.repeat(np.array([rows.changed_at is not None for _, rows in files], bool), counts)
+    # The last key sorts first. Where there are no times, ports come after returns.
+    returned_first = np.where(timed, 0, ~returned)
+    order = np.lexsort((np.arange(total), returned_first, order_id, changed_at, window, numbers))
+    ordered = numbers[order]
+    last = np.append(ordered[1:] != ordered[:-1], np.ones(min(1, total), np.bool_))
+    chosen = order[last]
+    keys, route = _together([(rows.keys, rows.route) for _, rows in files])
+    donor_codes, donor = _together(
+        [
+            (rows.donor_codes, rows.donor)
+            if rows.donor is not None
+            else (("",), np.zeros(len(rows.numbers), np.uint32))
+            for _, rows in files
+        ]
+    )
+    return NetChanges(
+        numbers=numbers[chosen],
+        returned=returned[chosen],
+        route=route[chosen],
+        keys=keys,
+        changed_at=changed_at[chosen]
+        if any(rows.changed_at is not None for _, rows in files)
+        else None,
+        donor=donor[chosen] if any(rows.donor is not None for _, rows in files) else None,
+        donor_codes=donor_codes,
+        file=file[chosen],
+        rows=total,
+        undecided=_undecided(numbers[order], window[order], returned[order], timed[order]),
+    )
 
 
 def patch_of(
@@ -57,6 +132,38 @@ def patch_of(
         donors=donors,
         source=source,
     )
+
+
+def _undecided(
+    numbers: NDArray[np.uint64],
+    window: NDArray[np.int64],
+    returned: NDArray[np.bool_],
+    timed: NDArray[np.bool_],
+) -> int:
+    same = (numbers[1:] == numbers[:-1]) & (window[1:] == window[:-1]) & ~timed[1:]
+    return int(np.count_nonzero(same & (returned[1:] != returned[:-1])))
+
+
+def _or_zeros(
+    values: NDArray[np.unsignedinteger] | None, rows: IncrementRows
+) -> NDArray[np.unsignedinteger]:
+    return np.zeros(len(rows.numbers), np.uint64) if values is None else values
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
+    return np.concatenate([np.empty(0, np.uint64), *(each.astype(np.uint64) for each in arrays)])
+
+
+def _together(
+    parts: Sequence[tuple[Sequence[_Entry], NDArray[np.uint32]]],
+) -> tuple[tuple[_Entry, ...], NDArray[np.uint32]]:
+    """Put tables and the indexes into them together; equal entries share an index."""
+    place: dict[_Entry, int] = {}
+    indexes = [np.empty(0, np.uint32)]
+    for table, index in parts:
+        at = np.array([place.setdefault(entry, len(place)) for entry in table] or [0], np.uint32)
+        indexes.append(at[index])
+    return tuple(place), np.concatenate(indexes)
 
 
 def _facts(key: RouteKey) -> tuple[object, ...]:

@@ -1,36 +1,95 @@
-"""Which windows can be applied: sequence rules over a set of files."""
+"""Which windows of increments follow a snapshot: its place in the chain, and the sequence rules."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, NumrouteError
 from numroute_loader.reading.recognition import dated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
-    from numroute_loader.increments.position import Position
-    from numroute_loader.reading.description import FileKind
+    from numroute.index import Metadata, Source
+    from numroute_loader.reading.description import FileKind, IncrementChain, RegistryFile
 
 _NAMED_MAX = 6
 """How many missing files a message names; the rest are counted."""
 
-_NAME_HINT = "Give it back the name that the registry gave it"
+_NAME_HINT = "Restore the name that the registry gave it"
+
+
+class ChainError(NumrouteError):
+    """These increments cannot follow the current snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IncrementFile:
-    """An increment as its name describes it; ``time`` is aware, UTC."""
+class Position:
+    """Where a snapshot stands in a chain of increments.
 
-    path: Path
-    kind: FileKind
-    sequence: int
-    time: datetime
+    ``base`` is the full dump that it was built from, ``first`` the sequence of the first window on
+    top of it, ``following`` that of the window that must come next. ``applied``: the digest of each
+    increment applied since, by kind and sequence.
+    """
+
+    chain: IncrementChain
+    base: Source
+    first: int
+    following: int
+    applied: Mapping[tuple[str, int], str]
+
+
+def position_of(
+    metadata: Metadata, chains: Sequence[IncrementChain], kinds: Sequence[FileKind]
+) -> Position:
+    """Return the position of a snapshot; raises ChainError when no chain continues it."""
+    for chain in chains:
+        for source in metadata.sources:
+            if source.kind in chain.bases:
+                return _in_chain(metadata, chain, source, kinds)
+    raise ChainError(
+        f"the current snapshot {metadata.snapshot_id} was not built from a full dump that "
+        "increments continue",
+        hint="Build one from "
+        + ", ".join(dict.fromkeys(kind for chain in chains for kind in chain.bases)),
+    )
+
+
+def first_after(
+    chain: IncrementChain, base: Source, kinds: Sequence[FileKind], as_of: datetime
+) -> int | None:
+    """Return the sequence of the first window on top of a full dump, None where it is unknown.
+
+    ``as_of`` is the time of a dump whose name states none.
+    """
+    kind = next((kind for kind in kinds if kind.name == base.kind), None)
+    try:
+        time = dated(Path(base.name), None, kind)[0] if kind is not None else None
+    except InputError:
+        time = None
+    return chain.bases[base.kind](base.sequence, time or as_of)
+
+
+def _in_chain(
+    metadata: Metadata, chain: IncrementChain, base: Source, kinds: Sequence[FileKind]
+) -> Position:
+    first = first_after(chain, base, kinds, metadata.as_of)
+    if first is None:
+        raise ChainError(
+            f"{base.name}, from which the current snapshot was built, states no sequence",
+            hint="Build from a full dump under the name that the registry gave it",
+        )
+    applied = {
+        (source.kind, source.sequence): source.sha256
+        for source in metadata.sources
+        if source.kind in chain.kinds and source.sequence is not None
+    }
+    last = max((sequence for _, sequence in applied), default=first - 1)
+    return Position(chain=chain, base=base, first=first, following=last + 1, applied=applied)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +97,12 @@ class Window:
     """The files of one window, in the order of the chain's kinds."""
 
     sequence: int
-    time: datetime
-    files: tuple[IncrementFile, ...]
+    files: tuple[RegistryFile, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A file that needs no applying, and why."""
+    """A file that need not be applied, and why."""
 
     name: str
     sequence: int
@@ -53,12 +111,12 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """What keeps files from being applied.
+    """Missing increments, and those that cannot be applied without them.
 
-    ``expected`` is the sequence of the window that must come next. ``missing`` names files that are
-    not there, as the registry names them, without a suffix; ``missing_count`` counts them.
-    ``found``: the sequences of the windows that wait for them, ``files`` the names of what waits.
-    ``renamed``: which of them state a time that is not the one of their sequence, in words.
+    ``expected`` is the sequence of the window that must come next. ``missing`` names some of the
+    missing files, as the registry names them, without a suffix; ``missing_count`` counts all.
+    ``found`` are the sequences of the windows that wait for them, ``files`` the names of these.
+    ``renamed`` says which of them state a time that does not belong to their sequence.
     """
 
     expected: int
@@ -70,12 +128,12 @@ class Gap:
 
     @property
     def message(self) -> str:
-        """Say what is missing, and what waits for it."""
+        """What is missing, and what waits for it."""
         named = ", ".join(self.missing)
         more = self.missing_count - len(self.missing)
         waiting = ", ".join(self.files[:_NAMED_MAX])
         others = len(self.files) - _NAMED_MAX
-        return "".join(f"{each}; " for each in self.renamed[:_NAMED_MAX]) + (
+        return "".join(f"{fault}; " for fault in self.renamed[:_NAMED_MAX]) + (
             f"window {self.expected} must come next; missing: {named}"
             f"{f' and {more} more' if more > 0 else ''}; waiting for it: {waiting}"
             f"{f' and {others} more' if others > 0 else ''}"
@@ -83,8 +141,8 @@ class Gap:
 
 
 GAP_HINT = (
-    "Give the missing files together with those that wait; where they cannot be had, build the "
-    "next full dump. The current snapshot goes on being served"
+    "Give the missing files together with those that wait; if they cannot be had, build the next "
+    "full dump. The current snapshot is still served"
 )
 
 
@@ -99,39 +157,35 @@ class GapError(NumrouteError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """The windows to apply, in order; what is passed over; what is missing, None if nothing is."""
+    """The windows to apply, in order; the files to skip; what is missing, None if nothing is."""
 
     windows: tuple[Window, ...]
     skipped: tuple[Skipped, ...]
     gap: Gap | None
 
 
-def increment_file(path: Path, kind: FileKind, member: str | None = None) -> IncrementFile:
-    """Read time and sequence off a file's name; raises InputError where it has none."""
-    time, sequence = dated(path, member, kind)
-    if time is None or sequence is None:
-        raise InputError(path, "the name does not tell the time and the sequence", hint=_NAME_HINT)
-    return IncrementFile(path=path, kind=kind, sequence=sequence, time=time)
+def arrange(files: Sequence[RegistryFile], position: Position) -> Arrangement:
+    """Return the windows that follow the position without a gap.
 
-
-def arrange(
-    files: Sequence[IncrementFile], position: Position, digest: Callable[[Path], str]
-) -> Arrangement:
-    """Find out which windows follow the position without a gap.
-
-    ``digest`` returns the SHA-256 of a file, in hexadecimal; it is asked where two files claim the
-    same place. Raises InputError when they are not the same, or when the files of a window state
-    different times.
+    Raises InputError for an increment of another chain, for two different files of
+    one kind and sequence, and for files of a window that state different times.
     """
+    for file in files:
+        _refuse_other_files(file, position)
     skipped: list[Skipped] = []
-    by_window: dict[int, dict[str, IncrementFile]] = defaultdict(dict)
-    for file in sorted(files, key=lambda file: (file.sequence, file.path.name)):
-        if file.sequence < position.following:
-            skipped.append(_old(file, position, digest))
+    by_window: dict[int, dict[str, RegistryFile]] = defaultdict(dict)
+    for file in sorted(files, key=lambda file: (file.sequence or 0, file.path.name)):
+        sequence = file.sequence or 0
+        if sequence < position.following:
+            skipped.append(
+                Skipped(name=file.path.name, sequence=sequence, reason=_old(file, position))
+            )
             continue
-        first = by_window[file.sequence].setdefault(file.kind.name, file)
+        first = by_window[sequence].setdefault(file.kind.name, file)
         if first is not file:
-            skipped.append(_twin(file, first, digest))
+            skipped.append(
+                Skipped(name=file.path.name, sequence=sequence, reason=_twin(file, first))
+            )
     windows: list[Window] = []
     while (sequence := position.following + len(windows)) in by_window:
         found = by_window[sequence]
@@ -143,47 +197,57 @@ def arrange(
     return Arrangement(windows=tuple(windows), skipped=tuple(skipped), gap=gap)
 
 
-def _old(file: IncrementFile, position: Position, digest: Callable[[Path], str]) -> Skipped:
-    applied = position.applied.get((file.kind.name, file.sequence))
-    if applied is None:
-        reason = f"older than the full dump {position.base.name}"
-    elif applied == digest(file.path):
-        reason = "applied already"
-    else:
-        raise InputError(
-            file.path,
-            f"window {file.sequence} has been applied from a file of another content",
-            hint="Ask the registry which of the two is right; if it is this one, the next full "
-            "dump brings the changes",
+def _refuse_other_files(file: RegistryFile, position: Position) -> None:
+    kind, chain = file.kind, position.chain
+    if kind.name not in chain.kinds:
+        reason = (
+            f"{kind.name} does not continue {position.base.name}, from which the current "
+            "snapshot was built"
         )
-    return Skipped(name=file.path.name, sequence=file.sequence, reason=reason)
+        hint = f"Give {' and '.join(chain.kinds)}"
+    elif file.as_of is None or file.sequence is None:
+        reason, hint = "the name does not state the time and the sequence", _NAME_HINT
+    else:
+        return
+    raise InputError(file.path, reason, hint=hint)
 
 
-def _twin(file: IncrementFile, first: IncrementFile, digest: Callable[[Path], str]) -> Skipped:
-    if digest(file.path) != digest(first.path):
+def _old(file: RegistryFile, position: Position) -> str:
+    """Return why a file older than the position is skipped."""
+    applied = position.applied.get((file.kind.name, file.sequence or 0))
+    if applied is None:
+        return f"older than the full dump {position.base.name}"
+    if applied == file.archive.sha256():
+        return "applied already"
+    raise InputError(
+        file.path,
+        f"window {file.sequence} has been applied from a file of another content",
+        hint="Ask the registry which of the two is right; if it is this one, the next full "
+        "dump brings the changes",
+    )
+
+
+def _twin(file: RegistryFile, first: RegistryFile) -> str:
+    """Return why a second file of the same kind and sequence is skipped."""
+    if file.archive.sha256() != first.archive.sha256():
         raise InputError(
             file.path,
             f"it has the kind and the sequence of {first.path.name}, but another content",
             hint="Find out which of the two is the registry's, and leave the other out",
         )
-    return Skipped(
-        name=file.path.name, sequence=file.sequence, reason=f"the same as {first.path.name}"
-    )
+    return f"the same as {first.path.name}"
 
 
-def _window(sequence: int, files: tuple[IncrementFile, ...]) -> Window:
+def _window(sequence: int, files: tuple[RegistryFile, ...]) -> Window:
     for file in files:
-        if file.time != files[0].time:
-            raise InputError(
-                file.path,
-                f"its name states another time than {files[0].path.name} of the same window",
-                hint=_NAME_HINT,
-            )
-    return Window(sequence=sequence, time=files[0].time, files=files)
+        if file.as_of != files[0].as_of:
+            reason = f"its name states another time than {files[0].path.name} of the same window"
+            raise InputError(file.path, reason, hint=_NAME_HINT)
+    return Window(sequence=sequence, files=files)
 
 
-def _gap(position: Position, expected: int, waiting: dict[int, dict[str, IncrementFile]]) -> Gap:
-    """Name what is missing up to the first window that is whole, or the last there is."""
+def _gap(position: Position, expected: int, waiting: dict[int, dict[str, RegistryFile]]) -> Gap:
+    """Name what is missing up to the first complete window, or the last one."""
     whole = [
         sequence
         for sequence, found in waiting.items()
@@ -199,11 +263,11 @@ def _gap(position: Position, expected: int, waiting: dict[int, dict[str, Increme
     offset = next(iter(next(iter(waiting.values())).values())).kind.utc_offset
     types = dict(zip(position.chain.kinds, position.chain.file_types, strict=True))
     renamed = tuple(
-        f"{file.path.name}: time {file.time + offset:%H%M} of {file.time + offset:%Y-%m-%d} and "
-        f"sequence {file.sequence} do not belong together: the file was renamed"
-        for found in waiting.values()
+        f"{file.path.name}: time {file.as_of + offset:%H%M} of {file.as_of + offset:%Y-%m-%d} and "
+        f"sequence {sequence} do not belong together: the file was renamed"
+        for sequence, found in waiting.items()
         for file in found.values()
-        if file.time != position.chain.window_time(file.sequence)
+        if file.as_of is not None and file.as_of != position.chain.window_time(sequence)
     )
     return Gap(
         renamed=renamed,

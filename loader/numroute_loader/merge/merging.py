@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from numroute_loader.brands import BrandTable
     from numroute_loader.merge.operators import OperatorDirectory
     from numroute_loader.merge.ranges import Layer, Stack
-    from numroute_loader.records import OperatorRow, ParsedFile
+    from numroute_loader.reading.description import ParsedFile
+    from numroute_loader.records import OperatorRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

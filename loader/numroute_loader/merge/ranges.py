@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute_loader.records import ParsedFile, RouteKey
+    from numroute_loader.reading.description import ParsedFile
+    from numroute_loader.records import RouteKey
 
 NOBODY = -1
 """The key of a piece that nobody holds."""

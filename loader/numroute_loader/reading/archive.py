@@ -1,12 +1,13 @@
-"""The text of an input file, plain or in a zip: read once, from start to end, within limits.
+"""The text of an input file, plain or in a zip: opened once, read once, within limits.
 
-A zip is decompressed as it is read, never to disk and never whole into memory. Its own statements
-about sizes are not trusted: what really comes out is counted.
+A zip is unpacked as it is read, never to disk and never whole into memory. The sizes that it states
+are not trusted: the bytes that come out are counted.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
 import zlib
@@ -18,45 +19,73 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+HEAD_BYTES = 65_536
+"""How much of the text is read ahead, to recognise it."""
+
 TEXT_BYTES_MAX = 256 * 2**30
 """The longest text that is read: twice a billion rows of the widest dump."""
 
 ZIP_RATIO_MAX = 200
 """How many times larger than the zip its text may be. Dumps reach about 15, bombs 1,000."""
 
+WHOLE_BYTES_MAX = 2**20
+"""Files up to this size are read whole when they are opened.
+
+They hold no file descriptor: months of increments can be open at the same time.
+"""
+
+DOWNLOAD_AGAIN = "Download it again"
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DIGEST_BYTES = 2**20
+
+_ZIP_MAGIC = b"PK"
+_OTHER_FORMATS = (
+    (b"\x1f\x8b", "a gzip archive", "Unpack it with `gunzip`"),
+    (b"BZh", "a bzip2 archive", "Unpack it with `bunzip2`"),
+    (b"\xfd7zXZ", "an xz archive", "Unpack it with `unxz`"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive", "Unpack it with `unzstd`"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it first"),
+    (b"Rar!", "a RAR archive", "Unpack it first"),
+    (b"%PDF", "a PDF document", "Give the registry's own file"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)", "Give the registry's own file"),
+    (b"PAR1", "a Parquet file", "Give the registry's own file"),
+    (b"SQLite format 3\0", "an SQLite database", "Give the registry's own file"),
+)
+
 
 class _Readable(Protocol):
-    """A binary file, as far as it is used here: the file itself, or the member of a zip."""
-
     def readinto(self, buffer: memoryview, /) -> int: ...
 
     def close(self) -> None: ...
 
 
-_ZIP_MAGIC = b"PK"
-_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DIGEST_BYTES = 2**20
-_DOWNLOAD_AGAIN = "Download it again"
-
-
-class Source:
+class Archive:
     """An open input file. ``member`` is the name of the zip's one member, None for a plain file.
 
-    ``bytes_total`` is the file's size on disk, ``bytes_done`` how much of it has been read.
+    ``head`` is the beginning of the text, ``bytes_total`` the file's size on disk.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file; raises ``InputError`` when it cannot be opened or is not what it says."""
+        """Open the file; raises InputError when it cannot be read or is of another format."""
         self.path = path
         self.member: str | None = None
-        self.text_bytes = 0
+        self._text_bytes = 0
         self._digest = hashlib.sha256()
         try:
-            self._file = path.open("rb", buffering=0)
+            self._file: IO[bytes] | io.RawIOBase = path.open("rb", buffering=0)
+            self.bytes_total = os.fstat(self._file.fileno()).st_size
         except OSError as error:
             raise _unreadable(path, error) from None
         try:
             self._open()
+            self._head = memoryview(b"")
+            head = bytearray(HEAD_BYTES)
+            del head[self.readinto(memoryview(head)) :]
+            self.head = bytes(head)
+            self._head = memoryview(self.head)
         except BaseException:
             self._file.close()
             raise
@@ -78,10 +107,7 @@ class Source:
         return self._file.tell()
 
     def read(self, size: int) -> bytes:
-        """Return the next ``size`` bytes of the text, fewer only at its end.
-
-        Raises ``InputError`` when the file cannot be read, the zip is damaged, or a limit is hit.
-        """
+        """Return the next ``size`` bytes of the text, fewer only at its end; see ``readinto``."""
         buffer = bytearray(size)
         with memoryview(buffer) as view:
             filled = self.readinto(view)
@@ -90,9 +116,12 @@ class Source:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the buffer with the next bytes of the text; return how many there were.
 
-        Fewer than the buffer holds only at the end of the text. Raises as ``read`` does.
+        Fewer than the buffer holds only at the end of the text. Raises InputError when the file
+        cannot be read, the zip is damaged, or a limit is exceeded.
         """
-        filled = 0
+        filled = min(len(self._head), len(buffer))
+        buffer[:filled] = self._head[:filled]
+        self._head = self._head[filled:]
         while filled < len(buffer):
             count = self._readinto_some(buffer[filled:])
             if count == 0:
@@ -101,44 +130,65 @@ class Source:
         return filled
 
     def sha256(self) -> str:
-        """Return the digest of the file as it lies on disk, in hexadecimal.
+        """Return the hexadecimal digest of the file on disk.
 
-        A plain file is digested while it is read. A zip is a fraction of its text's size and not
-        read in one direction, so it takes a pass of its own.
+        A plain file is digested while it is read, if it is read to its end. A zip is much smaller
+        than its text and is not read in one direction, so it takes a pass of its own.
         """
+        digest = self._digest
         try:
-            if self.member is not None:
+            at = self._file.tell()
+            if self.member is not None or at < self.bytes_total:
+                digest = hashlib.sha256()
                 self._file.seek(0)
-                self._digest = hashlib.sha256()
-            while piece := self._file.read(_DIGEST_BYTES):
-                self._digest.update(piece)
+                while piece := self._file.read(_DIGEST_BYTES):
+                    digest.update(piece)
+                self._file.seek(at)
         except OSError as error:
             raise _unreadable(self.path, error) from None
-        return self._digest.hexdigest()
+        return digest.hexdigest()
 
     def close(self) -> None:
-        """Close the file; closing twice does no harm."""
+        """Close the file; closing it twice does no harm."""
         if self.member is not None:
             self._text.close()
         self._file.close()
 
+    def refuse_other_content(self) -> None:
+        """Raise InputError when the text is empty, a web page, UTF-16 or binary."""
+        text = self.head.removeprefix(BYTE_ORDER_MARK)
+        start = text[:1024].lstrip().lower()
+        if start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--")):
+            reason = "the file looks like an HTML page, not a registry's file"
+            raise InputError(self.path, reason, hint=DOWNLOAD_AGAIN)
+        if self.member is None and self.path.suffix.lower() == ".zip":
+            raise InputError(self.path, "named .zip, but it is not a zip", hint=DOWNLOAD_AGAIN)
+        if not text.strip():
+            raise InputError(self.path, "the file is empty", hint=DOWNLOAD_AGAIN)
+        if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+            reason = "the text is UTF-16, as a spreadsheet saves it"
+            raise InputError(self.path, reason, hint=f"{DOWNLOAD_AGAIN}, or save it as UTF-8")
+        refuse_nul_bytes(self.path, text)
+
     def _open(self) -> None:
-        """Look at the first bytes and, in a zip, find the one member."""
+        """Identify the format by the first bytes and, in a zip, find the one member."""
         path = self.path
         try:
-            self.bytes_total = os.fstat(self._file.fileno()).st_size
-            magic = self._file.read(len(_ZIP_MAGIC))
+            if self.bytes_total <= WHOLE_BYTES_MAX:
+                with self._file as file:
+                    self._file = io.BytesIO(file.read() or b"")
+            start = self._file.read(16) or b""
             self._file.seek(0)
         except OSError as error:
             raise _unreadable(path, error) from None
-        if not magic:
-            raise InputError(path, "the file is empty", hint=_DOWNLOAD_AGAIN)
-        self._text: _Readable = self._file
+        if not start:
+            raise InputError(path, "the file is empty", hint=DOWNLOAD_AGAIN)
+        for magic, name, hint in _OTHER_FORMATS:
+            if start.startswith(magic):
+                raise InputError(path, f"the file is {name}", hint=hint)
+        self._text = cast("_Readable", self._file)
         self._text_bytes_max = TEXT_BYTES_MAX
-        if magic != _ZIP_MAGIC:
-            if path.suffix.lower() == ".zip":
-                refuse_web_page(path, self._file.read(_DIGEST_BYTES))
-                raise InputError(path, "named .zip, but it is not a zip", hint=_DOWNLOAD_AGAIN)
+        if not start.startswith(_ZIP_MAGIC):
             return
         self._text_bytes_max = min(TEXT_BYTES_MAX, ZIP_RATIO_MAX * self.bytes_total)
         try:
@@ -146,7 +196,7 @@ class Source:
             member = _only_member(path, archive)
             self._text = cast("_Readable", archive.open(member))
         except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError) as error:
-            # NotImplementedError, which is a RuntimeError, is also what an unknown method raises.
+            # An unknown method raises NotImplementedError, which is a RuntimeError.
             raise _damaged(path, error) from None
         self.member = member.filename
 
@@ -157,11 +207,11 @@ class Source:
             raise _damaged(self.path, error) from None
         except OSError as error:
             raise _unreadable(self.path, error) from None
-        self.text_bytes += count
-        if self.text_bytes > self._text_bytes_max:
+        self._text_bytes += count
+        if self._text_bytes > self._text_bytes_max:
             raise InputError(
                 self.path,
-                f"its text is longer than {self._text_bytes_max} bytes, which is the limit "
+                f"its text is longer than the limit of {self._text_bytes_max} bytes "
                 f"({ZIP_RATIO_MAX} times the size of a zip, {TEXT_BYTES_MAX} bytes in all)",
                 hint="This is not a registry's file; a zip like this can be made to fill a disk",
             )
@@ -170,28 +220,31 @@ class Source:
         return count
 
 
-def refuse_web_page(path: Path, head: bytes) -> None:
-    """Raise ``InputError`` when a text begins as a web page does: a server's error page, saved."""
-    start = head[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--")):
-        raise InputError(
-            path, "the file looks like an HTML page, not a registry's file", hint=_DOWNLOAD_AGAIN
-        )
+def refuse_nul_bytes(path: Path, text: bytes) -> None:
+    """Raise InputError with the line of the first NUL byte of a text, if there is one."""
+    at = text.find(b"\0")
+    if at >= 0:
+        line = text.count(b"\n", 0, at) + 1
+        hint = f"The file is damaged or not a text: {DOWNLOAD_AGAIN.lower()}"
+        raise InputError(path, "the line holds NUL bytes", line=line, hint=hint)
 
 
 def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     members = archive.infolist()
+    if any(member.filename == "[Content_Types].xml" for member in members):
+        hint = "Give the registry's own file"
+        raise InputError(path, "the file is an Excel workbook or another document", hint=hint)
     if len(members) != 1 or members[0].is_dir():
         raise InputError(
             path,
             f"the zip holds {len(members)} members, it should hold exactly one file",
-            hint="Unpack it and name the file that is meant",
+            hint="Unpack it and give the file that you need",
         )
     member = members[0]
     if member.flag_bits & 0x1:
         raise InputError(path, "the zip is encrypted", hint="Unpack it first")
     if member.compress_type not in _ZIP_METHODS:
-        # The other methods of zipfile decompress without a bound on memory.
+        # zipfile unpacks the other methods without a bound on memory.
         raise InputError(
             path,
             f"the zip is packed with method {member.compress_type}; stored and deflated are read",
@@ -206,8 +259,5 @@ def _unreadable(path: Path, error: OSError) -> InputError:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(
-        path,
-        f"the zip is damaged or cut short ({type(error).__name__})",
-        hint=_DOWNLOAD_AGAIN,
-    )
+    reason = f"the zip is damaged or cut short ({type(error).__name__})"
+    return InputError(path, reason, hint=DOWNLOAD_AGAIN)

@@ -2,7 +2,7 @@
 
 pyarrow's own streaming reader parses one block after another on one core, and leaves that core idle
 while the caller works. Here the file is cut at line ends into blocks, each block is parsed whole by
-one of a few threads (pyarrow and numpy let go of the interpreter's lock), and the results come back
+one of a few threads (pyarrow and numpy release the interpreter's lock), and the results come back
 in the order of the file. Memory holds a few blocks, whatever the size of the file.
 """
 
@@ -14,15 +14,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
 from numroute.errors import InputError
-from numroute_loader.reading.archive import Source, refuse_web_page
+from numroute_loader.reading.archive import BYTE_ORDER_MARK, Archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from numroute_loader.reading.description import Progress
 
@@ -35,8 +38,6 @@ LINE_BYTES_MAX = 65_536
 PARSER_THREADS_MAX = 8
 """More threads than this wait for the one that reads and digests the file."""
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
 _Result = TypeVar("_Result")
 
 
@@ -48,26 +49,25 @@ class Block:
     offset: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a line, which is counted from 0 in its block. It quotes no number."""
+
+    line: int
+    reason: str
+
+
 class CsvFile:
-    """An open file: its header, the first of its data lines, and its blocks.
+    """The lines of an archive: its header, the first of its data lines, and its blocks."""
 
-    Raises ``InputError`` at once when the file is empty, a web page, or has no readable header.
-    """
-
-    def __init__(self, source: Source) -> None:
+    def __init__(self, archive: Archive) -> None:
         """Read the first block and take the header line off it."""
-        self.source = source
+        self.archive = archive
         self._ends = False
         self._rest = b""
         first = bytes(self._next_lines())
-        refuse_web_page(source.path, first)
-        text = first.removeprefix(BYTE_ORDER_MARK)
-        line, _, lines = text.partition(b"\n")
-        if not text.strip():
-            raise InputError(source.path, "the file is empty", hint="Download it again")
-        self.header = tuple(
-            name.decode("ascii", "replace").strip() for name in line.rstrip(b"\r").split(b",")
-        )
+        self.header = header_of(first)
+        lines = first.partition(b"\n")[2]
         self._first = Block(data=lines, offset=len(first) - len(lines))
         self.first_row = lines.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
 
@@ -78,7 +78,7 @@ class CsvFile:
             if not block.data.isspace() and block.data:
                 yield block
             if progress is not None:
-                progress(self.source.bytes_done, self.source.bytes_total)
+                progress(self.archive.bytes_done, self.archive.bytes_total)
             offset = block.offset + len(block.data)
             block = Block(data=self._next_lines(), offset=offset)
             if not block.data:
@@ -87,7 +87,7 @@ class CsvFile:
     def _next_lines(self) -> bytes | bytearray:
         """Return the next whole lines, nothing at the end of the file.
 
-        They are read to where they stay: a copy of every block costs a fifth of the parsing.
+        They are read into their final buffer: copying every block costs a fifth of the parsing.
         """
         if self._ends:
             return b""
@@ -95,7 +95,7 @@ class CsvFile:
         lines = bytearray(begun + BLOCK_BYTES)
         lines[:begun] = self._rest
         with memoryview(lines) as view:
-            filled = begun + self.source.readinto(view[begun:])
+            filled = begun + self.archive.readinto(view[begun:])
         if filled < len(lines):
             self._ends = True
             del lines[filled:]
@@ -103,7 +103,7 @@ class CsvFile:
         cut = lines.rfind(b"\n") + 1
         if len(lines) - cut > LINE_BYTES_MAX:
             raise InputError(
-                self.source.path,
+                self.archive.path,
                 f"a line is longer than {LINE_BYTES_MAX} bytes",
                 hint="The file is not a registry's, or its line ends are lost: download it again",
             )
@@ -112,45 +112,55 @@ class CsvFile:
         return lines
 
 
+def header_of(head: bytes) -> tuple[str, ...]:
+    """Return the column names in the first line of a text, without a byte order mark."""
+    line = head.removeprefix(BYTE_ORDER_MARK).partition(b"\n")[0].rstrip(b"\r")
+    return tuple(name.decode("ascii", "replace").strip() for name in line.split(b","))
+
+
 def parsed_in_order(
     blocks: Iterator[Block], parse: Callable[[Block], _Result]
-) -> Iterator[tuple[Block, _Result]]:
-    """Yield each block with what ``parse`` made of it, in the order of the file.
+) -> Iterator[_Result]:
+    """Yield what ``parse`` makes of each block, in the order of the file.
 
     As many blocks are parsed at once as the process has cores.
     """
     threads = min(PARSER_THREADS_MAX, os.cpu_count() or 1)
-    waiting: deque[tuple[Block, Future[_Result]]] = deque()
+    waiting: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="parse") as pool:
         try:
             for block in blocks:
-                waiting.append((block, pool.submit(parse, block)))
+                waiting.append(pool.submit(parse, block))
                 if len(waiting) > threads:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
+                    yield waiting.popleft().result()
             while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
+                yield waiting.popleft().result()
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
 
 
-def table_of(
-    block: Block, header: Sequence[str], columns: Mapping[str, pa.DataType], *, delimiter: str = ","
+def batch_of(
+    data: bytes | bytearray,
+    header: Sequence[str],
+    columns: Mapping[str, pa.DataType],
+    *,
+    delimiter: str = ",",
 ) -> pa.RecordBatch | None:
-    """Return the named columns of a block, or None when pyarrow cannot make them of its lines.
+    """Return the named columns of whole lines, or None when pyarrow cannot parse them.
 
-    Quotes are data, a NUL byte is damage, empty lines are passed over. What was wrong is found by
-    ``diagnose``: pyarrow's own message quotes cells, and cells hold subscribers' numbers.
+    Quotes are data, a NUL byte is damage, empty lines are skipped. pyarrow's message is dropped: it
+    quotes cells, and cells hold subscribers' numbers.
     """
-    if b"\0" in block.data:
+    if b"\0" in data:
         return None
+    if not data:
+        return pa.RecordBatch.from_pylist([], pa.schema(columns.items()))
     try:
         table = csv.read_csv(
-            pa.BufferReader(block.data),
+            pa.BufferReader(data),
             read_options=csv.ReadOptions(
-                column_names=list(header), block_size=len(block.data) + 1, use_threads=False
+                column_names=list(header), block_size=len(data) + 1, use_threads=False
             ),
             parse_options=csv.ParseOptions(delimiter=delimiter, quote_char=False),
             convert_options=csv.ConvertOptions(
@@ -162,15 +172,99 @@ def table_of(
         )
     except pa.ArrowException:
         return None
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else None
+    return table.combine_chunks().to_batches()[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundLines:
+    """The lines of a block that can be split into columns.
+
+    ``data`` are these lines, ``line`` their places in the block (int64), ``faults`` what is wrong
+    with the others. Empty lines are left out.
+    """
+
+    data: bytes
+    line: NDArray[np.int64]
+    faults: list[Fault]
+
+
+def sound_lines(
+    data: bytes | bytearray, *, columns: int, delimiter: str, reason: str
+) -> SoundLines:
+    """Check the lines of a block for NUL bytes, stray carriage returns, length and columns.
+
+    ``reason`` says what is wrong with a line that has not so many columns, but ``{found}``.
+    """
+    text = np.frombuffer(bytes(data) + (b"" if data.endswith(b"\n") else b"\n"), np.uint8)
+    end = np.flatnonzero(text == ord("\n"))
+    start = np.append(0, end[:-1] + 1)
+
+    def count(byte: bytes) -> NDArray[np.int64]:
+        at = np.flatnonzero(text == ord(byte))
+        return np.diff(np.searchsorted(at, end), prepend=0)
+
+    ends_crlf = text[end - 1] == ord("\r")
+    found = count(delimiter.encode()) + 1
+    checks = (
+        (count(b"\0") > 0, "the line holds NUL bytes"),
+        (end - start > LINE_BYTES_MAX, f"the line is longer than {LINE_BYTES_MAX} bytes"),
+        (count(b"\r") > ends_crlf, "the line holds a carriage return in its middle"),
+        (found != columns, reason),
+    )
+    filled = end - start > ends_crlf
+    bad = np.zeros(len(end), np.bool_)
+    faults = []
+    for mask, why in checks:
+        faults += [
+            Fault(line=line, reason=why.format(found=found[line]))
+            for line in np.flatnonzero(mask & filled & ~bad).tolist()
+        ]
+        bad |= mask
+    kept = filled & ~bad
+    return SoundLines(
+        data=text[np.repeat(kept, end + 1 - start)].tobytes(),
+        line=np.flatnonzero(kept),
+        faults=faults,
+    )
 
 
 def line_at(path: Path, offset: int) -> int:
     """Return the number, from 1, of the line that begins ``offset`` bytes into a file's text."""
     line = 1
-    with Source(path) as source:
-        while offset > 0 and (piece := source.read(min(offset, BLOCK_BYTES))):
+    with Archive(path) as archive:
+        while offset > 0 and (piece := archive.read(min(offset, BLOCK_BYTES))):
             line += piece.count(b"\n")
             offset -= len(piece)
     return line
+
+
+def line_of_row(path: Path, block: Block, row: int) -> int:
+    """Return the line of a block's row, which is counted from 0 without empty lines."""
+    lines = bytes(block.data).split(b"\n")
+    filled = [line for line, text in enumerate(lines) if text.strip(b"\r")]
+    return line_at(path, block.offset) + filled[row]
+
+
+def lines_with(path: Path, column: str, text: str, *, lines_max: int) -> list[int]:
+    """Return the first lines whose cell in ``column`` is ``text``; for messages, as it is slow.
+
+    Cells are counted from the left: a column to the right of free text is not found reliably.
+    """
+    matches: list[int] = []
+    written = text.encode()
+    with Archive(path) as archive:
+        file = CsvFile(archive)
+        index = file.header.index(column)
+        for block in file.blocks():
+            at = block.data.find(written)
+            while at >= 0:
+                begin = block.data.rfind(b"\n", 0, at) + 1
+                end = block.data.find(b"\n", at)
+                end = len(block.data) if end < 0 else end
+                cells = block.data[begin:end].rstrip(b"\r").split(b",")
+                if index < len(cells) and cells[index] == written:
+                    matches.append(line_at(path, block.offset + begin))
+                    if len(matches) == lines_max:
+                        return matches
+                at = block.data.find(written, end)
+    return matches

@@ -1,4 +1,4 @@
-"""What a registry says of itself: the kinds of file it publishes and how each is told and read."""
+"""How a registry describes its files: which kinds it publishes and how each is laid out."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numroute.model import LineType
-    from numroute_loader.records import ParsedFile, RouteKey
+    from numroute_loader.reading.archive import Archive
+    from numroute_loader.records import (
+        IncrementRows,
+        OperatorRow,
+        PortedRecords,
+        Ranges,
+        RouteKey,
+    )
 
 Progress = Callable[[int, int], None]
 """Called now and then with bytes of the file on disk: (done, total)."""
 
-HEAD_BYTES = 65_536
-"""How much of a file's text a header test is given."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """Which defects of a full dump are counted and left to the gate, instead of ending the reading.
+    """Which defects of a full dump are counted and left to the gate instead of ending the reading.
 
-    ``rejected_rows``: how many malformed rows are skipped. ``row_count``: whether the file may hold
-    other rows than it says. ``duplicates``: whether a number may stand in several rows, of which
-    the one with the latest time is taken.
+    ``rejected_rows``: how many malformed rows are skipped. ``row_count``: whether the file may
+    state another number of rows than it holds. ``duplicates``: whether a number may occur in
+    several rows; the one with the latest time is taken.
     """
 
     rejected_rows: int = 0
@@ -36,7 +41,7 @@ class Tolerance:
 
 
 STRICT = Tolerance()
-"""No defect is let pass."""
+"""No defect is tolerated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +49,15 @@ class FileKind:
     """One kind of file of a registry.
 
     ``name`` is ``<registry>/<kind>``, e.g. ``ru-bdpn/port-all``: what ``KIND=PATH`` names.
-    ``file_name`` is matched (``fullmatch``) against the file's name without folder and without
-    ``.csv`` or ``.zip``; where it has the groups ``time`` (``YYYYMMDDhhmm``, ``utc_offset`` ahead
-    of UTC) and ``sequence``, they date the file.
-    ``header`` is given the first ``HEAD_BYTES`` of the text, unpacked and as they are (a byte order
-    mark included), and says whether they begin a file of this kind.
-    ``expects`` completes the sentence "the file should begin with ...".
-    ``read(path, kind, progress)`` reads the file whole, or raises ``InputError``.
-    ``find(path, wanted)``, where the kind has it, returns the first line that holds an operator's
-    code (text) or a whole E.164 number (integer), None when no line does.
-    ``read_tolerantly``, where the kind has it, reads as ``read`` and takes a tolerance.
-    ``every``: the time from one file to the next, where the sequence grows by one in it.
-    ``name_decides``: other kinds have the same header, so that a file of another name is none.
+    ``file_name`` must match the whole name without folder and without ``.csv`` or ``.zip``; its
+    groups ``time`` (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence`` date the file.
+    ``header`` tests whether the beginning of a text, byte order mark included, is of this kind.
+    ``expects`` completes the sentence "The file should begin with ...".
+    ``read`` reads an open file whole, or raises InputError.
+    ``operator_column`` and ``number_column`` are searched for an operator's code and a number; the
+    latter is written as ``number_format`` says.
+    ``every``: the time from one file to the next, in which the sequence grows by one.
+    ``name_decides``: other kinds have the same header, so only the name identifies a file.
     """
 
     name: str
@@ -63,27 +65,104 @@ class FileKind:
     file_name: re.Pattern[str]
     header: Callable[[bytes], bool]
     expects: str
-    read: Callable[[Path, FileKind, Progress | None], ParsedFile]
+    read: Callable[[RegistryFile, Progress | None, Tolerance], ParsedFile]
     utc_offset: timedelta = timedelta(0)
-    find: Callable[[Path, str | int], int | None] | None = None
+    operator_column: str = ""
+    number_column: str = ""
+    number_format: NumberFormat | None = None
     every: timedelta | None = None
-    read_tolerantly: Callable[[Path, FileKind, Progress | None, Tolerance], ParsedFile] | None = (
-        None
-    )
     name_decides: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadKind:
-    """Files that are known by their names, are of no kind that is read, and could be taken for one.
+    """Files that are recognised by name only to be refused.
 
-    An increment may have the header of a full dump: only the name keeps it from being taken for
-    one. ``reason`` completes the sentence "the file is ...".
+    An increment may have the header of a full dump; only the name shows what it is. ``reason``
+    completes the sentence "the file is ...".
     """
 
     file_name: re.Pattern[str]
     reason: str
     hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryFile:
+    """An open file of a known kind; ``as_of`` (aware, UTC) and ``sequence`` are from its name."""
+
+    archive: Archive
+    kind: FileKind
+    as_of: datetime | None = None
+    sequence: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file on disk."""
+        return self.archive.path
+
+    def source(self, rows: int) -> SourceFile:
+        """Describe the file, which has been read to its end."""
+        return SourceFile(
+            path=self.path,
+            registry=self.kind.registry,
+            kind=self.kind.name,
+            sequence=self.sequence,
+            as_of=self.as_of,
+            rows=rows,
+            sha256=self.archive.sha256(),
+            member=self.archive.member,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One input file as read.
+
+    ``kind`` is the kind's full name, e.g. ``ru-bdpn/port-all``. ``as_of`` is the time that the
+    file's name states (aware, UTC), ``sequence`` its sequence; each is None where it states none.
+    ``rows`` counts data rows. ``sha256`` is the digest of the file on disk (the zip, not its
+    ``member``, which is None for a plain file).
+    """
+
+    path: Path
+    registry: str
+    kind: str
+    sequence: int | None = None
+    as_of: datetime | None = None
+    rows: int = 0
+    sha256: str = ""
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedFile:
+    """A file with what was read from it; exactly one of the four contents is set.
+
+    ``stated_rows``: how many rows the file claims to have, None where it does not say.
+    ``rejected_rows``: malformed rows that were skipped; ``rejected`` names the first of them.
+    ``duplicates``: rows that were skipped because another has the same number and a later time.
+    """
+
+    source: SourceFile
+    ported: PortedRecords | None = None
+    ranges: Ranges | None = None
+    operators: Sequence[OperatorRow] | None = None
+    increment: IncrementRows | None = None
+    warnings: Sequence[str] = ()
+    stated_rows: int | None = None
+    rejected_rows: int = 0
+    rejected: Sequence[str] = ()
+    duplicates: int = 0
+
+    @property
+    def layer(self) -> str:
+        """Which layer of a snapshot the file brings."""
+        if self.increment is not None:
+            return "increments"
+        if self.ported is not None:
+            return "ported"
+        return "ranges" if self.ranges is not None else "operators"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +180,7 @@ class NumberFormat:
 
     @property
     def offset(self) -> int:
-        """What to add to a written number to make it a whole E.164 number."""
+        """What to add to a written number to get the whole E.164 number."""
         return int(self.country_code + "0" * self.digits)
 
     def written(self, number: int) -> str:
@@ -111,59 +190,62 @@ class NumberFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextColumn:
-    """A column of codes: its name, what each cell must match in full, and that in words."""
+    """A column of codes: what each cell must match in full, and the same in words.
+
+    ``field`` is the field of a RouteKey that the code fills; empty where it fills none.
+    """
 
     name: str
     pattern: re.Pattern[bytes]
     shape: str
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortedLayout:
-    """A full dump, one number a row, with codes of operator, MNC, routing number and region.
+class RecordLayout:
+    """Rows of a number or a range (``last``) with codes: a full dump, an increment or a plan.
 
-    ``usual_routing_number`` tells what the routing number of a route looks like in every row seen;
-    others are counted in a warning. With ``range_holder`` set, a row whose operator is its range
-    holder is a number that went home: not ported.
+    ``routes`` are the columns that say together where a number is served, the operator first.
+    In an increment without them every row is a return. A row whose operator is its
+    ``range_holder`` is a number that went home. ``others`` are checked and not used.
+    ``order_id`` settles the order of an increment's rows of one second.
+    ``usual_routing_number`` returns the routing number that a route has in every dump seen; rows
+    with another one are counted in a warning.
     """
 
     number: str
     number_format: NumberFormat
-    operator: TextColumn
-    mnc: TextColumn
-    routing_number: TextColumn
-    region: TextColumn
-    ported_at: str
     row_count: str
     line_type: LineType
-    usual_routing_number: Callable[[RouteKey], str]
+    last: str = ""
+    routes: tuple[TextColumn, ...] = ()
     donor: TextColumn | None = None
     range_holder: TextColumn | None = None
+    others: tuple[TextColumn, ...] = ()
+    time: str = ""
+    order_id: str = ""
+    usual_routing_number: Callable[[RouteKey], str] | None = None
 
     @property
-    def route_columns(self) -> tuple[TextColumn, ...]:
-        """The columns that together say where a number is served."""
-        return (self.operator, self.mnc, self.routing_number, self.region)
-
-    @property
-    def text_columns(self) -> tuple[TextColumn, ...]:
+    def texts(self) -> tuple[TextColumn, ...]:
         """Every column of codes."""
-        others = (self.donor, self.range_holder)
-        return self.route_columns + tuple(column for column in others if column is not None)
+        optional = (self.donor, self.range_holder)
+        return (*self.routes, *(column for column in optional if column is not None), *self.others)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of every column that a file must have."""
-        codes = tuple(column.name for column in self.text_columns)
-        return (self.number, *codes, self.ported_at, self.row_count)
+        """The names of all columns that a file must have."""
+        codes = (column.name for column in self.texts)
+        names = (self.order_id, self.number, self.last, *codes, self.time, self.row_count)
+        return tuple(name for name in names if name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedLayout:
-    """A full dump whose rows are a number, an operator's name in free text, and a row count.
+    """Rows of a number, an operator's name in free text, and a row count.
 
-    The name may hold the delimiter, so the three columns stand in exactly this order.
-    ``encodings``: those a file may be in, tried in this order, one for the whole file.
+    The name may hold the delimiter, so the three columns must stand in exactly this order.
+    ``encodings`` are tried in this order; a file has one of them.
     """
 
     number: str
@@ -180,90 +262,11 @@ class NamedLayout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IncrementLayout:
-    """An increment: one change a row, with codes as in a full dump.
-
-    Without ``route_columns`` every row is a return. With them (operator, MNC, routing number and
-    region, in this order) a row whose operator is its ``range_holder`` is a return, too.
-    ``others`` are checked and not used.
-    """
-
-    number: str
-    number_format: NumberFormat
-    changed_at: str
-    order_id: str
-    row_count: str
-    line_type: LineType
-    range_holder: TextColumn
-    route_columns: tuple[TextColumn, ...] = ()
-    usual_routing_number: Callable[[RouteKey], str] | None = None
-    donor: TextColumn | None = None
-    others: tuple[TextColumn, ...] = ()
-
-    @property
-    def text_columns(self) -> tuple[TextColumn, ...]:
-        """Every column of codes."""
-        donor = (self.donor,) if self.donor is not None else ()
-        return (*self.route_columns, *donor, self.range_holder, *self.others)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of every column that a file must have."""
-        codes = tuple(column.name for column in self.text_columns)
-        return (self.order_id, self.number, *codes, self.changed_at, self.row_count)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncrementChain:
-    """How a registry's increments follow a full dump and one another.
-
-    The files of one window share a sequence, and the next window has the next one.
-
-    ``kinds``: names of the kinds that make a window, all of which it needs; ``file_types``: what
-    the names of their files begin with, in the same order.
-    ``bases``: by the name of a full dump's kind, what the first window on top of such a dump is: a
-    function of the dump's sequence and of its time, each None where it is not known, that returns
-    None where it cannot tell. ``window_time``: the time (UTC) that the names of a window state.
-    """
-
-    name: str
-    kinds: tuple[str, ...]
-    file_types: tuple[str, ...]
-    bases: Mapping[str, Callable[[int | None, datetime | None], int | None]]
-    window_time: Callable[[int], datetime]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RangeLayout:
-    """A numbering plan: inclusive ranges of numbers with codes of operator, region and MNC."""
-
-    first: str
-    last: str
-    number_format: NumberFormat
-    operator: TextColumn
-    region: TextColumn
-    mnc: TextColumn
-    row_count: str
-    line_type: LineType
-
-    @property
-    def text_columns(self) -> tuple[TextColumn, ...]:
-        """Every column of codes."""
-        return (self.operator, self.region, self.mnc)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of every column that a file must have."""
-        codes = tuple(column.name for column in self.text_columns)
-        return (self.first, self.last, *codes, self.row_count)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorLayout:
     """An operator table: code, MNC and tax number, a name in free text, and a row count.
 
-    The name may hold the delimiter, so the five columns stand in exactly this order.
-    ``tax_number_shape`` is what a tax number looks like; cells of another shape are kept as none.
+    The name may hold the delimiter, so the five columns must stand in exactly this order. A tax
+    number that does not match ``tax_number_shape`` is left empty.
     """
 
     code: TextColumn
@@ -278,3 +281,23 @@ class OperatorLayout:
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
         return (self.code.name, self.mnc.name, self.tax_number, self.name, self.row_count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementChain:
+    """How a registry's increments follow a full dump and one another.
+
+    The files of one window share a sequence, and the next window has the next one.
+
+    ``kinds``: the names of the kinds that make up a window, all of which it needs; ``file_types``:
+    the beginnings of their files' names, in the same order.
+    ``bases``: for each kind of full dump, a function of the dump's sequence and time (None where
+    unknown) that returns the first window on top of it, None where it cannot be known.
+    ``window_time``: the time (UTC) that the file names of a window state.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    file_types: tuple[str, ...]
+    bases: Mapping[str, Callable[[int | None, datetime | None], int | None]]
+    window_time: Callable[[int], datetime]

@@ -1,4 +1,4 @@
-"""Which kind of registry file is this? By its name and by its first line, and they must agree."""
+"""Which kind of registry file is this? Its name and its first line must agree."""
 
 from __future__ import annotations
 
@@ -7,65 +7,53 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, SettingError
-from numroute_loader.reading.archive import Source, refuse_web_page
-from numroute_loader.reading.description import HEAD_BYTES
+from numroute_loader.reading.description import RegistryFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numroute_loader.reading.archive import Archive
     from numroute_loader.reading.description import FileKind, UnreadKind
 
 _SUFFIXES = (".csv", ".zip")
+_DOWNLOAD_AGAIN = "Download it again"
 
 
 def recognise_among(
-    path: Path, kinds: Sequence[FileKind], unread: Sequence[UnreadKind], override: str | None
-) -> FileKind:
-    """Return the kind of the file at ``path``, one of ``kinds``.
+    archive: Archive, kinds: Sequence[FileKind], unread: Sequence[UnreadKind], override: str | None
+) -> RegistryFile:
+    """Return an open file with its kind, one of ``kinds``, and what its name states.
 
-    With ``override`` that kind is taken whatever the name says; the text must still begin as one.
-    Raises ``InputError`` when the file is of no kind, of several, or when name and header
-    contradict each other; ``SettingError`` when ``override`` names no kind.
+    ``override`` names the kind whatever the file is called; the text must still begin as that kind.
+    Raises InputError when the file is of no kind, of several, or when name and header contradict
+    each other; SettingError when ``override`` names no kind.
     """
-    with Source(path) as source:
-        head = source.read(HEAD_BYTES)
-        stems = [_stem(path.name)] + ([_stem(source.member)] if source.member else [])
-    _refuse_what_is_no_text(path, head)
+    archive.refuse_other_content()
     if override is not None:
-        return _overridden(path, kind_named(override, kinds), head)
-    by_header = [kind for kind in kinds if kind.header(head)]
-    by_name = _named(path, stems, kinds, unread)
-    if by_name:
-        return _agreed(path, by_name, by_header)
-    by_header = [kind for kind in by_header if not kind.name_decides]
-    if len(by_header) == 1:
-        return by_header[0]
-    if by_header:
-        raise InputError(
-            path,
-            f"the header fits several kinds ({_names(by_header)})",
-            hint=f"Say which is meant: {by_header[0].name}={path}",
-        )
-    raise InputError(
-        path,
-        "neither the name nor the first line is that of a known kind of file",
-        hint=f"Known kinds: {_names(kinds)}; name one with KIND={path}",
-    )
+        kind = kind_named(override, kinds)
+        if not kind.header(archive.head):
+            reason = f"the first line is not that of {kind.name}"
+            hint = f"The file should begin with {kind.expects}"
+            raise InputError(archive.path, reason, line=1, hint=hint)
+    else:
+        kind = _kind_of(archive, kinds, unread)
+    as_of, sequence = dated(archive.path, archive.member, kind)
+    return RegistryFile(archive=archive, kind=kind, as_of=as_of, sequence=sequence)
 
 
 def kind_named(name: str, kinds: Sequence[FileKind]) -> FileKind:
-    """Return the kind of this name; raises ``SettingError`` when there is none."""
+    """Return the kind of this name; raises SettingError when there is none."""
     for kind in kinds:
         if kind.name == name:
             return kind
-    raise SettingError(f"there is no file kind {name!r}", hint=f"Known kinds: {_names(kinds)}")
+    raise SettingError(f"unknown file kind {name!r}", hint=f"Known kinds: {_names(kinds)}")
 
 
 def dated(path: Path, member: str | None, kind: FileKind) -> tuple[datetime | None, int | None]:
-    """Return the time (aware, UTC) and the sequence that the name of a file states, or None.
+    """Return the time (aware, UTC) and the sequence that a file's name states, or None for each.
 
-    The file's own name counts before that of the zip's member. Raises ``InputError`` when the name
-    states a time that does not exist.
+    The file's own name takes precedence over that of the zip's member. Raises InputError when the
+    name states a time that does not exist.
     """
     for name in (path.name, member or ""):
         match = kind.file_name.fullmatch(_stem(name))
@@ -75,81 +63,60 @@ def dated(path: Path, member: str | None, kind: FileKind) -> tuple[datetime | No
             try:
                 local = datetime.strptime(time, "%Y%m%d%H%M").replace(tzinfo=UTC)
             except ValueError:
-                raise InputError(
-                    path,
-                    f"the file's name states a time that does not exist ({time})",
-                    hint="Give the file back the name that the registry gave it",
-                ) from None
+                reason = f"the file's name states a time that does not exist ({time})"
+                hint = "Restore the name that the registry gave the file"
+                raise InputError(path, reason, hint=hint) from None
             return local - kind.utc_offset, int(sequence) if sequence is not None else None
     return None, None
 
 
-def _named(
-    path: Path, stems: Sequence[str], kinds: Sequence[FileKind], unread: Sequence[UnreadKind]
-) -> list[FileKind]:
-    """Return the kinds that the file's name and its member's allow; none where neither tells."""
-    found: list[FileKind] = []
-    for stem in stems:
-        by_name = [kind for kind in kinds if kind.file_name.fullmatch(stem)]
-        for refused in () if by_name else unread:
-            if refused.file_name.fullmatch(stem):
-                raise InputError(path, f"the file is {refused.reason}", hint=refused.hint)
-        if found and by_name and not any(kind in found for kind in by_name):
-            raise InputError(
-                path,
-                f"the zip is named as {_names(found)}, the file in it as {_names(by_name)}",
-                hint="Download it again, or unpack it and name the file that is meant",
-            )
-        found = found or by_name
-    return found
-
-
-def _overridden(path: Path, kind: FileKind, head: bytes) -> FileKind:
-    if not kind.header(head):
+def _kind_of(archive: Archive, kinds: Sequence[FileKind], unread: Sequence[UnreadKind]) -> FileKind:
+    path = archive.path
+    by_header = [kind for kind in kinds if kind.header(archive.head)]
+    by_name = _named(archive, kinds, unread)
+    if by_name:
+        candidates = [kind for kind in by_name if kind in by_header]
+    else:
+        candidates = [kind for kind in by_header if not kind.name_decides]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        reason = f"the file fits several kinds ({_names(candidates)})"
+        raise InputError(path, reason, hint=f"State the kind: {candidates[0].name}={path}")
+    if by_name:
+        actual = f"that of {_names(by_header)}" if by_header else "not a header of its kind"
         raise InputError(
             path,
-            f"the first line is not that of {kind.name}",
+            f"named as {_names(by_name)}, but the first line is {actual}",
             line=1,
-            hint=f"The file should begin with {kind.expects}",
+            hint=f"The file should begin with {by_name[0].expects}. "
+            f"{_DOWNLOAD_AGAIN}, or state its kind with KIND=PATH",
         )
-    return kind
-
-
-def _agreed(path: Path, by_name: Sequence[FileKind], by_header: Sequence[FileKind]) -> FileKind:
-    both = [kind for kind in by_name if kind in by_header]
-    if len(both) == 1:
-        return both[0]
-    if both:
-        raise InputError(
-            path,
-            f"name and header fit several kinds ({_names(both)})",
-            hint=f"Say which is meant: {both[0].name}={path}",
-        )
-    found = f"that of {_names(by_header)}" if by_header else "not a header of its kind"
     raise InputError(
         path,
-        f"named as {_names(by_name)}, but the first line is {found}",
-        line=1,
-        hint=f"The file should begin with {by_name[0].expects}. "
-        "Download it again, or say its kind with KIND=PATH",
+        "neither the name nor the first line is that of a known kind of file",
+        hint=f"Known kinds: {_names(kinds)}; state one with KIND={path}",
     )
 
 
-def _refuse_what_is_no_text(path: Path, head: bytes) -> None:
-    refuse_web_page(path, head)
-    if not head.strip():
-        raise InputError(path, "the file is empty", hint="Download it again")
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(
-            path, "the text is UTF-16, as a spreadsheet saves it", hint="Download it again"
-        )
-    if b"\0" in head:
-        raise InputError(
-            path,
-            "the file holds NUL bytes: it is damaged or not a text",
-            line=head.count(b"\n", 0, head.index(b"\0")) + 1,
-            hint="Download it again",
-        )
+def _named(
+    archive: Archive, kinds: Sequence[FileKind], unread: Sequence[UnreadKind]
+) -> list[FileKind]:
+    """Return the kinds that the file's name, and its member's, allow; empty if neither says."""
+    named: list[FileKind] = []
+    for stem in (_stem(name) for name in (archive.path.name, archive.member) if name):
+        by_name = [kind for kind in kinds if kind.file_name.fullmatch(stem)]
+        for refused in () if by_name else unread:
+            if refused.file_name.fullmatch(stem):
+                raise InputError(archive.path, f"the file is {refused.reason}", hint=refused.hint)
+        if named and by_name and not any(kind in named for kind in by_name):
+            raise InputError(
+                archive.path,
+                f"the zip is named as {_names(named)}, the file in it as {_names(by_name)}",
+                hint=f"{_DOWNLOAD_AGAIN}, or unpack it and give the file that you need",
+            )
+        named = named or by_name
+    return named
 
 
 def _stem(name: str) -> str:

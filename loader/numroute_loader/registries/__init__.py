@@ -1,20 +1,27 @@
-"""The registries that can be read. What is peculiar to one stands in its module only."""
+"""The registries that can be read. What is peculiar to one is in its module only."""
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TYPE_CHECKING
 
+from numroute.errors import InputError
+from numroute_loader.gate.limits import GateLimits, LimitsFile, limits_from
+from numroute_loader.reading.archive import Archive
+from numroute_loader.reading.csv_stream import lines_with
 from numroute_loader.reading.description import STRICT, FileKind
-from numroute_loader.reading.recognition import recognise_among
+from numroute_loader.reading.recognition import kind_named, recognise_among
 from numroute_loader.registries import ru_bdpn, ru_numbering_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numroute_loader.reading.description import Progress, Tolerance
-    from numroute_loader.records import ParsedFile
-
-__all__ = ["CHAINS", "KINDS", "FileKind", "find_first", "read", "recognise"]
+    from numroute_loader.reading.description import (
+        ParsedFile,
+        Progress,
+        RegistryFile,
+        Tolerance,
+    )
 
 KINDS: tuple[FileKind, ...] = (*ru_bdpn.KINDS, *ru_numbering_plan.KINDS)
 """Every kind of file that is read, of every registry."""
@@ -22,43 +29,81 @@ KINDS: tuple[FileKind, ...] = (*ru_bdpn.KINDS, *ru_numbering_plan.KINDS)
 CHAINS = (*ru_bdpn.CHAINS,)
 """Every way in which increments follow full dumps."""
 
+INCREMENTS = frozenset(kind for chain in CHAINS for kind in chain.kinds)
+"""The names of all kinds of increments."""
+
 _UNREAD = (*ru_bdpn.UNREAD,)
+_LIMITS = "ru_limits.toml"
 
 
-def recognise(path: Path, override: str | None = None) -> FileKind:
-    """Return the kind of a file, told by its name and its first line, which must agree.
+def kind_of(name: str) -> FileKind:
+    """Return the kind of this name; raises SettingError when there is none."""
+    return kind_named(name, KINDS)
 
-    ``override`` names the kind (the ``KIND`` of ``KIND=PATH``), whatever the file is called; the
-    text must still begin as that kind does. Raises ``InputError`` when the file is of no known
-    kind, of several, or contradicts itself, and ``SettingError`` for an unknown ``override``.
+
+def open_file(path: Path, kind: str | None = None) -> RegistryFile:
+    """Open a file and recognise its kind by its name and its first line, which must agree.
+
+    ``kind`` (the ``KIND`` of ``KIND=PATH``) overrides the name; the text must still begin as that
+    kind. Raises InputError when the file is of no known kind, of several, or contradicts itself,
+    and SettingError for an unknown ``kind``.
     """
-    return recognise_among(path, KINDS, _UNREAD, override)
+    archive = Archive(path)
+    try:
+        return recognise_among(archive, KINDS, _UNREAD, kind)
+    except BaseException:
+        archive.close()
+        raise
+
+
+def recognise(path: Path, kind: str | None = None) -> FileKind:
+    """Return the kind of a file; raises as ``open_file`` does."""
+    file = open_file(path, kind)
+    file.archive.close()
+    return file.kind
 
 
 def read(
     path: Path,
-    kind: FileKind | str | None = None,
+    kind: str | None = None,
     *,
     progress: Progress | None = None,
     tolerance: Tolerance = STRICT,
 ) -> ParsedFile:
-    """Read a registry's file whole, or raise ``InputError`` with file, line, reason and remedy.
-
-    ``kind`` is what ``recognise`` returned, a kind's name, or None to recognise it here.
-    ``progress`` is called in this thread with (bytes done, bytes total) of the file on disk.
-    ``tolerance`` lets defects of a full dump pass, where its kind knows how; all else is strict.
-    """
-    if kind is None or isinstance(kind, str):
-        kind = recognise(path, kind)
-    if kind.read_tolerantly is not None:
-        return kind.read_tolerantly(path, kind, progress, tolerance)
-    return kind.read(path, kind, progress)
+    """Read one file whole; raises InputError with file, line, reason and remedy."""
+    file = open_file(path, kind)
+    with file.archive:
+        return file.kind.read(file, progress, tolerance)
 
 
 def find_first(path: Path, kind: FileKind, wanted: str | int) -> int | None:
-    """Return the first line of a file that holds an operator's code or a number, None when none.
+    """Return the first line of a file that holds an operator's code or a whole number, or None.
 
-    ``wanted`` is a code as the registry writes it, or a whole E.164 number. For messages about what
-    only the files together show; it reads the file again, and slowly. Raises ``InputError``.
+    For messages about what only the files together show: it reads the file again, and slowly.
     """
-    return kind.find(path, wanted) if kind.find is not None else None
+    if isinstance(wanted, str):
+        column, text = kind.operator_column, wanted
+    else:
+        column = kind.number_column
+        text = kind.number_format.written(wanted) if kind.number_format else ""
+    lines = lines_with(path, column, text, lines_max=1) if column else []
+    return lines[0] if lines else None
+
+
+def load_limits(path: Path | None = None) -> GateLimits:
+    """Return the registry's limits of the gate; the TOML file at ``path`` overrides them.
+
+    Raises InputError, with the line, when the file cannot be read or is wrong.
+    """
+    table = resources.files("numroute_loader").joinpath("registries", "tables", _LIMITS)
+    defaults = LimitsFile(path=_LIMITS, text=table.read_text("utf-8"))
+    if path is None:
+        return limits_from(defaults)
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        reason = f"the limits cannot be read: {error.strerror}"
+        raise InputError(path, reason, hint="Check the path") from None
+    except UnicodeDecodeError:
+        raise InputError(path, "the limits are not UTF-8", hint="Save the file as UTF-8") from None
+    return limits_from(defaults, LimitsFile(path=str(path), text=text))

@@ -1,6 +1,6 @@
-"""BDPN, the Russian database of ported numbers: what its dumps look like.
+"""BDPN, the Russian database of ported numbers: its dumps, increments and delivery.
 
-Source of every fact: ``registries.md``, section 1. The readers know none of it.
+The readers know none of this.
 """
 
 from __future__ import annotations
@@ -11,30 +11,33 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from numroute.model import LineType
+from numroute_loader.feeds.order import FeedLayout, Role
+from numroute_loader.reading.csv_stream import header_of
 from numroute_loader.reading.description import (
     FileKind,
     IncrementChain,
-    IncrementLayout,
     NamedLayout,
     NumberFormat,
     OperatorLayout,
-    PortedLayout,
-    RangeLayout,
+    RecordLayout,
     TextColumn,
     UnreadKind,
 )
-from numroute_loader.reading.diagnose import lines_with
-from numroute_loader.reading.dump_file import header_of
-from numroute_loader.reading.increment_file import read_increment
-from numroute_loader.reading.named_dump import read_named_dump, read_named_increment
-from numroute_loader.reading.operator_table import read_operator_table
-from numroute_loader.reading.ported_dump import read_ported_dump
-from numroute_loader.reading.range_file import read_range_file
+from numroute_loader.reading.named_files import (
+    read_named_dump,
+    read_named_increment,
+    read_operator_table,
+)
+from numroute_loader.reading.record_files import (
+    read_increment,
+    read_ported_dump,
+    read_range_file,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
+    from numroute_loader.reading.description import ParsedFile
     from numroute_loader.records import RouteKey
 
 REGISTRY = "ru-bdpn"
@@ -68,51 +71,95 @@ _TAX_NUMBER = re.compile(r"[0-9]{10}(?:[0-9]{2})?")
 # One reader of 2017 met windows-1251 in the simplified tier.
 _ENCODINGS = ("utf-8", "cp1251")
 
-_OPERATOR = TextColumn(name="OwnerId", pattern=_CODE, shape=_CODE_SHAPE)
-_MNC = TextColumn(name="MNC", pattern=_TWO_DIGITS, shape="two digits")
-_ROUTING_NUMBER = TextColumn(name="Route", pattern=_ROUTE, shape="a short word of ASCII")
-_REGION = TextColumn(name="RegionCode", pattern=_TWO_DIGITS, shape="two digits")
-_DONOR = TextColumn(name="DonorId", pattern=_CODE_OR_NONE, shape=_CODE_SHAPE)
-_RANGE_HOLDER = TextColumn(name="RangeHolderId", pattern=_CODE_OR_NONE, shape=_CODE_SHAPE)
-
+_DAY_ZERO = datetime(2013, 11, 20, tzinfo=UTC) - MOSCOW
+"""Windows are counted from here, and full dumps by days (Port_All_Full has its own counter)."""
 
 _WINDOW = timedelta(hours=2)
-_WINDOWS_A_DAY = timedelta(days=1) // _WINDOW
+_WINDOWS_A_DAY = DAY // _WINDOW
 
-_DAY_ZERO = datetime(2013, 11, 20, tzinfo=UTC) - MOSCOW
-"""Windows are counted from here, and full dumps by days (but Port_All_Full)."""
+
+def _code(name: str, field: str = "", *, optional: bool = False) -> TextColumn:
+    pattern = _CODE_OR_NONE if optional else _CODE
+    return TextColumn(name=name, pattern=pattern, shape=_CODE_SHAPE, field=field)
+
+
+def _two_digits(name: str, field: str = "", *, optional: bool = False) -> TextColumn:
+    pattern = _TWO_DIGITS_OR_NONE if optional else _TWO_DIGITS
+    return TextColumn(name=name, pattern=pattern, shape="two digits", field=field)
+
+
+def _route(name: str, field: str = "") -> TextColumn:
+    return TextColumn(name=name, pattern=_ROUTE, shape="a short word of ASCII", field=field)
 
 
 def _usual_route(key: RouteKey) -> str:
     return f"D{key.region_code}{key.registry_mnc}"
 
 
-PORT_ALL = PortedLayout(
+_layout = partial(
+    RecordLayout, number_format=_NUMBER, row_count="RowCount", line_type=LineType.MOBILE
+)
+_REGION = _two_digits("RegionCode", "region_code")
+_RANGE_HOLDER = _code("RangeHolderId", optional=True)
+_DONOR = _code("DonorId", optional=True)
+_ROUTE_OF_DUMP = (
+    _code("OwnerId", "operator_code"),
+    _two_digits("MNC", "registry_mnc"),
+    _route("Route", "routing_number"),
+    _REGION,
+)
+
+PORT_ALL = _layout(
     number="Number",
-    number_format=_NUMBER,
-    operator=_OPERATOR,
-    mnc=_MNC,
-    routing_number=_ROUTING_NUMBER,
-    region=_REGION,
-    ported_at="PortDate",
-    row_count="RowCount",
-    line_type=LineType.MOBILE,
+    routes=_ROUTE_OF_DUMP,
+    time="PortDate",
     usual_routing_number=_usual_route,
 )
 
-PORT_ALL_FULL = PortedLayout(
+PORT_ALL_FULL = _layout(
     number="Number",
-    number_format=_NUMBER,
-    operator=_OPERATOR,
-    mnc=_MNC,
-    routing_number=_ROUTING_NUMBER,
-    region=_REGION,
-    ported_at="PortDate",
-    row_count="RowCount",
-    line_type=LineType.MOBILE,
+    routes=_ROUTE_OF_DUMP,
+    time="PortDate",
     usual_routing_number=_usual_route,
     donor=_DONOR,
     range_holder=_RANGE_HOLDER,
+)
+
+PORT_INCREMENT = _layout(
+    order_id="NPId",
+    number="Number",
+    routes=(
+        _code("RecipientId", "operator_code"),
+        _two_digits("NewMNC", "registry_mnc"),
+        _route("NewRoute", "routing_number"),
+        _REGION,
+    ),
+    donor=_DONOR,
+    range_holder=_RANGE_HOLDER,
+    others=(_route("OldRoute"), _two_digits("OldMNC", optional=True)),
+    time="PortDate",
+    usual_routing_number=_usual_route,
+)
+
+# OwnerId is the operator that loses the number; after every row it is back with its range holder.
+RETURN_INCREMENT = _layout(
+    order_id="NPId",
+    number="Number",
+    range_holder=_RANGE_HOLDER,
+    others=(
+        _code("OwnerId"),
+        _two_digits("RangeHolderMNC", optional=True),
+        _route("OldRoute"),
+        _route("NewRoute"),
+        _two_digits("RegionCode", optional=True),
+    ),
+    time="PortDate",
+)
+
+NUMBERING_PLAN = _layout(
+    number="NumberFrom",
+    last="NumberTo",
+    routes=(_code("OwnerId", "operator_code"), _REGION, _two_digits("MNC", "registry_mnc")),
 )
 
 PORT_ALL_NEW = NamedLayout(
@@ -124,60 +171,9 @@ PORT_ALL_NEW = NamedLayout(
     encodings=_ENCODINGS,
 )
 
-PORT_INCREMENT = IncrementLayout(
-    order_id="NPId",
-    number="Number",
-    number_format=_NUMBER,
-    route_columns=(
-        TextColumn(name="RecipientId", pattern=_CODE, shape=_CODE_SHAPE),
-        TextColumn(name="NewMNC", pattern=_TWO_DIGITS, shape="two digits"),
-        TextColumn(name="NewRoute", pattern=_ROUTE, shape="a short word of ASCII"),
-        _REGION,
-    ),
-    donor=_DONOR,
-    range_holder=_RANGE_HOLDER,
-    others=(
-        TextColumn(name="OldRoute", pattern=_ROUTE, shape="a short word of ASCII"),
-        TextColumn(name="OldMNC", pattern=_TWO_DIGITS_OR_NONE, shape="two digits"),
-    ),
-    changed_at="PortDate",
-    row_count="RowCount",
-    line_type=LineType.MOBILE,
-    usual_routing_number=_usual_route,
-)
-
-# OwnerId is the operator that loses the number; after every row it is back with its range holder.
-RETURN_INCREMENT = IncrementLayout(
-    order_id="NPId",
-    number="Number",
-    number_format=_NUMBER,
-    range_holder=_RANGE_HOLDER,
-    others=(
-        _OPERATOR,
-        TextColumn(name="RangeHolderMNC", pattern=_TWO_DIGITS_OR_NONE, shape="two digits"),
-        TextColumn(name="OldRoute", pattern=_ROUTE, shape="a short word of ASCII"),
-        TextColumn(name="NewRoute", pattern=_ROUTE, shape="a short word of ASCII"),
-        TextColumn(name="RegionCode", pattern=_TWO_DIGITS_OR_NONE, shape="two digits"),
-    ),
-    changed_at="PortDate",
-    row_count="RowCount",
-    line_type=LineType.MOBILE,
-)
-
-NUMBERING_PLAN = RangeLayout(
-    first="NumberFrom",
-    last="NumberTo",
-    number_format=_NUMBER,
-    operator=_OPERATOR,
-    region=_REGION,
-    mnc=_MNC,
-    row_count="RowCount",
-    line_type=LineType.MOBILE,
-)
-
 OPERATORS = OperatorLayout(
-    code=TextColumn(name="OrgCode", pattern=_CODE, shape=_CODE_SHAPE),
-    mnc=_MNC,
+    code=_code("OrgCode"),
+    mnc=_two_digits("MNC"),
     tax_number="TIN",
     tax_number_shape=_TAX_NUMBER,
     name="OrgName",
@@ -186,144 +182,97 @@ OPERATORS = OperatorLayout(
 )
 
 
-def _dated_name(kind: str) -> re.Pattern[str]:
-    """Match ``<kind>_YYYYMMDDhhmm_<sequence>``; the registry itself varies the case of the kind."""
-    return re.compile(
-        rf"{kind}_(?P<time>[0-9]{{12}})_(?P<sequence>[0-9]{{1,9}})", re.IGNORECASE | re.ASCII
+def _kind(  # noqa: PLR0913 - what makes one kind of file differ from the others
+    name: str,
+    file_type: str,
+    layout: RecordLayout | NamedLayout | OperatorLayout,
+    read: Callable[..., ParsedFile],
+    *,
+    without: Sequence[str] = (),
+    daily: bool = True,
+    operator: str = "",
+    number: str = "",
+    name_decides: bool = False,
+) -> FileKind:
+    """Describe the files ``<file_type>_YYYYMMDDhhmm_<sequence>``, in any case.
+
+    The header must have all columns of the layout in any order, and none of ``without``; where
+    names are free text it must be exactly these columns.
+    """
+    columns = layout.columns
+
+    def header(head: bytes) -> bool:
+        found = header_of(head)
+        if not isinstance(layout, RecordLayout):
+            return found == columns
+        return set(found).issuperset(columns) and set(found).isdisjoint(without)
+
+    return FileKind(
+        name=f"{REGISTRY}/{name}",
+        registry=REGISTRY,
+        file_name=re.compile(
+            rf"{file_type}_(?P<time>[0-9]{{12}})_(?P<sequence>[0-9]{{1,9}})",
+            re.IGNORECASE | re.ASCII,
+        ),
+        header=header,
+        expects=f"the columns {','.join(columns)}",
+        read=partial(read, layout=layout),
+        utc_offset=MOSCOW,
+        operator_column=operator,
+        number_column=number,
+        number_format=_NUMBER,
+        every=DAY if daily else None,
+        name_decides=name_decides,
     )
 
 
-def _names(columns: Collection[str], without: Collection[str] = ()) -> Callable[[bytes], bool]:
-    """Tell a header that has all of these columns, in any order, and none of those."""
-
-    def test(head: bytes) -> bool:
-        found = set(header_of(head))
-        return found.issuperset(columns) and found.isdisjoint(without)
-
-    return test
-
-
-def _is(columns: Sequence[str]) -> Callable[[bytes], bool]:
-    """Tell a header that is exactly these columns in this order."""
-    return lambda head: header_of(head) == tuple(columns)
-
-
-def _find(
-    *, operator: str | None = None, number: str | None = None
-) -> Callable[[Path, str | int], int | None]:
-    """Look a code up in the column of operators, a number in the column of numbers."""
-
-    def find(path: Path, wanted: str | int) -> int | None:
-        text = wanted if isinstance(wanted, str) else _NUMBER.written(wanted)
-        column = operator if isinstance(wanted, str) else number
-        lines = lines_with(path, column, text, lines_max=1) if column is not None else []
-        return lines[0] if lines else None
-
-    return find
-
-
-def _columns(columns: Sequence[str]) -> str:
-    return f"the columns {','.join(columns)}"
-
-
-_PORT_INCREMENT = f"{REGISTRY}/port-increment"
-_RETURN_INCREMENT = f"{REGISTRY}/return-increment"
-_PORT_INCREMENT_NEW = f"{REGISTRY}/port-increment-new"
-_RETURN_INCREMENT_NEW = f"{REGISTRY}/return-increment-new"
+_increment = partial(_kind, daily=False, number="Number")
 
 KINDS = (
-    FileKind(
-        name=f"{REGISTRY}/port-all",
-        registry=REGISTRY,
-        file_name=_dated_name("Port_All"),
-        header=_names(PORT_ALL.columns, without=("NPId", "DonorId", "RangeHolderId")),
-        expects=_columns(PORT_ALL.columns),
-        read=partial(read_ported_dump, layout=PORT_ALL),
-        read_tolerantly=partial(read_ported_dump, layout=PORT_ALL),
-        find=_find(operator=_OPERATOR.name, number=PORT_ALL.number),
-        utc_offset=MOSCOW,
-        every=DAY,
+    _kind(
+        "port-all",
+        "Port_All",
+        PORT_ALL,
+        read_ported_dump,
+        without=("NPId", "DonorId", "RangeHolderId"),
+        operator="OwnerId",
+        number="Number",
     ),
-    FileKind(
-        name=f"{REGISTRY}/port-all-full",
-        registry=REGISTRY,
-        file_name=_dated_name("Port_All_Full"),
-        header=_names(PORT_ALL_FULL.columns),
-        expects=_columns(PORT_ALL_FULL.columns),
-        read=partial(read_ported_dump, layout=PORT_ALL_FULL),
-        read_tolerantly=partial(read_ported_dump, layout=PORT_ALL_FULL),
-        find=_find(operator=_OPERATOR.name, number=PORT_ALL_FULL.number),
-        utc_offset=MOSCOW,
-        every=DAY,
+    _kind(
+        "port-all-full",
+        "Port_All_Full",
+        PORT_ALL_FULL,
+        read_ported_dump,
+        operator="OwnerId",
+        number="Number",
     ),
-    FileKind(
-        name=f"{REGISTRY}/port-all-new",
-        registry=REGISTRY,
-        file_name=_dated_name("Port_All_New"),
-        header=_is(PORT_ALL_NEW.columns),
-        expects=_columns(PORT_ALL_NEW.columns),
-        read=partial(read_named_dump, layout=PORT_ALL_NEW),
-        find=_find(number=PORT_ALL_NEW.number),
-        utc_offset=MOSCOW,
-        every=DAY,
+    _kind("port-all-new", "Port_All_New", PORT_ALL_NEW, read_named_dump, number="Number"),
+    _kind("operators", "Operators", OPERATORS, read_operator_table),
+    _kind("numbering-plan", "Numbering_plan", NUMBERING_PLAN, read_range_file, operator="OwnerId"),
+    _increment(
+        "port-increment", "Port_Increment", PORT_INCREMENT, read_increment, operator="RecipientId"
     ),
-    FileKind(
-        name=f"{REGISTRY}/operators",
-        registry=REGISTRY,
-        file_name=_dated_name("Operators"),
-        header=_is(OPERATORS.columns),
-        expects=_columns(OPERATORS.columns),
-        read=partial(read_operator_table, layout=OPERATORS),
-        utc_offset=MOSCOW,
-        every=DAY,
+    _increment(
+        "return-increment",
+        "Return_Increment",
+        RETURN_INCREMENT,
+        read_increment,
+        without=("RecipientId",),
     ),
-    FileKind(
-        name=f"{REGISTRY}/numbering-plan",
-        registry=REGISTRY,
-        file_name=_dated_name("Numbering_plan"),
-        header=_names(NUMBERING_PLAN.columns),
-        expects=_columns(NUMBERING_PLAN.columns),
-        read=partial(read_range_file, layout=NUMBERING_PLAN),
-        find=_find(operator=_OPERATOR.name),
-        utc_offset=MOSCOW,
-        every=DAY,
+    # The simplified tier's increments have the header of its full dump: only the name tells.
+    _increment(
+        "port-increment-new",
+        "Port_Increment_New",
+        PORT_ALL_NEW,
+        partial(read_named_increment, returns=False),
+        name_decides=True,
     ),
-    FileKind(
-        name=_PORT_INCREMENT,
-        registry=REGISTRY,
-        file_name=_dated_name("Port_Increment"),
-        header=_names(PORT_INCREMENT.columns),
-        expects=_columns(PORT_INCREMENT.columns),
-        read=partial(read_increment, layout=PORT_INCREMENT),
-        find=_find(operator="RecipientId", number=PORT_INCREMENT.number),
-        utc_offset=MOSCOW,
-    ),
-    FileKind(
-        name=_RETURN_INCREMENT,
-        registry=REGISTRY,
-        file_name=_dated_name("Return_Increment"),
-        header=_names(RETURN_INCREMENT.columns, without=("RecipientId",)),
-        expects=_columns(RETURN_INCREMENT.columns),
-        read=partial(read_increment, layout=RETURN_INCREMENT),
-        find=_find(number=RETURN_INCREMENT.number),
-        utc_offset=MOSCOW,
-    ),
-    *(
-        FileKind(
-            name=name,
-            registry=REGISTRY,
-            file_name=_dated_name(file_name),
-            header=_is(PORT_ALL_NEW.columns),
-            expects=_columns(PORT_ALL_NEW.columns),
-            read=partial(read_named_increment, layout=PORT_ALL_NEW, returns=returns),
-            find=_find(number=PORT_ALL_NEW.number),
-            utc_offset=MOSCOW,
-            name_decides=True,
-        )
-        for name, file_name, returns in (
-            (_PORT_INCREMENT_NEW, "Port_Increment_New", False),
-            (_RETURN_INCREMENT_NEW, "Return_Increment_New", True),
-        )
+    _increment(
+        "return-increment-new",
+        "Return_Increment_New",
+        PORT_ALL_NEW,
+        partial(read_named_increment, returns=True),
+        name_decides=True,
     ),
 )
 """The kinds of file that are read."""
@@ -346,7 +295,7 @@ def _window_time(sequence: int) -> datetime:
 CHAINS = (
     IncrementChain(
         name=REGISTRY,
-        kinds=(_PORT_INCREMENT, _RETURN_INCREMENT),
+        kinds=(f"{REGISTRY}/port-increment", f"{REGISTRY}/return-increment"),
         file_types=("Port_Increment", "Return_Increment"),
         bases={
             f"{REGISTRY}/port-all": _after_daily_dump,
@@ -356,7 +305,7 @@ CHAINS = (
     ),
     IncrementChain(
         name=f"{REGISTRY}-new",
-        kinds=(_PORT_INCREMENT_NEW, _RETURN_INCREMENT_NEW),
+        kinds=(f"{REGISTRY}/port-increment-new", f"{REGISTRY}/return-increment-new"),
         file_types=("Port_Increment_New", "Return_Increment_New"),
         bases={f"{REGISTRY}/port-all-new": _after_daily_dump},
         window_time=_window_time,
@@ -366,11 +315,41 @@ CHAINS = (
 
 UNREAD = (
     UnreadKind(
-        # The simplified tier's increments have the header of its full dump: the name must tell.
         file_name=re.compile(r"(?:Port|Return)_Increment.*", re.IGNORECASE),
         reason="named as an increment, but without the time and the sequence of one",
-        hint="Give it back the name that the registry gave it, like "
+        hint="Restore the name that the registry gave it, like "
         "Port_Increment_202608231400_55974.zip",
     ),
 )
-"""Files that are known by name and cannot be read without the rest of it."""
+"""Files that are recognised by the beginning of their name and cannot be read without the rest."""
+
+FEED = FeedLayout(
+    registry=REGISTRY,
+    root="/numlex",
+    folders=(
+        "Port_All_Full",
+        "Port_All",
+        "Operators",
+        "Numbering_Plan",
+        "Port_Increment",
+        "Return_Increment",
+    ),
+    file_name=re.compile(
+        r"(?P<type>[A-Za-z]+(?:_[A-Za-z]+)*)_(?P<time>[0-9]{12})_(?P<sequence>[0-9]{1,9})"
+        r"\.(?:zip|csv)",
+        re.IGNORECASE | re.ASCII,
+    ),
+    types={
+        "port_all_full": (Role.DUMP, f"{REGISTRY}/port-all-full"),
+        "port_all": (Role.DUMP, f"{REGISTRY}/port-all"),
+        "operators": (Role.COMPANION, f"{REGISTRY}/operators"),
+        "numbering_plan": (Role.COMPANION, f"{REGISTRY}/numbering-plan"),
+        "port_increment": (Role.WINDOW, f"{REGISTRY}/port-increment"),
+        "return_increment": (Role.WINDOW, f"{REGISTRY}/return-increment"),
+    },
+    dumps=("port_all_full", "port_all"),
+    utc_offset=MOSCOW,
+    dump_every=timedelta(days=1),
+    window_every=timedelta(hours=2),
+)
+"""The simplified tier is left out: its increments cannot be told from its full dumps by content."""

@@ -20,8 +20,8 @@ POINTS = [
     "numroute_loader.feeds.spool:recognise",
     "numroute_loader.feeds.spool:os.fsync",
     "numroute_loader.feeds.publishing:Publisher.build",
-    "numroute_loader.build:merge",
-    "numroute_loader.build:publish",
+    "numroute_loader.pipeline:merge",
+    "numroute_loader.pipeline:publish",
     "numroute.index.publishing:write_snapshot",
     "numroute.index.publishing:verify_snapshot",
     "numroute.index.publishing:StoreWriter.make_current",
@@ -89,7 +89,7 @@ def test_sigterm_ends_a_watcher(
     put(numlex, day_of())
     if where == "downloading":
         sftp.hang_after_bytes = 0
-    hang_at = "numroute_loader.build:merge" if where == "building" else None
+    hang_at = "numroute_loader.pipeline:merge" if where == "building" else None
     with watching(tmp_path, store, *login, hang_at=hang_at) as watcher:
         if where == "asleep":
             watcher.wait_for("snapshot published")

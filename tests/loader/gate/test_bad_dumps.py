@@ -16,9 +16,9 @@ from support.gate_days import DAYS, Days, failed, scaled_limits
 
 from numroute.errors import InputError
 from numroute.index import SnapshotStore
-from numroute_loader.build import check, current_of, publish
 from numroute_loader.gate import CHECKS, GateError, Outcome
 from numroute_loader.inputs import InputFile
+from numroute_loader.pipeline import check, publish
 
 Rows = list[dict[str, str]]
 Spoil = Callable[[Callable[[Rows], Rows]], Path]
@@ -34,15 +34,9 @@ def test_normal_days_pass(days: Days, tmp_path: Path) -> None:
     """Day after day nothing is refused, and every check that can be made is made."""
     store = SnapshotStore(tmp_path / "store", create=True)
     for day, files in enumerate(days.files):
-        with current_of(store) as current:
-            checked = check(
-                [
-                    InputFile(path=files[kind])
-                    for kind in ("Operators", "Numbering_plan", "Port_All")
-                ],
-                current=current,
-                limits=scaled_limits(),
-            )
+        kinds = ("Operators", "Numbering_plan", "Port_All")
+        inputs = [InputFile(path=files[kind]) for kind in kinds]
+        checked = check(inputs, store, limits=scaled_limits())
         assert failed(checked) == set(), checked.findings
         unmade = {f.check for f in checked.findings if f.outcome is Outcome.NOT_CHECKED}
         without_store = {

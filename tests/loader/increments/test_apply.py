@@ -14,9 +14,9 @@ from support.registry import NAMES, Result, command, write_registry
 
 from numroute.index import SnapshotStore, compare, explain
 from numroute.index.layout import DONOR, PORTED_AT
-from numroute_loader.applying import check_increments, publish_increments
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import InputFile, input_files
+from numroute_loader.pipeline import check, publish
 
 FIRST = 12 * 4659 + 1
 FULL_NAME = "Port_All_Full_202608230000_77.csv"
@@ -146,10 +146,10 @@ def test_a_gap_stops_the_chain_and_serving_goes_on(store: SnapshotStore, tmp_pat
     assert again.status == 1
     assert "a gap in the increments" in again.err
     assert store.current_id() == before
-    checked = check_increments(store, input_files([str(tmp_path / "w")]))
+    checked = check(input_files([str(tmp_path / "w")]), store)
     assert checked.gap is not None
     with pytest.raises(GapError):
-        publish_increments(store, checked)
+        publish(store, checked)
 
     bdpn.put_window(tmp_path / "w", FIRST + 1)
     assert load("apply", store.path, tmp_path / "w").status == 0
@@ -349,11 +349,11 @@ def test_another_loader_published_meanwhile(store: SnapshotStore, tmp_path: Path
     files = bdpn.put_window(
         tmp_path / "w", FIRST, [bdpn.port_row(9_000_000_500, time=time_in(FIRST))]
     )
-    checked = check_increments(store, [InputFile(path=path) for path in files])
+    checked = check([InputFile(path=path) for path in files], store)
     assert load("apply", store.path, *files).status == 0
     before = store.current_id()
-    with pytest.raises(Exception, match="Apply them again"):
-        publish_increments(store, checked)
+    with pytest.raises(Exception, match="Run the command again"):
+        publish(store, checked)
     assert store.current_id() == before
 
 

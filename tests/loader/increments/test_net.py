@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numroute_loader.increments.net import net_changes
+from numroute_loader.increments.patching import net_changes
 from numroute_loader.records import IncrementRows, RouteKey
 
 NUMBERS = st.integers(79_000_000_001, 79_000_000_006)

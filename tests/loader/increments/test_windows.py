@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
@@ -12,8 +13,14 @@ from hypothesis import strategies as st
 
 from numroute.errors import InputError
 from numroute.index import Metadata, Source
-from numroute_loader.increments.position import ChainError, Position, position_of
-from numroute_loader.increments.windows import Arrangement, IncrementFile, arrange
+from numroute_loader.increments.windows import (
+    Arrangement,
+    ChainError,
+    Position,
+    arrange,
+    position_of,
+)
+from numroute_loader.reading.description import RegistryFile
 from numroute_loader.registries import CHAINS, KINDS
 
 KIND = {kind.name: kind for kind in KINDS}
@@ -60,21 +67,35 @@ def position(*windows: int) -> Position:
     return position_of(snapshot(dump(), *sources), CHAINS, KINDS)
 
 
-def increment(kind: str, sequence: int, name: str = "") -> IncrementFile:
+@dataclass
+class Delivered:
+    """An archive by its name and its digest."""
+
+    path: Path
+    digest: str = "same"
+
+    def sha256(self) -> str:
+        """Return the digest."""
+        return self.digest
+
+
+def increment(kind: str, sequence: int, name: str = "") -> RegistryFile:
     """Return an increment as its name describes it."""
     time = datetime(2013, 11, 19, 21, tzinfo=UTC) + timedelta(hours=2 * sequence)
     path = Path(name or f"{kind.partition('/')[2]}_{sequence}")
-    return IncrementFile(path=path, kind=KIND[kind], sequence=sequence, time=time)
+    return RegistryFile(archive=Delivered(path), kind=KIND[kind], sequence=sequence, as_of=time)
 
 
-def both(*sequences: int) -> list[IncrementFile]:
+def both(*sequences: int) -> list[RegistryFile]:
     """Return both files of these windows."""
     return [increment(kind, sequence) for sequence in sequences for kind in (PORT, RETURN)]
 
 
-def arranged(files: list[IncrementFile], at: Position, **digests: str) -> Arrangement:
+def arranged(files: list[RegistryFile], at: Position, **digests: str) -> Arrangement:
     """Arrange files whose digests are "same" unless another is given by the file's name."""
-    return arrange(files, at, lambda path: digests.get(path.name, "same"))
+    for file in files:
+        file.archive.digest = digests.get(file.path.name, "same")
+    return arrange(files, at)
 
 
 def sequences(found: Arrangement) -> list[int]:
@@ -196,9 +217,7 @@ def test_two_files_for_one_place() -> None:
 def test_files_of_a_window_with_different_times() -> None:
     """Both files of a window are of one time."""
     late = increment(RETURN, FIRST)
-    late = IncrementFile(
-        path=late.path, kind=late.kind, sequence=FIRST, time=late.time + timedelta(hours=2)
-    )
+    late = replace(late, as_of=late.as_of + timedelta(hours=2))
     with pytest.raises(InputError, match="states another time"):
         arranged([increment(PORT, FIRST), late], position())
 

@@ -1,4 +1,4 @@
-"""The bytes of a numbering-plan file as UTF-8 lines, or the reason why they are not a plan.
+"""The bytes of a numbering-plan file as UTF-8 lines with known columns, in every era.
 
 The publisher wrote windows-1251 until 2018, UTF-8 without and later with a byte order mark; copies
 saved again by others are in any of the three, and sometimes in two of them at once.
@@ -6,90 +6,184 @@ saved again by others are in any of the three, and sometimes in two of them at o
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
-from numroute_loader.reading.archive import refuse_web_page
+from numroute_loader.reading.archive import BYTE_ORDER_MARK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 PLAN_BYTES_MAX = 256 * 2**20
 """The largest file that is read as a plan. All four files of 2026 together are below 100 MB."""
 
-_BOM = b"\xef\xbb\xbf"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+DELIMITER = ";"
+
+CODE = "code"
+START = "start"
+END = "end"
+CAPACITY = "capacity"
+OPERATOR = "operator"
+REGION = "region"
+TERRITORY = "territory"
+TAX_NUMBER = "tax_number"
+
+TAX_NUMBER_SHAPE = re.compile(r"[0-9]{10}(?:[0-9]{2})?")
+"""The tax number (ИНН) has ten digits for a company and twelve for a person."""
+
+DELIMITER_IN_CELL = "\x1f"
+"""Stands for a delimiter that belongs to a cell's text."""
+
+DOWNLOAD_AGAIN = "Download the file from its publisher again"
+
+# АВС is Cyrillic in every file seen; the Latin letters look the same and come from copies that
+# somebody typed. Names are compared without blanks and without regard to case.
+_COLUMN_OF_NAME = {
+    "авс/def": CODE,
+    "abc/def": CODE,
+    "от": START,
+    "до": END,
+    "емкость": CAPACITY,
+    "ёмкость": CAPACITY,
+    "оператор": OPERATOR,
+    "регион": REGION,
+    "территориягар": TERRITORY,
+    "инн": TAX_NUMBER,
+}
+_SIX = (CODE, START, END, CAPACITY, OPERATOR, REGION)
+_SEVEN = (*_SIX, TAX_NUMBER)
+_EIGHT = (*_SIX, TERRITORY, TAX_NUMBER)
 
 # Three Cyrillic letters in UTF-8. In windows-1251 the same bytes would be three times one of the
 # capitals Р and С followed by a sign that never follows a letter in a Russian text.
 _UTF8_CYRILLIC = re.compile(rb"(?:[\xd0\xd1][\x80-\xbf]){3}")
 
-# A carriage return belongs to a line's end. The columnar reader would take any other as one.
-_STRAY_RETURN = re.compile(rb"\r(?!\n|\Z)")
-
-_DOWNLOAD_AGAIN = "Download the file from its publisher again"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanText:
-    """A plan's text: UTF-8 without byte order mark, in lines that end with LF or CRLF."""
+    """A plan's lines and columns.
+
+    ``data``: UTF-8 without byte order mark and with an empty first line in place of a header.
+    ``columns`` are in the order of the fields; "" is a column that is not read, ``unknown`` are the
+    names of those.
+    """
 
     path: Path
     data: bytes
+    columns: Sequence[str]
+    unknown: Sequence[str] = ()
 
     @property
-    def line_count(self) -> int:
-        """The number of lines, the last one counted whether or not it ends with a line end."""
-        return self.data.count(b"\n") + (not self.data.endswith(b"\n"))
+    def region_takes_rest(self) -> bool:
+        """Whether fields beyond the last column belong to the region.
+
+        In the six-column era a region's text may hold the delimiter itself.
+        """
+        return tuple(self.columns) == _SIX
 
 
 def decode_plan(path: Path, raw: bytes) -> PlanText:
     """Return the text of a plan file's bytes.
 
-    Raises:
-        InputError: the file is too long, empty, a web page or in UTF-16, or it holds NUL bytes, a
-            return inside a line, letters lost in a conversion, or lines in two encodings.
+    The file must begin like a plan. Raises InputError when it is too long, has letters lost in a
+    conversion, lines in two encodings, or an ambiguous header.
     """
     if len(raw) > PLAN_BYTES_MAX:
-        raise InputError(
-            path,
-            f"longer than {PLAN_BYTES_MAX} bytes, which no numbering plan is",
-            hint="Check that this is a file of the numbering plan",
-        )
-    if raw.startswith(_UTF16_MARKS):
-        raise InputError(path, "the file is in UTF-16", hint="Save it as UTF-8")
-    marked = raw.startswith(_BOM)
-    data = raw[len(_BOM) :] if marked else raw
-    if not data.strip():
-        raise InputError(path, "the file is empty", hint=_DOWNLOAD_AGAIN)
-    refuse_web_page(path, data)
-    _refuse_bytes(path, data)
-    return PlanText(path=path, data=_as_utf8(path, data, marked=marked))
-
-
-def _refuse_bytes(path: Path, data: bytes) -> None:
-    """Refuse what no encoding of a plan holds."""
-    nul = data.find(b"\x00")
-    if nul >= 0:
-        raise InputError(path, "a NUL byte", line=_line(data, nul), hint=_DOWNLOAD_AGAIN)
-    stray = _STRAY_RETURN.search(data)
-    if stray:
-        raise InputError(
-            path,
-            "a carriage return inside the line",
-            line=_line(data, stray.start()),
-            hint="Lines end with LF or CRLF; save the file with one of them",
-        )
+        reason = f"longer than {PLAN_BYTES_MAX} bytes, which no numbering plan is"
+        hint = "Check that this is a file of the numbering plan"
+        raise InputError(path, reason, hint=hint)
+    data = raw.removeprefix(BYTE_ORDER_MARK)
     lost = data.find("\N{REPLACEMENT CHARACTER}".encode())
     if lost >= 0:
-        raise InputError(
-            path,
-            "letters were lost when this copy was converted (U+FFFD)",
-            line=_line(data, lost),
-            hint=_DOWNLOAD_AGAIN,
+        reason = "letters were lost when this copy was converted (U+FFFD)"
+        raise InputError(path, reason, line=_line(data, lost), hint=DOWNLOAD_AGAIN)
+    data = _unquoted(_as_utf8(path, data, marked=data is not raw))
+    first_line, _, rest = data.partition(b"\n")
+    if is_plan_row(first_line.decode()):
+        return PlanText(path=path, data=data, columns=_columns_by_position(first_line.decode()))
+    names = [name.strip() for name in first_line.decode().split(DELIMITER)]
+    columns = tuple(_COLUMN_OF_NAME.get(_normal(name), "") for name in names)
+    known = [column for column in columns if column]
+    if len(known) == len(set(known)) and "" not in names:
+        unknown = [name for name, column in zip(names, columns, strict=True) if not column]
+        return PlanText(path=path, data=b"\n" + rest, columns=columns, unknown=unknown)
+    reason = "a column without a name" if "" in names else "a column occurs twice"
+    hint = "A plan's header begins АВС/ DEF;От;До;Емкость;Оператор;Регион"
+    raise InputError(path, f"wrong header: {reason}", line=1, hint=hint)
+
+
+def begins_like_plan(head: bytes) -> bool:
+    """Return whether a file begins with a plan's header, or a row as a headerless copy does."""
+    first_line = head.removeprefix(BYTE_ORDER_MARK).split(b"\n", 1)[0]
+    return any(
+        _is_plan_header(line) or is_plan_row(line)
+        for line in (
+            first_line.decode(encoding, errors="replace") for encoding in ("utf-8", "windows-1251")
         )
+    )
+
+
+def _is_plan_header(line: str) -> bool:
+    """Return whether a line has the columns that every era has."""
+    return {_COLUMN_OF_NAME.get(_normal(name), "") for name in line.split(DELIMITER)} >= set(_SIX)
+
+
+def is_plan_row(line: str) -> bool:
+    """Return whether a line looks like a row of a plan."""
+    fields = [field.strip() for field in line.split(DELIMITER)]
+    return (
+        len(fields) >= len(_SIX)
+        and re.fullmatch(r"[3489]\d\d", fields[0], re.ASCII) is not None
+        and all(field.isascii() and field.isdigit() for field in fields[1:4])
+    )
+
+
+def _columns_by_position(first_line: str) -> Sequence[str]:
+    """Return the columns of a headerless copy.
+
+    Six were seen. A copy of a later era would end each row with a tax number, which must not
+    become part of a region's name.
+    """
+    fields = [field.strip() for field in first_line.split(DELIMITER)]
+    if TAX_NUMBER_SHAPE.fullmatch(fields[-1]):
+        for columns in (_SEVEN, _EIGHT):
+            if len(fields) == len(columns):
+                return columns
+    return _SIX
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"\s+", "", name).casefold()
+
+
+def _unquoted(data: bytes) -> bytes:
+    """Take the quotes off a copy that a spreadsheet saved; leave any other text alone.
+
+    The publisher never quotes a cell: its quotes are part of the names. A spreadsheet puts a cell
+    that holds quotes into quotes and doubles those inside. A text is such a copy when it has
+    doubled quotes and not one cell whose quotes are otherwise.
+    """
+    if b'""' not in data:
+        return data
+    lines = data.decode().split("\n")
+    for place, line in enumerate(lines):
+        if '"' in line:
+            end = "\r" if line.endswith("\r") else ""
+            try:
+                cells = next(
+                    csv.reader([line.removesuffix("\r")], delimiter=DELIMITER, strict=True)
+                )
+            except (csv.Error, StopIteration):
+                return data
+            if sum(cell.count('"') * 2 + 2 for cell in cells if '"' in cell) > line.count('"'):
+                return data
+            cells = [cell.replace(DELIMITER, DELIMITER_IN_CELL) for cell in cells]
+            lines[place] = DELIMITER.join(cells) + end
+    return "\n".join(lines).encode()
 
 
 def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
@@ -101,22 +195,17 @@ def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
     else:
         return data
     utf8 = _UTF8_CYRILLIC.search(data)
-    if utf8:
-        raise _mixed(path, not_utf8=_line(data, not_utf8), utf8=_line(data, utf8.start()))
-    if marked:
-        raise _mixed(path, not_utf8=_line(data, not_utf8), utf8=0)
+    if utf8 or marked:
+        raise _mixed(path, _line(data, not_utf8), _line(data, utf8.start()) if utf8 else 0)
     try:
         return data.decode("windows-1251").encode()
     except UnicodeDecodeError as error:
-        raise InputError(
-            path,
-            "neither UTF-8 nor windows-1251",
-            line=_line(data, error.start),
-            hint=_DOWNLOAD_AGAIN,
-        ) from None
+        line = _line(data, error.start)
+        reason = "neither UTF-8 nor windows-1251"
+        raise InputError(path, reason, line=line, hint=DOWNLOAD_AGAIN) from None
 
 
-def _mixed(path: Path, *, not_utf8: int, utf8: int) -> InputError:
+def _mixed(path: Path, not_utf8: int, utf8: int) -> InputError:
     """Name the line that departs from what the file begins with; line 0 is the mark."""
     if utf8 == not_utf8:
         line, reason = utf8, "one part of this line is in UTF-8, another is not"
@@ -125,9 +214,9 @@ def _mixed(path: Path, *, not_utf8: int, utf8: int) -> InputError:
     else:
         begin = f"line {utf8}" if utf8 else "the byte order mark"
         line, reason = not_utf8, f"this line is not in UTF-8, {begin} is"
-    return InputError(path, f"mixed encodings: {reason}", line=line, hint=_DOWNLOAD_AGAIN)
+    return InputError(path, f"mixed encodings: {reason}", line=line, hint=DOWNLOAD_AGAIN)
 
 
 def _line(data: bytes, position: int) -> int:
-    """The line, counted from 1, that a byte position lies in."""
+    """Return the line, counted from 1, of a byte position."""
     return data.count(b"\n", 0, position) + 1

@@ -1,7 +1,9 @@
-"""Progress bars on a terminal, and silence in a pipe."""
+"""The user and the terminal: progress bars, and the user's name for the history."""
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from typing import TYPE_CHECKING, Self
 
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """A bar per step of a long work, on standard error, only where it is a terminal."""
+    """A progress bar per step, on standard error, only where it is a terminal."""
 
     def __init__(self) -> None:
-        """Prepare; nothing is shown before the first step."""
+        """Prepare the bars; none is shown before the first step."""
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -36,7 +38,7 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def update(self, step: str, done: int, total: int) -> None:
-        """Show how much of a step is done, in units of its own; a total of 0 is not known yet."""
+        """Show how much of a step is done, in any unit; a total of 0 is not known yet."""
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(step, total=total or None)
         self._progress.update(self._tasks[step], completed=done, total=total or None)
@@ -51,3 +53,11 @@ class Bars:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+def user_name() -> str:
+    """Return the user's name; the numeric id of a user without one, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -9,7 +9,7 @@ import numpy as np
 from numroute.index.compare import Kind, changed_numbers
 from numroute.model import mask_number
 from numroute_loader.gate import Drift
-from numroute_loader.increments.position import ChainError, first_after, position_of
+from numroute_loader.increments.windows import ChainError, first_after, position_of
 from numroute_loader.registries import CHAINS, KINDS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numroute.index import Content, Snapshot, Source
     from numroute.index.compare import Difference
-    from numroute_loader.increments.position import Position
+    from numroute_loader.increments.windows import Position
 
 _EXAMPLES_PER_KIND = 2
 

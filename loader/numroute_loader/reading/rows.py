@@ -1,0 +1,426 @@
+"""The rows of a file as arrays, block by block: the good ones, and the faults of the others."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from numroute.errors import InputError
+from numroute.model import mask_number
+from numroute_loader.reading.columns import (
+    ID_TYPE,
+    TEXT_TYPE,
+    TIME_TYPE,
+    Codes,
+    Combined,
+    codes_of,
+    combined,
+    ids_of,
+    numbers_of,
+    seconds_of,
+)
+from numroute_loader.reading.csv_stream import (
+    LINE_BYTES_MAX,
+    Block,
+    CsvFile,
+    Fault,
+    batch_of,
+    line_at,
+    lines_with,
+    parsed_in_order,
+    sound_lines,
+)
+from numroute_loader.reading.description import STRICT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from numroute_loader.reading.description import (
+        NamedLayout,
+        NumberFormat,
+        OperatorLayout,
+        Progress,
+        RecordLayout,
+        RegistryFile,
+        SourceFile,
+        TextColumn,
+        Tolerance,
+    )
+
+ROWS_MAX = 2**30
+"""How many rows a dump may have: as many records as an index holds."""
+
+REMEDY = "The file is damaged or cut short: download it again"
+
+_PLACES_MAX = 5
+"""How many skipped rows are named."""
+
+_COUNT = re.compile(rb"[0-9]{1,20}")
+_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)")
+_ROW_BYTES_MIN = 12
+_ZIP_RATIO_USUAL_MAX = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """The good rows of a ``block``, and the faults of the others.
+
+    ``numbers``, ``last``: whole E.164 numbers; ``time``: seconds since 1970 UTC. ``home``: whether
+    the number is back with its range holder. What a file does not have is None.
+    """
+
+    numbers: NDArray[np.uint64]
+    last: NDArray[np.uint64] | None = None
+    route: Combined | None = None
+    donor: Combined | None = None
+    home: NDArray[np.bool_] | None = None
+    time: NDArray[np.uint32] | None = None
+    order_id: NDArray[np.uint64] | None = None
+    block: Block | None = None
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The rows that a column makes bad; ``reason`` says why, and quotes no number."""
+
+    bad: NDArray[np.bool_]
+    reason: Callable[[int], str]
+
+
+class BlockParser:
+    """Makes rows of blocks. Keeps nothing between blocks, so that threads can share it."""
+
+    delimiter = ","
+
+    def __init__(
+        self, header: Sequence[str], types: Mapping[str, pa.DataType], reason: str
+    ) -> None:
+        """Read these columns; ``reason`` says what is wrong with a line of ``{found}`` columns."""
+        self._header = header
+        self._types = types
+        self._reason = reason
+
+    def columns(self, batch: pa.RecordBatch) -> tuple[Rows, list[Check]]:
+        """Return the rows of a batch and the checks of its columns."""
+        raise NotImplementedError
+
+    def parse(self, block: Block) -> Rows:
+        """Return the good rows of a block with the faults of the others, in order."""
+        batch = batch_of(block.data, self._header, self._types, delimiter=self.delimiter)
+        if batch is not None:
+            rows, checks = self.columns(batch)
+            if not any(check.bad.any() for check in checks):
+                rows.block = block
+                return rows
+        sound = sound_lines(
+            block.data, columns=len(self._header), delimiter=self.delimiter, reason=self._reason
+        )
+        texts = dict.fromkeys(self._types, TEXT_TYPE)
+        batch = batch_of(sound.data, self._header, texts, delimiter=self.delimiter)
+        if batch is None:
+            faults = [Fault(line=0, reason="this line, or one after it, cannot be parsed")]
+            return Rows(numbers=np.empty(0, np.uint64), block=block, faults=faults)
+        rows, checks = self.columns(batch)
+        bad = np.logical_or.reduce([check.bad for check in checks])
+        faults = sound.faults + [
+            Fault(
+                line=int(sound.line[row]),
+                reason=next(check.reason(row) for check in checks if check.bad[row]),
+            )
+            for row in bad.nonzero()[0].tolist()
+        ]
+        if bad.any():
+            lines = sound.data.splitlines(keepends=True)
+            good = b"".join(line for line, is_bad in zip(lines, bad, strict=True) if not is_bad)
+            rows = self.parse(Block(data=good, offset=block.offset))
+        rows.block = block
+        rows.faults = sorted(faults, key=lambda fault: fault.line)
+        return rows
+
+    def text_at(self, batch: pa.RecordBatch, column: str) -> Callable[[int], bytes]:
+        """Return what reads one cell of a column."""
+        cells = batch.column(column)
+        return lambda row: cells[row].as_py() or b""
+
+
+class RecordParser(BlockParser):
+    """Makes rows of blocks whose cells are numbers, times and codes."""
+
+    def __init__(self, header: Sequence[str], layout: RecordLayout) -> None:
+        """Read the layout's columns, wherever the header has them."""
+        numbers = [name for name in (layout.number, layout.last) if name]
+        types = dict.fromkeys([*numbers, *(text.name for text in layout.texts)], TEXT_TYPE)
+        for name, kind in ((layout.time, TIME_TYPE), (layout.order_id, ID_TYPE)):
+            if name:
+                types[name] = kind
+        reason = f"the row has {{found}} columns, the header has {len(header)}"
+        super().__init__(header, types, reason)
+        self._layout = layout
+        self._good: dict[str, set[bytes]] = {text.name: set() for text in layout.texts}
+
+    def columns(self, batch: pa.RecordBatch) -> tuple[Rows, list[Check]]:
+        """Return numbers, times and combinations of codes."""
+        layout = self._layout
+        numbers, check = self._numbers(batch, layout.number)
+        rows, checks = Rows(numbers=numbers), [check]
+        if layout.last:
+            rows.last, check = self._numbers(batch, layout.last)
+            backward = f"{layout.number} is greater than {layout.last}"
+            checks += [check, Check(bad=numbers > rows.last, reason=lambda _: backward)]
+        codes = {text.name: codes_of(batch.column(text.name)) for text in layout.texts}
+        for text in layout.texts:
+            checks += self._codes(text, codes[text.name])
+        if layout.order_id:
+            rows.order_id, bad = ids_of(batch.column(layout.order_id))
+            checks.append(
+                Check(bad=bad, reason=lambda _: f"{layout.order_id} is not a whole number")
+            )
+        if layout.time:
+            rows.time, bad = seconds_of(batch.column(layout.time))
+            cell = self.text_at(batch, layout.time)
+            checks.append(Check(bad=bad, reason=lambda row: _time_fault(layout.time, cell(row))))
+        if layout.routes:
+            rows.route = combined([codes[text.name] for text in layout.routes])
+        if layout.donor is not None:
+            rows.donor = combined([codes[layout.donor.name]])
+        if layout.routes and layout.range_holder is not None:
+            pairs = combined([codes[layout.routes[0].name], codes[layout.range_holder.name]])
+            rows.home = np.array([one == other for one, other in pairs.texts], np.bool_)[
+                pairs.index
+            ]
+        return rows, checks
+
+    def _numbers(self, batch: pa.RecordBatch, name: str) -> tuple[NDArray[np.uint64], Check]:
+        number_format = self._layout.number_format
+        numbers, bad = numbers_of(batch.column(name), number_format)
+        cell = self.text_at(batch, name)
+        return numbers, Check(
+            bad=bad, reason=lambda row: number_fault(name, cell(row), number_format)
+        )
+
+    def _codes(self, text: TextColumn, codes: Codes) -> list[Check]:
+        """Check the distinct codes of a column, each once in the file; usually all are known."""
+        good = self._good[text.name]
+        values = codes.distinct()
+        texts = codes.of(values)
+        new = [place for place, code in enumerate(texts) if code not in good]
+        wrong = [place for place in new if not text.pattern.fullmatch(texts[place])]
+        good.update(texts[place] for place in new if place not in wrong)
+        if not wrong:
+            return []
+        return [
+            Check(
+                bad=np.isin(codes.index, values[wrong]),
+                reason=lambda row: text_fault(text, codes.of(codes.index[row : row + 1])[0]),
+            )
+        ]
+
+
+class NamedParser(BlockParser):
+    """Makes rows of blocks whose lines are a number, a name in free text, and a row count.
+
+    The name may hold the delimiter, so a line is taken apart from both ends. ``route`` is what
+    follows the number, which is one of a few texts.
+    """
+
+    delimiter = "\x01"
+
+    def __init__(self, layout: NamedLayout) -> None:
+        """Read whole lines."""
+        reason = f"{layout.operator_name} holds a control character"
+        super().__init__(("line",), {"line": TEXT_TYPE}, reason)
+        self._layout = layout
+
+    def columns(self, batch: pa.RecordBatch) -> tuple[Rows, list[Check]]:
+        """Return the number of each line, and the rest of it as its route."""
+        layout, lines = self._layout, batch.column("line")
+        digits = layout.number_format.digits
+        numbers, bad = numbers_of(pc.binary_slice(lines, 0, digits), layout.number_format)
+        rest = codes_of(pc.binary_slice(lines, digits, digits + LINE_BYTES_MAX))
+        cell = self.text_at(batch, "line")
+
+        def reason(row: int) -> str:
+            return number_fault(layout.number, cell(row).partition(b",")[0], layout.number_format)
+
+        values = rest.distinct()
+        faults = [self._rest_fault(text) for text in rest.of(values)]
+        wrong = np.isin(rest.index, values[[fault is not None for fault in faults]])
+        checks = [
+            Check(bad=bad, reason=reason),
+            Check(
+                bad=wrong,
+                reason=lambda row: self._rest_fault(rest.of(rest.index[row : row + 1])[0]) or "",
+            ),
+        ]
+        return Rows(numbers=numbers, route=combined([rest])), checks
+
+    def _rest_fault(self, rest: bytes) -> str | None:
+        layout = self._layout
+        if rest and not rest.startswith(b","):
+            return f"{layout.number} is not {layout.number_format.shape}"
+        if rest.count(b",") < len(layout.columns) - 1:
+            return f"the row has fewer columns than {','.join(layout.columns)}"
+        count = rest.rpartition(b",")[2]
+        if count and not (count.isdigit() and count.isascii()):
+            return f"{layout.row_count} is not a whole number"
+        name = name_in(rest)
+        if not name:
+            return f"{layout.operator_name} is empty"
+        if min(name) < ord(" "):
+            return f"{layout.operator_name} holds a control character"
+        return None
+
+
+def name_in(rest: bytes) -> bytes:
+    """Return the name in what follows the number of a line."""
+    return rest[1:].rpartition(b",")[0].strip(b" ")
+
+
+class RowReader:
+    """Reads the rows of an open file, and checks its header and the row count that it states.
+
+    ``stated`` is that count. Bad rows are counted in ``rejected_rows`` as far as they are
+    tolerated, and the first of them named in ``rejected``.
+    """
+
+    def __init__(
+        self,
+        file: RegistryFile,
+        layout: RecordLayout | NamedLayout | OperatorLayout,
+        tolerance: Tolerance = STRICT,
+        *,
+        may_be_empty: bool = False,
+    ) -> None:
+        """Read the header, which has all columns of the layout, and the first row.
+
+        ``may_be_empty``: a header alone is a file without rows. Raises InputError.
+        """
+        self.csv = CsvFile(file.archive)
+        self.rejected_rows = 0
+        self.rejected: list[str] = []
+        self._file = file
+        self._tolerance = tolerance
+        self._refuse_ambiguous_header()
+        self.stated = self._stated(layout.row_count, may_be_empty=may_be_empty)
+
+    @property
+    def rows_expected(self) -> int:
+        """How many rows to reserve room for: no more than a file of this size can have.
+
+        A zip may hold more than is usual; the room then grows.
+        """
+        archive = self._file.archive
+        text_bytes = archive.bytes_total * (_ZIP_RATIO_USUAL_MAX if archive.member else 1)
+        return min(self.stated, text_bytes // _ROW_BYTES_MIN)
+
+    def rows(self, parser: BlockParser, progress: Progress | None) -> Iterator[Rows]:
+        """Yield the good rows of each block; raises InputError for a row that is not tolerated."""
+        for rows in parsed_in_order(self.csv.blocks(progress), parser.parse):
+            if rows.faults and rows.block is not None:
+                self._reject(rows.block, rows.faults)
+            yield rows
+
+    def source(self, rows: int) -> SourceFile:
+        """Describe the file after its last row; raises InputError when rows are missing."""
+        rows += self.rejected_rows
+        if rows != self.stated and not self._tolerance.row_count:
+            what = "cut short" if rows < self.stated else "damaged"
+            raise InputError(
+                self._file.path,
+                f"RowCount says {self.stated}, the file holds {rows} rows: the file is {what}",
+                hint="Download it again",
+            )
+        return self._file.source(rows)
+
+    def _reject(self, block: Block, faults: Sequence[Fault]) -> None:
+        path, limit = self._file.path, self._tolerance.rejected_rows
+        first = line_at(path, block.offset)
+        for fault in faults:
+            self.rejected_rows += 1
+            line, reason = first + fault.line, fault.reason
+            if self.rejected_rows <= _PLACES_MAX:
+                self.rejected.append(f"{path}:{line}: {reason}")
+            if self.rejected_rows > limit:
+                if limit:
+                    reason = f"more than {limit} rows are malformed; here {reason}"
+                raise InputError(path, reason, line=line, hint=REMEDY)
+
+    def _refuse_ambiguous_header(self) -> None:
+        header = self.csv.header
+        twice = sorted({column for column in header if header.count(column) > 1})
+        if twice:
+            reason = f"the header names {', '.join(twice)} twice"
+            hint = f"A file of kind {self._file.kind.name} begins with {self._file.kind.expects}"
+            raise InputError(self._file.path, reason, line=1, hint=hint)
+
+    def _stated(self, column: str, *, may_be_empty: bool) -> int:
+        """Return how many data rows the file states, in its first data row.
+
+        It is the only integrity figure that a registry gives, so a file without it is refused. The
+        column is counted from the right: a name in free text may hold the delimiter.
+        """
+        header, path = self.csv.header, self._file.path
+        if not self.csv.first_row:
+            if may_be_empty:
+                return 0
+            reason = "the file holds no rows, only a header"
+            raise InputError(path, reason, line=1, hint="Download it again")
+        cells = self.csv.first_row.split(b",")
+        place = header.index(column) - len(header)
+        cell = cells[place].strip() if len(cells) >= -place else b""
+        if not cell:
+            reason = f"the first data row has no {column}"
+        elif not _COUNT.fullmatch(cell):
+            reason = f"the first data row has a {column} that is not a whole number"
+        elif int(cell) > ROWS_MAX:
+            # Not quoted: in a damaged row it may be a subscriber's number.
+            reason = f"{column} of the first data row exceeds the limit of {ROWS_MAX}"
+        else:
+            return int(cell)
+        raise InputError(path, reason, line=2, hint=REMEDY)
+
+
+def duplicate_number(
+    file: RegistryFile, column: str, number_format: NumberFormat, number: int
+) -> InputError:
+    """Return the error that names two lines whose cell in ``column`` is the same number."""
+    lines = lines_with(file.path, column, number_format.written(number), lines_max=2)
+    where = " and ".join(str(line) for line in lines)
+    return InputError(
+        file.path,
+        f"the number {mask_number(number)} occurs in more than one row (lines {where})",
+        line=lines[-1] if lines else None,
+        hint="The file is not a whole dump as the registry makes it: download it again",
+    )
+
+
+def number_fault(column: str, cell: bytes, number_format: NumberFormat) -> str:
+    """Say why a cell is not a number as the registry writes one."""
+    if not cell:
+        return f"{column} is empty"
+    size = "" if len(cell) == number_format.digits else f" (it has {len(cell)} characters)"
+    return f"{column} is not {number_format.shape}{size}"
+
+
+def text_fault(column: TextColumn, cell: bytes) -> str:
+    """Say why a cell is not a code as its column requires."""
+    return f"{column.name} is not {column.shape}" if cell else f"{column.name} is empty"
+
+
+def _time_fault(column: str, cell: bytes) -> str:
+    """Say why a cell is not a time with an offset from UTC."""
+    if not _TIME.fullmatch(cell):
+        return f"{column} is not a time like 2016-09-07T12:00:17+03:00"
+    try:
+        pa.scalar(cell.decode("ascii")).cast(TIME_TYPE)
+    except pa.ArrowInvalid:
+        return f"{column} is a time that does not exist"
+    return f"{column} lies before 1970 or after 2106"
