@@ -208,7 +208,7 @@ def test_files_of_another_sort(store: SnapshotStore, tmp_path: Path) -> None:
     dump = tmp_path / "r" / NAMES["dump"]
     result = load("apply", store.path, dump)
     assert result.status == 1
-    assert "the file is no increment (ru-bdpn/port-all)" in result.err
+    assert "the file is not an increment (ru-bdpn/port-all)" in result.err
     port, _ = bdpn.put_window(tmp_path / "w", FIRST)
     result = load("build", store.path, port)
     assert result.status == 1
@@ -331,7 +331,7 @@ def test_the_simplified_tier(tmp_path: Path) -> None:
     )
     result = load("apply", store.path, window, "--allow", "shrinkage", "--reason", "few numbers")
     assert result.status == 0, result.err
-    assert "1 numbers stand in both files of a window" in result.err
+    assert "1 numbers are in both files of a window" in result.err
     assert operators_of(store, 79000000500, 79000000012, 79000000345, 79000000777) == [
         ("PORTED", "mMEGAFON"),
         ("PORTED", "mMEGAFON"),
