@@ -26,7 +26,7 @@ from numroute.feed import FeedState, Trouble, write_feed_state
 from numroute.index import SnapshotStore
 from numroute.model import Status
 from numroute.server.auth import new_token, token_entry
-from numroute.server.metrics import SILENT_SECONDS_MAX, Counts, Reports, make_report
+from numroute.server.metrics import SILENT_SECONDS_MAX, Counts, Report, Reports
 from numroute.server.monitor import CONNECTIONS_MAX, Exposition
 from numroute.server.settings import Security, ServerSettings
 from numroute.v1 import number_routing_pb2 as pb
@@ -354,7 +354,7 @@ metrics.REPORT_SECONDS = 1e9
 def test_a_silent_worker_is_not_ready(tmp_path, monkeypatch) -> None:
     """A worker that was ready when it reported last, long ago, does not count as ready."""
     reports, now = Reports(), time.monotonic()
-    reports.receive(1, os.getpid(), make_report(Counts()))
+    reports.receive(1, os.getpid(), Report(counts=Counts()))
     for silent_seconds, ready in ((0.0, 1), (2 * SILENT_SECONDS_MAX, 0)):
         monkeypatch.setattr(time, "monotonic", lambda later=silent_seconds: now + later)
         families = Exposition(ServerSettings(store=tmp_path), reports).collect()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from numroute.logs import fault_fields
-from numroute.server.metrics import NUMBERS, REFUSED, REQUESTS
+from numroute.server.metrics import NUMBERS, REFUSED, REQUESTS, split
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -19,22 +18,19 @@ AUDIT_SECONDS = 3_600.0
 
 
 class Audit:
-    """Logs the counts of each client, period by period, in a thread."""
+    """Logs the counts of each client, period by period."""
 
     def __init__(self, reports: Reports, log: FilteringBoundLogger) -> None:
-        """Begin the first period."""
+        """Begin the first period; to be called on the event loop."""
         self._reports = reports
         self._log = log
         self._before: dict[str, dict[str, int]] = {}
         self._since = datetime.now(UTC)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="audit")
-        self._thread.start()
+        self._next = asyncio.get_running_loop().call_later(AUDIT_SECONDS, self._end_period)
 
     def close(self) -> None:
         """End the last period, after the last call."""
-        self._stop.set()
-        self._thread.join()
+        self._next.cancel()
         self.log_period()
 
     def log_period(self) -> None:
@@ -55,23 +51,17 @@ class Audit:
                 )
         self._before, self._since = after, now
 
-    def _run(self) -> None:
-        while not self._stop.wait(AUDIT_SECONDS):
-            try:
-                self.log_period()
-            except Exception as fault:  # noqa: BLE001 - the next period is still logged
-                self._log.error("audit failed", **fault_fields(fault))
+    def _end_period(self) -> None:
+        self._next = asyncio.get_running_loop().call_later(AUDIT_SECONDS, self._end_period)
+        self.log_period()
 
 
 def _by_client(counts: Counts) -> dict[str, dict[str, int]]:
     """Return calls, refusals and numbers by client; unknown clients share the name ``""``."""
     clients: dict[str, dict[str, int]] = {}
-    for field, counter, place in (
-        ("calls", REQUESTS, 1),
-        ("numbers", NUMBERS, 1),
-        ("refused", REFUSED, 1),
-    ):
-        for labels, value in counts.counters.get(counter.name, {}).items():
-            sums = clients.setdefault(labels[place], {"calls": 0, "numbers": 0, "refused": 0})
+    for field, counter in (("calls", REQUESTS), ("numbers", NUMBERS), ("refused", REFUSED)):
+        for key, value in counts.counter(counter).items():
+            # The client is the second label of all three.
+            sums = clients.setdefault(split(key)[1], {"calls": 0, "numbers": 0, "refused": 0})
             sums[field] += value
     return clients

@@ -26,8 +26,9 @@ from numroute.server.metrics import (
     SIZES,
     SWAPS,
     Counts,
+    Report,
     SnapshotFacts,
-    make_report,
+    join,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from numroute.server.follower import Follower
     from numroute.server.guard import Call
     from numroute.server.health import Health
-    from numroute.server.metrics import Histogram, Labels, Report
 
 
 class CallMeter(Guard):
@@ -53,8 +53,6 @@ class CallMeter(Guard):
         self._counts = counts
         self._requests = counts.counter(REQUESTS)
         self._refused = counts.counter(REFUSED)
-        # By method, so that each call finds its histogram by one look-up.
-        self._seconds: dict[str, Histogram] = {}
 
     def begin(self, call: Call) -> None:  # noqa: ARG002 - a guard's signature
         """Count a call under way."""
@@ -62,7 +60,7 @@ class CallMeter(Guard):
 
     def answered(self, call: Call, seconds: float) -> None:
         """Record the latency of one streamed answer; how long a stream stays open is no latency."""
-        self._record(call.method, seconds)
+        self._counts.observe(SECONDS, call.method, seconds)
 
     def end(self, call: Call, status: grpc.StatusCode) -> None:
         """Count a call that has ended."""
@@ -70,21 +68,15 @@ class CallMeter(Guard):
         method = call.method
         # The name of an enumeration's member is a property, and nearly all calls end well.
         name = "OK" if status is grpc.StatusCode.OK else status.name
-        _add(self._requests, (method, call.client, name), 1)
+        _add(self._requests, join(method, call.client, name), 1)
         if method not in STAY_OPEN:
-            self._record(method, time.perf_counter() - call.started)
+            self._counts.observe(SECONDS, method, time.perf_counter() - call.started)
         if call.error is not None:
             reason = refusal_reason(call.error)
             if reason:
                 # An expired token is refused, but its client is known.
                 client = call.client or getattr(call.error, "client", "")
-                _add(self._refused, (reason, client), 1)
-
-    def _record(self, method: str, seconds: float) -> None:
-        histogram = self._seconds.get(method)
-        if histogram is None:
-            histogram = self._seconds[method] = self._counts.histogram(SECONDS.name, (method,))
-        histogram.add(seconds)
+                _add(self._refused, join(reason, client), 1)
 
 
 class NumberMeter(Guard):
@@ -94,16 +86,11 @@ class NumberMeter(Guard):
         """Count into these counts."""
         self._counts = counts
         self._numbers = counts.counter(NUMBERS)
-        self._sizes: dict[str, Histogram] = {}
 
     def numbers(self, call: Call, count: int) -> None:
         """Count the numbers of a request."""
-        method = call.method
-        _add(self._numbers, (method, call.client), count)
-        sizes = self._sizes.get(method)
-        if sizes is None:
-            sizes = self._sizes[method] = self._counts.histogram(SIZES.name, (method,))
-        sizes.add(count)
+        _add(self._numbers, join(call.method, call.client), count)
+        self._counts.observe(SIZES, call.method, count)
 
 
 class Reporter:
@@ -143,11 +130,9 @@ class Reporter:
     def report(self) -> None:
         """Report now."""
         follower, counts = self._follower, self._counts
-        counts.counter(SWAPS)[()] = follower.swaps
-        counts.counter(FAILURES)[()] = follower.failures
-        answers = counts.counter(ANSWERS)
-        for status, count in follower.answers.by_status().items():
-            answers[(status,)] = count
+        counts.counter(SWAPS)[""] = follower.swaps
+        counts.counter(FAILURES)[""] = follower.failures
+        counts.counter(ANSWERS).update(follower.answers.by_status())
         snapshot = expires = None
         if follower.view is not None:
             opened = follower.view.snapshot
@@ -159,10 +144,10 @@ class Reporter:
         if self._certificates is not None:
             expires = self._certificates.credentials.expires.timestamp()
         self._send(
-            make_report(
-                counts,
+            Report(
                 unready=self._health.unready,
                 in_flight=self.first.in_flight,
+                counts=counts,
                 snapshot=snapshot,
                 certificate_expires=expires,
             )
@@ -180,5 +165,5 @@ def refusal_reason(error: Exception) -> str:
     return ""
 
 
-def _add(values: dict[Labels, int], labels: Labels, amount: int) -> None:
+def _add(values: dict[str, int], labels: str, amount: int) -> None:
     values[labels] = values.get(labels, 0) + amount

@@ -7,14 +7,13 @@ reports its counts to the supervisor once a second (``Report``); the supervisor 
 
 from __future__ import annotations
 
-import threading
 import time
 from bisect import bisect_left
 from dataclasses import dataclass
 
 import msgspec
 
-Labels = tuple[str, ...]
+SEPARATOR = "\t"
 
 REPORT_SECONDS = 1.0
 """How often a worker reports."""
@@ -238,69 +237,53 @@ METRICS: tuple[Metric, ...] = tuple(
 _BOUNDS = {metric.name: metric.bounds for metric in METRICS if isinstance(metric, Distribution)}
 
 
-class Histogram:
-    """Counts of values between bounds, and their sum.
+class Histogram(msgspec.Struct):
+    """Counts of a distribution's values between its bounds, and their sum.
 
     Attributes:
-        bounds: Upper bounds, ascending.
         counts: For each bound, the number of values up to it and above the bound before; and one
             more count for values above all bounds.
         total: The sum of all values.
     """
 
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        """Start empty."""
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, value: float) -> None:
-        """Count a value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def merge(self, counts: list[int], total: float) -> None:
-        """Add the counts of another histogram with the same bounds."""
-        self.counts = [mine + its for mine, its in zip(self.counts, counts, strict=True)]
-        self.total += total
+    counts: list[int]
+    total: float = 0.0
 
 
-class Counts:
-    """Counters and histograms by name and labels; not for several threads at once.
+class Counts(msgspec.Struct):
+    """Counters and histograms, by metric and by joined labels; see ``join`` and ``split``."""
 
-    Attributes:
-        counters: Values by a counter's name and labels.
-        histograms: Histograms by a distribution's name and labels.
-    """
+    counters: dict[str, dict[str, int]] = {}
+    histograms: dict[str, dict[str, Histogram]] = {}
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self.counters: dict[str, dict[Labels, int]] = {}
-        self.histograms: dict[str, dict[Labels, Histogram]] = {}
-
-    def counter(self, counter: Counter) -> dict[Labels, int]:
-        """Return the values of a counter by labels, to be added to."""
+    def counter(self, counter: Counter) -> dict[str, int]:
+        """Return a counter's values by joined labels, to be added to."""
         return self.counters.setdefault(counter.name, {})
 
-    def histogram(self, name: str, labels: Labels) -> Histogram:
-        """Return a distribution's histogram with these labels, to be added to."""
+    def observe(self, distribution: Distribution, labels: str, value: float) -> None:
+        """Count a value of a distribution."""
+        histogram = self._histogram(distribution.name, labels)
+        histogram.counts[bisect_left(distribution.bounds, value)] += 1
+        histogram.total += value
+
+    def merge(self, other: Counts) -> None:
+        """Add other counts to these."""
+        for name, values in other.counters.items():
+            sums = self.counters.setdefault(name, {})
+            for labels, value in values.items():
+                sums[labels] = sums.get(labels, 0) + value
+        for name, histograms in other.histograms.items():
+            for labels, theirs in histograms.items():
+                mine = self._histogram(name, labels)
+                mine.counts = [a + b for a, b in zip(mine.counts, theirs.counts, strict=True)]
+                mine.total += theirs.total
+
+    def _histogram(self, name: str, labels: str) -> Histogram:
         histograms = self.histograms.setdefault(name, {})
         found = histograms.get(labels)
         if found is None:
-            found = histograms[labels] = Histogram(_BOUNDS[name])
+            found = histograms[labels] = Histogram([0] * (len(_BOUNDS[name]) + 1))
         return found
-
-    def merge(self, report: Report) -> None:
-        """Add a worker's counts."""
-        for name, values in report.counters.items():
-            sums = self.counters.setdefault(name, {})
-            for labels, value in values:
-                sums[labels] = sums.get(labels, 0) + value
-        for name, histograms in report.histograms.items():
-            for labels, counts, total in histograms:
-                self.histogram(name, labels).merge(counts, total)
 
 
 class SnapshotFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -312,23 +295,21 @@ class SnapshotFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker's state and counts, one JSON line on its standard output.
+    """A worker's state and counts.
 
     Attributes:
         unready: Why it should get no calls; empty when it is ready.
         in_flight: Calls that have begun and not ended.
+        counts: Its counts since its start.
         snapshot: Its snapshot; None before the first.
         certificate_expires: When its certificate expires, in seconds since the epoch; None without.
-        counters: By a counter's name: labels and value.
-        histograms: By a distribution's name: labels, counts and sum.
     """
 
-    unready: str
-    in_flight: int
+    unready: str = ""
+    in_flight: int = 0
+    counts: Counts
     snapshot: SnapshotFacts | None = None
     certificate_expires: float | None = None
-    counters: dict[str, list[tuple[Labels, int]]] = {}
-    histograms: dict[str, list[tuple[Labels, list[int], float]]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,63 +340,39 @@ class WorkerState:
 
 
 class Reports:
-    """The latest report of each worker, and the sums of those that have ended; thread-safe."""
+    """The latest report of each worker, and the counts of those that have ended."""
 
     def __init__(self) -> None:
         """Start without workers."""
-        self._lock = threading.Lock()
         self._alive: dict[int, WorkerState] = {}
-        self._ended: list[Report] = []
+        self._ended = Counts()
 
     def receive(self, worker: int, process: int, report: Report) -> None:
         """Take a worker's report in place of its last one."""
-        state = WorkerState(
+        self._alive[process] = WorkerState(
             worker=worker, process=process, report=report, received_at=time.monotonic()
         )
-        with self._lock:
-            self._alive[process] = state
 
     def end(self, process: int) -> None:
         """Keep the counts of a worker that has ended."""
-        with self._lock:
-            state = self._alive.pop(process, None)
-            if state is not None:
-                self._ended = [_sum([*self._ended, state.report])]
+        state = self._alive.pop(process, None)
+        if state is not None:
+            self._ended.merge(state.report.counts)
 
     def read(self) -> tuple[Counts, list[WorkerState]]:
         """Return the sums over all workers ever, and the states of those alive."""
-        with self._lock:
-            reports, alive = list(self._ended), list(self._alive.values())
-        counts = Counts()
-        for report in (*reports, *(state.report for state in alive)):
-            counts.merge(report)
-        return counts, alive
+        sums = Counts()
+        sums.merge(self._ended)
+        for state in self._alive.values():
+            sums.merge(state.report.counts)
+        return sums, list(self._alive.values())
 
 
-def make_report(
-    counts: Counts,
-    *,
-    unready: str = "",
-    in_flight: int = 0,
-    snapshot: SnapshotFacts | None = None,
-    certificate_expires: float | None = None,
-) -> Report:
-    """Return a report of counts."""
-    return Report(
-        unready=unready,
-        in_flight=in_flight,
-        snapshot=snapshot,
-        certificate_expires=certificate_expires,
-        counters={name: list(values.items()) for name, values in counts.counters.items()},
-        histograms={
-            name: [(labels, each.counts, each.total) for labels, each in histograms.items()]
-            for name, histograms in counts.histograms.items()
-        },
-    )
+def join(*labels: str) -> str:
+    """Return labels as one key; no label contains the separator."""
+    return SEPARATOR.join(labels)
 
 
-def _sum(reports: list[Report]) -> Report:
-    counts = Counts()
-    for report in reports:
-        counts.merge(report)
-    return make_report(counts)
+def split(key: str) -> list[str]:
+    """Return the labels of a key."""
+    return key.split(SEPARATOR) if key else []

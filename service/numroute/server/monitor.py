@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
+import asyncio
 import importlib.metadata
 import json
 import math
 import os
+import re
 import resource
-import socket
-import threading
 import time
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.server.metrics import Counts, Labels, Reports, SnapshotFacts, WorkerState
+    from numroute.server.metrics import Counts, Reports, SnapshotFacts, WorkerState
     from numroute.server.settings import ServerSettings
 
 REQUEST_SECONDS_MAX = 10.0
@@ -53,13 +51,12 @@ a gigabyte."""
 
 
 class Exposition(Collector):
-    """Puts the metrics together at each scrape; any thread may ask."""
+    """Puts the metrics together at each scrape."""
 
     def __init__(self, settings: ServerSettings, reports: Reports) -> None:
         """Expose the workers' reports."""
         self._settings = settings
         self._reports = reports
-        self._lock = threading.Lock()
         self._resident: tuple[float, SnapshotFacts, float] | None = None
         self._version = importlib.metadata.version("numroute")
 
@@ -83,7 +80,7 @@ class Exposition(Collector):
         yield _gauge(metrics.SCRAPE_SECONDS, [((), time.perf_counter() - begin)])
 
     def _snapshots(self, snapshots: list[SnapshotFacts]) -> Iterator[Family]:
-        workers: dict[Labels, float] = {}
+        workers: dict[tuple[str, ...], float] = {}
         for snapshot in snapshots:
             workers[(snapshot.id,)] = workers.get((snapshot.id,), 0) + 1
         yield _gauge(metrics.SNAPSHOT, workers.items())
@@ -105,18 +102,16 @@ class Exposition(Collector):
         yield _gauge(metrics.INDEX_RESIDENT, [((), share)])
 
     def _resident_share(self, snapshot: SnapshotFacts) -> float:
-        with self._lock:
-            known = self._resident
-            now = time.monotonic()
-            if known is not None and known[1] == snapshot and now - known[0] < RESIDENT_SECONDS:
-                return known[2]
-            share = resident_share(Path(snapshot.path))
-            self._resident = now, snapshot, share
-            return share
+        known, now = self._resident, time.monotonic()
+        if known is not None and known[1] == snapshot and now - known[0] < RESIDENT_SECONDS:
+            return known[2]
+        share = resident_share(Path(snapshot.path))
+        self._resident = now, snapshot, share
+        return share
 
 
 class Monitor:
-    """Answers ``/metrics``, ``/livez`` and ``/readyz`` in threads of its own.
+    """Answers ``/metrics``, ``/livez`` and ``/readyz``; one request per connection.
 
     Attributes:
         address: Where it listens, with the port that the system chose where 0 was asked for.
@@ -125,142 +120,101 @@ class Monitor:
     def __init__(
         self, settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
     ) -> None:
-        """Listen on the address of ``settings.metrics``.
+        """Answer from the workers' reports."""
+        self.address = settings.metrics or ""
+        self._reports = reports
+        self._log = log
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(Exposition(settings, reports))
+        # In the order of their arrival.
+        self._connections: dict[asyncio.StreamWriter, None] = {}
+        self._server: asyncio.Server
+
+    async def start(self) -> None:
+        """Listen.
 
         Raises:
             SettingError: The address cannot be listened on.
         """
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(Exposition(settings, reports))
-        handler = type(
-            "Handler", (_Handler,), {"registry": registry, "reports": reports, "_log": log}
-        )
-        host, _, port = (settings.metrics or "").rpartition(":")
+        host, _, port = self.address.rpartition(":")
         try:
-            self._server = _Server((host.strip("[]"), int(port)), handler)
+            self._server = await asyncio.start_server(self._serve, host.strip("[]"), int(port))
         except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
             raise SettingError(
-                f"cannot listen on {settings.metrics} for metrics: {error.strerror}",
+                f"cannot listen on {self.address} for metrics: {reason}",
                 hint="Stop what listens there, or choose another address with --metrics",
             ) from None
-        self.address = f"{host}:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="monitor")
-        self._thread.start()
+        self.address = f"{host}:{self._server.sockets[0].getsockname()[1]}"
 
     def close(self) -> None:
         """Answer no more."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
+        for connection in self._connections:
+            connection.close()
 
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    # A second service on the address must be refused, and a restart must not wait.
-    allow_reuse_address = True
-    allow_reuse_port = False
-    request_queue_size = CONNECTIONS_MAX
-
-    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        self._lock = threading.Lock()
-        # In the order of their arrival.
-        self._held: dict[Any, None] = {}
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as there
-        """Answer in a thread; above the limit, close the oldest connection."""
-        with self._lock:
-            self._held[request] = None
-            oldest = next(iter(self._held)) if len(self._held) > CONNECTIONS_MAX else None
-            if oldest is not None:
-                del self._held[oldest]
-        if oldest is not None:
-            # Its thread ends with it.
-            with contextlib.suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Answer, and make room."""
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections[writer] = None
+        if len(self._connections) > CONNECTIONS_MAX:
+            next(iter(self._connections)).close()
         try:
-            super().process_request_thread(request, client_address)
+            async with asyncio.timeout(REQUEST_SECONDS_MAX):
+                request = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._response(request.decode("latin-1")))
+                await writer.drain()
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+            # A connection that breaks is ignored: a probe tries again.
+            pass
         finally:
-            with self._lock:
-                self._held.pop(request, None)
+            self._connections.pop(writer, None)
+            writer.close()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Ignore connections that break: a probe tries again."""
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    registry: CollectorRegistry
-    reports: Reports
-    _log: FilteringBoundLogger
-    timeout = REQUEST_SECONDS_MAX
-    server_version = "numroute"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        """Answer."""
+    def _response(self, request: str) -> bytes:
+        """Return the whole answer to the head of an HTTP request."""
+        line, _, headers = request.partition("\r\n")
+        method, _, target = line.partition(" ")
         try:
-            match self.path.partition("?")[0]:
-                case "/metrics":
-                    encode, kind = choose_encoder(self.headers.get("Accept", ""))
-                    self._send(HTTPStatus.OK, kind, encode(self.registry))
-                case "/livez":
-                    self._send_state(_silent_workers(self.reports))
-                case "/readyz":
-                    self._send_state(_unready_reasons(self.reports))
-                case _:
-                    self._send(
-                        HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /livez and /readyz\n"
-                    )
-        except (ConnectionError, TimeoutError):
-            # The client has gone, or does not read.
-            self.close_connection = True
+            status, kind, body = self._answer(target.partition(" ")[0].partition("?")[0], headers)
         except Exception as fault:  # noqa: BLE001 - a fault here must not end the answering
             self._log.error("metrics failed", **fault_fields(fault))
-            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n")
+            status, kind, body = HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n"
+        if method not in {"GET", "HEAD"}:
+            status, kind, body = HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"GET or HEAD\n"
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        return head.encode() + (b"" if method == "HEAD" else body)
 
-    def do_HEAD(self) -> None:
-        """Answer with the status and the headers alone, as some load balancers ask for."""
-        self.do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's
-        """Log no requests."""
-
-    def _send_state(self, problems: list[str]) -> None:
-        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        body = json.dumps({"ok": not problems, "problems": problems}) + "\n"
-        self._send(status, "application/json", body.encode())
-
-    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def _answer(self, path: str, headers: str) -> tuple[HTTPStatus, str, bytes]:
+        """Return status, content type and body for a path."""
+        match path:
+            case "/metrics":
+                accept = re.search(r"(?im)^accept:\s*(.*?)\s*$", headers)
+                encode, kind = choose_encoder(accept[1] if accept else "")
+                return HTTPStatus.OK, kind, encode(self._registry)
+            case "/livez" | "/readyz":
+                _, workers = self._reports.read()
+                problems = (_silent if path == "/livez" else _unready)(workers)
+                status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+                body = json.dumps({"ok": not problems, "problems": problems}) + "\n"
+                return status, "application/json", body.encode()
+        return HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /livez and /readyz\n"
 
 
-def _silent_workers(reports: Reports) -> list[str]:
+def _silent(workers: list[WorkerState]) -> list[str]:
     """Return why the service should be restarted: all of its workers are stuck.
 
     A service without workers is left to its supervisor, which starts them or gives up.
     """
-    _, workers = reports.read()
     silent = [each for each in workers if each.silent]
     if workers and len(silent) == len(workers):
         return [f"worker {each.worker} has been silent for too long" for each in silent]
     return []
 
 
-def _unready_reasons(reports: Reports) -> list[str]:
+def _unready(workers: list[WorkerState]) -> list[str]:
     """Return why the service should get no calls, empty when at least one worker would answer."""
-    _, workers = reports.read()
     if not workers:
         return ["no worker serves"]
     problems = [each.problem for each in workers]
@@ -273,21 +227,21 @@ def _counts(counts: Counts) -> Iterator[Family]:
     for metric in metrics.METRICS:
         if isinstance(metric, metrics.Counter):
             counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, value in counts.counters.get(metric.name, {}).items():
-                counter.add_metric(labels, value)
+            for key, value in counts.counter(metric).items():
+                counter.add_metric(metrics.split(key), value)
             if not metric.labels and not counter.samples:
                 counter.add_metric((), 0)
             yield counter
         elif isinstance(metric, metrics.Distribution):
             family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, histogram in counts.histograms.get(metric.name, {}).items():
+            for key, histogram in counts.histograms.get(metric.name, {}).items():
                 below = 0
                 buckets = []
                 for bound, count in zip((*metric.bounds, math.inf), histogram.counts, strict=True):
                     below += count
                     text = "+Inf" if math.isinf(bound) else str(float(bound))
                     buckets.append((text, below))
-                family.add_metric(labels, buckets, histogram.total)
+                family.add_metric(metrics.split(key), buckets, histogram.total)
             yield family
 
 
@@ -338,7 +292,7 @@ def _feed(store: Path) -> Iterator[Family]:
     yield _gauge(metrics.FEED_REFUSED, [((), len(feed.refused) + len(feed.quarantined))])
 
 
-def _gauge(metric: metrics.Gauge, values: Iterable[tuple[Labels, float]]) -> Family:
+def _gauge(metric: metrics.Gauge, values: Iterable[tuple[tuple[str, ...], float]]) -> Family:
     family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in values:
         family.add_metric(labels, value)

@@ -28,7 +28,7 @@ from numroute.server.port import HeldPort
 from numroute.server.worker import Message, settings_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -393,8 +393,7 @@ def supervise(settings: ServerSettings, *, on_ready: Callable[[int], None] | Non
     """
     SnapshotStore(settings.store)
     log = make_logger()
-    reports = Reports()
-    with HeldPort(settings) as port, _observing(settings, reports, log):
+    with HeldPort(settings) as port:
         host = settings.listen.rpartition(":")[0]
         shared = dataclasses.replace(settings, listen=f"{host}:{port.number}")
 
@@ -403,30 +402,27 @@ def supervise(settings: ServerSettings, *, on_ready: Callable[[int], None] | Non
             if on_ready is not None:
                 on_ready(port.number)
 
-        asyncio.run(Supervisor(shared, reports, log).run(ready))
+        asyncio.run(_supervise(shared, log, ready))
     log.info("stopped")
     return 0
 
 
-@contextlib.contextmanager
-def _observing(
-    settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
-) -> Iterator[None]:
-    """Serve metrics and probes, and log the audit, until after the last worker.
-
-    Raises:
-        SettingError: The address of the metrics cannot be listened on.
-    """
+async def _supervise(
+    settings: ServerSettings, log: FilteringBoundLogger, on_ready: Callable[[], None]
+) -> None:
+    """Keep the workers serving, with metrics, probes and the audit until after the last of them."""
+    reports = Reports()
     with contextlib.ExitStack() as stack:
         if settings.metrics is not None:
             from numroute.server.monitor import Monitor  # noqa: PLC0415 - only with metrics
 
             monitor = Monitor(settings, reports, log)
+            await monitor.start()
             stack.callback(monitor.close)
             log.info("metrics served", address=monitor.address)
         if settings.security.identifies_clients:
             stack.callback(Audit(reports, log).close)
-        yield
+        await Supervisor(settings, reports, log).run(on_ready)
 
 
 def _how(code: int) -> dict[str, Any]:
