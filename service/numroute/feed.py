@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from numroute.errors import StoreAccessError
 from numroute.files import remove_unfinished, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 FEED = "feed.json"
@@ -108,7 +109,7 @@ class FeedState:
     reached and listed. ``succeeded_at``: when a poll last ended with nothing left to do.
     ``published_at``, ``snapshot_id``, ``as_of``: the last snapshot that the feed published.
     ``dump_expected_at``, ``window_expected_at``: the time in the name of the next full dump and of
-    the next window of increments.
+    the next window of increments. ``sizes``: by type of file, the bytes of the last usable one.
     """
 
     source: str
@@ -126,6 +127,7 @@ class FeedState:
     quarantined: tuple[Quarantined, ...] = ()
     refused: tuple[Refused, ...] = ()
     reconciled: Reconciled | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
@@ -190,7 +192,7 @@ def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
     """Return a field's value as it was before it was written as JSON."""
     if isinstance(value, list):
         return tuple(_read(name, each) for each in value)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and name in _NESTED:
         return _NESTED[name](**{key: _read(key, each) for key, each in value.items()})
     if isinstance(value, str) and (name in _TIMES):
         return datetime.fromisoformat(value)
@@ -198,8 +200,8 @@ def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 _TIMES = frozenset(
-    field.name
-    for each in (FeedState, *_NESTED.values())
-    for field in dataclasses.fields(each)
-    if field.name.endswith("_at") or field.name in {"at", "since", "as_of"}
+    each.name
+    for record in (FeedState, *_NESTED.values())
+    for each in dataclasses.fields(record)
+    if each.name.endswith("_at") or each.name in {"at", "since", "as_of"}
 )

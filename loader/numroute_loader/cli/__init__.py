@@ -16,14 +16,14 @@ from numroute.cli.group import LazyGroup, run
         "check": "numroute_loader.cli.build:check",
         "build": "numroute_loader.cli.build:build",
         "apply": "numroute_loader.cli.build:apply",
-        "history": "numroute_loader.cli.history:history",
+        "history": "numroute_loader.cli.store:history",
         "diff": "numroute_loader.cli.diff:diff",
-        "rollback": "numroute_loader.cli.life:rollback",
-        "pin": "numroute_loader.cli.life:pin",
-        "unpin": "numroute_loader.cli.life:unpin",
-        "prune": "numroute_loader.cli.retention:prune",
+        "rollback": "numroute_loader.cli.store:rollback",
+        "pin": "numroute_loader.cli.store:pin",
+        "unpin": "numroute_loader.cli.store:unpin",
+        "prune": "numroute_loader.cli.store:prune",
         "override": "numroute_loader.cli.override:override",
-        "verify": "numroute_loader.cli.verify:verify",
+        "verify": "numroute_loader.cli.store:verify",
         "watch": "numroute_loader.cli.watch:watch",
         "push": "numroute_loader.cli.replicas:push",
         "pull": "numroute_loader.cli.replicas:pull",
@@ -34,7 +34,7 @@ from numroute.cli.group import LazyGroup, run
 def numroute_load() -> None:
     """Turn registry files into published snapshots of a snapshot store.
 
-    Exit status: 0 done, 1 error; whatever goes wrong, the snapshot that was current stays current.
+    Exit status: 0 done, 1 failed; after a failure the current snapshot stays current.
     """
 
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 FUTURE_MAX = timedelta(days=1)
 """How far the time in a file's name may lie ahead of this machine's clock."""
 
+SIZE_RATIO_MAX = 20
+SIZE_BYTES_MIN = 64 << 20
+"""A file of more bytes, and more times as large as the last of its type, is not fetched."""
+
 FREE_BYTES_MIN = 1 << 20
 """Free space that a download leaves on the spool's disk: the health record must be writable."""
 
@@ -181,7 +185,15 @@ class Arrivals:
         if not self._has_settled(file.name):
             self._wait_for(file.name, "its size or time may still change: it is being uploaded")
             return False
-        return self._has_room(file)
+        return self._is_plausible(file) and self._has_room(file)
+
+    def _is_plausible(self, file: RemoteFile) -> bool:
+        last = self._health.state.sizes.get(self.listed[file.name].type, file.size)
+        if file.size <= max(SIZE_BYTES_MIN, SIZE_RATIO_MAX * last):
+            return True
+        reason = f"it has {file.size:,} bytes, and the last usable file of its type had {last:,}"
+        self.put_aside(self._spool.incoming(file), file.identity, reason)
+        return False
 
     def _has_room(self, file: RemoteFile) -> bool:
         free = shutil.disk_usage(self._spool.path).free
@@ -210,6 +222,8 @@ class Arrivals:
                 hint="Check the free space on the spool's disk",
             ) from None
         self._health.forget({file.name})
+        sizes = {**self._health.state.sizes, self.listed[file.name].type: file.size}
+        self._health.set(sizes=sizes)
         self._log.info("file fetched", file=file.name, bytes=file.size)
 
     def _is_of_the_past(self, file: DeliveredFile) -> bool:

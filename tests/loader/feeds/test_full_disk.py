@@ -67,3 +67,20 @@ def test_a_watcher_outlives_a_disk_without_a_byte(inbox: Path, tmp_path: Path) -
             filler.unlink()
             watcher.wait_for("snapshot published", 2)
             assert watcher.stop() == 0
+
+
+def test_a_disk_that_fills_up_during_a_download_keeps_no_part(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part is removed, so that the health record can be written, and says what happened."""
+    disk = tmp_path / "disk"
+    with mounted(disk, "-t", "tmpfs", "-o", "size=2m", "none"):
+        put(inbox, day_of(FIRST_DAY, ported=100_000, packed=False))
+        roomy = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: roomy)
+        run = watch_once(disk, "--inbox", inbox)
+        assert run.status == 1
+        assert run.state is not None
+        assert run.state.error is not None
+        assert "cannot be copied: No space left on device" in run.state.error.message
+        assert not list((disk / "spool").rglob("Port_All*"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import stat
 import subprocess
 import zipfile
@@ -15,6 +17,7 @@ from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once, window_of, 
 from support.mounts import MOUNT, mounted
 from support.registry import ABC, command, write_registry
 
+from numroute.errors import InputError
 from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore, writing
 from numroute_loader.terms import Terms
@@ -259,6 +262,65 @@ def test_half_a_dump_is_refused_once_and_may_be_allowed(store: Path, inbox: Path
     assert allowed.state is not None
     assert allowed.state.refused == ()
     assert allowed.state.as_of == as_of(NEXT_DAY)
+
+
+def test_a_file_larger_than_the_free_room_holds_up_no_other(store: Path, inbox: Path) -> None:
+    """It is not even begun; what does not need it is applied, and the record says what is wrong."""
+    put(inbox, day_of(FIRST_DAY))
+    put(inbox, window_of(FIRST_DAY, 2))
+    assert watch_once(store, "--inbox", inbox).status == 0
+    huge = inbox / "Port_All_202608240000_4660.zip"
+    with huge.open("wb") as file:
+        file.truncate(shutil.disk_usage(store).free + (1 << 30))
+    (store / "feed.json").unlink()
+    put(inbox, window_of(FIRST_DAY, 4))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert run.state is not None
+    assert run.state.as_of == as_of(FIRST_DAY, 4)
+    assert run.state.error is not None
+    assert f"{huge}: No space left on device: it needs" in run.state.error.message
+    assert not list((store / "spool").rglob(huge.name))
+    huge.unlink()
+    assert watch_once(store, "--inbox", inbox).status == 0
+
+
+def test_a_file_far_larger_than_the_last_of_its_type_is_not_fetched(
+    store: Path, inbox: Path
+) -> None:
+    """A sparse file under a registry's name does not fill the disk: it is put aside unread."""
+    put(inbox, day_of(FIRST_DAY))
+    assert watch_once(store, "--inbox", inbox).status == 0
+    others = day_of(NEXT_DAY, ported=21)
+    name = others.pop().name
+    put(inbox, others)
+    with (inbox / name).open("wb") as file:
+        file.truncate(65 << 20)
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert run.state is not None
+    (bad,) = run.state.quarantined
+    assert (bad.name, bad.tries) == (name, 1)
+    assert "it has 68,157,440 bytes, and the last usable file of its type had" in bad.reason
+    assert not list((store / "spool").rglob(name))
+    (inbox / name).unlink()
+    put(inbox, day_of(NEXT_DAY, ported=21))
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0, run.text
+
+
+def test_a_named_pipe_in_place_of_a_listed_file_does_not_block(inbox: Path, tmp_path: Path) -> None:
+    """Swapped after the listing, it is refused at once and the others are fetched."""
+    from numroute_loader.feeds.sources import Inbox
+
+    source = Inbox(inbox, ())
+    path = put(inbox, day_of(types=("Port_All",)), flat=True)[0]
+    (listed,) = source.listing()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="it is not a regular file"):
+        source.fetch(listed, tmp_path / "copy")
+    assert source.listing() == []
 
 
 def test_a_file_of_the_future_waits(store: Path, inbox: Path) -> None:
