@@ -9,15 +9,18 @@ figures of the right order.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 MNC_PERIOD = 5
 """An operator with several MNCs uses its second one in one region of five, and so on."""
@@ -26,7 +29,7 @@ _WORD = re.compile(r"[а-яё]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MarketOperator:
+class Operator:
     """An operator and its weight in the market.
 
     Attributes:
@@ -53,10 +56,6 @@ class MarketOperator:
     since: int
     capacity: int
 
-    def works_in(self, area: str) -> bool:
-        """Say whether the operator takes subscribers in an area."""
-        return not self.areas or area in self.areas
-
     def mnc_in(self, region: int) -> str:
         """Return the MNC that the operator uses in a region, given by index."""
         place = region % MNC_PERIOD
@@ -64,7 +63,7 @@ class MarketOperator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MarketRegion:
+class Region:
     """A region as the registry numbers it and as the plan's two columns name it."""
 
     code: str
@@ -79,38 +78,32 @@ class MarketRegion:
 class Market:
     """All operators and regions; arrays of the generator hold indexes into these."""
 
-    operators: Sequence[MarketOperator]
-    regions: Sequence[MarketRegion]
+    operators: Sequence[Operator]
+    regions: Sequence[Region]
 
     @property
     def areas(self) -> tuple[str, ...]:
         """The distinct areas, in the order of the regions."""
         return tuple(dict.fromkeys(region.area for region in self.regions))
 
-    def operator_index(self, code: str) -> int:
-        """Return the index of the operator with this code."""
-        return next(i for i, operator in enumerate(self.operators) if operator.code == code)
-
-    def region_index(self, code: str) -> int:
-        """Return the index of the region with this registry code."""
-        return next(i for i, region in enumerate(self.regions) if region.code == code)
-
-    def with_operators(self, more: Sequence[MarketOperator]) -> Market:
-        """Return this market with more operators after the known ones."""
-        return dataclasses.replace(self, operators=(*self.operators, *more))
+    @property
+    def area_of(self) -> NDArray[np.int64]:
+        """Each region's index into ``areas``."""
+        areas = self.areas
+        return np.array([areas.index(region.area) for region in self.regions])
 
     def region_named(self, text: str) -> int | None:
         """Return the index of the first region that a plan's text names, None if it names none."""
         for word in _WORD.findall(text.lower()):
-            found = [
+            matches = [
                 (len(stem), index)
                 for index, region in enumerate(self.regions)
                 for stem in region.stems
                 if word.startswith(stem)
             ]
-            if found:
+            if matches:
                 # The longest stem wins: "сахалин" is not "саха".
-                return max(found)[1]
+                return max(matches)[1]
         return None
 
 
@@ -119,7 +112,7 @@ def load_market() -> Market:
     """Read the package's own tables."""
     return Market(
         operators=tuple(
-            MarketOperator(
+            Operator(
                 code=row["code"],
                 tax_number=row["tax_number"],
                 mncs=tuple(row["mncs"].split(",")),
@@ -134,7 +127,7 @@ def load_market() -> Market:
             for row in read_table("operators")
         ),
         regions=tuple(
-            MarketRegion(
+            Region(
                 code=row["code"],
                 territory=row["territory"],
                 plan_names=tuple(row["plan_name"].split("|")),

@@ -1,26 +1,100 @@
-"""The shape of a plan inside the generator."""
+"""A synthetic numbering plan: mobile codes 9xx, and the fixed and service codes 3xx, 4xx and 8xx.
+
+``mobile_codes.csv`` gives per code the operator at home there, its share of the allocated numbers
+(per cent), the allocated part of the code (per cent), the number of ranges, and the areas served.
+``fixed_codes.csv`` gives per code its region (none for 80x services), city, place text, thousands
+of allocated numbers and the number of ranges. Codes of large cities consist mostly of shreds:
+blocks of ranges of one to a few numbers that alternate between two holders.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from numroute_loader.generate.market import read_table
+from numroute_loader.generate.options import PlanEncoding
+from numroute_loader.generate.randomness import (
+    TABLE_SIZE,
+    Stream,
+    quantiles,
+    share_out,
+    weighted_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from numroute_loader.generate.market import Market
+
 CODE_SIZE = 10_000_000
 """Numbers behind one three-digit code."""
+FILES = (("ABC-3xx.csv", 3), ("ABC-4xx.csv", 4), ("ABC-8xx.csv", 8), ("DEF-9xx.csv", 9))
+"""The open-data files of a plan, and the leading digit of the numbers in each."""
 
-UNNAMED_REGION = "-"
+_UNNAMED_REGION = "-"
 """What the 2026 files write for a region that only the territory column names."""
+_UNNAMED_ONE_IN = 60
+_UNPADDED_ONE_IN = 50
+"""In the oldest era some rows have lost their leading zeros."""
+
+_LOCAL_FIRST, _SERVICE_FIRST = 2_000_000, 1_000_000
+"""Local numbers begin with 2 to 9; those behind a service code with 1 to 9."""
+
+_SIZE_SIGMA, _GAP_SIGMA = 2.0, 1.5
+_LARGE, _LARGE_STEP, _MIDDLE = 200_000, 10_000, 1000
+"""Large ranges are multiples of the step, from the middle on of ten times the code's step."""
+_RANGES_PER_GAP = 6
+_GAP_BEFORE_SIZE = 100
+"""Free numbers lie before ranges of this size or more, which no shred has."""
+_SHRED_SIZES = np.repeat(
+    np.array([1, 2, 3, 4, 5, 6, 8, 10, 20, 50], np.int64), [66, 13, 6, 4, 3, 2, 2, 2, 1, 1]
+)
+_MOBILE_BLOCK, _FIXED_BLOCK = 100, 1000
+"""Numbers in a block of shreds."""
+_SHRED_PER_CENT_MOBILE, _SHRED_PER_CENT_CITY, _SHRED_PER_CENT_TOWN = 8, 90, 40
+_CITY_RANGES = 1500
+"""A fixed code with at least this many ranges is a large city's."""
+_EVEN_RANGES = 1000
+"""From this many ranges on, home operator and guests hold ranges of the same sizes."""
+_FIXED_HOME_PER_CENT = 70
+_LOCAL_NAMES = ("телеком", "связь", "-Онлайн", "-Инфо", " Нет", "-Линк")
+_LOCAL_WEIGHT = 18
+_SERVICE_PLACES = (
+    "Российская Федерация",
+    "Российская Федерация",
+    "Российская Федерация, кроме Чеченской Республики",
+    "Уральский федеральный округ * Приволжский федеральный округ",
+)
+_TAX_WEIGHTS = (2, 4, 10, 3, 5, 9, 4, 6, 8)
+
+# The first column's "АВС" is Cyrillic, in the real files too.
+_HEADERS = {
+    PlanEncoding.UTF_8: "АВС/ DEF;От;До;Емкость;Оператор;Регион;Территория ГАР;ИНН",
+    PlanEncoding.WINDOWS_1251: "АВС/ DEF;От;До;Емкость;Оператор;Регион",
+}
+_CODECS = {PlanEncoding.UTF_8: "utf-8-sig", PlanEncoding.WINDOWS_1251: "cp1251"}
+
+
+class PlanRow(NamedTuple):
+    """A row of an open-data plan file; ``first`` and ``last`` are ten-digit national numbers."""
+
+    first: int
+    last: int
+    holder: str
+    region: str
+    territory: str
+    tax_number: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldRanges:
+class MobileRanges:
     """Mobile ranges with their holders, ascending, not overlapping.
 
     ``first``, ``last``: int64[m], ten-digit national numbers, inclusive.
@@ -38,64 +112,261 @@ class HeldRanges:
         return self.last - self.first + 1
 
 
+class _Holder(NamedTuple):
+    """A holder of ranges as the plan spells it; ``areas`` empty: it works everywhere."""
+
+    spellings: Sequence[str]
+    tax_number: str
+    areas: frozenset[str]
+    weight: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanText:
-    """What an open-data plan file says of each range.
+class _Code:
+    """A three-digit code: who is at home there, and how it is cut into ranges."""
 
-    ``first``, ``last``: int64[m], ten-digit national numbers, inclusive, ascending.
-    ``holder``: int64[m], index into ``holders`` (name as spelled, tax number).
-    ``place``: int64[m], index into ``places`` (region, territory).
-    """
+    first: int
+    allocated: int
+    ranges: int
+    home: int
+    home_percent: int
+    shred_percent: int
+    block: int
+    step: int
+    regions: Sequence[int]
+    city: str = ""
+    places: Sequence[str] = ()
+    territory: str = ""
 
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
-    holder: NDArray[np.int64]
-    holders: Sequence[tuple[str, str]]
-    place: NDArray[np.int64]
-    places: Sequence[tuple[str, str]]
 
-    def followed_by(self, other: PlanText) -> PlanText:
-        """Return both plans as one; the numbers of ``other`` are higher."""
-        return PlanText(
-            first=np.concatenate([self.first, other.first]),
-            last=np.concatenate([self.last, other.last]),
-            holder=np.concatenate([self.holder, other.holder + len(self.holders)]),
-            holders=(*self.holders, *other.holders),
-            place=np.concatenate([self.place, other.place + len(self.places)]),
-            places=(*self.places, *other.places),
+def synthetic_plan(market: Market, seed: int) -> tuple[MobileRanges, list[PlanRow]]:
+    """Return the mobile ranges, and the rows of all plan files, ascending."""
+    fixed = _Cutter(market, _fixed_holders(), Stream(seed, "fixed plan"))
+    rows = [row for code in _fixed_codes(market) for row in fixed.rows(code)]
+    mobile = _Cutter(market, _mobile_holders(market), Stream(seed, "mobile plan"))
+    rows += [row for code in _mobile_codes(market) for row in mobile.rows(code)]
+    first, last, operator, region = (
+        np.concatenate(column) for column in zip(*mobile.columns, strict=True)
+    )
+    return MobileRanges(first=first, last=last, operator=operator, region=region), rows
+
+
+class _Cutter:
+    """Cuts codes into ranges and gives each a holder and a region."""
+
+    def __init__(self, market: Market, holders: Sequence[_Holder], stream: Stream) -> None:
+        self._market, self._holders, self._stream = market, holders, stream
+        self._sizes = _log_normal(_SIZE_SIGMA)
+        self._gaps = _log_normal(_GAP_SIGMA)
+        # For each area the holders that work there, weighted; the last row is for no area.
+        self._guests = np.stack(
+            [
+                weighted_table([h.weight if not h.areas or area in h.areas else 0 for h in holders])
+                for area in (*market.areas, "")
+            ]
         )
+        self._area_of = np.append(market.area_of, len(market.areas))
+        self._people = np.array([region.people for region in market.regions])
+        self.columns: list[tuple[NDArray[np.int64], ...]] = []
+
+    def rows(self, code: _Code) -> list[PlanRow]:
+        """Cut a code and return its rows; its columns are kept in ``columns``."""
+        stream = self._stream
+        sizes, block = self._cut(code)
+        last = code.first + np.cumsum(sizes + self._gap_sizes(code, sizes)) - 1
+        first = last - sizes + 1
+        region = self._regions(code, len(sizes))
+        # A block of shreds lies in one region and alternates between two guests.
+        shred = block >= 0
+        region[shred] = region[0]
+        guest = self._guests[self._area_of[region], stream.below(TABLE_SIZE, len(sizes))]
+        holder = np.where(self._is_guest(code, sizes), guest, code.home)
+        pairs = stream.pick(self._guests[self._area_of[region[0]]], 2 * (int(block.max()) + 1))
+        alternating = pairs[2 * block + np.arange(len(sizes)) % 2] if len(pairs) else holder
+        holder = np.where(shred, alternating, holder)
+        self.columns.append((first, last, holder, region))
+        words = stream.words(len(sizes)).tolist()
+        columns = (first.tolist(), last.tolist(), holder.tolist(), region.tolist())
+        return [
+            self._row(code, *values, word=word)
+            for *values, word in zip(*columns, words, strict=True)
+        ]
+
+    def _cut(self, code: _Code) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return each range's size and its block of shreds (-1: none), in number order."""
+        stream = self._stream
+        per_block = code.block * len(_SHRED_SIZES) // int(_SHRED_SIZES.sum())
+        shreds = code.ranges * code.shred_percent // 100
+        blocks = min(shreds // per_block, code.allocated // code.block // 2)
+        numbers = code.allocated - blocks * code.block
+        count = max(1, code.ranges - (shreds if blocks else 0))
+        whole = share_out(numbers, stream.pick(self._sizes, count))
+        step = np.where(whole >= _LARGE, _LARGE_STEP, np.where(whole >= _MIDDLE, 10, 1) * code.step)
+        whole = np.maximum(whole // step * step, code.step)
+        # What rounding took or gave is the largest range's.
+        whole[int(np.argmax(whole))] += numbers - int(whole.sum())
+        items = [(whole[i : i + 1], -1) for i in range(count)]
+        items += [(self._shreds(code.block), i) for i in range(blocks)]
+        items = [items[i] for i in stream.order(len(items))]
+        sizes = np.concatenate([sizes for sizes, _ in items])
+        return sizes, np.repeat([block for _, block in items], [len(sizes) for sizes, _ in items])
+
+    def _shreds(self, block: int) -> NDArray[np.int64]:
+        ends = np.minimum(np.cumsum(self._stream.pick(_SHRED_SIZES, block)), block)
+        return np.diff(ends[: int(np.searchsorted(ends, block)) + 1], prepend=0)
+
+    def _gap_sizes(self, code: _Code, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Spread the free numbers before some larger ranges; the rest stays at the code's end."""
+        gaps = np.zeros(len(sizes), np.int64)
+        free = CODE_SIZE - code.first % CODE_SIZE - code.allocated
+        candidates = np.flatnonzero(sizes >= _GAP_BEFORE_SIZE)
+        count = len(candidates) // _RANGES_PER_GAP
+        if free and count:
+            # One weight more than gaps: its part is left at the end.
+            parts = share_out(free, self._stream.pick(self._gaps, count + 1))[:count]
+            chosen = candidates[self._stream.order(len(candidates))[:count]]
+            gaps[chosen] = parts // 100 * 100
+        return gaps
+
+    def _regions(self, code: _Code, count: int) -> NDArray[np.int64]:
+        if not code.regions:
+            return np.full(count, -1)
+        table = weighted_table(self._people[list(code.regions)])
+        return np.array(code.regions)[self._stream.pick(table, count)]
+
+    def _is_guest(self, code: _Code, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Choose ranges of other holders up to their share, preferably the small ones."""
+        preference = self._stream.pick(self._sizes, len(sizes))
+        if code.ranges < _EVEN_RANGES:
+            preference *= sizes
+        order = np.argsort(preference, kind="stable")
+        guest = np.zeros(len(sizes), np.bool_)
+        share = code.allocated * (100 - code.home_percent) // 100
+        guest[order] = np.cumsum(sizes[order]) <= share
+        return guest
+
+    def _row(
+        self, code: _Code, first: int, last: int, holder: int, region: int, *, word: int
+    ) -> PlanRow:
+        spellings, tax_number, _, _ = self._holders[holder]
+        # The usual spelling in two rows of three.
+        name = spellings[word % 3 // 2 % len(spellings)].format(city=code.city)
+        tax_number = tax_number or made_up_tax_number(f"{code.first}{name}")
+        word >>= 8
+        if code.places:
+            place, territory = code.places[word % len(code.places)], code.territory
+        else:
+            names = self._market.regions[region].plan_names
+            territory = self._market.regions[region].territory
+            place = names[word // _UNNAMED_ONE_IN % len(names)]
+            place = place if word % _UNNAMED_ONE_IN else _UNNAMED_REGION
+        return PlanRow(first, last, name, place, territory, tax_number)
 
 
-class Lexicon:
-    """Distinct entries in the order of their first use, and their indexes."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._index: dict[tuple[str, str], int] = {}
-
-    def index(self, entry: tuple[str, str]) -> int:
-        """Return the index of an entry, which is added when it is new."""
-        return self._index.setdefault(entry, len(self._index))
-
-    @property
-    def entries(self) -> tuple[tuple[str, str], ...]:
-        """Every entry at its index."""
-        return tuple(self._index)
+def made_up_tax_number(name: str) -> str:
+    """Return a tax number with a right check digit, of office 00, which does not exist."""
+    digits = f"{sum(ord(letter) * 31**i for i, letter in enumerate(name)) % 10**7:09d}"
+    check = sum(int(digit) * weight for digit, weight in zip(digits, _TAX_WEIGHTS, strict=True))
+    return f"{digits}{check % 11 % 10}"
 
 
-def lay_out(
-    sizes: NDArray[np.int64], gaps: NDArray[np.int64], *, start: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Place ranges one after another, ``gaps[i]`` free numbers before range i.
+def plan_file(rows: Sequence[PlanRow], leading_digit: int, encoding: PlanEncoding) -> bytes:
+    """Return the plan file of all codes with this leading digit, as its publisher writes it.
 
-    Returns:
-        First and last number of each range, int64[m] each.
+    Lines end in LF, the last one in nothing (registries.md, 2).
     """
-    last = start + np.cumsum(sizes + gaps) - 1
-    return last - sizes + 1, last
+    modern = encoding is PlanEncoding.UTF_8
+    lines = [_HEADERS[encoding]]
+    chosen = (row for row in rows if row.first // (100 * CODE_SIZE) == leading_digit)
+    for i, (first, last, holder, region, territory, tax_number) in enumerate(chosen):
+        code, low = divmod(first, CODE_SIZE)
+        padding = 0 if not modern and i % _UNPADDED_ONE_IN == 0 else 7
+        line = (
+            f"{code};{low:0{padding}d};{last % CODE_SIZE:0{padding}d};{last - first + 1};{holder}"
+        )
+        if modern:
+            lines.append(f"{line};{region};{territory};{tax_number}")
+        else:
+            lines.append(f"{line};{territory if region == _UNNAMED_REGION else region}")
+    return "\n".join(lines).encode(_CODECS[encoding])
 
 
-def share_out(total: int, weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Split ``total`` by weight; the parts are rounded down, so some of it may be left."""
-    weight_sum = int(weights.sum())
-    return (weights.astype(np.float64) * (total / weight_sum)).astype(np.int64)
+def _log_normal(sigma: float, median: int = 1000) -> NDArray[np.int64]:
+    normal = NormalDist()
+    return quantiles(lambda share: max(1, median * math.exp(sigma * normal.inv_cdf(share))))
+
+
+def _mobile_holders(market: Market) -> list[_Holder]:
+    return [_Holder(o.spellings, o.tax_number, o.areas, o.capacity) for o in market.operators]
+
+
+def _fixed_holders() -> list[_Holder]:
+    """Return the operators of fixed networks, the incumbent first, and small ones of each city."""
+    known = [
+        _Holder(
+            row["spellings"].split("|"),
+            row["tax_number"],
+            frozenset(filter(None, row["areas"].split(","))),
+            int(row["weight"]),
+        )
+        for row in read_table("fixed_operators")
+    ]
+    local = [
+        _Holder([f'ООО "{{city}}{name}"'], "", frozenset(), _LOCAL_WEIGHT) for name in _LOCAL_NAMES
+    ]
+    # The incumbent is at home in every code, and so is no guest.
+    return [known[0]._replace(weight=0), *known[1:], *local]
+
+
+def _mobile_codes(market: Market) -> list[_Code]:
+    index = {operator.code: i for i, operator in enumerate(market.operators)}
+    codes = []
+    for row in read_table("mobile_codes"):
+        areas = set(filter(None, row["areas"].split(",")))
+        codes.append(
+            _Code(
+                first=int(row["code"]) * CODE_SIZE,
+                allocated=int(row["fill"]) * CODE_SIZE // 100,
+                ranges=int(row["ranges"]),
+                home=index[row["owner"]],
+                home_percent=int(row["share"]),
+                shred_percent=_SHRED_PER_CENT_MOBILE,
+                block=_MOBILE_BLOCK,
+                step=100,
+                regions=[
+                    i
+                    for i, region in enumerate(market.regions)
+                    if not areas or region.area in areas
+                ],
+            )
+        )
+    return codes
+
+
+def _fixed_codes(market: Market) -> list[_Code]:
+    index = {region.code: i for i, region in enumerate(market.regions)}
+    codes = []
+    for row in read_table("fixed_codes"):
+        region, ranges = index.get(row["region"]), int(row["ranges"])
+        local = region is not None
+        codes.append(
+            _Code(
+                first=int(row["code"]) * CODE_SIZE + (_LOCAL_FIRST if local else _SERVICE_FIRST),
+                allocated=int(row["thousands"]) * 1000,
+                ranges=ranges,
+                home=0,
+                home_percent=_FIXED_HOME_PER_CENT,
+                shred_percent=0
+                if not local
+                else _SHRED_PER_CENT_CITY
+                if ranges >= _CITY_RANGES
+                else _SHRED_PER_CENT_TOWN,
+                block=_FIXED_BLOCK,
+                step=10,
+                regions=[] if region is None else [region],
+                city=row["city"] or row["place"],
+                places=[row["place"]] if local else _SERVICE_PLACES,
+                territory=row["place"] if region is None else market.regions[region].territory,
+            )
+        )
+    return codes

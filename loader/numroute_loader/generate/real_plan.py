@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import SettingError
-from numroute_loader.generate.market import MarketOperator
-from numroute_loader.generate.plan import CODE_SIZE, HeldRanges
+from numroute_loader.generate.market import Market, Operator
+from numroute_loader.generate.plan import CODE_SIZE, MobileRanges
 from numroute_loader.registries import read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numroute_loader.generate.market import Market
     from numroute_loader.records import RouteKey
 
 COUNTRY_BASE = 70_000_000_000
@@ -39,7 +38,7 @@ _LETTERS = (
 _LATIN = {pair[0]: pair[1:] for pair in _LETTERS.split()}
 
 
-def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[HeldRanges, Market]:
+def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[MobileRanges, Market]:
     """Read plan files and keep their mobile ranges.
 
     Args:
@@ -77,7 +76,7 @@ def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[HeldRanges, M
     if not len(first):
         raise SettingError("the plan has no mobile range", hint="Give a DEF-9xx file as well")
     order = np.argsort(first, kind="stable")
-    held = HeldRanges(
+    held = MobileRanges(
         first=first[order],
         last=np.concatenate(lasts)[order],
         operator=np.concatenate(operators)[order],
@@ -85,7 +84,7 @@ def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[HeldRanges, M
     )
     if (held.first[1:] <= held.last[:-1]).any():
         raise SettingError("two plan files hold the same range", hint="Give one vintage only")
-    return held, market.with_operators(holders.unknown)
+    return held, Market(operators=(*market.operators, *holders.unknown), regions=market.regions)
 
 
 class _Holders:
@@ -99,7 +98,7 @@ class _Holders:
             for identity in (operator.code, operator.tax_number, *operator.spellings):
                 if identity:
                     self._index.setdefault(identity.casefold(), index)
-        self.unknown: list[MarketOperator] = []
+        self.unknown: list[Operator] = []
 
     def index(self, key: RouteKey) -> int:
         identities = [
@@ -115,10 +114,10 @@ class _Holders:
             self._index.setdefault(identity, found)
         return found
 
-    def _made_up(self, key: RouteKey) -> MarketOperator:
+    def _made_up(self, key: RouteKey) -> Operator:
         code = key.operator_code or self._free_code(key.operator_name)
         self._codes.add(code)
-        return MarketOperator(
+        return Operator(
             code=code,
             tax_number=key.tax_number,
             mncs=(key.registry_mnc or f"{zlib.crc32(code.encode()) % 100:02d}",),

@@ -159,7 +159,7 @@ def test_one_small_region_missing(days: Days, spoiled: Spoil) -> None:
 
     def without(rows: Rows) -> Rows:
         counts = Counter(row["RegionCode"] for row in rows)
-        region = next(r for r, n in counts.most_common() if n < len(rows) / 80)
+        region = next(r for r, n in counts.most_common() if n < len(rows) / 100)
         return [row for row in rows if row["RegionCode"] != region]
 
     found = outcomes(days, spoiled(without))
