@@ -166,11 +166,11 @@ def test_tokens_stay_on_this_machine_without_tls(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"cert": "a.pem"}, "belong together"),
+        ({"cert": "a.pem"}, "needs its key"),
         ({"token": "a", "token_file": "b"}, "given twice"),
         ({"ca": "missing.pem"}, "missing.pem: cannot be read"),
         ({"token_file": "missing"}, "missing: the token cannot be read"),
-        ({"token": "two words"}, "is no token"),
+        ({"token": "two words"}, "is not a token"),
     ],
 )
 def test_wrong_settings(options, text) -> None:

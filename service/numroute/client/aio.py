@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from collections import deque
 from collections.abc import AsyncIterable
@@ -13,23 +12,18 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from numroute import wire
 from numroute.client import messages
 from numroute.client.channel import (
     CALLS_IN_FLIGHT,
     QUESTIONS_IN_FLIGHT,
     TIMEOUT_SECONDS,
-    UNARY_METHODS,
-    checked_chunk,
-    checked_client_timeout,
-    checked_timeout,
+    ClientBase,
     client_closed,
-    connection,
     service_error,
     timed_out,
 )
 from numroute.client.coalescing import Coalescer, Coalescing
-from numroute.client.codec import Values, as_number, as_numbers
+from numroute.client.codec import as_number, as_numbers
 from numroute.client.core import (
     NUMBERS_PER_CHUNK,
     BulkQuestion,
@@ -63,7 +57,7 @@ if TYPE_CHECKING:
     Batch = NDArray[Any] | Sequence[int]
 
 
-class AsyncClient:
+class AsyncClient(ClientBase):
     """The asyncio twin of ``Client``: the same methods and errors. Create it inside the loop.
 
     It also takes single numbers, from as many tasks as you like, and looks them up together::
@@ -96,27 +90,11 @@ class AsyncClient:
             SettingError: As for ``Client``.
             ServiceError: As for ``Client``.
         """
-        self.target = target
-        self.timeout = checked_client_timeout(timeout)
-        self._numbers_per_chunk = checked_chunk(numbers_per_chunk)
+        super().__init__(grpc.aio, target, timeout, numbers_per_chunk, security)
         self._coalescing = Coalescing() if coalescing is None else coalescing
         self._coalescers: dict[tuple[bool, bool], Coalescer] = {}
-        self._values = Values()
-        made = connection(target, security)
-        self._token = made.token
         self._closed = asyncio.Event()  # takes no more single numbers
         self._ended = False  # the channel is closed
-        self._channel = (
-            grpc.aio.insecure_channel(made.uri, options=made.options)
-            if made.credentials is None
-            else grpc.aio.secure_channel(made.uri, made.credentials, options=made.options)
-        )
-        self._methods = {
-            name: self._channel.unary_unary(wire.method_path(name), None, None)
-            for name in UNARY_METHODS
-        }
-        self._stream = self._channel.stream_stream(wire.method_path("StreamLookup"), None, None)
-        self._watch = self._channel.unary_stream(wire.method_path("WatchSnapshots"), None, None)
 
     @overload
     async def lookup(
@@ -222,22 +200,19 @@ class AsyncClient:
         made = (make(batch) async for batch in _each(batches))
         feeding = asyncio.ensure_future(questions.feed(made))
         call: Any = None
-        sending: asyncio.Future[None] | None = None
         end: float | None = None
         try:
             while await questions.any_waiting():
                 if end is None:
                     end = loop.time() + seconds
                 if call is None:
-                    call = self._begin_stream()
-                    sending = asyncio.ensure_future(questions.send(call))
+                    call = self._begin_stream(questions.messages())
                 try:
                     async with asyncio.timeout_at(end):
                         response = await _read(call)
                 except TimeoutError:
                     raise timed_out(self.target, seconds) from None
                 except grpc.aio.AioRpcError as error:
-                    await _end(call, sending)
                     call = None
                     pause = retries.pause(error.code(), error.trailing_metadata())
                     if pause is None or loop.time() + pause >= end:
@@ -255,7 +230,7 @@ class AsyncClient:
         finally:
             feeding.cancel()
             if call is not None:
-                await _end(call, sending)
+                call.cancel()
 
     async def explain(
         self,
@@ -333,9 +308,6 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _seconds(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else checked_timeout(timeout)
-
     async def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
         """Send a question's requests, a few at once, and return the whole answer."""
         if question.chunk_count == 1:
@@ -388,10 +360,10 @@ class AsyncClient:
         )
         return coalescer
 
-    def _begin_stream(self) -> Any:  # noqa: ANN401 - grpc names no type
+    def _begin_stream(self, requests: AsyncIterator[bytes]) -> Any:  # noqa: ANN401 - grpc names no type
         if self._ended:
             raise client_closed()
-        return self._stream(None, metadata=self._token.metadata())
+        return self._stream(requests, metadata=self._token.metadata())
 
     def _raise_if_closed(self) -> None:
         """Raise the error of a call that ended because the channel was closed under it.
@@ -438,22 +410,17 @@ class _Questions:
             self._finished = True
             self._wake()
 
-    async def send(self, call: Any) -> None:  # noqa: ANN401 - grpc names no type
-        """Write every unanswered question to a call, and the new ones as they come."""
-        # An error that ends the call is reported to the one who reads from it.
-        with contextlib.suppress(
-            grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError
-        ):
-            sent = self._answered
-            while True:
-                changed = self._changed
-                while sent < self._answered + len(self._waiting):
-                    await call.write(self._waiting[sent - self._answered].message())
-                    sent += 1
-                if self._finished:
-                    await call.done_writing()
-                    return
-                await changed.wait()
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Yield what a new call must be asked: what is unanswered, then the new questions."""
+        sent = self._answered
+        while True:
+            changed = self._changed
+            while sent < self._answered + len(self._waiting):
+                yield self._waiting[sent - self._answered].message()
+                sent += 1
+            if self._finished:
+                return
+            await changed.wait()
 
     async def any_waiting(self) -> bool:
         """Wait for an unanswered question; return False when there will be none."""
@@ -499,13 +466,6 @@ async def _read(call: Any) -> bytes:  # noqa: ANN401 - grpc names no type
         await call.details(),
         "",
     )
-
-
-async def _end(call: Any, sending: asyncio.Future[None] | None) -> None:  # noqa: ANN401 - as above
-    call.cancel()
-    if sending is not None:
-        sending.cancel()
-        await asyncio.wait({sending})
 
 
 def _cancelling() -> bool:

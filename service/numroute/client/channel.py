@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numroute import wire
+from numroute.client.codec import Values
 from numroute.client.core import (
     ATTEMPTS_MAX,
     BACKOFF_SECONDS,
@@ -124,6 +125,69 @@ _HOST = re.compile(r"[^\s/]+")
 _DIGITS = re.compile(r"[0-9]{1,5}")
 _PORT_MAX = 65_535
 _EXAMPLES = "Give HOST:PORT, HOST:PORT,HOST:PORT or dns:///NAME:PORT"
+
+
+class ClientBase:
+    """What both clients hold: their settings, the channel and its methods.
+
+    Attributes:
+        target: The service's address as it was given.
+        timeout: Seconds that each call may take unless it sets its own.
+    """
+
+    def __init__(
+        self,
+        library: Any,  # noqa: ANN401 - a module
+        target: str,
+        timeout: float,
+        numbers_per_chunk: int,
+        security: Security,
+    ) -> None:
+        """Open a channel of ``library``, which is ``grpc`` or ``grpc.aio``.
+
+        Raises:
+            ValueError: ``timeout`` or ``numbers_per_chunk`` is out of range.
+            SettingError: The target or a file of ``security`` is wrong.
+            ServiceError: A name in a list of addresses is unknown.
+        """
+        if not 0 < timeout <= TIMEOUT_SECONDS_MAX:
+            raise ValueError(
+                f"timeout must be more than 0 and up to {TIMEOUT_SECONDS_MAX:g} seconds, "
+                f"not {timeout}"
+            )
+        if not 1 <= numbers_per_chunk <= NUMBERS_PER_CHUNK_MAX:
+            raise ValueError(f"numbers_per_chunk must be from 1 to {NUMBERS_PER_CHUNK_MAX}")
+        self.target = target
+        self.timeout = timeout
+        self._numbers_per_chunk = numbers_per_chunk
+        self._values = Values()
+        made = connection(target, security)
+        self._token = made.token
+        self._channel: Any = (
+            library.insecure_channel(made.uri, options=made.options)
+            if made.credentials is None
+            else library.secure_channel(made.uri, made.credentials, options=made.options)
+        )
+        self._methods = {
+            name: self._channel.unary_unary(wire.method_path(name), None, None)
+            for name in UNARY_METHODS
+        }
+        self._stream = self._channel.stream_stream(wire.method_path("StreamLookup"), None, None)
+        self._watch = self._channel.unary_stream(wire.method_path("WatchSnapshots"), None, None)
+
+    def _seconds(self, timeout: float | None) -> float:
+        """Return the timeout of one call after checking it.
+
+        It may be zero or negative, as a caller's remaining time may be: the answer is then too
+        late. Raises ValueError when it is too long, infinite or not a number.
+        """
+        if timeout is None:
+            return self.timeout
+        if not math.isfinite(timeout) or timeout > TIMEOUT_SECONDS_MAX:
+            raise ValueError(
+                f"timeout must be a number of seconds up to {TIMEOUT_SECONDS_MAX:g}, not {timeout}"
+            )
+        return timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,32 +385,3 @@ def client_closed() -> ServiceError:
         code="CANCELLED",
         hint="Let its calls end before you close it, or make a new one",
     )
-
-
-def checked_timeout(seconds: float) -> float:
-    """Return the timeout of one call after checking it.
-
-    It may be zero or negative, as a caller's remaining time may be: the answer is then too late.
-    Raises ValueError when it is too long, infinite or not a number.
-    """
-    if not math.isfinite(seconds) or seconds > TIMEOUT_SECONDS_MAX:
-        raise ValueError(
-            f"timeout must be a number of seconds up to {TIMEOUT_SECONDS_MAX:g}, not {seconds}"
-        )
-    return seconds
-
-
-def checked_client_timeout(seconds: float) -> float:
-    """Return the timeout of a client's calls after checking that an answer can meet it."""
-    if not 0 < seconds <= TIMEOUT_SECONDS_MAX:
-        raise ValueError(
-            f"timeout must be more than 0 and up to {TIMEOUT_SECONDS_MAX:g} seconds, not {seconds}"
-        )
-    return seconds
-
-
-def checked_chunk(numbers_per_chunk: int) -> int:
-    """Return the size of a request after checking that the service accepts it."""
-    if not 1 <= numbers_per_chunk <= NUMBERS_PER_CHUNK_MAX:
-        raise ValueError(f"numbers_per_chunk must be from 1 to {NUMBERS_PER_CHUNK_MAX}")
-    return numbers_per_chunk

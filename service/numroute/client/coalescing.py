@@ -1,9 +1,9 @@
-"""Single numbers asked by many tasks at once, gathered into batches.
+"""Gather the single numbers of many tasks into batches.
 
-A remote call costs some hundred times what a number in it costs. So numbers that are asked for at
-about the same time travel together: a batch is sent as soon as nothing is under way, and while
-something is, when it is full or has waited long enough. A lone question is thus never held back,
-and the busier the client, the larger its batches.
+A remote call costs about a hundred times what a number in it costs, so numbers that are asked for
+at about the same time travel together. While no batch is under way, the next one is sent at once;
+otherwise when it is full or has waited long enough. A lone number is therefore never held back, and
+the busier the client, the larger its batches.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
     """Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
 
     TimedOut = Callable[[float], ServiceError]
-    """Makes the error of an answer that did not come within so many seconds."""
+    """Makes the error for an answer that did not come within so many seconds."""
 
 
 NUMBERS_PER_BATCH = 1_000
-"""The most numbers in one batch. Its tasks take some milliseconds to run when they are woken."""
+"""The most numbers in one batch. Its tasks take a few milliseconds to run when they are woken."""
 
 WAIT_SECONDS = 0.003
 """The longest that a number waits for others while a batch is under way.
 
-An answer in the same network takes a millisecond or so, so that this only bounds what a slow one
-costs. With less, more and smaller batches are under way, and what each of them takes of the event
-loop makes everything late: at half of what the client can do, p99 was 5.8 ms with one millisecond
-and 4.4 to 4.9 with two and three.
+An answer within one network takes about a millisecond, so this only limits what a slow one costs.
+A shorter wait makes more and smaller batches, and their share of the event loop makes everything
+late: at half of the client's capacity, p99 was 5.8 ms with one millisecond and 4.4 to 4.9 with two
+and three.
 """
 
 BATCHES_IN_FLIGHT = 4
-"""How many batches are under way at once; what comes then waits for one of them to end."""
+"""How many batches are under way at once; further numbers wait until one of them ends."""
 
 TASKS_WOKEN_AT_ONCE = 100
 """How many tasks are woken in one turn of the event loop: less than a millisecond."""
 
 _LATE_SECONDS = 0.01
-"""By how much a batch's own deadline lies behind the last one of its numbers, so that each task
-hears of its own."""
+"""How long after its last number's deadline a batch times out, so that each task gets its own
+error."""
 
 _NOBODY = Operator()
 
@@ -76,7 +76,7 @@ class Coalescing:
     in_flight_max: int = BATCHES_IN_FLIGHT
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work.
+        """Check the limits.
 
         Raises:
             ValueError: A limit is out of its range.
@@ -90,10 +90,10 @@ class Coalescing:
 
 
 class _Waiter(asyncio.Future["NumberAnswer"]):
-    """A task that waits: for which number, how long at most and until when (the loop's time).
+    """The future of one number's answer, with its timeout and its deadline in the loop's time.
 
-    One object instead of a future and a record of it: with thousands of tasks under way, what an
-    asyncio program spends its time on is the garbage collector's going through its objects.
+    One object instead of a future and a record: with thousands of tasks under way, an asyncio
+    program spends much of its time in the garbage collector, walking through its objects.
     """
 
     __slots__ = ("deadline", "number", "seconds")
@@ -104,11 +104,10 @@ class _Waiter(asyncio.Future["NumberAnswer"]):
 
 
 class Coalescer:
-    """Gathers the numbers of all tasks that want the same columns.
+    """Gathers the numbers of all tasks that ask for the same columns.
 
-    Numbers are sent in the order in which they were asked for, so that no task is passed over. A
-    task that stops waiting takes nothing from the others; an error reaches the tasks of its batch
-    and no others. Belongs to one event loop.
+    Numbers are sent in the order in which they were asked for. A cancelled task does not affect the
+    others; an error reaches only the tasks of its batch. Belongs to one event loop.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class Coalescer:
         with_range_holder: bool,
         with_ported_at: bool,
     ) -> None:
-        """Send batches with ``send``; ``timed_out`` makes the error of a deadline."""
+        """Send batches with ``send``; ``timed_out`` makes the error for a passed deadline."""
         self._send = send
         self._timed_out = timed_out
         self._values = values
@@ -144,8 +143,8 @@ class Coalescer:
     def ask(self, number: int, seconds: float) -> asyncio.Future[NumberAnswer]:
         """Return the future of the answer to a number from 0 to 2^64 - 1.
 
-        It ends with ServiceError when the service was not reached, or did not answer within
-        ``seconds``. Whoever cancels it says so to :meth:`abandoned`.
+        It ends with ServiceError when the service was not reached or did not answer within
+        ``seconds``. A caller that cancels it must call :meth:`abandoned`.
         """
         waiter = _Waiter(loop=self._loop)
         waiter.number = number
@@ -157,30 +156,30 @@ class Coalescer:
         return waiter
 
     def abandoned(self) -> None:
-        """Hear that some task has stopped waiting: a batch may have nobody left."""
+        """Check, soon, whether a batch has no waiting task left."""
         if self._abandoning is None:
             self._abandoning = self._loop.call_soon(self._drop_abandoned)
 
     async def flush(self) -> None:
-        """Send what waits, and return when every task has its answer or its error."""
+        """Send the waiting numbers; return when every task has its answer or its error."""
         while self._waiting or self._under_way:
             self._send_waiting()
             if self._under_way:
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
 
     def _arrange(self) -> None:
-        """See to it that what waits is sent: soon when nothing is under way, else in a while."""
+        """Schedule the next batch: soon when none is under way, otherwise after a wait."""
         if not self._waiting or len(self._under_way) >= self._settings.in_flight_max:
             return
         if not self._under_way or len(self._waiting) >= self._settings.numbers_max:
             if self._soon is None:
-                # Not at once: the other tasks that can run in this turn of the loop join in.
+                # Not at once: other tasks that run in this turn of the loop can join the batch.
                 self._soon = self._loop.call_soon(self._send_waiting)
         elif self._later is None:
             self._later = self._loop.call_later(self._settings.wait_seconds, self._send_waiting)
 
     def _send_waiting(self) -> None:
-        """Send what waits, as far as there is room."""
+        """Send the waiting numbers, as far as there is room."""
         for handle in (self._soon, self._later):
             if handle is not None:
                 handle.cancel()
@@ -193,7 +192,7 @@ class Coalescer:
                 task.add_done_callback(self._ended)
 
     def _take(self) -> list[_Waiter]:
-        """Return the next batch; who has stopped waiting is not in it."""
+        """Return the next batch, without numbers that nobody waits for."""
         batch: list[_Waiter] = []
         while self._waiting and len(batch) < self._settings.numbers_max:
             waiter = self._waiting.popleft()
@@ -208,7 +207,7 @@ class Coalescer:
         self._arrange()
 
     async def _carry_out(self, batch: list[_Waiter]) -> None:
-        """Ask for a batch and give each of its tasks its answer, or the error."""
+        """Look a batch up and give each of its tasks its answer or the error."""
         request = wire.bulk_request(
             np.array([waiter.number for waiter in batch], np.uint64),
             with_range_holder=self._with_range_holder,
@@ -223,7 +222,7 @@ class Coalescer:
                 with_range_holder=self._with_range_holder,
                 with_ported_at=self._with_ported_at,
             )
-            await self._tell(batch, self._answers_of(chunk))
+            await self._deliver(batch, self._answers_of(chunk))
         except ServiceError as error:
             for waiter in batch:
                 if not waiter.done():
@@ -236,11 +235,8 @@ class Coalescer:
                     waiter.set_exception(_broken(fault))
             raise
 
-    async def _tell(self, batch: list[_Waiter], answers: list[NumberAnswer]) -> None:
-        """Give each task its answer.
-
-        They are woken a few at a time, so that nothing else on this loop waits for all of them.
-        """
+    async def _deliver(self, batch: list[_Waiter], answers: list[NumberAnswer]) -> None:
+        """Give each task its answer, waking a few at a time so that the loop's other work runs."""
         for start in range(0, len(batch), TASKS_WOKEN_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
@@ -286,9 +282,9 @@ class Coalescer:
         return answer
 
     def _watch(self, waiter: _Waiter) -> None:
-        """See to it that a task hears of its deadline."""
+        """Make the number's deadline expire."""
         if self._deadlines and waiter.deadline < self._deadlines[-1].deadline:
-            # Shorter than that of a task before it, which is rare: a timer of its own.
+            # Earlier than that of a number before it, which is rare: a separate timer.
             timer = self._loop.call_at(waiter.deadline, self._expire_one, waiter)
             waiter.add_done_callback(lambda _: timer.cancel())
             return
@@ -301,7 +297,7 @@ class Coalescer:
             self._expiry = self._loop.call_at(waiter.deadline, self._expire)
 
     def _expire(self) -> None:
-        """Tell the tasks whose deadline has come, and wait for the next one."""
+        """Fail the numbers whose deadline has passed, and set the timer for the next one."""
         self._expiry = None
         now = self._loop.time()
         while self._deadlines:
@@ -318,7 +314,7 @@ class Coalescer:
             waiter.set_exception(self._timed_out(waiter.seconds))
 
     def _drop_abandoned(self) -> None:
-        """Give up the batches that nobody waits for any more, to have room for others."""
+        """Cancel the batches that nobody waits for, to make room for others."""
         self._abandoning = None
         for task, batch in self._under_way.items():
             if all(waiter.done() for waiter in batch):
@@ -326,7 +322,7 @@ class Coalescer:
 
 
 def _broken(fault: BaseException) -> BaseException:
-    """Return what a task hears when its batch ended in a way that nobody foresaw."""
+    """Return a task's error when its batch ended in an unforeseen way."""
     if isinstance(fault, asyncio.CancelledError):
-        return ServiceError("the batch was given up", code="CANCELLED")
+        return ServiceError("the batch was cancelled", code="CANCELLED")
     return ServiceError(f"the client failed: {type(fault).__name__}", code="INTERNAL")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -15,22 +15,19 @@ from numroute.errors import ServiceError
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from numroute.model import Operator, Route, SnapshotRef
 
-    Value = TypeVar("Value")
-
 _UINT64_MAX = 2**64 - 1
 
 VALUES_KEPT_MAX = 100_000
-"""How many different routes and operators a client keeps decoded, each: some 50 MB of routes."""
-
+"""How many different routes and how many operators a client keeps decoded; 50 MB of routes."""
 
 _SNAPSHOTS_KEPT_MAX = 64
-"""How many references to snapshots are kept decoded: answers name one, or the replicas' few."""
+"""How many references to snapshots are kept decoded: answers name one, or a few replicas'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,22 +70,15 @@ class Chunk:
 
 
 class Values:
-    """Serialised routes and operators -> values, each decoded once."""
+    """Serialised routes and operators -> values, each decoded once.
+
+    ``route`` and ``operator`` raise ServiceError for a value that this client does not know.
+    """
 
     def __init__(self) -> None:
-        """Begin with nothing decoded."""
-        self._routes: dict[bytes, Route] = {}
-        self._operators: dict[bytes, Operator] = {}
-
-    def route(self, data: bytes) -> Route:
-        """Return what a serialised route says; ServiceError when it is not known here."""
-        return _decoded(self._routes, data, lambda: wire.route_value(pb.Route.FromString(data)))
-
-    def operator(self, data: bytes) -> Operator:
-        """Return what a serialised operator says; ServiceError when it is not one."""
-        return _decoded(
-            self._operators, data, lambda: wire.operator_value(pb.Operator.FromString(data))
-        )
+        """Start with empty caches."""
+        self.route = functools.lru_cache(VALUES_KEPT_MAX)(_route)
+        self.operator = functools.lru_cache(VALUES_KEPT_MAX)(_operator)
 
 
 def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
@@ -96,7 +86,7 @@ def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
 
     Raises:
         TypeError: They are not whole numbers.
-        ValueError: They are not one row of numbers, or some are negative or over 64 bits.
+        ValueError: They are not one-dimensional, or some are negative or over 64 bits.
     """
     array = np.asarray(numbers)
     if not array.ndim and not isinstance(numbers, int | np.integer | np.ndarray):
@@ -130,13 +120,13 @@ def as_number(number: int | np.integer[Any]) -> int:
 
 
 def _from_large(numbers: Sequence[int], guess: np.dtype[Any]) -> NDArray[np.uint64]:
-    """Return a list as uint64[n] that numpy takes for ``guess`` because some are over 63 bits."""
+    """Return a list as uint64[n] that numpy reads as ``guess`` because some are over 63 bits."""
     if not all(isinstance(number, int) for number in numbers):
         raise TypeError(f"numbers must be integers, not {guess}")
     try:
         return np.array(numbers, np.uint64)
     except OverflowError:
-        # The library's text quotes the number.
+        # numpy's own message quotes the number.
         raise ValueError("numbers must be from 0 to 2^64 - 1; some are not") from None
 
 
@@ -146,7 +136,7 @@ def bulk_response(
     """Return the columns of a serialised ``BulkLookupResponse`` to ``count`` numbers.
 
     Raises:
-        ServiceError: It is no such message, or does not answer each number.
+        ServiceError: It is not such a message, or does not answer every number.
     """
     try:
         columns = _BulkColumns.FromString(data)
@@ -187,24 +177,26 @@ def not_understood(reason: str) -> ServiceError:
     )
 
 
-def _decoded(cache: dict[bytes, Value], data: bytes, decode: Callable[[], Value]) -> Value:
-    value = cache.get(data)
-    if value is None:
-        if len(cache) >= VALUES_KEPT_MAX:
-            cache.clear()
-        try:
-            value = cache[data] = decode()
-        except (DecodeError, ValueError):
-            raise not_understood("a value in it is unknown to this client") from None
-    return value
+def _route(data: bytes) -> Route:
+    try:
+        return wire.route_value(pb.Route.FromString(data))
+    except (DecodeError, ValueError):
+        raise not_understood("a route in it is unknown to this client") from None
+
+
+def _operator(data: bytes) -> Operator:
+    try:
+        return wire.operator_value(pb.Operator.FromString(data))
+    except DecodeError:
+        raise not_understood("an operator in it is unknown to this client") from None
 
 
 def _bulk_columns_class() -> type[Any]:
     """Return a message class for ``BulkLookupResponse`` that leaves routes and operators unparsed.
 
-    The same bytes, with message fields declared as ``bytes``: the two are compatible on the wire
-    (Protocol Buffers language guide, "Updating A Message Type"). Most routes of a response are
-    known from the last one, and comparing bytes is ten times cheaper than parsing.
+    It declares message fields as ``bytes``, which is compatible on the wire (Protocol Buffers
+    language guide, "Updating A Message Type"). Most routes of a response are known from the last
+    one, and comparing bytes is ten times cheaper than parsing.
     """
     source = pb.BulkLookupResponse.DESCRIPTOR
     message = descriptor_pb2.DescriptorProto()

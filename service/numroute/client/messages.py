@@ -1,12 +1,12 @@
-"""Requests and responses of the calls that are not answered in columns."""
+"""The requests and responses of every method but the bulk ones, which have columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from numroute import wire
 from numroute.client.codec import not_understood
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numroute.model import Answer, Explanation, SnapshotRef
 
+MessageT = TypeVar("MessageT", bound=Message)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
@@ -34,7 +36,7 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     """Return the caller's texts as a list.
 
     Raises:
-        TypeError: It is one text, or something in it is no text.
+        TypeError: It is a single text, or an entry is not a text.
         ValueError: A text is not valid Unicode.
     """
     if isinstance(texts, str) or not isinstance(texts, Iterable):
@@ -42,7 +44,7 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     listed = list(texts)
     for position, text in enumerate(listed):
         if not isinstance(text, str):
-            raise TypeError(f"the entry at position {position} is no text")
+            raise TypeError(f"the entry at position {position} is not a text")
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -66,7 +68,7 @@ def lookup_request(
 
 
 def lookup_response(data: bytes, count: int) -> Answers:
-    """Return the answers of a serialised ``LookupResponse``; ServiceError when it is not one."""
+    """Return the answers of a serialised ``LookupResponse``; ServiceError when it is malformed."""
     try:
         message = pb.LookupResponse.FromString(data)
         ref = wire.snapshot_ref_value(message.snapshot)
@@ -81,11 +83,8 @@ def lookup_response(data: bytes, count: int) -> Answers:
 
 
 def snapshot_response(data: bytes) -> SnapshotInfo:
-    """Return what a serialised ``GetSnapshotResponse`` says; ServiceError when it is not one."""
-    try:
-        message = pb.GetSnapshotResponse.FromString(data)
-    except DecodeError:
-        raise not_understood("it is not a well-formed message") from None
+    """Return a serialised ``GetSnapshotResponse`` as a value; ServiceError when it is malformed."""
+    message = _parsed(pb.GetSnapshotResponse, data)
     return SnapshotInfo(
         snapshot=wire.snapshot_ref_value(message.snapshot),
         built_at=wire.time_value(message.built_at),
@@ -98,11 +97,8 @@ def snapshot_response(data: bytes) -> SnapshotInfo:
 
 
 def watch_response(data: bytes) -> SnapshotNews:
-    """Return what a serialised ``WatchSnapshotsResponse`` says; ServiceError when it is not one."""
-    try:
-        message = pb.WatchSnapshotsResponse.FromString(data)
-    except DecodeError:
-        raise not_understood("it is not a well-formed message") from None
+    """Return a serialised ``WatchSnapshotsResponse`` as a value, or raise ServiceError."""
+    message = _parsed(pb.WatchSnapshotsResponse, data)
     return SnapshotNews(
         snapshot=wire.snapshot_ref_value(message.snapshot),
         built_at=wire.time_value(message.built_at),
@@ -113,10 +109,7 @@ def watch_response(data: bytes) -> SnapshotNews:
 
 def operators_response(data: bytes) -> list[OperatorInfo]:
     """Return the operators of a serialised ``ListOperatorsResponse``."""
-    try:
-        message = pb.ListOperatorsResponse.FromString(data)
-    except DecodeError:
-        raise not_understood("it is not a well-formed message") from None
+    message = _parsed(pb.ListOperatorsResponse, data)
     return [
         OperatorInfo(
             operator=wire.operator_value(entry.operator),
@@ -132,7 +125,7 @@ def explain_request(text: str, default_region: str | None, as_of: datetime | Non
     """Return a serialised ``ExplainRequest``.
 
     Raises:
-        TypeError: ``text`` is no text.
+        TypeError: ``text`` is not a text.
         ValueError: It is not valid Unicode, or ``as_of`` has no time zone.
     """
     (checked,) = as_texts([text])
@@ -142,7 +135,7 @@ def explain_request(text: str, default_region: str | None, as_of: datetime | Non
 
 
 def explain_response(data: bytes) -> Explanation:
-    """Return what a serialised ``ExplainResponse`` says; ServiceError when it is not one."""
+    """Return a serialised ``ExplainResponse`` as a value; ServiceError when it is malformed."""
     try:
         return wire.explanation_value(pb.ExplainResponse.FromString(data))
     except (DecodeError, KeyError, ValueError):
@@ -151,9 +144,16 @@ def explain_response(data: bytes) -> Explanation:
         ) from None
 
 
+def _parsed(kind: type[MessageT], data: bytes) -> MessageT:
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise not_understood("it is not a well-formed message") from None
+
+
 def _time(as_of: datetime | None) -> Timestamp | None:
     if as_of is None:
         return None
     if as_of.tzinfo is None:
-        raise ValueError("as_of names no time zone: give an aware time")
+        raise ValueError("as_of has no time zone: give an aware time")
     return wire.time_message(as_of)

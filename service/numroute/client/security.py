@@ -1,4 +1,4 @@
-"""How a client makes sure of the service, and the service of the client."""
+"""How a client authenticates the service, and itself to the service: TLS and tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from numroute.certificates import read_certificates, read_pair
 from numroute.errors import SettingError
 
 Metadata: TypeAlias = "tuple[tuple[str, str], ...]"
-"""What is sent along with a call."""
+"""The metadata of a call."""
 
 TOKEN_CHECK_SECONDS = 1.0
-"""How often a token file is looked at: a new token is used this long after it was written."""
+"""How often a token file is checked: a new token is used this long after it was written."""
 
 AUTHORIZATION = "authorization"
 """The header that carries the token, ``Bearer TOKEN`` (RFC 6750, 2.1)."""
@@ -25,17 +25,17 @@ AUTHORIZATION = "authorization"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """What a client shows and what it wants to see; plaintext without a token by default.
+    """TLS and the token of a client; by default plaintext without a token.
 
     Attributes:
         tls: Speak TLS. Implied by ``ca``, ``cert`` and ``key``.
-        ca: File with the certificates (PEM) that the service's must come from; where None, those
-            that this system trusts (OpenSSL's file of them, or what ``SSL_CERT_FILE`` names).
+        ca: File with the authority's certificates (PEM) that the service's must come from; when
+            None, those that this system trusts (OpenSSL's file, or the one in ``SSL_CERT_FILE``).
         cert: File with this client's certificate (PEM), for mutual TLS.
         key: File with its private key (PEM).
-        server_name: The name that the service's certificate must have, where it is not the
-            target's. One name for all replicas: of a list it is the first name.
-        token: The token that tells who asks.
+        server_name: The name that the service's certificate must have, when it is not the
+            target's. One name for all replicas: by default the first name of a list.
+        token: The token that identifies the client.
         token_file: File that holds the token; read again when it changes.
     """
 
@@ -48,14 +48,15 @@ class Security:
     token_file: Path | str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Check the combination.
 
         Raises:
             SettingError: A certificate without a key or the reverse, or two tokens.
         """
         if (self.cert is None) != (self.key is None):
             raise SettingError(
-                "a client's certificate and its key belong together", hint="Give cert and key"
+                "a client's certificate needs its key, and the key its certificate",
+                hint="Give cert and key",
             )
         if self.token is not None and self.token_file is not None:
             raise SettingError(
@@ -71,8 +72,8 @@ class Security:
         """Return what a channel needs to speak TLS; None for plaintext.
 
         Raises:
-            SettingError: A file cannot be read or is not what it should be, a certificate and a
-                key do not belong together, or the system has no authorities.
+            SettingError: A file cannot be read or is malformed, the key is not the certificate's,
+                or the system has no authorities.
         """
         if not self.encrypted:
             return None
@@ -87,7 +88,7 @@ class Security:
         )
 
     def token_source(self, *, loopback: bool) -> TokenSource:
-        """Return where calls take their token from; ``loopback``: they stay on this machine.
+        """Return the token's source; ``loopback`` says that calls stay on this machine.
 
         Raises:
             SettingError: The token would leave this machine in plaintext, or cannot be read.
@@ -109,19 +110,19 @@ PLAINTEXT = Security()
 
 
 class TokenSource:
-    """What is sent along with each call."""
+    """The metadata of each call: a fixed token, or none."""
 
     def __init__(self, metadata: Metadata = ()) -> None:
-        """Send always the same."""
+        """Keep the metadata."""
         self._metadata = metadata
 
     def metadata(self) -> Metadata:
-        """Return it; cheap enough for each call."""
+        """Return the metadata; cheap enough for every call."""
         return self._metadata
 
 
 class TokenFile(TokenSource):
-    """A token in a file, which may be replaced at any time."""
+    """A token in a file that may be replaced at any time."""
 
     def __init__(self, path: Path) -> None:
         """Read the file; SettingError when it cannot be read."""
@@ -132,12 +133,12 @@ class TokenFile(TokenSource):
         self._load()
 
     def metadata(self) -> Metadata:
-        """Return the token of the file; the last one that could be read if it cannot be now."""
+        """Return the file's token, or the last one while the file cannot be read."""
         if time.monotonic() >= self._check_at:
             try:
                 self._load()
             except SettingError:
-                # It is being replaced, or was removed by mistake: the token may well be good.
+                # It is being replaced, or was removed by mistake; the token may still be good.
                 self._check_at = time.monotonic() + TOKEN_CHECK_SECONDS
         return self._metadata
 
@@ -162,12 +163,12 @@ class TokenFile(TokenSource):
 def _header(token: str, where: str) -> Metadata:
     stripped = token.strip()
     if not stripped or not stripped.isascii() or not stripped.isprintable() or " " in stripped:
-        raise SettingError(f"{where} is no token", hint="Give one line of visible characters")
+        raise SettingError(f"{where} is not a token", hint="Give one line of visible characters")
     return ((AUTHORIZATION, f"Bearer {stripped}"),)
 
 
 def _system_authorities() -> str:
-    """Return the file of what this system trusts; gRPC would take a list of its own."""
+    """Return the file of authorities that this system trusts; gRPC would use its own list."""
     path = ssl.get_default_verify_paths().cafile
     if path is None:
         raise SettingError(

@@ -10,22 +10,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
-from numroute import wire
 from numroute.client import messages
 from numroute.client.channel import (
     CALLS_IN_FLIGHT,
     QUESTIONS_IN_FLIGHT,
     TIMEOUT_SECONDS,
-    UNARY_METHODS,
-    checked_chunk,
-    checked_client_timeout,
-    checked_timeout,
+    ClientBase,
     client_closed,
-    connection,
     service_error,
     timed_out,
 )
-from numroute.client.codec import Values, as_numbers
+from numroute.client.codec import as_numbers
 from numroute.client.core import (
     NUMBERS_PER_CHUNK,
     BulkQuestion,
@@ -51,7 +46,7 @@ if TYPE_CHECKING:
     AnswerT = TypeVar("AnswerT")
 
 
-class Client:
+class Client(ClientBase):
     """A connection to a numroute service, which any number of threads may share.
 
     ::
@@ -90,24 +85,8 @@ class Client:
             SettingError: The target or a file of ``security`` is wrong.
             ServiceError: A name in a list of replicas has no address.
         """
-        self.target = target
-        self.timeout = checked_client_timeout(timeout)
-        self._numbers_per_chunk = checked_chunk(numbers_per_chunk)
-        self._values = Values()
-        made = connection(target, security)
-        self._token = made.token
+        super().__init__(grpc, target, timeout, numbers_per_chunk, security)
         self._closed = threading.Event()
-        self._channel = (
-            grpc.insecure_channel(made.uri, options=made.options)
-            if made.credentials is None
-            else grpc.secure_channel(made.uri, made.credentials, options=made.options)
-        )
-        self._methods = {
-            name: self._channel.unary_unary(wire.method_path(name), None, None)
-            for name in UNARY_METHODS
-        }
-        self._stream = self._channel.stream_stream(wire.method_path("StreamLookup"), None, None)
-        self._watch = self._channel.unary_stream(wire.method_path("WatchSnapshots"), None, None)
 
     def lookup(
         self,
@@ -178,21 +157,13 @@ class Client:
     ) -> Iterator[BulkAnswer]:
         """Look up batch after batch over one connection; yield their answers in order.
 
-        At most four batches are under way at once, and no more are taken from ``batches``
-        meanwhile, so lists of any length take the same memory. Each answer comes from one snapshot.
-        When the service goes away, what it has not answered is asked again, there or at another
-        replica.
+        Each batch has at most 500,000 numbers; about 65,000 is fast. At most four are under way at
+        once, and no more are taken from ``batches`` meanwhile, so lists of any length take the same
+        memory. Each answer comes from one snapshot. When the service goes away, what it has not
+        answered is asked again, there or at another replica.
 
-        Args:
-            batches: integer[n] each, n at most 500,000; about 65,000 is fast.
-            with_range_holder: Also return who holds each number's range.
-            with_ported_at: Also return when each number was ported.
-            timeout: Seconds that each answer may take; the client's own when None.
-
-        Raises:
-            TypeError: A batch's numbers are not integers of at most 64 bits.
-            ValueError: A batch is too large, not one-dimensional, or has negative numbers.
-            ServiceError: The service was not reached or did not answer.
+        The other arguments and the errors are those of ``lookup``; ``timeout`` bounds the wait for
+        each answer.
         """
         stream = _Stream(self, self._seconds(timeout))
         try:
@@ -223,30 +194,18 @@ class Client:
     ) -> Explanation:
         """Explain why a number, in any human format, is answered as it is.
 
-        Raises:
-            TypeError: ``text`` is not a string.
-            ValueError: It is not valid Unicode, or ``as_of`` has no time zone.
-            ServiceError: The service was not reached or did not answer, the region is unknown, or
-                the snapshot of that time is not kept.
+        The arguments and errors are those of ``lookup_text``.
         """
         request = messages.explain_request(text, default_region, as_of)
         return messages.explain_response(self._call("Explain", request, self._seconds(timeout)))
 
     def operators(self, *, timeout: float | None = None) -> list[OperatorInfo]:
-        """Return the operators and brands that the current snapshot knows, by code.
-
-        Raises:
-            ServiceError: The service was not reached or did not answer.
-        """
+        """Return the operators and brands that the current snapshot knows, by code."""
         response = self._call("ListOperators", b"", self._seconds(timeout))
         return messages.operators_response(response)
 
     def snapshot(self, *, timeout: float | None = None) -> SnapshotInfo:
-        """Return which snapshot answers now, and how old its data is.
-
-        Raises:
-            ServiceError: The service was not reached or did not answer.
-        """
+        """Return which snapshot answers now, and how old its data is."""
         return messages.snapshot_response(self._call("GetSnapshot", b"", self._seconds(timeout)))
 
     def watch_snapshots(self) -> Iterator[SnapshotNews]:
@@ -293,9 +252,6 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _seconds(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else checked_timeout(timeout)
 
     def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
         """Send a question's requests, a few at once, and return the whole answer."""
