@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import lzma
 import os
 import struct
 import zipfile
@@ -163,6 +166,37 @@ def test_no_zip_under_the_name_of_one(tmp_path, content, reason):
     path = tmp_path / f"{NAME}.zip"
     path.write_bytes(content)
     assert reason in _refused(path).reason
+
+
+WRONG_FORMATS = [
+    (gzip.compress(b"Number,OwnerId\r\n"), "the file is a gzip archive"),
+    (bz2.compress(b"Number,OwnerId\r\n"), "the file is a bzip2 archive"),
+    (lzma.compress(b"Number,OwnerId\r\n"), "the file is an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c\x00\x04", "the file is a 7-Zip archive"),
+    (b"Rar!\x1a\x07\x01\x00", "the file is a RAR archive"),
+    (b"%PDF-1.7\n", "the file is a PDF document"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "the file is an old Excel workbook"),
+    (b"PAR1\x15\x04", "the file is a Parquet file"),
+    (b"SQLite format 3\0", "the file is an SQLite database"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), WRONG_FORMATS)
+@pytest.mark.parametrize("suffix", ["csv", "zip", "csv.gz"])
+def test_another_format_is_named(tmp_path, content, reason, suffix):
+    """A file of another format is refused as what it is, whatever its name says."""
+    path = tmp_path / f"{NAME}.{suffix}"
+    path.write_bytes(content)
+    assert reason in _refused(path).reason
+
+
+def test_workbook_is_named(tmp_path):
+    """An Excel workbook is a zip of many members, and refused as a workbook."""
+    path = tmp_path / f"{NAME}.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for member in ("[Content_Types].xml", "xl/workbook.xml"):
+            file.writestr(member, "<x/>")
+    assert "an Excel workbook" in _refused(path).reason
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

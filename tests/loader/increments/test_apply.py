@@ -111,7 +111,11 @@ def test_what_is_new_in_an_increment(store: SnapshotStore, tmp_path: Path) -> No
     """An operator and a region that nobody knew are served under their codes."""
     row = bdpn.port_row(9_000_000_500, "mNEWCOMER", mnc="77", region="99", time=time_in(FIRST))
     bdpn.put_window(tmp_path / "w", FIRST, [row])
-    assert load("apply", store.path, tmp_path / "w").status == 0
+    refused = load("apply", store.path, tmp_path / "w")
+    assert refused.status == 1
+    assert "unknown_operators: the operator table lacks mNEWCOMER (1 numbers)" in refused.err
+    terms = ("--allow", "unknown_operators", "--reason", "a new operator")
+    assert load("apply", store.path, tmp_path / "w", *terms).status == 0
     with store.open() as snapshot:
         row_of = int(snapshot.lookup(np.array([79000000500], np.uint64)).route[0])
         route = snapshot.route(row_of)
