@@ -1,7 +1,7 @@
-"""The brand table: which brand and MCC-MNC a message router uses for an operator.
+"""The tables of brands, with the MCC-MNC that a message router uses, and of region names.
 
-A registry's own MNC is not reliably that of a radio network, so an MCC-MNC is never made of it:
-an operator without a row here has none.
+A registry's own MNC is not reliably that of a radio network, so an MCC-MNC is never derived from
+it: an operator without a row in the brand table has none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MNC = re.compile(r"[0-9]{2,3}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brand:
-    """A brand and its network; ``mcc`` and ``mnc`` are empty where it has none of its own."""
+    """A brand and its network; ``mcc`` and ``mnc`` are empty where it has no own network."""
 
     brand: str = ""
     mcc: str = ""
@@ -43,8 +43,8 @@ NO_BRAND = Brand()
 class BrandTable:
     """Brands by operator.
 
-    ``layers`` are searched in order: a user's table, where there is one, before the project's own.
-    A key is (operator code or tax number, registry MNC or "").
+    ``layers`` are searched in order: a user's table before the project's own. A key is (operator
+    code or tax number, registry MNC or "").
     """
 
     layers: Sequence[Mapping[tuple[str, str], Brand]] = ()
@@ -52,7 +52,7 @@ class BrandTable:
     def find(self, *, code: str = "", tax_number: str = "", registry_mnc: str = "") -> Brand:
         """Return the brand of an operator, ``NO_BRAND`` where no row names it.
 
-        Within a table a row for the registry's MNC is preferred to one without, and then the
+        Within a table a row with the registry's MNC is preferred to one without, and then the
         operator's code to its tax number.
         """
         for layer in self.layers:
@@ -64,10 +64,9 @@ class BrandTable:
 
 
 def load_brands(path: Path | None = None) -> BrandTable:
-    """Return the project's brand table; rows of the user's table at ``path`` go before its rows.
+    """Return the project's brand table; rows of the user's table at ``path`` override it.
 
-    Raises:
-        InputError: the user's table cannot be read or a row of it is wrong; names file and line.
+    Raises InputError, with the line, when the user's table cannot be read or is wrong.
     """
     own = _by_operator(read_own_tables("_brands.csv", COLUMNS))
     if path is None:
@@ -76,7 +75,7 @@ def load_brands(path: Path | None = None) -> BrandTable:
 
 
 def _by_operator(rows: Iterable[Row]) -> Mapping[tuple[str, str], Brand]:
-    """Return the rows by each identity they give."""
+    """Return the rows by operator code and by tax number."""
     brands: dict[tuple[str, str], Brand] = {}
     line_of: dict[tuple[str, str], int] = {}
     for row in rows:
@@ -92,7 +91,7 @@ def _by_operator(rows: Iterable[Row]) -> Mapping[tuple[str, str], Brand]:
                     row.path,
                     f"a second row for the operator {key[0]}, the first is on line {line_of[key]}",
                     line=row.line,
-                    hint="Keep one of them, or tell them apart by registry_mnc",
+                    hint="Keep one of them, or distinguish them by registry_mnc",
                 )
             brands[key] = brand
             line_of[key] = row.line
@@ -121,11 +120,7 @@ def _brand(row: Row) -> Brand:
 
 
 def load_regions() -> Mapping[str, str]:
-    """Return the name of each region code; registries add codes that are not in it.
-
-    Raises:
-        InputError: two rows of the project's tables name the same code.
-    """
+    """Return the name of each region code; registries add codes that are not in it."""
     names: dict[str, str] = {}
     for row in read_own_tables("_regions.csv", _REGION_COLUMNS):
         code = row.cells["region_code"]

@@ -1,4 +1,4 @@
-"""Does a full dump agree with the state that increments made up to its time?"""
+"""How a full dump differs from the state that increments made up to its time."""
 
 from __future__ import annotations
 
@@ -39,13 +39,12 @@ def drift_of(
     dumps: Sequence[Source],
     as_of: datetime,
 ) -> Drift | str:
-    """Return how a dump's content differs from the current snapshot, or why that tells nothing.
+    """Return how a dump's content differs from the current snapshot, or why it cannot be compared.
 
-    It tells something when increments led to the snapshot, and through the dump's time. Numbers
-    that windows after the dump had the last word on are left out: what they were at its time is no
-    longer known, and what they are now does not depend on the dump. What the brand table adds
-    is left out too: it may be another one since. ``changed`` counts all that differs, ``dumps`` are
-    the dumps among the files that the content was built from, ``as_of`` is the time of the content.
+    It can when increments led to the snapshot and past the dump's time. Numbers that windows after
+    the dump changed last are left out, since their state at its time is no longer known. So is what
+    the brand table adds, which may have changed since. ``changed`` counts all that differs,
+    ``dumps`` are the dumps that the content was built from, ``as_of`` is the time of the content.
     """
     try:
         position = position_of(current.metadata, CHAINS, KINDS)

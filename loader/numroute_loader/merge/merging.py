@@ -38,10 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownOperator:
-    """A code that the registry's operator table lacks, and how much refers to it.
-
-    ``numbers``: ported numbers that it serves. ``ranges``: ranges that it holds.
-    """
+    """A code that the registry's operator table lacks, with its ported numbers and its ranges."""
 
     code: str
     numbers: int
@@ -50,11 +47,7 @@ class UnknownOperator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsidePlan:
-    """Ported numbers that no range covers.
-
-    ``first_index`` is the position of the first of them among the ported numbers, ``example`` that
-    number masked.
-    """
+    """Ported numbers that no range covers: the index of the first, and that number masked."""
 
     count: int
     first_index: int
@@ -63,14 +56,13 @@ class OutsidePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeReport:
-    """What the merge found; the gate judges it.
+    """What the merge found, for the gate to judge.
 
-    ``ranges``: pieces of the merged plan that somebody holds, ``range_numbers`` the numbers in
-    them. ``outside_plan``: None where every ported number lies in a range, or where there is no
-    plan. ``unknown_operators``: empty where no operator table was given.
-    ``operator_rows``: rows of the operator table, 0 where none was given.
-    ``joined_by_tax_number``: holders of the plan that a tax number showed to be operators of the
-    registry. ``warnings``: those of all files.
+    ``ranges`` are the pieces of the merged plan that have a holder, ``range_numbers`` the numbers
+    in them. ``outside_plan`` is None where every ported number is in a range, or without a plan.
+    ``operator_rows`` and ``unknown_operators`` are empty without an operator table.
+    ``joined_by_tax_number`` counts the holders of the plan that are operators of the registry.
+    ``warnings`` are those of all files.
     """
 
     ported: int
@@ -88,7 +80,7 @@ class MergeReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeResult:
-    """The content of a snapshot, and what is to be said about it."""
+    """The content of a snapshot, with its report."""
 
     content: Content
     report: MergeReport
@@ -100,12 +92,11 @@ def merge(
     """Merge at most one full dump, at most one operator table and any number of plan files.
 
     The plan of the registry that names holders by its own codes decides where it has a range; the
-    other plans fill the rest, and the names it leaves open. ``regions`` gives the names of region
-    codes. The dump's arrays are passed through uncopied, except for the route and donor indexes.
+    other plans fill the rest, and the names that it leaves open. ``regions`` maps region codes to
+    names. The dump's arrays are not copied, except for the route and donor indexes.
 
-    Raises:
-        SettingError: there is neither a dump nor a plan.
-        InputError: two dumps or two operator tables, or two files of one plan that overlap.
+    Raises SettingError when there is neither a dump nor a plan, InputError for two dumps or two
+    operator tables, or two files of one plan that overlap.
     """
     dump = _only(files, "full dump", lambda file: file.ported is not None)
     table = _only(files, "operator table", lambda file: file.operators is not None)
@@ -140,7 +131,7 @@ def merge(
         ported=len(records.numbers),
         returned_home=records.returned_home,
         ranges=int(held.sum()),
-        # The last piece has no end; it is nobody's.
+        # The last piece has neither end nor holder.
         range_numbers=int(piece_sizes(range_start)[held[:-1]].sum()),
         routes=len(content.routes),
         operators=len({route.operator for route in content.routes} - {Operator()}),
@@ -154,17 +145,15 @@ def merge(
 
 
 def _only(
-    files: Sequence[ParsedFile], what: str, wanted: Callable[[ParsedFile], bool]
+    files: Sequence[ParsedFile], what: str, is_one: Callable[[ParsedFile], bool]
 ) -> ParsedFile | None:
-    """Return the one file of a sort, or None."""
-    found = [file for file in files if wanted(file)]
-    if len(found) > 1:
-        raise InputError(
-            found[1].source.path,
-            f"a second {what}, the first is {found[0].source.path}",
-            hint="A snapshot is built from one of them",
-        )
-    return found[0] if found else None
+    """Return the only file of its sort, or None."""
+    matches = [file for file in files if is_one(file)]
+    if len(matches) > 1:
+        reason = f"a second {what}, the first is {matches[0].source.path}"
+        hint = "A snapshot is built from one of them"
+        raise InputError(matches[1].source.path, reason, hint=hint)
+    return matches[0] if matches else None
 
 
 def _layers(files: Sequence[ParsedFile]) -> Sequence[Layer]:
@@ -221,10 +210,7 @@ def _joined(directory: OperatorDirectory, layers: Sequence[Layer]) -> int:
 
 
 def _outside_plan(content: Content) -> OutsidePlan | None:
-    """Find ported numbers in pieces that nobody holds.
-
-    Both are sorted, so it is enough to find the pieces' starts among the numbers.
-    """
+    """Return the ported numbers in pieces without a holder, by the pieces' starts among them."""
     numbers = content.numbers
     position = np.append(np.searchsorted(numbers, content.range_start), len(numbers))
     inside = np.diff(position)
@@ -242,13 +228,13 @@ def _outside_plan(content: Content) -> OutsidePlan | None:
 def _unknown_operators(
     rows: Sequence[OperatorRow], records: PortedRecords, layers: Sequence[Layer]
 ) -> Sequence[UnknownOperator]:
-    """Count what refers to codes that the operator table lacks, the most ported numbers first."""
+    """Return the codes that the operator table lacks, those with most ported numbers first."""
     if not rows:
         return ()
     known = {row.code for row in rows} | {""}
     numbers: Counter[str] = Counter()
     ranges: Counter[str] = Counter()
-    # A dump without such a code, which is the usual one, need not be counted.
+    # Most dumps have no such code and need not be counted.
     if any(key.operator_code not in known for key in records.keys):
         uses = counted(records.route, len(records.keys)).tolist()
         for key, count in zip(records.keys, uses, strict=True):

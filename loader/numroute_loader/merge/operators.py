@@ -1,8 +1,7 @@
-"""Who is who: the operators of a registry and of a numbering plan as one list.
+"""The operators of a registry and of a numbering plan as one directory.
 
-The registry's own code is an operator's identity. A plan knows tax numbers: a holder whose tax
-number is that of a registry's operator is that operator. A holder with a tax number that no
-operator of the registry has goes by the tax number, one without by its name.
+The registry's code identifies an operator. A holder in a plan is the registry's operator with the
+same tax number; without one it is identified by its own tax number, or else by its name.
 """
 
 from __future__ import annotations
@@ -22,12 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorDirectory:
-    """The operators by each way in which a source can name them.
+    """The operators by code, tax number and name.
 
-    ``by_code``: the registry's operators, and those whose tax number the plans told.
-    ``code_of_tax_number``, ``code_of_name``: codes of ``by_code``; a name is only here when
-    the registry's table gives it to one operator. ``name_of_tax_number``: how the plans call a
-    holder.
+    ``by_code``: the registry's operators, and those whose tax number is known from the plans.
+    ``code_of_tax_number``, ``code_of_name``: codes of ``by_code``; a name is here only when the
+    registry's table gives it to one operator. ``name_of_tax_number``: a holder's name in the plans.
     """
 
     by_code: Mapping[str, Operator] = field(default_factory=dict)
@@ -38,8 +36,7 @@ class OperatorDirectory:
     def serving(self, key: RouteKey) -> Operator:
         """Return the operator that a registry's record names, without brand.
 
-        A record of the simplified tier has a name only: the registry's own, so an equal name in
-        its operator table is the same operator.
+        A record of the simplified tier has only a name: that of the registry's operator table.
         """
         if key.operator_code or key.tax_number:
             return self.holder(key)
@@ -50,8 +47,8 @@ class OperatorDirectory:
         """Return the operator that holds a range, without brand."""
         code = key.operator_code or self.code_of_tax_number.get(key.tax_number, "")
         if code:
-            told = Operator(code=code, name=key.operator_name, tax_number=key.tax_number)
-            return self.by_code.get(code, told)
+            unlisted = Operator(code=code, name=key.operator_name, tax_number=key.tax_number)
+            return self.by_code.get(code, unlisted)
         if key.tax_number:
             name = self.name_of_tax_number.get(key.tax_number, key.operator_name)
             return Operator(code=key.tax_number, name=name, tax_number=key.tax_number)
@@ -61,12 +58,12 @@ class OperatorDirectory:
 def build_directory(
     rows: Sequence[OperatorRow], layers: Sequence[Layer], stack: Stack
 ) -> OperatorDirectory:
-    """Make the directory from a registry's operator table and all plans.
+    """Return the directory of a registry's operator table and all plans.
 
-    An operator has several rows, one per MNC. Its name and its tax number are the non-empty ones
-    that most of its rows give, the first of them where two are as frequent. Where no row gives a
-    tax number, the plans do: that of the holder of more than half of the numbers that the
-    registry's plan gives to the code and another plan gives to any tax number.
+    An operator has a row per MNC. Its name and its tax number are the most frequent non-empty ones
+    of its rows, the first of them in a tie. Where no row gives a tax number, the plans may: that of
+    the holder of more than half of the numbers that the registry's plan gives to the code and
+    another plan gives to any tax number.
     """
     name_of_tax_number = _usual_names(layers)
     names: dict[str, Counter[str]] = defaultdict(Counter)
@@ -74,10 +71,10 @@ def build_directory(
     for row in rows:
         names[row.code][row.name] += 1
         tax_numbers[row.code][row.tax_number] += 1
-    told = _tax_numbers_of_stack(stack)
+    from_plans = _tax_numbers_of_stack(stack)
     by_code: dict[str, Operator] = {}
-    for code in dict.fromkeys([*names, *told]):
-        tax_number = _most_frequent(tax_numbers[code]) or told.get(code, "")
+    for code in dict.fromkeys([*names, *from_plans]):
+        tax_number = _most_frequent(tax_numbers[code]) or from_plans.get(code, "")
         name = _most_frequent(names[code]) or name_of_tax_number.get(tax_number, "")
         by_code[code] = Operator(code=code, name=name, tax_number=tax_number)
     return OperatorDirectory(
@@ -85,14 +82,14 @@ def build_directory(
         code_of_tax_number=_first_code(
             (operator.tax_number, code) for code, operator in by_code.items()
         ),
-        # A name that a plan lent to a code is not the registry's, so it must not compete here.
+        # Not the names that the plans give: only the registry's own count.
         code_of_name=_only_code((row.name, row.code) for row in rows),
         name_of_tax_number=name_of_tax_number,
     )
 
 
 def known_operators(operators: Iterable[Operator]) -> OperatorDirectory:
-    """Make the directory from the operators of a snapshot, which have been joined already."""
+    """Return the directory of a snapshot's operators, which have been joined already."""
     by_code: dict[str, Operator] = {}
     for operator in operators:
         if operator.code:
@@ -104,7 +101,7 @@ def known_operators(operators: Iterable[Operator]) -> OperatorDirectory:
 
 
 def _usual_names(layers: Iterable[Layer]) -> Mapping[str, str]:
-    """The spelling of each tax number's name that covers the most numbers of all plans."""
+    """Return for each tax number the spelling of its name that covers most numbers."""
     covered: dict[str, Counter[str]] = defaultdict(Counter)
     for layer in layers:
         for key, numbers in zip(layer.keys, layer.numbers_by_key().tolist(), strict=True):
@@ -114,7 +111,7 @@ def _usual_names(layers: Iterable[Layer]) -> Mapping[str, str]:
 
 
 def _tax_numbers_of_stack(stack: Stack) -> Mapping[str, str]:
-    """The tax number that the plans give to most numbers of a registry's code."""
+    """Return for each code the tax number that the plans give to most of its numbers."""
     covered: dict[str, Counter[str]] = defaultdict(Counter)
     for keys, numbers in zip(
         stack.combinations, stack.numbers_by_combination().tolist(), strict=True
@@ -132,12 +129,12 @@ def _tax_numbers_of_stack(stack: Stack) -> Mapping[str, str]:
 
 
 def _most_frequent(counts: Counter[str]) -> str:
-    """The most frequent text that is not empty, the first counted where two are as frequent."""
+    """Return the most frequent non-empty text, the first one in a tie."""
     return max((text for text in counts if text), key=counts.__getitem__, default="")
 
 
 def _first_code(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
-    """The first code of each text."""
+    """Return the first code of each text."""
     codes: dict[str, str] = {}
     for text, code in pairs:
         if text:
@@ -146,7 +143,7 @@ def _first_code(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
 
 
 def _only_code(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
-    """The code of each text that has only one."""
+    """Return the code of each text that has only one."""
     codes: dict[str, set[str]] = defaultdict(set)
     for text, code in pairs:
         codes[text].add(code)

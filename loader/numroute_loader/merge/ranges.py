@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numroute_loader.records import RouteKey
 
 NOBODY = -1
-"""The key of a piece that nobody holds."""
+"""The key of a piece without a holder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Layer:
 
     ``start``: uint64[p], ascending and unique, the first is 0; piece i runs from ``start[i]`` to
     ``start[i + 1] - 1``, the last one without end. ``key``: int64[p], index into ``keys`` or
-    ``NOBODY``; the last piece is nobody's.
+    ``NOBODY``, as for the last piece.
     """
 
     start: NDArray[np.uint64]
@@ -45,8 +45,8 @@ class Layer:
 class Stack:
     """All layers over the same pieces.
 
-    ``start``: as in a layer. ``combination``: int64[p], index into ``combinations``; each is the
-    keys that cover the piece, of the deciding layer first, and is empty where nobody holds it.
+    ``start``: as in a layer. ``combination``: int64[p], index into ``combinations``: the keys that
+    cover the piece, the deciding layer's first; empty where it has no holder.
     """
 
     start: NDArray[np.uint64]
@@ -62,8 +62,7 @@ class Stack:
 def plan_layer(files: Sequence[ParsedFile]) -> Layer:
     """Return the plan that the files of one registry make together.
 
-    Raises:
-        InputError: two of the files have a number in common; names both.
+    Raises InputError, with both files, when two of them have a number in common.
     """
     plans = [(file, file.ranges) for file in files if file.ranges is not None]
     first = np.concatenate([ranges.first for _, ranges in plans])
@@ -94,7 +93,7 @@ def plan_layer(files: Sequence[ParsedFile]) -> Layer:
 
 
 def stack_layers(layers: Sequence[Layer]) -> Stack:
-    """Lay plans over one another; where several have a range, all their keys are kept."""
+    """Lay plans over one another and keep all keys of each piece."""
     start = np.unique(
         np.concatenate([np.zeros(1, dtype=np.uint64), *(layer.start for layer in layers)])
     )
@@ -102,7 +101,7 @@ def stack_layers(layers: Sequence[Layer]) -> Stack:
     combinations: list[tuple[RouteKey, ...]] = [()]
     for layer in layers:
         key = layer.key[np.searchsorted(layer.start, start, side="right") - 1]
-        # NOBODY is -1: with one added, every pair of combination and key has a number of its own.
+        # NOBODY is -1: with one added, the pairs of combination and key are numbered uniquely.
         width = len(layer.keys) + 1
         pairs, combination = np.unique(combination * width + key + 1, return_inverse=True)
         combinations = [
@@ -113,10 +112,10 @@ def stack_layers(layers: Sequence[Layer]) -> Stack:
 
 
 def combined_key(keys: Sequence[RouteKey]) -> RouteKey:
-    """Return what the keys of one piece say together, the deciding plan's first.
+    """Return one key for those of a piece, the deciding plan's first.
 
-    Who holds the piece is the deciding plan's word alone. What it leaves open of the region's name
-    and of the line type is taken from the next plan that gives it.
+    The holder is that of the deciding plan. A region's name or a line type that it leaves open is
+    taken from the next plan that gives it.
     """
     decisive = keys[0]
     return replace(
@@ -151,7 +150,7 @@ def weighed(index: NDArray[np.int64], weight: NDArray[np.int64], length: int) ->
 def _pieces(
     first: NDArray[np.uint64], last: NDArray[np.uint64], key: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Turn disjoint ascending ranges into pieces with the gaps between them."""
+    """Return disjoint ascending ranges as pieces, with the gaps between them."""
     after = last + np.uint64(1)
     # A gap follows each range that the next one does not adjoin, and one goes before the first.
     gap = np.append(after[:-1] != first[1:], [True])[: len(after)]

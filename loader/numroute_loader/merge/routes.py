@@ -1,4 +1,4 @@
-"""The route table of a snapshot: what the sources' keys say, with operator, brand and region."""
+"""The route table of a snapshot: the keys of the files with operator, brand and region."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIXED = tuple(Route(status=status) for status in FIXED_STATUSES)
 
 
 class RouteTable:
-    """The distinct routes, in the order in which they were first asked for."""
+    """The distinct routes, in the order in which they were added."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class RouteTable:
         *,
         known: Sequence[Route] = _FIXED,
     ) -> None:
-        """Begin with the rows of a table, or with those that every table begins with.
+        """Start with the ``known`` rows, by default those of every table.
 
-        ``regions`` gives the names of region codes.
+        ``regions`` maps region codes to names.
         """
         self._brands = brands
         self._regions = regions
@@ -82,7 +82,7 @@ class RouteTable:
             routing_number=key.routing_number,
             region=Region(
                 code=key.region_code,
-                # The table's name goes before that of another plan: it is the code's own.
+                # The table's name takes precedence over that of another plan.
                 name=self._regions.get(key.region_code, key.region_name),
             ),
             line_type=key.line_type,
@@ -106,7 +106,7 @@ def mapped(rows: NDArray[np.int64], index: NDArray[np.integer]) -> NDArray[np.un
 
 
 def counted(index: NDArray[np.unsignedinteger], length: int) -> NDArray[np.int64]:
-    """Return int64[length]: how often each index stands there, without wide temporaries."""
+    """Return int64[length]: how often each index occurs, without wide temporaries."""
     counts = np.zeros(length, dtype=np.int64)
     for begin in range(0, len(index), _BLOCK):
         counts += np.bincount(index[begin : begin + _BLOCK], minlength=length)
