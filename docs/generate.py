@@ -215,9 +215,8 @@ def messages() -> str:
     seen: set[tuple[str, str]] = set()
     for title, (folder, patterns) in PACKAGES.items():
         rows = []
-        for node in calls(ROOT / folder, patterns):
-            message = error_message(node)
-            if message is not None and (message.text, message.hint) not in seen:
+        for message in messages_of(ROOT / folder, patterns):
+            if (message.text, message.hint) not in seen:
                 seen.add((message.text, message.hint))
                 rows.append((message.text, message.hint, message.kind))
         rows.sort(key=lambda row: row[0].lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ_: ").lower())
@@ -225,16 +224,46 @@ def messages() -> str:
     return "\n".join(parts)
 
 
-def error_message(node: ast.Call) -> Message | None:
-    """Return the message of a call that makes an error of ours; None for all other calls."""
+def error_messages(node: ast.Call, names: dict[str, list[ast.expr]]) -> list[Message]:
+    """Return the messages of a call that makes an error of ours; none for all other calls.
+
+    ``names`` are the texts that the function around the call gives to its variables.
+    """
     kind = node.func.id if isinstance(node.func, ast.Name) else ""
     if not kind.endswith("Error") or hasattr(builtins, kind):
-        return None
-    texts = [each for each in node.args if is_text(each)]
-    if not texts:
-        return None
+        return []
+    texts = [text for arg in node.args for text in texts_of(arg, names)]
     hint = next((each.value for each in node.keywords if each.arg == "hint"), None)
-    return Message(kind, template(texts[-1]), "" if hint is None else template(hint))
+    hints = [] if hint is None else texts_of(hint, names) or [hint]
+    if len(hints) != len(texts):
+        hints = hints[:1] * len(texts)
+    return [
+        Message(kind, template(text), template(hint))
+        for text, hint in zip(texts, hints or [ast.Constant("")] * len(texts), strict=True)
+    ]
+
+
+def texts_of(node: ast.expr, names: dict[str, list[ast.expr]]) -> list[ast.expr]:
+    """Return the texts that an argument can be: itself, or what its variable was given."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, [])
+    return [node] if is_text(node) else []
+
+
+def assigned_texts(function: ast.AST) -> dict[str, list[ast.expr]]:
+    """Return the texts that a function gives to its variables."""
+    names: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(function):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if is_text(value):
+                names.setdefault(name, []).append(value)
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)) if len(
+                targets
+            ) == len(values):
+                for target, value in zip(targets, values, strict=True):
+                    if isinstance(target, ast.Name) and is_text(value):
+                        names.setdefault(target.id, []).append(value)
+    return names
 
 
 def is_text(node: ast.expr) -> bool:
@@ -277,6 +306,18 @@ def constants() -> dict[str, str]:
                     case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(str(text))):
                         texts[name] = text
     return texts
+
+
+def messages_of(folder: Path, patterns: tuple[str, ...]) -> Iterator[Message]:
+    """Yield the messages of all errors that the modules of a folder make."""
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        tree = ast.parse(path.read_text("utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        for function in [tree, *functions]:
+            names = {} if function is tree else assigned_texts(function)
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call):
+                    yield from error_messages(node, names)
 
 
 def calls(folder: Path, patterns: tuple[str, ...]) -> Iterator[ast.Call]:
