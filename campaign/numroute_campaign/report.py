@@ -45,7 +45,7 @@ def report_html(summary: Summary, language: str = "en") -> str:
     """Return the page. It holds counts and names, never a phone number or a cell of the list."""
     priced = [each for each in summary.operators if each.cost]
     return (
-        _environment(language)
+        page_environment(language)
         .get_template("report.html.j2")
         .render(
             s=summary,
@@ -57,7 +57,8 @@ def report_html(summary: Summary, language: str = "en") -> str:
 
 
 @functools.cache
-def _environment(language: str) -> Environment:
+def page_environment(language: str) -> Environment:
+    """Return the templates of pages in a language."""
     catalogue = _catalogue(language)
     point = _DECIMAL_POINTS[language]
 

@@ -11,6 +11,7 @@ from importlib import resources
 import pytest
 
 from numroute_campaign.decisions import MEANINGS
+from numroute_campaign.handover import ROLES
 from numroute_campaign.prices import CATEGORIES, CategorySummary, CostSummary, StepSummary
 from numroute_campaign.report import LANGUAGES, ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (
@@ -227,9 +228,9 @@ def test_a_list_of_nothing_is_reported_too(*, pseudonymized: bool) -> None:
 def test_the_page_is_written_in_both_languages(language: str) -> None:
     """Every text of the template and every reason is translated; figures are written as there."""
     data = resources.files("numroute_campaign") / "data"
-    template = (data / "report.html.j2").read_text("utf-8")
-    used = {*re.findall(r'\bt\("(.*?)"', template), *re.findall(r'most\(.*?, "(.*?)"', template)}
-    used |= {*MEANINGS.values(), *CATEGORIES, "no region", "no operator"}
+    pages = "".join((data / name).read_text("utf-8") for name in ("report.html.j2", "act.html.j2"))
+    used = {*re.findall(r'\bt\("(.*?)"', pages), *re.findall(r'most\(.*?, "(.*?)"', pages)}
+    used |= {*MEANINGS.values(), *CATEGORIES, *ROLES, "no region", "no operator"}
     russian = tomllib.loads((data / "report_ru.toml").read_text("utf-8"))
     assert used == set(russian)
     assert all(russian[text].count("{}") == text.count("{}") for text in used)

@@ -1,0 +1,160 @@
+"""Depersonalised hand-overs: where key and map lie, the act, and the check before sending."""
+
+from __future__ import annotations
+
+import csv
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xlsxwriter
+
+from numroute.errors import InputError, SettingError
+from numroute_campaign.handover import check_places
+from numroute_campaign.personal_data import KINDS, Finding, check_handover
+
+PLANTED = {
+    "name": [
+        "Анна", "Петров", "ИВАНОВА МАРИЯ", "Сидоренко А.Б.", "Kuznetsova", "olga: Olga",
+        "Здравствуйте, Сергей!", "Пётр Ильич",
+    ],
+    "e-mail": ["a.b@mail.ru", "пишите на x_1@почта.рф", "Anna <anna@x.example>"],
+    "date of birth": ["12.03.1985", "1990-01-31", "р. 1/2/2001 г."],
+    "address": ["ул. Ленина, 5", "г. Омск", "пр-т Мира д. 3", "10 Baker Street", "проспект Мира"],
+    "phone number": [
+        "+7 916 123-45-67", "89161234567", "тел. 8 (916) 123-45-67 Анне", "79161234567",
+    ],
+    "document": ["45 08 123456", "112-233-445 95", "2200 0000 0000 0004"],
+}  # fmt: skip
+CLEAN = {
+    "row_id": ["1", "25", "10000000"],
+    "pseudonym": ["0123456789abcdef0123456789abcdef", "79161234567791612345677916123456"],
+    "operator": ["МТС", "Билайн", "МегаФон", "T2", "ПАО Ростелеком"],
+    "status": ["PORTED", "NOT_PORTED"],
+    "send_from_utc": ["07:00", "21:30"],
+    "text": ["Скидка 20 % до 31.12.2026", "Снова в продаже", "Заказ 12345 готов", "код 8812"],
+    "amount": ["1200.50", "0", "99999"],
+}
+
+
+def write(path: Path, columns: dict[str, list[str]], *, header: bool = True) -> None:
+    """Write a file of columns in the form that its ending says."""
+    rows = list(zip(*columns.values(), strict=True))
+    if path.suffix == ".xlsx":
+        with xlsxwriter.Workbook(path) as workbook:
+            sheet = workbook.add_worksheet()
+            for i, row in enumerate([tuple(columns), *rows]):
+                for j, cell in enumerate(row):
+                    sheet.write_string(i, j, cell)
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table(columns), path)
+    elif path.suffix == ".arrow":
+        with pa.ipc.new_file(path, pa.table(columns).schema) as file:
+            file.write_table(pa.table(columns))
+    else:
+        encoding = "cp1251" if path.suffix == ".txt" else "utf-8"
+        with path.open("w", encoding=encoding, newline="") as file:
+            writer = csv.writer(file, delimiter=";" if path.suffix == ".txt" else ",")
+            writer.writerows([list(columns)] if header else [])
+            writer.writerows(rows)
+
+
+def filled(cells: list[str], rows: int = 60) -> list[str]:
+    """Return a column of so many cells."""
+    return [cells[i % len(cells)] for i in range(rows)]
+
+
+@pytest.mark.parametrize("form", ["csv", "txt", "parquet", "arrow", "xlsx"])
+def test_every_planted_column_is_found_and_no_other(form: str, tmp_path: Path) -> None:
+    """A column of each kind under a name that says nothing, between columns that are clean."""
+    columns = {name: filled(cells) for name, cells in CLEAN.items()}
+    for i, cells in enumerate(PLANTED.values()):
+        columns[f"x{i}"] = filled(cells)
+    write(tmp_path / f"a.{form}", columns)
+    check = check_handover(tmp_path, "RU")
+    found = {(each.column, each.kind): each.cells for each in check.findings}
+    for i, kind in enumerate(PLANTED):
+        assert found.pop((f"x{i}", kind)) == 60, kind
+    # Some planted cells have two kinds of personal data.
+    assert {column for column, _ in found} <= {f"x{i}" for i in range(len(PLANTED))}
+    assert (check.rows, check.unread) == (60, ())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_planted_cell_is_found_with_its_row(kind: str, tmp_path: Path) -> None:
+    """One cell among many, in a file without a header, is found with column and row."""
+    rng = random.Random(kind)
+    for i, cell in enumerate(PLANTED[kind]):
+        columns = {name: filled(cells, 500) for name, cells in CLEAN.items()}
+        at = rng.randrange(500)
+        columns["text"][at] = cell
+        write(tmp_path / "a.csv", columns, header=False)
+        found = [each for each in check_handover(tmp_path, "RU").findings if each.kind == kind]
+        assert found == [
+            Finding(file="a.csv", column="column 6", kind=kind, cells=1, filled=500, rows=(at + 1,))
+        ], (i, cell)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ФИО", "name"), ("last_name", "name"), ("Имя клиента", "name"), ("E-mail", "e-mail"),
+        ("Почта", "e-mail"), ("Дата рождения", "date of birth"), ("Адрес доставки", "address"),
+        ("Моб.", "phone number"), ("phone2", "phone number"), ("Паспорт", "document"),
+        ("ИНН", "document"),
+    ],
+)  # fmt: skip
+def test_a_column_is_found_by_its_name(name: str, kind: str, tmp_path: Path) -> None:
+    """A column named for personal data is reported whatever its cells look like."""
+    write(tmp_path / "a.csv", {"row_id": ["1", "2"], name: ["x", "y"]})
+    (found,) = check_handover(tmp_path, "RU").findings
+    assert (found.column, found.kind, found.cells) == (name, kind, 0)
+
+
+def test_lines_outside_the_table_are_searched(tmp_path: Path) -> None:
+    """A header block, and rows with more cells than the others, are not overlooked."""
+    rows = "".join(f"{i};{i:032x}\n" for i in range(50))
+    (tmp_path / "job.txt").write_text(f"#job;for Иванов Иван;x;y\n{rows}", "utf-8")
+    (found,) = check_handover(tmp_path, "RU").findings
+    assert (found.column, found.kind) == ("lines outside the table", "name")
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """Files of another form are named; a damaged file and an empty folder are errors."""
+    with pytest.raises(InputError, match="nothing to check"):
+        check_handover(tmp_path, None)
+    with pytest.raises(InputError, match="not a folder"):
+        check_handover(tmp_path / "x", None)
+    (tmp_path / "a.zip").write_bytes(b"PK\0\0")
+    assert check_handover(tmp_path, None).unread == ("a.zip",)
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="cannot be read"):
+        check_handover(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("map_path", "key", "words"),
+    [
+        ("d/out/m/map.csv", "k/key", "the map of pseudonyms would lie in the output"),
+        ("d/map.csv", "k/key", "the map of pseudonyms would lie beside the output"),
+        ("map.csv", "k/key", "the map of pseudonyms would lie beside the output"),
+        ("m/map.csv", "d/out/key", "the key would lie in the output"),
+        ("m/map.csv", "d/key", "the key would lie beside the output"),
+        ("m/map.csv", "m/key", "would lie in one folder"),
+        ("m/link/map.csv", "k/key", "the map of pseudonyms would lie in the output"),
+        ("m/map.csv", "k/key", ""),
+    ],
+)
+def test_places_of_key_and_map(tmp_path: Path, map_path: str, key: str, words: str) -> None:
+    """Not in the output folder, beside or above it, nor both together; links are followed."""
+    for folder in ("d/out", "m", "k"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "m" / "link").symlink_to(tmp_path / "d" / "out")
+    paths = (tmp_path / "d" / "out", tmp_path / map_path, tmp_path / key)
+    if not words:
+        check_places(*paths)
+        return
+    with pytest.raises(SettingError, match=words):
+        check_places(*paths)
