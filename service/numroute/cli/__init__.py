@@ -14,7 +14,7 @@ from numroute.cli.group import LazyGroup, run
     imports={
         "serve": "numroute.cli.serve:serve",
         "lookup": "numroute.cli.lookup:lookup",
-        "explain": "numroute.cli.explain:explain",
+        "explain": "numroute.cli.lookup:explain",
         "info": "numroute.cli.info:info",
         "plan": "numroute.cli.plan:plan",
         "token": "numroute.cli.token:token",

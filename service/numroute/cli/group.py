@@ -1,4 +1,4 @@
-"""The command line as a whole: commands imported when they are run, errors as one line each."""
+"""The command line as a whole: commands are imported when they run, errors are one line each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXTRAS = {
 
 
 class LazyGroup(click.Group):
-    """Import a command when it is asked for, so that help and version work without its extra."""
+    """Import a command when it is used, so that help and version work without its extra."""
 
     def __init__(self, *, imports: Mapping[str, str], **attributes: Any) -> None:  # noqa: ANN401 - click's own
         """Take ``imports``: for each command name the ``module:attribute`` that defines it."""
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         return list(self._imports)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Return the command; where a package is missing, one that says what to install."""
+        """Return the command; if a package is missing, one that says what to install."""
         if cmd_name not in self._imports:
             return None
         module, _, attribute = self._imports[cmd_name].partition(":")
@@ -67,10 +67,10 @@ def _missing(command: str, package: str) -> click.Command:
 
 def run(command: click.Command, program: str) -> int:
     """Run a command line and return the exit status; an error becomes a message, not a trace."""
-    # gRPC's own lines on standard error stand beside ours and say less; whoever wants them asks.
+    # gRPC would log to standard error beside us, and say less; set the variable to see it.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a Cyrillic name gets a mark in its place, not a failure.
+        # A terminal that cannot show a Cyrillic name shows question marks instead of failing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
@@ -86,12 +86,12 @@ def run(command: click.Command, program: str) -> int:
         error.show()
         return EXIT_ERROR
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does: nobody is left to be told.
+        # The reader of our output has closed it, as `head` does.
         sys.stderr.close()
         return EXIT_ERROR
     except OSError as error:
         _complain(program, f"{error.strerror}: {error.filename or 'standard output'}", "")
-        # What is left in the buffer would fail once more when the interpreter ends.
+        # The rest of the buffer would fail again when the interpreter exits.
         sys.stdout = None
         return EXIT_ERROR
     return status if isinstance(status, int) else 0

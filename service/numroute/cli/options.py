@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Folder(click.Path):
-    """A folder's path; an empty one, as an unset variable leaves it, is not the current folder."""
+    """A folder's path. An empty path, as an unset variable leaves it, is refused."""
 
     def convert(
         self,
@@ -42,16 +42,16 @@ class Time(click.ParamType[datetime]):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> datetime:
-        """Refuse what is no time or names no zone."""
+        """Refuse a malformed time and one without a time zone."""
         if isinstance(value, datetime):
             return value
         try:
             time = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time: write it as 2026-08-23T00:00:00+03:00", param, ctx)
+            self.fail(f"{value!r} is not a time: write it as 2026-08-23T00:00:00+03:00", param, ctx)
         if time.tzinfo is None:
             self.fail(
-                f"{value!r} names no time zone: write it as 2026-08-23T00:00:00+03:00", param, ctx
+                f"{value!r} has no time zone: write it as 2026-08-23T00:00:00+03:00", param, ctx
             )
         return time.astimezone(UTC)
 
@@ -83,8 +83,8 @@ region_option = click.option(
     envvar="NUMROUTE_REGION",
     show_envvar=True,
     metavar="CC",
-    help="Country whose national formats are understood, e.g. RU. Without it only international "
-    "numbers are.",
+    help="Country whose national formats are understood, e.g. RU; without it only international "
+    "formats are.",
 )
 
 as_of_option = click.option(
