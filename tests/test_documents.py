@@ -28,9 +28,12 @@ def text(name: str) -> str:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_documented(name: str) -> None:
-    """README or OPERATIONS.md tells of each command, and its help says what it does."""
+    """A page by task shows each command, and its help says what it does."""
     program, word = name.split()
-    assert re.search(rf"{program} {word}|`{word}`", text("README.md") + text("docs/OPERATIONS.md"))
+    pages = text("README.md") + "".join(
+        text(f"docs/{path.name}") for path in ROOT.glob("docs/*.md")
+    )
+    assert re.search(rf"{program} {word}|`{word}`", pages)
     assert len(COMMANDS[name].help or "") > 20
 
 

@@ -354,7 +354,7 @@ def read_toml(
     except UnicodeDecodeError:
         raise InputError(path, "not UTF-8", hint="Save it as UTF-8") from None
     except msgspec.DecodeError as error:
-        raise InputError(path, f"not TOML: {error}", hint="See docs/CAMPAIGN.md") from None
+        raise InputError(path, f"not TOML: {error}", hint="See docs/campaign.md") from None
     return convert(path, document, kind, structs=structs)
 
 

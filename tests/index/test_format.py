@@ -1,4 +1,4 @@
-"""docs/FORMAT.md, writer and reader agree, and golden files of every version stay readable."""
+"""docs/format.md, writer and reader agree, and golden files of every version stay readable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLE = make_content(
 
 
 def documented_arrays() -> dict[str, np.ndarray]:
-    """Return the arrays of the worked example as docs/FORMAT.md gives them."""
+    """Return the arrays of the worked example as docs/format.md gives them."""
     text = (ROOT / "docs" / "FORMAT.md").read_text("utf-8").split("## Worked example")[1]
     arrays: dict[str, np.ndarray] = {}
     row = re.compile(
@@ -50,7 +50,7 @@ def stored_bytes(path: Path) -> dict[str, bytes]:
 
 
 def test_the_worked_example_is_what_the_writer_writes(tmp_path: Path) -> None:
-    """Every array of docs/FORMAT.md's example has the documented bytes."""
+    """Every array of docs/format.md's example has the documented bytes."""
     path = tmp_path / "example.lmdb"
     write_snapshot(path, EXAMPLE, make_metadata())
     stored = stored_bytes(path)
@@ -62,7 +62,7 @@ def test_the_worked_example_is_what_the_writer_writes(tmp_path: Path) -> None:
 
 
 def test_the_worked_example_is_answered_as_documented(open_content) -> None:
-    """The three numbers that docs/FORMAT.md walks through get the rows it names."""
+    """The three numbers that docs/format.md walks through get the rows it names."""
     snapshot = open_content(EXAMPLE)
     asked = np.array([79_000_000_045, 79_000_000_013, 79_000_000_600], np.uint64)
     assert snapshot.lookup(asked).route.tolist() == [2, 3, 3]

@@ -1,4 +1,4 @@
-"""The byte layout of a snapshot file, versions 1 and 2; docs/FORMAT.md specifies it.
+"""The byte layout of a snapshot file, versions 1 and 2; docs/format.md specifies it.
 
 A snapshot file is an LMDB environment (0.9 data format) followed by one page, the seal.
 """

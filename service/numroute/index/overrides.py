@@ -1,6 +1,6 @@
 """Overrides: numbers and ranges whose route somebody set by hand, asked before every other layer.
 
-They are few, and stored as a table (docs/FORMAT.md). Of several that hold a number the narrowest
+They are few, and stored as a table (docs/format.md). Of several that hold a number the narrowest
 decides; two that cross, or are the same range, are refused. An override stops applying when its
 time comes, without a new snapshot.
 """

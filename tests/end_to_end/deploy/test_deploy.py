@@ -285,10 +285,10 @@ def test_every_label_of_an_alert_exists() -> None:
 
 
 def test_every_alert_has_an_answer() -> None:
-    """OPERATIONS.md says of each alert what to do, and of no other."""
+    """docs/troubleshoot.md says of each alert what to do, and of no other."""
     rows = re.findall(
         r"^\| `(Numroute\w+)` \|",
-        (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8"),
+        (ROOT / "docs" / "troubleshoot.md").read_text("utf-8"),
         re.MULTILINE,
     )
     assert sorted(rows) == sorted(rule["alert"] for rule in alerts())
