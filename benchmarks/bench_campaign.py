@@ -17,7 +17,7 @@ from benchmarks.campaign.prepare import ensure
 from benchmarks.campaign.running import check
 from numroute.index import SnapshotStore
 from numroute_campaign import Campaign, route_batches, run_campaign
-from numroute_campaign.lists.opening import Wanted
+from numroute_campaign.lists.opening import ReadOptions
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
 
@@ -65,7 +65,7 @@ def test_run_campaign(
             Campaign(
                 lists=(str(list_file),),
                 out=out,
-                wanted=Wanted(region="RU"),
+                options=ReadOptions(region="RU"),
                 output=OutputSettings(form=form),
             ),
             router,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numroute_campaign.batches import ANSWER_COLUMNS, answer_fields, route_batches
+    from numroute_campaign.frames import ANSWER_COLUMNS, answer_fields, route_batches
     from numroute_campaign.policy import read_policy
     from numroute_campaign.run import Campaign, run_campaign
     from numroute_campaign.summary import Summary
@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ANSWER_COLUMNS": "batches",
+    "ANSWER_COLUMNS": "frames",
     "Campaign": "run",
     "Summary": "summary",
-    "answer_fields": "batches",
+    "answer_fields": "frames",
     "read_policy": "policy",
-    "route_batches": "batches",
+    "route_batches": "frames",
     "run_campaign": "run",
 }
 

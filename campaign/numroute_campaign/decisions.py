@@ -33,6 +33,9 @@ class Reject(enum.IntEnum):
     EMPTY = 16
     RAGGED_ROW = 17
     BROKEN_QUOTES = 18
+    SHORTENED = 19
+    SEVERAL_NUMBERS = 20
+    TOTAL_ROW = 21
     DUPLICATE = 32
     SUPPRESSED = 33
     UNALLOCATED = 48
@@ -51,6 +54,9 @@ MEANINGS = {
     Reject.EMPTY: "the phone cell is empty",
     Reject.RAGGED_ROW: "more or fewer cells than the header",
     Reject.BROKEN_QUOTES: "an unclosed quote",
+    Reject.SHORTENED: "a spreadsheet has shortened the number (7.9E+10): its digits are lost",
+    Reject.SEVERAL_NUMBERS: "the cell holds several numbers",
+    Reject.TOTAL_ROW: "a row of totals",
     Reject.DUPLICATE: "the number is in an earlier row",
     Reject.SUPPRESSED: "on the do-not-send list",
     Reject.UNALLOCATED: "no operator holds the number",

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from numroute.model import Status, mask_number
 from numroute_campaign.decisions import ByOperator, Decisions, Reject
-from numroute_campaign.home import Home
-from numroute_campaign.kept_columns import check_pseudonymous
-from numroute_campaign.lists.opening import OpenList
-from numroute_campaign.lists.sources import find_files
+from numroute_campaign.lists.files import find_files
+from numroute_campaign.lists.opening import OpenList, check_pseudonymous
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.policy import rules_that_never_match
-from numroute_campaign.preparing import prepare
+from numroute_campaign.preparing import DefaultCountry, prepare
 from numroute_campaign.sorting import Sorter
 from numroute_campaign.suppression import check_suppress, read_suppressed
 
@@ -68,14 +66,19 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
         ServiceError: The service did not answer.
     """
     policy = campaign.policy
-    home = Home(campaign.wanted.region)
+    country = DefaultCountry(campaign.reading.region)
     check_suppress(campaign.suppress)
     opened = OpenList(find_files(campaign.lists)[0], campaign.reading)
     if campaign.key is not None:
         check_pseudonymous([opened])
     decisions = Decisions(router.routes, policy or ByOperator())
     suppressed = (
-        read_suppressed(campaign.suppress, campaign.wanted.region, None)
+        read_suppressed(
+            campaign.suppress,
+            campaign.suppress_reading,
+            None,
+            is_lenient=campaign.suppress_lenient,
+        )
         if campaign.suppress
         else None
     )
@@ -83,7 +86,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     try:
         sorter = Sorter(decisions, NumberSet(), suppressed)
         for task in opened.tasks():
-            prepared = prepare(task(), router, home)
+            prepared = prepare(task(), router, country, campaign.several)
             first_id = sorter.counts.rows + 1
             found += _rows(sorter, prepared, first_id, decisions, router.routes)
             if len(found) >= rows:

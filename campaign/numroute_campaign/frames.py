@@ -1,23 +1,123 @@
-"""Routing of a data frame's column: one function for Polars, one for pandas.
+"""Routing inside other people's programs: Arrow batches, pandas and Polars frames.
 
-Both return the frame with the columns of ``route_batches`` added, row by row in its order.
+::
+
+    for batch in route_batches(reader, store="/var/lib/numroute", column="phone", region="RU"):
+        ...
+
+Each row keeps its place; nothing is dropped and nothing is remembered from batch to batch, so that
+any part of a data set may be routed by any process: duplicates are the caller's to find. Only the
+phone column is read; the others pass through untouched, whatever they hold.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from numroute_campaign.batches import answer_fields, route_batches
+from numroute.errors import InputError, SettingError
+from numroute.index import SnapshotStore
+from numroute.model import Status
+from numroute_campaign.decisions import MEANINGS, ByOperator, Reject
+from numroute_campaign.lists.cells import may_hold_numbers, read_phones, readable, sample_of
+from numroute_campaign.lists.columns import choose_phone_column, shown_name
+from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
+from numroute_campaign.routers import SnapshotRouter
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
     import polars as pl
+    from numpy.typing import NDArray
 
-    from numroute_campaign.decisions import Rules
+    from numroute.index import Snapshot
+    from numroute.model import Route
+    from numroute_campaign.decisions import Decision, Rules
+
+SAMPLE_ROWS: Final = 1000
+
+ANSWER_COLUMNS: Final = (
+    ("number", pa.int64()),
+    ("status", pa.string()),
+    ("invalid_reason", pa.string()),
+    ("operator_code", pa.string()),
+    ("operator", pa.string()),
+    ("mcc", pa.string()),
+    ("mnc", pa.string()),
+    ("routing_number", pa.string()),
+    ("region", pa.string()),
+    ("line_type", pa.string()),
+    ("route", pa.string()),
+    ("reject", pa.string()),
+    ("rule", pa.string()),
+)
+"""What is added to every row.
+
+``number`` is null where the text is none, ``invalid_reason`` and ``reject`` say why. ``operator``
+is the brand, or the name where there is none. ``route`` is the output route by the policy, null
+where the row should not leave: then ``reject`` says why, and ``rule`` names the rule that
+excluded it.
+"""
+
+_TEXTS: Final = tuple(name for name, kind in ANSWER_COLUMNS if kind == pa.string())
+
+
+def answer_fields(prefix: str = "") -> list[pa.Field]:
+    """Return the fields that ``route_batches`` adds, in order."""
+    return [pa.field(prefix + name, kind) for name, kind in ANSWER_COLUMNS]
+
+
+def route_batches(
+    batches: Iterable[pa.RecordBatch],
+    *,
+    store: Path | str,
+    snapshot: str | None = None,
+    column: str | int | None = None,
+    region: str | None = None,
+    policy: Rules | None = None,
+    prefix: str = "",
+) -> Iterator[pa.RecordBatch]:
+    """Yield each batch with the columns ``ANSWER_COLUMNS`` added, row by row in its order.
+
+    Any number of threads may do so at once; a process opens a snapshot once.
+
+    Args:
+        batches: Batches of one schema.
+        store: The snapshot store; one snapshot of it answers for all batches of this call.
+        snapshot: Its id, so that several processes answer alike; the current one when None.
+        column: The phone column: its name, or as an integer its place counted from 0; None finds
+            it by names and by the first batch's content.
+        region: Country whose national formats are understood, e.g. ``RU``.
+        policy: What ``numroute_campaign.read_policy`` returned; None makes a route per operator.
+        prefix: Put before the names of the added columns.
+
+    Raises:
+        InputError: The phone column cannot be told, or its type cannot hold phone numbers.
+        SettingError: The region is unknown, or a batch has a column of an added one's name.
+        StoreError: There is no snapshot, or it cannot be read.
+    """
+    country = DefaultCountry(region)
+    answers: _Answers | None = None
+    place = -1
+    for batch in batches:
+        names = batch.schema.names
+        if answers is None:
+            answers = _Answers(_router(Path(store), snapshot), policy or ByOperator())
+            _refuse_clash(names, prefix)
+            place = _place(names, batch.column, column, country.region)
+        added = _answered(batch.column(place), names[place], country, answers)
+        yield pa.RecordBatch.from_arrays(
+            [*batch.columns, *added], schema=pa.schema([*batch.schema, *answer_fields(prefix)])
+        )
 
 
 def route_polars(
@@ -25,7 +125,7 @@ def route_polars(
     *,
     store: Path | str,
     snapshot: str | None = None,
-    column: str | None = None,
+    column: str | int | None = None,
     region: str | None = None,
     policy: Rules | None = None,
     prefix: str = "",
@@ -37,8 +137,15 @@ def route_polars(
     """
     import polars as pl  # noqa: PLC0415 - only for those who have it
 
-    routed = _routed(
-        frame.to_arrow(),
+    def values(place: int) -> pa.Array | None:
+        series = frame.to_series(place)
+        if series.dtype == pl.Object:
+            return _of_objects(series.to_list())
+        return None if series.dtype.is_nested() else _one(series.to_arrow())
+
+    answers = _route_frame(
+        list(frame.columns),
+        values,
         store=store,
         snapshot=snapshot,
         column=column,
@@ -46,8 +153,7 @@ def route_polars(
         policy=policy,
         prefix=prefix,
     )
-    names = [field.name for field in answer_fields(prefix)]
-    return frame.hstack(pl.DataFrame(routed.select(names)))
+    return frame.hstack(pl.DataFrame(answers))
 
 
 def route_pandas(
@@ -55,56 +161,255 @@ def route_pandas(
     *,
     store: Path | str,
     snapshot: str | None = None,
-    column: str | None = None,
+    column: str | int | None = None,
     region: str | None = None,
     policy: Rules | None = None,
     prefix: str = "",
 ) -> pd.DataFrame:
     """Return a pandas frame with the answers and its own index; see ``route_polars``.
 
-    The numbers are of pandas' ``Int64``, which knows missing values.
+    A column's label comes before its place. A column of mixed objects is read cell by cell. The
+    numbers are of pandas' ``Int64``, which knows missing values.
 
     Raises:
         ModuleNotFoundError: pandas is not installed.
     """
     import pandas as pd  # noqa: PLC0415 - only for those who have it
 
-    routed = _routed(
-        pa.Table.from_pandas(frame, preserve_index=False),
+    def values(place: int) -> pa.Array | None:
+        series = frame.iloc[:, place]
+        if series.dtype == object:
+            return _of_objects(series.tolist())
+        try:
+            return _one(pa.Array.from_pandas(series))
+        except (pa.ArrowException, TypeError, ValueError):
+            return None
+
+    labels = list(frame.columns)
+    if column is not None and not isinstance(column, str) and labels.count(column) == 1:
+        column = labels.index(column)
+    answers = _route_frame(
+        list(map(_label, labels)),
+        values,
         store=store,
         snapshot=snapshot,
         column=column,
         region=region,
         policy=policy,
         prefix=prefix,
-    )
-    names = [field.name for field in answer_fields(prefix)]
-    answers = routed.select(names).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    ).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return pd.concat([frame, answers.set_axis(frame.index, axis=0)], axis=1)
 
 
-def _routed(
-    table: pa.Table,
+def _route_frame(
+    names: Sequence[str],
+    values: Callable[[int], pa.Array | None],
     *,
     store: Path | str,
     snapshot: str | None,
-    column: str | None,
+    column: str | int | None,
     region: str | None,
     policy: Rules | None,
     prefix: str,
 ) -> pa.Table:
-    # Several chunks would be several first batches to tell the column by.
-    batches = table.combine_chunks().to_batches() or [
-        pa.RecordBatch.from_pylist([], schema=table.schema)
-    ]
-    return pa.Table.from_batches(
-        route_batches(
-            batches,
-            store=store,
-            snapshot=snapshot,
-            column=column,
-            region=region,
-            policy=policy,
-            prefix=prefix,
+    """Return the answers to a frame's phone column; ``values`` gives a column by its place."""
+    country = DefaultCountry(region)
+    answers = _Answers(_router(Path(store), snapshot), policy or ByOperator())
+    _refuse_clash(names, prefix)
+    place = _place(names, values, column, country.region)
+    phone = values(place)
+    if phone is None:
+        raise InputError(
+            "the frame",
+            f"the column {shown_name(names[place])} holds no phone numbers",
+            hint="Give a column of texts or of whole numbers",
         )
-    )
+    added = _answered(phone, names[place], country, answers)
+    return pa.Table.from_arrays(added, schema=pa.schema(answer_fields(prefix)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    snapshot_id: str
+    router: SnapshotRouter
+
+
+_opened: dict[Path, _Opened] = {}
+_opening = threading.Lock()
+_left: deque[Snapshot] = deque()
+"""Snapshots whose router nobody uses any more.
+
+The next call closes them: a finalizer may run anywhere, also where closing would wait for itself.
+"""
+
+
+def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
+    """Return the router of a store's snapshot; opened once per process and snapshot.
+
+    An older one stays open as long as someone uses it; the next call behind that closes it.
+    """
+    with _opening:
+        path = store.absolute()
+        opened = SnapshotStore(path)
+        wanted = snapshot_id or opened.current_id()
+        known = _opened.get(path)
+        if known is None or known.snapshot_id != wanted:
+            known = _opened[path] = _Opened(wanted, _made(opened.open(wanted)))
+        while _left:
+            _left.popleft().close()
+        return known.router
+
+
+def _made(snapshot: Snapshot) -> SnapshotRouter:
+    router = SnapshotRouter(snapshot)
+    weakref.finalize(router, _left.append, snapshot).atexit = False
+    return router
+
+
+class _Answers:
+    """The texts of each code, made when it is first met."""
+
+    def __init__(self, router: SnapshotRouter, rules: Rules) -> None:
+        self.router, self._rules = router, rules
+        self._place = np.full(2 * len(router.routes), -1, np.int64)
+        self._rows: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
+        self._invalid = np.zeros(256, np.int64)
+        for reason in MEANINGS:
+            if reason < Reject.DUPLICATE:
+                self._invalid[reason] = self._add_invalid(reason.name)
+
+    def texts(
+        self, codes: NDArray[np.int64], at: NDArray[np.int64], reasons: NDArray[np.uint8]
+    ) -> dict[str, pa.Array]:
+        """Return the text columns of n rows: ``codes`` at the places ``at``, the others invalid."""
+        for code in np.unique(codes[self._place.take(codes) < 0]).tolist():
+            route = self.router.routes[code // 2]
+            self._place[code] = self._add_route(
+                route, self._rules.decide(route, foreign=bool(code % 2))
+            )
+        place = self._invalid.take(reasons)
+        place[at] = self._place.take(codes)
+        rows = pa.array(place)
+        return {name: pa.array(texts, pa.string()).take(rows) for name, texts in self._rows.items()}
+
+    def _add_route(self, route: Route, decision: Decision) -> int:
+        leaves = decision.reject is Reject.NONE
+        operator, region = route.operator, route.region
+        return self._add(
+            route.status.name,
+            None,
+            operator.code or None,
+            operator.brand or operator.name or operator.code or None,
+            route.mcc or None,
+            route.mnc or None,
+            route.routing_number or None,
+            region.name or region.code or None,
+            route.line_type.name,
+            decision.destination if leaves else None,
+            None if leaves else decision.reject.name,
+            decision.rule or None,
+        )
+
+    def _add_invalid(self, reason: str) -> int:
+        between = _TEXTS.index("reject") - 2
+        return self._add(Status.INVALID.name, reason, *(None for _ in range(between)), reason)
+
+    def _add(self, *texts: str | None) -> int:
+        filled = (*texts, *(None for _ in range(len(_TEXTS) - len(texts))))
+        for name, text in zip(_TEXTS, filled, strict=True):
+            self._rows[name].append(text)
+        return len(self._rows["status"]) - 1
+
+
+def _refuse_clash(names: Sequence[str], prefix: str) -> None:
+    clash = [name for name in names if name in {prefix + each for each, _ in ANSWER_COLUMNS}]
+    if clash:
+        raise SettingError(
+            f"there is a column {clash[0]!r} already",
+            hint="Give prefix='numroute_' or rename the column",
+        )
+
+
+def _place(
+    names: Sequence[str],
+    values: Callable[[int], pa.Array | None],
+    column: str | int | None,
+    region: str | None,
+) -> int:
+    """Return the phone column's place; ``values`` gives a column by its place."""
+    if isinstance(column, int):
+        if not 0 <= column < len(names):
+            raise InputError(
+                "the frame",
+                f"there is no column {column}: it has {len(names)}, counted from 0",
+                hint="Give the phone column by its name, or its place from 0",
+            )
+        return column
+    if column is not None:
+        return choose_phone_column(
+            names, [None] * len(names), region, "the frame", named=column, option="column"
+        ).place
+    samples = [None if (each := values(i)) is None else _sample(each) for i in range(len(names))]
+    return choose_phone_column(names, samples, region, "the frame", option="column").place
+
+
+def _sample(values: pa.Array) -> pa.Array | None:
+    return sample_of(values.slice(0, SAMPLE_ROWS)) if may_hold_numbers(values.type) else None
+
+
+def _answered(
+    column: pa.Array, name: str, country: DefaultCountry, answers: _Answers
+) -> list[pa.Array]:
+    """Return the answers to a phone column, as ``ANSWER_COLUMNS`` has them."""
+    try:
+        phone = readable(column, f"the column {shown_name(name)}", "the frame")
+        phones = read_phones(phone, country.region)
+    except pa.ArrowException as error:
+        # Its own message may quote cells, and cells hold people's numbers.
+        raise InputError(
+            "the frame",
+            f"the column {shown_name(name)} cannot be read (pyarrow: {type(error).__name__})",
+            hint="Give a column of texts or of whole numbers",
+        ) from None
+    at = np.flatnonzero(phones.numbers)
+    invalid, invalid_reasons = rejected_cells(phone, phones)
+    reasons = phones.reasons.copy()
+    reasons[invalid] = invalid_reasons
+    codes, _ = look_up(phones.numbers.take(at), answers.router, country)
+    numbers = pa.array(phones.numbers.view(np.int64))  # at most 15 digits: no sign is needed
+    columns = {
+        "number": pc.if_else(pc.equal(numbers, 0), pa.scalar(None, pa.int64()), numbers),
+        **answers.texts(codes, at, reasons),
+    }
+    return [columns[name] for name, _ in ANSWER_COLUMNS]
+
+
+def _one(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _of_objects(cells: list[object]) -> pa.Array:
+    """Return a column of mixed objects as texts, cell by cell; what is no text or number is null.
+
+    A number in floating point is taken where it is whole.
+    """
+    return pa.array([_of_object(cell) for cell in cells], pa.string())
+
+
+def _of_object(cell: object) -> str | None:
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bytes):
+        return cell.decode(errors="replace")
+    if cell is None or isinstance(cell, bool):
+        return None
+    if isinstance(cell, np.float32 | np.float16):
+        return "?"  # its last digits are lost
+    try:
+        return str(cell) if int(cell) != cell else str(int(cell))  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _label(label: object) -> str:
+    return " ".join(map(str, label)) if isinstance(label, tuple) else str(label)

@@ -51,6 +51,7 @@ class TextFiles:
         self._head, self._encoding = head, encoding
         self._rows_per_file = rows_per_file
         self._part_rows = 0
+        self.rows = 0
         self.names: list[str] = []
 
     def append(self, text: RowText, begin: int, end: int) -> None:
@@ -66,6 +67,7 @@ class TextFiles:
             self._write(text.lines(begin, begin + count))
             begin += count
             self._part_rows += count
+            self.rows += count
 
     def begin(self) -> None:
         """Create the first file even if no row follows."""
@@ -106,15 +108,15 @@ class SpoolFiles:
         self._spool, self._path = spool, spool / f"{stem}.spool"
         self._output, self._stem, self._form = output, stem, form
         self._rows_per_file = rows_per_file
-        self._rows = 0
+        self.rows = 0
         self.names: list[str] = []
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Append a batch; all have the same columns."""
-        if not self._rows:
+        if not self.rows:
             append_bytes(self._path, memoryview(batch.schema.serialize()))
         append_bytes(self._path, memoryview(batch.serialize()))
-        self._rows += batch.num_rows
+        self.rows += batch.num_rows
 
     def finish(self, complete: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
         """Write the files. ``complete`` makes an output batch of a spooled one.
@@ -123,7 +125,7 @@ class SpoolFiles:
             InputError: A worksheet cannot hold a cell.
         """
         room = SHEET_ROWS_MAX - 1
-        if self._form == "xlsx" and min(self._rows, self._rows_per_file or self._rows) > room:
+        if self._form == "xlsx" and min(self.rows, self._rows_per_file or self.rows) > room:
             self._rows_per_file = room
         with pa.memory_map(str(self._path)) as source:
             batches = map(complete, pa.ipc.open_stream(source))

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from numroute.errors import SettingError
 from numroute_campaign.decisions import Reject
-from numroute_campaign.kept_columns import unpacked
 from numroute_campaign.output_files import SpoolFiles, TextFiles
 from numroute_campaign.templates import (
     LIST_PREFIX,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from numroute.model import Route
     from numroute_campaign.decisions import Decisions
-    from numroute_campaign.lists.block import Block
+    from numroute_campaign.lists import Block
     from numroute_campaign.pseudonyms import Pseudonymizer
     from numroute_campaign.sorting import Leaving, Staying
     from numroute_campaign.workspace import Workspace
@@ -226,6 +225,11 @@ class Outputs:
         """Return the name of the map of pseudonyms within the spool folder."""
         return self._map.names[0]
 
+    @property
+    def rows(self) -> int:
+        """How many rows have been written, to outputs and rejects."""
+        return self.rejects.rows + sum(files.rows for files in self._files)
+
     def files_of(self, destination: int) -> tuple[str, ...]:
         """Return the names of the files of a destination."""
         return tuple(self._files[destination].names) if destination < len(self._files) else ()
@@ -281,7 +285,7 @@ class Outputs:
             pa.array(leaving.row_id),
             pa.array(leaving.number) if names is None else names,
             pa.array(leaving.code.astype(np.int32)),
-            *(unpacked(column).take(value) for column in block.kept),
+            *(_unpacked(column).take(value) for column in block.kept),
         ]
         return pa.RecordBatch.from_arrays(
             arrays, [ROW_ID, self._number, "code", *self._columns.kept]
@@ -326,3 +330,8 @@ def file_stem(route: str, taken: Iterable[str]) -> str:
         serial += 1
         candidate = f"{stem}-{serial}"
     return candidate
+
+
+def _unpacked(column: pa.Array) -> pa.Array:
+    """Return a column without a dictionary, which a spool of batches would lose."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

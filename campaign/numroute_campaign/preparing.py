@@ -5,22 +5,28 @@ Any number of threads prepare blocks side by side; nothing is done per row in Py
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from numroute.e164 import parse_column
+from numroute.e164.metadata import check_region
 from numroute_campaign.decisions import Reject
+from numroute_campaign.lists.cells import Several, is_empty, read_phones
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from numroute_campaign.home import Home
-    from numroute_campaign.lists.block import Block
+    from numroute_campaign.lists import Block
+    from numroute_campaign.lists.cells import Phones
     from numroute_campaign.routers import Router
+
+_PREFIX_DIGITS: Final = 7
+"""Digits that tell whole countries apart: a country code and four digits of the number."""
+
+_POWERS: Final = 10 ** np.arange(16, dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +41,8 @@ class Prepared:
         holders: int64[n], the range holder's place in the router's operators; -1 = not ported.
         rejected: int64[k], the other records, in order.
         reasons: uint8[k], ``Reject`` values.
+        several: How many cells hold several numbers.
+        further: How many numbers those hold besides the first.
     """
 
     block: Block
@@ -45,17 +53,27 @@ class Prepared:
     holders: NDArray[np.int64]
     rejected: NDArray[np.int64]
     reasons: NDArray[np.uint8]
+    several: int
+    further: int
 
 
-def prepare(block: Block, router: Router, home: Home) -> Prepared:
+def prepare(
+    block: Block, router: Router, country: DefaultCountry, several: Several = Several.FIRST
+) -> Prepared:
     """Read and look up a block's numbers."""
-    parsed = parse_column(block.phone, home.region)
-    value = np.flatnonzero(parsed.numbers)
-    numbers = parsed.numbers.take(value)
-    invalid = np.flatnonzero(parsed.numbers == 0)
-    reasons = parsed.reasons.take(invalid)
-    if len(invalid):
-        reasons[is_empty(block.phone.take(pa.array(invalid)))] = Reject.EMPTY
+    phones = read_phones(block.phones[0], country.region)
+    cells = np.unique(phones.further_at)
+    if several is Several.REJECT:
+        phones.numbers[cells] = 0
+        phones.reasons[cells] = Reject.SEVERAL_NUMBERS
+    invalid, reasons = rejected_cells(block.phones[0], phones)
+    value = np.flatnonzero(phones.numbers)
+    numbers = phones.numbers.take(value)
+    if several is Several.ALL and len(cells):
+        value = np.concatenate([value, phones.further_at])
+        numbers = np.concatenate([numbers, phones.further])
+        order = value.argsort(kind="stable")
+        value, numbers = value.take(order), numbers.take(order)
     record = value
     if block.record is not None:
         record, invalid = block.record.take(value), block.record.take(invalid)
@@ -64,7 +82,7 @@ def prepare(block: Block, router: Router, home: Home) -> Prepared:
         order = invalid.argsort()
         invalid = invalid.take(order)
         reasons = np.concatenate([reasons, block.damage]).take(order)
-    code, holders = look_up(numbers, router, home)
+    code, holders = look_up(numbers, router, country)
     return Prepared(
         block=block,
         numbers=numbers,
@@ -74,11 +92,22 @@ def prepare(block: Block, router: Router, home: Home) -> Prepared:
         holders=holders,
         rejected=invalid,
         reasons=reasons,
+        several=len(cells),
+        further=len(phones.further),
     )
 
 
+def rejected_cells(column: pa.Array, phones: Phones) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return the places of the cells without a number, and why each has none."""
+    invalid = np.flatnonzero(phones.numbers == 0)
+    reasons = phones.reasons.take(invalid)
+    if len(invalid):
+        reasons[is_empty(column.take(pa.array(invalid)))] = Reject.EMPTY
+    return invalid, reasons
+
+
 def look_up(
-    numbers: NDArray[np.uint64], router: Router, home: Home
+    numbers: NDArray[np.uint64], router: Router, country: DefaultCountry
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the code and the range holder of each number, as ``Prepared`` has them."""
     if not len(numbers):
@@ -87,16 +116,65 @@ def look_up(
     holders = np.full(len(numbers), -1, np.int64)
     holders[routed.ported] = routed.holders
     code = routed.rows * 2
-    home.mark_foreign(numbers, code, router.unallocated)
+    country.mark_foreign(numbers, code, router.unallocated)
     return code, holders
 
 
-def is_empty(values: pa.Array) -> NDArray[np.bool_]:
-    """Whether each value is null, empty or blank."""
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        return np.asarray(values.is_null().to_numpy(zero_copy_only=False))
-    # Only short texts can be blank; and not all bytes of a list are UTF-8, which trimming needs.
-    blank = pc.equal(pc.ascii_trim_whitespace(pc.fill_null(values, "")), "")
-    return np.asarray(blank.to_numpy(zero_copy_only=False))
+class DefaultCountry:
+    """The country of a list, its default region. Without one no number is foreign.
+
+    A country code may be shared (+7 is Russia and Kazakhstan): there the leading digits decide, as
+    the metadata of the library ``phonenumbers`` have them.
+    """
+
+    def __init__(self, region: str | None) -> None:
+        """Look the region up. Raises SettingError when it is unknown."""
+        self.region = check_region(region)
+        self._foreign: dict[int, bool] = {}
+        self.country_code = ""
+        self._others: list[re.Pattern[str]] = []
+        if self.region is None:
+            return
+        from phonenumbers import (  # noqa: PLC0415 - slow to load
+            PhoneMetadata,
+            country_code_for_region,
+            region_codes_for_country_code,
+        )
+
+        code = country_code_for_region(self.region)
+        self.country_code = str(code)
+        for other in region_codes_for_country_code(code):
+            metadata = PhoneMetadata.metadata_for_region(other, None)
+            if other != self.region and metadata is not None and metadata.leading_digits:
+                self._others.append(re.compile(metadata.leading_digits))
+
+    def mark_foreign(
+        self, numbers: NDArray[np.uint64], code: NDArray[np.int64], unallocated: int | None
+    ) -> None:
+        """Add one to the code (int64[n]) of unallocated numbers that are foreign.
+
+        A number that the snapshot knows is never foreign, whatever its country.
+        ``unallocated``: the router's row of that status; None when it was not met.
+        """
+        if not self.country_code or unallocated is None:
+            return
+        at = np.flatnonzero(code == 2 * unallocated)
+        if not len(at):
+            return
+        unknown = numbers.take(at)
+        digits = np.searchsorted(_POWERS, unknown, side="right")
+        prefix = unknown // _POWERS.take(np.maximum(digits - _PREFIX_DIGITS, 0))
+        distinct, inverse = np.unique(prefix, return_inverse=True)
+        foreign = np.array([self._is_foreign(each) for each in distinct.tolist()], np.int64)
+        code[at] += foreign.take(inverse)
+
+    def _is_foreign(self, prefix: int) -> bool:
+        found = self._foreign.get(prefix)
+        if found is None:
+            text = str(prefix)
+            national = text.removeprefix(self.country_code)
+            found = not text.startswith(self.country_code) or any(
+                other.match(national) for other in self._others
+            )
+            self._foreign[prefix] = found
+        return found

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from numroute_campaign.lists.segments import SEGMENTS_MAX
+from numroute_campaign.lists.cells import SEGMENTS_MAX
 from numroute_campaign.policy import Conditions, Text, Texts, check_words, read_toml
 
 if TYPE_CHECKING:

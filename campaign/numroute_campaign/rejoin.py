@@ -16,9 +16,9 @@ from pyarrow import csv
 
 from numroute.errors import InputError
 from numroute.files import replacing
-from numroute_campaign.lists.column_names import shown_name
-from numroute_campaign.lists.opening import OpenList, Wanted
-from numroute_campaign.lists.sources import find_files
+from numroute_campaign.lists.columns import shown_name
+from numroute_campaign.lists.files import find_files
+from numroute_campaign.lists.opening import OpenList, ReadOptions
 from numroute_campaign.text_rows import header_text, rows_text
 
 if TYPE_CHECKING:
@@ -80,14 +80,14 @@ def _read_report(
         raise InputError(report, "not one file", hint="Give the reports one by one, as files")
     file = files[0]
     # The first opening tells the columns, the second reads all of them.
-    first = OpenList(file, Wanted(column=column, encoding=encoding))
+    first = OpenList(file, ReadOptions(column=column, encoding=encoding))
     names = list(first.found.columns)
     name = first.found.phone
     first.close()
     if len(set(names)) < len(names):
         raise InputError(file.name, "two columns have the same name", hint="Rename one of them")
     names[names.index(name)] = name
-    opened = OpenList(file, Wanted(column=column, encoding=encoding, keep=tuple(names)))
+    opened = OpenList(file, ReadOptions(column=column, encoding=encoding, keep=tuple(names)))
     try:
         blocks = [task() for task in opened.tasks()]
     finally:

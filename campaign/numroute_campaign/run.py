@@ -17,19 +17,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 import pyarrow as pa
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.decisions import ByOperator, Decisions
-from numroute_campaign.home import Home
-from numroute_campaign.kept_columns import check_kept, check_pseudonymous
-from numroute_campaign.lists.opening import OpenList, Wanted
-from numroute_campaign.lists.segments import SEGMENTS_MAX
-from numroute_campaign.lists.sources import find_files
+from numroute_campaign.decisions import ByOperator, Decisions, Reject
+from numroute_campaign.lists.cells import SEGMENTS_MAX, Several
+from numroute_campaign.lists.files import find_files
+from numroute_campaign.lists.opening import OpenList, ReadOptions, check_kept, check_pseudonymous
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
-from numroute_campaign.preparing import Prepared, prepare
+from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
 from numroute_campaign.pseudonyms import Pseudonymizer
 from numroute_campaign.report import write_report
-from numroute_campaign.sorting import Sorter
+from numroute_campaign.sorting import Counts, Sorter
 from numroute_campaign.summary import Facts, ReadFile, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.workspace import Workspace
@@ -38,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from numroute_campaign.lists.block import Block
-    from numroute_campaign.lists.sources import ListFile
+    from numroute_campaign.lists import Block
+    from numroute_campaign.lists.files import ListFile
     from numroute_campaign.outputs import Rendered
     from numroute_campaign.policy import Policy
     from numroute_campaign.prices import PriceList
@@ -48,13 +46,17 @@ if TYPE_CHECKING:
 
 THREADS_MAX: Final = 8
 FILES_NAMED_MAX: Final = 3
-"""So many files an error names that may come from any of them."""
+"""How many files an error names that may come from any of them."""
+
+READ_PLAINLY: Final = ReadOptions()
+REJECTS_MAX: Final = 0.1
+"""More rejected rows than one in ten are a list that was not understood."""
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Progress(Protocol):
-    """Is told how far a run is; ``bytes_total`` is 0 when it is not known."""
+    """Receives how far a run is; ``bytes_total`` is 0 when it is not known."""
 
     def __call__(self, *, rows: int, bytes_done: int, bytes_total: int) -> None:
         """Show it."""
@@ -67,11 +69,15 @@ class Campaign:
     Attributes:
         lists: Files, folders, ``-`` for standard input.
         out: The output folder; must not exist or be empty.
-        wanted: How to read the lists.
+        options: How to read the lists.
         output: Form and size of the output files.
         policy: None makes an output route per operator.
         prices: None reports no costs.
+        several: What to do with cells that hold several numbers.
         suppress: Do-not-send lists, named like ``lists``.
+        suppress_reading: How to read those.
+        suppress_lenient: Pass over rows of those that are not understood.
+        rejects_max: The share of rejected rows above which the run has failed.
         key: The key of pseudonyms; None lets the numbers themselves leave.
         map: Where the map of pseudonyms goes; must not exist.
         language: Of the report page.
@@ -79,21 +85,25 @@ class Campaign:
 
     lists: tuple[str, ...]
     out: Path
-    wanted: Wanted
+    options: ReadOptions
     output: OutputSettings
     policy: Policy | None = None
     prices: PriceList | None = None
+    several: Several = Several.FIRST
     suppress: tuple[str, ...] = ()
+    suppress_reading: ReadOptions = READ_PLAINLY
+    suppress_lenient: bool = False
+    rejects_max: float = REJECTS_MAX
     key: bytes | None = None
     map: Path | None = None
     language: str = "en"
 
     @property
-    def reading(self) -> Wanted:
+    def reading(self) -> ReadOptions:
         """How to read the lists, with the columns that the policy's templates write."""
         templates = {} if self.policy is None else self.policy.templates
         names = [name for each in templates.values() for name in each.list_columns]
-        return replace(self.wanted, keep=tuple(dict.fromkeys((*self.wanted.keep, *names))))
+        return replace(self.options, keep=tuple(dict.fromkeys((*self.options.keep, *names))))
 
 
 def run_campaign(campaign: Campaign, router: Router, progress: Progress | None = None) -> Summary:
@@ -101,12 +111,12 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
 
     Raises:
         InputError: A list cannot be read, or the output cannot be written.
-        SettingError: The settings contradict each other, or the interrupted run was another one.
+        SettingError: The settings contradict each other.
         ServiceError: The service did not answer.
     """
     check_suppress(campaign.suppress)
     files = find_files(campaign.lists)
-    home = Home(campaign.wanted.region)
+    country = DefaultCountry(campaign.reading.region)
     if campaign.map is not None:
         _check_map(campaign.map, campaign)
     # Everything that can be wrong with the lists is found before anything is made.
@@ -117,7 +127,7 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
         if campaign.key is not None:
             check_pseudonymous(opened)
         with Workspace(campaign.out) as workspace:
-            run = _Run(campaign, router, home, workspace, files, opened)
+            run = _Run(campaign, router, country, workspace, files, opened)
             run.work(progress)
             return run.end()
     except OSError as error:
@@ -143,14 +153,15 @@ class _Run:
         self,
         campaign: Campaign,
         router: Router,
-        home: Home,
+        country: DefaultCountry,
         workspace: Workspace,
         files: Sequence[ListFile],
         opened: Sequence[OpenList],
     ) -> None:
-        self.campaign, self.router, self.home = campaign, router, home
+        self.campaign, self.router, self.country = campaign, router, country
         self.workspace, self.files, self.opened = workspace, files, opened
         self.file_rows = [0] * len(files)
+        self.file_lines = [0] * len(files)
         self.decisions = Decisions(self.router.routes, campaign.policy or ByOperator())
         self.outputs = Outputs(
             self.workspace,
@@ -159,15 +170,20 @@ class _Run:
             self.router.routes,
             Columns(
                 kept=campaign.reading.keep,
-                shown=campaign.wanted.keep,
+                shown=campaign.options.keep,
                 has_windows=campaign.policy is not None and campaign.policy.has_windows,
-                country_code=home.country_code,
+                country_code=country.country_code,
             ),
             templates={} if campaign.policy is None else campaign.policy.templates,
             pseudonymizer=None if campaign.key is None else Pseudonymizer(campaign.key),
         )
         self.suppressed = (
-            read_suppressed(campaign.suppress, campaign.wanted.region, self.workspace.spool)
+            read_suppressed(
+                campaign.suppress,
+                campaign.suppress_reading,
+                self.workspace.spool,
+                is_lenient=campaign.suppress_lenient,
+            )
             if campaign.suppress
             else None
         )
@@ -191,6 +207,7 @@ class _Run:
                     while len(rendering) > threads:
                         self.outputs.write(rendering.popleft().result())
                     self.file_rows[file] += block.records
+                    self.file_lines[file] += block.lines
                     if progress is not None:
                         done = sum(each.size for each in self.files[:file])
                         done += self.opened[file].bytes_done
@@ -201,8 +218,30 @@ class _Run:
                 for future in rendering:
                     future.cancel()
 
+    def check(self) -> None:
+        """Check that every row that was read is in an output, once.
+
+        Raises:
+            InputError: There are no rows, or some are not accounted for.
+        """
+        for opened, lines in zip(self.opened, self.file_lines, strict=True):
+            opened.check_lines(lines)
+        counts = self.sorter.counts
+        names = ", ".join(file.name for file in self.files[:FILES_NAMED_MAX])
+        if not counts.rows:
+            raise InputError(names, "the list has no rows", hint="Export the list again")
+        rows = sum(self.file_rows)
+        written = self.outputs.rows - counts.further_taken
+        if rows != written:
+            raise InputError(
+                names,
+                f"{rows:,} rows were read, but {written:,} were written or rejected",
+                hint="This is a fault of numroute: report it. Nothing was written",
+            )
+
     def end(self) -> Summary:
         self.outputs.finish()
+        self.check()
         campaign = self.campaign
         policy = campaign.policy
         warnings = tuple(
@@ -210,11 +249,19 @@ class _Run:
             for each in self.opened
             for warning in each.found.warnings
         )
-        odd = self.sorter.counts.odd_segments
+        counts = self.sorter.counts
+        warnings += several_warnings(counts, campaign.several)
+        odd = counts.odd_segments
         if odd:
             rows = "row has" if odd == 1 else "rows have"
             warnings += (
                 f"{odd:,} {rows} no whole number from 1 to {SEGMENTS_MAX} as segments: taken as 1",
+            )
+        rejected = int(counts.rejects[: Reject.DUPLICATE].sum() - counts.rejects[Reject.TOTAL_ROW])
+        if rejected > campaign.rejects_max * counts.rows:
+            share = f"{rejected:,} of {counts.rows:,} rows ({rejected / counts.rows:.0%})"
+            warnings += (
+                f"{share} have no number: more than --max-rejected {campaign.rejects_max:g}",
             )
         if policy is not None:
             warnings += rules_that_never_match(
@@ -228,14 +275,15 @@ class _Run:
                 ),
                 router=self.router,
                 decisions=self.decisions,
-                counts=self.sorter.counts,
+                counts=counts,
+                has_failed=rejected > campaign.rejects_max * counts.rows,
                 files_of=self.outputs.files_of,
                 rejects_files=tuple(self.outputs.rejects.names),
-                region=self.home.region or "",
+                region=self.country.region or "",
                 kept=campaign.reading.keep,
                 policy=policy,
                 prices=campaign.prices,
-                has_segments=campaign.wanted.segments_column is not None,
+                has_segments=campaign.reading.segments_column is not None,
                 pseudonymized=campaign.key is not None,
                 warnings=warnings,
             )
@@ -250,7 +298,7 @@ class _Run:
         """Yield the blocks in order, each prepared by one of the threads."""
 
         def work(task: Callable[[], Block]) -> Prepared:
-            return prepare(task(), self.router, self.home)
+            return prepare(task(), self.router, self.country, self.campaign.several)
 
         waiting: deque[tuple[int, Future[Prepared]]] = deque()
         try:
@@ -270,6 +318,19 @@ class _Run:
         for file, opened in enumerate(self.opened):
             for task in opened.tasks():
                 yield file, task
+
+
+def several_warnings(counts: Counts, several: Several) -> tuple[str, ...]:
+    """Return what to say of cells that hold several numbers."""
+    if not counts.several:
+        return ()
+    cells = "1 cell holds" if counts.several == 1 else f"{counts.several:,} cells hold"
+    what = {
+        Several.FIRST: f"{counts.further:,} numbers besides were not taken; --several all does",
+        Several.ALL: f"{counts.further:,} numbers besides were taken as further rows",
+        Several.REJECT: "their rows were rejected",
+    }[several]
+    return (f"{cells} several numbers: {what}",)
 
 
 def _check_map(path: Path, campaign: Campaign) -> None:

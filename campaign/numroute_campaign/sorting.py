@@ -67,6 +67,9 @@ class Counts:
         holders: Ported numbers that reached the policy, by (code, place of the range holder).
         holder_parts: Message parts of those.
         odd_segments: Rows with a valid number whose segments are none; each counts as one.
+        several: Cells that hold several numbers.
+        further: The numbers that those hold besides the first.
+        further_taken: Those that were taken, each as if it were a row.
     """
 
     rows: int = 0
@@ -77,6 +80,9 @@ class Counts:
     holders: Counter[tuple[int, int]] = field(default_factory=Counter)
     holder_parts: Counter[tuple[int, int]] = field(default_factory=Counter)
     odd_segments: int = 0
+    several: int = 0
+    further: int = 0
+    further_taken: int = 0
 
     def grow(self, codes: int) -> None:
         """Make room for so many codes."""
@@ -105,6 +111,10 @@ class Sorter:
         first_id = counts.rows + 1
         counts.rows += prepared.block.records
         counts.rejects += np.bincount(prepared.reasons, minlength=256)
+        counts.several += prepared.several
+        counts.further += prepared.further
+        counts.further_taken += len(prepared.numbers) + len(prepared.rejected)
+        counts.further_taken -= prepared.block.records
 
         new = self._seen.add(prepared.numbers)
         reason = np.zeros(len(new), np.uint8)

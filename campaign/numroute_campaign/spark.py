@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from numroute.errors import NumrouteError, SettingError
 from numroute.index import SnapshotStore
-from numroute_campaign.batches import ANSWER_COLUMNS, route_batches
+from numroute_campaign.frames import ANSWER_COLUMNS, route_batches
 from numroute_campaign.policy import read_policy
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 
 from numroute.model import Status
 from numroute_campaign.decisions import MEANINGS, Reject
-from numroute_campaign.lists.column_names import printable_names
+from numroute_campaign.lists.columns import printable_names
 from numroute_campaign.prices import amount, cost_of
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class FileSummary:
     delimiter: str
     has_header: bool
     phone_column: str
+    phone_column_why: str = ""
+    sheet: str = ""
     rows: int
     first_row_id: int
 
@@ -103,14 +105,18 @@ class RuleSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Rows through the steps: ``rows`` is the sum of all others except ``valid`` and ``unique``.
+    """Rows through the steps.
+
+    ``rows`` and ``further`` are the sum of ``rejected``, ``duplicates``, ``suppressed``,
+    ``refused`` and ``routed``.
 
     Attributes:
         rows: Read.
         rejected: Without a valid number, or damaged.
         valid: ``rows`` less ``rejected``.
+        further: Numbers besides the first of a cell, each counted as a row (``--several all``).
         duplicates: With a number that an earlier row has.
-        unique: ``valid`` less ``duplicates``.
+        unique: ``valid`` and ``further`` less ``duplicates``.
         suppressed: On the do-not-send list.
         refused: By the policy: excluded, unallocated, foreign and so on.
         routed: Written to the output routes.
@@ -119,6 +125,7 @@ class Steps:
     rows: int
     rejected: int
     valid: int
+    further: int = 0
     duplicates: int
     unique: int
     suppressed: int
@@ -131,6 +138,7 @@ class Summary:
     """What a run did. The same list, options and snapshot give the same summary.
 
     Attributes:
+        has_failed: Whether more rows were rejected than the campaign allows.
         snapshots: Ids of the snapshots that answered; one, unless a service changed to a new one.
         ported: How many of the routed numbers are ported.
         misrouted_by_prefix: Routed numbers that another operator serves than their range holder.
@@ -144,6 +152,7 @@ class Summary:
     region: str
     policy: str
     pseudonymized: bool
+    has_failed: bool = False
     steps: Steps
     rejects: tuple[RejectSummary, ...]
     rejects_files: tuple[str, ...]
@@ -184,6 +193,7 @@ class Facts:
     prices: PriceList | None
     has_segments: bool
     pseudonymized: bool
+    has_failed: bool = False
     warnings: tuple[str, ...]
 
 
@@ -210,6 +220,7 @@ def summarize(facts: Facts) -> Summary:
         region=facts.region,
         policy="" if facts.policy is None else facts.policy.name,
         pseudonymized=facts.pseudonymized,
+        has_failed=facts.has_failed,
         steps=_steps(counts, int(counts.decided[sorted(routed)].sum())),
         rejects=_rejects(facts, reached),
         rejects_files=facts.rejects_files,
@@ -247,6 +258,8 @@ def _files(files: tuple[ReadFile, ...]) -> tuple[FileSummary, ...]:
                 delimiter=found.delimiter,
                 has_header=found.has_header,
                 phone_column=found.shown_phone,
+                phone_column_why=found.why,
+                sheet=found.sheet,
                 rows=file.rows,
                 first_row_id=first,
             )
@@ -259,11 +272,12 @@ def _steps(counts: Counts, routed: int) -> Steps:
     duplicates = int(counts.rejects[Reject.DUPLICATE])
     suppressed = int(counts.rejects[Reject.SUPPRESSED])
     rejected = int(counts.rejects.sum()) - duplicates - suppressed
-    unique = counts.rows - rejected - duplicates
+    unique = counts.rows + counts.further_taken - rejected - duplicates
     return Steps(
         rows=counts.rows,
         rejected=rejected,
         valid=counts.rows - rejected,
+        further=counts.further_taken,
         duplicates=duplicates,
         unique=unique,
         suppressed=suppressed,

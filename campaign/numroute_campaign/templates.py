@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numroute.model import Route
     from numroute_campaign.decisions import Decision, Decisions
-    from numroute_campaign.lists.block import Block
+    from numroute_campaign.lists import Block
     from numroute_campaign.sorting import Leaving
 
 ROW_ID: Final = "row_id"

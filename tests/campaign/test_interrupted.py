@@ -14,7 +14,7 @@ import pytest
 CHILD = """
 import os, sys
 from pathlib import Path
-from numroute_campaign.lists.opening import Wanted
+from numroute_campaign.lists.opening import ReadOptions
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, run_campaign
@@ -35,7 +35,7 @@ with SnapshotStore(store).open() as snapshot:
         Campaign(
             lists=(folder,),
             out=Path(out),
-            wanted=Wanted(region="RU"),
+            options=ReadOptions(region="RU"),
             output=OutputSettings(form=form, rows_per_file=4000),
         ),
         SnapshotRouter(snapshot),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numroute.e164.patterns import DigitPattern, UnsettledError, expand
+from numroute.e164.metadata import DigitPattern, UnsettledError, expand
 
 PATTERNS = [
     r"8\d{13}|[347-9]\d{9}",

@@ -1,1 +1,38 @@
 """Reading campaign lists of any common form as blocks of Arrow columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """Some records of a list, in order, as every reader hands them over.
+
+    Attributes:
+        records: How many records of the list they are, damaged ones included.
+        lines: How many lines of text the records have; 0 where the list is no text.
+        phones: The phone columns of the whole records; a campaign list has one.
+        kept: The columns that are needed besides, as long as a phone column.
+        segments: int64[n], segments of each record's message, 0 where its cell is no such number;
+            None when no column says so.
+        record: int64[n], the place in the block of each whole record; None when none is damaged.
+        damaged: int64[k], the places of the damaged records.
+        damage: uint8[k], ``Reject`` values.
+    """
+
+    records: int
+    lines: int = 0
+    phones: tuple[pa.Array, ...]
+    kept: tuple[pa.Array, ...] = ()
+    segments: NDArray[np.int64] | None = None
+    record: NDArray[np.int64] | None = None
+    damaged: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    damage: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))

@@ -5,24 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from numroute.errors import InputError
-from numroute_campaign.lists.block import Block
-from numroute_campaign.lists.column_names import shown_name
-from numroute_campaign.lists.segments import segment_counts
-from numroute_campaign.lists.sources import Form
+from numroute_campaign.lists import Block
+from numroute_campaign.lists.cells import may_hold_numbers, readable, sample_of, segment_counts
+from numroute_campaign.lists.columns import shown_name
+from numroute_campaign.lists.files import Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numroute_campaign.lists.sources import ListFile
+    from numroute_campaign.lists.files import ListFile
 
 BLOCK_ROWS: Final = 131_072
 SAMPLE_ROWS: Final = 1000
-
-_HINT: Final = "Write or copy the file again"
 
 
 class ArrowFile:
@@ -63,21 +60,29 @@ class ArrowFile:
         values: list[pa.Array | None] = [None] * len(self.schema)
         if first is not None:
             for column, i in zip(first.columns, able, strict=True):
-                values[i] = readable(column.slice(0, SAMPLE_ROWS))
+                values[i] = sample_of(column.slice(0, SAMPLE_ROWS))
         return values
 
-    def blocks(self, phone: int, kept: Sequence[int], segments: int | None) -> Iterator[Block]:
-        """Yield the blocks."""
+    def blocks(
+        self, phones: Sequence[int], kept: Sequence[int], segments: int | None
+    ) -> Iterator[Block]:
+        """Yield the blocks.
+
+        Raises:
+            InputError: The file is damaged, two columns share a name that is needed, or the type
+                of a phone column cannot hold phone numbers.
+        """
         names = self.schema.names
-        needed = list(dict.fromkeys([phone, *kept, *([] if segments is None else [segments])]))
+        needed = list(dict.fromkeys([*phones, *kept, *([] if segments is None else [segments])]))
         self._refuse_repeated([names[i] for i in needed])
-        batches = self._batches([names[i] for i in needed], BLOCK_ROWS)
         try:
-            for batch in batches:
+            for batch in self._batches([names[i] for i in needed], BLOCK_ROWS):
                 columns = dict(zip(needed, batch.columns, strict=True))
                 yield Block(
                     records=batch.num_rows,
-                    phone=readable(columns[phone]),
+                    phones=tuple(
+                        readable(columns[i], shown_name(names[i]), self.file.name) for i in phones
+                    ),
                     kept=tuple(columns[i] for i in kept),
                     segments=None if segments is None else segment_counts(columns[segments]),
                 )
@@ -90,8 +95,12 @@ class ArrowFile:
             self._parquet.close()
 
     def _damaged(self) -> InputError:
-        # pyarrow's own message may quote what stands in the file.
-        return InputError(self.file.name, f"the {self.file.form.value} file is damaged", hint=_HINT)
+        # pyarrow's own message may quote what is in the file.
+        return InputError(
+            self.file.name,
+            f"the {self.file.form.value} file is damaged",
+            hint="Write or copy the file again",
+        )
 
     def _refuse_repeated(self, names: list[str]) -> None:
         for name in names:
@@ -119,35 +128,3 @@ class ArrowFile:
             for begin in range(0, columns.num_rows, rows):
                 yield columns.slice(begin, rows)
         self.bytes_done = self.file.size
-
-
-def may_hold_numbers(kind: pa.DataType) -> bool:
-    """Whether phone numbers may stand in a column of this type."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_int64(kind)
-        or pa.types.is_uint64(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    )
-
-
-def readable(column: pa.Array) -> pa.Array:
-    """Return the column in a type that phone numbers are read from.
-
-    Whole numbers may come as floating point, as pandas keeps a column with gaps.
-    """
-    kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = column.cast(pa.float64(), safe=False)
-        whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
-        return pc.if_else(whole, values, None).cast(pa.int64())
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return column.cast(pa.large_string(), safe=False)
-    return column

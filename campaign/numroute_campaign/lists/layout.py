@@ -1,156 +1,226 @@
-"""The layout of a CSV text: delimiter, header and columns, judged by its first lines."""
+"""Where a table's data begins, and what its columns are called: judged by its first records.
+
+The records come from the reader that reads the whole list: of CSV text, or of a spreadsheet. Above
+the header there may be titles, below it are people. A person lost as a header is worse than a
+header counted as a row: only known names make one.
+"""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 
-from numroute.e164 import parse_column
-from numroute.errors import InputError
-from numroute_campaign.lists.column_names import by_place, is_known_name, is_phone_name
-from numroute_campaign.lists.text_encoding import UTF_8
+from numroute_campaign.lists.cells import read_phones
+from numroute_campaign.lists.columns import NAME_CHARS_MAX, by_place, is_known_name, is_phone_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-DELIMITERS: Final = (",", ";", "\t", "|")
 SAMPLE_RECORDS: Final = 1000
-CELL_CHARS_MAX: Final = 2**31 - 1
+
+_HEADER_RECORDS_MAX: Final = 30
+"""A header is among the first records, or there is none."""
 
 _DIGIT: Final = re.compile(r"\d")
 _NUMBER_DIGITS_MIN: Final = 5
-"""A cell of a lonely row with so many digits is data, also where no number is understood."""
+"""A cell with this many digits is data, even where no number is understood."""
+
+_NAME_DIGITS_MAX: Final = 2
 
 _KNOWN_SHARE: Final = 0.5
 """From this share of known names among its cells on, a row without phone names is a header."""
 
-_ALIKE_SHARE: Final = 0.8
-"""From this share of lines with the same number of cells on, a character is the delimiter."""
+_TOTAL: Final = re.compile(
+    r"\W*(?:итог[ои]?|всего|общий итог|сумма|количество|кол-во|записей|grand total|total|totals|"
+    r"sum|count|rows)\b",
+    re.IGNORECASE,
+)
+TOTAL_ROWS_MAX: Final = 3
+"""Rows of totals are among the last rows of a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How to read a CSV text.
+    """How to read a table.
 
     Attributes:
+        first: The place of the first record of data among the sample's records.
+        titles: How many records that are not blank stand above the header or the data.
+        has_header: Whether the record before ``first`` is a header.
         is_sure: Whether ``has_header`` was given or can hardly be wrong.
-        columns: The header's names, or ``column 1`` and so on where there is none.
-        sample: Up to a thousand records behind the header.
+        width: How many cells a record has.
+        columns: The header's names, ``column 1`` and so on where there is none; columns at the end
+            that have neither name nor content are left out.
+        sample: For each column, cells of the first records of data.
     """
 
-    encoding: str
-    delimiter: str
+    first: int
+    titles: int
     has_header: bool
     is_sure: bool
+    width: int
     columns: tuple[str, ...]
-    sample: tuple[tuple[str, ...], ...]
+    sample: tuple[pa.Array, ...]
 
 
 def read_layout(
-    text: str,
-    where: object,
+    records: Sequence[Sequence[str]],
     *,
     region: str | None,
-    delimiter: str | None = None,
     has_header: bool | None = None,
     named: Sequence[str] = (),
-    encoding: str = UTF_8,
 ) -> Layout:
-    """Judge the first lines of a list; what is given is not judged.
+    """Judge the first records of a table; what is given is not judged.
 
-    ``named`` are columns that the user named: a first row that has one is a header.
-
-    Raises:
-        InputError: There is no record at all.
+    ``named`` are columns that the user named: a record that has one is a header.
     """
-    text = text.replace("\0", "")
-    if delimiter is None:
-        delimiter = _delimiter(text)
-    records = _records(text, delimiter)
-    if not records:
-        raise InputError(str(where), "the list is empty", hint="Export the list again")
-    width = Counter(map(len, records)).most_common(1)[0][0]
-    first = records[0]
-    is_sure = True
-    if has_header is None:
-        has_header, is_sure = _judge_header(first, records[1:], region, named)
-    if has_header:
-        columns = tuple(
-            name.strip() if is_sure or is_known_name(name) else by_place(place)
-            for place, name in enumerate(first)
-        )
-        records = records[1:]
-    else:
-        columns = tuple(map(by_place, range(width)))
+    rows = [[cell.strip() for cell in record] for record in records]
+    header, start, is_sure = _find_header(rows, region, named, has_header=has_header)
+    first = start if header is None else header + 1
+    data = rows[first:]
+    filled = [row for row in data if any(row)]
+    names = rows[header] if header is not None else []
+    while names and not names[-1]:
+        names = names[:-1]
+    widths = Counter(len(row) for row in filled)
+    width = max(widths.most_common(1)[0][0] if widths else 0, len(names), 1)
+    cells = [[row[place] if place < len(row) else "" for row in filled] for place in range(width)]
+    used = width
+    while used > max(len(names), 1) and not any(cells[used - 1]):
+        used -= 1
     return Layout(
-        encoding=encoding,
-        delimiter=delimiter,
-        has_header=has_header,
+        first=first,
+        titles=sum(any(row) for row in rows[: first if header is None else header]),
+        has_header=header is not None,
         is_sure=is_sure,
-        columns=columns,
-        sample=tuple(tuple(record) for record in records),
+        width=width,
+        columns=tuple(
+            names[place]
+            if place < len(names) and names[place] and (is_sure or is_known_name(names[place]))
+            else by_place(place)
+            for place in range(used)
+        ),
+        sample=tuple(pa.array(cells[place], pa.string()) for place in range(used)),
     )
 
 
-def _records(text: str, delimiter: str) -> list[list[str]]:
-    """Return the first records, empty lines passed over, never failing on broken quotes."""
-    csv.field_size_limit(CELL_CHARS_MAX)
-    records = []
-    for record in csv.reader(text.splitlines(keepends=True), delimiter=delimiter):
-        if any(cell.strip() for cell in record):
-            records.append(record)
-        if len(records) > SAMPLE_RECORDS:
-            break
-    return records
+def is_total(text: str) -> bool:
+    """Whether a record, as text, is a row of totals rather than a person."""
+    return _TOTAL.match(text) is not None
 
 
-def _delimiter(text: str) -> str:
-    """Return the delimiter that cuts most lines into equally many cells, more than one."""
-    best, best_score = DELIMITERS[0], (0.0, 0)
-    for delimiter in DELIMITERS:
-        widths = Counter(len(record) for record in _records(text, delimiter))
-        if not widths:
-            continue
-        width, count = widths.most_common(1)[0]
-        share = count / widths.total()
-        if width > 1 and share >= _ALIKE_SHARE and (share, width) > best_score:
-            best, best_score = delimiter, (share, width)
-    return best
+def find_phone_header(rows: Sequence[Sequence[str]], region: str | None) -> int | None:
+    """Return the place of a record with a name of a phone column, numbers being below it."""
+    for place in _before_data(rows, region):
+        for column, cell in enumerate(rows[place]):
+            if _may_be_phone_name(cell, rows[place]) and _holds_number(
+                [row[column] for row in rows[place + 1 :] if column < len(row)], region
+            ):
+                return place
+    return None
+
+
+def _find_header(
+    rows: Sequence[Sequence[str]],
+    region: str | None,
+    named: Sequence[str],
+    *,
+    has_header: bool | None,
+) -> tuple[int | None, int, bool]:
+    """Return the header's place, where the data begins without one, and whether that is sure."""
+    start = _skip_titles(rows, region)
+    if has_header is False:
+        return None, _skip_blank(rows), True
+    folded = {name.strip().casefold() for name in named}
+    for place in _before_data(rows, region):
+        if not folded.isdisjoint(cell.casefold() for cell in rows[place]):
+            return place, start, True
+    named_place = find_phone_header(rows, region)
+    if named_place is not None or start >= len(rows):
+        return named_place, start, True
+    if has_header:
+        return start, start, True
+    is_header, is_sure = _judge_header(rows[start], rows[start + 1 :], region)
+    # Without a header below it, a lonely cell may be a person's.
+    return (start, start, is_sure) if is_header else (None, _skip_blank(rows), is_sure)
+
+
+def _before_data(rows: Sequence[Sequence[str]], region: str | None) -> Iterator[int]:
+    """Yield the places of the first records up to the first that looks like data."""
+    typical = _typical(rows)
+    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        if _holds_number(row, region) and sum(map(bool, row)) >= min(2, typical):
+            return
+        if any(row):
+            yield place
+
+
+def _skip_blank(rows: Sequence[Sequence[str]]) -> int:
+    return next((place for place, row in enumerate(rows) if any(row)), len(rows))
+
+
+def _skip_titles(rows: Sequence[Sequence[str]], region: str | None) -> int:
+    """Return the place of the first record that is neither blank nor a title.
+
+    A title is a lonely cell above a table of several columns, and no phone number.
+    """
+    typical = _typical(rows)
+    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        filled = sum(map(bool, row))
+        if filled > 1 or (filled == 1 and (typical == 1 or _holds_number(row, region))):
+            return place
+    return _skip_blank(rows)
+
+
+def _typical(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many cells of a record are filled, mostly."""
+    counts = Counter(sum(map(bool, row)) for row in rows if any(row))
+    return counts.most_common(1)[0][0] if counts else 0
 
 
 def _judge_header(
-    first: list[str], others: list[list[str]], region: str | None, named: Sequence[str]
+    first: Sequence[str], others: Sequence[Sequence[str]], region: str | None
 ) -> tuple[bool, bool]:
-    """Return whether the first record is a header, and whether that is sure.
-
-    A person lost as a header is worse than a header counted as a row: only known names make one.
-    """
-    cells = [cell.strip() for cell in first]
+    """Return whether a record is a header, and whether that is sure."""
     if _holds_number(first, region) or any(
-        len(_DIGIT.findall(cell)) >= _NUMBER_DIGITS_MIN for cell in cells
+        len(_DIGIT.findall(cell)) >= _NUMBER_DIGITS_MIN for cell in first
     ):
         return False, True
-    if not {name.casefold() for name in named}.isdisjoint(cell.casefold() for cell in cells):
-        return True, True
     below = [
-        [record[place] for record in others if len(record) == len(cells)]
-        for place in range(len(cells))
+        [row[place] for row in others if len(row) > place and row[place]]
+        for place in range(len(first))
     ]
+    if len(first) == 1 and not _DIGIT.search(first[0]):
+        # No number is lost with a cell that has no digit.
+        values = below[0]
+        numbers = read_phones(pa.array(values, pa.string()), region).numbers
+        if len(values) and 2 * np.count_nonzero(numbers) >= len(values):
+            return True, is_known_name(first[0])
     known = [
         place
-        for place, cell in enumerate(cells)
-        if is_known_name(cell) and cell not in {each.strip() for each in below[place]}
+        for place, cell in enumerate(first)
+        if is_known_name(cell) and cell not in set(below[place])
     ]
-    if any(is_phone_name(cells[place]) and _holds_number(below[place], region) for place in known):
-        return True, True
-    filled = sum(bool(cell) for cell in cells)
+    filled = sum(map(bool, first))
     return bool(known) and len(known) >= _KNOWN_SHARE * filled, False
 
 
-def _holds_number(cells: list[str], region: str | None) -> bool:
-    return bool(parse_column(pa.array(cells, pa.string()), region).numbers.any())
+def _may_be_phone_name(cell: str, row: Sequence[str]) -> bool:
+    """Whether a cell names a phone column: by known words, or among other known names."""
+    if (
+        not is_phone_name(cell)
+        or len(cell) > NAME_CHARS_MAX
+        or len(_DIGIT.findall(cell)) > _NAME_DIGITS_MAX
+    ):
+        return False
+    known = sum(map(is_known_name, row))
+    return is_known_name(cell) or known >= _KNOWN_SHARE * sum(map(bool, row))
+
+
+def _holds_number(cells: Sequence[str], region: str | None) -> bool:
+    return bool(read_phones(pa.array(cells, pa.string()), region).numbers.any())

@@ -6,25 +6,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from numroute.errors import SettingError
+from numroute.errors import InputError, SettingError
 from numroute_campaign.lists.arrow_list import ArrowFile
-from numroute_campaign.lists.column_names import printable_name
-from numroute_campaign.lists.csv_list import CsvParser, CsvText, layout_of
-from numroute_campaign.lists.phone_column import choose_phone_column, find_column, holds_numbers
-from numroute_campaign.lists.segments import check_segments
-from numroute_campaign.lists.sources import Form
+from numroute_campaign.lists.cells import check_segments, readable
+from numroute_campaign.lists.columns import (
+    PhoneColumn,
+    choose_phone_column,
+    find_column,
+    holds_numbers,
+    phone_columns,
+    printable_name,
+    shown_name,
+)
+from numroute_campaign.lists.csv_list import CsvParser, CsvText
+from numroute_campaign.lists.files import Form
+from numroute_campaign.lists.spreadsheet import Spreadsheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from numroute_campaign.lists.block import Block
-    from numroute_campaign.lists.sources import ListFile
+    from numroute_campaign.lists import Block
+    from numroute_campaign.lists.files import ListFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What to read of every file, and how; None is judged from the file."""
+class ReadOptions:
+    """What to read of every file, and how; None is judged from the file.
+
+    ``option`` begins the names of the options by which the user says so, for messages.
+    """
 
     region: str | None = None
     column: str | None = None
@@ -33,6 +45,8 @@ class Wanted:
     delimiter: str | None = None
     encoding: str | None = None
     has_header: bool | None = None
+    sheet: str | None = None
+    option: str = "--"
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -43,28 +57,26 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """How a file was read: its layout, and which of its columns are used."""
+    """How a file was read: its layout, and which of its columns are used.
+
+    ``why`` says why the phone column was taken. ``warnings`` are what was guessed and may be wrong.
+    """
 
     form: str
     encoding: str = ""
     delimiter: str = ""
+    sheet: str = ""
     has_header: bool = True
     columns: tuple[str, ...] = ()
     phone: str = ""
-    is_sure: bool = True
+    phone_place: int = 0
+    why: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def shown_phone(self) -> str:
         """The phone column's name, or its place where the name may be a person's data."""
-        return printable_name(self.phone, self.columns.index(self.phone))
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What was guessed and may be wrong."""
-        if self.is_sure:
-            return ()
-        taken = "a header" if self.has_header else "data"
-        return (f"the first row was taken for {taken}; --header / --no-header says which it is",)
+        return printable_name(self.phone, self.phone_place)
 
 
 class OpenList:
@@ -74,100 +86,226 @@ class OpenList:
     the places of the kept columns that hold phone numbers, by name or by content.
     """
 
-    def __init__(self, file: ListFile, wanted: Wanted) -> None:
+    def __init__(
+        self, file: ListFile, options: ReadOptions, *, all_phone_columns: bool = False
+    ) -> None:
         """Open the file and choose its columns.
+
+        Args:
+            file: The file.
+            options: How to read it.
+            all_phone_columns: Read every column that holds phone numbers, not one.
 
         Raises:
             InputError: The file is damaged or empty, or its phone column cannot be told.
             SettingError: The encoding is unknown.
         """
         self.file = file
-        self._text: CsvText | None = None
-        self._arrow: ArrowFile | None = None
-        samples: list[pa.Array | None]
+        self._part: CsvText | ArrowFile | Spreadsheet
+        columns: tuple[str, ...]
+        samples: Sequence[pa.Array | None]
         if file.form is Form.CSV:
-            if wanted.delimiter is not None and len(wanted.delimiter.encode()) != 1:
-                raise SettingError(
-                    f"the delimiter {wanted.delimiter!r} is not one ASCII character",
-                    hint="Give e.g. --delimiter ';' or --delimiter tab",
-                )
-            self._text = text = CsvText(file, wanted.encoding)
-            layout = layout_of(
-                text,
-                region=wanted.region,
-                delimiter=wanted.delimiter,
-                has_header=wanted.has_header,
-                named=wanted.named,
+            self._part = CsvText(
+                file,
+                region=options.region,
+                encoding=options.encoding,
+                delimiter=options.delimiter,
+                has_header=options.has_header,
+                named=options.named,
+                option=options.option,
             )
-            columns = layout.columns
-            samples = [
-                pa.array([row[i] for row in layout.sample if len(row) == len(columns)], pa.string())
-                for i in range(len(columns))
-            ]
+        elif file.form is Form.SPREADSHEET:
+            self._part = Spreadsheet(
+                file,
+                region=options.region,
+                sheet=options.sheet,
+                column=options.column,
+                has_header=options.has_header,
+                named=options.named,
+                option=options.option,
+            )
         else:
-            self._arrow = ArrowFile(file)
-            columns = tuple(self._arrow.schema.names)
-            samples = self._arrow.sample()
-        self.phone = choose_phone_column(
-            columns, samples, wanted.region, file.name, wanted=wanted.column
-        )
-        self.kept = [find_column(columns, name, file.name) for name in wanted.keep]
+            self._part = ArrowFile(file)
+        if isinstance(self._part, ArrowFile):
+            columns, samples = tuple(self._part.schema.names), self._part.sample()
+        else:
+            columns, samples = self._part.layout.columns, self._part.layout.sample
+        chosen = self._choose(columns, samples, options, all_phone_columns=all_phone_columns)
+        self.phone = chosen.place
+        self.kept = [find_column(columns, name, file.name) for name in options.keep]
+        if all_phone_columns:
+            # Whether a row without a number is blank, all of its cells say.
+            self.kept = [place for place, name in enumerate(columns) if columns.count(name) == 1]
         self.kept_numbers = [
             place
             for place in self.kept
-            if holds_numbers(columns[place], samples[place], wanted.region)
+            if holds_numbers(columns[place], samples[place], options.region)
         ]
         self.segments = (
-            find_column(columns, wanted.segments_column, file.name)
-            if wanted.segments_column is not None
+            find_column(columns, options.segments_column, file.name)
+            if options.segments_column is not None
             else None
         )
-        if self._arrow is not None and self.segments is not None:
-            check_segments(
-                self._arrow.schema.types[self.segments], columns[self.segments], file.name
+        if isinstance(self._part, ArrowFile):
+            schema = self._part.schema
+            for place in self.phones:
+                readable(pa.array([], schema.types[place]), shown_name(columns[place]), file.name)
+            if self.segments is not None:
+                check_segments(
+                    schema.types[self.segments], shown_name(columns[self.segments]), file.name
+                )
+        if isinstance(self._part, CsvText):
+            self._parser = CsvParser(
+                self._part, options.region, self.phones, self.kept, self.segments
             )
-        if self._text is not None:
-            self._parser = CsvParser(file.name, layout, self.phone, self.kept, self.segments)
-            self._has_header = layout.has_header
-            self.found = Found(
-                form="csv",
-                encoding=layout.encoding,
-                delimiter=layout.delimiter,
-                has_header=layout.has_header,
-                columns=columns,
-                phone=columns[self.phone],
-                is_sure=layout.is_sure,
-            )
-        else:
-            self.found = Found(form=file.form.value, columns=columns, phone=columns[self.phone])
+        self.found = self._found(columns, chosen, options.option)
+
+    def _choose(
+        self,
+        columns: tuple[str, ...],
+        samples: Sequence[pa.Array | None],
+        options: ReadOptions,
+        *,
+        all_phone_columns: bool,
+    ) -> PhoneColumn:
+        if all_phone_columns and options.column is None:
+            self.phones = phone_columns(columns, samples, options.region)
+            if self.phones:
+                return PhoneColumn(place=self.phones[0], why="every column with phone numbers")
+        chosen = choose_phone_column(
+            columns,
+            samples,
+            options.region,
+            self.file.name,
+            named=options.column,
+            option=f"{options.option}column",
+        )
+        self.phones = [chosen.place]
+        return chosen
+
+    def _found(self, columns: tuple[str, ...], chosen: PhoneColumn, option: str) -> Found:
+        part = self._part
+        text = part if isinstance(part, CsvText) else None
+        layout = None if isinstance(part, ArrowFile) else part.layout
+        warnings: tuple[str, ...] = ()
+        if layout is not None and not layout.is_sure:
+            taken = "a header" if layout.has_header else "data"
+            words = f"{option}header / --no-{option[2:]}header says which it is"
+            warnings += (f"the first row was taken for {taken}; {words}",)
+        if layout is not None and layout.titles:
+            rows = "1 row" if layout.titles == 1 else f"{layout.titles} rows"
+            warnings += (f"{rows} above the header were passed over as titles",)
+        if isinstance(part, Spreadsheet):
+            warnings += part.notes
+        return Found(
+            form=self.file.form.value,
+            encoding="" if text is None else text.encoding,
+            delimiter="" if text is None else text.delimiter,
+            sheet=part.sheet if isinstance(part, Spreadsheet) else "",
+            has_header=layout is None or layout.has_header,
+            columns=columns,
+            phone=columns[chosen.place],
+            phone_place=chosen.place,
+            why=chosen.why,
+            warnings=warnings,
+        )
 
     @property
     def kept_types(self) -> tuple[pa.DataType, ...]:
         """The types of the kept columns, dictionaries unpacked."""
-        if self._arrow is None:
+        if not isinstance(self._part, ArrowFile):
             return tuple(pa.string() for _ in self.kept)
-        types = (self._arrow.schema.types[i] for i in self.kept)
+        types = (self._part.schema.types[i] for i in self.kept)
         return tuple(kind.value_type if pa.types.is_dictionary(kind) else kind for kind in types)
 
     @property
     def bytes_done(self) -> int:
         """How many bytes of the file have been read."""
-        part = self._text or self._arrow
-        return part.bytes_done if part is not None else 0
+        return self._part.bytes_done
 
     def tasks(self) -> Iterator[Callable[[], Block]]:
-        """Yield a task per block."""
-        if self._text is not None:
-            if self._has_header:
-                self._text.skip_record()
-            for lines in self._text.blocks():
+        """Yield a task per block.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        if isinstance(self._part, CsvText):
+            for lines in self._part.blocks():
                 yield lambda lines=lines: self._parser.parse(lines)  # type: ignore[misc]
-        elif self._arrow is not None:
-            for block in self._arrow.blocks(self.phone, self.kept, self.segments):
+        else:
+            for block in self._part.blocks(self.phones, self.kept, self.segments):
                 yield lambda block=block: block  # type: ignore[misc]
+
+    def check_lines(self, parsed: int) -> None:
+        """Check, behind the last block, that the blocks' lines are all that the file has.
+
+        Raises:
+            InputError: They are not.
+        """
+        if isinstance(self._part, CsvText):
+            self._part.check_lines(parsed)
 
     def close(self) -> None:
         """Close the file."""
-        for part in (self._text, self._arrow):
-            if part is not None:
-                part.close()
+        self._part.close()
+
+
+def check_kept(opened: Sequence[OpenList], names: Sequence[str], form: str) -> None:
+    """Make sure that the kept columns can be written in a form.
+
+    Raises:
+        InputError: The form does not know a column's type, or files disagree about it where a
+            column has one type.
+    """
+    first = opened[0]
+    for each in opened:
+        for i, name in enumerate(names):
+            kind, before = each.kept_types[i], first.kept_types[i]
+            if form not in {"csv", "xlsx"} and kind != before:
+                raise InputError(
+                    each.file.name,
+                    f"the column {shown_name(name)} is {kind}, in {first.file.name} it is {before}",
+                    hint="Write --format csv, or give the files the same type",
+                )
+            if not _is_writable(kind, form):
+                raise InputError(
+                    each.file.name,
+                    f"the column {shown_name(name)} of type {kind} cannot be written as {form}",
+                    hint="Leave it out of --keep, or give another --format",
+                )
+
+
+def check_pseudonymous(opened: Sequence[OpenList]) -> None:
+    """Make sure that no kept column holds phone numbers when pseudonyms are written.
+
+    Raises:
+        SettingError: One does: the phone column, or another by its name or its first values.
+    """
+    for each in opened:
+        if each.phone in each.kept:
+            raise SettingError(
+                f"{each.file.name}: --keep names the phone column: the numbers would leave beside "
+                "their pseudonyms",
+                hint="Leave it out of --keep, or do not give --pseudonymize",
+            )
+        if each.kept_numbers:
+            place = each.kept_numbers[0]
+            name = printable_name(each.found.columns[place], place)
+            raise SettingError(
+                f"{each.file.name}: --keep names {name!r}, which by its name or its content holds "
+                "phone numbers: they would leave beside their pseudonyms",
+                hint="Leave it out of --keep: row_id leads back to the list; rename it if only its "
+                "name speaks of phones",
+            )
+
+
+def _is_writable(kind: pa.DataType, form: str) -> bool:
+    """Whether a form knows a type: the one that is asked is the writer itself."""
+    try:
+        if form in {"csv", "xlsx"}:
+            pa.array([], kind).cast(pa.string())
+        elif form == "parquet":
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("column", kind)])).close()
+    except pa.ArrowException:
+        return False
+    return True

@@ -18,8 +18,8 @@ from numroute.cli.group import LazyGroup, run
         "info": "numroute.cli.info:info",
         "plan": "numroute.cli.plan:plan",
         "token": "numroute.cli.token:token",
-        "route": "numroute_campaign.cli.route:route",
-        "rejoin": "numroute_campaign.cli.rejoin:rejoin",
+        "route": "numroute_campaign.cli:route",
+        "rejoin": "numroute_campaign.cli:rejoin",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -20,9 +20,11 @@ EXIT_ERROR = 1
 # Which extra installs a package that a command needs.
 _EXTRAS = {
     "asyncssh": "sftp",
-    "charset_normalizer": "campaign",
     "fsspec": "replicas",
+    "jinja2": "campaign",
     "pyarrow": "loader",
+    "python_calamine": "campaign",
+    "xlsxwriter": "campaign",
 }
 
 

@@ -25,12 +25,12 @@ from typing import Final, NamedTuple, Self
 
 from numroute.e164.metadata import (
     Plan,
+    UnsettledError,
     country_codes,
     country_plan,
     misleading_trunk_plans,
     region_plan,
 )
-from numroute.e164.patterns import UnsettledError
 from numroute.model import E164_DIGITS_MAX, InvalidReason
 
 DIGITS_MAX: Final = 24

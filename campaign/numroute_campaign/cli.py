@@ -1,14 +1,18 @@
-"""``numroute route``."""
+"""``numroute route`` and ``numroute rejoin``."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.lookup import one_of
@@ -22,26 +26,71 @@ from numroute.cli.options import (
 from numroute.cli.service import connect, service_options
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
+from numroute_campaign.dry_run import dry_run as explain_first_rows
+from numroute_campaign.lists.cells import SEGMENTS_MAX, Several
+from numroute_campaign.lists.opening import ReadOptions
+from numroute_campaign.outputs import OutputSettings
+from numroute_campaign.policy import read_policy
+from numroute_campaign.prices import read_prices
+from numroute_campaign.pseudonyms import load_key
+from numroute_campaign.rejoin import PSEUDONYM
+from numroute_campaign.rejoin import rejoin as rejoin_report
+from numroute_campaign.routers import ServiceRouter, SnapshotRouter
+from numroute_campaign.run import REJECTS_MAX, Campaign, run_campaign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
     from numroute_campaign.dry_run import Sample
     from numroute_campaign.routers import Router
-    from numroute_campaign.run import Campaign
     from numroute_campaign.summary import Summary
 
 _FORMS: Final = ("csv", "parquet", "arrow", "xlsx")
 _CATEGORIES: Final = ("advertising", "transactional", "service", "authorisation")
 _LANGUAGES: Final = ("en", "ru")
-_SEGMENTS_MAX: Final = 255
 _SAMPLE_ROWS: Final = 20
 _SAMPLE_ROWS_MAX: Final = 10_000
 _FILES_SHOWN: Final = 3
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return a decorator that adds the options by which the user says how lists are read."""
+    options = (
+        click.option(
+            f"--{prefix}column",
+            metavar="NAME",
+            help=f"The phone column of {what}: its name, or place from 1.",
+        ),
+        click.option(
+            f"--{prefix}delimiter",
+            metavar="CHAR",
+            help=f"What separates the cells of {what} (CSV); 'tab' for a tab.",
+        ),
+        click.option(
+            f"--{prefix}encoding", metavar="NAME", help=f"Encoding of {what} (CSV), e.g. cp1251."
+        ),
+        click.option(
+            f"--{prefix}header/--no-{prefix}header",
+            default=None,
+            help=f"Whether {what} begins with a header (CSV, spreadsheets).",
+        ),
+        click.option(
+            f"--{prefix}sheet",
+            metavar="NAME",
+            help="The sheet to read of a workbook; default the first with phone numbers.",
+        ),
+    )
+
+    def add(command: Callable[..., int]) -> Callable[..., int]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 @click.command()
@@ -55,12 +104,22 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @target_option
 @service_options
 @region_option
-@click.option("--column", metavar="NAME", help="The phone column: its name, or place from 1.")
+@_read_options("", "the list")
 @click.option(
-    "--delimiter", metavar="CHAR", help="What parts the cells of a CSV list; 'tab' for a tab."
+    "--several",
+    type=click.Choice([each.value for each in Several]),
+    default=Several.FIRST.value,
+    show_default=True,
+    help="A cell with several numbers: take the first mobile one, all, or reject the row.",
 )
-@click.option("--encoding", metavar="NAME", help="Encoding of a CSV list, e.g. cp1251.")
-@click.option("--header/--no-header", default=None, help="Whether a CSV list has a header.")
+@click.option(
+    "--max-rejected",
+    type=click.FloatRange(0, 1),
+    default=REJECTS_MAX,
+    show_default=True,
+    metavar="SHARE",
+    help="Fail (status 1) when a larger share of the rows has no number.",
+)
 @click.option(
     "--policy", metavar="FILE", type=_FILE, help="TOML file of rules; without it, by operator."
 )
@@ -78,6 +137,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--suppress", multiple=True, metavar="LIST", help="Do-not-send list; may be given repeatedly."
 )
+@_read_options("suppress-", "do-not-send lists")
+@click.option(
+    "--suppress-lenient",
+    is_flag=True,
+    help="Pass over rows of do-not-send lists that are not understood.",
+)
 @click.option("--prices", metavar="FILE", type=_FILE, help="TOML file of prices per operator.")
 @click.option(
     "--category",
@@ -86,7 +151,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option(
     "--segments",
-    type=click.IntRange(1, _SEGMENTS_MAX),
+    type=click.IntRange(1, SEGMENTS_MAX),
     metavar="N",
     help="Segments of each message; wins over the price file's.",
 )
@@ -141,37 +206,29 @@ def route(
 ) -> int:
     """Make a LIST of people's numbers into files ready to send, one per operator or route.
 
-    A LIST is CSV, Parquet or Arrow, also .gz or .zst; several files, a folder, or "-" for standard
-    input. Duplicates, do-not-send numbers and what is no number are set aside with a reason. Only
-    the number, its route and the row's place in the list leave; --keep adds columns.
+    A LIST is CSV (also .gz or .zst), a spreadsheet (.xlsx, .xls, .ods), Parquet or Arrow; several
+    files, a folder, or "-" for standard input. Duplicates, do-not-send numbers and rows without a
+    number are set aside with a reason. Only the number, its route and the row's place in the list
+    leave; --keep adds columns. Exit status 1 also when more than --max-rejected of the rows have no
+    number.
     """
     if out is None:
         if not dry_run:
             raise SettingError("there is no output folder", hint="Give --out DIR, or --dry-run")
         out = Path("out")
-    with _campaign_extra(), _router(store, target) as router:
+    with _router(store, target) as router:
         campaign = _campaign(lists, out, makes_key=not dry_run, **options)
         if dry_run:
-            _print_sample(_sample(campaign, router, sample), as_json=as_json)
+            _print_sample(explain_first_rows(campaign, router, sample), as_json=as_json)
             return 0
         begin = time.monotonic()
-        summary = _run(campaign, router)
+        with _Bar() as bar:
+            summary = run_campaign(campaign, router, bar)
     if as_json:
         print_json(summary)
     else:
         _print(summary, out, time.monotonic() - begin)
-    return 0
-
-
-@contextlib.contextmanager
-def _campaign_extra() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise SettingError(
-            f"the package {error.name} is missing",
-            hint="Install it: pip install 'numroute[campaign]'",
-        ) from None
+    return 1 if summary.has_failed else 0
 
 
 def _campaign(
@@ -180,12 +237,11 @@ def _campaign(
     *,
     makes_key: bool,
     region: str | None,
-    column: str | None,
-    delimiter: str | None,
-    encoding: str | None,
-    header: bool | None,
+    several: str,
+    max_rejected: float,
     policy: Path | None,
     suppress: tuple[str, ...],
+    suppress_lenient: bool,
     prices: Path | None,
     category: str | None,
     segments: int | None,
@@ -196,16 +252,8 @@ def _campaign(
     form: str,
     rows_per_file: int | None,
     language: str,
+    **reading: Any,  # noqa: ANN401 - what _read_options added
 ) -> Campaign:
-    import msgspec  # noqa: PLC0415 - needs the extra
-
-    from numroute_campaign.lists.opening import Wanted  # noqa: PLC0415
-    from numroute_campaign.outputs import OutputSettings  # noqa: PLC0415
-    from numroute_campaign.policy import read_policy  # noqa: PLC0415
-    from numroute_campaign.prices import read_prices  # noqa: PLC0415
-    from numroute_campaign.pseudonyms import load_key  # noqa: PLC0415
-    from numroute_campaign.run import Campaign  # noqa: PLC0415
-
     price_list = read_prices(prices) if prices else None
     if category is not None:
         if price_list is None:
@@ -225,42 +273,40 @@ def _campaign(
     return Campaign(
         lists=lists,
         out=out,
-        wanted=Wanted(
-            region=region or None,
-            column=column,
-            keep=keep,
-            segments_column=segments_column,
-            delimiter="\t" if delimiter in {"tab", "\\t"} else delimiter,
-            encoding=encoding,
-            has_header=header,
+        options=dataclasses.replace(
+            _reading("", region, reading), keep=keep, segments_column=segments_column
         ),
         output=OutputSettings(form=form, rows_per_file=rows_per_file),
         policy=read_policy(policy) if policy else None,
         prices=price_list,
+        several=Several(several),
+        rejects_max=max_rejected,
         suppress=suppress,
+        suppress_reading=_reading("suppress-", region, reading),
+        suppress_lenient=suppress_lenient,
         key=load_key(pseudonymize, make=makes_key) if pseudonymize else None,
         map=map_path,
         language=language,
     )
 
 
-def _sample(campaign: Campaign, router: Router, rows: int) -> Sample:
-    from numroute_campaign.dry_run import dry_run  # noqa: PLC0415
-
-    return dry_run(campaign, router, rows)
-
-
-def _run(campaign: Campaign, router: Router) -> Summary:
-    from numroute_campaign.run import run_campaign  # noqa: PLC0415
-
-    with _Bar() as bar:
-        return run_campaign(campaign, router, bar)
+def _reading(prefix: str, region: str | None, given: dict[str, Any]) -> ReadOptions:
+    """Return how lists are read, by the options that ``_read_options`` added."""
+    names = prefix.replace("-", "_")
+    delimiter = given[f"{names}delimiter"]
+    return ReadOptions(
+        region=region or None,
+        column=given[f"{names}column"],
+        delimiter="\t" if delimiter in {"tab", "\\t"} else delimiter,
+        encoding=given[f"{names}encoding"],
+        has_header=given[f"{names}header"],
+        sheet=given[f"{names}sheet"],
+        option=f"--{prefix}",
+    )
 
 
 @contextlib.contextmanager
 def _router(store: Path | None, target: str | None) -> Iterator[Router]:
-    from numroute_campaign.routers import ServiceRouter, SnapshotRouter  # noqa: PLC0415
-
     store, target = one_of(store, target)
     if target:
         with connect(target) as client:
@@ -282,14 +328,6 @@ class _Bar:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 - only for a terminal
-            from rich.progress import (  # noqa: PLC0415
-                BarColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
-
             self._progress = Progress(
                 TextColumn("routing"),
                 BarColumn(),
@@ -323,6 +361,7 @@ def _print(summary: Summary, out: Path, seconds: float) -> None:
         [
             ("read", f"{steps.rows:,}"),
             ("no number", f"-{steps.rejected:,}"),
+            *([("further numbers", f"+{steps.further:,}")] if steps.further else []),
             ("duplicates", f"-{steps.duplicates:,}"),
             ("do not send", f"-{steps.suppressed:,}"),
             ("refused by the policy", f"-{steps.refused:,}"),
@@ -368,6 +407,11 @@ def _print(summary: Summary, out: Path, seconds: float) -> None:
     columns = ", ".join(summary.dropped_columns) or "none"
     kept = ", ".join(summary.kept_columns) or "none"
     click.echo(f"Columns that stayed here: {columns}; kept: {kept}")
+    for file in summary.files:
+        sheet = f", sheet {file.sheet!r}" if file.sheet else ""
+        click.echo(
+            f"{file.name}{sheet}: numbers from {file.phone_column!r}, {file.phone_column_why}"
+        )
     for warning in summary.warnings:
         click.echo(f"warning: {warning}", err=True)
     rate = steps.rows / max(seconds, 1e-9)
@@ -402,3 +446,37 @@ def _print_sample(sample: Sample, *, as_json: bool) -> None:
         )
     for warning in sample.warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+@click.command()
+@click.argument("report")
+@click.option(
+    "--map",
+    "map_path",
+    required=True,
+    metavar="FILE",
+    type=_FILE,
+    help="The map that `numroute route --pseudonymize` wrote.",
+)
+@click.option(
+    "--out", required=True, metavar="FILE", type=_FILE, help="CSV file to write, with the numbers."
+)
+@click.option(
+    "--column",
+    default=PSEUDONYM,
+    show_default=True,
+    metavar="NAME",
+    help="The report's column of pseudonyms.",
+)
+@click.option("--encoding", metavar="NAME", help="Encoding of the report, e.g. cp1251.")
+def rejoin(report: str, map_path: Path, out: Path, column: str, encoding: str | None) -> int:
+    """Put the numbers back into a delivery REPORT that has pseudonyms.
+
+    The REPORT is CSV, a spreadsheet, Parquet or Arrow. The output has all its columns and, last,
+    the number; empty where the map does not have the pseudonym.
+    """
+    done = rejoin_report(report, map_path, out, column=column, encoding=encoding)
+    click.echo(f"{out}: {done.rows - done.unknown:,} of {done.rows:,} rows have their number")
+    if done.unknown:
+        click.echo(f"warning: the map does not have {done.unknown:,} pseudonyms", err=True)
+    return 0

@@ -1,1 +1,0 @@
-"""The commands of campaign lists: ``numroute route`` and ``numroute rejoin``."""

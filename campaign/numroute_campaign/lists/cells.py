@@ -1,0 +1,385 @@
+"""What cells say: phone numbers, also several in one cell, and counts of message segments.
+
+Most cells are one number, read column by column. A cell that holds more than digits and separators
+is read as people write: numbers side by side, notes and extensions behind them.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from numroute.e164 import parse
+from numroute.e164.column import judge_column, texts_at
+from numroute.e164.parse import to_ascii
+from numroute.errors import InputError
+from numroute.model import InvalidReason
+from numroute_campaign.decisions import Reject
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SEGMENTS_MAX: Final = 255
+"""A concatenated short message has at most this many segments (3GPP TS 23.040, 9.2.3.24.1)."""
+
+_TEXTS_KEPT_MAX: Final = 100_000
+_TEXT_CHARS_MAX: Final = 250
+
+_PLAUSIBLE_END: Final = 10**12
+"""Longer numbers are looked at again: they may be a number with something behind it."""
+
+_DIGITS_MAX: Final = 12
+"""More digits are not taken for one of several numbers of a cell."""
+
+_NOTE_DIGITS_MAX: Final = 4
+"""This many digits beside a number are a note: a house, an hour."""
+
+_MAIL: Final = re.compile(r"[^\s;,|<>()]*@[^\s;,|<>()]*")
+_PARAMETERS: Final = re.compile(r";(?:ext|phone-context|isub)=", re.IGNORECASE)
+_SCIENTIFIC: Final = re.compile(r"\+?(\d)(?:[.,](\d+))?[eEеЕ]\+?(\d{1,2})")
+_DECIMAL: Final = re.compile(r"(\+?\d{7,15})[.,]0+")
+_GROUPED: Final = re.compile(r"\+?\d{1,3}(?:,\d{3}){2,4}")
+_DATE: Final = re.compile(
+    r"(?<![\d.-])(?:\d{1,2}[./]\d{1,2}[./](?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d)(?![\d-])"
+)
+_EXTENSION: Final = re.compile(
+    r"(?<![^\W\d_])(?:доб(?:авочный|ав)?|вн(?:утр(?:енний)?)?|ext(?:ension|n)?|д|x|х|#)"
+    r"[\s.:№#]*\d{1,7}(?!\d)",
+    re.IGNORECASE,
+)
+_ENUMERATOR: Final = re.compile(r"^\s*\d{1,2}(?:\)\s*|\.\s+)(?=[+\d(])")
+_RUN: Final = re.compile(r"[+\d(\[][\d\s().\-/\[\]+]*")
+_NOT_DIGITS: Final = re.compile(r"\D+")
+_BETWEEN: Final = re.compile(r"[\s,;/|]*")
+
+
+class Several(enum.Enum):
+    """What to do with a cell that holds several numbers."""
+
+    FIRST = "first"
+    ALL = "all"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phones:
+    """What the cells of a phone column say.
+
+    Attributes:
+        numbers: uint64[n], a whole number of each cell; 0 where it has none.
+        reasons: uint8[n] of ``Reject``, why it has none.
+        further_at: int64[k], the cells of further numbers, ascending, once for each.
+        further: uint64[k], the further numbers.
+        partly: int64[j], cells of which some digits were not understood though a number was.
+    """
+
+    numbers: NDArray[np.uint64]
+    reasons: NDArray[np.uint8]
+    further_at: NDArray[np.int64]
+    further: NDArray[np.uint64]
+    partly: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one cell says: numbers, a mobile number first; why there is none; whether all is read.
+
+    ``is_whole`` is False where digits beside the numbers were not understood.
+    """
+
+    numbers: tuple[int, ...]
+    reason: int = 0
+    is_whole: bool = True
+
+
+def read_phones(column: pa.Array, region: str | None) -> Phones:
+    """Read the phone numbers of every cell of a column; ``region`` as ``check_region`` returned it.
+
+    Raises SettingError when the column's type holds no phone numbers.
+    """
+    judged = judge_column(column, region)
+    numbers, reasons = judged.numbers, judged.reasons
+    again = judged.is_open | (reasons == InvalidReason.TOO_LONG) | (numbers >= _PLAUSIBLE_END)
+    rows = np.flatnonzero(again)
+    if not len(rows):
+        none = np.empty(0, np.int64)
+        return Phones(numbers, reasons, none, none.view(np.uint64), none)
+    known: dict[str, Cell] = {}
+    further_at: list[int] = []
+    further: list[int] = []
+    partly: list[int] = []
+    for row, text in zip(rows.tolist(), texts_at(column, rows), strict=True):
+        cell = known.get(text)
+        if cell is None:
+            cell = read_cell(text, region)
+            if len(known) < _TEXTS_KEPT_MAX:
+                known[text] = cell
+        numbers[row] = cell.numbers[0] if cell.numbers else 0
+        reasons[row] = cell.reason
+        for number in cell.numbers[1:]:
+            further_at.append(row)
+            further.append(number)
+        if cell.numbers and not cell.is_whole:
+            partly.append(row)
+    return Phones(
+        numbers,
+        reasons,
+        np.array(further_at, np.int64),
+        np.array(further, np.uint64),
+        np.array(partly, np.int64),
+    )
+
+
+def read_cell(text: str, region: str | None) -> Cell:
+    """Read the phone numbers of one cell."""
+    plain = to_ascii(text).strip(" '\"`\t\r\n")
+    if len(plain) > _TEXT_CHARS_MAX or _PARAMETERS.search(plain):
+        return _read_one(plain, region)
+    exponent = _SCIENTIFIC.fullmatch(plain)
+    if exponent is not None:
+        fraction, places = exponent[2] or "", int(exponent[3])
+        if len(fraction.rstrip("0")) > places or len(fraction) < places:
+            return Cell((), Reject.SHORTENED)
+        return _read_one((exponent[1] + fraction)[: places + 1], region)
+    if (whole := _DECIMAL.fullmatch(plain)) is not None:
+        return _read_one(whole[1], region)
+    if _GROUPED.fullmatch(plain):
+        return _read_one(plain.replace(",", ""), region)
+    plain = _MAIL.sub(_without_mail, plain)
+    plain = _EXTENSION.sub(" @ ", _DATE.sub(" @ ", plain))
+    numbers, is_whole, reason = _read_runs(_ENUMERATOR.sub("", plain), region)
+    if numbers:
+        return Cell(_mobile_first(numbers), is_whole=is_whole)
+    one = _read_one(text, region)
+    if one.numbers and ";" in text:
+        # The library takes what follows a semicolon for an extension.
+        return Cell((), reason or InvalidReason.NOT_A_NUMBER, is_whole=False)
+    return one if one.numbers or not reason else Cell((), reason)
+
+
+def _read_one(text: str, region: str | None) -> Cell:
+    parsed = parse(text, region)
+    return Cell((parsed.number,) if parsed.number else (), int(parsed.reason))
+
+
+def _without_mail(match: re.Match[str]) -> str:
+    """Return what to read in a mail address's place: a number where it is a messenger's."""
+    name, _, host = match[0].partition("@")
+    is_number = host.endswith(("c.us", "whatsapp.net")) and len(_NOT_DIGITS.sub("", name)) == len(
+        name
+    )
+    return name if is_number else " @ "
+
+
+def _read_runs(text: str, region: str | None) -> tuple[list[int], bool, int]:
+    """Return the numbers of a text, whether all else are notes, why the longest run is none."""
+    numbers: list[int] = []
+    is_whole, reason, longest = True, 0, 0
+    end = 0
+    for run in _RUN.finditer(text):
+        digits = len(_NOT_DIGITS.sub("", run[0]))
+        if not digits:
+            continue
+        if digits <= _NOTE_DIGITS_MAX:
+            # Two digits right behind a number may be the end of another: 123-45-67, 68.
+            if numbers and digits > 1 and _BETWEEN.fullmatch(text, end, run.start()):
+                is_whole = False
+            end = run.end()
+            continue
+        found, rest_is_note = _read_run(run[0], region)
+        numbers += found
+        is_whole = is_whole and rest_is_note
+        if not found and digits > longest:
+            longest, reason = digits, int(parse(run[0], region).reason)
+        end = run.end()
+    return list(dict.fromkeys(numbers)), is_whole, reason
+
+
+def _read_run(run: str, region: str | None) -> tuple[list[int], bool]:
+    """Return the numbers of a run of digits and separators, and whether all else is a note."""
+    numbers: list[int] = []
+    is_whole = True
+    for part in re.split(r"(?=\+)", run):
+        digits = len(_NOT_DIGITS.sub("", part))
+        if not digits:
+            continue
+        number = _number(part, region)
+        if number:
+            numbers.append(number)
+            continue
+        found, rest = _read_tokens(re.split(r"[\s/]+", part), region)
+        if not found and digits > _DIGITS_MAX and (number := parse(part, region).number):
+            found, rest = [number], 0
+        numbers += found
+        is_whole = is_whole and (bool(found) or digits <= _NOTE_DIGITS_MAX) and not rest
+    return numbers, is_whole
+
+
+def _read_tokens(tokens: list[str], region: str | None) -> tuple[list[int], int]:
+    """Return the numbers that tokens, joined in order, make up, and how many digits are left."""
+    numbers: list[int] = []
+    left = at = 0
+    is_after_gap = False
+    while at < len(tokens):
+        best = taken = 0
+        for end in range(at + 1, len(tokens) + 1):
+            joined = " ".join(tokens[at:end])
+            digits = len(_NOT_DIGITS.sub("", joined))
+            # Behind what was not understood, only a token that is a number alone is one for sure.
+            if digits > _DIGITS_MAX or (is_after_gap and end > at + 1):
+                break
+            if number := _number(joined, region):
+                best, taken = number, end
+        if best:
+            numbers.append(best)
+            at = taken
+            continue
+        digits = len(_NOT_DIGITS.sub("", tokens[at]))
+        is_after_gap = is_after_gap or digits > 0
+        left += digits if digits > _NOTE_DIGITS_MAX or not numbers else 0
+        at += 1
+    return numbers, left
+
+
+def _number(text: str, region: str | None) -> int:
+    """Return the number that a text is, 0 where it is none or too long to be sure."""
+    number = parse(text, region).number
+    return number if number < _PLAUSIBLE_END else 0
+
+
+def _mobile_first(numbers: list[int]) -> tuple[int, ...]:
+    if len(numbers) > 1:
+        import phonenumbers  # noqa: PLC0415 - few lists need it
+
+        mobile = {
+            phonenumbers.PhoneNumberType.MOBILE,
+            phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
+        }
+        numbers = sorted(
+            numbers,
+            key=lambda n: phonenumbers.number_type(phonenumbers.parse(f"+{n}")) not in mobile,
+        )
+    return tuple(numbers)
+
+
+def may_hold_numbers(kind: pa.DataType) -> bool:
+    """Whether phone numbers may stand in a column of this type."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        _is_text(kind)
+        or _is_binary(kind)
+        or pa.types.is_int64(kind)
+        or pa.types.is_uint64(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def sample_of(column: pa.Array) -> pa.Array:
+    """Return values to judge a column by, whatever its type; what is no number is null."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        values = column.cast(pa.float64(), safe=False)
+        whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
+        return pc.if_else(whole, values, None).cast(pa.int64())
+    if _is_binary(column.type):
+        return column.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
+    return column
+
+
+def readable(column: pa.Array, name: str, where: object) -> pa.Array:
+    """Return a phone column in a type that numbers are read from.
+
+    Raises:
+        InputError: Its type cannot hold phone numbers: single precision, or fractions.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
+        column = column.dictionary_decode()
+        kind = column.type
+    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
+        raise InputError(
+            str(where),
+            f"{name} is of single precision, which cannot hold a phone number: the last digits "
+            "are lost",
+            hint="Export the list again with the numbers as text or as 64-bit integers",
+        )
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = column.cast(pa.float64(), safe=False)
+        if pa.types.is_floating(kind):
+            values = pc.if_else(pc.is_nan(values), None, values)
+        whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
+        if pc.any(pc.invert(whole)).as_py():
+            raise InputError(
+                str(where),
+                f"{name} holds fractions or values too large for phone numbers",
+                hint="Name the phone column with --column, or give its numbers as text",
+            )
+        return values.cast(pa.int64())
+    if _is_binary(kind):
+        return column.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
+    return column
+
+
+def is_empty(values: pa.Array) -> NDArray[np.bool_]:
+    """Whether each value is null, empty or blank."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if not _is_text(values.type):
+        return np.asarray(values.is_null().to_numpy(zero_copy_only=False))
+    # Only short texts can be blank; and not all bytes of a list are UTF-8, which trimming needs.
+    texts = pc.fill_null(values.cast(pa.large_string()), "")
+    blank = pc.equal(pc.ascii_trim_whitespace(texts), "")
+    return np.asarray(blank.to_numpy(zero_copy_only=False))
+
+
+def check_segments(kind: pa.DataType, shown: str, where: object) -> None:
+    """Raise InputError when segments cannot stand in a column of this type."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or _is_text(kind)):
+        raise InputError(
+            str(where),
+            f"the column {shown} holds no segments, its type is {kind}",
+            hint="Give --segments-column a column of whole numbers",
+        )
+
+
+def segment_counts(column: pa.Array) -> NDArray[np.int64]:
+    """Return int64[n], whole numbers from 1 to ``SEGMENTS_MAX``; 0 for what is none."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if _is_text(column.type):
+        # Not all bytes of a list are UTF-8, which trimming and matching need not know.
+        texts = pc.ascii_trim_whitespace(column.cast(pa.string()))
+        texts = pc.replace_substring_regex(texts, r"^([0-9]{1,4})[.,]0+$", r"\1")
+        is_count = pc.match_substring_regex(texts, "^[0-9]{1,4}$")
+        counts = pc.if_else(is_count, texts, "0").cast(pa.int64())
+    else:
+        values = column.cast(pa.float64(), safe=False)
+        is_count = pc.and_(pc.less(pc.abs(values), 10_000), pc.equal(pc.floor(values), values))
+        counts = pc.if_else(is_count, values, 0.0).cast(pa.int64(), safe=False)
+    found: NDArray[np.int64] = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False)
+    return np.where((found >= 1) & (found <= SEGMENTS_MAX), found, 0)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )

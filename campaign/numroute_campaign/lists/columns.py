@@ -1,0 +1,412 @@
+"""Which columns of a list are meant, and which may be named in messages.
+
+The phone column is found by its name, then by its content. Numbers that are something else by their
+name or by their check digits (tax numbers, insurance numbers, cards) are never taken for phone
+numbers, and where two columns may be meant the user is asked.
+
+What stands in a first row may be a person's data: a name is told from data by the words that lists
+call their columns by.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from numroute.e164.metadata import country_codes, country_plan
+from numroute.errors import InputError
+from numroute_campaign.lists.cells import read_phones
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+NAME_CHARS_MAX: Final = 40
+"""A column's name is not longer."""
+
+_DIGITS_MAX: Final = 2
+"""A column's name holds at most two digits, as in ``phone2``."""
+
+_PHONE_WORDS: Final = frozenset(
+    {
+        *("phone", "phones", "telephone", "telephones", "tel", "mobile", "msisdn", "cell"),
+        *("cellphone", "phonenumber", "mobilephone", "destination", "whatsapp", "viber", "sms"),
+        *("тел", "телеф", "моб", "сот", "смс", "phonenum", "phoneno"),
+    }
+)
+_PHONE_STEMS: Final = ("телефон", "мобильн", "сотов", "телеф.")
+"""A column is named for phone numbers when a word of its name is, or begins with, one of these."""
+
+_WHOLE_NAMES: Final = frozenset(
+    {"number", "numbers", "номер", "номера", "абонент", "to", "recipient", "получатель"}
+)
+"""Names that mean phone numbers only where they stand alone."""
+
+_OTHER_WORDS: Final = frozenset(
+    {
+        *("инн", "кпп", "огрн", "огрнип", "окпо", "бик", "снилс", "рс", "кс", "счет", "счёт"),
+        *("счета", "счёта", "карта", "карты", "паспорт", "паспорта", "заказ", "заказа", "заявка"),
+        *("заявки", "артикул", "штрихкод", "договор", "договора", "полис", "полиса", "дата"),
+        *("время", "сумма", "цена", "индекс", "трек", "факс", "ид", "код", "лицевой", "лс"),
+        *("чек", "чека", "накладная", "накладной", "документ", "документа", "серия", "возраст"),
+        *(
+            "inn",
+            "tin",
+            "kpp",
+            "ogrn",
+            "snils",
+            "vat",
+            "ssn",
+            "account",
+            "iban",
+            "card",
+            "passport",
+        ),
+        *(
+            "order",
+            "invoice",
+            "ticket",
+            "id",
+            "uid",
+            "uuid",
+            "guid",
+            "sku",
+            "barcode",
+            "ean",
+            "upc",
+        ),
+        *("imei", "imsi", "iccid", "vin", "contract", "policy", "date", "datetime", "time"),
+        *("timestamp", "created", "updated", "birthday", "birth", "dob", "amount", "sum", "total"),
+        *("price", "zip", "postcode", "postal", "tracking", "fax", "age", "serial", "code"),
+    }
+)
+"""Words that name other numbers."""
+
+_WORDS: Final = (
+    _PHONE_WORDS
+    | _OTHER_WORDS
+    | {
+        *("name", "names", "first", "last", "full", "surname", "client", "customer", "user"),
+        *("person", "contact", "contacts", "email", "e", "mail", "city", "town", "region"),
+        *("country", "address", "gender", "comment", "comments", "note", "notes", "text"),
+        *("message", "status", "state", "type", "segment", "segments", "parts", "tariff"),
+        *("number", "numbers", "group", "tag", "source", "operator", "pseudonym", "work", "home"),
+        *("reason", "company", "no", "num", "additional", "other", "main", "for", "of"),
+        *("имя", "фамилия", "отчество", "фио", "клиент", "клиента", "клиенты", "абонент"),
+        *("абонента", "почта", "город", "регион", "область", "страна", "адрес", "рождения"),
+        *("пол", "комментарий", "примечание", "текст", "сообщение", "статус", "тип", "сегмент"),
+        *("сегменты", "тариф", "группа", "номер", "номера", "оператор", "контакт", "контакты"),
+        *("контактный", "контактные", "рабочий", "домашний", "доп", "дополнительный", "основной"),
+        *("другой", "причина", "наименование", "название", "организация", "организации"),
+        *("компания", "для", "связи", "ім", "я", "прізвище", "місто", "ответственный"),
+    }
+)
+"""Words that a column's known name consists of."""
+
+_SPLIT: Final = re.compile(r"[\W_]+|(?<=[a-zа-я])(?=[A-ZА-Я])")
+_IDENTIFIER: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
+_PLAIN: Final = re.compile(r"[^\W\d][\w \-/.,()№]*")
+_BY_PLACE: Final = re.compile(r"column [0-9]+")
+_DIGITS: Final = re.compile(r"\d(?:[\s().-]*\d){2,}")
+_NUMERIC: Final = re.compile(r"[\d\s().,+-]+")
+_SHOWN_MAX: Final = 20
+
+VALID_SHARE: Final = 0.5
+"""From this share of valid numbers among its cells on, a column's content is phone numbers."""
+
+_CHECKED_MIN: Final = 3
+_CHECKED_SHARE: Final = 0.95
+"""A column of three and more numbers is something else when nearly all have its check digit."""
+
+
+def is_phone_name(name: str) -> bool:
+    """Whether a column's name says that it holds phone numbers."""
+    return name.strip().casefold() in _WHOLE_NAMES or any(
+        word in _PHONE_WORDS or word.startswith(_PHONE_STEMS) for word in _words(name)
+    )
+
+
+def is_other_name(name: str) -> bool:
+    """Whether a column's name says that it holds other numbers."""
+    return not is_phone_name(name) and not _OTHER_WORDS.isdisjoint(_words(name))
+
+
+def is_known_name(text: str) -> bool:
+    """Whether a text is what lists call their columns, and hardly a person's data."""
+    if len(text) > NAME_CHARS_MAX or sum(map(str.isdigit, text)) > _DIGITS_MAX:
+        return False
+    words = [word.rstrip("0123456789") for word in _words(text)]
+    words = [word for word in words if word]
+    return bool(words) and (
+        all(
+            word in _WORDS or word in _WHOLE_NAMES or word.startswith(_PHONE_STEMS)
+            for word in words
+        )
+        or _IDENTIFIER.fullmatch(text.strip()) is not None
+    )
+
+
+def by_place(place: int) -> str:
+    """Return what a column without a name is called; places count from 0."""
+    return f"column {place + 1}"
+
+
+def printable_name(name: str, place: int) -> str:
+    """Return a column's name where it can be nothing else, its place where it may be data.
+
+    The first row of a list that was said to have a header may be a person's.
+    """
+    may_be_data = (
+        len(name) > NAME_CHARS_MAX
+        or sum(map(str.isdigit, name)) > _DIGITS_MAX
+        or _PLAIN.fullmatch(name) is None
+    )
+    return by_place(place) if may_be_data else name
+
+
+def printable_names(columns: Sequence[str]) -> list[str]:
+    """Return ``printable_name`` of every column."""
+    return [printable_name(name, place) for place, name in enumerate(columns)]
+
+
+def shown_name(name: str) -> str:
+    """Return a name that the user gave, or one by place, quoted for a message."""
+    return repr(_DIGITS.sub(lambda run: "*" * len(run[0]), name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhoneColumn:
+    """The phone column's place, and why it was taken."""
+
+    place: int
+    why: str
+
+
+def choose_phone_column(
+    columns: Sequence[str],
+    sample: Sequence[pa.Array | None],
+    region: str | None,
+    where: object,
+    *,
+    named: str | None = None,
+    option: str = "--column",
+) -> PhoneColumn:
+    """Return the phone column.
+
+    Args:
+        columns: The columns' names.
+        sample: Some values of each column; None for a type that cannot hold numbers.
+        region: Country whose national formats are understood.
+        where: The file, for messages.
+        named: The name, or the place counted from 1, that the user gave.
+        option: The option by which the user names it, for messages.
+
+    Raises:
+        InputError: There is none, or more than one; names the columns.
+    """
+    if named is not None:
+        return PhoneColumn(place=find_column(columns, named, where), why=f"named by {option}")
+    able = [i for i, values in enumerate(sample) if values is not None]
+    by_name = [i for i in able if is_phone_name(columns[i])]
+    valid = [i for i in able if _valid_share(sample[i], region) >= VALID_SHARE]
+    both = [i for i in valid if i in by_name]
+    by_content = [
+        i for i in valid if i not in by_name and _is_phone_content(columns[i], sample[i], region)
+    ]
+    filled = [i for i in by_name if i not in both and _texts(sample[i])]
+    # A column named for phones whose cells are none, and another whose cells are: that is a doubt.
+    found = both or (by_content + filled if by_content else by_name)
+    if len(found) == 1:
+        why = "by its name" if found[0] in by_name else "by its content"
+        return PhoneColumn(place=found[0], why=why)
+    if found:
+        raise InputError(
+            str(where),
+            "more than one column may hold the phone numbers: "
+            f"{_list(columns, sorted(found), sample)}",
+            hint=f"Name one with {option}",
+        )
+    hint = f"Name it with {option}"
+    if region is None:
+        hint += ", or give --region CC when the numbers are written in a national format"
+    raise InputError(
+        str(where),
+        "no column holds phone numbers; its columns are "
+        f"{_list(columns, range(len(columns)), sample)}",
+        hint=hint,
+    )
+
+
+def phone_columns(
+    columns: Sequence[str], sample: Sequence[pa.Array | None], region: str | None
+) -> list[int]:
+    """Return every column that holds phone numbers, by its name or its content."""
+    return [
+        i
+        for i, values in enumerate(sample)
+        if values is not None
+        and (
+            is_phone_name(columns[i])
+            or (
+                _valid_share(values, region) >= VALID_SHARE
+                and _is_phone_content(columns[i], values, region)
+            )
+        )
+    ]
+
+
+def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
+    """Return the place of a column that the user named, or gave by its place counted from 1.
+
+    Raises:
+        InputError: There is none, or two have that name.
+    """
+    found = [i for i, name in enumerate(columns) if name == wanted]
+    if not found:
+        folded = wanted.strip().casefold()
+        found = [i for i, name in enumerate(columns) if name.strip().casefold() == folded]
+    if len(found) == 1:
+        return found[0]
+    if not found and wanted.isdecimal() and 1 <= int(wanted) <= len(columns):
+        return int(wanted) - 1
+    what = "two columns are" if found else "no column is"
+    raise InputError(
+        str(where),
+        f"{what} named {shown_name(wanted)}; its columns are {_list(columns, range(len(columns)))}",
+        hint="Give a column by its name, or by its place counted from 1",
+    )
+
+
+def holds_numbers(name: str, values: pa.Array | None, region: str | None) -> bool:
+    """Whether a column holds phone numbers, by its name or by some of its values."""
+    return is_phone_name(name) or (
+        values is not None and _valid_share(values, region) >= VALID_SHARE
+    )
+
+
+def _valid_share(values: pa.Array | None, region: str | None) -> float:
+    """Return the share of valid numbers among the cells that are not empty."""
+    texts = _texts(values)
+    if not texts:
+        return 0.0
+    numbers = read_phones(pa.array(texts, pa.string()), region).numbers
+    return int(np.count_nonzero(numbers)) / len(texts)
+
+
+def _is_phone_content(name: str, values: pa.Array | None, region: str | None) -> bool:
+    """Whether cells that read as phone numbers are some, where the name does not say so."""
+    if is_other_name(name):
+        return False
+    texts = _texts(values)
+    if _has_check_digits(texts):
+        return False
+    numbers = read_phones(pa.array(texts, pa.string()), region).numbers
+    numbers = numbers[numbers != 0]
+    plausible = sum(map(_is_plausible, numbers.tolist()))
+    return 2 * plausible >= len(numbers)
+
+
+def _is_plausible(number: int) -> bool:
+    """Whether a number is of the general form of its country's numbers."""
+    digits = str(number)
+    for count in (1, 2, 3):
+        if digits[:count] in country_codes():
+            plan = country_plan(digits[:count])
+            national = digits[count:]
+            return plan is None or plan.general.fullmatch(national, len(national))
+    return False
+
+
+def _has_check_digits(texts: Sequence[str]) -> bool:
+    """Whether nearly all of some numbers have the check digit of one kind of other number."""
+    digits = {"".join(filter(str.isdigit, text)) for text in texts}
+    if len(digits) < _CHECKED_MIN:
+        return False
+    return any(
+        sum(len(each) in lengths and check(each) for each in digits) >= _CHECKED_SHARE * len(digits)
+        for lengths, check in _CHECKS
+    )
+
+
+def _weighted(digits: str, weights: Sequence[int]) -> int:
+    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=False))
+
+
+def _is_inn(digits: str) -> bool:
+    """Whether it is a Russian tax number."""
+    weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
+    if len(digits) == 10:  # noqa: PLR2004 - of an organisation; the other form is a person's
+        return _weighted(digits[:9], weights[2:]) % 11 % 10 == int(digits[9])
+    return _weighted(digits[:10], weights[1:]) % 11 % 10 == int(digits[10]) and _weighted(
+        digits[:11], weights
+    ) % 11 % 10 == int(digits[11])
+
+
+def _is_snils(digits: str) -> bool:
+    """Whether it is a Russian insurance number."""
+    return _weighted(digits[:9], range(9, 0, -1)) % 101 % 100 == int(digits[9:])
+
+
+def _is_ogrn(digits: str) -> bool:
+    """Whether it is a Russian registration number of a company or of an entrepreneur."""
+    return int(digits[:-1]) % (len(digits) - 2) % 10 == int(digits[-1])
+
+
+def _is_ean(digits: str) -> bool:
+    """Whether it is a bar code of goods."""
+    return _weighted(digits, (1, 3) * 7) % 10 == 0
+
+
+def _is_luhn(digits: str) -> bool:
+    """Whether it is a card's or a telephone set's number."""
+    return (
+        sum(sum(divmod(int(d) * (1 + i % 2), 10)) for i, d in enumerate(reversed(digits))) % 10 == 0
+    )
+
+
+_CHECKS: Final[tuple[tuple[tuple[int, ...], Callable[[str], bool]], ...]] = (
+    ((10, 12), _is_inn),
+    ((11,), _is_snils),
+    ((13, 15), _is_ogrn),
+    ((13,), _is_ean),
+    ((15, 16, 18, 19), _is_luhn),
+)
+
+
+def _texts(values: pa.Array | None) -> list[str]:
+    """Return the cells that are not blank."""
+    if values is None:
+        return []
+    return [text for text in map(str, values.drop_null().to_pylist()) if text.strip()]
+
+
+def _list(
+    columns: Sequence[str],
+    places: Sequence[int] | range,
+    sample: Sequence[pa.Array | None] | None = None,
+) -> str:
+    """Return the columns for a message: by name, or by place and kind where a name may be data."""
+    shown = []
+    for place in list(places)[:_SHOWN_MAX]:
+        name = printable_name(columns[place], place)
+        if _BY_PLACE.fullmatch(name):
+            shown.append(name if sample is None else f"{name} ({_kind(sample[place])})")
+        else:
+            shown.append(repr(name))
+    more = len(places) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _kind(values: pa.Array | None) -> str:
+    """Return what a column holds, in a word."""
+    texts = _texts(values)
+    if not texts:
+        return "other" if values is None else "empty"
+    return "numbers" if all(_NUMERIC.fullmatch(text) for text in texts) else "text"
+
+
+def _words(name: str) -> list[str]:
+    return [word.casefold() for word in _SPLIT.split(name) if word]

@@ -1,0 +1,285 @@
+"""Which files a list consists of, what kind each is, and their bytes, unpacked."""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import stat
+import sys
+import zipfile
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from numroute.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STDIN: Final = "-"
+
+HEAD_BYTES: Final = 8
+
+_SKIPPED_PREFIXES: Final = (".", "_", "~$")
+"""Files of a folder that are no lists by convention: hidden ones, Spark's ``_SUCCESS``, the lock
+file of an open workbook."""
+
+
+class Form(enum.Enum):
+    """How a file holds its rows."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    ARROW_FILE = "arrow"
+    ARROW_STREAM = "arrow stream"
+    SPREADSHEET = "spreadsheet"
+
+
+_STARTS: Final = (
+    (b"PAR1", Form.PARQUET, None),
+    (b"ARROW1", Form.ARROW_FILE, None),
+    (b"\xff\xff\xff\xff", Form.ARROW_STREAM, None),
+    (b"\x1f\x8b", Form.CSV, "gzip"),
+    (b"\x28\xb5\x2f\xfd", Form.CSV, "zstd"),
+)
+"""How a file of a form begins, and its compression."""
+
+_ZIP: Final = b"PK\x03\x04"
+_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+"""How the old container of Office begins: .xls, .doc, and any workbook with a password."""
+
+_EXPORT: Final = "Export the list as CSV or .xlsx"
+_UNPACK: Final = "Unpack it and give the list's files"
+_SAVE_AGAIN: Final = "Open it in a spreadsheet program and save it as .xlsx or CSV"
+
+_OTHER_STARTS: Final = (
+    (b"%PDF", "a PDF document", _EXPORT),
+    (b"Rar!", "a RAR archive", _UNPACK),
+    (b"7z\xbc\xaf", "a 7-Zip archive", _UNPACK),
+    (b"BZh", "compressed with bzip2", _UNPACK),
+    (b"\xfd7zXZ", "compressed with xz", _UNPACK),
+    (b"\x89PNG", "a picture", _EXPORT),
+    (b"\xff\xd8\xff", "a picture", _EXPORT),
+    (b"GIF8", "a picture", _EXPORT),
+    (b"SQLite ", "an SQLite database", _EXPORT),
+    (b"{\\rtf", "an RTF document", _EXPORT),
+)
+
+_HTML: Final = re.compile(
+    r"<(?:!doctype html|html|head|meta|body|table|style|div)\b", re.IGNORECASE
+)
+_OTHER_TEXTS: Final = (
+    (
+        re.compile(r"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)", re.DOTALL),
+        "an XML spreadsheet of Excel 2003",
+        _SAVE_AGAIN,
+    ),
+    (
+        re.compile(
+            r"(?:<\?xml.{0,300}?>\s*)?(?:<!--.{0,300}?-->\s*)?" + _HTML.pattern,
+            re.IGNORECASE | re.DOTALL,
+        ),
+        "an HTML page, as web grids and Bitrix24 export it under the name .xls",
+        _SAVE_AGAIN,
+    ),
+    (re.compile(r"<\?xml\b"), "an XML document", _EXPORT),
+    (re.compile(r"MIME-Version:", re.IGNORECASE), "a web archive (MHTML)", _SAVE_AGAIN),
+    (re.compile(r"BEGIN:VCARD", re.IGNORECASE), "an address book (vCard)", _EXPORT),
+    (re.compile(r"(?:\[\s*)?\{\s*(?:\"|\})|\[\s*[\"\[]"), "JSON", _EXPORT),
+)
+"""Texts that are no CSV, whatever their file is called: how they begin, what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFile:
+    """One file of a list. ``compression`` is pyarrow's name of it, None where there is none."""
+
+    path: Path | None
+    form: Form
+    compression: str | None = None
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        """The file's name for people; no folder, which may name persons."""
+        return "standard input" if self.path is None else self.path.name
+
+
+def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
+    """Return the files that the arguments stand for: files, folders, ``-`` for standard input.
+
+    Empty files of a folder are passed over: programs that write in parts leave some.
+
+    Raises:
+        InputError: There is no such file, a folder holds none, a file is empty or no list.
+    """
+    files: list[ListFile] = []
+    for each in lists:
+        if each == STDIN:
+            files.append(_standard_input())
+            continue
+        path = Path(each)
+        if path.is_dir():
+            members = sorted(
+                member
+                for member in path.rglob("*")
+                if member.is_file()
+                and not any(
+                    part.startswith(_SKIPPED_PREFIXES) for part in member.relative_to(path).parts
+                )
+            )
+            if not members:
+                raise InputError(path, "the folder holds no files", hint="Give the list's files")
+            members = [member for member in members if member.stat().st_size]
+            if not members:
+                raise InputError(
+                    path, "all files of the folder are empty", hint="Export the list again"
+                )
+            files += [_recognised(member) for member in members]
+        else:
+            files.append(_recognised(path))
+    if sum(file.path is None for file in files) > 1:
+        raise InputError(STDIN, "standard input is named twice", hint="Name it once")
+    return tuple(files)
+
+
+def check_text(text: str, where: object) -> None:
+    """Raise InputError when a text's beginning says that it is something else than CSV."""
+    start = text.lstrip("\ufeff \t\r\n")
+    for pattern, what, hint in _OTHER_TEXTS:
+        if pattern.match(start):
+            raise InputError(str(where), f"it is {what}, not CSV", hint=hint)
+
+
+def _standard_input() -> ListFile:
+    # Python opens standard input as a buffered reader; looking ahead consumes nothing.
+    head = (
+        sys.stdin.buffer.peek(HEAD_BYTES) if isinstance(sys.stdin.buffer, BufferedReader) else b""
+    )[:HEAD_BYTES]
+    form, compression = _form(head)
+    if form is not Form.CSV or head.startswith((_ZIP, _OLE)):
+        what = "a zip or an Excel workbook" if form is Form.CSV else f"{form.value} data"
+        raise InputError(
+            "standard input", f"{what}, which is not read from a pipe", hint="Give it as a file"
+        )
+    return ListFile(path=None, form=form, compression=compression)
+
+
+def _recognised(path: Path) -> ListFile:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(path, "not a file", hint="Give a file, a folder or -")
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            container = head + file.read() if head.startswith(_OLE) else b""
+    except FileNotFoundError:
+        raise InputError(path, "no such file", hint="Check the path") from None
+    except OSError as error:
+        raise InputError(
+            path,
+            f"it cannot be read: {error.strerror}",
+            hint="Check that the user who runs this may read it",
+        ) from None
+    if not head:
+        raise InputError(path, "the file is empty", hint="Export the list again")
+    for start, what, hint in _OTHER_STARTS:
+        if head.startswith(start):
+            raise InputError(path.name, f"it is {what}, not a list", hint=hint)
+    form, compression = _form(head)
+    if head.startswith(_ZIP):
+        form = _zip_form(path)
+    elif container:
+        form = _ole_form(path, container)
+    return ListFile(path=path, form=form, compression=compression, size=status.st_size)
+
+
+def _form(head: bytes) -> tuple[Form, str | None]:
+    """Return form and compression by a file's first bytes."""
+    for start, form, compression in _STARTS:
+        if head.startswith(start):
+            return form, compression
+    return Form.CSV, None
+
+
+def _zip_form(path: Path) -> Form:
+    """Return the form of a zip file: workbooks are some."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            kind = archive.read("mimetype") if "mimetype" in names else b""
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+        raise InputError(
+            path.name,
+            "a damaged Excel workbook or zip file",
+            hint="Copy or export it again. Save the sheet as CSV if that does not help",
+        ) from None
+    if b"opendocument.spreadsheet" in kind or any(name.startswith("xl/") for name in names):
+        return Form.SPREADSHEET
+    if kind or any(name.startswith(("word/", "ppt/")) for name in names):
+        raise InputError(path.name, "a document of an office program, no workbook", hint=_EXPORT)
+    raise InputError(path.name, "a zip archive, not a list", hint=_UNPACK)
+
+
+def _ole_form(path: Path, content: bytes) -> Form:
+    """Return the form of a file in the old container of Office, by the streams in it."""
+    if "EncryptedPackage".encode("utf-16-le") in content:
+        raise InputError(
+            path.name,
+            "the workbook is protected with a password",
+            hint="Save a copy without the password and give that one",
+        )
+    if any(f"{name}\0".encode("utf-16-le") in content for name in ("Workbook", "Book")):
+        return Form.SPREADSHEET
+    raise InputError(path.name, "a document of an office program, no workbook", hint=_EXPORT)
+
+
+class ByteSource:
+    """The unpacked bytes of a file or of standard input."""
+
+    def __init__(self, file: ListFile) -> None:
+        """Open the file; nothing is read yet."""
+        self.file = file
+        if file.path is None:
+            self._raw = pa.PythonFile(sys.stdin.buffer, mode="r")
+        else:
+            self._raw = pa.OSFile(os.fspath(file.path))
+        self._stream = (
+            pa.CompressedInputStream(self._raw, file.compression) if file.compression else self._raw
+        )
+        self._plain_bytes = 0
+
+    def read(self, count: int) -> bytes:
+        """Return up to ``count`` bytes; none at the end.
+
+        Raises:
+            InputError: The compressed data is damaged or cut short.
+        """
+        try:
+            data: bytes = self._stream.read(count)
+        except OSError:
+            raise InputError(
+                self.file.path or STDIN,
+                f"the {self.file.compression or 'file'} data is damaged or cut short",
+                hint="Export or copy the list again",
+            ) from None
+        self._plain_bytes += len(data)
+        return data
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes of the file that were read, as it lies on disk; unpacked ones of a pipe."""
+        if self.file.compression and self.file.path is not None:
+            done: int = self._raw.tell()
+            return done
+        return self._plain_bytes
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.file.path is not None:
+            self._stream.close()
+            self._raw.close()

@@ -1,0 +1,243 @@
+"""A sheet of a workbook (.xlsx, .xlsm, .xlsb, .xls, .ods) as blocks.
+
+A cell that holds a whole number is read as its digits: 79161234567.0 is 79161234567. Dates stay
+dates. One sheet is read: the one that the user named, or the first that has a phone column.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+from python_calamine import (
+    CalamineError,
+    CalamineWorkbook,
+    PasswordError,
+    SheetTypeEnum,
+    SheetVisibleEnum,
+    WorksheetNotFound,
+    XmlError,
+    ZipError,
+)
+
+from numroute.errors import InputError
+from numroute_campaign.decisions import Reject
+from numroute_campaign.lists import Block
+from numroute_campaign.lists.cells import read_phones, segment_counts
+from numroute_campaign.lists.columns import choose_phone_column
+from numroute_campaign.lists.layout import SAMPLE_RECORDS, TOTAL_ROWS_MAX, is_total, read_layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from python_calamine import CalamineSheet
+
+    from numroute_campaign.lists.files import ListFile
+
+BLOCK_ROWS: Final = 65_536
+_WHOLE_END: Final = 1e15
+_ERRORS: Final = (CalamineError, XmlError, ZipError, OSError, ValueError)
+
+
+class Spreadsheet:
+    """An open workbook, one sheet of which is the list."""
+
+    def __init__(
+        self,
+        file: ListFile,
+        *,
+        region: str | None,
+        sheet: str | None = None,
+        column: str | None = None,
+        has_header: bool | None = None,
+        named: Sequence[str] = (),
+        option: str = "--",
+    ) -> None:
+        """Open the workbook and choose the sheet; what is given is not judged.
+
+        Raises:
+            InputError: It is damaged or protected, has no such sheet, or no sheet with numbers.
+        """
+        self.file, self._region = file, region
+        self.rows_done = 0
+        self.notes: tuple[str, ...] = ()
+        try:
+            self._workbook = CalamineWorkbook.from_path(str(file.path))
+            sheets = [
+                each
+                for each in self._workbook.sheets_metadata
+                if each.typ is SheetTypeEnum.WorkSheet
+            ]
+        except PasswordError:
+            raise InputError(
+                file.name,
+                "the workbook is protected with a password",
+                hint="Save a copy without the password and give that one",
+            ) from None
+        except _ERRORS:
+            raise self._damaged() from None
+        visible = [each.name for each in sheets if each.visible is SheetVisibleEnum.Visible]
+        hidden = [each.name for each in sheets if each.visible is not SheetVisibleEnum.Visible]
+        first_error: InputError | None = None
+        for name in [sheet] if sheet is not None else visible:
+            opened = self._open(name, visible)
+            records = [_texts(row) for row in islice(opened.iter_rows(), SAMPLE_RECORDS + 30)]
+            if not any(any(map(str.strip, record)) for record in records):
+                first_error = first_error or self._empty()
+                continue
+            layout = read_layout(records, region=region, has_header=has_header, named=named)
+            if sheet is None:
+                try:
+                    choose_phone_column(
+                        layout.columns,
+                        layout.sample,
+                        region,
+                        f"{file.name}, sheet {name!r}",
+                        named=column,
+                        option=f"{option}column",
+                    )
+                except InputError as error:
+                    if first_error is None or len(visible) == 1:
+                        first_error = error
+                    continue
+            self.sheet, self._rows, self.layout = name, opened, layout
+            break
+        else:
+            raise first_error or self._empty()
+        others = [each for each in visible if each != self.sheet]
+        if others and sheet is None:
+            names = ", ".join(map(repr, others))
+            self.notes += (
+                f"only sheet {self.sheet!r} was read; {option}sheet names another: {names}",
+            )
+        if hidden and sheet is None:
+            self.notes += (f"hidden sheets were not read: {', '.join(map(repr, hidden))}",)
+
+    @property
+    def bytes_done(self) -> int:
+        """How much of the file has been read, in bytes of the file."""
+        return self.file.size * self.rows_done // max(self._rows.height, 1)
+
+    def blocks(
+        self, phones: Sequence[int], kept: Sequence[int], segments: int | None
+    ) -> Iterator[Block]:
+        """Yield the rows behind the header.
+
+        Raises:
+            InputError: The sheet has other rows than were read.
+        """
+        rows = self._rows.iter_rows()
+        self.rows_done = sum(1 for _ in islice(rows, self.layout.first))
+        height = self._rows.height
+        while block := list(islice(rows, BLOCK_ROWS)):
+            self.rows_done += len(block)
+            yield self._block(block, phones, kept, segments, is_last=self.rows_done >= height)
+        if self.rows_done != height:
+            raise InputError(
+                self.file.name,
+                f"the sheet has {height:,} rows, of which {self.rows_done:,} were read",
+                hint="This is a fault of numroute: report it. Save the sheet as CSV",
+            )
+
+    def close(self) -> None:
+        """Close the workbook."""
+        self._workbook.close()
+
+    def _block(
+        self,
+        rows: list[list[Any]],
+        phones: Sequence[int],
+        kept: Sequence[int],
+        segments: int | None,
+        *,
+        is_last: bool,
+    ) -> Block:
+        def column(place: int) -> pa.Array:
+            return _column([row[place] if place < len(row) else "" for row in rows])
+
+        damaged = np.array(self._totals(rows) if is_last else [], np.int64)
+        whole = np.delete(np.arange(len(rows)), damaged)
+        take = pa.array(whole)
+        columns = {place: column(place) for place in {*phones, *kept}}
+        if len(damaged):
+            columns = {place: values.take(take) for place, values in columns.items()}
+        return Block(
+            records=len(rows),
+            phones=tuple(columns[place] for place in phones),
+            kept=tuple(columns[place] for place in kept),
+            segments=None if segments is None else segment_counts(column(segments).take(take)),
+            record=whole if len(damaged) else None,
+            damaged=damaged,
+            damage=np.full(len(damaged), Reject.TOTAL_ROW, np.uint8),
+        )
+
+    def _totals(self, rows: list[list[Any]]) -> list[int]:
+        """Return the places of rows of totals: at the end, and without a phone number."""
+        found: list[int] = []
+        filled = 0
+        for place in range(len(rows) - 1, -1, -1):
+            texts = [text for text in _texts(rows[place]) if text.strip()]
+            filled += bool(texts)
+            if filled > TOTAL_ROWS_MAX:
+                break
+            if (
+                texts
+                and is_total(texts[0])
+                and not read_phones(pa.array(texts, pa.string()), self._region).numbers.any()
+            ):
+                found.insert(0, place)
+        return found
+
+    def _open(self, name: str, visible: list[str]) -> CalamineSheet:
+        try:
+            return self._workbook.get_sheet_by_name(name)
+        except WorksheetNotFound:
+            raise InputError(
+                self.file.name,
+                f"no sheet is named {name!r}",
+                hint=f"Its sheets are {', '.join(map(repr, visible))}",
+            ) from None
+        except _ERRORS:
+            raise self._damaged() from None
+
+    def _damaged(self) -> InputError:
+        return InputError(
+            self.file.name,
+            "the workbook is damaged, or not one of .xlsx, .xlsm, .xlsb, .xls, .ods",
+            hint="Open it in a spreadsheet program and save it again, or save the sheet as CSV",
+        )
+
+    def _empty(self) -> InputError:
+        return InputError(self.file.name, "the workbook is empty", hint="Export the list again")
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Return cells as text; a column of whole numbers without a step per cell."""
+    try:
+        numbers = pa.array(values, pa.float64())
+    except (pa.ArrowException, TypeError):
+        return pa.array(list(map(_text, values)), pa.string())
+    whole = numbers.to_numpy(zero_copy_only=False)
+    if len(whole) and np.all((np.floor(whole) == whole) & (np.abs(whole) < _WHOLE_END)):
+        return pa.array(whole.astype(np.int64)).cast(pa.string())
+    return pa.array(list(map(_text, values)), pa.string())
+
+
+def _texts(row: list[Any]) -> list[str]:
+    return list(map(_text, row))
+
+
+def _text(value: object) -> str:
+    """Return a cell as text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < _WHOLE_END else repr(value)
+    if value is None:
+        return ""
+    if isinstance(value, dt.datetime) and value.time() == dt.time():
+        return value.date().isoformat()
+    return str(value)
