@@ -164,26 +164,29 @@ def _unquoted(data: bytes) -> bytes:
     """Take the quotes off a copy that a spreadsheet saved; leave any other text alone.
 
     The publisher never quotes a cell: its quotes are part of the names. A spreadsheet puts a cell
-    that holds quotes into quotes and doubles those inside. A text is such a copy when it has
-    doubled quotes and not one cell whose quotes are otherwise.
+    that holds quotes into quotes and doubles those inside. A text is such a copy when all its
+    quoted cells are of this form and most of them then hold pairs of quotes: the publisher's file
+    of 2014 has the form, but by halves of pairs.
     """
     if b'""' not in data:
         return data
     lines = data.decode().split("\n")
+    quoted = unpaired = 0
     for place, line in enumerate(lines):
         if '"' in line:
-            end = "\r" if line.endswith("\r") else ""
+            text, end = (line[:-1], "\r") if line.endswith("\r") else (line, "")
             try:
-                cells = next(
-                    csv.reader([line.removesuffix("\r")], delimiter=DELIMITER, strict=True)
-                )
+                cells = next(csv.reader([text], delimiter=DELIMITER, strict=True))
             except (csv.Error, StopIteration):
                 return data
-            if sum(cell.count('"') * 2 + 2 for cell in cells if '"' in cell) > line.count('"'):
+            counts = [cell.count('"') for cell in cells if '"' in cell]
+            if sum(2 * count + 2 for count in counts) > text.count('"'):
                 return data
+            quoted += len(counts)
+            unpaired += sum(count % 2 for count in counts)
             cells = [cell.replace(DELIMITER, DELIMITER_IN_CELL) for cell in cells]
             lines[place] = DELIMITER.join(cells) + end
-    return "\n".join(lines).encode()
+    return data if 2 * unpaired > quoted else "\n".join(lines).encode()
 
 
 def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
