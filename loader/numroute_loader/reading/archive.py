@@ -17,7 +17,6 @@ from numroute.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
 HEAD_BYTES = 65_536
 """How much of the text is read ahead, to recognise it."""
@@ -93,12 +92,7 @@ class Archive:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -6,6 +6,7 @@ The readers know none of this.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -116,14 +117,7 @@ PORT_ALL = _layout(
     usual_routing_number=_usual_route,
 )
 
-PORT_ALL_FULL = _layout(
-    number="Number",
-    routes=_ROUTE_OF_DUMP,
-    time="PortDate",
-    usual_routing_number=_usual_route,
-    donor=_DONOR,
-    range_holder=_RANGE_HOLDER,
-)
+PORT_ALL_FULL = replace(PORT_ALL, donor=_DONOR, range_holder=_RANGE_HOLDER)
 
 PORT_INCREMENT = _layout(
     order_id="NPId",

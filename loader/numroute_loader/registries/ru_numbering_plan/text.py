@@ -194,30 +194,27 @@ def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        not_utf8 = error.start
+        other = _line(data, error.start)
     else:
         return data
-    utf8 = _UTF8_CYRILLIC.search(data)
-    if utf8 or marked:
-        raise _mixed(path, _line(data, not_utf8), _line(data, utf8.start()) if utf8 else 0)
-    try:
-        return data.decode("windows-1251").encode()
-    except UnicodeDecodeError as error:
-        line = _line(data, error.start)
-        reason = "neither UTF-8 nor windows-1251"
-        raise InputError(path, reason, line=line, hint=DOWNLOAD_AGAIN) from None
-
-
-def _mixed(path: Path, not_utf8: int, utf8: int) -> InputError:
-    """Name the line that departs from what the file begins with; line 0 is the mark."""
-    if utf8 == not_utf8:
-        line, reason = utf8, "one part of this line is in UTF-8, another is not"
-    elif utf8 > not_utf8:
-        line, reason = utf8, f"this line is in UTF-8, line {not_utf8} is not"
+    cyrillic = _UTF8_CYRILLIC.search(data)
+    if cyrillic is None and not marked:
+        try:
+            return data.decode("windows-1251").encode()
+        except UnicodeDecodeError as error:
+            line, reason = _line(data, error.start), "neither UTF-8 nor windows-1251"
+            raise InputError(path, reason, line=line, hint=DOWNLOAD_AGAIN) from None
+    # The line that departs from what the file begins with is named.
+    utf8 = _line(data, cyrillic.start()) if cyrillic else 0
+    if utf8 == other:
+        reason = "one part of this line is in UTF-8, another is not"
+    elif utf8 > other:
+        reason = f"this line is in UTF-8, line {other} is not"
     else:
         begin = f"line {utf8}" if utf8 else "the byte order mark"
-        line, reason = not_utf8, f"this line is not in UTF-8, {begin} is"
-    return InputError(path, f"mixed encodings: {reason}", line=line, hint=DOWNLOAD_AGAIN)
+        reason = f"this line is not in UTF-8, {begin} is"
+    line, reason = max(utf8, other), f"mixed encodings: {reason}"
+    raise InputError(path, reason, line=line, hint=DOWNLOAD_AGAIN)
 
 
 def _line(data: bytes, position: int) -> int:
