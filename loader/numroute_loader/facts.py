@@ -11,6 +11,7 @@ import numpy as np
 from numroute.index.compare import Kind, by_operator, operator_name, ported_by_operator
 from numroute_loader.expectations import judged, routes_in
 from numroute_loader.gate import (
+    NAMED_MAX,
     Drift,
     Evidence,
     Movement,
@@ -18,12 +19,15 @@ from numroute_loader.gate import (
     PortDates,
     Previous,
     Rejected,
+    RoutingNumbers,
     RowCount,
     UnknownOperators,
     WindowDates,
 )
 from numroute_loader.increments.drift import drift_of
 from numroute_loader.inputs import source_of
+from numroute_loader.merge.routes import counted
+from numroute_loader.range_holders import range_holders
 from numroute_loader.registries import find_first, kind_of
 from numroute_loader.sequence import contradictions
 
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute.index import Patch, Snapshot
+    from numroute.index import Content, Patch, Snapshot
     from numroute.index.compare import Difference, Effect
     from numroute.model import Route
     from numroute_loader.expectations import Expectation
@@ -40,9 +44,14 @@ if TYPE_CHECKING:
     from numroute_loader.merge import MergeResult
     from numroute_loader.reading.description import ParsedFile
 
+_UNUSUAL_SHARE = 0.05
+"""Up to this share of disagreeing routing numbers, agreement is usual in a registry."""
+
 _NOT_OF_INCREMENTS = {
     "unknown_operators": "the current snapshot was built without an operator table",
     "plan_shrinkage": "increments leave the numbering plan as it is",
+    "range_holders": "increments leave the numbering plan as it is",
+    "routing_numbers": "the routing numbers of full dumps are compared with region and MNC",
     "outside_plan": "increments are not compared with the numbering plan: the next build is",
     "rejected_rows": "an increment is read whole or not at all",
     "duplicates": "an increment may hold a number several times",
@@ -105,10 +114,13 @@ def facts_of_build(
             ported=changed.changes.ported,
             returned=changed.changes.returned,
             moved=changed.changes.moved,
+            updated=changed.updated_by_registry,
             flows=changed.flows,
         )
         if changed is not None
         else None,
+        range_holders=range_holders(current, content) if current is not None else None,
+        routing_numbers=_routing_numbers(content, current),
         drift=drift if isinstance(drift, Drift) else None,
         chosen=judged(expectations, routes_in(content, expectations))
         if expectations is not None
@@ -151,6 +163,7 @@ def facts_of_increments(
             ported=effect.count(Kind.PORTED),
             returned=effect.count(Kind.RETURNED),
             moved=effect.count(Kind.MOVED),
+            updated=effect.count(Kind.UPDATED),
         ),
         chosen=judged(expectations, _routes_of(snapshot, patch, effect, expectations))
         if expectations is not None
@@ -254,6 +267,40 @@ def _outside_plan(files: Sequence[ParsedFile], merged: MergeResult) -> OutsidePl
     first = int(merged.content.numbers[outside.first_index])
     where = _first_place(files, first)
     return OutsidePlan(count=outside.count, example=outside.example, where=where)
+
+
+def _routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumbers:
+    """Compare routing numbers with region and MNC, and judge by the current snapshot what is usual.
+
+    Without a current snapshot, what most of the content's own routing numbers do is usual.
+    """
+    numbers, disagreeing = _agreement(content.routes, content.number_route)
+    usual = sum(disagreeing.values()) * 2 <= numbers
+    if current is not None:
+        routes = [current.routes[row] for row in range(len(current.routes))]
+        before, not_before = _agreement(routes, current.tables.route)
+        if before:
+            usual = sum(not_before.values()) <= _UNUSUAL_SHARE * before
+    return RoutingNumbers(
+        numbers=numbers,
+        disagreeing=sum(disagreeing.values()),
+        usual=usual,
+        examples=[example for example, _ in disagreeing.most_common(NAMED_MAX)],
+    )
+
+
+def _agreement(
+    routes: Sequence[Route], number_route: NDArray[np.unsignedinteger]
+) -> tuple[int, Counter[str]]:
+    """Count the numbers with routing number, region and MNC, and those where they disagree."""
+    numbers, disagreeing = 0, Counter[str]()
+    for route, uses in zip(routes, counted(number_route, len(routes)).tolist(), strict=True):
+        region, mnc = route.region.code, route.registry_mnc
+        if uses and route.routing_number and region and mnc:
+            numbers += uses
+            if region + mnc not in route.routing_number:
+                disagreeing[f"{route.routing_number} with region {region} and MNC {mnc}"] += uses
+    return numbers, disagreeing
 
 
 def _first_place(files: Sequence[ParsedFile], wanted: str | int) -> str:

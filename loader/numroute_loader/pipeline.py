@@ -22,6 +22,7 @@ from numroute.errors import (
 )
 from numroute.index import Changes, Patch, Patched, writing
 from numroute.index.compare import Kind, difference, effect_of
+from numroute_loader.approval import Approval
 from numroute_loader.brands import load_brands, load_regions
 from numroute_loader.expectations import read_expectations
 from numroute_loader.facts import facts_of_build, facts_of_increments
@@ -36,8 +37,7 @@ from numroute_loader.registries import CHAINS, INCREMENTS, KINDS, load_limits
 from numroute_loader.sequence import files_before
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numroute.index import Content, Metadata, Snapshot, SnapshotStore
     from numroute.index.compare import Effect
@@ -48,6 +48,11 @@ if TYPE_CHECKING:
     from numroute_loader.inputs import FileProgress, InputFile
     from numroute_loader.merge import MergeReport
     from numroute_loader.reading.description import ParsedFile, RegistryFile
+
+RANGE_HOLDERS = "range_holders_changed"
+"""The count of the plan's numbers with another range holder than in the snapshot before."""
+
+_NOTHING_ALLOWED = Approval()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,48 +94,43 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
+class _Judging:
     """What files are read and judged with."""
 
+    approval: Approval
     limits: GateLimits
-    allowed: Collection[str]
-    brands: Path | None
     expectations: Sequence[Expectation] | None
     seen: Mapping[str, str]
     as_of: datetime | None
     progress: FileProgress | None
 
 
-def check(  # noqa: PLR0913 - each is an independent option of the commands
+def check(
     inputs: Sequence[InputFile],
     store: SnapshotStore | None = None,
+    approval: Approval = _NOTHING_ALLOWED,
     *,
     increments: bool | None = None,
     as_of: datetime | None = None,
-    brands: Path | None = None,
     limits: GateLimits | None = None,
-    expect: Path | None = None,
-    allowed: Collection[str] = (),
     progress: FileProgress | None = None,
 ) -> Checked:
     """Read the files and judge what they make of the store's current snapshot; publish nothing.
 
+    ``approval`` says what they are judged by; a full dump with a defect that it allows is read.
     ``increments``: whether the files must be increments, or must be full files; None accepts both.
     Increments may be of any number of windows, in any order; those applied already are skipped, and
     what follows a gap is left. ``as_of`` is the time up to which full files are known, by default
-    the time in the dump's name. ``brands`` is a table whose rows override the product's own,
-    ``limits`` are the gate's (by default the registry's), ``expect`` is a file of chosen numbers,
-    ``allowed`` names checks of the gate that may fail: a full dump with such a defect is read.
+    the time in the dump's name. ``limits`` replace those of the registry and the approval.
 
     Raises InputError or SettingError when a file or the set of files is wrong, ChainError when
     increments cannot follow the current snapshot, NoSnapshotError when there is none for them.
     """
     # Settings and all first lines are looked at before the first file is read: errors come early.
-    terms = _Terms(
-        limits=limits or load_limits(),
-        allowed=allowed,
-        brands=brands,
-        expectations=read_expectations(expect) if expect is not None else None,
+    judging = _Judging(
+        approval=approval,
+        limits=limits or load_limits(approval.limits),
+        expectations=read_expectations(approval.expect) if approval.expect is not None else None,
         seen=files_before(store),
         as_of=as_of,
         progress=progress,
@@ -141,7 +141,7 @@ def check(  # noqa: PLR0913 - each is an independent option of the commands
             increments = any(file.kind.name in INCREMENTS for file in files)
         if not increments:
             with current_of(store) as current:
-                checked, facts = _built(files, current, terms)
+                checked, facts = _built(files, current, judging)
         elif store is None:
             reason = "increments change a snapshot: without one there is nothing to judge"
             raise SettingError(reason, hint="Give --store DIR")
@@ -150,10 +150,10 @@ def check(  # noqa: PLR0913 - each is an independent option of the commands
             raise SettingError("--as-of is not for increments", hint=hint)
         else:
             with store.open() as snapshot:
-                checked, facts = _patched(files, snapshot, terms)
+                checked, facts = _patched(files, snapshot, judging)
     if facts is None:
         return checked
-    return replace(checked, findings=judge(facts, terms.limits, allowed=allowed))
+    return replace(checked, findings=judge(facts, judging.limits, allowed=approval.allowed))
 
 
 def publish(
@@ -219,7 +219,7 @@ def current_of(store: SnapshotStore | None) -> Iterator[Snapshot | None]:
 
 
 def _built(
-    opened_files: Sequence[RegistryFile], current: Snapshot | None, terms: _Terms
+    opened_files: Sequence[RegistryFile], current: Snapshot | None, judging: _Judging
 ) -> tuple[Checked, Evidence]:
     """Return what full files make, not yet judged, and the facts to judge."""
     for file in opened_files:
@@ -231,14 +231,16 @@ def _built(
                 "`build`, and increments to `apply`",
             )
     tolerance = Tolerance(
-        rejected_rows=ROWS_MAX if "rejected_rows" in terms.allowed else terms.limits.rejected_rows,
-        row_count="row_count" in terms.allowed,
-        duplicates="duplicates" in terms.allowed,
+        rejected_rows=ROWS_MAX
+        if "rejected_rows" in judging.approval.allowed
+        else judging.limits.rejected_rows,
+        row_count="row_count" in judging.approval.allowed,
+        duplicates="duplicates" in judging.approval.allowed,
     )
-    files = tuple(read_input(file, terms.progress, tolerance) for file in opened_files)
-    merged = merge(files, brands=load_brands(terms.brands), regions=load_regions())
+    files = tuple(read_input(file, judging.progress, tolerance) for file in opened_files)
+    merged = merge(files, brands=load_brands(judging.approval.brands), regions=load_regions())
     report = merged.report
-    as_of, warning = (terms.as_of, "") if terms.as_of else _as_of(files)
+    as_of, warning = (judging.as_of, "") if judging.as_of else _as_of(files)
     changed = None
     if current is not None and len(current.tables.route):
         changed = difference(current, merged.content)
@@ -246,11 +248,11 @@ def _built(
         files,
         merged,
         as_of=as_of,
-        limits=terms.limits,
+        limits=judging.limits,
         current=current,
         changed=changed,
-        seen=terms.seen,
-        expectations=terms.expectations,
+        seen=judging.seen,
+        expectations=judging.expectations,
     )
     checked = Checked(
         files=files,
@@ -263,6 +265,7 @@ def _built(
             "range_numbers": report.range_numbers,
             "operators": report.operators,
             "routes": report.routes,
+            **({RANGE_HOLDERS: facts.range_holders.changed} if facts.range_holders else {}),
         },
         base_id=current.metadata.snapshot_id if current is not None else "",
         changes=changed.changes if changed is not None else None,
@@ -274,7 +277,7 @@ def _built(
 
 
 def _patched(
-    opened_files: Sequence[RegistryFile], snapshot: Snapshot, terms: _Terms
+    opened_files: Sequence[RegistryFile], snapshot: Snapshot, judging: _Judging
 ) -> tuple[Checked, Evidence | None]:
     """Return what increments make of a snapshot, not yet judged, and the facts to judge."""
     metadata = snapshot.metadata
@@ -286,14 +289,14 @@ def _patched(
             raise InputError(file.path, reason, hint=hint)
     arranged = arrange(opened_files, position)
     windows = [
-        [read_input(file, terms.progress) for file in window.files] for window in arranged.windows
+        [read_input(file, judging.progress) for file in window.files] for window in arranged.windows
     ]
     files = tuple(file for window in windows for file in window)
     net = net_changes([[file.increment for file in window if file.increment] for window in windows])
     patch = patch_of(
         net,
         snapshot,
-        brands=load_brands(terms.brands),
+        brands=load_brands(judging.approval.brands),
         regions=load_regions(),
         # The files become sources behind those that the snapshot has.
         source=(net.file + len(metadata.sources)).astype(np.uint32),
@@ -310,9 +313,9 @@ def _patched(
             patch,
             effect,
             as_of=as_of,
-            limits=terms.limits,
-            seen=terms.seen,
-            expectations=terms.expectations,
+            limits=judging.limits,
+            seen=judging.seen,
+            expectations=judging.expectations,
         )
         if facts.unknown_operators is not None and facts.unknown_operators.codes:
             named = ", ".join(facts.unknown_operators.codes)
@@ -322,7 +325,7 @@ def _patched(
         as_of=as_of,
         new=patch if files else None,
         counts={
-            **metadata.counts,
+            **{name: count for name, count in metadata.counts.items() if name != RANGE_HOLDERS},
             "ported": effect.ported_after,
             "routes": len(patch.routes),
         },

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from numroute.index import SnapshotStore
+from numroute_loader.approval import Approval
 from numroute_loader.gate import GateLimits, Outcome
 from numroute_loader.generate import GenerateOptions, Tier, generate
 from numroute_loader.inputs import InputFile
@@ -27,6 +28,7 @@ def scaled_limits() -> GateLimits:
         growth_numbers_min=50,
         operator_change_numbers_min=25,
         movement_numbers_min=25,
+        updates_numbers_min=25,
         unchanged_numbers_min=30_000,
         port_dates_numbers_min=30_000,
     )
@@ -45,14 +47,17 @@ class Days:
         dump: Path | None = None,
         *,
         day: int = 1,
-        allowed: Collection[str] = (),
+        allowed: tuple[str, ...] = (),
+        limits: Mapping[str, int] | None = None,
         **replaced: Path,
     ) -> Checked:
         """Judge a day's files against the store, some of them replaced."""
         files = {**self.files[day], **({"Port_All": dump} if dump else {}), **replaced}
         kinds = ("Operators", "Numbering_plan", "Port_All")
         inputs = [InputFile(path=files[kind]) for kind in kinds]
-        return check(inputs, self.store, limits=scaled_limits(), allowed=allowed)
+        approval = Approval(allowed=allowed, reason="a test")
+        own = dataclasses.replace(scaled_limits(), **(limits or {}))
+        return check(inputs, self.store, approval, limits=own)
 
 
 def generated_days(folder: Path) -> Days:

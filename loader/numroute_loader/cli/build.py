@@ -12,9 +12,8 @@ from numroute.cli.options import Time, json_option, optional_store_option, store
 from numroute.index import SnapshotStore
 from numroute.index.compare import CONFIRMED
 from numroute_loader import pipeline
-from numroute_loader.cli.retention import retention_options
+from numroute_loader.cli.options import approval_options, retention_options
 from numroute_loader.cli.terminal import Bars, user_name
-from numroute_loader.cli.terms import terms_options
 from numroute_loader.gate import GateError, read_back
 from numroute_loader.gate.limits import meanings
 from numroute_loader.increments.windows import GapError
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.index import Retention
+    from numroute_loader.approval import Approval
     from numroute_loader.inputs import InputFile
     from numroute_loader.pipeline import Checked
-    from numroute_loader.terms import Terms
 
 _FILES_HELP = """
 
@@ -52,7 +51,7 @@ _as_of_option = click.option(
 @_files_argument
 @_as_of_option
 @optional_store_option
-@terms_options
+@approval_options
 @json_option
 @click.option("--show-limits", is_flag=True, help="Print the limits of the gate and judge nothing.")
 def check(
@@ -60,17 +59,19 @@ def check(
     files: tuple[str, ...],
     as_of: datetime | None,
     store: Path | None,
-    terms: Terms,
+    approval: Approval,
     show_limits: bool,
     as_json: bool,
 ) -> int:
     """Read and judge the files, and print the findings."""
     if show_limits:
-        _show_limits(terms, as_json)
+        _show_limits(approval, as_json)
         return 0
     opened = SnapshotStore(store) if store else None
     with Bars() as bars:
-        checked = terms.check(_inputs(files), opened, as_of=as_of, progress=bars.of_file)
+        checked = pipeline.check(
+            _inputs(files), opened, approval, as_of=as_of, progress=bars.of_file
+        )
     if as_json:
         print_json(_document(checked))
     else:
@@ -88,7 +89,7 @@ def check(
 @_files_argument
 @_as_of_option
 @store_option
-@terms_options
+@approval_options
 @retention_options
 @json_option
 def build(
@@ -96,7 +97,7 @@ def build(
     files: tuple[str, ...],
     as_of: datetime | None,
     store: Path,
-    terms: Terms,
+    approval: Approval,
     retention: Retention,
     as_json: bool,
 ) -> int:
@@ -104,13 +105,15 @@ def build(
     inputs = _inputs(files)
     opened = SnapshotStore(store, create=True, retention=retention)
     with Bars() as bars:
-        checked = terms.check(inputs, opened, increments=False, as_of=as_of, progress=bars.of_file)
-        return _publish(opened, checked, terms, bars, as_json=as_json)
+        checked = pipeline.check(
+            inputs, opened, approval, increments=False, as_of=as_of, progress=bars.of_file
+        )
+        return _publish(opened, checked, approval, bars, as_json=as_json)
 
 
 @click.command()
 @_files_argument
-@terms_options
+@approval_options
 @json_option
 @store_option
 @retention_options
@@ -118,7 +121,7 @@ def apply(
     *,
     store: Path,
     files: tuple[str, ...],
-    terms: Terms,
+    approval: Approval,
     retention: Retention,
     as_json: bool,
 ) -> int:
@@ -132,8 +135,8 @@ def apply(
     inputs = _inputs(files)
     opened = SnapshotStore(store, retention=retention)
     with Bars() as bars:
-        checked = terms.check(inputs, opened, increments=True, progress=bars.of_file)
-        return _publish(opened, checked, terms, bars, as_json=as_json)
+        checked = pipeline.check(inputs, opened, approval, increments=True, progress=bars.of_file)
+        return _publish(opened, checked, approval, bars, as_json=as_json)
 
 
 def _inputs(files: tuple[str, ...]) -> list[InputFile]:
@@ -143,7 +146,7 @@ def _inputs(files: tuple[str, ...]) -> list[InputFile]:
 
 
 def _publish(
-    store: SnapshotStore, checked: Checked, terms: Terms, bars: Bars, *, as_json: bool
+    store: SnapshotStore, checked: Checked, approval: Approval, bars: Bars, *, as_json: bool
 ) -> int:
     """Publish what was checked, and print it with the snapshot that is current then."""
     published = checked.new is not None
@@ -152,7 +155,7 @@ def _publish(
         refused = dict.fromkeys(applied, False)
         print_json({**_document(checked), "snapshot": None, **refused})
     bars.update("publishing", 0, 0)
-    metadata = pipeline.publish(store, checked, asked_by=user_name(), reason=terms.reason)
+    metadata = pipeline.publish(store, checked, asked_by=user_name(), reason=approval.reason)
     bars.update("publishing", 1, 1)
     if published:
         checked = dataclasses.replace(checked, findings=read_back(checked.findings))
@@ -169,8 +172,8 @@ def _publish(
     return 0
 
 
-def _show_limits(terms: Terms, as_json: bool) -> None:
-    limits = plain(load_limits(terms.limits))
+def _show_limits(approval: Approval, as_json: bool) -> None:
+    limits = plain(load_limits(approval.limits))
     if as_json:
         print_json(limits)
         return

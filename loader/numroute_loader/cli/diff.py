@@ -14,6 +14,7 @@ from numroute.errors import InputError
 from numroute.files import replacing
 from numroute.index import SnapshotStore, compare
 from numroute.index.compare import Kind, changed_numbers
+from numroute_loader.range_holders import range_holders
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numroute.index import Comparison, Snapshot
 
 OPERATORS_SHOWN_MAX = 10
-"""Operators of the printed matrix; what the others gave and took stands in one row and column."""
+"""Operators of the printed matrix; the others share one row and one column."""
 
 _NOBODY = "nobody"
 
@@ -39,20 +40,21 @@ _NOBODY = "nobody"
 )
 @json_option
 def diff(*, old: str, new: str, store: Path, csv_path: Path | None, as_json: bool) -> None:
-    """Say which ported records changed from snapshot A to snapshot B.
+    """Show which ported records and range holders changed from snapshot A to snapshot B.
 
-    A and B are ids, "current" or "previous"; without them, from the previous to the current one.
-    The matrix says how many numbers went from the operator of the row to that of the column: ported
+    A and B are ids, "current" or "previous"; by default the previous and the current one. The
+    matrix shows how many numbers went from the operator of the row to that of the column: ported
     and returned ones from and to their range holder.
     """
     opened = SnapshotStore(store)
     ids = [opened.resolve(old), opened.resolve(new)]
     with opened.open(ids[0]) as before, opened.open(ids[1]) as after:
         comparison = compare(before, after)
+        holders = range_holders(before, after)
         if csv_path:
             _write_csv(csv_path, before, after)
     if as_json:
-        print_json(_document(ids, comparison))
+        print_json(_document(ids, comparison) | {"range_holders": plain(holders)})
         return
     changes = comparison.changes
     print_facts(
@@ -63,6 +65,11 @@ def diff(*, old: str, new: str, store: Path, csv_path: Path | None, as_json: boo
             ("returned", f"{changes.returned:,} numbers have none any more"),
             ("moved", f"{changes.moved:,} numbers to another operator"),
             ("updated", f"{changes.updated:,} numbers with another route"),
+            (
+                "range holders",
+                f"{holders.changed:,} of {holders.numbers:,} numbers of the plan have another one"
+                + (f": {', '.join(holders.flows)}" if holders.flows else ""),
+            ),
         ]
     )
     if len(comparison.operators):
@@ -166,7 +173,7 @@ def _table(
 
 
 def _route_columns(snapshot: Snapshot) -> pa.Table:
-    """Return what the list says of a route, one row per row of the route table."""
+    """Return the columns of the list that describe a route, one row per route."""
     import pyarrow as pa  # noqa: PLC0415 - likewise
 
     routes = [snapshot.route(row) for row in range(snapshot.route_count)]

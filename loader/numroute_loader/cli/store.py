@@ -20,9 +20,9 @@ from numroute.cli.console import (
 from numroute.cli.options import json_option, store_option
 from numroute.errors import NoSnapshotError, StoreError
 from numroute.index import Retention, SnapshotStore, verify_snapshot, writing
-from numroute_loader.cli.retention import retention_options
+from numroute_loader.cli.options import reason_option, retention_options
 from numroute_loader.cli.terminal import user_name
-from numroute_loader.cli.terms import reason_option
+from numroute_loader.pipeline import RANGE_HOLDERS
 
 if TYPE_CHECKING:
     from numroute.index import Override
@@ -69,11 +69,13 @@ def _heading(entry: dict[str, Any], kept: set[str]) -> str:
 def _details(entry: dict[str, Any]) -> list[str]:
     as_of = entry.get("as_of")
     changes = changes_text(entry.get("changes") or entry.get("drift"))
+    holders = (entry.get("counts") or {}).get(RANGE_HOLDERS)
     facts = [
         f"data as of {time_text(datetime.fromisoformat(as_of))}" if as_of else "",
         f"by {entry['asked_by']}" if entry.get("asked_by") else "",
         _gate(entry.get("gate", ())),
         f"changes {changes}" if changes else "",
+        f"range holders of {holders:,} numbers" if holders else "",
     ]
     return [
         line

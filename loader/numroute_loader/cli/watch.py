@@ -13,9 +13,8 @@ from numroute.cli.options import Folder, store_option
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
-from numroute_loader.cli.retention import retention_options
+from numroute_loader.cli.options import approval_options, retention_options
 from numroute_loader.cli.terminal import user_name
-from numroute_loader.cli.terms import terms_options
 from numroute_loader.feeds.loop import StopRequested, feeding, stopping
 from numroute_loader.feeds.publishing import (
     INTERVAL_SECONDS,
@@ -31,8 +30,8 @@ from numroute_loader.registries.ru_bdpn import FEED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numroute_loader.approval import Approval
     from numroute_loader.feeds.sources import Source
-    from numroute_loader.terms import Terms
 
 SECONDS_MAX = 86_400.0
 TIMEOUT_SECONDS_MAX = 3600.0
@@ -165,7 +164,7 @@ def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(exists=True, path_type=Path),
     help="Open numbering plan, a file or a folder, read with every full dump; may be repeated.",
 )
-@terms_options
+@approval_options
 @click.option(
     "--consume",
     is_flag=True,
@@ -189,7 +188,7 @@ def watch(
     settle_seconds: float,
     patience_minutes: float,
     plan: tuple[Path, ...],
-    terms: Terms,
+    approval: Approval,
     consume: bool,
     spool: Path | None,
     retention: Retention,
@@ -214,7 +213,7 @@ def watch(
         settle_seconds=settle_seconds,
         patience=timedelta(minutes=patience_minutes),
         plan=plan,
-        terms=terms,
+        approval=approval,
         consume=consume,
         asked_by=f"{user_name()} (watch)",
     )

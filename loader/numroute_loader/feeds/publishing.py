@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from numroute.errors import FeedError, InputError, StoreError
 from numroute.index import history, writing
 from numroute_loader import pipeline
+from numroute_loader.approval import Approval
 from numroute_loader.feeds.order import Apply, Build, Role, Seen
 from numroute_loader.inputs import InputFile, input_files
 from numroute_loader.registries import INCREMENTS, recognise
-from numroute_loader.terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,8 +39,8 @@ PATIENCE = timedelta(minutes=90)
 class WatchOptions:
     """Settings of a watcher.
 
-    ``plan``: files of the open numbering plan that are read with every full dump. ``terms``: as
-    ``build`` takes them. ``consume``: remove delivered files once they are no longer needed.
+    ``plan``: files of the open numbering plan that are read with every full dump. ``approval``: as
+    ``build`` takes it. ``consume``: remove delivered files once they are no longer needed.
     ``asked_by`` is recorded in the history.
     """
 
@@ -49,7 +49,7 @@ class WatchOptions:
     settle_seconds: float = SETTLE_SECONDS
     patience: timedelta = PATIENCE
     plan: Sequence[Path] = ()
-    terms: Terms = field(default_factory=Terms)
+    approval: Approval = field(default_factory=Approval)
     consume: bool = False
     asked_by: str = ""
 
@@ -117,7 +117,7 @@ class Publisher:
             self._store,
             checked,
             asked_by=self._options.asked_by,
-            reason=self._options.terms.reason,
+            reason=self._options.approval.reason,
         )
         names = tuple(file.name for file in step.files)
         return Published(metadata=metadata, names=names, drift=_drift(checked))
@@ -125,14 +125,14 @@ class Publisher:
     def apply(self, step: Apply) -> Published:
         """Apply windows of increments to the current snapshot, up to the first gap."""
         inputs = self._inputs(step)
-        checked = self._options.terms.check(inputs, self._store, increments=True)
+        checked = pipeline.check(inputs, self._store, self._options.approval, increments=True)
         if checked.new is None:
             return Published(metadata=None, gap=checked.gap)
         metadata = pipeline.publish(
             self._store,
             checked,
             asked_by=self._options.asked_by,
-            reason=self._options.terms.reason,
+            reason=self._options.approval.reason,
         )
         names = tuple(file.source.path.name for file in checked.files)
         return Published(metadata=metadata, names=names, gap=checked.gap)
@@ -164,7 +164,7 @@ class Publisher:
     def _checked(self, step: Build | Reconcile) -> Checked:
         self._keep_open_plan()
         inputs = [*self._inputs(step), *self._open_plan()]
-        return self._options.terms.check(inputs, self._store, increments=False)
+        return pipeline.check(inputs, self._store, self._options.approval, increments=False)
 
     def _inputs(self, step: Step) -> list[InputFile]:
         return [

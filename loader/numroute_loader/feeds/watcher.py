@@ -190,7 +190,7 @@ class Watcher(Feed):
             current = self._store.current_id()
         except StoreError:
             current = ""
-        digest.update(f"{current} {sorted(self._options.terms.allowed)}".encode())
+        digest.update(f"{current} {sorted(self._options.approval.allowed)}".encode())
         return digest.hexdigest()
 
     def _digest(self, file: DeliveredFile) -> str:

@@ -29,6 +29,7 @@ from numroute_loader.gate.evidence import (
     WrongNumber,
 )
 from numroute_loader.gate.findings import (
+    NAMED_MAX,
     READ_BACK,
     Finding,
     GateError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKS",
+    "NAMED_MAX",
     "OVERRIDABLE",
     "ChosenNumbers",
     "Drift",

@@ -107,7 +107,7 @@ class Movement:
     ported: int
     returned: int
     moved: int
-    updated: int = 0
+    updated: int
     flows: Sequence[str] = ()
 
 

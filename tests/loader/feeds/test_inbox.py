@@ -20,7 +20,7 @@ from support.registry import ABC, command, write_registry
 from numroute.errors import InputError
 from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore, writing
-from numroute_loader.terms import Terms
+from numroute_loader import pipeline
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
 
@@ -204,16 +204,16 @@ def test_what_somebody_publishes_meanwhile_is_built_on(
     """A day that was judged against the snapshot before is told of, and judged anew."""
     put(inbox, day_of(FIRST_DAY))
     watch_once(store, "--inbox", inbox)
-    judge = Terms.check
+    judge = pipeline.check
 
     def judge_slowly(*args, **kwargs):
         checked = judge(*args, **kwargs)
-        monkeypatch.setattr(Terms, "check", judge)
+        monkeypatch.setattr(pipeline, "check", judge)
         with writing(SnapshotStore(store)) as writer:
             writer.publish_overrides(())
         return checked
 
-    monkeypatch.setattr(Terms, "check", judge_slowly)
+    monkeypatch.setattr(pipeline, "check", judge_slowly)
     put(inbox, day_of(NEXT_DAY, ported=21))
     run = watch_once(store, "--inbox", inbox)
     assert run.status == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from collections import Counter
@@ -13,6 +14,7 @@ from support.bdpn import NUMBERING_PLAN, put
 from support.bdpn import dump as text_of
 from support.dict_registry import rows_of
 from support.gate_days import DAYS, Days, failed, scaled_limits
+from support.registry import command
 
 from numroute.errors import InputError
 from numroute.index import SnapshotStore
@@ -40,11 +42,12 @@ def test_normal_days_pass(days: Days, tmp_path: Path) -> None:
         assert failed(checked) == set(), checked.findings
         unmade = {f.check for f in checked.findings if f.outcome is Outcome.NOT_CHECKED}
         without_store = {
-            "sequence", "age", "shrinkage", "plan_shrinkage", "growth", "operator_change",
-            "movement", "updates",
+            "sequence", "age", "shrinkage", "plan_shrinkage", "range_holders", "growth",
+            "operator_change", "movement", "updates",
         }  # fmt: skip
-        not_yet = {"chosen_numbers", "drift", "read_back", "range_holders", "routing_numbers"}
-        assert unmade == not_yet | (set() if day else without_store)
+        assert unmade == {"chosen_numbers", "drift", "read_back"} | (
+            set() if day else without_store
+        )
         publish(store, checked)
 
 
@@ -103,6 +106,134 @@ def test_rows_shifted_against_each_other(days: Days, spoiled: Spoil) -> None:
         return rows
 
     assert failed(days.judge(spoiled(shift))) == {"movement"}
+
+
+def test_routes_shifted_against_each_other(days: Days, spoiled: Spoil) -> None:
+    """Each number has its own operator, and the MNC, route and region of the row before."""
+
+    def shift(rows: Rows) -> Rows:
+        names = ("MNC", "Route", "RegionCode")
+        values = [[row[name] for name in names] for row in rows]
+        for row, value in zip(rows, values[-1:] + values[:-1], strict=True):
+            row.update(zip(names, value, strict=True))
+        return rows
+
+    found = outcomes(days, spoiled(shift))
+    assert {c for c, (o, _) in found.items() if o is Outcome.FAILED} == {"updates"}
+    assert "kept their operator and changed region, MNC or routing number" in found["updates"][1]
+
+
+def test_a_column_of_routes_shifted_alone(days: Days, spoiled: Spoil) -> None:
+    """Routing numbers that belong to other rows do not agree with region and MNC."""
+
+    def shift(rows: Rows) -> Rows:
+        routes = [row["Route"] for row in rows]
+        return [
+            {**row, "Route": route}
+            for row, route in zip(rows, routes[-1:] + routes[:-1], strict=True)
+        ]
+
+    found = outcomes(days, spoiled(shift))
+    assert {c for c, (o, _) in found.items() if o is Outcome.FAILED} == {
+        "updates", "routing_numbers",
+    }  # fmt: skip
+    assert "do not agree with their region and MNC" in found["routing_numbers"][1]
+
+
+def test_a_few_routing_numbers_that_disagree_are_counted(days: Days, spoiled: Spoil) -> None:
+    """Less than one in a hundred is a peculiarity of the registry: the finding says so."""
+
+    def wrong(rows: Rows) -> Rows:
+        return [{**row, "Route": "D0000"} if i < 20 else row for i, row in enumerate(rows)]
+
+    found = outcomes(days, spoiled(wrong))
+    assert found["routing_numbers"][0] is Outcome.PASSED
+    assert found["routing_numbers"][1].startswith("20 of ")
+    assert "D0000 with region" in found["routing_numbers"][1]
+
+
+def test_holders_of_the_plan_shifted_by_a_row(days: Days, tmp_path: Path) -> None:
+    """Nearly every number of the plan has another holder: refused, and counted once allowed."""
+    path = days.files[1]["Numbering_plan"]
+    rows = [
+        {name: cell for name, cell in row.items() if name != "RowCount"} for row in rows_of(path)
+    ]
+    owners = [row["OwnerId"] for row in rows]
+    for row, owner in zip(rows, owners[-1:] + owners[:-1], strict=True):
+        row["OwnerId"] = owner
+    plan = put(tmp_path, path.name, text_of(NUMBERING_PLAN, rows))
+    refused = days.judge(Numbering_plan=plan)
+    assert failed(refused) == {"range_holders"}
+    (finding,) = [f for f in refused.findings if f.check == "range_holders"]
+    assert "numbers of the plan changed their range holder" in finding.message
+    assert finding.actual is not None
+    assert finding.actual > 0.3
+    shutil.copytree(days.store.path, tmp_path / "store")
+    store = SnapshotStore(tmp_path / "store")
+    publish(store, days.judge(Numbering_plan=plan, allowed=("range_holders",)), reason="a test")
+    changed = store.history()[-1]["counts"]["range_holders_changed"]
+    shown = command("numroute-load", "history", "--store", store.path, "--last", 1).out
+    assert f"range holders of {changed:,} numbers" in shown
+    diff = json.loads(command("numroute-load", "diff", "--store", store.path, "--json").out)
+    assert diff["range_holders"]["changed"] == changed > 1_000_000
+    assert " to " in diff["range_holders"]["flows"][0]
+    table = command("numroute-load", "diff", "--store", store.path).out
+    assert f"{changed:,} of" in table
+
+
+def test_one_holder_that_loses_its_ranges(days: Days, tmp_path: Path) -> None:
+    """A loss that is little of the whole plan, and much of one holder's numbers, is named."""
+    path = days.files[1]["Numbering_plan"]
+    rows = [
+        {name: cell for name, cell in row.items() if name != "RowCount"} for row in rows_of(path)
+    ]
+    sizes: Counter[str] = Counter()
+    for row in rows:
+        sizes[row["OwnerId"]] += int(row["NumberTo"]) - int(row["NumberFrom"]) + 1
+    total = sizes.total()
+    loser = next(code for code, size in sizes.most_common() if size < total / 1100)
+    for row in rows:
+        if row["OwnerId"] == loser:
+            row["OwnerId"] = "mMTS"
+    plan = put(tmp_path, path.name, text_of(NUMBERING_PLAN, rows))
+    judged = days.judge(Numbering_plan=plan, limits={"range_holders_numbers_min": 100})
+    assert failed(judged) == {"range_holders"}
+    (finding,) = [f for f in judged.findings if f.check == "range_holders"]
+    assert f"{loser} {sizes[loser]:,} of {sizes[loser]:,}" in finding.message
+
+
+def test_one_unknown_operator_is_a_warning(days: Days, spoiled: Spoil) -> None:
+    """A new operator that the table does not name yet does not hold up a dump."""
+
+    def one(rows: Rows) -> Rows:
+        return [{**row, "OwnerId": "mNEWCOMER"} if i < 10 else row for i, row in enumerate(rows)]
+
+    found = outcomes(days, spoiled(one))
+    assert found["unknown_operators"][0] is Outcome.WARNING
+    assert "mNEWCOMER (10 numbers" in found["unknown_operators"][1]
+
+    def many(rows: Rows) -> Rows:
+        return [{**row, "OwnerId": "mNEWCOMER"} if i < 100 else row for i, row in enumerate(rows)]
+
+    found = outcomes(days, spoiled(many))
+    assert found["unknown_operators"][0] is Outcome.FAILED
+
+
+def test_a_share_that_only_few_numbers_exceed_is_said(days: Days, spoiled: Spoil) -> None:
+    """In a small registry the share is above its limit and the numbers are few."""
+
+    def move(rows: Rows) -> Rows:
+        return [
+            {**row, "OwnerId": "mMTS", "MNC": "01", "Route": f"D{row['RegionCode']}01"}
+            if i % 40 == 0
+            else row
+            for i, row in enumerate(rows)
+        ]
+
+    judged = days.judge(spoiled(move), limits={"movement_numbers_min": 100_000})
+    (finding,) = [f for f in judged.findings if f.check == "movement"]
+    assert finding.outcome is Outcome.PASSED
+    assert "it passes because it is not more than 100,000 numbers" in finding.message
 
 
 def test_numbers_off_by_one(days: Days, spoiled: Spoil) -> None:

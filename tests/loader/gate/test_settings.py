@@ -189,7 +189,7 @@ def test_a_wrong_row_count_may_be_allowed(tmp_path: Path) -> None:
 def test_a_number_in_two_rows_may_be_allowed(tmp_path: Path) -> None:
     """The row with the latest time is taken, wherever it stands."""
     folder = write_registry(tmp_path / "r", dump=TWICE)
-    assert "stands in more than one row" in check(folder).err
+    assert "than one row (lines 3 and 5)" in check(folder).err
     words = ("--allow", "duplicates", "--reason", "known")
     found = gate_of(check(folder, *words, "--json"))["duplicates"]
     assert (found["outcome"], found["actual"]) == ("allowed", 1)
