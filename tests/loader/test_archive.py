@@ -8,6 +8,7 @@ import hashlib
 import lzma
 import os
 import struct
+import tracemalloc
 import zipfile
 
 import pytest
@@ -57,6 +58,27 @@ def test_zip_under_the_name_of_a_csv(tmp_path):
     zipped = bdpn.put(tmp_path, f"{NAME}.zip", _text(3))
     renamed = zipped.rename(tmp_path / f"{NAME}.csv")
     assert read(renamed).source.rows == 3
+
+
+def test_zip_with_very_many_members_is_refused_without_reading_their_list(tmp_path):
+    """A directory of 300,000 members is refused by its size: it takes no memory and no time."""
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("a")
+        archive.writestr(info, b"")
+    whole = path.read_bytes()
+    start = whole.index(b"PK\x01\x02")
+    entry, end = whole[start : whole.index(b"PK\x05\x06")], whole[-22:]
+    count = 300_000
+    directory = entry * count
+    end = end[:8] + b"\xff\xff" * 2 + len(directory).to_bytes(4, "little") + end[16:]
+    path.write_bytes(whole[:start] + directory + end)
+    tracemalloc.start()
+    reason = _refused(path).reason
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert f"the zip's directory takes {len(directory):,} bytes" in reason
+    assert peak < 4 << 20
 
 
 @pytest.mark.parametrize("members", [0, 2])

@@ -33,6 +33,9 @@ WHOLE_BYTES_MAX = 2**20
 They hold no file descriptor: months of increments can be open at the same time.
 """
 
+ZIP_DIRECTORY_BYTES_MAX = 2**18
+"""The longest directory of a zip that is read: that of some thousand members."""
+
 DOWNLOAD_AGAIN = "Download it again"
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -59,6 +62,25 @@ class _Readable(Protocol):
     def readinto(self, buffer: memoryview, /) -> int: ...
 
     def close(self) -> None: ...
+
+
+class _ShortDirectory:
+    """A zip file while zipfile reads its directory, which it would read whole, however long."""
+
+    def __init__(self, path: Path, file: IO[bytes] | io.RawIOBase) -> None:
+        self._path = path
+        self._file = file
+        self.seek = file.seek
+        self.tell = file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if size > ZIP_DIRECTORY_BYTES_MAX:
+            raise InputError(
+                self._path,
+                f"the zip's directory takes {size:,} bytes, it should hold exactly one file",
+                hint="Unpack it and give the file that you need",
+            )
+        return self._file.read(size) or b""
 
 
 class Archive:
@@ -186,7 +208,8 @@ class Archive:
             return
         self._text_bytes_max = min(TEXT_BYTES_MAX, ZIP_RATIO_MAX * self.bytes_total)
         try:
-            archive = zipfile.ZipFile(cast("IO[bytes]", self._file))
+            archive = zipfile.ZipFile(cast("IO[bytes]", _ShortDirectory(path, self._file)))
+            archive.fp = cast("IO[bytes]", self._file)
             member = _only_member(path, archive)
             self._text = cast("_Readable", archive.open(member))
         except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError) as error:
