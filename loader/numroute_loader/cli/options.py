@@ -20,13 +20,57 @@ if TYPE_CHECKING:
     Command = Callable[..., Any]
 
 KEEP_MAX = 1_000_000
+SECONDS_MAX = 86_400.0
 
 reason_option = click.option("--reason", default="", help="Why; it is recorded in the history.")
 
 
+def setting(
+    name: str,
+    text: str,
+    *more: str,
+    prefix: str = "",
+    **attributes: Any,  # noqa: ANN401 - click's
+) -> Command:
+    """Return an option that can also be set as ``NUMROUTE_`` with the prefix and its name.
+
+    ``more`` may give the parameter another name.
+    """
+    return click.option(
+        name,
+        *more,
+        envvar=f"NUMROUTE_{prefix}{name[2:].upper().replace('-', '_')}",
+        show_envvar=True,
+        show_default=attributes.get("default") is not None,
+        help=text,
+        **attributes,
+    )
+
+
+def seconds(
+    name: str,
+    default: float,
+    text: str,
+    *,
+    prefix: str = "",
+    zero: bool = False,
+    longest: float = SECONDS_MAX,
+) -> Command:
+    """Return a setting of a duration in seconds, as a parameter ``NAME_seconds``."""
+    return setting(
+        name,
+        text,
+        f"{name[2:]}_seconds",
+        prefix=prefix,
+        type=click.FloatRange(min=0, min_open=not zero, max=longest),
+        default=default,
+        metavar="SECONDS",
+    )
+
+
 def approval_options(command: Command) -> Command:
     """Give a command the options of an ``Approval`` as one argument ``approval``."""
-    return _gathered(
+    return gathered(
         command,
         "approval",
         Approval,
@@ -53,7 +97,7 @@ def approval_options(command: Command) -> Command:
 
 def retention_options(command: Command) -> Command:
     """Give a command that publishes the options ``--keep-...`` as one argument ``retention``."""
-    return _gathered(
+    return gathered(
         command,
         "retention",
         lambda *, keep_last, keep_daily, keep_within: Retention(
@@ -67,15 +111,15 @@ def retention_options(command: Command) -> Command:
     )
 
 
-def _gathered(
+def gathered(
     command: Command, argument: str, make: Command, options: tuple[Command, ...]
 ) -> Command:
     """Add options to a command, and hand their values over as one argument."""
 
     @functools.wraps(command)
     def with_argument(**values: Any) -> Any:  # noqa: ANN401 - click's
-        gathered = {name: values.pop(name) for name in names}
-        return command(**{argument: make(**gathered)}, **values)
+        own = {name: values.pop(name) for name in names}
+        return command(**{argument: make(**own)}, **values)
 
     decorated: Command = with_argument
     before = {each.name for each in getattr(decorated, "__click_params__", ())}
@@ -87,23 +131,9 @@ def _gathered(
 
 
 def _file(name: str, text: str) -> Command:
-    return click.option(
-        name,
-        envvar=f"NUMROUTE_{name[2:].upper()}",
-        show_envvar=True,
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help=text,
-    )
+    return setting(name, text, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
 def _keep(name: str, default: int, metavar: str, keeps: str) -> Command:
-    return click.option(
-        name,
-        envvar=f"NUMROUTE_{name[2:].upper().replace('-', '_')}",
-        show_envvar=True,
-        type=click.IntRange(0, KEEP_MAX),
-        default=default,
-        show_default=True,
-        metavar=metavar,
-        help=f"Keep {keeps}.",
-    )
+    kind = click.IntRange(0, KEEP_MAX)
+    return setting(name, f"Keep {keeps}.", default=default, type=kind, metavar=metavar)

@@ -13,7 +13,7 @@ from numroute.cli.console import print_facts, print_json
 from numroute.cli.options import json_option, store_option
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
-from numroute_loader.cli.options import retention_options
+from numroute_loader.cli.options import retention_options, seconds
 from numroute_loader.cli.terminal import Bars, user_name
 from numroute_loader.feeds.loop import feeding, stopping
 from numroute_loader.replicas import pulling, pushing
@@ -23,7 +23,6 @@ from numroute_loader.replicas.remote import Remote
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS_MAX = 86_400.0
 KEEP_MAX = 10_000
 
 _URL = "URL is a path, or a URL of any driver of fsspec: s3://, gs://, sftp:// and others."
@@ -92,17 +91,7 @@ def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> No
 @store_option
 @retention_options
 @click.option("--follow", is_flag=True, help="Keep pulling, as a replica does.")
-@click.option(
-    "--interval",
-    "interval_seconds",
-    envvar="NUMROUTE_PULL_INTERVAL",
-    show_envvar=True,
-    type=click.FloatRange(min=0, min_open=True, max=SECONDS_MAX),
-    default=INTERVAL_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-    help="How often to look, with --follow.",
-)
+@seconds("--interval", INTERVAL_SECONDS, "How often to look, with --follow.", prefix="PULL_")
 @json_option
 def pull(
     *,

@@ -13,7 +13,13 @@ from numroute.cli.options import Folder, store_option
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
-from numroute_loader.cli.options import approval_options, retention_options
+from numroute_loader.cli.options import (
+    approval_options,
+    gathered,
+    retention_options,
+    seconds,
+    setting,
+)
 from numroute_loader.cli.terminal import user_name
 from numroute_loader.feeds.loop import StopRequested, feeding, stopping
 from numroute_loader.feeds.publishing import (
@@ -33,7 +39,6 @@ if TYPE_CHECKING:
     from numroute_loader.approval import Approval
     from numroute_loader.feeds.sources import Source
 
-SECONDS_MAX = 86_400.0
 TIMEOUT_SECONDS_MAX = 3600.0
 
 PASSWORD_VARIABLE = "NUMROUTE_SFTP_PASSWORD"  # noqa: S105 - a name, not a password
@@ -42,78 +47,87 @@ PASSPHRASE_VARIABLE = "NUMROUTE_SFTP_PASSPHRASE"  # noqa: S105 - likewise
 SECRET_VARIABLES = (PASSWORD_VARIABLE, PASSPHRASE_VARIABLE)
 """Read from the environment only: everybody can see a command line."""
 
+_FOLDER = Folder(file_okay=False, path_type=Path)
+
+
+def _sftp_settings(
+    *,
+    sftp: str | None,
+    password_file: Path | None,
+    **rest: Any,  # noqa: ANN401 - fields of SftpSettings
+) -> SftpSettings | None:
+    """Return the settings of a connection, with the secrets from the environment."""
+    if sftp is None:
+        return None
+    address = parse_address(sftp)
+    if not address.path:
+        address = parse_address(f"{sftp.rstrip('/')}{FEED.root}")
+    if password_file is not None and os.environ.get(PASSWORD_VARIABLE):
+        raise SettingError(
+            f"--password-file and {PASSWORD_VARIABLE} both name a password", hint="Give one of them"
+        )
+    return SftpSettings(
+        address=address,
+        password=os.environ.get(PASSWORD_VARIABLE) or None,
+        password_file=password_file,
+        passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
+        **rest,
+    )
+
 
 def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--sftp`` and the options of its connection."""
-    for decorator in reversed(
-        (
-            click.option(
-                "--sftp",
-                envvar="NUMROUTE_SFTP",
-                show_envvar=True,
-                metavar="URL",
-                help="SFTP host where the registry puts its files: sftp://USER@HOST:PORT/PATH; "
-                "without a path, the registry's own.",
-            ),
-            click.option(
-                "--known-hosts",
-                envvar="NUMROUTE_SFTP_KNOWN_HOSTS",
-                show_envvar=True,
-                type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                help="File with the SFTP host's key, in the format of OpenSSH's known_hosts.",
-            ),
-            click.option(
-                "--host-key",
-                "fingerprints",
-                envvar="NUMROUTE_SFTP_HOST_KEY",
-                show_envvar=True,
-                multiple=True,
-                metavar="SHA256:...",
-                help="Fingerprint of the SFTP host's key; may be given several times.",
-            ),
-            click.option(
-                "--password-file",
-                envvar="NUMROUTE_SFTP_PASSWORD_FILE",
-                show_envvar=True,
-                type=click.Path(dir_okay=False, path_type=Path),
-                help="File with the SFTP password, readable by its owner only. Or set "
-                f"{PASSWORD_VARIABLE}.",
-            ),
-            click.option(
-                "--key-file",
-                envvar="NUMROUTE_SFTP_KEY_FILE",
-                show_envvar=True,
-                type=click.Path(dir_okay=False, path_type=Path),
-                help="File with the private SSH key, readable by its owner only; its passphrase is "
-                f"taken from {PASSPHRASE_VARIABLE}.",
-            ),
-            click.option(
-                "--timeout",
-                "timeout_seconds",
-                envvar="NUMROUTE_SFTP_TIMEOUT",
-                show_envvar=True,
-                type=click.FloatRange(min=0, min_open=True, max=TIMEOUT_SECONDS_MAX),
-                default=TIMEOUT_SECONDS,
-                show_default=True,
-                metavar="SECONDS",
-                help="How long the SFTP host may take to answer.",
-            ),
-        )
-    ):
-        command = decorator(command)
-    return command
+    """Give a command ``--sftp`` and the options of its connection as one argument ``sftp``."""
+    file = click.Path(dir_okay=False, path_type=Path)
+    existing = click.Path(exists=True, dir_okay=False, path_type=Path)
+    options = (
+        setting(
+            "--sftp",
+            "SFTP host where the registry puts its files: sftp://USER@HOST:PORT/PATH; without a "
+            "path, the registry's own.",
+            metavar="URL",
+        ),
+        setting(
+            "--known-hosts",
+            "File with the SFTP host's key, in the format of OpenSSH's known_hosts.",
+            prefix="SFTP_",
+            type=existing,
+        ),
+        setting(
+            "--host-key",
+            "Fingerprint of the SFTP host's key; may be repeated.",
+            "fingerprints",
+            prefix="SFTP_",
+            multiple=True,
+            metavar="SHA256:...",
+        ),
+        setting(
+            "--password-file",
+            f"File with the SFTP password, readable by its owner only. Or set {PASSWORD_VARIABLE}.",
+            prefix="SFTP_",
+            type=file,
+        ),
+        setting(
+            "--key-file",
+            "File with the private SSH key, readable by its owner only; its passphrase is taken "
+            f"from {PASSPHRASE_VARIABLE}.",
+            prefix="SFTP_",
+            type=file,
+        ),
+        seconds(
+            "--timeout",
+            TIMEOUT_SECONDS,
+            "How long the SFTP host may take to answer.",
+            prefix="SFTP_",
+            longest=TIMEOUT_SECONDS_MAX,
+        ),
+    )
+    return gathered(command, "sftp", _sftp_settings, options)
 
 
 @click.command()
 @store_option
 @retention_options
-@click.option(
-    "--inbox",
-    envvar="NUMROUTE_INBOX",
-    show_envvar=True,
-    type=Folder(file_okay=False, path_type=Path),
-    help="Folder where the registry's files arrive.",
-)
+@setting("--inbox", "Folder where the registry's files arrive.", type=_FOLDER)
 @_sftp_options
 @click.option(
     "--folder",
@@ -124,38 +138,20 @@ def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "all of the registry's folders that exist.",
 )
 @click.option("--once", is_flag=True, help="Do what there is to do and exit: for cron and timers.")
-@click.option(
-    "--interval",
-    "interval_seconds",
-    envvar="NUMROUTE_INTERVAL",
-    show_envvar=True,
-    type=click.FloatRange(min=0, min_open=True, max=SECONDS_MAX),
-    default=INTERVAL_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-    help="How often to look for new files.",
-)
-@click.option(
+@seconds("--interval", INTERVAL_SECONDS, "How often to look for new files.")
+@seconds(
     "--settle",
-    "settle_seconds",
-    envvar="NUMROUTE_SETTLE",
-    show_envvar=True,
-    type=click.FloatRange(min=0, max=SECONDS_MAX),
-    default=SETTLE_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-    help="Take a file once its size and time have not changed for this long.",
+    SETTLE_SECONDS,
+    "Take a file once its size and time have not changed for this long.",
+    zero=True,
 )
-@click.option(
+@setting(
     "--patience",
+    "How long increments wait for the rest of a full dump that has come in part.",
     "patience_minutes",
-    envvar="NUMROUTE_PATIENCE",
-    show_envvar=True,
     type=click.FloatRange(min=0, max=10_000),
     default=PATIENCE.total_seconds() / 60,
-    show_default=True,
     metavar="MINUTES",
-    help="How long increments wait for the rest of a full dump that has come in part.",
 )
 @click.option(
     "--plan",
@@ -170,18 +166,16 @@ def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
     is_flag=True,
     help="Remove files from the inbox once they are in a published snapshot or older than it.",
 )
-@click.option(
+@setting(
     "--spool",
-    envvar="NUMROUTE_SPOOL",
-    show_envvar=True,
-    type=Folder(file_okay=False, path_type=Path),
-    help="Folder for local copies until they are built in; by default `spool` in the store.",
+    "Folder for local copies until they are built in; by default `spool` in the store.",
+    type=_FOLDER,
 )
 def watch(
     *,
     store: Path,
     inbox: Path | None,
-    sftp: str | None,
+    sftp: SftpSettings | None,
     folders: tuple[str, ...],
     once: bool,
     interval_seconds: float,
@@ -192,16 +186,15 @@ def watch(
     consume: bool,
     spool: Path | None,
     retention: Retention,
-    **host: Any,  # noqa: ANN401 - the options of _sftp_options
 ) -> int:
     """Keep a store up to date from a folder or an SFTP host where the registry's files arrive.
 
     Waits until uploads are complete, puts damaged files aside, builds each full dump with the
     operator table and the plan of its day, and keeps serving the last good snapshot when something
-    is missing or wrong. `numroute info` shows how it does. SIGTERM or Ctrl-C stops at once; the
-    next start goes on where this one stopped.
+    is missing or wrong. `numroute info` shows its state. SIGTERM or Ctrl-C stops at once; the next
+    start continues where this one stopped.
     """
-    source = _source(inbox, sftp, folders or FEED.folders, **host)
+    source = _source(inbox, sftp, folders or FEED.folders)
     if consume and inbox is None:
         raise SettingError(
             "files are not removed from an SFTP host", hint="Leave --consume out, or give --inbox"
@@ -228,52 +221,18 @@ def watch(
             return 1
 
 
-def _source(
-    inbox: Path | None,
-    sftp: str | None,
-    folders: Sequence[str],
-    **host: Any,  # noqa: ANN401 - the options of _sftp_options
-) -> Source:
-    if (inbox is None) == (sftp is None):
+def _source(inbox: Path | None, sftp: SftpSettings | None, folders: Sequence[str]) -> Source:
+    if inbox is not None and sftp is None:
+        return Inbox(inbox, folders)
+    if inbox is not None or sftp is None:
         raise SettingError(
             "there is nothing to watch" if sftp is None else "there are two sources to watch",
             hint="Give either --inbox DIR or --sftp URL",
         )
-    if inbox is not None:
-        return Inbox(inbox, folders)
     try:
         from numroute_loader.feeds.sftp import SftpSource  # noqa: PLC0415 - an extra brings it
     except ModuleNotFoundError as error:
         raise SettingError(
             f"{error.name} is not installed", hint="Run `pip install 'numroute[sftp]'`"
         ) from None
-    return SftpSource(_sftp_settings(str(sftp), **host), folders)
-
-
-def _sftp_settings(
-    url: str,
-    *,
-    known_hosts: Path | None,
-    fingerprints: tuple[str, ...],
-    password_file: Path | None,
-    key_file: Path | None,
-    timeout_seconds: float,
-) -> SftpSettings:
-    """Return the settings of a connection, with the secrets from the environment."""
-    address = parse_address(url)
-    if not address.path:
-        address = parse_address(f"{url.rstrip('/')}{FEED.root}")
-    if password_file is not None and os.environ.get(PASSWORD_VARIABLE):
-        raise SettingError(
-            f"--password-file and {PASSWORD_VARIABLE} both name a password", hint="Give one of them"
-        )
-    return SftpSettings(
-        address=address,
-        known_hosts=known_hosts,
-        fingerprints=fingerprints,
-        password=os.environ.get(PASSWORD_VARIABLE) or None,
-        password_file=password_file,
-        key_file=key_file,
-        passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
-        timeout_seconds=timeout_seconds,
-    )
+    return SftpSource(sftp, folders)
