@@ -49,7 +49,7 @@ async def test_another_task_closes(ask, held, gate) -> None:
     # Who cancels the task itself is heard as ever.
     with pytest.raises(asyncio.CancelledError):
         await cancelled
-    # A call that comes afterwards is told the same.
+    # A later call ends the same way.
     with pytest.raises(ServiceError, match="client is closed"):
         await ask(client)
 

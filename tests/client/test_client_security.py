@@ -124,7 +124,7 @@ def test_another_authority_is_not_believed(run_server, store, authority, tmp_pat
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
 def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path) -> None:
-    """What gRPC can tell about a connection that TLS prevented is told, with what to do."""
+    """A connection that TLS prevents is explained, with what to do."""
     secure = run_server(store.path, security=Security(tls=authority.issue())).target
     mutual = run_server(
         store.path, security=Security(tls=authority.issue("mutual", client_ca=authority.path))

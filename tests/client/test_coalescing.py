@@ -1,4 +1,4 @@
-"""Single numbers gathered into batches: who is sent when, and who hears what."""
+"""Single numbers gathered into batches: when each is sent, and how each ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from numroute.v1 import number_routing_pb2 as pb
 
 
 class Service:
-    """Stands in for a service: keeps each batch until it is told how it ends."""
+    """Stands in for a service: keeps each batch until the test decides how it ends."""
 
     def __init__(self) -> None:
         """Begin without batches."""
@@ -172,13 +172,13 @@ async def test_a_batch_given_up_while_it_is_handed_out(service) -> None:
     await task
 
 
-async def test_nobody_waits_longer_than_is_set(service) -> None:
+async def test_no_number_waits_longer_than_is_set(service) -> None:
     """A batch that is not full leaves after the time that is set, though another is under way."""
     coalescer = gather(service, wait_seconds=0.02)
     tasks = asking(coalescer, 1)
     await turns()
     tasks += asking(coalescer, 2)
-    while len(service.batches) < 2:  # noqa: ASYNC110 - the stand-in tells nobody
+    while len(service.batches) < 2:  # noqa: ASYNC110 - the stand-in announces nothing
         await asyncio.sleep(0.005)
     service.answer(0)
     service.answer(1)
@@ -222,7 +222,7 @@ async def test_a_batch_that_nobody_waits_for_is_given_up(service) -> None:
 
 
 async def test_each_task_has_its_own_deadline(service) -> None:
-    """Of one batch, a task with a short deadline hears of it in time; the others are answered."""
+    """Of one batch, a task with a short deadline fails in time; the others are answered."""
     coalescer = gather(service)
     patient = asking(coalescer, 1, seconds=60.0)
     hasty = asking(coalescer, 2, seconds=0.05) + asking(coalescer, 3, seconds=0.02)
@@ -251,7 +251,7 @@ async def test_a_deadline_after_an_answered_later_one(service) -> None:
 
 
 async def test_deadlines_in_the_queue_are_kept(service) -> None:
-    """A number that could not be sent in time is told so, and is not sent any more."""
+    """A number that could not be sent in time fails, and is not sent any more."""
     coalescer = gather(service, in_flight_max=1)
     first = asking(coalescer, 1)
     await turns()
@@ -317,7 +317,7 @@ def test_limits_that_cannot_work_are_refused(limits) -> None:
         Coalescing(**limits)
 
 
-async def test_wrong_numbers_hurt_nobody_else(server, registry) -> None:
+async def test_wrong_numbers_hurt_no_others(server, registry) -> None:
     """What is no number is refused in the task that asks; the others are answered."""
     async with numroute.AsyncClient(server.target) as client:
         good, negative, large, flag = await asyncio.gather(
@@ -365,7 +365,7 @@ async def test_answers_of_one_route_are_one_object(server) -> None:
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_tasks_that_come_and_go(server, registry, asked) -> None:
-    """Whoever waits to the end gets the oracle's answer, whoever else gives up meanwhile."""
+    """A task that waits to the end gets the oracle's answer, whichever others give up."""
 
     async def run() -> None:
         async with numroute.AsyncClient(

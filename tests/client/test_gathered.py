@@ -45,7 +45,7 @@ async def test_closing_leaves_nothing_behind(server, registry) -> None:
 
 
 async def test_a_service_that_stands_still(run_server, store, registry) -> None:
-    """Numbers that it does not answer in time are told so; when it goes on, all is well again."""
+    """Numbers that it does not answer in time fail; when it goes on, they are answered again."""
     server = run_server(store.path)
     async with numroute.AsyncClient(server.target, timeout=1.0) as client:
         await client.lookup(FIRST)
@@ -73,7 +73,7 @@ async def test_a_stopping_service_answers_first(run_server, store, registry) -> 
         assert "numroute serve" in str(caught.value.hint)
 
 
-async def test_what_is_refused_is_told(run_server, store, tmp_path) -> None:
+async def test_a_refusal_gives_its_reason(run_server, store, tmp_path) -> None:
     """Numbers beyond a client's quota are refused with the reason, those before are answered."""
     authority = Authority.make(tmp_path / "tls")
     token, sha256 = new_token()
@@ -95,8 +95,8 @@ async def test_what_is_refused_is_told(run_server, store, tmp_path) -> None:
         assert "may ask for 100 numbers a day" in str(found[-1])
 
 
-async def test_what_is_wrong_is_told_as_soon_as_by_a_call(run_server, tmp_path) -> None:
-    """Of a service without a snapshot a number hears why, within a timeout of its own."""
+async def test_a_number_fails_as_a_batch_does(run_server, tmp_path) -> None:
+    """Without a snapshot in service, a number gets the same error as a batch."""
     SnapshotStore(tmp_path / "empty", create=True)
     server = run_server(tmp_path / "empty")
     async with numroute.AsyncClient(server.target) as client:

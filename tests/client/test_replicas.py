@@ -225,6 +225,48 @@ async def test_replicas_with_different_snapshots(differing, numbers_per_chunk) -
     assert counts == [QUESTIONS] * 3
 
 
+async def test_replicas_that_publish_at_different_times(run_server, tmp_path) -> None:
+    """While replicas take new snapshots one after the other, each answer comes from one of them."""
+    stores = [SnapshotStore(tmp_path / f"store-{i}", create=True) for i in range(2)]
+    generation_of = {publish(store, make_registry(0)): 0 for store in stores}
+    servers = [run_server(store.path) for store in stores]
+    target = ",".join(server.target for server in servers)
+    options = {"timeout": 60.0, "numbers_per_chunk": 10_000}
+    seen: dict[str, set[str]] = {}
+    done = False
+
+    def check(answer: numroute.client.BulkAnswer) -> None:
+        # Every operator's code begins with its registry's generation.
+        codes = {route.operator.code.partition("X")[0] for route in answer.routes} - {""}
+        seen.setdefault(answer.snapshot.id, set()).update(codes)
+
+    def ask_all() -> None:
+        with numroute.Client(target, **options) as client:
+            while not done:
+                check(client.lookup(MANY))
+
+    async def ask() -> None:
+        async with numroute.AsyncClient(target, **options) as client:
+            while not done:
+                check(await client.lookup(MANY))
+
+    def roll() -> None:
+        for generation in range(1, 4):
+            for store, server in zip(stores, servers, strict=True):
+                generation_of[publish(store, make_registry(generation))] = generation
+                server.wait_for_log("snapshot in service", generation + 1)
+
+    asking = asyncio.gather(asyncio.to_thread(ask_all), ask())
+    try:
+        await asyncio.to_thread(roll)
+    finally:
+        done = True
+        await asking
+    assert len(seen) > 1
+    assert all(len(codes) == 1 for codes in seen.values())
+    assert seen.keys() <= generation_of.keys()
+
+
 def test_a_watch_goes_on_after_a_kill(tmp_path) -> None:
     """When the replica that announces is killed, the client watches on and repeats nothing."""
     own = SnapshotStore(tmp_path / "store", create=True)
@@ -287,13 +329,13 @@ def test_targets(text, uri, several, loopback) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(text) -> None:
-    """URLs, empty texts and ports that there are not are told at once, with examples."""
+    """URLs, empty texts and impossible ports are refused at once, with examples."""
     with pytest.raises(SettingError, match=r"is not the address of a service\. Give HOST:PORT"):
         numroute.Client(text)
 
 
 def test_wrong_targets() -> None:
-    """What is no list of addresses, and a name that nobody has, are refused with examples."""
+    """Malformed lists of addresses and unknown names are refused with examples."""
     for text in ("a,b", "127.0.0.1:1,[::1]:1", "127.0.0.1:x,127.0.0.1:1"):
         with pytest.raises(SettingError, match="Give"):
             parse_target(text)
