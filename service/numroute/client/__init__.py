@@ -1,10 +1,16 @@
-"""The Python client of the service. It needs grpcio, protobuf and numpy, nothing else."""
+"""The Python client of the service; it needs only grpcio, protobuf and numpy.
+
+Calls raise ``ServiceError`` when the service was not reached or did not answer, with the gRPC
+status name as ``code`` and advice as ``hint``; ``SettingError`` for a wrong address, certificate or
+token; and ``TypeError`` or ``ValueError`` for wrong arguments, before anything is sent.
+"""
 
 from numroute.client.aio import AsyncClient
 from numroute.client.coalescing import Coalescing
 from numroute.client.codec import BulkAnswer
 from numroute.client.security import Security
 from numroute.client.sync import Client
+from numroute.errors import ServiceError, SettingError
 from numroute.model import (
     Answer,
     Changes,
@@ -29,6 +35,8 @@ __all__ = [
     "NumberAnswer",
     "OperatorInfo",
     "Security",
+    "ServiceError",
+    "SettingError",
     "SnapshotInfo",
     "SnapshotNews",
     "Source",

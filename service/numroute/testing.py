@@ -1,0 +1,181 @@
+"""A real service for other people's tests: in this process, from a dict.
+
+::
+
+    with numroute.testing.serve({79161234567: "mMegaFon"}) as service:
+        with numroute.Client(service.target) as client:
+            answer = client.lookup([79161234567])
+            assert answer.routes[answer.route_index[0]].operator.code == "mMegaFon"
+
+Under pytest, import the fixture ``numroute_service`` into a ``conftest.py``: it is a function like
+``serve`` whose services stop when the test ends. The extra
+``numroute[service]`` installs what a service needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import tempfile
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio
+import numpy as np
+import structlog
+from grpc_health.v1 import health_pb2_grpc
+
+from numroute.errors import SettingError
+from numroute.index import Content, SnapshotStore, writing
+from numroute.model import NUMBER_MAX, Operator, Route, Status
+from numroute.server.follower import Follower
+from numroute.server.health import Health
+from numroute.server.limits import GRPC_OPTIONS
+from numroute.server.servicer import NumberRouting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
+
+    Ported = Mapping[int, Route | Operator | str]
+    """Whole E.164 numbers and who serves them: a route, an operator, or an operator's code."""
+
+    Ranges = Mapping[tuple[int, int], Route | Operator | str]
+    """First and last number of each range, and who holds it. All other numbers are unallocated."""
+
+__all__ = ["Service", "serve"]
+
+
+@contextlib.contextmanager
+def serve(ported: Ported, ranges: Ranges | None = None) -> Iterator[Service]:
+    """Run a service on a free port of this machine until the block ends.
+
+    The numbers in ``ported`` are answered PORTED, all others by ``ranges``: NOT_PORTED within one,
+    UNALLOCATED outside.
+
+    Raises:
+        SettingError: A number is not a whole E.164 number, or ranges are reversed or overlap.
+    """
+    with tempfile.TemporaryDirectory(prefix="numroute-") as folder:
+        service = Service(Path(folder) / "store")
+        try:
+            service.publish(ported, ranges)
+            yield service
+        finally:
+            service.stop()
+
+
+class Service:
+    """A running service; ``target`` is the address to give to a client."""
+
+    target: str
+
+    def __init__(self, store: Path) -> None:
+        """Start a service over a new, empty store."""
+        self._store = SnapshotStore(store, create=True)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="numroute-testing")
+        self._thread.start()
+        self._run(self._start())
+
+    def publish(self, ported: Ported, ranges: Ranges | None = None) -> str:
+        """Answer from these numbers and ranges from now on; return the new snapshot's id.
+
+        Raises:
+            SettingError: As for ``serve``.
+        """
+        content = _content(ported, ranges or {})
+        counts = {"ported": len(content.numbers), "ranges": len(ranges or {})}
+        with writing(self._store) as writer:
+            metadata = writer.publish(content, as_of=datetime.now(UTC), sources=(), counts=counts)
+        self._run(self._follower.poll())
+        return metadata.snapshot_id
+
+    def stop(self) -> None:
+        """Answer the calls under way and stop."""
+        self._run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _start(self) -> None:
+        log = structlog.wrap_logger(
+            structlog.PrintLogger(sys.stderr),
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        )
+        self._health = Health()
+        self._follower = Follower(self._store, log, max_age=None, on_state=self._health.set_unready)
+        self._routing = NumberRouting(self._follower, log)
+        self._server = grpc.aio.server(options=GRPC_OPTIONS)
+        self._server.add_generic_rpc_handlers((self._routing.handler(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        await self._server.start()
+
+    async def _end(self) -> None:
+        self._health.drain()
+        self._routing.drain()
+        await self._server.stop(1.0)
+        self._routing.close()
+        self._follower.close()
+
+
+def _content(ported: Ported, ranges: Ranges) -> Content:
+    """Return what a snapshot of these numbers and ranges holds."""
+    rows: dict[Route, int] = {
+        Route(status=Status.UNALLOCATED): 0,
+        Route(status=Status.INVALID): 1,
+    }
+
+    def row(value: Route | Operator | str, status: Status) -> int:
+        if isinstance(value, str):
+            value = Operator(code=value)
+        route = Route(status=status, operator=value) if isinstance(value, Operator) else value
+        return rows.setdefault(replace(route, status=status), len(rows))
+
+    for number in (*ported, *(end for bounds in ranges for end in bounds)):
+        if not 0 < number <= NUMBER_MAX:
+            raise SettingError(
+                "a number is not a whole E.164 number",
+                hint="Give integers with country code and without '+', e.g. 79001234567",
+            )
+    numbers = sorted(ported)
+    number_rows = [row(ported[number], Status.PORTED) for number in numbers]
+    starts, range_rows = [0], [0]
+    for first, last in sorted(ranges):
+        if last < first or first < starts[-1]:
+            raise SettingError(
+                "ranges are reversed or overlap", hint="Give (first, last) pairs, each range once"
+            )
+        if first == starts[-1]:
+            del starts[-1], range_rows[-1]
+        starts += [first, last + 1]
+        range_rows += [row(ranges[first, last], Status.NOT_PORTED), 0]
+    return Content(
+        routes=list(rows),
+        numbers=np.array(numbers, np.uint64),
+        number_route=np.array(number_rows, np.uint32),
+        range_start=np.array(starts, np.uint64),
+        range_route=np.array(range_rows, np.uint32),
+    )
+
+
+with contextlib.suppress(ModuleNotFoundError):
+    import pytest
+
+    @pytest.fixture
+    def numroute_service() -> Iterator[Callable[..., Service]]:
+        """Return a function like ``serve`` whose services stop when the test ends."""
+        with contextlib.ExitStack() as stack:
+
+            def start(ported: Ported, ranges: Ranges | None = None) -> Service:
+                return stack.enter_context(serve(ported, ranges))
+
+            yield start

@@ -1,0 +1,104 @@
+"""``numroute.testing``: a real service from a dict."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import numroute
+from numroute import testing
+from numroute.errors import ServiceError, SettingError
+from numroute.model import NUMBER_MAX, LineType, Operator, Route, Status
+from numroute.testing import numroute_service  # noqa: F401 - a fixture
+
+NUMBER = 79_000_000_123
+RANGE = (79_000_000_000, 79_000_999_999)
+FULL = Route(
+    status=Status.PORTED,
+    operator=Operator(code="mOne", name="One", brand="One!", tax_number="7700000000"),
+    mcc="250",
+    mnc="01",
+    routing_number="D1",
+    line_type=LineType.MOBILE,
+)
+
+
+def statuses(answer: numroute.client.BulkAnswer) -> list[tuple[str, str]]:
+    """Return the status and the operator's code of each number."""
+    routes = [answer.routes[index] for index in answer.route_index]
+    return [(route.status.name, route.operator.code) for route in routes]
+
+
+def test_numbers_and_ranges_are_answered(numroute_service) -> None:  # noqa: F811 - as above
+    """Ported numbers, numbers in ranges, at their ends and outside are answered as they should."""
+    service = numroute_service(
+        {NUMBER: FULL, 4_912_345: "mTwo"},
+        {RANGE: Operator(code="mThree"), (RANGE[1] + 1, RANGE[1] + 1): "mFour"},
+    )
+    asked = [NUMBER, 4_912_345, RANGE[0] - 1, *RANGE, RANGE[1] + 1, RANGE[1] + 2, 0, NUMBER_MAX]
+    with numroute.Client(service.target) as client:
+        answer = client.lookup(asked, with_range_holder=True)
+        assert statuses(answer) == [
+            ("PORTED", "mOne"),
+            ("PORTED", "mTwo"),
+            ("UNALLOCATED", ""),
+            ("NOT_PORTED", "mThree"),
+            ("NOT_PORTED", "mThree"),
+            ("NOT_PORTED", "mFour"),
+            ("UNALLOCATED", ""),
+            ("INVALID", ""),
+            ("UNALLOCATED", ""),
+        ]
+        assert answer.routes[answer.route_index[0]] == FULL
+        assert answer.range_holders[answer.range_holder_index[0]].code == "mThree"
+        assert datetime.now(UTC) - answer.snapshot.as_of < timedelta(minutes=1)
+        (text,) = client.lookup_text(["+7 900 000-01-23"])
+        assert text.route.operator == FULL.operator
+
+
+async def test_it_serves_asyncio_clients_and_takes_new_data() -> None:
+    """Another loop's client asks it for single numbers; a new snapshot answers at once."""
+    with testing.serve({NUMBER: "mOne"}) as service:
+        async with numroute.AsyncClient(service.target) as client:
+            answers = await asyncio.gather(*(client.lookup(NUMBER + i) for i in range(100)))
+            assert [answer.status for answer in answers[:2]] == [
+                Status.PORTED,
+                Status.UNALLOCATED,
+            ]
+            published = await asyncio.to_thread(service.publish, {}, {RANGE: "mTwo"})
+            answer = await client.lookup(NUMBER)
+            assert (answer.status, answer.snapshot.id) == (Status.NOT_PORTED, published)
+
+
+@pytest.mark.parametrize(
+    ("ported", "ranges"),
+    [
+        ({0: "m"}, {}),
+        ({NUMBER_MAX + 1: "m"}, {}),
+        ({}, {(5, 4): "m"}),
+        ({}, {(0, 4): "m"}),
+        ({}, {(1, 5): "m", (5, 9): "m"}),
+    ],
+)
+def test_wrong_data_are_refused(ported, ranges) -> None:
+    """Numbers that are not whole E.164 numbers and impossible ranges are refused."""
+    with (
+        pytest.raises(SettingError, match=r"E\.164|reversed or overlap"),
+        testing.serve(ported, ranges),
+    ):
+        pass
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch) -> None:
+    """After the block the port is closed and the temporary folder is gone."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with testing.serve({}) as service:
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+    with (
+        numroute.Client(service.target, timeout=0.5) as client,
+        pytest.raises(ServiceError),
+    ):
+        client.snapshot()
