@@ -20,6 +20,7 @@ from numroute.v1 import number_routing_pb2 as pb
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 METHODS = ["Lookup", "BulkLookup", "GetSnapshot", "Explain", "ListOperators"]
 STREAM_LOOKUP = "/numroute.v1.NumberRouting/StreamLookup"
+WATCH_SNAPSHOTS = "/numroute.v1.NumberRouting/WatchSnapshots"
 GET_SNAPSHOT = "/numroute.v1.NumberRouting/GetSnapshot"
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -145,6 +146,19 @@ def test_a_stream_ends_with_its_token(run_server, store, tmp_path) -> None:
         next(call)
     assert caught.value.code() is UNAUTHENTICATED
     questions.put(None)
+
+
+def test_a_watch_ends_with_its_token(run_server, store, tmp_path) -> None:
+    """A client whose token is removed no longer watches snapshots, even while none changes."""
+    token, sha256 = new_token()
+    path = write(tmp_path / "tokens", token_entry("messaging", sha256))
+    server = run_server(store.path, security=Security(tokens=path))
+    call = server.channel.unary_stream(WATCH_SNAPSHOTS)(b"", timeout=60, metadata=bearer(token))
+    next(call)
+    write(path, token_entry("billing", new_token()[1]))
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    assert caught.value.code() is UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("how", ["nonsense", "readable", "gone"])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 
 import grpc
 import pytest
@@ -154,3 +158,18 @@ def test_fault_fields_name_the_place() -> None:
     assert fields["fault"] == "KeyError"
     assert "test_masking.py" in fields["places"][0]
     assert_masked(str(fields))
+
+
+def test_a_crash_writes_no_memory_to_disk(server) -> None:
+    """A worker's core dumps are off, by limit and by prctl: its memory holds tokens and numbers."""
+    (worker,) = server.workers()
+    limits = Path(f"/proc/{worker}/limits").read_text("ascii")
+    assert re.search(r"Max core file size +0 +0 ", limits)
+    code = (
+        "import ctypes\n"
+        "from numroute.server.memory import forbid_core_dumps\n"
+        "forbid_core_dumps()\n"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"

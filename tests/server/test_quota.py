@@ -101,6 +101,21 @@ def test_a_clock_set_back_locks_nobody_out(usage, clock) -> None:
     usage.take("messaging", limits, 50)
 
 
+def test_a_clock_back_and_forth_grants_no_second_quota(usage, clock) -> None:
+    """A clock set back by a day and forward again finds the quota used; further it counts anew."""
+    limits = Limits(daily=100)
+    usage.take("messaging", limits, 100)
+    clock[0] -= SECONDS_PER_DAY
+    refused(usage, limits, 1)
+    clock[0] += SECONDS_PER_DAY
+    refused(usage, limits, 1)
+    assert usage.used_today("messaging") == 100
+    clock[0] += SECONDS_PER_DAY
+    usage.take("messaging", limits, 60)
+    clock[0] -= 2 * SECONDS_PER_DAY
+    usage.take("messaging", limits, 100)
+
+
 def test_a_day_ends_at_midnight(usage, clock) -> None:
     """A used up quota begins anew at midnight UTC; refused numbers are not counted."""
     limits = Limits(daily=1_000)
@@ -210,6 +225,27 @@ def test_a_call_without_time_costs_nothing(usage, clock) -> None:
     cancelled.ask(quota, 1_000)
     quota.end(cancelled, grpc.StatusCode.CANCELLED)
     assert usage.used_today("messaging") == 1_000
+
+
+def test_a_call_without_numbers_counts_as_one(usage, clock) -> None:
+    """Calls that ask for nothing are not free: each counts as one number."""
+    quota = Quota(Known("clients.messaging.daily = 3"), usage, LOG)
+    for _ in range(3):
+        Asking().ask(quota, 0)
+    with pytest.raises(QuotaExceededError):
+        Asking().ask(quota, 0)
+
+
+def test_every_method_is_counted(run_server, store, tmp_path) -> None:
+    """GetSnapshot, ListOperators and empty batches use the quota up."""
+    server, security = _limited(run_server, store, tmp_path, "daily=4")
+    metadata = (("authorization", f"Bearer {security.token}"),)
+    for method in ("GetSnapshot", "ListOperators", "BulkLookup", "Lookup"):
+        call = server.channel.unary_unary(f"/numroute.v1.NumberRouting/{method}")
+        call(b"", timeout=20, metadata=metadata)
+    with pytest.raises(grpc.RpcError) as caught:
+        call(b"", timeout=20, metadata=metadata)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_clients_are_counted_apart(usage, clock) -> None:

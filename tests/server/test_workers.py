@@ -279,17 +279,19 @@ def test_workers_that_die_at_once_are_given_up(tmp_path, store, monkeypatch) -> 
 
 
 def test_a_single_worker_is_replaced_and_restarted_as_well(run_server, store) -> None:
-    """A service of one worker has a supervisor too: SIGHUP and a kill cost no call."""
+    """A service of one worker has a supervisor too: SIGHUP costs no call, a kill ends nothing."""
     server = run_server(store.path)
     before = server.workers()
     with Asking(server, 2) as asking:
         server.process.send_signal(signal.SIGHUP)
         server.wait_for_log("workers replaced")
         assert server.workers() != before
-        os.kill(server.workers()[0], signal.SIGKILL)
-        server.wait_for_log("worker died")
-        server.wait_for_log("worker serving", 3)
         assert asking.answers()
+    os.kill(server.workers()[0], signal.SIGKILL)
+    server.wait_for_log("worker died")
+    server.wait_for_log("worker serving", 3)
+    call = server.channel.unary_unary(wire.method_path("BulkLookup"))
+    assert call(BULK, timeout=60, wait_for_ready=True)
     assert server.stop() == 0
 
 

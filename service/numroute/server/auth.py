@@ -263,6 +263,10 @@ class Authentication(Guard):
         if call.method == STREAM:
             self.begin(call)
 
+    def check(self, call: Call) -> None:
+        """Refuse a call that has outlived its client's token."""
+        self.begin(call)
+
     def _client(self, call: Call) -> str:
         for key, value in call.metadata:
             if key == AUTHORIZATION:

@@ -63,6 +63,9 @@ class Guard:
     def answered(self, call: Call, seconds: float) -> None:
         """Record the latency of one streamed answer."""
 
+    def check(self, call: Call) -> None:
+        """Refuse a call that stays open if it may no longer do so."""
+
     def end(self, call: Call, status: grpc.StatusCode) -> None:
         """Record how a call ended, once, after its answer was sent; not if ``begin`` refused it.
 
@@ -87,6 +90,7 @@ class Call:
     __slots__ = (
         "_context",
         "_on_answered",
+        "_on_check",
         "_on_numbers",
         "begun",
         "client",
@@ -103,6 +107,7 @@ class Call:
         context: Context | None = None,
         on_numbers: Sequence[Callable[[Call, int], None]] = (),
         on_answered: Sequence[Callable[[Call, float], None]] = (),
+        on_check: Sequence[Callable[[Call], None]] = (),
     ) -> None:
         """Begin, with the guards' hooks; a call from within this process has no context."""
         self.method = method
@@ -115,6 +120,7 @@ class Call:
         self._context = context
         self._on_numbers = on_numbers
         self._on_answered = on_answered
+        self._on_check = on_check
 
     @property
     def peer(self) -> str:
@@ -161,6 +167,15 @@ class Call:
         for hook in self._on_answered:
             hook(self, seconds)
 
+    def check(self) -> None:
+        """Check that a call that stays open may still do so.
+
+        Raises:
+            NumrouteError: A guard refuses it.
+        """
+        for hook in self._on_check:
+            hook(self)
+
 
 class Pipeline:
     """Wraps methods into gRPC handlers that call the guards and never let an exception out."""
@@ -169,6 +184,9 @@ class Pipeline:
         """Call these guards, in this order; log faults."""
         begins = [_overridden(guard, "begin") for guard in guards]
         self._on_begin = tuple(begin for begin in begins if begin is not None)
+        self._on_check = tuple(
+            hook for guard in guards if (hook := _overridden(guard, "check")) is not None
+        )
         self._on_numbers = tuple(
             hook for guard in guards if (hook := _overridden(guard, "numbers")) is not None
         )
@@ -239,7 +257,7 @@ class Pipeline:
         call.status = grpc.StatusCode.OK
 
     def _call(self, name: str, context: Context) -> Call:
-        call = Call(name, context, self._on_numbers, self._on_answered)
+        call = Call(name, context, self._on_numbers, self._on_answered, self._on_check)
         self._under_way += 1
         # The task ends when the answer has been sent. grpc's own callback would do as well, but it
         # leaves a cycle of references behind each call, for the garbage collector to find.

@@ -64,10 +64,14 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> None:
         """Report the current state and each change, until the drain."""
+        if request.service not in SERVICES:
+            # Not kept open: the request, of up to 4 MB, would stay in memory with it.
+            await context.write(health_pb2.HealthCheckResponse(status=_UNKNOWN))
+            return
         reported = None
         while True:
             changed = self._changed
-            state = self._state if request.service in SERVICES else _UNKNOWN
+            state = self._state
             if state != reported:
                 await context.write(health_pb2.HealthCheckResponse(status=state))
                 reported = state

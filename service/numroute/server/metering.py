@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -147,6 +149,8 @@ class Reporter:
             Report(
                 unready=self._health.unready,
                 in_flight=self.first.in_flight,
+                open_files=_open_files(),
+                open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 counts=counts,
                 snapshot=snapshot,
                 certificate_expires=expires,
@@ -167,3 +171,12 @@ def refusal_reason(error: Exception) -> str:
 
 def _add(values: dict[str, int], labels: str, amount: int) -> None:
     values[labels] = values.get(labels, 0) + amount
+
+
+def _open_files() -> int:
+    """Return how many file descriptors this process has open."""
+    try:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:
+        # None is left to look with.
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -300,6 +300,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         unready: Why it should get no calls; empty when it is ready.
         in_flight: Calls that have begun and not ended.
+        open_files: Its open file descriptors.
+        open_files_limit: How many it may have.
         counts: Its counts since its start.
         snapshot: Its snapshot; None before the first.
         certificate_expires: When its certificate expires, in seconds since the epoch; None without.
@@ -307,6 +309,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     unready: str = ""
     in_flight: int = 0
+    open_files: int = 0
+    open_files_limit: int = 0
     counts: Counts
     snapshot: SnapshotFacts | None = None
     certificate_expires: float | None = None

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import resource
 import time
 from http import HTTPStatus
 from pathlib import Path
@@ -253,14 +252,12 @@ def _processes(workers: list[WorkerState]) -> Iterator[Family]:
         folder = Path(f"/proc/{worker.process}")
         try:
             pages = int((folder / "statm").read_text("ascii").split()[1])
-            descriptors = sum(1 for _ in (folder / "fd").iterdir())
-            limit, _ = resource.prlimit(worker.process, resource.RLIMIT_NOFILE)
             fields = (folder / "stat").read_text("ascii", "replace").rpartition(")")[2].split()
         except OSError:
             continue
         memory.append((labels, pages * os.sysconf("SC_PAGE_SIZE")))
-        files.append((labels, descriptors))
-        limits.append((labels, limit))
+        files.append((labels, worker.report.open_files))
+        limits.append((labels, worker.report.open_files_limit))
         # User and system time are the 14th and 15th field of proc(5), the 12th and 13th here.
         ticks = int(fields[11]) + int(fields[12])
         processor.append((labels, ticks / os.sysconf("SC_CLK_TCK")))

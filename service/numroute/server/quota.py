@@ -41,6 +41,10 @@ DAILY_QUOTA = "daily_quota"
 
 SECONDS_PER_DAY = 86_400
 
+CLOCK_DAYS_BACK_MAX = 1
+"""A count of this many days ahead still holds: a clock that is set back by a day and forward again
+must not grant the daily quota a second time. A count further ahead comes from a wrong clock."""
+
 _RECORD = struct.Struct("<32sddqq")
 # SHA-256 of the client's name; level of its bucket in numbers, and the time of that level; a day
 # since the epoch, and how many numbers the client was given on that day.
@@ -59,12 +63,12 @@ class Quota(Guard):
         self._logged_day: dict[str, int] = {}
 
     def numbers(self, call: Call, count: int) -> None:
-        """Count numbers, or refuse them."""
+        """Count numbers, or refuse them; a call without numbers counts as one."""
         client = self._clients.table.clients.get(call.client)
         if client is None or not client.limits.any:
             return
         try:
-            self._usage.take(client.name, client.limits, count)
+            self._usage.take(client.name, client.limits, max(1, count))
         except QuotaExceededError as error:
             if error.reason == DAILY_QUOTA:
                 self._log_exhausted(client.name, client.limits, error.retry_after_seconds)
@@ -76,7 +80,7 @@ class Quota(Guard):
         if isinstance(call.error, OverloadedError):
             client = self._clients.table.clients.get(call.client)
             if client is not None:
-                self._usage.give_back(client.name, client.limits, call.numbers)
+                self._usage.give_back(client.name, client.limits, max(1, call.numbers))
 
     def _log_exhausted(self, client: str, limits: Limits, seconds: float) -> None:
         """Log that a client's quota is used up, once a day however often it asks."""
@@ -151,7 +155,7 @@ class Usage:
             digest, place = self._place(client, now)
             _, level, at, day, used = _RECORD.unpack_from(self._records, place)
             today = int(now // SECONDS_PER_DAY)
-            if day != today:
+            if not today <= day <= today + CLOCK_DAYS_BACK_MAX:
                 day, used = today, 0
             if limits.daily is not None and used + count > limits.daily:
                 raise _daily_error(client, limits.daily, limits.daily - used, count, now)
@@ -192,7 +196,8 @@ class Usage:
             for place in range(0, len(self._records), _RECORD.size):
                 name, _, _, day, used = _RECORD.unpack_from(self._records, place)
                 if name == digest:
-                    return int(used) if day == int(time.time() // SECONDS_PER_DAY) else 0
+                    today = int(time.time() // SECONDS_PER_DAY)
+                    return int(used) if today <= day <= today + CLOCK_DAYS_BACK_MAX else 0
             return 0
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)

@@ -153,15 +153,17 @@ class NumberRouting:
             )
         return wire.explanation_message(found).SerializeToString()
 
-    async def get_snapshot(self, request: bytes, _call: Call) -> bytes:
+    async def get_snapshot(self, request: bytes, call: Call) -> bytes:
         """Answer a ``GetSnapshotRequest`` with a ``GetSnapshotResponse``."""
         pb.GetSnapshotRequest.FromString(request)
+        call.ask(0)
         with self._follower.current() as view:
             return description(view, now=time.time()).SerializeToString()
 
-    async def list_operators(self, request: bytes, _call: Call) -> bytes:
+    async def list_operators(self, request: bytes, call: Call) -> bytes:
         """Answer a ``ListOperatorsRequest`` with a ``ListOperatorsResponse``."""
         pb.ListOperatorsRequest.FromString(request)
+        call.ask(0)
         with self._follower.current() as view:
             if view.operators is None:
                 # Every route of the snapshot is read, which takes a while.

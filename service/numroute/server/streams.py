@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Answer = Callable[[bytes, Call], Awaitable[bytes]]
 
 
+CHECK_SECONDS = 1.0
+"""How often an open ``WatchSnapshots`` checks that its client may still watch."""
+
+
 class Streams:
     """``StreamLookup`` and ``WatchSnapshots``; both end when the service drains."""
 
@@ -94,7 +98,7 @@ class Streams:
                     if left is not None:
                         left.cancel()
 
-    async def watch_snapshots(self, request: bytes, write: Write, _call: Call) -> None:
+    async def watch_snapshots(self, request: bytes, write: Write, call: Call) -> None:
         """Announce the snapshot in service and each that takes its place, until the drain.
 
         A slow client gets only the latest, so that nothing is queued for it.
@@ -104,10 +108,18 @@ class Streams:
         """
         pb.WatchSnapshotsRequest.FromString(request)
 
+        call.ask(0)
+
         async def announce() -> None:
             announced = None
             while True:
-                with await self._follower.next_after(announced) as view:
+                try:
+                    async with asyncio.timeout(CHECK_SECONDS):
+                        next_view = await self._follower.next_after(announced)
+                except TimeoutError:
+                    call.check()
+                    continue
+                with next_view as view:
                     announced = view.id
                     message = announcement(view).SerializeToString()
                 await write(message)

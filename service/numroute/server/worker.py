@@ -19,6 +19,7 @@ import msgspec
 from numroute.errors import NumrouteError
 from numroute.index import SnapshotStore
 from numroute.logs import log_loop_faults, make_logger
+from numroute.server.memory import forbid_core_dumps
 from numroute.server.metrics import Report  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def settings_message(settings: ServerSettings, number: int) -> bytes:
 
 def main() -> int:
     """Serve as the supervisor says; return the exit code."""
+    forbid_core_dumps()
     # A terminal that closes sends it to the whole group; only the supervisor acts on it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     length = int.from_bytes(sys.stdin.buffer.read(LENGTH_BYTES), "big")
