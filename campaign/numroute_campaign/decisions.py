@@ -92,14 +92,20 @@ class Decision:
 class Rules(Protocol):
     """A policy."""
 
-    def decide(self, route: Route, *, foreign: bool) -> Decision:
-        """Decide about the numbers of a route; ``foreign``: numbers of another country."""
+    @property
+    def ported_within_seconds(self) -> int:
+        """How long a number counts as recently ported; 0 if no rule asks."""
+
+    def decide(self, route: Route, *, foreign: bool, recently_ported: bool = False) -> Decision:
+        """Decide about the numbers of a route, of another country or recently ported."""
 
 
 class ByOperator:
     """The policy without a file: one output route per brand, or per operator without a brand."""
 
-    def decide(self, route: Route, *, foreign: bool) -> Decision:
+    ported_within_seconds = 0
+
+    def decide(self, route: Route, *, foreign: bool, recently_ported: bool = False) -> Decision:  # noqa: ARG002 - a rule may ask
         """Decide about the numbers of a route; foreign and unallocated ones are rejected."""
         if foreign:
             return Decision(reject=Reject.FOREIGN)
@@ -111,15 +117,25 @@ class ByOperator:
         )
 
 
+def decide(rules: Rules, route: Route, *, marked: bool) -> Decision:
+    """Decide about the numbers of a route; ``marked`` is what the code of ``Decisions`` adds."""
+    is_ported = route.status is Status.PORTED
+    return rules.decide(
+        route, foreign=marked and not is_ported, recently_ported=marked and is_ported
+    )
+
+
 class Decisions:
     """The decisions so far, as arrays by code.
 
-    A code is twice the row in the router's table, plus one for foreign numbers.
+    A code is twice the row in the router's table, plus one for foreign numbers (of routes that are
+    not ported) and for recently ported ones (of routes that are).
 
     Attributes:
         destinations: The names of the groups of output files, in order of first use.
         first: For each of them a decision that leads there.
         destination: int32[codes], places in ``destinations``; -1 = rejected, -2 = not decided yet.
+        is_foreign: bool[codes], whether the numbers are of another country.
     """
 
     REJECTED = -1
@@ -132,15 +148,15 @@ class Decisions:
         self.first: list[Decision] = []
         self._places: dict[str, int] = {}
         self.destination = np.empty(0, np.int32)
+        self.is_foreign = np.empty(0, np.bool_)
         self.decided: dict[int, Decision] = {}
 
     def settle(self, codes: NDArray[np.int64]) -> bool:
         """Decide about new codes among int64[n]; return whether there were any."""
         if 2 * len(self._routes) > len(self.destination):
             more = 2 * len(self._routes) - len(self.destination)
-            self.destination = np.concatenate(
-                [self.destination, np.full(more, self.NOT_MET, np.int32)]
-            )
+            self.destination = np.append(self.destination, np.full(more, self.NOT_MET, np.int32))
+            self.is_foreign = np.append(self.is_foreign, np.zeros(more, np.bool_))
         missing = codes[self.destination.take(codes) == self.NOT_MET]
         if not len(missing):
             return False
@@ -149,7 +165,9 @@ class Decisions:
         return True
 
     def _decide(self, code: int) -> None:
-        decision = self._rules.decide(self._routes[code // 2], foreign=bool(code % 2))
+        route = self._routes[code // 2]
+        decision = decide(self._rules, route, marked=bool(code % 2))
+        self.is_foreign[code] = code % 2 and route.status is not Status.PORTED
         self.decided[code] = decision
         if decision.reject is not Reject.NONE:
             self.destination[code] = self.REJECTED

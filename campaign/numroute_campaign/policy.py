@@ -36,6 +36,8 @@ _STATUSES: Final = (Status.PORTED.name, Status.NOT_PORTED.name)
 _LINE_TYPES: Final = tuple(each.name for each in LineType)
 _ROUTE: Final = re.compile(r"[\w.-]{1,60}")
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+_AGE: Final = re.compile(r"(\d{1,4})([mhd])")
+_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _UNKNOWN_KEY: Final = re.compile(r"Object contains unknown field `(.*?)`")
 _PLAIN: Final = {
     "Expected `str | array`": "expected a text or a list of texts",
@@ -91,12 +93,15 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         status: ``PORTED`` or ``NOT_PORTED``.
+        ported_within: Only numbers that were ported in so many minutes, hours or days before the
+            run: ``24h``.
         window: The name of the send window.
         template: The name of the output template of the route; the file's own if empty.
     """
 
     name: str = ""
     status: Texts = ()
+    ported_within: str = ""
     route: str = ""
     exclude: bool = False
     window: str = ""
@@ -109,6 +114,10 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError('the rule needs either route = "NAME" or exclude = true')
         if self.exclude and (self.window or self.template):
             raise ValueError("a rule that excludes has no window and no template")
+        if self.ported_within and not _AGE.fullmatch(self.ported_within):
+            raise ValueError(
+                f'ported_within: invalid time {self.ported_within!r}. Write e.g. "24h", "90m", "3d"'
+            )
         _check_route("route", self.route)
 
     @property
@@ -121,11 +130,16 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
             or self.region
             or self.line_type
             or self.status
+            or self.ported_within
         )
 
-    def matches(self, route: Route) -> bool:
-        """Return whether the conditions hold for a route."""
-        return _any(self.status, route.status.name) and super().matches(route)
+    def decides(self, route: Route, *, recently_ported: bool) -> bool:
+        """Return whether the rule is about the numbers of a route, recently ported or not."""
+        return (
+            (recently_ported or not self.ported_within)
+            and _any(self.status, route.status.name)
+            and self.matches(route)
+        )
 
 
 class Fallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,14 +221,20 @@ class Policy:
         """Whether a rule limits the time of sending."""
         return any(rule.window for rule in self.rules)
 
-    def decide(self, route: Route, *, foreign: bool) -> Decision:
-        """Decide about the numbers of a route; ``foreign``: numbers of another country."""
+    @property
+    def ported_within_seconds(self) -> int:
+        """How long a number counts as recently ported; 0 if no rule asks."""
+        ages = [_AGE.fullmatch(rule.ported_within) for rule in self.rules]
+        return next((int(age[1]) * _SECONDS[age[2]] for age in ages if age), 0)
+
+    def decide(self, route: Route, *, foreign: bool, recently_ported: bool = False) -> Decision:
+        """Decide about the numbers of a route, of another country or recently ported."""
         if foreign:
             return self._fall_back("foreign", Reject.FOREIGN)
         if route.status not in {Status.PORTED, Status.NOT_PORTED}:
             return self._fall_back("unallocated", Reject.UNALLOCATED)
         for rule in self.rules:
-            if rule.matches(route):
+            if rule.decides(route, recently_ported=recently_ported):
                 return self._apply(rule, route)
         return self._fall_back("unmatched", Reject.NO_RULE)
 
@@ -273,6 +293,13 @@ def read_policy(path: Path) -> Policy:
             )
         if rule.window:
             _check_name(path, f"rule {number}", "window", rule.window, windows)
+        ages = {each.ported_within for each in (*rules, rule) if each.ported_within}
+        if len(ages) > 1:
+            raise InputError(
+                path,
+                f"rule {number}: ported_within differs from that of an earlier rule",
+                hint="Give all rules the same time",
+            )
         numbers[rule.name] = number
         rules.append(rule)
     offsets = {}
@@ -425,9 +452,16 @@ def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> tu
                 break
         return tuple(warnings)
     served = [route for route in routes if route.status in {Status.PORTED, Status.NOT_PORTED}]
+    cases = [(route, False) for route in served]
+    if policy.ported_within_seconds:
+        cases += [(route, True) for route in served if route.status is Status.PORTED]
     taken_by: dict[int, str] = {}
     for rule in policy.rules:
-        matches = [i for i, route in enumerate(served) if rule.matches(route)]
+        matches = [
+            i
+            for i, (route, recent) in enumerate(cases)
+            if rule.decides(route, recently_ported=recent)
+        ]
         if not matches or all(i in taken_by for i in matches):
             before = sorted({taken_by[i] for i in matches})
             warnings.append(_never(policy, rule, before, served))

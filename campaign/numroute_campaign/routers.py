@@ -35,11 +35,13 @@ class Routed:
         rows: int64[n], rows of the router's table of routes.
         ported: int64[k], places of the ported numbers.
         holders: int64[k], for each of them the range holder's place in the router's operators.
+        recent: int64[r], places of those that were ported since the time that was asked for.
     """
 
     rows: NDArray[np.int64]
     ported: NDArray[np.int64]
     holders: NDArray[np.int64]
+    recent: NDArray[np.int64]
 
 
 class Router(Protocol):
@@ -65,8 +67,11 @@ class Router(Protocol):
     def unallocated(self) -> int | None:
         """The row that answers for numbers that nobody holds; None when it was not met."""
 
-    def route(self, numbers: NDArray[np.uint64]) -> Routed:
-        """Answer for uint64[n] whole numbers."""
+    def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
+        """Answer for uint64[n] whole numbers.
+
+        ``ported_since``: seconds since 1970-01-01 UTC; 0 = no number counts as recently ported.
+        """
 
 
 class SnapshotRouter:
@@ -87,14 +92,21 @@ class SnapshotRouter:
         self._is_ported = np.array([route.status is Status.PORTED for route in self.routes])
         self.snapshots = (snapshot.metadata.snapshot_id,)
 
-    def route(self, numbers: NDArray[np.uint64]) -> Routed:
+    def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers."""
         rows = self._snapshot.lookup(numbers).route
         ported = np.flatnonzero(self._is_ported.take(rows))
-        held = self._snapshot.lookup(numbers.take(ported), range_route=True).range_route
-        if held is None:
+        answers = self._snapshot.lookup(
+            numbers.take(ported), range_route=True, ported_at=ported_since > 0
+        )
+        if answers.range_route is None:
             raise AssertionError("the ranges' answer was asked for")
-        return Routed(rows=rows.astype(np.int64), ported=ported, holders=self._operator.take(held))
+        return Routed(
+            rows=rows.astype(np.int64),
+            ported=ported,
+            holders=self._operator.take(answers.range_route),
+            recent=_recent(ported, answers.ported_at, ported_since),
+        )
 
 
 class ServiceRouter:
@@ -113,13 +125,15 @@ class ServiceRouter:
         self.snapshots: list[str] = []
         self.unallocated: int | None = None
 
-    def route(self, numbers: NDArray[np.uint64]) -> Routed:
+    def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers.
 
         Raises:
             ServiceError: The service was not reached or did not answer.
         """
-        answer = self._client.lookup(numbers, with_range_holder=True)
+        answer = self._client.lookup(
+            numbers, with_range_holder=True, with_ported_at=ported_since > 0
+        )
         with self._lock:
             if answer.snapshot.id not in self.snapshots:
                 self.snapshots.append(answer.snapshot.id)
@@ -138,7 +152,21 @@ class ServiceRouter:
             rows=np.array(places, np.int64).take(answer.route_index),
             ported=ported,
             holders=np.array(holders, np.int64).take(answer.range_holder_index.take(ported)),
+            recent=_recent(
+                ported,
+                None if answer.ported_at is None else answer.ported_at.take(ported),
+                ported_since,
+            ),
         )
+
+
+def _recent(
+    ported: NDArray[np.int64], times: NDArray[np.uint32] | None, since: int
+) -> NDArray[np.int64]:
+    """Return the places of the ported numbers whose times are not before ``since``."""
+    if times is None or not since:
+        return ported[:0]
+    return ported[times >= since]
 
 
 def _place(places: dict[Each, int], found: list[Each], each: Each) -> int:

@@ -215,7 +215,8 @@ class Layout:
             return pc.binary_join_element_wise(template.number_prefix, texts, "")
         if not self._country_code:
             return texts
-        is_home = pc.and_(pc.starts_with(texts, self._country_code), pa.array(code % 2 == 0))
+        is_foreign = pa.array(self._decisions.is_foreign.take(code))
+        is_home = pc.and_not(pc.starts_with(texts, self._country_code), is_foreign)
         national = pc.utf8_slice_codeunits(texts, len(self._country_code))
         prefixed = pc.binary_join_element_wise(template.number_prefix, national, "")
         return pc.if_else(is_home, prefixed, texts)
