@@ -6,6 +6,7 @@ A route is decided once; its numbers take the decision over, one small integer p
 from __future__ import annotations
 
 import enum
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -123,6 +124,14 @@ def decide(rules: Rules, route: Route, *, marked: bool) -> Decision:
     return rules.decide(
         route, foreign=marked and not is_ported, recently_ported=marked and is_ported
     )
+
+
+def ported_since(rules: Rules) -> int:
+    """Return since when a number counts as recently ported, in seconds of the Unix clock.
+
+    0 if no rule asks.
+    """
+    return int(time.time()) - rules.ported_within_seconds if rules.ported_within_seconds else 0
 
 
 class Decisions:

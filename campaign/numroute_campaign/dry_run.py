@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from numroute.model import Status, mask_number
-from numroute_campaign.decisions import ByOperator, Decisions, Reject
+from numroute_campaign.decisions import ByOperator, Decisions, Reject, ported_since
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, check_pseudonymous
 from numroute_campaign.number_set import NumberSet
@@ -71,7 +71,8 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     opened = OpenList(find_files(campaign.lists)[0], campaign.reading)
     if campaign.key is not None:
         check_pseudonymous([opened])
-    decisions = Decisions(router.routes, policy or ByOperator())
+    rules = policy or ByOperator()
+    decisions, since = Decisions(router.routes, rules), ported_since(rules)
     suppressed = (
         read_suppressed(
             campaign.suppress,
@@ -86,7 +87,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     try:
         sorter = Sorter(decisions, NumberSet(), suppressed)
         for task in opened.tasks():
-            prepared = prepare(task(), router, country, campaign.several)
+            prepared = prepare(task(), router, country, campaign.several, since)
             first_id = sorter.counts.rows + 1
             found += _rows(sorter, prepared, first_id, decisions, router.routes)
             if len(found) >= rows:

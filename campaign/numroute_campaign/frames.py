@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from numroute.errors import InputError, SettingError
 from numroute.index import SnapshotStore
 from numroute.model import Status
-from numroute_campaign.decisions import MEANINGS, ByOperator, Reject
+from numroute_campaign.decisions import MEANINGS, ByOperator, Reject, decide, ported_since
 from numroute_campaign.lists.cells import may_hold_numbers, read_phones, readable, sample_of
 from numroute_campaign.lists.columns import choose_phone_column, shown_name
 from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
@@ -271,6 +271,7 @@ class _Answers:
 
     def __init__(self, router: SnapshotRouter, rules: Rules) -> None:
         self.router, self._rules = router, rules
+        self.ported_since = ported_since(rules)
         self._place = np.full(2 * len(router.routes), -1, np.int64)
         self._rows: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
         self._invalid = np.zeros(256, np.int64)
@@ -285,7 +286,7 @@ class _Answers:
         for code in np.unique(codes[self._place.take(codes) < 0]).tolist():
             route = self.router.routes[code // 2]
             self._place[code] = self._add_route(
-                route, self._rules.decide(route, foreign=bool(code % 2))
+                route, decide(self._rules, route, marked=bool(code % 2))
             )
         place = self._invalid.take(reasons)
         place[at] = self._place.take(codes)
@@ -375,7 +376,7 @@ def _answered(
     invalid, invalid_reasons = rejected_cells(phone, phones)
     reasons = phones.reasons.copy()
     reasons[invalid] = invalid_reasons
-    codes, _ = look_up(phones.numbers.take(at), answers.router, country)
+    codes, _ = look_up(phones.numbers.take(at), answers.router, country, answers.ported_since)
     numbers = pa.array(phones.numbers.view(np.int64))  # at most 15 digits: no sign is needed
     columns = {
         "number": pc.if_else(pc.equal(numbers, 0), pa.scalar(None, pa.int64()), numbers),

@@ -37,7 +37,7 @@ class Prepared:
         numbers: uint64[n], the valid numbers, in order.
         record: int64[n], the record of each, its place in the block.
         value: int64[n], the place of each in the block's columns.
-        code: int64[n], twice the row of the router's table, and one more for foreign numbers.
+        code: int64[n], codes of ``Decisions``.
         holders: int64[n], the range holder's place in the router's operators; -1 = not ported.
         rejected: int64[k], the other records, in order.
         reasons: uint8[k], ``Reject`` values.
@@ -58,9 +58,16 @@ class Prepared:
 
 
 def prepare(
-    block: Block, router: Router, country: DefaultCountry, several: Several = Several.FIRST
+    block: Block,
+    router: Router,
+    country: DefaultCountry,
+    several: Several = Several.FIRST,
+    ported_since: int = 0,
 ) -> Prepared:
-    """Read and look up a block's numbers."""
+    """Read and look up a block's numbers.
+
+    ``ported_since``: seconds since 1970-01-01 UTC; numbers ported since then are recently ported.
+    """
     phones = read_phones(block.phones[0], country.region)
     cells = np.unique(phones.further_at)
     if several is Several.REJECT:
@@ -82,7 +89,7 @@ def prepare(
         order = invalid.argsort()
         invalid = invalid.take(order)
         reasons = np.concatenate([reasons, block.damage]).take(order)
-    code, holders = look_up(numbers, router, country)
+    code, holders = look_up(numbers, router, country, ported_since)
     return Prepared(
         block=block,
         numbers=numbers,
@@ -107,15 +114,16 @@ def rejected_cells(column: pa.Array, phones: Phones) -> tuple[NDArray[np.int64],
 
 
 def look_up(
-    numbers: NDArray[np.uint64], router: Router, country: DefaultCountry
+    numbers: NDArray[np.uint64], router: Router, country: DefaultCountry, ported_since: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the code and the range holder of each number, as ``Prepared`` has them."""
     if not len(numbers):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    routed = router.route(numbers)
+    routed = router.route(numbers, ported_since)
     holders = np.full(len(numbers), -1, np.int64)
     holders[routed.ported] = routed.holders
     code = routed.rows * 2
+    code[routed.recent] += 1
     country.mark_foreign(numbers, code, router.unallocated)
     return code, holders
 

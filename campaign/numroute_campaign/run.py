@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import pyarrow as pa
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.decisions import ByOperator, Decisions, Reject
+from numroute_campaign.decisions import ByOperator, Decisions, Reject, ported_since
 from numroute_campaign.lists.cells import SEGMENTS_MAX, Several
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, ReadOptions, check_kept, check_pseudonymous
@@ -162,7 +162,8 @@ class _Run:
         self.workspace, self.files, self.opened = workspace, files, opened
         self.file_rows = [0] * len(files)
         self.file_lines = [0] * len(files)
-        self.decisions = Decisions(self.router.routes, campaign.policy or ByOperator())
+        rules = campaign.policy or ByOperator()
+        self.decisions, self.ported_since = Decisions(router.routes, rules), ported_since(rules)
         self.outputs = Outputs(
             self.workspace,
             campaign.output,
@@ -298,7 +299,8 @@ class _Run:
         """Yield the blocks in order, each prepared by one of the threads."""
 
         def work(task: Callable[[], Block]) -> Prepared:
-            return prepare(task(), self.router, self.country, self.campaign.several)
+            several, since = self.campaign.several, self.ported_since
+            return prepare(task(), self.router, self.country, several, since)
 
         waiting: deque[tuple[int, Future[Prepared]]] = deque()
         try:

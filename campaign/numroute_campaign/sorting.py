@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute.errors import InputError
 from numroute_campaign.decisions import Reject
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Sorter:
         """Decide about every row of a block."""
         counts = self.counts
         first_id = counts.rows + 1
+        _refuse_fractions(prepared, first_id)
         counts.rows += prepared.block.records
         counts.rejects += np.bincount(prepared.reasons, minlength=256)
         counts.several += prepared.several
@@ -204,6 +206,19 @@ class Sorter:
             reason=reasons.take(order),
             code=code.take(order),
         )
+
+
+def _refuse_fractions(prepared: Prepared, first_id: int) -> None:
+    """Raise InputError if the segments of a row with a number are a fraction."""
+    segments = prepared.block.segments
+    if segments is not None and segments.min(initial=0) < 0:
+        at = np.flatnonzero(segments.take(prepared.value) < 0)
+        if len(at):
+            raise InputError(
+                "the list",
+                f"the segments of row {first_id + int(prepared.record[at[0]]):,} are a fraction",
+                hint="Give whole numbers in --segments-column",
+            )
 
 
 def _summed(

@@ -8,6 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 
 from numroute.errors import InputError
@@ -217,14 +220,35 @@ def test_duplicates_of_suppressed_numbers_save_nothing(route, tmp_path: Path) ->
 
 def test_segments_that_are_none_count_as_one(route, tmp_path: Path) -> None:
     """Cells outside of 1 to 255 count as one segment each, and a warning counts the rows."""
-    cells = ("0", "x", "", "256", "300", "99999999999", "1.5", "-1", "1", "255")
+    cells = ("0", "x", "", "256", "300", "99999999999", "-1", "1", "255", "2.0")
     clients, prices = tmp_path / "clients.csv", tmp_path / "prices.toml"
     rows = "".join(f"7916111{i:04},{cell}\n" for i, cell in enumerate(cells))
     clients.write_text("phone,parts\n" + rows, "ascii")
     prices.write_text('currency = "RUB"\n[[price]]\nprice = "1"\n', "ascii")
     routed = route(clients, "--prices", prices, "--segments-column", "parts")
-    assert routed.summary["cost"]["total"] == f"{9 + 255}.00"
-    assert "8 rows have no whole number from 1 to 255" in routed.err
+    assert routed.summary["cost"]["total"] == f"{8 + 255 + 2}.00"
+    assert "7 rows have no whole number from 1 to 255" in routed.err
+
+
+@pytest.mark.parametrize("fraction", ["2.5", "0,5"])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_half_a_segment_is_an_error(route, tmp_path: Path, fraction: str, form: str) -> None:
+    """No message has 2.5 segments: the run ends and names the row; ``2.0`` is two."""
+    cells = ["2.0"] * 70 + [fraction, "1"]
+    table = pa.table(
+        {
+            "phone": [f"7916111{i:04}" for i in range(len(cells))],
+            "parts": [float(cell.replace(",", ".")) for cell in cells]
+            if form == "parquet"
+            else cells,
+        }
+    )
+    path, prices = tmp_path / f"clients.{form}", tmp_path / "prices.toml"
+    (pq.write_table if form == "parquet" else pa_csv.write_csv)(table, path)
+    prices.write_text('currency = "RUB"\n[[price]]\nprice = "1"\n', "ascii")
+    words = ("--column", "phone", "--prices", prices, "--segments-column", "parts")
+    err = route(path, *words, status=1).err
+    assert "the segments of row 71 are a fraction" in err
 
 
 @pytest.mark.parametrize("category", [None, "service", "authorisation"])

@@ -101,7 +101,7 @@ def test_a_rule_with_the_condition_leaves_the_others_to_the_next(tmp_path: Path)
     path = tmp_path / "p.toml"
     fresh, rest = '[[rule]]\nroute = "a"\nported_within = "24h"\n', '[[rule]]\nroute = "b"\n'
     routes = [
-        Route(status=Status.PORTED, region=Region(code="77")),
+        Route(status=Status.PORTED),
         Route(status=Status.NOT_PORTED),
     ]
     path.write_text(fresh + rest, "utf-8")

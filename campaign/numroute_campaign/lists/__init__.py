@@ -21,8 +21,8 @@ class Block:
         lines: How many lines of text the records have; 0 where the list is no text.
         phones: The phone columns of the whole records; a campaign list has one.
         kept: The columns that are needed besides, as long as a phone column.
-        segments: int64[n], segments of each record's message, 0 where its cell is no such number;
-            None when no column says so.
+        segments: int64[n], segments of each record's message, -1 where its cell is a fraction, 0
+            where it is no such number; None when no column says so.
         record: int64[n], the place in the block of each whole record; None when none is damaged.
         damaged: int64[k], the places of the damaged records.
         damage: uint8[k], ``Reject`` values.

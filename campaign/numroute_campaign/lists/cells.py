@@ -354,7 +354,7 @@ def check_segments(kind: pa.DataType, shown: str, where: object) -> None:
 
 
 def segment_counts(column: pa.Array) -> NDArray[np.int64]:
-    """Return int64[n], whole numbers from 1 to ``SEGMENTS_MAX``; 0 for what is none."""
+    """Return int64[n], whole numbers from 1 to ``SEGMENTS_MAX``; -1 for fractions, 0 otherwise."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if _is_text(column.type):
@@ -363,12 +363,15 @@ def segment_counts(column: pa.Array) -> NDArray[np.int64]:
         texts = pc.replace_substring_regex(texts, r"^([0-9]{1,4})[.,]0+$", r"\1")
         is_count = pc.match_substring_regex(texts, "^[0-9]{1,4}$")
         counts = pc.if_else(is_count, texts, "0").cast(pa.int64())
+        fraction = pc.match_substring_regex(texts, r"^[0-9]{1,4}[.,][0-9]+$")
     else:
         values = column.cast(pa.float64(), safe=False)
         is_count = pc.and_(pc.less(pc.abs(values), 10_000), pc.equal(pc.floor(values), values))
         counts = pc.if_else(is_count, values, 0.0).cast(pa.int64(), safe=False)
+        fraction = pc.not_equal(pc.floor(values), values)
     found: NDArray[np.int64] = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False)
-    return np.where((found >= 1) & (found <= SEGMENTS_MAX), found, 0)
+    is_fraction = pc.fill_null(fraction, False).to_numpy(zero_copy_only=False)  # noqa: FBT003
+    return np.where(is_fraction, -1, np.where((found >= 1) & (found <= SEGMENTS_MAX), found, 0))
 
 
 def _is_text(kind: pa.DataType) -> bool:
