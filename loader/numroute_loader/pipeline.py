@@ -224,12 +224,10 @@ def _built(
     """Return what full files make, not yet judged, and the facts to judge."""
     for file in opened_files:
         if file.kind.name in INCREMENTS:
-            raise InputError(
-                file.path,
-                "the file is an increment; a snapshot is built from full dumps",
-                hint="Give the full dump of the day (Port_All, Port_All_Full or Port_All_New) to "
-                "`build`, and increments to `apply`",
-            )
+            bases = ", ".join(base for chain in CHAINS for base in chain.bases)
+            reason = "the file is an increment; a snapshot is built from full dumps"
+            hint = f"Give a full dump ({bases}) to `build`, and increments to `apply`"
+            raise InputError(file.path, reason, hint=hint)
     tolerance = Tolerance(
         rejected_rows=ROWS_MAX
         if "rejected_rows" in judging.approval.allowed

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError
-from numroute_loader.reading.recognition import dated
+from numroute_loader.reading.recognition import stated
 from numroute_loader.registries import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from numroute.index import Metadata, SnapshotStore
     from numroute.index import Source as Known
@@ -61,7 +59,7 @@ def _member(file: ParsedFile, kind: FileKind) -> list[str]:
     path, member = file.source.path, file.source.member
     if member is None:
         return []
-    outer, inner = dated(path, None, kind), _stated(member, kind)
+    outer, inner = stated(path.name, kind), stated(member, kind)
     if inner == (None, None) or outer in ((None, None), inner):
         return []
     return [f"{path.name} holds {Path(member).name}: the zip was renamed"]
@@ -92,7 +90,7 @@ def _against(file: ParsedFile, kind: FileKind, before: Known) -> list[str]:
         return [
             f"{name} has sequence {source.sequence}, the current snapshot is made of {before.name}"
         ]
-    then, _ = _stated(before.name, kind)
+    then, _ = stated(before.name, kind)
     if kind.every is None or source.as_of is None or then is None:
         return []
     steps = source.sequence - before.sequence
@@ -101,11 +99,3 @@ def _against(file: ParsedFile, kind: FileKind, before: Known) -> list[str]:
         return []
     fault = f"{name} is {steps} in sequence and {times:g} in time after {before.name}: one is wrong"
     return [fault]
-
-
-def _stated(name: str, kind: FileKind) -> tuple[datetime | None, int | None]:
-    """Return the time and the sequence that a name states, None for each where it is nonsense."""
-    try:
-        return dated(Path(name), None, kind)
-    except InputError:
-        return None, None

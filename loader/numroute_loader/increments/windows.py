@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, NumrouteError
-from numroute_loader.reading.recognition import dated
+from numroute_loader.reading.recognition import stated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,10 +66,7 @@ def first_after(
     ``as_of`` is the time of a dump whose name states none.
     """
     kind = next((kind for kind in kinds if kind.name == base.kind), None)
-    try:
-        time = dated(Path(base.name), None, kind)[0] if kind is not None else None
-    except InputError:
-        time = None
+    time, _ = stated(base.name, kind)
     return chain.bases[base.kind](base.sequence, time or as_of)
 
 

@@ -70,6 +70,14 @@ def dated(path: Path, member: str | None, kind: FileKind) -> tuple[datetime | No
     return None, None
 
 
+def stated(name: str, kind: FileKind | None) -> tuple[datetime | None, int | None]:
+    """Return the time and the sequence that a known file's name states; nonsense is None."""
+    try:
+        return dated(Path(name), None, kind) if kind is not None else (None, None)
+    except InputError:
+        return None, None
+
+
 def _kind_of(archive: Archive, kinds: Sequence[FileKind], unread: Sequence[UnreadKind]) -> FileKind:
     path = archive.path
     by_header = [kind for kind in kinds if kind.header(archive.head)]

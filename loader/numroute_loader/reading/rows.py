@@ -307,9 +307,10 @@ class RowReader:
         self.rejected_rows = 0
         self.rejected: list[str] = []
         self._file = file
+        self._row_count = layout.row_count
         self._tolerance = tolerance
         self._refuse_ambiguous_header()
-        self.stated = self._stated(layout.row_count, may_be_empty=may_be_empty)
+        self.stated = self._stated(may_be_empty=may_be_empty)
 
     @property
     def rows_expected(self) -> int:
@@ -335,7 +336,8 @@ class RowReader:
             what = "cut short" if rows < self.stated else "damaged"
             raise InputError(
                 self._file.path,
-                f"RowCount says {self.stated}, the file holds {rows} rows: the file is {what}",
+                f"{self._row_count} says {self.stated}, the file holds {rows} rows: the file is "
+                f"{what}",
                 hint="Download it again",
             )
         return self._file.source(rows)
@@ -361,13 +363,13 @@ class RowReader:
             hint = f"A file of kind {self._file.kind.name} begins with {self._file.kind.expects}"
             raise InputError(self._file.path, reason, line=1, hint=hint)
 
-    def _stated(self, column: str, *, may_be_empty: bool) -> int:
+    def _stated(self, *, may_be_empty: bool) -> int:
         """Return how many data rows the file states, in its first data row.
 
         It is the only integrity figure that a registry gives, so a file without it is refused. The
         column is counted from the right: a name in free text may hold the delimiter.
         """
-        header, path = self.csv.header, self._file.path
+        header, path, column = self.csv.header, self._file.path, self._row_count
         if not self.csv.first_row:
             if may_be_empty:
                 return 0
