@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-slow lint types proto check-proto docs check-docs format bench bench-quick bench-speed bench-apply soak faults clean
+.PHONY: help venv demo check test test-slow lint types proto check-proto format bench bench-quick soak faults clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,46 +60,26 @@ check-docs: venv  ## Fail when a reference page is stale
 check-proto: venv  ## Fail when the generated code differs from the wire contract
 	$(BIN)/python protos/generate.py --check
 
-.PHONY: bench-campaign
-bench-campaign: venv  ## Measure campaign lists of 10 million rows (4 GB of disk, 5 minutes)
-	$(BIN)/python -m benchmarks.campaign $(BENCH)
-
 format: venv  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-speed: venv  ## Measure speed and size: 50 million ported numbers (8 GB of disk, 5 minutes)
-	$(BIN)/python -m benchmarks.speed $(BENCH)
+bench: venv  ## Measure at full size: 50 million ported numbers (12 GB of disk, 40 minutes)
+	$(BIN)/python -m benchmarks --full $(BENCH)
 
-bench: venv  ## Measure for capacity planning, with yardsticks and plots (12 GB of disk, 20 minutes)
-	$(BIN)/python -m benchmarks.suite --full $(BENCH)
+soak: venv  ## Load the service for an hour with a change of snapshot each minute (SOAK="--minutes 5")
+	$(BIN)/python -m benchmarks service.soak $(SOAK)
 
-bench-service: venv  ## Measure the service with its processes: scaling, overload, swaps (h2load, 7 minutes)
-	$(BIN)/python -m benchmarks.production $(BENCH)
-
-soak: venv  ## Load the service for an hour with a swap each minute (SOAK="--minutes 5" for less)
-	$(BIN)/python -m benchmarks.production.soak $(SOAK)
-
-bench-quick: venv  ## The same up to 10 million ported numbers (3 GB of disk, 3 minutes)
-	$(BIN)/python -m benchmarks.suite --quick $(BENCH)
-
-bench-apply: venv  ## Measure increments: one window applied to 50 million ported numbers (8 GB of disk, 3 minutes)
-	$(BIN)/python -m benchmarks.applying $(BENCH)
+bench-quick: venv  ## Measure with 1 million ported numbers (1 GB of disk, 6 minutes)
+	$(BIN)/python -m benchmarks --quick $(BENCH)
 
 faults: venv  ## Kill commands that change a store at 200 random points and check it after each (3 minutes)
 	@folder=$$(mktemp -d) && $(BIN)/python tests/end_to_end/faults/killing.py --points 200 --folder $$folder \
 	  --report benchmarks/results/faults.json; status=$$?; rm -rf $$folder; exit $$status
 
-.PHONY: bench-coalescing
-bench-coalescing: venv  ## Measure single numbers gathered into batches, and streams (2 minutes)
-	$(BIN)/python -m benchmarks.production.coalescing --results benchmarks/results $(BENCH)
-
-.PHONY: fuzz bench-guards
+.PHONY: fuzz
 fuzz: venv  ## Attack the service for minutes: hostile frames, random bytes; it must not grow
 	$(BIN)/pytest -m slow -rP --timeout 900 tests/server/test_fuzz.py
-
-bench-guards: venv  ## Measure what metrics, tokens, limits and TLS cost (1 minute)
-	$(BIN)/python -m benchmarks.production.guarding --results benchmarks/results $(BENCH)
 
 clean:  ## Remove the virtual environment, caches and the demo's data
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,5 +1,1 @@
-"""Benchmarks of numroute.
-
-They check every answer, report ratios to yardsticks that were measured in the same run, and never
-fail on a clock.
-"""
+"""Benchmarks: every answer is checked, every figure stands beside a yardstick of the same run."""

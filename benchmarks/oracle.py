@@ -1,32 +1,35 @@
 """The oracle: what the registry's files say of a number, found without the product's code.
 
-The dump is a sorted array, the plan another one, and ``numpy.searchsorted`` finds a number in them.
+The dump is one sorted array, the plan another, and ``numpy.searchsorted`` finds a number in them.
+The readers here are simple and slow.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+import csv as text_csv
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-
-from numroute.model import LineType, Operator, Status
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from numroute.model import Route
+COUNTRY = 7 * 10**10
+"""What to add to a national number of ten digits."""
 
-_ARRAYS = ("ported", "ported_fact", "first", "last", "range_fact")
-_FACTS = "facts.json"
+PORTED_COLUMNS = ("OwnerId", "MNC", "Route", "RegionCode")
+_TAX_NUMBER = re.compile(r"\d{10}(\d{2})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Ported:
+class Ported(NamedTuple):
     """What a row of the dump says, as the dump writes it."""
 
     operator: str
@@ -34,10 +37,10 @@ class Ported:
     routing_number: str
     region: str
 
-    def agrees(self, route: Route) -> bool:
+    def agrees(self, route: Any) -> bool:  # noqa: ANN401 - a route of the index or of the wire
         """Whether a route says the same."""
         return (
-            route.status is Status.PORTED
+            _status(route) == "PORTED"
             and route.operator.code == self.operator
             and route.registry_mnc == self.mnc
             and route.routing_number == self.routing_number
@@ -45,49 +48,41 @@ class Ported:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """What a row of the plan says."""
 
     operator: str
     tax_number: str
     region: str
-    line_type: LineType
 
-    def agrees(self, route: Route) -> bool:
-        """Whether a route says the same; where there is a tax number, it names the operator."""
+    def agrees(self, route: Any) -> bool:  # noqa: ANN401 - as above
+        """Whether a route says the same; a tax number names the operator better than its name."""
         return (
-            route.status is Status.NOT_PORTED
+            _status(route) == "NOT_PORTED"
             and (
                 route.operator.tax_number == self.tax_number
                 if self.tax_number
                 else route.operator.name == self.operator
             )
             and route.region.name == self.region
-            and route.line_type is self.line_type
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Nobody:
-    """What is in neither."""
+class Unallocated(NamedTuple):
+    """What neither file has."""
 
-    def agrees(self, route: Route) -> bool:
+    def agrees(self, route: Any) -> bool:  # noqa: ANN401 - as above
         """Whether a route says the same."""
-        return route.status is Status.UNALLOCATED and route.operator == Operator()
+        return _status(route) == "UNALLOCATED" and not (route.operator and route.operator.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """The files' contents.
+    """The contents of a dump and of a plan.
 
-    Attributes:
-        ported: uint64[p], the dump's numbers, ascending.
-        ported_fact: uint32[p], for each of them its place in ``facts``.
-        first: uint64[r], where the plan's ranges begin, ascending.
-        last: uint64[r], where they end.
-        range_fact: uint32[r], for each of them its place in ``facts``.
-        facts: What can be said of a number; the last entry is ``Nobody``.
+    ``ported``: uint64[p], the dump's numbers, ascending. ``ported_fact``: uint32[p], for each of
+    them its index into ``facts``. ``first``, ``last``: uint64[r], the plan's ranges, ascending.
+    ``range_fact``: uint32[r]. ``facts``: what can be said of a number; the first is Unallocated.
     """
 
     ported: NDArray[np.uint64]
@@ -95,18 +90,18 @@ class Truth:
     first: NDArray[np.uint64]
     last: NDArray[np.uint64]
     range_fact: NDArray[np.uint32]
-    facts: Sequence[Ported | Held | Nobody]
+    facts: Sequence[Ported | Held | Unallocated]
 
     def is_ported(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return which of the numbers stand in the dump."""
+        """Return which of the numbers are in the dump."""
         place = np.searchsorted(self.ported, numbers)
         place[place == len(self.ported)] = 0
         found: NDArray[np.bool_] = self.ported[place] == numbers
         return found
 
     def expected(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint32]:
-        """Return for each number the place in ``facts`` of what the files say of it."""
-        facts = np.full(len(numbers), len(self.facts) - 1, np.uint32)
+        """Return for each number the index into ``facts`` of what the files say of it."""
+        facts = np.zeros(len(numbers), np.uint32)
         piece = np.searchsorted(self.first, numbers, side="right") - 1
         held = (piece >= 0) & (numbers <= self.last[piece])
         facts[held] = self.range_fact[piece[held]]
@@ -115,48 +110,113 @@ class Truth:
         return facts
 
     def check(
-        self,
-        expected: NDArray[np.uint32],
-        route_index: NDArray[np.integer],
-        routes: Sequence[Route],
+        self, numbers: NDArray[np.uint64], route_index: NDArray[Any], routes: Sequence[Any]
     ) -> None:
-        """Compare every answer of a batch with what is expected.
+        """Assert that every answer is what the files say; the indexes point into ``routes``."""
+        assert len(route_index) == len(numbers), f"{len(route_index)} answers to {len(numbers)}"
+        kinds = self.expected(numbers).astype(np.int64) * len(routes) + route_index
+        for kind in np.unique(kinds).tolist():
+            fact, route = self.facts[kind // len(routes)], routes[kind % len(routes)]
+            assert fact.agrees(route), f"a wrong answer: {route}, the files say {fact}"
 
-        Args:
-            expected: uint32[n], places in ``facts``.
-            route_index: integer[n], places in ``routes``.
-            routes: The routes that the answers point into.
+    def after(self, increments: Iterable[Path]) -> Truth:
+        """Return what the files say once the increments of one window are applied."""
+        rows: list[dict[str, str]] = []
+        for path in increments:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows += text_csv.DictReader(file)
+        # Of several rows for one number the latest counts.
+        rows.sort(key=lambda row: (row["PortDate"], int(row["NPId"])))
+        changes = {COUNTRY + int(row["Number"]): _ported_by(row) for row in rows}
+        facts = list(self.facts)
+        place = {fact: index for index, fact in enumerate(facts)}
+        for fact in changes.values():
+            if fact is not None and place.setdefault(fact, len(facts)) == len(facts):
+                facts.append(fact)
+        kept = ~np.isin(self.ported, np.array(list(changes), np.uint64))
+        new = {number: place[fact] for number, fact in changes.items() if fact is not None}
+        ported = np.concatenate((self.ported[kept], np.array(list(new), np.uint64)))
+        fact_of = np.concatenate((self.ported_fact[kept], np.array(list(new.values()), np.uint32)))
+        order = np.argsort(ported, kind="stable")
+        return replace(self, ported=ported[order], ported_fact=fact_of[order], facts=facts)
 
-        Raises:
-            AssertionError: Some answer is wrong.
-        """
-        assert len(route_index) == len(expected)
-        pairs = np.unique(expected.astype(np.int64) * len(routes) + route_index)
-        wrong = [
-            (self.facts[pair // len(routes)], routes[pair % len(routes)])
-            for pair in pairs.tolist()
-            if not self.facts[pair // len(routes)].agrees(routes[pair % len(routes)])
+
+def read_truth(dump: Path, plans: Sequence[Path]) -> Truth:
+    """Read a Port_All dump and the files of a plan, as CSV."""
+    facts: dict[Ported | Held | Unallocated, int] = {Unallocated(): 0}
+    ported, ported_fact = _read_dump(dump, facts)
+    rows = sorted((row for path in plans for row in _read_plan(path)), key=lambda row: row[0])
+    first, last, held = zip(*rows, strict=True)
+    return Truth(
+        ported=ported,
+        ported_fact=ported_fact,
+        first=np.array(first, np.uint64),
+        last=np.array(last, np.uint64),
+        range_fact=np.array([facts.setdefault(fact, len(facts)) for fact in held], np.uint32),
+        facts=list(facts),
+    )
+
+
+def _ported_by(row: dict[str, str]) -> Ported | None:
+    """Return what an increment's row makes of its number; None when it goes home."""
+    if row.get("RecipientId", row["RangeHolderId"]) == row["RangeHolderId"]:
+        return None
+    return Ported(row["RecipientId"], row["NewMNC"], row["NewRoute"], row["RegionCode"])
+
+
+def _read_dump(
+    path: Path, facts: dict[Ported | Held | Unallocated, int]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    numbers, found = [], []
+    reader = csv.open_csv(
+        path,
+        parse_options=csv.ParseOptions(quote_char=False),
+        convert_options=csv.ConvertOptions(
+            include_columns=["Number", *PORTED_COLUMNS],
+            column_types={"Number": pa.int64(), **dict.fromkeys(PORTED_COLUMNS, pa.string())},
+        ),
+    )
+    for batch in reader:
+        numbers.append(batch.column("Number").to_numpy())
+        encoded = pc.dictionary_encode(
+            pc.binary_join_element_wise(*map(batch.column, PORTED_COLUMNS), ",")
+        )
+        mapping = [
+            facts.setdefault(Ported(*text.split(",")), len(facts))
+            for text in encoded.dictionary.to_pylist()
         ]
-        assert not wrong, f"{len(wrong)} kinds of answers are wrong, e.g. {wrong[0]}"
+        found.append(np.array(mapping, np.uint32)[encoded.indices.to_numpy()])
+    ported = np.concatenate(numbers).astype(np.uint64) + np.uint64(COUNTRY)
+    order = np.argsort(ported, kind="stable")
+    return ported[order], np.concatenate(found)[order]
 
-    def save(self, folder: Path) -> None:
-        """Write it into a folder."""
-        for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name))
-        rows = {
-            kind.__name__: [astuple(fact) for fact in self.facts if isinstance(fact, kind)]
-            for kind in (Ported, Held)
-        }
-        (folder / _FACTS).write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
 
-    @classmethod
-    def load(cls, folder: Path) -> Truth:
-        """Return what ``save`` wrote; the arrays stay on disk until they are read."""
-        rows = json.loads((folder / _FACTS).read_text("utf-8"))
-        facts: list[Ported | Held | Nobody] = [Ported(*row) for row in rows[Ported.__name__]]
-        facts += [
-            Held(operator, tax_number, region, LineType(line_type))
-            for operator, tax_number, region, line_type in rows[Held.__name__]
-        ]
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-        return cls(**arrays, facts=(*facts, Nobody()))
+def _read_plan(path: Path) -> list[tuple[int, int, Held]]:
+    """Return first and last number of each range, and what the row says.
+
+    Rows have six columns (2021) or, after the region, also territory and tax number (2026).
+    """
+    rows = []
+    for line in path.read_text("utf-8-sig").splitlines():
+        cells = [cell.strip() for cell in line.split(";")]
+        if not cells[0].isdecimal():
+            continue
+        base = COUNTRY + int(cells[0]) * 10**7
+        region, territory, tax_number = (*cells[5:8], "", "")[:3]
+        held = Held(
+            operator=" ".join(cells[4].split()),
+            tax_number=tax_number if _TAX_NUMBER.fullmatch(tax_number) else "",
+            region=next((name for name in (region, territory) if name not in {"", "-"}), ""),
+        )
+        rows.append((base + int(cells[1]), base + int(cells[2]), held))
+    return rows
+
+
+def _status(route: Any) -> str:  # noqa: ANN401 - as above
+    """Return a status by name, whether it is the index's or the wire's."""
+    if isinstance(route.status, int) and not hasattr(route.status, "name"):
+        # Imported here: most benchmarks do without the wire.
+        from numroute.v1 import number_routing_pb2 as pb  # noqa: PLC0415
+
+        return pb.Status.Name(route.status).removeprefix("STATUS_")
+    return str(route.status.name)

@@ -1,1 +1,5 @@
-"""What numroute is measured against, in the same run."""
+"""Other stores of the same numbers, and servers that do nothing but answer."""
+
+from benchmarks.yardsticks.other_stores import stores
+
+BENCHMARKS = {"stores": stores}

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
-from benchmarks.campaign.lists import make_list, write_list
+from benchmarks.lists.planted import make_list, write_list
 from support.registry import command
 
 PARTS = 6

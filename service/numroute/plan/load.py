@@ -36,7 +36,30 @@ if TYPE_CHECKING:
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 20.0
 CALL_SECONDS_MAX = 30.0
-MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    (
+        "grpc.service_config",
+        json.dumps(
+            {
+                "methodConfig": [
+                    {
+                        "name": [{}],
+                        "retryPolicy": {
+                            "maxAttempts": 4,
+                            "initialBackoff": "0.05s",
+                            "maxBackoff": "1s",
+                            "backoffMultiplier": 2,
+                            "retryableStatusCodes": ["UNAVAILABLE"],
+                        },
+                    }
+                ]
+            }
+        ),
+    ),
+)
+"""As the product's client: a call that met a worker's end is sent again. An overload is not."""
+
 OUTPUT_BYTES_SHOWN = 1_000
 _POLL_SECONDS = 0.02
 _COMMAND = "from numroute.cli import main; main()"
@@ -172,7 +195,7 @@ class Service:
     def cpu_seconds(self) -> float:
         """Return the CPU time of all threads of its processes, counted in nanoseconds."""
         total = 0
-        for pid in self._processes():
+        for pid in self.processes():
             for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                     total += int(thread.read_text("ascii").split()[0])
@@ -181,7 +204,7 @@ class Service:
     def private_bytes(self) -> int:
         """Return the anonymous memory of its processes, which no file backs."""
         total = 0
-        for pid in self._processes():
+        for pid in self.processes():
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
                 if line.startswith("Anonymous:"):
                     total += int(line.split()[1]) * 1024
@@ -190,14 +213,13 @@ class Service:
     @contextlib.contextmanager
     def bulk_lookup(self) -> Iterator[grpc.UnaryUnaryMultiCallable[bytes, bytes]]:
         """Open a plain channel; yield ``BulkLookup`` with serialised messages in and out."""
-        options = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),)
-        with grpc.insecure_channel(self.address, options=options) as channel:
+        with grpc.insecure_channel(self.address, options=CHANNEL_OPTIONS) as channel:
             yield channel.unary_unary(
                 wire.method_path("BulkLookup"), request_serializer=None, response_deserializer=None
             )
 
-    def _processes(self) -> list[int]:
-        """Return the process and all its descendants."""
+    def processes(self) -> list[int]:
+        """Return the ids of the process and of all its descendants."""
         pids = [self.pid]
         for pid in pids:
             for children in Path(f"/proc/{pid}/task").glob("*/children"):

@@ -1,1 +1,0 @@
-"""What applying a window of increments costs, beside a full build of the same data."""

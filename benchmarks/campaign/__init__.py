@@ -1,1 +1,0 @@
-"""Campaign lists: a generator with planted defects, and the benchmark of ``numroute route``."""

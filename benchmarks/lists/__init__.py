@@ -1,0 +1,5 @@
+"""Campaign lists."""
+
+from benchmarks.lists.routing import campaign
+
+BENCHMARKS = {"campaign": campaign}

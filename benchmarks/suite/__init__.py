@@ -1,1 +1,0 @@
-"""The suite for capacity planning: yardsticks, sweeps, latency under load and memory in one run."""
