@@ -15,7 +15,7 @@ from benchmarks.processes import BIN, run
 from benchmarks.report import Figure, beside, rounds
 from benchmarks.service.asking import ask, empty_service, make_questions
 from benchmarks.service.protecting import connected, make_protection
-from numroute.index import SnapshotStore
+from numroute.index import SnapshotStore, writing
 from numroute.plan.load import open_loop, serving
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _swapping(store: SnapshotStore) -> Iterator[None]:
 def _swap(store: SnapshotStore) -> None:
     """Make the other of two snapshots current."""
     other = next(name for name in store.ids() if name != store.current_id())
-    with store.writing() as writer:
+    with writing(store) as writer:
         writer.make_current(other)
 
 
