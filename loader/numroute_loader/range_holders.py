@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute.index.compare import operator_name
 from numroute.index.content import Content
 from numroute.index.layout import INVALID_ROW
 from numroute.model import NUMBER_MAX
@@ -24,42 +25,45 @@ _FLOWS = 5
 
 
 def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
-    """Compare the ranges of two plans, number by number, in the numbers that both have.
+    """Compare the range holders of the numbers that two plans have in common.
 
     Holders are the same by code or tax number, by name where one side has neither.
     """
     sides = [_Plan(old), _Plan(new)]
-    starts = np.union1d(sides[0].start, sides[1].start)
-    lengths = np.diff(np.append(starts, np.uint64(NUMBER_MAX + 1))).astype(np.int64)
+    starts = np.concatenate([side.start for side in sides])
+    starts.sort(kind="stable")  # it merges two sorted runs
+    starts = starts[np.append(True, starts[1:] != starts[:-1])]
+    lengths = np.diff(np.append(starts, np.uint64(NUMBER_MAX + 1))).astype(np.float64)
     rows = [side.rows(starts) for side in sides]
     both = (rows[0] > INVALID_ROW) & (rows[1] > INVALID_ROW)
     lengths = lengths[both]
-    holders: dict[Operator, int] = {}
+    operators: dict[Operator, int] = {}
     before, after = (
-        side.holders(holders).take(of_side[both]) for side, of_side in zip(sides, rows, strict=True)
+        side.holders(operators).take(of_side[both])
+        for side, of_side in zip(sides, rows, strict=True)
     )
-    size = max(len(holders), 1)
-    pairs, place = np.unique(before * size + after, return_inverse=True)
-    counts = np.bincount(place, weights=lengths, minlength=len(pairs)).astype(np.int64)
-    operators = list(holders)
-    had: dict[str, int] = {}
-    lost: dict[str, int] = {}
-    flows: dict[tuple[str, str], int] = {}
-    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        giver, taker = operators[pair // size], operators[pair % size]
-        name = _name(giver)
-        had[name] = had.get(name, 0) + count
-        if not _same(giver, taker):
-            lost[name] = lost.get(name, 0) + count
-            flow = name, _name(taker)
-            flows[flow] = flows.get(flow, 0) + count
+    changed = (before != after).nonzero()[0]
+    changed = changed[~_same(list(operators), before[changed], after[changed])]
+    names: dict[str, int] = {}
+    name_of = np.array(
+        [names.setdefault(operator_name(each), len(names)) for each in operators], np.int64
+    )
+    # Operators of one name are counted together. Sums of whole numbers below 2**53 are exact.
+    giver, taker = name_of.take(before[changed]), name_of.take(after[changed])
+    size = len(names)
+    had = np.bincount(name_of.take(before), lengths, minlength=size)
+    lost = np.bincount(giver, lengths[changed], minlength=size)
+    flows, place = np.unique(giver * size + taker, return_inverse=True)
+    flow_lengths = np.bincount(place, lengths[changed], minlength=len(flows))
+    name = list(names)
+    losers = sorted(lost.nonzero()[0].tolist(), key=lambda n: (-lost[n], name[n]))
     return RangeHolders(
         numbers=int(lengths.sum()),
-        changed=sum(lost.values()),
-        lost={name: (lost[name], had[name]) for name in sorted(lost, key=lambda n: (-lost[n], n))},
+        changed=int(lost.sum()),
+        lost={name[n]: (int(lost[n]), int(had[n])) for n in losers},
         flows=[
-            f"{giver} to {taker} {flows[giver, taker]:,}"
-            for giver, taker in sorted(flows, key=lambda flow: (-flows[flow], flow))[:_FLOWS]
+            f"{name[flows[at] // size]} to {name[flows[at] % size]} {int(flow_lengths[at]):,}"
+            for at in np.argsort(-flow_lengths, kind="stable")[:_FLOWS].tolist()
         ],
     )
 
@@ -80,20 +84,30 @@ class _Plan:
     def rows(self, starts: NDArray[np.uint64]) -> NDArray[np.intp]:
         return self._route[self.start.searchsorted(starts, side="right") - 1].astype(np.intp)
 
-    def holders(self, known: dict[Operator, int]) -> NDArray[np.int64]:
-        """Return for each route the index of its operator in ``known``."""
+    def holders(self, operators: dict[Operator, int]) -> NDArray[np.int64]:
+        """Return for each route the index of its operator in ``operators``, adding new ones."""
         return np.array(
-            [known.setdefault(route.operator, len(known)) for route in self._routes], np.int64
+            [operators.setdefault(route.operator, len(operators)) for route in self._routes],
+            np.int64,
         )
 
 
-def _name(operator: Operator) -> str:
-    return operator.code or operator.name
-
-
-def _same(one: Operator, other: Operator) -> bool:
-    if one.code and other.code and one.code == other.code:
-        return True
-    if one.tax_number and other.tax_number:
-        return one.tax_number == other.tax_number
-    return not (one.code and other.code) and one.name == other.name
+def _same(
+    operators: Sequence[Operator], one: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Compare operators pairwise: by code and tax number, by name where one has neither."""
+    same = np.zeros(len(one), np.bool_)
+    undecided = np.ones(len(one), np.bool_)
+    for attribute in ("code", "tax_number", "name"):
+        values: dict[str, int] = {"": 0}
+        ids = np.array(
+            [values.setdefault(getattr(each, attribute), len(values)) for each in operators],
+            np.int64,
+        )
+        first, second = ids.take(one), ids.take(other)
+        known = (first > 0) & (second > 0)
+        if attribute == "name":
+            known &= undecided
+        same |= known & (first == second)
+        undecided &= ~known
+    return same
