@@ -105,7 +105,7 @@ def test_rows_shifted_against_each_other(days: Days, spoiled: Spoil) -> None:
             row.update(zip(names, value, strict=True))
         return rows
 
-    assert failed(days.judge(spoiled(shift))) == {"movement"}
+    assert failed(days.judge(spoiled(shift))) == {"movement", "updates"}
 
 
 def test_routes_shifted_against_each_other(days: Days, spoiled: Spoil) -> None:
@@ -316,7 +316,9 @@ def test_everything_at_one_operator(days: Days, spoiled: Spoil) -> None:
     def fill(rows: Rows) -> Rows:
         return [{**row, "OwnerId": "mMTS", "MNC": "01"} for row in rows]
 
-    assert failed(days.judge(spoiled(fill))) == {"operator_change", "movement"}
+    assert failed(days.judge(spoiled(fill))) == {
+        "operator_change", "movement", "routing_numbers",
+    }  # fmt: skip
 
 
 def test_yesterdays_file_renamed(days: Days, tmp_path: Path) -> None:
