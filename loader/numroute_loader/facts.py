@@ -303,11 +303,11 @@ def _agreement(
     return numbers, disagreeing
 
 
-def _first_place(files: Sequence[ParsedFile], wanted: str | int) -> str:
+def _first_place(files: Sequence[ParsedFile], code_or_number: str | int) -> str:
     """Name the first file and line that hold an operator's code or a number."""
     for file in files:
         if file.operators is None:
-            line = find_first(file.source.path, kind_of(file.source.kind), wanted)
+            line = find_first(file.source.path, kind_of(file.source.kind), code_or_number)
             if line is not None:
                 return f" (first in {file.source.path}:{line})"
     return ""

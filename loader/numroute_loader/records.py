@@ -58,7 +58,7 @@ class PortedRecords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncrementRows:
-    """The rows of an increment, in the order of the file; a number may stand in several.
+    """The rows of an increment, in the order of the file; a number may occur in several.
 
     ``numbers``: uint64[n], whole E.164 numbers.
     ``returns``: bool[n], whether the number is back with its range holder after the row.

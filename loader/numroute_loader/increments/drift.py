@@ -64,9 +64,9 @@ def drift_of(
     if len(later):
         counts = dict.fromkeys(counts, 0)
         for piece in changed_numbers(current, content, as_registry=True):
-            told = piece.kind[~np.isin(piece.numbers, later)]
+            kinds = piece.kind[~np.isin(piece.numbers, later)]
             for kind in Kind:
-                counts[kind] += int(np.count_nonzero(told == kind))
+                counts[kind] += int(np.count_nonzero(kinds == kind))
     return Drift(
         against=current.metadata.snapshot_id,
         ported=counts[Kind.PORTED],
@@ -98,7 +98,7 @@ def _why_not(position: Position, following: int | None) -> str:
 
 
 def _changed_since(current: Snapshot, position: Position, following: int) -> NDArray[np.uint64]:
-    """Return the numbers that windows from this sequence on had the last word on, ascending."""
+    """Return the numbers that windows from this sequence on changed last, ascending."""
     if following == position.following:
         return np.empty(0, np.uint64)
     later = [
@@ -115,16 +115,16 @@ def _examples(
     current: Snapshot, content: Content, counts: Mapping[Kind, int], later: NDArray[np.uint64]
 ) -> tuple[str, ...]:
     """Name a few numbers of each kind, masked."""
-    wanted = {kind: min(count, _EXAMPLES_PER_KIND) for kind, count in counts.items()}
+    missing = {kind: min(count, _EXAMPLES_PER_KIND) for kind, count in counts.items()}
     examples: list[str] = []
-    if not any(wanted.values()):
+    if not any(missing.values()):
         return ()
     for piece in changed_numbers(current, content, as_registry=True):
-        told = ~np.isin(piece.numbers, later)
+        compared = ~np.isin(piece.numbers, later)
         for kind in Kind:
-            numbers = piece.numbers[told & (piece.kind == kind)][: wanted[kind]].tolist()
+            numbers = piece.numbers[compared & (piece.kind == kind)][: missing[kind]].tolist()
             examples += [f"{mask_number(number)} ({_WORDS[kind]})" for number in numbers]
-            wanted[kind] -= len(numbers)
-        if not any(wanted.values()):
+            missing[kind] -= len(numbers)
+        if not any(missing.values()):
             break
     return tuple(examples)

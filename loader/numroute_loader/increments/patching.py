@@ -29,15 +29,15 @@ _Entry = TypeVar("_Entry", bound="Hashable")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetChanges:
-    """The state of every number that some row is about, after all rows.
+    """The state after all rows of every number that occurs in them.
 
     ``numbers``: uint64[k], ascending and unique. ``returned``: bool[k], whether the number is back
     with its range holder. ``route``: uint32[k], index into ``keys``, of the others.
     ``changed_at``: uint32[k], seconds since the epoch, or None where no file has times.
     ``donor``: uint32[k], index into ``donor_codes``, or None where no file has donors.
-    ``file``: int64[k], which of the files had the last word.
-    ``rows`` counts the rows of all files. ``undecided`` counts the numbers about which files of one
-    window without times say different things.
+    ``file``: int64[k], which of the files changed the number last.
+    ``rows`` counts the rows of all files, ``undecided`` the numbers about which the files of one
+    window disagree and give no times.
     """
 
     numbers: NDArray[np.uint64]
@@ -55,9 +55,8 @@ class NetChanges:
 def net_changes(windows: Sequence[Sequence[IncrementRows]]) -> NetChanges:
     """Merge the files of windows, which are in order, and keep the last row of each number.
 
-    Within a window the order is by time, then by the order's id, whichever file a row is from; rows
-    that agree in both stay in the order in which files and rows are given. Where files have no
-    times, a port wins over a return: the number is served by somebody.
+    Within a window rows are ordered by time, then by the order's id, then by file and line. Where
+    files have no times, a port takes precedence over a return: the number is served by somebody.
     """
     files = [(at, rows) for at, window in enumerate(windows) for rows in window]
     counts = [len(rows.numbers) for _, rows in files]
@@ -151,13 +150,13 @@ def _or_zeros(
 
 
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
-    return np.concatenate([np.empty(0, np.uint64), *(each.astype(np.uint64) for each in arrays)])
+    return np.concatenate([np.empty(0, np.uint64), *(array.astype(np.uint64) for array in arrays)])
 
 
 def _together(
     parts: Sequence[tuple[Sequence[_Entry], NDArray[np.uint32]]],
 ) -> tuple[tuple[_Entry, ...], NDArray[np.uint32]]:
-    """Put tables and the indexes into them together; equal entries share an index."""
+    """Join tables and the indexes into them; equal entries share an index."""
     place: dict[_Entry, int] = {}
     indexes = [np.empty(0, np.uint32)]
     for table, index in parts:
@@ -167,7 +166,7 @@ def _together(
 
 
 def _facts(key: RouteKey) -> tuple[object, ...]:
-    """Return what of a key the registry itself says: what tells one ported route from another."""
+    """Return the fields of a key that are the registry's own: they identify a ported route."""
     return (
         key.operator_code or ("", key.operator_name),
         key.registry_mnc,
@@ -178,7 +177,7 @@ def _facts(key: RouteKey) -> tuple[object, ...]:
 
 
 def _rows_by_key(routes: Sequence[Route]) -> dict[tuple[object, ...], int]:
-    """Return the row of each ported route by what the registry says of it, by code and by name."""
+    """Return the row of each ported route by the registry's facts, with code and with name only."""
     rows: dict[tuple[object, ...], int] = {}
     for row, route in enumerate(routes):
         if route.status is not Status.PORTED:

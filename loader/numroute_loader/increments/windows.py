@@ -250,11 +250,13 @@ def _gap(position: Position, expected: int, waiting: dict[int, dict[str, Registr
         if all(kind in found for kind in position.chain.kinds)
     ]
     end = min(whole, default=max(waiting) + 1)
-    wanted = [
+    expected_files = [
         (kind, sequence) for sequence in range(expected, end) for kind in position.chain.kinds
     ]
     missing = [
-        (kind, sequence) for kind, sequence in wanted if kind not in waiting.get(sequence, {})
+        (kind, sequence)
+        for kind, sequence in expected_files
+        if kind not in waiting.get(sequence, {})
     ]
     offset = next(iter(next(iter(waiting.values())).values())).kind.utc_offset
     types = dict(zip(position.chain.kinds, position.chain.file_types, strict=True))

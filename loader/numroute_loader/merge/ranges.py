@@ -140,7 +140,7 @@ def piece_sizes(start: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def weighed(index: NDArray[np.int64], weight: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Return int64[length]: the sum of the weights of each index; ``NOBODY`` is passed over."""
+    """Return int64[length]: the sum of the weights of each index; ``NOBODY`` is skipped."""
     held = index != NOBODY
     sums = np.zeros(length, dtype=np.int64)
     np.add.at(sums, index[held], weight[held])

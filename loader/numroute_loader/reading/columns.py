@@ -217,7 +217,7 @@ def _join_eight_digits(word: NDArray[np.uint64]) -> NDArray[np.bool_]:
     multiplication of the whole word, where its parts cannot run into each other.
     """
     word ^= np.uint64(0x3030303030303030)
-    # A byte above 9 shows in its top bit, either by itself or once 0x76 is added.
+    # A byte above 9 shows in its top bit, either at once or after 0x76 is added.
     above = word + np.uint64(0x7676767676767676)
     above |= word
     above &= _HIGH_BITS

@@ -244,7 +244,7 @@ class RecordLayout:
 class NamedLayout:
     """Rows of a number, an operator's name in free text, and a row count.
 
-    The name may hold the delimiter, so the three columns must stand in exactly this order.
+    The name may hold the delimiter, so the three columns must be in exactly this order.
     ``encodings`` are tried in this order; a file has one of them.
     """
 
@@ -265,7 +265,7 @@ class NamedLayout:
 class OperatorLayout:
     """An operator table: code, MNC and tax number, a name in free text, and a row count.
 
-    The name may hold the delimiter, so the five columns must stand in exactly this order. A tax
+    The name may hold the delimiter, so the five columns must be in exactly this order. A tax
     number that does not match ``tax_number_shape`` is left empty.
     """
 

@@ -76,16 +76,16 @@ def read(
         return file.kind.read(file, progress, tolerance)
 
 
-def find_first(path: Path, kind: FileKind, wanted: str | int) -> int | None:
+def find_first(path: Path, kind: FileKind, code_or_number: str | int) -> int | None:
     """Return the first line of a file that holds an operator's code or a whole number, or None.
 
     For messages about what only the files together show: it reads the file again, and slowly.
     """
-    if isinstance(wanted, str):
-        column, text = kind.operator_column, wanted
+    if isinstance(code_or_number, str):
+        column, text = kind.operator_column, code_or_number
     else:
         column = kind.number_column
-        text = kind.number_format.written(wanted) if kind.number_format else ""
+        text = kind.number_format.written(code_or_number) if kind.number_format else ""
     lines = lines_with(path, column, text, lines_max=1) if column else []
     return lines[0] if lines else None
 

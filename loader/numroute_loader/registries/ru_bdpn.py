@@ -253,7 +253,7 @@ KINDS = (
         read_increment,
         without=("RecipientId",),
     ),
-    # The simplified tier's increments have the header of its full dump: only the name tells.
+    # The simplified tier's increments have the header of its full dump: only the name differs.
     _increment(
         "port-increment-new",
         "Port_Increment_New",
@@ -346,4 +346,4 @@ FEED = FeedLayout(
     dump_every=timedelta(days=1),
     window_every=timedelta(hours=2),
 )
-"""The simplified tier is left out: its increments cannot be told from its full dumps by content."""
+"""The simplified tier is left out: only names distinguish its increments from full dumps."""

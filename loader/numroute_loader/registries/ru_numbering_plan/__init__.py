@@ -97,7 +97,7 @@ KINDS = (
         read=read_plan,
     ),
 )
-"""The kinds of file that this registry publishes: one, whatever the codes in it."""
+"""The kinds of file that this registry publishes: one for all codes."""
 
 
 def _refuse_cut_tax_number(text: PlanText, rows: PlanRows) -> None:
@@ -140,7 +140,7 @@ def _ranges(path: Path, rows: PlanRows, warnings: list[str]) -> Ranges:
 def _refuse_overlap(
     path: Path, first: NDArray[np.int64], last: NDArray[np.int64], line: NDArray[np.int64]
 ) -> None:
-    """Refuse ranges that share a number; they stand in ascending order of their first."""
+    """Refuse ranges that share a number; they are in ascending order of their first."""
     clashes = np.flatnonzero(first[1:] <= last[:-1])
     if not len(clashes):
         return
