@@ -1,4 +1,4 @@
-"""``numroute route`` and ``numroute rejoin``."""
+"""``numroute route``, ``numroute rejoin`` and ``numroute check-handover``."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ from numroute.cli.service import connect, service_options
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
+from numroute_campaign.handover import check_places
 from numroute_campaign.lists.cells import SEGMENTS_MAX, Several
 from numroute_campaign.lists.opening import ReadOptions
 from numroute_campaign.outputs import OutputSettings
+from numroute_campaign.personal_data import check_handover as search_folder
 from numroute_campaign.policy import read_policy
 from numroute_campaign.prices import read_prices
 from numroute_campaign.pseudonyms import load_key
 from numroute_campaign.rejoin import PSEUDONYM
 from numroute_campaign.rejoin import rejoin as rejoin_report
 from numroute_campaign.routers import ServiceRouter, SnapshotRouter
-from numroute_campaign.run import REJECTS_MAX, Campaign, run_campaign
+from numroute_campaign.run import REJECTS_MAX, Campaign, HandOver, run_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,7 +172,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
     "map_path",
     metavar="FILE",
     type=_FILE,
-    help="Where the map of pseudonyms goes; default OUT.pseudonyms.csv.",
+    help="Where the map of pseudonyms goes: a new file in a folder of its own.",
 )
 @click.option(
     "--format",
@@ -268,8 +270,20 @@ def _campaign(
         price_list = msgspec.structs.replace(price_list, segments=segments)
     if map_path is not None and pseudonymize is None:
         raise SettingError("--map is for pseudonyms", hint="Give --pseudonymize KEYFILE as well")
-    if pseudonymize is not None and map_path is None:
-        map_path = out.parent / f"{out.name}.pseudonyms.csv"
+    hand_over = None
+    if pseudonymize is not None:
+        if map_path is None and makes_key:
+            raise SettingError(
+                "--pseudonymize needs a place for the map of pseudonyms",
+                hint="Give --map FILE, in a folder apart from the output and the key",
+            )
+        if map_path is not None:
+            check_places(out, map_path, pseudonymize)
+        hand_over = HandOver(
+            key=load_key(pseudonymize, make=makes_key),
+            key_file=pseudonymize,
+            map=map_path or Path("map"),
+        )
     return Campaign(
         lists=lists,
         out=out,
@@ -284,9 +298,13 @@ def _campaign(
         suppress=suppress,
         suppress_reading=_reading("suppress-", region, reading),
         suppress_lenient=suppress_lenient,
-        key=load_key(pseudonymize, make=makes_key) if pseudonymize else None,
-        map=map_path,
+        hand_over=hand_over,
         language=language,
+        settings_files=tuple(
+            (role, path)
+            for role, path in (("policy file", policy), ("price file", prices))
+            if path is not None
+        ),
     )
 
 
@@ -466,7 +484,7 @@ def _print_sample(sample: Sample, *, as_json: bool) -> None:
     default=PSEUDONYM,
     show_default=True,
     metavar="NAME",
-    help="The report's column of pseudonyms.",
+    help="The report's column of pseudonyms: its name, or place from 1.",
 )
 @click.option("--encoding", metavar="NAME", help="Encoding of the report, e.g. cp1251.")
 def rejoin(report: str, map_path: Path, out: Path, column: str, encoding: str | None) -> int:
@@ -480,3 +498,40 @@ def rejoin(report: str, map_path: Path, out: Path, column: str, encoding: str | 
     if done.unknown:
         click.echo(f"warning: the map does not have {done.unknown:,} pseudonyms", err=True)
     return 0
+
+
+@click.command("check-handover")
+@click.argument("folder", type=click.Path(path_type=Path))
+@region_option
+@json_option
+def check_handover(folder: Path, region: str | None, as_json: bool) -> int:
+    """Search an output FOLDER for columns and cells that look like personal data.
+
+    Names, e-mail addresses, dates of birth, addresses, phone numbers and numbers of documents, by
+    the names of columns and the contents of cells. Exit status 1 when something was found, or a
+    file could not be read.
+    """
+    check = search_folder(folder, region or None)
+    if as_json:
+        print_json(check)
+    elif check.findings:
+        print_table(
+            ("file", "column", "looks like", "cells", "of", "rows"),
+            [
+                (
+                    each.file,
+                    each.column,
+                    each.kind,
+                    f"{each.cells:,}" if each.cells else "by its name",
+                    f"{each.filled:,}",
+                    ", ".join(map(str, each.rows)),
+                )
+                for each in check.findings
+            ],
+        )
+    for name in check.unread:
+        click.echo(f"warning: {name}: files of this form are not searched", err=True)
+    if not as_json and not check.findings:
+        files = "1 file" if len(check.files) == 1 else f"{len(check.files):,} files"
+        click.echo(f"{folder}: nothing in {check.rows:,} rows of {files} looks like personal data")
+    return 1 if check.findings or check.unread else 0

@@ -69,7 +69,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     country = DefaultCountry(campaign.reading.region)
     check_suppress(campaign.suppress)
     opened = OpenList(find_files(campaign.lists)[0], campaign.reading)
-    if campaign.key is not None:
+    if campaign.hand_over is not None:
         check_pseudonymous([opened])
     rules = policy or ByOperator()
     decisions, since = Decisions(router.routes, rules), ported_since(rules)

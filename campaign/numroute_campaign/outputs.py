@@ -221,6 +221,14 @@ class Outputs:
             ]:
                 done.result()
 
+    def column_names(self) -> tuple[str, ...]:
+        """Return the names of all columns in the files."""
+        if self._settings.form != "csv":
+            return (ROW_ID, self._number, *self._route_columns, *self._columns.kept)
+        used = {self._layout_of.get(each.destination, 0) for each in self._decisions.first}
+        names = (name for number in sorted(used) for name, _ in self._layouts[number].columns)
+        return tuple(dict.fromkeys(names))
+
     def map_name(self) -> str:
         """Return the name of the map of pseudonyms within the spool folder."""
         return self._map.names[0]

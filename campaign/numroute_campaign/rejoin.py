@@ -1,4 +1,4 @@
-"""Delivery reports back to numbers: the pseudonyms of a report, looked up in the map.
+"""Put the numbers back into delivery reports that have pseudonyms.
 
 The report is held in memory, the map is read once, block by block: a report is seldom larger than
 the campaign it is about, a map may hold a hundred million rows.
@@ -6,7 +6,7 @@ the campaign it is about, a map may hold a hundred million rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from numroute_campaign.lists.opening import OpenList, ReadOptions
 from numroute_campaign.text_rows import header_text, rows_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 PSEUDONYM: Final = "pseudonym"
@@ -33,7 +33,7 @@ _ROWS_AT_ONCE: Final = 131_072
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejoined:
-    """What was found: rows of the report, and those whose pseudonym the map does not have."""
+    """Rows of the report, and how many of them have a pseudonym that the map does not have."""
 
     rows: int
     unknown: int
@@ -45,28 +45,27 @@ def rejoin(
     """Write a delivery report with a column of numbers added, as CSV readable by its owner only.
 
     Args:
-        report: The report: CSV, Parquet or Arrow, any layout that a list may have.
+        report: CSV, a spreadsheet, Parquet or Arrow, in any layout that a list may have.
         map_path: The map that ``numroute route --pseudonymize`` wrote.
         out: The file to write; must not exist.
-        column: The report's column of pseudonyms.
-        encoding: The report's encoding; None is judged.
+        column: The column of pseudonyms: its name in any case, or its place from 1.
+        encoding: The report's encoding; None = found out from the text.
 
     Raises:
-        InputError: A file cannot be read or written, or the map is none.
+        InputError: A file cannot be read or written, or is not a map of pseudonyms.
     """
     if out.exists():
         raise InputError(out, "it is there already", hint="Give another --out")
-    columns, names = _read_report(report, column, encoding)
-    pseudonyms = pc.utf8_lower(pc.utf8_trim_whitespace(columns[names.index(column)]))
+    columns, names, place = _read_report(report, column, encoding)
+    pseudonyms = pc.utf8_lower(pc.utf8_trim_whitespace(columns[place]))
     distinct = pc.unique(pseudonyms)
     numbers = np.zeros(len(distinct), np.uint64)
     for batch in _map_batches(map_path):
         at = pc.index_in(batch.column(0), value_set=distinct)
-        found = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False))
-        places = at.take(pa.array(found)).to_numpy()
-        numbers[places] = batch.column(1).to_numpy()[found]
-    place = pc.index_in(pseudonyms, value_set=distinct).to_numpy(zero_copy_only=False)
-    number = numbers.take(place.astype(np.int64))
+        known = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False))
+        numbers[at.take(pa.array(known)).to_numpy()] = batch.column(1).to_numpy()[known]
+    at = pc.index_in(pseudonyms, value_set=distinct).to_numpy(zero_copy_only=False)
+    number = numbers.take(at.astype(np.int64))
     texts = pc.if_else(pa.array(number == 0), "", pc.cast(pa.array(number), pa.string()))
     _write(out, [*names, NUMBER], [*columns, texts])
     return Rejoined(rows=len(number), unknown=int(np.count_nonzero(number == 0)))
@@ -74,22 +73,21 @@ def rejoin(
 
 def _read_report(
     report: str, column: str, encoding: str | None
-) -> tuple[list[pa.Array], list[str]]:
+) -> tuple[list[pa.Array], tuple[str, ...], int]:
+    """Return all columns as texts, their names, and the place of the pseudonyms."""
     files = find_files([report])
     if len(files) > 1 or files[0].path is None:
         raise InputError(report, "not one file", hint="Give the reports one by one, as files")
     file = files[0]
-    # The first opening tells the columns, the second reads all of them.
-    first = OpenList(file, ReadOptions(column=column, encoding=encoding))
-    names = list(first.found.columns)
-    name = first.found.phone
+    options = ReadOptions(column=column, encoding=encoding)
+    # The first opening finds out the columns, the second reads them all, by their places.
+    first = OpenList(file, options)
+    names, place = first.found.columns, first.phone
     first.close()
-    if len(set(names)) < len(names):
-        raise InputError(file.name, "two columns have the same name", hint="Rename one of them")
-    names[names.index(name)] = name
-    opened = OpenList(file, ReadOptions(column=column, encoding=encoding, keep=tuple(names)))
+    opened = OpenList(file, replace(options, keep=tuple(str(i + 1) for i in range(len(names)))))
     try:
         blocks = [task() for task in opened.tasks()]
+        opened.check_lines(sum(block.lines for block in blocks))
     finally:
         opened.close()
     damaged = sum(len(block.damaged) for block in blocks)
@@ -102,7 +100,7 @@ def _read_report(
     columns = [
         _texts([block.kept[i] for block in blocks], file.name, name) for i, name in enumerate(names)
     ]
-    return columns, names
+    return columns, names, place
 
 
 def _texts(pieces: list[pa.Array], where: str, name: str) -> pa.Array:
@@ -141,7 +139,7 @@ def _map_batches(path: Path) -> Iterator[pa.RecordBatch]:
         ) from None
 
 
-def _write(out: Path, names: list[str], columns: list[pa.Array]) -> None:
+def _write(out: Path, names: Sequence[str], columns: list[pa.Array]) -> None:
     try:
         with replacing(out) as file:
             file.write(header_text(names))

@@ -12,12 +12,14 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
 
-from numroute.errors import InputError, SettingError
+from numroute.errors import InputError
 from numroute_campaign.decisions import ByOperator, Decisions, Reject, ported_since
+from numroute_campaign.handover import check_places, write_act
 from numroute_campaign.lists.cells import SEGMENTS_MAX, Several
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, ReadOptions, check_kept, check_pseudonymous
@@ -63,6 +65,15 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """Pseudonyms in place of numbers: the key, its file, and where the map goes (a new file)."""
+
+    key: bytes
+    key_file: Path
+    map: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
     """What to do with which lists.
 
@@ -78,9 +89,9 @@ class Campaign:
         suppress_reading: How to read those.
         suppress_lenient: Pass over rows of those that are not understood.
         rejects_max: The share of rejected rows above which the run has failed.
-        key: The key of pseudonyms; None lets the numbers themselves leave.
-        map: Where the map of pseudonyms goes; must not exist.
+        hand_over: Writes pseudonyms; None writes the numbers themselves.
         language: Of the report page.
+        settings_files: The policy and the price file, each with its role, for the act.
     """
 
     lists: tuple[str, ...]
@@ -94,9 +105,9 @@ class Campaign:
     suppress_reading: ReadOptions = READ_PLAINLY
     suppress_lenient: bool = False
     rejects_max: float = REJECTS_MAX
-    key: bytes | None = None
-    map: Path | None = None
+    hand_over: HandOver | None = None
     language: str = "en"
+    settings_files: tuple[tuple[str, Path], ...] = ()
 
     @property
     def reading(self) -> ReadOptions:
@@ -117,14 +128,14 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
     check_suppress(campaign.suppress)
     files = find_files(campaign.lists)
     country = DefaultCountry(campaign.reading.region)
-    if campaign.map is not None:
-        _check_map(campaign.map, campaign)
+    if campaign.hand_over is not None:
+        _check_hand_over(campaign.hand_over, campaign.out)
     # Everything that can be wrong with the lists is found before anything is made.
     opened: list[OpenList] = []
     try:
         opened.extend(OpenList(file, campaign.reading) for file in files)
         check_kept(opened, campaign.reading.keep, campaign.output.form)
-        if campaign.key is not None:
+        if campaign.hand_over is not None:
             check_pseudonymous(opened)
         with Workspace(campaign.out) as workspace:
             run = _Run(campaign, router, country, workspace, files, opened)
@@ -160,6 +171,7 @@ class _Run:
     ) -> None:
         self.campaign, self.router, self.country = campaign, router, country
         self.workspace, self.files, self.opened = workspace, files, opened
+        self.started = datetime.now(UTC)
         self.file_rows = [0] * len(files)
         self.file_lines = [0] * len(files)
         rules = campaign.policy or ByOperator()
@@ -176,7 +188,9 @@ class _Run:
                 country_code=country.country_code,
             ),
             templates={} if campaign.policy is None else campaign.policy.templates,
-            pseudonymizer=None if campaign.key is None else Pseudonymizer(campaign.key),
+            pseudonymizer=None
+            if campaign.hand_over is None
+            else Pseudonymizer(campaign.hand_over.key),
         )
         self.suppressed = (
             read_suppressed(
@@ -285,15 +299,33 @@ class _Run:
                 policy=policy,
                 prices=campaign.prices,
                 has_segments=campaign.reading.segments_column is not None,
-                pseudonymized=campaign.key is not None,
+                pseudonymized=campaign.hand_over is not None,
                 warnings=warnings,
             )
         )
         write_report(self.workspace.output, summary, campaign.language)
-        if campaign.key is not None and campaign.map is not None:
-            self.workspace.hand_over(self.outputs.map_name(), campaign.map)
+        if campaign.hand_over is not None:
+            self._write_act(campaign.hand_over, summary)
+            self.workspace.hand_over(self.outputs.map_name(), campaign.hand_over.map)
         self.workspace.finish()
         return summary
+
+    def _write_act(self, hand_over: HandOver, summary: Summary) -> None:
+        campaign = self.campaign
+        lists = (("list", self.files), ("do-not-send list", find_files(campaign.suppress)))
+        write_act(
+            self.workspace.output,
+            summary,
+            started=self.started,
+            inputs=[
+                *((role, file.name, file.path) for role, files in lists for file in files),
+                *((role, path.name, path) for role, path in campaign.settings_files),
+            ],
+            columns=self.outputs.column_names(),
+            key=hand_over.key,
+            map_path=hand_over.map,
+            language=campaign.language,
+        )
 
     def _prepared(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[tuple[int, Prepared]]:
         """Yield the blocks in order, each prepared by one of the threads."""
@@ -335,15 +367,11 @@ def several_warnings(counts: Counts, several: Several) -> tuple[str, ...]:
     return (f"{cells} several numbers: {what}",)
 
 
-def _check_map(path: Path, campaign: Campaign) -> None:
-    """Raise when the map of pseudonyms cannot go to a path, or must not."""
-    out = campaign.out
+def _check_hand_over(hand_over: HandOver, out: Path) -> None:
+    """Raise when the key or the map of pseudonyms cannot lie at their paths, or must not."""
+    path = hand_over.map
     if path.exists():
         raise InputError(path, "it is there already", hint="Give another --map, or move it away")
-    if out.resolve() in path.resolve().parents:
-        raise SettingError(
-            f"{path}: the map of pseudonyms would lie in the output folder, which leaves",
-            hint="Give a --map outside of --out",
-        )
-    if path.absolute().parent != out.absolute().parent and not path.parent.is_dir():
+    check_places(out, path, hand_over.key_file)
+    if not path.parent.is_dir():
         raise InputError(path, "its folder is not there", hint="Make it, or give another --map")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import random
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
+from support.registry import command
 
 from numroute.errors import InputError, SettingError
 from numroute_campaign.handover import check_places
 from numroute_campaign.personal_data import KINDS, Finding, check_handover
+from numroute_campaign.pseudonyms import fingerprint
 
 PLANTED = {
     "name": [
@@ -158,3 +162,63 @@ def test_places_of_key_and_map(tmp_path: Path, map_path: str, key: str, words: s
         return
     with pytest.raises(SettingError, match=words):
         check_places(*paths)
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_the_act_says_what_was_handed_over(route, tmp_path: Path, language: str) -> None:
+    """Who, when, from which files, which columns, by which key and where the map lies."""
+    for folder in ("k", "m"):
+        (tmp_path / folder).mkdir()
+    path, stop, rules = (tmp_path / name for name in ("list.csv", "stop.csv", "p.toml"))
+    path.write_text("phone,name,city\n79161110000,Anna,Omsk\n79161110001,Petr,Tver\nx,,\n", "utf-8")
+    stop.write_text("phone\n79161110001\n", "ascii")
+    rules.write_text('[[rule]]\nroute = "all"\n', "ascii")
+    key, map_path = tmp_path / "k" / "key", tmp_path / "m" / "map.csv"
+    words = ("--pseudonymize", key, "--map", map_path, "--policy", rules, "--suppress", stop)
+    routed = route(path, *words, "--keep", "city", "--language", language, "--max-rejected", "1")
+    act = json.loads((routed.folder / "act.json").read_text("utf-8"))
+    digests = {
+        (each["role"], each["name"]): (each["bytes"], each["sha256"])
+        for each in (*act["inputs"], *act["outputs"])
+    }
+    for role, file in (
+        ("list", path), ("do-not-send list", stop), ("policy file", rules),
+        ("output", routed.folder / "all.csv"), ("output", routed.folder / "summary.json"),
+    ):  # fmt: skip
+        name = next(name for kind, name in digests if kind == role and file.name in name)
+        data = file.read_bytes()
+        assert digests[role, name] == (len(data), hashlib.sha256(data).hexdigest())
+    assert act["columns"] == [
+        "row_id", "pseudonym", "route", "operator", "mcc", "mnc", "status", "city",
+    ]  # fmt: skip
+    assert act["dropped_columns"] == ["name"]
+    assert act["map"] == str(map_path)
+    assert (act["steps"]["rows"], act["steps"]["routed"]) == (3, 1)
+    secret = bytes.fromhex(key.read_text("ascii"))
+    assert act["key_fingerprint"] == fingerprint(secret)
+    page = (routed.folder / "act.html").read_text("utf-8")
+    assert f'<html lang="{language}">' in page
+    assert ("Акт передачи" in page) is (language == "ru")
+    assert all(digest in page for _, digest in digests.values())
+    for text in (page, json.dumps(act)):
+        assert secret.hex() not in text
+        assert "7916111" not in text
+    assert (routed.folder / "act.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_command_finds_what_was_kept(route, list_csv: Path, tmp_path: Path) -> None:
+    """``check-handover`` passes pseudonyms, and fails on a name that --keep let out."""
+    for folder in ("k", "m"):
+        (tmp_path / folder).mkdir()
+    words = ("--pseudonymize", tmp_path / "k" / "key", "--map", tmp_path / "m" / "map.csv")
+    clean = route(list_csv, *words)
+    done = command("numroute", "check-handover", clean.folder, "--region", "RU")
+    assert (done.status, done.err) == (0, "")
+    assert "looks like personal data" in done.out
+    (tmp_path / "m" / "map.csv").unlink()
+    dirty = route(list_csv, *words, "--keep", "name", out="dirty")
+    done = command("numroute", "check-handover", dirty.folder, "--region", "RU")
+    assert done.status == 1
+    assert "name" in done.out
+    done = command("numroute", "check-handover", dirty.folder, "--region", "RU", "--json")
+    assert {each["kind"] for each in json.loads(done.out)["findings"]} == {"name"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hmac
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.files import private
@@ -31,9 +33,17 @@ def test_pseudonyms_are_hmac_sha_256(key: bytes, numbers: list[int]) -> None:
 
 
 @pytest.fixture
-def sent(route, list_csv: Path, tmp_path: Path):
+def words(tmp_path: Path) -> tuple[object, ...]:
+    """Return the options of a hand-over, key and map in folders of their own."""
+    for folder in ("k", "m"):
+        (tmp_path / folder).mkdir()
+    return ("--pseudonymize", tmp_path / "k" / "key", "--map", tmp_path / "m" / "map.csv")
+
+
+@pytest.fixture
+def sent(route, list_csv: Path, words: tuple[object, ...]):
     """Return the planted list, routed under pseudonyms."""
-    return route(list_csv, "--pseudonymize", tmp_path / "key")
+    return route(list_csv, *words)
 
 
 def test_no_number_leaves(sent, planted) -> None:
@@ -47,7 +57,7 @@ def test_no_number_leaves(sent, planted) -> None:
 
 def test_key_and_map_are_private_and_outside_the_output(sent, tmp_path: Path) -> None:
     """The key file that was made and the map are 0600 and do not lie in the output folder."""
-    for path in (tmp_path / "key", tmp_path / "out.pseudonyms.csv"):
+    for path in (tmp_path / "k" / "key", tmp_path / "m" / "map.csv"):
         assert path.stat().st_mode & 0o777 == 0o600
     assert not list(sent.folder.glob("*pseudonym*"))
 
@@ -63,7 +73,7 @@ def test_reports_are_joined_back(sent, planted, tmp_path: Path) -> None:
         "utf-8",
     )
     done = command(
-        "numroute", "rejoin", report, "--map", tmp_path / "out.pseudonyms.csv",
+        "numroute", "rejoin", report, "--map", tmp_path / "m" / "map.csv",
         "--out", tmp_path / "joined.csv",
     )  # fmt: skip
     assert done.status == 0, done.err
@@ -78,12 +88,12 @@ def test_reports_are_joined_back(sent, planted, tmp_path: Path) -> None:
     assert (tmp_path / "joined.csv").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_readable_key_is_refused(route, list_csv: Path, tmp_path: Path) -> None:
+def test_a_readable_key_is_refused(route, list_csv: Path, words: tuple[Path, ...]) -> None:
     """A key file that others may read is refused with the command that mends it."""
-    key = tmp_path / "key"
+    key = words[1]
     key.write_text("ab" * 32, "ascii")
     key.chmod(0o644)
-    err = route(list_csv, "--pseudonymize", key, status=1).err
+    err = route(list_csv, *words, status=1).err
     assert "other users may read the key" in err
     assert "chmod 600" in err
 
@@ -122,11 +132,11 @@ def test_what_is_not_a_key_is_refused(tmp_path: Path) -> None:
     assert fingerprint(made) not in made.hex()
 
 
-def test_an_existing_map_is_not_overwritten(route, list_csv: Path, tmp_path: Path) -> None:
+def test_an_existing_map_is_not_overwritten(route, list_csv: Path, words: tuple[Path, ...]) -> None:
     """A map of an earlier campaign stays as it is."""
-    (tmp_path / "out.pseudonyms.csv").write_text("old", "ascii")
-    assert "there already" in route(list_csv, "--pseudonymize", tmp_path / "k", status=1).err
-    assert (tmp_path / "out.pseudonyms.csv").read_text("ascii") == "old"
+    words[3].write_text("old", "ascii")
+    assert "there already" in route(list_csv, *words, status=1).err
+    assert words[3].read_text("ascii") == "old"
 
 
 def test_rejoin_refuses_what_is_no_map(tmp_path: Path) -> None:
@@ -142,14 +152,13 @@ def test_rejoin_refuses_what_is_no_map(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", [(), ("--dry-run",)])
 def test_the_phone_column_is_not_kept_beside_pseudonyms(
-    route, list_csv: Path, tmp_path: Path, way: tuple[str, ...]
+    route, words: tuple[object, ...], tmp_path: Path, way: tuple[str, ...]
 ) -> None:
     """--keep of the phone column, by name or place, is refused where pseudonyms are written."""
     for name in ("phone", "PHONE", "2"):
-        words = ("--column", "phone", "--keep", name, "--pseudonymize", tmp_path / "key")
         path = tmp_path / "list.csv"
         path.write_text("name,phone\nx,79161234567\n", "ascii")
-        err = route(path, *words, *way, status=1).err
+        err = route(path, "--column", "phone", "--keep", name, *words, *way, status=1).err
         assert "the numbers would leave beside their pseudonyms" in err
     assert not (tmp_path / "out").exists()
 
@@ -159,12 +168,12 @@ def test_the_phone_column_is_not_kept_beside_pseudonyms(
     ("name", "cell"), [("mobile", ""), ("home_phone", "no"), ("spare", "8 916 765-43-21")]
 )
 def test_a_second_phone_column_is_not_kept_beside_pseudonyms(
-    route, tmp_path: Path, name: str, cell: str, way: tuple[str, ...]
+    route, words: tuple[object, ...], tmp_path: Path, name: str, cell: str, way: tuple[str, ...]
 ) -> None:
     """Another column of numbers, by its name or its content, is refused as the phone column is."""
     path = tmp_path / "list.csv"
     path.write_text(f"phone,city,{name}\n79161234567,Omsk,{cell}\n", "ascii")
-    words = ("--column", "phone", "--pseudonymize", tmp_path / "key")
+    words = ("--column", "phone", *words)
     err = route(path, *words, "--keep", name, *way, status=1).err
     assert f"--keep names '{name}'" in err
     assert "phone numbers: they would leave beside their pseudonyms" in err
@@ -179,19 +188,80 @@ def test_a_dry_run_makes_no_key(route, list_csv: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["out/map.csv", "out/deep/map.csv"])
-def test_a_map_in_the_output_folder_is_refused(
-    route, list_csv: Path, tmp_path: Path, name: str
+@pytest.mark.parametrize(
+    ("key", "map_path"), [("k/key", "out/map.csv"), ("k/key", "map.csv"), ("key", "m/map.csv")]
+)
+def test_a_map_or_key_with_the_output_is_refused(
+    route, list_csv: Path, words: tuple[object, ...], tmp_path: Path, key: str, map_path: str
 ) -> None:
-    """The map would leave with the outputs: refused before any work."""
-    words = ("--pseudonymize", tmp_path / "key", "--map", tmp_path / name)
-    assert "would lie in the output folder" in route(list_csv, *words, status=1).err
+    """In the output folder or beside it they could leave with it: refused before any work."""
+    words = ("--pseudonymize", tmp_path / key, "--map", tmp_path / map_path)
+    assert "Give it a folder of its own" in route(list_csv, *words, status=1).err
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / key).exists()
 
 
-def test_a_map_without_a_folder_is_refused(route, list_csv: Path, tmp_path: Path) -> None:
+def test_a_hand_over_without_a_place_for_the_map_is_refused(
+    route, list_csv: Path, words: tuple[object, ...]
+) -> None:
+    """The map has no default place: whoever hands over decides it."""
+    assert "--map FILE" in route(list_csv, *words[:2], status=1).err
+
+
+def test_a_map_without_a_folder_is_refused(
+    route, list_csv: Path, words: tuple[object, ...], tmp_path: Path
+) -> None:
     """A map whose folder is not there is refused before any work."""
-    words = ("--pseudonymize", tmp_path / "key", "--map", tmp_path / "no" / "map.csv")
+    words = (*words[:3], tmp_path / "no" / "map.csv")
     err = route(list_csv, *words, status=1).err
     assert "its folder is not there" in err
     assert "Make room" not in err
+
+
+REPORTS = {
+    "upper case": "id,PSEUDONYM,status\n1, {0} ,ok\n",
+    "title": "Отчёт;;\nid;pseudonym;status\n1;{0};ok\n",
+    "quote in a name": 'Отчёт "доставка;pseudonym;status\nx;{0};ok\n',
+    "sep": "sep=;\nid;pseudonym;status\n0;{0};ok\n",
+    "empty row": ";;\nid;pseudonym;status\n0;{0};ok\n",
+    "empty names": ";pseudonym;\n0;{0};=x\n",
+    "same names": "state;pseudonym;state\n0;{0};1\n",
+}
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+@pytest.mark.parametrize("column", [(), ("--column", "2"), ("--column", "Pseudonym")])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1251"])
+def test_reports_are_read_as_lists_are(
+    tmp_path: Path, kind: str, column: tuple[str, ...], encoding: str
+) -> None:
+    """Title rows, ``sep=``, stray quotes and repeated names; the column by name or place."""
+    pseudonym = "f71b72764588c05975a91c788968a61f"
+    report, map_path = tmp_path / "r.csv", tmp_path / "m.csv"
+    report.write_text(REPORTS[kind].format(pseudonym), encoding)
+    map_path.write_text(f"pseudonym,number\n{pseudonym},79161110007\n", "ascii")
+    words = (report, "--map", map_path, "--out", tmp_path / "j.csv", *column)
+    done = command("numroute", "rejoin", *words)
+    assert done.status == 0, done.err
+    assert "1 of 1 rows have their number" in done.out
+    *_, last = csv.reader((tmp_path / "j.csv").read_text("utf-8").splitlines())
+    assert (last[1].strip(), last[-1]) == (pseudonym, "79161110007")
+
+
+def test_a_workbook_is_a_report(tmp_path: Path) -> None:
+    """Texts of a spreadsheet come back as they are, also those that look like numbers."""
+    pseudonyms = ["1234567890123456789012345678e012", "7e120000000000000000000000000000"]
+    with xlsxwriter.Workbook(tmp_path / "r.xlsx") as workbook:
+        sheet = workbook.add_worksheet()
+        for i, row in enumerate([("Pseudonym", "parts"), *((each, "2") for each in pseudonyms)]):
+            for j, cell in enumerate(row):
+                sheet.write_string(i, j, cell)
+    map_path = tmp_path / "m.csv"
+    rows = "".join(f"{each},7916111000{i}\n" for i, each in enumerate(pseudonyms))
+    map_path.write_text(f"pseudonym,number\n{rows}", "ascii")
+    words = (tmp_path / "r.xlsx", "--map", map_path, "--out", tmp_path / "j.csv")
+    done = command("numroute", "rejoin", *words)
+    assert done.status == 0, done.err
+    assert (tmp_path / "j.csv").read_text("utf-8").splitlines()[1:] == [
+        f"{each},2,7916111000{i}" for i, each in enumerate(pseudonyms)
+    ]

@@ -20,6 +20,7 @@ from numroute.cli.group import LazyGroup, run
         "token": "numroute.cli.token:token",
         "route": "numroute_campaign.cli:route",
         "rejoin": "numroute_campaign.cli:rejoin",
+        "check-handover": "numroute_campaign.cli:check_handover",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
