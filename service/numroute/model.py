@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,14 @@ NUMBER_MAX = 10**E164_DIGITS_MAX - 1
 """The largest whole E.164 number as an integer."""
 
 
-class Status(enum.IntEnum):
+class _Named(enum.IntEnum):
+    """An integer on the wire, printed by its name."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Status(_Named):
     """What the registry says of a number. The values are those of ``numroute.v1.Status``."""
 
     PORTED = 1
@@ -36,7 +43,7 @@ class Status(enum.IntEnum):
         return self in {Status.PORTED, Status.NOT_PORTED}
 
 
-class LineType(enum.IntEnum):
+class LineType(_Named):
     """What kind of line a range serves. The values are those of ``numroute.v1.LineType``."""
 
     UNSPECIFIED = 0
@@ -46,7 +53,7 @@ class LineType(enum.IntEnum):
     SERVICE = 4
 
 
-class InvalidReason(enum.IntEnum):
+class InvalidReason(_Named):
     """Why a text is not a number. The values are those of ``numroute.v1.InvalidReason``."""
 
     UNSPECIFIED = 0
@@ -128,15 +135,15 @@ class Answer:
     range_holder: Operator | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumberAnswer:
-    """The answer to one number.
+class NumberAnswer(NamedTuple):
+    """The answer to one whole E.164 number; a tuple, because thousands are made at once.
 
     ``route`` is None when the status is UNALLOCATED or INVALID. ``ported_at`` (aware, UTC) is None
     when the number is not ported or the time is not known, ``range_holder`` when nobody holds the
     range; both also when they were not asked for.
     """
 
+    number: int
     status: Status
     route: Route | None
     snapshot: SnapshotRef

@@ -349,11 +349,19 @@ async def test_close_answers_who_waits(server, registry) -> None:
         await client.lookup(FIRST)
 
 
-async def test_answers_of_one_route_are_one_object(server) -> None:
-    """Asking costs no new objects for a route that was answered before."""
+async def test_an_answer_carries_its_number(server, registry) -> None:
+    """Each answer names its number and prints its status; the route is decoded once."""
+    ported = next(iter(registry.ported))
     async with numroute.AsyncClient(server.target) as client:
-        first, second = await client.lookup(1), await client.lookup(1)
-    assert first is second
+        first, second = await client.lookup(ported), await client.lookup(ported)
+        unallocated = await client.lookup(1)
+    assert (first.number, str(first.status)) == (ported, "PORTED")
+    assert first.route is second.route
+    assert (unallocated.number, f"{unallocated.status}", unallocated.route) == (
+        1,
+        "UNALLOCATED",
+        None,
+    )
 
 
 @given(

@@ -9,8 +9,9 @@ the busier the client, the larger its batches.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,9 @@ from numroute.errors import ServiceError
 from numroute.model import NumberAnswer, Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from numroute.client.codec import Chunk, Values
-    from numroute.model import SnapshotRef
 
     Send = Callable[[bytes, float], Awaitable[bytes]]
     """Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
@@ -137,8 +137,6 @@ class Coalescer:
         self._deadlines: deque[_Waiter] = deque()
         self._expiry: asyncio.TimerHandle | None = None
         self._abandoning: asyncio.Handle | None = None
-        self._answers: dict[bytes, NumberAnswer] = {}
-        self._ref: SnapshotRef | None = None
 
     def ask(self, number: int, seconds: float) -> asyncio.Future[NumberAnswer]:
         """Return the future of the answer to a number from 0 to 2^64 - 1.
@@ -222,7 +220,7 @@ class Coalescer:
                 with_range_holder=self._with_range_holder,
                 with_ported_at=self._with_ported_at,
             )
-            await self._deliver(batch, self._answers_of(chunk))
+            await self._deliver(batch, self._answers_of(batch, chunk))
         except ServiceError as error:
             for waiter in batch:
                 if not waiter.done():
@@ -245,41 +243,34 @@ class Coalescer:
                 if not waiter.done():
                     waiter.set_result(answer)
 
-    def _answers_of(self, chunk: Chunk) -> list[NumberAnswer]:
+    def _answers_of(self, batch: list[_Waiter], chunk: Chunk) -> list[NumberAnswer]:
         """Return the answer to each number of a batch."""
-        if chunk.snapshot != self._ref or len(self._answers) > codec.VALUES_KEPT_MAX:
-            self._answers.clear()
-            self._ref = chunk.snapshot
-        of_routes = [
-            self._answers.get(data) or self._answer_of_route(data, chunk.snapshot)
-            for data in chunk.routes
-        ]
-        answers = [of_routes[index] for index in chunk.route_indexes.tolist()]
+        routes = [self._values.route(data) for data in chunk.routes]
+        statuses = [route.status for route in routes]
+        known = [route if route.status.has_route else None for route in routes]
+        indexes = chunk.route_indexes.tolist()
+        times: Iterable[datetime | None] = itertools.repeat(None)
         if self._with_ported_at:
-            answers = [
-                replace(answer, ported_at=datetime.fromtimestamp(seconds, UTC))
-                if seconds
-                else answer
-                for answer, seconds in zip(answers, chunk.ported_at.tolist(), strict=True)
+            times = [
+                datetime.fromtimestamp(seconds, UTC) if seconds else None
+                for seconds in chunk.ported_at.tolist()
             ]
+        holders: Iterable[Operator | None] = itertools.repeat(None)
         if self._with_range_holder:
-            holders = [self._values.operator(data) for data in chunk.range_holders]
-            answers = [
-                answer
-                if holders[index] == _NOBODY
-                else replace(answer, range_holder=holders[index])
-                for answer, index in zip(answers, chunk.range_holder_indexes.tolist(), strict=True)
-            ]
-        return answers
-
-    def _answer_of_route(self, data: bytes, ref: SnapshotRef) -> NumberAnswer:
-        route = self._values.route(data)
-        answer = self._answers[data] = NumberAnswer(
-            status=route.status,
-            route=route if route.status.has_route else None,
-            snapshot=ref,
+            operators = [self._values.operator(data) for data in chunk.range_holders]
+            named = [None if operator == _NOBODY else operator for operator in operators]
+            holders = map(named.__getitem__, chunk.range_holder_indexes.tolist())
+        return list(
+            map(
+                NumberAnswer,
+                [waiter.number for waiter in batch],
+                map(statuses.__getitem__, indexes),
+                map(known.__getitem__, indexes),
+                itertools.repeat(chunk.snapshot),
+                times,
+                holders,
+            )
         )
-        return answer
 
     def _watch(self, waiter: _Waiter) -> None:
         """Make the number's deadline expire."""
