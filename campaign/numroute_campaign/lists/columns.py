@@ -85,6 +85,8 @@ _OTHER_WORDS: Final = frozenset(
 )
 """Words that name other numbers."""
 
+_OTHER_NAMES: Final = frozenset({"р/с", "к/с", "л/с", "р/счет", "р/счёт", "к/счет", "к/счёт"})
+
 _WORDS: Final = (
     _PHONE_WORDS
     | _OTHER_WORDS
@@ -131,7 +133,9 @@ def is_phone_name(name: str) -> bool:
 
 def is_other_name(name: str) -> bool:
     """Whether a column's name says that it holds other numbers."""
-    return not is_phone_name(name) and not _OTHER_WORDS.isdisjoint(_words(name))
+    return not is_phone_name(name) and (
+        name.strip().casefold() in _OTHER_NAMES or not _OTHER_WORDS.isdisjoint(_words(name))
+    )
 
 
 def is_known_name(text: str) -> bool:
@@ -145,6 +149,7 @@ def is_known_name(text: str) -> bool:
             word in _WORDS or word in _WHOLE_NAMES or word.startswith(_PHONE_STEMS)
             for word in words
         )
+        or text.strip().casefold() in _OTHER_NAMES
         or _IDENTIFIER.fullmatch(text.strip()) is not None
     )
 

@@ -16,6 +16,7 @@ import functools
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -58,7 +59,6 @@ _ALIKE_SHARE: Final = 0.8
 
 _TITLES_MAX: Final = 10
 _QUOTE: Final = b'"'
-_CUTS_TRIED_MAX: Final = 1000
 _END_BYTES: Final = 65_536
 _SAMPLE_LINES: Final = 1500
 _STATEMENT: Final = re.compile(rb'"?sep=(.)"?\r*\n', re.IGNORECASE)
@@ -190,7 +190,7 @@ class CsvText:
                     data += piece or b""
                     if not ended:
                         continue
-                cut = len(data) if ended else _cut(data, wanted)
+                cut = len(data) if ended else _cut(data, wanted, self.delimiter, self.layout.width)
                 if cut or ended:
                     break
                 if wanted > RECORD_BYTES_MAX:
@@ -242,22 +242,60 @@ class CsvText:
         return InputError(self.file.name, "the list is empty", hint="Export the list again")
 
 
-def _cut(data: bytes, size: int) -> int:
+def _cut(data: bytes, size: int, delimiter: str, width: int) -> int:
     """Return where the last whole record within the first bytes ends; 0 when none does.
 
-    A line end within quotes ends no record: the last one with an even number of quotes before it
-    does. Where stray quotes leave none nearby, the last line end is taken.
+    A line end within quotes ends no record. Where the text has quotes, two neighbouring lines that
+    are whole records are looked for before the end, and the records are told from there on.
     """
-    last = cut = data.rfind(b"\n", 0, size) + 1
-    quotes = data.count(_QUOTE, 0, cut)
-    for _ in range(_CUTS_TRIED_MAX):
-        if cut == 0 or quotes % 2 == 0:
-            return cut
-        quote = data.rfind(_QUOTE, 0, cut)
-        earlier = data.rfind(b"\n", 0, quote) + 1
-        quotes -= data.count(_QUOTE, earlier, cut)
-        cut = earlier
+    last = data.rfind(b"\n", 0, size) + 1
+    if last == 0 or data.find(_QUOTE, 0, last) < 0:
+        return last
+    is_closed = _closed_record(delimiter).fullmatch
+    begin = 0
+    if width > 1 and last > _END_BYTES:
+        begin = data.find(b"\n", last - _END_BYTES) + 1
+    raw = data[begin : last - 1].split(b"\n")
+    starts = [begin, *(begin + end for end in accumulate(len(line) + 1 for line in raw))]
+    lines = [line.removesuffix(b"\r") for line in raw]
+    at = 0
+    if begin:
+        whole = [_is_whole(line, delimiter, width, is_closed) for line in lines]
+        pairs = (i for i in range(len(lines) - 1) if whole[i] and whole[i + 1])
+        at = next(pairs, len(lines))
+    while at < len(lines):
+        closing: int | None = at + 1
+        if _QUOTE in lines[at] and not is_closed(lines[at]):
+            closing = _closing(lines, at, delimiter.encode(), width, is_closed)
+            if closing is None and _stays_open(lines, at, delimiter.encode(), width, is_closed):
+                return starts[at]
+        at = closing or at + 1
     return last
+
+
+def _is_whole(
+    line: bytes, delimiter: str, width: int, is_closed: Callable[[bytes], object]
+) -> bool:
+    """Whether a line alone looks like a record of so many cells."""
+    if _QUOTE not in line:
+        return line.count(delimiter.encode()) == width - 1
+    mark = re.escape(delimiter.encode())
+    bare = re.sub(rb"(?:^|(?<=" + mark + rb'))"(?:[^"]|"")*"', b"", line)
+    return is_closed(line) is not None and bare.count(delimiter.encode()) == width - 1
+
+
+def _stays_open(
+    lines: list[bytes],
+    first: int,
+    delimiter: bytes,
+    width: int,
+    is_closed: Callable[[bytes], object],
+) -> bool:
+    """Whether a record's quote may be closed behind the last line."""
+    inside = lines[first + 1 :]
+    return len(inside) < CELL_LINES_MAX and not any(
+        line.count(delimiter) == width - 1 and is_closed(line) for line in inside
+    )
 
 
 def _delimiter(sample: bytes, region: str | None) -> str:
@@ -379,7 +417,8 @@ def _widths(texts: list[bytes], delimiter: str) -> list[int]:
     widths = [width] * (table.num_rows + len(ragged))
     for place, actual in ragged:
         widths[place] = actual
-    return widths
+    # A blank line is a row of empty cells to pyarrow, as many as it is asked for.
+    return [own if text else 1 for own, text in zip(widths, texts, strict=True)]
 
 
 def _read(
