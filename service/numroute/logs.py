@@ -78,7 +78,7 @@ def fault_fields(fault: BaseException) -> Mapping[str, Any]:
 def log_loop_faults(log: FilteringBoundLogger) -> None:
     """Log exceptions that nobody awaits on the running event loop, without their texts.
 
-    By default asyncio writes a traceback to standard error, with whatever a client has sent.
+    By default asyncio writes a traceback to standard error, which may hold what a client has sent.
     """
 
     def report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -60,27 +60,27 @@ LAYER_NAMES = {
 _LAYER_VALUES = {name: value for value, name in LAYER_NAMES.items()}
 
 ERROR_KEY = "numroute-error"
-"""Trailing metadata that the service sends with an error status of its own: the error's class.
+"""Trailing metadata of an error status that the service itself sends: the error's class.
 
-It tells "the service cannot answer" from "there is no service": both are UNAVAILABLE.
+It distinguishes "the service cannot answer" from "there is no service": both are UNAVAILABLE.
 """
 
 RETRY_AFTER_KEY = "retry-after-ms"
 """Trailing metadata of a refused call: after how many milliseconds it may be sent again."""
 
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
-"""The same for gRPC's own retries, which wait for so long when a retry policy covers the status
-(gRPC proposal A6, "Pushback"); -1 where they must not ask again by themselves."""
+"""The same for gRPC's own retries, which wait that long when a retry policy covers the status
+(gRPC proposal A6, "Pushback"); -1 where gRPC must not retry."""
 
 PUSHBACK_SECONDS_MAX = 1.0
-"""How long gRPC's own retries are made to wait for a call without a deadline: gRPC does not know
-how long its caller waits, and until it gives up the caller hears nothing."""
+"""The longest wait imposed on gRPC's own retries of a call without a deadline: meanwhile its caller
+gets no answer, however long it is ready to wait."""
 
 FIXED32 = np.dtype("<u4")
-"""The numpy type of a ``fixed32`` column: little-endian whatever the host is."""
+"""The numpy type of a ``fixed32`` column: little-endian on every host."""
 
 FIXED64 = np.dtype("<u8")
-"""The numpy type of a ``fixed64`` column: little-endian whatever the host is."""
+"""The numpy type of a ``fixed64`` column: little-endian on every host."""
 
 HEADS_KEPT_MAX = 4_096
 """Heads of fields that are kept: thousands of routes have some hundred different lengths."""
@@ -98,8 +98,8 @@ def method_path(name: str) -> str:
 def retry_hint(seconds: float, left: float | None) -> tuple[tuple[str, str], ...]:
     """Return the trailing metadata that say when a refused call may be sent again.
 
-    A wait that outlasts the call is only told: a retry would wait for its deadline, and hide the
-    refusal behind it.
+    A wait that outlasts the call is stated, but gRPC must not retry: it would wait for the deadline
+    and hide the refusal behind it.
 
     Args:
         seconds: How long to wait.
@@ -209,7 +209,7 @@ def route_value(message: pb.Route, *, status: Status | None = None) -> Route:
 
 
 def operator_message(operator: Operator) -> pb.Operator:
-    """Return an operator as a message; empty where nobody is named."""
+    """Return an operator as a message; empty where none is named."""
     return pb.Operator(
         code=operator.code,
         name=operator.name,
@@ -234,7 +234,7 @@ def operator_value(message: pb.Operator) -> Operator:
 
 
 def answer_message(answer: Answer) -> pb.LookupAnswer:
-    """Return a row answer as a message; the snapshot is told once for all rows."""
+    """Return a row answer as a message; the snapshot is given once for all rows."""
     return pb.LookupAnswer(
         input=answer.input,
         number=answer.number,

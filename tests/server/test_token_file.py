@@ -98,6 +98,7 @@ TOKEN = f'tokens = [{{sha256 = "{HASH}"}}]'
         ('clients.a.tokens = ["nr_secret"]', "clients.a.tokens[0]: Expected `object`, got `str`"),
         ("[clients.a]\nnr_secret = 1", "clients.a: Object contains unknown field `…`"),
         ("[clients.nr_secret]", "clients.… is empty"),
+        ("[clients.nr_secret]\n[clients.nr_secret]", "Cannot declare ('clients', '…') twice"),
         (f"[clients.a]\n{TOKEN}\n[clients.b]\n{TOKEN}", "clients.b: a token is also in clients.a"),
         (
             f'[[clients.a.tokens]]\nsha256 = "{HASH}"\nexpires = "tomorrow"',

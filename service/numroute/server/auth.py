@@ -391,8 +391,8 @@ def _parse(text: str, source: Path | str) -> list[Client]:
                 '`[[clients.CLIENT.tokens]]` and `sha256 = "HASH"`; rate, burst, daily and '
                 "certificates go under `[clients.CLIENT]`. Tokens stay valid",
             ) from None
-        # The library's text quotes at most one character.
-        raise InputError(source, f"this is not TOML: {error}", hint="Correct the line") from None
+        reason = _masked(str(error))
+        raise InputError(source, f"this is not TOML: {reason}", hint="Correct the line") from None
     entries: Any = document.pop("clients", {})
     if document or not isinstance(entries, dict):
         raise InputError(
@@ -403,23 +403,27 @@ def _parse(text: str, source: Path | str) -> list[Client]:
     return [_client(name, entry, source) for name, entry in entries.items()]
 
 
+def _masked(text: str) -> str:
+    """Return a text without the tokens that somebody wrote into the file by mistake."""
+    return re.sub(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]+", "…", text)
+
+
 def _client(name: str, entry: object, source: Path | str) -> Client:
-    # A token that somebody wrote here by mistake must not get into an error.
-    key = "clients.…" if name.startswith(TOKEN_PREFIX) else f"clients.{name}"
+    key = f"clients.{_masked(name)}"
     if not NAME.fullmatch(name):
         raise InputError(source, f"{key} is not a client's name", hint=NAME_RULE)
     try:
         found = msgspec.convert(entry, _Entry)
     except msgspec.ValidationError as error:
         reason, _, at = str(error).partition(" - at `$")
-        reason = re.sub(rf"`{TOKEN_PREFIX}[^`]*`", "`…`", reason)
         hint = "The keys are tokens (with sha256 and expires), certificates, rate, burst and daily"
         if at.endswith(".sha256`"):
             hint = (
                 "Make a token and its entry with `numroute token new CLIENT`. If the token itself "
                 "stands here, replace it: it has been written to a file"
             )
-        raise InputError(source, f"{key}{at.rstrip('`')}: {reason}", hint=hint) from None
+        reason = _masked(f"{key}{at.rstrip('`')}: {reason}")
+        raise InputError(source, reason, hint=hint) from None
     if found.burst is not None and found.rate is None:
         raise InputError(source, f"{key} has a burst but no rate", hint="Give a rate as well")
     if not found.tokens and not found.certificates and not found.any:

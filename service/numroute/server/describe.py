@@ -1,4 +1,4 @@
-"""What the service reports about its snapshot: its state, its news and its operators."""
+"""Messages about the snapshot in service: its description, its announcement, its operators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
-    """Return what ``GetSnapshot`` says; ``now`` is in seconds since 1970-01-01 UTC."""
+    """Return the answer to ``GetSnapshot``; ``now`` is in seconds since 1970-01-01 UTC."""
     metadata = view.snapshot.metadata
     return pb.GetSnapshotResponse(
         snapshot=wire.snapshot_ref_message(view.ref()),
@@ -29,7 +29,7 @@ def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
 
 
 def announcement(view: View) -> pb.WatchSnapshotsResponse:
-    """Return what ``WatchSnapshots`` says of a snapshot that answers from now on."""
+    """Return the ``WatchSnapshots`` message for a snapshot that answers from now on."""
     metadata = view.snapshot.metadata
     return pb.WatchSnapshotsResponse(
         snapshot=wire.snapshot_ref_message(view.ref()),

@@ -54,7 +54,7 @@ def freeze_objects() -> None:
 def forbid_core_dumps() -> None:
     """Make sure that a crash writes no memory to disk: it holds tokens and phone numbers.
 
-    Without PR_SET_DUMPABLE (prctl(2)) a system's crash handler would get it whatever the limit is.
+    The limit alone does not keep a system's crash handler from it; PR_SET_DUMPABLE (prctl(2)) does.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(AttributeError):

@@ -61,7 +61,7 @@ class CallMeter(Guard):
         self.in_flight += 1
 
     def answered(self, call: Call, seconds: float) -> None:
-        """Record the latency of one streamed answer; how long a stream stays open is no latency."""
+        """Record the latency of one streamed answer; not how long a stream stays open."""
         self._counts.observe(SECONDS, call.method, seconds)
 
     def end(self, call: Call, status: grpc.StatusCode) -> None:

@@ -178,7 +178,7 @@ INDEX_RESIDENT = Gauge(
     name="numroute_index_resident_ratio",
     help="Share of the snapshot file in the page cache, measured every 15 s at most.",
     action="Below 0.9 under load lookups wait for the disk: more memory, or fewer neighbours. "
-    "Always 1 for a file that the service's user does not own: the system does not tell.",
+    "Always 1 for a file that the service's user does not own: the system reports no other.",
 )
 CERTIFICATE = Gauge(
     name="numroute_certificate_expires_timestamp_seconds",
