@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from numroute_campaign.lists.cells import Phones
     from numroute_campaign.routers import Router
 
+SAMPLES_MAX: Final = 3
+SAMPLE_CHARS_MAX: Final = 24
+SAMPLE_DIGITS: Final = 3
+"""How many samples of a reason are shown, and how much of each."""
+
 _PREFIX_DIGITS: Final = 7
 """Digits that tell whole countries apart: a country code and four digits of the number."""
 
@@ -43,6 +48,7 @@ class Prepared:
         reasons: uint8[k], ``Reject`` values.
         several: How many cells hold several numbers.
         further: How many numbers those hold besides the first.
+        samples: By ``Reject`` value the first rejected cells, masked.
     """
 
     block: Block
@@ -55,6 +61,7 @@ class Prepared:
     reasons: NDArray[np.uint8]
     several: int
     further: int
+    samples: dict[int, list[str]]
 
 
 def prepare(
@@ -74,6 +81,7 @@ def prepare(
         phones.numbers[cells] = 0
         phones.reasons[cells] = Reject.SEVERAL_NUMBERS
     invalid, reasons = rejected_cells(block.phones[0], phones)
+    samples = _samples(block.phones[0], invalid, reasons)
     value = np.flatnonzero(phones.numbers)
     numbers = phones.numbers.take(value)
     if several is Several.ALL and len(cells):
@@ -101,7 +109,44 @@ def prepare(
         reasons=reasons,
         several=len(cells),
         further=len(phones.further),
+        samples=samples,
     )
+
+
+def mask_cell(text: str) -> str:
+    """Return the shape of a cell: three digits and all marks stay, letters become ``x``."""
+    digits, shape = 0, ""
+    for char in text[:SAMPLE_CHARS_MAX]:
+        if char.isdigit():
+            digits += 1
+            shape += char if digits <= SAMPLE_DIGITS else "\N{BULLET}"
+        else:
+            shape += "x" if char.isalpha() else char if char.isprintable() else " "
+    return shape
+
+
+def _samples(
+    column: pa.Array, invalid: NDArray[np.int64], reasons: NDArray[np.uint8]
+) -> dict[int, list[str]]:
+    """Return the first rejected cells of each reason, masked."""
+    samples = {}
+    for reason in np.unique(reasons).tolist():
+        if reason != Reject.EMPTY:
+            places = invalid[reasons == reason][:SAMPLES_MAX]
+            # Not all bytes of a list are UTF-8.
+            cells = (
+                cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+                for cell in _bytes(column.take(pa.array(places))).to_pylist()
+            )
+            samples[reason] = list(dict.fromkeys(map(mask_cell, cells)))
+    return samples
+
+
+def _bytes(values: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    return values.cast(pa.large_binary()) if is_text else values
 
 
 def rejected_cells(column: pa.Array, phones: Phones) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

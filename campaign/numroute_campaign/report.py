@@ -42,7 +42,7 @@ def write_report(folder: Path, summary: Summary, language: str = "en") -> None:
 
 
 def report_html(summary: Summary, language: str = "en") -> str:
-    """Return the page. It holds counts and names, never a phone number or a cell of the list."""
+    """Return the page. It holds counts, names and masked cells, never a phone number."""
     priced = [each for each in summary.operators if each.cost]
     return (
         page_environment(language)

@@ -10,6 +10,7 @@ import numpy as np
 
 from numroute.errors import InputError
 from numroute_campaign.decisions import Reject
+from numroute_campaign.preparing import SAMPLES_MAX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,6 +72,7 @@ class Counts:
         several: Cells that hold several numbers.
         further: The numbers that those hold besides the first.
         further_taken: Those that were taken, each as if it were a row.
+        samples: By ``Reject`` value the first rejected cells, masked.
     """
 
     rows: int = 0
@@ -84,6 +86,7 @@ class Counts:
     several: int = 0
     further: int = 0
     further_taken: int = 0
+    samples: dict[int, list[str]] = field(default_factory=dict)
 
     def grow(self, codes: int) -> None:
         """Make room for so many codes."""
@@ -113,6 +116,10 @@ class Sorter:
         _refuse_fractions(prepared, first_id)
         counts.rows += prepared.block.records
         counts.rejects += np.bincount(prepared.reasons, minlength=256)
+        for reject, cells in prepared.samples.items():
+            known = counts.samples.get(reject, [])
+            if len(known) < SAMPLES_MAX:
+                counts.samples[reject] = list(dict.fromkeys([*known, *cells]))[:SAMPLES_MAX]
         counts.several += prepared.several
         counts.further += prepared.further
         counts.further_taken += len(prepared.numbers) + len(prepared.rejected)

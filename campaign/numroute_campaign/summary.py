@@ -49,12 +49,16 @@ class FileSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectSummary:
-    """Rows that were not routed for one reason; ``rule``: the policy rule that decided, if any."""
+    """Rows that were not routed for one reason.
+
+    ``rule``: the policy rule that decided, if any; ``samples``: the first cells, masked.
+    """
 
     reason: str
     meaning: str
     rule: str
     rows: int
+    samples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,7 +299,13 @@ def _rejects(facts: Facts, reached: list[int]) -> tuple[RejectSummary, ...]:
         if decision.reject is not Reject.NONE:
             rows[decision.reject, decision.rule] += int(facts.counts.decided[code])
     return tuple(
-        RejectSummary(reason=reason.name, meaning=MEANINGS[reason], rule=rule, rows=n)
+        RejectSummary(
+            reason=reason.name,
+            meaning=MEANINGS[reason],
+            rule=rule,
+            rows=n,
+            samples=tuple(facts.counts.samples.get(reason, ())),
+        )
         for (reason, rule), n in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
     )
 

@@ -246,3 +246,19 @@ def test_an_arrow_file_holds_no_text_of_another(route, ported: list[int], tmp_pa
     assert b"Anna" in first.read_bytes()
     assert b"Mikh" not in first.read_bytes()
     assert b"Mikhail" in second.read_bytes()
+
+
+def test_samples_of_rejected_cells_are_masked(route, tmp_path: Path) -> None:
+    """Summary and report show the shape of what was rejected: no name, and three digits at most."""
+    path = tmp_path / "list.csv"
+    cells = ["8 (916) 11", f"{NAME} 12345", "", "7916123456789012345", "нет", f"{NUMBER}"]
+    path.write_text("phone;x\n" + "".join(f"{cell};\n" for cell in cells), "utf-8")
+    routed = route(path, "--column", "phone", "--max-rejected", "1")
+    samples = {each["reason"]: each["samples"] for each in routed.summary["rejects"]}
+    assert samples["TOO_SHORT"] == ["8 (91•) ••", "xxxxxxx 123••"]
+    assert samples["EMPTY"] == []
+    assert ["xxx"] in samples.values()
+    assert "8 (91•) ••" in (routed.folder / "report.html").read_text("utf-8")
+    for name in ("summary.json", "report.html"):
+        text = (routed.folder / name).read_text("utf-8")
+        assert not any(secret in text for secret in (NAME, NUMBER, "7916123"))

@@ -71,7 +71,13 @@ SUMMARY = Summary(
     ),
     rejects=(
         RejectSummary(reason="DUPLICATE", meaning="stood before", rule="", rows=150_000),
-        RejectSummary(reason="TOO_SHORT", meaning="too few digits", rule="", rows=50_000),
+        RejectSummary(
+            reason="TOO_SHORT",
+            meaning="too few digits",
+            rule="",
+            rows=50_000,
+            samples=("8 (91•)", "12<b>"),
+        ),
         RejectSummary(reason="SUPPRESSED", meaning="do not send", rule="", rows=20_000),
         RejectSummary(reason="EXCLUDED", meaning="by the policy", rule="no <north>", rows=30_000),
     ),
@@ -163,6 +169,7 @@ def test_the_page_says_what_the_summary_says() -> None:
         "Brand 1",
         "Оператор 3 <ООО> & «Ко»",
         f"2{THIN_SPACE}320.00 RUB",
+        "too few digits: 8 (91•) or 12<b>",
         "435.00 RUB",
         f"1{THIN_SPACE}160.00 RUB",
         f"1{THIN_SPACE}500{THIN_SPACE}000 | 1.2 | 250{THIN_SPACE}000.00 RUB",
