@@ -138,7 +138,7 @@ class BlockParser:
             for row in bad.nonzero()[0].tolist()
         ]
         if bad.any():
-            lines = sound.data.splitlines(keepends=True)
+            lines = [line for line in sound.data.splitlines(keepends=True) if line.strip()]
             good = b"".join(line for line, is_bad in zip(lines, bad, strict=True) if not is_bad)
             rows = self.parse(Block(data=good, offset=block.offset))
         rows.block = block
