@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+import pyarrow as pa
+from pyarrow import csv
 
 from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
 from numroute.cli.options import json_option, store_option
@@ -17,8 +19,6 @@ from numroute.index.compare import Kind, changed_numbers
 from numroute_loader.range_holders import range_holders
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from numroute.index import Comparison, Snapshot
 
 OPERATORS_SHOWN_MAX = 10
@@ -97,20 +97,14 @@ def _document(ids: list[str], comparison: Comparison) -> dict[str, Any]:
 def _print_matrix(comparison: Comparison) -> None:
     matrix = comparison.matrix
     order = np.argsort(-(matrix.sum(axis=0) + matrix.sum(axis=1)), kind="stable")
-    shown, rest = order[:OPERATORS_SHOWN_MAX], order[OPERATORS_SHOWN_MAX:]
-    names = [operator_text(comparison.operators[i]) or _NOBODY for i in shown.tolist()]
-    square = matrix[np.ix_(shown, shown)]
-    if len(rest):
-        names.append(f"{len(rest)} others")
-        square = np.block(
-            [
-                [square, matrix[np.ix_(shown, rest)].sum(axis=1, keepdims=True)],
-                [
-                    matrix[np.ix_(rest, shown)].sum(axis=0, keepdims=True),
-                    matrix[np.ix_(rest, rest)].sum().reshape(1, 1),
-                ],
-            ]
-        )
+    names = [operator_text(comparison.operators[i]) or _NOBODY for i in order.tolist()]
+    others = len(names) - OPERATORS_SHOWN_MAX
+    if others > 0:
+        names[OPERATORS_SHOWN_MAX:] = [f"{others} others"]
+    place = np.empty(len(order), np.intp)
+    place[order] = np.minimum(np.arange(len(order)), OPERATORS_SHOWN_MAX)
+    square = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(square, (place[:, None], place), matrix)
     print_table(
         ("from / to", *names, "gave"),
         [
@@ -129,59 +123,39 @@ def _print_matrix(comparison: Comparison) -> None:
 
 def _write_csv(path: Path, before: Snapshot, after: Snapshot) -> None:
     """Write every changed number, ascending, with its routes before and after."""
-    from pyarrow import csv  # noqa: PLC0415 - only --csv needs it
-
-    tables = [_route_columns(each) for each in (before, after)]
+    routes = [_routes(before, "before"), _routes(after, "after")]
+    kinds = pa.array([kind.name.lower() for kind in Kind])
+    schema = pa.schema(
+        [
+            pa.field("number", pa.uint64()),
+            pa.field("change", pa.string()),
+            *(field for table in routes for field in table.schema),
+        ]
+    )
     try:
         # It holds subscriber data: an interrupted command leaves none of it.
-        with replacing(path) as file:
-            writer = None
-            for table in _tables(before, after, tables):
-                writer = writer or csv.CSVWriter(file, table.schema)
-                writer.write_table(table)
-            if writer:
-                writer.close()
+        with replacing(path) as file, csv.CSVWriter(file, schema) as writer:
+            for piece in changed_numbers(before, after):
+                sides = zip(routes, (piece.before, piece.after), strict=True)
+                columns = [
+                    pa.array(piece.numbers),
+                    kinds.take(pa.array(piece.kind)),
+                    *(column for table, rows in sides for column in table.take(rows).columns),
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
     except OSError as error:
         raise InputError(path, f"cannot be written: {error.strerror}") from None
 
 
-def _tables(before: Snapshot, after: Snapshot, routes: list[pa.Table]) -> Any:  # noqa: ANN401
-    import pyarrow as pa  # noqa: PLC0415 - likewise
-
-    kinds = pa.array([kind.name.lower() for kind in Kind])
-    empty = np.empty(0, np.intp)
-    yield _table(np.empty(0, np.uint64), kinds.take(pa.array(empty)), [empty, empty], routes)
-    for piece in changed_numbers(before, after):
-        yield _table(
-            piece.numbers, kinds.take(pa.array(piece.kind)), [piece.before, piece.after], routes
-        )
-
-
-def _table(
-    numbers: np.ndarray[Any, np.dtype[np.uint64]],
-    kind: pa.Array,
-    rows: list[np.ndarray[Any, np.dtype[np.intp]]],
-    routes: list[pa.Table],
-) -> pa.Table:
-    import pyarrow as pa  # noqa: PLC0415 - likewise
-
-    columns = {"number": pa.array(numbers), "change": kind}
-    for word, of_side, table in zip(("before", "after"), rows, routes, strict=True):
-        taken = table.take(pa.array(of_side))
-        columns |= {f"{name}_{word}": taken[name] for name in taken.column_names}
-    return pa.table(columns)
-
-
-def _route_columns(snapshot: Snapshot) -> pa.Table:
-    """Return the columns of the list that describe a route, one row per route."""
-    import pyarrow as pa  # noqa: PLC0415 - likewise
-
+def _routes(snapshot: Snapshot, side: str) -> pa.Table:
+    """Return what the list says of each route of a snapshot, one row per route."""
     routes = [snapshot.route(row) for row in range(snapshot.route_count)]
+    columns = {
+        "operator": [route.operator.code for route in routes],
+        "mcc": [route.mcc for route in routes],
+        "mnc": [route.mnc for route in routes],
+        "routing_number": [route.routing_number for route in routes],
+    }
     return pa.table(
-        {
-            "operator": pa.array([route.operator.code for route in routes], pa.string()),
-            "mcc": pa.array([route.mcc for route in routes], pa.string()),
-            "mnc": pa.array([route.mnc for route in routes], pa.string()),
-            "routing_number": pa.array([route.routing_number for route in routes], pa.string()),
-        }
+        {f"{name}_{side}": pa.array(cells, pa.string()) for name, cells in columns.items()}
     )

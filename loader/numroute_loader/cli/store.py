@@ -136,32 +136,28 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
         print_facts([("current", metadata.snapshot_id), ("data as of", time_text(metadata.as_of))])
 
 
-@click.command()
-@click.argument("snapshot", metavar="ID|current|previous")
-@store_option
-@reason_option
-@json_option
-def pin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
-    """Keep a snapshot until it is unpinned, regardless of the retention."""
-    opened = SnapshotStore(store)
-    with writing(opened) as writer:
-        snapshot_id = opened.resolve(snapshot)
-        writer.pin(snapshot_id, asked_by=user_name(), reason=reason)
-    _print_pin(snapshot_id, pinned=True, as_json=as_json)
+def _pin_command(name: str, text: str) -> click.Command:
+    @click.command(name, help=text)
+    @click.argument("snapshot", metavar="ID|current|previous")
+    @store_option
+    @reason_option
+    @json_option
+    def command(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
+        opened = SnapshotStore(store)
+        with writing(opened) as writer:
+            snapshot_id = opened.resolve(snapshot)
+            change = writer.pin if name == "pin" else writer.unpin
+            change(snapshot_id, asked_by=user_name(), reason=reason)
+        if as_json:
+            print_json({"snapshot": {"id": snapshot_id}, "pinned": name == "pin"})
+        else:
+            print_facts([(f"{name}ned", snapshot_id)])
+
+    return command
 
 
-@click.command()
-@click.argument("snapshot", metavar="ID|current|previous")
-@store_option
-@reason_option
-@json_option
-def unpin(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
-    """Let the retention decide about a pinned snapshot again."""
-    opened = SnapshotStore(store)
-    with writing(opened) as writer:
-        snapshot_id = opened.resolve(snapshot)
-        writer.unpin(snapshot_id, asked_by=user_name(), reason=reason)
-    _print_pin(snapshot_id, pinned=False, as_json=as_json)
+pin = _pin_command("pin", "Keep a snapshot until it is unpinned, regardless of the retention.")
+unpin = _pin_command("unpin", "Let the retention decide about a pinned snapshot again.")
 
 
 def _overrides(store: SnapshotStore) -> tuple[Override, ...] | None:
@@ -176,13 +172,6 @@ def _overrides(store: SnapshotStore) -> tuple[Override, ...] | None:
 def _ever_overridden(store: SnapshotStore) -> bool:
     """Return whether a snapshot of the history had an override."""
     return any((entry.get("counts") or {}).get("overrides") for entry in store.history())
-
-
-def _print_pin(snapshot_id: str, *, pinned: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({"snapshot": {"id": snapshot_id}, "pinned": pinned})
-    else:
-        print_facts([("pinned" if pinned else "unpinned", snapshot_id)])
 
 
 @click.command()

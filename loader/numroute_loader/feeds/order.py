@@ -135,43 +135,21 @@ class Window:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
-    """Build a snapshot from the files of a day."""
+class Action(enum.Enum):
+    """What a step does with its files."""
 
-    day: Day
-
-    @property
-    def files(self) -> tuple[DeliveredFile, ...]:
-        """The files to build from."""
-        return self.day.files
+    BUILD = "build a snapshot from the files of a day"
+    APPLY = "apply windows of increments to the current snapshot"
+    RECONCILE = "compare the full dump of a day with the current snapshot, which is newer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Apply:
-    """Apply windows of increments to what is current."""
+class Step:
+    """What to do next: an action and its files, the dump first; ``windows`` are those to apply."""
 
-    windows: tuple[Window, ...]
-
-    @property
-    def files(self) -> tuple[DeliveredFile, ...]:
-        """The files of all windows."""
-        return tuple(file for window in self.windows for file in window.files)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconcile:
-    """Compare a day's full dump with what is current, which is newer."""
-
-    day: Day
-
-    @property
-    def files(self) -> tuple[DeliveredFile, ...]:
-        """The files to compare."""
-        return self.day.files
-
-
-Step = Build | Apply | Reconcile
+    action: Action
+    files: tuple[DeliveredFile, ...]
+    windows: tuple[Window, ...] = ()
 
 
 def days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
@@ -270,23 +248,37 @@ def next_step(
     whose missing files are no longer waited for.
     """
     candidates = days(files, seen, layout)
-    open_days = [day for day in candidates if day.missing or not blocked(Build(day=day))]
+    open_days = [day for day in candidates if day.missing or not blocked(_build(day))]
     complete = next((day for day in open_days if not day.missing), None)
     after = windows(files, seen, layout)
     if complete is not None:
         before = [each for each in after if each.time <= complete.dump.time]
-        step = Apply(windows=_up_to_the_last_whole(before))
+        step = apply_step(_up_to_the_last_whole(before))
         if _leads_up_to(step.windows, complete.dump.time, seen, layout) and not blocked(step):
             return step
-        return Build(day=complete)
+        return _build(complete)
     held = [day.dump.time for day in open_days if day.missing and not given_up(day)]
     if held:
         after = [each for each in after if each.time <= min(held)]
-    step = Apply(windows=_up_to_the_last_whole(after))
+    step = apply_step(_up_to_the_last_whole(after))
     if step.windows and not blocked(step):
         return step
-    late = [Reconcile(day=day) for day in late_days(files, seen, layout) if not day.missing]
+    late = [
+        Step(action=Action.RECONCILE, files=day.files)
+        for day in late_days(files, seen, layout)
+        if not day.missing
+    ]
     return next((each for each in late if not blocked(each)), None)
+
+
+def apply_step(ready: Sequence[Window]) -> Step:
+    """Return the step that applies windows."""
+    files = tuple(file for window in ready for file in window.files)
+    return Step(action=Action.APPLY, files=files, windows=tuple(ready))
+
+
+def _build(day: Day) -> Step:
+    return Step(action=Action.BUILD, files=day.files)
 
 
 def obsolete(

@@ -11,7 +11,7 @@ from numroute.errors import FeedError, InputError, StoreError
 from numroute.index import history, writing
 from numroute_loader import pipeline
 from numroute_loader.approval import Approval
-from numroute_loader.feeds.order import Apply, Build, Role, Seen
+from numroute_loader.feeds.order import Action, Role, Seen
 from numroute_loader.inputs import InputFile, input_files
 from numroute_loader.registries import INCREMENTS, recognise
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.index import Metadata, SnapshotStore
-    from numroute_loader.feeds.order import FeedLayout, Reconcile, Step
+    from numroute_loader.feeds.order import FeedLayout, Step
     from numroute_loader.gate import Finding
     from numroute_loader.increments.windows import Gap
     from numroute_loader.pipeline import Checked
@@ -100,32 +100,13 @@ class Publisher:
         return Seen(as_of=max(times), dump=max(self._dump_times(names), default=None))
 
     def publish(self, step: Step) -> Published:
-        """Take a step.
+        """Take a step; increments are applied up to the first gap.
 
         Raises InputError, GateError, ChainError, FeedError or StoreError.
         """
-        if isinstance(step, Build):
-            return self.build(step)
-        if isinstance(step, Apply):
-            return self.apply(step)
-        return self.reconcile(step)
-
-    def build(self, step: Build) -> Published:
-        """Build a day's files into the store's current snapshot."""
         checked = self._checked(step)
-        metadata = pipeline.publish(
-            self._store,
-            checked,
-            asked_by=self._options.asked_by,
-            reason=self._options.approval.reason,
-        )
-        names = tuple(file.name for file in step.files)
-        return Published(metadata=metadata, names=names, drift=_drift(checked))
-
-    def apply(self, step: Apply) -> Published:
-        """Apply windows of increments to the current snapshot, up to the first gap."""
-        inputs = self._inputs(step)
-        checked = pipeline.check(inputs, self._store, self._options.approval, increments=True)
+        if step.action is Action.RECONCILE:
+            return self._reconciled(step, checked)
         if checked.new is None:
             return Published(metadata=None, gap=checked.gap)
         metadata = pipeline.publish(
@@ -134,15 +115,30 @@ class Publisher:
             asked_by=self._options.asked_by,
             reason=self._options.approval.reason,
         )
-        names = tuple(file.source.path.name for file in checked.files)
-        return Published(metadata=metadata, names=names, gap=checked.gap)
+        read = {file.source.path.name for file in checked.files}
+        return Published(
+            metadata=metadata,
+            names=tuple(file.name for file in step.files if file.name in read),
+            gap=checked.gap,
+            drift=_drift(checked) if step.action is Action.BUILD else None,
+        )
 
-    def reconcile(self, step: Reconcile) -> Published:
+    def _checked(self, step: Step) -> Checked:
+        inputs = [
+            InputFile(path=self._options.spool / file.name, kind=self._layout.types[file.type][1])
+            for file in step.files
+        ]
+        increments = step.action is Action.APPLY
+        if not increments:
+            self._keep_open_plan()
+            inputs += self._open_plan()
+        return pipeline.check(inputs, self._store, self._options.approval, increments=increments)
+
+    def _reconciled(self, step: Step, checked: Checked) -> Published:
         """Record in the history how a full dump differs from what increments made."""
-        checked = self._checked(step)
         finding, drift = _drift(checked), checked.drift
         facts = {
-            "dump": step.day.dump.name,
+            "dump": step.files[0].name,
             "as_of": checked.as_of.isoformat(),
             "outcome": finding.outcome.value,
             "message": finding.message,
@@ -160,17 +156,6 @@ class Publisher:
             file = self._layout.parse(name)
             if file is not None and file.role is Role.DUMP:
                 yield file.time
-
-    def _checked(self, step: Build | Reconcile) -> Checked:
-        self._keep_open_plan()
-        inputs = [*self._inputs(step), *self._open_plan()]
-        return pipeline.check(inputs, self._store, self._options.approval, increments=False)
-
-    def _inputs(self, step: Step) -> list[InputFile]:
-        return [
-            InputFile(path=self._options.spool / file.name, kind=self._layout.types[file.type][1])
-            for file in step.files
-        ]
 
     def _open_plan(self) -> list[InputFile]:
         """Return the files that ``--plan`` names; raises InputError for an increment."""

@@ -12,7 +12,7 @@ from numroute.index.file import sha256_file
 from numroute.logs import error_fields
 from numroute_loader.feeds.arrivals import Arrivals
 from numroute_loader.feeds.loop import Feed, now
-from numroute_loader.feeds.order import Apply, days, late_days, next_step, windows
+from numroute_loader.feeds.order import apply_step, days, late_days, next_step, windows
 from numroute_loader.feeds.publishing import Publisher
 from numroute_loader.feeds.spool import Spool
 from numroute_loader.gate import GateError, Outcome
@@ -110,9 +110,9 @@ class Watcher(Feed):
             published = self._publisher.publish(step)
         except GateError as error:
             self._tried.add(key)
-            if isinstance(step, Apply) and len(step.windows) > 1:
+            if len(step.windows) > 1:
                 # One bad window must not keep the good ones before it from being applied.
-                first = Apply(windows=step.windows[:1])
+                first = apply_step(step.windows[:1])
                 if self._key(first) not in self._tried:
                     self._take(first)
                 return

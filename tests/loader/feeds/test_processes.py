@@ -19,7 +19,7 @@ NEXT_DAY = FIRST_DAY + timedelta(days=1)
 POINTS = [
     "numroute_loader.feeds.spool:recognise",
     "numroute_loader.feeds.spool:os.fsync",
-    "numroute_loader.feeds.publishing:Publisher.build",
+    "numroute_loader.feeds.publishing:Publisher.publish",
     "numroute_loader.pipeline:merge",
     "numroute_loader.pipeline:publish",
     "numroute.index.publishing:write_snapshot",
