@@ -462,6 +462,7 @@ def _print_sample(sample: Sample, *, as_json: bool) -> None:
                 for row in sample.rows
             ],
         )
+        click.echo(f"numbers from {sample.phone_column!r}, {sample.phone_column_why}")
     for warning in sample.warnings:
         click.echo(f"warning: {warning}", err=True)
 

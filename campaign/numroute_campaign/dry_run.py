@@ -53,6 +53,7 @@ class Sample:
     """The first rows of a list, and warnings about the policy."""
 
     phone_column: str
+    phone_column_why: str
     rows: tuple[SampleRow, ...]
     warnings: tuple[str, ...]
 
@@ -96,6 +97,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
         opened.close()
     return Sample(
         phone_column=opened.found.shown_phone,
+        phone_column_why=opened.found.why,
         rows=tuple(found[:rows]),
         warnings=(
             *(f"{opened.file.name}: {warning}" for warning in opened.found.warnings),

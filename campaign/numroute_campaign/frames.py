@@ -139,9 +139,14 @@ def route_polars(
 
     def values(place: int) -> pa.Array | None:
         series = frame.to_series(place)
-        if series.dtype == pl.Object:
+        if series.dtype in (pl.Object, pl.Int128):
             return _of_objects(series.to_list())
         return None if series.dtype.is_nested() else _one(series.to_arrow())
+
+    if not isinstance(frame, pl.DataFrame):
+        raise SettingError(
+            f"a {type(frame).__name__} is not a DataFrame", hint="Call its collect() first"
+        )
 
     answers = _route_frame(
         list(frame.columns),
@@ -338,14 +343,14 @@ def _place(
     region: str | None,
 ) -> int:
     """Return the phone column's place; ``values`` gives a column by its place."""
-    if isinstance(column, int):
+    if column is not None and not isinstance(column, str):
         if not 0 <= column < len(names):
             raise InputError(
                 "the frame",
                 f"there is no column {column}: it has {len(names)}, counted from 0",
                 hint="Give the phone column by its name, or its place from 0",
             )
-        return column
+        return int(column)
     if column is not None:
         return choose_phone_column(
             names, [None] * len(names), region, "the frame", named=column, option="column"
@@ -355,7 +360,10 @@ def _place(
 
 
 def _sample(values: pa.Array) -> pa.Array | None:
-    return sample_of(values.slice(0, SAMPLE_ROWS)) if may_hold_numbers(values.type) else None
+    try:
+        return sample_of(values.slice(0, SAMPLE_ROWS)) if may_hold_numbers(values.type) else None
+    except pa.ArrowException:
+        return None
 
 
 def _answered(

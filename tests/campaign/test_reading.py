@@ -117,7 +117,7 @@ def test_title_rows_and_totals(write, lead: str, encoding: str) -> None:
     found = found_in(path)
     assert found.columns == ("Клиент", "Телефон", "Город")
     assert (found.phone, found.why) == ("Телефон", "by its name")
-    assert any("passed over as titles" in each for each in found.warnings)
+    assert any("passed over above the header" in each for each in found.warnings)
     assert found_in(path, column="Телефон", keep=("Клиент",)).why == "named by --column"
 
 
@@ -569,3 +569,50 @@ def test_empty_parts_of_a_folder_are_passed_over(run, tmp_path: Path) -> None:
     (folder / "b.csv").write_text("phone\n79161234501\n", "utf-8")
     summary, _ = run(folder)
     assert [file.name for file in summary.files] == ["b.csv"]
+
+
+def test_a_broken_quote_in_any_block_loses_only_its_row(
+    run, write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks end between records, also where quotes are stray, unclosed or hold line ends."""
+    monkeypatch.setattr(csv_list, "BLOCK_BYTES", 512)
+    rows = [f'"{name}\nвторая строка";{79160000000 + i}' for i, name in enumerate(NAMES * 40)]
+    rows[50] = f'"Анна;{79160000050}'
+    rows[120] = f'5" труба;{79160000120}'
+    summary, reasons = run(write("\n".join(["Имя;Телефон", *rows, ""])))
+    assert summary.steps.rows == len(rows)
+    assert sum(reasons.get(name, 0) for name in ("BROKEN_QUOTES", "RAGGED_ROW")) == 1
+    assert summary.steps.rejected == 1
+
+
+@pytest.mark.parametrize("column", [0, "phone", "1"])
+def test_frames_take_a_column_by_name_or_place(store: Path, column: int | str) -> None:
+    """Mixed cells are read one by one; other columns, also of the same name, do not matter."""
+    import pandas as pd
+
+    from numroute_campaign.frames import route_pandas
+
+    frame = pd.DataFrame(
+        [["8 (916) 123-45-01", object(), 1], [79031234502, "x", 2.5], [79261234503.0, None, "12а"]]
+    )
+    if column != 0:
+        frame.columns = ["phone", "x", "x"]
+    routed = route_pandas(frame, store=store, region="RU", column=column)
+    assert routed["number"].tolist() == list(NUMBERS[:3])
+    assert list(routed.columns[:3]) == list(frame.columns)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_frames_of_single_precision_are_refused(store: Path, kind: str) -> None:
+    """No message quotes a number, and none is rounded."""
+    import pandas as pd
+    import polars as pl
+
+    from numroute_campaign.frames import route_pandas, route_polars
+
+    values = np.array([1, 2, 3], kind)
+    with pytest.raises(InputError, match="single precision"):
+        route_pandas(pd.DataFrame({"phone": values}), store=store, column="phone")
+    if kind == "float32":
+        with pytest.raises(InputError, match="single precision"):
+            route_polars(pl.DataFrame({"phone": values}), store=store, column="phone")

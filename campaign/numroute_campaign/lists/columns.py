@@ -37,7 +37,7 @@ _PHONE_WORDS: Final = frozenset(
         *("тел", "телеф", "моб", "сот", "смс", "phonenum", "phoneno"),
     }
 )
-_PHONE_STEMS: Final = ("телефон", "мобильн", "сотов", "телеф.")
+_PHONE_STEMS: Final = ("телефон", "мобильн", "сотов", "telefon", "teléfono", "téléphone")
 """A column is named for phone numbers when a word of its name is, or begins with, one of these."""
 
 _WHOLE_NAMES: Final = frozenset(
@@ -126,9 +126,11 @@ _CHECKED_SHARE: Final = 0.95
 
 def is_phone_name(name: str) -> bool:
     """Whether a column's name says that it holds phone numbers."""
-    return name.strip().casefold() in _WHOLE_NAMES or any(
-        word in _PHONE_WORDS or word.startswith(_PHONE_STEMS) for word in _words(name)
-    )
+    return name.strip().casefold() in _WHOLE_NAMES or _has_phone_word(name)
+
+
+def _has_phone_word(name: str) -> bool:
+    return any(word in _PHONE_WORDS or word.startswith(_PHONE_STEMS) for word in _words(name))
 
 
 def is_other_name(name: str) -> bool:
@@ -224,6 +226,10 @@ def choose_phone_column(
     filled = [i for i in by_name if i not in both and _texts(sample[i])]
     # A column named for phones whose cells are none, and another whose cells are: that is a doubt.
     found = both or (by_content + filled if by_content else by_name)
+    if len(found) > 1:
+        # "Номер" beside "Телефон" is a number of something else.
+        clear = [i for i in found if _has_phone_word(columns[i])]
+        found = clear if len(clear) == 1 and not by_content else found
     if len(found) == 1:
         why = "by its name" if found[0] in by_name else "by its content"
         return PhoneColumn(place=found[0], why=why)

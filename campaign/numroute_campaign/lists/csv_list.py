@@ -1,9 +1,9 @@
 """A CSV list as blocks of whole records.
 
 The text is cut at record ends into blocks, which threads parse side by side; only the columns that
-are needed are made. The sample that the layout is judged by goes through the same functions. A
-record is a line unless a quoted cell holds line ends. Damage stays within its record: one with too
-many or too few cells, or with a quote that nothing closes, is set aside.
+are needed are made. The sample that the layout is judged by goes through the same functions. Damage
+stays within its record: one with too many or too few cells, or with a quote that nothing closes, is
+set aside.
 
 The lines of the text are counted as it is read, before it is parsed: at the end the records must
 account for each of them.
@@ -12,33 +12,36 @@ account for each of them.
 from __future__ import annotations
 
 import codecs
-import functools
 import re
 from collections import Counter
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv
 
 from numroute.errors import InputError, SettingError
 from numroute_campaign.decisions import Reject
 from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import read_phones, segment_counts
 from numroute_campaign.lists.encoding import UTF_8, check_encoding, detect_encoding
-from numroute_campaign.lists.files import ByteSource, check_text
+from numroute_campaign.lists.files import ByteSource, check_start, check_text
 from numroute_campaign.lists.layout import (
-    SAMPLE_RECORDS,
     TOTAL_ROWS_MAX,
     find_phone_header,
     is_total,
     read_layout,
 )
+from numroute_campaign.lists.records import (
+    Records,
+    cells_of,
+    cut_records,
+    last_record_end,
+    read_columns,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,22 +52,16 @@ SAMPLE_BYTES: Final = 2**20
 RECORD_BYTES_MAX: Final = 64 * 2**20
 """The longest record that is read: far beyond any list, short of what memory must hold."""
 
-CELL_LINES_MAX: Final = 1000
-"""A quoted cell of more lines is taken for a quote that is not closed."""
-
 DELIMITERS: Final = (",", ";", "\t", "|")
 
 _ALIKE_SHARE: Final = 0.8
 """From this share of records with the same number of cells on, a character is the delimiter."""
 
 _TITLES_MAX: Final = 10
-_QUOTE: Final = b'"'
 _END_BYTES: Final = 65_536
 _SAMPLE_LINES: Final = 1500
 _STATEMENT: Final = re.compile(rb'"?sep=(.)"?\r*\n', re.IGNORECASE)
 """Excel's first line that states the delimiter."""
-
-_LONELY_RETURN: Final = re.compile(rb"\r(?!\n)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +70,6 @@ class Lines:
 
     data: bytes
     is_last: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Records:
-    """A text cut into records.
-
-    Attributes:
-        texts: The records whose quotes are closed, without line ends.
-        broken: int64[k], the places of the others among all records.
-        lines: How many lines each record has, the others included.
-    """
-
-    texts: list[bytes]
-    broken: NDArray[np.int64]
-    lines: list[int]
 
 
 class CsvText:
@@ -120,6 +102,7 @@ class CsvText:
         raw = b""
         while len(raw) < SAMPLE_BYTES and (piece := self._source.read(SAMPLE_BYTES - len(raw))):
             raw += piece
+        check_start(raw, file.name)
         self.encoding = (
             check_encoding(encoding) if encoding else detect_encoding(raw, file.name, region)
         )
@@ -141,7 +124,10 @@ class CsvText:
         self._ends_open = not text.endswith(b"\n")
         self._rest = text
         check_text(text[:4096].decode(errors="replace"), file.name)
-        self._judge(delimiter, region, named, has_header=has_header)
+        try:
+            self._judge(delimiter, region, named, has_header=has_header)
+        except pa.ArrowException:
+            raise self.not_csv() from None
 
     def _judge(
         self,
@@ -190,7 +176,11 @@ class CsvText:
                     data += piece or b""
                     if not ended:
                         continue
-                cut = len(data) if ended else _cut(data, wanted, self.delimiter, self.layout.width)
+                cut = (
+                    len(data)
+                    if ended
+                    else last_record_end(data, wanted, self.delimiter, self.layout.width)
+                )
                 if cut or ended:
                     break
                 if wanted > RECORD_BYTES_MAX:
@@ -238,64 +228,16 @@ class CsvText:
             return raw
         return self._decoder.decode(raw, final=not raw).encode(errors="replace")
 
+    def not_csv(self) -> InputError:
+        """Return the error to raise in place of pyarrow's, which would quote cells."""
+        return InputError(
+            self.file.name,
+            "it cannot be parsed as CSV",
+            hint=f"Check {self.option}delimiter and {self.option}encoding",
+        )
+
     def _empty(self) -> InputError:
         return InputError(self.file.name, "the list is empty", hint="Export the list again")
-
-
-def _cut(data: bytes, size: int, delimiter: str, width: int) -> int:
-    """Return where the last whole record within the first bytes ends; 0 when none does.
-
-    A line end within quotes ends no record. Where the text has quotes, two neighbouring lines that
-    are whole records are looked for before the end, and the records are told from there on.
-    """
-    last = data.rfind(b"\n", 0, size) + 1
-    if last == 0 or data.find(_QUOTE, 0, last) < 0:
-        return last
-    is_closed = _closed_record(delimiter).fullmatch
-    begin = 0
-    if width > 1 and last > _END_BYTES:
-        begin = data.find(b"\n", last - _END_BYTES) + 1
-    raw = data[begin : last - 1].split(b"\n")
-    starts = [begin, *(begin + end for end in accumulate(len(line) + 1 for line in raw))]
-    lines = [line.removesuffix(b"\r") for line in raw]
-    at = 0
-    if begin:
-        whole = [_is_whole(line, delimiter, width, is_closed) for line in lines]
-        pairs = (i for i in range(len(lines) - 1) if whole[i] and whole[i + 1])
-        at = next(pairs, len(lines))
-    while at < len(lines):
-        closing: int | None = at + 1
-        if _QUOTE in lines[at] and not is_closed(lines[at]):
-            closing = _closing(lines, at, delimiter.encode(), width, is_closed)
-            if closing is None and _stays_open(lines, at, delimiter.encode(), width, is_closed):
-                return starts[at]
-        at = closing or at + 1
-    return last
-
-
-def _is_whole(
-    line: bytes, delimiter: str, width: int, is_closed: Callable[[bytes], object]
-) -> bool:
-    """Whether a line alone looks like a record of so many cells."""
-    if _QUOTE not in line:
-        return line.count(delimiter.encode()) == width - 1
-    mark = re.escape(delimiter.encode())
-    bare = re.sub(rb"(?:^|(?<=" + mark + rb'))"(?:[^"]|"")*"', b"", line)
-    return is_closed(line) is not None and bare.count(delimiter.encode()) == width - 1
-
-
-def _stays_open(
-    lines: list[bytes],
-    first: int,
-    delimiter: bytes,
-    width: int,
-    is_closed: Callable[[bytes], object],
-) -> bool:
-    """Whether a record's quote may be closed behind the last line."""
-    inside = lines[first + 1 :]
-    return len(inside) < CELL_LINES_MAX and not any(
-        line.count(delimiter) == width - 1 and is_closed(line) for line in inside
-    )
 
 
 def _delimiter(sample: bytes, region: str | None) -> str:
@@ -325,143 +267,6 @@ def _delimiter(sample: bytes, region: str | None) -> str:
     return best
 
 
-def cut_records(data: bytes, delimiter: str, width: int | None) -> Records:
-    """Cut a text into records; those with a quote that nothing closes are broken.
-
-    ``width``: how many cells a record has, None when that is not known yet.
-    """
-    if b"\r" in data:
-        data = _LONELY_RETURN.sub(b" ", data.replace(b"\r\r\n", b"\n")).replace(b"\r\n", b"\n")
-    lines = data.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    is_closed = _closed_record(delimiter).fullmatch
-    texts: list[bytes] = []
-    broken: list[int] = []
-    counts: list[int] = []
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        closing: int | None = at + 1
-        if _QUOTE in line and not is_closed(line):
-            closing = _closing(lines, at, delimiter.encode(), width, is_closed)
-        if closing is None:
-            broken.append(len(counts))
-            closing = at + 1
-        else:
-            texts.append(line if closing == at + 1 else b"\n".join(lines[at:closing]))
-        counts.append(closing - at)
-        at = closing
-    return Records(texts=texts, broken=np.array(broken, np.int64), lines=counts)
-
-
-def _closing(
-    lines: list[bytes],
-    first: int,
-    delimiter: bytes,
-    width: int | None,
-    is_closed: Callable[[bytes], object],
-) -> int | None:
-    """Return the line behind the record that begins on a line, None when nothing closes it.
-
-    A line inside that looks like a record of its own says that the quote was a slip: the records
-    behind it are not lost with it.
-    """
-    text = lines[first]
-    cells = lines[first].count(delimiter) + 1 if width is None else width
-    for at in range(first + 1, min(first + CELL_LINES_MAX, len(lines))):
-        line = lines[at]
-        text += b"\n" + line
-        if is_closed(text):
-            return at + 1
-        if line.count(delimiter) == cells - 1 and is_closed(line):
-            return None
-    return None
-
-
-@functools.cache
-def _closed_record(delimiter: str) -> re.Pattern[bytes]:
-    """Return what a record matches whose quotes are closed.
-
-    As pyarrow reads it: a quote opens a cell only at its beginning, and behind the closing quote
-    anything may follow.
-    """
-    behind = b"[^" + re.escape(delimiter.encode()) + b"]*+"
-    cell = b'(?:"(?:[^"]++|"")*+"' + behind + b'|(?!")' + behind + b")"
-    return re.compile(cell + b"(?:" + re.escape(delimiter.encode()) + cell + b")*+", re.DOTALL)
-
-
-def cells_of(records: Records, delimiter: str) -> list[list[str]]:
-    """Return the cells of the first records, however many each has; none of a broken one."""
-    texts = records.texts[:SAMPLE_RECORDS]
-    widths = _widths(texts, delimiter)
-    width = max(widths, default=1)
-    mark = delimiter.encode()
-    padded = [text + mark * (width - own) for text, own in zip(texts, widths, strict=True)]
-    table, _ = _read(b"\n".join([*padded, b""]), delimiter, width, range(width))
-    columns = [column.to_pylist() for column in table.columns]
-    rows = [
-        [cell.decode(errors="replace").replace("\0", "") for cell in row[:own]]
-        for row, own in zip(zip(*columns, strict=True), widths, strict=True)
-    ]
-    for place in records.broken.tolist():
-        rows.insert(place, [])
-    return rows
-
-
-def _widths(texts: list[bytes], delimiter: str) -> list[int]:
-    """Return how many cells each record has."""
-    data = b"\n".join([*texts, b""])
-    width = texts[0].count(delimiter.encode()) + 1 if texts else 1
-    table, ragged = _read(data, delimiter, width, ())
-    widths = [width] * (table.num_rows + len(ragged))
-    for place, actual in ragged:
-        widths[place] = actual
-    # A blank line is a row of empty cells to pyarrow, as many as it is asked for.
-    return [own if text else 1 for own, text in zip(widths, texts, strict=True)]
-
-
-def _read(
-    data: bytes, delimiter: str, width: int, needed: Iterable[int]
-) -> tuple[pa.Table, list[tuple[int, int]]]:
-    """Return the needed columns as bytes, and the records of another width: places and widths.
-
-    Raises:
-        pa.ArrowException: The text cannot be parsed; the message may quote cells.
-    """
-    ragged: list[tuple[int, int]] = []
-
-    def set_aside(row: csv.InvalidRow) -> str:
-        ragged.append((row.number - 1, row.actual_columns))
-        return "skip"
-
-    names = [str(i) for i in needed] or ["0"]
-    if not data:
-        return pa.table({name: pa.array([], pa.binary()) for name in names}), ragged
-    table = csv.read_csv(
-        pa.BufferReader(data),
-        read_options=csv.ReadOptions(
-            column_names=[str(i) for i in range(width)],
-            block_size=len(data) + 1,
-            use_threads=False,
-        ),
-        parse_options=csv.ParseOptions(
-            delimiter=delimiter,
-            newlines_in_values=True,
-            ignore_empty_lines=False,
-            invalid_row_handler=set_aside,
-        ),
-        convert_options=csv.ConvertOptions(
-            include_columns=names,
-            column_types=dict.fromkeys(names, pa.binary()),
-            check_utf8=False,
-            null_values=[],
-            strings_can_be_null=False,
-        ),
-    )
-    return table, ragged
-
-
 class CsvParser:
     """Makes columns of blocks; used by several threads at once."""
 
@@ -474,7 +279,7 @@ class CsvParser:
         segments: int | None,
     ) -> None:
         """Say which columns, by place, are needed."""
-        self._name, self._option, self._region = text.file.name, text.option, region
+        self._text, self._region = text, region
         self._delimiter, self._width = text.delimiter, text.layout.width
         self._phones, self._kept, self._segments = tuple(phones), tuple(kept), segments
         self._needed = list(
@@ -490,18 +295,13 @@ class CsvParser:
         try:
             return self._parse(lines)
         except pa.ArrowException:
-            # Its own message quotes cells, and cells hold people's numbers.
-            raise InputError(
-                self._name,
-                "it cannot be parsed as CSV",
-                hint=f"Check {self._option}delimiter and {self._option}encoding",
-            ) from None
+            raise self._text.not_csv() from None
 
     def _parse(self, lines: Lines) -> Block:
         data = lines.data
         count = data.count(b"\n") + (not data.endswith(b"\n"))
         if b"\r" not in data or data.count(b"\r") == data.count(b"\r\n"):
-            table, ragged = _read(data, self._delimiter, self._width, self._needed)
+            table, ragged = read_columns(data, self._delimiter, self._width, self._needed)
             if table.num_rows + len(ragged) == count:
                 # No quote holds a line end: each line is a record.
                 if not ragged and not (lines.is_last and _may_end_with_total(data)):
@@ -554,7 +354,7 @@ class CsvParser:
         )
 
     def _table(self, texts: list[bytes]) -> tuple[pa.Table, list[tuple[int, int]]]:
-        return _read(b"\n".join([*texts, b""]), self._delimiter, self._width, self._needed)
+        return read_columns(b"\n".join([*texts, b""]), self._delimiter, self._width, self._needed)
 
     def _mended(self, text: bytes, width: int) -> bytes | None:
         """Return a record of the right width where it only has empty cells too many or too few."""

@@ -67,6 +67,10 @@ _OTHER_STARTS: Final = (
     (b"GIF8", "a picture", _EXPORT),
     (b"SQLite ", "an SQLite database", _EXPORT),
     (b"{\\rtf", "an RTF document", _EXPORT),
+    (b"ORC", "an ORC file", _EXPORT),
+    (b"Obj\x01", "an Avro file", _EXPORT),
+    (b"FEA1", "a Feather file of the first version", _EXPORT),
+    (b"ID;P", "a SYLK sheet", _SAVE_AGAIN),
 )
 
 _HTML: Final = re.compile(
@@ -86,7 +90,8 @@ _OTHER_TEXTS: Final = (
         "an HTML page, as web grids and Bitrix24 export it under the name .xls",
         _SAVE_AGAIN,
     ),
-    (re.compile(r"<\?xml\b"), "an XML document", _EXPORT),
+    (re.compile(r"<(?:\w+:)?Workbook\b"), "an XML spreadsheet of Excel 2003", _SAVE_AGAIN),
+    (re.compile(r"<\?xml\b|<\w[^<>]{0,200}>"), "an XML document", _EXPORT),
     (re.compile(r"MIME-Version:", re.IGNORECASE), "a web archive (MHTML)", _SAVE_AGAIN),
     (re.compile(r"BEGIN:VCARD", re.IGNORECASE), "an address book (vCard)", _EXPORT),
     (re.compile(r"(?:\[\s*)?\{\s*(?:\"|\})|\[\s*[\"\[]"), "JSON", _EXPORT),
@@ -147,6 +152,13 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
     return tuple(files)
 
 
+def check_start(start: bytes, where: object) -> None:
+    """Raise InputError when a file's first bytes, unpacked, are those of another kind of file."""
+    for mark, what, hint in _OTHER_STARTS:
+        if start.startswith(mark):
+            raise InputError(str(where), f"it is {what}, not a list", hint=hint)
+
+
 def check_text(text: str, where: object) -> None:
     """Raise InputError when a text's beginning says that it is something else than CSV."""
     start = text.lstrip("\ufeff \t\r\n")
@@ -187,9 +199,7 @@ def _recognised(path: Path) -> ListFile:
         ) from None
     if not head:
         raise InputError(path, "the file is empty", hint="Export the list again")
-    for start, what, hint in _OTHER_STARTS:
-        if head.startswith(start):
-            raise InputError(path.name, f"it is {what}, not a list", hint=hint)
+    check_start(head, path.name)
     form, compression = _form(head)
     if head.startswith(_ZIP):
         form = _zip_form(path)

@@ -193,8 +193,8 @@ class OpenList:
             words = f"{option}header / --no-{option[2:]}header says which it is"
             warnings += (f"the first row was taken for {taken}; {words}",)
         if layout is not None and layout.titles:
-            rows = "1 row" if layout.titles == 1 else f"{layout.titles} rows"
-            warnings += (f"{rows} above the header were passed over as titles",)
+            rows = "1 row was" if layout.titles == 1 else f"{layout.titles} rows were"
+            warnings += (f"{rows} passed over above the header, as titles",)
         if isinstance(part, Spreadsheet):
             warnings += part.notes
         return Found(

@@ -1,0 +1,241 @@
+"""CSV text cut into records, and records into cells.
+
+One notion of a record for the sample, for the ends of blocks and for the list: as pyarrow reads it,
+a quote opens a cell only at the cell's beginning, and behind the closing quote anything may follow.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from numroute_campaign.lists.layout import SAMPLE_RECORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+CELL_LINES_MAX: Final = 1000
+"""A quoted cell of more lines is taken for a quote that is not closed."""
+
+_END_BYTES: Final = 65_536
+"""Where a block may end is told from this much of its text."""
+
+_QUOTE: Final = b'"'
+_LONELY_RETURN: Final = re.compile(rb"\r(?!\n)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Records:
+    """A text cut into records.
+
+    Attributes:
+        texts: The records whose quotes are closed, without line ends.
+        broken: int64[k], the places of the others among all records.
+        lines: How many lines each record has, the others included.
+    """
+
+    texts: list[bytes]
+    broken: NDArray[np.int64]
+    lines: list[int]
+
+
+def cut_records(data: bytes, delimiter: str, width: int | None) -> Records:
+    """Cut a text into records; those with a quote that nothing closes are broken.
+
+    ``width``: how many cells a record has, None when that is not known yet.
+    """
+    if b"\r" in data:
+        data = _LONELY_RETURN.sub(b" ", data.replace(b"\r\r\n", b"\n")).replace(b"\r\n", b"\n")
+    lines = data.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    is_closed = _closed_record(delimiter).fullmatch
+    texts: list[bytes] = []
+    broken: list[int] = []
+    counts: list[int] = []
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        closing: int | None = at + 1
+        if _QUOTE in line and not is_closed(line):
+            closing = _closing(lines, at, delimiter.encode(), width, is_closed)
+        if closing is None:
+            broken.append(len(counts))
+            closing = at + 1
+        else:
+            texts.append(line if closing == at + 1 else b"\n".join(lines[at:closing]))
+        counts.append(closing - at)
+        at = closing
+    return Records(texts=texts, broken=np.array(broken, np.int64), lines=counts)
+
+
+def _closing(
+    lines: list[bytes],
+    first: int,
+    delimiter: bytes,
+    width: int | None,
+    is_closed: Callable[[bytes], object],
+) -> int | None:
+    """Return the line behind the record that begins on a line, None when nothing closes it.
+
+    A line inside that looks like a record of its own says that the quote was a slip: the records
+    behind it are not lost with it.
+    """
+    text = lines[first]
+    cells = lines[first].count(delimiter) + 1 if width is None else width
+    for at in range(first + 1, min(first + CELL_LINES_MAX, len(lines))):
+        line = lines[at]
+        text += b"\n" + line
+        if is_closed(text):
+            return at + 1
+        if line.count(delimiter) == cells - 1 and is_closed(line):
+            return None
+    return None
+
+
+@functools.cache
+def _closed_record(delimiter: str) -> re.Pattern[bytes]:
+    """Return what a record matches whose quotes are closed.
+
+    As pyarrow reads it: a quote opens a cell only at its beginning, and behind the closing quote
+    anything may follow.
+    """
+    behind = b"[^" + re.escape(delimiter.encode()) + b"]*+"
+    cell = b'(?:"(?:[^"]++|"")*+"' + behind + b'|(?!")' + behind + b")"
+    return re.compile(cell + b"(?:" + re.escape(delimiter.encode()) + cell + b")*+", re.DOTALL)
+
+
+def cells_of(records: Records, delimiter: str) -> list[list[str]]:
+    """Return the cells of the first records, however many each has; none of a broken one."""
+    texts = records.texts[:SAMPLE_RECORDS]
+    widths = _widths(texts, delimiter)
+    width = max(widths, default=1)
+    mark = delimiter.encode()
+    padded = [text + mark * (width - own) for text, own in zip(texts, widths, strict=True)]
+    table, _ = read_columns(b"\n".join([*padded, b""]), delimiter, width, range(width))
+    columns = [column.to_pylist() for column in table.columns]
+    rows = [
+        [cell.decode(errors="replace").replace("\0", "") for cell in row[:own]]
+        for row, own in zip(zip(*columns, strict=True), widths, strict=True)
+    ]
+    for place in records.broken.tolist():
+        rows.insert(place, [])
+    return rows
+
+
+def _widths(texts: list[bytes], delimiter: str) -> list[int]:
+    """Return how many cells each record has."""
+    data = b"\n".join([*texts, b""])
+    width = texts[0].count(delimiter.encode()) + 1 if texts else 1
+    table, ragged = read_columns(data, delimiter, width, ())
+    widths = [width] * (table.num_rows + len(ragged))
+    for place, actual in ragged:
+        widths[place] = actual
+    # A blank line is a row of empty cells to pyarrow, as many as it is asked for.
+    return [own if text else 1 for own, text in zip(widths, texts, strict=True)]
+
+
+def read_columns(
+    data: bytes, delimiter: str, width: int, needed: Iterable[int]
+) -> tuple[pa.Table, list[tuple[int, int]]]:
+    """Return the needed columns as bytes, and the records of another width: places and widths.
+
+    Raises:
+        pa.ArrowException: The text cannot be parsed; the message may quote cells.
+    """
+    ragged: list[tuple[int, int]] = []
+
+    def set_aside(row: csv.InvalidRow) -> str:
+        ragged.append((row.number - 1, row.actual_columns))
+        return "skip"
+
+    names = [str(i) for i in needed] or ["0"]
+    if not data:
+        return pa.table({name: pa.array([], pa.binary()) for name in names}), ragged
+    table = csv.read_csv(
+        pa.BufferReader(data),
+        read_options=csv.ReadOptions(
+            column_names=[str(i) for i in range(width)],
+            block_size=len(data) + 1,
+            use_threads=False,
+        ),
+        parse_options=csv.ParseOptions(
+            delimiter=delimiter,
+            newlines_in_values=True,
+            ignore_empty_lines=False,
+            invalid_row_handler=set_aside,
+        ),
+        convert_options=csv.ConvertOptions(
+            include_columns=names,
+            column_types=dict.fromkeys(names, pa.binary()),
+            check_utf8=False,
+            null_values=[],
+            strings_can_be_null=False,
+        ),
+    )
+    return table, ragged
+
+
+def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
+    """Return where the last whole record within the first bytes ends; 0 when none does.
+
+    A line end within quotes ends no record. Where the text has quotes, two neighbouring lines that
+    are whole records are looked for before the end, and the records are told from there on.
+    """
+    last = data.rfind(b"\n", 0, size) + 1
+    if last == 0 or data.find(_QUOTE, 0, last) < 0:
+        return last
+    is_closed = _closed_record(delimiter).fullmatch
+    begin = 0
+    if width > 1 and last > _END_BYTES:
+        begin = data.find(b"\n", last - _END_BYTES) + 1
+    raw = data[begin : last - 1].split(b"\n")
+    starts = [begin, *(begin + end for end in accumulate(len(line) + 1 for line in raw))]
+    lines = [line.removesuffix(b"\r") for line in raw]
+    at = 0
+    if begin:
+        whole = [_is_whole(line, delimiter, width, is_closed) for line in lines]
+        pairs = (i for i in range(len(lines) - 1) if whole[i] and whole[i + 1])
+        at = next(pairs, len(lines))
+    while at < len(lines):
+        closing: int | None = at + 1
+        if _QUOTE in lines[at] and not is_closed(lines[at]):
+            closing = _closing(lines, at, delimiter.encode(), width, is_closed)
+            if closing is None and _stays_open(lines, at, delimiter.encode(), width, is_closed):
+                return starts[at]
+        at = closing or at + 1
+    return last
+
+
+def _is_whole(
+    line: bytes, delimiter: str, width: int, is_closed: Callable[[bytes], object]
+) -> bool:
+    """Whether a line alone looks like a record of so many cells."""
+    if _QUOTE not in line:
+        return line.count(delimiter.encode()) == width - 1
+    mark = re.escape(delimiter.encode())
+    bare = re.sub(rb"(?:^|(?<=" + mark + rb'))"(?:[^"]|"")*"', b"", line)
+    return is_closed(line) is not None and bare.count(delimiter.encode()) == width - 1
+
+
+def _stays_open(
+    lines: list[bytes],
+    first: int,
+    delimiter: bytes,
+    width: int,
+    is_closed: Callable[[bytes], object],
+) -> bool:
+    """Whether a record's quote may be closed behind the last line."""
+    inside = lines[first + 1 :]
+    return len(inside) < CELL_LINES_MAX and not any(
+        line.count(delimiter) == width - 1 and is_closed(line) for line in inside
+    )
