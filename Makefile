@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo-data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-slow lint types proto check-proto format bench bench-quick soak faults clean
+.PHONY: help venv demo check docs check-docs test test-slow lint types proto check-proto format bench bench-quick soak faults clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
