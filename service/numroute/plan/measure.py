@@ -305,18 +305,12 @@ def _client_cores() -> Iterator[tuple[set[int], bool]]:
     if len(cores) == 1:
         yield set(cores), False
         return
-    _set_affinity(set(cores[1:]))
+    # gRPC's threads are started later and inherit this.
+    os.sched_setaffinity(0, cores[1:])
     try:
         yield {cores[0]}, True
     finally:
-        _set_affinity(set(cores))
-
-
-def _set_affinity(cores: set[int]) -> None:
-    """Bind every thread of this process: gRPC's run already."""
-    for thread in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(int(thread.name), cores)
+        os.sched_setaffinity(0, cores)
 
 
 @contextlib.contextmanager
