@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from benchmarks.material import Material
     from benchmarks.service.asking import Call, Questions
+    from benchmarks.service.protecting import Protection
     from numroute.plan.load import Load, Send, Service
 
 BATCHES = (1_000, 65_536)
@@ -41,6 +43,7 @@ OVERLOAD_BATCH = 65_536
 SOAK_LOAD = 0.5
 SOAK_SWAP_SECONDS = 60.0
 FIRST, SECOND = "first", "second"
+FOLLOW_SECONDS_MAX = 30.0
 
 
 def latency(material: Material, seconds: float) -> Sequence[Figure]:
@@ -146,11 +149,7 @@ def soak(material: Material, seconds: float) -> Sequence[Figure]:
     waits, memory, files = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         made = make_protection(Path(folder))
-        options = (*made.tls, *made.tokens, "--metrics", "127.0.0.1:0")
-        with (
-            _two_snapshots(material, *options) as (store, service, _, questions),
-            connected(service, made, options) as call,
-        ):
+        with _two_snapshots(material, made) as (store, service, call, questions):
             send = questions.send(call)
             rate = SOAK_LOAD * _capacity(service, send, SWAP_BATCH)
             for round_ in range(max(4, round(seconds / stretch))):
@@ -176,20 +175,25 @@ def soak(material: Material, seconds: float) -> Sequence[Figure]:
 
 @contextlib.contextmanager
 def _two_snapshots(
-    material: Material, *options: str
+    material: Material, made: Protection | None = None
 ) -> Iterator[tuple[SnapshotStore, Service, Call, Questions]]:
     """Serve a store with two snapshots; questions know the right answers of both."""
+    options = (*made.tls, *made.tokens, "--metrics", "127.0.0.1:0") if made else ()
     with tempfile.TemporaryDirectory(dir=material.work) as folder:
         path = Path(shutil.copytree(material.store, Path(folder) / "store"))
-        store = SnapshotStore(path)
         questions = make_questions(material, SWAP_BATCH)
-        with serving(path) as service, service.bulk_lookup() as call:
+        with (
+            serving(path, *options, workers=2) as service,
+            connected(service, made, options) as call,
+        ):
             questions.learn(call, material.truth, FIRST)
-        run(BIN / "numroute-load", "apply", "--store", path, *material.window)
-        with serving(path) as service, service.bulk_lookup() as call:
+            run(BIN / "numroute-load", "apply", "--store", path, *material.window)
+            end = time.monotonic() + FOLLOW_SECONDS_MAX
+            while call(questions.requests[0]) in questions.answers[0]:
+                assert time.monotonic() < end, "the service does not follow its store"
+                time.sleep(0.1)
             questions.learn(call, material.truth.after(material.window), SECOND)
-        with serving(path, *options, workers=2) as service, service.bulk_lookup() as call:
-            yield store, service, call, questions
+            yield SnapshotStore(path), service, call, questions
 
 
 @contextlib.contextmanager

@@ -126,9 +126,9 @@ def make_protection(folder: Path) -> Protection:
 
 
 @contextlib.contextmanager
-def connected(service: Service, made: Protection, options: Sequence[str]) -> Iterator[Call]:
+def connected(service: Service, made: Protection | None, options: Sequence[str]) -> Iterator[Call]:
     """Yield ``BulkLookup`` of a service with these options."""
-    if "--tls-cert" in options:
+    if made and "--tls-cert" in options:
         channel = grpc.secure_channel(
             service.address.replace("127.0.0.1", "localhost"),
             grpc.ssl_channel_credentials(made.ca),
@@ -140,7 +140,7 @@ def connected(service: Service, made: Protection, options: Sequence[str]) -> Ite
         call = channel.unary_unary(
             wire.method_path("BulkLookup"), request_serializer=None, response_deserializer=None
         )
-        yield _WithToken(call, made.token) if "--tokens" in options else call
+        yield _WithToken(call, made.token) if made and "--tokens" in options else call
 
 
 class _WithToken:
