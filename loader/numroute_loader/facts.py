@@ -89,7 +89,7 @@ def facts_of_build(
         by_operator=by_operator(content.routes, content.number_route),
         range_numbers=report.range_numbers,
         previous=Previous(
-            ported=len(current.tables.route),
+            ported=current.ported_count,
             as_of=current.metadata.as_of,
             range_numbers=current.metadata.counts.get("range_numbers", 0),
             snapshot_id=current.metadata.snapshot_id,
@@ -274,11 +274,13 @@ def _routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumbe
 
     Without a current snapshot, what most of the content's own routing numbers do is usual.
     """
-    numbers, disagreeing = _agreement(content.routes, content.number_route)
+    numbers, disagreeing = _agreement(
+        content.routes, counted(content.number_route, len(content.routes))
+    )
     usual = sum(disagreeing.values()) * 2 <= numbers
     if current is not None:
         routes = [current.routes[row] for row in range(len(current.routes))]
-        before, not_before = _agreement(routes, current.tables.route)
+        before, not_before = _agreement(routes, current.records_by_row)
         if before:
             usual = sum(not_before.values()) <= _UNUSUAL_SHARE * before
     return RoutingNumbers(
@@ -289,12 +291,10 @@ def _routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumbe
     )
 
 
-def _agreement(
-    routes: Sequence[Route], number_route: NDArray[np.unsignedinteger]
-) -> tuple[int, Counter[str]]:
+def _agreement(routes: Sequence[Route], records: NDArray[np.integer]) -> tuple[int, Counter[str]]:
     """Count the numbers with routing number, region and MNC, and those where they disagree."""
     numbers, disagreeing = 0, Counter[str]()
-    for route, uses in zip(routes, counted(number_route, len(routes)).tolist(), strict=True):
+    for route, uses in zip(routes, records.tolist(), strict=True):
         region, mnc = route.region.code, route.registry_mnc
         if uses and route.routing_number and region and mnc:
             numbers += uses

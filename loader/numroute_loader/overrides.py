@@ -19,8 +19,8 @@ from phonenumbers import region_code_for_country_code
 from numroute.e164 import parse
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
-from numroute.index import Override, kernel
-from numroute.index.layout import CHUNK_SHIFT, INVALID_ROW
+from numroute.index import Override
+from numroute.index.layout import BLOCK_SHIFT, INVALID_ROW
 from numroute.index.overrides import OVERRIDES_MAX, find_crossing
 from numroute.model import (
     InvalidReason,
@@ -118,7 +118,7 @@ def _country_codes(snapshot: Snapshot) -> list[str]:
     tables = snapshot.tables
     numbers = tables.range_start[tables.range_route > INVALID_ROW]
     if not len(numbers):
-        numbers = kernel.chunks_in_use(tables)[0].astype(np.uint64) << np.uint64(CHUNK_SHIFT)
+        numbers = tables.blocks.astype(np.uint64) << np.uint64(BLOCK_SHIFT)
     # Country codes have at most three digits: of half a million ranges few beginnings remain.
     powers = np.uint64(10) ** np.arange(1, 16, dtype=np.uint64)
     digits = powers.searchsorted(numbers, side="right") + 1

@@ -240,7 +240,7 @@ def _built(
     report = merged.report
     as_of, warning = (judging.as_of, "") if judging.as_of else _as_of(files)
     changed = None
-    if current is not None and len(current.tables.route):
+    if current is not None and current.ported_count:
         changed = difference(current, merged.content)
     facts = facts_of_build(
         files,

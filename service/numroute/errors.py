@@ -174,14 +174,16 @@ class StoreAccessError(StoreError):
 
 
 class SnapshotVersionError(StoreError):
-    """The file is of a format version that this program does not know."""
+    """The file is of a format version that this program does not read."""
 
     def __init__(self, path: Path | str, *, expected: int, actual: int) -> None:
-        """Say which version is the newest that is known and which was found."""
+        """Say which version is read and which was found."""
         super().__init__(
             path,
-            f"format version {actual}, this program reads versions 1 to {expected}",
-            hint="Use the numroute version that wrote it, or roll back to an older snapshot",
+            f"format version {actual}, this program reads version {expected}",
+            hint="Build it again from the registry's files"
+            if actual < expected
+            else "Use the numroute version that wrote it, or roll back to an older snapshot",
         )
         self.expected = expected
         self.actual = actual

@@ -218,7 +218,7 @@ DAMAGE = {
     "truncated": (cut, "truncated"),
     "of_a_newer_version": (
         newer,
-        f"format version {FORMAT_VERSION + 1}, this program reads versions 1 to {FORMAT_VERSION}",
+        f"format version {FORMAT_VERSION + 1}, this program reads version {FORMAT_VERSION}",
     ),
     "pointing_at_nothing": (pointer_at_nothing, "which is not there"),
     "without_snapshot": (empty, "no current snapshot"),

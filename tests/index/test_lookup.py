@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.snapshots import make_content, make_metadata, make_routes
 
-from numroute.index import Snapshot
-from numroute.index.kernel import PIECE_NUMBERS
+from numroute.index import Snapshot, kernel
+from numroute.index.file import ContentError
+from numroute.index.kernel import FEW_NUMBERS, PIECE_NUMBERS
 from numroute.index.writer import write_snapshot
 from numroute.model import NUMBER_MAX, Status
 
@@ -36,6 +37,18 @@ number = st.one_of(
 question = st.one_of(number, st.integers(0, (1 << 64) - 1), st.sampled_from([0, NUMBER_MAX + 1]))
 
 
+@pytest.fixture(params=["numpy", "compiled"])
+def each_kernel(request):
+    """Look batches up by numpy, then by the compiled kernel, where numba is installed."""
+    if request.param == "numpy":
+        yield
+        return
+    compiled = pytest.importorskip("numroute.index.compiled", reason="numba is not installed")
+    kernel.use_compiled(compiled.compile_lookup())
+    yield
+    kernel.use_compiled(None)
+
+
 def oracle(records: dict[int, int], pieces: dict[int, int], n: int) -> tuple[int, int]:
     """Return the expected row and the row of the ranges alone."""
     if not 0 < n <= NUMBER_MAX:
@@ -45,7 +58,10 @@ def oracle(records: dict[int, int], pieces: dict[int, int], n: int) -> tuple[int
     return records.get(n, in_range), in_range
 
 
-@settings(max_examples=60, deadline=None)
+FIXTURE_KEPT = [HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=FIXTURE_KEPT)
 @given(
     records=st.dictionaries(number, st.sampled_from(PORTED_ROWS), max_size=60),
     pieces=st.dictionaries(number, st.sampled_from([0, *RANGE_ROWS]), max_size=40),
@@ -53,29 +69,85 @@ def oracle(records: dict[int, int], pieces: dict[int, int], n: int) -> tuple[int
 )
 @example(records={}, pieces={}, questions=[0, 1, NUMBER_MAX, NUMBER_MAX + 1, (1 << 64) - 1])
 def test_lookup_equals_a_dict(
-    records: dict[int, int], pieces: dict[int, int], questions: list[int]
+    each_kernel, records: dict[int, int], pieces: dict[int, int], questions: list[int]
 ) -> None:
     """Rows, rows of the ranges and times equal a dict's, members or not, in any order."""
-    pieces = dict(pieces)
-    if pieces:
-        # A plan ends somewhere; pages are allocated for what is held.
-        pieces[max(pieces) + 5000] = 0
+    # Held ranges of at most some blocks: each granule that somebody holds has an entry.
+    pieces = {start + 300_000: 0 for start in pieces if start + 300_000 <= NUMBER_MAX} | pieces
     asked = questions + list(records) + list(pieces) + [n + 1 for n in records]
     times = {n: i + 1 for i, n in enumerate(records)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s.lmdb"
         write_snapshot(path, make_content(records, pieces, ROUTES, times=times), make_metadata())
         with Snapshot(path) as snapshot:
-            answers = snapshot.lookup(np.array(asked, np.uint64), ported_at=True, range_route=True)
-    expected = [oracle(records, pieces, n) for n in asked]
-    assert answers.route.tolist() == [row for row, _ in expected]
-    assert answers.range_route.tolist() == [row for _, row in expected]
-    assert answers.ported_at.tolist() == [times.get(n, 0) for n in asked]
+            few = [asked[i : i + FEW_NUMBERS] for i in range(0, len(asked), FEW_NUMBERS)]
+            check(snapshot, few, records, pieces, times)
+            check(snapshot, [asked, asked * (1 + 2 * FEW_NUMBERS)], records, pieces, times)
+
+
+def check(snapshot: Snapshot, batches: list[list[int]], records, pieces, times) -> None:
+    """Compare all answers to some batches with the oracle's."""
+    for asked in batches:
+        answers = snapshot.lookup(np.array(asked, np.uint64), ported_at=True, range_route=True)
+        expected = [oracle(records, pieces, n) for n in asked]
+        assert answers.route.tolist() == [row for row, _ in expected]
+        assert answers.range_route.tolist() == [row for _, row in expected]
+        assert answers.ported_at.tolist() == [times.get(n, 0) for n in asked]
+
+
+FIRST = 79_000_000_512
+"""The middle of a granule."""
+DENSE = range(FIRST - 512, FIRST + 512)
+ADVERSARIAL: dict[str, tuple[dict[int, int], dict[int, int]]] = {
+    "all numbers of a granule": (dict.fromkeys(DENSE, 2), {FIRST - 512: 900, FIRST + 512: 0}),
+    "one number in each granule": (
+        {FIRST + 1024 * i: 2 + i % 7 for i in range(600)},
+        {FIRST: 900, FIRST + 700_000: 0},
+    ),
+    "257 routes in a granule": (
+        {number: 2 + i % 257 for i, number in enumerate(DENSE)},
+        {FIRST: 900, FIRST + 9: 901, FIRST + 2_000: 0},
+    ),
+    "300 routes in two granules": (
+        {FIRST - 512 + 5 * i: 2 + i % 300 for i in range(400)},
+        {FIRST: 900, FIRST + 5_000: 0},
+    ),
+    "another route in each granule": (
+        {FIRST + 1024 * i: 2 + i for i in range(800)},
+        {FIRST: 900, FIRST + 900_000: 0},
+    ),
+    "ranges of one number": ({}, {FIRST + i: 900 + i % 90 for i in range(300)} | {FIRST + 300: 0}),
+    "15 digits": (
+        {NUMBER_MAX: 2, NUMBER_MAX - 1024: 3, 10**14: 4},
+        {NUMBER_MAX - 3_000: 900, NUMBER_MAX: 0},
+    ),
+    "nothing": ({}, {}),
+    "only a plan": ({}, {FIRST: 900, FIRST + 10_000: 901, FIRST + 300_000: 0}),
+    "only records": ({FIRST + 37 * i: 2 + i % 3 for i in range(500)}, {}),
+}
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_a_registry_of_an_odd_shape_is_answered(open_content, each_kernel, name: str) -> None:
+    """Whatever its shape, every lookup path gives a dict's answers, and all records are listed."""
+    records, pieces = ADVERSARIAL[name]
+    times = {number: i + 1 for i, number in enumerate(records)}
+    snapshot = open_content(make_content(records, pieces, make_routes(898, 100), times=times))
+    asked = sorted({n + d for n in (*records, *pieces, 1, NUMBER_MAX) for d in (-1, 0, 1, 54)})
+    check(snapshot, [asked, asked[:5], asked[-5:]], records, pieces, times)
+    listed = [n for part in snapshot.ported_numbers() for n in part.tolist()]
+    assert listed == sorted(records)
+    assert snapshot.ported_count == len(records)
+    member, rank = kernel.locate(snapshot.tables, np.array(asked, np.uint64))
+    assert member.tolist() == [n in records for n in asked]
+    assert rank.tolist() == np.searchsorted(listed, asked).tolist()
 
 
 @pytest.mark.parametrize("ported_share", [0.0, 0.07, 0.6, 1.0])
 @pytest.mark.parametrize("count", [0, 1, PIECE_NUMBERS - 1, PIECE_NUMBERS, 2 * PIECE_NUMBERS + 17])
-def test_every_share_and_length_equals_a_dict(open_content, ported_share: float, count: int):
+def test_every_share_and_length_equals_a_dict(
+    open_content, each_kernel, ported_share: float, count: int
+):
     """The dense and the sparse way through a piece, and its borders, give a dict's answers."""
     rng = np.random.default_rng(5)
     base = 79_000_000_000
@@ -100,16 +172,12 @@ def test_every_share_and_length_equals_a_dict(open_content, ported_share: float,
     assert got.range_route.tolist() == expected_range.tolist()
 
 
-def test_more_routes_than_two_bytes_hold(open_content):
-    """A route table of more than 65,535 rows answers with four-byte rows."""
-    routes = make_routes(2, 70_000)
+def test_more_routes_than_the_format_holds_are_refused(open_content) -> None:
+    """A row takes two bytes, one value of which marks what lies in several pieces."""
     pieces = {79_000_000_000 + i: 4 + i for i in range(70_000)} | {79_000_070_000: 0}
-    snapshot = open_content(make_content({79_000_000_001: 3}, pieces, routes))
-    asked = np.array([79_000_000_000, 79_000_000_001, 79_000_069_999, 79_000_070_000], np.uint64)
-    answers = snapshot.lookup(asked)
-    assert answers.route.dtype == np.uint32
-    assert answers.route.tolist() == [4, 3, 70_003, 0]
-    assert snapshot.route(70_003).region.name == "г. Москва 69999"
+    content = make_content({79_000_000_001: 3}, pieces, make_routes(2, 70_000))
+    with pytest.raises(ContentError, match="70004 routes are more than 65535"):
+        open_content(content)
 
 
 def test_answers_outlive_the_snapshot(open_content):

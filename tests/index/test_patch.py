@@ -13,7 +13,7 @@ from support.snapshots import make_content, make_metadata, make_routes
 from numroute.index import Patch, Patched, Snapshot, kernel, verify_snapshot
 from numroute.index.compare import CONFIRMED, Kind, compare, effect_of
 from numroute.index.file import ContentError
-from numroute.index.layout import CELLS, GRANULES, LMDB_PAGE
+from numroute.index.layout import LMDB_PAGE
 from numroute.index.writer import write_snapshot
 from numroute.model import Operator
 
@@ -146,8 +146,8 @@ def test_many_chunks_and_a_block_boundary(tmp_path: Path) -> None:
 
 
 def test_routes_and_donors_grow(tmp_path: Path) -> None:
-    """New rows need wider columns, and the marker of mixed granules becomes another one."""
-    many = [*ROUTES, *make_routes(70_000, 0)[2:]]
+    """New routes go into new dictionaries, and donors into a wider column."""
+    many = [*ROUTES, *make_routes(3_000, 0)[2:]]
     content = make_content({EDGE: 2}, PIECES | {EDGE + 1: 10}, ROUTES)
     donors = [Operator(code=f"m{i}") for i in range(300)]
     wide = {
@@ -169,13 +169,47 @@ def test_routes_and_donors_grow(tmp_path: Path) -> None:
     )
     with Snapshot(tmp_path / "a") as base:
         path = patched(tmp_path / "b", base, patch)
-        assert base.arrays[GRANULES].dtype == np.uint16
     with Snapshot(path) as snapshot:
-        assert snapshot.arrays[GRANULES].dtype == np.uint32
         answers = snapshot.lookup(np.array([EDGE - 5, EDGE, EDGE + 1, EDGE - 4], np.uint64))
         assert answers.route.tolist() == [len(many) - 1, 2, 10, 8]
         assert snapshot.donor(EDGE - 5) == donors[299]
         assert snapshot.donor(EDGE) == donors[0]
+
+
+@pytest.mark.parametrize("spread", [1, 700, 70_000])
+def test_more_routes_than_a_dictionary_holds_come_by_patches(tmp_path: Path, spread: int) -> None:
+    """Codes are given anew, for smaller groups of granules or as whole rows."""
+    routes = make_routes(1_000, 5)
+    start = EDGE - EDGE % 1024
+    state = {start + spread * i: (2 + i % 200, 1) for i in range(300)}
+    pieces = {79_000_000_000: 1_003, 79_000_100_000: 1_004, 79_000_200_000: 0}
+    content = make_content(
+        {number: row for number, (row, _) in state.items()},
+        pieces,
+        routes,
+        times={number: time for number, (_, time) in state.items()},
+    )
+    write_snapshot(tmp_path / "0", content, make_metadata())
+    path = tmp_path / "0"
+    for turn in range(1, 4):
+        changes = {start + spread * i + turn: (2 + 200 * turn + i % 250, 7) for i in range(300)}
+        changes |= {start + spread * i: None for i in range(turn, 300, 9)}
+        with Snapshot(path) as base:
+            path = patched(tmp_path / str(turn), base, patch_of(changes, routes=routes))
+        for number, now in changes.items():
+            state.pop(number, None)
+            if now is not None:
+                state[number] = now
+    with Snapshot(path) as snapshot:
+        asked = np.array(sorted({n + d for n in state for d in (-1, 0, 1)}), np.uint64)
+        answers = snapshot.lookup(asked, ported_at=True)
+        ranges = snapshot.lookup(asked, range_route=True).range_route
+        assert ranges is not None
+        expected = [
+            state.get(n, (row,))[0] for n, row in zip(asked.tolist(), ranges.tolist(), strict=True)
+        ]
+        assert answers.route.tolist() == expected
+        assert sorted(state) == [n for part in snapshot.ported_numbers() for n in part.tolist()]
 
 
 def test_what_is_not_changed_is_copied(tmp_path: Path) -> None:
@@ -185,7 +219,6 @@ def test_what_is_not_changed_is_copied(tmp_path: Path) -> None:
         with Snapshot(path) as snapshot:
             digests = {key: spec.sha256 for key, spec in snapshot.value_specs.items()}
             assert digests == {key: spec.sha256 for key, spec in base.value_specs.items()}
-            assert len(snapshot.arrays[CELLS]) == 3 * 2048
     assert path.stat().st_size % LMDB_PAGE == 0
 
 

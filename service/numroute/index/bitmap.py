@@ -1,153 +1,393 @@
-"""How the tables of a snapshot are built: a ranked bitmap of the records, granules of the ranges.
+"""How the tables of a snapshot are built: entries, heap and dictionaries, as docs/format.md says.
 
-``cells`` holds one 64-bit cell per 32 numbers of a chunk in use: the low half says which of the 32
-numbers have a record, the high half how many records lie before the cell. One access to memory
-gives membership and rank. ``granules`` holds the route of each 1,024 numbers that lie in one piece
-of the numbering plan. :mod:`numroute.index.kernel` reads both.
+A granule is 1,024 numbers. Its entry holds what its range says and which of its cells of 54 numbers
+hold a record; what else belongs to it follows in the heap. Records are encoded some blocks at a
+time, so that temporaries stay small whatever the size is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numroute.index.layout import (
-    CELLS_PER_CHUNK,
-    CHUNK_SHIFT,
-    CHUNKS_PER_PAGE,
+    BLOCK_SHIFT,
+    BLOCKS_MAX,
+    BLOCKS_PER_PAGE,
+    CELL_FACTOR,
+    CELL_FACTOR_SHIFT,
+    CELL_NUMBERS,
+    CELLS_PER_GRANULE,
+    CODES,
+    DICTIONARY,
+    DICTIONARY_START,
+    ENTRIES,
     GRANULE_SHIFT,
-    GRANULES_PER_PAGE,
+    GRANULES_PER_BLOCK,
+    GROUP_SHIFT_MAX,
+    HEAP,
+    MIXED,
     PAGE_SHIFT,
+    PLACE_MASK,
+    PLACE_SHIFT,
+    RANK_GROUP_SHIFT,
+    RANK_SHIFT,
+    RANKS,
+    RANKS_WITHIN,
+    ROW_SHIFT,
+    ROWS_MAX,
+    STRIP_SHIFT,
+    STRIP_WORDS,
+    STRIPS_PER_GRANULE,
+    SUB,
+    TOP,
     UNALLOCATED_ROW,
-    mixed_marker,
 )
+from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNKS_AT_ONCE = 64
-"""Chunks built together: their flags, one byte per number, take 4 MiB and stay in cache."""
+    Unsigned = NDArray[np.unsignedinteger]
+    Index = NDArray[np.int64]
+
+_RECORDS_AT_ONCE = 1 << 20
+"""Records encoded together; their temporaries take about a hundred megabytes."""
+
+_TABLE_BYTES = 1 << 24
+"""A byte for each route and group of granules whose routes are collected together."""
+
+_ONE = np.uint64(1)
+_GRANULE_MASK = np.uint64((1 << GRANULE_SHIFT) - 1)
+
+
+class LayoutLimitError(ValueError):
+    """The content needs more room than the format has."""
+
+
+class TooManyRoutesError(Exception):
+    """A group of granules has more routes than one dictionary holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RankedBitmap:
-    """``chunks``: uint32[slots * 16,384]; ``cells``: uint64[blocks * 2,048]. Block 0 is zeros."""
+class Bitmap:
+    """The arrays of docs/format.md that hold the records and lay out the ranges."""
 
-    chunks: NDArray[np.uint32]
-    cells: NDArray[np.uint64]
+    top: NDArray[np.uint32]
+    sub: NDArray[np.uint32]
+    entries: NDArray[np.uint64]
+    ranks: NDArray[np.uint32]
+    ranks_within: NDArray[np.uint16]
+    heap: NDArray[np.uint64]
+    dictionary: NDArray[np.uint16]
+    dictionary_start: NDArray[np.uint32]
 
 
-def build_pages(
-    numbers: NDArray[np.uint64], held: NDArray[np.uint64]
-) -> tuple[NDArray[np.uint32], int]:
-    """Give a slot to each page that holds a record or a part of a held range.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segments:
+    """Neighbouring granules in the heap.
 
-    Args:
-        numbers: uint64[n], ascending.
-        held: uint64[k, 2], first and last number of each held piece.
-
-    Returns:
-        uint32[pages], the slot of each page (0 = none), dense up to the highest page in use, and
-        the number of slots, slot 0 (always empty) included.
+    ``words``: uint64, what they take in it. ``mask``: uint64 per granule, its used cells.
+    ``place``: int64 per granule, where its cells begin in ``words``.
     """
-    last_number = int(numbers[-1]) if len(numbers) else 0
-    highest = max(last_number, int(held.max(initial=0))) >> PAGE_SHIFT
-    # Numbers ascend: a page is in use where its end stands further on in them than its beginning.
-    edges = np.arange(highest + 2, dtype=np.uint64) << np.uint64(PAGE_SHIFT)
-    used = np.diff(numbers.searchsorted(edges)) > 0
-    for first, last in np.unique(held >> np.uint64(PAGE_SHIFT), axis=0).tolist():
-        used[first : last + 1] = True
-    pages = np.zeros(highest + 1, np.uint32)
-    slots = int(np.count_nonzero(used))
-    pages[used] = np.arange(1, slots + 1, dtype=np.uint32)
-    return pages, slots + 1
+
+    words: NDArray[np.uint64]
+    mask: NDArray[np.uint64]
+    place: Index
+
+
+@dataclass(slots=True)
+class Dictionaries:
+    """Routes by code: each dictionary takes in the routes of group after group while they fit."""
+
+    routes: int
+    length: int = 0
+    pieces: list[NDArray[np.int64]] = field(default_factory=list)
+    _start: int = 0
+    _code: NDArray[np.int16] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin the first dictionary behind ``length`` entries that exist already."""
+        self._start = self.length
+        self._code = np.full(self.routes, -1, np.int16)
+
+    def add(self, rows: NDArray[np.int64]) -> tuple[int, NDArray[np.int16]]:
+        """Take in the distinct rows of a group; return its start, and the code of each row.
+
+        Raises TooManyRoutesError when they are more than one dictionary holds.
+        """
+        new = rows[self._code[rows] < 0]
+        if self.length - self._start + len(new) > CODES:
+            if len(rows) > CODES:
+                raise TooManyRoutesError
+            self._start = self.length
+            self._code.fill(-1)
+            new = rows
+        first = self.length - self._start
+        self._code[new] = np.arange(first, first + len(new), dtype=np.int16)
+        self.pieces.append(new)
+        self.length += len(new)
+        return self._start, self._code[rows]
+
+
+def bitmap_arrays(bitmap: Bitmap) -> dict[str, NDArray[np.unsignedinteger]]:
+    """Return the arrays by key."""
+    return {
+        TOP: bitmap.top,
+        SUB: bitmap.sub,
+        ENTRIES: bitmap.entries,
+        RANKS: bitmap.ranks,
+        RANKS_WITHIN: bitmap.ranks_within,
+        HEAP: bitmap.heap,
+        DICTIONARY: bitmap.dictionary,
+        DICTIONARY_START: bitmap.dictionary_start,
+    }
 
 
 def build_bitmap(
-    numbers: NDArray[np.uint64], pages: NDArray[np.uint32], slots: int
-) -> RankedBitmap:
-    """Build the chunk tables and the cells of ascending, unique numbers (uint64[n])."""
-    chunk_of_number = numbers >> np.uint64(CHUNK_SHIFT)
-    # Where a new chunk begins; numbers ascend, so equal chunks are neighbours.
-    first = np.flatnonzero(chunk_of_number[1:] != chunk_of_number[:-1]) + 1
-    first = np.concatenate([np.zeros(min(1, len(numbers)), np.intp), first])
-    used = chunk_of_number[first]
-    del chunk_of_number
-
-    chunks = np.zeros(slots * CHUNKS_PER_PAGE, np.uint32)
-    slot = pages[(used >> np.uint64(PAGE_SHIFT - CHUNK_SHIFT)).astype(np.intp)].astype(np.intp)
-    within = (used & np.uint64(CHUNKS_PER_PAGE - 1)).astype(np.intp)
-    chunks[slot * CHUNKS_PER_PAGE + within] = np.arange(1, len(used) + 1, dtype=np.uint32)
-
-    cells = np.zeros((len(used) + 1) * CELLS_PER_CHUNK, np.uint64)
-    bounds = np.append(first, len(numbers))
-    low_mask = np.uint64((1 << CHUNK_SHIFT) - 1)
-    for begin in range(0, len(used), _CHUNKS_AT_ONCE):
-        end = min(begin + _CHUNKS_AT_ONCE, len(used))
-        part = numbers[bounds[begin] : bounds[end]]
-        sizes = np.diff(bounds[begin : end + 1])
-        position = np.repeat(np.arange(end - begin) << CHUNK_SHIFT, sizes)
-        position += (part & low_mask).view(np.int64)
-        flags = np.zeros((end - begin) << CHUNK_SHIFT, np.uint8)
-        flags[position] = 1
-        bits = np.packbits(flags, bitorder="little").view("<u4")
-        cells[(begin + 1) * CELLS_PER_CHUNK : (end + 1) * CELLS_PER_CHUNK] = bits
-    _add_ranks(cells)
-    return RankedBitmap(chunks=chunks, cells=cells)
-
-
-def _add_ranks(cells: NDArray[np.uint64]) -> None:
-    """Put the number of records before each cell into its high half, in place."""
-    before = 0
-    step = CELLS_PER_CHUNK * 1024
-    for begin in range(0, len(cells), step):
-        part = cells[begin : begin + step]
-        count = np.bitwise_count(part).astype(np.uint64)
-        rank = np.cumsum(count, dtype=np.uint64)
-        total = int(rank[-1])
-        rank -= count
-        rank += np.uint64(before)
-        part |= rank << np.uint64(32)
-        before += total
-
-
-def held_pieces(
-    range_start: NDArray[np.uint64], range_route: NDArray[np.unsignedinteger], number_max: int
-) -> NDArray[np.uint64]:
-    """Return uint64[k, 2]: first and last number of each piece that somebody holds."""
-    held = np.flatnonzero(range_route != UNALLOCATED_ROW)
-    after = np.append(range_start[1:], np.uint64(number_max + 1))
-    return np.stack([range_start[held], after[held] - np.uint64(1)], axis=1)
-
-
-def build_granules(
+    numbers: NDArray[np.uint64],
+    rows: Unsigned,
     range_start: NDArray[np.uint64],
-    range_route: NDArray[np.unsignedinteger],
-    pages: NDArray[np.uint32],
-    slots: int,
-) -> NDArray[np.unsignedinteger]:
-    """Return, per granule of 1,024 numbers of each slot, its route or the marker.
+    range_route: Unsigned,
+    routes: int,
+) -> Bitmap:
+    """Build the arrays from ascending, unique numbers with their rows, and from the ranges.
 
-    The marker stands where the granule does not lie in one piece. The result has the type of
-    ``range_route`` and slots * 2**20 entries; those of slot 0 are the unallocated row.
+    ``routes`` is the length of the route table. Raises LayoutLimitError.
     """
-    granules = np.full(slots * GRANULES_PER_PAGE, UNALLOCATED_ROW, range_route.dtype)
-    marker = mixed_marker(range_route.dtype)
-    inside = (1 << GRANULE_SHIFT) - 1
-    for page in np.flatnonzero(pages).tolist():
-        first_number = np.uint64(page << PAGE_SHIFT)
-        # The piece that the page begins in, and the pieces that begin later within the page.
-        entering = int(range_start.searchsorted(first_number, side="right")) - 1
-        leaving = int(range_start.searchsorted(np.uint64((page + 1) << PAGE_SHIFT), side="left"))
-        offsets = (range_start[entering + 1 : leaving] - first_number).astype(np.int64)
-        # A piece decides from the first granule that begins at or after its own beginning.
-        decides_from = np.concatenate([[0], (offsets + inside) >> GRANULE_SHIFT])
-        lengths = np.diff(np.append(decides_from, GRANULES_PER_PAGE))
-        slot = int(pages[page]) * GRANULES_PER_PAGE
-        granules[slot : slot + GRANULES_PER_PAGE] = np.repeat(
-            range_route[entering:leaving], lengths
+    if routes > ROWS_MAX:
+        raise LayoutLimitError(f"{routes} routes are more than {ROWS_MAX}")
+    blocks = used_blocks(numbers, range_start, range_route)
+    for group_shift in range(GROUP_SHIFT_MAX, -1, -1):
+        try:
+            return _build(numbers, rows, range_start, range_route, blocks, routes, group_shift)
+        except TooManyRoutesError:
+            continue
+    # The routes of one granule are too many for a dictionary: a code is then the row itself.
+    return _build(numbers, rows, range_start, range_route, blocks, routes, None)
+
+
+def _build(
+    numbers: NDArray[np.uint64],
+    rows: Unsigned,
+    range_start: NDArray[np.uint64],
+    range_route: Unsigned,
+    blocks: Index,
+    routes: int,
+    group_shift: int | None,
+) -> Bitmap:
+    count = (len(blocks) + 1) * GRANULES_PER_BLOCK
+    entries, records = np.zeros(count, np.uint64), np.zeros(count, np.int64)
+    starts = np.zeros(1 if group_shift is None else count >> group_shift, np.uint32)
+    dictionaries = Dictionaries(routes)
+    heap = [np.zeros(1, np.uint64)]
+    place = 1
+    edges = numbers.searchsorted(
+        np.append(blocks, blocks[-1:] + 1).astype(np.uint64) << np.uint64(BLOCK_SHIFT)
+    )
+    for begin, end in _batches(edges):
+        part = slice(int(edges[begin]), int(edges[end]))
+        first_entry = (begin + 1) * GRANULES_PER_BLOCK
+        here = slice(first_entry, (end + 1) * GRANULES_PER_BLOCK)
+        granule_rows, strips = range_rows(blocks[begin:end], range_start, range_route)
+        granule = (numbers[part] >> np.uint64(GRANULE_SHIFT)).astype(np.int64)
+        entry = (blocks[begin:end].searchsorted(granule >> (BLOCK_SHIFT - GRANULE_SHIFT))) * (
+            GRANULES_PER_BLOCK
+        ) + (granule & (GRANULES_PER_BLOCK - 1))
+        codes, of_group = (
+            (rows[part].astype(np.uint16), None)
+            if group_shift is None
+            else codes_of(entry >> group_shift, rows[part], dictionaries)
         )
-        granules[slot + (offsets[(offsets & inside) != 0] >> GRANULE_SHIFT)] = marker
-    return granules
+        if of_group is not None and group_shift is not None:
+            groups = slice(here.start >> group_shift, here.stop >> group_shift)
+            starts[groups][of_group[0]] = of_group[1]
+        segments = encode(entry, numbers[part], codes, granule_rows == MIXED, strips)
+        entries[here] = granule_rows.astype(np.uint64) << np.uint64(ROW_SHIFT)
+        filled = (segments.mask != 0) | (granule_rows == MIXED)
+        at = (segments.place + place).astype(np.uint64) << np.uint64(PLACE_SHIFT)
+        entries[here] |= np.where(filled, segments.mask | at, np.uint64(0))
+        records[here] = np.bincount(entry, minlength=len(granule_rows))
+        heap.append(segments.words)
+        place += len(segments.words)
+        if place > PLACE_MASK:
+            raise LayoutLimitError("the records take more room than the heap has")
+    top, sub = page_tables(blocks)
+    ranks, within = ranks_of(records)
+    return Bitmap(
+        top=top,
+        sub=sub,
+        entries=entries,
+        ranks=ranks,
+        ranks_within=within,
+        heap=np.concatenate(heap),
+        dictionary=np.concatenate([*dictionaries.pieces, np.empty(0, np.int64)]).astype(np.uint16),
+        dictionary_start=starts,
+    )
+
+
+def used_blocks(
+    numbers: NDArray[np.uint64], range_start: NDArray[np.uint64], range_route: Unsigned
+) -> Index:
+    """Return the blocks, ascending, that hold a record or a part of a held piece."""
+    held = np.flatnonzero(range_route != UNALLOCATED_ROW)
+    after = np.append(range_start[1:], np.uint64(NUMBER_MAX + 1))
+    first = (range_start[held] >> np.uint64(BLOCK_SHIFT)).astype(np.int64)
+    count = ((after[held] - _ONE) >> np.uint64(BLOCK_SHIFT)).astype(np.int64) - first + 1
+    if int(count.sum()) > BLOCKS_MAX + len(held):
+        raise LayoutLimitError("the ranges hold more numbers than the format has room for")
+    of_ranges = np.repeat(first - (count.cumsum() - count), count) + np.arange(count.sum())
+    of_numbers = (numbers >> np.uint64(BLOCK_SHIFT)).astype(np.int64)
+    changes = np.flatnonzero(of_numbers[1:] != of_numbers[:-1]) + 1
+    of_numbers = of_numbers[np.append(np.zeros(min(1, len(numbers)), np.int64), changes)]
+    blocks = np.union1d(of_ranges, of_numbers)
+    if len(blocks) > BLOCKS_MAX:
+        raise LayoutLimitError(f"{len(blocks)} blocks of 2^{BLOCK_SHIFT} numbers are in use")
+    return blocks
+
+
+def ranks_of(records: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+    """Return ``ranks`` and ``ranks_within`` for granules with so many records each."""
+    before = np.append(0, records.cumsum())
+    ranks = before[:: 1 << RANK_GROUP_SHIFT].astype(np.uint32)
+    within = before[:-1].reshape(-1, 1 << RANK_GROUP_SHIFT) - ranks[:-1, None]
+    return ranks, np.append(within.reshape(-1), 0).astype(np.uint16)
+
+
+def records_by_row(rows: Unsigned, routes: int) -> Index:
+    """Return how many records each row of the route table has."""
+    counts = np.zeros(routes, np.int64)
+    for begin in range(0, len(rows), _RECORDS_AT_ONCE):
+        counts += np.bincount(rows[begin : begin + _RECORDS_AT_ONCE], minlength=routes)
+    return counts
+
+
+def page_tables(blocks: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return ``top`` and ``sub`` for blocks in use, ascending; each has its place as its number."""
+    page = blocks >> (PAGE_SHIFT - BLOCK_SHIFT)
+    pages = np.unique(page)
+    top = np.zeros(int(pages[-1]) + 1 if len(pages) else 1, np.uint32)
+    top[pages] = np.arange(1, len(pages) + 1)
+    sub = np.zeros((len(pages) + 1) * BLOCKS_PER_PAGE, np.uint32)
+    sub[top[page].astype(np.int64) * BLOCKS_PER_PAGE + (blocks & (BLOCKS_PER_PAGE - 1))] = (
+        np.arange(1, len(blocks) + 1)
+    )
+    return top, sub
+
+
+def range_rows(
+    blocks: Index, range_start: NDArray[np.uint64], range_route: Unsigned
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Return the row or the marker of each granule of some blocks, and those of mixed ones' strips.
+
+    The strips are uint16[mixed granules, 32].
+    """
+    granule = (blocks[:, None] << (BLOCK_SHIFT - GRANULE_SHIFT)) + np.arange(GRANULES_PER_BLOCK)
+    first = granule.astype(np.uint64).reshape(-1) << np.uint64(GRANULE_SHIFT)
+    rows = _rows_of_parts(first, 1 << GRANULE_SHIFT, range_start, range_route)
+    mixed = first[rows == MIXED]
+    offsets = np.arange(STRIPS_PER_GRANULE, dtype=np.uint64) << np.uint64(STRIP_SHIFT)
+    strips = _rows_of_parts(
+        (mixed[:, None] + offsets).reshape(-1), 1 << STRIP_SHIFT, range_start, range_route
+    )
+    return rows, strips.reshape(-1, STRIPS_PER_GRANULE)
+
+
+def _rows_of_parts(
+    first: NDArray[np.uint64], size: int, range_start: NDArray[np.uint64], range_route: Unsigned
+) -> NDArray[np.uint16]:
+    """Return the row of each part of ``size`` numbers, the marker where several pieces share it."""
+    piece = range_start.searchsorted(first, side="right")
+    ends = np.append(range_start, np.uint64(1 << 63))[piece]
+    rows = range_route.take(piece - 1).astype(np.uint16)
+    rows[ends < first + np.uint64(size)] = MIXED
+    return rows
+
+
+def encode(
+    entry: Index,
+    numbers: NDArray[np.uint64],
+    codes: NDArray[np.uint8] | NDArray[np.uint16],
+    mixed: NDArray[np.bool_],
+    strips: NDArray[np.uint16],
+) -> Segments:
+    """Return what some granules take in the heap.
+
+    Args:
+        entry: int64 per record, ascending: which of the granules it belongs to.
+        numbers: uint64 per record, ascending.
+        codes: The code of each record; its type says how many bytes one takes.
+        mixed: For each granule, whether rows of its strips come before its cells.
+        strips: uint16[mixed granules, 32].
+    """
+    granules = len(mixed)
+    low = (numbers & _GRANULE_MASK).astype(np.int64)
+    cell = (low * CELL_FACTOR) >> CELL_FACTOR_SHIFT
+    key = entry * CELLS_PER_GRANULE + cell
+    opens = np.flatnonzero(np.diff(key, prepend=-1))
+    records = np.bincount(entry, minlength=granules)
+    first_record = np.cumsum(records) - records
+    of_cell = entry[opens]
+    cells = np.bincount(of_cell, minlength=granules)
+    first_cell = np.cumsum(cells) - cells
+    mask = np.zeros(granules, np.uint64)
+    if len(opens):
+        granule_opens = np.flatnonzero(np.diff(of_cell, prepend=-1))
+        used = np.bitwise_or.reduceat(_ONE << cell[opens].astype(np.uint64), granule_opens)
+        mask[of_cell[granule_opens]] = used
+    code_words = (records * codes.itemsize + 7) // 8
+    before = np.where(mixed, STRIP_WORDS, 0)
+    length = before + cells + code_words
+    place = np.cumsum(length) - length + before
+    words = np.zeros(int(length.sum()), np.uint64)
+    at = place[mixed] * 4 - STRIPS_PER_GRANULE
+    words.view(np.uint16)[at[:, None] + np.arange(STRIPS_PER_GRANULE)] = strips
+    if len(numbers):
+        bits = np.add.reduceat(_ONE << (low - cell * CELL_NUMBERS).astype(np.uint64), opens)
+        rank = (opens - first_record[of_cell]).astype(np.uint64)
+        words[(place - first_cell)[of_cell] + np.arange(len(opens))] = bits | (
+            rank << np.uint64(RANK_SHIFT)
+        )
+        begin = (place + cells) * (8 // codes.itemsize) - first_record
+        words.view(codes.dtype)[begin[entry] + np.arange(len(entry))] = codes
+    return Segments(words=words, mask=mask, place=place)
+
+
+def codes_of(
+    group: Index, rows: Unsigned, dictionaries: Dictionaries
+) -> tuple[NDArray[np.uint8], tuple[Index, Index]]:
+    """Return each record's code, and the groups with records and where their dictionaries begin."""
+    routes = dictionaries.routes
+    opens = np.flatnonzero(np.diff(group, prepend=-1))
+    ends = np.append(opens, len(group))
+    starts = np.empty(len(opens), np.int64)
+    codes = np.empty(len(group), np.uint8)
+    step = max(1, _TABLE_BYTES // routes)
+    for first in range(0, len(opens), step):
+        last = min(first + step, len(opens))
+        part = slice(int(ends[first]), int(ends[last]))
+        number = np.repeat(np.arange(last - first), np.diff(ends[first : last + 1]))
+        key = number * routes + rows[part]
+        code_of = np.zeros((last - first) * routes, np.uint8)
+        code_of[key] = 1
+        used = np.flatnonzero(code_of.view(np.bool_))
+        edges = used.searchsorted(np.arange(last - first + 1) * routes).tolist()
+        for at, (begin, end) in enumerate(pairwise(edges)):
+            starts[first + at], code = dictionaries.add(used[begin:end] - at * routes)
+            code_of[used[begin:end]] = code
+        codes[part] = code_of[key]
+    return codes, (group[opens], starts)
+
+
+def _batches(edges: Index) -> list[tuple[int, int]]:
+    """Cut blocks, given where their records begin, into batches of not too many records."""
+    batches, begin, blocks = [], 0, len(edges) - 1
+    while begin < blocks:
+        end = int(edges.searchsorted(edges[begin] + _RECORDS_AT_ONCE, side="right")) - 1
+        end = min(max(end, begin + 1), blocks, begin + 4096)
+        batches.append((begin, end))
+        begin = end
+    return batches

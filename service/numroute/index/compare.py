@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.index import kernel
+from numroute.index.bitmap import records_by_row
 from numroute.index.content import Content
 from numroute.model import NUMBER_MAX, Changes
 
@@ -213,7 +214,7 @@ def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:
     kind[both] = keys.kind(before[both], after[both])
     kind[~member & patch.present] = Kind.PORTED
     kind[member & ~patch.present] = Kind.RETURNED
-    return Effect(kind=kind, before=before, after=after, ported_before=len(snapshot.tables.route))
+    return Effect(kind=kind, before=before, after=after, ported_before=snapshot.ported_count)
 
 
 def changed_numbers(
@@ -233,30 +234,40 @@ def changed_numbers(
         _, edge = kernel.locate(tables, np.array([until], np.uint64))
         end = int(edge[0])
         positions, ranks = kernel.find_records(tables, numbers)
-        before, after = tables.route.take(ranks), rows.take(positions)
+        before: Rows = kernel.lookup(tables, numbers.take(positions))
+        after: Rows = rows.take(positions)
         differ = keys.differ(before, after).nonzero()[0]
-        before, after = before[differ].astype(np.intp), after[differ].astype(np.intp)
+        before, after = before[differ], after[differ]
         ported = np.delete(np.arange(len(numbers)), positions)
         stays = np.zeros(end - begin, np.bool_)
         stays[ranks - begin] = True
         returned = np.flatnonzero(~stays) + begin
         begin = end
-        found = [numbers[ported], kernel.numbers_at(tables, returned), numbers[positions[differ]]]
+        gone, gone_rows = kernel.records_at(tables, returned)
+        found = [numbers[ported], gone, numbers[positions[differ]]]
         kinds = [
             np.full(len(ported), Kind.PORTED, np.uint8),
             np.full(len(returned), Kind.RETURNED, np.uint8),
             keys.kind(before, after),
         ]
-        was = [_range_rows(old, found[0]), tables.route[returned].astype(np.intp), before]
-        now = [rows[ported].astype(np.intp), _range_rows(new, found[1]), after]
+        was: list[Rows] = [
+            _range_rows(old, found[0]),
+            gone_rows,
+            before,
+        ]
+        now: list[Rows] = [
+            rows[ported],
+            _range_rows(new, found[1]),
+            after,
+        ]
         changed = np.concatenate(found)
         if len(changed):
             order = changed.argsort()
             yield ChangedNumbers(
                 numbers=changed[order],
                 kind=np.concatenate(kinds)[order],
-                before=np.concatenate(was)[order],
-                after=np.concatenate(now)[order],
+                before=np.concatenate([each.astype(np.intp) for each in was])[order],
+                after=np.concatenate([each.astype(np.intp) for each in now])[order],
             )
 
 
@@ -269,8 +280,8 @@ def _pieces(whole: Snapshot | Content) -> Iterator[tuple[NDArray[np.uint64], Row
             until = int(whole.numbers[part.stop]) if part.stop < count else NUMBER_MAX + 1
             yield whole.numbers[part], whole.number_route[part], until
         return
-    for numbers, rank, until in kernel.records(whole.tables):
-        yield numbers, whole.tables.route[rank : rank + len(numbers)], until
+    for piece, until in kernel.records(whole.tables):
+        yield piece.numbers, piece.rows, until
 
 
 def _range_rows(whole: Snapshot | Content, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
@@ -284,20 +295,20 @@ def by_operator(
     routes: Sequence[Route], number_route: NDArray[np.unsignedinteger]
 ) -> Mapping[str, int]:
     """Count the ported numbers by operator; ``number_route`` holds rows of ``routes``."""
-    uses = np.zeros(len(routes), np.int64)
-    for begin in range(0, len(number_route), _NUMBERS_AT_ONCE):
-        part = number_route[begin : begin + _NUMBERS_AT_ONCE]
-        uses += np.bincount(part, minlength=len(routes))
-    counts: Counter[str] = Counter()
-    for route, numbers in zip(routes, uses.tolist(), strict=True):
-        if numbers:
-            counts[operator_name(route.operator)] += numbers
-    return counts
+    return _summed(routes, records_by_row(number_route, len(routes)))
 
 
 def ported_by_operator(snapshot: Snapshot) -> Mapping[str, int]:
     """Count a snapshot's ported numbers by operator."""
-    return by_operator(_routes(snapshot), snapshot.tables.route)
+    return _summed(_routes(snapshot), snapshot.records_by_row)
+
+
+def _summed(routes: Sequence[Route], records: NDArray[np.integer]) -> Mapping[str, int]:
+    counts: Counter[str] = Counter()
+    for route, numbers in zip(routes, records.tolist(), strict=True):
+        if numbers:
+            counts[operator_name(route.operator)] += numbers
+    return counts
 
 
 def operator_name(operator: Operator) -> str:

@@ -289,7 +289,7 @@ def read_seal(path: Path) -> Seal:
                 "no seal on the last page: truncated, damaged, or another kind of file",
                 hint=REBUILD_HINT,
             )
-        if not 1 <= seal.format_version <= FORMAT_VERSION:
+        if seal.format_version != FORMAT_VERSION:
             raise SnapshotVersionError(path, expected=FORMAT_VERSION, actual=seal.format_version)
         if seal.environment_bytes != size - SEAL_BYTES:
             raise SnapshotCorruptError(

@@ -1,371 +1,364 @@
 """The lookup kernel: whole-array operations from numbers to rows of the route table.
 
 A batch is worked off in pieces so that temporaries stay in cache; nothing is done per number in
-Python. Every index is formed so that what is not in the tables falls below zero and is clipped to
-entry 0, which always says "none": there is no branch on membership of pages or chunks.
+Python. What is not in the tables falls on block 0, whose entries are zeros, and what has no record
+on word 0 of the heap, which is 0: there is no branch on a number.
+
+A few numbers are looked up one by one, in plain Python over the same memory: numpy's cost per call
+is twenty times that of one lookup.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import threading
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from numroute.index.layout import (
-    BIT_BITS,
-    CELLS_PER_CHUNK,
-    CHUNK_SHIFT,
-    CHUNKS_PER_PAGE,
+    BLOCK_SHIFT,
+    BLOCKS_PER_PAGE,
+    CELL_FACTOR,
+    CELL_FACTOR_SHIFT,
+    CELL_MASK,
+    CELL_NUMBERS,
+    CELLS_PER_GRANULE,
+    DICTIONARY,
+    DICTIONARY_START,
+    ENTRIES,
     GRANULE_SHIFT,
+    GRANULES_PER_BLOCK,
+    HEAP,
     INVALID_ROW,
+    MIXED,
     PAGE_SHIFT,
+    PLACE_MASK,
+    PLACE_SHIFT,
+    RANGE_ROUTE,
+    RANGE_START,
+    RANK_GROUP_SHIFT,
+    RANK_SHIFT,
+    RANKS,
+    RANKS_WITHIN,
+    ROW_SHIFT,
+    STRIP_SHIFT,
+    STRIP_WORDS,
+    SUB,
+    TOP,
     UNALLOCATED_ROW,
-    mixed_marker,
 )
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    Unsigned = NDArray[np.unsignedinteger]
+    Index = NDArray[np.int64]
+    Words = NDArray[np.uint64]
+    Rows = NDArray[np.uint16]
 
-PIECE_NUMBERS = 32_768
-"""Numbers worked on at once. Measured best of 8,192 to 65,536: three temporaries fill half of a
-1 MiB second-level cache, and numpy's fixed cost per call is spread over enough numbers."""
+PIECE_NUMBERS = 8_192
+"""Numbers worked on at once: temporaries of 64 KiB stay in cache, and the allocator keeps them."""
 
-_NOWHERE = -(1 << 62)
-"""Added to a place within a page or to a cell's number it stays below zero, so that the index is
-clipped to 0."""
+FEW_NUMBERS = 12
+"""Up to this many numbers are looked up one by one."""
 
-_FILL_FROM = 4_096
-_FILL_SHARE = 8
-"""numpy finds the true entries of a sparse array (a tenth of it or less) by jumping from one to the
-next, and mispredicts most of the jumps: 1.1 ns per entry at 7 %. A denser array it walks without
-branches, at 0.4 ns. So an eighth more of true entries is appended and cut off again; below
-`_FILL_FROM` entries that costs more than it saves."""
-
-_CHUNKS_AT_ONCE = 256
-"""Chunks whose numbers are listed together: a byte for each number, 16 MiB."""
+_BLOCKS_AT_ONCE = 256
+"""Blocks whose records are listed together."""
 
 _SEARCH_SORTED_FROM = 16
 """From this many keys on, sorting them first makes the binary searches cheaper than it costs."""
 
 # Constants as arrays without dimensions: a ufunc takes one of the other operand's type in half the
-# time that it needs to convert a scalar, and a small batch is all such overhead.
-_ZERO = np.array(0, np.uint64)
+# time that it needs to convert a scalar.
 _ONE = np.array(1, np.uint64)
-_BIT_MASK = np.array((1 << BIT_BITS) - 1, np.uint64)
-_PAGE_MASK = np.array((1 << PAGE_SHIFT) - 1, np.uint64)
-_RANK_SHIFT = np.array(32, np.uint64)
 _NUMBERS = np.array(NUMBER_MAX, np.uint64)
-_TO_PAGE = np.array(PAGE_SHIFT, np.uint64)
-_TO_CHUNK = np.array(CHUNK_SHIFT, np.int64)
-_TO_CELL = np.array(BIT_BITS, np.int64)
-_TO_GRANULE = np.array(GRANULE_SHIFT, np.int64)
+_PAGE = np.array(PAGE_SHIFT, np.uint64)
+_BLOCK = np.array(BLOCK_SHIFT, np.uint64)
+_GRANULE = np.array(GRANULE_SHIFT, np.uint64)
+_STRIP = np.array(STRIP_SHIFT, np.uint64)
+_IN_PAGE = np.array(BLOCKS_PER_PAGE - 1, np.uint64)
+_IN_BLOCK = np.array(GRANULES_PER_BLOCK - 1, np.uint64)
+_IN_GRANULE = np.array((1 << GRANULE_SHIFT) - 1, np.uint64)
+_FACTOR = np.array(CELL_FACTOR, np.uint64)
+_FACTOR_SHIFT = np.array(CELL_FACTOR_SHIFT, np.uint64)
+_CELL = np.array(CELL_NUMBERS, np.uint64)
+_CELLS = np.array(CELL_MASK, np.uint64)
+_PLACE_SHIFT = np.array(PLACE_SHIFT, np.uint64)
+_PLACE = np.array(PLACE_MASK, np.uint64)
+_ROW = np.array(ROW_SHIFT, np.uint64)
+_RANK = np.array(RANK_SHIFT, np.uint64)
+_STRIPS = np.array(STRIP_WORDS, np.uint64)
+_HALVES = np.array(4, np.uint64)
+
+_CELL_BITS = (1 << RANK_SHIFT) - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Tables:
     """The arrays of a snapshot in the form that the kernel reads.
 
-    ``page_place``: int64[pages + 1], the place of the page's first number in the space of slots;
-    the last entry serves all higher pages. ``cell_shift``: int64[chunk tables],
-    what to add to a place's cell number to get its index in ``cells``.
+    ``top``: int64[pages + 1], where the page's blocks begin in ``sub``; the last entry serves all
+    higher pages. ``sub``: int64, where the block's entries begin. ``codes``: the heap, seen as
+    codes. ``code_shift``: log2 of the codes in a word. ``group_shift``: from an entry's number to
+    its place in ``dictionary_start``.
     """
 
-    page_place: NDArray[np.int64]
-    cell_shift: NDArray[np.int64]
-    cells: NDArray[np.uint64]
-    route: Unsigned
-    granules: Unsigned
-    range_start: NDArray[np.uint64]
-    range_route: Unsigned
-    marker: int
+    top: Index
+    sub: Index
+    entries: Words
+    ranks: NDArray[np.uint32]
+    ranks_within: Rows
+    heap: Words
+    strips: Rows
+    codes: NDArray[np.uint8] | Rows
+    code_shift: int
+    dictionary: Rows
+    dictionary_start: NDArray[np.uint32]
+    group_shift: int
+    range_start: Words
+    range_route: Rows
+
+    @property
+    def records(self) -> int:
+        """How many numbers have a record."""
+        return int(self.ranks[-1])
+
+    def ranks_at(self, index: Index) -> Index:
+        """Return how many records lie before the granules of these entries."""
+        ranks = self.ranks.take(index >> RANK_GROUP_SHIFT).astype(np.int64)
+        ranks += self.ranks_within.take(index)
+        return ranks
+
+    @cached_property
+    def blocks(self) -> Index:
+        """The blocks in use, ascending: numbers without their low 18 bits."""
+        pages = self.top[:-1].nonzero()[0]
+        place = self.top[pages][:, None] + np.arange(BLOCKS_PER_PAGE)
+        used = self.sub[place].reshape(-1) != 0
+        blocks: Index = (pages[:, None] * BLOCKS_PER_PAGE + np.arange(BLOCKS_PER_PAGE)).reshape(-1)
+        return np.asarray(blocks[used], np.int64)
+
+    @cached_property
+    def constants(self) -> tuple[Any, ...]:
+        """The arguments of the compiled function that are the same for all numbers."""
+        return (
+            self.top,
+            self.sub,
+            *(_read_only(each) for each in (self.entries, self.heap, self.strips, self.codes)),
+            np.uint64(self.code_shift),
+            *(_read_only(each) for each in (self.dictionary, self.dictionary_start)),
+            np.uint64(self.group_shift),
+            *(_read_only(each) for each in (self.range_start, self.range_route)),
+        )
+
+    @cached_property
+    def views(self) -> tuple[memoryview, ...]:
+        """The arrays as memory views, whose items are plain integers."""
+        arrays = (
+            *(self.top, self.sub, self.entries, self.ranks, self.ranks_within, self.heap),
+            *(self.strips, self.codes, self.dictionary, self.dictionary_start),
+            *(self.range_start, self.range_route),
+        )
+        return tuple(array.data for array in arrays)
 
 
-def prepare(
-    *,
-    pages: NDArray[np.uint32],
-    chunks: NDArray[np.uint32],
-    cells: NDArray[np.uint64],
-    route: Unsigned,
-    granules: Unsigned,
-    range_start: NDArray[np.uint64],
-    range_route: Unsigned,
-) -> Tables:
-    """Derive the two small tables of places from the stored page and chunk tables."""
-    used = np.flatnonzero(pages)
-    page_place = np.full(len(pages) + 1, _NOWHERE, np.int64)
-    page_place[used] = pages[used].astype(np.int64) << PAGE_SHIFT
-    cell_shift = np.full(len(chunks), _NOWHERE, np.int64)
-    in_use = np.flatnonzero(chunks)
-    cell_shift[in_use] = (chunks[in_use].astype(np.int64) - in_use) * CELLS_PER_CHUNK
+def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
+    """Return the tables of stored arrays by key."""
+    top = np.append(arrays[TOP], np.uint32(0)).astype(np.int64) * BLOCKS_PER_PAGE
+    entries, heap, starts = arrays[ENTRIES], arrays[HEAP], arrays[DICTIONARY_START]
+    wide = len(starts) == 1
+    codes: NDArray[np.uint8] | Rows = heap.view(np.uint16) if wide else heap.view(np.uint8)
     return Tables(
-        page_place=page_place,
-        cell_shift=cell_shift,
-        cells=cells,
-        route=route,
-        granules=granules,
-        range_start=range_start,
-        range_route=range_route,
-        marker=mixed_marker(granules.dtype),
+        top=top,
+        sub=arrays[SUB].astype(np.int64) * GRANULES_PER_BLOCK,
+        entries=entries,
+        ranks=arrays[RANKS],
+        ranks_within=arrays[RANKS_WITHIN],
+        heap=heap,
+        strips=heap.view(np.uint16),
+        codes=codes,
+        code_shift=2 if wide else 3,
+        # Where a code is the row itself, one dictionary serves all.
+        dictionary=np.arange(MIXED + 1, dtype=np.uint16) if wide else arrays[DICTIONARY],
+        dictionary_start=starts,
+        group_shift=63 if wide else (len(entries) // len(starts)).bit_length() - 1,
+        range_start=arrays[RANGE_START],
+        range_route=arrays[RANGE_ROUTE],
     )
 
 
-def chunks_in_use(tables: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the chunks that hold records, ascending, and the block of each one's cells.
+_compiled: Callable[..., None] | None = None
+_compiling = threading.Lock()
 
-    A chunk is named by its numbers without their low 16 bits.
+
+def use_compiled(function: Callable[..., None] | None) -> None:
+    """Look batches up by a compiled function from now on, None = by numpy."""
+    global _compiled  # noqa: PLW0603 - one switch for all snapshots of the process
+    _compiled = function
+
+
+def is_compiled() -> bool:
+    """Return whether batches are looked up by the compiled function."""
+    return _compiled is not None
+
+
+def compile_in_background() -> None:
+    """Switch to the compiled function when it is ready, where numba is installed; return at once.
+
+    Until then, and where the compiler fails, numpy answers.
     """
-    entries = (tables.cell_shift != _NOWHERE).nonzero()[0]
-    pages = (tables.page_place != _NOWHERE).nonzero()[0]
-    page_of_slot = np.zeros(len(tables.cell_shift) // CHUNKS_PER_PAGE, np.int64)
-    page_of_slot[tables.page_place[pages] >> PAGE_SHIFT] = pages
-    page = page_of_slot[entries // CHUNKS_PER_PAGE]
-    chunks = (page * CHUNKS_PER_PAGE) + entries % CHUNKS_PER_PAGE
-    blocks = tables.cell_shift[entries] // CELLS_PER_CHUNK + entries
-    order = chunks.argsort()
-    return chunks[order], blocks[order]
+    if (
+        _compiled is None
+        and importlib.util.find_spec("numba")
+        and _compiling.acquire(blocking=False)
+    ):
+        threading.Thread(target=_compile, name="compile-kernel", daemon=True).start()
 
 
-def lookup(tables: Tables, numbers: NDArray[np.uint64]) -> Unsigned:
-    """Return the row of the route table for each number, in the type of ``granules``."""
-    rows = np.empty(len(numbers), tables.granules.dtype)
-    size = min(len(numbers), PIECE_NUMBERS)
-    place, index, cell = (np.empty(size, np.int64) for _ in range(3))
-    member = np.empty(size + size // _FILL_SHARE + 1, np.bool_)
-    for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = numbers[begin : begin + PIECE_NUMBERS]
-        n = len(part)
-        answer = rows[begin : begin + n]
-        _lookup_piece(tables, part, answer, place[:n], index[:n], cell[:n], member)
-        _refuse_impossible(part, answer)
-    return rows
+def _compile() -> None:
+    # Not released again: what failed once on this machine fails again.
+    with contextlib.suppress(Exception):
+        from numroute.index import compiled  # noqa: PLC0415 - its import takes seconds
+
+        use_compiled(compiled.compile_lookup())
 
 
-def _lookup_piece(
-    tables: Tables,
-    numbers: NDArray[np.uint64],
-    rows: Unsigned,
-    place: NDArray[np.int64],
-    index: NDArray[np.int64],
-    cell: NDArray[np.int64],
-    flags: NDArray[np.bool_],
-) -> None:
-    """Write the rows of one piece into ``rows``.
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as one that is never written: one type, compiled once."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
-    The other arrays are workspaces of its length; ``flags`` has an eighth more for `_positions`.
-    """
-    _places(tables, numbers, place, index)
-    _cells(tables, place, index, cell)
-    cells, flag = cell.view(np.uint64), index.view(np.uint64)
-    np.bitwise_and(numbers, _BIT_MASK, out=flag)
-    np.right_shift(cells, flag, out=flag)
-    np.bitwise_and(flag, _ONE, out=flag)
-    member = flags[: len(numbers)]
-    np.not_equal(flag, _ZERO, out=member)
-    found = int(np.count_nonzero(member))
-    if 2 * found > len(numbers):
-        # Most have a record: rank all, then ask the ranges for the few others only.
-        bit = np.bitwise_and(numbers, _BIT_MASK, out=flag)
-        rows[:] = tables.route.take(_ranks(cells, bit), mode="clip")
-        if found < len(numbers):
-            np.logical_not(member, out=member)
-            others = _positions(flags, len(numbers), len(numbers) - found)
-            rows[others] = _range_rows(tables, numbers.take(others), place.take(others))
+
+def lookup(tables: Tables, numbers: Words) -> Rows:
+    """Return the row of the route table for each number."""
+    rows = np.empty(len(numbers), np.uint16)
+    if len(numbers) <= FEW_NUMBERS:
+        rows[:] = [find(tables, number).row for number in numbers.tolist()]
+    elif _compiled is not None:
+        _compiled(*tables.constants, _read_only(np.ascontiguousarray(numbers)), rows)
     else:
-        np.right_shift(place, _TO_GRANULE, out=place)
-        tables.granules.take(place, out=rows, mode="clip")
-        if found:
-            with_record = _positions(flags, len(numbers), found)
-            bit = numbers.take(with_record)
-            np.bitwise_and(bit, _BIT_MASK, out=bit)
-            ranks = _ranks(cells.take(with_record), bit)
-            rows[with_record] = tables.route.take(ranks, mode="clip")
-        _settle_mixed(tables, numbers, rows)
-
-
-def range_lookup(tables: Tables, numbers: NDArray[np.uint64]) -> Unsigned:
-    """Return the row that the ranges alone give to each number, ported or not."""
-    rows = np.empty(len(numbers), tables.granules.dtype)
-    size = min(len(numbers), PIECE_NUMBERS)
-    place, index = np.empty(size, np.int64), np.empty(size, np.int64)
-    for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = numbers[begin : begin + PIECE_NUMBERS]
-        n = len(part)
-        answer = rows[begin : begin + n]
-        _places(tables, part, place[:n], index[:n])
-        answer[:] = _range_rows(tables, part, place[:n])
-        _refuse_impossible(part, answer)
+        for begin in range(0, len(numbers), PIECE_NUMBERS):
+            part = numbers[begin : begin + PIECE_NUMBERS]
+            _lookup_piece(tables, part, rows[begin : begin + PIECE_NUMBERS])
     return rows
 
 
-def find_records(
-    tables: Tables, numbers: NDArray[np.uint64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the positions in ``numbers`` that have a record, and the ranks of those records."""
-    size = min(len(numbers), PIECE_NUMBERS)
-    place, index, cell = (np.empty(size, np.int64) for _ in range(3))
-    positions, ranks = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
-    for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = numbers[begin : begin + PIECE_NUMBERS]
-        n = len(part)
-        _places(tables, part, place[:n], index[:n])
-        _cells(tables, place[:n], index[:n], cell[:n])
-        cells = cell[:n].view(np.uint64)
-        bit = part & _BIT_MASK
-        with_record = ((cells >> bit) & _ONE).nonzero()[0]
-        positions.append(with_record + begin)
-        ranks.append(_ranks(cells.take(with_record), bit.take(with_record)))
-    return np.concatenate(positions), np.concatenate(ranks)
+def _lookup_piece(tables: Tables, numbers: Words, rows: Rows) -> None:
+    index = entries_of(tables, numbers)
+    entry = tables.entries.take(index, mode="clip")
+    low = numbers & _IN_GRANULE
+    rows[:] = entry >> _ROW
+    _settle_mixed(tables, numbers, entry, low, rows)
+    with_cell = _with_cell(entry, low)
+    if with_cell is not None:
+        entry, low, index = entry.take(with_cell), low.take(with_cell), index.take(with_cell)
+    rank, first_code, member = _ranks(tables, entry, low)
+    found = int(np.count_nonzero(member))
+    if 2 * found > len(member):
+        # Most have a record: what the few others read is thrown away.
+        fresh = _routes(tables, index, first_code, rank)
+        if with_cell is None:
+            np.copyto(rows, fresh, where=member)
+        else:
+            rows[with_cell.compress(member)] = fresh.compress(member)
+    elif found:
+        places = member.nonzero()[0]
+        fresh = _routes(tables, index.take(places), first_code.take(places), rank.take(places))
+        rows[places if with_cell is None else with_cell.take(places)] = fresh
+    _refuse_impossible(numbers, rows)
 
 
-def locate(
-    tables: Tables, numbers: NDArray[np.uint64]
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return for each number whether it has a record, and how many records lie before it."""
-    ids, blocks, first_ranks = _chunks_with_ranks(tables)
-    chunk = (numbers >> np.uint64(CHUNK_SHIFT)).astype(np.int64)
-    at = ids.searchsorted(chunk)
-    in_use = np.append(ids, -1)[at] == chunk
-    block = np.where(in_use, np.append(blocks, 0)[at], 0)
-    within = ((numbers >> np.uint64(BIT_BITS)) & np.uint64(CELLS_PER_CHUNK - 1)).astype(np.int64)
-    cells = tables.cells[block * CELLS_PER_CHUNK + within]
-    bit = numbers & _BIT_MASK
-    member = (cells >> bit) & _ONE != 0
-    # In a chunk without records nothing precedes but what lies before the next one in use.
-    rank = np.where(in_use, _ranks(cells, bit), first_ranks[at])
-    return member, rank
+def _with_cell(entry: Words, low: Words) -> NDArray[np.intp] | None:
+    """Return which numbers lie in a cell with a record; None when most do and all may be asked."""
+    cell = low * _FACTOR
+    np.right_shift(cell, _FACTOR_SHIFT, out=cell)
+    np.right_shift(entry, cell, out=cell)
+    hit = (cell & _ONE).astype(np.bool_)
+    return None if 2 * int(np.count_nonzero(hit)) > len(hit) else hit.nonzero()[0]
 
 
-def records(tables: Tables) -> Iterator[tuple[NDArray[np.uint64], int, int]]:
-    """Yield the numbers of all records, ascending, in pieces of some chunks.
+def entries_of(tables: Tables, numbers: Words) -> Index:
+    """Return the place of each number's entry."""
+    part = numbers >> _PAGE
+    index = tables.top.take(part.view(np.int64), mode="clip")
+    np.right_shift(numbers, _BLOCK, out=part)
+    np.bitwise_and(part, _IN_PAGE, out=part)
+    np.add(index, part.view(np.int64), out=index)
+    index = tables.sub.take(index, mode="clip")
+    np.right_shift(numbers, _GRANULE, out=part)
+    np.bitwise_and(part, _IN_BLOCK, out=part)
+    np.add(index, part.view(np.int64), out=index)
+    return index
 
-    With each come how many records lie before it, and up to which number (exclusive) it holds all
-    records that the pieces before it do not. The last piece has no end but the largest number.
+
+def _ranks(tables: Tables, entry: Words, low: Words) -> tuple[Words, Words, NDArray[np.bool_]]:
+    """Return, for each number, how many records of its granule lie before it, and more.
+
+    The others are the word at which the codes of the granule begin, and whether the number has a
+    record. A number whose cell holds none reads the cell behind, which says the same; where no cell
+    follows the rank is that of the heap's next word and means nothing.
     """
-    ids, blocks, first_ranks = _chunks_with_ranks(tables)
-    for begin in range(0, max(1, len(ids)), _CHUNKS_AT_ONCE):
-        end = begin + _CHUNKS_AT_ONCE
-        until = int(ids[end]) << CHUNK_SHIFT if end < len(ids) else NUMBER_MAX + 1
-        numbers = _numbers_in(tables, ids[begin:end], blocks[begin:end])
-        yield numbers, int(first_ranks[begin]), until
+    cell = low * _FACTOR
+    np.right_shift(cell, _FACTOR_SHIFT, out=cell)
+    bit = low - cell * _CELL
+    used = entry & _CELLS
+    place = (entry >> _PLACE_SHIFT) & _PLACE
+    below = np.left_shift(_ONE, cell)
+    np.subtract(below, _ONE, out=below)
+    np.bitwise_and(below, used, out=below)
+    word = place + np.bitwise_count(below)
+    np.right_shift(used, cell, out=cell)
+    np.bitwise_and(cell, _ONE, out=cell)
+    content = tables.heap.take(word.view(np.int64), mode="clip")
+    np.left_shift(cell, bit, out=bit)
+    member = (content & bit).astype(np.bool_)
+    np.subtract(np.maximum(bit, _ONE), _ONE, out=bit)
+    np.bitwise_and(bit, content, out=bit)
+    np.right_shift(content, _RANK, out=content)
+    rank = np.add(content, np.bitwise_count(bit), out=content)
+    return rank, np.add(place, np.bitwise_count(used), out=place), member
 
 
-def numbers_at(tables: Tables, ranks: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return the numbers of the records with these ranks (ascending)."""
-    if not len(ranks):
-        return np.empty(0, np.uint64)
-    ids, blocks, first_ranks = _chunks_with_ranks(tables)
-    chunks = first_ranks[:-1].searchsorted(ranks, side="right") - 1
-    numbers = []
-    while len(ranks):
-        first = int(chunks[0])
-        count = int(chunks.searchsorted(first + _CHUNKS_AT_ONCE))
-        part = slice(first, int(chunks[count - 1]) + 1)
-        numbers.append(
-            _numbers_in(tables, ids[part], blocks[part])[ranks[:count] - first_ranks[first]]
-        )
-        ranks, chunks = ranks[count:], chunks[count:]
-    return np.concatenate(numbers)
+def _routes(tables: Tables, index: Index, first_code: Words, rank: Words) -> Rows:
+    """Return the rows of records."""
+    place = np.left_shift(first_code, np.uint64(tables.code_shift))
+    np.add(place, rank, out=place)
+    code = tables.codes.take(place.view(np.int64), mode="clip")
+    start = tables.dictionary_start.take(index >> tables.group_shift, mode="clip")
+    return tables.dictionary.take(start + code, mode="clip")
 
 
-def _chunks_with_ranks(
-    tables: Tables,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the chunks in use, their blocks, and the records before each and after the last."""
-    ids, blocks = chunks_in_use(tables)
-    first = (tables.cells[blocks * CELLS_PER_CHUNK] >> _RANK_SHIFT).astype(np.int64)
-    return ids, blocks, np.append(first, len(tables.route))
-
-
-def _numbers_in(
-    tables: Tables, ids: NDArray[np.int64], blocks: NDArray[np.int64]
-) -> NDArray[np.uint64]:
-    """Return the numbers that have a record in some chunks, given their ids and blocks."""
-    bits = tables.cells.reshape(-1, CELLS_PER_CHUNK)[blocks].astype("<u4").view(np.uint8)
-    places = np.unpackbits(bits, axis=1, bitorder="little").reshape(-1).nonzero()[0]
-    numbers: NDArray[np.int64] = ids[places >> CHUNK_SHIFT] << CHUNK_SHIFT
-    numbers |= places & ((1 << CHUNK_SHIFT) - 1)
-    return numbers.view(np.uint64)
-
-
-def _places(
-    tables: Tables,
-    numbers: NDArray[np.uint64],
-    place: NDArray[np.int64],
-    index: NDArray[np.int64],
-) -> None:
-    """Write each number's place in the space of slots; below zero where its page has no slot."""
-    within = index.view(np.uint64)
-    np.right_shift(numbers, _TO_PAGE, out=within)
-    tables.page_place.take(index, out=place, mode="clip")
-    np.bitwise_and(numbers, _PAGE_MASK, out=within)
-    np.add(place, index, out=place)
-
-
-def _cells(
-    tables: Tables,
-    place: NDArray[np.int64],
-    index: NDArray[np.int64],
-    cell: NDArray[np.int64],
-) -> None:
-    """Write the cell of each place into ``cell``; cell 0, which is empty, where there is none."""
-    np.right_shift(place, _TO_CHUNK, out=index)
-    tables.cell_shift.take(index, out=cell, mode="clip")
-    np.right_shift(place, _TO_CELL, out=index)
-    np.add(index, cell, out=index)
-    tables.cells.take(index, out=cell.view(np.uint64), mode="clip")
-
-
-def _ranks(cells: NDArray[np.uint64], bit: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Return how many records lie before each number; the arguments are used up as workspaces."""
-    np.left_shift(_ONE, bit, out=bit)
-    np.subtract(bit, _ONE, out=bit)
-    np.bitwise_and(bit, cells, out=bit)
-    np.right_shift(cells, _RANK_SHIFT, out=cells)
-    np.add(cells, np.bitwise_count(bit), out=cells)
-    return cells.view(np.intp)
-
-
-def _range_rows(tables: Tables, numbers: NDArray[np.uint64], place: NDArray[np.int64]) -> Unsigned:
-    """Return the ranges' row of each number; ``place`` is used up as a workspace."""
-    np.right_shift(place, _TO_GRANULE, out=place)
-    rows = tables.granules.take(place, mode="clip")
-    _settle_mixed(tables, numbers, rows)
-    return rows
-
-
-def _settle_mixed(tables: Tables, numbers: NDArray[np.uint64], rows: Unsigned) -> None:
-    """Replace the marker by the row that a binary search over the pieces finds, in place."""
-    mixed = (rows == tables.marker).nonzero()[0]
-    if len(mixed) == 0:
+def _settle_mixed(tables: Tables, numbers: Words, entry: Words, low: Words, rows: Rows) -> None:
+    """Replace the marker by the row of the strip, or by what a binary search finds, in place."""
+    mixed = (rows == MIXED).nonzero()[0]
+    if not len(mixed):
         return
-    keys = numbers.take(mixed)
-    if len(keys) >= _SEARCH_SORTED_FROM:
-        order = keys.argsort()
-        mixed, keys = mixed.take(order), keys.take(order)
-    pieces = tables.range_start.searchsorted(keys, side="right")
-    pieces -= 1
-    rows[mixed] = tables.range_route.take(pieces)
+    place = (entry.take(mixed) >> _PLACE_SHIFT) & _PLACE
+    np.subtract(place, _STRIPS, out=place)
+    np.multiply(place, _HALVES, out=place)
+    np.add(place, low.take(mixed) >> _STRIP, out=place)
+    settled = tables.strips.take(place.view(np.int64), mode="clip")
+    left = (settled == MIXED).nonzero()[0]
+    if len(left):
+        keys = numbers.take(mixed.take(left))
+        if len(keys) >= _SEARCH_SORTED_FROM:
+            order = keys.argsort()
+            left, keys = left.take(order), keys.take(order)
+        settled[left] = tables.range_route.take(
+            tables.range_start.searchsorted(keys, side="right") - 1
+        )
+    rows[mixed] = settled
 
 
-def _positions(flags: NDArray[np.bool_], n: int, found: int) -> NDArray[np.intp]:
-    """Return where the first ``n`` flags are true; ``found`` is how many are.
-
-    ``flags`` has at least ``n + n // _FILL_SHARE`` entries; those behind the first n are used up.
-    """
-    if n < _FILL_FROM:
-        return flags[:n].nonzero()[0]
-    filled = n + n // _FILL_SHARE
-    flags[n:filled] = True
-    return flags[:filled].nonzero()[0][:found]
-
-
-def _refuse_impossible(numbers: NDArray[np.uint64], rows: Unsigned) -> None:
+def _refuse_impossible(numbers: Words, rows: Rows) -> None:
     """Answer INVALID for 0 and for what has more than 15 digits, in place.
 
     Nobody holds such a number, so only unallocated ones need a look.
@@ -376,3 +369,179 @@ def _refuse_impossible(numbers: NDArray[np.uint64], rows: Unsigned) -> None:
     # Unsigned wrap-around makes 0 the largest value of all: one comparison finds both.
     impossible = (numbers.take(unallocated) - _ONE) >= _NUMBERS
     rows[unallocated[impossible]] = INVALID_ROW
+
+
+class Found(NamedTuple):
+    """The answer to one number: its row, the ranges' row, and its record's rank, -1 for none."""
+
+    row: int
+    range_row: int
+    rank: int
+
+
+def find(tables: Tables, number: int) -> Found:
+    """Return the answer to one number (below 2**64)."""
+    if not 0 < number <= NUMBER_MAX:
+        return Found(INVALID_ROW, INVALID_ROW, -1)
+    top, sub, entries, ranks, within, heap, strips, codes, dictionary, starts, start, route = (
+        tables.views
+    )
+    page = number >> PAGE_SHIFT
+    block = top[page] if page < len(top) else 0
+    index = sub[block + ((number >> BLOCK_SHIFT) & (BLOCKS_PER_PAGE - 1))]
+    index += (number >> GRANULE_SHIFT) & (GRANULES_PER_BLOCK - 1)
+    entry = entries[index]
+    low = number & ((1 << GRANULE_SHIFT) - 1)
+    place = (entry >> PLACE_SHIFT) & PLACE_MASK
+    range_row = entry >> ROW_SHIFT
+    if range_row == MIXED:
+        range_row = strips[(place - STRIP_WORDS) * 4 + (low >> STRIP_SHIFT)]
+        if range_row == MIXED:
+            range_row = route[bisect_right(start, number) - 1]
+    cell, bit = divmod(low, CELL_NUMBERS)
+    if entry >> cell & 1:
+        used = entry & CELL_MASK
+        word = heap[place + (used & ((1 << cell) - 1)).bit_count()]
+        if word >> bit & 1:
+            rank = (word >> RANK_SHIFT) + (word & ((1 << bit) - 1)).bit_count()
+            code = codes[((place + used.bit_count()) << tables.code_shift) + rank]
+            row = dictionary[starts[index >> tables.group_shift] + code]
+            rank += ranks[index >> RANK_GROUP_SHIFT] + within[index]
+            return Found(row, range_row, rank)
+    return Found(range_row, range_row, -1)
+
+
+def range_lookup(tables: Tables, numbers: Words) -> Rows:
+    """Return the row that the ranges alone give to each number, ported or not."""
+    rows = np.empty(len(numbers), np.uint16)
+    if len(numbers) <= FEW_NUMBERS:
+        rows[:] = [find(tables, number).range_row for number in numbers.tolist()]
+        return rows
+    for begin in range(0, len(numbers), PIECE_NUMBERS):
+        part = numbers[begin : begin + PIECE_NUMBERS]
+        answer = rows[begin : begin + PIECE_NUMBERS]
+        entry = tables.entries.take(entries_of(tables, part), mode="clip")
+        answer[:] = entry >> _ROW
+        _settle_mixed(tables, part, entry, part & _IN_GRANULE, answer)
+        _refuse_impossible(part, answer)
+    return rows
+
+
+def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Index]:
+    """Return the positions in ``numbers`` that have a record, and the ranks of those records."""
+    if len(numbers) <= FEW_NUMBERS:
+        few = np.array([find(tables, number).rank for number in numbers.tolist()], np.int64)
+        return (few >= 0).nonzero()[0], few[few >= 0]
+    positions = [np.empty(0, np.intp)]
+    ranks: list[Index] = [np.empty(0, np.int64)]
+    for begin in range(0, len(numbers), PIECE_NUMBERS):
+        part = numbers[begin : begin + PIECE_NUMBERS]
+        index = entries_of(tables, part)
+        entry = tables.entries.take(index, mode="clip")
+        low = part & _IN_GRANULE
+        with_cell = _with_cell(entry, low)
+        if with_cell is not None:
+            entry, low, index = entry.take(with_cell), low.take(with_cell), index.take(with_cell)
+        rank, _, member = _ranks(tables, entry, low)
+        found = member.nonzero()[0]
+        ranks.append(rank.take(found).view(np.int64) + tables.ranks_at(index.take(found)))
+        positions.append((found if with_cell is None else with_cell.take(found)) + begin)
+    return np.concatenate(positions), np.concatenate(ranks)
+
+
+def locate(tables: Tables, numbers: Words) -> tuple[NDArray[np.bool_], Index]:
+    """Return for each number whether it has a record, and how many records lie before it."""
+    index = entries_of(tables, numbers)
+    entry = tables.entries.take(index, mode="clip")
+    low = numbers & _IN_GRANULE
+    within, _, member = _ranks(tables, entry, low)
+    # Behind the last used cell of a granule all of its records lie before.
+    cell = (low * _FACTOR) >> _FACTOR_SHIFT
+    behind = (entry & _CELLS) >> cell == 0
+    first = tables.ranks_at(index)
+    rank = np.where(behind, tables.ranks_at(index + 1), first + within.view(np.int64))
+    # Outside the blocks in use, what lies before the next one in use.
+    block = (numbers >> _BLOCK).astype(np.int64)
+    following = (tables.blocks.searchsorted(block) + 1) * GRANULES_PER_BLOCK
+    outside = index < GRANULES_PER_BLOCK
+    return member, np.where(outside, tables.ranks_at(following), rank)
+
+
+class Records(NamedTuple):
+    """Records in ascending order: numbers, rows, and how many lie before the first of them."""
+
+    numbers: Words
+    rows: Rows
+    rank: int
+
+
+def records(tables: Tables) -> Iterator[tuple[Records, int]]:
+    """Yield all records, in pieces of some blocks.
+
+    With each comes the number up to which (exclusive) it holds all records that the pieces before
+    it do not. There is always one piece, and the last has no end but the largest number.
+    """
+    blocks = tables.blocks
+    for begin in range(0, max(1, len(blocks)), _BLOCKS_AT_ONCE):
+        end = min(begin + _BLOCKS_AT_ONCE, len(blocks))
+        until = int(blocks[end]) << BLOCK_SHIFT if end < len(blocks) else NUMBER_MAX + 1
+        yield _records_in(tables, begin, end), until
+
+
+def records_at(tables: Tables, ranks: Index) -> tuple[Words, Rows]:
+    """Return the numbers and rows of the records with these ranks, which ascend."""
+    if not len(ranks):
+        return np.empty(0, np.uint64), np.empty(0, np.uint16)
+    first = tables.ranks_at(np.arange(1, len(tables.blocks) + 1) * GRANULES_PER_BLOCK)
+    block = first.searchsorted(ranks, side="right") - 1
+    numbers, rows = [], []
+    while len(ranks):
+        begin = int(block[0])
+        count = int(block.searchsorted(begin + _BLOCKS_AT_ONCE))
+        part = _records_in(tables, begin, int(block[count - 1]) + 1)
+        numbers.append(part.numbers[ranks[:count] - part.rank])
+        rows.append(part.rows[ranks[:count] - part.rank])
+        ranks, block = ranks[count:], block[count:]
+    return np.concatenate(numbers), np.concatenate(rows)
+
+
+def _records_in(tables: Tables, begin: int, end: int) -> Records:
+    """Return the records of the blocks from one place to another."""
+    index = np.arange((begin + 1) * GRANULES_PER_BLOCK, (end + 1) * GRANULES_PER_BLOCK)
+    first = tables.blocks[begin:end, None] << (BLOCK_SHIFT - GRANULE_SHIFT)
+    granules = (first + np.arange(GRANULES_PER_BLOCK)).reshape(-1)
+    return Records(
+        *decode(tables, index, granules),
+        rank=int(tables.ranks[((begin + 1) * GRANULES_PER_BLOCK) >> RANK_GROUP_SHIFT]),
+    )
+
+
+def decode(tables: Tables, index: Index, granules: Index) -> tuple[Words, Rows]:
+    """Return the numbers and rows of all records of some granules.
+
+    Args:
+        tables: The tables.
+        index: The places of the granules' entries, ascending.
+        granules: Their numbers without the low 10 bits.
+    """
+    entry = tables.entries[index]
+    used = (entry & _CELLS).astype("<u4").view(np.uint8).reshape(-1, 4)
+    bits = np.unpackbits(used, axis=1, bitorder="little", count=CELLS_PER_GRANULE)
+    of_cell, cell = bits.nonzero()
+    cells = np.bitwise_count(entry & _CELLS).astype(np.int64)
+    place = ((entry >> _PLACE_SHIFT) & _PLACE).astype(np.int64)
+    words = tables.heap[(place - (cells.cumsum() - cells))[of_cell] + np.arange(len(of_cell))]
+    members = np.unpackbits(
+        words.astype("<u8").view(np.uint8).reshape(-1, 8),
+        axis=1,
+        bitorder="little",
+        count=RANK_SHIFT,
+    )
+    at, bit = members.nonzero()
+    granule = of_cell[at]
+    numbers = (granules[granule] << GRANULE_SHIFT) + cell[at] * CELL_NUMBERS + bit
+    count = tables.ranks_at(index + 1) - tables.ranks_at(index)
+    codes = ((place + cells) << tables.code_shift) - (count.cumsum() - count)
+    code = tables.codes[codes[granule] + np.arange(len(granule))]
+    start = tables.dictionary_start[index[granule] >> tables.group_shift]
+    return numbers.view(np.uint64), tables.dictionary[start + code]

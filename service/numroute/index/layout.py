@@ -1,4 +1,4 @@
-"""The byte layout of a snapshot file, versions 1 and 2; docs/format.md specifies it.
+"""The byte layout of a snapshot file, version 3; docs/format.md specifies it.
 
 A snapshot file is an LMDB environment (0.9 data format) followed by one page, the seal.
 """
@@ -11,40 +11,67 @@ from typing import Final
 
 import numpy as np
 
-FORMAT_VERSION: Final = 2
-"""The newest version; this program reads all from 1 on."""
-PLAIN_VERSION: Final = 1
-"""The version of a file without overrides."""
-OVERRIDES_VERSION: Final = 2
-"""The first version that may hold overrides."""
+FORMAT_VERSION: Final = 3
+"""The version that this program writes and reads."""
 
-BIT_BITS: Final = 5
-"""A cell covers 2**5 numbers."""
-CHUNK_SHIFT: Final = 16
-"""A chunk covers 2**16 numbers."""
 PAGE_SHIFT: Final = 30
 """A page covers 2**30 numbers."""
+BLOCK_SHIFT: Final = 18
+"""A block covers 2**18 numbers."""
 GRANULE_SHIFT: Final = 10
 """A granule covers 2**10 numbers."""
+STRIP_SHIFT: Final = 5
+"""A strip of a mixed granule covers 2**5 numbers."""
+CELL_NUMBERS: Final = 54
+"""A cell covers 54 numbers of a granule."""
+CELLS_PER_GRANULE: Final = 19
 
-CELLS_PER_CHUNK: Final = 1 << (CHUNK_SHIFT - BIT_BITS)
-CHUNKS_PER_PAGE: Final = 1 << (PAGE_SHIFT - CHUNK_SHIFT)
-GRANULES_PER_PAGE: Final = 1 << (PAGE_SHIFT - GRANULE_SHIFT)
+BLOCKS_PER_PAGE: Final = 1 << (PAGE_SHIFT - BLOCK_SHIFT)
+GRANULES_PER_BLOCK: Final = 1 << (BLOCK_SHIFT - GRANULE_SHIFT)
+STRIPS_PER_GRANULE: Final = 1 << (GRANULE_SHIFT - STRIP_SHIFT)
+STRIP_WORDS: Final = STRIPS_PER_GRANULE * 2 // 8
+"""Words of 8 bytes that the rows of a mixed granule take before its place in the heap."""
+
+# An entry: which cells hold a record, the granule's place in the heap, the row of its range.
+PLACE_SHIFT: Final = 19
+ROW_SHIFT: Final = 48
+CELL_MASK: Final = (1 << PLACE_SHIFT) - 1
+PLACE_MASK: Final = (1 << (ROW_SHIFT - PLACE_SHIFT)) - 1
+# A cell: which numbers hold a record, how many records of the granule lie before the cell.
+RANK_SHIFT: Final = 54
+# low // 54 for every low below 1,024, without a division.
+CELL_FACTOR: Final = 1214
+CELL_FACTOR_SHIFT: Final = 16
+
+MIXED: Final = 0xFFFF
+"""Stands for a row where a granule, or a strip of one, does not lie in one piece of the plan."""
+ROWS_MAX: Final = MIXED
+"""The most rows of a route table: a row has two bytes, and the marker is not a row."""
+CODES: Final = 256
+"""How many routes one dictionary holds: a code is one byte."""
+RANK_GROUP_SHIFT: Final = 6
+"""A rank is stored in full for each 2**6 granules: those within have at most 65,536 records."""
+GROUP_SHIFT_MAX: Final = 6
+"""The granules of at most 2**6, 65,536 numbers, share a dictionary start."""
 
 # Keys of the arrays.
-PAGES: Final = "pages"
-CHUNKS: Final = "chunks"
-CELLS: Final = "cells"
-ROUTE: Final = "route"
+TOP: Final = "top"
+SUB: Final = "sub"
+ENTRIES: Final = "entries"
+RANKS: Final = "ranks"
+RANKS_WITHIN: Final = "ranks_within"
+HEAP: Final = "heap"
+DICTIONARY: Final = "dictionary"
+DICTIONARY_START: Final = "dictionary_start"
 PORTED_AT: Final = "ported_at"
 DONOR: Final = "donor"
 RANGE_START: Final = "range_start"
 RANGE_ROUTE: Final = "range_route"
-GRANULES: Final = "granules"
 ROUTES_STATUS: Final = "routes.status"
 ROUTES_OPERATOR: Final = "routes.operator"
 ROUTES_NETWORK: Final = "routes.network"
 ROUTES_REGION: Final = "routes.region"
+ROUTES_RECORDS: Final = "routes.records"
 
 # Keys of the tables (JSON) and of the metadata (JSON).
 OPERATORS: Final = "operators"
@@ -55,45 +82,37 @@ CHANGED: Final = "changed"
 OVERRIDES: Final = "overrides"
 META: Final = "meta"
 
-OPTIONAL_ARRAYS: Final = frozenset({PORTED_AT, DONOR})
-REQUIRED_ARRAYS: Final = frozenset(
-    {
-        PAGES,
-        CHUNKS,
-        CELLS,
-        ROUTE,
-        RANGE_START,
-        RANGE_ROUTE,
-        GRANULES,
-        ROUTES_STATUS,
-        ROUTES_OPERATOR,
-        ROUTES_NETWORK,
-        ROUTES_REGION,
-    }
-)
 TABLES: Final = frozenset({OPERATORS, NETWORKS, REGIONS, DONORS})
 
 DTYPES: Final[dict[str, tuple[str, ...]]] = {
-    PAGES: ("<u4",),
-    CHUNKS: ("<u4",),
-    CELLS: ("<u8",),
-    ROUTE: ("|u1", "<u2", "<u4"),
+    TOP: ("<u4",),
+    SUB: ("<u4",),
+    ENTRIES: ("<u8",),
+    RANKS: ("<u4",),
+    RANKS_WITHIN: ("<u2",),
+    HEAP: ("<u8",),
+    DICTIONARY: ("<u2",),
+    DICTIONARY_START: ("<u4",),
     PORTED_AT: ("<u4",),
     DONOR: ("|u1", "<u2", "<u4"),
     RANGE_START: ("<u8",),
-    RANGE_ROUTE: ("<u2", "<u4"),
-    GRANULES: ("<u2", "<u4"),
+    RANGE_ROUTE: ("<u2",),
     ROUTES_STATUS: ("|u1",),
     ROUTES_OPERATOR: ("<u4",),
     ROUTES_NETWORK: ("<u4",),
     ROUTES_REGION: ("<u4",),
+    ROUTES_RECORDS: ("<u4",),
 }
-"""The element types that are allowed for each array, in every version so far."""
+"""The element types that are allowed for each array."""
+OPTIONAL_ARRAYS: Final = frozenset({PORTED_AT, DONOR})
+REQUIRED_ARRAYS: Final = DTYPES.keys() - OPTIONAL_ARRAYS
 
 VALUE_BYTES_MAX: Final = (1 << 32) - 1
 """LMDB keeps a value's size in 32 bits."""
 RECORDS_MAX: Final = VALUE_BYTES_MAX // 4
 """A column of four bytes per record must fit into one value."""
+BLOCKS_MAX: Final = VALUE_BYTES_MAX // (8 * GRANULES_PER_BLOCK) - 1
+"""The entries must fit into one value."""
 
 UNALLOCATED_ROW: Final = 0
 """The row of the route table for a number that nobody holds."""
@@ -113,19 +132,6 @@ HEAD_BYTES: Final = 3 * LMDB_PAGE
 SEAL_MAGIC: Final = b"numroute.seal\r\n\x00"
 _SEAL = struct.Struct("<16sIIQ32s32s32s")
 SEAL_BYTES: Final = LMDB_PAGE
-
-
-def mixed_marker(dtype: np.dtype[np.unsignedinteger]) -> int:
-    """Return the value of a granule that no single piece covers: the largest of the type."""
-    return int(np.iinfo(dtype).max)
-
-
-def route_dtype(route_count: int) -> np.dtype[np.unsignedinteger]:
-    """Return the type of ``granules`` and ``range_route`` for a route table of this many rows.
-
-    The marker must not be a row: 65,535 rows are the most that two bytes hold.
-    """
-    return np.dtype("<u2") if route_count <= mixed_marker(np.dtype("<u2")) else np.dtype("<u4")
 
 
 def smallest_unsigned(largest: int) -> np.dtype[np.unsignedinteger]:

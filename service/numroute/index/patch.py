@@ -1,8 +1,8 @@
 """A snapshot's content with some of its records changed: what increments make of a snapshot.
 
-Nothing is rebuilt from numbers. The bitmap is copied with the ranks moved on by as many records as
-came or went before, and only the chunks in which something changed are worked out again; columns
-are copied in the stretches between the changes. Ranges stay as they are.
+Only granules in which something changed are encoded again; between them the heap and the columns
+are copied in long stretches. Ranges stay as they are. A group of granules that gets a route which
+its dictionary lacks gets a new dictionary, behind the others.
 """
 
 from __future__ import annotations
@@ -14,46 +14,67 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numroute.index import kernel
+from numroute.index.bitmap import (
+    Bitmap,
+    Dictionaries,
+    LayoutLimitError,
+    Segments,
+    TooManyRoutesError,
+    bitmap_arrays,
+    build_bitmap,
+    codes_of,
+    encode,
+    page_tables,
+    ranks_of,
+)
 from numroute.index.file import ContentError, StoredArray
 from numroute.index.layout import (
-    BIT_BITS,
-    CELLS,
-    CELLS_PER_CHUNK,
+    BLOCK_SHIFT,
+    BLOCKS_MAX,
+    CELL_MASK,
     CHANGED,
-    CHUNK_SHIFT,
-    CHUNKS,
-    CHUNKS_PER_PAGE,
+    CODES,
+    DICTIONARY,
+    DICTIONARY_START,
     DONOR,
-    GRANULES,
-    GRANULES_PER_PAGE,
-    PAGE_SHIFT,
-    PAGES,
+    ENTRIES,
+    GRANULE_SHIFT,
+    GRANULES_PER_BLOCK,
+    HEAP,
+    MIXED,
+    PLACE_MASK,
+    PLACE_SHIFT,
     PORTED_AT,
     RANGE_ROUTE,
+    RANGE_START,
+    RANKS,
+    RANKS_WITHIN,
     RECORDS_MAX,
-    ROUTE,
-    UNALLOCATED_ROW,
-    mixed_marker,
-    route_dtype,
+    ROUTES_RECORDS,
+    ROW_SHIFT,
+    ROWS_MAX,
+    STRIP_WORDS,
+    STRIPS_PER_GRANULE,
+    SUB,
+    TOP,
     smallest_unsigned,
 )
 from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from numroute.index.content import Patch
     from numroute.index.snapshot import Snapshot
 
-_BLOCKS_AT_ONCE = 256
-"""Chunks copied together: 4 MiB of cells, which stay in cache while their ranks are moved on."""
+    Index = NDArray[np.int64]
+    Words = NDArray[np.uint64]
+    Rows = NDArray[np.uint16]
 
-_ONE = np.uint64(1)
-_LOW_HALF = np.uint64(0xFFFF_FFFF)
-_RANK_SHIFT = np.uint64(32)
+_LOOKED_UP_AT_ONCE = 16_384
+
+_PLACES = np.uint64(PLACE_MASK << PLACE_SHIFT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,38 +118,28 @@ def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, 
     """
     check_patch(content)
     base, patch = content.base, content.patch
-    old = base.arrays
-    records = _PatchedRecords(base, patch)
-    if records.records > RECORDS_MAX:
+    member, rank = kernel.locate(base.tables, patch.numbers)
+    splice = _Splice.of(patch, member, rank, base.ported_count)
+    if splice.length > RECORDS_MAX:
         raise ContentError(f"the snapshot's content breaks the rule: at most {RECORDS_MAX} records")
-    of_ranges = route_dtype(len(patch.routes))
-    new_granules = records.new_slots * GRANULES_PER_PAGE
+    before = kernel.lookup(base.tables, patch.numbers[member])
+    records = np.zeros(len(patch.routes), np.int64)
+    records[: len(base.routes)] = base.arrays[ROUTES_RECORDS]
+    records -= np.bincount(before, minlength=len(records))
+    records += np.bincount(patch.number_route[patch.present], minlength=len(records))
     columns, tables = _new_routes(content)
-    arrays = {key: StoredArray.of(array) for key, array in old.items()}
+    arrays = {key: StoredArray.of(array) for key, array in base.arrays.items()}
     arrays |= {key: StoredArray.of(array) for key, array in columns.items()}
-    arrays |= {
-        PAGES: StoredArray.of(records.pages),
-        CHUNKS: StoredArray.of(records.chunks),
-        CELLS: StoredArray(dtype=old[CELLS].dtype, length=records.cell_count, make=records.cells),
-        RANGE_ROUTE: StoredArray.of(old[RANGE_ROUTE].astype(of_ranges, copy=False)),
-        GRANULES: StoredArray(
-            dtype=of_ranges,
-            length=len(old[GRANULES]) + new_granules,
-            make=partial(_granules, old[GRANULES], of_ranges, new_granules),
-        ),
-    }
-    for key, values in (
-        (ROUTE, patch.number_route),
-        (PORTED_AT, patch.ported_at),
-        (DONOR, patch.donor),
-    ):
-        if key in old:
+    bitmap = _patched_bitmap(base, patch, member)
+    arrays |= {key: StoredArray.of(array) for key, array in bitmap_arrays(bitmap).items()}
+    arrays[ROUTES_RECORDS] = StoredArray.of(records.astype(np.uint32))
+    for key, values in ((PORTED_AT, patch.ported_at), (DONOR, patch.donor)):
+        if key in base.arrays:
+            old = base.arrays[key]
             largest = int(values.max(initial=0)) if values is not None else 0
-            dtype = np.promote_types(old[key].dtype, smallest_unsigned(largest))
+            dtype = np.promote_types(old.dtype, smallest_unsigned(largest))
             arrays[key] = StoredArray(
-                dtype=dtype,
-                length=records.records,
-                make=partial(records.column, old[key], values, dtype),
+                dtype=dtype, length=splice.length, make=partial(splice.column, old, values, dtype)
             )
     if patch.source is not None:
         changed = base.changed_by().then(patch.numbers, patch.source)
@@ -147,45 +158,30 @@ def _new_routes(
     return encode_routes(patch.routes, donors)
 
 
-def _granules(
-    granules: NDArray[np.unsignedinteger], dtype: np.dtype[Any], new: int
-) -> NDArray[np.unsignedinteger]:
-    """Return granules in a type whose marker may be another one, and those of new slots."""
-    if granules.dtype == dtype and not new:
-        return granules
-    all_granules = np.full(len(granules) + new, UNALLOCATED_ROW, dtype)
-    all_granules[: len(granules)] = granules
-    if granules.dtype != dtype:
-        old_marker = mixed_marker(granules.dtype)
-        all_granules[all_granules == old_marker] = mixed_marker(dtype)
-    return all_granules
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Splice:
+    """How a column of the records changes, and its ``length`` afterwards.
 
-
-class _PatchedRecords:
-    """The arrays of the records after a patch.
-
-    ``_rank``, ``_replaces``, ``_entry``: for each change of the records, its position among the old
-    ones, whether the record at that position goes, and the entry of the patch whose values stand
-    there afterwards, -1 where none does.
+    ``rank``, ``replaces``, ``entry``: for each change, its position among the old records, whether
+    the record at that position goes, and the entry of the patch whose value stands there
+    afterwards, -1 where none does.
     """
 
-    def __init__(self, base: Snapshot, patch: Patch) -> None:
-        self._patch = patch
-        self._tables = base.tables
-        self._cells = base.arrays[CELLS]
-        member, rank = kernel.locate(base.tables, patch.numbers)
-        changed = np.flatnonzero(member | patch.present)
-        self._rank, self._replaces = rank[changed], member[changed]
-        self._entry = np.where(patch.present[changed], changed, -1)
-        self._gain = patch.present.astype(np.int64) - member
-        self.records = len(base.arrays[ROUTE]) + int(self._gain.sum())
-        self._chunk_ids, self._chunk_blocks = kernel.chunks_in_use(base.tables)
-        self.pages, self.chunks = self._with_new_chunks(base.arrays, rank)
+    rank: Index
+    replaces: NDArray[np.bool_]
+    entry: Index
+    length: int
 
-    @property
-    def cell_count(self) -> int:
-        """How many cells there are afterwards."""
-        return len(self._cells) + len(self._new_chunks) * CELLS_PER_CHUNK
+    @classmethod
+    def of(cls, patch: Patch, member: NDArray[np.bool_], rank: Index, records: int) -> _Splice:
+        """Return the changes of a patch to a snapshot of so many records."""
+        changed = np.flatnonzero(member | patch.present)
+        return cls(
+            rank=rank[changed],
+            replaces=member[changed],
+            entry=np.where(patch.present[changed], changed, -1),
+            length=records + int(np.count_nonzero(patch.present)) - int(np.count_nonzero(member)),
+        )
 
     def column(
         self,
@@ -198,10 +194,10 @@ class _PatchedRecords:
         ``values`` has an entry per number of the patch; None stands for zeros. ``dtype`` is what
         the column becomes, at least as wide as it was.
         """
-        column = np.empty(self.records, dtype)
+        column = np.empty(self.length, dtype)
         begin = at = 0
         for rank, replaces, entry in zip(
-            self._rank.tolist(), self._replaces.tolist(), self._entry.tolist(), strict=True
+            self.rank.tolist(), self.replaces.tolist(), self.entry.tolist(), strict=True
         ):
             column[at : at + rank - begin] = old[begin:rank]
             at += rank - begin
@@ -212,102 +208,208 @@ class _PatchedRecords:
         column[at:] = old[begin:]
         return column
 
-    def cells(self) -> NDArray[np.uint64]:
-        """Return the cells."""
-        cells = np.empty(self.cell_count, np.uint64)
-        blocks = len(self._cells) // CELLS_PER_CHUNK
-        gained = self._gained_before(blocks + len(self._new_chunks))
-        touched = np.unique(self._block_of_entry[self._gain != 0])
-        for begin in range(0, blocks, _BLOCKS_AT_ONCE):
-            end = min(begin + _BLOCKS_AT_ONCE, blocks)
-            place = slice(begin * CELLS_PER_CHUNK, end * CELLS_PER_CHUNK)
-            part = self._cells[place]
-            here = touched[(touched >= begin) & (touched < end)]
-            if len(here) or gained[begin:end].any():
-                grid = part.reshape(-1, CELLS_PER_CHUNK)
-                grid = grid + (gained[begin:end, None] << 32).view(np.uint64)
-                if len(here):
-                    grid[here - begin] = self._reworked(here, grid[here - begin])
-                part = grid.reshape(-1)
-            cells[place] = part
-        if len(self._new_chunks):
-            fresh = np.arange(blocks, blocks + len(self._new_chunks))
-            first = self._first_rank_of_new + gained[fresh]
-            empty = np.zeros((len(fresh), CELLS_PER_CHUNK), np.uint64)
-            empty |= (first.astype(np.uint64) << _RANK_SHIFT)[:, None]
-            cells[len(self._cells) :] = self._reworked(fresh, empty).reshape(-1)
-        return cells
 
-    def _with_new_chunks(
-        self, arrays: Mapping[str, NDArray[Any]], rank: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        """Give a slot to each page and a block to each chunk that comes into use.
-
-        New slots and blocks follow the old ones, so that nothing moves.
-        """
-        patch = self._patch
-        pages, chunks = arrays[PAGES], arrays[CHUNKS]
-        chunk_of_entry = (patch.numbers >> np.uint64(CHUNK_SHIFT)).astype(np.int64)
-        at = self._chunk_ids.searchsorted(chunk_of_entry)
-        in_use = np.append(self._chunk_ids, -1)[at] == chunk_of_entry
-        self._block_of_entry = np.where(in_use, np.append(self._chunk_blocks, 0)[at], 0)
-        comes = patch.present & ~in_use
-        self._new_chunks, first = np.unique(chunk_of_entry[comes], return_index=True)
-        self._first_rank_of_new = rank[comes][first]
-        page_of_new = self._new_chunks >> (PAGE_SHIFT - CHUNK_SHIFT)
-        if len(page_of_new):
-            pages = np.append(
-                pages, np.zeros(max(0, int(page_of_new[-1]) + 1 - len(pages)), pages.dtype)
+def _patched_bitmap(base: Snapshot, patch: Patch, member: NDArray[np.bool_]) -> Bitmap:
+    """Return the records' arrays after a patch. Raises ContentError."""
+    if len(patch.routes) > ROWS_MAX:
+        raise ContentError(
+            f"{len(patch.routes)} routes are more than {ROWS_MAX}",
+            hint="Build again from a full dump: routes that no number has any more go then",
+        )
+    tables = _with_new_blocks(base.tables, patch)
+    if len(tables.blocks) > BLOCKS_MAX:
+        raise ContentError("the records are scattered over more blocks than the format holds")
+    changes = member | patch.present
+    numbers, present = patch.numbers[changes], patch.present[changes]
+    rows = patch.number_route[changes].astype(np.uint16)
+    index = kernel.entries_of(tables, numbers)
+    try:
+        return _reencoded(tables, index, numbers, present, rows, len(patch.routes))
+    except TooManyRoutesError:
+        # The groups of granules are too large for their routes: all are encoded anew.
+        pieces = [piece for piece, _ in kernel.records(base.tables)]
+        whole = _merged(
+            np.concatenate([piece.numbers for piece in pieces]),
+            np.concatenate([piece.rows for piece in pieces]),
+            numbers,
+            present,
+            rows,
+        )
+        try:
+            return build_bitmap(
+                *whole, base.arrays[RANGE_START], base.arrays[RANGE_ROUTE], len(patch.routes)
             )
-            new_pages = np.unique(page_of_new[pages[page_of_new] == 0])
-            slots = len(chunks) // CHUNKS_PER_PAGE
-            pages[new_pages] = np.arange(slots, slots + len(new_pages))
-            chunks = np.append(chunks, np.zeros(len(new_pages) * CHUNKS_PER_PAGE, chunks.dtype))
-            first_block = len(arrays[CELLS]) // CELLS_PER_CHUNK
-            within = self._new_chunks & (CHUNKS_PER_PAGE - 1)
-            chunks[pages[page_of_new].astype(np.int64) * CHUNKS_PER_PAGE + within] = np.arange(
-                first_block, first_block + len(self._new_chunks)
-            )
-        self.new_slots = len(chunks) // CHUNKS_PER_PAGE - len(arrays[CHUNKS]) // CHUNKS_PER_PAGE
-        if len(self._new_chunks):
-            at = self._new_chunks.searchsorted(chunk_of_entry[comes])
-            self._block_of_entry[comes] = len(arrays[CELLS]) // CELLS_PER_CHUNK + at
-        return pages, chunks
-
-    def _gained_before(self, blocks: int) -> NDArray[np.int64]:
-        """Return int64[blocks]: how many records more lie before each block than did."""
-        gained = np.zeros(blocks, np.int64)
-        before = np.concatenate([[0], np.cumsum(self._gain)])
-        for chunk_ids, at in (
-            (self._chunk_ids, self._chunk_blocks),
-            (self._new_chunks, np.arange(blocks - len(self._new_chunks), blocks)),
-        ):
-            first_number = chunk_ids.astype(np.uint64) << np.uint64(CHUNK_SHIFT)
-            gained[at] = before[self._patch.numbers.searchsorted(first_number)]
-        return gained
-
-    def _reworked(self, blocks: NDArray[np.int64], grid: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """Set and clear the bits of blocks (uint64[blocks, 2048]) and count their ranks again.
-
-        The rank in the first cell of each is right already.
-        """
-        block = self._block_of_entry
-        entries = np.flatnonzero((self._gain != 0) & np.isin(block, blocks))
-        numbers = self._patch.numbers[entries]
-        row = np.searchsorted(blocks, block[entries])
-        bits = grid & _LOW_HALF
-        # What comes was not there and what goes was: turning the bit over does both.
-        np.bitwise_xor.at(bits, (row, _cell_in_chunk(numbers)), _ONE << _bit(numbers))
-        count = np.bitwise_count(bits).astype(np.uint64)
-        rank = np.cumsum(count, axis=1)
-        rank -= count
-        rank += grid[:, :1] >> _RANK_SHIFT
-        return bits | (rank << _RANK_SHIFT)
+        except LayoutLimitError as error:
+            raise ContentError(f"the snapshot's content breaks the rule: {error}") from None
 
 
-def _cell_in_chunk(numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
-    return ((numbers >> np.uint64(BIT_BITS)) & np.uint64(CELLS_PER_CHUNK - 1)).astype(np.int64)
+def _reencoded(
+    tables: kernel.Tables,
+    index: Index,
+    numbers: Words,
+    present: NDArray[np.bool_],
+    rows: Rows,
+    routes: int,
+) -> Bitmap:
+    """Return the arrays after changes to records, given the entry, number, ... of each change.
+
+    Raises TooManyRoutesError when a group of granules needs more than one dictionary.
+    """
+    shift, wide = tables.group_shift, len(tables.dictionary_start) == 1
+    lacking = (
+        np.empty(0, np.int64)
+        if wide
+        else np.unique((index >> shift)[present & ~_has_code(tables, index >> shift, rows)])
+    )
+    in_groups = (lacking[:, None] << (0 if wide else shift)) + np.arange(1 if wide else 1 << shift)
+    entries = np.union1d(index, in_groups[tables.entries[in_groups] & np.uint64(CELL_MASK) != 0])
+    old = kernel.decode(tables, entries, _granules_of(tables, entries))
+    numbers, rows = _merged(*old, numbers, present, rows)
+    of_record = kernel.entries_of(tables, numbers)
+    codes: NDArray[np.uint8] | Rows = rows
+    starts, dictionaries = tables.dictionary_start, Dictionaries(routes, len(tables.dictionary))
+    if not wide:
+        group = of_record >> shift
+        fresh = np.isin(group, lacking)
+        codes = np.empty(len(rows), np.uint8)
+        codes[fresh], (groups, start) = codes_of(group[fresh], rows[fresh], dictionaries)
+        starts = starts.copy()
+        starts[groups] = start
+        codes[~fresh] = _known_codes(tables, group[~fresh], rows[~fresh])
+    mixed = tables.entries[entries] >> np.uint64(ROW_SHIFT) == MIXED
+    place = _places(tables.entries[entries[mixed]])
+    strips = tables.strips[((place - STRIP_WORDS) * 4)[:, None] + np.arange(STRIPS_PER_GRANULE)]
+    segments = encode(entries.searchsorted(of_record), numbers, codes, mixed, strips)
+    records = _records_of_granules(tables)
+    records[entries] = np.bincount(entries.searchsorted(of_record), minlength=len(entries))
+    ranks, within = ranks_of(records)
+    heap, new_entries = _spliced(tables, entries, segments)
+    return Bitmap(
+        **dict(zip(("top", "sub"), page_tables(tables.blocks), strict=True)),
+        entries=new_entries,
+        ranks=ranks,
+        ranks_within=within,
+        heap=heap,
+        dictionary=np.empty(0, np.uint16)
+        if wide
+        else np.concatenate([tables.dictionary, *dictionaries.pieces]).astype(np.uint16),
+        dictionary_start=starts,
+    )
 
 
-def _bit(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    return numbers & np.uint64((1 << BIT_BITS) - 1)
+def _with_new_blocks(tables: kernel.Tables, patch: Patch) -> kernel.Tables:
+    """Return tables with room for the blocks that come into use; they are of no range."""
+    wanted = (patch.numbers[patch.present] >> np.uint64(BLOCK_SHIFT)).astype(np.int64)
+    blocks = np.union1d(tables.blocks, wanted)
+    if len(blocks) == len(tables.blocks):
+        return tables
+    at = np.append(0, blocks.searchsorted(tables.blocks) + 1)
+
+    def moved(values: NDArray[Any], of_block: int) -> NDArray[Any]:
+        grid = np.zeros((len(blocks) + 1, of_block), values.dtype)
+        grid[at] = values.reshape(-1, of_block)
+        return grid.reshape(-1)
+
+    ranks, within = ranks_of(moved(_records_of_granules(tables), GRANULES_PER_BLOCK))
+    starts = tables.dictionary_start
+    if len(starts) > 1:
+        starts = moved(starts, GRANULES_PER_BLOCK >> tables.group_shift)
+    top, sub = page_tables(blocks)
+    return kernel.prepare(
+        {
+            TOP: top,
+            SUB: sub,
+            ENTRIES: moved(tables.entries, GRANULES_PER_BLOCK),
+            RANKS: ranks,
+            RANKS_WITHIN: within,
+            HEAP: tables.heap,
+            DICTIONARY: tables.dictionary,
+            DICTIONARY_START: starts,
+            RANGE_START: tables.range_start,
+            RANGE_ROUTE: tables.range_route,
+        }
+    )
+
+
+def _records_of_granules(tables: kernel.Tables) -> Index:
+    return np.diff(tables.ranks_at(np.arange(len(tables.entries) + 1)))
+
+
+def _granules_of(tables: kernel.Tables, entries: Index) -> Index:
+    """Return the granules of entries: numbers without their low 10 bits."""
+    block = tables.blocks[entries // GRANULES_PER_BLOCK - 1]
+    return (block << (BLOCK_SHIFT - GRANULE_SHIFT)) + entries % GRANULES_PER_BLOCK
+
+
+def _merged(
+    old: Words, old_rows: Rows, numbers: Words, present: NDArray[np.bool_], rows: Rows
+) -> tuple[Words, Rows]:
+    """Return records with changes applied: numbers, ascending, and rows."""
+    stay = ~np.isin(old, numbers, assume_unique=True)
+    merged = np.concatenate([old[stay], numbers[present]])
+    order = merged.argsort(kind="stable")
+    return merged[order], np.concatenate([old_rows[stay], rows[present]])[order]
+
+
+def _has_code(tables: kernel.Tables, group: Index, rows: Rows) -> NDArray[np.bool_]:
+    """Return whether the dictionary of each record's group has the record's row."""
+    found = np.zeros(len(rows), np.bool_)
+    if not len(tables.dictionary):
+        return found
+    for begin in range(0, len(rows), _LOOKED_UP_AT_ONCE):
+        part = slice(begin, begin + _LOOKED_UP_AT_ONCE)
+        places = tables.dictionary_start[group[part], None] + np.arange(CODES)
+        found[part] = (tables.dictionary.take(places, mode="clip") == rows[part, None]).any(axis=1)
+    return found
+
+
+def _known_codes(tables: kernel.Tables, group: Index, rows: Rows) -> NDArray[np.uint8]:
+    """Return the code of each record, whose row the dictionary of its group has."""
+    codes, code_of = np.empty(len(rows), np.uint8), np.empty(MIXED + 1, np.uint8)
+    opens = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
+    for begin, end in zip(opens, [*opens[1:], len(group)], strict=True):
+        start = int(tables.dictionary_start[group[begin]])
+        known = tables.dictionary[start : start + CODES]
+        code_of[known] = np.arange(len(known))
+        codes[begin:end] = code_of[rows[begin:end]]
+    return codes
+
+
+def _places(entries: Words) -> Index:
+    return ((entries & _PLACES) >> np.uint64(PLACE_SHIFT)).astype(np.int64)
+
+
+def _spliced(tables: kernel.Tables, changed: Index, segments: Segments) -> tuple[Words, Words]:
+    """Return the heap and the entries with new segments for the granules of changed entries."""
+    entries = tables.entries.copy()
+    mixed = entries >> np.uint64(ROW_SHIFT) == MIXED
+    filled = np.flatnonzero(mixed | (entries & np.uint64(CELL_MASK) != 0))
+    begins = _places(entries[filled]) - STRIP_WORDS * mixed[filled]
+    edges = np.append(begins, len(tables.heap))
+    at = filled.searchsorted(changed)
+    begin = edges[at]
+    end = np.where(
+        np.append(filled, -1)[at] == changed, edges[np.minimum(at + 1, len(begins))], begin
+    )
+    fresh = np.append(segments.place - STRIP_WORDS * mixed[changed], len(segments.words))
+    gained = np.append(0, (np.diff(fresh) - (end - begin)).cumsum())
+    heap, cursor = [], 0
+    for first, last, new, new_end in zip(
+        begin.tolist(), end.tolist(), fresh[:-1].tolist(), fresh[1:].tolist(), strict=True
+    ):
+        heap += [tables.heap[cursor:first], segments.words[new:new_end]]
+        cursor = last
+    whole = np.concatenate([*heap, tables.heap[cursor:]])
+    if len(whole) > PLACE_MASK:
+        raise ContentError("the records take more room than the heap has")
+    places = _places(entries[filled]) + gained[changed.searchsorted(filled)]
+    entries[filled] = (entries[filled] & ~_PLACES) | (
+        places.astype(np.uint64) << np.uint64(PLACE_SHIFT)
+    )
+    row = entries[changed] & ~np.uint64((1 << ROW_SHIFT) - 1)
+    places = begin + gained[:-1] + segments.place - fresh[:-1]
+    empty = (segments.mask == 0) & ~mixed[changed]
+    entries[changed] = row | np.where(
+        empty, np.uint64(0), segments.mask | (places.astype(np.uint64) << np.uint64(PLACE_SHIFT))
+    )
+    return whole, entries

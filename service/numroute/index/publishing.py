@@ -19,9 +19,10 @@ from numroute.files import finish, flush_folder, remove_unfinished, unfinished, 
 from numroute.index import history
 from numroute.index.compare import compare
 from numroute.index.content import Content, Metadata
+from numroute.index.layout import FORMAT_VERSION
 from numroute.index.snapshot import Snapshot, verify_snapshot
 from numroute.index.store import locked
-from numroute.index.writer import version_for, write_copy, write_snapshot
+from numroute.index.writer import write_copy, write_snapshot
 from numroute.model import Changes
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class StoreWriter:
         """Return the metadata of a snapshot that is built now, with an id that is not in use."""
         of_registry = {name: count for name, count in counts.items() if name != OVERRIDES_COUNT}
         return Metadata(
-            format_version=version_for(overrides),
+            format_version=FORMAT_VERSION,
             snapshot_id=self._new_id(as_of),
             as_of=as_of,
             built_at=datetime.now(UTC).replace(microsecond=0),

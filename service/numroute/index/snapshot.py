@@ -21,22 +21,14 @@ from numroute.index.file import (
     sha256_file,
 )
 from numroute.index.layout import (
-    CELLS,
     CHANGED,
-    CHUNKS,
     DONOR,
     DTYPES,
-    GRANULES,
     META,
-    OPTIONAL_ARRAYS,
     OVERRIDES,
-    OVERRIDES_VERSION,
-    PAGES,
     PORTED_AT,
-    RANGE_ROUTE,
-    RANGE_START,
     REQUIRED_ARRAYS,
-    ROUTE,
+    ROUTES_RECORDS,
     TABLES,
     VALUE_BYTES_MIN,
     smallest_unsigned,
@@ -140,18 +132,8 @@ class Snapshot:
                 hint=REBUILD_HINT,
             ) from None
         self._overrides = self._load_overrides(environment)
-        self._row_dtype = np.promote_types(
-            arrays[GRANULES].dtype, smallest_unsigned(self.route_count)
-        )
-        self._tables = kernel.prepare(
-            pages=arrays[PAGES],
-            chunks=arrays[CHUNKS],
-            cells=arrays[CELLS],
-            route=arrays[ROUTE],
-            granules=arrays[GRANULES],
-            range_start=arrays[RANGE_START],
-            range_route=arrays[RANGE_ROUTE],
-        )
+        self._row_dtype = np.promote_types(np.uint16, smallest_unsigned(self.route_count))
+        self._tables = kernel.prepare(arrays)
 
     @property
     def tables(self) -> kernel.Tables:
@@ -162,9 +144,8 @@ class Snapshot:
         if OVERRIDES not in self._values:
             return None
         overrides = None
-        if environment.seal.format_version >= OVERRIDES_VERSION:
-            with contextlib.suppress(KeyError, TypeError, ValueError):
-                overrides = decode_overrides(bytes(self._values[OVERRIDES]))
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            overrides = decode_overrides(bytes(self._values[OVERRIDES]))
         if overrides is None:
             raise SnapshotCorruptError(
                 self.path,
@@ -177,6 +158,16 @@ class Snapshot:
     def route_count(self) -> int:
         """The number of rows that answers may have: the route table's and those of overrides."""
         return len(self.routes) + (len(self._overrides.routes) if self._overrides else 0)
+
+    @property
+    def ported_count(self) -> int:
+        """The number of ported numbers."""
+        return self._tables.records
+
+    @property
+    def records_by_row(self) -> NDArray[np.uint32]:
+        """How many ported numbers have each row of the route table: uint32[rows]."""
+        return self._arrays[ROUTES_RECORDS].copy()
 
     @property
     def overrides(self) -> tuple[Override, ...]:
@@ -232,19 +223,30 @@ class Snapshot:
         0 and numbers of more than 15 digits are answered with the row of status INVALID. Without
         ``overrides`` the answers are what the registry says.
         """
-        rows = kernel.lookup(self._tables, numbers)
-        times = self._ported_times(numbers) if ported_at else None
+        rows: Unsigned
+        times, ranges = None, None
+        if len(numbers) <= kernel.FEW_NUMBERS:
+            found = [kernel.find(self._tables, number) for number in numbers.tolist()]
+            rows = np.array([each.row for each in found], np.uint16)
+            if ported_at:
+                column = self._ported_at
+                times = np.array(
+                    [0 if column is None or each.rank < 0 else column[each.rank] for each in found],
+                    np.uint32,
+                )
+            if range_route:
+                ranges = np.array([each.range_row for each in found], np.uint16)
+        else:
+            rows = kernel.lookup(self._tables, numbers)
+            times = self._ported_times(numbers) if ported_at else None
+            ranges = kernel.range_lookup(self._tables, numbers) if range_route else None
         if overrides and self._overrides:
             rows = rows.astype(self._row_dtype, copy=False)
             overridden = self._overrides.apply(numbers, rows)
             if times is not None:
                 # The time belongs to the record, which is not what answers.
                 times[overridden] = 0
-        return Answers(
-            route=rows,
-            ported_at=times,
-            range_route=kernel.range_lookup(self._tables, numbers) if range_route else None,
-        )
+        return Answers(route=rows, ported_at=times, range_route=ranges)
 
     def _ported_times(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint32]:
         times = np.zeros(len(numbers), np.uint32)
@@ -255,14 +257,14 @@ class Snapshot:
 
     def ported_numbers(self) -> Iterator[NDArray[np.uint64]]:
         """Yield the numbers of all records, ascending, piece by piece."""
-        return (numbers for numbers, _, _ in kernel.records(self._tables))
+        return (piece.numbers for piece, _ in kernel.records(self._tables))
 
     def donor(self, number: int) -> Operator | None:
         """Return who served a ported number before, where the registry says so."""
         if self._donor is None:
             return None
-        positions, ranks = kernel.find_records(self._tables, np.array([number], np.uint64))
-        return self.routes.donors[int(self._donor[ranks[0]])] if len(positions) else None
+        rank = kernel.find(self._tables, number).rank
+        return self.routes.donors[int(self._donor[rank])] if rank >= 0 else None
 
     def piece(self, number: int) -> tuple[int, int | None]:
         """Return the first and last number of the plan's piece that holds the number.
@@ -326,7 +328,7 @@ def stored_values(
         if value is None:
             raise SnapshotCorruptError(path, f"{key} is missing", hint=REBUILD_HINT)
         nbytes = spec.length * (np.dtype(spec.dtype).itemsize if spec.dtype else 1)
-        if value.nbytes not in {nbytes, max(nbytes, VALUE_BYTES_MIN)}:
+        if value.nbytes != max(nbytes, VALUE_BYTES_MIN):
             raise SnapshotCorruptError(
                 path,
                 f"{key} holds {value.nbytes} bytes, {nbytes} were written",
@@ -337,11 +339,10 @@ def stored_values(
 
 
 def _view(path: Path, key: str, value: memoryview, spec: ValueSpec) -> NDArray[Any]:
-    """Return a stored array without copying it, except where an old file keeps it unaligned."""
+    """Return a stored array without copying it."""
     if spec.dtype not in DTYPES.get(key, ()):
-        known = key in REQUIRED_ARRAYS | OPTIONAL_ARRAYS
+        known = key in DTYPES
         raise SnapshotCorruptError(
             path, f"{key} is {'of an unknown type' if known else 'unknown'}", hint=REBUILD_HINT
         )
-    array: NDArray[Any] = np.frombuffer(value, spec.dtype)
-    return array if array.flags.aligned else array.copy()
+    return np.frombuffer(value, spec.dtype)

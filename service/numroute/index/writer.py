@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from numroute.index.bitmap import build_bitmap, build_granules, build_pages, held_pieces
+import numpy as np
+
+from numroute.index.bitmap import LayoutLimitError, bitmap_arrays, build_bitmap, records_by_row
 from numroute.index.content import FIXED_STATUSES, Content, Metadata
 from numroute.index.file import ContentError, StoredArray, write_file
 from numroute.index.layout import (
-    CELLS,
-    CHUNKS,
     DONOR,
-    GRANULES,
-    GRANULES_PER_PAGE,
+    FORMAT_VERSION,
     OVERRIDES,
-    OVERRIDES_VERSION,
-    PAGES,
-    PLAIN_VERSION,
     PORTED_AT,
     RANGE_ROUTE,
     RANGE_START,
     RECORDS_MAX,
-    ROUTE,
+    ROUTES_RECORDS,
     UNALLOCATED_ROW,
-    VALUE_BYTES_MAX,
-    route_dtype,
     smallest_unsigned,
 )
 from numroute.index.overrides import broken_rule, encode_overrides
@@ -36,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from numroute.index.overrides import Override
@@ -51,7 +44,6 @@ def write_snapshot(
 ) -> None:
     """Write the content to a new file at ``path`` (0600) and flush it to disk.
 
-    The file's version is that of the metadata; :func:`version_for` says which it must be.
     Raises ContentError when the content breaks a rule of the format, StoreAccessError when the
     file cannot be written; what was written so far is left to the caller to remove.
     """
@@ -73,11 +65,6 @@ def write_copy(
     _write(path, arrays, tables, metadata, overrides)
 
 
-def version_for(overrides: Sequence[Override]) -> int:
-    """Return the oldest format version that can hold a file with these overrides."""
-    return OVERRIDES_VERSION if overrides else PLAIN_VERSION
-
-
 def _write(
     path: Path,
     arrays: Mapping[str, StoredArray],
@@ -86,8 +73,8 @@ def _write(
     overrides: Sequence[Override],
 ) -> None:
     broken = broken_rule(overrides)
-    if metadata.format_version < version_for(overrides):
-        broken = f"a file with overrides is of version {OVERRIDES_VERSION}"
+    if metadata.format_version != FORMAT_VERSION:
+        broken = f"a file is of version {FORMAT_VERSION}"
     if broken:
         raise ContentError(f"the snapshot's content breaks the rule: {broken}")
     if overrides:
@@ -139,30 +126,25 @@ def _ascends(values: NDArray[np.uint64]) -> bool:
     )
 
 
-def _encode(
-    content: Content,
-) -> tuple[dict[str, NDArray[np.unsignedinteger]], dict[str, bytes]]:
+def _encode(content: Content) -> tuple[dict[str, NDArray[Any]], dict[str, bytes]]:
     """Return every array and every table of the file by key."""
-    of_ranges = route_dtype(len(content.routes))
-    of_records = smallest_unsigned(int(content.number_route.max(initial=0)))
-    range_route = content.range_route.astype(of_ranges, copy=False)
-    held = held_pieces(content.range_start, range_route, NUMBER_MAX)
-    pages, slots = build_pages(content.numbers, held)
-    if slots * GRANULES_PER_PAGE * of_ranges.itemsize > VALUE_BYTES_MAX:
-        raise ContentError(f"{slots} pages of 2^30 numbers are in use: more than the format holds")
-    bitmap = build_bitmap(content.numbers, pages, slots)
-    if bitmap.cells.nbytes > VALUE_BYTES_MAX:
-        raise ContentError("the records are scattered over more chunks than the format holds")
+    try:
+        bitmap = build_bitmap(
+            content.numbers,
+            content.number_route,
+            content.range_start,
+            content.range_route,
+            len(content.routes),
+        )
+    except LayoutLimitError as error:
+        raise ContentError(f"the snapshot's content breaks the rule: {error}") from None
     columns, tables = encode_routes(content.routes, content.donors)
-    arrays: dict[str, NDArray[np.unsignedinteger]] = {
-        PAGES: pages,
-        CHUNKS: bitmap.chunks,
-        CELLS: bitmap.cells,
-        ROUTE: content.number_route.astype(of_records, copy=False),
-        RANGE_START: content.range_start,
-        RANGE_ROUTE: range_route,
-        GRANULES: build_granules(content.range_start, range_route, pages, slots),
+    arrays: dict[str, NDArray[Any]] = {
+        **bitmap_arrays(bitmap),
         **columns,
+        RANGE_START: content.range_start,
+        RANGE_ROUTE: content.range_route.astype(np.uint16),
+        ROUTES_RECORDS: records_by_row(content.number_route, len(content.routes)).astype(np.uint32),
     }
     if content.ported_at is not None:
         arrays[PORTED_AT] = content.ported_at

@@ -25,11 +25,14 @@ RANGE_PIECES = 423_000
 TABLES_BYTES = 3_000_000
 """Route table, operators and regions as JSON: what real snapshots of 16,000 routes take."""
 
-EXTRA_PAGES = 6
-"""A country's plan is spread over a few pages of 2^30 numbers more than it would fill."""
+EXTRA_GRANULES = 60_000
+"""A country's plan is spread over blocks of 262,144 numbers that it does not fill."""
 
-RECORD_BYTES = 2 + 4
-"""The route and the time of porting of one ported number."""
+MIXED_BYTES = 2_500_000
+"""Rows of strips in granules that several pieces of the plan share."""
+
+RECORD_BYTES = 4
+"""The time of porting of one ported number."""
 
 SNAPSHOTS_ON_DISK = 3
 """The previous one, the current one, and the next while it is written."""
@@ -68,8 +71,8 @@ class IndexSize:
 def index_size(ported: int, plan_numbers: int) -> IndexSize:
     """Return the size of an index of ported numbers spread evenly over a numbering plan.
 
-    A chunk of 65,536 numbers takes its 16 KiB as soon as one of them is ported: with 30 million of
-    706 million ported all chunks are in use, with a few thousand each number takes a chunk.
+    Each granule of 1,024 numbers has an entry, whether ported or not; each cell of 54 numbers in
+    which one is ported takes 8 bytes more, and each ported number one byte.
 
     Raises SettingError when there are more numbers than the plan or the format has.
     """
@@ -83,17 +86,20 @@ def index_size(ported: int, plan_numbers: int) -> IndexSize:
             f"{ported:,} ported numbers are more than one snapshot holds, {layout.RECORDS_MAX:,}",
             hint="Divide the numbers by country into several services",
         )
-    chunks = math.ceil(plan_numbers / (1 << layout.CHUNK_SHIFT))
-    # The chance that a chunk has none of the ported numbers is (1 - 1/chunks)^ported.
-    in_use = chunks * -math.expm1(ported * math.log1p(-1 / (chunks + 1)))
-    cells = math.ceil(in_use + 1) * 8 * layout.CELLS_PER_CHUNK
-    pages = (plan_numbers >> layout.PAGE_SHIFT) + 1 + EXTRA_PAGES
-    granules = pages * 2 * layout.GRANULES_PER_PAGE
-    tables = pages * 4 * layout.CHUNKS_PER_PAGE + RANGE_PIECES * (8 + 2) + TABLES_BYTES
-    return IndexSize(
-        touched=cells + 2 * ported + granules,
-        file=cells + RECORD_BYTES * ported + granules + tables,
-    )
+    granules = math.ceil(plan_numbers / (1 << layout.GRANULE_SHIFT)) + EXTRA_GRANULES
+    cells = granules * layout.CELLS_PER_GRANULE
+    # The chance that a cell has none of the ported numbers is (1 - 1/cells)^ported.
+    in_use = _expected_in_use(ported, cells)
+    # Codes are bytes, a granule's filled up to words of eight.
+    codes = ported + 3.5 * _expected_in_use(ported, granules)
+    touched = math.ceil(8 * granules + 8 * in_use + codes)
+    tables = RANGE_PIECES * (8 + 2) + MIXED_BYTES + TABLES_BYTES
+    return IndexSize(touched=touched, file=touched + 4 * granules + RECORD_BYTES * ported + tables)
+
+
+def _expected_in_use(ported: int, places: int) -> float:
+    """Return how many of so many equal places have a ported number."""
+    return places * -math.expm1(ported * math.log1p(-1 / places))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

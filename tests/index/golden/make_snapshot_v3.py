@@ -65,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "golden.lmdb"
         write_snapshot(path, content, make_metadata(), OVERRIDES)
-        (HERE / "snapshot-v2.lmdb.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+        (HERE / "snapshot-v3.lmdb.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
         with Snapshot(path) as snapshot:
             got = snapshot.lookup(np.array(asked, np.uint64), ported_at=True, range_route=True)
             answers = []
@@ -88,7 +88,7 @@ def main() -> None:
                 "answers": answers,
             }
     text = json.dumps(document, ensure_ascii=False, indent=0)
-    (HERE / "snapshot-v2.json").write_text(text + "\n", "utf-8")
+    (HERE / "snapshot-v3.json").write_text(text + "\n", "utf-8")
 
 
 if __name__ == "__main__":
