@@ -56,7 +56,7 @@ def test_the_worked_example_is_what_the_writer_writes(tmp_path: Path) -> None:
     write_snapshot(path, EXAMPLE, make_metadata())
     stored = stored_bytes(path)
     documented = documented_arrays()
-    assert len(documented) == 11
+    assert len(documented) == 12
     for key, array in documented.items():
         padded = array.tobytes().ljust(VALUE_BYTES_MIN, b"\0")
         assert stored[key] == padded, key

@@ -37,7 +37,7 @@ number = st.one_of(
 question = st.one_of(number, st.integers(0, (1 << 64) - 1), st.sampled_from([0, NUMBER_MAX + 1]))
 
 
-@pytest.fixture(params=["numpy", "compiled"])
+@pytest.fixture(scope="module", params=["numpy", "compiled"])
 def each_kernel(request):
     """Look batches up by numpy, then by the compiled kernel, where numba is installed."""
     if request.param == "numpy":
