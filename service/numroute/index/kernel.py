@@ -100,7 +100,8 @@ _HALVES = np.array(4, np.uint64)
 _CELL_BITS = (1 << RANK_SHIFT) - 1
 
 
-@dataclass(frozen=True, kw_only=True)
+# Without a repr: it would read the file's map, which may be closed when an error is shown.
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Tables:
     """The arrays of a snapshot in the form that the kernel reads.
 

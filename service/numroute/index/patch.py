@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -367,7 +368,7 @@ def _known_codes(tables: kernel.Tables, group: Index, rows: Rows) -> NDArray[np.
     """Return the code of each record, whose row the dictionary of its group has."""
     codes, code_of = np.empty(len(rows), np.uint8), np.empty(MIXED + 1, np.uint8)
     opens = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
-    for begin, end in zip(opens, [*opens[1:], len(group)], strict=True):
+    for begin, end in pairwise([*opens, len(group)]):
         start = int(tables.dictionary_start[group[begin]])
         known = tables.dictionary[start : start + CODES]
         code_of[known] = np.arange(len(known))
