@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from bisect import bisect_right
 from pathlib import Path
 
@@ -46,6 +47,23 @@ def each_kernel(request):
     compiled = pytest.importorskip("numroute.index.compiled", reason="numba is not installed")
     kernel.use_compiled(compiled.compile_lookup())
     yield
+    kernel.use_compiled(None)
+
+
+def test_many_numbers_switch_to_the_compiled_kernel(open_content, monkeypatch) -> None:
+    """Numpy answers at once; the compiled kernel takes over when it is ready."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr(kernel, "_compiling", threading.Lock())
+    monkeypatch.setattr(kernel, "COMPILE_AFTER_NUMBERS", 1_000)
+    kernel.use_compiled(None)
+    snapshot = open_content(make_content({79_000_000_001: 2}, {}, ROUTES))
+    asked = np.full(2_000, 79_000_000_001, np.uint64)
+    assert snapshot.lookup(asked).route.tolist() == [2] * 2_000
+    for thread in threading.enumerate():
+        if thread.name == "compile-kernel":
+            thread.join()
+    assert kernel.is_compiled()
+    assert snapshot.lookup(asked).route.tolist() == [2] * 2_000
     kernel.use_compiled(None)
 
 

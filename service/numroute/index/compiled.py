@@ -3,7 +3,7 @@
 One loop over blocks of numbers: each stage computes where the next one reads and prefetches it, so
 that hundreds of accesses to memory are under way at once. Indices are unsigned and nothing branches
 on data, so that LLVM vectorises the stages; their temporaries live on the stack.
-:func:`numroute.index.kernel.compile_in_background` switches to it when it is ready.
+:mod:`numroute.index.kernel` does it in the background and switches to it when it is ready.
 
 The compiled code is cached on disk where numba finds a writable folder: that of the environment
 variable ``NUMBA_CACHE_DIR``, beside this module, or the user's. Without one it is compiled anew.

@@ -6,7 +6,9 @@ the same file share it, and the last to leave closes it.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import mmap
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -322,6 +324,7 @@ def _open_file(path: Path, identity: tuple[int, int]) -> Environment:
         ) from None
     transaction = environment.begin(buffers=True)
     values = {bytes(key).decode(): value for key, value in transaction.cursor()}
+    _advise_huge_pages(values)
     opened = Environment(
         path=path,
         seal=seal,
@@ -336,3 +339,19 @@ def _open_file(path: Path, identity: tuple[int, int]) -> Environment:
         environment.close()
         raise SnapshotCorruptError(path, "the metadata are not what was written", hint=REBUILD_HINT)
     return opened
+
+
+def _advise_huge_pages(values: Mapping[str, memoryview]) -> None:
+    """Ask the kernel to map the whole file by pages of 2 MiB, before the first of them is touched.
+
+    Small pages cost a lookup about a third more. Where the kernel cannot, nothing happens.
+    """
+    places = [
+        (np.frombuffer(value, np.uint8).ctypes.data, value.nbytes) for value in values.values()
+    ]
+    if places and hasattr(mmap, "MADV_HUGEPAGE"):
+        first = min(address for address, _ in places) // mmap.PAGESIZE * mmap.PAGESIZE
+        end = max(address + length for address, length in places)
+        madvise = ctypes.CDLL(None).madvise
+        madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        madvise(first, end - first, mmap.MADV_HUGEPAGE)

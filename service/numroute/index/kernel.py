@@ -195,8 +195,12 @@ def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
     )
 
 
+COMPILE_AFTER_NUMBERS = 2_000_000
+"""So many numbers looked up in batches say that there will be more, and compiling pays."""
+
 _compiled: Callable[..., None] | None = None
 _compiling = threading.Lock()
+_looked_up = 0
 
 
 def use_compiled(function: Callable[..., None] | None) -> None:
@@ -210,11 +214,15 @@ def is_compiled() -> bool:
     return _compiled is not None
 
 
-def compile_in_background() -> None:
-    """Switch to the compiled function when it is ready, where numba is installed; return at once.
+def _count(numbers: int) -> None:
+    """Compile in the background when many numbers have been looked up and numba is installed.
 
-    Until then, and where the compiler fails, numpy answers.
+    Until the compiled function is ready, and where the compiler fails, numpy answers.
     """
+    global _looked_up  # noqa: PLW0603 - that threads overwrite each other's count does not matter
+    _looked_up += numbers
+    if _looked_up < COMPILE_AFTER_NUMBERS:
+        return
     if (
         _compiled is None
         and importlib.util.find_spec("numba")
@@ -246,6 +254,7 @@ def lookup(tables: Tables, numbers: Words) -> Rows:
     elif _compiled is not None:
         _compiled(*tables.constants, _read_only(np.ascontiguousarray(numbers)), rows)
     else:
+        _count(len(numbers))
         for begin in range(0, len(numbers), PIECE_NUMBERS):
             part = numbers[begin : begin + PIECE_NUMBERS]
             _lookup_piece(tables, part, rows[begin : begin + PIECE_NUMBERS])
