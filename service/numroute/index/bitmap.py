@@ -240,10 +240,11 @@ def used_blocks(
     if int(count.sum()) > BLOCKS_MAX + len(held):
         raise LayoutLimitError("the ranges hold more numbers than the format has room for")
     of_ranges = np.repeat(first - (count.cumsum() - count), count) + np.arange(count.sum())
-    of_numbers = (numbers >> np.uint64(BLOCK_SHIFT)).astype(np.int64)
-    changes = np.flatnonzero(of_numbers[1:] != of_numbers[:-1]) + 1
-    of_numbers = of_numbers[np.append(np.zeros(min(1, len(numbers)), np.int64), changes)]
-    blocks = np.union1d(of_ranges, of_numbers)
+    pieces = [of_ranges]
+    for begin in range(0, len(numbers), _RECORDS_AT_ONCE):
+        part = numbers[begin : begin + _RECORDS_AT_ONCE] >> np.uint64(BLOCK_SHIFT)
+        pieces.append(part[np.flatnonzero(np.diff(part, append=part[-1:] + _ONE))].astype(np.int64))
+    blocks = np.unique(np.concatenate(pieces))
     if len(blocks) > BLOCKS_MAX:
         raise LayoutLimitError(f"{len(blocks)} blocks of 2^{BLOCK_SHIFT} numbers are in use")
     return blocks

@@ -27,7 +27,6 @@ from numroute.index.layout import (
     CELL_FACTOR_SHIFT,
     CELL_MASK,
     CELL_NUMBERS,
-    CELLS_PER_GRANULE,
     DICTIONARY,
     DICTIONARY_START,
     ENTRIES,
@@ -97,7 +96,7 @@ _RANK = np.array(RANK_SHIFT, np.uint64)
 _STRIPS = np.array(STRIP_WORDS, np.uint64)
 _HALVES = np.array(4, np.uint64)
 
-_CELL_BITS = (1 << RANK_SHIFT) - 1
+_MEMBERS = np.array((1 << RANK_SHIFT) - 1, np.uint64)
 
 
 # Without a repr: it would read the file's map, which may be closed when an error is shown.
@@ -535,19 +534,15 @@ def decode(tables: Tables, index: Index, granules: Index) -> tuple[Words, Rows]:
         granules: Their numbers without the low 10 bits.
     """
     entry = tables.entries[index]
-    used = (entry & _CELLS).astype("<u4").view(np.uint8).reshape(-1, 4)
-    bits = np.unpackbits(used, axis=1, bitorder="little", count=CELLS_PER_GRANULE)
-    of_cell, cell = bits.nonzero()
-    cells = np.bitwise_count(entry & _CELLS).astype(np.int64)
+    used = entry & _CELLS
+    # Bits as bytes of the size of a word, so that places divide into word and bit by shifts.
+    places = _set_bits(used)
+    of_cell, cell = places >> 6, places & 63
+    cells = np.bitwise_count(used).astype(np.int64)
     place = ((entry >> _PLACE_SHIFT) & _PLACE).astype(np.int64)
     words = tables.heap[(place - (cells.cumsum() - cells))[of_cell] + np.arange(len(of_cell))]
-    members = np.unpackbits(
-        words.astype("<u8").view(np.uint8).reshape(-1, 8),
-        axis=1,
-        bitorder="little",
-        count=RANK_SHIFT,
-    )
-    at, bit = members.nonzero()
+    places = _set_bits(words & _MEMBERS)
+    at, bit = places >> 6, places & 63
     granule = of_cell[at]
     numbers = (granules[granule] << GRANULE_SHIFT) + cell[at] * CELL_NUMBERS + bit
     count = tables.ranks_at(index + 1) - tables.ranks_at(index)
@@ -555,3 +550,9 @@ def decode(tables: Tables, index: Index, granules: Index) -> tuple[Words, Rows]:
     code = tables.codes[codes[granule] + np.arange(len(granule))]
     start = tables.dictionary_start[index[granule] >> tables.group_shift]
     return numbers.view(np.uint64), tables.dictionary[start + code]
+
+
+def _set_bits(words: Words) -> Index:
+    """Return the places of all set bits, ascending, counted over all words."""
+    octets = words.astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]
