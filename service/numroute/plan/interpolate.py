@@ -28,6 +28,9 @@ TABLES_BYTES = 3_000_000
 EXTRA_GRANULES = 60_000
 """A country's plan is spread over blocks of 262,144 numbers that it does not fill."""
 
+PORTED_CELLS_SHARE = 0.43
+"""Share of the plan's cells among which ported numbers are spread; ranges are not filled evenly."""
+
 MIXED_BYTES = 2_500_000
 """Rows of strips in granules that several pieces of the plan share."""
 
@@ -87,8 +90,8 @@ def index_size(ported: int, plan_numbers: int) -> IndexSize:
             hint="Divide the numbers by country into several services",
         )
     granules = math.ceil(plan_numbers / (1 << layout.GRANULE_SHIFT)) + EXTRA_GRANULES
-    cells = granules * layout.CELLS_PER_GRANULE
     # The chance that a cell has none of the ported numbers is (1 - 1/cells)^ported.
+    cells = math.ceil(granules * layout.CELLS_PER_GRANULE * PORTED_CELLS_SHARE)
     in_use = _expected_in_use(ported, cells)
     # Codes are bytes, a granule's filled up to words of eight.
     codes = ported + 3.5 * _expected_in_use(ported, granules)
