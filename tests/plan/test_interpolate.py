@@ -192,7 +192,7 @@ def test_too_little_memory_is_refused_with_the_figure(calibration: Calibration) 
 def test_too_little_disk_is_refused_with_the_figure(calibration: Calibration) -> None:
     """So is a store that does not fit the disk."""
     small = replace(calibration, machine=replace(calibration.machine, disk_bytes=2_000_000_000))
-    with pytest.raises(SettingError, match=r"needs 4\.\d GB of disk, the calibrated one has 2\.0"):
+    with pytest.raises(SettingError, match=r"needs 3\.\d GB of disk, the calibrated one has 2\.0"):
         plan(small, ASKED)
 
 
