@@ -280,9 +280,10 @@ def _reencoded(
     mixed = tables.entries[entries] >> np.uint64(ROW_SHIFT) == MIXED
     place = _places(tables.entries[entries[mixed]])
     strips = tables.strips[((place - STRIP_WORDS) * 4)[:, None] + np.arange(STRIPS_PER_GRANULE)]
-    segments = encode(entries.searchsorted(of_record), numbers, codes, mixed, strips)
+    granule = entries.searchsorted(of_record)
+    segments = encode(granule, numbers, codes, mixed, strips)
     records = _records_of_granules(tables)
-    records[entries] = np.bincount(entries.searchsorted(of_record), minlength=len(entries))
+    records[entries] = np.bincount(granule, minlength=len(entries))
     ranks, within = ranks_of(records)
     heap, new_entries = _spliced(tables, entries, segments)
     return Bitmap(
