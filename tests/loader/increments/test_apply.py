@@ -455,9 +455,10 @@ def remember(
 def facts(snapshot) -> list[tuple]:
     """Return everything that a snapshot knows of each ported number."""
     arrays = snapshot.arrays
-    numbers = [number for part in snapshot.ported_numbers() for number in part.tolist()]
+    every = np.concatenate(list(snapshot.ported_numbers()))
+    numbers = every.tolist()
     donors = [snapshot.routes.donors[at].code for at in arrays[DONOR].tolist()]
-    routes = [snapshot.route(row) for row in arrays["route"].tolist()]
+    routes = [snapshot.route(row) for row in snapshot.lookup(every, overrides=False).route.tolist()]
     return list(zip(numbers, routes, arrays[PORTED_AT].tolist(), donors, strict=True))
 
 
