@@ -1,4 +1,4 @@
-"""Which rule decides about which row, for the first rows of a list; nothing is written."""
+"""A dry run: which rule decides each of the first rows of a list; nothing is written."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ SAMPLE_ROWS: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRow:
-    """What would become of one row. ``number`` is masked; empty where the row holds none.
+    """How one row would be routed.
 
     Attributes:
-        rule: The rule that decided, or the fallback; empty where no policy was asked.
-        destination: The output route; empty where the row would not leave.
-        reason: Why it would not leave.
+        number: Masked; empty if the row has none.
+        rule: The rule or the fallback that decided; empty if no policy did.
+        destination: The output route; empty if the row would be rejected.
+        reason: Why it would be rejected.
     """
 
     row_id: int
-    number: str
     status: str
-    operator: str
-    region: str
-    rule: str
-    destination: str
     reason: str
-    send_from: str
-    send_until: str
+    number: str = ""
+    operator: str = ""
+    region: str = ""
+    rule: str = ""
+    destination: str = ""
+    send_from: str = ""
+    send_until: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Sample:
 
 
 def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Sample:
-    """Say what would become of the first rows of the first file.
+    """Return how the first rows of the first file would be routed.
 
     Raises:
         InputError: The list cannot be read.
@@ -117,41 +118,33 @@ def _rows(
     decisions: Decisions,
     routes: Sequence[Route],
 ) -> list[SampleRow]:
-    """Return the block's rows; Python per row, which a sample's few thousand may take."""
+    """Return the block's rows, one by one in Python: a sample has a few thousand at most."""
     _, staying = sorter.sort(prepared)
-    reasons = dict(zip(staying.row_id.tolist(), staying.reason.tolist(), strict=True))
-    found = {row_id: _invalid(row_id, Reject(reason)) for row_id, reason in reasons.items()}
+    reasons = {
+        row_id: Reject(reason)
+        for row_id, reason in zip(staying.row_id.tolist(), staying.reason.tolist(), strict=True)
+    }
+    rows = {
+        row_id: SampleRow(row_id=row_id, status=Status.INVALID.name, reason=reason.name)
+        for row_id, reason in reasons.items()
+    }
     for record, number, code in zip(
         prepared.record.tolist(), prepared.numbers.tolist(), prepared.code.tolist(), strict=True
     ):
         row_id = record + first_id
-        reason = Reject(reasons.get(row_id, 0))
-        decision = decisions.decided[code]
-        found[row_id] = SampleRow(
+        reason, decision = reasons.get(row_id, Reject.NONE), decisions.decided[code]
+        route, is_decided = routes[code // 2], reason is Reject.NONE
+        rejected = reason or decision.reject
+        rows[row_id] = SampleRow(
             row_id=row_id,
             number=mask_number(number),
-            status=routes[code // 2].status.name,
-            operator=routes[code // 2].operator.brand or routes[code // 2].operator.name,
-            region=routes[code // 2].region.name or routes[code // 2].region.code,
-            rule="" if reason is not Reject.NONE else decision.rule,
-            destination="" if reason is not Reject.NONE else decision.destination,
-            reason=(reason or decision.reject).name if reason or decision.reject else "",
+            status=route.status.name,
+            operator=route.operator.brand or route.operator.name,
+            region=route.region.name or route.region.code,
+            rule=decision.rule if is_decided else "",
+            destination=decision.destination if is_decided else "",
+            reason=rejected.name if rejected else "",
             send_from=decision.send_from,
             send_until=decision.send_until,
         )
-    return [found[row_id] for row_id in sorted(found)]
-
-
-def _invalid(row_id: int, reason: Reject) -> SampleRow:
-    return SampleRow(
-        row_id=row_id,
-        number="",
-        status=Status.INVALID.name,
-        operator="",
-        region="",
-        rule="",
-        destination="",
-        reason=reason.name,
-        send_from="",
-        send_until="",
-    )
+    return [rows[row_id] for row_id in sorted(rows)]

@@ -13,6 +13,7 @@ import pytest
 from numroute_campaign.decisions import MEANINGS
 from numroute_campaign.handover import ROLES
 from numroute_campaign.prices import CATEGORIES, CategorySummary, CostSummary, StepSummary
+from numroute_campaign.pseudonyms import METHOD
 from numroute_campaign.report import LANGUAGES, ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (
     FileSummary,
@@ -237,7 +238,7 @@ def test_the_page_is_written_in_both_languages(language: str) -> None:
     data = resources.files("numroute_campaign") / "data"
     pages = "".join((data / name).read_text("utf-8") for name in ("report.html.j2", "act.html.j2"))
     used = {*re.findall(r'\bt\("(.*?)"', pages), *re.findall(r'most\(.*?, "(.*?)"', pages)}
-    used |= {*MEANINGS.values(), *CATEGORIES, *ROLES, "no region", "no operator"}
+    used |= {*MEANINGS.values(), *CATEGORIES, *ROLES, METHOD, "no region", "no operator"}
     russian = tomllib.loads((data / "report_ru.toml").read_text("utf-8"))
     assert used == set(russian)
     assert all(russian[text].count("{}") == text.count("{}") for text in used)
