@@ -290,7 +290,8 @@ def test_cells_as_people_write_them(text: str, numbers: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["+79161234501, 1234502", "79161234501, 02", "79161234501 и 555-66-77"]
+    "text",
+    ["+79161234501, 1234502", "79161234501, 02", "79161234501/02", "79161234501 и 555-66-77"],
 )
 def test_a_half_understood_cell_says_so(text: str) -> None:
     """A second number without its area code is not passed over in silence."""
@@ -496,6 +497,20 @@ def test_a_do_not_send_list_that_is_not_understood_is_refused(run, write, text: 
     assert "7916123" not in str(caught.value)
     if text != "phone\n":
         run(path, suppress=(str(stop),), suppress_lenient=True)
+
+
+def test_a_do_not_send_workbook(run, write, tmp_path: Path) -> None:
+    """Both phone columns of a sheet count, numeric cells as well as text."""
+    stop = tmp_path / "stop.xlsx"
+    with xlsxwriter.Workbook(stop) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["Телефон", "Доп. телефон", "Причина"])
+        sheet.write_row(1, 0, [NUMBERS[0], NUMBERS[1], "жалоба"])
+        sheet.write_row(2, 0, [FORMATTED[2], "", "жалоба"])
+        sheet.write_row(4, 0, ["Всего:", 2])
+    path = write("phone\n" + "".join(f"{n}\n" for n in NUMBERS))
+    _, reasons = run(path, suppress=(str(stop),))
+    assert reasons == {"SUPPRESSED": 3}
 
 
 def test_options_for_do_not_send_lists(route, write) -> None:

@@ -56,6 +56,7 @@ _EXTENSION: Final = re.compile(
 _ENUMERATOR: Final = re.compile(r"^\s*\d{1,2}(?:\)\s*|\.\s+)(?=[+\d(])")
 _RUN: Final = re.compile(r"[+\d(\[][\d\s().\-/\[\]+]*")
 _NOT_DIGITS: Final = re.compile(r"\D+")
+_OTHER_END: Final = re.compile(r"\d\s*/\s*\d{1,4}\s*$")
 _BETWEEN: Final = re.compile(r"[\s,;/|]*")
 
 
@@ -217,7 +218,9 @@ def _read_run(run: str, region: str | None) -> tuple[list[int], bool]:
         if not found and digits > _DIGITS_MAX and (number := parse(part, region).number):
             found, rest = [number], 0
         numbers += found
-        is_whole = is_whole and (bool(found) or digits <= _NOTE_DIGITS_MAX) and not rest
+        is_note = bool(found) or digits <= _NOTE_DIGITS_MAX
+        # 123-45-67/68 are two numbers, the second of which only people understand.
+        is_whole = is_whole and is_note and not rest and not _OTHER_END.search(part)
     return numbers, is_whole
 
 

@@ -364,7 +364,7 @@ class CsvParser:
         if width > self._width:
             extra = mark * (width - self._width)
             return text.removesuffix(extra) if text.endswith(extra) else None
-        return text + mark * (self._width - width) if width > max(self._phones) else None
+        return text + mark * (self._width - width) if width > min(self._phones) else None
 
     def _totals(self, texts: list[bytes]) -> list[int]:
         """Return the places of rows of totals: at the end, and without a phone number."""

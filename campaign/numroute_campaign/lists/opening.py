@@ -119,7 +119,9 @@ class OpenList:
                 file,
                 region=options.region,
                 sheet=options.sheet,
-                column=options.column,
+                choose=lambda columns, samples, where: self._choose(
+                    columns, samples, options, where, all_phone_columns=all_phone_columns
+                ),
                 has_header=options.has_header,
                 named=options.named,
                 option=options.option,
@@ -130,7 +132,9 @@ class OpenList:
             columns, samples = tuple(self._part.schema.names), self._part.sample()
         else:
             columns, samples = self._part.layout.columns, self._part.layout.sample
-        chosen = self._choose(columns, samples, options, all_phone_columns=all_phone_columns)
+        chosen = self._choose(
+            columns, samples, options, file.name, all_phone_columns=all_phone_columns
+        )
         self.phone = chosen.place
         self.kept = [find_column(columns, name, file.name) for name in options.keep]
         if all_phone_columns:
@@ -165,6 +169,7 @@ class OpenList:
         columns: tuple[str, ...],
         samples: Sequence[pa.Array | None],
         options: ReadOptions,
+        where: str,
         *,
         all_phone_columns: bool,
     ) -> PhoneColumn:
@@ -176,7 +181,7 @@ class OpenList:
             columns,
             samples,
             options.region,
-            self.file.name,
+            where,
             named=options.column,
             option=f"{options.option}column",
         )

@@ -27,11 +27,10 @@ from numroute.errors import InputError
 from numroute_campaign.decisions import Reject
 from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import read_phones, segment_counts
-from numroute_campaign.lists.columns import choose_phone_column
 from numroute_campaign.lists.layout import SAMPLE_RECORDS, TOTAL_ROWS_MAX, is_total, read_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from python_calamine import CalamineSheet
 
@@ -50,13 +49,15 @@ class Spreadsheet:
         file: ListFile,
         *,
         region: str | None,
+        choose: Callable[[tuple[str, ...], Sequence[pa.Array], str], object],
         sheet: str | None = None,
-        column: str | None = None,
         has_header: bool | None = None,
         named: Sequence[str] = (),
         option: str = "--",
     ) -> None:
         """Open the workbook and choose the sheet; what is given is not judged.
+
+        ``choose`` raises InputError for a sheet whose columns and samples hold no phone numbers.
 
         Raises:
             InputError: It is damaged or protected, has no such sheet, or no sheet with numbers.
@@ -91,14 +92,7 @@ class Spreadsheet:
             layout = read_layout(records, region=region, has_header=has_header, named=named)
             if sheet is None:
                 try:
-                    choose_phone_column(
-                        layout.columns,
-                        layout.sample,
-                        region,
-                        f"{file.name}, sheet {name!r}",
-                        named=column,
-                        option=f"{option}column",
-                    )
+                    choose(layout.columns, layout.sample, f"{file.name}, sheet {name!r}")
                 except InputError as error:
                     if first_error is None or len(visible) == 1:
                         first_error = error
