@@ -1,4 +1,4 @@
-"""``numroute-load override``: routes that somebody sets by hand."""
+"""``numroute-load override``: routes set by hand."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def override() -> None:
-    """Route numbers and ranges by hand, against or beside the registry.
+    """Route numbers and ranges by hand, against the registry or where it says nothing.
 
-    Overrides are asked before every other layer, until they expire, and carried over from snapshot
-    to snapshot until another file is applied.
+    Overrides take precedence over all other data until they expire. Each new snapshot keeps them
+    until another file is applied.
     """
 
 
@@ -47,9 +47,9 @@ def apply(
 ) -> None:
     """Replace all overrides by those of FILE and publish a snapshot with them.
 
-    FILE is a CSV with the columns number, operator, reason and author, and where wanted last (for
-    a range), expires, mcc, mnc, routing_number and region. Of several that hold a number the
-    narrowest decides.
+    FILE is a CSV with the columns number, operator, reason and author and, if needed, last (of a
+    range), expires, mcc, mnc, routing_number and region. Numbers are whole international numbers.
+    Of several overrides that hold a number the narrowest decides.
     """
     opened = SnapshotStore(store, retention=retention)
     if dry_run:

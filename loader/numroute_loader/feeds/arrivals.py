@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from numroute.errors import FeedError, InputError
 from numroute.feed import Quarantined, Waiting
 from numroute_loader.feeds.loop import now, retry_seconds
-from numroute_loader.feeds.order import obsolete, wanted
+from numroute_loader.feeds.order import obsolete, worth_fetching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +91,7 @@ class Arrivals:
         self.unsettled = []
         self.trouble = None
         self._past = [each for each in self.listed.values() if self._is_of_the_past(each)]
-        needed = wanted(
+        needed = worth_fetching(
             self._past,
             seen,
             self._layout,

@@ -205,7 +205,7 @@ def windows(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) ->
     ]
 
 
-def wanted(
+def worth_fetching(
     files: Collection[DeliveredFile],
     seen: Seen,
     layout: FeedLayout,

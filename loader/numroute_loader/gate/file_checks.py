@@ -218,7 +218,7 @@ def outside_plan(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that the ported numbers lie in the numbering plan."""
     outside, ported = evidence.outside_plan, evidence.ported
     if outside is None or not ported:
-        return f"there is no {'numbering plan' if ported else 'ported numbers'}"
+        return "there is no numbering plan" if ported else "there are no ported numbers"
     share = outside.count / ported
     return finding(
         share <= limits.outside_plan_share,
