@@ -11,13 +11,14 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from numroute.errors import StoreAccessError
 from numroute.files import remove_unfinished, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 FEED = "feed.json"
@@ -127,7 +128,7 @@ class FeedState:
     quarantined: tuple[Quarantined, ...] = ()
     refused: tuple[Refused, ...] = ()
     reconciled: Reconciled | None = None
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
@@ -136,14 +137,8 @@ class FeedState:
         return not (self.error or self.gap or self.quarantined or self.refused or drifted)
 
 
-_NESTED: dict[str, type] = {
-    "error": Trouble,
-    "gap": Trouble,
-    "waiting": Waiting,
-    "quarantined": Quarantined,
-    "refused": Refused,
-    "reconciled": Reconciled,
-}
+class _Version(msgspec.Struct):
+    version: int
 
 
 def read_feed_state(store: Path) -> FeedState | None:
@@ -153,19 +148,19 @@ def read_feed_state(store: Path) -> FeedState | None:
     """
     path = store / FEED
     try:
-        document = json.loads(path.read_text("utf-8"))
-        if document.pop("version") != FEED_VERSION:
+        content = path.read_bytes()
+        if msgspec.json.decode(content, type=_Version).version != FEED_VERSION:
             raise StoreAccessError(
                 path,
                 "it was written by another version of numroute",
                 hint="Read it with that version",
             )
-        return FeedState(**{name: _read(name, value) for name, value in document.items()})
+        return msgspec.json.decode(content, type=FeedState)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StoreAccessError.unreadable(path, error) from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise StoreAccessError(
             path,
             "it is not the state of a feed",
@@ -186,22 +181,3 @@ def write_feed_state(store: Path, state: FeedState) -> None:
         write_whole(path, text.encode() + b"\n")
     except OSError as error:
         raise StoreAccessError(path, f"cannot be written: {error.strerror}") from None
-
-
-def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a field's value as it was before it was written as JSON."""
-    if isinstance(value, list):
-        return tuple(_read(name, each) for each in value)
-    if isinstance(value, dict) and name in _NESTED:
-        return _NESTED[name](**{key: _read(key, each) for key, each in value.items()})
-    if isinstance(value, str) and (name in _TIMES):
-        return datetime.fromisoformat(value)
-    return value
-
-
-_TIMES = frozenset(
-    each.name
-    for record in (FeedState, *_NESTED.values())
-    for each in dataclasses.fields(record)
-    if each.name.endswith("_at") or each.name in {"at", "since", "as_of"}
-)

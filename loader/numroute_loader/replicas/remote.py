@@ -13,11 +13,10 @@ store, an object appears when its upload is complete.
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
 
 from numroute.errors import FeedError, SettingError
 
@@ -29,23 +28,19 @@ SNAPSHOTS = "snapshots"
 SUFFIX = ".lmdb"
 UNFINISHED = ".unfinished"
 
-POINTER_VERSION = 1
 POINTER_BYTES_MAX = 4096
 
 _RENAMES = frozenset({"file", "local", "sftp", "ssh", "smb"})
 """Protocols of storage where a file is visible while it is written, and can be renamed."""
 
-_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pointer:
+class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     """The current snapshot of a remote: its id, size, and SHA-256 digest in hexadecimal."""
 
-    snapshot: str
-    file_bytes: int
-    sha256: str
+    version: Literal[1] = 1
+    snapshot: Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z][0-9A-Za-z._-]{0,99}\Z")]
+    file_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
     as_of: str
 
 
@@ -82,27 +77,12 @@ class Remote:
             except FileNotFoundError:
                 return None
         try:
-            document = json.loads(content)
-            pointer = Pointer(
-                snapshot=document["snapshot"],
-                file_bytes=document["file_bytes"],
-                sha256=document["sha256"],
-                as_of=document["as_of"],
-            )
-            right = (
-                document["version"] == POINTER_VERSION
-                and _ID.fullmatch(pointer.snapshot)
-                and _SHA256.fullmatch(pointer.sha256)
-                and isinstance(pointer.file_bytes, int)
-            )
-        except (ValueError, KeyError, TypeError):
-            right = None
-        if not right:
+            return msgspec.json.decode(content, type=Pointer)
+        except msgspec.MsgspecError:
             raise FeedError(
                 f"{self.url}/{POINTER}: it is not the pointer of a snapshot",
                 hint="Push again from the machine that builds the snapshots",
-            )
-        return pointer
+            ) from None
 
     def read_pointer_or_none(self) -> Pointer | None:
         """Return the pointer, None also where it is damaged and may be replaced."""
@@ -113,14 +93,7 @@ class Remote:
 
     def write_pointer(self, pointer: Pointer) -> None:
         """Make a snapshot current, whose object must be complete; raises FeedError."""
-        document = {
-            "version": POINTER_VERSION,
-            "snapshot": pointer.snapshot,
-            "file_bytes": pointer.file_bytes,
-            "sha256": pointer.sha256,
-            "as_of": pointer.as_of,
-        }
-        content = (json.dumps(document) + "\n").encode()
+        content = msgspec.json.encode(pointer) + b"\n"
         with self._wrapped("the pointer cannot be written"):
             final = f"{self._root}/{POINTER}"
             if not self.renames:
