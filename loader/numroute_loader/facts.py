@@ -233,6 +233,7 @@ def _unknown_operators(files: Sequence[ParsedFile], merged: MergeResult) -> Unkn
     report, unknown = merged.report, merged.report.unknown_operators
     return UnknownOperators(
         codes=[f"{lack.code} ({lack.numbers} numbers, {lack.ranges} ranges)" for lack in unknown],
+        numbers=sum(lack.numbers for lack in unknown),
         share=max(
             sum(lack.numbers for lack in unknown) / max(report.ported, 1),
             sum(lack.ranges for lack in unknown) / max(report.ranges, 1),
@@ -253,6 +254,7 @@ def _unnamed_operators(patch: Patch, ported: int) -> UnknownOperators | None:
             numbers[operator.code] += count
     return UnknownOperators(
         codes=[f"{code} ({count} numbers)" for code, count in numbers.most_common()],
+        numbers=numbers.total(),
         share=numbers.total() / max(ported, 1),
     )
 

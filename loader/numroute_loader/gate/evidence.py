@@ -75,12 +75,13 @@ class WindowDates:
 class UnknownOperators:
     """Operators that the operator table lacks.
 
-    ``codes``: their codes with what refers to them, e.g. "mX (3 numbers)". ``share``: the share of
-    the ported numbers, or of the ranges if that is larger, that refer to them. ``where``: the first
-    place.
+    ``codes``: their codes with what refers to them, e.g. "mX (3 numbers)". ``numbers``: their
+    ported numbers. ``share``: their share of the ported numbers, or of the ranges if that is
+    larger. ``where``: the first place.
     """
 
     codes: Sequence[str] = ()
+    numbers: int = 0
     share: float = 0.0
     where: str = ""
 

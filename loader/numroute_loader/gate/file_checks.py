@@ -5,6 +5,7 @@ A check returns its finding, or in words why it could not be made.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from numroute_loader.gate.limits import GateLimits
 
 _DOWNLOAD = "The file is damaged or cut short: download it again."
+_FEW_SHARE_MAX = 0.01
+"""Above this share the numbers of unknown operators are not few, however small the registry."""
+
 _SAME_DAY = "Give the {} of the dump's own day."
 
 
@@ -192,11 +196,12 @@ def unknown_operators(evidence: Evidence, limits: GateLimits) -> Finding | str:
     unknown = evidence.unknown_operators
     if unknown is None:
         return "there is no operator table"
-    limit = limits.unknown_operators_share
+    limit, floor = limits.unknown_operators_share, limits.unknown_operators_numbers_min
+    few = unknown.numbers <= floor and unknown.share <= _FEW_SHARE_MAX
     result = finding(
-        unknown.share <= limit,
+        unknown.share <= limit or few,
         f"the operator table lacks {named(unknown.codes)}{unknown.where}: {unknown.share:.3%} "
-        f"of the numbers or ranges, the limit is {limit:.3%}"
+        f"of the numbers or ranges, the limit is {limit:.3%} or {floor:,} numbers"
         if unknown.codes
         else "every operator is in the operator table",
         actual=unknown.share,
@@ -204,13 +209,7 @@ def unknown_operators(evidence: Evidence, limits: GateLimits) -> Finding | str:
         hint=_SAME_DAY.format("operator table"),
     )
     if unknown.codes and result.outcome is Outcome.PASSED:
-        return Finding(
-            outcome=Outcome.WARNING,
-            message=result.message,
-            actual=result.actual,
-            limit=limit,
-            hint=result.hint,
-        )
+        return replace(result, outcome=Outcome.WARNING)
     return result
 
 

@@ -29,6 +29,9 @@ class GateLimits:
         float,
         "ported numbers, or ranges, of operators that the operator table lacks, as a share of all",
     ]
+    unknown_operators_numbers_min: Annotated[
+        int, "this many ported numbers of operators that the table lacks are never too many"
+    ]
     outside_plan_share: Annotated[
         float,
         "ported numbers that no range covers, as a share of all: the plan and the dump of one "
