@@ -194,7 +194,7 @@ def _cells(column: pa.ChunkedArray) -> list[str | None]:
 
 
 def _tables(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """Yield tables of so many rows; the last may have fewer."""
+    """Yield tables of ``rows`` rows; the last may have fewer."""
     waiting: list[pa.RecordBatch] = []
     held = 0
     for batch in batches:

@@ -150,7 +150,7 @@ class Outputs:
             self._map.begin()
 
     def route_cells(self) -> list[tuple[pa.Array, ...]]:
-        """Return what ``render`` needs to know of the routes met so far."""
+        """Return the cells of the routes decided so far, for ``render``."""
         return [layout.route_cells() for layout in self._layouts]
 
     def render(

@@ -1,7 +1,7 @@
 """Search an output folder for columns and cells that look like personal data.
 
 Names of columns and contents of cells are judged, by patterns and a list of given names. The search
-finds what looks like personal data; that it finds nothing is no proof that there is none.
+finds what looks like personal data; finding nothing does not prove that there is none.
 """
 
 from __future__ import annotations

@@ -93,8 +93,7 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         status: ``PORTED`` or ``NOT_PORTED``.
-        ported_within: Only numbers that were ported in so many minutes, hours or days before the
-            run: ``24h``.
+        ported_within: Only numbers ported this long before the run: ``90m``, ``24h``, ``3d``.
         window: The name of the send window.
         template: The name of the output template of the route; the file's own if empty.
     """

@@ -91,12 +91,12 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def amount(self, segments: int) -> Decimal:
-        """Return what a segment costs if the list has so many segments of this price."""
+        """Return what a segment costs if this price applies to ``segments`` of the list."""
         reached = [step.price for step in self.step if step.begin <= self.sent + segments]
         return parse_amount("price", reached[-1] if reached else self.price)
 
     def next_step(self, segments: int) -> Step | None:
-        """Return the first step that so many segments do not reach."""
+        """Return the first step that ``segments`` of the list do not reach."""
         return next((step for step in self.step if step.begin > self.sent + segments), None)
 
     @property

@@ -104,7 +104,7 @@ def _read_report(
 
 
 def _texts(pieces: list[pa.Array], where: str, name: str) -> pa.Array:
-    """Return a column as string[n], whatever it holds."""
+    """Return a column of any type as string[n]."""
     try:
         texts = pa.concat_arrays(
             [pa.array([], pa.string()), *(p.cast(pa.string()) for p in pieces)]

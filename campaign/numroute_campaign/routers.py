@@ -1,4 +1,4 @@
-"""Who answers for a list: the snapshot in this process, or a service.
+"""Look numbers up for a list: in a snapshot in this process, or at a service.
 
 Both give, for whole numbers, rows of one growing table of routes, so that everything behind them is
 decided per route and never per number.
@@ -65,7 +65,7 @@ class Router(Protocol):
 
     @property
     def unallocated(self) -> int | None:
-        """The row that answers for numbers that nobody holds; None when it was not met."""
+        """The row of numbers that no operator holds; None if no answer had it yet."""
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers.
@@ -110,7 +110,7 @@ class SnapshotRouter:
 
 
 class ServiceRouter:
-    """Answers from a service; its routes are met as they come."""
+    """Answers from a service; the table of routes grows with its answers."""
 
     is_complete = False
 

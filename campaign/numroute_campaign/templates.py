@@ -52,7 +52,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         number: ``international`` (all digits) or ``national`` (without the country code, for
             numbers of the default country).
         number_prefix: Goes before international numbers, or before national ones: ``+``, ``8``.
-        file_per_window: Whether each send window has a file of its own.
+        file_per_window: Whether to write one file per send window.
         file_ending: Of the file names.
         spreadsheet_safe: Whether cells that a spreadsheet may run get an apostrophe.
     """

@@ -25,7 +25,7 @@ _FORMULA: Final = r"^[=+\-@\t\r\n]"
 """How a cell begins that a spreadsheet may run as a formula."""
 
 _DELIMITERS: Final = (",", ";", "\t")
-"""Where a spreadsheet may split a line, whatever the file's own delimiter is."""
+"""Where a spreadsheet may split a line, besides at the file's own delimiter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
