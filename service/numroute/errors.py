@@ -10,7 +10,7 @@
     ├── TryLaterError              the service does not take the request now
     │   ├── OverloadedError        it has as much work as it can do in time
     │   └── QuotaExceededError     the client has asked for as much as it may
-    ├── DeadlinePassedError        nobody waits for the answer any more
+    ├── DeadlinePassedError        the caller's deadline has passed
     ├── WorkerError                the processes of the service cannot be kept alive
     ├── StoreError
     │   ├── StoreMissingError      there is no store at this path
@@ -165,8 +165,8 @@ class StoreAccessError(StoreError):
     def unreadable(cls, path: Path | str, error: OSError) -> Self:
         """Return the error of a file that cannot be read."""
         hint = (
-            "Check owner and mode of the file and its folders: whoever runs the program must be "
-            "able to read it"
+            "Check owner and mode of the file and its folders: the user that runs the program "
+            "must be able to read it"
             if error.errno in {errno.EACCES, errno.EPERM}
             else "Mend what the system says, then try again"
         )
@@ -194,7 +194,7 @@ class SnapshotCorruptError(StoreError):
 
 
 class StoppingError(NumrouteError):
-    """The service has been told to stop and takes nothing new."""
+    """The service is stopping and takes no new requests."""
 
 
 class FeedError(NumrouteError):

@@ -32,7 +32,7 @@ MEGABYTE = 1_000_000
 @store_option
 @json_option
 def info(store: Path, as_json: bool) -> None:
-    """Tell what the store holds, which snapshot is current, and how its feed does."""
+    """Show what the store holds, which snapshot is current, and the health of its feed."""
     opened = SnapshotStore(store)
     feed = read_feed_state(store)
     try:
@@ -43,7 +43,7 @@ def info(store: Path, as_json: bool) -> None:
         # What keeps a feed from delivering a first snapshot, and what could be made current, is
         # what one wants to know now.
         with contextlib.suppress(StoreError):
-            _tell_without_current(opened, feed, as_json=as_json)
+            _print_without_current(opened, feed, as_json=as_json)
         raise
     kept = _kept(opened, metadata.snapshot_id)
     age = datetime.now(UTC) - metadata.as_of
@@ -81,8 +81,8 @@ def info(store: Path, as_json: bool) -> None:
     )
 
 
-def _tell_without_current(store: SnapshotStore, feed: FeedState | None, *, as_json: bool) -> None:
-    """Tell what is there although no snapshot can be opened as the current one."""
+def _print_without_current(store: SnapshotStore, feed: FeedState | None, *, as_json: bool) -> None:
+    """Show what is there although the current snapshot cannot be opened."""
     try:
         current = store.current_id()
     except StoreError:
@@ -99,7 +99,7 @@ def _tell_without_current(store: SnapshotStore, feed: FeedState | None, *, as_js
 def _document(
     store: SnapshotStore, kept: list[dict[str, Any]], feed: FeedState | None
 ) -> dict[str, Any]:
-    """Return what ``--json`` tells of a store, whatever is current."""
+    """Return what ``--json`` prints about a store, with or without a current snapshot."""
     return {
         "store": str(store.path),
         "snapshots": [row["id"] for row in kept],
@@ -110,10 +110,10 @@ def _document(
 
 def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:
     """Return what is kept, the newest publication last, as JSON would show it."""
-    told, pinned = store.read_history().told(), store.pinned()
+    introductions, pinned = store.read_history().introductions(), store.pinned()
     rows = []
     for snapshot_id in store.ids():
-        entry = told.get(snapshot_id, {})
+        entry = introductions.get(snapshot_id, {})
         rows.append(
             {
                 "id": snapshot_id,

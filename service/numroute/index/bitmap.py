@@ -2,7 +2,7 @@
 
 A granule is 1,024 numbers. Its entry holds what its range says and which of its cells of 54 numbers
 hold a record; what else belongs to it follows in the heap. Records are encoded some blocks at a
-time, so that temporaries stay small whatever the size is.
+time, so that temporaries stay small for any number of records.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ def used_blocks(
 
 
 def ranks_of(records: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
-    """Return ``ranks`` and ``ranks_within`` for granules with so many records each."""
+    """Return ``ranks`` and ``ranks_within`` for granules, given the records of each."""
     before = np.append(0, records.cumsum())
     ranks = before[:: 1 << RANK_GROUP_SHIFT].astype(np.uint32)
     within = before[:-1].reshape(-1, 1 << RANK_GROUP_SHIFT) - ranks[:-1, None]

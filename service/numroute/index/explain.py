@@ -32,7 +32,7 @@ def explain(snapshot: Snapshot, number: int) -> Explanation:
     range_row = int(answers.range_route[0])
     held = snapshot.route(range_row).status is Status.NOT_PORTED
     seconds = int(answers.ported_at[0])
-    told = snapshot.changed_by().find(number)
+    source = snapshot.changed_by().find(number)
     layers = _overrides(snapshot, number, answered)
     layers.append(
         Layer(
@@ -41,8 +41,8 @@ def explain(snapshot: Snapshot, number: int) -> Explanation:
             route=route if ported else None,
             # An increment has the last word on what it changed, be it that the number went home.
             sources=_of_layer(snapshot, "ported")
-            if told is None
-            else (snapshot.metadata.sources[told],),
+            if source is None
+            else (snapshot.metadata.sources[source],),
             ported_at=datetime.fromtimestamp(seconds, UTC) if seconds else None,
             donor=snapshot.donor(number) if ported else None,
         )

@@ -1,21 +1,21 @@
 """The history of a store: one JSON object a line, what happened to which snapshot, and when.
 
-Events, told by the field ``event``:
+Events, by the field ``event``:
 
 - ``published``: a snapshot was built and became current; its files, counts, gate and changes.
 - ``pulled``: a snapshot came whole from where another store was pushed to (``url``, without
   secrets) and became current.
 - ``rolled back``: an older snapshot became current again; ``replaced`` is the one before.
-- ``found current``: CURRENT was seen to name another snapshot than the history tells, because a
+- ``found current``: CURRENT named another snapshot than the history, because a
   crash came between the two or somebody wrote CURRENT by hand.
 - ``adopted``: a whole snapshot was found that the history does not tell of.
 - ``reconciled``: a full dump that came after later increments was compared with the ``snapshot``
   that was current; ``dump``, ``outcome``, ``message`` and ``drift``. Nothing was published.
 - ``pinned``, ``unpinned``, ``pruned``.
-- ``history damaged``: so many ``lines`` could not be read, or the whole file was ``missing``.
+- ``history damaged``: ``lines`` could not be read, or the whole file was ``missing``.
 
 Each has ``at`` (ISO 8601, UTC, by the clock of the machine that wrote it) and ``snapshot``. The
-order of the lines is the order of events, whatever the clock said.
+order of the lines is the order of events, even if the clock was set back.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BRINGS: Final = frozenset({PUBLISHED, PULLED})
 """A snapshot is new in the store and becomes current."""
 
 BECOMES_CURRENT: Final = BRINGS | {ROLLED_BACK, FOUND_CURRENT}
-_TELLS_OF = BRINGS | {ADOPTED}
+_INTRODUCES = BRINGS | {ADOPTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +70,13 @@ class History:
 
     @property
     def unnoticed(self) -> int:
-        """How many damaged lines no event tells of yet."""
+        """How many damaged lines no event reports yet."""
         noticed = [entry["lines"] for entry in self.entries if entry["event"] == DAMAGED]
         return max(0, self.damaged - max(noticed, default=0))
 
-    def told(self) -> dict[str, dict[str, Any]]:
-        """Return, for each snapshot that the history tells of, the event that brought it."""
-        return {entry["snapshot"]: entry for entry in self.entries if entry["event"] in _TELLS_OF}
+    def introductions(self) -> dict[str, dict[str, Any]]:
+        """Return, for each snapshot in the history, the event that brought it into the store."""
+        return {entry["snapshot"]: entry for entry in self.entries if entry["event"] in _INTRODUCES}
 
     def moments(self, found: Moment | None = None) -> list[Moment]:
         """Return what was current from when on, oldest first, in the order of events.
@@ -85,19 +85,19 @@ class History:
         What was announced and did not become current, because a crash came in between, is left
         out: CURRENT is then older than the announcement; after a change by hand it is younger.
         """
-        told = [
+        events = [
             (entry["event"], Moment(at=entry["at"], snapshot=entry["snapshot"]))
             for entry in self.entries
             if entry["event"] in BECOMES_CURRENT
         ]
         if found is not None:
-            told.append((FOUND_CURRENT, found))
+            events.append((FOUND_CURRENT, found))
         never = {
             place
-            for place, ((event, moment), (following, since)) in enumerate(pairwise(told))
+            for place, ((event, moment), (following, since)) in enumerate(pairwise(events))
             if event != FOUND_CURRENT and following == FOUND_CURRENT and since.at < moment.at
         }
-        return [moment for place, (_, moment) in enumerate(told) if place not in never]
+        return [moment for place, (_, moment) in enumerate(events) if place not in never]
 
 
 def read_history(path: Path) -> History:
@@ -145,7 +145,7 @@ def record(path: Path, event: str, snapshot: str, facts: Mapping[str, Any]) -> N
     data = line.encode() + b"\n"
     with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600), "r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        # A crash may have cut the last line short: begin on a line of its own.
+        # A crash may have cut the last line short: begin a new line.
         if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
             data = b"\n" + data
         file.write(data)

@@ -100,7 +100,7 @@ def encode_overrides(overrides: Sequence[Override]) -> bytes:
 def decode_overrides(table: bytes) -> tuple[Override, ...]:
     """Return stored overrides, in the order of their numbers, the wider of nested ones first.
 
-    Raises KeyError, TypeError or ValueError when the table is none.
+    Raises KeyError, TypeError or ValueError when the table is damaged.
     """
     overrides = tuple(
         Override(

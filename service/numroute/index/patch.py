@@ -175,7 +175,7 @@ class _Splice:
 
     @classmethod
     def of(cls, patch: Patch, member: NDArray[np.bool_], rank: Index, records: int) -> _Splice:
-        """Return the changes of a patch to a snapshot of so many records."""
+        """Return the changes that a patch makes to a snapshot with this number of records."""
         changed = np.flatnonzero(member | patch.present)
         return cls(
             rank=rank[changed],

@@ -212,7 +212,7 @@ class StoreWriter:
         if replaced == snapshot_id:
             raise SettingError(
                 f"snapshot {snapshot_id!r} is current already",
-                hint="`numroute-load history --store DIR` tells what was current when",
+                hint="`numroute-load history --store DIR` shows what was current when",
             )
         metadata = verify_snapshot(path)
         _record(
@@ -234,7 +234,7 @@ class StoreWriter:
         _record(self._store, history.RECONCILED, snapshot_id, facts)
 
     def pin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
-        """Keep a snapshot whatever the retention says. Raises NoSnapshotError."""
+        """Keep a snapshot regardless of the retention. Raises NoSnapshotError."""
         self._store.existing(snapshot_id)
         path = self._store.pin_path(snapshot_id)
         with _access(path):
@@ -370,13 +370,13 @@ def _repair(store: SnapshotStore) -> bool:
     with _access(store.path):
         remove_unfinished(store.snapshots)
         remove_unfinished(store.path, store.pointer_path.name)
-    told = store.read_history()
+    recorded = store.read_history()
     ids = store.ids()
     lost = bool(ids) and not store.history_path.exists()
-    in_doubt = bool(told.unnoticed) or lost
+    in_doubt = bool(recorded.unnoticed) or lost
     if in_doubt:
-        _record(store, history.DAMAGED, "", {"lines": told.damaged, "missing": lost})
-    known = told.told()
+        _record(store, history.DAMAGED, "", {"lines": recorded.damaged, "missing": lost})
+    known = recorded.introductions()
     for each in ids:
         if each not in known:
             _adopt(store, each)
@@ -450,7 +450,7 @@ def _protected(store: SnapshotStore) -> Iterator[tuple[str, str]]:
         yield store.previous_id(), "previous"
     for each in store.pinned():
         yield each, "pinned"
-    known = store.read_history().told()
+    known = store.read_history().introductions()
     for each in store.ids():
         if each not in known:
             yield each, "unreadable"
@@ -459,17 +459,17 @@ def _protected(store: SnapshotStore) -> Iterator[tuple[str, str]]:
 def _in_order(store: SnapshotStore) -> list[tuple[str, datetime]]:
     """Return the kept snapshots and their times of publishing, in the order of events.
 
-    An adopted one is put where its time belongs; one that nothing tells of is the oldest.
+    An adopted one is put where its time belongs; one that the history lacks, by its file.
     """
-    told = store.read_history().told()
+    introductions = store.read_history().introductions()
     kept = store.ids()
     ordered = [
         (each, entry["at"])
-        for each, entry in told.items()
+        for each, entry in introductions.items()
         if each in set(kept) and entry["event"] in history.BRINGS
     ]
     for each in kept:
-        entry = told.get(each)
+        entry = introductions.get(each)
         if entry is None:
             at = datetime.fromtimestamp(store.snapshot_path(each).stat().st_mtime, UTC)
         elif entry["event"] == history.ADOPTED:

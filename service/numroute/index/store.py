@@ -58,8 +58,8 @@ KEEP_DAILY = 7
 class Retention:
     """What to keep; a snapshot is kept when any rule keeps it.
 
-    ``last``: the newest so many. ``daily``: the newest of each of the last so many days (UTC) that
-    have one. ``within``: all that were published at most so long before the newest.
+    ``last``: how many of the newest. ``daily``: for how many of the last days (UTC) that have one
+    the newest of the day. ``within``: all published at most this long before the newest.
     """
 
     last: int = KEEP_LAST
@@ -138,11 +138,11 @@ class SnapshotStore:
         return self.snapshots / f"{snapshot_id}{SUFFIX}"
 
     def pin_path(self, snapshot_id: str) -> Path:
-        """Return the file whose presence keeps a snapshot, whatever the retention says."""
+        """Return the file whose presence keeps a snapshot, regardless of the retention."""
         return self.snapshots / f"{snapshot_id}{PIN_SUFFIX}"
 
     def pinned(self) -> set[str]:
-        """Return the ids of the snapshots that are kept whatever the retention says."""
+        """Return the ids of the snapshots that are kept regardless of the retention."""
         return {path.stem for path in self.snapshots.glob(f"*{PIN_SUFFIX}")}
 
     def open(self, snapshot_id: str | None = None) -> Snapshot:
@@ -233,13 +233,13 @@ class SnapshotStore:
         Where CURRENT and the history disagree, CURRENT is right: it says what is answered from,
         and the file's time since when.
         """
-        told = self.read_history()
-        moments = told.moments()
+        recorded = self.read_history()
+        moments = recorded.moments()
         with contextlib.suppress(NoSnapshotError, FileNotFoundError):
             current = self.current_id()
             if not moments or moments[-1].snapshot != current:
                 since = datetime.fromtimestamp(self.pointer_path.stat().st_mtime, UTC)
-                return told.moments(Moment(at=since, snapshot=current))
+                return recorded.moments(Moment(at=since, snapshot=current))
         return moments
 
     def current_at(self, time: datetime) -> str:
@@ -270,7 +270,7 @@ class SnapshotStore:
                     if moments
                     else ""
                 ),
-                hint="`numroute-load history --store DIR` tells what was current when",
+                hint="`numroute-load history --store DIR` shows what was current when",
             )
         return found
 

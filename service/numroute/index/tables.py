@@ -100,7 +100,7 @@ def _operators(table: bytes) -> tuple[Operator, ...]:
 
 @functools.lru_cache(TABLES_KEPT_MAX)
 def _donors(table: bytes) -> tuple[Operator, ...]:
-    # A cache of its own: a snapshot has a table of operators and one of donors.
+    # A separate cache: a snapshot has a table of operators and one of donors.
     return tuple(Operator(**row) for row in json.loads(table))
 
 
