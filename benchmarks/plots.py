@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from benchmarks.report import Figure
 
 UNIT = "ns/number"
-MARK = " numbers: "
-"""A figure named ``1,000 numbers: BulkLookup`` is a point of the line BulkLookup."""
+CPU = "CPU of the service"
+MARK = " a batch: "
+"""A figure named ``1,000 a batch: BulkLookup`` is a point of the line BulkLookup."""
 
 
 def draw(figures: Sequence[Figure], path: Path) -> None:
@@ -21,7 +22,7 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
     lines: dict[str, dict[int, float]] = {}
     for figure in figures:
         batch, mark, name = figure.name.partition(MARK)
-        if mark and figure.unit == UNIT:
+        if mark and figure.unit == UNIT and CPU not in name:
             points = lines.setdefault(name, {})
             points[int(batch.replace(",", ""))] = 1e3 / statistics.median(figure.values)
     if not lines:

@@ -39,7 +39,7 @@ def kernel(material: Material, seconds: float) -> Sequence[Figure]:
     with SnapshotStore(material.store).open() as snapshot:
         for batch in BATCHES:
             numbers = material.draw(_numbers_per_turn(batch))
-            name = f"{batch:,} numbers: "
+            name = f"{batch:,} a batch: "
             figures += take_turns(
                 "Lookup in process, over the size of a batch",
                 {

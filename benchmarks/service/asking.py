@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.plots import CPU
 from benchmarks.processes import module_server
 from benchmarks.report import beside, rounds
 from benchmarks.yardsticks import empty_handler
@@ -113,7 +114,7 @@ def contest(
     rate = ask(service, send, in_flight=in_flight, calls=in_flight).calls_per_second
     calls = min(CALLS_PER_TURN_MAX, max(in_flight, round(rate * seconds * TURN_SHARE)))
     wall: dict[str, list[float]] = {name: [] for name in sides}
-    cpu: dict[str, list[float]] = {f"{name}, CPU of the service": [] for name in sides}
+    cpu: dict[str, list[float]] = {f"{name}, {CPU}": [] for name in sides}
     for round_ in itertools.chain([-1], rounds(seconds)):
         for (name, (service, send)), spent in zip(sides.items(), cpu.values(), strict=True):
             load = ask(service, send, in_flight=in_flight, calls=calls)

@@ -65,7 +65,7 @@ def calls(material: Material, seconds: float) -> Sequence[Figure]:
                     answer = next(iter(each.answers[0]))
                     stored = make_questions(material, batch, count=1)
                     stored.answers[0][answer] = ""
-                    name = f"{batch:,} numbers: "
+                    name = f"{batch:,} a batch: "
                     figures += contest(
                         f"`BulkLookup`, {in_flight} under way",
                         {

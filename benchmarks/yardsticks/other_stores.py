@@ -62,12 +62,12 @@ def stores(material: Material, seconds: float) -> Sequence[Figure]:
                 material.truth.check(asked, found.route, routes)
 
             sides = {
-                f"{batch:,} numbers: `Snapshot.lookup`": Side(
+                f"{batch:,} a batch: `Snapshot.lookup`": Side(
                     run=lambda asked=asked: snapshot.lookup(asked), check=right, count=batch
                 )
             }
             for name, (keys_of, get, values_of) in others.items():
-                sides[f"{batch:,} numbers: {name}"] = _side(
+                sides[f"{batch:,} a batch: {name}"] = _side(
                     keys_of(asked), get, values_of, expected
                 )
             figures += take_turns(
