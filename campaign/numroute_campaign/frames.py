@@ -7,7 +7,7 @@
 
 Each row keeps its place; nothing is dropped and nothing is remembered from batch to batch, so that
 any part of a data set may be routed by any process: duplicates are the caller's to find. Only the
-phone column is read; the others pass through untouched, whatever they hold.
+phone column is read; the others pass through untouched.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ ANSWER_COLUMNS: Final = (
 )
 """What is added to every row.
 
-``number`` is null where the text is none, ``invalid_reason`` and ``reject`` say why. ``operator``
+``number`` is null where there is no number; ``invalid_reason`` and ``reject`` say why. ``operator``
 is the brand, or the name where there is none. ``route`` is the output route by the policy, null
 where the row should not leave: then ``reject`` says why, and ``rule`` names the rule that
 excluded it.
@@ -135,7 +135,7 @@ def route_polars(
     Raises:
         ModuleNotFoundError: Polars is not installed.
     """
-    import polars as pl  # noqa: PLC0415 - only for those who have it
+    import polars as pl  # noqa: PLC0415 - optional
 
     def values(place: int) -> pa.Array | None:
         series = frame.to_series(place)
@@ -179,7 +179,7 @@ def route_pandas(
     Raises:
         ModuleNotFoundError: pandas is not installed.
     """
-    import pandas as pd  # noqa: PLC0415 - only for those who have it
+    import pandas as pd  # noqa: PLC0415 - optional
 
     def values(place: int) -> pa.Array | None:
         series = frame.iloc[:, place]

@@ -181,7 +181,7 @@ class NumberSet:
         if self._folder is None or length <= RUN_IN_MEMORY_MAX:
             merged = np.empty(length, np.uint64)
         else:
-            # The file has no name from the start: it goes with the process, whatever happens.
+            # The file has no name from the start: it disappears with the process.
             with tempfile.TemporaryFile(dir=self._folder) as file:
                 # All blocks now: to write to one that a mapped file lacks, with the disk full,
                 # ends the process (SIGBUS).
@@ -194,7 +194,7 @@ class NumberSet:
 
 
 def first_of_equal(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return bool[n]: whether no equal number (uint64[n]) stands before this one.
+    """Return bool[n]: whether each number (uint64[n]) is the first of its equals.
 
     Every number writes its place into a slot of a table, the last ones first, so that each slot
     holds the first of its numbers. Different numbers that share a slot are few and take another

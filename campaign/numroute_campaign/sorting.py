@@ -89,7 +89,7 @@ class Counts:
     samples: dict[int, list[str]] = field(default_factory=dict)
 
     def grow(self, codes: int) -> None:
-        """Make room for so many codes."""
+        """Make room for ``codes`` codes."""
         for name in ("decided", "parts", "duplicates"):
             array = getattr(self, name)
             if len(array) < codes:

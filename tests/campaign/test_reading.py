@@ -631,3 +631,40 @@ def test_frames_of_single_precision_are_refused(store: Path, kind: str) -> None:
     if kind == "float32":
         with pytest.raises(InputError, match="single precision"):
             route_polars(pl.DataFrame({"phone": values}), store=store, column="phone")
+
+
+ODS = """<?xml version="1.0" encoding="UTF-8"?>
+<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
+ xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"
+ xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" office:version="1.2">
+<office:body><office:spreadsheet><table:table table:name="Лист1">{rows}</table:table>
+</office:spreadsheet></office:body></office:document-content>"""
+
+
+MANIFEST = (
+    '<?xml version="1.0"?><manifest:manifest '
+    'xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
+)
+
+
+def test_an_open_document_spreadsheet(tmp_path: Path) -> None:
+    """An .ods file is read like any workbook, under any name."""
+
+    def cell(value: object) -> str:
+        kind = (
+            f'office:value-type="float" office:value="{value}"'
+            if isinstance(value, int)
+            else 'office:value-type="string"'
+        )
+        return f"<table:table-cell {kind}><text:p>{value}</text:p></table:table-cell>"
+
+    rows = [("Имя", "Телефон"), *zip(NAMES, (*NUMBERS[:3], *FORMATTED[3:]), strict=True)]
+    content = "".join(
+        f"<table:table-row>{''.join(map(cell, row))}</table:table-row>" for row in rows
+    )
+    path = tmp_path / "list.xls"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("META-INF/manifest.xml", MANIFEST)
+        archive.writestr("content.xml", ODS.format(rows=content))
+    assert numbers_of(path) == list(NUMBERS)

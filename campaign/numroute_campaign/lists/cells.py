@@ -179,7 +179,7 @@ def _without_mail(match: re.Match[str]) -> str:
 
 
 def _read_runs(text: str, region: str | None) -> tuple[list[int], bool, int]:
-    """Return the numbers of a text, whether all else are notes, why the longest run is none."""
+    """Return a text's numbers, whether the rest is notes, why the longest run is no number."""
     numbers: list[int] = []
     is_whole, reason, longest = True, 0, 0
     end = 0
@@ -234,7 +234,7 @@ def _read_tokens(tokens: list[str], region: str | None) -> tuple[list[int], int]
         for end in range(at + 1, len(tokens) + 1):
             joined = " ".join(tokens[at:end])
             digits = len(_NOT_DIGITS.sub("", joined))
-            # Behind what was not understood, only a token that is a number alone is one for sure.
+            # After digits that were not understood, only a token that is a whole number counts.
             if digits > _DIGITS_MAX or (is_after_gap and end > at + 1):
                 break
             if number := _number(joined, region):
@@ -251,7 +251,7 @@ def _read_tokens(tokens: list[str], region: str | None) -> tuple[list[int], int]
 
 
 def _number(text: str, region: str | None) -> int:
-    """Return the number that a text is, 0 where it is none or too long to be sure."""
+    """Return a text as a number, 0 if it is not one or too long to be sure."""
     number = parse(text, region).number
     return number if number < _PLAUSIBLE_END else 0
 
@@ -286,7 +286,7 @@ def may_hold_numbers(kind: pa.DataType) -> bool:
 
 
 def sample_of(column: pa.Array) -> pa.Array:
-    """Return values to judge a column by, whatever its type; what is no number is null."""
+    """Return values to judge a column by; a value that is not a whole number becomes null."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):

@@ -4,8 +4,7 @@ The phone column is found by its name, then by its content. Numbers that are som
 name or by their check digits (tax numbers, insurance numbers, cards) are never taken for phone
 numbers, and where two columns may be meant the user is asked.
 
-What stands in a first row may be a person's data: a name is told from data by the words that lists
-call their columns by.
+A first row may hold a person's data: names are recognised by the words that lists use for columns.
 """
 
 from __future__ import annotations

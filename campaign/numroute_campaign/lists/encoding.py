@@ -1,7 +1,7 @@
 """Which encoding a text is in, judged by its first bytes.
 
-Lists are short and full of names: what a statistical detector needs is seldom there. A text that is
-not Unicode is told by its words. Words of high bytes alone are Cyrillic; then the encoding is the
+Lists are short and full of names, too little for a statistical detector. A text that is not Unicode
+is judged by its words. Words of high bytes alone are Cyrillic; then the encoding is the
 one in which they are made of frequent letters, capitals at their beginning. Words that mix high
 bytes with ASCII letters are Latin with accents.
 """

@@ -96,7 +96,7 @@ _OTHER_TEXTS: Final = (
     (re.compile(r"BEGIN:VCARD", re.IGNORECASE), "an address book (vCard)", _EXPORT),
     (re.compile(r"(?:\[\s*)?\{\s*(?:\"|\})|\[\s*[\"\[]"), "JSON", _EXPORT),
 )
-"""Texts that are no CSV, whatever their file is called: how they begin, what to do."""
+"""How texts begin that are not CSV, what they are, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

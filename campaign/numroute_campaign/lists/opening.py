@@ -1,4 +1,4 @@
-"""An open list file, whatever its form: its columns chosen, its blocks to come."""
+"""An open list file of any form: its columns chosen, its blocks to come."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ CELL_LINES_MAX: Final = 1000
 """A quoted cell of more lines is taken for a quote that is not closed."""
 
 _END_BYTES: Final = 65_536
-"""Where a block may end is told from this much of its text."""
+"""How much text before the end of a block is searched for the end of a record."""
 
 _QUOTE: Final = b'"'
 _LONELY_RETURN: Final = re.compile(rb"\r(?!\n)")
@@ -87,8 +87,8 @@ def _closing(
 ) -> int | None:
     """Return the line behind the record that begins on a line, None when nothing closes it.
 
-    A line inside that looks like a record of its own says that the quote was a slip: the records
-    behind it are not lost with it.
+    A line inside that looks like a whole record shows that the quote was a slip: the records behind
+    it are not lost with it.
     """
     text = lines[first]
     cells = lines[first].count(delimiter) + 1 if width is None else width
@@ -115,7 +115,7 @@ def _closed_record(delimiter: str) -> re.Pattern[bytes]:
 
 
 def cells_of(records: Records, delimiter: str) -> list[list[str]]:
-    """Return the cells of the first records, however many each has; none of a broken one."""
+    """Return the cells of the first records, however many each has; no cells for a broken one."""
     texts = records.texts[:SAMPLE_RECORDS]
     widths = _widths(texts, delimiter)
     width = max(widths, default=1)
@@ -189,7 +189,7 @@ def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
     """Return where the last whole record within the first bytes ends; 0 when none does.
 
     A line end within quotes ends no record. Where the text has quotes, two neighbouring lines that
-    are whole records are looked for before the end, and the records are told from there on.
+    are whole records are searched for before the end; records are cut from there on.
     """
     last = data.rfind(b"\n", 0, size) + 1
     if last == 0 or data.find(_QUOTE, 0, last) < 0:
@@ -219,7 +219,7 @@ def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
 def _is_whole(
     line: bytes, delimiter: str, width: int, is_closed: Callable[[bytes], object]
 ) -> bool:
-    """Whether a line alone looks like a record of so many cells."""
+    """Whether a line alone looks like a record of ``width`` cells."""
     if _QUOTE not in line:
         return line.count(delimiter.encode()) == width - 1
     mark = re.escape(delimiter.encode())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -66,7 +67,9 @@ class Spreadsheet:
         self.rows_done = 0
         self.notes: tuple[str, ...] = ()
         try:
-            self._workbook = CalamineWorkbook.from_path(str(file.path))
+            # By its content: from a path it would go by the name's ending.
+            with Path(file.path or "").open("rb") as opened_file:
+                self._workbook = CalamineWorkbook.from_filelike(opened_file)
             sheets = [
                 each
                 for each in self._workbook.sheets_metadata

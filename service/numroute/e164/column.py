@@ -3,7 +3,7 @@
 Most rows are digits and separators of some script: those are judged as whole-array operations.
 The bytes of many rows lie one after the other, as Arrow keeps strings. Counting digits and plus
 signs per row is one running sum; the digits, closed up, become one array in which the eight digits
-from any place are one integer: a row's number costs a few gathers, whatever its format is.
+from any place are one integer: a row's number costs a few gathers in any format.
 
 What remains (letters, extensions, parameters) goes through ``parse``, each distinct text once.
 """
@@ -278,7 +278,7 @@ def _judge_ascii(
     numbers = table.base.take(codes) + last_sixteen % table.modulus.take(codes)
     reasons = table.reason.take(codes)
 
-    # A text without digits is not a number whatever else it holds; nor is a very long one read.
+    # A text without digits is not a number; a very long one is not read.
     for rows, reason in (
         (digit_counts == 0, InvalidReason.NOT_A_NUMBER),
         (np.diff(offsets) > TEXT_CHARS_MAX, InvalidReason.TOO_LONG),
@@ -326,7 +326,7 @@ def _rows_with_odd_inside(
 ) -> NDArray[np.int64]:
     """Return the rows whose odd characters cannot just be cut off.
 
-    What stands before a number is cut off, and punctuation behind it: ``tel:``, quotes, line ends.
+    Anything before a number is cut off, and punctuation behind it: ``tel:``, quotes, line ends.
 
     ``counted``: the running sum of ``_weights`` over the text; ``odd``: where the odd ones are.
     """

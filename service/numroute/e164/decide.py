@@ -34,7 +34,7 @@ from numroute.e164.metadata import (
 from numroute.model import E164_DIGITS_MAX, InvalidReason
 
 DIGITS_MAX: Final = 24
-"""More digits than this are TOO_LONG whatever they are: 15 and every prefix that is dialled."""
+"""More digits than this are TOO_LONG: 15 and every prefix that is dialled."""
 
 KNOWN_DIGITS_MAX: Final = 5
 """How many leading digits a class of numbers shares, at most."""

@@ -1,4 +1,4 @@
-"""One text in a human format to one whole number, whatever script its characters are of."""
+"""One text in a human format, of any script, to one whole number."""
 
 from __future__ import annotations
 
