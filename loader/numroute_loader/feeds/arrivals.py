@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute_loader.feeds.loop import Health, Stopping
-    from numroute_loader.feeds.order import DeliveredFile, FeedLayout, Seen
+    from numroute_loader.feeds.order import Seen
     from numroute_loader.feeds.sources import RemoteFile, Session, Source
     from numroute_loader.feeds.spool import Spool
+    from numroute_loader.reading.delivery import DeliveredFile, FeedLayout
 
 FUTURE_MAX = timedelta(days=1)
 """How far the time in a file's name may lie ahead of this machine's clock."""

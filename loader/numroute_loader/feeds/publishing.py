@@ -11,8 +11,9 @@ from numroute.errors import FeedError, InputError, StoreError
 from numroute.index import history, writing
 from numroute_loader import pipeline
 from numroute_loader.approval import Approval
-from numroute_loader.feeds.order import Action, Role, Seen
+from numroute_loader.feeds.order import Action, Seen
 from numroute_loader.inputs import InputFile, input_files
+from numroute_loader.reading.delivery import Role
 from numroute_loader.registries import INCREMENTS, recognise
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.index import Metadata, SnapshotStore
-    from numroute_loader.feeds.order import FeedLayout, Step
+    from numroute_loader.feeds.order import Step
     from numroute_loader.gate import Finding
     from numroute_loader.increments.windows import Gap
     from numroute_loader.pipeline import Checked
+    from numroute_loader.reading.delivery import FeedLayout
 
 INTERVAL_SECONDS = 60.0
 """How often the source is listed by default. Files come every two hours."""

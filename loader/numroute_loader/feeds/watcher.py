@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from numroute.index import SnapshotStore
     from numroute_loader.feeds.loop import Stopping
-    from numroute_loader.feeds.order import Day, DeliveredFile, FeedLayout, Step
+    from numroute_loader.feeds.order import Day, Step
     from numroute_loader.feeds.publishing import Published, WatchOptions
     from numroute_loader.feeds.sources import Source
     from numroute_loader.gate import Finding
+    from numroute_loader.reading.delivery import DeliveredFile, FeedLayout
 
 
 ONCE_ROUNDS_MAX = 3

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from numroute.model import LineType
-from numroute_loader.feeds.order import FeedLayout, Role
 from numroute_loader.reading.csv_stream import header_of
+from numroute_loader.reading.delivery import FeedLayout, Role
 from numroute_loader.reading.description import (
     FileKind,
     IncrementChain,
