@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from numroute.errors import SettingError
 from numroute_campaign.decisions import Reject
+from numroute_campaign.options import PSEUDONYM
 from numroute_campaign.output_files import SpoolFiles, TextFiles
 from numroute_campaign.templates import (
     LIST_PREFIX,
@@ -40,10 +41,8 @@ if TYPE_CHECKING:
     from numroute_campaign.sorting import Leaving, Staying
     from numroute_campaign.workspace import Workspace
 
-PSEUDONYM: Final = "pseudonym"
 REJECTS: Final = "rejects"
 REJECT_COLUMNS: Final = ("row_id", "reason", "rule")
-FORMS: Final = ("csv", "parquet", "arrow", "xlsx")
 MAP: Final = "pseudonyms"
 
 _UNSAFE: Final = re.compile(r"[^\w.-]+")

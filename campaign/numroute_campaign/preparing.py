@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from numroute.e164.metadata import check_region
 from numroute_campaign.decisions import Reject
-from numroute_campaign.lists.cells import Several, is_empty, read_phones
+from numroute_campaign.lists.cells import is_empty, read_phones
+from numroute_campaign.options import Several
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from numroute_campaign.lists.cells import SEGMENTS_MAX
+from numroute_campaign.options import CATEGORIES, SEGMENTS_MAX
 from numroute_campaign.policy import Conditions, Text, Texts, check_words, read_toml
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from numroute_campaign.routers import Router
     from numroute_campaign.sorting import Counts
 
-CATEGORIES: Final = ("advertising", "transactional", "service", "authorisation")
 
 _CENT: Final = Decimal("0.01")
 _AMOUNT: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")

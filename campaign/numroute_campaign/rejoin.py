@@ -16,16 +16,17 @@ from pyarrow import csv
 
 from numroute.errors import InputError
 from numroute.files import replacing
+from numroute_campaign.decisions import Reject
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, ReadOptions
+from numroute_campaign.options import PSEUDONYM
 from numroute_campaign.text_rows import header_text, rows_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-PSEUDONYM: Final = "pseudonym"
 NUMBER: Final = "number"
 
 _ROWS_AT_ONCE: Final = 131_072
@@ -57,7 +58,10 @@ def rejoin(
     if out.exists():
         raise InputError(out, "it is there already", hint="Give another --out")
     columns, names, place = _read_report(report, column, encoding)
-    pseudonyms = pc.utf8_lower(pc.utf8_trim_whitespace(columns[place]))
+    # An apostrophe, ="..." or a byte-order mark about a pseudonym is a spreadsheet program's.
+    pseudonyms = pc.replace_substring_regex(
+        pc.utf8_lower(columns[place]), r"^[^0-9a-f]+|[^0-9a-f]+$", ""
+    )
     distinct = pc.unique(pseudonyms)
     numbers = np.zeros(len(distinct), np.uint64)
     for batch in _map_batches(map_path):
@@ -90,7 +94,7 @@ def _read_report(
         opened.check_lines(sum(block.lines for block in blocks))
     finally:
         opened.close()
-    damaged = sum(len(block.damaged) for block in blocks)
+    damaged = sum(int(np.count_nonzero(block.damage != Reject.TOTAL_ROW)) for block in blocks)
     if damaged:
         raise InputError(
             file.name,

@@ -20,10 +20,10 @@ import pyarrow as pa
 from numroute.errors import InputError
 from numroute_campaign.decisions import ByOperator, Decisions, Reject, ported_since
 from numroute_campaign.handover import check_places, write_act
-from numroute_campaign.lists.cells import SEGMENTS_MAX, Several
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, ReadOptions, check_kept, check_pseudonymous
 from numroute_campaign.number_set import NumberSet
+from numroute_campaign.options import REJECTS_MAX, SEGMENTS_MAX, Several
 from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
@@ -51,8 +51,6 @@ FILES_NAMED_MAX: Final = 3
 """How many files an error names that may come from any of them."""
 
 READ_PLAINLY: Final = ReadOptions()
-REJECTS_MAX: Final = 0.1
-"""More rejected rows than one in ten are a list that was not understood."""
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 
-from numroute.errors import InputError
+from numroute.errors import InputError, SettingError
 from numroute.index import SnapshotStore
 from numroute_campaign import Campaign, run_campaign
 from numroute_campaign.lists import csv_list
-from numroute_campaign.lists.cells import Several, read_cell
+from numroute_campaign.lists.cells import read_cell
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, ReadOptions
+from numroute_campaign.options import Several
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
 
@@ -541,6 +543,33 @@ def test_the_screen_says_which_column_and_why(route, write) -> None:
     assert (file["phone_column"], file["phone_column_why"]) == ("column 2", "by its content")
 
 
+@pytest.mark.parametrize(
+    "name", ["Номер\u00a0телефона", "Моби\u0438\u0306льный номер", "Мой  ТЕЛЕФОН"]
+)
+def test_a_named_column_however_its_name_is_spelled(write, name: str) -> None:
+    """No-break spaces, loose accents and case of a header do not hide a column."""
+    path = write(table(";", NAMES, NUMBERS, head=f"Имя;{name}"))
+    typed = unicodedata.normalize("NFC", name).replace("\u00a0", " ").replace("  ", " ").lower()
+    assert numbers_of(path, column=typed) == list(NUMBERS)
+
+
+@pytest.mark.parametrize("delimiter", ['"', "\n", "\r"])
+def test_what_cannot_be_a_delimiter(write, delimiter: str) -> None:
+    """A quote or a line end as the delimiter is refused before anything is read."""
+    with pytest.raises(SettingError, match="is not one ASCII character"):
+        numbers_of(write("phone\n79161234501\n"), delimiter=delimiter)
+
+
+@pytest.mark.parametrize("row", [0, 2, 5])
+def test_a_table_that_begins_below_and_beside(tmp_path: Path, row: int) -> None:
+    """Blank rows and columns before a sheet's table are counted; a sheet's name has no case."""
+    path = tmp_path / "list.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet("Лист")
+        sheet.write_column(row, 2, ["Телефон", *NUMBERS])
+    assert numbers_of(path, sheet="лист ") == list(NUMBERS)
+
+
 @pytest.mark.parametrize("kind", [pa.float32()])
 def test_single_precision_is_refused(tmp_path: Path, kind: pa.DataType) -> None:
     """A type that cannot hold the value is refused, not rounded."""
@@ -564,6 +593,28 @@ def test_single_precision_is_refused(tmp_path: Path, kind: pa.DataType) -> None:
 def test_other_types_that_hold_numbers(tmp_path: Path, column: pa.Array) -> None:
     """Floats of whole numbers, categories, bytes and decimals are read."""
     pq.write_table(pa.table({"phone": column}), tmp_path / "x.parquet")
+    assert numbers_of(tmp_path / "x.parquet") == list(NUMBERS)
+
+
+@pytest.mark.parametrize("kind", [pa.int32(), pa.uint32()])
+def test_integers_that_are_too_small_are_refused(tmp_path: Path, kind: pa.DataType) -> None:
+    """A named column whose type cannot hold a phone number has lost digits."""
+    column = pa.array([1916123450, 2012345], pa.int32()).cast(kind)
+    pq.write_table(pa.table({"phone": column}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="int32, which cannot hold a phone number"):
+        numbers_of(tmp_path / "x.parquet", column="phone")
+
+
+@pytest.mark.parametrize("text", ["7 916 123 45 O1", "8 916 12З 45 01", "7916l234501"])
+def test_a_letter_amid_digits_is_a_slip(text: str) -> None:
+    """What is left when a letter is left out may be somebody else's number."""
+    assert read_cell(text, "RU").numbers == ()
+
+
+def test_bytes_that_are_no_text_beside_the_phones(tmp_path: Path) -> None:
+    """A column of binary identifiers is not a phone column, nor a reason to fail."""
+    names = pa.array([bytes([0xFF, i]) * 8 for i in range(5)], pa.binary(16))
+    pq.write_table(pa.table({"id": names, "phone": list(NUMBERS)}), tmp_path / "x.parquet")
     assert numbers_of(tmp_path / "x.parquet") == list(NUMBERS)
 
 

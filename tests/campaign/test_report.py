@@ -12,7 +12,8 @@ import pytest
 
 from numroute_campaign.decisions import MEANINGS
 from numroute_campaign.handover import ROLES
-from numroute_campaign.prices import CATEGORIES, CategorySummary, CostSummary, StepSummary
+from numroute_campaign.options import CATEGORIES
+from numroute_campaign.prices import CategorySummary, CostSummary, StepSummary
 from numroute_campaign.pseudonyms import METHOD
 from numroute_campaign.report import LANGUAGES, ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (

@@ -273,6 +273,26 @@ def test_the_loader_without_its_extra_says_what_to_install() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_route_without_its_extra_explains_itself_and_says_what_to_install(tmp_path: Path) -> None:
+    """Help needs none of the packages that routing needs; routing names the extra."""
+    code = (
+        "import sys; sys.modules.update(jinja2=None, xlsxwriter=None, python_calamine=None);"
+        "from numroute.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "route"]
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert "--several" in done.stdout
+    done = subprocess.run(
+        [*command, "list.csv", "--store", tmp_path, "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'numroute[campaign]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("program", "module"),
     [("numroute", "numroute.cli"), ("numroute-load", "numroute_loader.cli")],

@@ -6,7 +6,6 @@ is read as people write: numbers side by side, notes and extensions behind them.
 
 from __future__ import annotations
 
-import enum
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -21,12 +20,10 @@ from numroute.e164.parse import to_ascii
 from numroute.errors import InputError
 from numroute.model import InvalidReason
 from numroute_campaign.decisions import Reject
+from numroute_campaign.options import SEGMENTS_MAX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-SEGMENTS_MAX: Final = 255
-"""A concatenated short message has at most this many segments (3GPP TS 23.040, 9.2.3.24.1)."""
 
 _TEXTS_KEPT_MAX: Final = 100_000
 _TEXT_CHARS_MAX: Final = 250
@@ -34,6 +31,7 @@ _TEXT_CHARS_MAX: Final = 250
 _PLAUSIBLE_END: Final = 10**12
 """Longer numbers are looked at again: they may be a number with something behind it."""
 
+_NUMBER_BITS: Final = 64
 _DIGITS_MAX: Final = 12
 """More digits are not taken for one of several numbers of a cell."""
 
@@ -57,15 +55,10 @@ _ENUMERATOR: Final = re.compile(r"^\s*\d{1,2}(?:\)\s*|\.\s+)(?=[+\d(])")
 _RUN: Final = re.compile(r"[+\d(\[][\d\s().\-/\[\]+]*")
 _NOT_DIGITS: Final = re.compile(r"\D+")
 _OTHER_END: Final = re.compile(r"\d\s*/\s*\d{1,4}\s*$")
+_INNER_LETTER: Final = re.compile(r"\d[\s.-]*[^\W\d_][\s.-]*\d")
+"""A letter amid digits is a slip, such as O for 0: the library would leave it out."""
+
 _BETWEEN: Final = re.compile(r"[\s,;/|]*")
-
-
-class Several(enum.Enum):
-    """What to do with a cell that holds several numbers."""
-
-    FIRST = "first"
-    ALL = "all"
-    REJECT = "reject"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +151,7 @@ def read_cell(text: str, region: str | None) -> Cell:
     if numbers:
         return Cell(_mobile_first(numbers), is_whole=is_whole)
     one = _read_one(text, region)
-    if one.numbers and ";" in text:
+    if one.numbers and (";" in text or _INNER_LETTER.search(plain)):
         # The library takes what follows a semicolon for an extension.
         return Cell((), reason or InvalidReason.NOT_A_NUMBER, is_whole=False)
     return one if one.numbers or not reason else Cell((), reason)
@@ -294,7 +287,10 @@ def sample_of(column: pa.Array) -> pa.Array:
         whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
         return pc.if_else(whole, values, None).cast(pa.int64())
     if _is_binary(column.type):
-        return column.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
+        try:
+            return column.cast(pa.large_binary()).cast(pa.large_string())
+        except pa.ArrowInvalid:  # no text: not even one cell is looked at
+            return pa.nulls(len(column), pa.large_string())
     return column
 
 
@@ -308,6 +304,12 @@ def readable(column: pa.Array, name: str, where: object) -> pa.Array:
     if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
         column = column.dictionary_decode()
         kind = column.type
+    if pa.types.is_integer(kind) and kind.bit_width < _NUMBER_BITS:
+        raise InputError(
+            str(where),
+            f"{name} is of type {kind}, which cannot hold a phone number with its country code",
+            hint="Export the list again with the numbers as text or as 64-bit integers",
+        )
     if pa.types.is_float32(kind) or pa.types.is_float16(kind):
         raise InputError(
             str(where),

@@ -10,6 +10,7 @@ A first row may hold a person's data: names are recognised by the words that lis
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -268,6 +269,11 @@ def phone_columns(
     ]
 
 
+def spelled_plainly(name: str) -> str:
+    """Return a name as people type it: no-break spaces, line breaks and loose accents are gone."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
 def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
     """Return the place of a column that the user named, or gave by its place counted from 1.
 
@@ -276,8 +282,8 @@ def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
     """
     found = [i for i, name in enumerate(columns) if name == wanted]
     if not found:
-        folded = wanted.strip().casefold()
-        found = [i for i, name in enumerate(columns) if name.strip().casefold() == folded]
+        folded = spelled_plainly(wanted).casefold()
+        found = [i for i, name in enumerate(columns) if spelled_plainly(name).casefold() == folded]
     if len(found) == 1:
         return found[0]
     if not found and wanted.isdecimal() and 1 <= int(wanted) <= len(columns):

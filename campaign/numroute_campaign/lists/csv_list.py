@@ -92,9 +92,9 @@ class CsvText:
             InputError: The text cannot be read, is empty, or is something else than CSV.
             SettingError: The encoding is unknown, or the delimiter is not one ASCII character.
         """
-        if delimiter is not None and len(delimiter.encode()) != 1:
+        if delimiter is not None and (len(delimiter.encode()) != 1 or delimiter in '"\r\n'):
             raise SettingError(
-                f"the delimiter {delimiter!r} is not one ASCII character",
+                f"the delimiter {delimiter!r} is not one ASCII character, or a quote",
                 hint=f"Give e.g. {option}delimiter ';' or {option}delimiter tab",
             )
         self.file, self.option = file, option

@@ -16,7 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from numroute_campaign.lists.cells import read_phones
-from numroute_campaign.lists.columns import NAME_CHARS_MAX, by_place, is_known_name, is_phone_name
+from numroute_campaign.lists.columns import (
+    NAME_CHARS_MAX,
+    by_place,
+    is_known_name,
+    is_phone_name,
+    spelled_plainly,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +90,7 @@ def read_layout(
     first = start if header is None else header + 1
     data = rows[first:]
     filled = [row for row in data if any(row)]
-    names = rows[header] if header is not None else []
+    names = list(map(spelled_plainly, rows[header])) if header is not None else []
     while names and not names[-1]:
         names = names[:-1]
     widths = Counter(len(row) for row in filled)
@@ -136,9 +142,9 @@ def _find_header(
     start = _skip_titles(rows, region)
     if has_header is False:
         return None, _skip_blank(rows), True
-    folded = {name.strip().casefold() for name in named}
+    folded = {spelled_plainly(name).casefold() for name in named}
     for place in _before_data(rows, region):
-        if not folded.isdisjoint(cell.casefold() for cell in rows[place]):
+        if not folded.isdisjoint(spelled_plainly(cell).casefold() for cell in rows[place]):
             return place, start, True
     named_place = find_phone_header(rows, region)
     if named_place is not None or start >= len(rows):

@@ -28,6 +28,7 @@ from numroute.errors import InputError
 from numroute_campaign.decisions import Reject
 from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import read_phones, segment_counts
+from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.layout import SAMPLE_RECORDS, TOTAL_ROWS_MAX, is_total, read_layout
 
 if TYPE_CHECKING:
@@ -95,28 +96,29 @@ class Spreadsheet:
             layout = read_layout(records, region=region, has_header=has_header, named=named)
             if sheet is None:
                 try:
-                    choose(layout.columns, layout.sample, f"{file.name}, sheet {name!r}")
+                    choose(layout.columns, layout.sample, f"{file.name}, sheet {shown_name(name)}")
                 except InputError as error:
                     if first_error is None or len(visible) == 1:
                         first_error = error
                     continue
             self.sheet, self._rows, self.layout = name, opened, layout
+            # Its height is without the blank rows above, which are read too.
+            self._height = opened.end[0] + 1 if opened.end else 0
             break
         else:
             raise first_error or self._empty()
         others = [each for each in visible if each != self.sheet]
         if others and sheet is None:
-            names = ", ".join(map(repr, others))
-            self.notes += (
-                f"only sheet {self.sheet!r} was read; {option}sheet names another: {names}",
-            )
+            names = ", ".join(map(shown_name, others))
+            read = shown_name(self.sheet)
+            self.notes += (f"only sheet {read} was read; {option}sheet names another: {names}",)
         if hidden and sheet is None:
-            self.notes += (f"hidden sheets were not read: {', '.join(map(repr, hidden))}",)
+            self.notes += (f"hidden sheets were not read: {', '.join(map(shown_name, hidden))}",)
 
     @property
     def bytes_done(self) -> int:
         """How much of the file has been read, in bytes of the file."""
-        return self.file.size * self.rows_done // max(self._rows.height, 1)
+        return self.file.size * self.rows_done // max(self._height, 1)
 
     def blocks(
         self, phones: Sequence[int], kept: Sequence[int], segments: int | None
@@ -128,7 +130,7 @@ class Spreadsheet:
         """
         rows = self._rows.iter_rows()
         self.rows_done = sum(1 for _ in islice(rows, self.layout.first))
-        height = self._rows.height
+        height = self._height
         while block := list(islice(rows, BLOCK_ROWS)):
             self.rows_done += len(block)
             yield self._block(block, phones, kept, segments, is_last=self.rows_done >= height)
@@ -189,13 +191,15 @@ class Spreadsheet:
         return found
 
     def _open(self, name: str, visible: list[str]) -> CalamineSheet:
+        folded = name.strip().casefold()
+        same = [each for each in self._workbook.sheet_names if each.strip().casefold() == folded]
         try:
-            return self._workbook.get_sheet_by_name(name)
+            return self._workbook.get_sheet_by_name(same[0] if len(same) == 1 else name)
         except WorksheetNotFound:
             raise InputError(
                 self.file.name,
-                f"no sheet is named {name!r}",
-                hint=f"Its sheets are {', '.join(map(repr, visible))}",
+                f"no sheet is named {shown_name(name)}",
+                hint=f"Its sheets are {', '.join(map(shown_name, visible))}",
             ) from None
         except _ERRORS:
             raise self._damaged() from None

@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
 
 
 def _missing(command: str, package: str) -> click.Command:
-    text = f"needs {package}: pip install 'numroute[{_EXTRAS[package]}]'"
+    text = _needs(package)
 
     @click.command(
         command, help=text, context_settings={"ignore_unknown_options": True}, add_help_option=False
@@ -65,6 +65,10 @@ def _missing(command: str, package: str) -> click.Command:
         raise click.ClickException(f"{command} {text}")
 
     return fail
+
+
+def _needs(package: str) -> str:
+    return f"needs {package}: pip install 'numroute[{_EXTRAS[package]}]'"
 
 
 def run(command: click.Command, program: str) -> int:
@@ -80,6 +84,12 @@ def run(command: click.Command, program: str) -> int:
         sys.stdout.flush()
     except NumrouteError as error:
         _complain(program, error.message, error.hint)
+        return EXIT_ERROR
+    except ModuleNotFoundError as error:
+        # A command may import what it does only when it runs.
+        if error.name not in _EXTRAS:
+            raise
+        _complain(program, f"the command {_needs(error.name)}", "")
         return EXIT_ERROR
     except (click.exceptions.Abort, KeyboardInterrupt):
         _complain(program, "interrupted", "")

@@ -1,0 +1,307 @@
+"""What ``numroute route`` does: from its options to a campaign, and a summary on the screen."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from numroute.cli.console import print_json, print_table
+from numroute.cli.lookup import one_of
+from numroute.cli.service import connect
+from numroute.errors import SettingError
+from numroute.index import SnapshotStore
+from numroute_campaign.dry_run import dry_run as explain_first_rows
+from numroute_campaign.handover import check_places
+from numroute_campaign.lists.opening import ReadOptions
+from numroute_campaign.options import Several
+from numroute_campaign.outputs import OutputSettings
+from numroute_campaign.policy import read_policy
+from numroute_campaign.prices import read_prices
+from numroute_campaign.pseudonyms import load_key
+from numroute_campaign.routers import ServiceRouter, SnapshotRouter
+from numroute_campaign.run import Campaign, HandOver, run_campaign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import TaskID
+
+    from numroute_campaign.dry_run import Sample
+    from numroute_campaign.routers import Router
+    from numroute_campaign.summary import Summary
+
+_FILES_SHOWN: Final = 3
+
+
+def route_lists(
+    lists: tuple[str, ...],
+    out: Path | None,
+    store: Path | None,
+    target: str | None,
+    *,
+    dry_run: bool,
+    sample: int,
+    as_json: bool,
+    options: dict[str, Any],
+) -> int:
+    """Route the lists and print the summary, or explain the first rows; return the exit status."""
+    if out is None:
+        if not dry_run:
+            raise SettingError("there is no output folder", hint="Give --out DIR, or --dry-run")
+        out = Path("out")
+    with _router(store, target) as router:
+        campaign = _campaign(lists, out, makes_key=not dry_run, **options)
+        if dry_run:
+            _print_sample(explain_first_rows(campaign, router, sample), as_json=as_json)
+            return 0
+        begin = time.monotonic()
+        with _Bar() as bar:
+            summary = run_campaign(campaign, router, bar)
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary, out, time.monotonic() - begin)
+    return 1 if summary.has_failed else 0
+
+
+def _campaign(  # noqa: PLR0913 - as many as the command has options
+    lists: tuple[str, ...],
+    out: Path,
+    *,
+    makes_key: bool,
+    region: str | None,
+    several: str,
+    max_rejected: float,
+    policy: Path | None,
+    suppress: tuple[str, ...],
+    suppress_lenient: bool,
+    prices: Path | None,
+    category: str | None,
+    segments: int | None,
+    segments_column: str | None,
+    keep: tuple[str, ...],
+    pseudonymize: Path | None,
+    map_path: Path | None,
+    form: str,
+    rows_per_file: int | None,
+    language: str,
+    **reading: Any,  # noqa: ANN401 - what _read_options added
+) -> Campaign:
+    price_list = read_prices(prices) if prices else None
+    if category is not None:
+        if price_list is None:
+            raise SettingError("--category is for costs", hint="Give --prices FILE as well")
+        price_list = msgspec.structs.replace(price_list, category=category)
+    if segments is not None:
+        if price_list is None or segments_column is not None:
+            raise SettingError(
+                "--segments is for costs, and for all messages alike",
+                hint="Give it with --prices and without --segments-column",
+            )
+        price_list = msgspec.structs.replace(price_list, segments=segments)
+    if map_path is not None and pseudonymize is None:
+        raise SettingError("--map is for pseudonyms", hint="Give --pseudonymize KEYFILE as well")
+    hand_over = None
+    if pseudonymize is not None:
+        if map_path is None and makes_key:
+            raise SettingError(
+                "--pseudonymize needs a place for the map of pseudonyms",
+                hint="Give --map FILE, in a folder apart from the output and the key",
+            )
+        if map_path is not None:
+            check_places(out, map_path, pseudonymize)
+        hand_over = HandOver(
+            key=load_key(pseudonymize, make=makes_key),
+            key_file=pseudonymize,
+            map=map_path or Path("map"),
+        )
+    return Campaign(
+        lists=lists,
+        out=out,
+        options=dataclasses.replace(
+            _reading("", region, reading), keep=keep, segments_column=segments_column
+        ),
+        output=OutputSettings(form=form, rows_per_file=rows_per_file),
+        policy=read_policy(policy) if policy else None,
+        prices=price_list,
+        several=Several(several),
+        rejects_max=max_rejected,
+        suppress=suppress,
+        suppress_reading=_reading("suppress-", region, reading),
+        suppress_lenient=suppress_lenient,
+        hand_over=hand_over,
+        language=language,
+        settings_files=tuple(
+            (role, path)
+            for role, path in (("policy file", policy), ("price file", prices))
+            if path is not None
+        ),
+    )
+
+
+def _reading(prefix: str, region: str | None, given: dict[str, Any]) -> ReadOptions:
+    """Return how lists are read, by the options that ``_read_options`` added."""
+    names = prefix.replace("-", "_")
+    delimiter = given[f"{names}delimiter"]
+    return ReadOptions(
+        region=region or None,
+        column=given[f"{names}column"],
+        delimiter="\t" if delimiter in {"tab", "\\t"} else delimiter,
+        encoding=given[f"{names}encoding"],
+        has_header=given[f"{names}header"],
+        sheet=given[f"{names}sheet"],
+        option=f"--{prefix}",
+    )
+
+
+@contextlib.contextmanager
+def _router(store: Path | None, target: str | None) -> Iterator[Router]:
+    store, target = one_of(store, target)
+    if target:
+        with connect(target) as client:
+            yield ServiceRouter(client)
+        return
+    if store is None:
+        raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
+    with SnapshotStore(store).open() as snapshot:
+        yield SnapshotRouter(snapshot)
+
+
+class _Bar:
+    """Progress with rate and time left, on standard error, only where it is a terminal."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._begin = 0.0
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            self._progress = Progress(
+                TextColumn("routing"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,} a second"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._task = self._progress.add_task("", total=None, rows=0, rate=0)
+            self._progress.start()
+            self._begin = time.monotonic()
+        return self
+
+    def __call__(self, *, rows: int, bytes_done: int, bytes_total: int) -> None:
+        if self._progress is None or self._task is None:
+            return
+        rate = int(rows / max(time.monotonic() - self._begin, 1e-3))
+        self._progress.update(
+            self._task, completed=bytes_done, total=bytes_total or None, rows=rows, rate=rate
+        )
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _print(summary: Summary, out: Path, seconds: float) -> None:
+    steps = summary.steps
+    print_table(
+        ("step", "rows"),
+        [
+            ("read", f"{steps.rows:,}"),
+            ("no number", f"-{steps.rejected:,}"),
+            *([("further numbers", f"+{steps.further:,}")] if steps.further else []),
+            ("duplicates", f"-{steps.duplicates:,}"),
+            ("do not send", f"-{steps.suppressed:,}"),
+            ("refused by the policy", f"-{steps.refused:,}"),
+            ("routed", f"{steps.routed:,}"),
+        ],
+    )
+    print_table(
+        ("route", "numbers", "cost", "files"),
+        [
+            (each.name, f"{each.numbers:,}", each.cost, _files(each.files))
+            for each in summary.routes
+        ],
+    )
+    if summary.rejects:
+        print_table(
+            ("not sent", "rows", "because"),
+            [
+                (
+                    each.reason,
+                    f"{each.rows:,}",
+                    f"rule {each.rule!r}" if each.rule else each.meaning,
+                )
+                for each in summary.rejects
+            ],
+        )
+    cost = summary.cost
+    if cost is not None:
+        without = (
+            f", without {cost.unpriced_numbers:,} numbers that have no price"
+            if cost.unpriced_numbers
+            else ""
+        )
+        click.echo(f"Cost: {cost.total} {cost.currency}{without}")
+        click.echo(
+            f"Saved: {cost.saved_duplicates} {cost.currency} by dropping duplicates, "
+            f"{cost.saved_by_prefix} {cost.currency} against routing by prefix"
+        )
+    share = summary.ported / max(steps.routed, 1)
+    click.echo(
+        f"Ported: {summary.ported:,} of the routed numbers ({share:.1%}); routing by prefix would "
+        f"send {summary.misrouted_by_prefix:,} to the wrong operator"
+    )
+    columns = ", ".join(summary.dropped_columns) or "none"
+    kept = ", ".join(summary.kept_columns) or "none"
+    click.echo(f"Columns that stayed here: {columns}; kept: {kept}")
+    for file in summary.files:
+        sheet = f", sheet {file.sheet!r}" if file.sheet else ""
+        click.echo(
+            f"{file.name}{sheet}: numbers from {file.phone_column!r}, {file.phone_column_why}"
+        )
+    for warning in summary.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    rate = steps.rows / max(seconds, 1e-9)
+    click.echo(f"{out}: {seconds:.1f} s, {rate:,.0f} rows a second", err=True)
+
+
+def _files(names: tuple[str, ...]) -> str:
+    if len(names) <= _FILES_SHOWN:
+        return ", ".join(names)
+    return f"{names[0]} to {names[-1]} ({len(names):,} files)"
+
+
+def _print_sample(sample: Sample, *, as_json: bool) -> None:
+    if as_json:
+        for row in sample.rows:
+            print_json(row)
+    else:
+        print_table(
+            ("row", "number", "status", "operator", "region", "rule", "to"),
+            [
+                (
+                    str(row.row_id),
+                    row.number,
+                    row.status,
+                    row.operator,
+                    row.region,
+                    row.rule,
+                    row.destination or row.reason,
+                )
+                for row in sample.rows
+            ],
+        )
+        click.echo(f"numbers from {sample.phone_column!r}, {sample.phone_column_why}")
+    for warning in sample.warnings:
+        click.echo(f"warning: {warning}", err=True)
