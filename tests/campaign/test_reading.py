@@ -148,6 +148,12 @@ def test_delimiters_at_the_end_of_rows(write) -> None:
     assert numbers_of(write(mixed)) == [*NUMBERS[:3], NUMBERS[3], NUMBERS[4]]
 
 
+def test_a_comma_in_a_short_list_is_not_the_delimiter(write) -> None:
+    """What cuts more of the records alike is the delimiter: the rest are not titles."""
+    path = write("ФИО;Контакты\nИ;79161234501\nП;тел. 79031234502, до 18\n")
+    assert numbers_of(path, has_header=True) == list(NUMBERS[:2])
+
+
 def test_short_rows_and_blank_rows(write) -> None:
     """Cells missing at the end are empty; a row without its phone cell is damaged."""
     text = "Имя;Телефон;Город;Комментарий\n"

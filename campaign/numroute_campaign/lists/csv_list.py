@@ -245,7 +245,7 @@ def _delimiter(sample: bytes, region: str | None) -> str:
 
     One by which a header with a phone column is found wins.
     """
-    best, best_score = DELIMITERS[0], (False, 0.0, 0)
+    best, best_score = DELIMITERS[0], (False, 0.0, 0, 0)
     for delimiter in DELIMITERS:
         if delimiter.encode() not in sample:
             continue
@@ -261,7 +261,7 @@ def _delimiter(sample: bytes, region: str | None) -> str:
         stripped = [[cell.strip() for cell in row] for row in rows]
         header = find_phone_header(stripped, region)
         is_named = header is not None and len(stripped[header]) > 1
-        score = (is_named, share, width)
+        score = (is_named, share, count, width)
         if width > 1 and (share >= _ALIKE_SHARE or is_named) and score > best_score:
             best, best_score = delimiter, score
     return best
