@@ -194,7 +194,7 @@ def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
     )
 
 
-COMPILE_AFTER_NUMBERS = 2_000_000
+COMPILE_AFTER_NUMBERS = 20_000_000
 """So many numbers looked up in batches say that there will be more, and compiling pays."""
 
 _compiled: Callable[..., None] | None = None
