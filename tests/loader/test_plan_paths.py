@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numroute.errors import InputError
@@ -70,6 +70,8 @@ def plain_reading(body: list[str], *, seven: bool) -> list[tuple[object, ...]] |
 @given(rows=ROWS, end=st.sampled_from(["\n", "\r\n"]), seven=st.booleans())
 def test_rows_are_those_of_a_plain_reading(rows: list[str], end: str, *, seven: bool):
     """What is read, and the first line that is refused, are those of a reading by ``split``."""
+    # Paired quotes say that a spreadsheet saved the file, which is another test's subject.
+    assume(not any('"' in row for row in rows))
     header = SEVEN if seven else SIX
     body = [f"{row};7700000001" if seven else row for row in rows]
     text = decode_plan(Path("plan.csv"), end.join([header, *body, ""]).encode())
