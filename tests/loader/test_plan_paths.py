@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numroute.errors import InputError
@@ -19,7 +19,8 @@ SEVEN = SIX + ";ИНН"
 TAX_NUMBER = "[0-9]{10}(?:[0-9]{2})?"
 FIGURES = ("[3489][0-9]{2}", "[0-9]{1,7}", "[0-9]{1,7}", "[0-9]{1,8}")
 
-TEXTS = st.text(alphabet='А" б«1.\t', max_size=5)
+# No quotes: a file with paired ones was saved by a spreadsheet, which is another test's subject.
+TEXTS = st.text(alphabet="А б«1.\t", max_size=5)
 
 
 @st.composite
@@ -41,7 +42,7 @@ ROWS = st.lists(
     st.one_of(
         regular_rows(),
         regular_rows(),
-        st.text(alphabet='901 ;"Аx-+\t', max_size=40),
+        st.text(alphabet="901 ;Аx-+\t", max_size=40),
     ),
     max_size=5,
 )
@@ -70,8 +71,6 @@ def plain_reading(body: list[str], *, seven: bool) -> list[tuple[object, ...]] |
 @given(rows=ROWS, end=st.sampled_from(["\n", "\r\n"]), seven=st.booleans())
 def test_rows_are_those_of_a_plain_reading(rows: list[str], end: str, *, seven: bool):
     """What is read, and the first line that is refused, are those of a reading by ``split``."""
-    # Paired quotes say that a spreadsheet saved the file, which is another test's subject.
-    assume(not any('"' in row for row in rows))
     header = SEVEN if seven else SIX
     body = [f"{row};7700000001" if seven else row for row in rows]
     text = decode_plan(Path("plan.csv"), end.join([header, *body, ""]).encode())
