@@ -7,10 +7,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support.snapshots import make_metadata
 
 from numroute.index import Content, Snapshot
 from numroute.index.writer import write_snapshot
+
+# No test asserts a clock.
+settings.register_profile("numroute", deadline=None)
+settings.load_profile("numroute")
 
 ROOT = Path(__file__).resolve().parent.parent
 
