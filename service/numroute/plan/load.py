@@ -50,7 +50,7 @@ CHANNEL_OPTIONS = (
                             "initialBackoff": "0.05s",
                             "maxBackoff": "1s",
                             "backoffMultiplier": 2,
-                            "retryableStatusCodes": ["UNAVAILABLE"],
+                            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                         },
                     }
                 ]
@@ -58,7 +58,8 @@ CHANNEL_OPTIONS = (
         ),
     ),
 )
-"""As the product's client: a call that met a worker's end is sent again. An overload is not."""
+"""As the product's client: a call that a stopping worker dropped is sent again; one refused for
+overload is not."""
 
 OUTPUT_BYTES_SHOWN = 1_000
 _POLL_SECONDS = 0.02

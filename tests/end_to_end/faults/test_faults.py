@@ -48,8 +48,11 @@ def test_commands_killed_at_random_moments_leave_a_good_store(tmp_path: Path) ->
 def test_a_full_disk_leaves_the_last_snapshot_and_pruning_makes_room(tmp_path: Path) -> None:
     """No room: build and override fail and say so, lookups go on, prune frees, build works."""
     files = write_registry(tmp_path / "files")
+    trial = tmp_path / "trial"
+    built = build(trial, files)
+    size = SnapshotStore(trial).snapshot_path(built).stat().st_size
     small = tmp_path / "small"
-    with mounted(small, "-t", "tmpfs", "-o", "size=64m", "none"):
+    with mounted(small, "-t", "tmpfs", "-o", f"size={6 * size}", "none"):
         store = small / "store"
         keep = ("--keep-last", 100)
         ids = [build(store, files)]
@@ -71,7 +74,7 @@ def test_a_full_disk_leaves_the_last_snapshot_and_pruning_makes_room(tmp_path: P
         # To the last byte: even the record of what is removed finds no room.
         filler = small / "filler"
         with pytest.raises(OSError, match="No space left"):
-            filler.write_bytes(bytes(64 << 20))
+            filler.write_bytes(bytes(6 * size))
         assert command("numroute", "lookup", "--store", store, NUMBER).status == 0
         result = command("numroute-load", "prune", "--store", store, "--keep-last", 2)
         assert result.status == 0, result.err
