@@ -29,8 +29,13 @@ venv: $(BIN)/.dev  ## Set up the environment for development
 demo: $(BIN)/.run  ## Generate a registry, build a snapshot, serve it, look numbers up, stop
 	@$(BIN)/python deploy/demo.py --folder $(DEMO)
 
-check: venv lint types  ## Lint, types and the fast tests: under a minute
-	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" tests/e164 tests/index
+# The folders of tests that go with the changes since the last commit on main.
+CHANGED = $(filter-out tests/support,$(wildcard $(sort $(shell { git diff --name-only main 2>/dev/null || git diff --name-only HEAD; \
+  git ls-files -o --exclude-standard; } | sed -nE 's,^(service/numroute|tests)/([a-z0-9]+)/.*,tests/\2,p; \
+  s,^(loader|campaign|web)/.*,tests/\1,p'))))
+
+check: venv lint types  ## Lint, types and the tests of what changed since main, else the core's
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" $(or $(CHANGED),tests/e164 tests/index)
 
 test: venv lint types check-proto check-docs  ## Everything that must pass; T=index for one folder of tests
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(if $(T),tests/$(T))
