@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -19,7 +18,6 @@ from numroute.server.settings import Security
 
 ROOT = Path(__file__).parents[2]
 PROTOS = ROOT / "protos"
-NODE = ROOT / "tests" / "end_to_end" / "node"
 SERVICE = "numroute.v1.NumberRouting"
 
 
@@ -45,32 +43,6 @@ def guarded(tmp_path_factory, store):
     security = Security(tls=authority.issue(), tokens=tokens)
     with running(folder, store.path, security=security) as server:
         yield Guarded(server, authority.path, token)
-
-
-@pytest.fixture(scope="module")
-def node(request) -> Path:
-    """Return a folder with the Node client and what it needs, installed once."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed")
-    lock = (NODE / "package-lock.json").read_bytes()
-    folder = request.config.cache.mkdir(f"node-{hashlib.sha256(lock).hexdigest()[:12]}")
-    if not (folder / "installed").exists():
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(NODE / name, folder)
-        done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        if done.returncode:
-            pytest.skip(f"npm could not install @grpc/grpc-js: {done.stderr[-300:]}")
-        (folder / "installed").touch()
-    shutil.copy(NODE / "client.js", folder)
-    return folder
 
 
 def run_node(folder: Path, target: str, asked: dict) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,44 @@
+// Looks numbers up through the gatherer of docs/recipes/node.md and without it.
+//
+// Usage: node run_gatherer.js PROTO TARGET TASKS LOOKUPS SINGLE, whole numbers on standard input as JSON.
+// Prints {answers: [[status, operator, snapshot]], without, with}, the rates in numbers a second.
+"use strict";
+
+const fs = require("fs");
+const grpc = require("@grpc/grpc-js");
+const { Gatherer } = require("./gatherer.js");
+
+const [proto, target, ...counts] = process.argv.slice(2);
+const [tasks, lookups, singles] = counts.map(Number);
+const numbers = JSON.parse(fs.readFileSync(0, "utf8"));
+const gatherer = new Gatherer(target, { proto, credentials: grpc.credentials.createInsecure() });
+
+const single = (number) => gatherer.call({ numbers: [number] }, Date.now() + 30_000);
+
+async function rate(ask, workers, count) {
+  let next = 0;
+  const task = async () => {
+    while (next < count) await ask(numbers[next++ % numbers.length]);
+  };
+  const start = process.hrtime.bigint();
+  await Promise.all(Array.from({ length: workers }, task));
+  return (count * 1e9) / Number(process.hrtime.bigint() - start);
+}
+
+async function main() {
+  const routes = await Promise.all(numbers.map((number) => gatherer.lookup(number, 30_000)));
+  const answers = routes.map(({ status, operator, snapshot }) => [
+    status,
+    operator?.code ?? "",
+    snapshot,
+  ]);
+  const ask = (number) => gatherer.lookup(number, 30_000);
+  await rate(single, 160, singles / 10);
+  await rate(ask, tasks, lookups);
+  const without = await rate(single, 160, singles);
+  const gathered = await rate(ask, tasks, lookups);
+  console.log(JSON.stringify({ answers, without, with: gathered }));
+  gatherer.close();
+}
+
+main();
