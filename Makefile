@@ -21,7 +21,7 @@ $(BIN)/.run: pyproject.toml
 $(BIN)/.dev: $(BIN)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --editable '.[loader,sftp,replicas,otel,campaign,spark,fast]' --group dev
+	  --editable '.[loader,sftp,replicas,otel,campaign,spark,fast,web]' --group dev
 	@touch $@
 
 venv: $(BIN)/.dev  ## Set up the environment for development

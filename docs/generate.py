@@ -33,6 +33,7 @@ PACKAGES = {
     "Numbers and capacity plans": ("service/numroute", ("e164/**/*.py", "plan/**/*.py")),
     "The loader": ("loader/numroute_loader", ("**/*.py",)),
     "Campaign lists": ("campaign/numroute_campaign", ("**/*.py",)),
+    "HTTP and the page": ("web/numroute_web", ("**/*.py",)),
 }
 HEAD = "<!-- Generated from the code by docs/generate.py: change it there, then `make docs`. -->\n"
 GROUPS = (
@@ -135,7 +136,8 @@ def log_events() -> str:
     """Return the table of log events; every event that is logged must be described."""
     described = tomllib.loads((REFERENCE / "events.toml").read_text("utf-8"))
     logged: dict[str, tuple[str, str]] = {}
-    for root in ("service/numroute", "loader/numroute_loader", "campaign/numroute_campaign"):
+    roots = ("service/numroute", "loader/numroute_loader", "campaign/numroute_campaign")
+    for root in (*roots, "web/numroute_web"):
         for node in calls(ROOT / root, ("**/*.py",)):
             function = node.func
             if (
@@ -145,8 +147,8 @@ def log_events() -> str:
                 and node.args
                 and isinstance(node.args[0], ast.Constant)
             ):
-                by = "feed" if root.startswith("loader") else "service"
-                logged[str(node.args[0].value)] = (function.attr, by)
+                by = {"loader": "feed", "web": "web"}.get(root.partition("/")[0], "service")
+                logged.setdefault(str(node.args[0].value), (function.attr, by))
     if missing := set(logged) ^ set(described):
         sys.exit(f"docs/reference/events.toml and the code differ in: {', '.join(sorted(missing))}")
     rows = [

@@ -21,6 +21,7 @@ from numroute.cli.group import LazyGroup, run
         "route": "numroute_campaign.cli:route",
         "rejoin": "numroute_campaign.cli:rejoin",
         "check-handover": "numroute_campaign.cli:check_handover",
+        "web": "numroute_web.cli:web",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

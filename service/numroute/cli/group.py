@@ -22,8 +22,10 @@ _EXTRAS = {
     "asyncssh": "sftp",
     "fsspec": "replicas",
     "jinja2": "campaign",
+    "litestar": "web",
     "pyarrow": "loader",
     "python_calamine": "campaign",
+    "uvicorn": "web",
     "xlsxwriter": "campaign",
 }
 

@@ -1,0 +1,55 @@
+"""Running web services over the snapshot of a small synthetic registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.registry import command
+from support.web import Tokens, Web, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """Return a store with a snapshot of a synthetic registry of 20,000 ported numbers."""
+    folder = tmp_path_factory.mktemp("web-store")
+    made = command(
+        "numroute-load", "generate", folder / "r", "--csv", "--ported", 20_000, "--seed", 5,
+    )  # fmt: skip
+    assert made.status == 0, made.err
+    built = command("numroute-load", "build", "--store", folder / "s", folder / "r")
+    assert built.status == 0, built.err
+    return folder / "s"
+
+
+@pytest.fixture(scope="session")
+def tokens(tmp_path_factory) -> Tokens:
+    """Return three clients, one of which may ask for 5 numbers a day."""
+    folder = tmp_path_factory.mktemp("tokens")
+    made = {}
+    for client in ("crm", "erp", "limited"):
+        result = command("numroute", "token", "new", client, "--append", folder / "tokens.toml")
+        assert result.status == 0, result.err
+        made[client] = result.out.strip()
+    with (folder / "tokens.toml").open("a") as file:
+        file.write("\n[clients.limited]\ndaily = 5\n")
+    return Tokens(folder / "tokens.toml", folder / "state", **made)
+
+
+@pytest.fixture(scope="module")
+def web(store: Path, tmp_path_factory) -> Iterator[Web]:
+    """Run a web service without tokens."""
+    with running(tmp_path_factory.mktemp("web"), "--store", store) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def guarded(store: Path, tokens: Tokens, tmp_path_factory) -> Iterator[Web]:
+    """Run a web service for known clients only."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with running(folder, "--store", store, *tokens.options) as started:
+        yield started

@@ -1,0 +1,105 @@
+"""Who may ask: each request passes the guards that a gRPC call passes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from grpc import StatusCode
+
+from numroute.errors import NumrouteError
+from numroute.server.guard import Call
+from numroute.server.quota import SECONDS_PER_DAY
+from numroute.server.statuses import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from litestar import Request
+
+    from numroute.server.auth import Clients
+    from numroute.server.guard import Guard
+    from numroute.server.quota import Usage
+
+
+class _HttpContext:
+    """What guards read of a call's context, taken from an HTTP request."""
+
+    def __init__(self, request: Request[Any, Any, Any]) -> None:
+        self._request = request
+
+    def peer(self) -> str:
+        client = self._request.client
+        return f"http:{client.host}:{client.port}" if client else "http:"
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        value = self._request.headers.get("authorization")
+        return () if value is None else (("authorization", value),)
+
+    def auth_context(self) -> dict[str, Any]:
+        return {}
+
+    def time_remaining(self) -> None:
+        return None
+
+
+class Admission:
+    """Lets requests in, counts their numbers, and says what a client has left."""
+
+    def __init__(self, guards: Sequence[Guard], clients: Clients, usage: Usage | None) -> None:
+        """Ask these guards, in this order."""
+        self._guards = guards
+        self._clients = clients
+        self._usage = usage
+
+    @contextlib.contextmanager
+    def call(self, method: str, request: Request[Any, Any, Any]) -> Iterator[Call]:
+        """Begin a call named ``method``, yield it, and end it with the status of its error.
+
+        Raises:
+            NumrouteError: A guard refuses the call.
+        """
+        call = Call(
+            method,
+            _HttpContext(request),  # type: ignore[arg-type] # what guards use of a gRPC context
+            on_numbers=[guard.numbers for guard in self._guards],
+        )
+        try:
+            for guard in self._guards:
+                guard.begin(call)
+                call.begun += 1
+            yield call
+            call.status = StatusCode.OK
+        except Exception as error:
+            call.error = error
+            call.status = (
+                status_of(error) if isinstance(error, NumrouteError) else StatusCode.INTERNAL
+            )
+            raise
+        finally:
+            for guard in reversed(self._guards[: call.begun]):
+                guard.end(call, call.status)
+
+    def limit_headers(self, client: str) -> dict[str, str]:
+        """Return the ``RateLimit`` headers of a client; none without limits.
+
+        They are those of draft-ietf-httpapi-ratelimit-headers: numbers, not requests.
+        """
+        known = self._clients.table.clients.get(client)
+        if known is None or not known.limits.any or self._usage is None:
+            return {}
+        limits = known.limits
+        policies, states = [], []
+        if limits.rate is not None:
+            policies.append(f'"rate";q={limits.rate};w=1')
+        if limits.daily is not None:
+            left = max(0, limits.daily - self._usage.used_today(client))
+            until_midnight = SECONDS_PER_DAY - int(time.time()) % SECONDS_PER_DAY
+            policies.append(f'"daily";q={limits.daily};w={SECONDS_PER_DAY}')
+            states.append(f'"daily";r={left};t={until_midnight}')
+        headers = {"RateLimit-Policy": ", ".join(policies)}
+        if states:
+            headers["RateLimit"] = ", ".join(states)
+        return headers

@@ -1,0 +1,242 @@
+"""The application, and running it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib.metadata
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from litestar import Litestar, Request, get
+from litestar.datastructures import State
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from numroute.certificates import read_pair
+from numroute.errors import NumrouteError, SettingError
+from numroute.files import file_state
+from numroute.index import SnapshotStore
+from numroute.logs import error_fields, fault_fields, log_loop_faults, make_logger
+from numroute.server.audit import Audit
+from numroute.server.auth import Authentication, Clients
+from numroute.server.follower import Follower
+from numroute.server.health import Health
+from numroute.server.limits import raise_file_limit
+from numroute.server.memory import forbid_core_dumps
+from numroute.server.metering import Reporter
+from numroute.server.metrics import Reports
+from numroute.server.past import PastSnapshots
+from numroute.server.quota import Quota, Usage
+from numroute_web.admission import Admission
+from numroute_web.lookup import HANDLERS as LOOKUP_HANDLERS
+from numroute_web.problems import exception_handlers
+from numroute_web.service import Service
+from numroute_web.settings import (
+    CONNECTIONS_MAX,
+    DRAIN_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    POLL_SECONDS,
+    REQUEST_BYTES_MAX,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute.server.guard import Guard
+    from numroute.server.settings import TlsFiles
+    from numroute_web.settings import WebSettings
+
+
+class Protection:
+    """The clients and limits of the service, read again when their file changes."""
+
+    def __init__(self, settings: WebSettings, log: FilteringBoundLogger) -> None:
+        """Read the files. Raises SettingError or InputError."""
+        security = settings.security
+        self.clients = Clients(security, log)
+        self.usage = None if security.state is None else Usage(security.state)
+        self.guards: list[Guard] = []
+        if security.has_tokens:
+            self.guards.append(Authentication(self.clients, security, log))
+        if self.usage is not None:
+            self.guards.append(Quota(self.clients, self.usage, log))
+
+    def close(self) -> None:
+        """Close files, after the last request."""
+        if self.usage is not None:
+            self.usage.close()
+
+
+@get("/openapi.json", include_in_schema=False)
+async def openapi_schema(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Return the description of all requests and answers, in OpenAPI 3.1."""
+    return request.app.openapi_schema.to_schema()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: its own handlers would end the process by them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop gracefully on SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def make_app(service: Service, log: FilteringBoundLogger) -> Litestar:
+    """Return the ASGI application of a service."""
+    return Litestar(
+        route_handlers=[openapi_schema, *LOOKUP_HANDLERS],
+        state=State({"service": service}),
+        exception_handlers=exception_handlers(log),
+        request_max_body_size=REQUEST_BYTES_MAX,
+        openapi_config=OpenAPIConfig(
+            title="numroute",
+            version=importlib.metadata.version("numroute"),
+            description="Which operator serves a phone number now.",
+            path="/openapi",
+            render_plugins=[JsonRenderPlugin()],
+            components=Components(
+                security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+            ),
+            security=[{"token": []}],
+        ),
+        logging_config=None,
+    )
+
+
+def run(settings: WebSettings) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        SettingError: A file of the settings is not valid.
+        InputError: The tokens file is not valid.
+    """
+    forbid_core_dumps()
+    raise_file_limit()
+    asyncio.run(_run(settings, make_logger()))
+
+
+async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
+    log_loop_faults(log)
+    tls = settings.security.tls
+    if tls is not None:
+        read_pair(tls.certificate, tls.key)
+    listener = _listen(settings)
+    protection = Protection(settings, log)
+    health = Health()
+    follower = Follower(
+        SnapshotStore(settings.store), log, max_age=settings.max_age, on_state=health.set_unready
+    )
+    reports = Reports()
+    reporter = Reporter(
+        functools.partial(reports.receive, 0, os.getpid()),
+        follower=follower,
+        health=health,
+        certificates=None,
+    )
+    past = PastSnapshots(follower)
+    service = Service(
+        settings=settings,
+        log=log,
+        follower=follower,
+        past=past,
+        admission=Admission(
+            [reporter.first, *protection.guards, reporter.last],
+            protection.clients,
+            protection.usage,
+        ),
+    )
+    config = uvicorn.Config(
+        make_app(service, log),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
+    )
+    server = _Server(config)
+    await follower.poll()
+    reporter.report()
+    audit = Audit(reports, log)
+    stop = asyncio.Event()
+    tasks = [
+        asyncio.create_task(follower.run(stop)),
+        asyncio.create_task(reporter.run(stop)),
+        asyncio.create_task(_watch_files(protection, config, tls, stop, log)),
+    ]
+    try:
+        log.info("web serving", host=settings.as_server().host, port=listener.getsockname()[1])
+        await server.serve(sockets=[listener])
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        reporter.report()
+        audit.close()
+        past.close()
+        follower.close()
+        protection.close()
+        log.info("stopped")
+
+
+def _listen(settings: WebSettings) -> socket.socket:
+    """Return a socket that listens on the settings' address. Raises SettingError."""
+    address = settings.as_server()
+    try:
+        return socket.create_server(
+            (address.host, address.port),
+            family=socket.AF_INET6 if ":" in address.host else socket.AF_INET,
+        )
+    except OSError as error:
+        raise SettingError(
+            f"{settings.listen} cannot be listened on: {error.strerror}",
+            hint="Give another address with --listen",
+        ) from None
+
+
+async def _watch_files(
+    protection: Protection,
+    config: uvicorn.Config,
+    tls: TlsFiles | None,
+    stop: asyncio.Event,
+    log: FilteringBoundLogger,
+) -> None:
+    """Use changed files of tokens and certificates until ``stop`` is set."""
+
+    def state() -> list[object]:
+        return [] if tls is None else [file_state(path) for path in tls.paths]
+
+    before = state()
+    while not stop.is_set():
+        try:
+            await asyncio.to_thread(protection.clients.poll)
+            after = state()
+            if tls is not None and after != before and config.ssl is not None:
+                before = after
+                read_pair(tls.certificate, tls.key)
+                # New connections take it; those that are open keep theirs.
+                config.ssl.load_cert_chain(tls.certificate, tls.key)
+                log.info("certificate in use")
+        except NumrouteError as error:
+            log.error("certificate refused", **error_fields(error))  # noqa: TRY400 - no traceback
+        except Exception as fault:  # noqa: BLE001 - the next check may succeed, and must come
+            log.error("files not checked", **fault_fields(fault))  # noqa: TRY400 - its text may quote
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), POLL_SECONDS)

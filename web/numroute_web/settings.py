@@ -1,0 +1,61 @@
+"""The settings of ``numroute web``, checked once before it starts, and its limits by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from numroute.server.settings import Security, ServerSettings
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from pathlib import Path
+
+NUMBERS_MAX: Final = 1_000
+"""The most numbers in one ``POST /v1/lookup``."""
+
+TEXT_LENGTH_MAX: Final = 256
+"""The longest text that may stand for a number."""
+
+REQUEST_BYTES_MAX: Final = 1 << 20
+"""The largest body of a request that is no list."""
+
+CONNECTIONS_MAX: Final = 1_000
+"""How many requests are under way at once; further ones are answered 503."""
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long an idle connection stays open."""
+
+DRAIN_SECONDS: Final = 10
+"""How long requests under way may take to end after a stop signal."""
+
+POLL_SECONDS: Final = 1.0
+"""How often the files of certificates and tokens are checked for a change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """All settings.
+
+    Attributes:
+        store: The folder of the snapshot store.
+        listen: Address to listen on, ``host:port`` or ``[IPv6]:port``.
+        max_age: Answers from a snapshot whose data is older than this are marked stale.
+        security: Who may ask, and how; clients are known by their tokens.
+    """
+
+    store: Path
+    listen: str
+    max_age: timedelta | None = None
+    security: Security = field(default_factory=Security)
+
+    def __post_init__(self) -> None:
+        """Check the settings by the rules of ``numroute serve``. Raises SettingError."""
+        # Its own checks are those of an address and of who may reach it.
+        self.as_server()
+
+    def as_server(self) -> ServerSettings:
+        """Return the settings that a gRPC service with the same address would have."""
+        return ServerSettings(
+            store=self.store, listen=self.listen, max_age=self.max_age, security=self.security
+        )
