@@ -21,16 +21,16 @@ from numroute_loader.replicas.pulling import INTERVAL_SECONDS, Follower
 from numroute_loader.replicas.remote import Remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KEEP_MAX = 10_000
 
 _URL = "URL is a path, or a URL of any driver of fsspec: s3://, gs://, sftp:// and others."
 
 
-def _url(_: click.Context, __: click.Parameter, url: str) -> str:
+def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
     """Refuse an empty URL, which an unset variable gives: it would be the current folder."""
-    if not url.strip():
+    if url is not None and not url.strip():
         raise click.BadParameter("the URL is empty")
     return url
 
@@ -40,7 +40,7 @@ def _url(_: click.Context, __: click.Parameter, url: str) -> str:
     f"{_URL} An upload that broke off continues where it stopped. Run it after each build, or from "
     "a timer: a snapshot that is there already is not sent again."
 )
-@click.argument("url", metavar="URL", callback=_url)
+@click.argument("url", metavar="URL", callback=check_url)
 @store_option
 @click.option(
     "--keep",
@@ -87,7 +87,7 @@ def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> No
     f"{_URL} It is published once all its bytes are verified. A download that broke off continues "
     "where it stopped. With --follow, pull until SIGTERM or Ctrl-C."
 )
-@click.argument("url", metavar="URL", callback=_url)
+@click.argument("url", metavar="URL", callback=check_url)
 @store_option
 @retention_options
 @click.option("--follow", is_flag=True, help="Keep pulling, as a replica does.")
@@ -140,6 +140,17 @@ def pull(
             ("fetched", f"{pulled.fetched_bytes:,} of {pulled.pointer.file_bytes:,} bytes"),
         ]
     )
+
+
+def pusher(store: SnapshotStore, url: str) -> Callable[[], str]:
+    """Return a function that pushes the current snapshot to a URL and returns its id."""
+    remote = Remote(url)
+
+    def push_current() -> str:
+        with _private_files():
+            return pushing.push(store, remote).pointer.snapshot
+
+    return push_current
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from numroute_loader.cli.options import (
     seconds,
     setting,
 )
+from numroute_loader.cli.replicas import check_url, pusher
 from numroute_loader.cli.terminal import user_name
 from numroute_loader.feeds.loop import StopRequested, feeding, stopping
 from numroute_loader.feeds.publishing import (
@@ -161,6 +162,12 @@ def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Open numbering plan, a file or a folder, read with every full dump; may be repeated.",
 )
 @approval_options
+@setting(
+    "--push",
+    "Send each new snapshot to this path or fsspec URL, from which replicas pull.",
+    callback=check_url,
+    metavar="URL",
+)
 @click.option(
     "--consume",
     is_flag=True,
@@ -183,6 +190,7 @@ def watch(
     patience_minutes: float,
     plan: tuple[Path, ...],
     approval: Approval,
+    push: str | None,
     consume: bool,
     spool: Path | None,
     retention: Retention,
@@ -209,6 +217,7 @@ def watch(
         approval=approval,
         consume=consume,
         asked_by=f"{user_name()} (watch)",
+        push=None if push is None else pusher(opened, push),
     )
     with feeding(store), stopping() as stop:
         watcher = Watcher(opened, source, FEED, options, make_logger(), stop)

@@ -17,7 +17,7 @@ from numroute_loader.reading.delivery import Role
 from numroute_loader.registries import INCREMENTS, recognise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numroute.index import Metadata, SnapshotStore
@@ -43,7 +43,8 @@ class WatchOptions:
 
     ``plan``: files of the open numbering plan that are read with every full dump. ``approval``: as
     ``build`` takes it. ``consume``: remove delivered files once they are no longer needed.
-    ``asked_by`` is recorded in the history.
+    ``asked_by`` is recorded in the history. ``push``: send the current snapshot to the replicas
+    and return its id; called when another snapshot has become current.
     """
 
     spool: Path
@@ -54,6 +55,7 @@ class WatchOptions:
     approval: Approval = field(default_factory=Approval)
     consume: bool = False
     asked_by: str = ""
+    push: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

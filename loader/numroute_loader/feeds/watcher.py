@@ -59,6 +59,7 @@ class Watcher(Feed):
         self._digests: dict[tuple[str, int, int], str] = {}
         self._tried: set[str] = {entry.key for entry in self._health.state.refused}
         self._waiting_logged: tuple[str, ...] = ()
+        self._pushed = ""
 
     def run(self) -> None:
         """Poll until a signal asks to stop."""
@@ -101,8 +102,17 @@ class Watcher(Feed):
             if step is None:
                 break
             self._take(step)
+        self._push()
         if self._arrivals.trouble is not None:
             raise self._arrivals.trouble
+
+    def _push(self) -> None:
+        """Send the current snapshot to the replicas, once; also one rolled back to by hand."""
+        if self._options.push is None or not self._store.ids():
+            return
+        if self._pushed != self._store.current_id():
+            self._pushed = self._options.push()
+            self._log.info("snapshot pushed", snapshot=self._pushed)
 
     def _take(self, step: Step) -> None:
         key = self._key(step)

@@ -455,3 +455,20 @@ def _with_row_count(data: bytes, count: int) -> bytes:
     head, _, rest = text.partition("\r\n")
     first, _, rest = rest.partition("\r\n")
     return zip_of(name, f"{head}\r\n{first.rpartition(',')[0]},{count}\r\n{rest}")
+
+
+def test_new_snapshots_are_pushed(store: Path, inbox: Path, tmp_path: Path) -> None:
+    """With --push each new snapshot travels once; a push that failed is made good by the next."""
+    remote = tmp_path / "remote"
+    words = ["--inbox", inbox, "--push", remote]
+    put(inbox, day_of())
+    remote.write_bytes(b"in the way")
+    assert watch_once(store, *words).status == 1
+    remote.unlink()
+    for _ in range(2):
+        assert watch_once(store, *words).status == 0
+    pulled = tmp_path / "pulled"
+    assert command("numroute-load", "pull", remote, "--store", pulled).status == 0
+    assert SnapshotStore(pulled).current_id() == SnapshotStore(store).current_id()
+    for path in remote.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
