@@ -18,7 +18,7 @@ from numroute.cli.options import (
     target_option,
 )
 from numroute.cli.service import service_options
-from numroute_campaign.options import (
+from numroute_campaign.vocabulary import (
     CATEGORIES,
     FORMS,
     LANGUAGES,

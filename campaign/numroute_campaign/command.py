@@ -22,13 +22,13 @@ from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
 from numroute_campaign.handover import check_places
 from numroute_campaign.lists.opening import ReadOptions
-from numroute_campaign.options import Several
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.policy import read_policy
 from numroute_campaign.prices import read_prices
 from numroute_campaign.pseudonyms import load_key
 from numroute_campaign.routers import ServiceRouter, SnapshotRouter
 from numroute_campaign.run import Campaign, HandOver, run_campaign
+from numroute_campaign.vocabulary import Several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

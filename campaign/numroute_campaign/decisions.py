@@ -5,14 +5,14 @@ A route is decided once; its numbers take the decision over, one small integer p
 
 from __future__ import annotations
 
-import enum
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from numroute.model import InvalidReason, Status
+from numroute.model import Status
+from numroute_campaign.vocabulary import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,53 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.model import Route
-
-
-class Reject(enum.IntEnum):
-    """Why a row is rejected; the first values are those of ``InvalidReason``."""
-
-    NONE = 0
-    NOT_A_NUMBER = InvalidReason.NOT_A_NUMBER
-    TOO_SHORT = InvalidReason.TOO_SHORT
-    TOO_LONG = InvalidReason.TOO_LONG
-    UNKNOWN_COUNTRY = InvalidReason.UNKNOWN_COUNTRY
-    NO_DEFAULT_REGION = InvalidReason.NO_DEFAULT_REGION
-    EMPTY = 16
-    RAGGED_ROW = 17
-    BROKEN_QUOTES = 18
-    SHORTENED = 19
-    SEVERAL_NUMBERS = 20
-    TOTAL_ROW = 21
-    DUPLICATE = 32
-    SUPPRESSED = 33
-    UNALLOCATED = 48
-    FOREIGN = 49
-    EXCLUDED = 50
-    NO_RULE = 51
-    NO_TIME_ZONE = 52
-
-
-MEANINGS = {
-    Reject.NOT_A_NUMBER: "not a phone number",
-    Reject.TOO_SHORT: "too few digits",
-    Reject.TOO_LONG: "too many digits",
-    Reject.UNKNOWN_COUNTRY: "unassigned country code",
-    Reject.NO_DEFAULT_REGION: "a national format, but no default country was given",
-    Reject.EMPTY: "the phone cell is empty",
-    Reject.RAGGED_ROW: "more or fewer cells than the header",
-    Reject.BROKEN_QUOTES: "an unclosed quote",
-    Reject.SHORTENED: "a spreadsheet has shortened the number (7.9E+10): its digits are lost",
-    Reject.SEVERAL_NUMBERS: "the cell holds several numbers",
-    Reject.TOTAL_ROW: "a row of totals",
-    Reject.DUPLICATE: "the number is in an earlier row",
-    Reject.SUPPRESSED: "on the do-not-send list",
-    Reject.UNALLOCATED: "no operator holds the number",
-    Reject.FOREIGN: "a number of another country",
-    Reject.EXCLUDED: "excluded by a policy rule",
-    Reject.NO_RULE: "no policy rule matches",
-    Reject.NO_TIME_ZONE: "the route has a send window, but the region's time zone is unknown",
-}
-"""A phrase for each reason, for reports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

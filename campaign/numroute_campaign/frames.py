@@ -26,11 +26,12 @@ import pyarrow.compute as pc
 from numroute.errors import InputError, SettingError
 from numroute.index import SnapshotStore
 from numroute.model import Status
-from numroute_campaign.decisions import MEANINGS, ByOperator, Reject, decide, ported_since
+from numroute_campaign.decisions import ByOperator, decide, ported_since
 from numroute_campaign.lists.cells import may_hold_numbers, read_phones, readable, sample_of
 from numroute_campaign.lists.columns import choose_phone_column, shown_name
 from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
 from numroute_campaign.routers import SnapshotRouter
+from numroute_campaign.vocabulary import MEANINGS, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

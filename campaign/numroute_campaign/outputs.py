@@ -16,8 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from numroute.errors import SettingError
-from numroute_campaign.decisions import Reject
-from numroute_campaign.options import PSEUDONYM
 from numroute_campaign.output_files import SpoolFiles, TextFiles
 from numroute_campaign.templates import (
     LIST_PREFIX,
@@ -30,6 +28,7 @@ from numroute_campaign.templates import (
     cell_of,
 )
 from numroute_campaign.text_rows import RowText, header_text, rows_text
+from numroute_campaign.vocabulary import PSEUDONYM, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -92,7 +91,11 @@ class Rendered:
 
 
 class Outputs:
-    """All files of one run, while they are written."""
+    """All files of one run, while they are written.
+
+    Attributes:
+        renamed: Names in the files of kept columns that are called as a column of the output is.
+    """
 
     def __init__(
         self,
@@ -120,13 +123,15 @@ class Outputs:
         self._pseudonymizer = pseudonymizer
         self._route_columns = ROUTE_COLUMNS + (WINDOW_COLUMNS if columns.has_windows else ())
         self._number = NUMBER if pseudonymizer is None else PSEUDONYM
+        taken = {ROW_ID, self._number, *self._route_columns}
+        self.renamed = {each: LIST_PREFIX + each for each in columns.shown if each in taken}
         default = self._layout(
             Template(columns={ROW_ID: ROW_ID}, delimiter=","),
             [
                 (ROW_ID, ROW_ID),
                 (self._number, NUMBER),
                 *((name, name) for name in self._route_columns),
-                *((name, LIST_PREFIX + name) for name in columns.shown),
+                *((self.renamed.get(each, each), LIST_PREFIX + each) for each in columns.shown),
             ],
         )
         self._layouts = [default]
@@ -223,7 +228,7 @@ class Outputs:
     def column_names(self) -> tuple[str, ...]:
         """Return the names of all columns in the files."""
         if self._settings.form != "csv":
-            return (ROW_ID, self._number, *self._route_columns, *self._columns.kept)
+            return (ROW_ID, self._number, *self._route_columns, *self._kept_names)
         used = {self._layout_of.get(each.destination, 0) for each in self._decisions.first}
         names = (name for number in sorted(used) for name, _ in self._layouts[number].columns)
         return tuple(dict.fromkeys(names))
@@ -240,6 +245,10 @@ class Outputs:
     def files_of(self, destination: int) -> tuple[str, ...]:
         """Return the names of the files of a destination."""
         return tuple(self._files[destination].names) if destination < len(self._files) else ()
+
+    @property
+    def _kept_names(self) -> list[str]:
+        return [self.renamed.get(each, each) for each in self._columns.kept]
 
     def _layout(self, template: Template, columns: Sequence[tuple[str, str]]) -> Layout:
         kept, country_code = self._columns.kept, self._columns.country_code
@@ -323,7 +332,7 @@ class Outputs:
         ]
         return pa.RecordBatch.from_arrays(
             [*batch.columns[:2], *routes, *batch.columns[3:]],
-            [ROW_ID, self._number, *columns, *self._columns.kept],
+            [ROW_ID, self._number, *columns, *self._kept_names],
         )
 
 

@@ -6,11 +6,12 @@ finds what looks like personal data; finding nothing does not prove that there i
 
 from __future__ import annotations
 
-import codecs
 import csv
 import functools
+import html
 import re
 import tomllib
+import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ from pyarrow import csv as pa_csv
 
 from numroute.e164 import parse_column
 from numroute.errors import InputError
+from numroute_campaign.lists.encoding import detect_encoding
+from numroute_campaign.lists.files import Form, recognised
+from numroute_campaign.text_rows import plain_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +51,8 @@ BIRTH_YEARS_MIN: Final = 10
 """A date so many years ago may be a birthday; a later one is of an order or of sending."""
 
 _COLUMNS: Final = {
-    "name": r"(^|[^a-z])(name|fio|surname|last_?name|first_?name|patronymic)([^a-z]|$)|^фио|"
-    r"(^|[^а-я])(имя|фамилия|отчество|фио|клиент|контакт)([^а-я]|$)",
+    "name": r"^author$|(^|[^a-z])(name|fio|surname|last_?name|first_?name|patronymic)([^a-z]|$)|"
+    r"^фио|(^|[^а-я])(имя|фамилия|отчество|фио|клиент|контакт)([^а-я]|$)",
     "e-mail": r"e-?mail|почт|мейл",
     "date of birth": r"birth|^dob$|рожд|^д\.?р\.?$|возраст",
     "address": r"addr|street|адрес|улица|квартира|индекс|прописк",
@@ -84,8 +88,21 @@ _PHONE: Final = re.compile(
     r"(?<!\d)\+?\d{1,3}[\s-]?\(?\d{3,5}\)?[\s-]?\d{2,3}[\s-]?\d{2}[\s-]?\d{2}(?!\d)"
 )
 _WORTH_READING: Final = r"\p{L}|@|(?:\d\D*){6}"
-_NO_COLUMN_NAME: Final = r"\d{5}|[^\w .,()/-]|.{60}"
 _PSEUDONYM: Final = r"^[0-9a-fA-F]{32}$"
+
+_WORD_BREAKS: Final = re.compile(r"[_/-]|\.[A-Za-z]+(?=\.|$)")
+_MANY_DIGITS: Final = re.compile(r"\d{7,}")
+_PARTS_APART: Final = re.compile(
+    r"docProps/|xl/(?:comments|threadedComments|persons|drawings/)|meta\.xml|content\.xml"
+)
+"""The parts of a workbook that hold texts which are in no cell."""
+
+_AUTHOR: Final = re.compile(
+    r"<(?:dc:creator|cp:lastModifiedBy|author|Manager|meta:initial-creator)>([^<]+)<|"
+    r'displayName="([^"]+)"'
+)
+_ANNOTATION: Final = re.compile(r"<office:annotation\b.*?</office:annotation>", re.DOTALL)
+_XML_TEXT: Final = re.compile(r">([^<>]+)<")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,23 +152,31 @@ def check_handover(folder: Path, region: str | None) -> Check:
         name = str(path.relative_to(folder))
         if name in OWN_FILES:
             continue
+        name_search = _Search(_masked(name), region)
+        name_search.add(["title of the file"], [pa.array([_WORD_BREAKS.sub(" ", name).title()])])
+        findings += name_search.findings()
+        search, apart = _Search(_masked(name), region), _Search(_masked(name), region)
         try:
-            batches = _batches(path)
-            if batches is None:
-                unread.append(name)
-                continue
-            search = _Search(name, region)
-            for columns, values in batches:
+            for columns, values in _batches(path, region):
                 search.add(columns, values)
-        except (OSError, pa.ArrowException):
+            for column, texts in _texts_apart(path).items():
+                apart.add([column], [pa.array(texts, pa.string())])
+        except _UnreadableFormError:
+            unread.append(_masked(name))
+            continue
+        except (OSError, pa.ArrowException, zipfile.BadZipFile):
             # pyarrow's own message may quote a cell.
             raise InputError(path, "it cannot be read", hint="Check the file") from None
-        files.append(name)
+        files.append(_masked(name))
         rows += search.rows
-        findings += search.findings()
+        findings += search.findings() + apart.findings()
     if not files and not unread:
         raise InputError(folder, "nothing to check in it", hint="Give the output folder of a run")
     return Check(files=tuple(files), unread=tuple(unread), rows=rows, findings=tuple(findings))
+
+
+class _UnreadableFormError(Exception):
+    """A file is of a form that is not searched."""
 
 
 class _Search:
@@ -261,23 +286,71 @@ def given_names() -> frozenset[str]:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return pc.fill_null(pc.cast(column, pa.string()), "")
+    return pc.fill_null(plain_texts(column), "")
 
 
-def _batches(path: Path) -> Iterator[Batch] | None:
-    """Return the columns of a file, piece by piece; None for a form that cannot be read."""
-    ending = path.suffix.lower()
-    if ending == ".parquet":
+def _masked(name: str) -> str:
+    """Return a file's name without the digits of a phone number in it."""
+    return _MANY_DIGITS.sub(lambda run: run[0][:3] + "*" * (len(run[0]) - 3), name)
+
+
+def _batches(path: Path, region: str | None) -> Iterator[Batch]:
+    """Yield the columns of a file, piece by piece.
+
+    Raises:
+        _UnreadableFormError: It has none, or is of a form that cannot be read.
+    """
+    if not path.stat().st_size:
+        return iter(())
+    try:
+        file = recognised(path)
+    except InputError:
+        raise _UnreadableFormError from None
+    if file.form is Form.PARQUET:
         return _parquet(path)
-    if ending == ".arrow":
-        return _arrow(path)
-    if ending in {".xlsx", ".xlsm", ".xls", ".ods"}:
+    if file.form is Form.SPREADSHEET:
         return _workbook(path)
-    with path.open("rb") as file:
-        head = file.read(_SAMPLE_LINES * 1000)
-    return None if b"\0" in head else _text(path, head)
+    if file.form is Form.CSV:
+        return _text(path, file.compression, region)
+    return _arrow(path, file.form)
+
+
+def _texts_apart(path: Path) -> dict[str, list[str]]:
+    """Return what a file says besides its rows: authors, comments, properties, metadata."""
+    form = recognised(path).form if path.stat().st_size else Form.CSV
+    if form is Form.CSV:
+        return {}
+    if form is Form.SPREADSHEET:
+        return _workbook_texts_apart(path)
+    if form is Form.PARQUET:
+        with pq.ParquetFile(path) as file:
+            schema, found = file.schema_arrow, dict(file.metadata.metadata or {})
+    else:
+        with pa.memory_map(str(path)) as source, _opened_arrow(source, form) as reader:
+            schema, found = reader.schema, {}
+    found |= schema.metadata or {}
+    texts = [value for key, value in found.items() if key != b"ARROW:schema"]
+    texts += [value for field in schema for value in (field.metadata or {}).values()]
+    return {"metadata": [text.decode(errors="replace") for text in texts]}
+
+
+def _workbook_texts_apart(path: Path) -> dict[str, list[str]]:
+    """Return the authors, the comments and properties of a workbook, which is a zip of XML."""
+    if not zipfile.is_zipfile(path):
+        raise _UnreadableFormError  # the old .xls: its properties cannot be read here
+    authors: list[str] = []
+    others: list[str] = []
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if not _PARTS_APART.match(name):
+                continue
+            text = archive.read(name).decode("utf-8", "replace")
+            if name == "content.xml":
+                text = "".join(_ANNOTATION.findall(text))
+            authors += [html.unescape("".join(each)) for each in _AUTHOR.findall(text)]
+            others += map(html.unescape, _XML_TEXT.findall(text))
+    named = [each for each in authors if each.strip()]
+    return {"author": named, "comments and properties": others}
 
 
 def _parquet(path: Path) -> Iterator[Batch]:
@@ -286,10 +359,19 @@ def _parquet(path: Path) -> Iterator[Batch]:
             yield batch.schema.names, batch.columns
 
 
-def _arrow(path: Path) -> Iterator[Batch]:
-    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-        for i in range(file.num_record_batches):
-            batch = file.get_batch(i)
+def _opened_arrow(source: pa.NativeFile, form: Form) -> pa.RecordBatchReader:
+    is_file = form is Form.ARROW_FILE
+    return pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+
+
+def _arrow(path: Path, form: Form) -> Iterator[Batch]:
+    with pa.memory_map(str(path)) as source, _opened_arrow(source, form) as file:
+        batches = (
+            (file.get_batch(i) for i in range(file.num_record_batches))
+            if form is Form.ARROW_FILE
+            else iter(file)
+        )
+        for batch in batches:
             yield batch.schema.names, batch.columns
 
 
@@ -308,13 +390,14 @@ def _workbook(path: Path) -> Iterator[Batch]:
         raise InputError(path, "it cannot be read", hint="Check the file") from None
 
 
-def _text(path: Path, head: bytes) -> Iterator[Batch]:
+def _text(path: Path, compression: str | None, region: str | None) -> Iterator[Batch]:
     """Yield the columns of delimited text; lines of another width are a column of their own."""
-    encoding = "utf-8"
+    with pa.input_stream(str(path), compression=compression) as source:
+        head = source.read(_SAMPLE_LINES * 1000)
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        encoding = "cp1251"
+        encoding = detect_encoding(head, path.name, region)
+    except InputError:
+        raise _UnreadableFormError from None
     lines = head.decode(encoding, "replace").splitlines()[:_SAMPLE_LINES]
     if not lines:
         return
@@ -336,7 +419,7 @@ def _text(path: Path, head: bytes) -> Iterator[Batch]:
 
     keys = [str(i) for i in range(len(names))]
     reader = pa_csv.open_csv(
-        path,
+        pa.input_stream(str(path), compression=compression),
         read_options=pa_csv.ReadOptions(column_names=keys, encoding=encoding),
         parse_options=pa_csv.ParseOptions(
             delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep

@@ -16,9 +16,10 @@ import msgspec
 
 from numroute.errors import InputError
 from numroute.model import LineType, Status
-from numroute_campaign.decisions import Decision, Reject
+from numroute_campaign.decisions import Decision
 from numroute_campaign.templates import Template
 from numroute_campaign.time_zones import offset_of, parse_offset
+from numroute_campaign.vocabulary import Phrase, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -431,8 +432,8 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     folded = {each.casefold(): each for each in known}
     close = difflib.get_close_matches(word.casefold(), folded, n=1)
     if close:
-        return f"Did you mean {folded[close[0]]!r}?"
-    return f"Known are {', '.join(sorted(known)[:20])}"
+        return Phrase("Did you mean {}?", repr(folded[close[0]]))
+    return Phrase("Known are {}", ", ".join(sorted(known)[:20]))
 
 
 def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> tuple[str, ...]:
@@ -471,10 +472,12 @@ def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> tu
 
 def _never(policy: Policy, rule: Rule, before: Sequence[str], served: Sequence[Route] = ()) -> str:
     """Return the warning about a rule whose routes the rules ``before`` take, or that has none."""
-    why = f"{', '.join(map(repr, before[:3]))} before it takes all"
-    return (
-        f"{policy.name}: rule {rule.name!r} can never match: "
-        f"{why if before else _unknown_word(rule, served)}"
+    why = Phrase("{} before it takes all", ", ".join(map(repr, before[:3])))
+    return Phrase(
+        "{}: rule {} can never match: {}",
+        policy.name,
+        repr(rule.name),
+        why if before else _unknown_word(rule, served),
     )
 
 
@@ -494,8 +497,13 @@ def _unknown_word(rule: Rule, served: Sequence[Route]) -> str:
         texts = getattr(rule, key)
         for text in (texts,) if isinstance(texts, str) else texts:
             if "*" not in text and "?" not in text and text.casefold() not in folded:
-                return f"the snapshot has no {key} {text!r}. {did_you_mean(text, known - {''})}"
-    return "no route of the snapshot meets all its conditions"
+                return Phrase(
+                    "the snapshot has no {} {}. {}",
+                    key,
+                    repr(text),
+                    did_you_mean(text, known - {""}),
+                )
+    return Phrase("no route of the snapshot meets all its conditions")
 
 
 def _check_route(key: str, text: str) -> None:

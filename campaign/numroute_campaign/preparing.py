@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from numroute.e164.metadata import check_region
-from numroute_campaign.decisions import Reject
-from numroute_campaign.lists.cells import is_empty, read_phones
-from numroute_campaign.options import Several
+from numroute_campaign.lists.cells import is_empty, is_equal, read_phones
+from numroute_campaign.vocabulary import Reject, Several
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +80,7 @@ def prepare(
     if several is Several.REJECT:
         phones.numbers[cells] = 0
         phones.reasons[cells] = Reject.SEVERAL_NUMBERS
-    invalid, reasons = rejected_cells(block.phones[0], phones)
+    invalid, reasons = rejected_cells(block.phones[0], phones, block.headers[0])
     samples = _samples(block.phones[0], invalid, reasons)
     value = np.flatnonzero(phones.numbers)
     numbers = phones.numbers.take(value)
@@ -150,12 +149,17 @@ def _bytes(values: pa.Array) -> pa.Array:
     return values.cast(pa.large_binary()) if is_text else values
 
 
-def rejected_cells(column: pa.Array, phones: Phones) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def rejected_cells(
+    column: pa.Array, phones: Phones, header: str = ""
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Return the places of the cells without a number, and why each has none."""
     invalid = np.flatnonzero(phones.numbers == 0)
     reasons = phones.reasons.take(invalid)
     if len(invalid):
-        reasons[is_empty(column.take(pa.array(invalid)))] = Reject.EMPTY
+        cells = column.take(pa.array(invalid))
+        reasons[is_empty(cells)] = Reject.EMPTY
+        if header:
+            reasons[is_equal(cells, header)] = Reject.HEADER_ROW
     return invalid, reasons
 
 

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from numroute_campaign.options import CATEGORIES, SEGMENTS_MAX
 from numroute_campaign.policy import Conditions, Text, Texts, check_words, read_toml
+from numroute_campaign.vocabulary import CATEGORIES, SEGMENTS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,12 +16,10 @@ from pyarrow import csv
 
 from numroute.errors import InputError
 from numroute.files import replacing
-from numroute_campaign.decisions import Reject
 from numroute_campaign.lists.columns import shown_name
-from numroute_campaign.lists.files import find_files
-from numroute_campaign.lists.opening import OpenList, ReadOptions
-from numroute_campaign.options import PSEUDONYM
-from numroute_campaign.text_rows import header_text, rows_text
+from numroute_campaign.lists.opening import OpenList, ReadOptions, find_list
+from numroute_campaign.text_rows import header_text, plain_texts, rows_text
+from numroute_campaign.vocabulary import NOBODY, PSEUDONYM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,11 +77,11 @@ def _read_report(
     report: str, column: str, encoding: str | None
 ) -> tuple[list[pa.Array], tuple[str, ...], int]:
     """Return all columns as texts, their names, and the place of the pseudonyms."""
-    files = find_files([report])
+    options = ReadOptions(column=column, encoding=encoding)
+    files = find_list([report], options)
     if len(files) > 1 or files[0].path is None:
         raise InputError(report, "not one file", hint="Give the reports one by one, as files")
     file = files[0]
-    options = ReadOptions(column=column, encoding=encoding)
     # The first opening finds out the columns, the second reads them all, by their places.
     first = OpenList(file, options)
     names, place = first.found.columns, first.phone
@@ -94,13 +92,15 @@ def _read_report(
         opened.check_lines(sum(block.lines for block in blocks))
     finally:
         opened.close()
-    damaged = sum(int(np.count_nonzero(block.damage != Reject.TOTAL_ROW)) for block in blocks)
+    damaged = sum(int(np.count_nonzero(~np.isin(block.damage, NOBODY))) for block in blocks)
     if damaged:
         raise InputError(
             file.name,
             f"{damaged:,} rows have more or fewer cells than the header, or a broken quote",
             hint="Export the report again",
         )
+    if not any(len(block.phones[0]) for block in blocks):
+        raise InputError(file.name, "the report has no rows", hint="Export the report again")
     columns = [
         _texts([block.kept[i] for block in blocks], file.name, name) for i, name in enumerate(names)
     ]
@@ -110,9 +110,7 @@ def _read_report(
 def _texts(pieces: list[pa.Array], where: str, name: str) -> pa.Array:
     """Return a column of any type as string[n]."""
     try:
-        texts = pa.concat_arrays(
-            [pa.array([], pa.string()), *(p.cast(pa.string()) for p in pieces)]
-        )
+        texts = pa.concat_arrays([pa.array([], pa.string()), *map(plain_texts, pieces)])
         texts.validate(full=True)
     except pa.ArrowException:
         # Its own message quotes cells, and cells hold people's numbers.

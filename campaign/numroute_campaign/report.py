@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from numroute.files import create_private
+from numroute_campaign.vocabulary import Phrase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,6 @@ ROWS_MAX: Final = 25
 NAMES_MAX: Final = 10
 """Operators without a price that are named."""
 
-LANGUAGES: Final = ("en", "ru")
 THIN_SPACE: Final = "\N{NARROW NO-BREAK SPACE}"
 
 _DATA: Final = "data"
@@ -63,7 +63,11 @@ def page_environment(language: str) -> Environment:
     point = _DECIMAL_POINTS[language]
 
     def translate(text: str, *values: object) -> str:
-        return catalogue.get(text, text).format(*values)
+        if isinstance(text, Phrase):
+            return translate(text.template, *text.values)
+        return catalogue.get(text, text).format(
+            *(translate(each) if isinstance(each, Phrase) else each for each in values)
+        )
 
     def title(each: OperatorSummary | RegionSummary) -> str:
         """Return the name of an operator or region for people."""

@@ -18,12 +18,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 import pyarrow as pa
 
 from numroute.errors import InputError
-from numroute_campaign.decisions import ByOperator, Decisions, Reject, ported_since
+from numroute_campaign.decisions import ByOperator, Decisions, ported_since
 from numroute_campaign.handover import check_places, write_act
 from numroute_campaign.lists.files import find_files
-from numroute_campaign.lists.opening import OpenList, ReadOptions, check_kept, check_pseudonymous
+from numroute_campaign.lists.opening import (
+    OpenList,
+    ReadOptions,
+    check_kept,
+    check_pseudonymous,
+    find_list,
+)
 from numroute_campaign.number_set import NumberSet
-from numroute_campaign.options import REJECTS_MAX, SEGMENTS_MAX, Several
 from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
@@ -32,6 +37,7 @@ from numroute_campaign.report import write_report
 from numroute_campaign.sorting import Counts, Sorter
 from numroute_campaign.summary import Facts, ReadFile, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
+from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Several
 from numroute_campaign.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -124,7 +130,7 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
         ServiceError: The service did not answer.
     """
     check_suppress(campaign.suppress)
-    files = find_files(campaign.lists)
+    files = find_list(campaign.lists, campaign.reading)
     country = DefaultCountry(campaign.reading.region)
     if campaign.hand_over is not None:
         _check_hand_over(campaign.hand_over, campaign.out)
@@ -181,7 +187,7 @@ class _Run:
             self.router.routes,
             Columns(
                 kept=campaign.reading.keep,
-                shown=campaign.options.keep,
+                shown=tuple(dict.fromkeys(campaign.options.keep)),
                 has_windows=campaign.policy is not None and campaign.policy.has_windows,
                 country_code=country.country_code,
             ),
@@ -241,7 +247,7 @@ class _Run:
             opened.check_lines(lines)
         counts = self.sorter.counts
         names = ", ".join(file.name for file in self.files[:FILES_NAMED_MAX])
-        if not counts.rows:
+        if counts.rows == counts.nobody:
             raise InputError(names, "the list has no rows", hint="Export the list again")
         rows = sum(self.file_rows)
         written = self.outputs.rows - counts.further_taken
@@ -257,24 +263,33 @@ class _Run:
         self.check()
         campaign = self.campaign
         policy = campaign.policy
-        warnings = tuple(
-            f"{each.file.name}: {warning}"
+        warnings: tuple[str, ...] = tuple(
+            Phrase("{}: {}", each.file.name, warning)
             for each in self.opened
             for warning in each.found.warnings
         )
+        text = "the column {} is written as {}, as its name is an output's"
+        warnings += tuple(
+            Phrase(text, repr(name), repr(written))
+            for name, written in self.outputs.renamed.items()
+        )
         counts = self.sorter.counts
         warnings += several_warnings(counts, campaign.several)
-        odd = counts.odd_segments
-        if odd:
-            rows = "row has" if odd == 1 else "rows have"
+        if counts.odd_segments:
+            rows = _counted("1 row has", "{} rows have", counts.odd_segments)
+            text = "{} no whole number from 1 to {} as segments: taken as 1"
+            warnings += (Phrase(text, rows, str(SEGMENTS_MAX)),)
+        rejected, people = counts.rejected, counts.rows - counts.nobody
+        has_failed = rejected > campaign.rejects_max * people
+        if has_failed:
             warnings += (
-                f"{odd:,} {rows} no whole number from 1 to {SEGMENTS_MAX} as segments: taken as 1",
-            )
-        rejected = int(counts.rejects[: Reject.DUPLICATE].sum() - counts.rejects[Reject.TOTAL_ROW])
-        if rejected > campaign.rejects_max * counts.rows:
-            share = f"{rejected:,} of {counts.rows:,} rows ({rejected / counts.rows:.0%})"
-            warnings += (
-                f"{share} have no number: more than --max-rejected {campaign.rejects_max:g}",
+                Phrase(
+                    "{} of {} rows ({}) have no number: more than --max-rejected {}",
+                    f"{rejected:,}",
+                    f"{people:,}",
+                    f"{rejected / people:.0%}",
+                    f"{campaign.rejects_max:g}",
+                ),
             )
         if policy is not None:
             warnings += rules_that_never_match(
@@ -289,7 +304,7 @@ class _Run:
                 router=self.router,
                 decisions=self.decisions,
                 counts=counts,
-                has_failed=rejected > campaign.rejects_max * counts.rows,
+                has_failed=has_failed,
                 files_of=self.outputs.files_of,
                 rejects_files=tuple(self.outputs.rejects.names),
                 region=self.country.region or "",
@@ -356,13 +371,17 @@ def several_warnings(counts: Counts, several: Several) -> tuple[str, ...]:
     """Return what to say of cells that hold several numbers."""
     if not counts.several:
         return ()
-    cells = "1 cell holds" if counts.several == 1 else f"{counts.several:,} cells hold"
     what = {
-        Several.FIRST: f"{counts.further:,} numbers besides were not taken; --several all does",
-        Several.ALL: f"{counts.further:,} numbers besides were taken as further rows",
-        Several.REJECT: "their rows were rejected",
+        Several.FIRST: "{} several numbers: {} besides were not taken; --several all does",
+        Several.ALL: "{} several numbers: {} besides were taken as further rows",
+        Several.REJECT: "{} several numbers: their rows were rejected",
     }[several]
-    return (f"{cells} several numbers: {what}",)
+    cells = _counted("1 cell holds", "{} cells hold", counts.several)
+    return (Phrase(what, cells, f"{counts.further:,}"),)
+
+
+def _counted(one: str, many: str, count: int) -> Phrase:
+    return Phrase(one) if count == 1 else Phrase(many, f"{count:,}")
 
 
 def _check_hand_over(hand_over: HandOver, out: Path) -> None:

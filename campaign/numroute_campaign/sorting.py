@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import InputError
-from numroute_campaign.decisions import Reject
 from numroute_campaign.preparing import SAMPLES_MAX
+from numroute_campaign.vocabulary import NOBODY, Reject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +62,7 @@ class Counts:
 
     Attributes:
         rows: Records read.
+        blank: Records without any content; they are rejected as ``EMPTY``.
         rejects: Rows per ``Reject`` value, those of the policy not among them.
         decided: int64[codes], numbers that reached the policy.
         parts: int64[codes], message parts of those; as ``decided`` where every message has one.
@@ -76,6 +77,7 @@ class Counts:
     """
 
     rows: int = 0
+    blank: int = 0
     rejects: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     decided: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     parts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -87,6 +89,16 @@ class Counts:
     further: int = 0
     further_taken: int = 0
     samples: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def nobody(self) -> int:
+        """Rows that are nobody's: blank ones, totals, the header again."""
+        return self.blank + int(self.rejects[list(NOBODY)].sum())
+
+    @property
+    def rejected(self) -> int:
+        """Rows of people that have no number, or a damaged one."""
+        return int(self.rejects[: Reject.DUPLICATE].sum()) - self.nobody
 
     def grow(self, codes: int) -> None:
         """Make room for ``codes`` codes."""
@@ -115,6 +127,7 @@ class Sorter:
         first_id = counts.rows + 1
         _refuse_fractions(prepared, first_id)
         counts.rows += prepared.block.records
+        counts.blank += prepared.block.blank
         counts.rejects += np.bincount(prepared.reasons, minlength=256)
         for reject, cells in prepared.samples.items():
             known = counts.samples.get(reject, [])

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from numroute.model import Status
-from numroute_campaign.decisions import MEANINGS, Reject
 from numroute_campaign.lists.columns import printable_names
 from numroute_campaign.prices import amount, cost_of
+from numroute_campaign.vocabulary import MEANINGS, Phrase, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -325,9 +325,15 @@ def _unpriced_warning(costs: Costs | None) -> tuple[str, ...]:
     if costs is None or not costs.summary.unpriced_numbers:
         return ()
     names = costs.summary.unpriced_operators
-    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
-    text = f"the total leaves out {costs.summary.unpriced_numbers:,} numbers without a price: "
-    return (text + ", ".join(names[:NAMES_MAX]) + more,)
+    more = len(names) - NAMES_MAX
+    return (
+        Phrase(
+            "the total leaves out {} numbers without a price: {}{}",
+            f"{costs.summary.unpriced_numbers:,}",
+            ", ".join(names[:NAMES_MAX]),
+            Phrase(" and {} more, see summary.json", str(more)) if more > 0 else "",
+        ),
+    )
 
 
 @dataclass(slots=True)

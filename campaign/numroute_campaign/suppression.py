@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.decisions import MEANINGS, Reject
-from numroute_campaign.lists.cells import is_empty, read_phones
-from numroute_campaign.lists.files import STDIN, find_files
-from numroute_campaign.lists.opening import OpenList, ReadOptions
+from numroute_campaign.lists.cells import is_empty, is_equal, read_phones
+from numroute_campaign.lists.columns import by_place
+from numroute_campaign.lists.files import STDIN, Form
+from numroute_campaign.lists.opening import OpenList, ReadOptions, find_list
 from numroute_campaign.number_set import NumberSet
+from numroute_campaign.vocabulary import MEANINGS, NOBODY, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from numroute_campaign.lists import Block
 
 _PLACES_SHOWN: Final = 5
+
+_UNNAMED_NUMBER_END: Final = r"^\s*\d{1,4}(-\d\d)?\s*$"
+_NUMBER_END: Final = r"^\s+\d{1,4}(-\d\d)?\s*$"
+"""The last digits of a second number, in a column without a name and in one with a name."""
 
 
 def check_suppress(lists: Sequence[str]) -> None:
@@ -57,15 +63,16 @@ def read_suppressed(
             people who asked for no messages would get them.
     """
     numbers = NumberSet(folder)
-    for file in find_files(lists):
+    for file in find_list(lists, options):
         opened = OpenList(file, options, all_phone_columns=True)
         try:
+            beside = _columns_beside(opened)
             rows = lines = 0
             bad: list[tuple[int, int]] = []
             bad_rows = 0
             for task in opened.tasks():
                 block = task()
-                places, reasons = _take(block, options.region, numbers)
+                places, reasons = _take(block, options.region, numbers, beside)
                 bad_rows += len(places)
                 for place, reason in zip(places.tolist(), reasons.tolist(), strict=True):
                     if len(bad) < _PLACES_SHOWN:
@@ -91,14 +98,39 @@ def read_suppressed(
     return numbers
 
 
+def _columns_beside(opened: OpenList) -> list[tuple[int, str]]:
+    """Return the columns right of phone columns that may hold the end of a second number.
+
+    In CSV text, ``8 (916) 123-45-01, 02`` without quotes is two cells. Each column comes as its
+    place among the block's kept ones, with what such a cell matches.
+    """
+    if opened.file.form is not Form.CSV:
+        return []
+    found, columns = opened.found, opened.found.columns
+    return [
+        (
+            opened.kept.index(place),
+            _NUMBER_END
+            if found.has_header and columns[place] != by_place(place)
+            else _UNNAMED_NUMBER_END,
+        )
+        for place in (phone + 1 for phone in opened.phones)
+        if place in opened.kept and place not in opened.phones
+    ]
+
+
 def _take(
-    block: Block, region: str | None, numbers: NumberSet
+    block: Block,
+    region: str | None,
+    numbers: NumberSet,
+    beside: Sequence[tuple[int, str]],
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Add a block's numbers to a set; return the records not understood, and why."""
     rows = len(block.phones[0])
     has_number = np.zeros(rows, np.bool_)
     reason = np.zeros(rows, np.uint8)
-    for column in block.phones:
+    is_header = np.zeros(rows, np.bool_)
+    for column, header in zip(block.phones, block.headers, strict=True):
         phones = read_phones(column, region)
         valid = phones.numbers != 0
         has_number |= valid
@@ -107,19 +139,24 @@ def _take(
         empty = np.zeros(rows, np.bool_)
         invalid = np.flatnonzero(~valid)
         empty[invalid] = is_empty(column.take(pa.array(invalid)))
+        is_header[invalid] |= is_equal(column.take(pa.array(invalid)), header or "\0")
         wrong = ~valid & ~empty
         reason[wrong] = phones.reasons[wrong]
         reason[phones.partly] = Reject.NOT_A_NUMBER
+    for place, pattern in beside:
+        ends = pc.match_substring_regex(block.kept[place], pattern)
+        reason[has_number & ends.to_numpy(zero_copy_only=False)] = Reject.NOT_A_NUMBER
     without = np.flatnonzero(~has_number & (reason == 0))
     for column in block.kept:
         # A row without any content is nobody's.
         without = without[is_empty(column.take(pa.array(without)))] if len(without) else without
     reason[~has_number & (reason == 0)] = Reject.EMPTY
     reason[without] = 0
+    reason[is_header & ~has_number] = 0
     bad = np.flatnonzero(reason)
     record = bad if block.record is None else block.record.take(bad)
     reasons = reason.take(bad)
-    is_damage = block.damage != Reject.TOTAL_ROW
+    is_damage = ~np.isin(block.damage, NOBODY)
     return (
         np.concatenate([record, block.damaged[is_damage]]),
         np.concatenate([reasons, block.damage[is_damage]]),

@@ -6,6 +6,7 @@ text of the file.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -94,6 +95,26 @@ def header_text(names: Sequence[str], dialect: Dialect = CSV) -> bytes:
     """Return the line of the column names."""
     text = rows_text([pa.array([name], pa.string()) for name in names], dialect)
     return bytes(text.lines(0, 1))
+
+
+def plain_texts(column: pa.Array) -> pa.Array:
+    """Return a column of any type as string[n]; lists and structs as JSON, nulls stay."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_nested(column.type):
+        values = column.to_pylist()
+        texts = [
+            None if each is None else json.dumps(each, ensure_ascii=False, default=str)
+            for each in values
+        ]
+        return pa.array(texts, pa.string())
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        values = column.to_pylist()
+        return pa.array(
+            [None if each is None else each.decode(errors="replace") for each in values],
+            pa.string(),
+        )
+    return column.cast(pa.string())
 
 
 def cells_text(column: pa.Array, dialect: Dialect = CSV) -> pa.Array:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import gzip
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xlsxwriter
+from python_calamine import CalamineWorkbook
 from support.mounts import mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NUMBERS = ("8 (900) 123-45-67", "+7 916 765-43-21", "79161112233")
 
@@ -369,3 +375,167 @@ def test_a_file_that_cannot_be_read(route, tmp_path: Path) -> None:
     err = route(tmp_path / "list.csv", status=1).err
     assert "list.csv: it cannot be read: Too many levels of symbolic links" in err
     assert "Check that the user who runs this may read it" in err
+
+
+PEOPLE = (79161234501, 79031234502, 79261234503, 79771234504, 79161234505)
+
+
+def people(*rows: str, head: str = "", step: int = 0) -> str:
+    """Return rows, a header and five people."""
+    return "".join(
+        f"{row}\n" for row in (*rows, head, *(f"Анна;{n + step}" for n in PEOPLE)) if row
+    )
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Отдел продаж +7 495 123-45-67;",
+        "Менеджер Иванов;+7 916 111-22-33",
+        "Вопросы;8 (800) 555-35-35\nили;+7 916 111-22-33\n;",
+    ],
+)
+def test_a_phone_number_in_a_title_is_nobody_to_write_to(route, write, title: str) -> None:
+    """Who answers questions about the list stands above its header, and gets no message."""
+    routed = route(write(people(title, head="Имя;Телефон")))
+    assert routed.summary["steps"]["rows"] == 5
+    assert "passed over above the header" in routed.err
+    alone = "".join(f"{n}\n" for n in ("Список, вопросы: +7 916 111-22-33", "Телефон", *PEOPLE))
+    assert route(write(alone), out="alone").summary["steps"]["rows"] == 5
+
+
+def test_a_number_above_a_lonely_header_stays_a_person(route, write) -> None:
+    """Two lists of one column, joined: the first one's people are no titles."""
+    text = "".join(f"{n}\n" for n in (*PEOPLE[:2], "Телефон", *PEOPLE[2:]))
+    routed = route(write(text))
+    assert routed.summary["steps"]["routed"] + routed.summary["steps"]["refused"] == 5
+
+
+def test_a_header_again_and_the_end_mark_of_dos_are_nobody(route, write) -> None:
+    """Joined files repeat the header; old programs end a text with Ctrl-Z."""
+    text = people(head="Имя;Телефон") + people(head="Имя;Телефон", step=1000) + "\x1a"
+    routed = route(write(text), "--max-rejected", 0)
+    assert routed.summary["steps"]["rows"] == 11
+    assert routed.reasons["HEADER_ROW"] == 1
+    stop = write(people(head="Имя;Телефон") + "Имя;Телефон\n\x1a", "stop.csv")
+    assert route(write(text), "--suppress", stop, out="b").reasons["SUPPRESSED"] == 5
+
+
+@pytest.mark.parametrize("blank", ["", ";", " ; ", '"";""', ";;"])
+def test_blank_rows_are_no_rejected_people(route, write, blank: str) -> None:
+    """Rows without any content do not count towards --max-rejected; empty phone cells do."""
+    text = people(head="Имя;Телефон")
+    routed = route(write(text + f"{blank}\n" * 30), "--max-rejected", 0.1)
+    assert routed.reasons["EMPTY"] == 30
+    route(write(text + "Анна;\n" * 30), "--max-rejected", 0.1, out="b", status=1)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "-- MySQL dump\n/*!40101 SET NAMES utf8 */;\nSET time_zone = '+00:00';\n",
+        "",
+        "BEGIN;\nCREATE TABLE `c` (`phone` text);\n",
+    ],
+)
+def test_statements_of_sql_are_no_csv(route, write, start: str) -> None:
+    """A dump named .csv is refused; the message says what it is."""
+    rows = "".join(f"INSERT INTO `clients` VALUES ('{n}');\n" for n in PEOPLE)  # noqa: S608
+    err = route(write(start + rows), status=1).err
+    assert "it is SQL statements, not CSV" in err
+    assert route(write("begin;phone\n" + people()), out="b").summary["steps"]["rows"] == 5
+
+
+def test_an_option_that_no_file_takes_is_an_error(route, write, workbook) -> None:
+    """--sheet says nothing about CSV, nor --delimiter about a workbook."""
+    text, book = write(people(head="Имя;Телефон")), workbook({"S": [["phone"], *zip(PEOPLE)]})
+    assert "--sheet says how to read a workbook" in route(text, "--sheet", "S", status=1).err
+    for option in ("--delimiter", "--encoding"):
+        err = route(book, option, "utf-8" if "enc" in option else ";", status=1).err
+        assert f"{option} says how to read CSV, but list.xlsx is a workbook" in err
+    err = route(text, "--suppress", book, "--suppress-delimiter", ";", status=1).err
+    assert "--suppress-delimiter" in err
+    assert route(text, book, "--sheet", "S", "--delimiter", ";").summary["steps"]["rows"] == 10
+
+
+@pytest.fixture
+def workbook(tmp_path: Path):
+    """Return a function that writes a workbook of sheets."""
+
+    def make(sheets: dict[str, list[Sequence[object]]]) -> Path:
+        with xlsxwriter.Workbook(tmp_path / "list.xlsx") as book:
+            for name, rows in sheets.items():
+                sheet = book.add_worksheet(name)
+                for place, row in enumerate(rows):
+                    sheet.write_row(place, 0, row)
+        return tmp_path / "list.xlsx"
+
+    return make
+
+
+@pytest.mark.parametrize("head", [[], ["Имя", "Телефон"]])
+def test_a_sheet_about_the_list_is_not_the_list(route, workbook, head: list[str]) -> None:
+    """A sheet that holds a number for questions comes first; the list is another."""
+    people = [head, *(["Анна", number] for number in PEOPLE)]
+    notes = [["Вопросы", "+7 916 111-22-33"], ["по выгрузке", ""]]
+    routed = route(workbook({"ReadMe": notes, "Список": people}))
+    assert routed.summary["files"][0]["sheet"] == "Список"
+    routed = route(workbook({"Январь": people, "Февраль": [*people, *people[1:]]}), out="b")
+    assert routed.summary["files"][0]["sheet"] == "Январь"
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "xlsx"])
+def test_kept_columns_named_as_outputs_are_renamed(route, write, form: str) -> None:
+    """A list's own ``status`` does not stand under the name of the output's."""
+    path = write("phone,status,operator\n" + "".join(f"{n},new,x\n" for n in PEOPLE))
+    options = ("--keep", "status", "--keep", "operator", "--format", form)
+    routed = route(path, *options)
+    file = next(each for each in routed.folder.glob(f"m*.{form}"))
+    if form == "csv":
+        names = file.read_text("utf-8").splitlines()[0].split(",")
+    elif form == "parquet":
+        names = pq.read_schema(file).names
+    else:
+        sheet = CalamineWorkbook.from_path(file).get_sheet_by_index(0)
+        names = list(sheet.to_python()[0])
+    assert names[-3:] == ["status", "list:status", "list:operator"]
+    assert "the column 'status' is written as 'list:status'" in routed.err
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (pa.table({"phone": pa.array([], pa.string())}), "the list has no rows"),
+        (pa.table([pa.array(PEOPLE)] * 2, names=["phone", "phone"]), "two columns are named"),
+        (pa.table({"phone": [[n] for n in PEOPLE]}), "'phone' is of type list<"),
+        (pa.table({"phone": [True] * 5}), "'phone' is of type bool, which holds no phone numbers"),
+        (pa.table({"phone": pa.array(PEOPLE).cast(pa.timestamp("us"))}), "of type timestamp[us]"),
+    ],
+)
+def test_parquet_that_holds_no_numbers(route, tmp_path: Path, table: pa.Table, said: str) -> None:
+    """No rows, a name given twice, a type without numbers: each is said, with the column."""
+    pq.write_table(table, tmp_path / "list.parquet")
+    assert said in route(tmp_path / "list.parquet", status=1).err
+    assert said in route(tmp_path / "list.parquet", "--column", "phone", status=1).err
+    stop = route(tmp_path / "list.parquet", "--suppress", tmp_path / "list.parquet", status=1)
+    assert "list.parquet" in stop.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "phone\n8 (916) 123-45-01, 02\n",
+        "8 (916) 123-45-01, 02\n8 (903) 123-45-09\n",
+        "name,phone\nАнна,8 (916) 123-45-01, 02\nПётр,8 (903) 123-45-09\n",
+        "name,phone,note\nАнна,8 (916) 123-45-01, 02\nПётр,8 (903) 123-45-09,\n",
+        "phone;note\n8 (916) 123-45-01; 02\n8 (903) 123-45-09;\n",
+    ],
+)
+def test_the_end_of_a_second_number_in_the_next_cell_is_an_error(route, write, text: str) -> None:
+    """A do-not-send list that separates numbers by its own delimiter loses nobody silently."""
+    path = write("phone\n" + "".join(f"{n}\n" for n in PEOPLE))
+    err = route(path, "--suppress", write(text, "stop.csv"), status=1).err
+    assert "stop.csv: 1 of " in err
+    assert "row 1" in err
+    both = write('phone\n"8 (916) 123-45-01, 8 (916) 123-45-05"\n', "stop.csv")
+    assert route(path, "--suppress", both, out="b").reasons["SUPPRESSED"] == 2

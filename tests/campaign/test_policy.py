@@ -10,9 +10,9 @@ import pytest
 
 from numroute.errors import InputError
 from numroute.model import LineType, Operator, Region, Route, Status
-from numroute_campaign.decisions import Reject
 from numroute_campaign.policy import read_policy, rules_that_never_match
 from numroute_campaign.time_zones import offset_of, zones
+from numroute_campaign.vocabulary import Reject
 
 GOOD = """\
 # who goes where

@@ -85,15 +85,15 @@ def test_a_parquet_report_of_any_types_is_joined(tmp_path: Path) -> None:
     ]
 
 
-def test_a_report_of_nested_columns_is_refused(tmp_path: Path) -> None:
-    """A column that has no text is named; its cells are not."""
+def test_a_report_of_nested_columns_is_rejoined(tmp_path: Path) -> None:
+    """A list is written as JSON: it does not stop the numbers from going back."""
     map_path = tmp_path / "m.csv"
     map_path.write_text(f"pseudonym,number\n{pseudonym(1)},{NUMBER}\n", "ascii")
-    table = pa.table({"pseudonym": [pseudonym(1)], "tries": [[int(NUMBER)]]})
+    table = pa.table({"pseudonym": [pseudonym(1)], "tries": [[1, 2]]})
     pq.write_table(table, tmp_path / "r.parquet")
-    said = rejoin(tmp_path / "r.parquet", map_path, tmp_path / "j.csv")
-    assert "the column 'tries' holds no texts" in said
-    assert NUMBER not in said
+    report, out = tmp_path / "r.parquet", tmp_path / "j.csv"
+    assert command("numroute", "rejoin", report, "--map", map_path, "--out", out).status == 0
+    assert (tmp_path / "j.csv").read_text("ascii").splitlines()[1].endswith(f'"[1, 2]",{NUMBER}')
 
 
 def test_a_folder_is_no_report(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from support.registry import command
 
 from numroute.errors import InputError
 from numroute_campaign.pseudonyms import Pseudonymizer, fingerprint, load_key
+from numroute_campaign.rejoin import rejoin
 
 
 @settings(deadline=None, max_examples=20)
@@ -268,3 +269,12 @@ def test_a_workbook_is_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "j.csv").read_text("utf-8").splitlines()[1:] == [
         f"{each},2,7916111000{i}" for i, each in enumerate(pseudonyms)
     ]
+
+
+def test_a_report_without_rows_is_an_error(tmp_path: Path) -> None:
+    """A header alone is an export that went wrong, not a report that was joined."""
+    (tmp_path / "map.csv").write_text("pseudonym,number\n", "ascii")
+    (tmp_path / "report.csv").write_text("pseudonym,status\n", "ascii")
+    with pytest.raises(InputError, match="the report has no rows"):
+        rejoin(str(tmp_path / "report.csv"), tmp_path / "map.csv", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()

@@ -21,9 +21,9 @@ from numroute_campaign.lists import csv_list
 from numroute_campaign.lists.cells import read_cell
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, ReadOptions
-from numroute_campaign.options import Several
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
+from numroute_campaign.vocabulary import Several
 
 NAMES = ("Иванова Анна", "Петров Пётр", "Сидорова Мария", "Кузнецов Олег", "Ершова Нина")
 NUMBERS = (79161234501, 79031234502, 79261234503, 79771234504, 79161234505)

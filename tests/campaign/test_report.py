@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
-from numroute_campaign.decisions import MEANINGS
 from numroute_campaign.handover import ROLES
-from numroute_campaign.options import CATEGORIES
 from numroute_campaign.prices import CategorySummary, CostSummary, StepSummary
 from numroute_campaign.pseudonyms import METHOD
-from numroute_campaign.report import LANGUAGES, ROWS_MAX, THIN_SPACE, report_html
+from numroute_campaign.report import ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (
     FileSummary,
     OperatorSummary,
@@ -26,6 +26,7 @@ from numroute_campaign.summary import (
     Steps,
     Summary,
 )
+from numroute_campaign.vocabulary import CATEGORIES, LANGUAGES, MEANINGS
 
 VOID = {"meta", "br", "hr", "wbr"}
 
@@ -241,9 +242,30 @@ def test_the_page_is_written_in_both_languages(language: str) -> None:
     used = {*re.findall(r'\bt\("(.*?)"', pages), *re.findall(r'most\(.*?, "(.*?)"', pages)}
     used |= {*MEANINGS.values(), *CATEGORIES, *ROLES, METHOD, "no region", "no operator"}
     russian = tomllib.loads((data / "report_ru.toml").read_text("utf-8"))
-    assert used == set(russian)
+    phrases, texts = set(), set()
+    for path in Path(resources.files("numroute_campaign")).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant):
+                texts.add(node.value)
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Phrase":
+                phrases |= {each.value for each in node.args[:1] if isinstance(each, ast.Constant)}
+    assert used <= set(russian) <= used | texts
+    assert phrases - {"{}: {}"} <= set(russian)
     assert all(russian[text].count("{}") == text.count("{}") for text in used)
     page = report_html(SUMMARY, language)
     assert f'<html lang="{language}">' in page
     assert ("Операторы" in page) is (language == "ru")
     assert (f"80,0{THIN_SPACE}%" in page) is (language == "ru")
+
+
+def test_warnings_are_said_in_the_language_of_the_page(route, tmp_path: Path) -> None:
+    """The summary keeps English for programs; people read theirs."""
+    path = tmp_path / "list.csv"
+    rows = "".join(f'"7916123450{i}; 7903123450{i}"\n' for i in range(5))
+    path.write_text(f"Отчёт\n\nТелефон\n{rows}нет\n", "utf-8")
+    routed = route(path, "--language", "ru", "--max-rejected", 0.1, status=1)
+    page = (routed.folder / "report.html").read_text("utf-8")
+    assert "над заголовком, как название, пропущена 1 строка" in page
+    assert "в 5 ячейках несколько номеров; остальные (5) не взяты" in page
+    assert "1 из 6 строк (17%) без номера" in page
+    assert any("5 cells hold several numbers" in each for each in routed.summary["warnings"])

@@ -19,7 +19,9 @@ class Block:
     Attributes:
         records: How many records of the list they are, damaged ones included.
         lines: How many lines of text the records have; 0 where the list is no text.
+        blank: How many records have no content in any column; 0 where that is not known.
         phones: The phone columns of the whole records; a campaign list has one.
+        headers: Their names in the header, empty where there is none.
         kept: The columns that are needed besides, as long as a phone column.
         segments: int64[n], segments of each record's message, -1 where its cell is a fraction, 0
             where it is no such number; None when no column says so.
@@ -30,7 +32,9 @@ class Block:
 
     records: int
     lines: int = 0
+    blank: int = 0
     phones: tuple[pa.Array, ...]
+    headers: tuple[str, ...]
     kept: tuple[pa.Array, ...] = ()
     segments: NDArray[np.int64] | None = None
     record: NDArray[np.int64] | None = None

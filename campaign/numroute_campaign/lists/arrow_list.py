@@ -9,8 +9,14 @@ import pyarrow.parquet as pq
 
 from numroute.errors import InputError
 from numroute_campaign.lists import Block
-from numroute_campaign.lists.cells import may_hold_numbers, readable, sample_of, segment_counts
-from numroute_campaign.lists.columns import shown_name
+from numroute_campaign.lists.cells import (
+    check_segments,
+    may_hold_numbers,
+    readable,
+    sample_of,
+    segment_counts,
+)
+from numroute_campaign.lists.columns import is_phone_name, shown_name
 from numroute_campaign.lists.files import Form
 
 if TYPE_CHECKING:
@@ -57,11 +63,32 @@ class ArrowFile:
                 self._reader = pa.ipc.open_stream(pa.memory_map(str(self.file.path)))
         except (pa.ArrowException, OSError):
             raise self._damaged() from None
+        if first is None:
+            first = pa.RecordBatch.from_pylist([], pa.schema([self.schema.field(i) for i in able]))
         values: list[pa.Array | None] = [None] * len(self.schema)
-        if first is not None:
-            for column, i in zip(first.columns, able, strict=True):
-                values[i] = sample_of(column.slice(0, SAMPLE_ROWS))
+        for column, i in zip(first.columns, able, strict=True):
+            values[i] = sample_of(column.slice(0, SAMPLE_ROWS))
         return values
+
+    def check_named(self, samples: Sequence[pa.Array | None], *, every: bool) -> None:
+        """Check that the columns named for phone numbers can hold them; every one, or one.
+
+        Raises:
+            InputError: They cannot, by their type, or share a name.
+        """
+        named = [place for place, name in enumerate(self.schema.names) if is_phone_name(name)]
+        unable = [place for place in named if samples[place] is None]
+        if unable and (every or unable == named):
+            self._refuse_repeated([self.schema.names[unable[0]]])
+            self.check_types(unable[:1], None)
+
+    def check_types(self, phones: Sequence[int], segments: int | None) -> None:
+        """Raise InputError if the chosen columns cannot hold phone numbers or segments."""
+        names, types = self.schema.names, self.schema.types
+        for place in phones:
+            readable(pa.array([], types[place]), shown_name(names[place]), self.file.name)
+        if segments is not None:
+            check_segments(types[segments], shown_name(names[segments]), self.file.name)
 
     def blocks(
         self, phones: Sequence[int], kept: Sequence[int], segments: int | None
@@ -83,6 +110,7 @@ class ArrowFile:
                     phones=tuple(
                         readable(columns[i], shown_name(names[i]), self.file.name) for i in phones
                     ),
+                    headers=("",) * len(phones),
                     kept=tuple(columns[i] for i in kept),
                     segments=None if segments is None else segment_counts(columns[segments]),
                 )

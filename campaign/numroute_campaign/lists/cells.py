@@ -19,8 +19,7 @@ from numroute.e164.column import judge_column, texts_at
 from numroute.e164.parse import to_ascii
 from numroute.errors import InputError
 from numroute.model import InvalidReason
-from numroute_campaign.decisions import Reject
-from numroute_campaign.options import SEGMENTS_MAX
+from numroute_campaign.vocabulary import SEGMENTS_MAX, Reject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -266,8 +265,7 @@ def _mobile_first(numbers: list[int]) -> tuple[int, ...]:
 
 def may_hold_numbers(kind: pa.DataType) -> bool:
     """Whether phone numbers may stand in a column of this type."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _plain_type(kind)
     return bool(
         _is_text(kind)
         or _is_binary(kind)
@@ -331,25 +329,41 @@ def readable(column: pa.Array, name: str, where: object) -> pa.Array:
         return values.cast(pa.int64())
     if _is_binary(kind):
         return column.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    if not may_hold_numbers(kind):
+        raise InputError(
+            str(where),
+            f"{name} is of type {kind}, which holds no phone numbers",
+            hint="Export the list again with the numbers as text or as 64-bit integers",
+        )
     return column
 
 
 def is_empty(values: pa.Array) -> NDArray[np.bool_]:
     """Whether each value is null, empty or blank."""
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if not _is_text(values.type):
+    if not _is_text(_plain_type(values.type)):
         return np.asarray(values.is_null().to_numpy(zero_copy_only=False))
-    # Only short texts can be blank; and not all bytes of a list are UTF-8, which trimming needs.
-    texts = pc.fill_null(values.cast(pa.large_string()), "")
-    blank = pc.equal(pc.ascii_trim_whitespace(texts), "")
-    return np.asarray(blank.to_numpy(zero_copy_only=False))
+    return is_equal(values, "")
+
+
+def is_equal(values: pa.Array, text: str) -> NDArray[np.bool_]:
+    """Whether each value is a text, apart from blanks around it; a null counts as empty."""
+    kind = _plain_type(values.type)
+    if not _is_text(kind):
+        return np.zeros(len(values), np.bool_)
+    # Not all bytes of a list are UTF-8, which trimming by ASCII does not look at.
+    texts = pc.ascii_trim_whitespace(pc.fill_null(values.cast(kind).cast(pa.large_string()), ""))
+    return np.asarray(pc.equal(texts, text).to_numpy(zero_copy_only=False))
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def check_segments(kind: pa.DataType, shown: str, where: object) -> None:
     """Raise InputError when segments cannot stand in a column of this type."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _plain_type(kind)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or _is_text(kind)):
         raise InputError(
             str(where),

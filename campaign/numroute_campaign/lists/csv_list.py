@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.decisions import Reject
 from numroute_campaign.lists import Block
-from numroute_campaign.lists.cells import read_phones, segment_counts
+from numroute_campaign.lists.cells import is_empty, read_phones, segment_counts
 from numroute_campaign.lists.encoding import UTF_8, check_encoding, detect_encoding
 from numroute_campaign.lists.files import ByteSource, check_start, check_text
 from numroute_campaign.lists.layout import (
@@ -39,6 +39,7 @@ from numroute_campaign.lists.records import (
     last_record_end,
     read_columns,
 )
+from numroute_campaign.vocabulary import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +60,11 @@ _ALIKE_SHARE: Final = 0.8
 
 _TITLES_MAX: Final = 10
 _END_BYTES: Final = 65_536
+_LINE_END: Final = ord("\n")
+_SHORT_CELL: Final = 4
+"""Only shorter phone cells are looked at for blank rows."""
 _SAMPLE_LINES: Final = 1500
+_DOS_END: Final = b"\x1a"
 _STATEMENT: Final = re.compile(rb'"?sep=(.)"?\r*\n', re.IGNORECASE)
 """Excel's first line that states the delimiter."""
 
@@ -112,6 +117,7 @@ class CsvText:
             else codecs.getincrementaldecoder(self.encoding)(errors="replace")
         )
         self._ends_with_return = False
+        self._held = b""
         text = self._decoded(raw)
         while text.startswith(codecs.BOM_UTF8):
             text = text.removeprefix(codecs.BOM_UTF8)
@@ -224,9 +230,16 @@ class CsvText:
         return text if raw or text else None
 
     def _decoded(self, raw: bytes) -> bytes:
-        if self._decoder is None:
-            return raw
-        return self._decoder.decode(raw, final=not raw).encode(errors="replace")
+        text = raw
+        if self._decoder is not None:
+            text = self._decoder.decode(raw, final=not raw).encode(errors="replace")
+        if self._held or text.endswith(_DOS_END):
+            # Programs of DOS end a text with Ctrl-Z: nothing may follow it.
+            text = self._held + text
+            end = len(text.rstrip(_DOS_END))
+            self._held = text[end:] if raw else b""
+            text = text[:end]
+        return text
 
     def not_csv(self) -> InputError:
         """Return the error to raise in place of pyarrow's, which would quote cells."""
@@ -305,7 +318,7 @@ class CsvParser:
             if table.num_rows + len(ragged) == count:
                 # No quote holds a line end: each line is a record.
                 if not ragged and not (lines.is_last and _may_end_with_total(data)):
-                    return self._block(table, count, count)
+                    return self._block(table, count, count, blank=self._blank_lines(data, table))
                 texts = data.replace(b"\r\n", b"\n").split(b"\n")[:count]
                 records = Records(texts=texts, broken=np.empty(0, np.int64), lines=[1] * count)
                 return self._settle(records, count, (table, ragged), is_last=lines.is_last)
@@ -341,13 +354,14 @@ class CsvParser:
         damage[unbroken[[place for place, _ in ragged]]] = Reject.RAGGED_ROW
         in_table = np.flatnonzero(damage == 0)
         damage[unbroken[totals]] = Reject.TOTAL_ROW
-        if len(totals):
+        if totals:
             table = table.take(pa.array(np.flatnonzero(damage[in_table] == 0)))
         damaged = np.flatnonzero(damage)
         return self._block(
             table,
             total,
             lines,
+            blank=sum(map(self._is_blank, texts)),
             record=np.flatnonzero(damage == 0) if len(damaged) else None,
             damaged=damaged,
             damage=damage[damaged],
@@ -359,12 +373,27 @@ class CsvParser:
     def _mended(self, text: bytes, width: int) -> bytes | None:
         """Return a record of the right width where it only has empty cells too many or too few."""
         mark = self._delimiter.encode()
-        if not text.strip(mark + b' \t"'):
+        if self._is_blank(text):
             return mark * (self._width - 1)
         if width > self._width:
             extra = mark * (width - self._width)
             return text.removesuffix(extra) if text.endswith(extra) else None
         return text + mark * (self._width - width) if width > min(self._phones) else None
+
+    def _blank_lines(self, data: bytes, table: pa.Table) -> int:
+        """Return how many lines have no content; ``table`` has a row per line of the text."""
+        phones = _text(_one_array(table[str(self._phones[0])]))
+        short = np.flatnonzero(pc.binary_length(phones).to_numpy() < _SHORT_CELL)
+        empty = short[is_empty(phones.take(pa.array(short)))] if len(short) else short
+        if not len(empty):
+            return 0
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _LINE_END)
+        ends = np.concatenate([[-1], ends, [len(data)]])
+        return sum(self._is_blank(data[ends[row] + 1 : ends[row + 1]]) for row in empty.tolist())
+
+    def _is_blank(self, text: bytes) -> bool:
+        """Whether a record has no content."""
+        return not text.strip(self._delimiter.encode() + b' \t\r\n"')
 
     def _totals(self, texts: list[bytes]) -> list[int]:
         """Return the places of rows of totals: at the end, and without a phone number."""
@@ -388,6 +417,7 @@ class CsvParser:
         records: int,
         lines: int,
         *,
+        blank: int,
         record: NDArray[np.int64] | None = None,
         damaged: NDArray[np.int64] | None = None,
         damage: NDArray[np.uint8] | None = None,
@@ -396,7 +426,9 @@ class CsvParser:
         return Block(
             records=records,
             lines=lines,
+            blank=blank,
             phones=tuple(_text(columns[str(i)]) for i in self._phones),
+            headers=self._text.layout.names_in_header(self._phones),
             kept=tuple(_valid_text(columns[str(i)]) for i in self._kept),
             segments=None
             if self._segments is None

@@ -38,6 +38,12 @@ class Form(enum.Enum):
     ARROW_STREAM = "arrow stream"
     SPREADSHEET = "spreadsheet"
 
+    @property
+    def title(self) -> str:
+        """What a message calls such a file."""
+        titles = {Form.CSV: "CSV", Form.PARQUET: "Parquet", Form.SPREADSHEET: "a workbook"}
+        return titles.get(self, "Arrow")
+
 
 _STARTS: Final = (
     (b"PAR1", Form.PARQUET, None),
@@ -93,6 +99,16 @@ _OTHER_TEXTS: Final = (
     (re.compile(r"<(?:\w+:)?Workbook\b"), "an XML spreadsheet of Excel 2003", _SAVE_AGAIN),
     (re.compile(r"<\?xml\b|<\w[^<>]{0,200}>"), "an XML document", _EXPORT),
     (re.compile(r"MIME-Version:", re.IGNORECASE), "a web archive (MHTML)", _SAVE_AGAIN),
+    (
+        re.compile(
+            r"(?:--[^\n]*\n|/\*.{0,2000}?\*/;?|SET\s[^;]{0,500};|USE\s[^;]{0,100};|\s+)*+"
+            r"(?:INSERT\s+(?:IGNORE\s+)?INTO|(?:CREATE|DROP|ALTER|LOCK)\s+(?:TABLE|DATABASE|SCHEMA)|"
+            r"BEGIN\s*;\s*\n|START\s+TRANSACTION|REPLACE\s+INTO|COPY\s\S+\s*\()",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        "SQL statements",
+        _EXPORT,
+    ),
     (re.compile(r"BEGIN:VCARD", re.IGNORECASE), "an address book (vCard)", _EXPORT),
     (re.compile(r"(?:\[\s*)?\{\s*(?:\"|\})|\[\s*[\"\[]"), "JSON", _EXPORT),
 )
@@ -144,9 +160,9 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
                 raise InputError(
                     path, "all files of the folder are empty", hint="Export the list again"
                 )
-            files += [_recognised(member) for member in members]
+            files += [recognised(member) for member in members]
         else:
-            files.append(_recognised(path))
+            files.append(recognised(path))
     if sum(file.path is None for file in files) > 1:
         raise InputError(STDIN, "standard input is named twice", hint="Name it once")
     return tuple(files)
@@ -181,7 +197,8 @@ def _standard_input() -> ListFile:
     return ListFile(path=None, form=form, compression=compression)
 
 
-def _recognised(path: Path) -> ListFile:
+def recognised(path: Path) -> ListFile:
+    """Return a file, its kind told by its content. Raises InputError as ``find_files`` does."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -32,6 +32,8 @@ SAMPLE_RECORDS: Final = 1000
 _HEADER_RECORDS_MAX: Final = 30
 """A header is among the first records, or there is none."""
 
+_TITLE_NUMBERS_MAX: Final = 3
+_BARE_NUMBER: Final = re.compile(r"[\d\s()+.-]+")
 _DIGIT: Final = re.compile(r"\d")
 _NUMBER_DIGITS_MIN: Final = 5
 """A cell with this many digits is data, even where no number is understood."""
@@ -72,6 +74,10 @@ class Layout:
     width: int
     columns: tuple[str, ...]
     sample: tuple[pa.Array, ...]
+
+    def names_in_header(self, places: Sequence[int]) -> tuple[str, ...]:
+        """Return the names of some columns; empty texts where there is no header."""
+        return tuple(self.columns[place] if self.has_header else "" for place in places)
 
 
 def read_layout(
@@ -121,13 +127,31 @@ def is_total(text: str) -> bool:
 
 
 def find_phone_header(rows: Sequence[Sequence[str]], region: str | None) -> int | None:
-    """Return the place of a record with a name of a phone column, numbers being below it."""
+    """Return the place of a record with a name of a phone column, numbers being below it.
+
+    Titles above it may hold a few phone numbers, to call with questions: then every cell of the
+    header must be a known name.
+    """
     for place in _before_data(rows, region):
-        for column, cell in enumerate(rows[place]):
-            if _may_be_phone_name(cell, rows[place]) and _holds_number(
-                [row[column] for row in rows[place + 1 :] if column < len(row)], region
-            ):
-                return place
+        if _phone_name_column(rows, place, region) is not None:
+            return place
+    numbers = 0
+    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        if _holds_number(row, region):
+            numbers += 1
+            if numbers > _TITLE_NUMBERS_MAX or (len(row) == 1 and _BARE_NUMBER.fullmatch(row[0])):
+                return None
+        elif any(row) and all(is_known_name(cell) for cell in row if cell):
+            return place if _phone_name_column(rows, place, region) is not None else None
+    return None
+
+
+def _phone_name_column(rows: Sequence[Sequence[str]], place: int, region: str | None) -> int | None:
+    """Return the column of a record that has the name of a phone column, numbers being below it."""
+    for column, cell in enumerate(rows[place]):
+        below = [row[column] for row in rows[place + 1 :] if column < len(row)]
+        if _may_be_phone_name(cell, rows[place]) and _holds_number(below, region):
+            return column
     return None
 
 

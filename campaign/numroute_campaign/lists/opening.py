@@ -10,19 +10,21 @@ import pyarrow.parquet as pq
 
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists.arrow_list import ArrowFile
-from numroute_campaign.lists.cells import check_segments, readable
+from numroute_campaign.lists.cells import read_phones
 from numroute_campaign.lists.columns import (
     PhoneColumn,
     choose_phone_column,
     find_column,
     holds_numbers,
+    is_phone_name,
     phone_columns,
     printable_name,
     shown_name,
 )
 from numroute_campaign.lists.csv_list import CsvParser, CsvText
-from numroute_campaign.lists.files import Form
+from numroute_campaign.lists.files import Form, find_files
 from numroute_campaign.lists.spreadsheet import Spreadsheet
+from numroute_campaign.vocabulary import Phrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +55,31 @@ class ReadOptions:
         """The columns that the user named; a number is a place."""
         names = (self.column, self.segments_column, *self.keep)
         return tuple(name for name in names if name is not None and not name.isdecimal())
+
+
+def find_list(lists: Sequence[str], options: ReadOptions) -> tuple[ListFile, ...]:
+    """Return the files that the arguments stand for, as ``find_files`` does.
+
+    Raises:
+        InputError: As ``find_files``.
+        SettingError: An option is for files of a form that none of them has.
+    """
+    files = find_files(lists)
+    forms = {file.form for file in files}
+    for name, value, able in (
+        ("delimiter", options.delimiter, {Form.CSV}),
+        ("encoding", options.encoding, {Form.CSV}),
+        ("header", options.has_header, {Form.CSV, Form.SPREADSHEET}),
+        ("sheet", options.sheet, {Form.SPREADSHEET}),
+    ):
+        if value is not None and forms.isdisjoint(able):
+            raise SettingError(
+                f"{options.option}{name} says how to read "
+                f"{' or '.join(sorted(form.title for form in able))}, but "
+                f"{files[0].name} is {files[0].form.title}",
+                hint="Leave it out",
+            )
+    return files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +146,7 @@ class OpenList:
                 file,
                 region=options.region,
                 sheet=options.sheet,
-                choose=lambda columns, samples, where: self._choose(
+                weigh=lambda columns, samples, where: self._weigh(
                     columns, samples, options, where, all_phone_columns=all_phone_columns
                 ),
                 has_header=options.has_header,
@@ -132,6 +159,8 @@ class OpenList:
             columns, samples = tuple(self._part.schema.names), self._part.sample()
         else:
             columns, samples = self._part.layout.columns, self._part.layout.sample
+        if isinstance(self._part, ArrowFile) and options.column is None:
+            self._part.check_named(samples, every=all_phone_columns)
         chosen = self._choose(
             columns, samples, options, file.name, all_phone_columns=all_phone_columns
         )
@@ -151,13 +180,7 @@ class OpenList:
             else None
         )
         if isinstance(self._part, ArrowFile):
-            schema = self._part.schema
-            for place in self.phones:
-                readable(pa.array([], schema.types[place]), shown_name(columns[place]), file.name)
-            if self.segments is not None:
-                check_segments(
-                    schema.types[self.segments], shown_name(columns[self.segments]), file.name
-                )
+            self._part.check_types(self.phones, self.segments)
         if isinstance(self._part, CsvText):
             self._parser = CsvParser(
                 self._part, options.region, self.phones, self.kept, self.segments
@@ -188,18 +211,34 @@ class OpenList:
         self.phones = [chosen.place]
         return chosen
 
+    def _weigh(
+        self,
+        columns: tuple[str, ...],
+        samples: Sequence[pa.Array],
+        options: ReadOptions,
+        where: str,
+        *,
+        all_phone_columns: bool,
+    ) -> tuple[int, bool]:
+        chosen = self._choose(columns, samples, options, where, all_phone_columns=all_phone_columns)
+        numbers = read_phones(samples[chosen.place], options.region).numbers
+        return int((numbers != 0).sum()), is_phone_name(columns[chosen.place])
+
     def _found(self, columns: tuple[str, ...], chosen: PhoneColumn, option: str) -> Found:
         part = self._part
         text = part if isinstance(part, CsvText) else None
         layout = None if isinstance(part, ArrowFile) else part.layout
         warnings: tuple[str, ...] = ()
         if layout is not None and not layout.is_sure:
-            taken = "a header" if layout.has_header else "data"
-            words = f"{option}header / --no-{option[2:]}header says which it is"
-            warnings += (f"the first row was taken for {taken}; {words}",)
+            options = f"{option}header / --no-{option[2:]}header"
+            warnings += (
+                Phrase("the first row was taken for a header; {} says which it is", options)
+                if layout.has_header
+                else Phrase("the first row was taken for data; {} says which it is", options),
+            )
         if layout is not None and layout.titles:
-            rows = "1 row was" if layout.titles == 1 else f"{layout.titles} rows were"
-            warnings += (f"{rows} passed over above the header, as titles",)
+            rows = Phrase("1 row was" if layout.titles == 1 else "{} rows were", str(layout.titles))
+            warnings += (Phrase("{} passed over above the header, as titles", rows),)
         if isinstance(part, Spreadsheet):
             warnings += part.notes
         return Found(

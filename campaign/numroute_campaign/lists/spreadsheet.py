@@ -7,6 +7,7 @@ dates. One sheet is read: the one that the user named, or the first that has a p
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,11 +26,17 @@ from python_calamine import (
 )
 
 from numroute.errors import InputError
-from numroute_campaign.decisions import Reject
 from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import read_phones, segment_counts
 from numroute_campaign.lists.columns import shown_name
-from numroute_campaign.lists.layout import SAMPLE_RECORDS, TOTAL_ROWS_MAX, is_total, read_layout
+from numroute_campaign.lists.layout import (
+    SAMPLE_RECORDS,
+    TOTAL_ROWS_MAX,
+    Layout,
+    is_total,
+    read_layout,
+)
+from numroute_campaign.vocabulary import Phrase, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,9 +45,33 @@ if TYPE_CHECKING:
 
     from numroute_campaign.lists.files import ListFile
 
+    Weigh = Callable[[tuple[str, ...], Sequence[pa.Array], str], tuple[int, bool]]
+
 BLOCK_ROWS: Final = 65_536
 _WHOLE_END: Final = 1e15
+_LIST_NUMBERS_MIN: Final = 3
+_MUCH_MORE: Final = 10
+"""A sheet with fewer numbers, or ten times fewer than another, is a note about the list."""
+
 _ERRORS: Final = (CalamineError, XmlError, ZipError, OSError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """A sheet with a phone column, and what its sample says about it."""
+
+    name: str
+    rows: CalamineSheet
+    layout: Layout
+    numbers: int
+    is_named: bool
+
+    def is_less_than(self, other: _Sheet) -> bool:
+        """Whether the other is so much more of a list that it is read, though it comes later."""
+        is_few = self.numbers < _LIST_NUMBERS_MIN
+        return other.numbers > _MUCH_MORE * self.numbers or (
+            is_few and (other.is_named, other.numbers) > (self.is_named, self.numbers)
+        )
 
 
 class Spreadsheet:
@@ -51,7 +82,7 @@ class Spreadsheet:
         file: ListFile,
         *,
         region: str | None,
-        choose: Callable[[tuple[str, ...], Sequence[pa.Array], str], object],
+        weigh: Weigh,
         sheet: str | None = None,
         has_header: bool | None = None,
         named: Sequence[str] = (),
@@ -59,7 +90,8 @@ class Spreadsheet:
     ) -> None:
         """Open the workbook and choose the sheet; what is given is not judged.
 
-        ``choose`` raises InputError for a sheet whose columns and samples hold no phone numbers.
+        ``weigh`` returns how many phone numbers a sheet's sample holds and whether their column is
+        known by its name; it raises InputError for a sheet without a phone column.
 
         Raises:
             InputError: It is damaged or protected, has no such sheet, or no sheet with numbers.
@@ -86,34 +118,59 @@ class Spreadsheet:
             raise self._damaged() from None
         visible = [each.name for each in sheets if each.visible is SheetVisibleEnum.Visible]
         hidden = [each.name for each in sheets if each.visible is not SheetVisibleEnum.Visible]
+        chosen = self._find(
+            visible if sheet is None else [sheet],
+            visible,
+            weigh=weigh if sheet is None else None,
+            has_header=has_header,
+            named=named,
+        )
+        self.sheet, self._rows, self.layout = chosen.name, chosen.rows, chosen.layout
+        # Its height is without the blank rows above, which are read too.
+        self._height = self._rows.end[0] + 1 if self._rows.end else 0
+        others = [each for each in visible if each != self.sheet]
+        if others and sheet is None:
+            text = "only sheet {} was read; {} names another: {}"
+            names = ", ".join(map(shown_name, others))
+            self.notes += (Phrase(text, shown_name(self.sheet), f"{option}sheet", names),)
+        if hidden and sheet is None:
+            names = ", ".join(map(shown_name, hidden))
+            self.notes += (Phrase("hidden sheets were not read: {}", names),)
+
+    def _find(
+        self,
+        names: Sequence[str],
+        visible: list[str],
+        *,
+        weigh: Weigh | None,
+        has_header: bool | None,
+        named: Sequence[str],
+    ) -> _Sheet:
+        """Return the sheet that is the list: the first one, unless it is a note about another."""
         first_error: InputError | None = None
-        for name in [sheet] if sheet is not None else visible:
-            opened = self._open(name, visible)
-            records = [_texts(row) for row in islice(opened.iter_rows(), SAMPLE_RECORDS + 30)]
+        found: list[_Sheet] = []
+        for name in names:
+            rows = self._open(name, visible)
+            records = [_texts(row) for row in islice(rows.iter_rows(), SAMPLE_RECORDS + 30)]
             if not any(any(map(str.strip, record)) for record in records):
                 first_error = first_error or self._empty()
                 continue
-            layout = read_layout(records, region=region, has_header=has_header, named=named)
-            if sheet is None:
+            layout = read_layout(records, region=self._region, has_header=has_header, named=named)
+            numbers, is_named = 0, False
+            if weigh is not None:
+                where = f"{self.file.name}, sheet {shown_name(name)}"
                 try:
-                    choose(layout.columns, layout.sample, f"{file.name}, sheet {shown_name(name)}")
+                    numbers, is_named = weigh(layout.columns, layout.sample, where)
                 except InputError as error:
                     if first_error is None or len(visible) == 1:
                         first_error = error
                     continue
-            self.sheet, self._rows, self.layout = name, opened, layout
-            # Its height is without the blank rows above, which are read too.
-            self._height = opened.end[0] + 1 if opened.end else 0
-            break
-        else:
+            found.append(_Sheet(name, rows, layout, numbers, is_named))
+            if _MUCH_MORE * numbers > SAMPLE_RECORDS:
+                break
+        if not found:
             raise first_error or self._empty()
-        others = [each for each in visible if each != self.sheet]
-        if others and sheet is None:
-            names = ", ".join(map(shown_name, others))
-            read = shown_name(self.sheet)
-            self.notes += (f"only sheet {read} was read; {option}sheet names another: {names}",)
-        if hidden and sheet is None:
-            self.notes += (f"hidden sheets were not read: {', '.join(map(shown_name, hidden))}",)
+        return next(each for each in found if not any(map(each.is_less_than, found)))
 
     @property
     def bytes_done(self) -> int:
@@ -165,7 +222,9 @@ class Spreadsheet:
             columns = {place: values.take(take) for place, values in columns.items()}
         return Block(
             records=len(rows),
+            blank=sum(map(_is_blank, rows)),
             phones=tuple(columns[place] for place in phones),
+            headers=self.layout.names_in_header(phones),
             kept=tuple(columns[place] for place in kept),
             segments=None if segments is None else segment_counts(column(segments).take(take)),
             record=whole if len(damaged) else None,
@@ -225,6 +284,10 @@ def _column(values: list[Any]) -> pa.Array:
     if len(whole) and np.all((np.floor(whole) == whole) & (np.abs(whole) < _WHOLE_END)):
         return pa.array(whole.astype(np.int64)).cast(pa.string())
     return pa.array(list(map(_text, values)), pa.string())
+
+
+def _is_blank(row: list[Any]) -> bool:
+    return not any(row) and all(cell is None or not str(cell).strip() for cell in row)
 
 
 def _texts(row: list[Any]) -> list[str]:
