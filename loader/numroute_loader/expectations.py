@@ -11,7 +11,6 @@ from numroute.errors import InputError
 from numroute.index.compare import operator_name
 from numroute.model import Status, mask_digits, mask_number
 from numroute_loader.commented_csv import read_table
-from numroute_loader.gate import ChosenNumbers, WrongNumber
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,25 +59,18 @@ def read_expectations(path: Path) -> Sequence[Expectation]:
     return expectations
 
 
-def judged(expectations: Sequence[Expectation], routes: Sequence[Route]) -> ChosenNumbers:
-    """Return the facts for the gate: ``routes`` are the answers to the expectations, in order."""
+def unmet(expectations: Sequence[Expectation], routes: Sequence[Route]) -> Sequence[str]:
+    """Say which expectations are not met; ``routes`` are the answers to them, in order."""
     served = [
         NOBODY if route.status is Status.UNALLOCATED else operator_name(route.operator)
         for route in routes
     ]
-    return ChosenNumbers(
-        numbers=len(expectations),
-        wrong=[
-            WrongNumber(
-                where=expectation.where,
-                number=mask_number(expectation.number),
-                expected=_shown(expectation.operator),
-                actual=_shown(operator),
-            )
-            for expectation, operator in zip(expectations, served, strict=True)
-            if operator != expectation.operator
-        ],
-    )
+    return [
+        f"{expectation.where}: {mask_number(expectation.number)} is served by {_shown(operator)}, "
+        f"{_shown(expectation.operator)} is expected"
+        for expectation, operator in zip(expectations, served, strict=True)
+        if operator != expectation.operator
+    ]
 
 
 def routes_in(content: Content, expectations: Sequence[Expectation]) -> Sequence[Route]:

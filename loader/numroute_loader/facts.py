@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute.index import Changes
 from numroute.index.compare import Kind, by_operator, operator_name, ported_by_operator
-from numroute_loader.expectations import judged, routes_in
-from numroute_loader.gate import (
-    NAMED_MAX,
+from numroute_loader.expectations import routes_in, unmet
+from numroute_loader.gate.evidence import (
     Drift,
     Evidence,
-    Movement,
     OutsidePlan,
-    PortDates,
-    Previous,
-    Rejected,
     RoutingNumbers,
-    RowCount,
     UnknownOperators,
-    WindowDates,
 )
+from numroute_loader.gate.findings import NAMED_MAX
 from numroute_loader.increments.drift import drift_of
 from numroute_loader.inputs import source_of
 from numroute_loader.merge.routes import counted
@@ -33,6 +28,7 @@ from numroute_loader.sequence import contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
     from numroute.index.compare import Difference, Effect
     from numroute.model import Route
     from numroute_loader.expectations import Expectation
-    from numroute_loader.gate import GateLimits
     from numroute_loader.merge import MergeResult
     from numroute_loader.reading.description import ParsedFile
 
@@ -64,7 +59,6 @@ def facts_of_build(
     merged: MergeResult,
     *,
     as_of: datetime,
-    limits: GateLimits,
     current: Snapshot | None,
     changed: Difference | None,
     seen: Mapping[str, str],
@@ -76,55 +70,31 @@ def facts_of_build(
     the two has no ported numbers. ``seen``: digest and name of the files that were given before.
     """
     content, report = merged.content, merged.report
-    dumps = [file for file in files if file.ported is not None]
     drift: Drift | str = ""
     if current is not None and changed is not None:
-        sources = [source_of(file) for file in dumps]
-        drift = drift_of(current, content, changed, sources, as_of)
+        dumps = [source_of(file) for file in files if file.ported is not None]
+        drift = drift_of(current, content, changed, dumps, as_of)
     metadata = current.metadata if current is not None else None
     return Evidence(
         as_of=as_of,
-        now=datetime.now(UTC),
+        files=files,
         ported=report.ported,
         by_operator=by_operator(content.routes, content.number_route),
+        ported_at=content.ported_at,
         range_numbers=report.range_numbers,
-        previous=Previous(
-            ported=current.ported_count,
-            as_of=current.metadata.as_of,
-            range_numbers=current.metadata.counts.get("range_numbers", 0),
-            snapshot_id=current.metadata.snapshot_id,
-            by_operator=changed.before if changed is not None else None,
-        )
-        if current is not None
-        else None,
-        row_counts=_row_counts(files),
-        rejected=Rejected(
-            rows=sum(dump.rejected_rows for dump in dumps),
-            of_rows=sum(dump.source.rows for dump in dumps),
-            places=[place for dump in dumps for place in dump.rejected],
-        )
-        if dumps
-        else None,
-        duplicates=sum(file.duplicates for file in dumps) if dumps else None,
+        current=metadata,
+        ported_before=current.ported_count if current is not None else 0,
+        by_operator_before=changed.before if changed is not None else None,
+        changes=replace(changed.changes, updated=changed.updated_by_registry) if changed else None,
+        flows=changed.flows if changed is not None else (),
         sequence=contradictions(files, metadata, seen),
-        port_dates=_port_dates(content.ported_at, as_of, limits),
         unknown_operators=_unknown_operators(files, merged),
         outside_plan=_outside_plan(files, merged),
-        movement=Movement(
-            ported=changed.changes.ported,
-            returned=changed.changes.returned,
-            moved=changed.changes.moved,
-            updated=changed.updated_by_registry,
-            flows=changed.flows,
-        )
-        if changed is not None
-        else None,
         range_holders=range_holders(current, content) if current is not None else None,
         routing_numbers=_routing_numbers(content, current),
         drift=drift if isinstance(drift, Drift) else None,
-        chosen=judged(expectations, routes_in(content, expectations))
-        if expectations is not None
-        else None,
+        expected=None if expectations is None else len(expectations),
+        wrong=unmet(expectations, routes_in(content, expectations)) if expectations else (),
         why_not={"drift": drift} if isinstance(drift, str) and drift else {},
     )
 
@@ -136,7 +106,6 @@ def facts_of_increments(
     effect: Effect,
     *,
     as_of: datetime,
-    limits: GateLimits,
     seen: Mapping[str, str],
     expectations: Sequence[Expectation] | None,
 ) -> Evidence:
@@ -145,85 +114,33 @@ def facts_of_increments(
     before = ported_by_operator(snapshot)
     return Evidence(
         as_of=as_of,
-        now=datetime.now(UTC),
+        files=files,
         ported=effect.ported_after,
         by_operator=_by_operator_after(before, effect, patch),
-        previous=Previous(
-            ported=effect.ported_before,
-            as_of=metadata.as_of,
-            snapshot_id=metadata.snapshot_id,
-            by_operator=before,
-        ),
-        row_counts=_row_counts(files),
+        ported_at=patch.ported_at,
+        current=metadata,
+        ported_before=effect.ported_before,
+        by_operator_before=before,
+        changes=changes_of(effect, metadata.snapshot_id),
         sequence=contradictions(files, metadata, seen),
         unknown_operators=_unnamed_operators(patch, effect.ported_after),
-        windows=_window_dates(files),
-        port_dates=_port_dates(patch.ported_at, as_of, limits),
-        movement=Movement(
-            ported=effect.count(Kind.PORTED),
-            returned=effect.count(Kind.RETURNED),
-            moved=effect.count(Kind.MOVED),
-            updated=effect.count(Kind.UPDATED),
-        ),
-        chosen=judged(expectations, _routes_of(snapshot, patch, effect, expectations))
-        if expectations is not None
-        else None,
+        expected=None if expectations is None else len(expectations),
+        wrong=unmet(expectations, _routes_of(snapshot, patch, effect, expectations))
+        if expectations
+        else (),
         why_not=_NOT_OF_INCREMENTS,
     )
 
 
-def _row_counts(files: Sequence[ParsedFile]) -> Sequence[RowCount] | None:
-    """Return the row counts that files state, None where no file states one."""
-    counts = [
-        RowCount(file=file.source.path.name, stated=file.stated_rows, actual=file.source.rows)
-        for file in files
-        if file.stated_rows is not None
-    ]
-    return counts or None
-
-
-def _port_dates(
-    ported_at: NDArray[np.uint32] | None, as_of: datetime, limits: GateLimits
-) -> PortDates | None:
-    """Return when numbers were ported (seconds since the epoch), None where nothing says so."""
-    if ported_at is None:
-        return None
-    ahead = timedelta(hours=limits.port_dates_ahead_hours)
-    # A time after 2106 does not fit the column: nothing can then lie ahead.
-    latest = np.uint32(min((as_of + ahead).timestamp(), 2**32 - 1))
-    newest = int(ported_at.max(initial=0, where=ported_at <= latest))
-    return PortDates(
-        newest=datetime.fromtimestamp(newest, UTC) if newest else None,
-        ahead=int(np.count_nonzero(ported_at > latest)),
-        dated=int(np.count_nonzero(ported_at)),
+def changes_of(effect: Effect, against: str) -> Changes:
+    """Return the counts of what a patch changes."""
+    return Changes(
+        against=against,
+        ported=effect.count(Kind.PORTED),
+        returned=effect.count(Kind.RETURNED),
+        moved=effect.count(Kind.MOVED),
+        updated=effect.count(Kind.UPDATED),
     )
-
-
-def _window_dates(files: Sequence[ParsedFile]) -> Sequence[WindowDates]:
-    """Return when the changes of each window took place, as far as its files say."""
-    windows: dict[datetime, list[ParsedFile]] = {}
-    for file in files:
-        if file.source.as_of is not None:
-            windows.setdefault(file.source.as_of, []).append(file)
-    dates = []
-    for time, together in windows.items():
-        columns = [
-            file.increment.changed_at
-            for file in together
-            if file.increment is not None and file.increment.changed_at is not None
-        ]
-        changed_at = np.concatenate([np.empty(0, np.uint32), *(each[each > 0] for each in columns)])
-        if len(changed_at):
-            middle = int(np.sort(changed_at)[(len(changed_at) - 1) // 2])
-            dates.append(
-                WindowDates(
-                    name=together[0].source.path.name,
-                    time=time,
-                    middle=datetime.fromtimestamp(middle, UTC),
-                    dated=len(changed_at),
-                )
-            )
-    return dates
 
 
 def _unknown_operators(files: Sequence[ParsedFile], merged: MergeResult) -> UnknownOperators | None:

@@ -21,12 +21,13 @@ from numroute.errors import (
     StoreError,
 )
 from numroute.index import Changes, Patch, Patched, writing
-from numroute.index.compare import Kind, difference, effect_of
-from numroute_loader.approval import Approval
+from numroute.index.compare import difference, effect_of
 from numroute_loader.brands import load_brands, load_regions
 from numroute_loader.expectations import read_expectations
-from numroute_loader.facts import facts_of_build, facts_of_increments
-from numroute_loader.gate import GateError, documents, judge, passed, read_back
+from numroute_loader.facts import changes_of, facts_of_build, facts_of_increments
+from numroute_loader.gate import GateError, judge
+from numroute_loader.gate.findings import documents, passed, read_back
+from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.patching import net_changes, patch_of
 from numroute_loader.increments.windows import GapError, arrange, position_of
 from numroute_loader.inputs import opened, read_input, source_of
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from numroute.index import Content, Metadata, Snapshot, SnapshotStore
     from numroute.index.compare import Effect
     from numroute_loader.expectations import Expectation
-    from numroute_loader.gate import Drift, Evidence, Finding, GateLimits
+    from numroute_loader.gate import Evidence, Finding, GateLimits
+    from numroute_loader.gate.evidence import Drift
     from numroute_loader.increments.patching import NetChanges
     from numroute_loader.increments.windows import Gap, Skipped
     from numroute_loader.inputs import FileProgress, InputFile
@@ -246,7 +248,6 @@ def _built(
         files,
         merged,
         as_of=as_of,
-        limits=judging.limits,
         current=current,
         changed=changed,
         seen=judging.seen,
@@ -311,7 +312,6 @@ def _patched(
             patch,
             effect,
             as_of=as_of,
-            limits=judging.limits,
             seen=judging.seen,
             expectations=judging.expectations,
         )
@@ -328,13 +328,7 @@ def _patched(
             "routes": len(patch.routes),
         },
         base_id=metadata.snapshot_id,
-        changes=Changes(
-            against=metadata.snapshot_id,
-            ported=effect.count(Kind.PORTED),
-            returned=effect.count(Kind.RETURNED),
-            moved=effect.count(Kind.MOVED),
-            updated=effect.count(Kind.UPDATED),
-        ),
+        changes=changes_of(effect, metadata.snapshot_id),
         warnings=tuple(warnings),
         windows=tuple(window.sequence for window in arranged.windows),
         skipped=arranged.skipped,

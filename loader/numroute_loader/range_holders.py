@@ -10,7 +10,7 @@ from numroute.index.compare import operator_name
 from numroute.index.content import Content
 from numroute.index.layout import INVALID_ROW
 from numroute.model import NUMBER_MAX
-from numroute_loader.gate import RangeHolders
+from numroute_loader.gate.evidence import RangeHolders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from numroute.index import SnapshotStore
-from numroute_loader.approval import Approval
 from numroute_loader.gate import GateLimits, Outcome
+from numroute_loader.gate.limits import Approval
 from numroute_loader.generate import GenerateOptions, Tier, generate
 from numroute_loader.inputs import InputFile
 from numroute_loader.pipeline import Checked, check, publish

@@ -14,7 +14,8 @@ from numroute.index.compare import CONFIRMED
 from numroute_loader import pipeline
 from numroute_loader.cli.options import approval_options, retention_options
 from numroute_loader.cli.terminal import Bars, user_name
-from numroute_loader.gate import GateError, read_back
+from numroute_loader.gate import GateError
+from numroute_loader.gate.findings import read_back
 from numroute_loader.gate.limits import meanings
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import input_files
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.index import Retention
-    from numroute_loader.approval import Approval
+    from numroute_loader.gate.limits import Approval
     from numroute_loader.inputs import InputFile
     from numroute_loader.pipeline import Checked
 

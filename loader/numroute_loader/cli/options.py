@@ -11,8 +11,8 @@ import click
 
 from numroute.index import Retention
 from numroute.index.store import KEEP_DAILY, KEEP_LAST
-from numroute_loader.approval import Approval
 from numroute_loader.gate import OVERRIDABLE
+from numroute_loader.gate.limits import Approval
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -37,8 +37,8 @@ from numroute_loader.registries.ru_bdpn import FEED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numroute_loader.approval import Approval
     from numroute_loader.feeds.sources import Source
+    from numroute_loader.gate.limits import Approval
 
 TIMEOUT_SECONDS_MAX = 3600.0
 

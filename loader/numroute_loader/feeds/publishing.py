@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from numroute.errors import FeedError, InputError, StoreError
 from numroute.index import history, writing
 from numroute_loader import pipeline
-from numroute_loader.approval import Approval
 from numroute_loader.feeds.order import Action, Seen
+from numroute_loader.gate.limits import Approval
 from numroute_loader.inputs import InputFile, input_files
 from numroute_loader.reading.delivery import Role
 from numroute_loader.registries import INCREMENTS, recognise

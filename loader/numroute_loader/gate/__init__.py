@@ -12,65 +12,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from numroute_loader.gate import change_checks, file_checks
-from numroute_loader.gate.evidence import (
-    ChosenNumbers,
-    Drift,
-    Evidence,
-    Movement,
-    OutsidePlan,
-    PortDates,
-    Previous,
-    RangeHolders,
-    Rejected,
-    RoutingNumbers,
-    RowCount,
-    UnknownOperators,
-    WindowDates,
-    WrongNumber,
-)
-from numroute_loader.gate.findings import (
-    NAMED_MAX,
-    READ_BACK,
-    Finding,
-    GateError,
-    Outcome,
-    documents,
-    passed,
-    read_back,
-)
-from numroute_loader.gate.limits import GateLimits, LimitsFile, limits_from
+from numroute_loader.gate.evidence import Evidence
+from numroute_loader.gate.findings import READ_BACK, Finding, GateError, Outcome
+from numroute_loader.gate.limits import Approval, GateLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 __all__ = [
     "CHECKS",
-    "NAMED_MAX",
     "OVERRIDABLE",
-    "ChosenNumbers",
-    "Drift",
+    "Approval",
     "Evidence",
     "Finding",
     "GateError",
     "GateLimits",
-    "LimitsFile",
-    "Movement",
     "Outcome",
-    "OutsidePlan",
-    "PortDates",
-    "Previous",
-    "RangeHolders",
-    "Rejected",
-    "RoutingNumbers",
-    "RowCount",
-    "UnknownOperators",
-    "WindowDates",
-    "WrongNumber",
-    "documents",
     "judge",
-    "limits_from",
-    "passed",
-    "read_back",
 ]
 
 

@@ -25,17 +25,16 @@ _MERGER = f"{_COMPARE}; a merger of operators needs --allow."
 
 def shrinkage(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that there are not many fewer ported numbers than before, and enough of them."""
-    previous, ported = evidence.previous, evidence.ported
-    if ported is not None and ported < limits.ported_min:
-        message = f"{ported:,} ported numbers, the least is {limits.ported_min:,}"
-        least = limits.ported_min
+    before, ported, least = evidence.ported_before, evidence.ported, limits.ported_min
+    if ported < least:
+        message = f"{ported:,} ported numbers, the least is {least:,}"
         return finding(False, message, actual=ported, limit=least, hint=_WHOLE)  # noqa: FBT003
-    if previous is None or not previous.ported or ported is None:
+    if not before:
         return _NOTHING
-    share, limit = max(0.0, 1 - ported / previous.ported), limits.shrinkage_share
+    share, limit = max(0.0, 1 - ported / before), limits.shrinkage_share
     return finding(
         share <= limit,
-        f"{ported:,} ported numbers, the current snapshot has {previous.ported:,}"
+        f"{ported:,} ported numbers, the current snapshot has {before:,}"
         + (f": {share:.2%} fewer, the limit is {limit:.2%}" if share else ""),
         actual=share,
         limit=limit,
@@ -48,8 +47,8 @@ def plan_shrinkage(evidence: Evidence, limits: GateLimits) -> Finding | str:
 
     A file of it that is missing or cut short makes all of its numbers unallocated.
     """
-    numbers = evidence.range_numbers
-    before = evidence.previous.range_numbers if evidence.previous is not None else 0
+    numbers, current = evidence.range_numbers, evidence.current
+    before = current.counts.get("range_numbers", 0) if current is not None else 0
     if not before or numbers is None:
         return _NO_PLAN
     share, limit = max(0.0, 1 - numbers / before), limits.plan_shrinkage_share
@@ -100,13 +99,13 @@ def range_holders(evidence: Evidence, limits: GateLimits) -> Finding | str:
 
 def growth(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that there are not many more ported numbers than before."""
-    previous, ported = evidence.previous, evidence.ported
-    if previous is None or not previous.ported or ported is None:
+    before = evidence.ported_before
+    if not before:
         return _NOTHING
-    more = max(0, ported - previous.ported)
+    more = max(0, evidence.ported - before)
     return _bounded(
         more,
-        previous.ported,
+        before,
         limits.growth_share_per_day * _days(evidence),
         limits.growth_numbers_min,
         f"{more:,} ported numbers more than in the current snapshot",
@@ -116,9 +115,8 @@ def growth(evidence: Evidence, limits: GateLimits) -> Finding | str:
 
 def operator_change(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that no operator gains or loses more numbers than some days of porting bring."""
-    before = evidence.previous.by_operator if evidence.previous is not None else None
-    after = evidence.by_operator
-    if not before or after is None:
+    before, after = evidence.by_operator_before, evidence.by_operator
+    if not before:
         return _NOTHING
     limit = limits.operator_change_share_per_day * _days(evidence)
     floor = limits.operator_change_numbers_min
@@ -150,13 +148,13 @@ def operator_change(evidence: Evidence, limits: GateLimits) -> Finding | str:
 
 def movement(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that some numbers changed hands since the current snapshot, and not too many."""
-    moved, previous = evidence.movement, evidence.previous
-    if moved is None or previous is None or not previous.ported:
+    moved, before = evidence.changes, evidence.ported_before
+    if moved is None or not before:
         return _NOTHING
     count = moved.returned + moved.moved
     if (
         evidence.days >= 1
-        and previous.ported >= limits.unchanged_numbers_min
+        and before >= limits.unchanged_numbers_min
         and not count
         and not moved.ported
     ):
@@ -169,24 +167,24 @@ def movement(evidence: Evidence, limits: GateLimits) -> Finding | str:
         )
     return _bounded(
         count,
-        previous.ported,
+        before,
         limits.movement_share_per_day * _days(evidence),
         limits.movement_numbers_min,
         f"{moved.moved:,} numbers changed operator, {moved.returned:,} went home, "
         f"{moved.ported:,} were newly ported since the current snapshot",
-        largest=moved.flows,
+        largest=evidence.flows,
         hint=_MERGER,
     )
 
 
 def updates(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that not too many numbers got another route of the same operator."""
-    moved, previous = evidence.movement, evidence.previous
-    if moved is None or previous is None or not previous.ported:
+    moved, before = evidence.changes, evidence.ported_before
+    if moved is None or not before:
         return _NOTHING
     return _bounded(
         moved.updated,
-        previous.ported,
+        before,
         limits.updates_share_per_day * _days(evidence),
         limits.updates_numbers_min,
         f"{moved.updated:,} numbers kept their operator and changed region, MNC or routing number",

@@ -9,66 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    import numpy as np
+    from numpy.typing import NDArray
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Previous:
-    """The current snapshot, with which the new one is compared.
-
-    ``by_operator``: ported numbers by the code of the operator that serves them, None where they
-    were not counted. ``range_numbers``: the numbers in its numbering plan, 0 without one.
-    """
-
-    ported: int
-    as_of: datetime
-    range_numbers: int = 0
-    snapshot_id: str = ""
-    by_operator: Mapping[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowCount:
-    """The number of data rows that a file states, and the number that it has."""
-
-    file: str
-    stated: int
-    actual: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """Malformed rows that were skipped; ``places`` names the first of them, masked."""
-
-    rows: int
-    of_rows: int
-    places: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortDates:
-    """When the numbers were ported.
-
-    ``newest``: the latest time that is not ahead of the data's own, None where there is none.
-    ``ahead``: how many lie further ahead of the data's own time than the limit allows.
-    ``dated``: how many numbers have a time.
-    """
-
-    newest: datetime | None
-    ahead: int
-    dated: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowDates:
-    """When the changes of a window of increments took place.
-
-    ``time``: the time in its files' names. ``middle``: half of the changes are not later.
-    ``dated``: how many have a time.
-    """
-
-    name: str
-    time: datetime
-    middle: datetime
-    dated: int
+    from numroute.index import Changes, Metadata
+    from numroute_loader.reading.description import ParsedFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,23 +38,6 @@ class OutsidePlan:
     count: int
     example: str = ""
     where: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """How the ported numbers differ from those of the current snapshot.
-
-    ``ported``: records that it does not have. ``returned``: its records that are gone. ``moved``:
-    records of another operator. ``updated``: records of the same operator with another route, as
-    the registry states it. ``flows``: the largest movements in words, the largest first, e.g.
-    "mA to mB 1,200".
-    """
-
-    ported: int
-    returned: int
-    moved: int
-    updated: int
-    flows: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,61 +92,49 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WrongNumber:
-    """A chosen number that another operator serves than was expected, masked."""
-
-    where: str
-    number: str
-    expected: str
-    actual: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChosenNumbers:
-    """The count of chosen numbers, and those with another operator than expected."""
-
-    numbers: int
-    wrong: Sequence[WrongNumber] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All facts about a new snapshot; None where a fact was not gathered.
+    """All facts about a new snapshot.
 
-    ``as_of``: the time up to which the data is known. ``now``: the clock's time.
-    ``ported``: numbers with a record; ``by_operator``: the same by operator code.
+    ``as_of``: the time up to which the data is known. ``files``: the files as they were read.
+    ``ported``: numbers with a record, ``by_operator``: the same by operator code, ``ported_at``:
+    when the new records were ported, in seconds since the epoch, 0 where that is unknown.
     ``range_numbers``: numbers in the numbering plan, 0 without one.
-    ``duplicates``: rows whose number has an earlier row too.
+
+    ``current`` describes the snapshot to compare with, ``ported_before`` and ``by_operator_before``
+    count its records. ``changes`` are those since; ``updated`` are records of the same operator
+    with another route, as the registry states it. ``flows``: the largest movements in words, the
+    largest first, e.g. "mA to mB 1,200".
+
     ``sequence``: contradictions between the files' names and those of the current snapshot, in
-    words; empty where there are none.
-    ``windows``: the windows of increments that have times.
+    words; empty where there are none. ``expected``: how many expectations there are, ``wrong`` says
+    which of them are not met.
     ``why_not``: by the name of a check, why a fact that it needs was not gathered.
     """
 
     as_of: datetime
-    now: datetime | None = None
-    ported: int | None = None
-    by_operator: Mapping[str, int] | None = None
+    files: Sequence[ParsedFile]
+    ported: int
+    by_operator: Mapping[str, int]
+    ported_at: NDArray[np.uint32] | None
     range_numbers: int | None = None
-    previous: Previous | None = None
-    row_counts: Sequence[RowCount] | None = None
-    rejected: Rejected | None = None
-    duplicates: int | None = None
+    current: Metadata | None = None
+    ported_before: int = 0
+    by_operator_before: Mapping[str, int] | None = None
+    changes: Changes | None = None
+    flows: Sequence[str] = ()
     sequence: Sequence[str] | None = None
-    port_dates: PortDates | None = None
-    windows: Sequence[WindowDates] = ()
     unknown_operators: UnknownOperators | None = None
     outside_plan: OutsidePlan | None = None
-    movement: Movement | None = None
     range_holders: RangeHolders | None = None
     routing_numbers: RoutingNumbers | None = None
     drift: Drift | None = None
-    chosen: ChosenNumbers | None = None
+    expected: int | None = None
+    wrong: Sequence[str] = ()
     why_not: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def days(self) -> float:
-        """Return the days from the current snapshot's data to these; 0 where there is none."""
-        if self.previous is None:
+        """The days from the current snapshot's data to these; 0 where there is none."""
+        if self.current is None:
             return 0.0
-        return (self.as_of - self.previous.as_of).total_seconds() / 86_400
+        return (self.as_of - self.current.as_of).total_seconds() / 86_400

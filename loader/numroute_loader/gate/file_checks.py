@@ -6,16 +6,22 @@ A check returns its finding, or in words why it could not be made.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from numroute_loader.gate.findings import Finding, Outcome, finding, named
 
 if TYPE_CHECKING:
-    from numroute_loader.gate.evidence import Evidence, WindowDates
+    from collections.abc import Mapping, Sequence
+
+    from numroute_loader.gate.evidence import Evidence
     from numroute_loader.gate.limits import GateLimits
+    from numroute_loader.reading.description import ParsedFile
 
 _DOWNLOAD = "The file is damaged or cut short: download it again."
+_NO_DUMP = "there is no dump of ported numbers"
 _FEW_SHARE_MAX = 0.01
 """Above this share the numbers of unknown operators are not few, however small the registry."""
 
@@ -24,16 +30,20 @@ _SAME_DAY = "Give the {} of the dump's own day."
 
 def row_count(evidence: Evidence, _limits: GateLimits) -> Finding | str:
     """Check that every file holds as many rows as it states."""
-    counts = evidence.row_counts
-    if counts is None:
+    counts = [
+        (file.source.path.name, file.stated_rows, file.source.rows)
+        for file in evidence.files
+        if file.stated_rows is not None
+    ]
+    if not counts:
         return "no file states its rows"
-    wrong = [count for count in counts if count.stated != count.actual]
+    wrong = [(name, stated, held) for name, stated, held in counts if stated != held]
     return finding(
         not wrong,
-        named([f"{each.file} says {each.stated:,} and holds {each.actual:,}" for each in wrong])
-        or f"{len(counts)} files hold the {sum(count.stated for count in counts):,} rows "
+        named([f"{name} says {stated:,} and holds {held:,}" for name, stated, held in wrong])
+        or f"{len(counts)} files hold the {sum(stated for _, stated, _ in counts):,} rows "
         "that they state",
-        actual=sum(abs(count.stated - count.actual) for count in wrong),
+        actual=sum(abs(stated - held) for _, stated, held in wrong),
         limit=0,
         hint=_DOWNLOAD,
     )
@@ -41,16 +51,21 @@ def row_count(evidence: Evidence, _limits: GateLimits) -> Finding | str:
 
 def rejected_rows(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that few rows are malformed."""
-    rejected = evidence.rejected
-    if rejected is None:
-        return "there is no dump of ported numbers"
+    dumps = _dumps(evidence)
+    if not dumps:
+        return _NO_DUMP
+    rejected, rows = (
+        sum(each.rejected_rows for each in dumps),
+        sum(each.source.rows for each in dumps),
+    )
+    places = [place for each in dumps for place in each.rejected]
     return finding(
-        rejected.rows <= limits.rejected_rows,
-        f"{rejected.rows:,} of {rejected.of_rows:,} rows are malformed and were skipped, "
-        f"the limit is {limits.rejected_rows:,}: {named(rejected.places, '; ')}"
-        if rejected.rows
-        else f"all {rejected.of_rows:,} rows are well formed",
-        actual=rejected.rows,
+        rejected <= limits.rejected_rows,
+        f"{rejected:,} of {rows:,} rows are malformed and were skipped, "
+        f"the limit is {limits.rejected_rows:,}: {named(places, '; ')}"
+        if rejected
+        else f"all {rows:,} rows are well formed",
+        actual=rejected,
         limit=limits.rejected_rows,
         hint=_DOWNLOAD,
     )
@@ -58,9 +73,10 @@ def rejected_rows(evidence: Evidence, limits: GateLimits) -> Finding | str:
 
 def duplicates(evidence: Evidence, _limits: GateLimits) -> Finding | str:
     """Check that each number has one row only."""
-    rows = evidence.duplicates
-    if rows is None:
-        return "there is no dump of ported numbers"
+    dumps = _dumps(evidence)
+    if not dumps:
+        return _NO_DUMP
+    rows = sum(each.duplicates for each in dumps)
     return finding(
         not rows,
         f"{rows:,} rows repeat a number of another row; the latest port was taken"
@@ -72,12 +88,16 @@ def duplicates(evidence: Evidence, _limits: GateLimits) -> Finding | str:
     )
 
 
+def _dumps(evidence: Evidence) -> list[ParsedFile]:
+    return [file for file in evidence.files if file.ported is not None]
+
+
 def sequence(evidence: Evidence, _limits: GateLimits) -> Finding | str:
     """Check that names, times and sequences follow those of the current snapshot."""
     faults = evidence.sequence
     if faults is None:
         return "no file has a sequence"
-    if not faults and evidence.previous is None:
+    if not faults and evidence.current is None:
         return "there is no current snapshot to follow"
     return finding(
         not faults,
@@ -90,29 +110,27 @@ def sequence(evidence: Evidence, _limits: GateLimits) -> Finding | str:
 
 def age(evidence: Evidence, _limits: GateLimits) -> Finding | str:
     """Check that the data are not older than the current snapshot's."""
-    previous = evidence.previous
-    if previous is None:
+    current = evidence.current
+    if current is None:
         return "there is no current snapshot to compare with"
-    behind = (previous.as_of - evidence.as_of).total_seconds()
+    behind = (current.as_of - evidence.as_of).total_seconds()
     return finding(
         behind <= 0,
         f"data as of {evidence.as_of.isoformat()}, the current snapshot's is "
-        f"{'newer: ' if behind > 0 else ''}as of {previous.as_of.isoformat()}",
+        f"{'newer: ' if behind > 0 else ''}as of {current.as_of.isoformat()}",
         actual=behind,
         limit=0,
         hint="Give the newest dump; --as-of TIME states the time of a file without a date.",
     )
 
 
-def clock(evidence: Evidence, limits: GateLimits) -> Finding | str:
+def clock(evidence: Evidence, limits: GateLimits) -> Finding:
     """Check that the data are neither ahead of the clock nor far behind it.
 
     Data from the future would make all later data look old, and so be refused. Old data are only
     a warning: anything newer than the current snapshot is better than it, however old.
     """
-    if evidence.now is None:
-        return "the clock was not read"
-    hours = (evidence.now - evidence.as_of).total_seconds() / 3600
+    hours = (datetime.now(UTC) - evidence.as_of).total_seconds() / 3600
     ahead, late = -hours > limits.clock_ahead_hours, hours > limits.clock_behind_hours
     if ahead:
         age_text = f"lie {-hours:,.1f} hours ahead of the clock"
@@ -134,33 +152,36 @@ def port_dates(evidence: Evidence, limits: GateLimits) -> Finding | str:
 
     Half of the changes of a window of increments must lie in it.
     """
-    for window in evidence.windows:
-        misplaced = _misplaced(window, limits)
+    for name, window in _windows(evidence.files).items():
+        misplaced = _misplaced(name, window, limits)
         if misplaced is not None:
             return misplaced
-    dates = evidence.port_dates
-    if dates is None or not dates.dated:
+    ported_at, as_of = evidence.ported_at, evidence.as_of
+    dated = 0 if ported_at is None else int(np.count_nonzero(ported_at))
+    if ported_at is None or not dated:
         return "no number says when it was ported"
-    ahead = dates.ahead / dates.dated
-    behind = float("inf")
-    if dates.newest is not None:
-        behind = max(timedelta(), evidence.as_of - dates.newest).total_seconds() / 3600
+    # A time after 2106 does not fit the column: nothing can then lie ahead.
+    latest = min((as_of + timedelta(hours=limits.port_dates_ahead_hours)).timestamp(), 2**32 - 1)
+    ahead_count = int(np.count_nonzero(ported_at > np.uint32(latest)))
+    ahead = ahead_count / dated
+    newest = int(ported_at.max(initial=0, where=ported_at <= np.uint32(latest)))
+    later = (newest - as_of.timestamp()) / 3600
+    behind = max(0.0, -later) if newest else float("inf")
     too_far_ahead = ahead > limits.port_dates_ahead_share
     too_far_behind = (
-        dates.dated >= limits.port_dates_numbers_min and behind > limits.port_dates_behind_hours
+        dated >= limits.port_dates_numbers_min and behind > limits.port_dates_behind_hours
     )
     if too_far_ahead:
         message = (
-            f"{dates.ahead:,} of {dates.dated:,} ports are dated more than "
+            f"{ahead_count:,} of {dated:,} ports are dated more than "
             f"{limits.port_dates_ahead_hours:g} hours after the data's own time"
         )
-    elif dates.newest is None:
+    elif not newest:
         message = "no port is dated before the data's own time"
     else:
-        later = (dates.newest - evidence.as_of).total_seconds() / 3600
         distance = f"{later:,.1f} hours after" if later > 0 else f"{behind:,.1f} hours before"
-        message = f"the newest port is of {dates.newest.isoformat()}, {distance}"
-        message += " the data's own time" + (
+        message = f"the newest port is of {datetime.fromtimestamp(newest, UTC).isoformat()}, "
+        message += f"{distance} the data's own time" + (
             f", the limit is {limits.port_dates_behind_hours:g}" if too_far_behind else ""
         )
     return finding(
@@ -172,17 +193,33 @@ def port_dates(evidence: Evidence, limits: GateLimits) -> Finding | str:
     )
 
 
-def _misplaced(window: WindowDates, limits: GateLimits) -> Finding | None:
-    if window.dated < limits.increment_dates_numbers_min:
+def _windows(files: Sequence[ParsedFile]) -> Mapping[str, list[ParsedFile]]:
+    """Return the increments of each window, by the name of the first file."""
+    windows: dict[datetime, list[ParsedFile]] = {}
+    for file in files:
+        if file.increment is not None and file.source.as_of is not None:
+            windows.setdefault(file.source.as_of, []).append(file)
+    return {window[0].source.path.name: window for window in windows.values()}
+
+
+def _misplaced(name: str, window: Sequence[ParsedFile], limits: GateLimits) -> Finding | None:
+    """Return the finding about a window whose median change does not belong to its time."""
+    times = [file.increment.changed_at for file in window if file.increment is not None]
+    dated = np.concatenate(
+        [np.empty(0, np.uint32), *(each[each > 0] for each in times if each is not None)]
+    )
+    stated = window[0].source.as_of
+    if stated is None or len(dated) < max(1, limits.increment_dates_numbers_min):
         return None
-    hours = (window.middle - window.time).total_seconds() / 3600
+    middle = int(np.sort(dated)[(len(dated) - 1) // 2])
+    hours = (middle - stated.timestamp()) / 3600
     ahead, behind = limits.increment_dates_ahead_minutes / 60, limits.increment_dates_behind_hours
     if -behind <= hours <= ahead:
         return None
     side, limit = ("after", ahead) if hours > 0 else ("before", behind)
     return finding(
         False,  # noqa: FBT003 - it failed
-        f"half of the {window.dated:,} changes of {window.name} are "
+        f"half of the {len(dated):,} changes of {name} are "
         f"{abs(hours):,.1f} hours or more {side} the time in its name, the limit is {limit:,.1f}: "
         "it is another window under this name",
         actual=abs(hours),
@@ -255,19 +292,14 @@ def routing_numbers(evidence: Evidence, limits: GateLimits) -> Finding | str:
 
 def chosen_numbers(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that the chosen numbers have the operators that are expected of them."""
-    chosen = evidence.chosen
-    if chosen is None:
+    expected, wrong = evidence.expected, evidence.wrong
+    if expected is None:
         return "no numbers were chosen with --expect FILE"
-    wrong = [
-        f"{each.where}: {each.number} is served by {each.actual}, {each.expected} is expected"
-        for each in chosen.wrong
-    ]
     return finding(
         len(wrong) <= limits.chosen_numbers,
-        f"{len(wrong):,} of {chosen.numbers:,} chosen numbers are not as expected: "
-        f"{named(wrong, '; ')}"
+        f"{len(wrong):,} of {expected:,} chosen numbers are not as expected: {named(wrong, '; ')}"
         if wrong
-        else f"all {chosen.numbers:,} chosen numbers are as expected",
+        else f"all {expected:,} chosen numbers are as expected",
         actual=len(wrong),
         limit=limits.chosen_numbers,
         hint="Ask who serves these numbers; if they were ported, correct the file of --expect.",

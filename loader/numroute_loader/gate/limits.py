@@ -1,4 +1,4 @@
-"""The gate's limits: one table of names, types and meanings, and the files that set them."""
+"""What the gate judges by: its limits, the files that set them, and what may fail all the same."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
-from numroute.errors import InputError
+from numroute.errors import InputError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 DAYS_MAX = 10
 """Limits per day are multiplied by the days since the current snapshot, up to this many: after a
@@ -38,42 +39,34 @@ class GateLimits:
         "day are made minutes apart",
     ]
     routing_numbers_share: Annotated[
-        float,
-        "routing numbers that do not agree with region and MNC, as a share of all",
+        float, "routing numbers that do not agree with region and MNC, as a share of all"
     ]
     ported_min: Annotated[int, "the least ported numbers of a snapshot"]
     shrinkage_share: Annotated[
-        float,
-        "how many fewer ported numbers than in the current snapshot, as a share of its",
+        float, "how many fewer ported numbers than in the current snapshot, as a share of its"
     ]
     plan_shrinkage_share: Annotated[
         float,
         "how many fewer numbers in the numbering plan than in the current one, as a share of its",
     ]
     range_holders_share: Annotated[
-        float,
-        "numbers of the plan that changed their range holder, as a share of all",
+        float, "numbers of the plan that changed their range holder, as a share of all"
     ]
     range_holders_operator_share: Annotated[
-        float,
-        "numbers that one range holder lost to others, as a share of those it had",
+        float, "numbers that one range holder lost to others, as a share of those it had"
     ]
     range_holders_numbers_min: Annotated[
-        int,
-        "a change of this many numbers of the plan is never too much",
+        int, "a change of this many numbers of the plan is never too much"
     ]
     growth_share_per_day: Annotated[
-        float,
-        "how many more ported numbers than in the current snapshot, as a share of its",
+        float, "how many more ported numbers than in the current snapshot, as a share of its"
     ]
     growth_numbers_min: Annotated[int, "growth by this many numbers is never too much"]
     operator_change_share_per_day: Annotated[
-        float,
-        "how many numbers one operator may gain or lose, as a share of those it had",
+        float, "how many numbers one operator may gain or lose, as a share of those it had"
     ]
     operator_change_numbers_min: Annotated[
-        int,
-        "a gain or loss of this many numbers is never too much for an operator",
+        int, "a gain or loss of this many numbers is never too much for an operator"
     ]
     movement_share_per_day: Annotated[
         float,
@@ -88,41 +81,32 @@ class GateLimits:
     ]
     updates_numbers_min: Annotated[int, "an update of this many numbers is never too much"]
     unchanged_numbers_min: Annotated[
-        int,
-        "with this many ported numbers, a day without any change is not a new dump",
+        int, "with this many ported numbers, a day without any change is not a new dump"
     ]
     clock_ahead_hours: Annotated[float, "how far the data's time may lie ahead of the clock"]
     clock_behind_hours: Annotated[
-        float,
-        "how far the data's time may lie behind the clock before a warning",
+        float, "how far the data's time may lie behind the clock before a warning"
     ]
     increment_dates_ahead_minutes: Annotated[
-        float,
-        "how far half of a window's changes may lie ahead of the time in its name",
+        float, "how far half of a window's changes may lie ahead of the time in its name"
     ]
     increment_dates_behind_hours: Annotated[
-        float,
-        "how far half of a window's changes may lie behind the time in its name",
+        float, "how far half of a window's changes may lie behind the time in its name"
     ]
     increment_dates_numbers_min: Annotated[
-        int,
-        "with fewer dated changes in a window, its dates are not compared with its name",
+        int, "with fewer dated changes in a window, its dates are not compared with its name"
     ]
     port_dates_ahead_hours: Annotated[
-        float,
-        "how far a number's port may lie ahead of the data's time",
+        float, "how far a number's port may lie ahead of the data's time"
     ]
     port_dates_ahead_share: Annotated[
-        float,
-        "ports that may lie further ahead, as a share of all with a date",
+        float, "ports that may lie further ahead, as a share of all with a date"
     ]
     port_dates_behind_hours: Annotated[
-        float,
-        "how far the newest port may lie behind the data's time",
+        float, "how far the newest port may lie behind the data's time"
     ]
     port_dates_numbers_min: Annotated[
-        int,
-        "with fewer ported numbers, the newest port may be of long ago",
+        int, "with fewer ported numbers, the newest port may be of long ago"
     ]
     drift_share: Annotated[
         float,
@@ -131,6 +115,27 @@ class GateLimits:
     ]
     drift_numbers_min: Annotated[int, "a drift of this many numbers is never too much"]
     chosen_numbers: Annotated[int, "chosen numbers that may have another operator than expected"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """The files to judge by and the checks that may fail.
+
+    ``brands``, ``limits`` and ``expect`` are files or None; they are read for each judgement, so
+    that ``watch`` follows their changes. ``allowed`` names checks of the gate that may fail;
+    ``reason`` says why, and is recorded in the history. Raises SettingError when something is
+    allowed without a reason.
+    """
+
+    brands: Path | None = None
+    limits: Path | None = None
+    expect: Path | None = None
+    allowed: tuple[str, ...] = ()
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.allowed and not self.reason.strip():
+            raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
 
 
 _HINTS = {

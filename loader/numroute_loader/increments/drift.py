@@ -8,7 +8,7 @@ import numpy as np
 
 from numroute.index.compare import Kind, changed_numbers
 from numroute.model import mask_number
-from numroute_loader.gate import Drift
+from numroute_loader.gate.evidence import Drift
 from numroute_loader.increments.windows import ChainError, first_after, position_of
 from numroute_loader.registries import CHAINS, KINDS
 

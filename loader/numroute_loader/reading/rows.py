@@ -213,7 +213,7 @@ class RecordParser(BlockParser):
         texts = codes.of(values)
         new = [place for place, code in enumerate(texts) if code not in good]
         wrong = [place for place in new if not text.pattern.fullmatch(texts[place])]
-        good.update(texts[place] for place in new if place not in wrong)
+        good.update(texts[place] for place in set(new).difference(wrong))
         if not wrong:
             return []
         return [
