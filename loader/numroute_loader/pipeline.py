@@ -129,16 +129,16 @@ def check(
     increments cannot follow the current snapshot, NoSnapshotError when there is none for them.
     """
     # Settings and all first lines are looked at before the first file is read: errors come early.
-    judging = _Judging(
-        approval=approval,
-        limits=limits or load_limits(approval.limits),
-        expectations=read_expectations(approval.expect) if approval.expect is not None else None,
-        seen=files_before(store),
-        as_of=as_of,
-        progress=progress,
-    )
     facts: Evidence | None
     with opened(inputs) as files:
+        judging = _Judging(
+            approval=approval,
+            limits=limits or load_limits(approval.limits, [file.kind.registry for file in files]),
+            expectations=read_expectations(approval.expect) if approval.expect else None,
+            seen=files_before(store),
+            as_of=as_of,
+            progress=progress,
+        )
         if increments is None:
             increments = any(file.kind.name in INCREMENTS for file in files)
         if not increments:

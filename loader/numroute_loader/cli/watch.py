@@ -32,7 +32,7 @@ from numroute_loader.feeds.publishing import (
 from numroute_loader.feeds.sftp_settings import TIMEOUT_SECONDS, SftpSettings, parse_address
 from numroute_loader.feeds.sources import Inbox
 from numroute_loader.feeds.watcher import Watcher
-from numroute_loader.registries.ru_bdpn import FEED
+from numroute_loader.registries import FEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +48,9 @@ PASSPHRASE_VARIABLE = "NUMROUTE_SFTP_PASSPHRASE"  # noqa: S105 - likewise
 SECRET_VARIABLES = (PASSWORD_VARIABLE, PASSPHRASE_VARIABLE)
 """Read from the environment only: everybody can see a command line."""
 
+_LAYOUT = next(iter(FEEDS.values()))
+"""How the registry delivers its files: there is one so far."""
+
 _FOLDER = Folder(file_okay=False, path_type=Path)
 
 
@@ -62,7 +65,7 @@ def _sftp_settings(
         return None
     address = parse_address(sftp)
     if not address.path:
-        address = parse_address(f"{sftp.rstrip('/')}{FEED.root}")
+        address = parse_address(f"{sftp.rstrip('/')}{_LAYOUT.root}")
     if password_file is not None and os.environ.get(PASSWORD_VARIABLE):
         raise SettingError(
             f"--password-file and {PASSWORD_VARIABLE} both name a password", hint="Give one of them"
@@ -202,7 +205,7 @@ def watch(
     is missing or wrong. `numroute info` shows its state. SIGTERM or Ctrl-C stops at once; the next
     start continues where this one stopped.
     """
-    source = _source(inbox, sftp, folders or FEED.folders)
+    source = _source(inbox, sftp, folders or _LAYOUT.folders)
     if consume and inbox is None:
         raise SettingError(
             "files are not removed from an SFTP host", hint="Leave --consume out, or give --inbox"
@@ -220,7 +223,7 @@ def watch(
         push=None if push is None else pusher(opened, push),
     )
     with feeding(store), stopping() as stop:
-        watcher = Watcher(opened, source, FEED, options, make_logger(), stop)
+        watcher = Watcher(opened, source, _LAYOUT, options, make_logger(), stop)
         if not once:
             watcher.run()
             return 0

@@ -14,6 +14,7 @@ from numroute_loader.reading.recognition import kind_named, recognise_among
 from numroute_loader.registries import ru_bdpn, ru_numbering_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from numroute_loader.reading.description import (
@@ -32,8 +33,11 @@ CHAINS = (*ru_bdpn.CHAINS,)
 INCREMENTS = frozenset(kind for chain in CHAINS for kind in chain.kinds)
 """The names of all kinds of increments."""
 
+FEEDS = {ru_bdpn.REGISTRY: ru_bdpn.FEED}
+"""How each registry delivers its files."""
+
 _UNREAD = (*ru_bdpn.UNREAD,)
-_LIMITS = "ru_limits.toml"
+_LIMITS = {ru_bdpn.REGISTRY: ru_bdpn.LIMITS}
 
 
 def kind_of(name: str) -> FileKind:
@@ -90,13 +94,17 @@ def find_first(path: Path, kind: FileKind, code_or_number: str | int) -> int | N
     return lines[0] if lines else None
 
 
-def load_limits(path: Path | None = None) -> GateLimits:
-    """Return the registry's limits of the gate; the TOML file at ``path`` overrides them.
+def load_limits(path: Path | None = None, registries: Collection[str] = ()) -> GateLimits:
+    """Return the limits of the gate; the TOML file at ``path`` overrides the built-in ones.
 
-    Raises InputError, with the line, when the file cannot be read or is wrong.
+    These are the limits of the first of the ``registries`` that brings some, by default of the
+    first that is known. Raises InputError, with the line, when the file cannot be read or is wrong.
     """
-    table = resources.files("numroute_loader").joinpath("registries", "tables", _LIMITS)
-    defaults = LimitsFile(path=_LIMITS, text=table.read_text("utf-8"))
+    name = next(
+        (_LIMITS[each] for each in registries if each in _LIMITS), next(iter(_LIMITS.values()))
+    )
+    table = resources.files("numroute_loader").joinpath("registries", "tables", name)
+    defaults = LimitsFile(path=name, text=table.read_text("utf-8"))
     if path is None:
         return limits_from(defaults)
     try:

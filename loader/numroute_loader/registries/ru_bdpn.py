@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 REGISTRY = "ru-bdpn"
 
+LIMITS = "ru_limits.toml"
+"""The table of the gate's limits for this registry."""
+
 DAY = timedelta(days=1)
 """Full dumps, operators and plan appear at every midnight, with the next sequence."""
 
