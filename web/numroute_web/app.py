@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import signal
 import socket
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -34,8 +35,12 @@ from numroute.server.metrics import Reports
 from numroute.server.past import PastSnapshots
 from numroute.server.quota import Quota, Usage
 from numroute_web.admission import Admission
+from numroute_web.hardening import harden
+from numroute_web.jobs import JobStore
+from numroute_web.lists import HANDLERS as LIST_HANDLERS
 from numroute_web.lookup import HANDLERS as LOOKUP_HANDLERS
 from numroute_web.problems import exception_handlers
+from numroute_web.runner import Runner
 from numroute_web.service import Service
 from numroute_web.settings import (
     CONNECTIONS_MAX,
@@ -84,6 +89,10 @@ async def openapi_schema(request: Request[Any, Any, Any]) -> dict[str, Any]:
 class _Server(uvicorn.Server):
     """A server that leaves signals to us: its own handlers would end the process by them."""
 
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop gracefully on SIGTERM and SIGINT."""
@@ -93,13 +102,13 @@ class _Server(uvicorn.Server):
         yield
 
     def _stop(self) -> None:
-        self.should_exit = True
+        self.should_exit = self._service.stopping = True
 
 
 def make_app(service: Service, log: FilteringBoundLogger) -> Litestar:
     """Return the ASGI application of a service."""
     return Litestar(
-        route_handlers=[openapi_schema, *LOOKUP_HANDLERS],
+        route_handlers=[openapi_schema, *LOOKUP_HANDLERS, *LIST_HANDLERS],
         state=State({"service": service}),
         exception_handlers=exception_handlers(log),
         request_max_body_size=REQUEST_BYTES_MAX,
@@ -114,6 +123,7 @@ def make_app(service: Service, log: FilteringBoundLogger) -> Litestar:
             ),
             security=[{"token": []}],
         ),
+        middleware=[harden],
         logging_config=None,
     )
 
@@ -149,11 +159,15 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         certificates=None,
     )
     past = PastSnapshots(follower)
+    jobs = _open_jobs(settings)
+    runner = Runner(settings, jobs, log)
     service = Service(
         settings=settings,
         log=log,
         follower=follower,
         past=past,
+        jobs=jobs,
+        runner=runner,
         admission=Admission(
             [reporter.first, *protection.guards, reporter.last],
             protection.clients,
@@ -172,7 +186,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
     )
-    server = _Server(config)
+    server = _Server(config, service)
     await follower.poll()
     reporter.report()
     audit = Audit(reports, log)
@@ -180,6 +194,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     tasks = [
         asyncio.create_task(follower.run(stop)),
         asyncio.create_task(reporter.run(stop)),
+        asyncio.create_task(runner.run(stop)),
         asyncio.create_task(_watch_files(protection, config, tls, stop, log)),
     ]
     try:
@@ -190,10 +205,22 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         reporter.report()
         audit.close()
+        jobs.close()
         past.close()
         follower.close()
         protection.close()
         log.info("stopped")
+
+
+def _open_jobs(settings: WebSettings) -> JobStore:
+    """Open the folder of jobs. Raises SettingError."""
+    try:
+        return JobStore(settings.jobs, retention_seconds=settings.retention.total_seconds())
+    except (OSError, sqlite3.Error) as error:
+        raise SettingError(
+            f"{settings.jobs}: the folder of jobs cannot be used: {error}",
+            hint="Give one that this user may write with --jobs",
+        ) from None
 
 
 def _listen(settings: WebSettings) -> socket.socket:

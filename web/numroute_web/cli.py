@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
-from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from numroute.cli.options import store_option
 from numroute.cli.security import security_options
-from numroute.cli.serve import HOURS_MAX, Finite
+from numroute.cli.serve import HOURS_MAX, WORKERS_MAX, Finite
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
     from numroute.server.settings import Security
+
+LIST_MEGABYTES_MAX: Final = 1 << 20
 
 
 @click.command()
@@ -37,8 +40,64 @@ if TYPE_CHECKING:
     metavar="HOURS",
     help="When the data is older than this, mark answers as stale.",
 )
+@click.option(
+    "--jobs",
+    envvar="NUMROUTE_WEB_JOBS",
+    show_envvar=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("numroute-jobs"),
+    show_default=True,
+    help="Folder of the lists that clients send and of their results; made if it is missing.",
+)
+@click.option(
+    "--choices",
+    envvar="NUMROUTE_WEB_CHOICES",
+    show_envvar=True,
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Folder of what lists may use: policies/*.toml, prices/*.toml, do-not-send/*.",
+)
+@click.option(
+    "--list-workers",
+    envvar="NUMROUTE_WEB_LIST_WORKERS",
+    show_envvar=True,
+    type=click.IntRange(1, WORKERS_MAX),
+    default=lambda: max(1, len(os.sched_getaffinity(0)) // 2),
+    show_default="one for two cores",
+    metavar="COUNT",
+    help="How many lists are routed at once.",
+)
+@click.option(
+    "--list-size",
+    "list_megabytes",
+    envvar="NUMROUTE_WEB_LIST_SIZE",
+    show_envvar=True,
+    type=click.IntRange(1, LIST_MEGABYTES_MAX),
+    default=1024,
+    show_default=True,
+    metavar="MIB",
+    help="The largest list that is taken.",
+)
+@click.option(
+    "--retention",
+    "retention_hours",
+    envvar="NUMROUTE_WEB_RETENTION",
+    show_envvar=True,
+    type=Finite(min=0, max=HOURS_MAX),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="How long a list and its results are kept after it is done.",
+)
 @security_options
-def web(store: Path, listen: str, max_age_hours: float | None, security: Security) -> None:
+def web(
+    store: Path,
+    listen: str,
+    max_age_hours: float | None,
+    list_megabytes: int,
+    retention_hours: float,
+    security: Security,
+    **settings: Any,  # noqa: ANN401 - those that WebSettings takes by the same name
+) -> None:
     """Answer lookups over HTTP, and serve a page for people with a list.
 
     Clients are known by the tokens of --tokens, as in `numroute serve`. SIGTERM or Ctrl-C stops.
@@ -55,6 +114,9 @@ def web(store: Path, listen: str, max_age_hours: float | None, security: Securit
             store=store,
             listen=listen,
             max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
+            list_bytes_max=list_megabytes << 20,
+            retention=timedelta(hours=retention_hours),
             security=security,
+            **settings,
         )
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 from litestar import Response
@@ -113,6 +113,12 @@ class ProblemError(NumrouteError):
         self.word = word
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """Return the error for a problem that another process reported."""
+        word = problem.type.removeprefix(TYPE_PREFIX)
+        return cls(word, HTTPStatus(problem.status), problem.detail, hint=problem.hint)
 
 
 def problem_of(error: Exception) -> Problem:

@@ -20,18 +20,23 @@ if TYPE_CHECKING:
     from numroute.server.past import PastSnapshots
     from numroute.server.view import View
     from numroute_web.admission import Admission
+    from numroute_web.jobs import JobStore
+    from numroute_web.runner import Runner
     from numroute_web.settings import WebSettings
 
 
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """The parts of a running service."""
+    """The parts of a running service; ``stopping`` ends what would stay open."""
 
     settings: WebSettings
     log: FilteringBoundLogger
     follower: Follower
     past: PastSnapshots
     admission: Admission
+    jobs: JobStore
+    runner: Runner
+    stopping: bool = False
     _encoder: Encoder | None = field(default=None, init=False)
 
     def encoder(self, view: View) -> Encoder:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from numroute.server.settings import Security, ServerSettings
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from pathlib import Path
 
 NUMBERS_MAX: Final = 1_000
@@ -42,10 +42,20 @@ class WebSettings:
         listen: Address to listen on, ``host:port`` or ``[IPv6]:port``.
         max_age: Answers from a snapshot whose data is older than this are marked stale.
         security: Who may ask, and how; clients are known by their tokens.
+        jobs: The folder of lists and their results.
+        choices: The folder of policies, price lists and do-not-send lists that are offered.
+        list_workers: How many lists are routed at once.
+        list_bytes_max: The largest list that is taken.
+        retention: How long a list and its results are kept after it is done.
     """
 
     store: Path
     listen: str
+    jobs: Path
+    choices: Path | None = None
+    list_workers: int = 1
+    list_bytes_max: int = 1 << 30
+    retention: timedelta = timedelta(days=1)
     max_age: timedelta | None = None
     security: Security = field(default_factory=Security)
 

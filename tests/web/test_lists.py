@@ -1,0 +1,372 @@
+"""Lists over HTTP become what the command makes of them, survive crashes, and leave nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import io
+import json
+import socket
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xlsxwriter
+from support.registry import command
+from support.web import Answer, Tokens, Web, running
+
+RNG = np.random.default_rng(5)
+ROWS = [
+    [f"Клиент {i}", f"+7916{number:07}"] for i, number in enumerate(RNG.integers(0, 10**7, 400))
+]
+
+
+def csv_list(rows: list[list[str]] = ROWS) -> bytes:
+    """Return rows as a CSV list."""
+    lines = ["имя;телефон", *(";".join(row) for row in rows)]
+    return "\n".join(lines).encode() + b"\n"
+
+
+def form(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, str]:
+    """Return a form's body and content type; a part is name, file name and content."""
+    body = b""
+    for name, filename, content in parts:
+        extra = "" if filename is None else f'; filename="{filename}"'
+        head = f'--edge\r\ncontent-disposition: form-data; name="{name}"{extra}\r\n\r\n'
+        body += head.encode() + content + b"\r\n"
+    return body + b"--edge--\r\n", "multipart/form-data; boundary=edge"
+
+
+def finished(web: Web, job: Answer, token: str = "") -> dict:
+    """Follow a job's events to their end, and return the job."""
+    assert job.status == 202, job
+    events = web.get(f"/v1/lists/{job.json['id']}/events", token=token).body.decode()
+    assert "event: end" in events
+    return json.loads(events.rpartition("data: ")[2].partition("\r\n")[0])
+
+
+@pytest.fixture(scope="module")
+def routed(store: Path, tmp_path_factory) -> dict[str, bytes]:
+    """Return the files that the command makes of the list."""
+    folder = tmp_path_factory.mktemp("routed")
+    (folder / "list.csv").write_bytes(csv_list())
+    done = command(
+        *("numroute", "route", folder / "list.csv", "--store", store, "--out", folder / "out"),
+        *("--region", "RU"),
+    )
+    assert done.status == 0, done.err
+    return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+
+def test_a_list_becomes_the_files_of_the_command(web, routed) -> None:
+    """Raw body, files, zip and report: all equal what numroute route writes."""
+    job = web.post("/v1/lists?region=RU&name=list.csv", csv_list())
+    assert job.json["state"] == "queued"
+    done = finished(web, job)
+    assert done["state"] == "done"
+    assert done["rows"] == done["counts"]["rows"] == len(ROWS)
+    path = f"/v1/lists/{done['id']}"
+    names = {each["name"]: each["bytes"] for each in web.get(f"{path}/files").json["files"]}
+    assert names == {name: len(content) for name, content in routed.items()}
+    found = web.get(f"{path}/files/mts.csv")
+    assert found.body == routed["mts.csv"]
+    assert found.headers["content-disposition"].startswith("attachment")
+    archive = zipfile.ZipFile(io.BytesIO(web.get(f"{path}/zip").body))
+    assert {name: archive.read(name) for name in archive.namelist()} == routed
+    report = web.get(f"{path}/report")
+    assert report.body == routed["report.html"]
+    assert "sandbox" in report.headers["content-security-policy"]
+
+
+def parquet() -> bytes:
+    """Return the list as Parquet."""
+    sink = io.BytesIO()
+    names = pa.table({"имя": [row[0] for row in ROWS], "телефон": [row[1] for row in ROWS]})
+    pq.write_table(names, sink)
+    return sink.getvalue()
+
+
+def xlsx() -> bytes:
+    """Return the list as a workbook."""
+    sink = io.BytesIO()
+    with xlsxwriter.Workbook(sink) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["имя", "телефон"])
+        for i, row in enumerate(ROWS, 1):
+            sheet.write_row(i, 0, row)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.csv.gz", gzip.compress(csv_list())),
+        ("list.csv.zst", pa.compress(csv_list(), codec="zstd", asbytes=True)),
+        ("list.parquet", parquet()),
+        ("list.xlsx", xlsx()),
+    ],
+)
+def test_every_form_gives_the_same_files(web, routed, name, content) -> None:
+    """A form field with a file of any form is taken like a CSV body."""
+    body, kind = form(("region", None, b"RU"), ("file", name, content))
+    done = finished(web, web.post("/v1/lists", body, content_type=kind))
+    assert (done["state"], done["name"]) == ("done", name)
+    assert web.get(f"/v1/lists/{done['id']}/files/mts.csv").body == routed["mts.csv"]
+
+
+def test_pasted_numbers_wait_for_their_start(web) -> None:
+    """start=false gives a draft: its preview shows the column, then it is started once."""
+    numbers = "\n".join(row[1] for row in ROWS[:30]).encode()
+    body, kind = form(("file", "", b""), ("numbers", None, numbers), ("start", None, b"false"))
+    job = web.post("/v1/lists", body, content_type=kind).json
+    assert job["state"] == "draft"
+    path = f"/v1/lists/{job['id']}"
+    answer = web.get(f"{path}/files")
+    assert (answer.status, answer.problem) == (409, "not-done")
+    preview = web.get(f"{path}/preview?region=RU").json
+    assert len(preview["rows"]) == 20
+    assert preview["rows"][0]["number"] == "7916*******"
+    assert preview["rows"][0]["operator"] == "MTS"
+    started = web.post(f"{path}/start", {"region": "RU"})
+    assert finished(web, started)["counts"]["routed"] == 30
+    answer = web.post(f"{path}/start", {"region": "RU"})
+    assert (answer.status, answer.problem) == (409, "already-started")
+
+
+def test_choices_of_the_operator(store, tmp_path) -> None:
+    """Policies, prices and do-not-send lists come from the operator's folder, and only those."""
+    for name, file, text in (
+        ("policies", "all.toml", '[[rule]]\nname = "all"\nroute = "everything"\n'),
+        ("prices", "sms.toml", 'currency = "RUB"\n[[price]]\nbrand = "*"\nprice = "2.50"\n'),
+        ("do-not-send", "stop.csv", f"phone\n{ROWS[0][1]}\n"),
+    ):
+        (tmp_path / "choices" / name).mkdir(parents=True)
+        (tmp_path / "choices" / name / file).write_text(text)
+    with running(tmp_path, "--store", store, "--choices", tmp_path / "choices") as web:
+        assert web.get("/v1/choices").json == {
+            "policy": ["all"], "prices": ["sms"], "suppress": ["stop.csv"],
+        }  # fmt: skip
+        query = "region=RU&policy=all&prices=sms&suppress=stop.csv&language=ru"
+        done = finished(web, web.post(f"/v1/lists?{query}", csv_list()))
+        assert done["counts"]["suppressed"] == 1, done
+        path = f"/v1/lists/{done['id']}"
+        assert "everything.csv" in [each["name"] for each in web.get(f"{path}/files").json["files"]]
+        assert "2,50" in web.get(f"{path}/report").body.decode()
+        done = finished(web, web.post("/v1/lists?policy=../policies/all", csv_list()))
+        assert (done["state"], done["problem"]["status"]) == ("failed", 400)
+        assert str(tmp_path) not in json.dumps(done)
+
+
+def test_a_list_is_private_to_its_client(guarded, tokens: Tokens) -> None:
+    """Another client's list is no different from one that does not exist."""
+    done = finished(guarded, guarded.post("/v1/lists", csv_list(), token=tokens.crm), tokens.crm)
+    path = f"/v1/lists/{done['id']}"
+    for tail in ("", "/files", "/files/mts.csv", "/report", "/zip", "/events", "/preview"):
+        other = guarded.get(path + tail, token=tokens.erp)
+        none = guarded.get("/v1/lists/nothing" + tail, token=tokens.erp)
+        assert (other.status, other.body) == (none.status, none.body)
+        assert other.problem == "not-found"
+        assert guarded.get(path + tail).problem == "unauthenticated"
+    assert guarded.ask("DELETE", path, token=tokens.erp).status == 404
+    assert guarded.get("/v1/lists", token=tokens.erp).json == {"lists": []}
+    assert len(guarded.get("/v1/lists", token=tokens.crm).json["lists"]) == 1
+
+
+def test_the_same_key_gives_the_same_job(guarded, tokens: Tokens) -> None:
+    """A repeated request is answered with its job; another list under its key is refused."""
+    keyed = {"token": tokens.erp, "Idempotency_Key": "one"}
+    first = guarded.post("/v1/lists", csv_list(), **keyed)
+    again = guarded.post("/v1/lists", csv_list(), **keyed)
+    assert again.json["id"] == first.json["id"]
+    assert again.headers["idempotent-replayed"] == "true"
+    other = guarded.post("/v1/lists", csv_list(ROWS[:9]), **keyed)
+    assert (other.status, other.problem) == (409, "idempotency-conflict")
+    other = guarded.post("/v1/lists?region=RU", csv_list(), **keyed)
+    assert (other.status, other.problem) == (409, "idempotency-conflict")
+    keyed["token"] = tokens.crm
+    assert guarded.post("/v1/lists", csv_list(), **keyed).json["id"] != first.json["id"]
+
+
+def test_a_killed_service_finishes_its_lists_when_it_starts_again(store, tmp_path) -> None:
+    """Kill -9 in the middle of a list: the next service runs it again from its input."""
+    numbers = RNG.integers(9_160_000_000, 9_170_000_000, 300_000)
+    content = b"phone\n" + b"\n".join(b"+7%d" % number for number in numbers) + b"\n"
+    options = ("--store", store, "--jobs", tmp_path / "jobs")
+    with running(tmp_path, *options) as web:
+        job = web.post("/v1/lists", content).json
+        while web.get(f"/v1/lists/{job['id']}").json["rows"] == 0:
+            pass
+        web.kill()
+    with running(tmp_path, *options) as web:
+        path = f"/v1/lists/{job['id']}"
+        events = web.get(f"{path}/events").body.decode()
+        assert "event: end" in events
+        done = web.get(path).json
+        assert (done["state"], done["rows"]) == ("done", len(numbers))
+        assert web.stop() == 0
+    names = sorted(each.name for each in (tmp_path / "jobs" / job["id"]).iterdir())
+    assert names == ["input", "out"]
+
+
+def test_what_is_deleted_or_expired_is_gone(store, tmp_path) -> None:
+    """After DELETE, and after the retention time, no file holds anything of a list."""
+    jobs = tmp_path / "jobs"
+    with running(tmp_path, "--store", store, "--jobs", jobs, "--retention", 0) as web:
+        job = web.post("/v1/lists?name=Ivanova.csv&start=false", csv_list()).json
+        assert list(jobs.glob("*/input/Ivanova.csv"))
+        assert web.ask("DELETE", f"/v1/lists/{job['id']}").status == 204
+        assert web.get(f"/v1/lists/{job['id']}").status == 404
+        job = web.post("/v1/lists?name=Ivanova.csv", csv_list()).json
+        while web.get(f"/v1/lists/{job['id']}").status != 404:
+            time.sleep(0.05)
+        assert {path.name for path in jobs.iterdir()} <= {
+            "jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm",
+        }  # fmt: skip
+        assert not any(b"Ivanova" in path.read_bytes() for path in jobs.iterdir())
+
+
+BAD_LISTS = {
+    "empty": (b"", 422, "invalid-list"),
+    "an empty form": (b"--edge--\r\n", 422, "invalid-list"),
+    "half a form": (b'--edge\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nx',
+                    400, "invalid-request"),
+    "two files": (form(("file", "a", b"1"), ("file", "b", b"2"))[0], 400, "invalid-request"),
+    "an unknown field": (form(("nonsense", None, b"1"), ("file", "b", b"2"))[0],
+                         400, "invalid-request"),
+    "a long field": (form(("region", None, b"R" * 5000), ("file", "b", b"2"))[0], 413, "too-large"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_LISTS)
+def test_a_bad_upload_gets_a_problem_and_leaves_nothing(web, name) -> None:
+    """Whatever is wrong with a body, its status says so, and no folder is left."""
+    body, status, problem = BAD_LISTS[name]
+    kind = "text/csv" if name == "empty" else "multipart/form-data; boundary=edge"
+    before = set(jobs_of(web).iterdir())
+    answer = web.post("/v1/lists", body, content_type=kind)
+    assert (answer.status, answer.problem) == (status, problem)
+    assert set(jobs_of(web).iterdir()) == before
+
+
+def jobs_of(web: Web) -> Path:
+    """Return the folder of a service's jobs."""
+    return web.log_path.parent / "numroute-jobs"
+
+
+@pytest.mark.parametrize(
+    ("filename", "kept"),
+    [
+        ("../../../../etc/passwd", "passwd"),
+        ("..\\..\\list.xlsx", "list.xlsx"),
+        ("/etc/cron.d/x", "x"),
+        ("...", "list"),
+        ("-rf", "rf"),
+        ("<b>x</b>.csv", "b_.csv"),
+        ("п" * 300 + ".csv", "п" * 100 + ".csv"),
+    ],
+)
+def test_a_file_name_leads_nowhere(web, filename, kept) -> None:
+    """What a client calls its list stays a plain name in the job's own folder."""
+    body, kind = form(("file", filename, b"phone\n+79161234567\n"), ("start", None, b"false"))
+    job = web.post("/v1/lists", body, content_type=kind).json
+    assert job["name"] == kept
+    assert (jobs_of(web) / job["id"] / "input" / kept).is_file()
+
+
+def test_a_name_of_a_file_that_came_not_out_is_not_found(web) -> None:
+    """Only the listed names are served."""
+    done = finished(web, web.post("/v1/lists", csv_list()))
+    for name in ("..%2Finput%2Flist", "..%2F..%2Fjobs.sqlite", "%2Fetc%2Fpasswd", "."):
+        assert web.get(f"/v1/lists/{done['id']}/files/{name}").status == 404
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n", b"PK\x03\x04broken", b"PAR1broken", b"name;city\nIvan;Moscow\n"]
+)
+def test_a_list_that_cannot_be_read_fails_with_the_reason(web, content) -> None:
+    """The job fails; its problem says what to do, without the service's paths."""
+    done = finished(web, web.post("/v1/lists", content))
+    assert (done["state"], done["problem"]["type"]) == (
+        "failed",
+        "urn:numroute:problem:invalid-list",
+    )
+    assert done["problem"]["detail"]
+    assert str(jobs_of(web)) not in json.dumps(done)
+
+
+def test_an_oversized_body_is_refused(store, tmp_path) -> None:
+    """By its announced length at once, and by its bytes when it announces none."""
+    with running(tmp_path, "--store", store, "--list-size", 1) as web:
+        answer = web.post("/v1/lists", b"1" * (1 << 20 | 1))
+        assert (answer.status, answer.problem) == (413, "too-large")
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+        endless = (b"1" * 65_536 for _ in iter(int, 1))
+        with contextlib.closing(connection), pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.request("POST", "/v1/lists", endless, encode_chunked=True)
+        assert {path.name for path in jobs_of(web).iterdir() if path.is_dir()} == set()
+
+
+def test_a_client_that_goes_away_leaves_nothing(web) -> None:
+    """Half a list whose sender is gone is removed."""
+    before = set(jobs_of(web).iterdir())
+    with socket.create_connection(("127.0.0.1", web.port)) as connection:
+        head = b"POST /v1/lists HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
+        connection.sendall(head + b"1" * 100_000)
+        while set(jobs_of(web).iterdir()) == before:
+            time.sleep(0.01)
+    while set(jobs_of(web).iterdir()) != before:
+        time.sleep(0.01)
+
+
+def test_bombs_end_their_job_and_not_the_service(web) -> None:
+    """A workbook whose sheet unpacks to gigabytes fails alone."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        small = zipfile.ZipFile(io.BytesIO(xlsx()))
+        for name in small.namelist():
+            if name != "xl/worksheets/sheet1.xml":
+                archive.writestr(name, small.read(name))
+        with archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as sheet:
+            sheet.write(b"<worksheet><sheetData>")
+            row = b'<row><c t="inlineStr"><is><t>79161234567</t></is></c></row>' * 20_000
+            for _ in range(300):
+                sheet.write(row)
+            sheet.write(b"</sheetData></worksheet>")
+    job = web.post("/v1/lists?name=bomb.xlsx", sink.getvalue())
+    assert web.get("/v1/lookup?number=79161234567").status == 200
+    answer = web.ask("DELETE", f"/v1/lists/{job.json['id']}")
+    assert answer.status == 204
+    assert web.get("/v1/snapshot").status == 200
+
+
+def test_too_many_waiting_lists_are_refused(web) -> None:
+    """Two thousand lists wait; one more is 429, and each of the others is kept."""
+    import sqlite3
+
+    database = sqlite3.connect(jobs_of(web) / "jobs.sqlite")
+    before = len(web.get("/v1/lists").json["lists"])
+    with database:
+        database.executemany(
+            "INSERT INTO jobs (id, client, state, name, bytes, options, callback_url, digest,"
+            " created, expires) VALUES (?, '', 'draft', 'x', 1, '{}', '', '', 1, 4e9)",
+            [(f"draft-{i}",) for i in range(2_000)],
+        )
+    try:
+        answer = web.post("/v1/lists", csv_list())
+        assert (answer.status, answer.problem) == (429, "too-many-lists")
+        assert int(answer.headers["retry-after"]) > 0
+        assert len(web.get("/v1/lists").json["lists"]) == before + 2_000
+    finally:
+        with database:
+            database.execute("DELETE FROM jobs WHERE id LIKE 'draft-%'")
+
+
+def test_no_log_line_holds_a_number(web) -> None:
+    """After all these lists the log is free of their numbers."""
+    log = web.log_path.read_text("utf-8")
+    assert "7916" not in log

@@ -1,0 +1,178 @@
+"""A process that routes one list, or previews it: ``python -m numroute_web.worker``.
+
+Standard input brings the task as one line of JSON and then stays open: its end means that the
+service is gone, and the process ends too. Standard output takes one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import threading
+import time
+from dataclasses import asdict
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from numroute.errors import NumrouteError
+from numroute.index import SnapshotStore
+from numroute.server.memory import forbid_core_dumps
+from numroute_campaign.dry_run import dry_run
+from numroute_campaign.lists.opening import ReadOptions
+from numroute_campaign.options import Several
+from numroute_campaign.outputs import OutputSettings
+from numroute_campaign.policy import read_policy
+from numroute_campaign.prices import read_prices
+from numroute_campaign.routers import SnapshotRouter
+from numroute_campaign.run import Campaign, run_campaign
+from numroute_web.choices import chosen_path
+from numroute_web.jobs import ListOptions  # noqa: TC001 - msgspec reads the annotation
+from numroute_web.problems import Problem, ProblemError, problem_of
+
+PROGRESS_SECONDS: Final = 0.5
+"""The least time between two reports."""
+
+MEMORY_MAX: Final = 4 << 30
+"""The most private memory of a process: a list that needs more is a bomb, or must be split."""
+
+NICENESS: Final = 5
+"""Lists wait for lookups."""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do: with which list, from which store."""
+
+    folder: str
+    name: str
+    store: str
+    choices: str | None
+    options: ListOptions
+    is_preview: bool = False
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of the process: progress, then one of the others."""
+
+    rows: int = 0
+    share: float = 0.0
+    summary: dict[str, Any] | None = None
+    preview: dict[str, Any] | None = None
+    problem: Problem | None = None
+    fault: dict[str, Any] | None = None
+
+
+def campaign_of(task: Task) -> Campaign:
+    """Return a task as a campaign. Raises NumrouteError."""
+    options = task.options
+    choices = None if task.choices is None else Path(task.choices)
+    price_list = None
+    if options.prices is not None:
+        price_list = read_prices(chosen_path(choices, "prices", options.prices))
+        changes = {"category": options.category, "segments": options.segments}
+        price_list = msgspec.structs.replace(
+            price_list, **{name: value for name, value in changes.items() if value is not None}
+        )
+    return Campaign(
+        lists=(str(Path(task.folder) / "input" / task.name),),
+        out=Path(task.folder) / "out",
+        options=ReadOptions(
+            region=options.region,
+            column=options.column,
+            keep=tuple(options.keep),
+            segments_column=options.segments_column,
+            delimiter="\t" if options.delimiter == "tab" else options.delimiter,
+            encoding=options.encoding,
+            has_header=options.header,
+            sheet=options.sheet,
+            option="",
+        ),
+        output=OutputSettings(form=options.format, rows_per_file=options.rows_per_file),
+        policy=None
+        if options.policy is None
+        else read_policy(chosen_path(choices, "policy", options.policy)),
+        prices=price_list,
+        several=Several(options.several),
+        suppress=tuple(str(chosen_path(choices, "suppress", name)) for name in options.suppress),
+        suppress_reading=ReadOptions(region=options.region),
+        rejects_max=options.max_rejected,
+        language=options.language,
+    )
+
+
+def main() -> None:
+    """Do the task that standard input brings."""
+    forbid_core_dumps()
+    os.nice(NICENESS)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_MAX, MEMORY_MAX))
+    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
+    threading.Thread(target=_end_with_service, daemon=True).start()
+    # What anything else prints must not come between our lines.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    output.write(msgspec.json.encode(_do(task, output.write)) + b"\n")
+
+
+def too_large() -> Problem:
+    """Return the problem of a list that took more than a job may."""
+    return problem_of(
+        ProblemError(
+            "list-too-large",
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "the list takes more memory or time than a job may",
+            hint="Split it, or send it as CSV",
+        )
+    )
+
+
+def _do(task: Task, write: Any) -> Message:  # noqa: ANN401 - a file's method
+    try:
+        campaign = campaign_of(task)
+        with SnapshotStore(Path(task.store)).open() as snapshot:
+            router = SnapshotRouter(snapshot)
+            if task.is_preview:
+                return Message(preview=asdict(dry_run(campaign, router)))
+            return Message(summary=asdict(run_campaign(campaign, router, _Progress(write))))
+    except MemoryError:
+        return Message(problem=too_large())
+    except NumrouteError as error:
+        problem = problem_of(error)
+        places = [f"{task.folder}/input/", f"{task.folder}/"]
+        places += [] if task.choices is None else [f"{task.choices}/"]
+        detail, hint = problem.detail, problem.hint
+        for place in places:
+            # Where the service keeps its files is nobody's business.
+            detail, hint = detail.replace(place, ""), hint.replace(place, "")
+        return Message(problem=msgspec.structs.replace(problem, detail=detail, hint=hint))
+    except Exception as fault:  # noqa: BLE001 - the service logs its places
+        from numroute.logs import fault_fields  # noqa: PLC0415 - rare
+
+        return Message(problem=problem_of(fault), fault=dict(fault_fields(fault)))
+
+
+class _Progress:
+    def __init__(self, write: Any) -> None:  # noqa: ANN401 - as above
+        self._write = write
+        self._next = 0.0
+
+    def __call__(self, *, rows: int, bytes_done: int, bytes_total: int) -> None:
+        """Report, but not each block."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + PROGRESS_SECONDS
+        share = min(1.0, bytes_done / bytes_total) if bytes_total else 0.0
+        self._write(msgspec.json.encode(Message(rows=rows, share=share)) + b"\n")
+
+
+def _end_with_service() -> None:
+    """End this process when the service is gone."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
