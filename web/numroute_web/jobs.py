@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from numroute_campaign.options import CATEGORIES, FORMS, LANGUAGES, REJECTS_MAX, SEGMENTS_MAX
+from numroute_campaign.vocabulary import CATEGORIES, FORMS, LANGUAGES, REJECTS_MAX, SEGMENTS_MAX
 from numroute_web.problems import Problem, ProblemError
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from numroute.index import SnapshotStore
 from numroute.server.memory import forbid_core_dumps
 from numroute_campaign.dry_run import dry_run
 from numroute_campaign.lists.opening import ReadOptions
-from numroute_campaign.options import Several
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.policy import read_policy
 from numroute_campaign.prices import read_prices
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, run_campaign
+from numroute_campaign.vocabulary import Several
 from numroute_web.choices import chosen_path
 from numroute_web.jobs import ListOptions  # noqa: TC001 - msgspec reads the annotation
 from numroute_web.problems import Problem, ProblemError, problem_of
