@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.lookup import one_of
@@ -33,7 +31,7 @@ from numroute_campaign.vocabulary import Several
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
     from numroute_campaign.dry_run import Sample
     from numroute_campaign.routers import Router
@@ -186,6 +184,14 @@ class _Bar:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 - slow to import
+            from rich.progress import (  # noqa: PLC0415
+                BarColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+
             self._progress = Progress(
                 TextColumn("routing"),
                 BarColumn(),

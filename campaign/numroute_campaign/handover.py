@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 from numroute.errors import SettingError
 from numroute.files import create_private
 from numroute_campaign.pseudonyms import METHOD, fingerprint
-from numroute_campaign.report import page_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,6 +117,8 @@ def write_act(
 
     ``inputs``: role, name and path of each file that was read; no path for standard input.
     """
+    from numroute_campaign.report import page_environment  # noqa: PLC0415 - slow to import
+
     act = Act(
         run_by=f"{getpass.getuser()}@{socket.gethostname()}",
         started=_time(started),

@@ -27,7 +27,7 @@ from numroute_campaign.templates import (
     Template,
     cell_of,
 )
-from numroute_campaign.text_rows import RowText, header_text, rows_text
+from numroute_campaign.text_rows import RowText, cells_text, header_text, lines_text, rows_text
 from numroute_campaign.vocabulary import PSEUDONYM, Reject
 
 if TYPE_CHECKING:
@@ -289,10 +289,11 @@ class Outputs:
             else (decided[each - 256].reject, decided[each - 256].rule)
             for each in distinct.tolist()
         ]
-        names = pa.array([reason.name for reason, _ in reasons], pa.string())
-        rules = pa.array([rule for _, rule in reasons], pa.string())
-        place = pa.array(inverse)
-        return rows_text([pa.array(staying.row_id), names.take(place), rules.take(place)])
+        # Each reason is made a cell once; that of a row id is its digits.
+        names = cells_text(pa.array([reason.name for reason, _ in reasons], pa.string()))
+        rules = cells_text(pa.array([rule for _, rule in reasons], pa.string()))
+        place, row_id = pa.array(inverse), pa.array(staying.row_id)
+        return lines_text([cells_text(row_id), names.take(place), rules.take(place)])
 
     def _batch(self, leaving: Leaving, names: pa.Array | None, block: Block) -> pa.RecordBatch:
         """Return the rows as columns; the route's own come when the file is written."""

@@ -33,7 +33,6 @@ from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
 from numroute_campaign.pseudonyms import Pseudonymizer
-from numroute_campaign.report import write_report
 from numroute_campaign.sorting import Counts, Sorter
 from numroute_campaign.summary import Facts, ReadFile, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
@@ -316,6 +315,8 @@ class _Run:
                 warnings=warnings,
             )
         )
+        from numroute_campaign.report import write_report  # noqa: PLC0415 - slow to import
+
         write_report(self.workspace.output, summary, campaign.language)
         if campaign.hand_over is not None:
             self._write_act(campaign.hand_over, summary)

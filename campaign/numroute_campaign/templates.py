@@ -132,6 +132,8 @@ class Layout:
                 (source for _, source in columns), lambda each: _is_of_row(each) and each
             )
         ]
+        self._header = header_text([name for name, _ in columns], self.dialect)
+        self._cells: dict[str, str] = {}
         self._texts: list[list[str]] = [[] for _ in self._parts]
         self._arrays = [pa.array([], pa.string()) for _ in self._parts]
         self._known = 0
@@ -143,8 +145,7 @@ class Layout:
             + self.dialect.line_end
             for line in self.template.header_block
         )
-        names = header_text([name for name, _ in self.columns], self.dialect)
-        return lines.encode() + (names if self.template.header else b"")
+        return lines.encode() + (self._header if self.template.header else b"")
 
     def route_cells(self) -> tuple[pa.Array, ...]:
         """Return for each part string[codes], its text where it depends on the route alone."""
@@ -154,21 +155,13 @@ class Layout:
             for place, sources in enumerate(self._parts):
                 if _is_of_row(sources[0]):
                     continue
-                columns = [
-                    cells_text(
-                        pa.array(
-                            [cell_of(source, self._routes[c // 2], decided[c]) for c in new],
-                            pa.string(),
-                        ),
-                        self.dialect,
-                    )
-                    for source in sources
-                ]
-                joined = pc.binary_join_element_wise(*columns, self.dialect.delimiter)
                 texts = self._texts[place]
                 texts += [""] * (len(self._decisions.destination) - len(texts))
-                for code, text in zip(new, joined.to_pylist(), strict=True):
-                    texts[code] = text
+                for code in new:
+                    route, decision = self._routes[code // 2], decided[code]
+                    texts[code] = self.dialect.delimiter.join(
+                        self._cell(cell_of(source, route, decision)) for source in sources
+                    )
                 self._arrays[place] = pa.array(texts, pa.string())
             self._known = len(decided)
         return tuple(self._arrays)
@@ -200,6 +193,14 @@ class Layout:
                 cell = texts.take(pa.array(code))
             cells += [cell] * (len(sources) if _is_of_row(source) else 1)
         return lines_text(cells, self.dialect)
+
+    def _cell(self, text: str) -> str:
+        """Return a text as a cell; the texts of routes are few."""
+        cell = self._cells.get(text)
+        if cell is None:
+            (cell,) = cells_text(pa.array([text], pa.string()), self.dialect).to_pylist()
+            self._cells[text] = cell
+        return cell
 
     def _quoted(self, texts: pa.Array) -> pa.Array:
         """Return numbers or pseudonyms as cells; they never need quotes, nor are they formulas."""

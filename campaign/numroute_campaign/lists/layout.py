@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -132,12 +133,13 @@ def find_phone_header(rows: Sequence[Sequence[str]], region: str | None) -> int 
     Titles above it may hold a few phone numbers, to call with questions: then every cell of the
     header must be a known name.
     """
-    for place in _before_data(rows, region):
+    numbered = _numbered(rows, region)
+    for place in _before_data(rows, numbered):
         if _phone_name_column(rows, place, region) is not None:
             return place
     numbers = 0
     for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
-        if _holds_number(row, region):
+        if numbered[place]:
             numbers += 1
             if numbers > _TITLE_NUMBERS_MAX or (len(row) == 1 and _BARE_NUMBER.fullmatch(row[0])):
                 return None
@@ -163,11 +165,12 @@ def _find_header(
     has_header: bool | None,
 ) -> tuple[int | None, int, bool]:
     """Return the header's place, where the data begins without one, and whether that is sure."""
-    start = _skip_titles(rows, region)
+    numbered = _numbered(rows, region)
+    start = _skip_titles(rows, numbered)
     if has_header is False:
         return None, _skip_blank(rows), True
     folded = {spelled_plainly(name).casefold() for name in named}
-    for place in _before_data(rows, region):
+    for place in _before_data(rows, numbered):
         if not folded.isdisjoint(spelled_plainly(cell).casefold() for cell in rows[place]):
             return place, start, True
     named_place = find_phone_header(rows, region)
@@ -180,11 +183,20 @@ def _find_header(
     return (start, start, is_sure) if is_header else (None, _skip_blank(rows), is_sure)
 
 
-def _before_data(rows: Sequence[Sequence[str]], region: str | None) -> Iterator[int]:
+def _numbered(rows: Sequence[Sequence[str]], region: str | None) -> list[bool]:
+    """Return which of the first records hold a phone number; all cells are read at once."""
+    first = rows[:_HEADER_RECORDS_MAX]
+    numbers = read_phones(pa.array([cell for row in first for cell in row], pa.string()), region)
+    ends = [0, *accumulate(map(len, first))]
+    found = numbers.numbers != 0
+    return [bool(found[begin:end].any()) for begin, end in pairwise(ends)]
+
+
+def _before_data(rows: Sequence[Sequence[str]], numbered: Sequence[bool]) -> Iterator[int]:
     """Yield the places of the first records up to the first that looks like data."""
     typical = _typical(rows)
     for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
-        if _holds_number(row, region) and sum(map(bool, row)) >= min(2, typical):
+        if numbered[place] and sum(map(bool, row)) >= min(2, typical):
             return
         if any(row):
             yield place
@@ -194,7 +206,7 @@ def _skip_blank(rows: Sequence[Sequence[str]]) -> int:
     return next((place for place, row in enumerate(rows) if any(row)), len(rows))
 
 
-def _skip_titles(rows: Sequence[Sequence[str]], region: str | None) -> int:
+def _skip_titles(rows: Sequence[Sequence[str]], numbered: Sequence[bool]) -> int:
     """Return the place of the first record that is neither blank nor a title.
 
     A title is a lonely cell above a table of several columns, and no phone number.
@@ -202,7 +214,7 @@ def _skip_titles(rows: Sequence[Sequence[str]], region: str | None) -> int:
     typical = _typical(rows)
     for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
         filled = sum(map(bool, row))
-        if filled > 1 or (filled == 1 and (typical == 1 or _holds_number(row, region))):
+        if filled > 1 or (filled == 1 and (typical == 1 or numbered[place])):
             return place
     return _skip_blank(rows)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -203,8 +203,8 @@ def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
     lines = [line.removesuffix(b"\r") for line in raw]
     at = 0
     if begin:
-        whole = [_is_whole(line, delimiter, width, is_closed) for line in lines]
-        pairs = (i for i in range(len(lines) - 1) if whole[i] and whole[i + 1])
+        whole = (_is_whole(line, delimiter, width, is_closed) for line in lines)
+        pairs = (i for i, (one, other) in enumerate(pairwise(whole)) if one and other)
         at = next(pairs, len(lines))
     while at < len(lines):
         closing: int | None = at + 1
