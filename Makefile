@@ -3,9 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo-data
+# What the container image is built on, and which extras it has.
+BASE ?= python:3.11-slim-bookworm
+IMAGE_EXTRAS := sftp s3 otel campaign web
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check docs check-docs test test-slow lint types proto check-proto format bench bench-quick soak faults clean
+.PHONY: help venv demo check docs check-docs test test-slow lint types proto check-proto format bench bench-quick soak faults image lock clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -81,6 +85,16 @@ bench-quick: venv  ## Measure with 1 million ported numbers (1 GB of disk, 6 min
 faults: venv  ## Kill commands that change a store at 200 random points and check it after each (3 minutes)
 	@folder=$$(mktemp -d) && $(BIN)/python tests/end_to_end/faults/killing.py --points 200 --folder $$folder \
 	  --report benchmarks/results/faults.json; status=$$?; rm -rf $$folder; exit $$status
+
+image:  ## Build the container image on the digest that its base has now (needs docker)
+	docker pull --quiet $(BASE)
+	docker build --file deploy/Dockerfile --tag numroute:$(VERSION) \
+	  --build-arg BASE=$$(docker image inspect --format '{{index .RepoDigests 0}}' $(BASE)) .
+
+lock: $(BIN)/.run  ## Renew the image's locked dependencies, deploy/requirements
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lock
+	$(BIN)/python deploy/lock.py $(IMAGE_EXTRAS)
 
 .PHONY: fuzz
 fuzz: venv  ## Attack the service for minutes: hostile frames, random bytes; it must not grow

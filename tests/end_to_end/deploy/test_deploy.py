@@ -21,10 +21,17 @@ ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
 MESH = DEPLOY / "kubernetes" / "overlays" / "mesh"
+REPLICAS = DEPLOY / "kubernetes" / "overlays" / "replicas"
 RULES = DEPLOY / "prometheus" / "alerts.yaml"
 COMMANDS = {
     name: group.get_command(click.Context(group), name)
-    for group, name in ((numroute, "serve"), (numroute_load, "watch"))
+    for group, name in (
+        (numroute, "serve"),
+        (numroute, "web"),
+        (numroute_load, "watch"),
+        (numroute_load, "push"),
+        (numroute_load, "pull"),
+    )
 }
 SETTINGS = {
     name: {
@@ -35,6 +42,7 @@ SETTINGS = {
     }
     for name, command in COMMANDS.items()
 }
+KNOWN = set.union(*SETTINGS.values())
 GRPC_PORT, METRICS_PORT = 50_051, 9_464
 
 
@@ -67,9 +75,10 @@ def test_the_base_names_all_of_its_files() -> None:
     (kustomization,) = documents(BASE / "kustomization.yaml")
     files = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == files
-    (overlay,) = documents(MESH / "kustomization.yaml")
-    assert all((MESH / name).exists() for name in overlay["resources"])
-    assert all((MESH / patch["path"]).is_file() for patch in overlay["patches"])
+    for folder in (MESH, REPLICAS):
+        (overlay,) = documents(folder / "kustomization.yaml")
+        assert all((folder / name).exists() for name in overlay["resources"])
+        assert all((folder / patch["path"]).is_file() for patch in overlay["patches"])
 
 
 @pytest.mark.parametrize(
@@ -102,7 +111,9 @@ def test_containers_are_locked_down(pod) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} == volumes
     (kustomization,) = documents(BASE / "kustomization.yaml")
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert kustomization["images"] == [{"name": "numroute", "newTag": version[1]}]
+    (image,) = kustomization["images"]
+    assert image.keys() == {"name", "newName", "newTag"}
+    assert image["newTag"] == version[1]
 
 
 def test_every_path_of_a_setting_is_mounted() -> None:
@@ -167,6 +178,27 @@ def test_the_mesh_overlay_is_plaintext_with_grpc_probes() -> None:
     }
 
 
+def test_replicas_pull_what_the_watcher_pushes() -> None:
+    """Both take the URL from one secret; each replica has a store of its own that `pull` writes."""
+    (patch,) = documents(REPLICAS / "service.yaml")
+    service, pull = patch["spec"]["template"]["spec"]["containers"]
+    assert service == {"name": "numroute"}
+    assert pull["args"] == ["pull", "$(NUMROUTE_PUSH)", "--follow"]
+    (loader,) = documents(REPLICAS / "loader.yaml")
+    (watch,) = loader["spec"]["template"]["spec"]["containers"]
+    assert watch["envFrom"] == pull["envFrom"]
+    assert "NUMROUTE_PUSH" in SETTINGS["watch"]
+    (volume,) = patch["spec"]["template"]["spec"]["volumes"]
+    assert "emptyDir" in volume
+    assert pull["volumeMounts"][0] == {"name": "store", "mountPath": "/var/lib/numroute/store"}
+    (policy,) = documents(REPLICAS / "egress.yaml")
+    assert {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]} == {
+        22,
+        53,
+        443,
+    }
+
+
 @pytest.mark.parametrize("key", list(MANIFESTS), ids="-".join)
 def test_manifests_follow_the_schemas(key) -> None:
     """Each manifest is valid by the schemas of Kubernetes."""
@@ -176,7 +208,7 @@ def test_manifests_follow_the_schemas(key) -> None:
     validate.validate(MANIFESTS[key], "1.30", strict=True)
 
 
-@pytest.mark.parametrize("folder", [BASE, MESH], ids=["base", "mesh"])
+@pytest.mark.parametrize("folder", [BASE, MESH, REPLICAS], ids=["base", "mesh", "replicas"])
 def test_kustomize_makes_what_kubernetes_takes(folder) -> None:
     """`kubectl kustomize` puts base and overlay together; in a mesh without TLS and tokens."""
     validate = pytest.importorskip(
@@ -196,25 +228,78 @@ def test_kustomize_makes_what_kubernetes_takes(folder) -> None:
     pod = found["Deployment", "numroute"]["spec"]["template"]["spec"]
     secrets = {each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
     assert secrets == (set() if folder == MESH else {"numroute-tls", "numroute-tokens"})
-    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == {
+    assert {mount["name"] for each in pod["containers"] for mount in each["volumeMounts"]} == {
         volume["name"] for volume in pod["volumes"]
     }
     egress = found["NetworkPolicy", "numroute"]["spec"]["egress"]
-    assert egress == ([{}] if folder == MESH else [])
+    ports = {port["port"] for rule in egress for port in rule.get("ports", ())}
+    assert ports == ({22, 53, 443} if folder == REPLICAS else set())
+    assert ({} in egress) == (folder == MESH)
 
 
 def test_the_image_is_small_and_not_root() -> None:
-    """Two stages from a pinned base, a fixed user, known settings, a probe that exists."""
+    """Two stages from one base whose digest is given, a fixed user, known settings."""
     text = (DEPLOY / "Dockerfile").read_text("utf-8")
-    stages = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
-    assert len(stages) == 2
-    assert all(re.fullmatch(r"python:3\.\d+-slim-\w+", stage) for stage in stages)
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    assert "--build-arg BASE=" in (ROOT / "Makefile").read_text("utf-8")
     assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
-    assert set(re.findall(r"^ +(NUMROUTE_[A-Z_]+)=", text, re.MULTILINE)) <= SETTINGS["serve"]
+    assert set(re.findall(r"^ +(NUMROUTE_[A-Z_]+)=", text, re.MULTILINE)) <= KNOWN
     assert f"EXPOSE {GRPC_PORT} {METRICS_PORT}" in text
-    assert f"127.0.0.1:{METRICS_PORT}/livez" in text
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
     for name in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
-        assert all((ROOT / word).exists() for word in name.split())
+        assert all((ROOT / word).exists() and f"!{word}" in ignored for word in name.split())
+
+
+def test_compose_runs_what_there_is() -> None:
+    """Service and watcher run the image's commands with known settings; its files exist."""
+    (compose,) = documents(DEPLOY / "compose.yaml")
+    services = compose["services"]
+    assert services.keys() == {"serve", "watch", "prometheus", "grafana"}
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    for name in ("serve", "watch"):
+        service = services[name]
+        command, *rest = service["command"]
+        assert command == name
+        assert service["image"] == f"numroute:{version[1]}"
+        assert service["read_only"]
+        assert service.get("environment", {}).keys() <= SETTINGS[name]
+        flags = {flag for parameter in COMMANDS[name].params for flag in parameter.opts}
+        assert {word for word in rest if word.startswith("-")} <= flags
+    for service in services.values():
+        assert re.fullmatch(r"[\w./]+:v?\d[\d.]+", service["image"])
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                assert source in ("./inbox", "./open-plan") or (DEPLOY / source).exists()
+            else:
+                assert source in compose["volumes"]
+    (scrape,) = documents(DEPLOY / "prometheus" / "compose.yaml")
+    assert scrape["scrape_configs"][0]["static_configs"] == [{"targets": [f"serve:{METRICS_PORT}"]}]
+    docker = shutil.which("docker")
+    words = [docker, "compose", "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
+    if docker and not subprocess.run([docker, "compose", "version"], check=False).returncode:
+        subprocess.run(words, check=True)
+
+
+@pytest.mark.parametrize(
+    "unit", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda u: u.stem
+)
+def test_units_have_sample_settings(unit: Path) -> None:
+    """Each unit's environment file has a sample, with settings that its command knows."""
+    text = unit.read_text("utf-8")
+    words = re.search(r"^ExecStart=/opt/numroute/bin/(\S+) (\S+)", text, re.MULTILINE)
+    assert words[1] in {"numroute", "numroute-load"}
+    (name,) = re.findall(r"^EnvironmentFile=/etc/numroute/(.+)$", text, re.MULTILINE)
+    sample = (DEPLOY / "systemd" / name).read_text("utf-8")
+    named = set(re.findall(r"^#?([A-Z_]+)=", sample, re.MULTILINE))
+    assert named
+    assert {each for each in named if each.startswith("NUMROUTE_")} <= SETTINGS.get(words[2], KNOWN)
+    assert "LimitCORE=0" in text
+    if unit.with_suffix(".timer").exists():
+        assert "WantedBy=timers.target" in unit.with_suffix(".timer").read_text("utf-8")
+    else:
+        assert "WantedBy=multi-user.target" in text
 
 
 def test_the_unit_starts_the_service_hardened() -> None:
