@@ -17,7 +17,6 @@ from numroute.errors import SettingError
 from numroute_loader.generate import (
     GeneratedRegistry,
     GenerateOptions,
-    PlanEncoding,
     Tier,
     generate,
 )
@@ -233,31 +232,6 @@ def test_modern_plan_files_have_eight_columns(registry: GeneratedRegistry, index
     assert (first[1:] > last[:-1]).all()
 
 
-def test_old_plan_files_are_windows_1251(tmp_path: Path):
-    """The 2014 era: windows-1251, six columns, some rows without leading zeros."""
-    options = GenerateOptions(ported=10, plan_encoding="windows-1251")
-    for path in generate(tmp_path, options).plan:
-        header, *lines = path.read_bytes().decode("cp1251").split("\n")
-        assert header == "АВС/ DEF;От;До;Емкость;Оператор;Регион"
-        cells = [line.split(";") for line in lines]
-        assert {len(row) for row in cells} == {6}
-        assert all(row[5] != "-" for row in cells)
-        assert all(int(row[2]) - int(row[1]) + 1 == int(row[3]) for row in cells)
-    assert any(len(row[1]) < 7 for row in cells)
-
-
-def test_both_eras_hold_the_same_plan(registry: GeneratedRegistry, tmp_path: Path):
-    """The era of the plan files changes their spelling and nothing that is ported."""
-    old = generate(tmp_path, dataclasses.replace(OPTIONS, plan_encoding=PlanEncoding.WINDOWS_1251))
-    assert old.port_all[0].read_bytes() == registry.port_all[0].read_bytes()
-    for then, now in zip(old.plan, registry.plan, strict=True):
-        then_ranges, now_ranges = read(then).ranges, read(now).ranges
-        assert then_ranges is not None
-        assert now_ranges is not None
-        assert (then_ranges.first == now_ranges.first).all()
-        assert (then_ranges.last == now_ranges.last).all()
-
-
 def test_plain_files_hold_what_the_zips_hold(registry: GeneratedRegistry, tmp_path: Path):
     """Without zipping the same CSV is written under the name that it has in the zip."""
     plain = generate(tmp_path, dataclasses.replace(OPTIONS, zipped=False))
@@ -360,7 +334,6 @@ def test_progress_counts_to_the_end(tmp_path: Path):
         ({"date": date(2013, 12, 1)}, "date is 2013-12-01"),
         ({"tiers": ()}, "tiers is empty"),
         ({"tiers": ("Port_Increment",)}, "tier Port_Increment is not known"),
-        ({"plan_encoding": "koi8-r"}, "plan encoding koi8-r is not known"),
     ],
 )
 def test_options_out_of_range_are_refused(change: dict[str, object], message: str):

@@ -12,7 +12,7 @@ from numroute.cli.options import json_option
 from numroute_loader.cli.terminal import Bars
 from numroute_loader.generate import GenerateOptions
 from numroute_loader.generate import generate as generate_registry
-from numroute_loader.generate.options import CHANGES_MAX, DAYS_MAX, PORTED_MAX, PlanEncoding, Tier
+from numroute_loader.generate.options import CHANGES_MAX, DAYS_MAX, PORTED_MAX, Tier
 
 _REGISTRY_TIME = timezone(timedelta(hours=3))
 """The dumps are named by Moscow time."""
@@ -64,13 +64,6 @@ _REGISTRY_TIME = timezone(timedelta(hours=3))
 @click.option("--csv", "plain_csv", is_flag=True, help="Write .csv instead of .zip dumps.")
 @click.option("--shuffled", is_flag=True, help="Write the dump's rows in no order.")
 @click.option(
-    "--plan-encoding",
-    type=click.Choice(list(PlanEncoding)),
-    default=PlanEncoding.UTF_8,
-    show_default=True,
-    help="Era of the open-data plan files.",
-)
-@click.option(
     "--plan",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -89,7 +82,6 @@ def generate(
     tiers: tuple[Tier, ...],
     plain_csv: bool,
     shuffled: bool,
-    plan_encoding: PlanEncoding,
     plan: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -104,7 +96,6 @@ def generate(
         date=(day or today).date(),
         tiers=tiers,
         zipped=not plain_csv,
-        plan_encoding=plan_encoding,
         plan=plan or None,
         sorted=not shuffled,
         days=days,

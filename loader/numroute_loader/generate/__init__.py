@@ -10,7 +10,7 @@ The shapes (market shares, sizes of ranges, runs of corporate numbers, dates) im
 registry; every ported number and every date is made up.
 """
 
-from numroute_loader.generate.options import GeneratedRegistry, GenerateOptions, PlanEncoding, Tier
+from numroute_loader.generate.options import GeneratedRegistry, GenerateOptions, Tier
 from numroute_loader.generate.registry import generate
 
-__all__ = ["GenerateOptions", "GeneratedRegistry", "PlanEncoding", "Tier", "generate"]
+__all__ = ["GenerateOptions", "GeneratedRegistry", "Tier", "generate"]

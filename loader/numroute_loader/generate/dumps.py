@@ -1,8 +1,6 @@
 """The files of a registry: names, row formats, and full dumps written chunk by chunk.
 
-Names, sequences and columns: registries.md, 1. A row of a full dump is put together from
-fixed-width pieces that are looked up in tables, padded with NUL; the padding is then deleted from
-the whole piece at once. No text of the registry holds a NUL.
+Names, sequences and columns: registries.md, 1.
 """
 
 from __future__ import annotations
@@ -11,21 +9,22 @@ import dataclasses
 import zipfile
 from contextlib import ExitStack
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import IO, TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from numroute.errors import SettingError
 from numroute.files import create_private
-from numroute_loader.generate.options import PlanEncoding, Tier
+from numroute_loader.generate.options import Tier
 from numroute_loader.generate.plan import FILES, plan_file
 from numroute_loader.generate.ports import SECONDS_PER_DAY, PortedChunk
 from numroute_loader.generate.randomness import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from numroute_loader.generate.plan import MobileRanges, PlanRow
     from numroute_loader.generate.ports import Ports
 
-    Piece = tuple[NDArray[np.bytes_], NDArray[np.int64]]
-    """A table of pieces, and for each row the index of its piece."""
 
 _COMPRESS_LEVEL = 1
 """The fastest: a dump is written once, read once and deleted."""
@@ -68,9 +65,8 @@ _HEADERS = {
 
 _ROWS_PER_PIECE = 1 << 18
 """Rows that are put together at once: limits the memory, whatever the size of a chunk."""
-_OFFSET = b"+03:00"
+_OFFSET = "+03:00"
 """The registry writes Moscow time."""
-_FIVE_DIGITS, _FOUR_DIGITS = 100_000, 10_000
 
 
 class DumpFile:
@@ -83,33 +79,27 @@ class DumpFile:
         """Create the file; ``path`` ends in .zip or .csv."""
         self._stack = ExitStack()
         file = self._stack.enter_context(_created(path))
-        self._out = file if path.suffix != ".zip" else self._entry(file, path.stem, day)
+        self._out: IO[bytes] = file
+        if path.suffix == ".zip":
+            archive = self._stack.enter_context(
+                zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESS_LEVEL)
+            )
+            entry = zipfile.ZipInfo(f"{path.stem}.csv", (day.year, day.month, day.day, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = _UNIX
+            entry.external_attr = 0o600 << 16
+            # The size is not known beforehand and may pass 4 GiB.
+            self._out = self._stack.enter_context(archive.open(entry, "w", force_zip64=True))
 
     def write(self, data: bytes) -> None:
         """Append to the CSV."""
         self._out.write(data)
 
-    def _entry(self, file: BinaryIO, stem: str, day: date) -> BinaryIO:
-        archive = self._stack.enter_context(
-            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESS_LEVEL)
-        )
-        entry = zipfile.ZipInfo(f"{stem}.csv", (day.year, day.month, day.day, 0, 0, 0))
-        entry.compress_type = zipfile.ZIP_DEFLATED
-        entry.create_system = _UNIX
-        entry.external_attr = 0o600 << 16
-        # The size is not known beforehand and may pass 4 GiB.
-        return self._stack.enter_context(archive.open(entry, "w", force_zip64=True))  # type: ignore[return-value]
-
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type] # what a with statement gives
 
 
 class Folder:
@@ -121,7 +111,8 @@ class Folder:
         Raises:
             SettingError: The folder cannot be made, or a file of a wanted name exists.
         """
-        self._path, self._options = path, options
+        self._path = path
+        self._suffix = ".zip" if options.zipped else ".csv"
         self._created: list[Path] = []
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -157,7 +148,7 @@ class Folder:
             path = self._path / name
             with _created(path) as file:
                 self._created.append(path)
-                file.write(plan_file(rows, digit, PlanEncoding(self._options.plan_encoding)))
+                file.write(plan_file(rows, digit))
         return [self._path / name for name, _ in FILES]
 
     def open(self, path: Path, day: date) -> DumpFile:
@@ -167,8 +158,7 @@ class Folder:
         return dump
 
     def _named(self, kind: str, stamp: str, sequence: int) -> Path:
-        suffix = ".zip" if self._options.zipped else ".csv"
-        return self._path / f"{kind}_{stamp}_{sequence}{suffix}"
+        return self._path / f"{kind}_{stamp}_{sequence}{self._suffix}"
 
     def _write(self, path: Path, day: date, kind: str, rows: Sequence[str]) -> Path:
         """Write rows that end before their RowCount: it stands in the first row only."""
@@ -180,12 +170,7 @@ class Folder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
         for path in self._created:
@@ -232,10 +217,8 @@ class FullDumps:
         """Prepare the tables of pieces; rows come ``in_order`` of their numbers or shuffled."""
         self._ports, self._in_order, self._seed = ports, in_order, seed
         self._regions = len(market.regions)
-        self._five = _pieces(f"{i:05d}" for i in range(_FIVE_DIGITS))
-        self._four = _pieces(f"{i:04d}" for i in range(_FOUR_DIGITS))
-        self._day = _pieces(f"{day.isoformat()}T" for day in days)
-        self._second = _pieces(
+        self._day = pa.array([f"{day.isoformat()}T" for day in days], pa.string())
+        self._second = pa.array(
             f"{i // 3600:02d}:{i // 60 % 60:02d}:{i % 60:02d}" for i in range(SECONDS_PER_DAY)
         )
         served = [
@@ -243,11 +226,11 @@ class FullDumps:
             for operator in market.operators
             for index, region in enumerate(market.regions)
         ]
-        self._route = _pieces(f",{code},{mnc},D{reg}{mnc},{reg}," for code, mnc, reg in served)
-        self._old_route = _pieces([",,,", *(f",D{reg}{mnc},{mnc}," for _, mnc, reg in served)])
-        self._org_name = _pieces(f",{operator.name}," for operator in market.operators)
-        self._code = _pieces(f",{operator.code}" for operator in market.operators)
-        self._process_type = _pieces(["ShortTimePort", "LongTimePort"])
+        self._route = pa.array(f"{code},{mnc},D{reg}{mnc},{reg}" for code, mnc, reg in served)
+        self._old_route = pa.array([",", *(f"D{reg}{mnc},{mnc}" for _, mnc, reg in served)])
+        self._org_name = pa.array(operator.name for operator in market.operators)
+        self._code = pa.array(operator.code for operator in market.operators)
+        self._process_type = pa.array(["ShortTimePort", "LongTimePort"])
 
     def write(
         self,
@@ -306,53 +289,43 @@ class FullDumps:
 
     def _rows(self, tier: Tier, chunk: PortedChunk, order: NDArray[np.int64]) -> bytes:
         """Format rows of a chunk, given by place: lines with CRLF, their RowCount not filled in."""
-        high, low = np.divmod(chunk.number[order], _FIVE_DIGITS)
-        parts: list[Piece | bytes] = [(self._five, high), (self._five, low)]
+        owner, region = chunk.owner[order], chunk.region[order]
+        number = pa.array(chunk.number[order]).cast(pa.string())
         if tier is Tier.PORT_ALL_NEW:
-            parts += [(self._org_name, chunk.owner[order])]
+            cells = [number, self._org_name.take(owner), ""]
         else:
-            served = chunk.owner[order] * self._regions + chunk.region[order]
-            parts += [(self._route, served), (self._day, chunk.day[order])]
-            parts += [(self._second, chunk.second[order]), _OFFSET, b","]
+            time = pc.binary_join_element_wise(
+                self._day.take(chunk.day[order]),
+                self._second.take(chunk.second[order]),
+                _OFFSET,
+                "",
+            )
+            cells = [number, self._route.take(owner * self._regions + region), time, ""]
         if tier is Tier.PORT_ALL_FULL:
-            parts += [b"0,", *self._process(chunk, order)]
-        return _joined([*parts, b"\r\n"], len(order))
-
-    def _process(self, chunk: PortedChunk, order: NDArray[np.int64]) -> list[Piece]:
-        high, low = np.divmod(chunk.npid[order], _FOUR_DIGITS**2)
-        donor, holder = chunk.donor[order], chunk.holder[order]
-        # The old route is written where it does not follow from the range holder.
-        old = np.where(donor == holder, 0, 1 + donor * self._regions + chunk.region[order])
-        return [
-            *((self._four, four) for part in (high, low) for four in np.divmod(part, _FOUR_DIGITS)),
-            (self._code, donor),
-            (self._code, holder),
-            (self._old_route, old),
-            (self._process_type, chunk.corporate[order].astype(np.int64)),
-        ]
+            donor, holder = chunk.donor[order], chunk.holder[order]
+            # The old route is written where it does not follow from the range holder.
+            old = np.where(donor == holder, 0, 1 + donor * self._regions + region)
+            cells[-1:] = [
+                "0",
+                pa.array(chunk.npid[order]).cast(pa.string()),
+                self._code.take(donor),
+                self._code.take(holder),
+                self._old_route.take(old),
+                self._process_type.take(chunk.corporate[order].astype(np.int8)),
+            ]
+        lines = pc.binary_join_element_wise(*cells, ",")
+        text: bytes = pc.binary_join_element_wise(lines, "\r\n", "").buffers()[2].to_pybytes()
+        return text
 
 
 def _with_row_count(rows: bytes, tier: Tier, row_count: int) -> bytes:
     """Write the row count into the first of these rows, which begin the file."""
     first, rest = rows.split(b"\r\n", 1)
     if tier is Tier.PORT_ALL_FULL:
-        first = first.replace(_OFFSET + b",0,", b"%s,%d," % (_OFFSET, row_count))
+        first = first.replace(b"+03:00,0,", b"+03:00,%d," % row_count)
     else:
         first += b"%d" % row_count
     return first + b"\r\n" + rest
-
-
-def _pieces(texts: Iterable[str]) -> NDArray[np.bytes_]:
-    return np.array([text.encode() for text in texts], np.bytes_)
-
-
-def _joined(parts: Sequence[Piece | bytes], count: int) -> bytes:
-    """Put the pieces of every row side by side and delete the padding."""
-    widths = [len(part) if isinstance(part, bytes) else part[0].itemsize for part in parts]
-    rows = np.empty(count, [(f"p{i}", f"S{width}") for i, width in enumerate(widths)])
-    for i, part in enumerate(parts):
-        rows[f"p{i}"] = part if isinstance(part, bytes) else part[0][part[1]]
-    return rows.tobytes().translate(None, b"\0")
 
 
 def _created(path: Path) -> BinaryIO:

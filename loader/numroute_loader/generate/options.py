@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from numroute.errors import SettingError
@@ -22,13 +22,18 @@ DAYS_MAX = 366
 CHANGES_MAX = 100_000
 """The largest window that can be asked for; a registry's has about two thousand rows."""
 
-_Date = date
-"""The type, where a field of that name hides it."""
-
-DATE_DEFAULT = date(2026, 8, 1)
-DATE_FIRST = date(2014, 7, 1)
+DATE_DEFAULT = dt.date(2026, 8, 1)
+DATE_FIRST = dt.date(2014, 7, 1)
 """Numbers are ported since 2013-12-01; a dump needs some months of history behind it."""
-DATE_LAST = date(2039, 12, 31)
+DATE_LAST = dt.date(2039, 12, 31)
+
+
+_LARGEST = {
+    "ported": PORTED_MAX,
+    "seed": SEED_MAX,
+    "days": DAYS_MAX,
+    "changes_per_window": CHANGES_MAX,
+}
 
 
 class Tier(enum.StrEnum):
@@ -37,15 +42,6 @@ class Tier(enum.StrEnum):
     PORT_ALL = "Port_All"
     PORT_ALL_FULL = "Port_All_Full"
     PORT_ALL_NEW = "Port_All_New"
-
-
-class PlanEncoding(enum.StrEnum):
-    """The era of the open-data plan files: the encoding decides the columns too."""
-
-    UTF_8 = "utf-8"
-    """2026: UTF-8 with BOM, eight columns."""
-    WINDOWS_1251 = "windows-1251"
-    """2014-2018: six columns without territory and tax number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +54,6 @@ class GenerateOptions:
         date: The day in the dumps' names (midnight, Moscow time); no port is later.
         tiers: The kinds of full dump to write.
         zipped: One zip per dump with one CSV in it, as the registry sends them; else plain CSV.
-        plan_encoding: The era of the open-data plan files that are written.
         plan: Real plan files (DEF and ABC of any vintage) to lay the ported numbers over; then no
             plan files are written. None makes a whole synthetic plan.
         sorted: Rows of the full dumps in number order; else shuffled.
@@ -73,10 +68,9 @@ class GenerateOptions:
 
     ported: int = 1_000_000
     seed: int = 1
-    date: date = DATE_DEFAULT
+    date: dt.date = DATE_DEFAULT
     tiers: Sequence[Tier | str] = (Tier.PORT_ALL,)
     zipped: bool = True
-    plan_encoding: PlanEncoding | str = PlanEncoding.UTF_8
     plan: Sequence[Path] | None = None
     sorted: bool = True
     days: int = 0
@@ -84,31 +78,28 @@ class GenerateOptions:
     later_dumps: bool = True
 
     @property
-    def first_date(self) -> _Date:
+    def first_date(self) -> dt.date:
         """The day of the first full dump."""
-        return self.date - timedelta(days=self.days)
+        return self.date - dt.timedelta(days=self.days)
 
     def __post_init__(self) -> None:
         """Refuse values out of range, so that no file is begun in vain."""
-        _require_between("ported", self.ported, 0, PORTED_MAX)
-        _require_between("seed", self.seed, 0, SEED_MAX)
-        _require_between("days", self.days, 0, DAYS_MAX)
-        _require_between("changes_per_window", self.changes_per_window, 0, CHANGES_MAX)
+        for name, largest in _LARGEST.items():
+            value = getattr(self, name)
+            if not 0 <= value <= largest:
+                hint = f"Give a whole number from 0 to {largest}"
+                raise SettingError(f"{name} is {value}", hint=hint)
         if not DATE_FIRST <= self.first_date <= self.date <= DATE_LAST:
             raise SettingError(
                 f"date is {self.date}" + (f", {self.days} days before it" if self.days else ""),
                 hint=f"Give dates from {DATE_FIRST} to {DATE_LAST}",
             )
+        names = ", ".join(Tier)
         if not self.tiers:
-            raise SettingError("tiers is empty", hint=f"Name one of {_members(Tier)}")
+            raise SettingError("tiers is empty", hint=f"Name one of {names}")
         for tier in self.tiers:
             if tier not in list(Tier):
-                raise SettingError(f"tier {tier} is not known", hint=f"Use {_members(Tier)}")
-        if self.plan_encoding not in list(PlanEncoding):
-            raise SettingError(
-                f"plan encoding {self.plan_encoding} is not known",
-                hint=f"Use {_members(PlanEncoding)}",
-            )
+                raise SettingError(f"tier {tier} is not known", hint=f"Use {names}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,12 +136,3 @@ class GeneratedRegistry:
     def paths(self) -> tuple[Path, ...]:
         """The files of the first midnight: what a snapshot is built from."""
         return (self.operators, self.numbering_plan, *self.port_all, *self.plan)
-
-
-def _require_between(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise SettingError(f"{name} is {value}", hint=f"Give a whole number from {low} to {high}")
-
-
-def _members(kind: type[enum.StrEnum]) -> str:
-    return ", ".join(kind)

@@ -9,19 +9,16 @@ blocks of ranges of one to a few numbers that alternate between two holders.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from numroute_loader.generate.market import read_table
-from numroute_loader.generate.options import PlanEncoding
 from numroute_loader.generate.randomness import (
     TABLE_SIZE,
     Stream,
-    quantiles,
+    log_normal,
     share_out,
     weighted_table,
 )
@@ -41,8 +38,6 @@ FILES = (("ABC-3xx.csv", 3), ("ABC-4xx.csv", 4), ("ABC-8xx.csv", 8), ("DEF-9xx.c
 _UNNAMED_REGION = "-"
 """What the 2026 files write for a region that only the territory column names."""
 _UNNAMED_ONE_IN = 60
-_UNPADDED_ONE_IN = 50
-"""In the oldest era some rows have lost their leading zeros."""
 
 _LOCAL_FIRST, _SERVICE_FIRST = 2_000_000, 1_000_000
 """Local numbers begin with 2 to 9; those behind a service code with 1 to 9."""
@@ -75,11 +70,7 @@ _SERVICE_PLACES = (
 _TAX_WEIGHTS = (2, 4, 10, 3, 5, 9, 4, 6, 8)
 
 # The first column's "АВС" is Cyrillic, in the real files too.
-_HEADERS = {
-    PlanEncoding.UTF_8: "АВС/ DEF;От;До;Емкость;Оператор;Регион;Территория ГАР;ИНН",
-    PlanEncoding.WINDOWS_1251: "АВС/ DEF;От;До;Емкость;Оператор;Регион",
-}
-_CODECS = {PlanEncoding.UTF_8: "utf-8-sig", PlanEncoding.WINDOWS_1251: "cp1251"}
+_HEADER = "АВС/ DEF;От;До;Емкость;Оператор;Регион;Территория ГАР;ИНН"
 
 
 class PlanRow(NamedTuple):
@@ -156,8 +147,8 @@ class _Cutter:
 
     def __init__(self, market: Market, holders: Sequence[_Holder], stream: Stream) -> None:
         self._market, self._holders, self._stream = market, holders, stream
-        self._sizes = _log_normal(_SIZE_SIGMA)
-        self._gaps = _log_normal(_GAP_SIGMA)
+        self._sizes = log_normal(_SIZE_SIGMA, 1000)
+        self._gaps = log_normal(_GAP_SIGMA, 1000)
         # For each area the holders that work there, weighted; the last row is for no area.
         self._guests = np.stack(
             [
@@ -270,30 +261,18 @@ def made_up_tax_number(name: str) -> str:
     return f"{digits}{check % 11 % 10}"
 
 
-def plan_file(rows: Sequence[PlanRow], leading_digit: int, encoding: PlanEncoding) -> bytes:
+def plan_file(rows: Sequence[PlanRow], leading_digit: int) -> bytes:
     """Return the plan file of all codes with this leading digit, as its publisher writes it.
 
-    Lines end in LF, the last one in nothing (registries.md, 2).
+    UTF-8 with BOM; lines end in LF, the last one in nothing (registries.md, 2).
     """
-    modern = encoding is PlanEncoding.UTF_8
-    lines = [_HEADERS[encoding]]
-    chosen = (row for row in rows if row.first // (100 * CODE_SIZE) == leading_digit)
-    for i, (first, last, holder, region, territory, tax_number) in enumerate(chosen):
+    lines = [_HEADER]
+    for first, last, *texts in rows:
         code, low = divmod(first, CODE_SIZE)
-        padding = 0 if not modern and i % _UNPADDED_ONE_IN == 0 else 7
-        line = (
-            f"{code};{low:0{padding}d};{last % CODE_SIZE:0{padding}d};{last - first + 1};{holder}"
-        )
-        if modern:
-            lines.append(f"{line};{region};{territory};{tax_number}")
-        else:
-            lines.append(f"{line};{territory if region == _UNNAMED_REGION else region}")
-    return "\n".join(lines).encode(_CODECS[encoding])
-
-
-def _log_normal(sigma: float, median: int = 1000) -> NDArray[np.int64]:
-    normal = NormalDist()
-    return quantiles(lambda share: max(1, median * math.exp(sigma * normal.inv_cdf(share))))
+        if code // 100 == leading_digit:
+            cells = (code, f"{low:07d}", f"{last % CODE_SIZE:07d}", last - first + 1, *texts)
+            lines.append(";".join(map(str, cells)))
+    return "\n".join(lines).encode("utf-8-sig")
 
 
 def _mobile_holders(market: Market) -> list[_Holder]:

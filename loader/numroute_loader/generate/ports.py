@@ -12,7 +12,6 @@ import math
 import zlib
 from dataclasses import dataclass
 from datetime import date, timedelta
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,7 @@ from numroute_loader.generate.plan import CODE_SIZE
 from numroute_loader.generate.randomness import (
     TABLE_SIZE,
     Stream,
+    log_normal,
     quantiles,
     scaled,
     weighted_table,
@@ -147,7 +147,7 @@ def _leaving_weights(ranges: MobileRanges, market: Market, stream: Stream) -> ND
     old = np.zeros(len(code), np.bool_)
     for low, high in _OLD_CODES:
         old |= (code >= low) & (code <= high)
-    share = stream.pick(_log_normal(_SHARE_SIGMA), len(code))
+    share = stream.pick(log_normal(_SHARE_SIGMA, 100), len(code))
     age_percent = np.where(old, _OLD_CODE_PER_CENT, _NEW_CODE_PER_CENT)
     city_percent = np.where(city[ranges.region], _CITY_PER_CENT, 100)
     # Where anybody leaves the weight is positive, however small the range.
@@ -189,7 +189,7 @@ class Ports:
         self._recipients = _recipient_tables(market, dump_date.year)
         self._area_of = market.area_of
         self._gap_table = quantiles(lambda share: -1000 * math.log(1 - share))
-        self._cluster_table = _log_normal(_CLUSTER_SIGMA)
+        self._cluster_table = log_normal(_CLUSTER_SIGMA, 100)
         self._run_table = quantiles(
             lambda share: min(_RUN_MAX, 2 * (1 - share) ** (-1 / _RUN_EXPONENT))
         )
@@ -335,11 +335,6 @@ def _npid(
     """Number processes by their time: sixteen digits, ascending with the date."""
     time = day * SECONDS_PER_DAY + second
     return NPID_FIRST + time * NPIDS_PER_SECOND + row % NPIDS_PER_SECOND
-
-
-def _log_normal(sigma: float) -> NDArray[np.int64]:
-    normal = NormalDist()
-    return quantiles(lambda share: max(1, 100 * math.exp(sigma * normal.inv_cdf(share))))
 
 
 def _day_table(days: list[date], since: int) -> NDArray[np.int64]:

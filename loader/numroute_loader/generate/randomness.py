@@ -8,7 +8,9 @@ between machines, so they appear only in small tables that are rounded to intege
 
 from __future__ import annotations
 
+import math
 import zlib
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,6 +61,12 @@ def quantiles(inverse: Callable[[float], float]) -> NDArray[np.int64]:
     """Tabulate a distribution by its inverse: int64[TABLE_SIZE], ascending, rounded."""
     shares = ((i + 0.5) / TABLE_SIZE for i in range(TABLE_SIZE))
     return np.array([round(inverse(share)) for share in shares], np.int64)
+
+
+def log_normal(sigma: float, median: int) -> NDArray[np.int64]:
+    """Tabulate a log-normal distribution of positive integers."""
+    normal = NormalDist()
+    return quantiles(lambda share: max(1, median * math.exp(sigma * normal.inv_cdf(share))))
 
 
 def weighted_table(
