@@ -406,7 +406,11 @@ def test_text_lists_are_routed_as_planned(
     draw = random.Random(seed)
     rows, plan, numbers = planted(seed)
     delimiter = draw.choice(";,\t")
-    text = as_csv([["Имя", "Телефон", "Город"], *rows], delimiter, draw)
+    head = ["Имя", "Телефон", "Город"]
+    if draw.random() < 0.5:
+        rows.insert(draw.randrange(len(rows)), head)
+        plan["HEADER_ROW"] = 1
+    text = as_csv([head, *rows], delimiter, draw)
     if draw.random() < 0.5:
         text = f"Выгрузка{delimiter * 2}\n{delimiter * 2}\n" + text
     if draw.random() < 0.5:
@@ -414,6 +418,7 @@ def test_text_lists_are_routed_as_planned(
         plan["TOTAL_ROW"] = 1
     if draw.random() < 0.3:
         text = f"sep={delimiter}\n{text}"
+    text += draw.choice(["", "\x1a"])
     encoding = draw.choice(["utf-8", "utf-8-sig", "utf-16", "cp1251"])
     path = tmp_path / "list.csv"
     path.write_bytes(text.replace("\n", draw.choice(["\n", "\r\n"])).encode(encoding))
@@ -424,7 +429,7 @@ def test_text_lists_are_routed_as_planned(
     plan["SUPPRESSED"] = len(stopped)
     unallocated = reasons.pop("UNALLOCATED", 0)
     assert reasons == plan
-    assert summary.steps.rows == ROWS + plan.get("TOTAL_ROW", 0)
+    assert summary.steps.rows == ROWS + plan.get("TOTAL_ROW", 0) + plan.get("HEADER_ROW", 0)
     assert summary.steps.routed + unallocated == len(numbers) - len(stopped)
 
 
@@ -461,6 +466,74 @@ def test_workbooks_are_routed_as_planned(run, tmp_path: Path, seed: int) -> None
         "Клиенты", "Телефон", "by its name",
     )  # fmt: skip
     assert any("hidden sheets were not read: 'Архив'" in each for each in summary.warnings)
+
+
+DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_columns_are_routed_as_planned(run, tmp_path: Path, seed: int) -> None:
+    """Parquet and Arrow, texts of any kind, numbers, floats: every count is the plan's."""
+    draw = random.Random(seed)
+    rows, plan, numbers = planted(seed)
+    cells: list[object] = [cell or None for _, cell, _ in rows]
+    kind = draw.choice([pa.string(), pa.large_string(), pa.binary(), DICTIONARY])
+    if seed == 0:
+        valid = [number for number in numbers for _ in range(2)]
+        cells, kind, plan = [*map(float, valid), None], pa.float64(), {"EMPTY": 1}
+        plan["DUPLICATE"] = len(numbers)
+    texts = [cell.encode() if cell and kind == pa.binary() else cell for cell in cells]
+    table = pa.table({"name": ["x"] * len(cells), "Телефон": pa.array(texts, kind)})
+    path = tmp_path / "list.bin"
+    if draw.random() < 0.5:
+        pq.write_table(table, path, row_group_size=97)
+    else:
+        with pa.ipc.new_file(path, table.schema) as file:
+            file.write_table(table, max_chunksize=89)
+    summary, reasons = run(path, rejects_max=1)
+    unallocated = reasons.pop("UNALLOCATED", 0)
+    assert reasons == plan
+    assert summary.steps.rows == len(cells)
+    assert summary.steps.routed + unallocated == len(numbers)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_do_not_send_lists_suppress_as_planned(run, tmp_path: Path, seed: int) -> None:
+    """Numbers in every form and column, several in a cell: all are suppressed, and no other.
+
+    One cell that is not understood, anywhere, is an error with its row.
+    """
+    draw = random.Random(seed)
+    numbers = [79160000000 + i * 13 + seed for i in range(300)]
+    stopped, waiting = [], draw.sample(numbers, 120)
+    rows: list[list[str]] = []
+
+    def spoken() -> str:
+        stopped.append(waiting.pop())
+        text = str(stopped[-1])
+        return draw.choice(
+            [text, f"+{text}", text[1:], f"8 ({text[1:4]}) {text[4:7]}-{text[7:9]}-{text[9:]}"]
+        )
+
+    while len(waiting) > 8:
+        mark, note = draw.choice([";", ", ", " / ", "\n", " ::: "]), draw.choice(["", " (моб.)"])
+        cell = mark.join(spoken() + note for _ in range(draw.randint(1, 3)))
+        rows.append(["Анна", cell, spoken() if draw.random() < 0.3 else "", "12.03.2026"])
+        if draw.random() < 0.1:
+            rows.append(draw.choice([["", "", "", ""], ["Имя", "Телефон", "Телефон 2", "Дата"]]))
+    everyone = tmp_path / "list.csv"
+    everyone.write_text("phone\n" + "".join(f"{n}\n" for n in numbers), "utf-8")
+    stop = tmp_path / "stop.csv"
+    delimiter = draw.choice(";,\t")
+    head = [["Имя", "Телефон", "Телефон 2", "Дата"]]
+    stop.write_text(as_csv([*head, *rows], delimiter, draw), "utf-8")
+    summary, reasons = run(everyone, suppress=(str(stop),))
+    assert reasons["SUPPRESSED"] == len(stopped)
+    assert summary.steps.routed + summary.steps.refused == len(numbers) - len(stopped)
+    rows.insert(at := draw.randrange(len(rows)), ["Пётр", "не звонить", "", ""])
+    stop.write_text(as_csv([*head, *rows], delimiter, draw), "utf-8")
+    with pytest.raises(InputError, match=rf"row {at + 1} \(not a phone number\)"):
+        run(everyone, suppress=(str(stop),))
 
 
 @pytest.mark.parametrize(
