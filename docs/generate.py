@@ -1,4 +1,4 @@
-"""Generate the reference pages from the code: metrics and log events, settings, messages.
+"""Generate the reference pages: metrics and log events, settings, messages, alerts.
 
 ``python docs/generate.py`` writes the pages, ``--check`` fails when one of them is stale.
 """
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+import yaml
 
 from numroute.cli import numroute
 from numroute.server.metrics import METRICS, Counter, Distribution, Metric
 from numroute_loader.cli import numroute_load
+from numroute_loader.reading.rows import REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +90,12 @@ class Message(NamedTuple):
 
 def main() -> int:
     """Write or check the pages; return the exit status."""
-    pages = {"metrics.md": metrics(), "settings.md": settings(), "messages.md": messages()}
+    pages = {
+        "metrics.md": metrics(),
+        "settings.md": settings(),
+        "messages.md": messages(),
+        "alerts.md": alerts(),
+    }
     stale = [
         name
         for name, text in pages.items()
@@ -217,13 +224,53 @@ def messages() -> str:
     seen: set[tuple[str, str]] = set()
     for title, (folder, patterns) in PACKAGES.items():
         rows = []
-        for message in messages_of(ROOT / folder, patterns):
+        found = messages_of(ROOT / folder, patterns)
+        for message in (*found, *(row_faults() if title == "The loader" else ())):
             if (message.text, message.hint) not in seen:
                 seen.add((message.text, message.hint))
                 rows.append((message.text, message.hint, message.kind))
         rows.sort(key=lambda row: row[0].lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ_: ").lower())
         parts.append(f"## {title}\n\n" + table(("message", "what to do", "error"), rows))
     return "\n".join(parts)
+
+
+def alerts() -> str:
+    """Return the page of alerts, from the annotations of the rules."""
+    text = (ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text("utf-8")
+    rows = [
+        (
+            f"`{rule['alert']}`",
+            rule["labels"]["severity"],
+            rule["annotations"]["meaning"],
+            rule["annotations"]["remedy"],
+        )
+        for group in yaml.safe_load(text)["groups"]
+        for rule in group["rules"]
+    ]
+    return f"{HEAD}# Alerts\n\n{table(('alert', 'severity', 'meaning', 'what to do'), rows)}"
+
+
+def row_faults() -> Iterator[Message]:
+    """Yield what the loader says of a row that it cannot use.
+
+    Its texts are the ``reason`` of a check, often made by a function named for a fault.
+    """
+    for path in sorted((ROOT / "loader" / "numroute_loader" / "reading").glob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            names = assigned_texts(function)
+            for node in ast.walk(function):
+                texts: list[ast.expr] = []
+                match node:
+                    case ast.Return(value=ast.expr() as text) if function.name.endswith("_fault"):
+                        texts = texts_of(text, names)
+                    case ast.keyword(arg="reason", value=ast.Lambda(body=text)):
+                        texts = texts_of(text, names)
+                    case ast.keyword(arg="reason", value=text):
+                        texts = texts_of(text, names)
+                for text in texts:
+                    yield Message("InputError", f"FILE:LINE: {template(text)}", REMEDY)
 
 
 def error_messages(node: ast.Call, names: dict[str, list[ast.expr]]) -> list[Message]:
