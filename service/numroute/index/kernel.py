@@ -54,7 +54,7 @@ from numroute.index.layout import (
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -65,8 +65,16 @@ if TYPE_CHECKING:
 PIECE_NUMBERS = 8_192
 """Numbers worked on at once: temporaries of 64 KiB stay in cache, and the allocator keeps them."""
 
-FEW_NUMBERS = 20
-"""Up to this many numbers are looked up one by one: from about thirty on numpy is faster."""
+FEW_NUMBERS = 32
+"""Up to this many numbers are looked up one by one: with more, numpy is faster."""
+
+FEW_NUMBERS_COMPILED = 4
+"""The same beside the compiled function, which costs less to call than numpy."""
+
+SMALL_NUMBERS = 256
+"""In batches up to this size, numpy reads the entries, and the numbers that need more than their
+entry are looked up one by one when there are at most ``SMALL_NUMBERS_REST`` of them."""
+SMALL_NUMBERS_REST = 16
 
 _BLOCKS_AT_ONCE = 256
 """Blocks whose records are listed together."""
@@ -208,6 +216,11 @@ def use_compiled(function: Callable[..., None] | None) -> None:
     _compiled = function
 
 
+def is_few(numbers: Words) -> bool:
+    """Return whether looking these numbers up one by one is fastest."""
+    return len(numbers) <= (FEW_NUMBERS if _compiled is None else FEW_NUMBERS_COMPILED)
+
+
 def is_compiled() -> bool:
     """Return whether batches are looked up by the compiled function."""
     return _compiled is not None
@@ -248,8 +261,8 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 def lookup(tables: Tables, numbers: Words) -> Rows:
     """Return the row of the route table for each number."""
     rows = np.empty(len(numbers), np.uint16)
-    if len(numbers) <= FEW_NUMBERS:
-        rows[:] = [find(tables, number).row for number in numbers.tolist()]
+    if is_few(numbers):
+        rows[:] = [found[0] for found in find_each(tables, numbers.tolist())]
     elif _compiled is not None:
         _compiled(*tables.constants, _read_only(np.ascontiguousarray(numbers)), rows)
     else:
@@ -265,8 +278,15 @@ def _lookup_piece(tables: Tables, numbers: Words, rows: Rows) -> None:
     entry = tables.entries.take(index, mode="clip")
     low = numbers & _IN_GRANULE
     rows[:] = entry >> _ROW
+    hit = _cell_hits(entry, low)
+    if len(numbers) <= SMALL_NUMBERS:
+        more = (hit | (rows == MIXED)).nonzero()[0]
+        if len(more) <= SMALL_NUMBERS_REST:
+            rows[more] = [found[0] for found in find_each(tables, numbers.take(more).tolist())]
+            _refuse_impossible(numbers, rows)
+            return
     _settle_mixed(tables, numbers, entry, low, rows)
-    with_cell = _with_cell(entry, low)
+    with_cell = _places_unless_most(hit)
     if with_cell is not None:
         entry, low, index = entry.take(with_cell), low.take(with_cell), index.take(with_cell)
     rank, first_code, member = _ranks(tables, entry, low)
@@ -285,12 +305,17 @@ def _lookup_piece(tables: Tables, numbers: Words, rows: Rows) -> None:
     _refuse_impossible(numbers, rows)
 
 
-def _with_cell(entry: Words, low: Words) -> NDArray[np.intp] | None:
-    """Return which numbers lie in a cell with a record; None when most do and all may be asked."""
+def _cell_hits(entry: Words, low: Words) -> NDArray[np.bool_]:
+    """Return which numbers lie in a cell with a record."""
     cell = low * _FACTOR
     np.right_shift(cell, _FACTOR_SHIFT, out=cell)
     np.right_shift(entry, cell, out=cell)
-    hit = (cell & _ONE).astype(np.bool_)
+    hit: NDArray[np.bool_] = (cell & _ONE).astype(np.bool_)
+    return hit
+
+
+def _places_unless_most(hit: NDArray[np.bool_]) -> NDArray[np.intp] | None:
+    """Return the places of hits; None where most are, and all may be asked."""
     return None if 2 * int(np.count_nonzero(hit)) > len(hit) else hit.nonzero()[0]
 
 
@@ -390,41 +415,54 @@ class Found(NamedTuple):
 
 def find(tables: Tables, number: int) -> Found:
     """Return the answer to one number (below 2**64)."""
-    if not 0 < number <= NUMBER_MAX:
-        return Found(INVALID_ROW, INVALID_ROW, -1)
+    return Found(*find_each(tables, (number,))[0])
+
+
+def find_each(tables: Tables, numbers: Iterable[int]) -> list[tuple[int, int, int]]:
+    """Return the fields of ``Found`` for a few numbers (below 2**64)."""
     top, sub, entries, ranks, within, heap, strips, codes, dictionary, starts, start, route = (
         tables.views
     )
-    page = number >> PAGE_SHIFT
-    block = top[page] if page < len(top) else 0
-    index = sub[block + ((number >> BLOCK_SHIFT) & (BLOCKS_PER_PAGE - 1))]
-    index += (number >> GRANULE_SHIFT) & (GRANULES_PER_BLOCK - 1)
-    entry = entries[index]
-    low = number & ((1 << GRANULE_SHIFT) - 1)
-    place = (entry >> PLACE_SHIFT) & PLACE_MASK
-    range_row = entry >> ROW_SHIFT
-    if range_row == MIXED:
-        range_row = strips[(place - STRIP_WORDS) * 4 + (low >> STRIP_SHIFT)]
+    pages = len(top)
+    code_shift, group_shift = tables.code_shift, tables.group_shift
+    answers = []
+    for number in numbers:
+        if not 0 < number <= NUMBER_MAX:
+            answers.append((INVALID_ROW, INVALID_ROW, -1))
+            continue
+        page = number >> PAGE_SHIFT
+        block = top[page] if page < pages else 0
+        index = sub[block + ((number >> BLOCK_SHIFT) & (BLOCKS_PER_PAGE - 1))]
+        index += (number >> GRANULE_SHIFT) & (GRANULES_PER_BLOCK - 1)
+        entry = entries[index]
+        low = number & ((1 << GRANULE_SHIFT) - 1)
+        place = (entry >> PLACE_SHIFT) & PLACE_MASK
+        row = range_row = entry >> ROW_SHIFT
+        rank = -1
         if range_row == MIXED:
-            range_row = route[bisect_right(start, number) - 1]
-    cell, bit = divmod(low, CELL_NUMBERS)
-    if entry >> cell & 1:
-        used = entry & CELL_MASK
-        word = heap[place + (used & ((1 << cell) - 1)).bit_count()]
-        if word >> bit & 1:
-            rank = (word >> RANK_SHIFT) + (word & ((1 << bit) - 1)).bit_count()
-            code = codes[((place + used.bit_count()) << tables.code_shift) + rank]
-            row = dictionary[starts[index >> tables.group_shift] + code]
-            rank += ranks[index >> RANK_GROUP_SHIFT] + within[index]
-            return Found(row, range_row, rank)
-    return Found(range_row, range_row, -1)
+            range_row = strips[(place - STRIP_WORDS) * 4 + (low >> STRIP_SHIFT)]
+            if range_row == MIXED:
+                range_row = route[bisect_right(start, number) - 1]
+            row = range_row
+        cell = low // CELL_NUMBERS
+        if entry >> cell & 1:
+            used = entry & CELL_MASK
+            word = heap[place + (used & ((1 << cell) - 1)).bit_count()]
+            bit = low - cell * CELL_NUMBERS
+            if word >> bit & 1:
+                rank = (word >> RANK_SHIFT) + (word & ((1 << bit) - 1)).bit_count()
+                code = codes[((place + used.bit_count()) << code_shift) + rank]
+                row = dictionary[starts[index >> group_shift] + code]
+                rank += ranks[index >> RANK_GROUP_SHIFT] + within[index]
+        answers.append((row, range_row, rank))
+    return answers
 
 
 def range_lookup(tables: Tables, numbers: Words) -> Rows:
     """Return the row that the ranges alone give to each number, ported or not."""
     rows = np.empty(len(numbers), np.uint16)
     if len(numbers) <= FEW_NUMBERS:
-        rows[:] = [find(tables, number).range_row for number in numbers.tolist()]
+        rows[:] = [found[1] for found in find_each(tables, numbers.tolist())]
         return rows
     for begin in range(0, len(numbers), PIECE_NUMBERS):
         part = numbers[begin : begin + PIECE_NUMBERS]
@@ -439,7 +477,7 @@ def range_lookup(tables: Tables, numbers: Words) -> Rows:
 def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Index]:
     """Return the positions in ``numbers`` that have a record, and the ranks of those records."""
     if len(numbers) <= FEW_NUMBERS:
-        few = np.array([find(tables, number).rank for number in numbers.tolist()], np.int64)
+        few = np.array([found[2] for found in find_each(tables, numbers.tolist())], np.int64)
         return (few >= 0).nonzero()[0], few[few >= 0]
     positions = [np.empty(0, np.intp)]
     ranks: list[Index] = [np.empty(0, np.int64)]
@@ -448,7 +486,7 @@ def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Inde
         index = entries_of(tables, part)
         entry = tables.entries.take(index, mode="clip")
         low = part & _IN_GRANULE
-        with_cell = _with_cell(entry, low)
+        with_cell = _places_unless_most(_cell_hits(entry, low))
         if with_cell is not None:
             entry, low, index = entry.take(with_cell), low.take(with_cell), index.take(with_cell)
         rank, _, member = _ranks(tables, entry, low)

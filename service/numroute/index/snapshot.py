@@ -225,17 +225,17 @@ class Snapshot:
         """
         rows: Unsigned
         times, ranges = None, None
-        if len(numbers) <= kernel.FEW_NUMBERS:
-            found = [kernel.find(self._tables, number) for number in numbers.tolist()]
-            rows = np.array([each.row for each in found], np.uint16)
+        if kernel.is_few(numbers):
+            found = kernel.find_each(self._tables, numbers.tolist())
+            rows = np.array([row for row, _, _ in found], np.uint16)
             if ported_at:
                 column = self._ported_at
                 times = np.array(
-                    [0 if column is None or each.rank < 0 else column[each.rank] for each in found],
+                    [0 if column is None or rank < 0 else column[rank] for _, _, rank in found],
                     np.uint32,
                 )
             if range_route:
-                ranges = np.array([each.range_row for each in found], np.uint16)
+                ranges = np.array([row for _, row, _ in found], np.uint16)
         else:
             rows = kernel.lookup(self._tables, numbers)
             times = self._ported_times(numbers) if ported_at else None
