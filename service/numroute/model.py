@@ -189,7 +189,8 @@ class SnapshotInfo:
     """What a service reports about the snapshot that it answers from.
 
     ``age_seconds`` runs from ``snapshot.as_of`` to the time of the report. ``changes`` is None when
-    the snapshot does not record what it changed.
+    the snapshot does not record what it changed. ``preferred_numbers_per_call`` is the size beyond
+    which larger calls of ``BulkLookup`` gain nothing; 0 when the service does not say.
     """
 
     snapshot: SnapshotRef
@@ -199,6 +200,7 @@ class SnapshotInfo:
     sources: tuple[Source, ...]
     counts: Mapping[str, int]
     changes: Changes | None = None
+    preferred_numbers_per_call: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

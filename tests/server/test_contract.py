@@ -18,9 +18,11 @@ from support.oracle import FIRST, LAST, make_registry, publish
 from support.ways import Asked, Row, code_of
 
 import numroute
+from numroute.client.core import NUMBERS_PER_CHUNK
 from numroute.errors import NumrouteError, ServiceError
 from numroute.index import SnapshotStore
 from numroute.model import NUMBER_MAX, Operator, Status
+from numroute.server.limits import NUMBERS_PER_BULK_PREFERRED
 from numroute.v1 import number_routing_pb2 as pb
 
 FEW = settings(
@@ -354,6 +356,7 @@ def test_snapshot_tells_what_it_is(kind, server, store, registry) -> None:
     assert info.sources[0].rows == len(registry.ported)
     assert info.age_seconds > 0
     assert info.changes is None
+    assert info.preferred_numbers_per_call == NUMBERS_PER_BULK_PREFERRED == NUMBERS_PER_CHUNK
     assert not info.snapshot.stale
 
 

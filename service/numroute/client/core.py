@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from numroute.client.messages import Answers
     from numroute.model import Operator, SnapshotNews, SnapshotRef
 
-NUMBERS_PER_CHUNK = 65_536
-"""Numbers in one request: enough to spread the cost of a call thin, few enough to have several
-requests under way at once."""
+NUMBERS_PER_CHUNK = 262_144
+"""Numbers in one request: from here on larger calls gain nothing. Measured with 2,097,152 numbers:
+77 ns a number in calls of 65,536, 48 in calls of 131,072, 46 in calls of this size, 63 in calls of
+500,000; the p99 of single numbers beside them was 22, 27, 27 and 56 ms."""
 
 NUMBERS_PER_CHUNK_MAX = 500_000
 """The service takes no more numbers in one request."""

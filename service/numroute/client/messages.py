@@ -93,6 +93,7 @@ def snapshot_response(data: bytes) -> SnapshotInfo:
         sources=wire.source_values(message.sources),
         counts=dict(message.counts),
         changes=wire.changes_value(message.changes) if message.HasField("changes") else None,
+        preferred_numbers_per_call=message.preferred_numbers_per_call,
     )
 
 

@@ -157,10 +157,10 @@ class Client(ClientBase):
     ) -> Iterator[BulkAnswer]:
         """Look up batch after batch over one connection; yield their answers in order.
 
-        Each batch has at most 500,000 numbers; about 65,000 is fast. At most four are under way at
-        once, and no more are taken from ``batches`` meanwhile, so lists of any length take the same
-        memory. Each answer comes from one snapshot. When the service goes away, what it has not
-        answered is asked again, there or at another replica.
+        Each batch has at most 500,000 numbers; about 262,000 is fastest. At most four are under way
+        at once, and no more are taken from ``batches`` meanwhile, so lists of any length take the
+        same memory. Each answer comes from one snapshot. When the service goes away, what it has
+        not answered is asked again, there or at another replica.
 
         The other arguments and the errors are those of ``lookup``; ``timeout`` bounds the wait for
         each answer.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from numroute import wire
 from numroute.model import Status
+from numroute.server.limits import NUMBERS_PER_BULK_PREFERRED
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
         sources=wire.source_messages(metadata.sources),
         counts=metadata.counts,
         changes=wire.changes_message(metadata.changes),
+        preferred_numbers_per_call=NUMBERS_PER_BULK_PREFERRED,
     )
 
 

@@ -10,6 +10,9 @@ import resource
 NUMBERS_PER_BULK_MAX = 500_000
 """The most numbers in one ``BulkLookup``: 4,000,000 bytes, which fits one default-sized message."""
 
+NUMBERS_PER_BULK_PREFERRED = 262_144
+"""The numbers in one ``BulkLookup`` from which on larger calls gain nothing; clients may ask."""
+
 NUMBERS_PER_LOOKUP_MAX = 1_000
 """The most texts in one ``Lookup``."""
 

@@ -267,7 +267,7 @@ class Source(_message.Message):
     def __init__(self, name: _Optional[str] = ..., registry: _Optional[str] = ..., kind: _Optional[str] = ..., sequence: _Optional[int] = ..., rows: _Optional[int] = ..., sha256: _Optional[str] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class GetSnapshotResponse(_message.Message):
-    __slots__ = ("snapshot", "built_at", "age_seconds", "format_version", "sources", "counts", "changes")
+    __slots__ = ("snapshot", "built_at", "age_seconds", "format_version", "sources", "counts", "changes", "preferred_numbers_per_call")
     class CountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -282,6 +282,7 @@ class GetSnapshotResponse(_message.Message):
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    PREFERRED_NUMBERS_PER_CALL_FIELD_NUMBER: _ClassVar[int]
     snapshot: SnapshotRef
     built_at: _timestamp_pb2.Timestamp
     age_seconds: float
@@ -289,7 +290,8 @@ class GetSnapshotResponse(_message.Message):
     sources: _containers.RepeatedCompositeFieldContainer[Source]
     counts: _containers.ScalarMap[str, int]
     changes: SnapshotChanges
-    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., age_seconds: _Optional[float] = ..., format_version: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., counts: _Optional[_Mapping[str, int]] = ..., changes: _Optional[_Union[SnapshotChanges, _Mapping]] = ...) -> None: ...
+    preferred_numbers_per_call: int
+    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., age_seconds: _Optional[float] = ..., format_version: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., counts: _Optional[_Mapping[str, int]] = ..., changes: _Optional[_Union[SnapshotChanges, _Mapping]] = ..., preferred_numbers_per_call: _Optional[int] = ...) -> None: ...
 
 class SnapshotChanges(_message.Message):
     __slots__ = ("against", "ported", "returned", "moved", "updated")
