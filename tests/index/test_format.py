@@ -29,11 +29,11 @@ EXAMPLE = make_content(
 
 
 def documented_arrays() -> dict[str, np.ndarray]:
-    """Return the arrays of the worked example as docs/format.md gives them."""
-    text = (ROOT / "docs" / "format.md").read_text("utf-8").split("## Worked example")[1]
+    """Return the arrays of the worked example as docs/format-example.md gives them."""
+    text = (ROOT / "docs" / "format-example.md").read_text("utf-8")
     arrays: dict[str, np.ndarray] = {}
     row = re.compile(
-        r"^\| `([a-z_.]+)` \| u(\d+) \| (\d+) \| (\d+)(?: to (\d+))? \| (\w+) \|$", re.MULTILINE
+        r"^([a-z_.]+) u(\d+) (\d+) (\d+)(?: to (\d+))? (\w+)$", re.MULTILINE
     )
     for key, bits, entries, first, last, value in row.findall(text):
         array = arrays.setdefault(key, np.zeros(int(entries), f"<u{int(bits) // 8}"))
@@ -51,7 +51,7 @@ def stored_bytes(path: Path) -> dict[str, bytes]:
 
 
 def test_the_worked_example_is_what_the_writer_writes(tmp_path: Path) -> None:
-    """Every array of docs/format.md's example has the documented bytes."""
+    """Every array of docs/format-example.md has the documented bytes."""
     path = tmp_path / "example.lmdb"
     write_snapshot(path, EXAMPLE, make_metadata())
     stored = stored_bytes(path)
@@ -63,7 +63,7 @@ def test_the_worked_example_is_what_the_writer_writes(tmp_path: Path) -> None:
 
 
 def test_the_worked_example_is_answered_as_documented(open_content) -> None:
-    """The three numbers that docs/format.md walks through get the rows it names."""
+    """The three numbers that docs/format-example.md walks through get the rows it names."""
     snapshot = open_content(EXAMPLE)
     asked = np.array([79_000_000_045, 79_000_000_013, 79_000_000_600], np.uint64)
     assert snapshot.lookup(asked).route.tolist() == [2, 3, 3]
