@@ -32,9 +32,7 @@ def documented_arrays() -> dict[str, np.ndarray]:
     """Return the arrays of the worked example as docs/format-example.md gives them."""
     text = (ROOT / "docs" / "format-example.md").read_text("utf-8")
     arrays: dict[str, np.ndarray] = {}
-    row = re.compile(
-        r"^([a-z_.]+) u(\d+) (\d+) (\d+)(?: to (\d+))? (\w+)$", re.MULTILINE
-    )
+    row = re.compile(r"^([a-z_.]+) u(\d+) (\d+) (\d+)(?: to (\d+))? (\w+)$", re.MULTILINE)
     for key, bits, entries, first, last, value in row.findall(text):
         array = arrays.setdefault(key, np.zeros(int(entries), f"<u{int(bits) // 8}"))
         array[int(first) : int(last or first) + 1] = int(value, 0)
