@@ -1,4 +1,4 @@
-"""The whole product in a minute: generate, build, serve, look up, stop.
+"""The whole product: generate, build, serve, look up, stop.
 
 Run by ``make demo``; every step but the bulk lookup is the command that a user would type.
 """
