@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import signal
@@ -13,11 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import xlsxwriter
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = (sys.executable, "-c", "from numroute.entry import main; main()", "web")
+
+
+RNG = np.random.default_rng(5)
+ROWS = [
+    [f"Клиент {i}", f"+7916{number:07}"] for i, number in enumerate(RNG.integers(0, 10**7, 400))
+]
 
 
 @dataclass(frozen=True)
@@ -138,3 +148,14 @@ def running(folder: Path, *options: object) -> Iterator[Web]:
         yield web
     finally:
         web.kill()
+
+
+def xlsx() -> bytes:
+    """Return the list as a workbook."""
+    sink = io.BytesIO()
+    with xlsxwriter.Workbook(sink) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["имя", "телефон"])
+        for i, row in enumerate(ROWS, 1):
+            sheet.write_row(i, 0, row)
+    return sink.getvalue()

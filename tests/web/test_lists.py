@@ -12,18 +12,11 @@ import time
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import xlsxwriter
 from support.registry import command
-from support.web import Answer, Tokens, Web, running
-
-RNG = np.random.default_rng(5)
-ROWS = [
-    [f"Клиент {i}", f"+7916{number:07}"] for i, number in enumerate(RNG.integers(0, 10**7, 400))
-]
+from support.web import RNG, ROWS, Answer, Tokens, Web, running, xlsx
 
 
 def csv_list(rows: list[list[str]] = ROWS) -> bytes:
@@ -88,17 +81,6 @@ def parquet() -> bytes:
     sink = io.BytesIO()
     names = pa.table({"имя": [row[0] for row in ROWS], "телефон": [row[1] for row in ROWS]})
     pq.write_table(names, sink)
-    return sink.getvalue()
-
-
-def xlsx() -> bytes:
-    """Return the list as a workbook."""
-    sink = io.BytesIO()
-    with xlsxwriter.Workbook(sink) as book:
-        sheet = book.add_worksheet()
-        sheet.write_row(0, 0, ["имя", "телефон"])
-        for i, row in enumerate(ROWS, 1):
-            sheet.write_row(i, 0, row)
     return sink.getvalue()
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from grpc import StatusCode
 
 from numroute.errors import NumrouteError
+from numroute.server.auth import AUTHORIZATION
 from numroute.server.guard import Call
 from numroute.server.quota import SECONDS_PER_DAY
 from numroute.server.statuses import status_of
+from numroute_web.sessions import require_same_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,21 +24,23 @@ if TYPE_CHECKING:
     from numroute.server.auth import Clients
     from numroute.server.guard import Guard
     from numroute.server.quota import Usage
+    from numroute_web.sessions import Sessions
 
 
 class _HttpContext:
     """What guards read of a call's context, taken from an HTTP request."""
 
-    def __init__(self, request: Request[Any, Any, Any]) -> None:
+    def __init__(self, request: Request[Any, Any, Any], authorization: str | None) -> None:
         self._request = request
+        self._authorization = authorization
 
     def peer(self) -> str:
         client = self._request.client
         return f"http:{client.host}:{client.port}" if client else "http:"
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        value = self._request.headers.get("authorization")
-        return () if value is None else (("authorization", value),)
+        value = self._authorization
+        return () if value is None else ((AUTHORIZATION, value),)
 
     def auth_context(self) -> dict[str, Any]:
         return {}
@@ -48,22 +52,33 @@ class _HttpContext:
 class Admission:
     """Lets requests in, counts their numbers, and says what a client has left."""
 
-    def __init__(self, guards: Sequence[Guard], clients: Clients, usage: Usage | None) -> None:
+    def __init__(
+        self,
+        guards: Sequence[Guard],
+        clients: Clients,
+        usage: Usage | None,
+        sessions: Sessions,
+    ) -> None:
         """Ask these guards, in this order."""
+        self._sessions = sessions
         self._guards = guards
         self._clients = clients
         self._usage = usage
 
     @contextlib.contextmanager
-    def call(self, method: str, request: Request[Any, Any, Any]) -> Iterator[Call]:
+    def call(
+        self, method: str, request: Request[Any, Any, Any], *, authorization: str | None = None
+    ) -> Iterator[Call]:
         """Begin a call named ``method``, yield it, and end it with the status of its error.
 
         Raises:
-            NumrouteError: A guard refuses the call.
+            NumrouteError: A guard refuses the call, or a page of another site makes it.
         """
+        require_same_origin(request)
+        authorization = authorization or self._sessions.authorization(request)
         call = Call(
             method,
-            _HttpContext(request),  # type: ignore[arg-type] # what guards use of a gRPC context
+            _HttpContext(request, authorization),  # type: ignore[arg-type] # what guards use of a gRPC context
             on_numbers=[guard.numbers for guard in self._guards],
         )
         try:

@@ -39,9 +39,11 @@ from numroute_web.hardening import harden
 from numroute_web.jobs import JobStore
 from numroute_web.lists import HANDLERS as LIST_HANDLERS
 from numroute_web.lookup import HANDLERS as LOOKUP_HANDLERS
+from numroute_web.pages import page_router
 from numroute_web.problems import exception_handlers
 from numroute_web.runner import Runner
 from numroute_web.service import Service
+from numroute_web.sessions import Sessions
 from numroute_web.settings import (
     CONNECTIONS_MAX,
     DRAIN_SECONDS,
@@ -49,6 +51,7 @@ from numroute_web.settings import (
     POLL_SECONDS,
     REQUEST_BYTES_MAX,
 )
+from numroute_web.webhooks import Deliverer, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +111,7 @@ class _Server(uvicorn.Server):
 def make_app(service: Service, log: FilteringBoundLogger) -> Litestar:
     """Return the ASGI application of a service."""
     return Litestar(
-        route_handlers=[openapi_schema, *LOOKUP_HANDLERS, *LIST_HANDLERS],
+        route_handlers=[openapi_schema, *LOOKUP_HANDLERS, *LIST_HANDLERS, page_router()],
         state=State({"service": service}),
         exception_handlers=exception_handlers(log),
         request_max_body_size=REQUEST_BYTES_MAX,
@@ -123,7 +126,6 @@ def make_app(service: Service, log: FilteringBoundLogger) -> Litestar:
             ),
             security=[{"token": []}],
         ),
-        middleware=[harden],
         logging_config=None,
     )
 
@@ -161,6 +163,8 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     past = PastSnapshots(follower)
     jobs = _open_jobs(settings)
     runner = Runner(settings, jobs, log)
+    sessions = Sessions()
+    webhooks = Webhooks.of_settings(settings.callback_hosts, settings.callback_secret)
     service = Service(
         settings=settings,
         log=log,
@@ -168,14 +172,17 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         past=past,
         jobs=jobs,
         runner=runner,
+        sessions=sessions,
+        webhooks=webhooks,
         admission=Admission(
             [reporter.first, *protection.guards, reporter.last],
             protection.clients,
             protection.usage,
+            sessions,
         ),
     )
     config = uvicorn.Config(
-        make_app(service, log),
+        harden(make_app(service, log)),
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -195,6 +202,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         asyncio.create_task(follower.run(stop)),
         asyncio.create_task(reporter.run(stop)),
         asyncio.create_task(runner.run(stop)),
+        asyncio.create_task(Deliverer(webhooks, jobs, log).run(stop)),
         asyncio.create_task(_watch_files(protection, config, tls, stop, log)),
     ]
     try:

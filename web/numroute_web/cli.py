@@ -88,6 +88,30 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
     metavar="HOURS",
     help="How long a list and its results are kept after it is done.",
 )
+@click.option(
+    "--region",
+    envvar="NUMROUTE_REGION",
+    show_envvar=True,
+    metavar="CC",
+    help="Country whose national formats the page offers to understand, e.g. RU.",
+)
+@click.option(
+    "--callback-host",
+    "callback_hosts",
+    envvar="NUMROUTE_WEB_CALLBACK_HOSTS",
+    show_envvar=True,
+    multiple=True,
+    metavar="HOST",
+    help="A host that a list's callback_url may name; its addresses must be public. Or an address "
+    "or network that may be private. May be given repeatedly.",
+)
+@click.option(
+    "--callback-secret",
+    envvar="NUMROUTE_WEB_CALLBACK_SECRET",
+    show_envvar=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of the secret that signs callbacks: whsec_ and base64, readable by its owner only.",
+)
 @security_options
 def web(
     store: Path,

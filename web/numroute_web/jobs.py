@@ -179,6 +179,16 @@ class JobBody(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem | None
 
 
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt to tell a client's software that its list is done; no error: it has arrived."""
+
+    attempt: int
+    at: datetime
+    status: int | None
+    error: str
+    next_at: datetime | None
+
+
 def job_body(job: Job) -> JobBody:
     """Return a job as clients see it."""
     summary = job.summary or {}
@@ -314,17 +324,12 @@ class JobStore:
         """Return a client's jobs, the newest first."""
         return self._select("client = ? ORDER BY created DESC", client)
 
-    def start(self, job: Job, options: ListOptions, callback_url: str = "") -> None:
+    def start(self, job: Job, options: ListOptions) -> None:
         """Queue a draft. Raises ProblemError if it was started before."""
         done = self._db.execute(
-            "UPDATE jobs SET state = 'queued', options = ?, callback_url = ?, expires = ?"
+            "UPDATE jobs SET state = 'queued', options = ?, expires = ?"
             " WHERE id = ? AND state = 'draft'",
-            (
-                msgspec.json.encode(options).decode(),
-                callback_url,
-                time.time() + self._retention,
-                job.id,
-            ),
+            (msgspec.json.encode(options).decode(), time.time() + self._retention, job.id),
         )
         if not done.rowcount:
             raise ProblemError(
@@ -372,6 +377,42 @@ class JobStore:
             "UPDATE jobs SET state = 'queued', started = NULL WHERE id = ? AND state = 'running'",
             (job_id,),
         )
+
+    def due_deliveries(self) -> list[tuple[Job, int]]:
+        """Return the jobs whose end is to be told now, each with the number of the attempt."""
+        jobs = self._select(
+            "state IN ('done', 'failed') AND callback_url != '' AND coalesce((SELECT next FROM"
+            " deliveries WHERE job = jobs.id ORDER BY attempt DESC LIMIT 1), CASE WHEN EXISTS"
+            " (SELECT 1 FROM deliveries WHERE job = jobs.id) THEN 9e12 ELSE 0 END) <= ?",
+            time.time(),
+        )
+        return [(job, len(self.deliveries(job.id)) + 1) for job in jobs]
+
+    def deliveries(self, job_id: str) -> list[Delivery]:
+        """Return the attempts to tell a job's end, the first one first."""
+        rows = self._db.execute(
+            "SELECT * FROM deliveries WHERE job = ? ORDER BY attempt", (job_id,)
+        )
+        return [
+            Delivery(
+                attempt=row["attempt"],
+                at=_moment(row["at"]),
+                status=row["status"],
+                error=row["error"],
+                next_at=None if row["next"] is None else _moment(row["next"]),
+            )
+            for row in rows
+        ]
+
+    def record_delivery(
+        self, job_id: str, attempt: int, status: int | None, error: str, next_at: float | None
+    ) -> None:
+        """Record an attempt, unless the job was removed meanwhile."""
+        with contextlib.suppress(sqlite3.IntegrityError):
+            self._db.execute(
+                "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?)",
+                (job_id, attempt, time.time(), status, error, next_at),
+            )
 
     def remove(self, job_id: str) -> None:
         """Remove a job and everything of its list."""

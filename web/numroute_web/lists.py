@@ -23,6 +23,7 @@ from litestar.response.sse import ServerSentEventMessage
 from numroute.files import replacing
 from numroute_web.choices import ChoicesBody, read_choices
 from numroute_web.jobs import (
+    Delivery,
     Job,
     JobBody,
     ListOptions,
@@ -41,7 +42,7 @@ FOLLOW_SECONDS: Final = 0.5
 """How often the events of a job look at its state."""
 
 KEY_LENGTH_MAX: Final = 255
-OWN_FIELDS: Final = ("name", "start")
+OWN_FIELDS: Final = ("name", "start", "callback_url")
 """What a request says beside the options of its list."""
 
 REPORT_POLICY: Final = (
@@ -79,6 +80,12 @@ class FilesBody(msgspec.Struct, frozen=True, kw_only=True):
     """The files that came out: one or more per operator or route, the rejects, the report."""
 
     files: list[FileBody]
+
+
+class DeliveriesBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The attempts to tell that a list is done."""
+
+    deliveries: list[Delivery]
 
 
 class PreviewRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +162,12 @@ async def send_list(
 
 
 async def take_list(
-    service: Service, request: HttpRequest, client: str, key: str | None = None
+    service: Service,
+    request: HttpRequest,
+    client: str,
+    key: str | None = None,
+    *,
+    is_draft: bool = False,
 ) -> tuple[Job, bool]:
     """Receive a request's list; return its job, and whether it is a new one."""
     jobs = service.jobs
@@ -168,8 +180,16 @@ async def take_list(
             values.setdefault(name, []).append(str(value))
         own = {name: values.pop(name)[-1] for name in OWN_FIELDS if name in values}
         options = options_of(values)
-        is_draft = own.get("start") == "false"
-        job = jobs.add(job_id, client, upload, options, key=key, is_draft=is_draft)
+        is_draft = is_draft or own.get("start") == "false"
+        callback_url = own.get("callback_url", "")
+        if callback_url:
+            service.webhooks.check(callback_url)
+        job = jobs.add(
+            *(job_id, client, upload, options),
+            callback_url=callback_url,
+            key=key,
+            is_draft=is_draft,
+        )
         is_new = job.id == job_id
     if is_new:
         service.runner.wake()
@@ -266,6 +286,13 @@ async def _follow(service: Service, job: Job) -> AsyncIterator[ServerSentEventMe
         await asyncio.sleep(FOLLOW_SECONDS)
 
 
+@get("/v1/lists/{list_id:str}/deliveries", summary="Show the callback's log", responses=PROBLEMS)
+async def deliveries(request: HttpRequest, list_id: ListId) -> DeliveriesBody:
+    """Return the attempts to tell `callback_url` that the list is done."""
+    service, job = own_job(request, list_id)
+    return DeliveriesBody(deliveries=service.jobs.deliveries(job.id))
+
+
 @get("/v1/lists/{list_id:str}/files", summary="List what came out", responses=PROBLEMS)
 async def files(request: HttpRequest, list_id: ListId) -> FilesBody:
     """Return the files that the list became."""
@@ -313,7 +340,7 @@ async def report(request: HttpRequest, list_id: ListId) -> File:
 
 HANDLERS: Final = (
     *(send_list, all_lists, choices, one_list, remove_list, start_list, preview, events),
-    *(files, one_file, zip_file, report),
+    *(files, one_file, zip_file, report, deliveries),
 )
 
 

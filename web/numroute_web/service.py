@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from numroute_web.admission import Admission
     from numroute_web.jobs import JobStore
     from numroute_web.runner import Runner
+    from numroute_web.sessions import Sessions
     from numroute_web.settings import WebSettings
+    from numroute_web.webhooks import Webhooks
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,8 +38,15 @@ class Service:
     admission: Admission
     jobs: JobStore
     runner: Runner
+    sessions: Sessions
+    webhooks: Webhooks
     stopping: bool = False
     _encoder: Encoder | None = field(default=None, init=False)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it serves TLS itself, so that cookies may insist on it."""
+        return self.settings.security.tls is not None
 
     def encoder(self, view: View) -> Encoder:
         """Return the encoder of a view; that of the latest view is kept."""

@@ -41,6 +41,9 @@ class WebSettings:
         store: The folder of the snapshot store.
         listen: Address to listen on, ``host:port`` or ``[IPv6]:port``.
         max_age: Answers from a snapshot whose data is older than this are marked stale.
+        region: The default country that the page offers.
+        callback_hosts: Hosts and networks that may be told of a list's end.
+        callback_secret: The file of the secret that signs these requests.
         security: Who may ask, and how; clients are known by their tokens.
         jobs: The folder of lists and their results.
         choices: The folder of policies, price lists and do-not-send lists that are offered.
@@ -53,6 +56,9 @@ class WebSettings:
     listen: str
     jobs: Path
     choices: Path | None = None
+    region: str | None = None
+    callback_hosts: tuple[str, ...] = ()
+    callback_secret: Path | None = None
     list_workers: int = 1
     list_bytes_max: int = 1 << 30
     retention: timedelta = timedelta(days=1)

@@ -1,0 +1,218 @@
+"""The page: server-rendered, in English and Russian, for people with a list and a browser."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import tomllib
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from jinja2 import Environment, PackageLoader
+from litestar import Request, Response, Router, get, post
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import HTTPException
+from litestar.params import Body
+from litestar.response import Redirect
+
+from numroute.answers import explain_text
+from numroute.cli.console import operator_text
+from numroute.errors import NumrouteError, UnauthenticatedError
+from numroute.logs import fault_fields
+from numroute_campaign.report import page_environment
+from numroute_campaign.vocabulary import LANGUAGES
+from numroute_web.choices import read_choices
+from numroute_web.jobs import State, job_body, options_of
+from numroute_web.lists import ListId, make_preview, own_job, take_list
+from numroute_web.problems import problem_of
+from numroute_web.service import service_of
+from numroute_web.sessions import require_same_origin
+
+if TYPE_CHECKING:
+    from litestar.types import ExceptionHandlersMap
+
+HttpRequest = Request[Any, Any, Any]
+HTML: Final = "text/html; charset=utf-8"
+STATIC: Final = {"style.css": "text/css", "script.js": "text/javascript"}
+JOBS_SHOWN: Final = 20
+
+Fields = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+
+
+@get("/")
+async def home(request: HttpRequest) -> Response[str]:
+    """Offer to send a list and to look a number up; show the client's lists."""
+    service = service_of(request)
+    with service.admission.call("GET /", request) as call:
+        jobs = [job_body(job) for job in service.jobs.of_client(call.client)[:JOBS_SHOWN]]
+        return _page(request, "home", client=call.client, jobs=jobs)
+
+
+@post("/login", status_code=303)
+async def login(request: HttpRequest, data: Fields) -> Response[Any]:
+    """Begin a session of the token."""
+    service = service_of(request)
+    require_same_origin(request)
+    token = data.get("token", "").strip()
+    with service.admission.call("POST /login", request, authorization=f"Bearer {token}"):
+        cookie = service.sessions.begin(token, is_secure=service.is_secure)
+    return Redirect("/", status_code=303, cookies=[cookie])
+
+
+@post("/logout", status_code=303)
+async def logout(request: HttpRequest) -> Redirect:
+    """End the session."""
+    service = service_of(request)
+    require_same_origin(request)
+    cookie = service.sessions.end(request, is_secure=service.is_secure)
+    return Redirect("/", status_code=303, cookies=[cookie])
+
+
+@post("/lists", status_code=303, request_max_body_size=None)
+async def send(request: HttpRequest) -> Redirect:
+    """Take a list that waits for its choices."""
+    service = service_of(request)
+    with service.admission.call("POST /lists", request) as call:
+        job, _ = await take_list(service, request, call.client, is_draft=True)
+        return Redirect(f"/lists/{job.id}", status_code=303)
+
+
+@get("/lists/{list_id:str}")
+async def show(request: HttpRequest, list_id: ListId) -> Response[str]:
+    """Show a list: the preview and the choices, then its progress, then what came out."""
+    service, job = own_job(request, list_id)
+    values: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        values.setdefault(name, []).append(str(value))
+    preview, problem, options = None, job.problem, job.options
+    if job.state is State.DRAFT:
+        try:
+            options = options_of(values) if values else options
+            preview = await make_preview(service, job, options)
+        except NumrouteError as error:
+            problem = problem_of(error)
+    return _page(
+        request,
+        "list",
+        client=job.client,
+        job=job_body(job),
+        options=options,
+        preview=preview,
+        problem=problem,
+        summary=job.summary,
+        choices=read_choices(service.settings.choices),
+    )
+
+
+@post("/lists/{list_id:str}/start", status_code=303)
+async def start(request: HttpRequest, list_id: ListId) -> Redirect:
+    """Queue a list with the choices of the form."""
+    service, job = own_job(request, list_id)
+    form = await request.form()
+    values: dict[str, list[str]] = {}
+    for name, value in form.multi_items():
+        values.setdefault(name, []).append(str(value))
+    values["language"] = [language_of(request)]
+    service.jobs.start(job, options_of(values))
+    service.runner.wake()
+    return Redirect(f"/lists/{job.id}", status_code=303)
+
+
+@post("/lists/{list_id:str}/delete", status_code=303)
+async def remove(request: HttpRequest, list_id: ListId) -> Redirect:
+    """Remove a list and everything that came out."""
+    service, job = own_job(request, list_id)
+    await service.runner.remove(job)
+    return Redirect("/", status_code=303)
+
+
+@post("/lookup", status_code=200)
+async def look_up(request: HttpRequest, data: Fields) -> Response[str]:
+    """Look one number up, and say why; by POST, so that no number is in an address."""
+    service = service_of(request)
+    with service.admission.call("POST /lookup", request) as call:
+        call.ask(1)
+        with service.follower.current() as view:
+            number, region = data.get("number", ""), data.get("region", "").strip().upper()
+            found = explain_text(view.snapshot, view.ref(), number, region or None)
+        return _page(request, "lookup", client=call.client, found=found, region=region)
+
+
+@get("/static/{name:str}")
+async def static(name: str) -> Response[bytes]:
+    """Return the style or the script."""
+    if name not in STATIC:
+        raise HTTPException(status_code=404)
+    content = importlib.resources.files("numroute_web").joinpath("static", name).read_bytes()
+    return Response(content, media_type=STATIC[name], headers={"Cache-Control": "max-age=300"})
+
+
+def page_router() -> Router:
+    """Return the page's handlers; their errors are pages too."""
+    handlers = [home, login, logout, send, show, start, remove, look_up, static]
+    return Router(
+        path="/",
+        route_handlers=handlers,
+        exception_handlers=_exception_handlers(),
+        include_in_schema=False,
+    )
+
+
+def language_of(request: HttpRequest) -> str:
+    """Return the language that the browser prefers of those that there are."""
+    wanted: list[tuple[float, int, str]] = []
+    for place, part in enumerate(request.headers.get("accept-language", "").split(",")):
+        tag, _, quality = part.partition(";q=")
+        try:
+            weight = float(quality or 1)
+        except ValueError:
+            weight = 0.0
+        wanted.append((-weight, place, tag.strip().lower()[:2]))
+    return next((tag for _, _, tag in sorted(wanted) if tag in LANGUAGES), "en")
+
+
+def _exception_handlers() -> ExceptionHandlersMap:
+    def answer(request: HttpRequest, error: Exception) -> Response[str]:
+        problem = problem_of(error)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log = service_of(request).log
+            log.error("request failed", method=request.method, **fault_fields(error))
+        if isinstance(error, UnauthenticatedError):
+            is_wrong = request.url.path == "/login"
+            return _page(request, "login", status=problem.status, client="", is_wrong=is_wrong)
+        return _page(request, "problem", status=problem.status, client="", problem=problem)
+
+    return {Exception: answer, HTTPException: answer}
+
+
+def _page(request: HttpRequest, name: str, *, status: int = 200, **values: object) -> Response[str]:
+    service = service_of(request)
+    template = _environment(language_of(request)).get_template(f"{name}.html.j2")
+    region = service.settings.region or ""
+    has_login = service.settings.security.has_tokens
+    text = template.render({"default_country": region, "has_login": has_login, **values})
+    return Response(
+        text, status_code=status, media_type=HTML, headers={"Vary": "Accept-Language, Cookie"}
+    )
+
+
+@functools.cache
+def _environment(language: str) -> Environment:
+    """Return the templates in a language, with the filters of a campaign's report."""
+    base = page_environment(language)
+    environment = base.overlay(loader=PackageLoader("numroute_web"))
+    catalogue: dict[str, str] = {}
+    if language != "en":
+        path = importlib.resources.files("numroute_web").joinpath(
+            "templates", f"page_{language}.toml"
+        )
+        catalogue = tomllib.loads(path.read_text("utf-8"))
+    report_text = base.globals["t"]
+
+    def translate(text: str, *values: object) -> str:
+        if text in catalogue:
+            return catalogue[text].format(*values)
+        return str(report_text(text, *values))  # type: ignore[operator] # the report's function
+
+    environment.globals = {**base.globals, "t": translate, "operator_text": operator_text}
+    return environment
