@@ -141,6 +141,11 @@ def test_ports_and_probes_agree() -> None:
     probes = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness")}
     assert all(probe == {"path": "/livez", "port": "metrics"} for probe in probes.values())
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+    (patch,) = documents(REPLICAS / "service.yaml")
+    dockerfile = (DEPLOY / "Dockerfile").read_text("utf-8")
+    health = json.loads(re.search(r"CMD (\[\"python3.*\])", dockerfile)[1])
+    for feed in (CONTAINERS[1], patch["spec"]["template"]["spec"]["containers"][1]):
+        assert feed["livenessProbe"]["exec"]["command"] == health
     service = MANIFESTS["Service", "numroute"]["spec"]
     assert service["clusterIP"] == "None"
     assert {port["name"]: port["port"] for port in service["ports"]} == ports
