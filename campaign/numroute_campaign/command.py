@@ -19,7 +19,7 @@ from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
 from numroute_campaign.handover import check_places
-from numroute_campaign.lists.opening import ReadOptions
+from numroute_campaign.lists import ReadOptions
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.policy import read_policy
 from numroute_campaign.prices import read_prices

@@ -20,14 +20,9 @@ import pyarrow as pa
 from numroute.errors import InputError
 from numroute_campaign.decisions import ByOperator, Decisions, ported_since
 from numroute_campaign.handover import check_places, write_act
+from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.files import find_files
-from numroute_campaign.lists.opening import (
-    OpenList,
-    ReadOptions,
-    check_kept,
-    check_pseudonymous,
-    find_list,
-)
+from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous, find_list
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match

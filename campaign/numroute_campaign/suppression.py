@@ -12,7 +12,7 @@ from numroute.errors import InputError, SettingError
 from numroute_campaign.lists.cells import is_empty, is_equal, read_phones
 from numroute_campaign.lists.columns import by_place
 from numroute_campaign.lists.files import STDIN, Form
-from numroute_campaign.lists.opening import OpenList, ReadOptions, find_list
+from numroute_campaign.lists.opening import OpenList, find_list
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.vocabulary import MEANINGS, NOBODY, Reject
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute_campaign.lists import Block
+    from numroute_campaign.lists import Block, ReadOptions
 
 _PLACES_SHOWN: Final = 5
 

@@ -17,10 +17,10 @@ import xlsxwriter
 from numroute.errors import InputError, SettingError
 from numroute.index import SnapshotStore
 from numroute_campaign import Campaign, run_campaign
-from numroute_campaign.lists import csv_list
+from numroute_campaign.lists import ReadOptions, csv_list
 from numroute_campaign.lists.cells import read_cell
 from numroute_campaign.lists.files import find_files
-from numroute_campaign.lists.opening import OpenList, ReadOptions
+from numroute_campaign.lists.opening import OpenList
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.vocabulary import Several

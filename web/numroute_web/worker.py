@@ -22,7 +22,7 @@ from numroute.errors import NumrouteError
 from numroute.index import SnapshotStore
 from numroute.server.memory import forbid_core_dumps
 from numroute_campaign.dry_run import dry_run
-from numroute_campaign.lists.opening import ReadOptions
+from numroute_campaign.lists import ReadOptions
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.policy import read_policy
 from numroute_campaign.prices import read_prices

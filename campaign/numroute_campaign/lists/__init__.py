@@ -40,3 +40,27 @@ class Block:
     record: NDArray[np.int64] | None = None
     damaged: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     damage: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What to read of every file, and how; None is judged from the file.
+
+    ``option`` begins the names of the options by which the user says so, for messages.
+    """
+
+    region: str | None = None
+    column: str | None = None
+    keep: tuple[str, ...] = ()
+    segments_column: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    has_header: bool | None = None
+    sheet: str | None = None
+    option: str = "--"
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that the user named; a number is a place."""
+        names = (self.column, self.segments_column, *self.keep)
+        return tuple(name for name in names if name is not None and not name.isdecimal())

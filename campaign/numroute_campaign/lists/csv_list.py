@@ -23,12 +23,13 @@ import pyarrow.compute as pc
 
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists import Block
-from numroute_campaign.lists.cells import is_empty, read_phones, segment_counts
+from numroute_campaign.lists.cells import is_empty, segment_counts
 from numroute_campaign.lists.encoding import UTF_8, check_encoding, detect_encoding
 from numroute_campaign.lists.files import ByteSource, check_start, check_text
 from numroute_campaign.lists.layout import (
     TOTAL_ROWS_MAX,
     find_phone_header,
+    find_totals,
     is_total,
     read_layout,
 )
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from numroute_campaign.lists import ReadOptions
     from numroute_campaign.lists.files import ListFile
 
 BLOCK_BYTES: Final = 8 * 2**20
@@ -80,36 +82,29 @@ class Lines:
 class CsvText:
     """The UTF-8 text of a file: its layout first, then its blocks."""
 
-    def __init__(
-        self,
-        file: ListFile,
-        *,
-        region: str | None,
-        encoding: str | None = None,
-        delimiter: str | None = None,
-        has_header: bool | None = None,
-        named: Sequence[str] = (),
-        option: str = "--",
-    ) -> None:
-        """Read the sample and judge the layout; what is given is not judged.
+    def __init__(self, file: ListFile, options: ReadOptions) -> None:
+        """Read the sample and judge the layout; what the options say is not judged.
 
         Raises:
             InputError: The text cannot be read, is empty, or is something else than CSV.
             SettingError: The encoding is unknown, or the delimiter is not one ASCII character.
         """
+        delimiter, encoding = options.delimiter, options.encoding
         if delimiter is not None and (len(delimiter.encode()) != 1 or delimiter in '"\r\n'):
             raise SettingError(
                 f"the delimiter {delimiter!r} is not one ASCII character, or a quote",
-                hint=f"Give e.g. {option}delimiter ';' or {option}delimiter tab",
+                hint=f"Give e.g. {options.option}delimiter ';' or {options.option}delimiter tab",
             )
-        self.file, self.option = file, option
+        self.file, self.options = file, options
         self._source = ByteSource(file)
         raw = b""
         while len(raw) < SAMPLE_BYTES and (piece := self._source.read(SAMPLE_BYTES - len(raw))):
             raw += piece
         check_start(raw, file.name)
         self.encoding = (
-            check_encoding(encoding) if encoding else detect_encoding(raw, file.name, region)
+            check_encoding(encoding)
+            if encoding
+            else detect_encoding(raw, file.name, options.region)
         )
         self._decoder = (
             None
@@ -131,18 +126,11 @@ class CsvText:
         self._rest = text
         check_text(text[:4096].decode(errors="replace"), file.name)
         try:
-            self._judge(delimiter, region, named, has_header=has_header)
+            self._judge(delimiter)
         except pa.ArrowException:
             raise self.not_csv() from None
 
-    def _judge(
-        self,
-        delimiter: str | None,
-        region: str | None,
-        named: Sequence[str],
-        *,
-        has_header: bool | None,
-    ) -> None:
+    def _judge(self, delimiter: str | None) -> None:
         statement = _STATEMENT.match(self._rest)
         skipped = 0 if statement is None else 1
         lines = self._rest.split(b"\n", skipped + _SAMPLE_LINES)
@@ -152,12 +140,12 @@ class CsvText:
         sample = b"\n".join(lines[skipped:])
         if delimiter is None and statement is not None:
             delimiter = statement[1].decode(errors="replace")
-        self.delimiter = delimiter or _delimiter(sample, region)
+        self.delimiter = delimiter or _delimiter(sample, self.options.region)
         records = cut_records(sample, self.delimiter, None)
         cells = cells_of(records, self.delimiter)
         if not any(any(map(str.strip, row)) for row in cells):
             raise self._empty()
-        self.layout = read_layout(cells, region=region, has_header=has_header, named=named)
+        self.layout = read_layout(cells, self.options)
         skipped += sum(records.lines[: self.layout.first])
         self.lines_skipped = skipped
         at = 0
@@ -246,7 +234,7 @@ class CsvText:
         return InputError(
             self.file.name,
             "it cannot be parsed as CSV",
-            hint=f"Check {self.option}delimiter and {self.option}encoding",
+            hint=f"Check {self.options.option}delimiter and {self.options.option}encoding",
         )
 
     def _empty(self) -> InputError:
@@ -286,13 +274,12 @@ class CsvParser:
     def __init__(
         self,
         text: CsvText,
-        region: str | None,
         phones: Sequence[int],
         kept: Sequence[int],
         segments: int | None,
     ) -> None:
         """Say which columns, by place, are needed."""
-        self._text, self._region = text, region
+        self._text, self._region = text, text.options.region
         self._delimiter, self._width = text.delimiter, text.layout.width
         self._phones, self._kept, self._segments = tuple(phones), tuple(kept), segments
         self._needed = list(
@@ -339,7 +326,7 @@ class CsvParser:
         table, ragged = read
         texts, total = records.texts, len(records.lines)
         unbroken = np.delete(np.arange(total), records.broken)
-        totals = self._totals(texts) if is_last else []
+        totals = find_totals(map(self._cells, reversed(texts)), self._region) if is_last else []
         mended = {place: self._mended(texts[place], width) for place, width in ragged}
         if any(text is not None for text in mended.values()):
             texts = [
@@ -353,7 +340,7 @@ class CsvParser:
         damage[records.broken] = Reject.BROKEN_QUOTES
         damage[unbroken[[place for place, _ in ragged]]] = Reject.RAGGED_ROW
         in_table = np.flatnonzero(damage == 0)
-        damage[unbroken[totals]] = Reject.TOTAL_ROW
+        damage[unbroken[[len(texts) - 1 - each for each in totals]]] = Reject.TOTAL_ROW
         if totals:
             table = table.take(pa.array(np.flatnonzero(damage[in_table] == 0)))
         damaged = np.flatnonzero(damage)
@@ -396,21 +383,11 @@ class CsvParser:
         """Whether a record has no content."""
         return not text.strip(self._delimiter.encode() + b' \t\r\n"')
 
-    def _totals(self, texts: list[bytes]) -> list[int]:
-        """Return the places of rows of totals: at the end, and without a phone number."""
-        found: list[int] = []
-        filled = 0
-        for place in range(len(texts) - 1, -1, -1):
-            text = _filled(texts[place], self._delimiter)
-            filled += bool(text)
-            if filled > TOTAL_ROWS_MAX:
-                break
-            if is_total(text):
-                one = Records(texts=[texts[place]], broken=np.empty(0, np.int64), lines=[1])
-                (cells,) = cells_of(one, self._delimiter)
-                if not read_phones(pa.array(cells, pa.string()), self._region).numbers.any():
-                    found.append(place)
-        return found
+    def _cells(self, text: bytes) -> list[str]:
+        if self._is_blank(text):
+            return []
+        one = Records(texts=[text], broken=np.empty(0, np.int64), lines=[1])
+        return cells_of(one, self._delimiter)[0]
 
     def _block(
         self,

@@ -26,7 +26,9 @@ from numroute_campaign.lists.columns import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numroute_campaign.lists import ReadOptions
 
 SAMPLE_RECORDS: Final = 1000
 
@@ -81,19 +83,13 @@ class Layout:
         return tuple(self.columns[place] if self.has_header else "" for place in places)
 
 
-def read_layout(
-    records: Sequence[Sequence[str]],
-    *,
-    region: str | None,
-    has_header: bool | None = None,
-    named: Sequence[str] = (),
-) -> Layout:
-    """Judge the first records of a table; what is given is not judged.
+def read_layout(records: Sequence[Sequence[str]], options: ReadOptions) -> Layout:
+    """Judge the first records of a table; what the options say is not judged.
 
-    ``named`` are columns that the user named: a record that has one is a header.
+    A record that has a column which the user named is a header.
     """
     rows = [[cell.strip() for cell in record] for record in records]
-    header, start, is_sure = _find_header(rows, region, named, has_header=has_header)
+    header, start, is_sure = _find_header(rows, options)
     first = start if header is None else header + 1
     data = rows[first:]
     filled = [row for row in data if any(row)]
@@ -127,6 +123,23 @@ def is_total(text: str) -> bool:
     return _TOTAL.match(text) is not None
 
 
+def find_totals(backwards: Iterable[Sequence[str]], region: str | None) -> list[int]:
+    """Return the places, counted from the end, of rows of totals: they hold no phone number.
+
+    ``backwards``: the cells of the records, the last one first.
+    """
+    found: list[int] = []
+    filled = 0
+    for place, record in enumerate(backwards):
+        cells = [cell.strip() for cell in record if cell.strip()]
+        filled += bool(cells)
+        if filled > TOTAL_ROWS_MAX:
+            break
+        if cells and is_total(cells[0]) and not _holds_number(cells, region):
+            found.append(place)
+    return found
+
+
 def find_phone_header(rows: Sequence[Sequence[str]], region: str | None) -> int | None:
     """Return the place of a record with a name of a phone column, numbers being below it.
 
@@ -158,18 +171,15 @@ def _phone_name_column(rows: Sequence[Sequence[str]], place: int, region: str | 
 
 
 def _find_header(
-    rows: Sequence[Sequence[str]],
-    region: str | None,
-    named: Sequence[str],
-    *,
-    has_header: bool | None,
+    rows: Sequence[Sequence[str]], options: ReadOptions
 ) -> tuple[int | None, int, bool]:
     """Return the header's place, where the data begins without one, and whether that is sure."""
+    region, has_header = options.region, options.has_header
     numbered = _numbered(rows, region)
     start = _skip_titles(rows, numbered)
     if has_header is False:
         return None, _skip_blank(rows), True
-    folded = {spelled_plainly(name).casefold() for name in named}
+    folded = {spelled_plainly(name).casefold() for name in options.named}
     for place in _before_data(rows, numbered):
         if not folded.isdisjoint(spelled_plainly(cell).casefold() for cell in rows[place]):
             return place, start, True

@@ -29,32 +29,8 @@ from numroute_campaign.vocabulary import Phrase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numroute_campaign.lists import Block
+    from numroute_campaign.lists import Block, ReadOptions
     from numroute_campaign.lists.files import ListFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOptions:
-    """What to read of every file, and how; None is judged from the file.
-
-    ``option`` begins the names of the options by which the user says so, for messages.
-    """
-
-    region: str | None = None
-    column: str | None = None
-    keep: tuple[str, ...] = ()
-    segments_column: str | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-    has_header: bool | None = None
-    sheet: str | None = None
-    option: str = "--"
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The columns that the user named; a number is a place."""
-        names = (self.column, self.segments_column, *self.keep)
-        return tuple(name for name in names if name is not None and not name.isdecimal())
 
 
 def find_list(lists: Sequence[str], options: ReadOptions) -> tuple[ListFile, ...]:
@@ -127,43 +103,23 @@ class OpenList:
             InputError: The file is damaged or empty, or its phone column cannot be told.
             SettingError: The encoding is unknown.
         """
-        self.file = file
+        self.file, self._options, self._every = file, options, all_phone_columns
         self._part: CsvText | ArrowFile | Spreadsheet
         columns: tuple[str, ...]
         samples: Sequence[pa.Array | None]
         if file.form is Form.CSV:
-            self._part = CsvText(
-                file,
-                region=options.region,
-                encoding=options.encoding,
-                delimiter=options.delimiter,
-                has_header=options.has_header,
-                named=options.named,
-                option=options.option,
-            )
+            self._part = CsvText(file, options)
         elif file.form is Form.SPREADSHEET:
-            self._part = Spreadsheet(
-                file,
-                region=options.region,
-                sheet=options.sheet,
-                weigh=lambda columns, samples, where: self._weigh(
-                    columns, samples, options, where, all_phone_columns=all_phone_columns
-                ),
-                has_header=options.has_header,
-                named=options.named,
-                option=options.option,
-            )
+            self._part = Spreadsheet(file, options, self._weigh)
         else:
             self._part = ArrowFile(file)
         if isinstance(self._part, ArrowFile):
             columns, samples = tuple(self._part.schema.names), self._part.sample()
+            if options.column is None:
+                self._part.check_named(samples, every=all_phone_columns)
         else:
             columns, samples = self._part.layout.columns, self._part.layout.sample
-        if isinstance(self._part, ArrowFile) and options.column is None:
-            self._part.check_named(samples, every=all_phone_columns)
-        chosen = self._choose(
-            columns, samples, options, file.name, all_phone_columns=all_phone_columns
-        )
+        chosen = self._choose(columns, samples, file.name)
         self.phone = chosen.place
         self.kept = [find_column(columns, name, file.name) for name in options.keep]
         if all_phone_columns:
@@ -182,50 +138,33 @@ class OpenList:
         if isinstance(self._part, ArrowFile):
             self._part.check_types(self.phones, self.segments)
         if isinstance(self._part, CsvText):
-            self._parser = CsvParser(
-                self._part, options.region, self.phones, self.kept, self.segments
-            )
-        self.found = self._found(columns, chosen, options.option)
+            self._parser = CsvParser(self._part, self.phones, self.kept, self.segments)
+        self.found = self._found(columns, chosen)
 
     def _choose(
-        self,
-        columns: tuple[str, ...],
-        samples: Sequence[pa.Array | None],
-        options: ReadOptions,
-        where: str,
-        *,
-        all_phone_columns: bool,
+        self, columns: tuple[str, ...], samples: Sequence[pa.Array | None], where: str
     ) -> PhoneColumn:
-        if all_phone_columns and options.column is None:
+        options = self._options
+        if self._every and options.column is None:
             self.phones = phone_columns(columns, samples, options.region)
             if self.phones:
                 return PhoneColumn(place=self.phones[0], why="every column with phone numbers")
+        option = f"{options.option}column"
         chosen = choose_phone_column(
-            columns,
-            samples,
-            options.region,
-            where,
-            named=options.column,
-            option=f"{options.option}column",
+            columns, samples, options.region, where, named=options.column, option=option
         )
         self.phones = [chosen.place]
         return chosen
 
     def _weigh(
-        self,
-        columns: tuple[str, ...],
-        samples: Sequence[pa.Array],
-        options: ReadOptions,
-        where: str,
-        *,
-        all_phone_columns: bool,
+        self, columns: tuple[str, ...], samples: Sequence[pa.Array], where: str
     ) -> tuple[int, bool]:
-        chosen = self._choose(columns, samples, options, where, all_phone_columns=all_phone_columns)
-        numbers = read_phones(samples[chosen.place], options.region).numbers
-        return int((numbers != 0).sum()), is_phone_name(columns[chosen.place])
+        place = self._choose(columns, samples, where).place
+        numbers = read_phones(samples[place], self._options.region).numbers
+        return int((numbers != 0).sum()), is_phone_name(columns[place])
 
-    def _found(self, columns: tuple[str, ...], chosen: PhoneColumn, option: str) -> Found:
-        part = self._part
+    def _found(self, columns: tuple[str, ...], chosen: PhoneColumn) -> Found:
+        part, option = self._part, self._options.option
         text = part if isinstance(part, CsvText) else None
         layout = None if isinstance(part, ArrowFile) else part.layout
         warnings: tuple[str, ...] = ()

@@ -27,13 +27,12 @@ from python_calamine import (
 
 from numroute.errors import InputError
 from numroute_campaign.lists import Block
-from numroute_campaign.lists.cells import read_phones, segment_counts
+from numroute_campaign.lists.cells import segment_counts
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.layout import (
     SAMPLE_RECORDS,
-    TOTAL_ROWS_MAX,
     Layout,
-    is_total,
+    find_totals,
     read_layout,
 )
 from numroute_campaign.vocabulary import Phrase, Reject
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from python_calamine import CalamineSheet
 
+    from numroute_campaign.lists import ReadOptions
     from numroute_campaign.lists.files import ListFile
 
     Weigh = Callable[[tuple[str, ...], Sequence[pa.Array], str], tuple[int, bool]]
@@ -77,18 +77,8 @@ class _Sheet:
 class Spreadsheet:
     """An open workbook, one sheet of which is the list."""
 
-    def __init__(
-        self,
-        file: ListFile,
-        *,
-        region: str | None,
-        weigh: Weigh,
-        sheet: str | None = None,
-        has_header: bool | None = None,
-        named: Sequence[str] = (),
-        option: str = "--",
-    ) -> None:
-        """Open the workbook and choose the sheet; what is given is not judged.
+    def __init__(self, file: ListFile, options: ReadOptions, weigh: Weigh) -> None:
+        """Open the workbook and choose the sheet; what the options say is not judged.
 
         ``weigh`` returns how many phone numbers a sheet's sample holds and whether their column is
         known by its name; it raises InputError for a sheet without a phone column.
@@ -96,7 +86,7 @@ class Spreadsheet:
         Raises:
             InputError: It is damaged or protected, has no such sheet, or no sheet with numbers.
         """
-        self.file, self._region = file, region
+        self.file, self._options, sheet = file, options, options.sheet
         self.rows_done = 0
         self.notes: tuple[str, ...] = ()
         try:
@@ -119,11 +109,7 @@ class Spreadsheet:
         visible = [each.name for each in sheets if each.visible is SheetVisibleEnum.Visible]
         hidden = [each.name for each in sheets if each.visible is not SheetVisibleEnum.Visible]
         chosen = self._find(
-            visible if sheet is None else [sheet],
-            visible,
-            weigh=weigh if sheet is None else None,
-            has_header=has_header,
-            named=named,
+            visible if sheet is None else [sheet], visible, weigh if sheet is None else None
         )
         self.sheet, self._rows, self.layout = chosen.name, chosen.rows, chosen.layout
         # Its height is without the blank rows above, which are read too.
@@ -132,20 +118,12 @@ class Spreadsheet:
         if others and sheet is None:
             text = "only sheet {} was read; {} names another: {}"
             names = ", ".join(map(shown_name, others))
-            self.notes += (Phrase(text, shown_name(self.sheet), f"{option}sheet", names),)
+            self.notes += (Phrase(text, shown_name(self.sheet), f"{options.option}sheet", names),)
         if hidden and sheet is None:
             names = ", ".join(map(shown_name, hidden))
             self.notes += (Phrase("hidden sheets were not read: {}", names),)
 
-    def _find(
-        self,
-        names: Sequence[str],
-        visible: list[str],
-        *,
-        weigh: Weigh | None,
-        has_header: bool | None,
-        named: Sequence[str],
-    ) -> _Sheet:
+    def _find(self, names: Sequence[str], visible: list[str], weigh: Weigh | None) -> _Sheet:
         """Return the sheet that is the list: the first one, unless it is a note about another."""
         first_error: InputError | None = None
         found: list[_Sheet] = []
@@ -155,7 +133,7 @@ class Spreadsheet:
             if not any(any(map(str.strip, record)) for record in records):
                 first_error = first_error or self._empty()
                 continue
-            layout = read_layout(records, region=self._region, has_header=has_header, named=named)
+            layout = read_layout(records, self._options)
             numbers, is_named = 0, False
             if weigh is not None:
                 where = f"{self.file.name}, sheet {shown_name(name)}"
@@ -214,7 +192,9 @@ class Spreadsheet:
         def column(place: int) -> pa.Array:
             return _column([row[place] if place < len(row) else "" for row in rows])
 
-        damaged = np.array(self._totals(rows) if is_last else [], np.int64)
+        region = self._options.region
+        totals = find_totals(map(_texts, reversed(rows)), region) if is_last else []
+        damaged = np.array([len(rows) - 1 - each for each in reversed(totals)], np.int64)
         whole = np.delete(np.arange(len(rows)), damaged)
         take = pa.array(whole)
         columns = {place: column(place) for place in {*phones, *kept}}
@@ -231,23 +211,6 @@ class Spreadsheet:
             damaged=damaged,
             damage=np.full(len(damaged), Reject.TOTAL_ROW, np.uint8),
         )
-
-    def _totals(self, rows: list[list[Any]]) -> list[int]:
-        """Return the places of rows of totals: at the end, and without a phone number."""
-        found: list[int] = []
-        filled = 0
-        for place in range(len(rows) - 1, -1, -1):
-            texts = [text for text in _texts(rows[place]) if text.strip()]
-            filled += bool(texts)
-            if filled > TOTAL_ROWS_MAX:
-                break
-            if (
-                texts
-                and is_total(texts[0])
-                and not read_phones(pa.array(texts, pa.string()), self._region).numbers.any()
-            ):
-                found.insert(0, place)
-        return found
 
     def _open(self, name: str, visible: list[str]) -> CalamineSheet:
         folded = name.strip().casefold()
