@@ -4,10 +4,12 @@ from benchmarks.service.calling import calls, client, start
 from benchmarks.service.gathering import gathered
 from benchmarks.service.loaded import latency, overload, soak, swap
 from benchmarks.service.protecting import guards, workers
+from benchmarks.service.transports import transports
 
 BENCHMARKS = {
     "start": start,
     "calls": calls,
+    "transports": transports,
     "client": client,
     "gathered": gathered,
     "latency": latency,

@@ -1,4 +1,4 @@
-"""The same ported numbers in a dict, LMDB with a key a number, SQLite and Redis."""
+"""The same ported numbers in a dict, LMDB with a key a number, SQLite, Redis, DuckDB and chDB."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import redis
 
 from benchmarks.processes import free_address, wait_until_listening
 from benchmarks.report import Side, take_turns
+from benchmarks.yardsticks.columnar import batch_table, engines, facts_of
 from numroute.index import SnapshotStore
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def _stores(
             found["Redis, `MGET`"] = (_digits, mget, _from_bytes)
         else:
             print(f"{REDIS} is not installed: measuring without Redis", file=sys.stderr)
+        for name, ask in stack.enter_context(engines(folder, numbers, facts)).items():
+            found[name] = (batch_table, ask, facts_of)
         yield found
 
 
