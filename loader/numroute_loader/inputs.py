@@ -53,7 +53,7 @@ def input_files(arguments: Sequence[str]) -> list[InputFile]:
         if file.kind and file.path.is_dir():
             raise InputError(file.path, "a kind is given for a folder", hint="Name its files")
         if not file.path.is_file():
-            raise InputError(file.path, "there is no such file", hint="Check the path")
+            raise InputError(file.path, "the file does not exist", hint="Check the path")
     return files
 
 

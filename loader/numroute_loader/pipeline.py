@@ -207,17 +207,25 @@ def publish(
 
 @contextlib.contextmanager
 def current_of(store: SnapshotStore | None) -> Iterator[Snapshot | None]:
-    """Open the store's current snapshot; None where there is none or it is damaged.
+    """Open the store's current snapshot, the latest one that opens where it is damaged.
 
-    A store whose current snapshot is damaged must be able to get a good one. One that cannot be
-    read for another reason must not be compared with nothing: raises StoreError.
+    A store whose current snapshot is damaged must be able to get a good one, judged against the
+    last good one; None where there is none. One that cannot be read for another reason must not be
+    compared with nothing: raises StoreError.
     """
-    try:
-        snapshot = store.open() if store is not None else None
-    except (NoSnapshotError, SnapshotCorruptError):
-        snapshot = None
-    with snapshot or contextlib.nullcontext():
+    with _latest_of(store) or contextlib.nullcontext() as snapshot:
         yield snapshot
+
+
+def _latest_of(store: SnapshotStore | None) -> Snapshot | None:
+    if store is None:
+        return None
+    with contextlib.suppress(NoSnapshotError, SnapshotCorruptError):
+        return store.open()
+    for snapshot_id in dict.fromkeys(each.snapshot for each in reversed(store.moments())):
+        with contextlib.suppress(StoreError):
+            return store.open(snapshot_id)
+    return None
 
 
 def _built(

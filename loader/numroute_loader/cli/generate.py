@@ -40,7 +40,7 @@ _REGISTRY_TIME = timezone(timedelta(hours=3))
     default=0,
     show_default=True,
     help="Days of increments before --date, twelve windows each, with a full dump, operators and "
-    "plan of every midnight; the first full dump is then of so many days before.",
+    "plan of every midnight; the first full dump is then that many days older.",
 )
 @click.option(
     "--changes-per-window",

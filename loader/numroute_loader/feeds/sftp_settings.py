@@ -68,7 +68,7 @@ class SftpSettings:
                 )
         if self.password is None and self.password_file is None and self.key_file is None:
             raise SettingError(
-                "there is no password and no key for the SFTP host",
+                "the SFTP host needs a password or a key",
                 hint="Give --password-file FILE, --key-file FILE, or NUMROUTE_SFTP_PASSWORD",
             )
 

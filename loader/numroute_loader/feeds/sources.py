@@ -38,7 +38,7 @@ class Session(Protocol):
     """An open source."""
 
     def listing(self) -> list[RemoteFile]:
-        """Return all files of the source, whatever they are; raises FeedError."""
+        """Return all files of the source; raises FeedError."""
 
     def fetch(self, file: RemoteFile, to: Path) -> None:
         """Copy a file to a local path (0600), continuing where ``to`` ends if it exists.

@@ -64,7 +64,7 @@ _HEADERS = {
 }
 
 _ROWS_PER_PIECE = 1 << 18
-"""Rows that are put together at once: limits the memory, whatever the size of a chunk."""
+"""Rows that are put together at once: limits the memory for a chunk of any size."""
 _OFFSET = "+03:00"
 """The registry writes Moscow time."""
 

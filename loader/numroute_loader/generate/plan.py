@@ -293,7 +293,7 @@ def _fixed_holders() -> list[_Holder]:
     local = [
         _Holder([f'ООО "{{city}}{name}"'], "", frozenset(), _LOCAL_WEIGHT) for name in _LOCAL_NAMES
     ]
-    # The incumbent is at home in every code, and so is no guest.
+    # The incumbent is at home in every code, so it is never a guest.
     return [known[0]._replace(weight=0), *known[1:], *local]
 
 

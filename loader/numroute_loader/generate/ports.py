@@ -114,7 +114,7 @@ def allocate(total: int, ranges: MobileRanges, market: Market, seed: int) -> NDA
         int64[m], at most the size of each range.
 
     Raises:
-        SettingError: The plan does not hold so many numbers that can be ported.
+        SettingError: The plan holds fewer numbers that can be ported.
     """
     stream = Stream(seed, "allocation")
     sizes = portable_sizes(ranges, market)
@@ -357,7 +357,7 @@ def _recipient_tables(market: Market, year: int) -> NDArray[np.int64]:
         works = not recipient.areas or area in recipient.areas
         if recipient is holder or recipient.since > year or not works:
             return 0
-        # How readily subscribers go there is fixed by the two codes, whatever the seed.
+        # How readily subscribers go there depends on the two codes and not on the seed.
         affinity = zlib.crc32(f"{holder.code}>{recipient.code}".encode()) % 101
         return recipient.gain * (_AFFINITY_MIN_PER_CENT + affinity)
 

@@ -43,8 +43,8 @@ def generate(
         The files and what they hold.
 
     Raises:
-        SettingError: A file exists already, the folder cannot be written, or the plan cannot hold
-            so many ported numbers. No file is left behind then.
+        SettingError: A file exists already, the folder cannot be written, or the plan holds
+            fewer numbers. No file is left behind then.
         InputError: A given plan file is not a plan.
     """
     report = progress or _silent

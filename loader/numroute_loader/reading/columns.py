@@ -61,7 +61,7 @@ def numbers_of(
 def seconds_of(column: pa.Array) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
     """Return seconds since 1970 UTC, 0 for an empty cell, and the mask of bad cells.
 
-    A cell is bad that is no time with an offset, or one before 1970 or after 2106.
+    A cell is bad unless it is a time with an offset, from 1970 to 2106.
     """
     times, bad = _cast(column, TIME_TYPE)
     seconds: NDArray[np.int64] = times.cast(pa.int64()).fill_null(0).to_numpy()
@@ -164,7 +164,7 @@ def combined(columns: Sequence[Codes]) -> Combined:
     for done, codes in enumerate(columns):
         bits += codes.bits
         if bits > CODE_BITS_MAX:
-            # No dump has so many distinct texts. Number the combinations so far, and go on.
+            # Only a hostile file has this many distinct texts: number the combinations so far, and go on.
             first, second = combined(columns[:done]), combined(columns[done:])
             wide = (first.index.astype(np.int64) << _bits_of(len(second.texts))) | second.index
             both = pc.dictionary_encode(pa.array(wide))

@@ -193,7 +193,7 @@ def sound_lines(
 ) -> SoundLines:
     """Check the lines of a block for NUL bytes, stray carriage returns, length and columns.
 
-    ``reason`` says what is wrong with a line that has not so many columns, but ``{found}``.
+    ``reason`` says what is wrong with a line of ``{found}`` columns.
     """
     text = np.frombuffer(bytes(data) + (b"" if data.endswith(b"\n") else b"\n"), np.uint8)
     end = np.flatnonzero(text == ord("\n"))

@@ -211,6 +211,29 @@ def test_the_read_back_is_a_finding(tmp_path: Path) -> None:
     assert "read_back" not in OVERRIDABLE
 
 
+def test_a_damaged_current_snapshot_is_replaced_by_the_rules_of_the_last_good_one(
+    tmp_path: Path,
+) -> None:
+    """A build that would be refused is not let through because the current file is damaged."""
+    folder, store = write_registry(tmp_path / "r"), SnapshotStore(tmp_path / "s", create=True)
+    build = ("numroute-load", "build", "--store", store.path)
+    for time in ("2026-08-23T00:00:00+03:00", "2026-08-24T00:00:00+03:00"):
+        built = command(*build, folder, "--as-of", time)
+        assert built.status == 0, built.err
+    current = store.snapshot_path(store.current_id())
+    current.write_bytes(current.read_bytes()[:5000])
+    later = ("--as-of", "2026-08-25T00:00:00+03:00")
+    empty = DUMP.splitlines(keepends=True)[:2]
+    half = write_registry(tmp_path / "h", dump="".join(empty).replace(",3\r\n", ",1\r\n"))
+    refused = command(*build, half, *later)
+    assert refused.status == 1
+    assert "1 ported numbers, the current snapshot has 3" in refused.err
+    mended = command(*build, folder, *later)
+    assert mended.status == 0, mended.err
+    with store.open() as snapshot:
+        assert snapshot.ported_count == 3
+
+
 def test_data_of_long_ago_are_a_warning(tmp_path: Path) -> None:
     """Old data are told of and not refused: they may be newer than what is served."""
     folder = write_registry(tmp_path / "r")
