@@ -164,7 +164,7 @@ def combined(columns: Sequence[Codes]) -> Combined:
     for done, codes in enumerate(columns):
         bits += codes.bits
         if bits > CODE_BITS_MAX:
-            # Only a hostile file has this many distinct texts: number the combinations so far, and go on.
+            # Only a hostile file has this many distinct texts. Number the combinations so far.
             first, second = combined(columns[:done]), combined(columns[done:])
             wide = (first.index.astype(np.int64) << _bits_of(len(second.texts))) | second.index
             both = pc.dictionary_encode(pa.array(wide))

@@ -24,7 +24,7 @@ def recognise_among(
 ) -> RegistryFile:
     """Return an open file with its kind, one of ``kinds``, and what its name states.
 
-    ``override`` names the kind regardless of the file's name; the text must still begin as that kind.
+    ``override`` names the kind in place of the file's name; the text must begin as that kind.
     Raises InputError when the file is of no kind, of several, or when name and header contradict
     each other; SettingError when ``override`` names no kind.
     """
