@@ -66,7 +66,7 @@ def _duckdb(module: Any, _: Path, table: pa.Table) -> Iterator[dict[str, Ask]]: 
 
         def join(batch: pa.Table) -> pa.Table:
             connection.register("batch", batch)
-            return connection.execute(
+            return connection.sql(
                 "SELECT place, fact FROM batch LEFT JOIN ported USING (number)"
             ).to_arrow_table()
 
