@@ -17,7 +17,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Required, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -121,16 +121,18 @@ def route_batches(
         )
 
 
-def route_polars(
-    frame: pl.DataFrame,
-    *,
-    store: Path | str,
-    snapshot: str | None = None,
-    column: str | int | None = None,
-    region: str | None = None,
-    policy: Rules | None = None,
-    prefix: str = "",
-) -> pl.DataFrame:
+class RouteOptions(TypedDict, total=False):
+    """The arguments of ``route_batches``, for data frames."""
+
+    store: Required[Path | str]
+    snapshot: str | None
+    column: str | int | None
+    region: str | None
+    policy: Rules | None
+    prefix: str
+
+
+def route_polars(frame: pl.DataFrame, **options: Unpack[RouteOptions]) -> pl.DataFrame:
     """Return a Polars frame with the answers; the arguments and errors are ``route_batches``'s.
 
     Raises:
@@ -149,29 +151,11 @@ def route_polars(
             f"a {type(frame).__name__} is not a DataFrame", hint="Call its collect() first"
         )
 
-    answers = _route_frame(
-        list(frame.columns),
-        values,
-        store=store,
-        snapshot=snapshot,
-        column=column,
-        region=region,
-        policy=policy,
-        prefix=prefix,
-    )
+    answers = _route_frame(list(frame.columns), values, options)
     return frame.hstack(pl.DataFrame(answers))
 
 
-def route_pandas(
-    frame: pd.DataFrame,
-    *,
-    store: Path | str,
-    snapshot: str | None = None,
-    column: str | int | None = None,
-    region: str | None = None,
-    policy: Rules | None = None,
-    prefix: str = "",
-) -> pd.DataFrame:
+def route_pandas(frame: pd.DataFrame, **options: Unpack[RouteOptions]) -> pd.DataFrame:
     """Return a pandas frame with the answers and its own index; see ``route_polars``.
 
     A column's label comes before its place. A column of mixed objects is read cell by cell. The
@@ -192,37 +176,26 @@ def route_pandas(
             return None
 
     labels = list(frame.columns)
+    column = options.get("column")
     if column is not None and not isinstance(column, str) and labels.count(column) == 1:
-        column = labels.index(column)
-    answers = _route_frame(
-        list(map(_label, labels)),
-        values,
-        store=store,
-        snapshot=snapshot,
-        column=column,
-        region=region,
-        policy=policy,
-        prefix=prefix,
-    ).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+        options["column"] = labels.index(column)
+    answers = _route_frame(list(map(_label, labels)), values, options).to_pandas(
+        types_mapper={pa.int64(): pd.Int64Dtype()}.get
+    )
     return pd.concat([frame, answers.set_axis(frame.index, axis=0)], axis=1)
 
 
 def _route_frame(
     names: Sequence[str],
     values: Callable[[int], pa.Array | None],
-    *,
-    store: Path | str,
-    snapshot: str | None,
-    column: str | int | None,
-    region: str | None,
-    policy: Rules | None,
-    prefix: str,
+    options: RouteOptions,
 ) -> pa.Table:
     """Return the answers to a frame's phone column; ``values`` gives a column by its place."""
-    country = DefaultCountry(region)
-    answers = _Answers(_router(Path(store), snapshot), policy or ByOperator())
+    country, prefix = DefaultCountry(options.get("region")), options.get("prefix", "")
+    router = _router(Path(options["store"]), options.get("snapshot"))
+    answers = _Answers(router, options.get("policy") or ByOperator())
     _refuse_clash(names, prefix)
-    place = _place(names, values, column, country.region)
+    place = _place(names, values, options.get("column"), country.region)
     phone = values(place)
     if phone is None:
         raise InputError(

@@ -23,9 +23,8 @@ from numroute_campaign.frames import ANSWER_COLUMNS, route_batches
 from numroute_campaign.policy import read_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from numroute_campaign.decisions import Rules
@@ -79,7 +78,7 @@ def route_dataframe(
     for name, kind in ANSWER_COLUMNS:
         schema.add(prefix + name, LongType() if str(kind) == "int64" else StringType())
     work = partial(
-        _partition,
+        route_batches,
         store=str(store),
         snapshot=SnapshotStore(store).current_id(),
         column=column,
@@ -88,28 +87,6 @@ def route_dataframe(
         prefix=prefix,
     )
     return frame.mapInArrow(work, schema)
-
-
-def _partition(
-    batches: Iterable[pa.RecordBatch],
-    *,
-    store: str,
-    snapshot: str,
-    column: str,
-    region: str | None,
-    policy: Rules | None,
-    prefix: str,
-) -> Iterator[pa.RecordBatch]:
-    """Route the batches of one partition, in an executor's Python process."""
-    return route_batches(
-        batches,
-        store=store,
-        snapshot=snapshot,
-        column=column,
-        region=region,
-        policy=policy,
-        prefix=prefix,
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
