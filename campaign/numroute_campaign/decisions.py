@@ -60,15 +60,20 @@ class ByOperator:
     ported_within_seconds = 0
 
     def decide(self, route: Route, *, foreign: bool, recently_ported: bool = False) -> Decision:  # noqa: ARG002 - a rule may ask
-        """Decide about the numbers of a route; foreign and unallocated ones are rejected."""
+        """Decide about the numbers of a route; foreign and unknown ones are rejected."""
         if foreign:
             return Decision(reject=Reject.FOREIGN)
-        if route.status not in {Status.PORTED, Status.NOT_PORTED}:
-            return Decision(reject=Reject.UNALLOCATED)
+        if not route.status.has_route:
+            return Decision(reject=without_route(route.status))
         operator = route.operator
         return Decision(
             destination=operator.brand or operator.name or operator.code or "unknown-operator"
         )
+
+
+def without_route(status: Status) -> Reject:
+    """Return why numbers of a status without a route are rejected."""
+    return Reject.NOT_COVERED if status is Status.NOT_COVERED else Reject.UNALLOCATED
 
 
 def decide(rules: Rules, route: Route, *, marked: bool) -> Decision:

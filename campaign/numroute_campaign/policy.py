@@ -16,7 +16,7 @@ import msgspec
 
 from numroute.errors import InputError
 from numroute.model import LineType, Status
-from numroute_campaign.decisions import Decision
+from numroute_campaign.decisions import Decision, without_route
 from numroute_campaign.templates import Template
 from numroute_campaign.time_zones import offset_of, parse_offset
 from numroute_campaign.vocabulary import Phrase, Reject
@@ -33,7 +33,7 @@ FILE_BYTES_MAX: Final = 2**20
 RULES_MAX: Final = 10_000
 
 _DAY_MINUTES: Final = 24 * 60
-_STATUSES: Final = (Status.PORTED.name, Status.NOT_PORTED.name)
+_STATUSES: Final = tuple(status.name for status in Status if status.has_route)
 _LINE_TYPES: Final = tuple(each.name for each in LineType)
 _ROUTE: Final = re.compile(r"[\w.-]{1,60}")
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
@@ -93,7 +93,7 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[[rule]]``: conditions, and either an output route or ``exclude``.
 
     Attributes:
-        status: ``PORTED`` or ``NOT_PORTED``.
+        status: ``PORTED``, ``NOT_PORTED`` or ``RANGE_ONLY``.
         ported_within: Only numbers ported this long before the run: ``90m``, ``24h``, ``3d``.
         window: The name of the send window.
         template: The name of the output template of the route; the file's own if empty.
@@ -147,11 +147,13 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         unallocated: Of numbers that no operator holds.
+        not_covered: Of numbers that no plan covers and that are not foreign.
         foreign: Of numbers of other countries.
         unmatched: Of numbers that no rule matches.
     """
 
     unallocated: str = ""
+    not_covered: str = ""
     foreign: str = ""
     unmatched: str = ""
 
@@ -231,8 +233,9 @@ class Policy:
         """Decide about the numbers of a route, of another country or recently ported."""
         if foreign:
             return self._fall_back("foreign", Reject.FOREIGN)
-        if route.status not in {Status.PORTED, Status.NOT_PORTED}:
-            return self._fall_back("unallocated", Reject.UNALLOCATED)
+        if not route.status.has_route:
+            reject = without_route(route.status)
+            return self._fall_back(reject.name.lower(), reject)
         for rule in self.rules:
             if rule.decides(route, recently_ported=recently_ported):
                 return self._apply(rule, route)
@@ -451,7 +454,7 @@ def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> tu
                 warnings += [_never(policy, later, [rule.name]) for later in policy.rules[i + 1 :]]
                 break
         return tuple(warnings)
-    served = [route for route in routes if route.status in {Status.PORTED, Status.NOT_PORTED}]
+    served = [route for route in routes if route.status.has_route]
     cases = [(route, False) for route in served]
     if policy.ported_within_seconds:
         cases += [(route, True) for route in served if route.status is Status.PORTED]

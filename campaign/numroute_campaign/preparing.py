@@ -17,6 +17,8 @@ from numroute_campaign.lists.cells import is_empty, is_equal, read_phones
 from numroute_campaign.vocabulary import Reject, Several
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from numroute_campaign.lists import Block
@@ -174,7 +176,7 @@ def look_up(
     holders[routed.ported] = routed.holders
     code = routed.rows * 2
     code[routed.recent] += 1
-    country.mark_foreign(numbers, code, router.unallocated)
+    country.mark_foreign(numbers, code, router.unknown)
     return code, holders
 
 
@@ -207,16 +209,16 @@ class DefaultCountry:
                 self._others.append(re.compile(metadata.leading_digits))
 
     def mark_foreign(
-        self, numbers: NDArray[np.uint64], code: NDArray[np.int64], unallocated: int | None
+        self, numbers: NDArray[np.uint64], code: NDArray[np.int64], unknown_rows: Sequence[int]
     ) -> None:
-        """Add one to the code (int64[n]) of unallocated numbers that are foreign.
+        """Add one to the code (int64[n]) of numbers without a route that are foreign.
 
         A number that the snapshot knows is never foreign, whatever its country.
-        ``unallocated``: the router's row of that status; None when it was not met.
+        ``unknown_rows``: the router's rows of such numbers.
         """
-        if not self.country_code or unallocated is None:
+        if not self.country_code or not unknown_rows:
             return
-        at = np.flatnonzero(code == 2 * unallocated)
+        at = np.flatnonzero(np.logical_or.reduce([code == 2 * row for row in unknown_rows]))
         if not len(at):
             return
         unknown = numbers.take(at)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from numroute.index.layout import UNALLOCATED_ROW
 from numroute.model import Operator, Status
 
 if TYPE_CHECKING:
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
     from numroute.model import Route
 
     Each = TypeVar("Each")
+
+
+UNKNOWN = frozenset({Status.UNALLOCATED, Status.NOT_COVERED})
+"""The statuses of numbers that may belong to another country."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,8 +67,8 @@ class Router(Protocol):
         """Whether ``routes`` holds all routes there are before the first question."""
 
     @property
-    def unallocated(self) -> int | None:
-        """The row of numbers that no operator holds; None if no answer had it yet."""
+    def unknown(self) -> Sequence[int]:
+        """The rows of numbers that no operator holds or no plan covers, as far as met."""
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers.
@@ -78,7 +81,6 @@ class SnapshotRouter:
     """Answers from an open snapshot, in this process."""
 
     is_complete = True
-    unallocated = UNALLOCATED_ROW
 
     def __init__(self, snapshot: Snapshot) -> None:
         """Read the table of routes once; some thousands of rows."""
@@ -90,6 +92,7 @@ class SnapshotRouter:
         )
         self.operators = list(places)
         self._is_ported = np.array([route.status is Status.PORTED for route in self.routes])
+        self.unknown = [row for row, route in enumerate(self.routes) if route.status in UNKNOWN]
         self.snapshots = (snapshot.metadata.snapshot_id,)
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
@@ -123,7 +126,7 @@ class ServiceRouter:
         self.routes: list[Route] = []
         self.operators: list[Operator] = [Operator()]
         self.snapshots: list[str] = []
-        self.unallocated: int | None = None
+        self.unknown: list[int] = []
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers.
@@ -142,8 +145,8 @@ class ServiceRouter:
                 _place(self._operator_places, self.operators, each) for each in answer.range_holders
             ]
             for route, place in zip(answer.routes, places, strict=True):
-                if route.status is Status.UNALLOCATED:
-                    self.unallocated = place
+                if route.status in UNKNOWN and place not in self.unknown:
+                    self.unknown.append(place)
         is_ported = np.array([route.status is Status.PORTED for route in answer.routes], np.bool_)
         ported = np.flatnonzero(is_ported.take(answer.route_index))
         if answer.range_holder_index is None:

@@ -60,6 +60,7 @@ class Reject(enum.IntEnum):
     EXCLUDED = 50
     NO_RULE = 51
     NO_TIME_ZONE = 52
+    NOT_COVERED = 53
 
 
 MEANINGS = {
@@ -78,6 +79,7 @@ MEANINGS = {
     Reject.DUPLICATE: "the number is in an earlier row",
     Reject.SUPPRESSED: "on the do-not-send list",
     Reject.UNALLOCATED: "no operator holds the number",
+    Reject.NOT_COVERED: "no numbering plan of the snapshot covers the number",
     Reject.FOREIGN: "a number of another country",
     Reject.EXCLUDED: "excluded by a policy rule",
     Reject.NO_RULE: "no policy rule matches",

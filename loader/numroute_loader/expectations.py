@@ -9,7 +9,7 @@ import numpy as np
 
 from numroute.errors import InputError
 from numroute.index.compare import operator_name
-from numroute.model import Status, mask_digits, mask_number
+from numroute.model import mask_digits, mask_number
 from numroute_loader.commented_csv import read_table
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def read_expectations(path: Path) -> Sequence[Expectation]:
 def unmet(expectations: Sequence[Expectation], routes: Sequence[Route]) -> Sequence[str]:
     """Say which expectations are not met; ``routes`` are the answers to them, in order."""
     served = [
-        NOBODY if route.status is Status.UNALLOCATED else operator_name(route.operator)
-        for route in routes
+        operator_name(route.operator) if route.status.has_route else NOBODY for route in routes
     ]
     return [
         f"{expectation.where}: {mask_number(expectation.number)} is served by {_shown(operator)}, "

@@ -8,7 +8,6 @@ import numpy as np
 
 from numroute.index.compare import operator_name
 from numroute.index.content import Content
-from numroute.index.layout import INVALID_ROW
 from numroute.model import NUMBER_MAX
 from numroute_loader.gate.evidence import RangeHolders
 
@@ -35,7 +34,7 @@ def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
     starts = starts[np.append(True, starts[1:] != starts[:-1])]
     lengths = np.diff(np.append(starts, np.uint64(NUMBER_MAX + 1))).astype(np.float64)
     rows = [side.rows(starts) for side in sides]
-    both = (rows[0] > INVALID_ROW) & (rows[1] > INVALID_ROW)
+    both = sides[0].is_held(rows[0]) & sides[1].is_held(rows[1])
     lengths = lengths[both]
     operators: dict[Operator, int] = {}
     before, after = (
@@ -83,6 +82,9 @@ class _Plan:
 
     def rows(self, starts: NDArray[np.uint64]) -> NDArray[np.intp]:
         return self._route[self.start.searchsorted(starts, side="right") - 1].astype(np.intp)
+
+    def is_held(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        return np.array([route.status.has_route for route in self._routes], np.bool_).take(rows)
 
     def holders(self, operators: dict[Operator, int]) -> NDArray[np.int64]:
         """Return for each route the index of its operator in ``operators``, adding new ones."""

@@ -36,11 +36,13 @@ class Status(_Named):
     NOT_PORTED = 2
     UNALLOCATED = 3
     INVALID = 4
+    NOT_COVERED = 5
+    RANGE_ONLY = 6
 
     @property
     def has_route(self) -> bool:
         """Whether an answer with this status has a route."""
-        return self in {Status.PORTED, Status.NOT_PORTED}
+        return self in {Status.PORTED, Status.NOT_PORTED, Status.RANGE_ONLY}
 
 
 class LineType(_Named):
@@ -121,8 +123,8 @@ class Answer:
     """The answer to one text.
 
     ``number`` is the whole E.164 number, 0 when the status is INVALID. ``route`` is None when the
-    status is UNALLOCATED or INVALID, ``ported_at`` (aware, UTC) when the number is not ported or
-    the time is not known, ``range_holder`` when nobody holds the range.
+    status has none (``Status.has_route``), ``ported_at`` (aware, UTC) when the number is not
+    ported or the time is not known, ``range_holder`` when nobody holds the range.
     """
 
     input: str
@@ -138,7 +140,7 @@ class Answer:
 class NumberAnswer(NamedTuple):
     """The answer to one whole E.164 number; a tuple, because thousands are made at once.
 
-    ``route`` is None when the status is UNALLOCATED or INVALID. ``ported_at`` (aware, UTC) is None
+    ``route`` is None when the status has none. ``ported_at`` (aware, UTC) is None
     when the number is not ported or the time is not known, ``range_holder`` when nobody holds the
     range; both also when they were not asked for.
     """
@@ -149,6 +151,31 @@ class NumberAnswer(NamedTuple):
     snapshot: SnapshotRef
     ported_at: datetime | None = None
     range_holder: Operator | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Coverage:
+    """The numbers from ``first`` to ``last``, which a snapshot's numbering plans describe.
+
+    ``ported``: whether a ported-number registry covers them too.
+    """
+
+    first: int
+    last: int
+    ported: bool
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The beginnings that all of these numbers and no others of their length have."""
+        found = []
+        number, end = self.first, self.last + 1
+        while number < end:
+            size = 1
+            while number % (size * 10) == 0 and number + size * 10 <= end:
+                size *= 10
+            found.append(f"+{number // size}")
+            number += size
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +218,7 @@ class SnapshotInfo:
     ``age_seconds`` runs from ``snapshot.as_of`` to the time of the report. ``changes`` is None when
     the snapshot does not record what it changed. ``preferred_numbers_per_call`` is the size beyond
     which larger calls of ``BulkLookup`` gain nothing; 0 when the service does not say.
+    ``coverage`` is empty when the snapshot does not state it.
     """
 
     snapshot: SnapshotRef
@@ -201,6 +229,7 @@ class SnapshotInfo:
     counts: Mapping[str, int]
     changes: Changes | None = None
     preferred_numbers_per_call: int = 0
+    coverage: tuple[Coverage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +288,7 @@ class Explanation:
     """Why a number is answered as it is: which layer decided, and what each layer says.
 
     ``decided_by`` is the name of the deciding layer, "nothing" when no layer knows the number.
-    ``route`` is None when the status is UNALLOCATED or INVALID. ``layers`` are in the order in
+    ``route`` is None when the status has none. ``layers`` are in the order in
     which they are consulted. ``input`` is the text that was explained, ``snapshot`` what it was
     explained from; the index itself leaves both empty.
     """

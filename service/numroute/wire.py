@@ -21,6 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numroute.model import (
     Answer,
     Changes,
+    Coverage,
     Explanation,
     InvalidReason,
     Layer,
@@ -389,6 +390,18 @@ def changes_value(message: pb.SnapshotChanges) -> Changes:
         returned=message.returned,
         moved=message.moved,
         updated=message.updated,
+    )
+
+
+def coverage_messages(coverage: Iterable[Coverage]) -> list[pb.Coverage]:
+    """Return the coverage of a snapshot as messages."""
+    return [pb.Coverage(first=each.first, last=each.last, ported=each.ported) for each in coverage]
+
+
+def coverage_values(messages: Iterable[pb.Coverage]) -> tuple[Coverage, ...]:
+    """Return the messages of a snapshot's coverage as values."""
+    return tuple(
+        Coverage(first=each.first, last=each.last, ported=each.ported) for each in messages
     )
 
 

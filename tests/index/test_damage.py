@@ -150,7 +150,7 @@ def test_a_folder_in_the_file_s_place_is_refused(tmp_path: Path) -> None:
         ({"numbers": [7, 10**15]}, "whole E.164"),
         ({"number_route": [2, 99]}, "routes of numbers are rows"),
         ({"number_route": [2]}, "one route per number"),
-        ({"range_route": [0, 3, 3]}, "the last piece is unallocated"),
+        ({"range_route": [0, 3, 3]}, "the last piece has row 0"),
         ({"range_route": [0, 99, 0]}, "routes of pieces are rows"),
         ({"ported_at": [1]}, "one time per number"),
     ],

@@ -81,7 +81,7 @@ def test_all_keys_stand_in_the_first_three_pages(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("version", [3])
+@pytest.mark.parametrize("version", [3, 4])
 def test_a_golden_file_of_each_version_gives_its_golden_answers(
     tmp_path: Path, version: int
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_golden_file_of_each_version_gives_its_golden_answers(
 
 
 @pytest.mark.parametrize(
-    ("version", "remedy"), [(1, "Build it again"), (2, "Build it again"), (4, "version that wrote")]
+    ("version", "remedy"), [(1, "Build it again"), (2, "Build it again"), (5, "version that wrote")]
 )
 def test_another_version_is_refused_and_named(tmp_path: Path, version: int, remedy: str) -> None:
     """An older or newer file is not read: the error names the version and what to do."""
@@ -124,7 +124,7 @@ def test_another_version_is_refused_and_named(tmp_path: Path, version: int, reme
     other = dataclasses.replace(seal, format_version=version)
     path.write_bytes(content[:-SEAL_BYTES] + other.pack())
     with pytest.raises(
-        SnapshotVersionError, match=f"format version {version}, this program reads version 3"
+        SnapshotVersionError, match=f"format version {version}, this program reads version 4"
     ) as caught:
         Snapshot(path)
     assert remedy in caught.value.hint

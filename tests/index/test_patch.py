@@ -22,10 +22,12 @@ EDGE = 79_000_002_560
 NUMBERS = st.one_of(
     st.integers(EDGE - 3, EDGE + 40),
     st.integers(EDGE - 70_000, EDGE + 200_000),
+    st.integers(0, 9).map(lambda block: 79_000_400_000 + block * 262_144),
     st.sampled_from([1, 65_536, 79_456_894_975, 79_456_894_976, 10**14, 10**15 - 1]),
 )
 ROUTES = make_routes(5, 5)
-PIECES = {79_000_000_000: 8, 79_000_100_000: 9, 79_000_200_000: 0}
+PIECES = {79_000_000_000: 8, 79_000_100_000: 9, 79_000_200_000: 7, 79_003_000_000: 0}
+"""Ten blocks of the last piece share a place until they get records."""
 State = dict[int, tuple[int, int]]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.parsed import (
@@ -18,7 +20,7 @@ from support.parsed import (
 
 from numroute.errors import InputError, SettingError
 from numroute.index.writer import check_content
-from numroute.model import LineType, Operator, Region
+from numroute.model import Coverage, LineType, Operator, Region
 from numroute_loader.brands import BrandTable
 from numroute_loader.merge import OutsidePlan, UnknownOperator, merge
 from numroute_loader.merge import routes as merge_routes
@@ -61,7 +63,7 @@ def test_spelling_that_covers_most_numbers_names_a_holder():
         regions={},
     )
     expected = Operator(code=tax_number, name="ООО «А»", tax_number=tax_number)
-    assert [route.operator for route in result.content.routes[2:]] == [expected]
+    assert [route.operator for route in result.content.routes[3:]] == [expected]
     assert result.content.range_start.tolist() == [0, 10, 20]
     assert result.report.operators == 1
 
@@ -239,3 +241,36 @@ def test_warnings_of_all_files_are_kept():
         ),
     ]
     assert merge(files, brands=BRANDS, regions={}).report.warnings == ("one", "two", "three")
+
+
+def test_coverage_is_what_the_plans_registry_describes():
+    """Gaps within a covered block are unallocated, numbers outside every block not covered."""
+    blocks = ((100, 199), (200, 299))
+    plan = plan_file([(110, 119, RouteKey(operator_name="A"))])
+    plan = replace(plan, source=replace(plan.source, covers=blocks))
+    content = merge([plan], brands=BrandTable(), regions={}).content
+    check_content(content)
+    assert content.coverage == (Coverage(first=100, last=199, ported=False),)
+    found = {n: range_route_at(content, n).status.name for n in (99, 100, 110, 120, 199, 200)}
+    assert found == {
+        99: "NOT_COVERED",
+        100: "UNALLOCATED",
+        110: "RANGE_ONLY",
+        120: "UNALLOCATED",
+        199: "UNALLOCATED",
+        200: "NOT_COVERED",
+    }
+
+
+def test_a_range_is_not_ported_where_a_dump_covers_it():
+    """What a ported-number registry covers is not ported, other ranges remain range only."""
+    plan = plan_file(
+        [(110, 119, RouteKey(operator_name="A")), (210, 219, RouteKey(operator_name="A"))]
+    )
+    plan = replace(plan, source=replace(plan.source, covers=((100, 199), (200, 299))))
+    dump = dump_file({115: RouteKey(operator_code="mA")})
+    dump = replace(dump, source=replace(dump.source, covers=((100, 199),)))
+    content = merge([plan, dump], brands=BrandTable(), regions={}).content
+    assert [each.ported for each in content.coverage] == [True, False]
+    found = [range_route_at(content, n).status.name for n in (110, 210, 220)]
+    assert found == ["NOT_PORTED", "RANGE_ONLY", "UNALLOCATED"]

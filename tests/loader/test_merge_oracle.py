@@ -113,14 +113,14 @@ class Oracle:
         top, below = covering(self.registry_plan, number), covering(self.other_plan, number)
         key = top or below
         if key is None:
-            return {Route(status=Status.UNALLOCATED)}
+            return {Route(status=Status.NOT_COVERED)}
         if top and below:
             key = replace(
                 top,
                 region_name=below.region_name,
                 line_type=top.line_type or below.line_type,
             )
-        return self.routes(Status.NOT_PORTED, key, record=False)
+        return self.routes(Status.RANGE_ONLY, key, record=False)
 
     def routes(self, status: Status, key: RouteKey, *, record: bool) -> set[Route]:
         """Return the routes that a key may mean."""
@@ -187,7 +187,7 @@ def test_merge_equals_a_slow_reading(
     for number, key in records.items():
         assert ported[number] in oracle.routes(Status.PORTED, key, record=True)
 
-    is_held = {number: held[number].status is Status.NOT_PORTED for number in held}
+    is_held = {number: held[number].status is Status.RANGE_ONLY for number in held}
     outside = [number for number in sorted(records) if not is_held[number]]
     assert report.range_numbers == sum(is_held.values())
     assert (report.outside_plan is None) == (not outside)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import InputError, SettingError
-from numroute.index.content import Content
-from numroute.index.layout import UNALLOCATED_ROW
-from numroute.model import Operator, Status, mask_number
+from numroute.index.content import FIXED_STATUSES, Content
+from numroute.index.layout import OUTSIDE_ROW
+from numroute.model import Coverage, Operator, Status, mask_number
 from numroute_loader.merge.operators import build_directory
 from numroute_loader.merge.ranges import (
     NOBODY,
@@ -114,7 +114,8 @@ def merge(
     route_of_key = route_table.rows(
         Status.PORTED, [(key, directory.serving(key)) for key in records.keys]
     )
-    range_start, range_route = _range_layer(stack, directory, route_table)
+    coverage = _coverage(files, dump)
+    range_start, range_route = _range_layer(stack, directory, route_table, coverage)
     donors, donor = _donors(records, directory, brands)
     content = Content(
         routes=route_table.routes,
@@ -125,8 +126,9 @@ def merge(
         donors=donors,
         range_start=range_start,
         range_route=range_route,
+        coverage=coverage,
     )
-    held = range_route != UNALLOCATED_ROW
+    held = _is_held(content)
     report = MergeReport(
         ported=len(records.numbers),
         returned_home=records.returned_home,
@@ -174,17 +176,64 @@ def _no_records() -> PortedRecords:
     )
 
 
+def _coverage(files: Sequence[ParsedFile], dump: ParsedFile | None) -> tuple[Coverage, ...]:
+    """Return the blocks in which a plan has a range, by what their registries cover."""
+    with_ported = dump.source.covers if dump is not None else ()
+    covered = {
+        Coverage(
+            first=first,
+            last=last,
+            ported=any(low <= first and last <= high for low, high in with_ported),
+        )
+        for file in files
+        if file.ranges is not None
+        for first, last in file.source.covers
+        if file.ranges.first.searchsorted(np.uint64(last), side="right")
+        > file.ranges.last.searchsorted(np.uint64(first))
+    }
+    return tuple(sorted(covered))
+
+
 def _range_layer(
-    stack: Stack, directory: OperatorDirectory, route_table: RouteTable
+    stack: Stack,
+    directory: OperatorDirectory,
+    route_table: RouteTable,
+    coverage: Sequence[Coverage],
 ) -> tuple[NDArray[np.uint64], NDArray[np.unsignedinteger]]:
-    """Return the starts and the routes of the merged plan's pieces."""
-    held = [combined_key(keys) for keys in stack.combinations if keys]
-    row_of_held = route_table.rows(
-        Status.NOT_PORTED, [(key, directory.holder(key)) for key in held]
+    """Return the starts and the routes of the merged plan's pieces.
+
+    Within the coverage, numbers that nobody holds are pieces with the row of unallocated numbers.
+    """
+    edges = [edge for block in coverage for edge in (block.first, block.last + 1)]
+    start = np.union1d(stack.start, np.array(edges, np.uint64))
+    combination = stack.combination[stack.start.searchsorted(start, side="right") - 1]
+    inside, with_ported = (
+        _within([block for block in coverage if block.ported or not ported], start)
+        for ported in (False, True)
     )
-    row = np.full(len(stack.combinations), UNALLOCATED_ROW, dtype=np.int64)
-    row[[bool(keys) for keys in stack.combinations]] = row_of_held
-    return joined_pieces(stack.start, mapped(row, stack.combination))
+    row = np.where(inside, FIXED_STATUSES.index(Status.UNALLOCATED), OUTSIDE_ROW)
+    held = np.array([bool(keys) for keys in stack.combinations])[combination]
+    for status, here in ((Status.NOT_PORTED, with_ported), (Status.RANGE_ONLY, ~with_ported)):
+        used = np.unique(combination[held & here]).tolist()
+        keys = [combined_key(stack.combinations[at]) for at in used]
+        rows = np.zeros(len(stack.combinations), np.int64)
+        rows[used] = route_table.rows(status, [(key, directory.holder(key)) for key in keys])
+        row = np.where(held & here, rows[combination], row)
+    return joined_pieces(start, row.astype(np.min_scalar_type(int(row.max()))))
+
+
+def _within(blocks: Sequence[Coverage], start: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which starts lie in one of the blocks."""
+    inside = np.zeros(len(start), np.bool_)
+    for block in blocks:
+        inside |= (start >= block.first) & (start <= block.last)
+    return inside
+
+
+def _is_held(content: Content) -> NDArray[np.bool_]:
+    """Return which pieces of a plan have a holder."""
+    held = np.array([route.status.has_route for route in content.routes], np.bool_)
+    return held.take(content.range_route)
 
 
 def _donors(
@@ -214,7 +263,7 @@ def _outside_plan(content: Content) -> OutsidePlan | None:
     numbers = content.numbers
     position = np.append(np.searchsorted(numbers, content.range_start), len(numbers))
     inside = np.diff(position)
-    outside = np.flatnonzero((content.range_route == UNALLOCATED_ROW) & (inside > 0))
+    outside = np.flatnonzero(~_is_held(content) & (inside > 0))
     if not len(outside):
         return None
     first = int(position[outside[0]])

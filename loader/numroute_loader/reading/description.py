@@ -58,6 +58,8 @@ class FileKind:
     latter is written as ``number_format`` says.
     ``every``: the time from one file to the next, in which the sequence grows by one.
     ``name_decides``: other kinds have the same header, so only the name identifies a file.
+    ``covers``: the blocks of numbers, (first, last), that the registry describes. A plan covers
+    those in which it has a range, gaps included; a full dump names all ported numbers in them.
     """
 
     name: str
@@ -72,6 +74,7 @@ class FileKind:
     number_format: NumberFormat | None = None
     every: timedelta | None = None
     name_decides: bool = False
+    covers: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ class RegistryFile:
             rows=rows,
             sha256=self.archive.sha256(),
             member=self.archive.member,
+            covers=self.kind.covers,
         )
 
 
@@ -122,7 +126,7 @@ class SourceFile:
     ``kind`` is the kind's full name, e.g. ``ru-bdpn/port-all``. ``as_of`` is the time that the
     file's name states (aware, UTC), ``sequence`` its sequence; each is None where it states none.
     ``rows`` counts data rows. ``sha256`` is the digest of the file on disk (the zip, not its
-    ``member``, which is None for a plain file).
+    ``member``, which is None for a plain file), ``covers`` that of its kind.
     """
 
     path: Path
@@ -133,6 +137,7 @@ class SourceFile:
     rows: int = 0
     sha256: str = ""
     member: str | None = None
+    covers: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,9 @@ _NUMBER = NumberFormat(
     shape="ten digits, the first of them 9",
 )
 
+# Only mobile numbers are ported: no dump will name one of Russia's other blocks.
+_COVERS = tuple((block * 10**9, (block + 1) * 10**9 - 1) for block in (73, 74, 78, 79))
+
 # Codes are compared as they are: mTELE2 and MTELE2 would be two operators.
 _CODE = re.compile(rb"m[A-Za-z0-9]{1,50}")
 _CODE_OR_NONE = re.compile(rb"(?:m[A-Za-z0-9]{1,50})?")
@@ -220,6 +223,7 @@ def _kind(  # noqa: PLR0913 - what makes one kind of file differ from the others
         number_format=_NUMBER,
         every=DAY if daily else None,
         name_decides=name_decides,
+        covers=_COVERS,
     )
 
 

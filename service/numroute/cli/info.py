@@ -23,7 +23,10 @@ from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numroute.feed import FeedState
+    from numroute.model import Coverage
 
 MEGABYTE = 1_000_000
 
@@ -58,6 +61,7 @@ def info(store: Path, as_json: bool) -> None:
             ("snapshot", metadata.snapshot_id),
             ("data as of", f"{time_text(metadata.as_of)} ({age_text(age)})"),
             ("built at", time_text(metadata.built_at)),
+            ("covers", coverage_text(metadata.coverage)),
             ("format", f"version {metadata.format_version}"),
             ("file", f"{size:,} bytes"),
             ("kept", f"{len(kept)} snapshots, {sum(row['file_bytes'] for row in kept):,} bytes"),
@@ -145,6 +149,16 @@ def _print_snapshots(rows: list[dict[str, Any]]) -> None:
         ],
         unbroken=4,
     )
+
+
+def coverage_text(coverage: Sequence[Coverage]) -> str:
+    """Return the beginnings of the numbers that a snapshot covers."""
+    texts = []
+    for ported, remark in ((True, ""), (False, " (ranges only: no ported numbers)")):
+        prefixes = [text for each in coverage if each.ported is ported for text in each.prefixes]
+        if prefixes:
+            texts.append(", ".join(prefixes) + remark)
+    return "; ".join(texts) or "not stated"
 
 
 def age_text(age: timedelta) -> str:

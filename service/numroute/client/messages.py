@@ -94,6 +94,7 @@ def snapshot_response(data: bytes) -> SnapshotInfo:
         counts=dict(message.counts),
         changes=wire.changes_value(message.changes) if message.HasField("changes") else None,
         preferred_numbers_per_call=message.preferred_numbers_per_call,
+        coverage=wire.coverage_values(message.coverage),
     )
 
 

@@ -30,6 +30,7 @@ from numroute.index.layout import (
     GROUP_SHIFT_MAX,
     HEAP,
     MIXED,
+    OUTSIDE_ROW,
     PAGE_SHIFT,
     PLACE_MASK,
     PLACE_SHIFT,
@@ -44,7 +45,6 @@ from numroute.index.layout import (
     STRIPS_PER_GRANULE,
     SUB,
     TOP,
-    UNALLOCATED_ROW,
 )
 from numroute.model import NUMBER_MAX
 
@@ -160,14 +160,14 @@ def build_bitmap(
     """
     if routes > ROWS_MAX:
         raise LayoutLimitError(f"{routes} routes are more than {ROWS_MAX}")
-    blocks = used_blocks(numbers, range_start, range_route)
+    placed = placed_blocks(numbers, range_start, range_route)
     for group_shift in range(GROUP_SHIFT_MAX, -1, -1):
         try:
-            return _build(numbers, rows, range_start, range_route, blocks, routes, group_shift)
+            return _build(numbers, rows, range_start, range_route, placed, routes, group_shift)
         except TooManyRoutesError:
             continue
     # The routes of one granule are too many for a dictionary: a code is then the row itself.
-    return _build(numbers, rows, range_start, range_route, blocks, routes, None)
+    return _build(numbers, rows, range_start, range_route, placed, routes, None)
 
 
 def _build(
@@ -175,10 +175,11 @@ def _build(
     rows: Unsigned,
     range_start: NDArray[np.uint64],
     range_route: Unsigned,
-    blocks: Index,
+    placed: tuple[Index, Index],
     routes: int,
     group_shift: int | None,
 ) -> Bitmap:
+    blocks = placed[0][np.unique(placed[1], return_index=True)[1]]
     count = (len(blocks) + 1) * GRANULES_PER_BLOCK
     entries, records = np.zeros(count, np.uint64), np.zeros(count, np.int64)
     starts = np.zeros(1 if group_shift is None else count >> group_shift, np.uint32)
@@ -215,7 +216,7 @@ def _build(
         place += len(segments.words)
         if place > PLACE_MASK:
             raise LayoutLimitError("the records take more room than the heap has")
-    top, sub = page_tables(blocks)
+    top, sub = page_tables(*placed)
     ranks, within = ranks_of(records)
     return Bitmap(
         top=top,
@@ -229,11 +230,14 @@ def _build(
     )
 
 
-def used_blocks(
+def placed_blocks(
     numbers: NDArray[np.uint64], range_start: NDArray[np.uint64], range_route: Unsigned
-) -> Index:
-    """Return the blocks, ascending, that hold a record or a part of a held piece."""
-    held = np.flatnonzero(range_route != UNALLOCATED_ROW)
+) -> tuple[Index, Index]:
+    """Return the blocks, ascending, that hold a record or a part of a held piece, and their places.
+
+    Blocks without records that lie whole in pieces of one row share a place.
+    """
+    held = np.flatnonzero(range_route != OUTSIDE_ROW)
     after = np.append(range_start[1:], np.uint64(NUMBER_MAX + 1))
     first = (range_start[held] >> np.uint64(BLOCK_SHIFT)).astype(np.int64)
     count = ((after[held] - _ONE) >> np.uint64(BLOCK_SHIFT)).astype(np.int64) - first + 1
@@ -245,9 +249,22 @@ def used_blocks(
         part = numbers[begin : begin + _RECORDS_AT_ONCE] >> np.uint64(BLOCK_SHIFT)
         pieces.append(part[np.flatnonzero(np.diff(part, append=part[-1:] + _ONE))].astype(np.int64))
     blocks = np.unique(np.concatenate(pieces))
-    if len(blocks) > BLOCKS_MAX:
+    piece = range_start.searchsorted(blocks.astype(np.uint64) << np.uint64(BLOCK_SHIFT), "right")
+    ends = np.append(range_start, np.uint64(1 << 63))[piece]
+    alone = ends < (blocks + 1).astype(np.uint64) << np.uint64(BLOCK_SHIFT)
+    alone |= np.isin(blocks, np.concatenate([*pieces[1:], blocks[:0]]))
+    places = places_of(np.where(alone, ROWS_MAX + blocks, range_route.take(piece - 1)))
+    if int(places.max(initial=0)) > BLOCKS_MAX:
         raise LayoutLimitError(f"{len(blocks)} blocks of 2^{BLOCK_SHIFT} numbers are in use")
-    return blocks
+    return blocks, places
+
+
+def places_of(content: Index) -> Index:
+    """Return the place of each block, from 1 on, in the order in which contents first occur."""
+    _, first, which = np.unique(content, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[first.argsort()] = np.arange(1, len(first) + 1)
+    return rank[which]
 
 
 def ranks_of(records: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
@@ -266,16 +283,14 @@ def records_by_row(rows: Unsigned, routes: int) -> Index:
     return counts
 
 
-def page_tables(blocks: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Return ``top`` and ``sub`` for blocks in use, ascending; each has its place as its number."""
+def page_tables(blocks: Index, places: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return ``top`` and ``sub`` for blocks, ascending, and their places."""
     page = blocks >> (PAGE_SHIFT - BLOCK_SHIFT)
     pages = np.unique(page)
     top = np.zeros(int(pages[-1]) + 1 if len(pages) else 1, np.uint32)
     top[pages] = np.arange(1, len(pages) + 1)
     sub = np.zeros((len(pages) + 1) * BLOCKS_PER_PAGE, np.uint32)
-    sub[top[page].astype(np.int64) * BLOCKS_PER_PAGE + (blocks & (BLOCKS_PER_PAGE - 1))] = (
-        np.arange(1, len(blocks) + 1)
-    )
+    sub[top[page].astype(np.int64) * BLOCKS_PER_PAGE + (blocks & (BLOCKS_PER_PAGE - 1))] = places
     return top, sub
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from numroute.model import Changes, Source, Status
+from numroute.model import Changes, Coverage, Source, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
     from numroute.model import Operator, Route
 
-FIXED_STATUSES = (Status.UNALLOCATED, Status.INVALID)
-"""The statuses of the rows that every route table begins with."""
+FIXED_STATUSES = (Status.NOT_COVERED, Status.INVALID, Status.UNALLOCATED)
+"""The statuses of the rows that the route table of a plan begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """The whole content of a snapshot.
 
-    ``routes``: the route table. Rows 0 and 1 are ``UNALLOCATED`` and ``INVALID``; then follow the
-    routes of ported records (status ``PORTED``), then those of ranges (``NOT_PORTED``): a row alone
-    says everything about a number, its status included.
+    ``routes``: the route table. Row 0 answers for all numbers outside the pieces, ``NOT_COVERED``
+    or, where everything is covered, ``UNALLOCATED``; row 1 is ``INVALID``. A row alone says
+    everything about a number, its status included.
     ``numbers``: uint64[n], the ported numbers, whole E.164, ascending and unique.
     ``number_route``: unsigned integer[n], rows of ``routes``.
     ``ported_at``: uint32[n], seconds since 1970-01-01 UTC, 0 = not known; None = no such column.
     ``donor``: unsigned integer[n], indexes into ``donors``; None = no such column.
     ``range_start``: uint64[m], ascending and unique, the first is 0. Piece i runs from
     ``range_start[i]`` to ``range_start[i + 1] - 1``; numbers that nobody holds are pieces too.
+    ``coverage``: the numbers that the plans describe, ascending; empty where it is not stated.
     ``range_route``: unsigned integer[m], rows of ``routes``.
     """
 
@@ -45,6 +46,7 @@ class Content:
     ported_at: NDArray[np.uint32] | None = None
     donor: NDArray[np.unsignedinteger] | None = None
     donors: Sequence[Operator] = ()
+    coverage: tuple[Coverage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Metadata:
     ``as_of``: the time up to which the registry's data is known. ``built_at``: when the snapshot
     was written. Both are aware, in UTC. ``counts``: numbers of things by name. ``changes``: against
     the snapshot that was current before; None where there was none or nobody compared.
+    ``coverage``: as in :class:`Content`.
     """
 
     format_version: int
@@ -88,6 +91,7 @@ class Metadata:
     sources: tuple[Source, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     changes: Changes | None = None
+    coverage: tuple[Coverage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,7 @@ def encode_metadata(metadata: Metadata, specs: dict[str, ValueSpec]) -> bytes:
         "sources": [asdict(source) for source in metadata.sources],
         "counts": dict(metadata.counts),
         **({"changes": asdict(metadata.changes)} if metadata.changes else {}),
+        **({"coverage": [asdict(each) for each in metadata.coverage]} if metadata.coverage else {}),
         "values": {key: asdict(spec) for key, spec in specs.items()},
     }
     return json.dumps(document, ensure_ascii=False, indent=1).encode()
@@ -117,7 +122,7 @@ def encode_metadata(metadata: Metadata, specs: dict[str, ValueSpec]) -> bytes:
 def decode_metadata(text: bytes) -> tuple[Metadata, dict[str, ValueSpec]]:
     """Return the metadata and the specification of every stored value.
 
-    Raises KeyError, TypeError or ValueError when the document is not one of version 1.
+    Raises KeyError, TypeError or ValueError when the document is not what was written.
     """
     document: dict[str, Any] = json.loads(text)
     metadata = Metadata(
@@ -128,6 +133,7 @@ def decode_metadata(text: bytes) -> tuple[Metadata, dict[str, ValueSpec]]:
         sources=tuple(Source(**source) for source in document["sources"]),
         counts=document["counts"],
         changes=Changes(**document["changes"]) if "changes" in document else None,
+        coverage=tuple(Coverage(**each) for each in document.get("coverage", ())),
     )
     specs = {key: ValueSpec(**spec) for key, spec in document["values"].items()}
     return metadata, specs

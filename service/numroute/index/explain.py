@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index.layout import UNALLOCATED_ROW
 from numroute.model import Explanation, Layer, Status
 
 if TYPE_CHECKING:
@@ -30,7 +29,8 @@ def explain(snapshot: Snapshot, number: int) -> Explanation:
         raise AssertionError("both columns were asked for")
     ported = route.status is Status.PORTED
     range_row = int(answers.range_route[0])
-    held = snapshot.route(range_row).status is Status.NOT_PORTED
+    in_range = snapshot.route(range_row)
+    held = in_range.status.has_route
     seconds = int(answers.ported_at[0])
     source = snapshot.changed_by().find(number)
     layers = _overrides(snapshot, number, answered)
@@ -53,7 +53,7 @@ def explain(snapshot: Snapshot, number: int) -> Explanation:
             Layer(
                 name=RANGE,
                 decides=held and not ported and not answered.overridden,
-                route=snapshot.route(range_row) if range_row != UNALLOCATED_ROW else None,
+                route=in_range if held else None,
                 sources=_of_layer(snapshot, "ranges"),
                 first=first,
                 last=last,

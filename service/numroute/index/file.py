@@ -31,6 +31,7 @@ from numroute.index.layout import (
     HEAD_BYTES,
     LMDB_PAGE,
     META,
+    READABLE_VERSIONS,
     SEAL_BYTES,
     VALUE_BYTES_MAX,
     VALUE_BYTES_MIN,
@@ -291,7 +292,7 @@ def read_seal(path: Path) -> Seal:
                 "no seal on the last page: truncated, damaged, or another kind of file",
                 hint=REBUILD_HINT,
             )
-        if seal.format_version != FORMAT_VERSION:
+        if seal.format_version not in READABLE_VERSIONS:
             raise SnapshotVersionError(path, expected=FORMAT_VERSION, actual=seal.format_version)
         if seal.environment_bytes != size - SEAL_BYTES:
             raise SnapshotCorruptError(

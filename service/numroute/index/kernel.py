@@ -35,6 +35,7 @@ from numroute.index.layout import (
     HEAP,
     INVALID_ROW,
     MIXED,
+    OUTSIDE_ROW,
     PAGE_SHIFT,
     PLACE_MASK,
     PLACE_SHIFT,
@@ -49,7 +50,6 @@ from numroute.index.layout import (
     STRIP_WORDS,
     SUB,
     TOP,
-    UNALLOCATED_ROW,
 )
 from numroute.model import NUMBER_MAX
 
@@ -146,12 +146,21 @@ class Tables:
 
     @cached_property
     def blocks(self) -> Index:
-        """The blocks in use, ascending: numbers without their low 18 bits."""
+        """The blocks in order of their places, ascending: numbers without their low 18 bits.
+
+        Blocks that share a place count once, by the first of them.
+        """
+        blocks, places = self.places
+        return blocks[np.unique(places, return_index=True)[1]]
+
+    @cached_property
+    def places(self) -> tuple[Index, Index]:
+        """The blocks that have a place, ascending, and their places, from 1 on."""
         pages = self.top[:-1].nonzero()[0]
-        place = self.top[pages][:, None] + np.arange(BLOCKS_PER_PAGE)
-        used = self.sub[place].reshape(-1) != 0
+        place = self.sub[self.top[pages][:, None] + np.arange(BLOCKS_PER_PAGE)].reshape(-1)
         blocks: Index = (pages[:, None] * BLOCKS_PER_PAGE + np.arange(BLOCKS_PER_PAGE)).reshape(-1)
-        return np.asarray(blocks[used], np.int64)
+        used = place != 0
+        return blocks[used].astype(np.int64), place[used] // GRANULES_PER_BLOCK
 
     @cached_property
     def constants(self) -> tuple[Any, ...]:
@@ -395,14 +404,14 @@ def _settle_mixed(tables: Tables, numbers: Words, entry: Words, low: Words, rows
 def _refuse_impossible(numbers: Words, rows: Rows) -> None:
     """Answer INVALID for 0 and for what has more than 15 digits, in place.
 
-    Nobody holds such a number, so only unallocated ones need a look.
+    No plan holds such a number, so only those outside need a look.
     """
-    if np.minimum.reduce(rows) != UNALLOCATED_ROW:
+    if np.minimum.reduce(rows) != OUTSIDE_ROW:
         return
-    unallocated = (rows == UNALLOCATED_ROW).nonzero()[0]
+    outside = (rows == OUTSIDE_ROW).nonzero()[0]
     # Unsigned wrap-around makes 0 the largest value of all: one comparison finds both.
-    impossible = (numbers.take(unallocated) - _ONE) >= _NUMBERS
-    rows[unallocated[impossible]] = INVALID_ROW
+    impossible = (numbers.take(outside) - _ONE) >= _NUMBERS
+    rows[outside[impossible]] = INVALID_ROW
 
 
 class Found(NamedTuple):
@@ -507,10 +516,11 @@ def locate(tables: Tables, numbers: Words) -> tuple[NDArray[np.bool_], Index]:
     behind = (entry & _CELLS) >> cell == 0
     first = tables.ranks_at(index)
     rank = np.where(behind, tables.ranks_at(index + 1), first + within.view(np.int64))
-    # Outside the blocks in use, what lies before the next one in use.
+    # Outside these blocks, what lies before the next one.
     block = (numbers >> _BLOCK).astype(np.int64)
-    following = (tables.blocks.searchsorted(block) + 1) * GRANULES_PER_BLOCK
-    outside = index < GRANULES_PER_BLOCK
+    place = tables.blocks.searchsorted(block)
+    following = (place + 1) * GRANULES_PER_BLOCK
+    outside = np.append(tables.blocks, -1)[place] != block
     return member, np.where(outside, tables.ranks_at(following), rank)
 
 

@@ -1,4 +1,4 @@
-"""The byte layout of a snapshot file, version 3; docs/format.md specifies it.
+"""The byte layout of a snapshot file, version 4; docs/format.md specifies it.
 
 A snapshot file is an LMDB environment (0.9 data format) followed by one page, the seal.
 """
@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
-FORMAT_VERSION: Final = 3
-"""The version that this program writes and reads."""
+FORMAT_VERSION: Final = 4
+"""The version that this program writes."""
+READABLE_VERSIONS: Final = (3, 4)
 
 PAGE_SHIFT: Final = 30
 """A page covers 2**30 numbers."""
@@ -114,8 +115,8 @@ RECORDS_MAX: Final = VALUE_BYTES_MAX // 4
 BLOCKS_MAX: Final = VALUE_BYTES_MAX // (8 * GRANULES_PER_BLOCK) - 1
 """The entries must fit into one value."""
 
-UNALLOCATED_ROW: Final = 0
-"""The row of the route table for a number that nobody holds."""
+OUTSIDE_ROW: Final = 0
+"""The row of the route table for a number that no piece of a plan holds."""
 INVALID_ROW: Final = 1
 """The row of the route table for what is not a number."""
 

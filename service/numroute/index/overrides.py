@@ -182,10 +182,13 @@ class OverrideTable:
         self.all = overrides
         self.routes: list[Route] = []
         self._ported = registry_status == Status.PORTED
+        # A snapshot that does not know ported numbers does not claim that one is not ported.
+        range_only = not np.isin([Status.PORTED, Status.NOT_PORTED], registry_status).any()
+        self.status = Status.RANGE_ONLY if range_only else Status.NOT_PORTED
         rows: dict[Route, int] = {}
         self._rows: list[int] = []
         for each in overrides:
-            route = each.route(Status.NOT_PORTED)
+            route = each.route(self.status)
             if route not in rows:
                 rows[route] = len(registry_status) + len(self.routes)
                 self.routes += [route, each.route(Status.PORTED)]

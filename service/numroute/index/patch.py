@@ -26,6 +26,7 @@ from numroute.index.bitmap import (
     codes_of,
     encode,
     page_tables,
+    places_of,
     ranks_of,
 )
 from numroute.index.file import ContentError, StoredArray
@@ -217,7 +218,7 @@ def _patched_bitmap(base: Snapshot, patch: Patch, member: NDArray[np.bool_]) -> 
             f"{len(patch.routes)} routes are more than {ROWS_MAX}",
             hint="Build again from a full dump: routes that no number has any more go then",
         )
-    tables = _with_new_blocks(base.tables, patch)
+    tables = _with_own_blocks(base.tables, patch)
     if len(tables.blocks) > BLOCKS_MAX:
         raise ContentError("the records are scattered over more blocks than the format holds")
     changes = member | patch.present
@@ -287,7 +288,7 @@ def _reencoded(
     ranks, within = ranks_of(records)
     heap, new_entries = _spliced(tables, entries, segments)
     return Bitmap(
-        **dict(zip(("top", "sub"), page_tables(tables.blocks), strict=True)),
+        **dict(zip(("top", "sub"), page_tables(*tables.places), strict=True)),
         entries=new_entries,
         ranks=ranks,
         ranks_within=within,
@@ -299,24 +300,30 @@ def _reencoded(
     )
 
 
-def _with_new_blocks(tables: kernel.Tables, patch: Patch) -> kernel.Tables:
-    """Return tables with room for the blocks that come into use; they are of no range."""
-    wanted = (patch.numbers[patch.present] >> np.uint64(BLOCK_SHIFT)).astype(np.int64)
-    blocks = np.union1d(tables.blocks, wanted)
-    if len(blocks) == len(tables.blocks):
+def _with_own_blocks(tables: kernel.Tables, patch: Patch) -> kernel.Tables:
+    """Return tables in which each block with a new record has a place that no other shares."""
+    wanted = np.unique((patch.numbers[patch.present] >> np.uint64(BLOCK_SHIFT)).astype(np.int64))
+    old_blocks, old_places = tables.places
+    alone = old_blocks[np.bincount(old_places)[old_places] == 1]
+    wanted = wanted[~np.isin(wanted, alone)]
+    if not len(wanted):
         return tables
-    at = np.append(0, blocks.searchsorted(tables.blocks) + 1)
+    blocks = np.union1d(old_blocks, wanted)
+    # A block outside the plan begins as block 0 is: without a range.
+    content = np.zeros(len(blocks), np.int64)
+    content[blocks.searchsorted(old_blocks)] = old_places
+    places = places_of(np.where(np.isin(blocks, wanted), len(old_blocks) + 1 + blocks, content))
+    source = np.append(0, content[np.unique(places, return_index=True)[1]])
 
     def moved(values: NDArray[Any], of_block: int) -> NDArray[Any]:
-        grid = np.zeros((len(blocks) + 1, of_block), values.dtype)
-        grid[at] = values.reshape(-1, of_block)
+        grid: NDArray[Any] = values.reshape(-1, of_block)[source]
         return grid.reshape(-1)
 
     ranks, within = ranks_of(moved(_records_of_granules(tables), GRANULES_PER_BLOCK))
     starts = tables.dictionary_start
     if len(starts) > 1:
         starts = moved(starts, GRANULES_PER_BLOCK >> tables.group_shift)
-    top, sub = page_tables(blocks)
+    top, sub = page_tables(blocks, places)
     return kernel.prepare(
         {
             TOP: top,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numroute.index.overrides import Override
     from numroute.index.patch import Patched
     from numroute.index.store import Retention, SnapshotStore
-    from numroute.model import Source
+    from numroute.model import Coverage, Source
 
 LOCK = "lock"
 
@@ -92,7 +92,14 @@ class StoreWriter:
         if overrides is None:
             overrides = self._carried_overrides()
         metadata = self._new_metadata(
-            as_of=as_of, sources=sources, counts=counts, changes=changes, overrides=overrides
+            as_of=as_of,
+            sources=sources,
+            counts=counts,
+            coverage=content.coverage
+            if isinstance(content, Content)
+            else content.base.metadata.coverage,
+            changes=changes,
+            overrides=overrides,
         )
         return self._publish_file(
             lambda path: write_snapshot(path, content, metadata, overrides),
@@ -106,6 +113,7 @@ class StoreWriter:
         as_of: datetime,
         sources: Sequence[Source],
         counts: Mapping[str, int],
+        coverage: tuple[Coverage, ...],
         changes: Changes | None = None,
         overrides: Sequence[Override] = (),
     ) -> Metadata:
@@ -119,6 +127,7 @@ class StoreWriter:
             sources=tuple(sources),
             counts=of_registry | ({OVERRIDES_COUNT: len(overrides)} if overrides else {}),
             changes=changes,
+            coverage=coverage,
         )
 
     def publish_overrides(
@@ -134,6 +143,7 @@ class StoreWriter:
                 as_of=before.as_of,
                 sources=before.sources,
                 counts=before.counts,
+                coverage=before.coverage,
                 changes=Changes(against=before.snapshot_id),
                 overrides=overrides,
             )

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numroute.index.bitmap import LayoutLimitError, bitmap_arrays, build_bitmap, records_by_row
-from numroute.index.content import FIXED_STATUSES, Content, Metadata
 from numroute.index.file import ContentError, StoredArray, write_file
 from numroute.index.layout import (
     DONOR,
     FORMAT_VERSION,
+    INVALID_ROW,
+    OUTSIDE_ROW,
     OVERRIDES,
     PORTED_AT,
     RANGE_ROUTE,
     RANGE_START,
     RECORDS_MAX,
     ROUTES_RECORDS,
-    UNALLOCATED_ROW,
     smallest_unsigned,
 )
 from numroute.index.overrides import broken_rule, encode_overrides
 from numroute.index.patch import Patched, encode_patched
 from numroute.index.tables import encode_routes
-from numroute.model import NUMBER_MAX
+from numroute.model import NUMBER_MAX, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from numroute.index.content import Content, Metadata
     from numroute.index.overrides import Override
     from numroute.index.snapshot import Snapshot
 
@@ -84,9 +85,10 @@ def _write(
 
 def check_content(content: Content) -> None:
     """Raise ContentError when the content breaks a rule of the format."""
-    statuses = tuple(route.status for route in content.routes[: len(FIXED_STATUSES)])
+    statuses = tuple(route.status for route in content.routes[: INVALID_ROW + 1])
     rules = {
-        "the route table begins with UNALLOCATED and INVALID": statuses == FIXED_STATUSES,
+        "the route table begins with NOT_COVERED or UNALLOCATED, then INVALID": statuses
+        in {(Status.NOT_COVERED, Status.INVALID), (Status.UNALLOCATED, Status.INVALID)},
         f"at most {RECORDS_MAX} records": len(content.numbers) <= RECORDS_MAX,
         "numbers ascend and are unique": _ascends(content.numbers),
         "numbers are whole E.164 numbers": len(content.numbers) == 0
@@ -101,11 +103,11 @@ def check_content(content: Content) -> None:
             len(content.donor) == len(content.numbers)
             and (len(content.donor) == 0 or int(content.donor.max(initial=0)) < len(content.donors))
         ),
-        "the first piece starts at 0 and is unallocated": len(content.range_start) > 0
+        "the first piece starts at 0 and has row 0": len(content.range_start) > 0
         and content.range_start[0] == 0
-        and content.range_route[0] == UNALLOCATED_ROW,
-        "the last piece is unallocated": len(content.range_route) > 0
-        and content.range_route[-1] == UNALLOCATED_ROW,
+        and content.range_route[0] == OUTSIDE_ROW,
+        "the last piece has row 0": len(content.range_route) > 0
+        and content.range_route[-1] == OUTSIDE_ROW,
         "pieces ascend and are unique": _ascends(content.range_start),
         "pieces start at whole E.164 numbers": int(content.range_start.max(initial=0))
         <= NUMBER_MAX + 1,

@@ -27,6 +27,7 @@ def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
         counts=metadata.counts,
         changes=wire.changes_message(metadata.changes),
         preferred_numbers_per_call=NUMBERS_PER_BULK_PREFERRED,
+        coverage=wire.coverage_messages(metadata.coverage),
     )
 
 

@@ -17,6 +17,8 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STATUS_NOT_PORTED: _ClassVar[Status]
     STATUS_UNALLOCATED: _ClassVar[Status]
     STATUS_INVALID: _ClassVar[Status]
+    STATUS_NOT_COVERED: _ClassVar[Status]
+    STATUS_RANGE_ONLY: _ClassVar[Status]
 
 class InvalidReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -47,6 +49,8 @@ STATUS_PORTED: Status
 STATUS_NOT_PORTED: Status
 STATUS_UNALLOCATED: Status
 STATUS_INVALID: Status
+STATUS_NOT_COVERED: Status
+STATUS_RANGE_ONLY: Status
 INVALID_REASON_UNSPECIFIED: InvalidReason
 INVALID_REASON_NOT_A_NUMBER: InvalidReason
 INVALID_REASON_TOO_SHORT: InvalidReason
@@ -267,7 +271,7 @@ class Source(_message.Message):
     def __init__(self, name: _Optional[str] = ..., registry: _Optional[str] = ..., kind: _Optional[str] = ..., sequence: _Optional[int] = ..., rows: _Optional[int] = ..., sha256: _Optional[str] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class GetSnapshotResponse(_message.Message):
-    __slots__ = ("snapshot", "built_at", "age_seconds", "format_version", "sources", "counts", "changes", "preferred_numbers_per_call")
+    __slots__ = ("snapshot", "built_at", "age_seconds", "format_version", "sources", "counts", "changes", "preferred_numbers_per_call", "coverage")
     class CountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -283,6 +287,7 @@ class GetSnapshotResponse(_message.Message):
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     PREFERRED_NUMBERS_PER_CALL_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
     snapshot: SnapshotRef
     built_at: _timestamp_pb2.Timestamp
     age_seconds: float
@@ -291,7 +296,18 @@ class GetSnapshotResponse(_message.Message):
     counts: _containers.ScalarMap[str, int]
     changes: SnapshotChanges
     preferred_numbers_per_call: int
-    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., age_seconds: _Optional[float] = ..., format_version: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., counts: _Optional[_Mapping[str, int]] = ..., changes: _Optional[_Union[SnapshotChanges, _Mapping]] = ..., preferred_numbers_per_call: _Optional[int] = ...) -> None: ...
+    coverage: _containers.RepeatedCompositeFieldContainer[Coverage]
+    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., age_seconds: _Optional[float] = ..., format_version: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., counts: _Optional[_Mapping[str, int]] = ..., changes: _Optional[_Union[SnapshotChanges, _Mapping]] = ..., preferred_numbers_per_call: _Optional[int] = ..., coverage: _Optional[_Iterable[_Union[Coverage, _Mapping]]] = ...) -> None: ...
+
+class Coverage(_message.Message):
+    __slots__ = ("first", "last", "ported")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    PORTED_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    ported: bool
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ..., ported: _Optional[bool] = ...) -> None: ...
 
 class SnapshotChanges(_message.Message):
     __slots__ = ("against", "ported", "returned", "moved", "updated")

@@ -28,7 +28,8 @@ if _version_not_supported:
 class NumberRoutingStub:
     """Answers phone number -> operator from the current snapshot of the ported-number registry.
     One request is answered from one snapshot. Answers come in the order of the question and are
-    always as many. "Not ported", "unallocated" and "invalid" are answers, not errors.
+    always as many. "Not ported", "unallocated", "not covered" and
+    "invalid" are answers, not errors.
     """
 
     def __init__(self, channel):
@@ -77,7 +78,8 @@ class NumberRoutingStub:
 class NumberRoutingServicer:
     """Answers phone number -> operator from the current snapshot of the ported-number registry.
     One request is answered from one snapshot. Answers come in the order of the question and are
-    always as many. "Not ported", "unallocated" and "invalid" are answers, not errors.
+    always as many. "Not ported", "unallocated", "not covered" and
+    "invalid" are answers, not errors.
     """
 
     def Lookup(self, request, context):
@@ -187,7 +189,8 @@ def add_NumberRoutingServicer_to_server(servicer, server):
 class NumberRouting:
     """Answers phone number -> operator from the current snapshot of the ported-number registry.
     One request is answered from one snapshot. Answers come in the order of the question and are
-    always as many. "Not ported", "unallocated" and "invalid" are answers, not errors.
+    always as many. "Not ported", "unallocated", "not covered" and
+    "invalid" are answers, not errors.
     """
 
     @staticmethod

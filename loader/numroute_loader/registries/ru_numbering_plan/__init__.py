@@ -44,6 +44,11 @@ _COUNTRY_CODE = 7
 _CODE_UNIT = 10**7
 _COUNTRY_UNIT = 10**10
 
+COVERS = tuple(
+    (block * _CODE_UNIT * 100, (block + 1) * _CODE_UNIT * 100 - 1) for block in (73, 74, 78, 79)
+)
+"""Russia's part of +7, one block per file of the plan."""
+
 # From which code on which line type: 800 is toll-free, 801-809 are other services, 9xx is mobile.
 _LINE_TYPE_FROM = np.array([0, 800, 801, 810, 900])
 _LINE_TYPES = np.array(
@@ -95,6 +100,7 @@ KINDS = (
         header=begins_like_plan,
         expects="the header АВС/ DEF;От;До;Емкость;Оператор;Регион, or with a row of a plan",
         read=read_plan,
+        covers=COVERS,
     ),
 )
 """The kinds of file that this registry publishes: one for all codes."""

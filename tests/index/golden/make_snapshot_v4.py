@@ -1,10 +1,11 @@
-"""How the golden file of version 2 was made: that of version 1 with overrides."""
+"""How the golden file was made: records, overrides, blocks that share a place, and coverage."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from support.snapshots import make_content, make_metadata, make_routes
 
 from numroute.index import Override, Snapshot
 from numroute.index.writer import write_snapshot
-from numroute.model import LineType, Operator, Region
+from numroute.model import Coverage, LineType, Operator, Region, Status
 
 HERE = Path(__file__).resolve().parent
+COVERAGE = (Coverage(first=79_000_000_000, last=79_009_999_999, ported=True),)
 OVERRIDES = (
     Override(
         first=79_000_000_000,
@@ -58,14 +60,30 @@ OVERRIDES = (
 def main() -> None:
     """Write the file, compressed, and the answers that it gives."""
     records = {79_000_000_012 + 37 * i: 2 + i % 5 for i in range(40)}
-    pieces = {79_000_000_000: 7, 79_000_001_024: 8, 79_000_001_500: 0}
+    routes = make_routes(5, 3)
+    routes[0] = replace(routes[0], status=Status.NOT_COVERED)
+    routes.append(replace(routes[0], status=Status.UNALLOCATED))
+    pieces = {
+        79_000_000_000: 7,
+        79_000_001_024: 8,
+        79_000_001_500: len(routes) - 1,
+        79_010_000_000: 0,
+    }
     times = {number: 1_700_000_000 + number % 1000 for number in records}
-    content = make_content(records, pieces, make_routes(5, 3), times=times)
-    asked = [*list(records)[:8], *pieces, 79_000_000_050, 79_000_000_100, 999_999_999_999_999]
+    content = make_content(records, pieces, routes, times=times)
+    content = replace(content, coverage=COVERAGE)
+    asked = [
+        *list(records)[:8],
+        *pieces,
+        79_005_000_000,
+        79_000_000_050,
+        79_000_000_100,
+        999_999_999_999_999,
+    ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "golden.lmdb"
-        write_snapshot(path, content, make_metadata(), OVERRIDES)
-        (HERE / "snapshot-v3.lmdb.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+        write_snapshot(path, content, replace(make_metadata(), coverage=COVERAGE), OVERRIDES)
+        (HERE / "snapshot-v4.lmdb.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
         with Snapshot(path) as snapshot:
             got = snapshot.lookup(np.array(asked, np.uint64), ported_at=True, range_route=True)
             answers = []
@@ -88,7 +106,7 @@ def main() -> None:
                 "answers": answers,
             }
     text = json.dumps(document, ensure_ascii=False, indent=0)
-    (HERE / "snapshot-v3.json").write_text(text + "\n", "utf-8")
+    (HERE / "snapshot-v4.json").write_text(text + "\n", "utf-8")
 
 
 if __name__ == "__main__":
