@@ -12,7 +12,6 @@ from support.registry import command
 from support.servers import running
 
 from numroute.index import SnapshotStore
-from numroute.index.layout import OUTSIDE_ROW
 from numroute.model import Status
 
 
@@ -48,7 +47,10 @@ def test_a_list_follows_an_override(own_store: Path, planted, tmp_path: Path, wa
         of = {each: known[status == each].tolist() for each in Status}
         spread = np.arange(79_000_000_000, 80_000_000_000, 100_003, np.uint64)
         rows = snapshot.lookup(spread).route
-        nobodys = int(spread[rows == OUTSIDE_ROW][0])
+        held = np.array(
+            [snapshot.route(row).status.has_route for row in range(snapshot.route_count)]
+        )
+        nobodys = int(spread[~held[rows]][0])
         target = snapshot.route(int(found[status == Status.NOT_PORTED][-1])).operator
     ported, others = of[Status.PORTED][:2], of[Status.NOT_PORTED]
     home, first = others[0], others[10]

@@ -283,5 +283,5 @@ def test_a_table_of_overrides_that_is_none_is_refused(tmp_path: Path, monkeypatc
     path = tmp_path / "s.lmdb"
     monkeypatch.setattr("numroute.index.writer.encode_overrides", lambda _: b'[{"first":1}]')
     write_snapshot(path, make_content(RECORDS, PIECES, ROUTES), make_metadata(), (override(5),))
-    with pytest.raises(SnapshotCorruptError, match="overrides are not of version 3"):
+    with pytest.raises(SnapshotCorruptError, match="overrides are not of version 4"):
         Snapshot(path)

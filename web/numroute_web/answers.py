@@ -80,8 +80,8 @@ class SnapshotBody(msgspec.Struct, frozen=True, kw_only=True):
 class AnswerBody(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one text.
 
-    ``status`` is PORTED, NOT_PORTED, UNALLOCATED or INVALID; ``number`` is 0 when it is INVALID,
-    and ``route`` is null unless it is PORTED or NOT_PORTED.
+    ``status`` is PORTED, NOT_PORTED, RANGE_ONLY, UNALLOCATED, NOT_COVERED or INVALID; ``number``
+    is 0 when it is INVALID, ``route`` null unless it is one of the first three.
     """
 
     input: str
