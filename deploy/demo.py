@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 BIN = Path(sys.executable).parent
 BULK_NUMBERS = 5_000_000
 START_SECONDS_MAX = 30.0
-LOOKUP_STATUSES = frozenset({0, 2})
-"""`numroute lookup` exits with 2 when a number is unallocated or invalid; two of ours are."""
+LOOKUP_STATUSES = frozenset({0, 3})
+"""`numroute lookup` exits with 3 when a number is unallocated or invalid; two of ours are."""
 
 
 def main() -> int:

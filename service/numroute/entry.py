@@ -24,5 +24,6 @@ def start(program: str, module: str, *, extra: str) -> None:
             sys.exit()
         sys.exit(f"{program}: the commands need the extra {extra!r}: install numroute[{extra}]")
     except KeyboardInterrupt:
-        sys.exit(f"{program}: interrupted")
+        print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201 - as the commands say it
+        sys.exit(130)
     run()

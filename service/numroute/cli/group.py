@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
 
 # Which extra installs a package that a command needs.
 _EXTRAS = {
@@ -95,7 +96,7 @@ def run(command: click.Command, program: str) -> int:
         return EXIT_ERROR
     except (click.exceptions.Abort, KeyboardInterrupt):
         _complain(program, "interrupted", "")
-        return EXIT_ERROR
+        return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
         return EXIT_ERROR

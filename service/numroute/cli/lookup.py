@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numroute.index import Snapshot
     from numroute.model import Layer
 
-EXIT_NOT_ROUTED = 2
+EXIT_NOT_ROUTED = 3
 
 _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder")
 
@@ -54,8 +54,8 @@ def lookup(
     """Show which operator serves each NUMBER now, or served it at a given time.
 
     Numbers may be in any human format: "+7 916 123-45-67", or "8 (916) 123-45-67" with --region RU.
-    "-" reads one number per line from standard input and skips empty lines. The exit status is 2 if
-    some number is unallocated or invalid.
+    "-" reads one number per line from standard input and skips empty lines. The exit status is 3 if
+    some number is unallocated, not covered or invalid.
     """
     texts = [text for number in numbers for text in _expand(number)]
     store, target = one_of(store, target)
