@@ -39,6 +39,7 @@ EXTRAS = re.search(r"IMAGE_EXTRAS := (.+)", (ROOT / "Makefile").read_text("utf-8
 PYTHON = Path(sys.base_prefix)
 HEALTH = shlex.join(json.loads(re.search(r"HEALTHCHECK .*?CMD (\[.*\])", FINAL_STAGE)[1]))
 START_SECONDS_MAX = 60
+pytestmark = pytest.mark.timeout(1200)  # it installs the image first
 NUMBER = "+79161234567"
 TEMPORARY = "/tmp"  # noqa: S108 - a file system of its own
 
