@@ -113,7 +113,8 @@ def main() -> None:
     # What anything else prints must not come between our lines.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    output.write(msgspec.json.encode(_do(task, output.write)) + b"\n")
+    message = msgspec.json.encode(_do(task, output.write), enc_hook=str)  # phrases are texts
+    output.write(message + b"\n")
 
 
 def too_large() -> Problem:
