@@ -16,7 +16,7 @@ import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec import Parameter as ParameterSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, Parameter
 from litestar.response import File, ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
@@ -54,8 +54,8 @@ ListId = Annotated[str, Parameter(max_length=64, description="The id of the list
 FileName = Annotated[str, Parameter(max_length=255, description="A name that `files` lists.")]
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         min_length=1,
         max_length=KEY_LENGTH_MAX,
         description="A request with the same key and list is answered with the same job.",
