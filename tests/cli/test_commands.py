@@ -159,7 +159,7 @@ def test_explain_names_layer_file_and_sequence(store: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "decided_by", "status"),
-    [("+79000000013", "range", 0), ("+79170000000", "nothing", 2), ("abc", "nothing", 2)],
+    [("+79000000013", "range", 0), ("+79170000000", "nothing", 3), ("abc", "nothing", 3)],
 )
 def test_explain_of_other_numbers(store: Path, number: str, decided_by: str, status: int) -> None:
     """The range decides for what is not ported, and nothing for what nobody holds."""

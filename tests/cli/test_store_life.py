@@ -112,7 +112,7 @@ def test_an_interrupted_list_leaves_nothing(
 
     monkeypatch.setattr(sys.modules["numroute_loader.cli.diff"], "changed_numbers", interrupted)
     result = command("numroute-load", "diff", "--store", store, "--csv", tmp_path / "x.csv")
-    assert result.status == 1
+    assert result.status == 130
     assert "numroute-load: interrupted" in result.err
     assert not list(tmp_path.iterdir())
 

@@ -25,9 +25,9 @@ from numroute_loader.replicas.remote import Remote
 SLOW_AFTER_ONE_PIECE = """
 import time
 from numroute_loader.replicas import pulling, pushing
-pulling.PIECE_BYTES = pushing.PIECE_BYTES = 1 << 16
+pulling.PIECE_BYTES = pushing.PIECE_BYTES = 1 << 12
 def hang(done, total):
-    if done > 3 << 16:
+    if done > 3 << 12:
         marker.touch()
         while True:
             time.sleep(1)
