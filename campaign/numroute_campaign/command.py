@@ -224,11 +224,11 @@ def _print(summary: Summary, out: Path, seconds: float) -> None:
         ("step", "rows"),
         [
             ("read", f"{steps.rows:,}"),
-            ("no number", f"-{steps.rejected:,}"),
+            ("no number", f"{-steps.rejected:,}"),
             *([("further numbers", f"+{steps.further:,}")] if steps.further else []),
-            ("duplicates", f"-{steps.duplicates:,}"),
-            ("do not send", f"-{steps.suppressed:,}"),
-            ("refused by the policy", f"-{steps.refused:,}"),
+            ("duplicates", f"{-steps.duplicates:,}"),
+            ("do not send", f"{-steps.suppressed:,}"),
+            ("refused by the policy", f"{-steps.refused:,}"),
             ("routed", f"{steps.routed:,}"),
         ],
     )

@@ -124,7 +124,7 @@ DEFECTS: dict[str, tuple[Plant, str, str]] = {
     "zip_bomb": (bomb, NAMES["dump"][:-4], ""),
     "truncated_zip": (truncated_zip, NAMES["dump"][:-4], ""),
     "two_dumps": (second_dump, "Port_All_202608", "second full dump"),
-    "no_such_file": (lambda folder: folder.rename(folder.parent / "gone"), "registry", "does not exist"),
+    "no_such_file": (lambda folder: folder.rename(folder.parent / "gone"), "registry", "not exist"),
     "unknown_kind_of_file": (content("operators", b"a,b\r\n1,2\r\n"), NAMES["operators"], ""),
 }  # fmt: skip
 
