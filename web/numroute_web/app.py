@@ -19,13 +19,10 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from numroute.certificates import read_pair
-from numroute.errors import NumrouteError, SettingError
-from numroute.files import file_state
+from numroute.errors import SettingError
 from numroute.index import SnapshotStore
-from numroute.logs import error_fields, fault_fields, log_loop_faults, make_logger
+from numroute.logs import log_loop_faults, make_logger
 from numroute.server.audit import Audit
-from numroute.server.auth import Authentication, Clients
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.limits import raise_file_limit
@@ -33,7 +30,7 @@ from numroute.server.memory import forbid_core_dumps
 from numroute.server.metering import Reporter
 from numroute.server.metrics import Reports
 from numroute.server.past import PastSnapshots
-from numroute.server.quota import Quota, Usage
+from numroute.server.protection import Protection
 from numroute_web.admission import Admission
 from numroute_web.hardening import harden
 from numroute_web.jobs import JobStore
@@ -48,7 +45,6 @@ from numroute_web.settings import (
     CONNECTIONS_MAX,
     DRAIN_SECONDS,
     KEEP_ALIVE_SECONDS,
-    POLL_SECONDS,
     REQUEST_BYTES_MAX,
 )
 from numroute_web.webhooks import Deliverer, Webhooks
@@ -58,29 +54,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.server.guard import Guard
-    from numroute.server.settings import TlsFiles
     from numroute_web.settings import WebSettings
-
-
-class Protection:
-    """The clients and limits of the service, read again when their file changes."""
-
-    def __init__(self, settings: WebSettings, log: FilteringBoundLogger) -> None:
-        """Read the files. Raises SettingError or InputError."""
-        security = settings.security
-        self.clients = Clients(security, log)
-        self.usage = None if security.state is None else Usage(security.state)
-        self.guards: list[Guard] = []
-        if security.has_tokens:
-            self.guards.append(Authentication(self.clients, security, log))
-        if self.usage is not None:
-            self.guards.append(Quota(self.clients, self.usage, log))
-
-    def close(self) -> None:
-        """Close files, after the last request."""
-        if self.usage is not None:
-            self.usage.close()
 
 
 @get("/openapi.json", include_in_schema=False)
@@ -145,10 +119,8 @@ def run(settings: WebSettings) -> None:
 async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     log_loop_faults(log)
     tls = settings.security.tls
-    if tls is not None:
-        read_pair(tls.certificate, tls.key)
+    protection = Protection(settings.security, log)
     listener = _listen(settings)
-    protection = Protection(settings, log)
     health = Health()
     follower = Follower(
         SnapshotStore(settings.store), log, max_age=settings.max_age, on_state=health.set_unready
@@ -158,7 +130,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         functools.partial(reports.receive, 0, os.getpid()),
         follower=follower,
         health=health,
-        certificates=None,
+        certificates=protection.certificates,
     )
     past = PastSnapshots(follower)
     jobs = _open_jobs(settings)
@@ -193,6 +165,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
     )
+    protection.on_certificate = functools.partial(_use_certificate, config)
     server = _Server(config, service)
     await follower.poll()
     reporter.report()
@@ -203,7 +176,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         asyncio.create_task(reporter.run(stop)),
         asyncio.create_task(runner.run(stop)),
         asyncio.create_task(Deliverer(webhooks, jobs, log).run(stop)),
-        asyncio.create_task(_watch_files(protection, config, tls, stop, log)),
+        asyncio.create_task(protection.run(stop)),
     ]
     try:
         log.info("web serving", host=settings.as_server().host, port=listener.getsockname()[1])
@@ -231,6 +204,12 @@ def _open_jobs(settings: WebSettings) -> JobStore:
         ) from None
 
 
+def _use_certificate(config: uvicorn.Config) -> None:
+    """Let new connections take the certificate that the files hold; open ones keep theirs."""
+    if config.ssl is not None and config.ssl_certfile is not None:
+        config.ssl.load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
+
+
 def _listen(settings: WebSettings) -> socket.socket:
     """Return a socket that listens on the settings' address. Raises SettingError."""
     address = settings.as_server()
@@ -244,34 +223,3 @@ def _listen(settings: WebSettings) -> socket.socket:
             f"{settings.listen} cannot be listened on: {error.strerror}",
             hint="Give another address with --listen",
         ) from None
-
-
-async def _watch_files(
-    protection: Protection,
-    config: uvicorn.Config,
-    tls: TlsFiles | None,
-    stop: asyncio.Event,
-    log: FilteringBoundLogger,
-) -> None:
-    """Use changed files of tokens and certificates until ``stop`` is set."""
-
-    def state() -> list[object]:
-        return [] if tls is None else [file_state(path) for path in tls.paths]
-
-    before = state()
-    while not stop.is_set():
-        try:
-            await asyncio.to_thread(protection.clients.poll)
-            after = state()
-            if tls is not None and after != before and config.ssl is not None:
-                before = after
-                read_pair(tls.certificate, tls.key)
-                # New connections take it; those that are open keep theirs.
-                config.ssl.load_cert_chain(tls.certificate, tls.key)
-                log.info("certificate in use")
-        except NumrouteError as error:
-            log.error("certificate refused", **error_fields(error))  # noqa: TRY400 - no traceback
-        except Exception as fault:  # noqa: BLE001 - the next check may succeed, and must come
-            log.error("files not checked", **fault_fields(fault))  # noqa: TRY400 - its text may quote
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), POLL_SECONDS)

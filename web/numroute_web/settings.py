@@ -29,9 +29,6 @@ KEEP_ALIVE_SECONDS: Final = 75
 DRAIN_SECONDS: Final = 10
 """How long requests under way may take to end after a stop signal."""
 
-POLL_SECONDS: Final = 1.0
-"""How often the files of certificates and tokens are checked for a change."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:

@@ -17,15 +17,13 @@ from grpc_reflection.v1alpha import reflection
 
 from numroute import wire
 from numroute.logs import fault_fields
-from numroute.server.auth import Authentication, Clients
-from numroute.server.certificates import Certificates
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.limits import GRPC_OPTIONS, raise_file_limit
 from numroute.server.memory import freeze_objects, keep_freed_memory
 from numroute.server.metering import Reporter
 from numroute.server.port import Listener
-from numroute.server.quota import Quota, Usage
+from numroute.server.protection import Protection
 from numroute.server.servicer import NumberRouting
 from numroute.server.tracing import make_tracing
 
@@ -35,9 +33,9 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute.index import SnapshotStore
-    from numroute.server.guard import Guard
+    from numroute.server.certificates import Certificates
     from numroute.server.metrics import Report
-    from numroute.server.settings import Security, ServerSettings
+    from numroute.server.settings import ServerSettings
 
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter while the event loop waits for it.
@@ -45,9 +43,6 @@ SWITCH_SECONDS = 0.0005
 Python's default is ten times that. Opening a snapshot takes 10 ms of Python and more: meanwhile the
 loop waited up to 12 ms for the interpreter when it woke up, and up to 3 with this value.
 """
-
-POLL_SECONDS = 1.0
-"""How often the files of certificates and tokens are checked for a change."""
 
 LEFT_OVER_SECONDS = 0.2
 """How long calls that never reached the service may delay the end of a drain."""
@@ -71,56 +66,6 @@ class Running:
         finally:
             for each in waiting:
                 each.cancel()
-
-
-class Protection:
-    """Certificate, clients and limits of a worker, reloaded when their files change.
-
-    Attributes:
-        certificates: The certificate to serve with; None for plaintext.
-        guards: The guards that keep unknown clients and excess out, in their order.
-    """
-
-    def __init__(self, security: Security, log: FilteringBoundLogger) -> None:
-        """Read all files.
-
-        Raises:
-            SettingError: A certificate is not valid, a file cannot be read or can be read by
-                others, or a limit cannot be counted.
-            InputError: The tokens file is not valid.
-        """
-        self.certificates = None if security.tls is None else Certificates(security.tls, log)
-        self._clients = Clients(security, log)
-        self._usage = None if security.state is None else Usage(security.state)
-        self._log = log
-        guards: list[Guard] = []
-        if security.identifies_clients:
-            guards.append(Authentication(self._clients, security, log))
-        if self._usage is not None:
-            guards.append(Quota(self._clients, self._usage, log))
-        self.guards = tuple(guards)
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Reload changed files until ``stop`` is set."""
-        while not stop.is_set():
-            try:
-                await asyncio.to_thread(self._poll)
-            except Exception as fault:  # noqa: BLE001 - the next check may succeed, and must come
-                self._log.error("files not checked", **fault_fields(fault))
-            try:
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
-
-    def close(self) -> None:
-        """Close files, after the last call."""
-        if self._usage is not None:
-            self._usage.close()
-
-    def _poll(self) -> None:
-        if self.certificates is not None:
-            self.certificates.poll()
-        self._clients.poll()
 
 
 def stop_on_signals() -> asyncio.Event:
