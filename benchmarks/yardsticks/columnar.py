@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def _duckdb(module: Any, _: Path, table: pa.Table) -> Iterator[dict[str, Ask]]: 
 def _chdb(module: Any, folder: Path, table: pa.Table) -> Iterator[dict[str, Ask]]:  # noqa: ANN401
     with contextlib.closing(module.connect(str(folder / "chdb"))) as connection:
         path = folder / "ported.parquet"
-        importlib.import_module("pyarrow.parquet").write_table(table, path)
+        pq.write_table(table, path)
         connection.query(
             "CREATE TABLE ported (number UInt64, fact UInt32) "  # noqa: S608 - our own path
             "ENGINE = MergeTree ORDER BY number "

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
-import msgspec
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.lookup import one_of
@@ -94,18 +93,14 @@ def _campaign(  # noqa: PLR0913 - as many as the command has options
     language: str,
     **reading: Any,  # noqa: ANN401 - what _read_options added
 ) -> Campaign:
-    price_list = read_prices(prices) if prices else None
-    if category is not None:
-        if price_list is None:
-            raise SettingError("--category is for costs", hint="Give --prices FILE as well")
-        price_list = msgspec.structs.replace(price_list, category=category)
-    if segments is not None:
-        if price_list is None or segments_column is not None:
-            raise SettingError(
-                "--segments is for costs, and for all messages alike",
-                hint="Give it with --prices and without --segments-column",
-            )
-        price_list = msgspec.structs.replace(price_list, segments=segments)
+    if category is not None and prices is None:
+        raise SettingError("--category is for costs", hint="Give --prices FILE as well")
+    if segments is not None and (prices is None or segments_column is not None):
+        raise SettingError(
+            "--segments is for costs, and for all messages alike",
+            hint="Give it with --prices and without --segments-column",
+        )
+    price_list = read_prices(prices, category=category, segments=segments) if prices else None
     if map_path is not None and pseudonymize is None:
         raise SettingError("--map is for pseudonyms", hint="Give --pseudonymize KEYFILE as well")
     hand_over = None

@@ -152,22 +152,25 @@ def check_handover(folder: Path, region: str | None) -> Check:
         name = str(path.relative_to(folder))
         if name in OWN_FILES:
             continue
-        name_search = _Search(_masked(name), region)
+        shown = _masked(name)
+        name_search = _Search(shown, region)
         name_search.add(["title of the file"], [pa.array([_WORD_BREAKS.sub(" ", name).title()])])
         findings += name_search.findings()
-        search, apart = _Search(_masked(name), region), _Search(_masked(name), region)
+        search, apart = _Search(shown, region), _Search(shown, region)
         try:
-            for columns, values in _batches(path, region):
-                search.add(columns, values)
-            for column, texts in _texts_apart(path).items():
-                apart.add([column], [pa.array(texts, pa.string())])
+            if path.stat().st_size:
+                form, compression = _form(path)
+                for columns, values in _batches(path, form, compression, region):
+                    search.add(columns, values)
+                for column, texts in _texts_apart(path, form).items():
+                    apart.add([column], [pa.array(texts, pa.string())])
         except _UnreadableFormError:
-            unread.append(_masked(name))
+            unread.append(shown)
             continue
         except (OSError, pa.ArrowException, zipfile.BadZipFile):
             # pyarrow's own message may quote a cell.
             raise InputError(path, "it cannot be read", hint="Check the file") from None
-        files.append(_masked(name))
+        files.append(shown)
         rows += search.rows
         findings += search.findings() + apart.findings()
     if not files and not unread:
@@ -294,30 +297,30 @@ def _masked(name: str) -> str:
     return _MANY_DIGITS.sub(lambda run: run[0][:3] + "*" * (len(run[0]) - 3), name)
 
 
-def _batches(path: Path, region: str | None) -> Iterator[Batch]:
-    """Yield the columns of a file, piece by piece.
-
-    Raises:
-        _UnreadableFormError: It has none, or is of a form that cannot be read.
-    """
-    if not path.stat().st_size:
-        return iter(())
+def _form(path: Path) -> tuple[Form, str | None]:
+    """Return the form and the compression of a file. Raises _UnreadableFormError."""
     try:
         file = recognised(path)
     except InputError:
         raise _UnreadableFormError from None
-    if file.form is Form.PARQUET:
+    return file.form, file.compression
+
+
+def _batches(
+    path: Path, form: Form, compression: str | None, region: str | None
+) -> Iterator[Batch]:
+    """Yield the columns of a file, piece by piece. Raises _UnreadableFormError."""
+    if form is Form.PARQUET:
         return _parquet(path)
-    if file.form is Form.SPREADSHEET:
+    if form is Form.SPREADSHEET:
         return _workbook(path)
-    if file.form is Form.CSV:
-        return _text(path, file.compression, region)
-    return _arrow(path, file.form)
+    if form is Form.CSV:
+        return _text(path, compression, region)
+    return _arrow(path, form)
 
 
-def _texts_apart(path: Path) -> dict[str, list[str]]:
+def _texts_apart(path: Path, form: Form) -> dict[str, list[str]]:
     """Return what a file says besides its rows: authors, comments, properties, metadata."""
-    form = recognised(path).form if path.stat().st_size else Form.CSV
     if form is Form.CSV:
         return {}
     if form is Form.SPREADSHEET:

@@ -149,13 +149,19 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return None
 
 
-def read_prices(path: Path) -> PriceList:
-    """Read and check a price file.
+def read_prices(
+    path: Path, *, category: str | None = None, segments: int | None = None
+) -> PriceList:
+    """Read and check a price file; category and segments replace the file's own.
 
     Raises:
         InputError: The file cannot be read, is not TOML, or a key of it is wrong.
     """
-    return read_toml(path, PriceList, (PriceList, Price, Step))
+    prices = read_toml(path, PriceList, (PriceList, Price, Step))
+    changes = {"category": category, "segments": segments}
+    return msgspec.structs.replace(
+        prices, **{name: value for name, value in changes.items() if value is not None}
+    )
 
 
 def parse_amount(key: str, value: Amount) -> Decimal:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
 from benchmarks.lists.planted import make_list, write_list
-from support.registry import command
+from support.registry import command, generated_store
 
 PARTS = 6
 MOBILE = np.array([[79000000000, 79099999999], [79160000000, 79299999999]], np.uint64)
@@ -20,14 +20,7 @@ MOBILE = np.array([[79000000000, 79099999999], [79160000000, 79299999999]], np.u
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> Path:
     """Return a store with a snapshot of a synthetic registry of 20,000 ported numbers."""
-    folder = tmp_path_factory.mktemp("campaign")
-    made = command(
-        "numroute-load", "generate", folder / "r", "--csv", "--ported", 20_000, "--seed", 5,
-    )  # fmt: skip
-    assert made.status == 0, made.err
-    built = command("numroute-load", "build", "--store", folder / "s", folder / "r")
-    assert built.status == 0, built.err
-    return folder / "s"
+    return generated_store(tmp_path_factory.mktemp("campaign"))
 
 
 @pytest.fixture(scope="session")

@@ -86,3 +86,14 @@ def zipped(path: Path, members: dict[str, bytes]) -> Path:
         for name, data in members.items():
             archive.writestr(name, data)
     return path
+
+
+def generated_store(folder: Path) -> Path:
+    """Return a store of a synthetic registry of 20,000 ported numbers; its files are in ``r``."""
+    made = command(
+        "numroute-load", "generate", folder / "r", "--csv", "--ported", 20_000, "--seed", 5,
+    )  # fmt: skip
+    assert made.status == 0, made.err
+    built = command("numroute-load", "build", "--store", folder / "s", folder / "r")
+    assert built.status == 0, built.err
+    return folder / "s"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.registry import command
+from support.registry import command, generated_store
 from support.web import Tokens, Web, running
 
 if TYPE_CHECKING:
@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> Path:
     """Return a store with a snapshot of a synthetic registry of 20,000 ported numbers."""
-    folder = tmp_path_factory.mktemp("web-store")
-    made = command(
-        "numroute-load", "generate", folder / "r", "--csv", "--ported", 20_000, "--seed", 5,
-    )  # fmt: skip
-    assert made.status == 0, made.err
-    built = command("numroute-load", "build", "--store", folder / "s", folder / "r")
-    assert built.status == 0, built.err
-    return folder / "s"
+    return generated_store(tmp_path_factory.mktemp("web-store"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import click
 
 from numroute.cli.options import store_option
 from numroute.cli.security import security_options
-from numroute.cli.serve import HOURS_MAX, WORKERS_MAX, Finite
+from numroute.cli.serve import HOURS_MAX, WORKERS_MAX, Finite, max_age_option
 from numroute.errors import SettingError
 
 if TYPE_CHECKING:
@@ -31,15 +31,7 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
     metavar="HOST:PORT",
     help="Address to listen on; with port 0 the system chooses a free port.",
 )
-@click.option(
-    "--max-age",
-    "max_age_hours",
-    envvar="NUMROUTE_MAX_AGE",
-    show_envvar=True,
-    type=Finite(min=0, min_open=True, max=HOURS_MAX),
-    metavar="HOURS",
-    help="When the data is older than this, mark answers as stale.",
-)
+@max_age_option("mark answers as stale")
 @click.option(
     "--jobs",
     envvar="NUMROUTE_WEB_JOBS",

@@ -31,7 +31,7 @@ from numroute_campaign.vocabulary import CATEGORIES, FORMS, LANGUAGES, REJECTS_M
 from numroute_web.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numroute_web.uploads import Upload
 
@@ -118,8 +118,16 @@ class ListOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     language: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(LANGUAGES)})$")] = "en"
 
 
+def values_of(parameters: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
+    """Return the texts of a query's or a form's parameters by their names."""
+    values: dict[str, list[str]] = {}
+    for name, value in parameters:
+        values.setdefault(name, []).append(str(value))
+    return values
+
+
 def options_of(values: Mapping[str, Sequence[str]]) -> ListOptions:
-    """Return the options that parameters give, each a name with its values; empty ones count not.
+    """Return the options that parameters give, each a name with its values; empty ones are none.
 
     Raises:
         ProblemError: One is unknown or malformed.
@@ -414,9 +422,8 @@ class JobStore:
                 (job_id, attempt, time.time(), status, error, next_at),
             )
 
-    def remove(self, job_id: str) -> None:
-        """Remove a job and everything of its list."""
-        shutil.rmtree(self.path(job_id), ignore_errors=True)
+    def forget(self, job_id: str) -> None:
+        """Remove a job's row; the caller removes its folder or, after a crash, the next start."""
         self._db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

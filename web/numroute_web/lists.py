@@ -31,6 +31,7 @@ from numroute_web.jobs import (
     job_body,
     options_of,
     removed_on_failure,
+    values_of,
 )
 from numroute_web.problems import PROBLEMS, ProblemError
 from numroute_web.service import Service, service_of
@@ -175,9 +176,7 @@ async def take_list(
     job_id, folder = jobs.new_folder()
     with removed_on_failure(jobs, job_id):
         upload = await receive(request, folder, service.settings.list_bytes_max)
-        values = upload.fields
-        for name, value in request.query_params.multi_items():
-            values.setdefault(name, []).append(str(value))
+        values = values_of((*upload.fields, *request.query_params.multi_items()))
         own = {name: values.pop(name)[-1] for name in OWN_FIELDS if name in values}
         options = options_of(values)
         is_draft = is_draft or own.get("start") == "false"
@@ -248,9 +247,7 @@ async def preview(request: HttpRequest, list_id: ListId) -> PreviewBody:
     Options are query parameters, named like those of `numroute route`.
     """
     service, job = own_job(request, list_id)
-    values: dict[str, list[str]] = {}
-    for name, value in request.query_params.multi_items():
-        values.setdefault(name, []).append(str(value))
+    values = values_of(request.query_params.multi_items())
     return await make_preview(service, job, options_of(values) if values else job.options)
 
 

@@ -22,7 +22,7 @@ from numroute.logs import fault_fields
 from numroute_campaign.report import page_environment
 from numroute_campaign.vocabulary import LANGUAGES
 from numroute_web.choices import read_choices
-from numroute_web.jobs import State, job_body, options_of
+from numroute_web.jobs import State, job_body, options_of, values_of
 from numroute_web.lists import ListId, make_preview, own_job, take_list
 from numroute_web.problems import problem_of
 from numroute_web.service import service_of
@@ -81,9 +81,7 @@ async def send(request: HttpRequest) -> Redirect:
 async def show(request: HttpRequest, list_id: ListId) -> Response[str]:
     """Show a list: the preview and the choices, then its progress, then what came out."""
     service, job = own_job(request, list_id)
-    values: dict[str, list[str]] = {}
-    for name, value in request.query_params.multi_items():
-        values.setdefault(name, []).append(str(value))
+    values = values_of(request.query_params.multi_items())
     preview, problem, options = None, job.problem, job.options
     if job.state is State.DRAFT:
         try:
@@ -108,10 +106,7 @@ async def show(request: HttpRequest, list_id: ListId) -> Response[str]:
 async def start(request: HttpRequest, list_id: ListId) -> Redirect:
     """Queue a list with the choices of the form."""
     service, job = own_job(request, list_id)
-    form = await request.form()
-    values: dict[str, list[str]] = {}
-    for name, value in form.multi_items():
-        values.setdefault(name, []).append(str(value))
+    values = values_of((await request.form()).multi_items())
     values["language"] = [language_of(request)]
     service.jobs.start(job, options_of(values))
     service.runner.wake()

@@ -67,10 +67,9 @@ class Runner:
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
             for expired in self._jobs.expired():
-                await asyncio.to_thread(
-                    shutil.rmtree, self._jobs.path(expired.id), ignore_errors=True
-                )
-                self._jobs.remove(expired.id)
+                # Who finds no such list any more may rely on it that nothing remains.
+                await self._remove_files(expired)
+                self._jobs.forget(expired.id)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS)
         self._stopping = True
@@ -82,11 +81,14 @@ class Runner:
         """Remove a job, whatever it does."""
         process = self._processes.get(job.id)
         # The row goes first: a worker that ends now changes nothing any more.
-        self._jobs.remove(job.id)
+        self._jobs.forget(job.id)
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        await self._remove_files(job)
+
+    async def _remove_files(self, job: Job) -> None:
         await asyncio.to_thread(shutil.rmtree, self._jobs.path(job.id), ignore_errors=True)
 
     async def preview(self, job: Job, options: ListOptions) -> dict[str, Any]:

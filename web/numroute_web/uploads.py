@@ -54,7 +54,7 @@ class Upload:
     name: str
     size: int
     sha256: str
-    fields: dict[str, list[str]] = field(default_factory=dict)
+    fields: list[tuple[str, str]] = field(default_factory=list)
 
 
 async def receive(request: Request[Any, Any, Any], folder: Path, size_max: int) -> Upload:
@@ -130,7 +130,7 @@ class _Form:
     """The fields of a form as they come; the lists among them go to files."""
 
     def __init__(self, folder: Path, size_max: int) -> None:
-        self.fields: dict[str, list[str]] = {}
+        self.fields: list[tuple[str, str]] = []
         self.writers: dict[str, _Writer] = {}
         self._folder = folder
         self._size_max = size_max
@@ -166,7 +166,7 @@ class _Form:
     def end(self) -> None:
         """End the field."""
         if self._name not in self.writers:
-            self.fields.setdefault(self._name, []).append(self._text.decode(errors="replace"))
+            self.fields.append((self._name, self._text.decode(errors="replace")))
 
     def close(self) -> None:
         """Close all files."""

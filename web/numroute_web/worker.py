@@ -71,10 +71,10 @@ def campaign_of(task: Task) -> Campaign:
     choices = None if task.choices is None else Path(task.choices)
     price_list = None
     if options.prices is not None:
-        price_list = read_prices(chosen_path(choices, "prices", options.prices))
-        changes = {"category": options.category, "segments": options.segments}
-        price_list = msgspec.structs.replace(
-            price_list, **{name: value for name, value in changes.items() if value is not None}
+        price_list = read_prices(
+            chosen_path(choices, "prices", options.prices),
+            category=options.category,
+            segments=options.segments,
         )
     return Campaign(
         lists=(str(Path(task.folder) / "input" / task.name),),

@@ -14,6 +14,9 @@ from numroute.cli.options import store_option
 from numroute.cli.security import security_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numroute.cli.options import Command
     from numroute.server.settings import Security
 
 WORKERS_MAX = 256
@@ -39,6 +42,19 @@ class Finite(click.FloatRange):
         return number
 
 
+def max_age_option(effect: str) -> Callable[[Command], Command]:
+    """Return the option that says from which age on the data is stale, and what happens then."""
+    return click.option(
+        "--max-age",
+        "max_age_hours",
+        envvar="NUMROUTE_MAX_AGE",
+        show_envvar=True,
+        type=Finite(min=0, min_open=True, max=HOURS_MAX),
+        metavar="HOURS",
+        help=f"When the data is older than this, {effect}.",
+    )
+
+
 @click.command()
 @store_option
 @click.option(
@@ -50,15 +66,7 @@ class Finite(click.FloatRange):
     metavar="HOST:PORT",
     help="Address to listen on; with port 0 the system chooses a free port.",
 )
-@click.option(
-    "--max-age",
-    "max_age_hours",
-    envvar="NUMROUTE_MAX_AGE",
-    show_envvar=True,
-    type=Finite(min=0, min_open=True, max=HOURS_MAX),
-    metavar="HOURS",
-    help="When the data is older than this, mark answers as stale and report not ready.",
-)
+@max_age_option("mark answers as stale and report not ready")
 @click.option(
     "--drain",
     "drain_seconds",

@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from numroute import wire
 from numroute.client.codec import Values
-from numroute.client.core import (
-    ATTEMPTS_MAX,
-    BACKOFF_SECONDS,
-    BACKOFF_SECONDS_MAX,
-    NUMBERS_PER_CHUNK_MAX,
-    RETRIED,
-)
+from numroute.client.core import NUMBERS_PER_CHUNK_MAX, RETRIED, retry_policy
 from numroute.errors import ServiceError, SettingError
 
 if TYPE_CHECKING:
@@ -50,13 +44,7 @@ RESPONSE_BYTES_MAX = 16 * 1024 * 1024
 _METHOD_CONFIG = [
     {
         "name": [{"service": wire.SERVICE_NAME}],
-        "retryPolicy": {
-            "maxAttempts": ATTEMPTS_MAX,
-            "initialBackoff": f"{BACKOFF_SECONDS}s",
-            "maxBackoff": f"{BACKOFF_SECONDS_MAX}s",
-            "backoffMultiplier": 2,
-            "retryableStatusCodes": list(RETRIED),
-        },
+        "retryPolicy": retry_policy(RETRIED),
     },
     # The clients begin a stream again themselves; gRPC could only before its first response.
     {"name": [{"service": wire.SERVICE_NAME, "method": "StreamLookup"}]},

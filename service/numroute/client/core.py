@@ -68,6 +68,18 @@ ATTEMPTS_MAX = 4
 BACKOFF_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 1.0
 
+
+def retry_policy(statuses: Iterable[str]) -> dict[str, object]:
+    """Return gRPC's retry policy of a call that is sent again after these statuses."""
+    return {
+        "maxAttempts": ATTEMPTS_MAX,
+        "initialBackoff": f"{BACKOFF_SECONDS}s",
+        "maxBackoff": f"{BACKOFF_SECONDS_MAX}s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": list(statuses),
+    }
+
+
 AnswerT = TypeVar("AnswerT")
 PartT = TypeVar("PartT", "Chunk", "Answers")
 
