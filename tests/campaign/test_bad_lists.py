@@ -405,7 +405,7 @@ def test_a_phone_number_in_a_title_is_nobody_to_write_to(route, write, title: st
 
 
 def test_a_number_above_a_lonely_header_stays_a_person(route, write) -> None:
-    """Two lists of one column, joined: the first one's people are no titles."""
+    """Two lists of one column, joined: the people of the first are not taken for titles."""
     text = "".join(f"{n}\n" for n in (*PEOPLE[:2], "Телефон", *PEOPLE[2:]))
     routed = route(write(text))
     assert routed.summary["steps"]["routed"] + routed.summary["steps"]["refused"] == 5

@@ -1,4 +1,4 @@
-"""A list's end is told to allowed hosts only, signed, and until it has arrived."""
+"""Callbacks go to allowed hosts only, are signed, and are repeated until one arrives."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 def deliveries(web: Web, job: str, count: int) -> list[dict]:
-    """Wait for so many attempts, and return them."""
+    """Wait until this many attempts were made, and return them."""
     while len(found := web.get(f"/v1/lists/{job}/deliveries").json["deliveries"]) < count:
         time.sleep(0.05)
     return found
