@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -23,6 +24,15 @@ def node(request) -> Path:
         pytest.skip("node and npm are not installed")
     lock = (NODE / "package-lock.json").read_bytes()
     folder = request.config.cache.mkdir(f"node-{hashlib.sha256(lock).hexdigest()[:12]}")
+    # Test processes share the folder: one installs, the others wait.
+    with (folder / "lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        _install(npm, folder)
+    shutil.copy(NODE / "client.js", folder)
+    return folder
+
+
+def _install(npm: str, folder: Path) -> None:
     if not (folder / "installed").exists():
         for name in ("package.json", "package-lock.json"):
             shutil.copy(NODE / name, folder)
@@ -37,5 +47,3 @@ def node(request) -> Path:
         if done.returncode:
             pytest.skip(f"npm could not install @grpc/grpc-js: {done.stderr[-300:]}")
         (folder / "installed").touch()
-    shutil.copy(NODE / "client.js", folder)
-    return folder
