@@ -70,11 +70,17 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 @pytest.fixture
-def free_port() -> int:
-    """Return a port that nothing listens on, over TCP or UDP."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
+def free_ports() -> Callable[[int], list[int]]:
+    """Return a function that finds ports on which nothing listens."""
+
+    def find(count: int) -> list[int]:
+        with contextlib.ExitStack() as stack:
+            bound = [stack.enter_context(socket.socket()) for _ in range(count)]
+            for one in bound:
+                one.bind(("127.0.0.1", 0))
+            return [one.getsockname()[1] for one in bound]
+
+    return find
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

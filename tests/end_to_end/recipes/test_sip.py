@@ -81,12 +81,12 @@ COPIED = (b"Via", b"Fro", b"To:", b"Cal", b"CSe")
 
 
 @pytest.fixture
-def proxy(web, recipe, start, free_port, request) -> Iterator[Proxy]:
+def proxy(web, recipe, start, free_ports, request) -> Iterator[Proxy]:
     """Run Kamailio, by the recipe's configuration, beside a web service or a closed port."""
     with contextlib.ExitStack() as stack:
         default, mts, megafon = (stack.enter_context(udp()) for _ in range(3))
         caller = stack.enter_context(udp())
-        port = free_port
+        (port,) = free_ports(1)
         answering = getattr(request, "param", True)
         config = recipe(
             "kamailio.cfg",
