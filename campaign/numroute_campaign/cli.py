@@ -190,7 +190,7 @@ def route(
     files, a folder, or "-" for standard input. Duplicates, do-not-send numbers and rows without a
     number are set aside with a reason. Only the number, its route and the row's place in the list
     leave; --keep adds columns. Exit status 1 also when more than --max-rejected of the rows have no
-    number.
+    number, or no number was routed.
     """
     from numroute_campaign.command import route_lists  # noqa: PLC0415 - slow to import
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from numroute.cli.console import print_json, print_table
-from numroute.cli.lookup import one_of
+from numroute.cli.lookup import nothing_to_ask, one_of
 from numroute.cli.service import connect
-from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
 from numroute_campaign.handover import check_places
@@ -53,7 +52,7 @@ def route_lists(
     """Route the lists and print the summary, or explain the first rows; return the exit status."""
     if out is None:
         if not dry_run:
-            raise SettingError("there is no output folder", hint="Give --out DIR, or --dry-run")
+            raise click.UsageError("there is no output folder: give --out DIR, or --dry-run")
         out = Path("out")
     with _router(store, target) as router:
         campaign = _campaign(lists, out, makes_key=not dry_run, **options)
@@ -67,7 +66,9 @@ def route_lists(
         print_json(summary)
     else:
         _print(summary, out, time.monotonic() - begin)
-    return 1 if summary.has_failed else 0
+    if not summary.steps.routed:
+        click.echo("numroute: no number was routed", err=True)
+    return 1 if summary.has_failed or not summary.steps.routed else 0
 
 
 def _campaign(  # noqa: PLR0913 - as many as the command has options
@@ -94,21 +95,21 @@ def _campaign(  # noqa: PLR0913 - as many as the command has options
     **reading: Any,  # noqa: ANN401 - what _read_options added
 ) -> Campaign:
     if category is not None and prices is None:
-        raise SettingError("--category is for costs", hint="Give --prices FILE as well")
+        raise click.UsageError("--category is for costs: give --prices FILE as well")
     if segments is not None and (prices is None or segments_column is not None):
-        raise SettingError(
-            "--segments is for costs, and for all messages alike",
-            hint="Give it with --prices and without --segments-column",
+        raise click.UsageError(
+            "--segments is for costs, and for all messages alike: give it with --prices and "
+            "without --segments-column"
         )
     price_list = read_prices(prices, category=category, segments=segments) if prices else None
     if map_path is not None and pseudonymize is None:
-        raise SettingError("--map is for pseudonyms", hint="Give --pseudonymize KEYFILE as well")
+        raise click.UsageError("--map is for pseudonyms: give --pseudonymize KEYFILE as well")
     hand_over = None
     if pseudonymize is not None:
         if map_path is None and makes_key:
-            raise SettingError(
-                "--pseudonymize needs a place for the map of pseudonyms",
-                hint="Give --map FILE, in a folder apart from the output and the key",
+            raise click.UsageError(
+                "--pseudonymize needs a place for the map of pseudonyms: give --map FILE, in a "
+                "folder apart from the output and the key"
             )
         if map_path is not None:
             check_places(out, map_path, pseudonymize)
@@ -164,7 +165,7 @@ def _router(store: Path | None, target: str | None) -> Iterator[Router]:
             yield ServiceRouter(client)
         return
     if store is None:
-        raise SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
+        raise nothing_to_ask()
     with SnapshotStore(store).open() as snapshot:
         yield SnapshotRouter(snapshot)
 

@@ -421,6 +421,12 @@ def test_a_header_again_and_the_end_mark_of_dos_are_nobody(route, write) -> None
     assert route(write(text), "--suppress", stop, out="b").reasons["SUPPRESSED"] == 5
 
 
+def test_a_run_that_routed_nothing_has_failed(write, route) -> None:
+    """However many rows may be rejected."""
+    routed = route(write("phone\n-\nabc\n"), "--max-rejected", 1, status=1)
+    assert "no number was routed" in routed.result.err
+
+
 @pytest.mark.parametrize("blank", ["", ";", " ; ", '"";""', ";;"])
 def test_blank_rows_are_no_rejected_people(route, write, blank: str) -> None:
     """Rows without any content do not count towards --max-rejected; empty phone cells do."""

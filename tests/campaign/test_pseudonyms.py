@@ -206,7 +206,7 @@ def test_a_hand_over_without_a_place_for_the_map_is_refused(
     route, list_csv: Path, words: tuple[object, ...]
 ) -> None:
     """The map has no default place: whoever hands over decides it."""
-    assert "--map FILE" in route(list_csv, *words[:2], status=1).err
+    assert "--map FILE" in route(list_csv, *words[:2], status=2).err
 
 
 def test_a_map_without_a_folder_is_refused(

@@ -130,7 +130,7 @@ def test_lookup_without_anything_to_ask(monkeypatch) -> None:
     """Neither store nor service: the message says what to give."""
     monkeypatch.delenv("NUMROUTE_STORE", raising=False)
     result = command("numroute", "lookup", "+79000000012")
-    assert result.status == 1
+    assert result.status == 2
     assert "--store DIR or --target" in result.err
 
 
@@ -227,7 +227,7 @@ def test_a_time_without_zone_is_refused(tmp_path: Path, text: str) -> None:
     """--as-of must say which moment it means."""
     folder = write_registry(tmp_path / "r")
     result = command("numroute-load", "check", folder, "--as-of", text)
-    assert result.status == 1
+    assert result.status == 2
     assert "2026-08-23T00:00:00+03:00" in result.err
 
 
@@ -268,7 +268,7 @@ def test_the_loader_without_its_extra_says_what_to_install() -> None:
     """Where pyarrow is missing, numroute-load names the extra instead of failing in an import."""
     code = "import sys; sys.modules['pyarrow'] = None; from numroute_loader.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "pip install 'numroute[loader]'" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -332,7 +332,7 @@ def test_a_store_and_a_service_at_once_are_refused(store: Path) -> None:
     """Two flags that contradict each other are an error, not a choice of ours."""
     words = ("numroute", "lookup", "--store", store, "--target", "127.0.0.1:1", "+79000000012")
     result = command(*words)
-    assert result.status == 1
+    assert result.status == 2
     assert "not both" in result.err
 
 
@@ -345,7 +345,7 @@ def test_an_empty_path_is_not_the_current_folder(words: tuple[str, ...]) -> None
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "the path is empty" in done.stderr
 
 
@@ -356,7 +356,7 @@ def test_a_duration_that_is_no_number_is_refused(store: Path, words: list[str]) 
     done = subprocess.run(
         [program, "serve", "--store", store, *words], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Invalid value" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -12,7 +12,6 @@ import click
 from numroute.cli.options import store_option
 from numroute.cli.security import security_options
 from numroute.cli.serve import HOURS_MAX, WORKERS_MAX, Finite, max_age_option
-from numroute.errors import SettingError
 
 if TYPE_CHECKING:
     from numroute.server.settings import Security
@@ -122,8 +121,8 @@ def web(
     from numroute_web.settings import WebSettings  # noqa: PLC0415
 
     if security.has_client_ca:
-        raise SettingError(
-            "--tls-client-ca is for numroute serve", hint="Give --tokens: over HTTP tokens decide"
+        raise click.UsageError(
+            "--tls-client-ca is for numroute serve: give --tokens, over HTTP tokens decide"
         )
     run(
         WebSettings(

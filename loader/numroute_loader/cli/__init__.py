@@ -34,7 +34,8 @@ from numroute.cli.group import LazyGroup, run
 def numroute_load() -> None:
     """Turn registry files into published snapshots of a snapshot store.
 
-    Exit status: 0 done, 1 failed; after a failure the current snapshot stays current.
+    Exit status: 0 done, 1 failed, 2 usage, 130 Ctrl-C. After a failure the current snapshot stays
+    current.
     """
 
 

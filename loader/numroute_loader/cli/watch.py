@@ -67,8 +67,8 @@ def _sftp_settings(
     if not address.path:
         address = parse_address(f"{sftp.rstrip('/')}{_LAYOUT.root}")
     if password_file is not None and os.environ.get(PASSWORD_VARIABLE):
-        raise SettingError(
-            f"--password-file and {PASSWORD_VARIABLE} both name a password", hint="Give one of them"
+        raise click.UsageError(
+            f"--password-file and {PASSWORD_VARIABLE} both name a password: give one of them"
         )
     return SftpSettings(
         address=address,
@@ -207,8 +207,8 @@ def watch(
     """
     source = _source(inbox, sftp, folders or _LAYOUT.folders)
     if consume and inbox is None:
-        raise SettingError(
-            "files are not removed from an SFTP host", hint="Leave --consume out, or give --inbox"
+        raise click.UsageError(
+            "files are not removed from an SFTP host: leave --consume out, or give --inbox"
         )
     opened = SnapshotStore(store, create=True, retention=retention)
     options = WatchOptions(
@@ -237,9 +237,9 @@ def _source(inbox: Path | None, sftp: SftpSettings | None, folders: Sequence[str
     if inbox is not None and sftp is None:
         return Inbox(inbox, folders)
     if inbox is not None or sftp is None:
-        raise SettingError(
-            "there is nothing to watch" if sftp is None else "there are two sources to watch",
-            hint="Give either --inbox DIR or --sftp URL",
+        problem = "nothing" if sftp is None else "two sources"
+        raise click.UsageError(
+            f"there is {problem} to watch: give either --inbox DIR or --sftp URL"
         )
     try:
         from numroute_loader.feeds.sftp import SftpSource  # noqa: PLC0415 - an extra brings it

@@ -30,7 +30,8 @@ def numroute() -> None:
     """Which operator serves a phone number now.
 
     Build a snapshot store with numroute-load, then look numbers up in it or serve it over gRPC.
-    Exit status: 0 done, 1 error, 3 a number is unallocated, not covered or invalid, 130 Ctrl-C.
+    Exit status: 0 done, 1 failed, 2 usage, 3 a number is unallocated, not covered or invalid,
+    130 Ctrl-C.
     """
 
 

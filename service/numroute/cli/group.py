@@ -99,7 +99,7 @@ def run(command: click.Command, program: str) -> int:
         return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
-        return EXIT_ERROR
+        return error.exit_code
     except BrokenPipeError:
         # The reader of our output has closed it, as `head` does.
         sys.stderr.close()

@@ -20,7 +20,6 @@ from numroute.cli.options import (
     target_option,
 )
 from numroute.cli.service import connect, service_options
-from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.model import Answer, InvalidReason, SnapshotRef, Status
 
@@ -65,7 +64,7 @@ def lookup(
     elif store:
         answers = _ask_store(texts, store, region, as_of)
     else:
-        raise _nothing_to_ask()
+        raise nothing_to_ask()
     if as_json:
         for answer in answers:
             print_json(answer_json(answer))
@@ -107,7 +106,7 @@ def explain(
         with _open_as_of(store, as_of) as snapshot:
             explanation = explain_text(snapshot, _reference(snapshot), number, region)
     else:
-        raise _nothing_to_ask()
+        raise nothing_to_ask()
     invalid = explanation.invalid_reason is not InvalidReason.UNSPECIFIED
     if as_json:
         document: dict[str, Any] = {"input": number, **plain(explanation)}
@@ -139,8 +138,9 @@ def _expand(number: str) -> list[str]:
     return [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
 
 
-def _nothing_to_ask() -> SettingError:
-    return SettingError("there is nothing to ask", hint="Give --store DIR or --target HOST:PORT")
+def nothing_to_ask() -> click.UsageError:
+    """Return the error of a command that was given neither a store nor a service."""
+    return click.UsageError("there is nothing to ask: give --store DIR or --target HOST:PORT")
 
 
 def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | None]:
@@ -153,8 +153,8 @@ def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | N
         for name in ("store", "target")
     ]
     if by_flag[0] == by_flag[1]:
-        raise SettingError(
-            "both a store and a service are given", hint="Give --store or --target, not both"
+        raise click.UsageError(
+            "both a store and a service are given: give --store or --target, not both"
         )
     return (store, None) if by_flag[0] else (None, target)
 

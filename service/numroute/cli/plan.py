@@ -12,7 +12,6 @@ import click
 from numroute.cli.console import plain, print_facts, print_json, print_table
 from numroute.cli.group import EXIT_ERROR
 from numroute.cli.options import json_option
-from numroute.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,9 +111,9 @@ def plan(
 
     if calibrate:
         if rate or p99:
-            raise SettingError(
-                "--calibrate measures, it plans nothing",
-                hint="Calibrate first, then ask with --rate and --ported",
+            raise click.UsageError(
+                "--calibrate measures, it plans nothing: calibrate first, then ask with --rate and "
+                "--ported"
             )
         return _calibrate(
             calibration,
@@ -127,8 +126,8 @@ def plan(
     if not other_machine:
         table.require_machine(known, table.this_machine(Path(tempfile.gettempdir())))
     if rate is None or ported is None:
-        raise SettingError(
-            "there is nothing to plan", hint="Give --rate N and --ported N, or --calibrate"
+        raise click.UsageError(
+            "there is nothing to plan: give --rate N and --ported N, or --calibrate"
         )
     asked = interpolate.Requirements(
         rate=report.parse_quantity(rate),

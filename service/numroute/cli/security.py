@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.errors import SettingError
-
 if TYPE_CHECKING:
     from numroute.cli.options import Command
 
@@ -97,13 +95,11 @@ def security_options(command: Command) -> Command:
 
         if (tls_cert is None) != (tls_key is None):
             given, missing = ("cert", "key") if tls_key is None else ("key", "cert")
-            raise SettingError(
-                f"--tls-{given} without --tls-{missing}", hint="Give both, or neither"
-            )
+            raise click.UsageError(f"--tls-{given} without --tls-{missing}: give both, or neither")
         if tls_cert is None and tls_client_ca is not None:
-            raise SettingError(
-                "--tls-client-ca without a certificate of the service",
-                hint="Give --tls-cert and --tls-key as well",
+            raise click.UsageError(
+                "--tls-client-ca without a certificate of the service: give --tls-cert and "
+                "--tls-key as well"
             )
         tls = None
         if tls_cert is not None and tls_key is not None:

@@ -11,7 +11,6 @@ import click
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.options import json_option
-from numroute.errors import SettingError
 
 if TYPE_CHECKING:
     from numroute.server.auth import Token
@@ -54,7 +53,9 @@ def new(client: str, days: int | None, file: Path | None, as_json: bool) -> None
     from numroute.server.auth import NAME, NAME_RULE, new_token, token_entry  # noqa: PLC0415
 
     if not NAME.fullmatch(client):
-        raise SettingError(f"{client!r} is not a client's name", hint=NAME_RULE)
+        raise click.BadParameter(
+            f"{client!r} is not a client's name: {NAME_RULE}", param_hint="CLIENT"
+        )
     expires = None
     if days is not None:
         expires = (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)

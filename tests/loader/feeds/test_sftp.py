@@ -279,7 +279,7 @@ def test_missing_folders_are_told_of(store: Path, sftp: SftpServer, login) -> No
 def test_files_of_the_host_are_never_removed(store: Path, delivered: Path, login) -> None:
     """--consume is for inboxes."""
     run = watch_once(store, *login, "--consume")
-    assert run.status == 1
+    assert run.status == 2
     assert "not removed from an SFTP host" in run.text
 
 

@@ -110,7 +110,7 @@ def test_an_empty_url_is_not_the_current_folder(
     monkeypatch.chdir(here)
     store = origin if word == "push" else tmp_path / "replica"
     result = command("numroute-load", word, url, "--store", store)
-    assert result.status == 1
+    assert result.status == 2
     assert "the URL is empty" in result.err
     assert not list(here.iterdir())
     assert store == origin or not store.exists()
