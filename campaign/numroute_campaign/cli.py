@@ -270,7 +270,7 @@ def check_handover(folder: Path, region: str | None, as_json: bool) -> int:
             ],
         )
     for name in check.unread:
-        click.echo(f"warning: {name}: files of this form are not searched", err=True)
+        click.echo(f"warning: {name}: not searched: it is damaged, or of an unknown form", err=True)
     if not as_json and not check.findings:
         files = "1 file" if len(check.files) == 1 else f"{len(check.files):,} files"
         click.echo(f"{folder}: nothing in {check.rows:,} rows of {files} looks like personal data")

@@ -9,36 +9,49 @@ from __future__ import annotations
 import csv
 import functools
 import html
+import io
 import re
 import tomllib
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib import resources
-from itertools import islice
+from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyarrow import csv as pa_csv
+from python_calamine import CalamineError, CalamineWorkbook
 
 from numroute.e164 import parse_column
 from numroute.errors import InputError
+from numroute_campaign.lists.arrow_list import ArrowFile
 from numroute_campaign.lists.encoding import detect_encoding
 from numroute_campaign.lists.files import Form, recognised
 from numroute_campaign.text_rows import plain_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from numroute_campaign.lists.files import ListFile
+
     Batch = tuple[list[str], list[pa.Array]]
 
+_UNREADABLE: Final = (
+    InputError,
+    OSError,
+    UnicodeError,
+    csv.Error,
+    pa.ArrowException,
+    zipfile.BadZipFile,
+    CalamineError,
+)
 OWN_FILES: Final = ("summary.json", "report.html", "act.json", "act.html")
 """What numroute writes about a run; its texts are not data of the list."""
 
@@ -128,7 +141,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What a search found. ``files`` were read, ``unread`` are of a form that cannot be."""
+    """What a search found. ``files`` were searched; ``unread`` are damaged, or of another form."""
 
     files: tuple[str, ...]
     unread: tuple[str, ...]
@@ -140,7 +153,7 @@ def check_handover(folder: Path, region: str | None) -> Check:
     """Search the files of a folder, and of folders in it.
 
     Raises:
-        InputError: The folder or a file of it cannot be read.
+        InputError: There is no such folder, or nothing in it.
     """
     if not folder.is_dir():
         raise InputError(folder, "not a folder", hint="Give the output folder of a run")
@@ -159,27 +172,15 @@ def check_handover(folder: Path, region: str | None) -> Check:
         search, apart = _Search(shown, region), _Search(shown, region)
         try:
             if path.stat().st_size:
-                form, compression = _form(path)
-                for columns, values in _batches(path, form, compression, region):
-                    search.add(columns, values)
-                for column, texts in _texts_apart(path, form).items():
-                    apart.add([column], [pa.array(texts, pa.string())])
-        except _UnreadableFormError:
+                _search_file(recognised(path), region, search, apart)
+            files.append(shown)
+        except _UNREADABLE:
             unread.append(shown)
-            continue
-        except (OSError, pa.ArrowException, zipfile.BadZipFile):
-            # pyarrow's own message may quote a cell.
-            raise InputError(path, "it cannot be read", hint="Check the file") from None
-        files.append(shown)
         rows += search.rows
         findings += search.findings() + apart.findings()
     if not files and not unread:
         raise InputError(folder, "nothing to check in it", hint="Give the output folder of a run")
     return Check(files=tuple(files), unread=tuple(unread), rows=rows, findings=tuple(findings))
-
-
-class _UnreadableFormError(Exception):
-    """A file is of a form that is not searched."""
 
 
 class _Search:
@@ -297,53 +298,30 @@ def _masked(name: str) -> str:
     return _MANY_DIGITS.sub(lambda run: run[0][:3] + "*" * (len(run[0]) - 3), name)
 
 
-def _form(path: Path) -> tuple[Form, str | None]:
-    """Return the form and the compression of a file. Raises _UnreadableFormError."""
-    try:
-        file = recognised(path)
-    except InputError:
-        raise _UnreadableFormError from None
-    return file.form, file.compression
-
-
-def _batches(
-    path: Path, form: Form, compression: str | None, region: str | None
-) -> Iterator[Batch]:
-    """Yield the columns of a file, piece by piece. Raises _UnreadableFormError."""
-    if form is Form.PARQUET:
-        return _parquet(path)
-    if form is Form.SPREADSHEET:
-        return _workbook(path)
-    if form is Form.CSV:
-        return _text(path, compression, region)
-    return _arrow(path, form)
-
-
-def _texts_apart(path: Path, form: Form) -> dict[str, list[str]]:
-    """Return what a file says besides its rows: authors, comments, properties, metadata."""
-    if form is Form.CSV:
-        return {}
-    if form is Form.SPREADSHEET:
-        return _workbook_texts_apart(path)
-    if form is Form.PARQUET:
-        with pq.ParquetFile(path) as file:
-            schema, found = file.schema_arrow, dict(file.metadata.metadata or {})
+def _search_file(file: ListFile, region: str | None, search: _Search, apart: _Search) -> None:
+    """Search a file's rows, and apart from them its authors, comments, properties and metadata."""
+    if file.form is Form.CSV:
+        batches, texts_apart = _text(file, region), {}
+    elif file.form is Form.SPREADSHEET:
+        path = Path(file.path or "")
+        batches, texts_apart = _workbook(path), _workbook_texts_apart(path)
     else:
-        with pa.memory_map(str(path)) as source, _opened_arrow(source, form) as reader:
-            schema, found = reader.schema, {}
-    found |= schema.metadata or {}
-    texts = [value for key, value in found.items() if key != b"ARROW:schema"]
-    texts += [value for field in schema for value in (field.metadata or {}).values()]
-    return {"metadata": [text.decode(errors="replace") for text in texts]}
+        table = ArrowFile(file)
+        batches = (
+            (batch.schema.names, batch.columns) for batch in table.batches(None, _BATCH_ROWS)
+        )
+        texts_apart = {"metadata": table.metadata_texts}
+    for names, columns in batches:
+        search.add(names, columns)
+    for name, texts in texts_apart.items():
+        apart.add([name], [pa.array(texts, pa.string())])
 
 
 def _workbook_texts_apart(path: Path) -> dict[str, list[str]]:
     """Return the authors, the comments and properties of a workbook, which is a zip of XML."""
-    if not zipfile.is_zipfile(path):
-        raise _UnreadableFormError  # the old .xls: its properties cannot be read here
     authors: list[str] = []
     others: list[str] = []
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive:  # the old .xls is none: its properties are not searched
         for name in archive.namelist():
             if not _PARTS_APART.match(name):
                 continue
@@ -356,82 +334,41 @@ def _workbook_texts_apart(path: Path) -> dict[str, list[str]]:
     return {"author": named, "comments and properties": others}
 
 
-def _parquet(path: Path) -> Iterator[Batch]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH_ROWS):
-            yield batch.schema.names, batch.columns
-
-
-def _opened_arrow(source: pa.NativeFile, form: Form) -> pa.RecordBatchReader:
-    is_file = form is Form.ARROW_FILE
-    return pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
-
-
-def _arrow(path: Path, form: Form) -> Iterator[Batch]:
-    with pa.memory_map(str(path)) as source, _opened_arrow(source, form) as file:
-        batches = (
-            (file.get_batch(i) for i in range(file.num_record_batches))
-            if form is Form.ARROW_FILE
-            else iter(file)
-        )
-        for batch in batches:
-            yield batch.schema.names, batch.columns
-
-
 def _workbook(path: Path) -> Iterator[Batch]:
-    from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415 - slow to load
-
-    try:
-        with CalamineWorkbook.from_path(path) as workbook:
-            for name in workbook.sheet_names:
-                rows = iter(workbook.get_sheet_by_name(name).iter_rows())
-                names = [str(cell) for cell in next(rows, ())]
-                while piece := list(islice(rows, _BATCH_ROWS)):
-                    columns = zip(*piece, strict=True)
-                    yield names, [pa.array(list(map(str, column))) for column in columns]
-    except CalamineError:
-        raise InputError(path, "it cannot be read", hint="Check the file") from None
+    with CalamineWorkbook.from_path(path) as workbook:
+        for name in workbook.sheet_names:
+            rows = iter(workbook.get_sheet_by_name(name).iter_rows())
+            names = [str(cell) for cell in next(rows, ())]
+            while piece := list(islice(rows, _BATCH_ROWS)):
+                columns = zip(*piece, strict=True)
+                yield names, [pa.array(list(map(str, column))) for column in columns]
 
 
-def _text(path: Path, compression: str | None, region: str | None) -> Iterator[Batch]:
+def _text(file: ListFile, region: str | None) -> Iterator[Batch]:
     """Yield the columns of delimited text; lines of another width are a column of their own."""
-    with pa.input_stream(str(path), compression=compression) as source:
-        head = source.read(_SAMPLE_LINES * 1000)
-    try:
-        encoding = detect_encoding(head, path.name, region)
-    except InputError:
-        raise _UnreadableFormError from None
+    source = partial(pa.input_stream, str(file.path), compression=file.compression)
+    with source() as start:
+        head = start.read(_SAMPLE_LINES * 1000)
+    encoding = detect_encoding(head, file.name, region)
     lines = head.decode(encoding, "replace").splitlines()[:_SAMPLE_LINES]
-    if not lines:
-        return
     delimiter = max(",;\t|", key=lambda each: sum(line.count(each) for line in lines))
-    widths = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
-    (width, _), *_ = widths.most_common(1) or [(1, 1)]
-    first = next((row for row in csv.reader(lines, delimiter=delimiter) if len(row) == width), [])
-    has_header = all(
-        re.fullmatch(r"[\w .-]{0,60}", cell) and not re.search(r"\d{5}", cell) for cell in first
-    )
-    names = [cell if has_header and cell else f"column {i}" for i, cell in enumerate(first, 1)] or [
-        "column 1"
-    ]
-    others: list[str] = []
-
-    def keep(row: pa_csv.InvalidRow) -> str:
-        others.append(row.text or "")
-        return "skip"
-
-    keys = [str(i) for i in range(len(names))]
-    reader = pa_csv.open_csv(
-        pa.input_stream(str(path), compression=compression),
-        read_options=pa_csv.ReadOptions(column_names=keys, encoding=encoding),
-        parse_options=pa_csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep
-        ),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(keys, pa.string()), strings_can_be_null=False
-        ),
-    )
-    for number, batch in enumerate(reader):
-        yield names, batch.slice(1 if number == 0 and has_header else 0).columns
+    with io.TextIOWrapper(source(), encoding, "replace", newline="") as text:
+        rows = (row for row in csv.reader(text, delimiter=delimiter) if row)
+        sample = list(islice(rows, _SAMPLE_LINES))
+        width = Counter(map(len, sample)).most_common(1)[0][0] if sample else 1
+        first = next((row for row in sample if len(row) == width), [])
+        has_header = all(
+            re.fullmatch(r"[\w .-]{0,60}", cell) and not re.search(r"\d{5}", cell) for cell in first
+        )
+        names = [cell if has_header and cell else f"column {i}" for i, cell in enumerate(first, 1)]
+        if has_header and first:
+            sample.remove(first)
+        remaining = chain(sample, rows)
+        others: list[str] = []
+        while piece := list(islice(remaining, _BATCH_ROWS)):
+            others += [delimiter.join(row) for row in piece if len(row) != width]
+            columns = zip(*(row for row in piece if len(row) == width), strict=True)
+            if arrays := [pa.array(column, pa.string()) for column in columns]:
+                yield names, arrays
     if others:
         yield ["lines outside the table"], [pa.array(others, pa.string())]

@@ -58,7 +58,7 @@ class ArrowFile:
         ]
         names = [self.schema.names[i] for i in able]
         try:
-            first = next(self._batches(names, SAMPLE_ROWS), None)
+            first = next(self.batches(names, SAMPLE_ROWS), None)
             if self.file.form is Form.ARROW_STREAM:
                 self._reader = pa.ipc.open_stream(pa.memory_map(str(self.file.path)))
         except (pa.ArrowException, OSError):
@@ -103,7 +103,7 @@ class ArrowFile:
         needed = list(dict.fromkeys([*phones, *kept, *([] if segments is None else [segments])]))
         self._refuse_repeated([names[i] for i in needed])
         try:
-            for batch in self._batches([names[i] for i in needed], BLOCK_ROWS):
+            for batch in self.batches([names[i] for i in needed], BLOCK_ROWS):
                 columns = dict(zip(needed, batch.columns, strict=True))
                 yield Block(
                     records=batch.num_rows,
@@ -139,7 +139,8 @@ class ArrowFile:
                     hint="Rename one of them",
                 )
 
-    def _batches(self, names: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, names: list[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield columns by name, or all of them, some rows at a time."""
         if self._parquet is not None:
             groups = self._parquet.metadata.num_row_groups
             for group in range(groups):
@@ -152,7 +153,16 @@ class ArrowFile:
             else iter(self._reader)
         )
         for piece in pieces:
-            columns = piece.select(names)
+            columns = piece if names is None else piece.select(names)
             for begin in range(0, columns.num_rows, rows):
                 yield columns.slice(begin, rows)
         self.bytes_done = self.file.size
+
+    @property
+    def metadata_texts(self) -> list[str]:
+        """The values of the file's metadata and of its columns'."""
+        found = {} if self._parquet is None else dict(self._parquet.metadata.metadata or {})
+        found |= self.schema.metadata or {}
+        texts = [value for key, value in found.items() if key != b"ARROW:schema"]
+        texts += [value for field in self.schema for value in (field.metadata or {}).values()]
+        return [text.decode(errors="replace") for text in texts]

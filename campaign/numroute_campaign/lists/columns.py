@@ -10,8 +10,10 @@ A first row may hold a person's data: names are recognised by the words that lis
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -30,82 +32,14 @@ NAME_CHARS_MAX: Final = 40
 _DIGITS_MAX: Final = 2
 """A column's name holds at most two digits, as in ``phone2``."""
 
-_PHONE_WORDS: Final = frozenset(
-    {
-        *("phone", "phones", "telephone", "telephones", "tel", "mobile", "msisdn", "cell"),
-        *("cellphone", "phonenumber", "mobilephone", "destination", "whatsapp", "viber", "sms"),
-        *("тел", "телеф", "моб", "сот", "смс", "phonenum", "phoneno"),
-    }
-)
-_PHONE_STEMS: Final = ("телефон", "мобильн", "сотов", "telefon", "teléfono", "téléphone")
-"""A column is named for phone numbers when a word of its name is, or begins with, one of these."""
-
-_WHOLE_NAMES: Final = frozenset(
-    {"number", "numbers", "номер", "номера", "абонент", "to", "recipient", "получатель"}
-)
-"""Names that mean phone numbers only where they stand alone."""
-
-_OTHER_WORDS: Final = frozenset(
-    {
-        *("инн", "кпп", "огрн", "огрнип", "окпо", "бик", "снилс", "рс", "кс", "счет", "счёт"),
-        *("счета", "счёта", "карта", "карты", "паспорт", "паспорта", "заказ", "заказа", "заявка"),
-        *("заявки", "артикул", "штрихкод", "договор", "договора", "полис", "полиса", "дата"),
-        *("время", "сумма", "цена", "индекс", "трек", "факс", "ид", "код", "лицевой", "лс"),
-        *("чек", "чека", "накладная", "накладной", "документ", "документа", "серия", "возраст"),
-        *(
-            "inn",
-            "tin",
-            "kpp",
-            "ogrn",
-            "snils",
-            "vat",
-            "ssn",
-            "account",
-            "iban",
-            "card",
-            "passport",
-        ),
-        *(
-            "order",
-            "invoice",
-            "ticket",
-            "id",
-            "uid",
-            "uuid",
-            "guid",
-            "sku",
-            "barcode",
-            "ean",
-            "upc",
-        ),
-        *("imei", "imsi", "iccid", "vin", "contract", "policy", "date", "datetime", "time"),
-        *("timestamp", "created", "updated", "birthday", "birth", "dob", "amount", "sum", "total"),
-        *("price", "zip", "postcode", "postal", "tracking", "fax", "age", "serial", "code"),
-    }
-)
-"""Words that name other numbers."""
-
-_OTHER_NAMES: Final = frozenset({"р/с", "к/с", "л/с", "р/счет", "р/счёт", "к/счет", "к/счёт"})
-
-_WORDS: Final = (
-    _PHONE_WORDS
-    | _OTHER_WORDS
-    | {
-        *("name", "names", "first", "last", "full", "surname", "client", "customer", "user"),
-        *("person", "contact", "contacts", "email", "e", "mail", "city", "town", "region"),
-        *("country", "address", "gender", "comment", "comments", "note", "notes", "text"),
-        *("message", "status", "state", "type", "segment", "segments", "parts", "tariff"),
-        *("number", "numbers", "group", "tag", "source", "operator", "pseudonym", "work", "home"),
-        *("reason", "company", "no", "num", "additional", "other", "main", "for", "of"),
-        *("имя", "фамилия", "отчество", "фио", "клиент", "клиента", "клиенты", "абонент"),
-        *("абонента", "почта", "город", "регион", "область", "страна", "адрес", "рождения"),
-        *("пол", "комментарий", "примечание", "текст", "сообщение", "статус", "тип", "сегмент"),
-        *("сегменты", "тариф", "группа", "номер", "номера", "оператор", "контакт", "контакты"),
-        *("контактный", "контактные", "рабочий", "домашний", "доп", "дополнительный", "основной"),
-        *("другой", "причина", "наименование", "название", "организация", "организации"),
-        *("компания", "для", "связи", "ім", "я", "прізвище", "місто", "ответственный"),
-    }
-)
+_NAMES: Final = {
+    kind: frozenset(words.split())
+    for kind, words in tomllib.loads(
+        (resources.files("numroute_campaign") / "data" / "column_names.toml").read_text("utf-8")
+    ).items()
+}
+_PHONE_STEMS: Final = tuple(_NAMES["phone_stems"])
+_WORDS: Final = _NAMES["phone"] | _NAMES["other_numbers"] | _NAMES["further"]
 """Words that a column's known name consists of."""
 
 _SPLIT: Final = re.compile(r"[\W_]+|(?<=[a-zа-я])(?=[A-ZА-Я])")
@@ -126,17 +60,18 @@ _CHECKED_SHARE: Final = 0.95
 
 def is_phone_name(name: str) -> bool:
     """Whether a column's name says that it holds phone numbers."""
-    return name.strip().casefold() in _WHOLE_NAMES or _has_phone_word(name)
+    return name.strip().casefold() in _NAMES["phone_alone"] or _has_phone_word(name)
 
 
 def _has_phone_word(name: str) -> bool:
-    return any(word in _PHONE_WORDS or word.startswith(_PHONE_STEMS) for word in _words(name))
+    return any(word in _NAMES["phone"] or word.startswith(_PHONE_STEMS) for word in _words(name))
 
 
 def is_other_name(name: str) -> bool:
     """Whether a column's name says that it holds other numbers."""
     return not is_phone_name(name) and (
-        name.strip().casefold() in _OTHER_NAMES or not _OTHER_WORDS.isdisjoint(_words(name))
+        name.strip().casefold() in _NAMES["other_names"]
+        or not _NAMES["other_numbers"].isdisjoint(_words(name))
     )
 
 
@@ -148,10 +83,10 @@ def is_known_name(text: str) -> bool:
     words = [word for word in words if word]
     return bool(words) and (
         all(
-            word in _WORDS or word in _WHOLE_NAMES or word.startswith(_PHONE_STEMS)
+            word in _WORDS or word in _NAMES["phone_alone"] or word.startswith(_PHONE_STEMS)
             for word in words
         )
-        or text.strip().casefold() in _OTHER_NAMES
+        or text.strip().casefold() in _NAMES["other_names"]
         or _IDENTIFIER.fullmatch(text.strip()) is not None
     )
 

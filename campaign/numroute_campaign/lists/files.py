@@ -63,56 +63,40 @@ _UNPACK: Final = "Unpack it and give the list's files"
 _SAVE_AGAIN: Final = "Open it in a spreadsheet program and save it as .xlsx or CSV"
 
 _OTHER_STARTS: Final = (
-    (b"%PDF", "a PDF document", _EXPORT),
-    (b"Rar!", "a RAR archive", _UNPACK),
-    (b"7z\xbc\xaf", "a 7-Zip archive", _UNPACK),
-    (b"BZh", "compressed with bzip2", _UNPACK),
-    (b"\xfd7zXZ", "compressed with xz", _UNPACK),
-    (b"\x89PNG", "a picture", _EXPORT),
-    (b"\xff\xd8\xff", "a picture", _EXPORT),
-    (b"GIF8", "a picture", _EXPORT),
-    (b"SQLite ", "an SQLite database", _EXPORT),
-    (b"{\\rtf", "an RTF document", _EXPORT),
-    (b"ORC", "an ORC file", _EXPORT),
-    (b"Obj\x01", "an Avro file", _EXPORT),
-    (b"FEA1", "a Feather file of the first version", _EXPORT),
-    (b"ID;P", "a SYLK sheet", _SAVE_AGAIN),
-)
-
-_HTML: Final = re.compile(
-    r"<(?:!doctype html|html|head|meta|body|table|style|div)\b", re.IGNORECASE
+    ((b"%PDF",), "a PDF document", _EXPORT),
+    ((b"\x89PNG", b"\xff\xd8\xff", b"GIF8"), "a picture", _EXPORT),
+    ((b"Rar!",), "a RAR archive", _UNPACK),
+    ((b"7z\xbc\xaf",), "a 7-Zip archive", _UNPACK),
+    ((b"BZh", b"\xfd7zXZ"), "compressed with bzip2 or xz", _UNPACK),
 )
 _OTHER_TEXTS: Final = (
     (
-        re.compile(r"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)", re.DOTALL),
+        r"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)|<(?:\w+:)?Workbook\b",
         "an XML spreadsheet of Excel 2003",
         _SAVE_AGAIN,
     ),
     (
-        re.compile(
-            r"(?:<\?xml.{0,300}?>\s*)?(?:<!--.{0,300}?-->\s*)?" + _HTML.pattern,
-            re.IGNORECASE | re.DOTALL,
+        (
+            r"(?:<\?xml.{0,300}?>\s*)?(?:<!--.{0,300}?-->\s*)?"
+            r"<(?:!doctype html|html|head|meta|body|table|style|div)\b"
         ),
         "an HTML page, as web grids and Bitrix24 export it under the name .xls",
         _SAVE_AGAIN,
     ),
-    (re.compile(r"<(?:\w+:)?Workbook\b"), "an XML spreadsheet of Excel 2003", _SAVE_AGAIN),
-    (re.compile(r"<\?xml\b|<\w[^<>]{0,200}>"), "an XML document", _EXPORT),
-    (re.compile(r"MIME-Version:", re.IGNORECASE), "a web archive (MHTML)", _SAVE_AGAIN),
+    (r"<\?xml\b|<\w[^<>]{0,200}>", "an XML document", _EXPORT),
+    (r"MIME-Version:", "a web archive (MHTML)", _SAVE_AGAIN),
     (
-        re.compile(
-            r"(?:--[^\n]*\n|/\*.{0,2000}?\*/;?|SET\s[^;]{0,500};|USE\s[^;]{0,100};|\s+)*+"
-            r"(?:INSERT\s+(?:IGNORE\s+)?INTO|(?:CREATE|DROP|ALTER|LOCK)\s+(?:TABLE|DATABASE|SCHEMA)|"
-            r"BEGIN\s*;\s*\n|START\s+TRANSACTION|REPLACE\s+INTO|COPY\s\S+\s*\()",
-            re.IGNORECASE | re.DOTALL,
+        (
+            r"(?:(?:--|/\*|SET\s|USE\s|BEGIN\s*;)[^\n]*\n|\s+)*+(?:INSERT\s+(?:IGNORE\s+)?INTO\b|"
+            r"(?:CREATE|DROP)\s+(?:TABLE|DATABASE|SCHEMA)\b|COPY\s\S+\s*\()"
         ),
         "SQL statements",
         _EXPORT,
     ),
-    (re.compile(r"BEGIN:VCARD", re.IGNORECASE), "an address book (vCard)", _EXPORT),
-    (re.compile(r"(?:\[\s*)?\{\s*(?:\"|\})|\[\s*[\"\[]"), "JSON", _EXPORT),
+    (r"BEGIN:VCARD", "an address book (vCard)", _EXPORT),
+    (r"(?:\[\s*)?\{\s*[\"}]|\[\s*[\"\[]", "JSON", _EXPORT),
 )
-"""How texts begin that are not CSV, what they are, and what to do."""
+"""How files begin that are not lists, what they are, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +154,8 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
 
 def check_start(start: bytes, where: object) -> None:
     """Raise InputError when a file's first bytes, unpacked, are those of another kind of file."""
-    for mark, what, hint in _OTHER_STARTS:
-        if start.startswith(mark):
+    for marks, what, hint in _OTHER_STARTS:
+        if start.startswith(marks):
             raise InputError(str(where), f"it is {what}, not a list", hint=hint)
 
 
@@ -179,7 +163,7 @@ def check_text(text: str, where: object) -> None:
     """Raise InputError when a text's beginning says that it is something else than CSV."""
     start = text.lstrip("\ufeff \t\r\n")
     for pattern, what, hint in _OTHER_TEXTS:
-        if pattern.match(start):
+        if re.match(pattern, start, re.IGNORECASE | re.DOTALL):
             raise InputError(str(where), f"it is {what}, not CSV", hint=hint)
 
 
