@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from support.registry import command, write_registry
 from support.web import Web, running
 
 RECIPES = Path(__file__).resolve().parents[3] / "docs" / "recipes"
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +59,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
         def run(*words: object) -> subprocess.Popen[bytes]:
             program, *options = map(str, words)
-            path = shutil.which(program, path="/usr/sbin:/usr/bin") or shutil.which(program)
+            path = shutil.which(program, path=PATH)
             if path is None:
                 pytest.skip(f"{program} is not installed")
             log = stack.enter_context((tmp_path / f"{Path(program).name}.log").open("wb"))
