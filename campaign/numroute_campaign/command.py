@@ -16,12 +16,11 @@ from numroute.cli.lookup import nothing_to_ask, one_of
 from numroute.cli.service import connect
 from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
-from numroute_campaign.handover import check_places
+from numroute_campaign.handover import check_places, load_key
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.policy import read_policy
 from numroute_campaign.prices import read_prices
-from numroute_campaign.pseudonyms import load_key
 from numroute_campaign.routers import ServiceRouter, SnapshotRouter
 from numroute_campaign.run import Campaign, HandOver, run_campaign
 from numroute_campaign.vocabulary import Several

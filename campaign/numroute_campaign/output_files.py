@@ -1,14 +1,24 @@
-"""The files of an output route: text that only grows, or a spool that other forms are made of.
+"""The temporary folder of a run, and the files in it: text that only grows, or a spool.
 
 A list may have thousands of output routes: their files cannot all be open, nor their Parquet row
 groups and worksheets all be in memory. Text is appended and closed; for the other forms the rows
 wait in a spool, an Arrow IPC stream, and the file is written from it at the end.
+
+The folder lies beside the output folder, so that the last step is one rename: the output folder
+holds everything or does not exist. What a killed run left, the next run for the same output
+removes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from typing import TYPE_CHECKING, BinaryIO, Final
+import shutil
+import tempfile
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +28,9 @@ from numroute.files import create_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    from numroute_campaign.text_rows import RowText
+    from numroute_campaign.templates import RowText
+
 
 GROUP_ROWS: Final = 524_288
 """Rows of a Parquet row group or of an Arrow batch: enough for compression, bounded in memory."""
@@ -124,43 +134,38 @@ class SpoolFiles:
         Raises:
             InputError: A worksheet cannot hold a cell.
         """
-        room = SHEET_ROWS_MAX - 1
-        if self._form == "xlsx" and min(self.rows, self._rows_per_file or self.rows) > room:
-            self._rows_per_file = room
+        rows_per_file = self._rows_per_file
+        if self._form == "xlsx" and min(self.rows, rows_per_file or self.rows) >= SHEET_ROWS_MAX:
+            rows_per_file = SHEET_ROWS_MAX - 1
         with pa.memory_map(str(self._path)) as source:
-            batches = map(complete, pa.ipc.open_stream(source))
-            for groups in self._files(batches):
-                self._write(groups)
+            rows = pa.ipc.open_stream(source).read_all()  # mapped, not read
+            for number, begin in enumerate(range(0, self.rows, rows_per_file or self.rows), 1):
+                part = rows.slice(begin, rows_per_file)
+                name = part_name(self._stem, ENDINGS[self._form], rows_per_file and number)
+                self.names.append(name)
+                groups = (
+                    complete(_copied(part.slice(at, GROUP_ROWS)))
+                    for at in range(0, part.num_rows, GROUP_ROWS)
+                )
+                with create_private(self._output / name) as file:
+                    self._write(file, groups)
 
-    def _files(self, batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.Table]]:
-        """Yield the row groups of each file."""
-        tables = _tables(batches, self._rows_per_file or GROUP_ROWS)
-        for first in tables:
-            if self._rows_per_file is None:
-                yield _chained(first, tables)
-                return
-            yield iter([first.slice(at, GROUP_ROWS) for at in range(0, first.num_rows, GROUP_ROWS)])
-
-    def _write(self, groups: Iterator[pa.Table]) -> None:
-        part = None if self._rows_per_file is None else len(self.names) + 1
-        self.names.append(part_name(self._stem, ENDINGS[self._form], part))
+    def _write(self, file: BinaryIO, groups: Iterator[pa.RecordBatch]) -> None:
+        if self._form == "xlsx":
+            self._write_sheet(file, groups)
+            return
         first = next(groups)
-        with create_private(self._output / self.names[-1]) as file:
-            if self._form == "xlsx":
-                self._write_sheet(file, _chained(first, groups))
-            elif self._form == "parquet":
-                dictionaries = [
-                    field.name for field in first.schema if pa.types.is_dictionary(field.type)
-                ]
-                with pq.ParquetWriter(file, first.schema, use_dictionary=dictionaries) as writer:
-                    for group in _chained(first, groups):
-                        writer.write_table(_copied(group), row_group_size=GROUP_ROWS)
-            else:
-                with pa.ipc.new_file(file, first.schema) as writer:
-                    for group in _chained(first, groups):
-                        writer.write_table(_copied(group), max_chunksize=GROUP_ROWS)
+        is_parquet, schema = self._form == "parquet", first.schema
+        dictionaries = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        with (
+            pq.ParquetWriter(file, schema, use_dictionary=dictionaries)
+            if is_parquet
+            else pa.ipc.new_file(file, schema)
+        ) as writer:
+            for group in chain([first], groups):
+                writer.write_batch(group)
 
-    def _write_sheet(self, file: BinaryIO, groups: Iterator[pa.Table]) -> None:
+    def _write_sheet(self, file: BinaryIO, groups: Iterator[pa.RecordBatch]) -> None:
         """Write a workbook of one sheet; every cell is text, so no number loses a digit."""
         import xlsxwriter  # noqa: PLC0415 - slow to load
 
@@ -171,7 +176,7 @@ class SpoolFiles:
             write, row = sheet.write_string, 0
             for group in groups:
                 if row == 0:
-                    for place, name in enumerate(group.column_names):
+                    for place, name in enumerate(group.schema.names):
                         write(0, place, name)
                 columns = [_cells(column) for column in group.columns]
                 for cells in zip(*columns, strict=True):
@@ -180,51 +185,27 @@ class SpoolFiles:
                         if cell and write(row, place, cell):
                             raise InputError(
                                 self.names[-1],
-                                f"a cell of the column {group.column_names[place]!r} is longer "
+                                f"a cell of the column {group.schema.names[place]!r} is longer "
                                 f"than the {SHEET_CELL_CHARS_MAX:,} characters of a worksheet",
                                 hint="Leave the column out of --keep, or give --format csv",
                             )
 
 
-def _cells(column: pa.ChunkedArray) -> list[str | None]:
+def _cells(column: pa.Array) -> list[str | None]:
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        column = column.dictionary_decode()
     cells: list[str | None] = column.cast(pa.string()).to_pylist()
     return cells
 
 
-def _tables(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """Yield tables of ``rows`` rows; the last may have fewer."""
-    waiting: list[pa.RecordBatch] = []
-    held = 0
-    for batch in batches:
-        waiting.append(batch)
-        held += batch.num_rows
-        while held >= rows:
-            table = pa.Table.from_batches(waiting)
-            yield table.slice(0, rows)
-            rest = table.slice(rows)
-            waiting, held = rest.to_batches(), rest.num_rows
-    if held:
-        yield pa.Table.from_batches(waiting)
-
-
-def _copied(group: pa.Table) -> pa.Table:
+def _copied(rows: pa.Table) -> pa.RecordBatch:
     """Return a copy of the rows, each column in one piece.
 
     What is written then depends on the rows alone, not on the batches that they came in; and no
     text of the row behind a slice ends up in the padding of an Arrow file.
     """
-    columns = [
-        pa.concat_arrays(column.chunks) if column.num_chunks == 1 else column
-        for column in group.combine_chunks().columns
-    ]
-    return pa.Table.from_arrays(columns, schema=group.schema)
-
-
-def _chained(first: pa.Table, others: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    yield first
-    yield from others
+    columns = [pa.concat_arrays(column.chunks) for column in rows.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 
 
 def part_name(stem: str, ending: str, part: int | None) -> str:
@@ -239,5 +220,109 @@ def append_bytes(path: Path, data: memoryview | bytes) -> None:
         rest = memoryview(data)
         while rest.nbytes:
             rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
+
+
+_SUFFIX: Final = ".numroute"
+
+
+class Workspace:
+    """The temporary folder of one run, removed when the run ends.
+
+    ::
+
+        OUT's parent/.OUT.RANDOM.numroute/   0700, locked while the run lasts
+            output/                          becomes OUT
+            spool/                           rows waiting to be written as Parquet or Arrow
+    """
+
+    def __init__(self, out: Path) -> None:
+        """Make the folder, and remove what killed runs for the same output left behind.
+
+        Raises:
+            InputError: The output folder is not empty or cannot be made, or another run is making
+                it.
+        """
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(
+                out, "it exists and is not empty", hint="Give --out a new or an empty folder"
+            )
+        self.out = out.absolute()
+        parent, prefix = self.out.parent, f".{self.out.name}."
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for each in parent.glob(f"{prefix}*{_SUFFIX}"):
+                if each.is_dir() and not each.is_symlink():
+                    _remove_leftover(each, out)
+            self.folder = Path(tempfile.mkdtemp(_SUFFIX, prefix, parent))
+            self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                out, f"it cannot be made: {error.strerror}", hint="Give another --out"
+            ) from None
+        self.output, self.spool = self.folder / "output", self.folder / "spool"
+        self.output.mkdir(mode=0o700)
+        self.spool.mkdir(mode=0o700)
+
+    def hand_over(self, name: str, path: Path) -> None:
+        """Move a file of the spool folder to a path outside, whole or not at all.
+
+        Raises:
+            OSError: A file is there already, or the folder cannot be written.
+        """
+        descriptor, beside = tempfile.mkstemp(_SUFFIX, f".{path.name}.", path.parent)
+        try:
+            with open(descriptor, "wb") as file, (self.spool / name).open("rb") as source:  # noqa: PTH123 - a descriptor
+                shutil.copyfileobj(source, file, 1 << 20)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(beside, path)  # unlike a rename, fails when a file is there
+        finally:
+            Path(beside).unlink()
+
+    def finish(self) -> None:
+        """Give the output its name."""
+        for path in (*self.output.iterdir(), self.output):
+            _sync(path)
+        with contextlib.suppress(FileNotFoundError):
+            self.out.rmdir()
+        self.output.rename(self.out)
+        _sync(self.out.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _remove_leftover(folder: Path, out: Path) -> None:
+    """Remove the temporary folder of a run that is gone.
+
+    Raises:
+        InputError: The run still holds its lock.
+    """
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return  # gone meanwhile, or another user's
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        raise InputError(
+            out, "another run is making it", hint="Wait for it, or give another --out"
+        ) from None
+    finally:
+        os.close(lock)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -24,10 +24,14 @@ from numroute_campaign.templates import (
     ROW_ID,
     WINDOW_COLUMNS,
     Layout,
+    RowText,
     Template,
     cell_of,
+    cells_text,
+    header_text,
+    lines_text,
+    rows_text,
 )
-from numroute_campaign.text_rows import RowText, cells_text, header_text, lines_text, rows_text
 from numroute_campaign.vocabulary import PSEUDONYM, Reject
 
 if TYPE_CHECKING:
@@ -35,10 +39,10 @@ if TYPE_CHECKING:
 
     from numroute.model import Route
     from numroute_campaign.decisions import Decisions
+    from numroute_campaign.handover import Pseudonymizer
     from numroute_campaign.lists import Block
-    from numroute_campaign.pseudonyms import Pseudonymizer
+    from numroute_campaign.output_files import Workspace
     from numroute_campaign.sorting import Leaving, Staying
-    from numroute_campaign.workspace import Workspace
 
 REJECTS: Final = "rejects"
 REJECT_COLUMNS: Final = ("row_id", "reason", "rule")

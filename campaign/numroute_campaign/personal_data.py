@@ -30,9 +30,8 @@ from python_calamine import CalamineError, CalamineWorkbook
 from numroute.e164 import parse_column
 from numroute.errors import InputError
 from numroute_campaign.lists.arrow_list import ArrowFile
-from numroute_campaign.lists.encoding import detect_encoding
-from numroute_campaign.lists.files import Form, recognised
-from numroute_campaign.text_rows import plain_texts
+from numroute_campaign.lists.files import Form, detect_encoding, recognised
+from numroute_campaign.templates import plain_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

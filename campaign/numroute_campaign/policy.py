@@ -1,13 +1,10 @@
 """Policy files: rules in order; the first that matches a route decides about its numbers.
 
-A policy is TOML, read into structs by msgspec, whose errors carry the path of the wrong key.
+Without a file each operator's brand is an output route.
 """
 
 from __future__ import annotations
 
-import codecs
-import difflib
-import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
@@ -15,11 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import msgspec
 
 from numroute.errors import InputError
-from numroute.model import LineType, Status
+from numroute.model import Status
+from numroute_campaign.conditions import (
+    Conditions,
+    Texts,
+    any_matches,
+    check_words,
+    convert,
+    did_you_mean,
+    read_toml,
+)
 from numroute_campaign.decisions import Decision, without_route
 from numroute_campaign.templates import Template
-from numroute_campaign.time_zones import offset_of, parse_offset
 from numroute_campaign.vocabulary import Phrase, Reject
+from numroute_campaign.windows import Window, check_offset, offset_of, parse_offset
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -29,64 +35,12 @@ if TYPE_CHECKING:
 
     Document = TypeVar("Document")
 
-FILE_BYTES_MAX: Final = 2**20
 RULES_MAX: Final = 10_000
 
-_DAY_MINUTES: Final = 24 * 60
 _STATUSES: Final = tuple(status.name for status in Status if status.has_route)
-_LINE_TYPES: Final = tuple(each.name for each in LineType)
 _ROUTE: Final = re.compile(r"[\w.-]{1,60}")
-_TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 _AGE: Final = re.compile(r"(\d{1,4})([mhd])")
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
-_UNKNOWN_KEY: Final = re.compile(r"Object contains unknown field `(.*?)`")
-_PLAIN: Final = {
-    "Expected `str | array`": "expected a text or a list of texts",
-    "Expected `str`": "expected a text in quotes",
-    "Expected `array`": "expected a list",
-    "Expected `object`": "expected a table",
-    "Expected": "expected",
-    "Object missing required field": "missing key",
-    "`": "'",
-}
-"""What msgspec says, in words of TOML."""
-
-Text = Annotated[str, msgspec.Meta(min_length=1)]
-Texts = Text | Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
-
-
-class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Conditions on a route. All that are given must hold; of a list, one text must match.
-
-    Texts may contain ``*`` and ``?``; case does not matter.
-
-    Attributes:
-        brand: The operator's brand.
-        operator: The registry's code, the name or the tax number.
-        network: MCC and MNC, with or without a dash.
-        region: The code or the name.
-        line_type: Names of ``LineType``.
-    """
-
-    brand: Texts = ()
-    operator: Texts = ()
-    network: Texts = ()
-    region: Texts = ()
-    line_type: Texts = ()
-
-    def __post_init__(self) -> None:
-        check_words("line_type", self.line_type, _LINE_TYPES)
-
-    def matches(self, route: Route) -> bool:
-        """Return whether the conditions hold for a route."""
-        operator, region = route.operator, route.region
-        return (
-            _any(self.line_type, route.line_type.name)
-            and _any(self.brand, operator.brand)
-            and _any(self.operator, operator.code, operator.name, operator.tax_number)
-            and _any(self.network, f"{route.mcc}{route.mnc}", f"{route.mcc}-{route.mnc}")
-            and _any(self.region, region.code, region.name)
-        )
 
 
 class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,21 +77,14 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def matches_everything(self) -> bool:
         """Whether the rule has no condition."""
-        return not (
-            self.brand
-            or self.operator
-            or self.network
-            or self.region
-            or self.line_type
-            or self.status
-            or self.ported_within
-        )
+        names = (*Conditions.__struct_fields__, "status", "ported_within")
+        return not any(getattr(self, name) for name in names)
 
     def decides(self, route: Route, *, recently_ported: bool) -> bool:
         """Return whether the rule is about the numbers of a route, recently ported or not."""
         return (
             (recently_ported or not self.ported_within)
-            and _any(self.status, route.status.name)
+            and any_matches(self.status, route.status.name)
             and self.matches(route)
         )
 
@@ -160,34 +107,6 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             _check_route(name, getattr(self, name))
-
-
-class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[window.NAME]``: when messages may arrive, in the receiver's local time.
-
-    Attributes:
-        begin: ``HH:MM``.
-        until: ``HH:MM``.
-        unknown_time_zone: The offset from UTC for regions whose time zone is unknown; empty
-            rejects their numbers.
-    """
-
-    begin: str = msgspec.field(name="from")
-    until: str
-    unknown_time_zone: str = ""
-
-    def __post_init__(self) -> None:
-        for name, text in (("from", self.begin), ("until", self.until)):
-            if not _TIME.fullmatch(text):
-                raise ValueError(f'{name}: invalid time of day {text!r}. Write e.g. "09:30"')
-        if self.begin == self.until:
-            raise ValueError("the window has no length: from and until are equal")
-        if self.unknown_time_zone:
-            check_offset("unknown_time_zone", self.unknown_time_zone)
-
-    def utc(self, offset: int) -> tuple[str, str]:
-        """Return begin and end in UTC at an offset in minutes."""
-        return _clock(_minutes(self.begin) - offset), _clock(_minutes(self.until) - offset)
 
 
 class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -357,88 +276,6 @@ def _check_name(path: Path, at: str, key: str, name: str, known: Collection[str]
         )
 
 
-def read_toml(
-    path: Path, kind: type[Document], structs: Sequence[type[msgspec.Struct]]
-) -> Document:
-    """Read a TOML file into a struct.
-
-    Args:
-        path: The file.
-        kind: The struct of the whole document.
-        structs: All structs in it: their keys are proposed for a misspelt one.
-
-    Raises:
-        InputError: The file cannot be read, is not TOML, or a key of it is wrong.
-    """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise InputError(
-            path, f"cannot be read: {error.strerror}", hint="Check the path and its permissions"
-        ) from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise InputError(path, f"longer than {FILE_BYTES_MAX:,} bytes", hint="Split the file")
-    try:
-        document = msgspec.toml.decode(raw.removeprefix(codecs.BOM_UTF8))
-    except UnicodeDecodeError:
-        raise InputError(path, "not UTF-8", hint="Save it as UTF-8") from None
-    except msgspec.DecodeError as error:
-        raise InputError(path, f"not TOML: {error}", hint="See docs/campaign.md") from None
-    return convert(path, document, kind, structs=structs)
-
-
-def convert(
-    path: Path,
-    value: object,
-    kind: type[Document],
-    *,
-    at: str = "",
-    structs: Sequence[type[msgspec.Struct]] = (),
-) -> Document:
-    """Return a table of a file as a struct. Raises InputError, which names the path of the key."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$")
-        inner = re.sub(r"\[(\d+)\]", lambda match: f" {int(match[1]) + 1}", where.strip("`"))
-        at = f"{at}{inner}".strip(".")
-        if match := _UNKNOWN_KEY.match(reason):
-            known = {key for each in (kind, *structs) for key in _keys(each)}
-            reason = f"unknown key {match[1]!r}. {did_you_mean(match[1], known)}"
-        for word, plain in _PLAIN.items():
-            reason = reason.replace(word, plain)
-        raise InputError(path, f"{at}: {reason}" if at else reason) from None
-
-
-def _keys(kind: type) -> tuple[str, ...]:
-    return getattr(kind, "__struct_encode_fields__", ())
-
-
-def check_words(key: str, texts: Texts, known: Sequence[str]) -> None:
-    """Make sure that texts are among the known words, in any case. Raises ValueError."""
-    for text in (texts,) if isinstance(texts, str) else texts:
-        if text.casefold() not in {word.casefold() for word in known}:
-            raise ValueError(f"{key}: unknown word {text!r}. {did_you_mean(text, known)}")
-
-
-def check_offset(key: str, text: str) -> int:
-    """Return an offset from UTC in minutes. Raises ValueError if it is malformed."""
-    offset = parse_offset(text)
-    if offset is None:
-        raise ValueError(f'{key}: invalid offset {text!r}. Write e.g. "+03:00" or "-05:30"')
-    return offset
-
-
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """Return the hint for a misspelt word: the closest known one, or all of them."""
-    folded = {each.casefold(): each for each in known}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1)
-    if close:
-        return Phrase("Did you mean {}?", repr(folded[close[0]]))
-    return Phrase("Known are {}", ", ".join(sorted(known)[:20]))
-
-
 def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> tuple[str, ...]:
     """Return a warning for each rule that can never decide.
 
@@ -515,28 +352,3 @@ def _check_route(key: str, text: str) -> None:
             f"{key}: invalid route name {text!r}. A route's files are named after it: use up to "
             "60 letters, digits, - _ and ."
         )
-
-
-def _any(patterns: Texts, *values: str) -> bool:
-    """Return whether some value matches some pattern; no pattern matches everything."""
-    if isinstance(patterns, str):
-        patterns = (patterns,)
-    return not patterns or any(
-        _pattern(pattern).fullmatch(value) for pattern in patterns for value in values if value
-    )
-
-
-@functools.cache
-def _pattern(text: str) -> re.Pattern[str]:
-    escaped = re.escape(text).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.compile(escaped, re.IGNORECASE | re.DOTALL)
-
-
-def _minutes(text: str) -> int:
-    hours, minutes = text.split(":")
-    return int(hours) * 60 + int(minutes)
-
-
-def _clock(minutes: int) -> str:
-    hours, rest = divmod(minutes % _DAY_MINUTES, 60)
-    return f"{hours:02}:{rest:02}"

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from numroute_campaign.policy import Conditions, Text, Texts, check_words, read_toml
+from numroute_campaign.conditions import Conditions, Text, Texts, check_words, read_toml
 from numroute_campaign.vocabulary import CATEGORIES, SEGMENTS_MAX
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from numroute.files import replacing
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.opening import OpenList, find_list
-from numroute_campaign.text_rows import header_text, plain_texts, rows_text
+from numroute_campaign.templates import header_text, plain_texts, rows_text
 from numroute_campaign.vocabulary import NOBODY, PSEUDONYM
 
 if TYPE_CHECKING:

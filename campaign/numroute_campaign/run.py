@@ -19,20 +19,19 @@ import pyarrow as pa
 
 from numroute.errors import InputError
 from numroute_campaign.decisions import ByOperator, Decisions, ported_since
-from numroute_campaign.handover import check_places, write_act
+from numroute_campaign.handover import Pseudonymizer, check_places, write_act
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous, find_list
 from numroute_campaign.number_set import NumberSet
+from numroute_campaign.output_files import Workspace
 from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
-from numroute_campaign.pseudonyms import Pseudonymizer
 from numroute_campaign.sorting import Counts, Sorter
 from numroute_campaign.summary import Facts, ReadFile, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Several
-from numroute_campaign.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -16,9 +16,8 @@ import xlsxwriter
 from support.registry import command
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.handover import check_places
+from numroute_campaign.handover import check_places, fingerprint
 from numroute_campaign.personal_data import KINDS, Finding, check_handover
-from numroute_campaign.pseudonyms import fingerprint
 
 PLANTED = {
     "name": [

@@ -18,7 +18,7 @@ from numroute_campaign.lists import ReadOptions
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, run_campaign
-from numroute_campaign.workspace import Workspace
+from numroute_campaign.output_files import Workspace
 from numroute.index import SnapshotStore
 
 store, folder, out, form, rows, number = sys.argv[1:]

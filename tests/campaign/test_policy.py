@@ -11,8 +11,8 @@ import pytest
 from numroute.errors import InputError
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute_campaign.policy import read_policy, rules_that_never_match
-from numroute_campaign.time_zones import offset_of, zones
 from numroute_campaign.vocabulary import Reject
+from numroute_campaign.windows import offset_of, zones
 
 GOOD = """\
 # who goes where

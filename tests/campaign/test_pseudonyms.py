@@ -16,7 +16,7 @@ from support.files import private
 from support.registry import command
 
 from numroute.errors import InputError
-from numroute_campaign.pseudonyms import Pseudonymizer, fingerprint, load_key
+from numroute_campaign.handover import Pseudonymizer, fingerprint, load_key
 from numroute_campaign.rejoin import rejoin
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from numroute_campaign.handover import ROLES
+from numroute_campaign.handover import METHOD, ROLES
 from numroute_campaign.prices import CategorySummary, CostSummary, StepSummary
-from numroute_campaign.pseudonyms import METHOD
 from numroute_campaign.report import ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (
     FileSummary,

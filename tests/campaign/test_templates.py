@@ -15,7 +15,7 @@ from python_calamine import CalamineWorkbook
 from numroute.errors import InputError
 from numroute_campaign import output_files
 from numroute_campaign.policy import read_policy
-from numroute_campaign.text_rows import Dialect, rows_text
+from numroute_campaign.templates import Dialect, rows_text
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 TEXTS = ["Скидка 20 %; ждём", 'Ваш "код" 1', "Привет, Анна", "строка\nвторая", "обычный"]

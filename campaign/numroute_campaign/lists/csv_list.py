@@ -24,8 +24,14 @@ import pyarrow.compute as pc
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import is_empty, segment_counts
-from numroute_campaign.lists.encoding import UTF_8, check_encoding, detect_encoding
-from numroute_campaign.lists.files import ByteSource, check_start, check_text
+from numroute_campaign.lists.files import (
+    UTF_8,
+    ByteSource,
+    check_encoding,
+    check_start,
+    check_text,
+    detect_encoding,
+)
 from numroute_campaign.lists.layout import (
     TOTAL_ROWS_MAX,
     find_phone_header,

@@ -1,4 +1,4 @@
-"""Time zones of regions, by the region's code or its name as numbering plans spell it.
+"""Send windows, and the time zones of regions by code or by name as numbering plans spell it.
 
 ``data/time_zones_*.csv`` has one table per country: the region's code, a pattern that starts a word
 of its name, the offset from UTC, and the IANA zone that the offset was taken from. A region that
@@ -14,11 +14,43 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from numroute.model import Region
 
 _OFFSET: Final = re.compile(r"([+-])(\d\d):([0-5]\d)")
 _MINUTES_MAX: Final = 14 * 60
+_DAY_MINUTES: Final = 24 * 60
+_TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[window.NAME]``: when messages may arrive, in the receiver's local time.
+
+    Attributes:
+        begin: ``HH:MM``.
+        until: ``HH:MM``.
+        unknown_time_zone: The offset from UTC for regions whose time zone is unknown; empty
+            rejects their numbers.
+    """
+
+    begin: str = msgspec.field(name="from")
+    until: str
+    unknown_time_zone: str = ""
+
+    def __post_init__(self) -> None:
+        for name, text in (("from", self.begin), ("until", self.until)):
+            if not _TIME.fullmatch(text):
+                raise ValueError(f'{name}: invalid time of day {text!r}. Write e.g. "09:30"')
+        if self.begin == self.until:
+            raise ValueError("the window has no length: from and until are equal")
+        if self.unknown_time_zone:
+            check_offset("unknown_time_zone", self.unknown_time_zone)
+
+    def utc(self, offset: int) -> tuple[str, str]:
+        """Return begin and end in UTC at an offset in minutes."""
+        return _clock(_minutes(self.begin) - offset), _clock(_minutes(self.until) - offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +108,21 @@ def zones() -> tuple[Zone, ...]:
                 )
             )
     return tuple(found)
+
+
+def check_offset(key: str, text: str) -> int:
+    """Return an offset from UTC in minutes. Raises ValueError if it is malformed."""
+    offset = parse_offset(text)
+    if offset is None:
+        raise ValueError(f'{key}: invalid offset {text!r}. Write e.g. "+03:00" or "-05:30"')
+    return offset
+
+
+def _minutes(text: str) -> int:
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _clock(minutes: int) -> str:
+    hours, rest = divmod(minutes % _DAY_MINUTES, 60)
+    return f"{hours:02}:{rest:02}"
