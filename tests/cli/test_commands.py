@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -10,8 +12,12 @@ from pathlib import Path
 import pytest
 from support.registry import NAMES, command, write_registry
 
+from numroute.answers import answer_texts
+from numroute.cli.console import plain
+from numroute.cli.encoding import CSV_COLUMNS
 from numroute.cli.serve import WORKER_MEGABYTES_MIN, WORKERS_MAX
 from numroute.index import SnapshotStore
+from numroute.model import SnapshotRef
 from numroute.server import limits
 
 
@@ -124,6 +130,89 @@ def test_lookup_reads_standard_input(store: Path) -> None:
     assert [json.loads(line)["number"] for line in result.out.splitlines()] == [
         79000000012, 79000000013,
     ]  # fmt: skip
+
+
+PIPED = [
+    "+7 900 000-00-12",
+    "8 (900) 000-03-45",
+    "tel:+79161234567",
+    "+79000000012 доб. 5",
+    "89161234567,",
+    "495 100-00-00",
+    '"8 900 000 00 12"',
+    "=1+1",
+    "-",
+    "+",
+    "-5/3",
+    "٨٩١٦٠٠٠٠٠١٢",
+    "\\",
+    "9" * 300,
+    "79170000000",
+    "+442079460000",
+    "123",
+    "abc",
+]
+
+
+@pytest.mark.parametrize("region", ["RU", ""])
+def test_what_comes_through_a_pipe_is_answered_as_what_is_typed(store: Path, region: str) -> None:
+    """Row by row and in order, whatever a text holds; CSV and JSON say the same."""
+    options = ("--store", store, "--region", region)
+    piped = {
+        form: command("numroute", "lookup", *options, form, "-", stdin="\r\n".join(PIPED))
+        for form in ("--json", "--csv")
+    }
+    assert {result.status for result in piped.values()} == {3}
+    with SnapshotStore(store).open() as snapshot:
+        ref = SnapshotRef(id=snapshot.metadata.snapshot_id, as_of=snapshot.metadata.as_of)
+        expected = answer_texts(snapshot, ref, PIPED, region)
+    rows = [json.loads(line) for line in piped["--json"].out.splitlines()]
+    for row, answer in zip(rows, expected, strict=True):
+        assert row["input"] == answer.input
+        assert (row["number"], row["status"]) == (answer.number, answer.status.name)
+        assert row["invalid_reason"] == (answer.invalid_reason.name if not answer.number else None)
+        document = None if answer.route is None else plain(answer.route)
+        assert row["route"] == (document and {k: v for k, v in document.items() if k != "status"})
+        assert row["ported_at"] == plain(answer.ported_at)
+        assert row["range_holder"] == plain(answer.range_holder)
+        assert row["snapshot"] == plain(ref)
+    assert piped["--csv"].out.splitlines()[0] == ",".join(CSV_COLUMNS)
+    for cells, row in zip(csv.DictReader(io.StringIO(piped["--csv"].out)), rows, strict=True):
+        assert cells["input"] in {row["input"], f"'{row['input']}"}
+        assert not cells["input"].startswith(("=", "-5/"))
+        assert cells["number"] == (str(row["number"]) if row["number"] else "")
+        assert (cells["status"], cells["invalid_reason"]) == (
+            row["status"], row["invalid_reason"] or "",
+        )  # fmt: skip
+        route = row["route"] or {"operator": {}, "region": {}}
+        for name, value in route["operator"].items():
+            assert cells[f"operator_{name}"] == value
+        assert cells["region_name"] == route["region"].get("name", "")
+        assert cells["mnc"] == route.get("mnc", "")
+        assert cells["ported_at"] == (row["ported_at"] or "")
+        assert cells["range_holder_code"] == (row["range_holder"] or {"code": ""})["code"]
+        assert cells["snapshot_id"] == row["snapshot"]["id"]
+
+
+def test_answers_flow_while_the_pipe_is_read(store: Path) -> None:
+    """The first answer comes before the second number is written."""
+    program = Path(sys.executable).parent / "numroute"
+    with subprocess.Popen(
+        [program, "lookup", "--store", store, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        for number in (b"+79000000012", b"+79000000013"):
+            running.stdin.write(number + b"\n+7900")
+            running.stdin.flush()
+            while not (line := running.stdout.readline()).startswith(number):
+                assert line.startswith((b"input,", b"+7900,"))
+            running.stdin.write(b"\n")
+            running.stdin.flush()
+        running.stdin.close()
+        assert running.wait() == 3
 
 
 def test_lookup_without_anything_to_ask(monkeypatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import numroute.e164.column as column_module
+import numroute.e164.rows as rows_module
 from numroute.e164 import Parsed, parse, parse_column
 from numroute.e164.decide import decide_class
 from numroute.e164.decision_table import DecisionTable
@@ -89,7 +89,7 @@ def test_everyday_formats_give_the_librarys_numbers_without_leaving_the_arrays(r
     def never(text, region):
         pytest.fail("a row was parsed on its own")
 
-    monkeypatch.setattr(column_module, "parse_in_region", never)
+    monkeypatch.setattr(rows_module, "parse_in_region", never)
     texts = formats(7, region, 50)
     found = parse_column(pa.array(texts), region)
     for text, number in zip(texts, found.numbers.tolist(), strict=True):
@@ -102,7 +102,7 @@ def test_everyday_formats_give_the_librarys_numbers_without_leaving_the_arrays(r
 
 def test_typeset_separators_foreign_digits_and_surroundings_stay_in_the_arrays(monkeypatch):
     """NBSP, dashes, marks, Unicode digits and what is around a number cost no call per row."""
-    monkeypatch.setattr(column_module, "parse_in_region", None)
+    monkeypatch.setattr(rows_module, "parse_in_region", None)
     texts = [
         "8\u00a0916\u00a0000\u201300\u201312",
         "\ufeff+7\u202f916\u202f0000012",
@@ -128,7 +128,7 @@ def test_an_odd_text_is_parsed_once_however_often_it_stands_there(monkeypatch):
         asked.append(text)
         return NULL
 
-    monkeypatch.setattr(column_module, "parse_in_region", counted)
+    monkeypatch.setattr(rows_module, "parse_in_region", counted)
     parse_column(pa.array(["8 916 0000012 доб. 1", "8 916 0000012 доб. 2"] * 50), "RU")
     assert sorted(asked) == ["8 916 0000012 доб. 1", "8 916 0000012 доб. 2"]
 
@@ -206,10 +206,10 @@ def test_huge_cells_are_refused_unread_and_disturb_nobody():
 
 def test_rows_beyond_one_piece_are_read_too():
     """Pieces follow one another without a seam, odd rows at their edges included."""
-    count = 2 * column_module.PIECE_ROWS + 5
+    count = 2 * rows_module.PIECE_ROWS + 5
     national = np.arange(9160000000, 9160000000 + count)
     texts = [f"8{number}" for number in national.tolist()]
-    edge = column_module.PIECE_ROWS
+    edge = rows_module.PIECE_ROWS
     texts[edge - 1], texts[edge], texts[-1] = "нет", "8\u00a09160000012", ""
     numbers = parse_column(pa.array(texts), "RU").numbers
     oracle = (national + 7 * 10**10).astype(np.uint64)

@@ -58,7 +58,7 @@ def command(*words: object, stdin: str = "") -> Result:
     """Run ``numroute`` or ``numroute-load`` in this process."""
     program, *arguments = map(str, words)
     group = {"numroute": numroute, "numroute-load": numroute_load}[program]
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     typed = io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin.encode())), "utf-8")
     before, sys.argv, sys.stdin = (sys.argv, sys.stdin), [program, *arguments], typed
     try:
@@ -66,7 +66,8 @@ def command(*words: object, stdin: str = "") -> Result:
             status = run(group, program)
     finally:
         sys.argv, sys.stdin = before
-    return Result(status, out.getvalue(), err.getvalue())
+    out.seek(0)
+    return Result(status, out.read(), err.getvalue())
 
 
 def write_registry(folder: Path, **changed: str | bytes | None) -> Path:

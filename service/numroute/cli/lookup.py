@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import sys
 from datetime import datetime  # noqa: TC003 - likewise
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
+import numpy as np
 from click.core import ParameterSource
 
 from numroute.answers import answer_texts, explain_text
 from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
+from numroute.cli.encoding import Block, Csv, Json, lines
 from numroute.cli.options import (
     as_of_option,
     json_option,
@@ -20,16 +24,26 @@ from numroute.cli.options import (
     target_option,
 )
 from numroute.cli.service import connect, service_options
+from numroute.e164 import parse_rows
 from numroute.index import SnapshotStore
-from numroute.model import Answer, InvalidReason, SnapshotRef, Status
+from numroute.model import InvalidReason, Operator, Route, SnapshotRef, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from io import BufferedReader
 
+    from numroute.cli.encoding import Form
+    from numroute.client import Client
+    from numroute.e164 import ParsedColumn
     from numroute.index import Snapshot
-    from numroute.model import Layer
+    from numroute.model import Answer, Layer
+
+    Ask = Callable[[list[bytes]], Block]
 
 EXIT_NOT_ROUTED = 3
+
+_READ_BYTES = 1 << 20
+_BLOCK_TEXTS = 16_384
 
 _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder")
 
@@ -42,6 +56,7 @@ _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder"
 @as_of_option
 @service_options
 @json_option
+@click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table, as with -.")
 def lookup(
     numbers: tuple[str, ...],
     store: Path | None,
@@ -49,36 +64,172 @@ def lookup(
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
+    as_csv: bool,
 ) -> int:
     """Show which operator serves each NUMBER now, or served it at a given time.
 
     Numbers may be in any human format: "+7 916 123-45-67", or "8 (916) 123-45-67" with --region RU.
-    "-" reads one number per line from standard input and skips empty lines. The exit status is 3 if
-    some number is unallocated, not covered or invalid.
+    "-" reads one number per line from standard input, skips empty lines, and answers in CSV, or in
+    JSON with --json, while it reads. The exit status is 3 if some number is unallocated, not
+    covered or invalid.
     """
-    texts = [text for number in numbers for text in _expand(number)]
     store, target = one_of(store, target)
+    if as_json or as_csv or "-" in numbers:
+        form = Json() if as_json else Csv()
+        with _source(store, target, region, as_of) as ask:
+            is_routed = _print_lines(_blocks(numbers), ask, form)
+    else:
+        is_routed = _print_table(numbers, store, target, region, as_of)
+    return 0 if is_routed else EXIT_NOT_ROUTED
+
+
+def _print_table(
+    texts: Sequence[str],
+    store: Path | None,
+    target: str | None,
+    region: str | None,
+    as_of: datetime | None,
+) -> bool:
+    """Print the answers as a table, and return whether all have a route."""
     if target:
         with connect(target) as client:
             answers = client.lookup_text(texts, default_region=region, as_of=as_of)
     elif store:
-        answers = _ask_store(texts, store, region, as_of)
+        with _open_as_of(store, as_of) as snapshot:
+            answers = answer_texts(snapshot, _reference(snapshot), texts, region)
     else:
         raise nothing_to_ask()
-    if as_json:
-        for answer in answers:
-            print_json(answer_json(answer))
-    else:
-        print_table(_HEADINGS, [_row(answer) for answer in answers], unbroken=2)
-        stale = next((answer.snapshot for answer in answers if answer.snapshot.stale), None)
-        if stale:
-            click.echo(
-                f"warning: the data is as of {stale.as_of.isoformat()}, older than the service's "
-                "limit",
-                err=True,
+    print_table(_HEADINGS, [_row(answer) for answer in answers], unbroken=2)
+    stale = next((answer.snapshot for answer in answers if answer.snapshot.stale), None)
+    if stale:
+        click.echo(
+            f"warning: the data is as of {stale.as_of.isoformat()}, older than the service's limit",
+            err=True,
+        )
+    return all(answer.status.has_route for answer in answers)
+
+
+def _print_lines(blocks: Iterator[list[bytes]], ask: Ask, form: Form) -> bool:
+    """Print the answers block by block, and return whether all have a route."""
+    output = sys.stdout.buffer
+    output.write(form.header)
+    is_routed = True
+    for texts in blocks:
+        block = ask(texts)
+        output.write(lines(texts, block, form))
+        output.flush()
+        is_routed &= all(
+            block.route_at(place).status.has_route for place in np.unique(block.route).tolist()
+        )
+    return is_routed
+
+
+def _blocks(numbers: Sequence[str]) -> Iterator[list[bytes]]:
+    """Yield the texts to look up: for "-" the lines of standard input, as they come."""
+    for number in numbers:
+        if number != "-":
+            yield [number.encode(errors="replace")]
+            continue
+        rest, stream = b"", cast("BufferedReader", sys.stdin.buffer)
+        # Not more than there is: the answers must not wait for numbers still to come.
+        while chunk := stream.read1(_READ_BYTES):
+            whole, newline, rest_of_chunk = chunk.rpartition(b"\n")
+            if newline:
+                yield from _texts(rest + whole)
+                rest = b""
+            rest += rest_of_chunk
+        yield from _texts(rest)
+
+
+def _texts(data: bytes) -> Iterator[list[bytes]]:
+    """Yield lines as blocks of texts in UTF-8; invalid bytes become U+FFFD."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = data.decode(errors="replace").encode()
+    texts = list(filter(bytes.strip, data.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")))
+    for begin in range(0, len(texts), _BLOCK_TEXTS):
+        yield texts[begin : begin + _BLOCK_TEXTS]
+
+
+@contextlib.contextmanager
+def _source(
+    store: Path | None, target: str | None, region: str | None, as_of: datetime | None
+) -> Iterator[Ask]:
+    """Open what answers blocks of texts, a store or a service."""
+    if target:
+        with connect(target) as client:
+            ask = _ask_service if as_of is None else functools.partial(_ask_past, as_of)
+            yield functools.partial(ask, client, region)
+    elif store:
+        with _open_as_of(store, as_of) as snapshot:
+            make = functools.partial(
+                Block,
+                route_at=snapshot.route,
+                holder_at=lambda place: snapshot.route(place).operator,
+                snapshot=_reference(snapshot),
+                route_texts={},
+                holder_texts={},
             )
-    routed = all(answer.status.has_route for answer in answers)
-    return 0 if routed else EXIT_NOT_ROUTED
+            yield functools.partial(_ask_store, snapshot, make, region)
+    else:
+        raise nothing_to_ask()
+
+
+def _ask_store(
+    snapshot: Snapshot, make: Callable[..., Block], region: str | None, texts: list[bytes]
+) -> Block:
+    parsed = _parse(texts, region)
+    answers = snapshot.lookup(parsed.numbers, ported_at=True, range_route=True)
+    if answers.ported_at is None or answers.range_route is None:
+        raise AssertionError("both columns were asked for")
+    return make(
+        numbers=parsed.numbers,
+        reasons=parsed.reasons,
+        route=answers.route,
+        holder=answers.range_route,
+        ported_at=answers.ported_at,
+    )
+
+
+def _ask_service(client: Client, region: str | None, texts: list[bytes]) -> Block:
+    parsed = _parse(texts, region)
+    answer = client.lookup(parsed.numbers, with_range_holder=True, with_ported_at=True)
+    if answer.ported_at is None or answer.range_holder_index is None:
+        raise AssertionError("both columns were asked for")
+    return Block(
+        numbers=parsed.numbers,
+        reasons=parsed.reasons,
+        route=answer.route_index,
+        holder=answer.range_holder_index,
+        ported_at=answer.ported_at,
+        route_at=answer.routes.__getitem__,
+        holder_at=answer.range_holders.__getitem__,
+        snapshot=answer.snapshot,
+    )
+
+
+def _ask_past(as_of: datetime, client: Client, region: str | None, texts: list[bytes]) -> Block:
+    """Ask a service for answers of the past, which it gives for texts only."""
+    answers = client.lookup_text([text.decode() for text in texts], region, as_of=as_of)
+    times = [answer.ported_at.timestamp() if answer.ported_at else 0 for answer in answers]
+    places = np.arange(len(texts))
+    return Block(
+        numbers=np.array([answer.number for answer in answers], np.uint64),
+        reasons=np.array([answer.invalid_reason for answer in answers], np.uint8),
+        route=places,
+        holder=places,
+        ported_at=np.array(times, np.uint32),
+        route_at=lambda place: answers[place].route or Route(status=answers[place].status),
+        holder_at=lambda place: answers[place].range_holder or Operator(),
+        snapshot=answers[0].snapshot,
+    )
+
+
+def _parse(texts: list[bytes], region: str | None) -> ParsedColumn:
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
+    return parse_rows(np.frombuffer(b"".join(texts), np.uint8), offsets, region)
 
 
 @click.command()
@@ -132,12 +283,6 @@ def explain(
     return 0 if explanation.status.has_route else EXIT_NOT_ROUTED
 
 
-def _expand(number: str) -> list[str]:
-    if number != "-":
-        return [number]
-    return [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
-
-
 def nothing_to_ask() -> click.UsageError:
     """Return the error of a command that was given neither a store nor a service."""
     return click.UsageError("there is nothing to ask: give --store DIR or --target HOST:PORT")
@@ -169,23 +314,6 @@ def _reference(snapshot: Snapshot) -> SnapshotRef:
     """Return which snapshot an answer from a store comes from."""
     metadata = snapshot.metadata
     return SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
-
-
-def _ask_store(
-    texts: Sequence[str], store: Path, region: str | None, as_of: datetime | None
-) -> list[Answer]:
-    with _open_as_of(store, as_of) as snapshot:
-        return answer_texts(snapshot, _reference(snapshot), texts, region)
-
-
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer with the wire contract's field names."""
-    document: dict[str, Any] = plain(answer)
-    if document["route"] is not None:
-        del document["route"]["status"]
-    if answer.invalid_reason is InvalidReason.UNSPECIFIED:
-        document["invalid_reason"] = None
-    return document
 
 
 def _row(answer: Answer) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Human formats to whole E.164 numbers, one at a time and a column at a time.
 
-Both ways answer alike: ``parse_column(column)`` gives for every row what ``parse`` gives for its
-text. What a text means follows the library ``phonenumbers`` with four differences, each on the
-side of not guessing:
+All ways answer alike: ``parse_column(column)`` and ``parse_rows`` give for every row what ``parse``
+gives for its text. What a text means follows the library ``phonenumbers`` with four differences,
+each on the side of not guessing:
 
 - Every Unicode space, dash and decimal digit is understood, and invisible marks are ignored.
 - A number is valid when its country code is known and its length is possible for a whole number.
@@ -16,22 +16,22 @@ Whether a valid number is allocated is for the numbering plan to say, not for th
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from numroute.e164.parse import TEXT_CHARS_MAX, Parsed, parse
 
 if TYPE_CHECKING:
-    from numroute.e164.column import ParsedColumn, parse_column
+    from numroute.e164.column import parse_column
+    from numroute.e164.rows import ParsedColumn, parse_rows
 
-__all__ = ["TEXT_CHARS_MAX", "Parsed", "ParsedColumn", "parse", "parse_column"]
+__all__ = ["TEXT_CHARS_MAX", "Parsed", "ParsedColumn", "parse", "parse_column", "parse_rows"]
 
-_IN_COLUMN = frozenset({"ParsedColumn", "parse_column"})
+_LATER = {"ParsedColumn": "rows", "parse_column": "column", "parse_rows": "rows"}
 
 
 def __getattr__(name: str) -> object:
-    """Load the column module when it is first asked for: it needs numpy and pyarrow."""
-    if name in _IN_COLUMN:
-        from numroute.e164 import column  # noqa: PLC0415 - keeps `import numroute.e164` cheap
-
-        return getattr(column, name)
+    """Load what needs numpy or pyarrow when it is first asked for."""
+    if name in _LATER:
+        return getattr(import_module(f"numroute.e164.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

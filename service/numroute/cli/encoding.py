@@ -1,0 +1,246 @@
+"""Answers as lines of CSV or JSON, by columns.
+
+Thousands of numbers share a few routes, and what an answer says beside its text, number and time
+depends on its route and its range holder alone: those texts are made once, and a block of answers
+is one join.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from numroute.cli.console import plain
+from numroute.model import InvalidReason, Operator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from numroute.model import Route, SnapshotRef
+
+CSV_COLUMNS: Final = (
+    *("input", "number", "status", "invalid_reason"),
+    *("operator_code", "operator_name", "operator_brand", "operator_tax_number"),
+    *("mcc", "mnc", "registry_mnc", "routing_number", "region_code", "region_name", "line_type"),
+    *("overridden", "ported_at", "range_holder_code", "range_holder_name"),
+    *("snapshot_id", "snapshot_as_of", "snapshot_stale"),
+)
+
+_FORMULA: Final = re.compile(r"[=+\-@\t\r\n]")
+_NUMBER_LIKE: Final = re.compile(r"[+\-]?[\d ().-]*")
+_NOBODY: Final = Operator()
+_REASONS: Final = len(InvalidReason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """The answers to n texts, all from one snapshot.
+
+    Attributes:
+        numbers: uint64[n], 0 where a text is invalid.
+        reasons: uint8[n] of InvalidReason values.
+        route: int[n], a place in a table of routes; a route carries the status of its numbers.
+        holder: int[n], a place in a table of range holders.
+        ported_at: uint32[n], seconds since 1970-01-01 UTC; 0 where there is no time.
+        route_at: Returns the route at a place.
+        holder_at: Returns the operator at a place, one without any field for nobody.
+        snapshot: Which snapshot answered.
+        route_texts: The routes encoded so far; blocks of the same tables share it.
+        holder_texts: Likewise.
+    """
+
+    numbers: NDArray[np.uint64]
+    reasons: NDArray[np.uint8]
+    route: NDArray[np.integer]
+    holder: NDArray[np.integer]
+    ported_at: NDArray[np.uint32]
+    route_at: Callable[[int], Route]
+    holder_at: Callable[[int], Operator]
+    snapshot: SnapshotRef
+    route_texts: dict[int, bytes] = field(default_factory=dict)
+    holder_texts: dict[int, bytes] = field(default_factory=dict)
+
+
+class Form(Protocol):
+    """How an answer is written: its text, its number and, behind them, what it says."""
+
+    header: bytes
+    before_text: bytes
+    before_number: bytes
+    no_number: bytes
+    no_time: bytes
+    plain_bytes: bytes
+    """What a text may hold to be written as it is; a plus sign only at its beginning."""
+
+    def text(self, text: str) -> bytes:
+        """Return any other text as it is written."""
+
+    def route(self, route: Route, reason: InvalidReason) -> bytes:
+        """Return what comes between number and time."""
+
+    def time(self, text: str) -> bytes:
+        """Return a time in ISO 8601 as it is written."""
+
+    def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
+        """Return what comes behind the time, with the line's end."""
+
+
+class Csv:
+    """CSV that a spreadsheet can open."""
+
+    header = ",".join(CSV_COLUMNS).encode() + b"\n"
+    before_text = b""
+    before_number = b","
+    no_number = b""
+    no_time = b""
+    plain_bytes = b"0123456789+-.() "
+
+    def text(self, text: str) -> bytes:
+        """Return a cell."""
+        return _cells(text)
+
+    @functools.cache  # noqa: B019 - one form lives as long as the command
+    def route(self, route: Route, reason: InvalidReason) -> bytes:
+        """Return the cells between number and time."""
+        cells: Iterable[str] = ("",) * 12
+        if route.status.has_route:
+            operator, region = route.operator, route.region
+            cells = (
+                *(operator.code, operator.name, operator.brand, operator.tax_number),
+                *(route.mcc, route.mnc, route.registry_mnc, route.routing_number),
+                *(region.code, region.name, route.line_type.name, _word(value=route.overridden)),
+            )
+        return b",%b," % _cells(route.status.name, reason.name if reason else "", *cells)
+
+    def time(self, text: str) -> bytes:
+        """Return the cell of a time."""
+        return text.encode()
+
+    def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
+        """Return the cells behind the time."""
+        cells = (operator.code, operator.name, snapshot.id, snapshot.as_of.isoformat())
+        return b",%b\n" % _cells(*cells, _word(value=snapshot.stale))
+
+
+class Json:
+    """One JSON object a line, with the wire contract's field names."""
+
+    header = b""
+    before_text = b'{"input":"'
+    before_number = b'","number":'
+    no_number = b"0"
+    no_time = b"null"
+    plain_bytes = bytes({*range(ord(" "), 128)} - {*b'"\\+'}) + b"+"
+
+    def text(self, text: str) -> bytes:
+        """Return a text without its quotes."""
+        return _json(text)[1:-1]
+
+    @functools.cache  # noqa: B019 - likewise
+    def route(self, route: Route, reason: InvalidReason) -> bytes:
+        """Return the members between number and time."""
+        fields = plain(route) if route.status.has_route else None
+        if fields:
+            del fields["status"]
+        return b',"status":"%b","invalid_reason":%b,"route":%b,"ported_at":' % (
+            route.status.name.encode(),
+            _json(reason.name if reason else None),
+            _json(fields),
+        )
+
+    def time(self, text: str) -> bytes:
+        """Return a time."""
+        return _json(text)
+
+    def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
+        """Return the members behind the time."""
+        holder = None if operator == _NOBODY else plain(operator)
+        return b',"range_holder":%b,"snapshot":%b}\n' % (_json(holder), _json(plain(snapshot)))
+
+
+def lines(texts: Sequence[bytes], block: Block, form: Form) -> bytes:
+    """Return one line for each text, which is in UTF-8: the text, its number and its answer."""
+    route_texts, holder_texts = block.route_texts, block.holder_texts
+    routes = (block.route.astype(np.int64) * _REASONS + block.reasons).tolist()
+    for key in set(routes) - route_texts.keys():
+        place, reason = divmod(key, _REASONS)
+        route_texts[key] = form.route(block.route_at(place), InvalidReason(reason))
+    holders = block.holder.tolist()
+    for key in set(holders) - holder_texts.keys():
+        holder_texts[key] = form.holder(block.holder_at(key), block.snapshot)
+    pieces = (
+        [form.before_text] * len(texts),
+        _texts(texts, form),
+        [form.before_number] * len(texts),
+        _numbers(block.numbers, form),
+        map(route_texts.__getitem__, routes),
+        _times(block.ported_at, form),
+        map(holder_texts.__getitem__, holders),
+    )
+    line_pieces = [b""] * (len(pieces) * len(texts))
+    for i, column in enumerate(pieces):
+        line_pieces[i :: len(pieces)] = column
+    return b"".join(line_pieces)
+
+
+def escape_formula(cell: str) -> str:
+    """Return a cell that no spreadsheet runs as a formula; a phone number stays as it is."""
+    if _FORMULA.match(cell) and not _NUMBER_LIKE.fullmatch(cell):
+        return f"'{cell}"
+    return cell
+
+
+def _texts(texts: Sequence[bytes], form: Form) -> Sequence[bytes]:
+    """Return the texts as the form writes them; few are not written as they are."""
+    joined = b"\n" + b"\n".join(texts)
+    if (
+        joined.count(b"\n") == len(texts)
+        and joined.count(b"+") == joined.count(b"\n+")
+        and not joined.translate(None, form.plain_bytes + b"\n")
+    ):
+        return texts
+    return [
+        text
+        if not text.translate(None, form.plain_bytes) and b"+" not in text[1:]
+        else form.text(text.decode())
+        for text in texts
+    ]
+
+
+def _numbers(numbers: NDArray[np.uint64], form: Form) -> list[bytes]:
+    written = "\n".join(map(str, numbers.tolist())).encode().split(b"\n")
+    for i in np.flatnonzero(numbers == 0).tolist():
+        written[i] = form.no_number
+    return written
+
+
+def _times(seconds: NDArray[np.uint32], form: Form) -> list[bytes]:
+    written = [form.no_time] * len(seconds)
+    places = np.flatnonzero(seconds)
+    known = np.datetime_as_string(seconds[places].astype("datetime64[s]"))
+    for place, text in zip(places.tolist(), known.tolist(), strict=True):
+        written[place] = form.time(f"{text}+00:00")
+    return written
+
+
+def _cells(*cells: str) -> bytes:
+    output = io.StringIO()
+    csv.writer(output, lineterminator="").writerow([escape_formula(cell) for cell in cells])
+    return output.getvalue().encode()
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _word(*, value: bool) -> str:
+    return "true" if value else "false"
