@@ -136,20 +136,6 @@ def test_equal_options_give_equal_days(registry: GeneratedRegistry, tmp_path: Pa
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-def test_shuffled_dumps_hold_the_same_days(registry: GeneratedRegistry, tmp_path: Path) -> None:
-    """Only the order of the dumps' rows depends on it."""
-    import dataclasses
-
-    shuffled = generate(tmp_path, dataclasses.replace(OPTIONS, sorted=False, zipped=True))
-    for one, other in zip(shuffled.following, registry.following, strict=True):
-        if "Increment" in one.name:
-            assert rows_of(one) == rows_of(other)
-    oracle, dump = DictRegistry(), DictRegistry()
-    oracle.load(files(registry, "Port_All")[-1])
-    dump.load(files(shuffled, "Port_All")[-1])
-    assert dump.ported == oracle.ported
-
-
 def test_later_dumps_may_be_left_out(tmp_path: Path) -> None:
     """For a large base the windows alone are enough."""
     made = generate(

@@ -18,6 +18,7 @@ from numroute_loader.generate import (
     GeneratedRegistry,
     GenerateOptions,
     Tier,
+    dumps,
     generate,
 )
 from numroute_loader.registries import read
@@ -86,14 +87,14 @@ def test_bytes_are_the_same_on_every_machine(tmp_path: Path):
     }
     assert digests == {
         "Operators": "46b046cda4f9c1fa",
-        "Numbering_plan": "4428189d9856f362",
-        "Port_All": "11d9274c39d3ce33",
-        "Port_All_Full": "16af4cb0b3f09f0f",
-        "Port_All_New": "0b70148f7a464656",
-        "ABC-3xx.csv": "a66bc511aa0f5109",
-        "ABC-4xx.csv": "e225b28a84265a0e",
-        "ABC-8xx.csv": "cc6bdb2cb2a27020",
-        "DEF-9xx.csv": "537cf07956ddf71e",
+        "Numbering_plan": "0f80ff0b44792b5c",
+        "Port_All": "af3a05980b1c8065",
+        "Port_All_Full": "042208d99f6ecd7e",
+        "Port_All_New": "1dacfa984c60f64e",
+        "ABC-3xx.csv": "f2afa9e3fe8e9db2",
+        "ABC-4xx.csv": "f000926331c2020a",
+        "ABC-8xx.csv": "fd84d1cfa0d29ef2",
+        "DEF-9xx.csv": "a12cdaa0e531f6cc",
     }
 
 
@@ -303,12 +304,11 @@ def test_a_failed_run_leaves_no_file(tmp_path: Path):
 
 def test_a_full_disk_is_an_error_with_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The system's refusal to write is reported as such, and nothing is left behind."""
-    from numroute_loader.generate.dumps import DumpFile
 
-    def no_space(_self: DumpFile, _data: bytes) -> None:
+    def no_space(_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(DumpFile, "write", no_space)
+    monkeypatch.setattr(dumps, "create_private", no_space)
     with pytest.raises(SettingError, match="No space left on device"):
         generate(tmp_path, GenerateOptions(ported=10))
     assert list(tmp_path.iterdir()) == []

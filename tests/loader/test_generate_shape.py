@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -247,14 +246,3 @@ def test_processes_cover_runs_and_donors_are_not_always_holders(tmp_path: Path):
     assert 0.03 * len(rows) < other_donor < 0.2 * len(rows)
     assert all(row[8] != row[1] for row in rows)
     assert {row[12] for row in rows} == {"ShortTimePort", "LongTimePort"}
-
-
-def test_unsorted_dumps_hold_the_same_rows(registry: GeneratedRegistry, tmp_path: Path):
-    """Without sorting the same rows come in another order, over the borders of chunks."""
-    shuffled = generate(tmp_path, dataclasses.replace(OPTIONS, sorted=False))
-    in_order = first_columns(registry.port_all[0])
-    numbers = first_columns(shuffled.port_all[0])
-    assert numbers != in_order
-    assert sorted(numbers) == in_order
-    assert sum(one < other for one, other in pairwise(numbers)) < 0.6 * PORTED
-    assert shuffled.port_all[0].stat().st_size == registry.port_all[0].stat().st_size

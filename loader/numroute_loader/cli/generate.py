@@ -62,7 +62,6 @@ _REGISTRY_TIME = timezone(timedelta(hours=3))
     help="Kind of full dump to write; may be given several times.",
 )
 @click.option("--csv", "plain_csv", is_flag=True, help="Write .csv instead of .zip dumps.")
-@click.option("--shuffled", is_flag=True, help="Write the dump's rows in no order.")
 @click.option(
     "--plan",
     multiple=True,
@@ -81,7 +80,6 @@ def generate(
     first_dump_only: bool,
     tiers: tuple[Tier, ...],
     plain_csv: bool,
-    shuffled: bool,
     plan: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -97,7 +95,6 @@ def generate(
         tiers=tiers,
         zipped=not plain_csv,
         plan=plan or None,
-        sorted=not shuffled,
         days=days,
         changes_per_window=changes_per_window,
         later_dumps=not first_dump_only,

@@ -1,4 +1,4 @@
-"""Windows of increments: what happens to the subscribers in two hours, and how it is written.
+"""Windows of increments: what happens to subscribers in two hours, and how it is written.
 
 Columns and the order of events: registries.md, 1. Within a window the same number can change
 several times and in both files; only time and process number say what came last. Most numbers of a
@@ -9,7 +9,7 @@ free numbers beside them.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,13 +20,13 @@ from numroute_loader.generate.ports import (
     FIRST_DAY,
     NPID_FIRST,
     NPIDS_PER_SECOND,
+    PORTED_ROW,
     SECONDS_PER_DAY,
-    PortedChunk,
 )
 from numroute_loader.generate.randomness import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import date
 
     from numpy.typing import NDArray
@@ -68,29 +68,38 @@ class _Event(enum.Enum):
 
 
 _DRAWN = [event for event in _Event for _ in range(event.value[1])]
+_AGAIN = (_Event.ONWARD, _Event.RETURN, _Event.PORT_HOME, _Event.UPDATE)
 
 
-class Place(NamedTuple):
-    """Where a number lies in the plan: its range's holder and region, indexes into the market."""
+class _Place(NamedTuple):
+    """An operator and a region, indexes into the market."""
 
-    holder: int
+    operator: int
     region: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """A number that was ported, or that is back: then ``owner`` is its range holder.
+@dataclass(slots=True, kw_only=True)
+class _Subscriber:
+    """A number: its range's ``home``, and who serves it since ``time`` by which process.
 
-    ``owner``, ``donor``, ``region``: indexes into the market. ``time``: seconds since the midnight
-    of ``FIRST_DAY``, Moscow time. ``npid``: the porting process.
+    ``time``: seconds since the midnight of ``FIRST_DAY``, Moscow time. A number that is not
+    ``ported`` is served at home.
     """
 
-    owner: int
+    home: _Place
+    served: _Place
     donor: int
-    region: int
-    time: int
-    npid: int
+    time: int = 0
+    npid: int = 0
     corporate: bool = False
+    ported: bool = False
+    was_ported: bool = False
+    touched: bool = False
+
+    def become(self, served: _Place, donor: int, time_: int, npid: int, *, ported: bool) -> None:
+        """Change who serves the number."""
+        self.served, self.donor, self.time, self.npid = served, donor, time_, npid
+        self.ported, self.touched = ported, True
 
 
 class Window(NamedTuple):
@@ -109,141 +118,98 @@ class Subscribers:
     ) -> None:
         """Sample as many numbers as the changes of all days need, evenly from all chunks."""
         self._market, self._ports, self._options = market, ports, options
-        self.place: dict[int, Place] = {}
-        self.ported: dict[int, State] = {}
-        self.home: dict[int, State] = {}
+        self._of: dict[int, _Subscriber] = {}
         changes = options.days * WINDOWS_PER_DAY * options.changes_per_window
         step = max(1, ports.rows // (changes + _SAMPLE_MIN))
         for index in range(ports.chunk_count):
             self._sample(ports.draw(index), ranges, step)
-        self._was_ported = frozenset(self.ported)
-        self._numbers = sorted(self.place)
-        self._touched: set[int] = set()
+        self._numbers = sorted(self._of)
 
     @property
     def ported_more(self) -> int:
         """How many more numbers are ported than in the base registry."""
-        return len(self.ported) - len(self._was_ported)
+        return sum(each.ported - each.was_ported for each in self._of.values())
 
     @property
     def rows_more(self) -> int:
         """How many more rows Port_All_Full has: it keeps a row for a number that came home."""
-        return len(self._touched - self._was_ported)
+        return sum(each.touched and not each.was_ported for each in self._of.values())
+
+    def overlay(self) -> NDArray[np.void]:
+        """Return every number that changed as a ``PORTED_ROW``, ascending."""
+        touched = [(number, self._of[number]) for number in self._numbers]
+        return np.array(
+            [
+                (
+                    number, each.served.operator, each.donor, each.home.operator,
+                    each.served.region, *divmod(each.time, SECONDS_PER_DAY), each.npid,
+                    each.corporate, not each.ported,
+                )
+                for number, each in touched if each.touched
+            ],
+            PORTED_ROW,
+        )  # fmt: skip
 
     def windows(self, day: date) -> Iterator[Window]:
         """Yield the windows of a day; the last one ends at the next midnight."""
         midnight = datetime.combine(day, time())
-        for i in range(WINDOWS_PER_DAY):
-            yield _Drawing(self, self._market, self._ports, self._options).window(
-                midnight + (i + 1) * _WINDOW
-            )
+        return (self._window(midnight + (i + 1) * _WINDOW) for i in range(WINDOWS_PER_DAY))
 
-    def any_number(self, word: int, *, ported: bool) -> int | None:
-        """Return a number chosen by a random word if it is ported, or free, as asked."""
-        number = self._numbers[word % len(self._numbers)] if self._numbers else None
-        return number if number is not None and (number in self.ported) is ported else None
-
-    def last_time(self, number: int) -> int:
-        """Return when a number last changed, as far as it is known."""
-        state = self.ported.get(number) or self.home.get(number)
-        return state.time if state is not None else 0
-
-    def port(self, number: int, state: State) -> None:
-        """Give a number a record, or another one."""
-        self._touched.add(number)
-        self.home.pop(number, None)
-        self.ported[number] = state
-
-    def bring_home(self, number: int, time_: int, npid: int) -> None:
-        """Take a number's record away: it is back with its range holder."""
-        self._touched.add(number)
-        place, before = self.place[number], self.ported.pop(number)
-        self.home[number] = State(
-            owner=place.holder, donor=before.owner, region=place.region, time=time_, npid=npid
-        )
-
-    def overlay(self) -> PortedChunk:
-        """Return every number that changed as rows of Port_All_Full, ascending."""
-        touched = sorted(self._touched)
-        states = [self.ported.get(number) or self.home[number] for number in touched]
-
-        def column(values: Iterable[int]) -> NDArray[np.int64]:
-            return np.fromiter(values, np.int64, len(touched))
-
-        seconds = column(state.time for state in states)
-        return PortedChunk(
-            number=column(touched),
-            owner=column(state.owner for state in states),
-            donor=column(state.donor for state in states),
-            holder=column(self.place[number].holder for number in touched),
-            region=column(state.region for state in states),
-            day=seconds // SECONDS_PER_DAY,
-            second=seconds % SECONDS_PER_DAY,
-            npid=column(state.npid for state in states),
-            corporate=np.array([state.corporate for state in states], np.bool_),
-            home=np.array([number not in self.ported for number in touched], np.bool_),
-        )
-
-    def _sample(self, chunk: PortedChunk, ranges: MobileRanges, step: int) -> None:
-        chosen = np.arange(0, len(chunk.number), step)
+    def _sample(self, chunk: NDArray[np.void], ranges: MobileRanges, step: int) -> None:
+        number = chunk["number"]
+        chosen = np.arange(0, len(number), step)
         # Behind a number, only the next one and the end of its range limit what is free.
-        following = np.append(chunk.number[1:], np.iinfo(np.int64).max)[chosen]
-        row = ranges.first.searchsorted(chunk.number[chosen], side="right") - 1
+        following = np.append(number[1:], np.iinfo(np.int64).max)[chosen]
+        row = ranges.first.searchsorted(number[chosen], side="right") - 1
         until = np.minimum(following, ranges.last[row] + 1)
-        seconds = chunk.day * SECONDS_PER_DAY + chunk.second
-        columns = (chunk.number, chunk.owner, chunk.donor, chunk.region, seconds, chunk.npid)
-        picked = (column[chosen].tolist() for column in (*columns, chunk.corporate, chunk.home))
-        places = zip(ranges.operator[row].tolist(), ranges.region[row].tolist(), strict=True)
-        for place, end, number, owner, donor, region, at, npid, corporate, home in zip(
-            places, until.tolist(), *picked, strict=True
+        for end, home_region, values in zip(
+            until.tolist(), ranges.region[row].tolist(), chunk[chosen].tolist(), strict=True
         ):
-            free = range(number + 1, min(end, number + 1 + _FREE_NEIGHBOURS))
-            self.place |= dict.fromkeys(free, Place(*place))
-            if not home:
-                self.place[number] = Place(*place)
-                self.ported[number] = State(
-                    owner=owner, donor=donor, region=region, time=at, npid=npid, corporate=corporate
+            first, owner, donor, holder, region, day, second, npid, corporate, at_home = values
+            home = _Place(holder, home_region)
+            for free in range(first + 1, min(end, first + 1 + _FREE_NEIGHBOURS)):
+                self._of[free] = _Subscriber(home=home, served=home, donor=holder)
+            if not at_home:
+                self._of[first] = _Subscriber(
+                    home=home,
+                    served=_Place(owner, region),
+                    donor=donor,
+                    time=day * SECONDS_PER_DAY + second,
+                    npid=npid,
+                    corporate=corporate,
+                    ported=True,
+                    was_ported=True,
                 )
 
-
-class _Drawing:
-    """One window while it is drawn: events in the order of their time."""
-
-    def __init__(
-        self, subscribers: Subscribers, market: Market, ports: Ports, options: GenerateOptions
-    ) -> None:
-        self._subscribers, self._market, self._drawn_ports = subscribers, market, ports
-        self._options = options
+    def _window(self, ends: datetime) -> Window:
+        """Draw the window that ends at a time: events in the order of their time."""
+        self._stream = Stream(self._options.seed, "changes", window_sequence(ends))
         self._words: list[int] = []
         self._changed: list[int] = []
-        self._ports: list[str] = []
-        self._returns: list[str] = []
-
-    def window(self, ends: datetime) -> Window:
-        """Draw the window that ends at a time."""
-        self._stream = Stream(self._options.seed, "changes", window_sequence(ends))
+        self._port_rows: list[str] = []
+        self._return_rows: list[str] = []
         count = 0 if self._below(_EMPTY_ONE_IN) == 0 else self._options.changes_per_window
         begins = int((ends - _WINDOW - _BEGINNING).total_seconds())
         late = min(_LATE_EVENTS, count)
         seconds = [-1 - self._below(_LATE_SECONDS_MAX) for _ in range(late)]
         seconds += [self._below(int(_WINDOW.total_seconds())) for _ in range(count - late)]
         seconds.sort()
-        for i in range(1, count):
-            if self._below(_SAME_SECOND_ONE_IN) == 0:
-                seconds[i] = seconds[i - 1]
         for i, second in enumerate(seconds):
-            room = count - len(self._ports) - len(self._returns)
+            if i and self._below(_SAME_SECOND_ONE_IN) == 0:
+                second = seconds[i] = seconds[i - 1]  # noqa: PLW2901 - two events in one second
+            room = count - len(self._port_rows) - len(self._return_rows)
             if room > 0:
                 self._event(begins + second, i, room)
-        return Window(ends, self._shuffled(self._ports), self._shuffled(self._returns))
-
-    def _word(self) -> int:
-        if not self._words:
-            self._words = self._stream.words(1024).tolist()
-        return self._words.pop()
+        return Window(ends, self._shuffled(self._port_rows), self._shuffled(self._return_rows))
 
     def _below(self, limit: int) -> int:
-        return self._word() % limit
+        if not self._words:
+            self._words = self._stream.words(1024).tolist()
+        return self._words.pop() % limit
+
+    def _shuffled(self, rows: list[str]) -> list[str]:
+        """Return the rows in no order: a window's files promise none."""
+        return [rows[i] for i in self._stream.order(len(rows)).tolist()]
 
     def _event(self, time_: int, serial: int, room: int) -> None:
         """Let something happen at a time, of at most ``room`` rows.
@@ -262,114 +228,81 @@ class _Drawing:
 
     def _number(self, kind: _Event, time_: int) -> int | None:
         """Return a number to which this can happen, one that last changed before this time."""
-        for _ in range(_TRIES):
-            word = self._word()
-            number: int | None
-            if kind is _Event.AGAIN:
-                number = self._changed[word % len(self._changed)] if self._changed else None
-                latest = time_
-            else:
-                ported = kind not in {_Event.PORT, _Event.CORPORATE}
-                number = self._subscribers.any_number(word, ported=ported)
-                latest = time_ - 1
-            if number is not None and self._subscribers.last_time(number) <= latest:
+        again = kind is _Event.AGAIN
+        numbers = self._changed if again else self._numbers
+        ported = kind not in {_Event.PORT, _Event.CORPORATE}
+        for _ in range(_TRIES if numbers else 0):
+            number = numbers[self._below(len(numbers))]
+            subscriber = self._of[number]
+            if subscriber.time < time_ + again and (again or subscriber.ported is ported):
                 return number
         return None
 
     def _happen(self, kind: _Event, number: int, time_: int, npid: int) -> None:
+        subscriber = self._of[number]
+        home, old = subscriber.home, subscriber.served
         if kind is _Event.AGAIN:
-            again = (_Event.ONWARD, _Event.RETURN, _Event.PORT_HOME, _Event.UPDATE)
-            kind = again[self._below(len(again))]
-            if number not in self._subscribers.ported:
-                kind = _Event.PORT
-        if kind in {_Event.RETURN, _Event.PORT_HOME}:
-            self._bring_home(number, time_, npid, by_port=kind is _Event.PORT_HOME)
+            kind = _AGAIN[self._below(len(_AGAIN))] if subscriber.ported else _Event.PORT
+        if kind is _Event.RETURN:
+            self._write_return(number, old, time_, npid)
+        elif kind is _Event.PORT_HOME:
+            self._write_port(number, home, time_, npid)
         elif kind is _Event.UPDATE:
-            self._update(number, time_, npid)
+            new = _Place(old.operator, self._below(len(self._market.regions)))
+            self._write_port(number, new, time_, npid)
+            subscriber.become(new, old.operator, time_, npid, ported=True)
         else:
             self._port(number, time_, npid, run=kind is _Event.CORPORATE)
+        if kind in {_Event.RETURN, _Event.PORT_HOME}:
+            subscriber.become(home, old.operator, time_, npid, ported=False)
+            subscriber.corporate = False
+        self._changed.append(number)
 
     def _port(self, number: int, time_: int, npid: int, *, run: bool) -> None:
         """Let a number, or a run of free ones, go to an operator that does not serve it yet."""
-        subscribers = self._subscribers
-        place, before = subscribers.place[number], subscribers.ported.get(number)
-        old = (before.owner, before.region) if before is not None else tuple(place)
-        recipient = self._recipient(place, old[0])
+        subscriber = self._of[number]
+        home, donor = subscriber.home, subscriber.served.operator
+        new = _Place(self._recipient(home, donor), home.region)
         numbers = [number]
         for one in range(number + 1, number + _CORPORATE_MAX) if run else ():
-            free = one not in subscribers.ported and subscribers.place.get(one) == place
-            if free and subscribers.last_time(one) < time_:
+            next_ = self._of.get(one)
+            if next_ and not next_.ported and next_.home == home and next_.time < time_:
                 numbers.append(one)
-        state = State(
-            owner=recipient,
-            donor=old[0],
-            region=place.region,
-            time=time_,
-            npid=npid,
-            corporate=len(numbers) > 1,
-        )
         for one in numbers:
-            self._write_port(one, old, (recipient, place.region), time_, npid)
-            subscribers.port(one, state)
-            self._changed.append(one)
+            self._write_port(one, new, time_, npid)
+            self._of[one].become(new, donor, time_, npid, ported=True)
+            self._of[one].corporate = len(numbers) > 1
+        self._changed += numbers[1:]
 
-    def _update(self, number: int, time_: int, npid: int) -> None:
-        """Let the same operator serve a number by another route: that of another region."""
-        state = self._subscribers.ported[number]
-        region = self._below(len(self._market.regions))
-        self._write_port(number, (state.owner, state.region), (state.owner, region), time_, npid)
-        self._subscribers.port(
-            number, replace(state, donor=state.owner, region=region, time=time_, npid=npid)
-        )
-        self._changed.append(number)
-
-    def _bring_home(self, number: int, time_: int, npid: int, *, by_port: bool) -> None:
-        """Let a number return, by a row of its own or by a port to its range holder."""
-        place, state = self._subscribers.place[number], self._subscribers.ported[number]
-        old = (state.owner, state.region)
-        if by_port:
-            self._write_port(number, old, place, time_, npid)
-        else:
-            operators, region = self._market.operators, self._market.regions[place.region]
-            self._returns.append(
-                f"{npid},{number},{operators[state.owner].code},{operators[place.holder].code},"
-                f"{operators[place.holder].mnc_in(place.region)},{self._route(*old)},"
-                f"{self._route(*place)},{region.code},{_written(time_)},"
-            )
-        self._subscribers.bring_home(number, time_, npid)
-        self._changed.append(number)
-
-    def _recipient(self, place: Place, owner: int) -> int:
+    def _recipient(self, home: _Place, owner: int) -> int:
         """Return who may gain a number: neither its holder nor its operator."""
-        words = np.array([self._word() for _ in range(8)], np.uint64)
-        holder, region = (np.full(len(words), index) for index in place)
-        gains = self._drawn_ports.recipient(holder, region, words).tolist()
+        holder, region = (np.full(8, index) for index in home)
+        gains = self._ports.recipient(holder, region, self._stream.words(8)).tolist()
         everybody = range(len(self._market.operators))
-        return next(int(one) for one in (*gains, *everybody) if one not in {place.holder, owner})
+        return next(int(one) for one in (*gains, *everybody) if one not in {home.operator, owner})
 
-    def _write_port(
-        self, number: int, old: tuple[int, ...], new: tuple[int, ...], time_: int, npid: int
-    ) -> None:
-        """Write a row of Port_Increment; ``old`` and ``new`` are operator and region."""
-        operators = self._market.operators
-        (donor, old_region), (recipient, region) = old, new
-        holder = self._subscribers.place[number].holder
-        self._ports.append(
-            f"{npid},{number},{operators[recipient].code},{operators[donor].code},"
-            f"{operators[holder].code},{self._route(donor, old_region)},"
-            f"{self._route(recipient, region)},{operators[donor].mnc_in(old_region)},"
-            f"{operators[recipient].mnc_in(region)},{self._market.regions[region].code},"
-            f"{_written(time_)},"
+    def _write_port(self, number: int, new: _Place, time_: int, npid: int) -> None:
+        operators, subscriber = self._market.operators, self._of[number]
+        old, holder = subscriber.served, subscriber.home.operator
+        self._port_rows.append(
+            f"{npid},{number},{operators[new.operator].code},{operators[old.operator].code},"
+            f"{operators[holder].code},{self._route(old)},{self._route(new)},{self._mnc(old)},"
+            f"{self._mnc(new)},{self._market.regions[new.region].code},{_written(time_)},"
         )
 
-    def _route(self, operator: int, region: int) -> str:
-        mnc = self._market.operators[operator].mnc_in(region)
-        return f"D{self._market.regions[region].code}{mnc}"
+    def _write_return(self, number: int, old: _Place, time_: int, npid: int) -> None:
+        operators, home = self._market.operators, self._of[number].home
+        self._return_rows.append(
+            f"{npid},{number},{operators[old.operator].code},{operators[home.operator].code},"
+            f"{self._mnc(home)},{self._route(old)},{self._route(home)},"
+            f"{self._market.regions[home.region].code},{_written(time_)},"
+        )
 
-    def _shuffled(self, rows: list[str]) -> list[str]:
-        """Return the rows in no order: a window's files promise none."""
-        keyed = sorted((self._word(), row) for row in rows)
-        return [row for _, row in keyed]
+    def _mnc(self, place: _Place) -> str:
+        return self._market.operators[place.operator].mnc_in(place.region)
+
+    def _route(self, place: _Place) -> str:
+        return f"D{self._market.regions[place.region].code}{self._mnc(place)}"
 
 
 def _written(time_: int) -> str:

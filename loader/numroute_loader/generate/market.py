@@ -32,17 +32,12 @@ _WORD = re.compile(r"[а-яё]+")
 class Operator:
     """An operator and its weight in the market.
 
-    Attributes:
-        code: The registry's code.
-        tax_number: Empty where the registry has none.
-        mncs: The registry's MNCs, the usual one first.
-        name: The name in the Operators dump, quotes included.
-        spellings: How the numbering plan spells the name, the usual one first.
-        areas: Where the operator works; empty means everywhere.
-        gain: Weight among recipients.
-        loss: How readily its subscribers leave, per cent of the average.
-        since: First year in which it can receive numbers.
-        capacity: Weight among the smaller holders of a numbering code.
+    ``code`` is the registry's, ``tax_number`` is empty where it has none. ``mncs``: the usual one
+    first. ``name``: as in the Operators dump, quotes included; ``spellings``: as in the numbering
+    plan, the usual one first. ``areas``: where the operator works; empty means everywhere.
+    ``gain``: weight among recipients. ``loss``: how readily its subscribers leave, per cent of the
+    average. ``since``: first year in which it can receive numbers. ``capacity``: weight among the
+    smaller holders of a numbering code.
     """
 
     code: str
@@ -50,11 +45,11 @@ class Operator:
     mncs: tuple[str, ...]
     name: str
     spellings: tuple[str, ...]
-    areas: frozenset[str]
+    areas: frozenset[str] = frozenset()
     gain: int
     loss: int
     since: int
-    capacity: int
+    capacity: int = 0
 
     def mnc_in(self, region: int) -> str:
         """Return the MNC that the operator uses in a region, given by index."""
@@ -118,7 +113,7 @@ def load_market() -> Market:
                 mncs=tuple(row["mncs"].split(",")),
                 name=row["name"],
                 spellings=tuple(row["spellings"].split("|")),
-                areas=frozenset(filter(None, row["areas"].split(","))),
+                areas=names(row["areas"]),
                 gain=int(row["gain"]),
                 loss=int(row["loss"]),
                 since=int(row["since"]),
@@ -138,6 +133,11 @@ def load_market() -> Market:
             for row in read_table("regions")
         ),
     )
+
+
+def names(cell: str) -> frozenset[str]:
+    """Return the names in a cell, which are apart by commas."""
+    return frozenset(filter(None, cell.split(",")))
 
 
 def read_table(name: str) -> list[dict[str, str]]:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 PORTED_MAX = 100_000_000
 """The largest dump that can be asked for: about one number in seven of the whole mobile plan."""
 
-SEED_MAX = 2**63 - 1
-
 DAYS_MAX = 366
 CHANGES_MAX = 100_000
 """The largest window that can be asked for; a registry's has about two thousand rows."""
@@ -27,10 +25,9 @@ DATE_FIRST = dt.date(2014, 7, 1)
 """Numbers are ported since 2013-12-01; a dump needs some months of history behind it."""
 DATE_LAST = dt.date(2039, 12, 31)
 
-
 _LARGEST = {
     "ported": PORTED_MAX,
-    "seed": SEED_MAX,
+    "seed": 2**63 - 1,
     "days": DAYS_MAX,
     "changes_per_window": CHANGES_MAX,
 }
@@ -48,22 +45,16 @@ class Tier(enum.StrEnum):
 class GenerateOptions:
     """What to generate; equal options give equal files.
 
-    Attributes:
-        ported: Rows of Port_All, at most ``PORTED_MAX``.
-        seed: Any whole number from 0 to ``SEED_MAX``.
-        date: The day in the dumps' names (midnight, Moscow time); no port is later.
-        tiers: The kinds of full dump to write.
-        zipped: One zip per dump with one CSV in it, as the registry sends them; else plain CSV.
-        plan: Real plan files (DEF and ABC of any vintage) to lay the ported numbers over; then no
-            plan files are written. None makes a whole synthetic plan.
-        sorted: Rows of the full dumps in number order; else shuffled.
-        days: Days of increments, twelve windows each, before ``date``. The first full dump is that
-            of ``date - days``, and every midnight until ``date`` has one.
-        changes_per_window: Rows of both increments of a window together.
-        later_dumps: Whether the midnights after the first have full dumps, operators and plan.
+    ``ported``: rows of Port_All. ``date``: the day in the dumps' names (midnight, Moscow time); no
+    port is later. ``tiers``: the kinds of full dump. ``zipped``: one zip per dump with one CSV in
+    it, as the registry sends them; else plain CSV. ``plan``: real plan files (DEF and ABC of any
+    vintage) to lay the ported numbers over; None makes and writes a synthetic plan.
 
-    Raises:
-        SettingError: A value is out of its range.
+    ``days``: days of increments, twelve windows each, before ``date``: the first full dump is that
+    of ``date - days``. ``changes_per_window``: rows of both increments of a window together.
+    ``later_dumps``: whether the midnights after the first have full dumps, operators and plan.
+
+    Raises SettingError when a value is out of its range.
     """
 
     ported: int = 1_000_000
@@ -72,7 +63,6 @@ class GenerateOptions:
     tiers: Sequence[Tier | str] = (Tier.PORT_ALL,)
     zipped: bool = True
     plan: Sequence[Path] | None = None
-    sorted: bool = True
     days: int = 0
     changes_per_window: int = 2000
     later_dumps: bool = True
@@ -106,19 +96,12 @@ class GenerateOptions:
 class GeneratedRegistry:
     """The files that were written and what they hold.
 
-    Attributes:
-        operators: The Operators dump.
-        numbering_plan: The registry's own plan of mobile ranges.
-        port_all: Full dumps in the order of ``Tier``, those that were asked for.
-        plan: The open-data plan files; empty when real ones were given.
-        ported: Rows of Port_All.
-        returned_home: Rows of Port_All_Full that are not ported, because owner and range holder
-            are the same. They are counted whether Port_All_Full was written or not.
-        mobile_ranges: Rows of ``numbering_plan``.
-        mobile_numbers: Numbers in those ranges.
-        fixed_ranges: Rows of the ABC files that were written.
-        following: What appeared after the first midnight, in the order of its time: both increments
-            of each window, and the dumps of each later midnight behind the window that ends at it.
+    ``port_all``: full dumps in the order of ``Tier``. ``plan``: the open-data plan files; empty
+    when real ones were given. ``ported``: rows of Port_All, ``returned_home``: further rows of
+    Port_All_Full, whose owner is the range holder. ``mobile_ranges`` and ``mobile_numbers`` count
+    ``numbering_plan``, ``fixed_ranges`` the ABC files. ``following``: what appeared after the first
+    midnight, in the order of its time: both increments of each window, and the dumps of each later
+    midnight behind the window that ends at it.
     """
 
     operators: Path

@@ -1,10 +1,9 @@
 """A synthetic numbering plan: mobile codes 9xx, and the fixed and service codes 3xx, 4xx and 8xx.
 
-``mobile_codes.csv`` gives per code the operator at home there, its share of the allocated numbers
-(per cent), the allocated part of the code (per cent), the number of ranges, and the areas served.
-``fixed_codes.csv`` gives per code its region (none for 80x services), city, place text, thousands
-of allocated numbers and the number of ranges. Codes of large cities consist mostly of shreds:
-blocks of ranges of one to a few numbers that alternate between two holders.
+``codes.csv`` gives per code the allocated numbers in thousands, the number of ranges, how many of
+these are shreds (per cent), the owner and its share of the allocated numbers (per cent), the areas
+of a mobile code, and region, city and place of a fixed one. Without an owner it is the incumbent's.
+Shreds are blocks of ranges of one to a few numbers that alternate between two holders.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from numroute_loader.generate.market import read_table
+from numroute_loader.generate.market import names, read_table
 from numroute_loader.generate.randomness import (
     TABLE_SIZE,
     Stream,
@@ -24,7 +23,7 @@ from numroute_loader.generate.randomness import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,23 +41,18 @@ _UNNAMED_ONE_IN = 60
 _LOCAL_FIRST, _SERVICE_FIRST = 2_000_000, 1_000_000
 """Local numbers begin with 2 to 9; those behind a service code with 1 to 9."""
 
-_SIZE_SIGMA, _GAP_SIGMA = 2.0, 1.5
-_LARGE, _LARGE_STEP, _MIDDLE = 200_000, 10_000, 1000
-"""Large ranges are multiples of the step, from the middle on of ten times the code's step."""
-_RANGES_PER_GAP = 6
-_GAP_BEFORE_SIZE = 100
-"""Free numbers lie before ranges of this size or more, which no shred has."""
+_SIZE_SIGMA = 2.0
+_LARGE, _LARGE_STEP, _STEP = 200_000, 10_000, 10
+"""Large ranges are multiples of the large step, the others of the step."""
+_ONE_GAP_IN = 6
+"""Free numbers lie before one range of six that are not shreds."""
 _SHRED_SIZES = np.repeat(
     np.array([1, 2, 3, 4, 5, 6, 8, 10, 20, 50], np.int64), [66, 13, 6, 4, 3, 2, 2, 2, 1, 1]
 )
-_MOBILE_BLOCK, _FIXED_BLOCK = 100, 1000
+_BLOCK = 100
 """Numbers in a block of shreds."""
-_SHRED_PER_CENT_MOBILE, _SHRED_PER_CENT_CITY, _SHRED_PER_CENT_TOWN = 8, 90, 40
-_CITY_RANGES = 1500
-"""A fixed code with at least this many ranges is a large city's."""
 _EVEN_RANGES = 1000
-"""From this many ranges on, home operator and guests hold ranges of the same sizes."""
-_FIXED_HOME_PER_CENT = 70
+"""From this many ranges on, owner and guests hold ranges of the same sizes."""
 _LOCAL_NAMES = ("телеком", "связь", "-Онлайн", "-Инфо", " Нет", "-Линк")
 _LOCAL_WEIGHT = 18
 _SERVICE_PLACES = (
@@ -86,10 +80,10 @@ class PlanRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MobileRanges:
-    """Mobile ranges with their holders, ascending, not overlapping.
+    """Mobile ranges with their holders, ascending, not overlapping; all columns are int64[m].
 
-    ``first``, ``last``: int64[m], ten-digit national numbers, inclusive.
-    ``operator``, ``region``: int64[m], indexes into the market.
+    ``first``, ``last``: ten-digit national numbers, inclusive. ``operator``, ``region``: indexes
+    into the market.
     """
 
     first: NDArray[np.int64]
@@ -99,7 +93,7 @@ class MobileRanges:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Numbers per range, int64[m]."""
+        """Numbers per range."""
         return self.last - self.first + 1
 
 
@@ -119,23 +113,26 @@ class _Code:
     first: int
     allocated: int
     ranges: int
-    home: int
-    home_percent: int
-    shred_percent: int
-    block: int
-    step: int
+    shreds: int
+    owner: int
+    owner_percent: int
     regions: Sequence[int]
-    city: str = ""
-    places: Sequence[str] = ()
-    territory: str = ""
+    city: str
+    places: Sequence[str]
+    territory: str
 
 
 def synthetic_plan(market: Market, seed: int) -> tuple[MobileRanges, list[PlanRow]]:
     """Return the mobile ranges, and the rows of all plan files, ascending."""
+    mobile_holders = [
+        _Holder(o.spellings, o.tax_number, o.areas, o.capacity) for o in market.operators
+    ]
     fixed = _Cutter(market, _fixed_holders(), Stream(seed, "fixed plan"))
-    rows = [row for code in _fixed_codes(market) for row in fixed.rows(code)]
-    mobile = _Cutter(market, _mobile_holders(market), Stream(seed, "mobile plan"))
-    rows += [row for code in _mobile_codes(market) for row in mobile.rows(code)]
+    mobile = _Cutter(market, mobile_holders, Stream(seed, "mobile plan"))
+    rows: list[PlanRow] = []
+    for row in read_table("codes"):
+        cutter = mobile if row["owner"] else fixed
+        rows += cutter.rows(_code(row, market))
     first, last, operator, region = (
         np.concatenate(column) for column in zip(*mobile.columns, strict=True)
     )
@@ -148,7 +145,6 @@ class _Cutter:
     def __init__(self, market: Market, holders: Sequence[_Holder], stream: Stream) -> None:
         self._market, self._holders, self._stream = market, holders, stream
         self._sizes = log_normal(_SIZE_SIGMA, 1000)
-        self._gaps = log_normal(_GAP_SIGMA, 1000)
         # For each area the holders that work there, weighted; the last row is for no area.
         self._guests = np.stack(
             [
@@ -164,17 +160,16 @@ class _Cutter:
         """Cut a code and return its rows; its columns are kept in ``columns``."""
         stream = self._stream
         sizes, block = self._cut(code)
-        last = code.first + np.cumsum(sizes + self._gap_sizes(code, sizes)) - 1
+        last = code.first + np.cumsum(sizes + self._gaps(code, block)) - 1
         first = last - sizes + 1
         region = self._regions(code, len(sizes))
         # A block of shreds lies in one region and alternates between two guests.
         shred = block >= 0
         region[shred] = region[0]
         guest = self._guests[self._area_of[region], stream.below(TABLE_SIZE, len(sizes))]
-        holder = np.where(self._is_guest(code, sizes), guest, code.home)
+        holder = np.where(self._is_guest(code, sizes), guest, code.owner)
         pairs = stream.pick(self._guests[self._area_of[region[0]]], 2 * (int(block.max()) + 1))
-        alternating = pairs[2 * block + np.arange(len(sizes)) % 2] if len(pairs) else holder
-        holder = np.where(shred, alternating, holder)
+        holder[shred] = pairs[2 * block[shred] + np.flatnonzero(shred) % 2]
         self.columns.append((first, last, holder, region))
         words = stream.words(len(sizes)).tolist()
         columns = (first.tolist(), last.tolist(), holder.tolist(), region.tolist())
@@ -186,37 +181,32 @@ class _Cutter:
     def _cut(self, code: _Code) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return each range's size and its block of shreds (-1: none), in number order."""
         stream = self._stream
-        per_block = code.block * len(_SHRED_SIZES) // int(_SHRED_SIZES.sum())
-        shreds = code.ranges * code.shred_percent // 100
-        blocks = min(shreds // per_block, code.allocated // code.block // 2)
-        numbers = code.allocated - blocks * code.block
-        count = max(1, code.ranges - (shreds if blocks else 0))
+        per_block = _BLOCK * len(_SHRED_SIZES) // int(_SHRED_SIZES.sum())
+        blocks = min(code.shreds // per_block, code.allocated // _BLOCK // 2)
+        numbers = code.allocated - blocks * _BLOCK
+        count = max(1, code.ranges - (code.shreds if blocks else 0))
         whole = share_out(numbers, stream.pick(self._sizes, count))
-        step = np.where(whole >= _LARGE, _LARGE_STEP, np.where(whole >= _MIDDLE, 10, 1) * code.step)
-        whole = np.maximum(whole // step * step, code.step)
+        step = np.where(whole >= _LARGE, _LARGE_STEP, _STEP)
+        whole = np.maximum(whole // step * step, _STEP)
         # What rounding took or gave is the largest range's.
         whole[int(np.argmax(whole))] += numbers - int(whole.sum())
         items = [(whole[i : i + 1], -1) for i in range(count)]
-        items += [(self._shreds(code.block), i) for i in range(blocks)]
+        items += [(self._shreds(), i) for i in range(blocks)]
         items = [items[i] for i in stream.order(len(items))]
         sizes = np.concatenate([sizes for sizes, _ in items])
         return sizes, np.repeat([block for _, block in items], [len(sizes) for sizes, _ in items])
 
-    def _shreds(self, block: int) -> NDArray[np.int64]:
-        ends = np.minimum(np.cumsum(self._stream.pick(_SHRED_SIZES, block)), block)
-        return np.diff(ends[: int(np.searchsorted(ends, block)) + 1], prepend=0)
+    def _shreds(self) -> NDArray[np.int64]:
+        ends = np.minimum(np.cumsum(self._stream.pick(_SHRED_SIZES, _BLOCK)), _BLOCK)
+        return np.diff(ends[: int(np.searchsorted(ends, _BLOCK)) + 1], prepend=0)
 
-    def _gap_sizes(self, code: _Code, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Spread the free numbers before some larger ranges; the rest stays at the code's end."""
-        gaps = np.zeros(len(sizes), np.int64)
+    def _gaps(self, code: _Code, block: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Spread the free numbers before some ranges; a part of the same size ends the code."""
+        gaps = np.zeros(len(block), np.int64)
         free = CODE_SIZE - code.first % CODE_SIZE - code.allocated
-        candidates = np.flatnonzero(sizes >= _GAP_BEFORE_SIZE)
-        count = len(candidates) // _RANGES_PER_GAP
-        if free and count:
-            # One weight more than gaps: its part is left at the end.
-            parts = share_out(free, self._stream.pick(self._gaps, count + 1))[:count]
-            chosen = candidates[self._stream.order(len(candidates))[:count]]
-            gaps[chosen] = parts // 100 * 100
+        candidates = np.flatnonzero(block < 0)
+        chosen = self._stream.order(len(candidates))[: len(candidates) // _ONE_GAP_IN]
+        gaps[candidates[chosen]] = free // (len(chosen) + 1) // _STEP * _STEP
         return gaps
 
     def _regions(self, code: _Code, count: int) -> NDArray[np.int64]:
@@ -232,7 +222,7 @@ class _Cutter:
             preference *= sizes
         order = np.argsort(preference, kind="stable")
         guest = np.zeros(len(sizes), np.bool_)
-        share = code.allocated * (100 - code.home_percent) // 100
+        share = code.allocated * (100 - code.owner_percent) // 100
         guest[order] = np.cumsum(sizes[order]) <= share
         return guest
 
@@ -247,9 +237,9 @@ class _Cutter:
         if code.places:
             place, territory = code.places[word % len(code.places)], code.territory
         else:
-            names = self._market.regions[region].plan_names
+            plan_names = self._market.regions[region].plan_names
             territory = self._market.regions[region].territory
-            place = names[word // _UNNAMED_ONE_IN % len(names)]
+            place = plan_names[word // _UNNAMED_ONE_IN % len(plan_names)]
             place = place if word % _UNNAMED_ONE_IN else _UNNAMED_REGION
         return PlanRow(first, last, name, place, territory, tax_number)
 
@@ -275,77 +265,41 @@ def plan_file(rows: Sequence[PlanRow], leading_digit: int) -> bytes:
     return "\n".join(lines).encode("utf-8-sig")
 
 
-def _mobile_holders(market: Market) -> list[_Holder]:
-    return [_Holder(o.spellings, o.tax_number, o.areas, o.capacity) for o in market.operators]
-
-
 def _fixed_holders() -> list[_Holder]:
     """Return the operators of fixed networks, the incumbent first, and small ones of each city."""
     known = [
         _Holder(
-            row["spellings"].split("|"),
-            row["tax_number"],
-            frozenset(filter(None, row["areas"].split(","))),
-            int(row["weight"]),
+            row["spellings"].split("|"), row["tax_number"], names(row["areas"]), int(row["weight"])
         )
         for row in read_table("fixed_operators")
     ]
     local = [
         _Holder([f'ООО "{{city}}{name}"'], "", frozenset(), _LOCAL_WEIGHT) for name in _LOCAL_NAMES
     ]
-    # The incumbent is at home in every code, so it is never a guest.
+    # The incumbent owns every code, so it is never a guest.
     return [known[0]._replace(weight=0), *known[1:], *local]
 
 
-def _mobile_codes(market: Market) -> list[_Code]:
-    index = {operator.code: i for i, operator in enumerate(market.operators)}
-    codes = []
-    for row in read_table("mobile_codes"):
-        areas = set(filter(None, row["areas"].split(",")))
-        codes.append(
-            _Code(
-                first=int(row["code"]) * CODE_SIZE,
-                allocated=int(row["fill"]) * CODE_SIZE // 100,
-                ranges=int(row["ranges"]),
-                home=index[row["owner"]],
-                home_percent=int(row["share"]),
-                shred_percent=_SHRED_PER_CENT_MOBILE,
-                block=_MOBILE_BLOCK,
-                step=100,
-                regions=[
-                    i
-                    for i, region in enumerate(market.regions)
-                    if not areas or region.area in areas
-                ],
-            )
-        )
-    return codes
-
-
-def _fixed_codes(market: Market) -> list[_Code]:
-    index = {region.code: i for i, region in enumerate(market.regions)}
-    codes = []
-    for row in read_table("fixed_codes"):
-        region, ranges = index.get(row["region"]), int(row["ranges"])
-        local = region is not None
-        codes.append(
-            _Code(
-                first=int(row["code"]) * CODE_SIZE + (_LOCAL_FIRST if local else _SERVICE_FIRST),
-                allocated=int(row["thousands"]) * 1000,
-                ranges=ranges,
-                home=0,
-                home_percent=_FIXED_HOME_PER_CENT,
-                shred_percent=0
-                if not local
-                else _SHRED_PER_CENT_CITY
-                if ranges >= _CITY_RANGES
-                else _SHRED_PER_CENT_TOWN,
-                block=_FIXED_BLOCK,
-                step=10,
-                regions=[] if region is None else [region],
-                city=row["city"] or row["place"],
-                places=[row["place"]] if local else _SERVICE_PLACES,
-                territory=row["place"] if region is None else market.regions[region].territory,
-            )
-        )
-    return codes
+def _code(row: Mapping[str, str], market: Market) -> _Code:
+    """Return a row of ``codes.csv``: a mobile, a local or, without owner and region, a service."""
+    mobile, areas = bool(row["owner"]), names(row["areas"])
+    regions = [
+        i
+        for i, region in enumerate(market.regions)
+        if region.code == row["region"] or (mobile and (not areas or region.area in areas))
+    ]
+    begin = 0 if mobile else _LOCAL_FIRST if regions else _SERVICE_FIRST
+    codes = [operator.code for operator in market.operators]
+    places = () if mobile else (row["place"],) if regions else _SERVICE_PLACES
+    return _Code(
+        first=int(row["code"]) * CODE_SIZE + begin,
+        allocated=int(row["thousands"]) * 1000,
+        ranges=int(row["ranges"]),
+        shreds=int(row["ranges"]) * int(row["shreds"]) // 100,
+        owner=codes.index(row["owner"]) if mobile else 0,
+        owner_percent=int(row["share"]),
+        regions=regions,
+        city=row["city"] or row["place"],
+        places=places,
+        territory=market.regions[regions[0]].territory if regions else row["place"],
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import SettingError
-from numroute_loader.generate.market import Market, Operator
+from numroute_loader.generate.market import Market, Operator, load_market
 from numroute_loader.generate.plan import CODE_SIZE, MobileRanges
 from numroute_loader.registries import read
 
@@ -18,31 +18,20 @@ if TYPE_CHECKING:
 
     from numroute_loader.records import RouteKey
 
-COUNTRY_BASE = 70_000_000_000
-MOBILE_FIRST = 900 * CODE_SIZE
-MOBILE_LAST = 1000 * CODE_SIZE - 1
+_COUNTRY_BASE = 70_000_000_000
+_MOBILE_FIRST = 900 * CODE_SIZE
 
-REGION_UNKNOWN = "77"
+_REGION_UNKNOWN = "77"
 """Region code of ranges that name no region, or the whole country."""
-GAIN_UNKNOWN = 2
-LOSS_UNKNOWN = 50
-SINCE_UNKNOWN = 2013
+_GAIN_UNKNOWN, _LOSS_UNKNOWN, _SINCE_UNKNOWN = 2, 50, 2013
 
 
 def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[MobileRanges, Market]:
-    """Read plan files and keep their mobile ranges.
+    """Return the mobile ranges of plan files, and the market with the holders that it lacked.
 
-    Args:
-        paths: Plan files of any vintage; ranges other than 9xx are passed over, because only
-            mobile numbers are ported.
-        market: The known operators and regions.
-
-    Returns:
-        The ranges, and the market with the holders that it did not know.
-
-    Raises:
-        InputError: A file is not a plan.
-        SettingError: There is no mobile range in the files, or a number is in two of them.
+    Files may be of any vintage; other ranges are passed over, because only mobile numbers are
+    ported. Raises InputError when a file cannot be read as a plan, SettingError when there is no
+    mobile range in the files, or a number is in two of them.
     """
     rows: list[tuple[int, int, int, int]] = []
     holders = _Holders(market)
@@ -50,41 +39,41 @@ def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[MobileRanges,
         ranges = read(path).ranges
         if ranges is None:
             raise SettingError(f"{path} is not a numbering plan", hint="Give DEF or ABC files")
-        first = ranges.first.astype(np.int64) - COUNTRY_BASE
-        mobile = (first >= MOBILE_FIRST) & (first <= MOBILE_LAST)
-        last, key = ranges.last[mobile].astype(np.int64) - COUNTRY_BASE, ranges.key[mobile]
+        first, last = (
+            each.astype(np.int64) - _COUNTRY_BASE for each in (ranges.first, ranges.last)
+        )
+        mobile = first >= _MOBILE_FIRST
         where = {
             index: (holders.index(ranges.keys[index]), _region(ranges.keys[index], market))
-            for index in np.unique(key).tolist()
+            for index in np.unique(ranges.key[mobile]).tolist()
         }
-        columns = (first[mobile].tolist(), last.tolist(), key.tolist())
-        rows += [(first, last, *where[key]) for first, last, key in zip(*columns, strict=True)]
+        columns = (column[mobile].tolist() for column in (first, last, ranges.key))
+        rows += [(begin, end, *where[key]) for begin, end, key in zip(*columns, strict=True)]
     if not rows:
         raise SettingError("the plan has no mobile range", hint="Give a DEF-9xx file as well")
     first, last, operator, region = np.array(sorted(rows), np.int64).T
     if (first[1:] <= last[:-1]).any():
         raise SettingError("two plan files hold the same range", hint="Give one vintage only")
     held = MobileRanges(first=first, last=last, operator=operator, region=region)
-    return held, Market(operators=(*market.operators, *holders.unknown), regions=market.regions)
+    return held, Market(operators=tuple(holders.operators), regions=market.regions)
 
 
 class _Holders:
     """Finds the operator of a range, and makes one where the market has none."""
 
     def __init__(self, market: Market) -> None:
-        self._known = len(market.operators)
+        self.operators = list(market.operators)
         self._index: dict[str, int] = {}
         for index, operator in enumerate(market.operators):
             self._remember((operator.code, operator.tax_number, *operator.spellings), index)
-        self.unknown: list[Operator] = []
 
     def index(self, key: RouteKey) -> int:
         identities = (key.operator_code, key.tax_number, key.operator_name)
         known = (self._index.get(identity.casefold()) for identity in identities if identity)
-        match = next((index for index in known if index is not None), None)
-        if match is None:
-            match = self._known + len(self.unknown)
-            self.unknown.append(self._made_up(key))
+        match = next((index for index in known if index is not None), len(self.operators))
+        if match == len(self.operators):
+            new = match - len(load_market().operators) + 1
+            self.operators.append(_made_up(key, key.operator_code or f"mNEW{new}"))
         self._remember(identities, match)
         return match
 
@@ -92,25 +81,23 @@ class _Holders:
         for identity in filter(None, identities):
             self._index.setdefault(identity.casefold(), index)
 
-    def _made_up(self, key: RouteKey) -> Operator:
-        code = key.operator_code or f"mNEW{len(self.unknown) + 1}"
-        return Operator(
-            code=code,
-            tax_number=key.tax_number,
-            mncs=(key.registry_mnc or f"{zlib.crc32(code.encode()) % 100:02d}",),
-            name=key.operator_name or code,
-            spellings=(key.operator_name,),
-            areas=frozenset(),
-            gain=GAIN_UNKNOWN,
-            loss=LOSS_UNKNOWN,
-            since=SINCE_UNKNOWN,
-            capacity=0,
-        )
+
+def _made_up(key: RouteKey, code: str) -> Operator:
+    return Operator(
+        code=code,
+        tax_number=key.tax_number,
+        mncs=(key.registry_mnc or f"{zlib.crc32(code.encode()) % 100:02d}",),
+        name=key.operator_name or code,
+        spellings=(key.operator_name,),
+        gain=_GAIN_UNKNOWN,
+        loss=_LOSS_UNKNOWN,
+        since=_SINCE_UNKNOWN,
+    )
 
 
 def _region(key: RouteKey, market: Market) -> int:
     codes = [region.code for region in market.regions]
     if key.region_code in codes:
         return codes.index(key.region_code)
-    found = market.region_named(key.region_name)
-    return codes.index(REGION_UNKNOWN) if found is None else found
+    match = market.region_named(key.region_name)
+    return codes.index(_REGION_UNKNOWN) if match is None else match

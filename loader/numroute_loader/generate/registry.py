@@ -12,16 +12,16 @@ from numroute_loader.generate.market import load_market
 from numroute_loader.generate.options import GeneratedRegistry, Tier
 from numroute_loader.generate.plan import synthetic_plan
 from numroute_loader.generate.ports import Ports, allocate, portable_sizes
+from numroute_loader.generate.real_plan import read_real_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import date
     from pathlib import Path
 
     from numroute_loader.generate.market import Market
     from numroute_loader.generate.options import GenerateOptions
     from numroute_loader.generate.plan import MobileRanges, PlanRow
-    from numroute_loader.generate.ports import PortedChunk
 
     Progress = Callable[[str, int, int], None]
 
@@ -32,32 +32,28 @@ _RETURNED_HOME_PER_MILLE = 25
 def generate(
     folder: Path, options: GenerateOptions, *, progress: Progress | None = None
 ) -> GeneratedRegistry:
-    """Write a synthetic registry.
+    """Write a synthetic registry into a folder, which is made when it is missing.
 
-    Args:
-        folder: Where to write; it is made when it is missing. No existing file is replaced.
-        options: What to write. Equal options give equal files.
-        progress: Called with a stage's name, the work done and the work in all.
+    ``progress`` is called with a stage's name, the work done and the work in all.
 
-    Returns:
-        The files and what they hold.
-
-    Raises:
-        SettingError: A file exists already, the folder cannot be written, or the plan holds
-            fewer numbers. No file is left behind then.
-        InputError: A given plan file is not a plan.
+    Raises SettingError when a file exists already, the folder cannot be written, or the plan holds
+    fewer numbers, and InputError when a given plan file is not a plan. No file is left behind then.
     """
     report = progress or _silent
     files = Folder(folder, options)
     report("plan", 0, 1)
-    market, ranges, plan_rows = _plan(options)
+    market = load_market()
+    plan_rows: list[PlanRow] = []
+    if options.plan is None:
+        ranges, plan_rows = synthetic_plan(market, options.seed)
+    else:
+        ranges, market = read_real_plan(options.plan, market)
     report("plan", 1, 1)
     registry = _Registry(files, market, ranges, options)
     with files:
-        day = options.first_date
-        operators, numbering_plan = registry.write_tables(day)
+        operators, numbering_plan = registry.write_tables(options.first_date)
         plan = files.write_plan(plan_rows) if plan_rows else []
-        port_all = registry.write_full_dumps(day, report)
+        port_all = registry.write_full_dumps(options.first_date, report)
         following = list(registry.following(report)) if options.days else []
     return GeneratedRegistry(
         operators=operators,
@@ -91,45 +87,33 @@ class _Registry:
             seed=options.seed,
         )
         later = (options.first_date + timedelta(days=i) for i in range(options.days))
-        self._dumps = FullDumps(
-            self._ports,
-            market,
-            [*self._ports.days, *later],
-            in_order=options.sorted,
-            seed=options.seed,
-        )
-        self._rows_of = {
-            tier: options.ported + (self.returned_home if tier is Tier.PORT_ALL_FULL else 0)
-            for tier in Tier
-            if tier in options.tiers
-        }
+        self._dumps = FullDumps(self._ports, market, [*self._ports.days, *later])
 
     def write_tables(self, day: date) -> tuple[Path, Path]:
         """Write Operators and Numbering_plan of a midnight."""
+        plan = numbering_plan_rows(self._market, self._ranges)
         return (
             self._files.write_daily("Operators", day, operator_rows(self._market)),
-            self._files.write_daily(
-                "Numbering_plan", day, numbering_plan_rows(self._market, self._ranges)
-            ),
+            self._files.write_daily("Numbering_plan", day, plan),
         )
 
     def write_full_dumps(
-        self,
-        day: date,
-        report: Progress,
-        more: Mapping[Tier, int] | None = None,
-        overlay: PortedChunk | None = None,
+        self, day: date, report: Progress, subscribers: Subscribers | None = None
     ) -> list[Path]:
-        """Write the full dumps of a midnight; ``overlay`` adds ``more`` rows to the base's."""
-        paths = {tier: self._files.daily(tier, day) for tier in self._rows_of}
-        rows_of = {tier: rows + (more or {}).get(tier, 0) for tier, rows in self._rows_of.items()}
+        """Write the full dumps of a midnight, those of the base and what changed since."""
+        tiers = [tier for tier in Tier if tier in self._options.tiers]
+        rows_of = dict.fromkeys(tiers, self._options.ported)
+        if subscribers is not None:
+            rows_of = dict.fromkeys(tiers, self._options.ported + subscribers.ported_more)
+        if Tier.PORT_ALL_FULL in rows_of:
+            more = subscribers.rows_more if subscribers is not None else 0
+            rows_of[Tier.PORT_ALL_FULL] = self._options.ported + self.returned_home + more
+        paths = [self._files.daily(tier, day) for tier in tiers]
         with ExitStack() as stack:
-            dumps = {
-                tier: stack.enter_context(self._files.open(path, day))
-                for tier, path in paths.items()
-            }
-            self._dumps.write(dumps, rows_of, report, overlay)
-        return list(paths.values())
+            files = [stack.enter_context(self._files.open(path)) for path in paths]
+            overlay = subscribers.overlay() if subscribers is not None else None
+            self._dumps.write(dict(zip(tiers, files, strict=True)), rows_of, report, overlay)
+        return paths
 
     def following(self, report: Progress) -> Iterator[Path]:
         """Write what appears after the first midnight, day by day, in the order of its time."""
@@ -144,22 +128,8 @@ class _Registry:
             if options.later_dumps:
                 midnight = day + timedelta(days=1)
                 yield from self.write_tables(midnight)
-                more = dict.fromkeys(Tier, subscribers.ported_more)
-                more[Tier.PORT_ALL_FULL] = subscribers.rows_more
-                yield from self.write_full_dumps(midnight, _silent, more, subscribers.overlay())
+                yield from self.write_full_dumps(midnight, _silent, subscribers)
         report("days", options.days, options.days)
-
-
-def _plan(options: GenerateOptions) -> tuple[Market, MobileRanges, list[PlanRow]]:
-    """Return the market, the mobile ranges, and the rows of plan files that are to be written."""
-    market = load_market()
-    if options.plan is not None:
-        # Reading plan files needs pyarrow, making them does not.
-        from numroute_loader.generate.real_plan import read_real_plan  # noqa: PLC0415
-
-        ranges, market = read_real_plan(options.plan, market)
-        return market, ranges, []
-    return (market, *synthetic_plan(market, options.seed))
 
 
 def _silent(_stage: str, _done: int, _total: int) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from numroute_loader.reading.columns import Combined
+    from numroute_loader.reading.columns import Codes
 
 KEYS_MAX = 2**20
 """How many distinct routes, names or codes one file may have. Real dumps have a few thousand."""
@@ -83,7 +83,7 @@ class KeyColumn(Column, Generic[_Key]):
         """The keys so far, in the order in which they were first seen."""
         return tuple(self._index_of_key)
 
-    def append_texts(self, texts: Combined, kept: NDArray[np.bool_] | None = None) -> None:
+    def append_texts(self, texts: Codes, kept: NDArray[np.bool_] | None = None) -> None:
         """Add the rows of a block; raises InputError for more combinations than any dump has."""
         known = self._index_of_texts
         indexes = [known.get(cells, -1) for cells in texts.texts]

@@ -17,7 +17,6 @@ from numroute_loader.reading.columns import (
     TEXT_TYPE,
     TIME_TYPE,
     Codes,
-    Combined,
     codes_of,
     combined,
     ids_of,
@@ -78,8 +77,8 @@ class Rows:
 
     numbers: NDArray[np.uint64]
     last: NDArray[np.uint64] | None = None
-    route: Combined | None = None
-    donor: Combined | None = None
+    route: Codes | None = None
+    donor: Codes | None = None
     home: NDArray[np.bool_] | None = None
     time: NDArray[np.uint32] | None = None
     order_id: NDArray[np.uint64] | None = None
@@ -209,19 +208,13 @@ class RecordParser(BlockParser):
     def _codes(self, text: TextColumn, codes: Codes) -> list[Check]:
         """Check the distinct codes of a column, each once in the file; usually all are known."""
         good = self._good[text.name]
-        values = codes.distinct()
-        texts = codes.of(values)
-        new = [place for place, code in enumerate(texts) if code not in good]
-        wrong = [place for place in new if not text.pattern.fullmatch(texts[place])]
-        good.update(texts[place] for place in set(new).difference(wrong))
+        new = {place: cell for place, (cell,) in enumerate(codes.texts) if cell not in good}
+        wrong = [place for place, cell in new.items() if not text.pattern.fullmatch(cell)]
+        good.update(new[place] for place in new.keys() - set(wrong))
         if not wrong:
             return []
-        return [
-            Check(
-                bad=np.isin(codes.index, values[wrong]),
-                reason=lambda row: text_fault(text, codes.of(codes.index[row : row + 1])[0]),
-            )
-        ]
+        bad = np.isin(codes.index, wrong)
+        return [Check(bad=bad, reason=lambda row: text_fault(text, *codes.texts[codes.index[row]]))]
 
 
 class NamedParser(BlockParser):
@@ -250,19 +243,15 @@ class NamedParser(BlockParser):
         def reason(row: int) -> str:
             return number_fault(layout.number, cell(row).partition(b",")[0], layout.number_format)
 
-        values = rest.distinct()
-        faults = [self._rest_fault(text) for text in rest.of(values)]
-        wrong = np.isin(rest.index, values[[fault is not None for fault in faults]])
+        faults = [self._rest_fault(text) for (text,) in rest.texts]
+        wrong = np.isin(rest.index, [place for place, fault in enumerate(faults) if fault])
         checks = [
             Check(bad=bad, reason=reason),
-            Check(
-                bad=wrong,
-                reason=lambda row: self._rest_fault(rest.of(rest.index[row : row + 1])[0]) or "",
-            ),
+            Check(bad=wrong, reason=lambda row: faults[rest.index[row]]),
         ]
-        return Rows(numbers=numbers, route=combined([rest])), checks
+        return Rows(numbers=numbers, route=rest), checks
 
-    def _rest_fault(self, rest: bytes) -> str | None:
+    def _rest_fault(self, rest: bytes) -> str:
         layout = self._layout
         if rest and not rest.startswith(b","):
             return f"{layout.number} is not {layout.number_format.shape}"
@@ -276,7 +265,7 @@ class NamedParser(BlockParser):
             return f"{layout.operator_name} is empty"
         if min(name) < ord(" "):
             return f"{layout.operator_name} holds a control character"
-        return None
+        return ""
 
 
 def name_in(rest: bytes) -> bytes:
