@@ -9,7 +9,7 @@ IMAGE_EXTRAS := sftp s3 otel campaign web
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check docs check-docs test test-slow lint types proto check-proto format bench bench-quick soak faults image lock clean
+.PHONY: help venv demo check docs check-docs test test-slow wheel lint types proto check-proto format bench bench-quick soak faults image lock clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ test: venv lint types check-proto check-docs  ## Everything that must pass; T=in
 test-slow: venv  ## The minutes-long tests: a larger month of a registry, and others
 	$(BIN)/pytest -m slow --durations=0
 
+wheel: venv  ## Install the wheel into empty environments; say seconds and MB (7 minutes)
+	$(BIN)/pytest -m "slow or not slow" -rP tests/end_to_end/test_wheel.py
+
 lint: venv  ## ruff, the import contracts, the wire contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,8 +57,11 @@ lint: venv  ## ruff, the import contracts, the wire contract
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against protos/released.binpb
 
-types: venv  ## mypy, strict
+CLIENT := $(addprefix service/numroute/,client __init__.py certificates.py entry.py errors.py model.py wire.py)
+
+types: venv  ## mypy, strict; the client also for Python 3.10
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 $(CLIENT)
 
 proto: venv  ## Generate service/numroute/v1 from the wire contract
 	$(BIN)/python protos/generate.py

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import filecmp
-import importlib.resources
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent
 TARGET = ROOT.parent / "service"
@@ -25,20 +24,25 @@ GENERATED = (
     "numroute/v1/number_routing_pb2_grpc.py",
 )
 
+GENERATOR = "grpcio-tools==1.66.2"
+"""Generated code needs at least the generator's versions of grpcio and protobuf: an old generator
+lets the client run beside other packages' pins. It stays out of the environment, whose protobuf is
+newer."""
+
 
 def generate(target: Path) -> None:
     """Run protoc for the contract with ``target`` as the output root."""
-    well_known = importlib.resources.files("grpc_tools") / "_proto"
-    arguments = [
-        "protoc",
-        f"-I{ROOT}",
-        f"-I{well_known}",
-        f"--python_out={target}",
-        f"--pyi_out={target}",
-        f"--grpc_python_out={target}",
-        PROTO,
-    ]
-    if protoc.main(arguments) != 0:
+    generator = Path(sys.prefix) / "share" / GENERATOR
+    if not generator.exists():
+        command = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target"]
+        subprocess.run([*command, generator, GENERATOR], check=True)
+    outputs = [f"--{kind}_out={target}" for kind in ("python", "pyi", "grpc_python")]
+    done = subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT}", *outputs, PROTO],
+        env={**os.environ, "PYTHONPATH": str(generator)},
+        check=False,
+    )
+    if done.returncode:
         sys.exit(1)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import distribution, version
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 
 def main() -> None:
@@ -13,17 +17,39 @@ def main() -> None:
 
 
 def start(program: str, module: str, *, extra: str) -> None:
-    """Run ``main`` of a module and exit; name the extra to install where click is missing."""
+    """Run ``main`` of a module and exit; where its packages are missing, say what to install."""
+    if sys.version_info < (3, 11):
+        _explain(program, "the commands need Python 3.11 or newer")
     try:
         run = import_module(module).main
     except ModuleNotFoundError as error:
-        if error.name != "click":
+        if error.name is None or error.name.startswith("numroute"):
             raise
-        if "--version" in sys.argv[1:]:
-            print(f"{program}, version {version('numroute')}")  # noqa: T201 - what it is asked for
-            sys.exit()
-        sys.exit(f"{program}: the commands need the extra {extra!r}: install numroute[{extra}]")
+        _explain(program, f"the commands need the extra {extra!r}: {how_to_install(extra)}")
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201 - as the commands say it
         sys.exit(130)
     run()
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra: from where this copy was installed, if known."""
+    origin = json.loads(distribution("numroute").read_text("direct_url.json") or "{}")
+    url = urlsplit(origin.get("url", ""))
+    path = url2pathname(url.path)
+    if url.scheme == "file" and Path(path).exists():
+        option = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        return f"pip install {option}'{path}[{extra}]'"
+    wheel = f"numroute-{version('numroute')}-py3-none-any.whl"
+    return f"pip install '.[{extra}]' in a checkout, or './{wheel}[{extra}]' beside the wheel"
+
+
+def _explain(program: str, problem: str) -> None:
+    """Print the version or the usage where these are asked for, else the problem; exit."""
+    if "--version" in sys.argv[1:]:
+        print(f"{program}, version {version('numroute')}")  # noqa: T201 - what is asked for
+        sys.exit()
+    if {"-h", "--help"} & {*sys.argv[1:]}:
+        print(f"Usage: {program} [OPTIONS] COMMAND [ARGS]...\n\n{problem}")  # noqa: T201 - likewise
+        sys.exit()
+    sys.exit(f"{program}: {problem}")

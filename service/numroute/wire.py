@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from datetime import UTC
+from datetime import timezone
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -424,7 +424,7 @@ def time_message(time: datetime) -> Timestamp:
 
 def time_value(message: Timestamp) -> datetime:
     """Return a time message as an aware time in UTC."""
-    return message.ToDatetime(tzinfo=UTC)
+    return message.ToDatetime(tzinfo=timezone.utc)
 
 
 @functools.lru_cache(HEADS_KEPT_MAX)

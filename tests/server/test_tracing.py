@@ -10,6 +10,7 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
+from numroute.entry import how_to_install
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -88,5 +89,5 @@ def test_a_missing_extra_is_told(run_server, store, monkeypatch) -> None:
     hide = "import sys; sys.modules['opentelemetry'] = None"
     server = run_server(store.path, before=hide)
     (line,) = server.wait_for_log("no traces")
-    assert line["remedy"] == "numroute[otel]"
+    assert line["remedy"] == how_to_install("otel")
     server.call("GetSnapshot", b"")

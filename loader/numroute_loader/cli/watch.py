@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute.cli.options import Folder, store_option
+from numroute.entry import how_to_install
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
@@ -244,7 +245,6 @@ def _source(inbox: Path | None, sftp: SftpSettings | None, folders: Sequence[str
     try:
         from numroute_loader.feeds.sftp import SftpSource  # noqa: PLC0415 - an extra brings it
     except ModuleNotFoundError as error:
-        raise SettingError(
-            f"{error.name} is not installed", hint="Run `pip install 'numroute[sftp]'`"
-        ) from None
+        command = how_to_install("sftp")
+        raise SettingError(f"{error.name} is not installed", hint=f"Run {command}") from None
     return SftpSource(sftp, folders)

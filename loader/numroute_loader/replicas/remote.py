@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from numroute.entry import how_to_install
 from numroute.errors import FeedError, SettingError
 
 if TYPE_CHECKING:
@@ -52,9 +53,8 @@ class Remote:
         try:
             import fsspec  # noqa: PLC0415 - an extra brings it
         except ModuleNotFoundError:
-            raise SettingError(
-                "fsspec is not installed", hint="Run `pip install 'numroute[replicas]'`"
-            ) from None
+            command = how_to_install("replicas")
+            raise SettingError("fsspec is not installed", hint=f"Run {command}") from None
         self.url = _without_secrets(url)
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)

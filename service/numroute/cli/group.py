@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from numroute.entry import how_to_install
 from numroute.errors import NumrouteError
 
 if TYPE_CHECKING:
@@ -18,16 +19,12 @@ if TYPE_CHECKING:
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 
-# Which extra installs a package that a command needs.
+# Which extra installs what the commands of a package need.
 _EXTRAS = {
-    "asyncssh": "sftp",
-    "fsspec": "replicas",
-    "jinja2": "campaign",
-    "litestar": "web",
-    "pyarrow": "loader",
-    "python_calamine": "campaign",
-    "uvicorn": "web",
-    "xlsxwriter": "campaign",
+    "numroute": "service",
+    "numroute_loader": "loader",
+    "numroute_campaign": "campaign",
+    "numroute_web": "web",
 }
 
 
@@ -51,15 +48,25 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            if error.name not in _EXTRAS:
-                raise
-            return _missing(cmd_name, error.name)
+            return _missing(cmd_name, self._needs(cmd_name, error))
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
+        """Run the command; a package that is missing only now becomes an error, too."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            name = str(ctx.invoked_subcommand)
+            raise click.ClickException(f"{name} {self._needs(name, error)}") from None
 
-def _missing(command: str, package: str) -> click.Command:
-    text = _needs(package)
+    def _needs(self, command: str, error: ModuleNotFoundError) -> str:
+        if error.name is None or error.name.startswith("numroute"):
+            raise error
+        extra = _EXTRAS[self._imports[command].partition(":")[0].partition(".")[0]]
+        return f"needs {error.name}: {how_to_install(extra)}"
 
+
+def _missing(command: str, text: str) -> click.Command:
     @click.command(
         command, help=text, context_settings={"ignore_unknown_options": True}, add_help_option=False
     )
@@ -68,10 +75,6 @@ def _missing(command: str, package: str) -> click.Command:
         raise click.ClickException(f"{command} {text}")
 
     return fail
-
-
-def _needs(package: str) -> str:
-    return f"needs {package}: pip install 'numroute[{_EXTRAS[package]}]'"
 
 
 def run(command: click.Command, program: str) -> int:
@@ -87,12 +90,6 @@ def run(command: click.Command, program: str) -> int:
         sys.stdout.flush()
     except NumrouteError as error:
         _complain(program, error.message, error.hint)
-        return EXIT_ERROR
-    except ModuleNotFoundError as error:
-        # A command may import what it does only when it runs.
-        if error.name not in _EXTRAS:
-            raise
-        _complain(program, f"the command {_needs(error.name)}", "")
         return EXIT_ERROR
     except (click.exceptions.Abort, KeyboardInterrupt):
         _complain(program, "interrupted", "")

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import grpc
 import grpc.aio
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from numroute.client.codec import BulkAnswer
     from numroute.client.core import Question
@@ -103,7 +104,7 @@ class AsyncClient(ClientBase):
         *,
         with_range_holder: bool = False,
         with_ported_at: bool = False,
-        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        timeout: float | None = None,
     ) -> NumberAnswer: ...
 
     @overload
@@ -113,7 +114,7 @@ class AsyncClient(ClientBase):
         *,
         with_range_holder: bool = False,
         with_ported_at: bool = False,
-        timeout: float | None = None,  # noqa: ASYNC109 - as below
+        timeout: float | None = None,
     ) -> BulkAnswer: ...
 
     async def lookup(
@@ -122,7 +123,7 @@ class AsyncClient(ClientBase):
         *,
         with_range_holder: bool = False,
         with_ported_at: bool = False,
-        timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
+        timeout: float | None = None,
     ) -> BulkAnswer | NumberAnswer:
         """Look up one number, or a batch.
 
@@ -169,7 +170,7 @@ class AsyncClient(ClientBase):
         default_region: str | None = None,
         *,
         as_of: datetime | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
+        timeout: float | None = None,
     ) -> list[Answer]:
         """Look up phone numbers in any human format; see ``Client.lookup_text``."""
         question = TextQuestion(messages.as_texts(texts), default_region, as_of)
@@ -181,7 +182,7 @@ class AsyncClient(ClientBase):
         *,
         with_range_holder: bool = False,
         with_ported_at: bool = False,
-        timeout: float | None = None,  # noqa: ASYNC109 - each answer's, not the stream's
+        timeout: float | None = None,
     ) -> AsyncIterator[BulkAnswer]:
         """Look up batch after batch over one connection; see ``Client.stream``.
 
@@ -208,9 +209,8 @@ class AsyncClient(ClientBase):
                 if call is None:
                     call = self._begin_stream(questions.messages())
                 try:
-                    async with asyncio.timeout_at(end):
-                        response = await _read(call)
-                except TimeoutError:
+                    response = await asyncio.wait_for(_read(call), end - loop.time())
+                except asyncio.TimeoutError:
                     raise timed_out(self.target, seconds) from None
                 except grpc.aio.AioRpcError as error:
                     call = None
@@ -238,7 +238,7 @@ class AsyncClient(ClientBase):
         default_region: str | None = None,
         *,
         as_of: datetime | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
+        timeout: float | None = None,
     ) -> Explanation:
         """Explain why a number is answered as it is; see ``Client.explain``."""
         request = messages.explain_request(text, default_region, as_of)
@@ -248,7 +248,7 @@ class AsyncClient(ClientBase):
     async def operators(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
+        timeout: float | None = None,
     ) -> list[OperatorInfo]:
         """Return the operators that the current snapshot knows; see ``Client.operators``."""
         response = await self._call("ListOperators", b"", self._seconds(timeout))
@@ -257,7 +257,7 @@ class AsyncClient(ClientBase):
     async def snapshot(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the deadline goes to the service
+        timeout: float | None = None,
     ) -> SnapshotInfo:
         """Return which snapshot answers now; see ``Client.snapshot``."""
         response = await self._call("GetSnapshot", b"", self._seconds(timeout))
@@ -471,4 +471,5 @@ async def _read(call: Any) -> bytes:  # noqa: ANN401 - grpc names no type
 def _cancelling() -> bool:
     """Return whether somebody cancels the current task."""
     current = asyncio.current_task()
-    return bool(current and current.cancelling())
+    # Python 3.10 cannot say.
+    return bool(current and getattr(current, "cancelling", lambda: True)())

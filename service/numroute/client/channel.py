@@ -81,12 +81,12 @@ _UNREACHABLE = (
     (
         "WRONG_VERSION_NUMBER",
         "it does not speak TLS",
-        "Connect in plaintext (without --tls, --ca and --cert), or to the port that speaks TLS",
+        "Connect in plaintext (without tls, ca and cert), or to the port that speaks TLS",
     ),
     (
         "CERTIFICATE_VERIFY_FAILED",
-        "its certificate is not from --ca, or is not valid now",
-        "Give the file of the authority that issued it; without --ca the system must trust it",
+        "its certificate is not from the authority in ca, or is not valid now",
+        "Give the file of the authority that issued it; without ca the system must trust it",
     ),
     (
         "Hostname Verification Check failed",
@@ -99,8 +99,8 @@ _UNREACHABLE = (
         "Socket closed",
         "it closed the connection",
         (
-            "Is it stopping? Or it speaks TLS (--ca, --tls), or requires a certificate "
-            "(--cert, --key) from an authority in its --tls-client-ca"
+            "It is stopping, speaks TLS (give ca or tls), or requires a certificate "
+            "(cert and key) from an authority that it trusts"
         ),
     ),
 )

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -252,7 +252,7 @@ class Coalescer:
         times: Iterable[datetime | None] = itertools.repeat(None)
         if self._with_ported_at:
             times = [
-                datetime.fromtimestamp(seconds, UTC) if seconds else None
+                datetime.fromtimestamp(seconds, timezone.utc) if seconds else None
                 for seconds in chunk.ported_at.tolist()
             ]
         holders: Iterable[Operator | None] = itertools.repeat(None)

@@ -98,7 +98,7 @@ class Security:
         if not self.encrypted and not loopback:
             raise SettingError(
                 "a token is not sent to another machine in plaintext",
-                hint="Speak TLS: give the file of the service's CA, or tls=True (--tls)",
+                hint="Speak TLS: give the file of the service's CA, or tls=True",
             )
         if self.token is not None:
             return TokenSource(_header(self.token, "the token"))

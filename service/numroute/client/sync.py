@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from numroute.client.codec import BulkAnswer
     from numroute.client.core import Question

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from numroute import wire
+from numroute.entry import how_to_install
 from numroute.server.guard import Guard
 
 if TYPE_CHECKING:
@@ -103,5 +104,7 @@ def make_tracing(log: FilteringBoundLogger) -> Tracing | None:
     try:
         return Tracing()
     except ImportError as error:
-        log.warning("no traces", reason=f"{error.name} is not installed", remedy="numroute[otel]")
+        log.warning(
+            "no traces", reason=f"{error.name} is not installed", remedy=how_to_install("otel")
+        )
         return None

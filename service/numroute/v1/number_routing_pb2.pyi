@@ -1,12 +1,9 @@
-import datetime
-
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -108,7 +105,7 @@ class Route(_message.Message):
     line_type: LineType
     status: Status
     overridden: bool
-    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., mcc: _Optional[str] = ..., mnc: _Optional[str] = ..., registry_mnc: _Optional[str] = ..., routing_number: _Optional[str] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., line_type: _Optional[_Union[LineType, str]] = ..., status: _Optional[_Union[Status, str]] = ..., overridden: _Optional[bool] = ...) -> None: ...
+    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., mcc: _Optional[str] = ..., mnc: _Optional[str] = ..., registry_mnc: _Optional[str] = ..., routing_number: _Optional[str] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., line_type: _Optional[_Union[LineType, str]] = ..., status: _Optional[_Union[Status, str]] = ..., overridden: bool = ...) -> None: ...
 
 class SnapshotRef(_message.Message):
     __slots__ = ("id", "as_of", "stale")
@@ -118,7 +115,7 @@ class SnapshotRef(_message.Message):
     id: str
     as_of: _timestamp_pb2.Timestamp
     stale: bool
-    def __init__(self, id: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stale: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., as_of: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., stale: bool = ...) -> None: ...
 
 class LookupRequest(_message.Message):
     __slots__ = ("numbers", "default_region", "as_of", "snapshot_id")
@@ -130,7 +127,7 @@ class LookupRequest(_message.Message):
     default_region: str
     as_of: _timestamp_pb2.Timestamp
     snapshot_id: str
-    def __init__(self, numbers: _Optional[_Iterable[str]] = ..., default_region: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., snapshot_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, numbers: _Optional[_Iterable[str]] = ..., default_region: _Optional[str] = ..., as_of: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., snapshot_id: _Optional[str] = ...) -> None: ...
 
 class LookupAnswer(_message.Message):
     __slots__ = ("input", "number", "status", "invalid_reason", "route", "ported_at", "range_holder")
@@ -148,7 +145,7 @@ class LookupAnswer(_message.Message):
     route: Route
     ported_at: _timestamp_pb2.Timestamp
     range_holder: Operator
-    def __init__(self, input: _Optional[str] = ..., number: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., invalid_reason: _Optional[_Union[InvalidReason, str]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., ported_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., range_holder: _Optional[_Union[Operator, _Mapping]] = ...) -> None: ...
+    def __init__(self, input: _Optional[str] = ..., number: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., invalid_reason: _Optional[_Union[InvalidReason, str]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., ported_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., range_holder: _Optional[_Union[Operator, _Mapping]] = ...) -> None: ...
 
 class LookupResponse(_message.Message):
     __slots__ = ("answers", "snapshot")
@@ -168,7 +165,7 @@ class BulkLookupRequest(_message.Message):
     with_range_holder: bool
     with_ported_at: bool
     snapshot_id: str
-    def __init__(self, numbers: _Optional[_Iterable[int]] = ..., with_range_holder: _Optional[bool] = ..., with_ported_at: _Optional[bool] = ..., snapshot_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, numbers: _Optional[_Iterable[int]] = ..., with_range_holder: bool = ..., with_ported_at: bool = ..., snapshot_id: _Optional[str] = ...) -> None: ...
 
 class BulkLookupResponse(_message.Message):
     __slots__ = ("route_indexes", "routes", "snapshot", "range_holder_indexes", "range_holders", "ported_at")
@@ -194,7 +191,7 @@ class ExplainRequest(_message.Message):
     number: str
     default_region: str
     as_of: _timestamp_pb2.Timestamp
-    def __init__(self, number: _Optional[str] = ..., default_region: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, number: _Optional[str] = ..., default_region: _Optional[str] = ..., as_of: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Override(_message.Message):
     __slots__ = ("reason", "author", "expires_at")
@@ -204,7 +201,7 @@ class Override(_message.Message):
     reason: str
     author: str
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, reason: _Optional[str] = ..., author: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, reason: _Optional[str] = ..., author: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "decides", "route", "sources", "first", "last", "ported_at", "donor", "override")
@@ -226,7 +223,7 @@ class Layer(_message.Message):
     ported_at: _timestamp_pb2.Timestamp
     donor: Operator
     override: Override
-    def __init__(self, name: _Optional[_Union[LayerName, str]] = ..., decides: _Optional[bool] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., first: _Optional[int] = ..., last: _Optional[int] = ..., ported_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., donor: _Optional[_Union[Operator, _Mapping]] = ..., override: _Optional[_Union[Override, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[_Union[LayerName, str]] = ..., decides: bool = ..., route: _Optional[_Union[Route, _Mapping]] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., first: _Optional[int] = ..., last: _Optional[int] = ..., ported_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., donor: _Optional[_Union[Operator, _Mapping]] = ..., override: _Optional[_Union[Override, _Mapping]] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
     __slots__ = ("input", "number", "status", "invalid_reason", "decided_by", "route", "layers", "snapshot")
@@ -297,7 +294,7 @@ class GetSnapshotResponse(_message.Message):
     changes: SnapshotChanges
     preferred_numbers_per_call: int
     coverage: _containers.RepeatedCompositeFieldContainer[Coverage]
-    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., age_seconds: _Optional[float] = ..., format_version: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., counts: _Optional[_Mapping[str, int]] = ..., changes: _Optional[_Union[SnapshotChanges, _Mapping]] = ..., preferred_numbers_per_call: _Optional[int] = ..., coverage: _Optional[_Iterable[_Union[Coverage, _Mapping]]] = ...) -> None: ...
+    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., built_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., age_seconds: _Optional[float] = ..., format_version: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ..., counts: _Optional[_Mapping[str, int]] = ..., changes: _Optional[_Union[SnapshotChanges, _Mapping]] = ..., preferred_numbers_per_call: _Optional[int] = ..., coverage: _Optional[_Iterable[_Union[Coverage, _Mapping]]] = ...) -> None: ...
 
 class Coverage(_message.Message):
     __slots__ = ("first", "last", "ported")
@@ -307,7 +304,7 @@ class Coverage(_message.Message):
     first: int
     last: int
     ported: bool
-    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ..., ported: _Optional[bool] = ...) -> None: ...
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ..., ported: bool = ...) -> None: ...
 
 class SnapshotChanges(_message.Message):
     __slots__ = ("against", "ported", "returned", "moved", "updated")
@@ -344,7 +341,7 @@ class WatchSnapshotsResponse(_message.Message):
     built_at: _timestamp_pb2.Timestamp
     counts: _containers.ScalarMap[str, int]
     changes: SnapshotChanges
-    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., built_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., counts: _Optional[_Mapping[str, int]] = ..., changes: _Optional[_Union[SnapshotChanges, _Mapping]] = ...) -> None: ...
+    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., built_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., counts: _Optional[_Mapping[str, int]] = ..., changes: _Optional[_Union[SnapshotChanges, _Mapping]] = ...) -> None: ...
 
 class ListOperatorsRequest(_message.Message):
     __slots__ = ()
@@ -368,7 +365,7 @@ class OperatorEntry(_message.Message):
     networks: _containers.RepeatedCompositeFieldContainer[Network]
     serves_ported_numbers: bool
     holds_ranges: bool
-    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., networks: _Optional[_Iterable[_Union[Network, _Mapping]]] = ..., serves_ported_numbers: _Optional[bool] = ..., holds_ranges: _Optional[bool] = ...) -> None: ...
+    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., networks: _Optional[_Iterable[_Union[Network, _Mapping]]] = ..., serves_ported_numbers: bool = ..., holds_ranges: bool = ...) -> None: ...
 
 class ListOperatorsResponse(_message.Message):
     __slots__ = ("operators", "snapshot")

@@ -5,7 +5,7 @@ import warnings
 
 from numroute.v1 import number_routing_pb2 as numroute_dot_v1_dot_number__routing__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in numroute/v1/number_routing_pb2_grpc.py depends on'
+        + f' but the generated code in numroute/v1/number_routing_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class NumberRoutingStub:
+class NumberRoutingStub(object):
     """Answers phone number -> operator from the current snapshot of the ported-number registry.
     One request is answered from one snapshot. Answers come in the order of the question and are
     always as many. "Not ported", "unallocated", "not covered" and
@@ -75,7 +75,7 @@ class NumberRoutingStub:
                 _registered_method=True)
 
 
-class NumberRoutingServicer:
+class NumberRoutingServicer(object):
     """Answers phone number -> operator from the current snapshot of the ported-number registry.
     One request is answered from one snapshot. Answers come in the order of the question and are
     always as many. "Not ported", "unallocated", "not covered" and
@@ -186,7 +186,7 @@ def add_NumberRoutingServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class NumberRouting:
+class NumberRouting(object):
     """Answers phone number -> operator from the current snapshot of the ported-number registry.
     One request is answered from one snapshot. Answers come in the order of the question and are
     always as many. "Not ported", "unallocated", "not covered" and
