@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from numroute import wire
 from numroute.model import LineType, Operator, Region, Route, Status
-from numroute.server.bulk import distinct_rows
 from numroute.v1 import number_routing_pb2 as pb
 
 NUMBERS = st.lists(st.integers(0, 2**64 - 1), max_size=40)
@@ -69,17 +68,6 @@ def test_bulk_request_parts_equal_protobuf(request_bytes) -> None:
     assert numbers.tolist() == list(expected.numbers)
     assert options.with_range_holder == expected.with_range_holder
     assert options.with_ported_at == expected.with_ported_at
-
-
-@given(st.lists(st.integers(0, 49), max_size=200))
-def test_distinct_rows_equal_unique(rows) -> None:
-    """The distinct rows and the indexes into them are those of numpy.unique."""
-    array = np.array(rows, np.uint16)
-    distinct, indexes = distinct_rows(array, 50)
-    expected, inverse = np.unique(array, return_inverse=True)
-    assert distinct.tolist() == expected.tolist()
-    assert indexes.tolist() == inverse.tolist()
-    assert indexes.dtype == np.uint32
 
 
 TEXTS = st.text(max_size=10)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from datetime import timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -154,26 +154,36 @@ def bulk_request(
 def bulk_request_parts(request: bytes) -> tuple[NDArray[np.uint64], pb.BulkLookupRequest]:
     """Return the numbers of a serialised ``BulkLookupRequest``, and a message with its options.
 
-    A message that begins with one packed run of numbers, as every writer of protobuf makes it, is
-    read where it stands, one copy and no parsing; any other form of the same message, e.g. numbers
-    in several runs, is left to protobuf.
-
     Returns:
-        uint64[n] numbers, and the message; its own ``numbers`` may be empty.
+        uint64[n] numbers, read-only and seldom aligned, and the message; its own ``numbers`` may be
+        empty.
 
     Raises:
         DecodeError: The bytes are not such a message.
     """
-    length, begin = _read_varint(request, 1) if request[:1] == _NUMBERS_TAG else (0, 0)
-    end = begin + length
-    if begin and end <= len(request) and length % FIXED64.itemsize == 0:
-        rest = pb.BulkLookupRequest.FromString(request[end:])
-        if not rest.numbers:
-            numbers = np.frombuffer(request, FIXED64, length // FIXED64.itemsize, begin)
-            # Copied because the bytes stand at an odd address, where numpy is slower.
-            return numbers.astype(np.uint64), rest
-    message = pb.BulkLookupRequest.FromString(request)
-    return np.asarray(message.numbers, np.uint64), message
+    numbers, begin = leading_column(request, pb.BulkLookupRequest.NUMBERS_FIELD_NUMBER, FIXED64)
+    rest = pb.BulkLookupRequest.FromString(request[begin:])
+    if rest.numbers:
+        # In several runs: what protobuf makes of them is one column.
+        rest = pb.BulkLookupRequest.FromString(request)
+        numbers = np.asarray(rest.numbers, FIXED64)
+    return numbers.astype(np.uint64, copy=False), rest
+
+
+def leading_column(
+    data: bytes, field_number: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], int]:
+    """Return the packed fixed-width field that a message begins with, and where the rest begins.
+
+    The column is read where it stands, without a copy and without parsing: read-only, and aligned
+    only by chance. Every writer of protobuf puts it first, in one run. Of a message that begins
+    with anything else the column is empty and the rest the whole.
+    """
+    tag = _varint(field_number << 3 | _LENGTH_DELIMITED)
+    length, begin = _read_varint(data, len(tag)) if data.startswith(tag) else (0, 0)
+    if not begin or begin + length > len(data) or length % dtype.itemsize:
+        return np.empty(0, dtype), 0
+    return np.frombuffer(data, dtype, length // dtype.itemsize, begin), begin + length
 
 
 def route_message(route: Route, *, with_status: bool) -> pb.Route:
@@ -454,6 +464,3 @@ def _varint(value: int) -> bytes:
         value >>= _VARINT_BITS
     groups.append(value)
     return bytes(groups)
-
-
-_NUMBERS_TAG = _varint(pb.BulkLookupRequest.NUMBERS_FIELD_NUMBER << 3 | _LENGTH_DELIMITED)

@@ -45,7 +45,7 @@ def each_kernel(request):
         yield
         return
     compiled = pytest.importorskip("numroute.index.compiled", reason="numba is not installed")
-    kernel.use_compiled(compiled.compile_lookup())
+    kernel.use_compiled(compiled.compile_all())
     yield
     kernel.use_compiled(None)
 
@@ -188,6 +188,38 @@ def test_every_share_and_length_equals_a_dict(
     ]
     assert got.route.tolist() == expected
     assert got.range_route.tolist() == expected_range.tolist()
+
+
+@settings(deadline=None, suppress_health_check=FIXTURE_KEPT)
+@given(
+    rows=st.lists(st.integers(0, 60_000), max_size=60),
+    repeat=st.sampled_from([1, 7, 300]),
+    kind=st.sampled_from([np.uint16, np.uint32]),
+)
+def test_distinct_rows_equal_unique(each_kernel, rows: list[int], repeat: int, kind) -> None:
+    """The distinct rows, their counts and each number's place are those of numpy.unique."""
+    array = np.array(rows * repeat, kind)
+    distinct, times, places = kernel.distinct_rows(array, 70_001)
+    expected = np.unique(array, return_inverse=True, return_counts=True)
+    assert distinct.tolist() == expected[0].tolist()
+    assert places.tolist() == expected[1].tolist()
+    assert times.tolist() == expected[2].tolist()
+    assert places.dtype == np.uint32
+
+
+def test_numbers_of_a_request_need_not_be_aligned(open_content, each_kernel) -> None:
+    """Numbers are read where they stand in a message, at an odd address and read-only."""
+    snapshot = open_content(
+        make_content({FIRST: 2, FIRST + 9: 3}, {FIRST: 12, FIRST + 99: 0}, ROUTES)
+    )
+    for count in (1, 50, 3 * PIECE_NUMBERS):
+        asked = np.arange(FIRST, FIRST + count, dtype=np.uint64)
+        read = np.frombuffer(b"-" + asked.tobytes(), np.uint64, count, 1)
+        assert not read.flags.aligned
+        found = snapshot.lookup(read, ported_at=True, range_route=True)
+        expected = snapshot.lookup(asked, ported_at=True, range_route=True)
+        assert found.route.tolist() == expected.route.tolist()
+        assert found.range_route.tolist() == expected.range_route.tolist()
 
 
 def test_more_routes_than_the_format_holds_are_refused(open_content) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numroute.model import Operator, Route, SnapshotRef
 
 _UINT64_MAX = 2**64 - 1
+_ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
 
 VALUES_KEPT_MAX = 100_000
 """How many different routes and how many operators a client keeps decoded; 50 MB of routes."""
@@ -57,8 +58,8 @@ class BulkAnswer:
 class Chunk:
     """The response to one request of n numbers; routes and operators are still serialised.
 
-    ``route_indexes``: uint32[n], each less than ``len(routes)``; ``range_holder_indexes`` and
-    ``ported_at``: uint32[n], or uint32[0] when not asked for.
+    ``route_indexes``: uint32[n], each less than ``len(routes)``, a view of the response;
+    ``range_holder_indexes`` and ``ported_at``: uint32[n], or uint32[0] when not asked for.
     """
 
     snapshot: SnapshotRef
@@ -139,10 +140,14 @@ def bulk_response(
         ServiceError: It is not such a message, or does not answer every number.
     """
     try:
-        columns = _BulkColumns.FromString(data)
+        indexes, begin = wire.leading_column(data, _ROUTE_INDEXES, wire.FIXED32)
+        columns = _BulkColumns.FromString(data[begin:])
+        if columns.route_indexes:
+            columns = _BulkColumns.FromString(data)
+            indexes = np.asarray(columns.route_indexes, wire.FIXED32)
         chunk = Chunk(
             snapshot=_snapshot_ref(columns.snapshot),
-            route_indexes=np.asarray(columns.route_indexes, np.uint32),
+            route_indexes=indexes.astype(np.uint32, copy=False),
             routes=list(columns.routes),
             range_holder_indexes=np.asarray(columns.range_holder_indexes, np.uint32),
             range_holders=list(columns.range_holders),

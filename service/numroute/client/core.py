@@ -393,6 +393,9 @@ def _merge(
     Returns:
         uint32[sum of n_i] indexes, and the distinct values that they point into.
     """
+    if len(parts) == 1:
+        ((indexes, values),) = parts
+        return indexes.copy(), list(values)
     places: dict[bytes, int] = {}
     joined = np.empty(sum(len(indexes) for indexes, _ in parts), np.uint32)
     end = 0

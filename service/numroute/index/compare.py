@@ -17,6 +17,7 @@ import numpy as np
 from numroute.index import kernel
 from numroute.index.bitmap import records_by_row
 from numroute.index.content import Content
+from numroute.index.records import all_records, records_at
 from numroute.model import NUMBER_MAX, Changes
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def changed_numbers(
         stays[ranks - begin] = True
         returned = np.flatnonzero(~stays) + begin
         begin = end
-        gone, gone_rows = kernel.records_at(tables, returned)
+        gone, gone_rows = records_at(tables, returned)
         found = [numbers[ported], gone, numbers[positions[differ]]]
         kinds = [
             np.full(len(ported), Kind.PORTED, np.uint8),
@@ -280,7 +281,7 @@ def _pieces(whole: Snapshot | Content) -> Iterator[tuple[NDArray[np.uint64], Row
             until = int(whole.numbers[part.stop]) if part.stop < count else NUMBER_MAX + 1
             yield whole.numbers[part], whole.number_route[part], until
         return
-    for piece, until in kernel.records(whole.tables):
+    for piece, until in all_records(whole.tables):
         yield piece.numbers, piece.rows, until
 
 

@@ -3,7 +3,7 @@
 One loop over blocks of numbers: each stage computes where the next one reads and prefetches it, so
 that hundreds of accesses to memory are under way at once. Indices are unsigned and nothing branches
 on data, so that LLVM vectorises the stages; their temporaries live on the stack.
-:mod:`numroute.index.kernel` does it in the background and switches to it when it is ready.
+:mod:`numroute.index.kernel` compiles in the background and switches when this is ready.
 
 The compiled code is cached on disk where numba finds a writable folder: that of the environment
 variable ``NUMBA_CACHE_DIR``, beside this module, or the user's. Without one it is compiled anew.
@@ -11,7 +11,7 @@ variable ``NUMBA_CACHE_DIR``, beside this module, or the user's. Without one it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -88,6 +88,18 @@ def _stack(kind: Any, bits: int, length: int) -> Any:  # noqa: ANN401 - numba's 
     return intrinsic(allocate)
 
 
+def _at(kind: Any, bits: int) -> Any:  # noqa: ANN401 - numba's own types
+    """Return a function that takes the address of an array's first element."""
+
+    def point(_: Any, address: Any) -> Any:  # noqa: ANN401, ARG001
+        def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:  # noqa: ANN401
+            return builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
+
+        return types.CPointer(kind)(types.uint64), generate
+
+    return intrinsic(point)
+
+
 prefetch, popcount = intrinsic(_prefetch), intrinsic(_popcount)
 _B = STAGE_NUMBERS
 _room_index = _stack(types.uint32, 32, _B)
@@ -100,6 +112,8 @@ _room_asked = _stack(types.uint32, 32, _B + 1)
 _room_found = _stack(types.uint32, 32, _B + 1)
 _room_place = _stack(types.uint64, 64, _B + 1)
 _room_mixed = _stack(types.uint32, 32, _B + 1)
+_at_u8, _at_u16 = _at(types.uint8, 8), _at(types.uint16, 16)
+_at_u32, _at_u64 = _at(types.uint32, 32), _at(types.uint64, 64)
 
 # numba takes these as constants; plain integers would make signed indices.
 _u32, _u64 = np.uint32, np.uint64
@@ -111,26 +125,29 @@ _FACTOR, _FACTOR_SHIFT = _u64(CELL_FACTOR), _u64(CELL_FACTOR_SHIFT)
 _CELL, _CELLS = _u64(CELL_NUMBERS), _u64(CELL_MASK)
 _PLACE_SHIFT, _PLACE, _ROW = _u64(PLACE_SHIFT), _u64(PLACE_MASK), _u64(ROW_SHIFT)
 _RANK, _STRIP, _STRIPS, _HALVES = _u64(RANK_SHIFT), _u64(STRIP_SHIFT), _u64(STRIP_WORDS), _u64(4)
+_BYTES, _BYTE = _u64(8), _u64(3)
 _MIXED, _INVALID, _LAST = np.uint16(MIXED), np.uint16(INVALID_ROW), _u64(NUMBER_MAX)
 
 
-def _lookup(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop, as the compiler wants it
-    top: Any,  # noqa: ANN401 - numba infers every type
-    sub: Any,  # noqa: ANN401
-    entries: Any,  # noqa: ANN401
-    heap: Any,  # noqa: ANN401
-    strips: Any,  # noqa: ANN401
-    codes: Any,  # noqa: ANN401
-    code_shift: Any,  # noqa: ANN401
-    dictionary: Any,  # noqa: ANN401
-    dictionary_start: Any,  # noqa: ANN401
-    group_shift: Any,  # noqa: ANN401
-    range_start: Any,  # noqa: ANN401
-    range_route: Any,  # noqa: ANN401
-    numbers: Any,  # noqa: ANN401
-    rows: Any,  # noqa: ANN401
-) -> None:
-    """Write the row of each number: the lookup of docs/format.md, in stages."""
+def _lookup(tables: Any, numbers: Any, rows: Any) -> None:  # noqa: ANN401, C901, PLR0912, PLR0915 - numba infers types; one loop, as the compiler wants it
+    """Write the row of each number: the lookup of docs/format.md, in stages.
+
+    ``tables``: uint64, the addresses and sizes that ``Tables.addresses`` lists. Two numbers and an
+    address cost a call less than a dozen arrays would.
+    """
+    # The lengths of arrays that are only indexed do not matter.
+    top, last_page = carray(_at_u64(tables[0]), (1,)), tables[1]
+    sub = carray(_at_u64(tables[2]), (1,))
+    entries = carray(_at_u64(tables[3]), (1,))
+    heap = carray(_at_u64(tables[4]), (1,))
+    strips = carray(_at_u16(tables[4]), (1,))
+    codes = carray(_at_u8(tables[4]), (1,))
+    code_shift, wide = tables[5], _u64(3) - tables[5]
+    dictionary = carray(_at_u16(tables[6]), (1,))
+    dictionary_start, group_shift = carray(_at_u32(tables[7]), (1,)), tables[8]
+    pieces = np.int64(tables[10])
+    range_start = carray(_at_u64(tables[9]), (pieces,))
+    range_route = carray(_at_u16(tables[11]), (1,))
     index = carray(_room_index(), (_B,))
     entry = carray(_room_entry(), (_B,))
     word = carray(_room_word(), (_B,))
@@ -142,15 +159,14 @@ def _lookup(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop, as th
     place = carray(_room_place(), (_B + 1,))
     mixed = carray(_room_mixed(), (_B + 1,))
     count = _u64(numbers.shape[0])
-    last_page = _u64(top.shape[0] - 1)
     begin = _ZERO
     while begin < count:
         size = min(_STAGE, count - begin)
         for k in range(size):
             number = numbers[begin + _u64(k)]
-            block = _u64(top[min(number >> _PAGE, last_page)])
+            block = top[min(number >> _PAGE, last_page)]
             first = sub[block + ((number >> _BLOCK) & _IN_PAGE)]
-            index[k] = _u32(_u64(first) + ((number >> _GRANULE) & _IN_BLOCK))
+            index[k] = _u32(first + ((number >> _GRANULE) & _IN_BLOCK))
             low[k] = _u32(number & _IN_GRANULE)
         for k in range(size):
             prefetch(entries, index[k])
@@ -187,7 +203,7 @@ def _lookup(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop, as th
             code[k] = ((first_code << code_shift) + rank) * ((content >> bit) & _ONE)
         n_found = _ZERO
         for k in range(n_asked):
-            prefetch(codes, code[k])
+            prefetch(codes, code[k] << wide)
             found[n_found] = asked[k]
             place[n_found] = code[k]
             n_found += _u64(code[k] != _ZERO)
@@ -199,38 +215,81 @@ def _lookup(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop, as th
             if r == _MIXED:
                 r = range_route[_u64(np.searchsorted(range_start, number, side="right") - 1)]
             rows[begin + i] = r
-        for k in range(n_found):
-            start = dictionary_start[_u64(index[_u64(found[k])]) >> group_shift]
-            place[k] = _u64(start) + _u64(codes[place[k]])
-        for k in range(n_found):
-            rows[begin + _u64(found[k])] = dictionary[place[k]]
+        if wide:
+            # A code is the row itself.
+            for k in range(n_found):
+                rows[begin + _u64(found[k])] = strips[place[k]]
+        else:
+            for k in range(n_found):
+                start = dictionary_start[_u64(index[_u64(found[k])]) >> group_shift]
+                place[k] = _u64(start) + _u64(codes[place[k]])
+            for k in range(n_found):
+                rows[begin + _u64(found[k])] = dictionary[place[k]]
         begin += _STAGE
     for k in range(count):
         if numbers[_u64(k)] - _ONE >= _LAST:
             rows[_u64(k)] = _INVALID
 
 
-def compile_lookup() -> Callable[..., None]:
-    """Return the function, ready to run for both widths of codes."""
+def _distinct(rows: Any, marks: Any, place_of: Any, distinct: Any, times: Any, places: Any) -> Any:  # noqa: ANN401 - numba infers types
+    """Find the distinct rows, ascending, and for each of n rows its place among them.
+
+    Args:
+        rows: unsigned[n].
+        marks: uint64[...], zeros: a byte for each row that there can be.
+        place_of: uint32, an entry for each row that there can be; what is in it does not matter.
+        distinct: int64[...], where the distinct rows are written.
+        times: int64[...], how often each of them occurs.
+        places: uint32[n], the place of each number's row.
+
+    Returns:
+        How many distinct rows there are.
+    """
+    count = _u64(len(rows))
+    marked = carray(_at_u8(_u64(marks.ctypes.data)), (1,))
+    for k in range(count):
+        marked[_u64(rows[_u64(k)])] = np.uint8(1)
+    found = _ZERO
+    for k in range(_u64(len(marks))):
+        word = _u64(k)
+        left = marks[word]
+        while left != _ZERO:
+            row = word * _BYTES + (popcount(~left & (left - _ONE)) >> _BYTE)
+            place_of[row] = _u32(found)
+            distinct[found], times[found] = np.int64(row), 0
+            left &= left - _ONE
+            found += _ONE
+    for k in range(count):
+        place = place_of[_u64(rows[_u64(k)])]
+        places[_u64(k)] = place
+        times[_u64(place)] += 1
+    return found
+
+
+class Compiled(NamedTuple):
+    """The compiled functions."""
+
+    lookup: Callable[..., None]
+    distinct: Callable[..., int]
+
+
+def compile_all() -> Compiled:
+    """Return the functions, ready to run."""
+    asked = types.Array(types.uint64, 1, "C", readonly=True, aligned=False)
+    narrow, wide, flat = types.uint16[::1], types.uint32[::1], types.int64[::1]
+    lookup = types.void(types.uint64[::1], asked, narrow)
+    distinct = [
+        types.uint64(rows, types.uint64[::1], wide, flat, flat, wide) for rows in (narrow, wide)
+    ]
+    return Compiled(_compile(_lookup, [lookup]), _compile(_distinct, distinct))
+
+
+def _compile(function: Callable[..., Any], signatures: list[Any]) -> Callable[..., Any]:
     options = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+    compiled: Callable[..., Any]
     try:
-        lookup: Callable[..., None] = njit(cache=True, **options)(_lookup)
+        compiled = njit(signatures, cache=True, **options)(function)
     except RuntimeError:
         # There is no folder for the cache that can be written.
-        lookup = njit(**options)(_lookup)
-    for code in (np.uint8, np.uint16):
-        # A call with nothing to look up compiles, or reads from the cache.
-        lookup(
-            *(np.zeros(1, np.int64), np.zeros(1, np.int64)),
-            *(_constant(np.uint64), _constant(np.uint64), _constant(np.uint16), _constant(code)),
-            *(_ZERO, _constant(np.uint16), _constant(np.uint32), _ZERO),
-            *(_constant(np.uint64), _constant(np.uint16), _constant(np.uint64)),
-            np.zeros(0, np.uint16),
-        )
-    return lookup
-
-
-def _constant(dtype: type[np.unsignedinteger]) -> Any:  # noqa: ANN401
-    array = np.zeros(0, dtype)
-    array.flags.writeable = False
-    return array
+        compiled = njit(signatures, **options)(function)
+    return compiled

@@ -1,4 +1,4 @@
-"""The lookup kernel: whole-array operations from numbers to rows of the route table.
+"""The lookup kernel: whole-array operations from numbers to rows, and from rows to distinct ones.
 
 A batch is worked off in pieces so that temporaries stay in cache; nothing is done per number in
 Python. What is not in the tables falls on block 0, whose entries are zeros, and what has no record
@@ -54,9 +54,11 @@ from numroute.index.layout import (
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
+
+    from numroute.index.compiled import Compiled
 
     Index = NDArray[np.int64]
     Words = NDArray[np.uint64]
@@ -68,16 +70,18 @@ PIECE_NUMBERS = 8_192
 FEW_NUMBERS = 32
 """Up to this many numbers are looked up one by one: with more, numpy is faster."""
 
-FEW_NUMBERS_COMPILED = 4
+FEW_NUMBERS_COMPILED = 1
 """The same beside the compiled function, which costs less to call than numpy."""
 
-SMALL_NUMBERS = 256
-"""In batches up to this size, numpy reads the entries, and the numbers that need more than their
-entry are looked up one by one when there are at most ``SMALL_NUMBERS_REST`` of them."""
-SMALL_NUMBERS_REST = 16
+SMALL_NUMBERS = 1_024
+"""In batches up to this size all numbers take every step: to select those that need one costs more
+than the step."""
 
-_BLOCKS_AT_ONCE = 256
-"""Blocks whose records are listed together."""
+FEW_ROWS = 4
+"""Up to how many rows Python finds the distinct ones fastest."""
+
+MARKED_MAX = 4_096
+"""Up to how many numbers marks find the distinct rows faster than a histogram."""
 
 _SEARCH_SORTED_FROM = 16
 """From this many keys on, sorting them first makes the binary searches cheaper than it costs."""
@@ -103,8 +107,6 @@ _ROW = np.array(ROW_SHIFT, np.uint64)
 _RANK = np.array(RANK_SHIFT, np.uint64)
 _STRIPS = np.array(STRIP_WORDS, np.uint64)
 _HALVES = np.array(4, np.uint64)
-
-_MEMBERS = np.array((1 << RANK_SHIFT) - 1, np.uint64)
 
 
 # Without a repr: it would read the file's map, which may be closed when an error is shown.
@@ -163,16 +165,17 @@ class Tables:
         return blocks[used].astype(np.int64), place[used] // GRANULES_PER_BLOCK
 
     @cached_property
-    def constants(self) -> tuple[Any, ...]:
-        """The arguments of the compiled function that are the same for all numbers."""
-        return (
-            self.top,
-            self.sub,
-            *(_read_only(each) for each in (self.entries, self.heap, self.strips, self.codes)),
-            np.uint64(self.code_shift),
-            *(_read_only(each) for each in (self.dictionary, self.dictionary_start)),
-            np.uint64(self.group_shift),
-            *(_read_only(each) for each in (self.range_start, self.range_route)),
+    def addresses(self) -> Words:
+        """What the compiled function takes: addresses of arrays, lengths and shifts."""
+        pages, pieces = len(self.top) - 1, len(self.range_start)
+        return np.array(
+            [
+                *(_address(self.top), pages, _address(self.sub), _address(self.entries)),
+                *(_address(self.heap), self.code_shift),
+                *(_address(self.dictionary), _address(self.dictionary_start), self.group_shift),
+                *(_address(self.range_start), pieces, _address(self.range_route)),
+            ],
+            np.uint64,
         )
 
     @cached_property
@@ -214,15 +217,15 @@ def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
 COMPILE_AFTER_NUMBERS = 20_000_000
 """So many numbers looked up in batches say that there will be more, and compiling pays."""
 
-_compiled: Callable[..., None] | None = None
+_compiled: Compiled | None = None
 _compiling = threading.Lock()
 _looked_up = 0
 
 
-def use_compiled(function: Callable[..., None] | None) -> None:
-    """Look batches up by a compiled function from now on, None = by numpy."""
+def use_compiled(functions: Compiled | None) -> None:
+    """Look batches up by compiled functions from now on, None = by numpy."""
     global _compiled  # noqa: PLW0603 - one switch for all snapshots of the process
-    _compiled = function
+    _compiled = functions
 
 
 def is_few(numbers: Words) -> bool:
@@ -257,27 +260,30 @@ def _compile() -> None:
     with contextlib.suppress(Exception):
         from numroute.index import compiled  # noqa: PLC0415 - its import takes seconds
 
-        use_compiled(compiled.compile_lookup())
+        use_compiled(compiled.compile_all())
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array as one that is never written: one type, compiled once."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+def _address(array: NDArray[Any]) -> int:
+    address: int = array.ctypes.data
+    return address
+
+
+def _aligned(numbers: Words) -> Words:
+    """Return numbers where numpy reads them fast: those of a request stand at any address."""
+    return numbers if numbers.flags.aligned else numbers.copy()
 
 
 def lookup(tables: Tables, numbers: Words) -> Rows:
-    """Return the row of the route table for each number."""
+    """Return the row of the route table for each number, which need not be aligned."""
     rows = np.empty(len(numbers), np.uint16)
     if is_few(numbers):
         rows[:] = [found[0] for found in find_each(tables, numbers.tolist())]
     elif _compiled is not None:
-        _compiled(*tables.constants, _read_only(np.ascontiguousarray(numbers)), rows)
+        _compiled.lookup(tables.addresses, np.ascontiguousarray(numbers), rows)
     else:
         _count(len(numbers))
         for begin in range(0, len(numbers), PIECE_NUMBERS):
-            part = numbers[begin : begin + PIECE_NUMBERS]
+            part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
             _lookup_piece(tables, part, rows[begin : begin + PIECE_NUMBERS])
     return rows
 
@@ -287,21 +293,15 @@ def _lookup_piece(tables: Tables, numbers: Words, rows: Rows) -> None:
     entry = tables.entries.take(index, mode="clip")
     low = numbers & _IN_GRANULE
     rows[:] = entry >> _ROW
-    hit = _cell_hits(entry, low)
-    if len(numbers) <= SMALL_NUMBERS:
-        more = (hit | (rows == MIXED)).nonzero()[0]
-        if len(more) <= SMALL_NUMBERS_REST:
-            rows[more] = [found[0] for found in find_each(tables, numbers.take(more).tolist())]
-            _refuse_impossible(numbers, rows)
-            return
     _settle_mixed(tables, numbers, entry, low, rows)
-    with_cell = _places_unless_most(hit)
+    small = len(numbers) <= SMALL_NUMBERS
+    with_cell = None if small else _places_unless_most(_cell_hits(entry, low))
     if with_cell is not None:
         entry, low, index = entry.take(with_cell), low.take(with_cell), index.take(with_cell)
     rank, first_code, member = _ranks(tables, entry, low)
     found = int(np.count_nonzero(member))
-    if 2 * found > len(member):
-        # Most have a record: what the few others read is thrown away.
+    if found and (small or 2 * found > len(member)):
+        # What those without a record read is thrown away.
         fresh = _routes(tables, index, first_code, rank)
         if with_cell is None:
             np.copyto(rows, fresh, where=member)
@@ -474,13 +474,53 @@ def range_lookup(tables: Tables, numbers: Words) -> Rows:
         rows[:] = [found[1] for found in find_each(tables, numbers.tolist())]
         return rows
     for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = numbers[begin : begin + PIECE_NUMBERS]
+        part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
         answer = rows[begin : begin + PIECE_NUMBERS]
         entry = tables.entries.take(entries_of(tables, part), mode="clip")
         answer[:] = entry >> _ROW
         _settle_mixed(tables, part, entry, part & _IN_GRANULE, answer)
         _refuse_impossible(part, answer)
     return rows
+
+
+def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDArray[np.uint32]]:
+    """Return the distinct rows, ascending, how often each occurs, and each number's place in them.
+
+    Bytes or counts for all rows that there can be find them in time linear in n; to sort the rows,
+    as ``numpy.unique`` does, takes twenty times as long for 65,536 of them.
+
+    Args:
+        rows: uint16[n] or uint32[n], each less than ``row_count``.
+        row_count: How many different rows there can be.
+
+    Returns:
+        The distinct rows, intp[d], their counts, intp[d], and uint32[n] places.
+    """
+    if len(rows) <= FEW_ROWS:
+        few: list[int] = rows.tolist()
+        found = sorted(set(few))
+        places = np.array([found.index(row) for row in few], np.uint32)
+        return np.array(found, np.int64), np.array([few.count(row) for row in found]), places
+    place_of = np.empty(row_count, np.uint32)
+    if _compiled is not None:
+        marks, places = np.zeros(-(-row_count // 8), np.uint64), np.empty(len(rows), np.uint32)
+        distinct, times = np.empty((2, min(len(rows), row_count)), np.int64)
+        count = _compiled.distinct(rows, marks, place_of, distinct, times, places)
+        return distinct[:count], times[:count], places
+    positions = rows.astype(np.int64)
+    if len(rows) > MARKED_MAX:
+        counts = np.bincount(positions, minlength=row_count)
+        distinct = counts.nonzero()[0]
+        times = counts.take(distinct)
+    else:
+        marked = np.zeros(row_count, np.bool_)
+        marked[positions] = True
+        distinct = marked.nonzero()[0]
+    place_of[distinct] = np.arange(len(distinct), dtype=np.uint32)
+    places = place_of.take(positions)
+    if len(rows) <= MARKED_MAX:
+        times = np.bincount(places, minlength=len(distinct))
+    return distinct, times, places
 
 
 def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Index]:
@@ -491,7 +531,7 @@ def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Inde
     positions = [np.empty(0, np.intp)]
     ranks: list[Index] = [np.empty(0, np.int64)]
     for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = numbers[begin : begin + PIECE_NUMBERS]
+        part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
         index = entries_of(tables, part)
         entry = tables.entries.take(index, mode="clip")
         low = part & _IN_GRANULE
@@ -522,85 +562,3 @@ def locate(tables: Tables, numbers: Words) -> tuple[NDArray[np.bool_], Index]:
     following = (place + 1) * GRANULES_PER_BLOCK
     outside = np.append(tables.blocks, -1)[place] != block
     return member, np.where(outside, tables.ranks_at(following), rank)
-
-
-class Records(NamedTuple):
-    """Records in ascending order: numbers, rows, and how many lie before the first of them."""
-
-    numbers: Words
-    rows: Rows
-    rank: int
-
-
-def records(tables: Tables) -> Iterator[tuple[Records, int]]:
-    """Yield all records, in pieces of some blocks.
-
-    With each comes the number up to which (exclusive) it holds all records that the pieces before
-    it do not. There is always one piece, and the last has no end but the largest number.
-    """
-    blocks = tables.blocks
-    for begin in range(0, max(1, len(blocks)), _BLOCKS_AT_ONCE):
-        end = min(begin + _BLOCKS_AT_ONCE, len(blocks))
-        until = int(blocks[end]) << BLOCK_SHIFT if end < len(blocks) else NUMBER_MAX + 1
-        yield _records_in(tables, begin, end), until
-
-
-def records_at(tables: Tables, ranks: Index) -> tuple[Words, Rows]:
-    """Return the numbers and rows of the records with these ranks, which ascend."""
-    if not len(ranks):
-        return np.empty(0, np.uint64), np.empty(0, np.uint16)
-    first = tables.ranks_at(np.arange(1, len(tables.blocks) + 1) * GRANULES_PER_BLOCK)
-    block = first.searchsorted(ranks, side="right") - 1
-    numbers, rows = [], []
-    while len(ranks):
-        begin = int(block[0])
-        count = int(block.searchsorted(begin + _BLOCKS_AT_ONCE))
-        part = _records_in(tables, begin, int(block[count - 1]) + 1)
-        numbers.append(part.numbers[ranks[:count] - part.rank])
-        rows.append(part.rows[ranks[:count] - part.rank])
-        ranks, block = ranks[count:], block[count:]
-    return np.concatenate(numbers), np.concatenate(rows)
-
-
-def _records_in(tables: Tables, begin: int, end: int) -> Records:
-    """Return the records of the blocks from one place to another."""
-    index = np.arange((begin + 1) * GRANULES_PER_BLOCK, (end + 1) * GRANULES_PER_BLOCK)
-    first = tables.blocks[begin:end, None] << (BLOCK_SHIFT - GRANULE_SHIFT)
-    granules = (first + np.arange(GRANULES_PER_BLOCK)).reshape(-1)
-    return Records(
-        *decode(tables, index, granules),
-        rank=int(tables.ranks[((begin + 1) * GRANULES_PER_BLOCK) >> RANK_GROUP_SHIFT]),
-    )
-
-
-def decode(tables: Tables, index: Index, granules: Index) -> tuple[Words, Rows]:
-    """Return the numbers and rows of all records of some granules.
-
-    Args:
-        tables: The tables.
-        index: The places of the granules' entries, ascending.
-        granules: Their numbers without the low 10 bits.
-    """
-    entry = tables.entries[index]
-    used = entry & _CELLS
-    # Bits as bytes of the size of a word, so that places divide into word and bit by shifts.
-    places = _set_bits(used)
-    of_cell, cell = places >> 6, places & 63
-    cells = np.bitwise_count(used).astype(np.int64)
-    place = ((entry >> _PLACE_SHIFT) & _PLACE).astype(np.int64)
-    words = tables.heap[(place - (cells.cumsum() - cells))[of_cell] + np.arange(len(of_cell))]
-    places = _set_bits(words & _MEMBERS)
-    at, bit = places >> 6, places & 63
-    granule = of_cell[at]
-    numbers = (granules[granule] << GRANULE_SHIFT) + cell[at] * CELL_NUMBERS + bit
-    count = tables.ranks_at(index + 1) - tables.ranks_at(index)
-    codes = ((place + cells) << tables.code_shift) - (count.cumsum() - count)
-    code = tables.codes[codes[granule] + np.arange(len(granule))]
-    start = tables.dictionary_start[index[granule] >> tables.group_shift]
-    return numbers.view(np.uint64), tables.dictionary[start + code]
-
-
-def _set_bits(words: Words) -> Index:
-    """Return the places of all set bits, ascending, counted over all words."""
-    octets = words.astype("<u8", copy=False).view(np.uint8)
-    return np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]

@@ -61,6 +61,7 @@ from numroute.index.layout import (
     TOP,
     smallest_unsigned,
 )
+from numroute.index.records import all_records, decode
 from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX
 
@@ -229,7 +230,7 @@ def _patched_bitmap(base: Snapshot, patch: Patch, member: NDArray[np.bool_]) -> 
         return _reencoded(tables, index, numbers, present, rows, len(patch.routes))
     except TooManyRoutesError:
         # The groups of granules are too large for their routes: all are encoded anew.
-        pieces = [piece for piece, _ in kernel.records(base.tables)]
+        pieces = [piece for piece, _ in all_records(base.tables)]
         whole = _merged(
             np.concatenate([piece.numbers for piece in pieces]),
             np.concatenate([piece.rows for piece in pieces]),
@@ -265,7 +266,7 @@ def _reencoded(
     )
     in_groups = (lacking[:, None] << (0 if wide else shift)) + np.arange(1 if wide else 1 << shift)
     entries = np.union1d(index, in_groups[tables.entries[in_groups] & np.uint64(CELL_MASK) != 0])
-    old = kernel.decode(tables, entries, _granules_of(tables, entries))
+    old = decode(tables, entries, _granules_of(tables, entries))
     numbers, rows = _merged(*old, numbers, present, rows)
     of_record = kernel.entries_of(tables, numbers)
     codes: NDArray[np.uint8] | Rows = rows

@@ -34,6 +34,7 @@ from numroute.index.layout import (
     smallest_unsigned,
 )
 from numroute.index.overrides import OverrideTable, decode_overrides
+from numroute.index.records import all_records
 from numroute.index.tables import ChangedBy, RouteTable, decode_changed
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Snapshot:
 
     def ported_numbers(self) -> Iterator[NDArray[np.uint64]]:
         """Yield the numbers of all records, ascending, piece by piece."""
-        return (piece.numbers for piece, _ in kernel.records(self._tables))
+        return (piece.numbers for piece, _ in all_records(self._tables))
 
     def donor(self, number: int) -> Operator | None:
         """Return who served a ported number before, where the registry says so."""

@@ -50,14 +50,10 @@ class AnswerCounts:
         self._sums = np.zeros(_STATUS_COUNT, np.int64)
         self._lock = threading.Lock()
 
-    def add(self, statuses: NDArray[np.uint8]) -> None:
-        """Count answers by their statuses, uint8[n]."""
-        self._add(np.bincount(statuses, minlength=_STATUS_COUNT))
-
-    def add_counted(self, statuses: NDArray[np.uint8], counts: NDArray[np.intp]) -> None:
-        """Count answers of which ``counts[i]`` have ``statuses[i]``: uint8[d], intp[d]."""
-        # Weights are floats, which are exact for counts of one request.
-        self._add(np.bincount(statuses, counts, _STATUS_COUNT).astype(np.int64))
+    def add(self, statuses: NDArray[np.uint8], times: NDArray[np.int64] | None = None) -> None:
+        """Count answers of which ``times[i]``, None = one, have ``statuses[i]``."""
+        with self._lock:
+            np.add.at(self._sums, statuses, 1 if times is None else times)
 
     def add_few(self, statuses: Iterable[Status]) -> None:
         """Count a few answers one by one."""
@@ -70,10 +66,6 @@ class AnswerCounts:
         with self._lock:
             sums = self._sums.copy()
         return {status.name.lower(): int(sums[status]) for status in Status}
-
-    def _add(self, counts: NDArray[np.int64]) -> None:
-        with self._lock:
-            np.add(self._sums, counts, out=self._sums)
 
 
 class View:
@@ -158,24 +150,6 @@ class View:
     def ref_field(self) -> bytes:
         """Return the ``snapshot`` field of a bulk answer given now."""
         return self._ref_fields[self.stale()]
-
-    def count_answers(
-        self,
-        rows: NDArray[np.intp],
-        distinct: NDArray[np.intp],
-        counts: NDArray[np.intp] | None,
-    ) -> None:
-        """Count an answer by its statuses.
-
-        Args:
-            rows: The row of each number, intp[n].
-            distinct: The distinct ones, intp[d].
-            counts: How often each row of the snapshot occurs, where that is known; it saves time.
-        """
-        if counts is None:
-            self.answers.add(self.fields.status.take(rows))
-        else:
-            self.answers.add_counted(self.fields.status.take(distinct), counts.take(distinct))
 
 
 class RouteFields:
