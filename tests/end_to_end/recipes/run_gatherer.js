@@ -1,4 +1,4 @@
-// Looks numbers up through the gatherer of docs/recipes/node.md and without it.
+// Looks numbers up through the gatherer of docs/recipes and without it.
 //
 // Usage: node run_gatherer.js PROTO TARGET TASKS LOOKUPS SINGLE, whole numbers on standard input as JSON.
 // Prints {answers: [[status, operator, snapshot]], without, with}, the rates in numbers a second.

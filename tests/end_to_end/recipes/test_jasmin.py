@@ -16,7 +16,7 @@ from support.servers import running
 
 from numroute.index import SnapshotStore
 
-ROOT = Path(__file__).resolve().parents[3]
+RECIPES = Path(__file__).resolve().parents[3] / "docs" / "recipes"
 VARIABLE = "NUMROUTE_TEST_JASMIN"
 """The Python that has Jasmin and the client; Jasmin pins libraries that the tests need newer."""
 
@@ -32,8 +32,9 @@ def intercept(tmp_path: Path) -> Intercept:
     python = os.environ.get(VARIABLE, "")
     if not python:
         pytest.skip(f"{VARIABLE} does not name a Python that has Jasmin and numroute's client")
-    recipe = (ROOT / "docs" / "recipes" / "jasmin.md").read_text("utf-8")
-    module, script = re.findall(r"```python\n(.*?)```", recipe, re.DOTALL)
+    page = (RECIPES / "jasmin.md").read_text("utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    module = (RECIPES / "numroute_jasmin.py").read_text("utf-8")
     assert DEADLINE in module
     (tmp_path / "numroute_tag.py").write_text(script, "utf-8")
 
