@@ -234,7 +234,7 @@ def test_an_empty_list(route, write, content: str) -> None:
 
 def test_a_list_of_only_rejects(route, write) -> None:
     """A list without any number gives a full reject file, no route, and a report that says so."""
-    routed = route(write("phone\nнет\n-\n12\n"))
+    routed = route(write("phone\nнет\n-\n12\n"), status=1)
     assert routed.summary["routes"] == []
     assert [row["reason"] for row in routed.rows("rejects.csv")] == [
         "NOT_A_NUMBER", "NOT_A_NUMBER", "TOO_SHORT",

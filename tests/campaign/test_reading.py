@@ -729,6 +729,16 @@ def test_a_broken_quote_in_any_block_loses_only_its_row(
     assert summary.steps.rejected == 1
 
 
+def test_no_block_ends_within_a_record_of_two_lines(
+    run, write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list in which every record has a line end in quotes is cut between records all the same."""
+    monkeypatch.setattr(csv_list, "BLOCK_BYTES", 2**17)
+    rows = [f'"Иванова\nАнна";{79160000000 + i}' for i in range(20_000)]
+    summary, _ = run(write("\n".join(["Имя;Телефон", *rows, ""])))
+    assert (summary.steps.rows, summary.steps.rejected) == (len(rows), 0)
+
+
 @pytest.mark.parametrize("column", [0, "phone", "1"])
 def test_frames_take_a_column_by_name_or_place(store: Path, column: int | str) -> None:
     """Mixed cells are read one by one; other columns, also of the same name, do not matter."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -64,3 +66,55 @@ class ReadOptions:
         """The columns that the user named; a number is a place."""
         names = (self.column, self.segments_column, *self.keep)
         return tuple(name for name in names if name is not None and not name.isdecimal())
+
+
+class ListReader:
+    """Reads a file of one form; ``choose`` says which columns.
+
+    Attributes:
+        columns: The names of all columns.
+        sample: Some values of each column; None for a type that cannot hold phone numbers.
+        warnings: What was guessed about the file and may be wrong.
+        bytes_done: How many bytes of the file have been read.
+    """
+
+    columns: tuple[str, ...]
+    sample: Sequence[pa.Array | None]
+    encoding = delimiter = sheet = ""
+    has_header = True
+    warnings: tuple[str, ...] = ()
+    bytes_done: int
+
+    def choose(self, phones: Sequence[int], kept: Sequence[int], segments: int | None) -> None:
+        """Say by place which columns are needed.
+
+        Raises:
+            InputError: The type of one cannot hold what it is needed for.
+        """
+        self.phones, self.kept, self.segments = tuple(phones), tuple(kept), segments
+        places = [*phones, *kept, *([] if segments is None else [segments])]
+        self.needed = list(dict.fromkeys(places))
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of the phone columns in the header; empty texts where there is none."""
+        return tuple(self.columns[place] if self.has_header else "" for place in self.phones)
+
+    def tasks(self) -> Iterator[Callable[[], Block]]:
+        """Yield functions to be called, on any thread, for a block each.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        raise NotImplementedError
+
+    def check_lines(self, parsed: int) -> None:
+        """Check, behind the last block, that the blocks' lines are all that the file has.
+
+        Raises:
+            InputError: They are not: rows would be lost without a word.
+        """
+
+    def close(self) -> None:
+        """Close the file."""
+        raise NotImplementedError

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from numroute.errors import InputError
-from numroute_campaign.lists import Block
+from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.cells import (
     check_segments,
     may_hold_numbers,
@@ -20,7 +20,7 @@ from numroute_campaign.lists.columns import is_phone_name, shown_name
 from numroute_campaign.lists.files import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numroute_campaign.lists.files import ListFile
 
@@ -28,7 +28,7 @@ BLOCK_ROWS: Final = 131_072
 SAMPLE_ROWS: Final = 1000
 
 
-class ArrowFile:
+class ArrowFile(ListReader):
     """An open Parquet or Arrow file."""
 
     def __init__(self, file: ListFile) -> None:
@@ -48,8 +48,10 @@ class ArrowFile:
                 self.schema = self._reader.schema
         except (pa.ArrowException, OSError):
             raise self._damaged() from None
+        self.columns = tuple(self.schema.names)
+        self.sample = self._sample()
 
-    def sample(self) -> list[pa.Array | None]:
+    def _sample(self) -> list[pa.Array | None]:
         """Return some values of each column, None for a type that cannot hold phone numbers."""
         able = [
             i
@@ -70,50 +72,57 @@ class ArrowFile:
             values[i] = sample_of(column.slice(0, SAMPLE_ROWS))
         return values
 
-    def check_named(self, samples: Sequence[pa.Array | None], *, every: bool) -> None:
+    def check_named(self, *, every: bool) -> None:
         """Check that the columns named for phone numbers can hold them; every one, or one.
 
         Raises:
             InputError: They cannot, by their type, or share a name.
         """
-        named = [place for place, name in enumerate(self.schema.names) if is_phone_name(name)]
-        unable = [place for place in named if samples[place] is None]
+        named = [place for place, name in enumerate(self.columns) if is_phone_name(name)]
+        unable = [place for place in named if self.sample[place] is None]
         if unable and (every or unable == named):
-            self._refuse_repeated([self.schema.names[unable[0]]])
-            self.check_types(unable[:1], None)
+            self.choose(unable[:1], (), None)
 
-    def check_types(self, phones: Sequence[int], segments: int | None) -> None:
-        """Raise InputError if the chosen columns cannot hold phone numbers or segments."""
-        names, types = self.schema.names, self.schema.types
+    def choose(self, phones: Sequence[int], kept: Sequence[int], segments: int | None) -> None:
+        """Say by place which columns are needed; their names must differ."""
+        super().choose(phones, kept, segments)
+        names, types = self.columns, self.schema.types
+        for place in self.needed:
+            if names.count(names[place]) > 1:
+                raise InputError(
+                    self.file.name,
+                    f"two columns are named {shown_name(names[place])}",
+                    hint="Rename one of them",
+                )
         for place in phones:
             readable(pa.array([], types[place]), shown_name(names[place]), self.file.name)
         if segments is not None:
             check_segments(types[segments], shown_name(names[segments]), self.file.name)
 
-    def blocks(
-        self, phones: Sequence[int], kept: Sequence[int], segments: int | None
-    ) -> Iterator[Block]:
-        """Yield the blocks.
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Empty texts: no row repeats the header."""
+        return ("",) * len(self.phones)
 
-        Raises:
-            InputError: The file is damaged, two columns share a name that is needed, or the type
-                of a phone column cannot hold phone numbers.
-        """
-        names = self.schema.names
-        needed = list(dict.fromkeys([*phones, *kept, *([] if segments is None else [segments])]))
-        self._refuse_repeated([names[i] for i in needed])
+    def tasks(self) -> Iterator[Callable[[], Block]]:
+        """Yield the blocks. Raises InputError also where a phone column holds fractions."""
+        names = self.columns
         try:
-            for batch in self.batches([names[i] for i in needed], BLOCK_ROWS):
-                columns = dict(zip(needed, batch.columns, strict=True))
-                yield Block(
+            for batch in self.batches([names[i] for i in self.needed], BLOCK_ROWS):
+                columns = dict(zip(self.needed, batch.columns, strict=True))
+                block = Block(
                     records=batch.num_rows,
                     phones=tuple(
-                        readable(columns[i], shown_name(names[i]), self.file.name) for i in phones
+                        readable(columns[i], shown_name(names[i]), self.file.name)
+                        for i in self.phones
                     ),
-                    headers=("",) * len(phones),
-                    kept=tuple(columns[i] for i in kept),
-                    segments=None if segments is None else segment_counts(columns[segments]),
+                    headers=self.headers,
+                    kept=tuple(columns[i] for i in self.kept),
+                    segments=None
+                    if self.segments is None
+                    else segment_counts(columns[self.segments]),
                 )
+                yield lambda block=block: block  # type: ignore[misc] # a default binds it
         except (pa.ArrowException, OSError):
             raise self._damaged() from None
 
@@ -129,15 +138,6 @@ class ArrowFile:
             f"the {self.file.form.value} file is damaged",
             hint="Write or copy the file again",
         )
-
-    def _refuse_repeated(self, names: list[str]) -> None:
-        for name in names:
-            if self.schema.names.count(name) > 1:
-                raise InputError(
-                    self.file.name,
-                    f"two columns are named {shown_name(name)}",
-                    hint="Rename one of them",
-                )
 
     def batches(self, names: list[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
         """Yield columns by name, or all of them, some rows at a time."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.lists import Block
+from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.cells import is_empty, segment_counts
 from numroute_campaign.lists.files import (
     UTF_8,
@@ -49,7 +49,7 @@ from numroute_campaign.lists.records import (
 from numroute_campaign.vocabulary import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -77,15 +77,7 @@ _STATEMENT: Final = re.compile(rb'"?sep=(.)"?\r*\n', re.IGNORECASE)
 """Excel's first line that states the delimiter."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lines:
-    """Whole records as text. ``is_last``: whether the text ends behind them."""
-
-    data: bytes
-    is_last: bool
-
-
-class CsvText:
+class CsvText(ListReader):
     """The UTF-8 text of a file: its layout first, then its blocks."""
 
     def __init__(self, file: ListFile, options: ReadOptions) -> None:
@@ -134,7 +126,7 @@ class CsvText:
         try:
             self._judge(delimiter)
         except pa.ArrowException:
-            raise self.not_csv() from None
+            raise self._not_csv() from None
 
     def _judge(self, delimiter: str | None) -> None:
         statement = _STATEMENT.match(self._rest)
@@ -151,21 +143,26 @@ class CsvText:
         cells = cells_of(records, self.delimiter)
         if not any(any(map(str.strip, row)) for row in cells):
             raise self._empty()
-        self.layout = read_layout(cells, self.options)
-        skipped += sum(records.lines[: self.layout.first])
-        self.lines_skipped = skipped
+        layout = read_layout(cells, self.options)
+        self.columns, self.sample, self.has_header = (
+            layout.columns,
+            layout.sample,
+            layout.has_header,
+        )
+        self.warnings, self._width = layout.warnings(self.options.option), layout.width
+        self.lines_skipped = skipped + sum(records.lines[: layout.first])
         at = 0
-        for _ in range(skipped):
+        for _ in range(self.lines_skipped):
             at = self._rest.find(b"\n", at) + 1 or len(self._rest)
         self._rest = self._rest[at:]
 
     @property
-    def bytes_done(self) -> int:
+    def bytes_done(self) -> int:  # type: ignore[override] # counted where the bytes are read
         """How many bytes of the file have been read."""
         return self._source.bytes_done
 
-    def blocks(self) -> Iterator[Lines]:
-        """Yield the text behind the header, block by block."""
+    def tasks(self) -> Iterator[Callable[[], Block]]:
+        """Yield a task for each piece of the text behind the header."""
         ended = False
         while not ended:
             data, wanted = self._rest, BLOCK_BYTES
@@ -179,7 +176,7 @@ class CsvText:
                 cut = (
                     len(data)
                     if ended
-                    else last_record_end(data, wanted, self.delimiter, self.layout.width)
+                    else last_record_end(data, wanted, self.delimiter, self._width)
                 )
                 if cut or ended:
                     break
@@ -192,14 +189,10 @@ class CsvText:
                 wanted *= 2
             self._rest = data[cut:]
             if cut:
-                yield Lines(data=data[:cut], is_last=ended)
+                yield partial(self._parse, data[:cut], is_last=ended)
 
     def check_lines(self, parsed: int) -> None:
-        """Check at the end that the records account for every line of the text.
-
-        Raises:
-            InputError: They do not: rows would be lost without a word.
-        """
+        """Check that the records account for every line; lines are counted before parsing."""
         read = self.lines_read + self._ends_open
         if self.lines_skipped + parsed != read:
             raise InputError(
@@ -235,7 +228,101 @@ class CsvText:
             text = text[:end]
         return text
 
-    def not_csv(self) -> InputError:
+    def _parse(self, data: bytes, *, is_last: bool) -> Block:
+        """Return the columns of a piece of the text; on any thread."""
+        try:
+            count = _line_ends(data) + (not data.endswith(b"\n"))
+            if b"\r" not in data or data.count(b"\r") == data.count(b"\r\n"):
+                table, _ = read_columns(data, self.delimiter, self._width, self.needed)
+                # Each line is a record where no quote holds a line end.
+                if table.num_rows == count and not (is_last and _may_end_with_total(data)):
+                    return self._block(table, count, self._blank_lines(data, table))
+            records = cut_records(data, self.delimiter, self._width)
+            return self._settle(records, count, is_last=is_last)
+        except pa.ArrowException:
+            raise self._not_csv() from None
+
+    def _settle(self, records: Records, lines: int, *, is_last: bool) -> Block:
+        """Return the columns of records of which some are damaged, or the last ones."""
+        texts, total = records.texts, len(records.lines)
+        table, ragged = self._table(texts)
+        for place, width in ragged:
+            texts[place] = self._mended(texts[place], width)
+        if ragged:
+            table, ragged = self._table(texts)
+        if sum(records.lines) != lines or table.num_rows + len(ragged) != len(texts):
+            raise AssertionError("the records were not counted right")
+        cells = map(self._cells, reversed(texts))
+        totals = find_totals(cells, self.options.region) if is_last else []
+        unbroken = np.delete(np.arange(total), records.broken)
+        damage = np.zeros(total, np.uint8)
+        damage[records.broken] = Reject.BROKEN_QUOTES
+        damage[unbroken[[place for place, _ in ragged]]] = Reject.RAGGED_ROW
+        in_table = np.flatnonzero(damage == 0)
+        damage[unbroken[[len(texts) - 1 - place for place in totals]]] = Reject.TOTAL_ROW
+        if totals:
+            table = table.take(pa.array(np.flatnonzero(damage[in_table] == 0)))
+        return self._block(table, lines, sum(map(self._is_blank, texts)), damage)
+
+    def _table(self, texts: list[bytes]) -> tuple[pa.Table, list[tuple[int, int]]]:
+        data = b"\n".join([*texts, b""])
+        return read_columns(data, self.delimiter, self._width, self.needed)
+
+    def _mended(self, text: bytes, width: int) -> bytes:
+        """Return a record of the right width where it only has empty cells too many or too few."""
+        mark = self.delimiter.encode()
+        if self._is_blank(text):
+            return mark * (self._width - 1)
+        if width > self._width:
+            return text.removesuffix(mark * (width - self._width))
+        return text + mark * (self._width - width) if width > min(self.phones) else text
+
+    def _blank_lines(self, data: bytes, table: pa.Table) -> int:
+        """Return how many lines have no content; ``table`` has a row per line of the text."""
+        phones = _text(_one_array(table[str(self.phones[0])]))
+        short = np.flatnonzero(pc.binary_length(phones).to_numpy() < _SHORT_CELL)
+        empty = short[is_empty(phones.take(pa.array(short)))] if len(short) else short
+        if not len(empty):
+            return 0
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _LINE_END)
+        ends = np.concatenate([[-1], ends, [len(data)]])
+        bounds = zip((ends.take(empty) + 1).tolist(), ends.take(empty + 1).tolist(), strict=True)
+        return sum(self._is_blank(data[begin:end]) for begin, end in bounds)
+
+    def _is_blank(self, text: bytes) -> bool:
+        """Whether a record has no content."""
+        return not text.strip(self.delimiter.encode() + b' \t\r\n"')
+
+    def _cells(self, text: bytes) -> list[str]:
+        if self._is_blank(text):
+            return []
+        one = Records(texts=[text], broken=np.empty(0, np.int64), lines=[1])
+        return cells_of(one, self.delimiter)[0]
+
+    def _block(
+        self, table: pa.Table, lines: int, blank: int, damage: NDArray[np.uint8] | None = None
+    ) -> Block:
+        """Return a table as a block; ``damage``: of each record, where some are not in it."""
+        columns = {place: _one_array(table[str(place)]) for place in self.needed}
+        if damage is None:
+            damage = np.zeros(table.num_rows, np.uint8)
+        damaged = np.flatnonzero(damage)
+        return Block(
+            records=len(damage),
+            lines=lines,
+            blank=blank,
+            phones=tuple(_text(columns[place]) for place in self.phones),
+            headers=self.headers,
+            kept=tuple(_valid_text(columns[place]) for place in self.kept),
+            segments=None
+            if self.segments is None
+            else segment_counts(_text(columns[self.segments])),
+            record=np.flatnonzero(damage == 0) if len(damaged) else None,
+            damaged=damaged,
+            damage=damage[damaged],
+        )
+
+    def _not_csv(self) -> InputError:
         """Return the error to raise in place of pyarrow's, which would quote cells."""
         return InputError(
             self.file.name,
@@ -274,169 +361,16 @@ def _delimiter(sample: bytes, region: str | None) -> str:
     return best
 
 
-class CsvParser:
-    """Makes columns of blocks; used by several threads at once."""
-
-    def __init__(
-        self,
-        text: CsvText,
-        phones: Sequence[int],
-        kept: Sequence[int],
-        segments: int | None,
-    ) -> None:
-        """Say which columns, by place, are needed."""
-        self._text, self._region = text, text.options.region
-        self._delimiter, self._width = text.delimiter, text.layout.width
-        self._phones, self._kept, self._segments = tuple(phones), tuple(kept), segments
-        self._needed = list(
-            dict.fromkeys([*phones, *kept, *([] if segments is None else [segments])])
-        )
-
-    def parse(self, lines: Lines) -> Block:
-        """Return the columns of a block.
-
-        Raises:
-            InputError: The text cannot be parsed.
-        """
-        try:
-            return self._parse(lines)
-        except pa.ArrowException:
-            raise self._text.not_csv() from None
-
-    def _parse(self, lines: Lines) -> Block:
-        data = lines.data
-        count = _line_ends(data) + (not data.endswith(b"\n"))
-        if b"\r" not in data or data.count(b"\r") == data.count(b"\r\n"):
-            table, ragged = read_columns(data, self._delimiter, self._width, self._needed)
-            if table.num_rows + len(ragged) == count:
-                # No quote holds a line end: each line is a record.
-                if not ragged and not (lines.is_last and _may_end_with_total(data)):
-                    return self._block(table, count, count, blank=self._blank_lines(data, table))
-                texts = data.replace(b"\r\n", b"\n").split(b"\n")[:count]
-                records = Records(texts=texts, broken=np.empty(0, np.int64), lines=[1] * count)
-                return self._settle(records, count, (table, ragged), is_last=lines.is_last)
-        records = cut_records(data, self._delimiter, self._width)
-        if sum(records.lines) != count:
-            raise AssertionError("the lines were not counted right")
-        return self._settle(records, count, self._table(records.texts), is_last=lines.is_last)
-
-    def _settle(
-        self,
-        records: Records,
-        lines: int,
-        read: tuple[pa.Table, list[tuple[int, int]]],
-        *,
-        is_last: bool,
-    ) -> Block:
-        """Return the columns of records of which some are damaged, or the last ones."""
-        table, ragged = read
-        texts, total = records.texts, len(records.lines)
-        unbroken = np.delete(np.arange(total), records.broken)
-        totals = find_totals(map(self._cells, reversed(texts)), self._region) if is_last else []
-        mended = {place: self._mended(texts[place], width) for place, width in ragged}
-        if any(text is not None for text in mended.values()):
-            texts = [
-                texts[place] if (text := mended.get(place)) is None else text
-                for place in range(len(texts))
-            ]
-            table, ragged = self._table(texts)
-        if table.num_rows + len(ragged) != len(texts):
-            raise AssertionError("the records were not counted right")
-        damage = np.zeros(total, np.uint8)
-        damage[records.broken] = Reject.BROKEN_QUOTES
-        damage[unbroken[[place for place, _ in ragged]]] = Reject.RAGGED_ROW
-        in_table = np.flatnonzero(damage == 0)
-        damage[unbroken[[len(texts) - 1 - each for each in totals]]] = Reject.TOTAL_ROW
-        if totals:
-            table = table.take(pa.array(np.flatnonzero(damage[in_table] == 0)))
-        damaged = np.flatnonzero(damage)
-        return self._block(
-            table,
-            total,
-            lines,
-            blank=sum(map(self._is_blank, texts)),
-            record=np.flatnonzero(damage == 0) if len(damaged) else None,
-            damaged=damaged,
-            damage=damage[damaged],
-        )
-
-    def _table(self, texts: list[bytes]) -> tuple[pa.Table, list[tuple[int, int]]]:
-        return read_columns(b"\n".join([*texts, b""]), self._delimiter, self._width, self._needed)
-
-    def _mended(self, text: bytes, width: int) -> bytes | None:
-        """Return a record of the right width where it only has empty cells too many or too few."""
-        mark = self._delimiter.encode()
-        if self._is_blank(text):
-            return mark * (self._width - 1)
-        if width > self._width:
-            extra = mark * (width - self._width)
-            return text.removesuffix(extra) if text.endswith(extra) else None
-        return text + mark * (self._width - width) if width > min(self._phones) else None
-
-    def _blank_lines(self, data: bytes, table: pa.Table) -> int:
-        """Return how many lines have no content; ``table`` has a row per line of the text."""
-        phones = _text(_one_array(table[str(self._phones[0])]))
-        short = np.flatnonzero(pc.binary_length(phones).to_numpy() < _SHORT_CELL)
-        empty = short[is_empty(phones.take(pa.array(short)))] if len(short) else short
-        if not len(empty):
-            return 0
-        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _LINE_END)
-        ends = np.concatenate([[-1], ends, [len(data)]])
-        bounds = zip((ends.take(empty) + 1).tolist(), ends.take(empty + 1).tolist(), strict=True)
-        return sum(self._is_blank(data[begin:end]) for begin, end in bounds)
-
-    def _is_blank(self, text: bytes) -> bool:
-        """Whether a record has no content."""
-        return not text.strip(self._delimiter.encode() + b' \t\r\n"')
-
-    def _cells(self, text: bytes) -> list[str]:
-        if self._is_blank(text):
-            return []
-        one = Records(texts=[text], broken=np.empty(0, np.int64), lines=[1])
-        return cells_of(one, self._delimiter)[0]
-
-    def _block(
-        self,
-        table: pa.Table,
-        records: int,
-        lines: int,
-        *,
-        blank: int,
-        record: NDArray[np.int64] | None = None,
-        damaged: NDArray[np.int64] | None = None,
-        damage: NDArray[np.uint8] | None = None,
-    ) -> Block:
-        columns = {name: _one_array(table[name]) for name in table.column_names}
-        return Block(
-            records=records,
-            lines=lines,
-            blank=blank,
-            phones=tuple(_text(columns[str(i)]) for i in self._phones),
-            headers=self._text.layout.names_in_header(self._phones),
-            kept=tuple(_valid_text(columns[str(i)]) for i in self._kept),
-            segments=None
-            if self._segments is None
-            else segment_counts(_text(columns[str(self._segments)])),
-            record=record,
-            damaged=np.empty(0, np.int64) if damaged is None else damaged,
-            damage=np.empty(0, np.uint8) if damage is None else damage,
-        )
-
-
 def _line_ends(text: bytes) -> int:
     """Return how many line ends a text has; five times as fast as ``bytes.count``."""
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == _LINE_END))
 
 
-def _filled(text: bytes, delimiter: str) -> str:
-    """Return a record's text from its first filled cell on; empty where it has none."""
-    return text.decode(errors="replace").strip(f'{delimiter} \t\r\n"')
-
-
 def _may_end_with_total(data: bytes) -> bool:
     """Whether a row of totals is among the last lines."""
-    lines = [line for line in data[-_END_BYTES:].split(b"\n") if line.strip(b' \t\r",;|')]
-    return any(is_total(_filled(line, ",;|")) for line in lines[-TOTAL_ROWS_MAX:])
+    texts = [line.strip(b' \t\r",;|') for line in data[-_END_BYTES:].split(b"\n")]
+    last = [text for text in texts if text][-TOTAL_ROWS_MAX:]
+    return any(is_total(text.decode(errors="replace")) for text in last)
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

@@ -24,6 +24,7 @@ from numroute_campaign.lists.columns import (
     is_phone_name,
     spelled_plainly,
 )
+from numroute_campaign.vocabulary import Phrase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -78,9 +79,17 @@ class Layout:
     columns: tuple[str, ...]
     sample: tuple[pa.Array, ...]
 
-    def names_in_header(self, places: Sequence[int]) -> tuple[str, ...]:
-        """Return the names of some columns; empty texts where there is no header."""
-        return tuple(self.columns[place] if self.has_header else "" for place in places)
+    def warnings(self, option: str) -> tuple[str, ...]:
+        """Return what was guessed; ``option`` begins the names of the options that say it."""
+        warnings: tuple[str, ...] = ()
+        if not self.is_sure:
+            options = f"{option}header / --no-{option[2:]}header"
+            text = "the first row was taken for {}; {{}} says which it is"
+            warnings += (Phrase(text.format("a header" if self.has_header else "data"), options),)
+        if self.titles:
+            rows = Phrase("1 row was" if self.titles == 1 else "{} rows were", str(self.titles))
+            warnings += (Phrase("{} passed over above the header, as titles", rows),)
+        return warnings
 
 
 def read_layout(records: Sequence[Sequence[str]], options: ReadOptions) -> Layout:

@@ -21,15 +21,14 @@ from numroute_campaign.lists.columns import (
     printable_name,
     shown_name,
 )
-from numroute_campaign.lists.csv_list import CsvParser, CsvText
+from numroute_campaign.lists.csv_list import CsvText
 from numroute_campaign.lists.files import Form, find_files
 from numroute_campaign.lists.spreadsheet import Spreadsheet
-from numroute_campaign.vocabulary import Phrase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from numroute_campaign.lists import Block, ReadOptions
+    from numroute_campaign.lists import ListReader, ReadOptions
     from numroute_campaign.lists.files import ListFile
 
 
@@ -104,21 +103,16 @@ class OpenList:
             SettingError: The encoding is unknown.
         """
         self.file, self._options, self._every = file, options, all_phone_columns
-        self._part: CsvText | ArrowFile | Spreadsheet
-        columns: tuple[str, ...]
-        samples: Sequence[pa.Array | None]
+        self._reader: ListReader
         if file.form is Form.CSV:
-            self._part = CsvText(file, options)
+            self._reader = CsvText(file, options)
         elif file.form is Form.SPREADSHEET:
-            self._part = Spreadsheet(file, options, self._weigh)
+            self._reader = Spreadsheet(file, options, self._weigh)
         else:
-            self._part = ArrowFile(file)
-        if isinstance(self._part, ArrowFile):
-            columns, samples = tuple(self._part.schema.names), self._part.sample()
+            self._reader = table = ArrowFile(file)
             if options.column is None:
-                self._part.check_named(samples, every=all_phone_columns)
-        else:
-            columns, samples = self._part.layout.columns, self._part.layout.sample
+                table.check_named(every=all_phone_columns)
+        columns, samples = self._reader.columns, self._reader.sample
         chosen = self._choose(columns, samples, file.name)
         self.phone = chosen.place
         self.kept = [find_column(columns, name, file.name) for name in options.keep]
@@ -135,11 +129,21 @@ class OpenList:
             if options.segments_column is not None
             else None
         )
-        if isinstance(self._part, ArrowFile):
-            self._part.check_types(self.phones, self.segments)
-        if isinstance(self._part, CsvText):
-            self._parser = CsvParser(self._part, self.phones, self.kept, self.segments)
-        self.found = self._found(columns, chosen)
+        self._reader.choose(self.phones, self.kept, self.segments)
+        self.found = Found(
+            form=file.form.value,
+            encoding=self._reader.encoding,
+            delimiter=self._reader.delimiter,
+            sheet=self._reader.sheet,
+            has_header=self._reader.has_header,
+            columns=columns,
+            phone=columns[chosen.place],
+            phone_place=chosen.place,
+            why=chosen.why,
+            warnings=self._reader.warnings,
+        )
+        self.tasks, self.check_lines = self._reader.tasks, self._reader.check_lines
+        self.close = self._reader.close
 
     def _choose(
         self, columns: tuple[str, ...], samples: Sequence[pa.Array | None], where: str
@@ -163,74 +167,18 @@ class OpenList:
         numbers = read_phones(samples[place], self._options.region).numbers
         return int((numbers != 0).sum()), is_phone_name(columns[place])
 
-    def _found(self, columns: tuple[str, ...], chosen: PhoneColumn) -> Found:
-        part, option = self._part, self._options.option
-        text = part if isinstance(part, CsvText) else None
-        layout = None if isinstance(part, ArrowFile) else part.layout
-        warnings: tuple[str, ...] = ()
-        if layout is not None and not layout.is_sure:
-            options = f"{option}header / --no-{option[2:]}header"
-            warnings += (
-                Phrase("the first row was taken for a header; {} says which it is", options)
-                if layout.has_header
-                else Phrase("the first row was taken for data; {} says which it is", options),
-            )
-        if layout is not None and layout.titles:
-            rows = Phrase("1 row was" if layout.titles == 1 else "{} rows were", str(layout.titles))
-            warnings += (Phrase("{} passed over above the header, as titles", rows),)
-        if isinstance(part, Spreadsheet):
-            warnings += part.notes
-        return Found(
-            form=self.file.form.value,
-            encoding="" if text is None else text.encoding,
-            delimiter="" if text is None else text.delimiter,
-            sheet=part.sheet if isinstance(part, Spreadsheet) else "",
-            has_header=layout is None or layout.has_header,
-            columns=columns,
-            phone=columns[chosen.place],
-            phone_place=chosen.place,
-            why=chosen.why,
-            warnings=warnings,
-        )
-
     @property
     def kept_types(self) -> tuple[pa.DataType, ...]:
         """The types of the kept columns, dictionaries unpacked."""
-        if not isinstance(self._part, ArrowFile):
+        if not isinstance(self._reader, ArrowFile):
             return tuple(pa.string() for _ in self.kept)
-        types = (self._part.schema.types[i] for i in self.kept)
+        types = (self._reader.schema.types[i] for i in self.kept)
         return tuple(kind.value_type if pa.types.is_dictionary(kind) else kind for kind in types)
 
     @property
     def bytes_done(self) -> int:
         """How many bytes of the file have been read."""
-        return self._part.bytes_done
-
-    def tasks(self) -> Iterator[Callable[[], Block]]:
-        """Yield a task per block.
-
-        Raises:
-            InputError: The file is damaged.
-        """
-        if isinstance(self._part, CsvText):
-            for lines in self._part.blocks():
-                yield lambda lines=lines: self._parser.parse(lines)  # type: ignore[misc]
-        else:
-            for block in self._part.blocks(self.phones, self.kept, self.segments):
-                yield lambda block=block: block  # type: ignore[misc]
-
-    def check_lines(self, parsed: int) -> None:
-        """Check, behind the last block, that the blocks' lines are all that the file has.
-
-        Raises:
-            InputError: They are not.
-        """
-        if isinstance(self._part, CsvText):
-            self._part.check_lines(parsed)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._part.close()
+        return int(self._reader.bytes_done)
 
 
 def check_kept(opened: Sequence[OpenList], names: Sequence[str], form: str) -> None:

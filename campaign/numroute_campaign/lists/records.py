@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from pyarrow import csv
 from numroute_campaign.lists.layout import SAMPLE_RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -58,48 +58,45 @@ def cut_records(data: bytes, delimiter: str, width: int | None) -> Records:
     lines = data.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
-    is_closed = _closed_record(delimiter).fullmatch
     texts: list[bytes] = []
     broken: list[int] = []
     counts: list[int] = []
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        closing: int | None = at + 1
-        if _QUOTE in line and not is_closed(line):
-            closing = _closing(lines, at, delimiter.encode(), width, is_closed)
-        if closing is None:
-            broken.append(len(counts))
-            closing = at + 1
+    for first, end, is_closed in _records(lines, delimiter, width):
+        if is_closed:
+            texts.append(lines[first] if end == first + 1 else b"\n".join(lines[first:end]))
         else:
-            texts.append(line if closing == at + 1 else b"\n".join(lines[at:closing]))
-        counts.append(closing - at)
-        at = closing
+            broken.append(len(counts))
+        counts.append(end - first)
     return Records(texts=texts, broken=np.array(broken, np.int64), lines=counts)
 
 
-def _closing(
-    lines: list[bytes],
-    first: int,
-    delimiter: bytes,
-    width: int | None,
-    is_closed: Callable[[bytes], object],
-) -> int | None:
-    """Return the line behind the record that begins on a line, None when nothing closes it.
+def _records(
+    lines: list[bytes], delimiter: str, width: int | None
+) -> Iterator[tuple[int, int, bool | None]]:
+    """Yield each record's first line, the line behind it, and whether its quotes are closed.
 
-    A line inside that looks like a whole record shows that the quote was a slip: the records behind
-    it are not lost with it.
+    None: they are not, but a line behind the last one may close them. A line inside a quote that
+    looks like a whole record shows that the quote was a slip: the records behind it are not lost
+    with it.
     """
-    text = lines[first]
-    cells = lines[first].count(delimiter) + 1 if width is None else width
-    for at in range(first + 1, min(first + CELL_LINES_MAX, len(lines))):
-        line = lines[at]
-        text += b"\n" + line
-        if is_closed(text):
-            return at + 1
-        if line.count(delimiter) == cells - 1 and is_closed(line):
-            return None
-    return None
+    is_whole, mark = _closed_record(delimiter).fullmatch, delimiter.encode()
+    first = 0
+    while first < len(lines):
+        text, end = lines[first], first + 1
+        is_closed: bool | None = _QUOTE not in text or is_whole(text) is not None
+        if not is_closed:
+            cells = text.count(mark) + 1 if width is None else width
+            while end < min(first + CELL_LINES_MAX, len(lines)):
+                line = lines[end]
+                text, end = text + b"\n" + line, end + 1
+                is_closed = is_whole(text) is not None
+                if is_closed or (line.count(mark) == cells - 1 and is_whole(line)):
+                    break
+            else:
+                is_closed = None if end == len(lines) < first + CELL_LINES_MAX else False
+            end = end if is_closed else first + 1
+        yield first, end, is_closed
+        first = end
 
 
 @functools.cache
@@ -194,48 +191,27 @@ def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
     last = data.rfind(b"\n", 0, size) + 1
     if last == 0 or data.find(_QUOTE, 0, last) < 0:
         return last
-    is_closed = _closed_record(delimiter).fullmatch
-    begin = 0
-    if width > 1 and last > _END_BYTES:
-        begin = data.find(b"\n", last - _END_BYTES) + 1
-    raw = data[begin : last - 1].split(b"\n")
-    starts = [begin, *(begin + end for end in accumulate(len(line) + 1 for line in raw))]
-    lines = [line.removesuffix(b"\r") for line in raw]
-    at = 0
+    begin = data.find(b"\n", last - _END_BYTES) + 1 if last > _END_BYTES else 0
+    lines = data[begin : last - 1].split(b"\n")
     if begin:
-        whole = (_is_whole(line, delimiter, width, is_closed) for line in lines)
-        pairs = (i for i, (one, other) in enumerate(pairwise(whole)) if one and other)
-        at = next(pairs, len(lines))
-    while at < len(lines):
-        closing: int | None = at + 1
-        if _QUOTE in lines[at] and not is_closed(lines[at]):
-            closing = _closing(lines, at, delimiter.encode(), width, is_closed)
-            if closing is None and _stays_open(lines, at, delimiter.encode(), width, is_closed):
-                return starts[at]
-        at = closing or at + 1
+        whole = [_is_whole(line.removesuffix(b"\r"), delimiter, width) for line in lines]
+        pair = next((i for i, two in enumerate(pairwise(whole)) if all(two)), None)
+        if pair is None:
+            begin, lines = 0, data[: last - 1].split(b"\n")
+        else:
+            begin, lines = begin + sum(len(line) + 1 for line in lines[:pair]), lines[pair:]
+    plain = [line.removesuffix(b"\r") for line in lines]
+    for first, _, is_closed in _records(plain, delimiter, width):
+        if is_closed is None:
+            return begin + sum(len(line) + 1 for line in lines[:first])
     return last
 
 
-def _is_whole(
-    line: bytes, delimiter: str, width: int, is_closed: Callable[[bytes], object]
-) -> bool:
+def _is_whole(line: bytes, delimiter: str, width: int) -> bool:
     """Whether a line alone looks like a record of ``width`` cells."""
+    mark = delimiter.encode()
     if _QUOTE not in line:
-        return line.count(delimiter.encode()) == width - 1
-    mark = re.escape(delimiter.encode())
-    bare = re.sub(rb"(?:^|(?<=" + mark + rb'))"(?:[^"]|"")*"', b"", line)
-    return is_closed(line) is not None and bare.count(delimiter.encode()) == width - 1
-
-
-def _stays_open(
-    lines: list[bytes],
-    first: int,
-    delimiter: bytes,
-    width: int,
-    is_closed: Callable[[bytes], object],
-) -> bool:
-    """Whether a record's quote may be closed behind the last line."""
-    inside = lines[first + 1 :]
-    return len(inside) < CELL_LINES_MAX and not any(
-        line.count(delimiter) == width - 1 and is_closed(line) for line in inside
-    )
+        return line.count(mark) == width - 1
+    bare = re.sub(rb"(?:^|(?<=" + re.escape(mark) + rb'))"(?:[^"]|"")*"', b"", line)
+    is_closed = _closed_record(delimiter).fullmatch(line) is not None
+    return is_closed and bare.count(mark) == width - 1

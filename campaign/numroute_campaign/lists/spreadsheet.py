@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +27,7 @@ from python_calamine import (
 )
 
 from numroute.errors import InputError
-from numroute_campaign.lists import Block
+from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.cells import segment_counts
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.layout import (
@@ -74,7 +75,7 @@ class _Sheet:
         )
 
 
-class Spreadsheet:
+class Spreadsheet(ListReader):
     """An open workbook, one sheet of which is the list."""
 
     def __init__(self, file: ListFile, options: ReadOptions, weigh: Weigh) -> None:
@@ -88,7 +89,6 @@ class Spreadsheet:
         """
         self.file, self._options, sheet = file, options, options.sheet
         self.rows_done = 0
-        self.notes: tuple[str, ...] = ()
         try:
             # By its content: from a path it would go by the name's ending.
             with Path(file.path or "").open("rb") as opened_file:
@@ -111,17 +111,25 @@ class Spreadsheet:
         chosen = self._find(
             visible if sheet is None else [sheet], visible, weigh if sheet is None else None
         )
-        self.sheet, self._rows, self.layout = chosen.name, chosen.rows, chosen.layout
+        self.sheet, self._rows, layout = chosen.name, chosen.rows, chosen.layout
+        self.columns, self.sample, self.has_header = (
+            layout.columns,
+            layout.sample,
+            layout.has_header,
+        )
+        self.warnings, self._first = layout.warnings(options.option), layout.first
         # Its height is without the blank rows above, which are read too.
         self._height = self._rows.end[0] + 1 if self._rows.end else 0
         others = [each for each in visible if each != self.sheet]
         if others and sheet is None:
             text = "only sheet {} was read; {} names another: {}"
             names = ", ".join(map(shown_name, others))
-            self.notes += (Phrase(text, shown_name(self.sheet), f"{options.option}sheet", names),)
+            self.warnings += (
+                Phrase(text, shown_name(self.sheet), f"{options.option}sheet", names),
+            )
         if hidden and sheet is None:
             names = ", ".join(map(shown_name, hidden))
-            self.notes += (Phrase("hidden sheets were not read: {}", names),)
+            self.warnings += (Phrase("hidden sheets were not read: {}", names),)
 
     def _find(self, names: Sequence[str], visible: list[str], weigh: Weigh | None) -> _Sheet:
         """Return the sheet that is the list: the first one, unless it is a note about another."""
@@ -151,24 +159,18 @@ class Spreadsheet:
         return next(each for each in found if not any(map(each.is_less_than, found)))
 
     @property
-    def bytes_done(self) -> int:
+    def bytes_done(self) -> int:  # type: ignore[override] # counted in rows
         """How much of the file has been read, in bytes of the file."""
         return self.file.size * self.rows_done // max(self._height, 1)
 
-    def blocks(
-        self, phones: Sequence[int], kept: Sequence[int], segments: int | None
-    ) -> Iterator[Block]:
-        """Yield the rows behind the header.
-
-        Raises:
-            InputError: The sheet has other rows than were read.
-        """
+    def tasks(self) -> Iterator[Callable[[], Block]]:
+        """Yield the blocks. Raises InputError also if the sheet has other rows than were read."""
         rows = self._rows.iter_rows()
-        self.rows_done = sum(1 for _ in islice(rows, self.layout.first))
+        self.rows_done = sum(1 for _ in islice(rows, self._first))
         height = self._height
         while block := list(islice(rows, BLOCK_ROWS)):
             self.rows_done += len(block)
-            yield self._block(block, phones, kept, segments, is_last=self.rows_done >= height)
+            yield partial(self._block, block, is_last=self.rows_done >= height)
         if self.rows_done != height:
             raise InputError(
                 self.file.name,
@@ -180,15 +182,7 @@ class Spreadsheet:
         """Close the workbook."""
         self._workbook.close()
 
-    def _block(
-        self,
-        rows: list[list[Any]],
-        phones: Sequence[int],
-        kept: Sequence[int],
-        segments: int | None,
-        *,
-        is_last: bool,
-    ) -> Block:
+    def _block(self, rows: list[list[Any]], *, is_last: bool) -> Block:
         def column(place: int) -> pa.Array:
             return _column([row[place] if place < len(row) else "" for row in rows])
 
@@ -197,16 +191,16 @@ class Spreadsheet:
         damaged = np.array([len(rows) - 1 - each for each in reversed(totals)], np.int64)
         whole = np.delete(np.arange(len(rows)), damaged)
         take = pa.array(whole)
-        columns = {place: column(place) for place in {*phones, *kept}}
+        columns = {place: column(place) for place in self.needed}
         if len(damaged):
             columns = {place: values.take(take) for place, values in columns.items()}
         return Block(
             records=len(rows),
             blank=sum(map(_is_blank, rows)),
-            phones=tuple(columns[place] for place in phones),
-            headers=self.layout.names_in_header(phones),
-            kept=tuple(columns[place] for place in kept),
-            segments=None if segments is None else segment_counts(column(segments).take(take)),
+            phones=tuple(columns[place] for place in self.phones),
+            headers=self.headers,
+            kept=tuple(columns[place] for place in self.kept),
+            segments=None if self.segments is None else segment_counts(columns[self.segments]),
             record=whole if len(damaged) else None,
             damaged=damaged,
             damage=np.full(len(damaged), Reject.TOTAL_ROW, np.uint8),
