@@ -347,13 +347,14 @@ def template(node: ast.expr) -> str:
 @functools.cache
 def constants() -> dict[str, str]:
     """Return the texts that the product's modules give a name, e.g. hints of several errors."""
-    texts = {}
+    texts: dict[str, str] = {}
     for root in ("service", "loader", "campaign"):
-        for path in (ROOT / root).rglob("*.py"):
+        for path in sorted((ROOT / root).rglob("*.py")):
             for node in ast.parse(path.read_text("utf-8")).body:
                 match node:
                     case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(str(text))):
-                        texts[name] = text
+                        if texts.setdefault(name, text) != text and is_text(node.value):
+                            sys.exit(f"{path}: another module has a {name} with another text")
     return texts
 
 

@@ -38,7 +38,7 @@ TAX_NUMBER_SHAPE = re.compile(r"[0-9]{10}(?:[0-9]{2})?")
 DELIMITER_IN_CELL = "\x1f"
 """Stands for a delimiter that belongs to a cell's text."""
 
-DOWNLOAD_AGAIN = "Download the file from its publisher again"
+FROM_PUBLISHER = "Download the file from its publisher again"
 
 # АВС is Cyrillic in every file seen; the Latin letters look the same and come from copies that
 # somebody typed. Names are compared without blanks and without regard to case.
@@ -100,7 +100,7 @@ def decode_plan(path: Path, raw: bytes) -> PlanText:
     lost = data.find("\N{REPLACEMENT CHARACTER}".encode())
     if lost >= 0:
         reason = "letters were lost when this copy was converted (U+FFFD)"
-        raise InputError(path, reason, line=_line(data, lost), hint=DOWNLOAD_AGAIN)
+        raise InputError(path, reason, line=_line(data, lost), hint=FROM_PUBLISHER)
     data = _unquoted(_as_utf8(path, data, marked=data is not raw))
     first_line, _, rest = data.partition(b"\n")
     if is_plan_row(first_line.decode()):
@@ -203,7 +203,7 @@ def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
             return data.decode("windows-1251").encode()
         except UnicodeDecodeError as error:
             line, reason = _line(data, error.start), "neither UTF-8 nor windows-1251"
-            raise InputError(path, reason, line=line, hint=DOWNLOAD_AGAIN) from None
+            raise InputError(path, reason, line=line, hint=FROM_PUBLISHER) from None
     # The line that departs from what the file begins with is named.
     utf8 = _line(data, cyrillic.start()) if cyrillic else 0
     if utf8 == other:
@@ -214,7 +214,7 @@ def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
         begin = f"line {utf8}" if utf8 else "the byte order mark"
         reason = f"this line is not in UTF-8, {begin} is"
     line, reason = max(utf8, other), f"mixed encodings: {reason}"
-    raise InputError(path, reason, line=line, hint=DOWNLOAD_AGAIN)
+    raise InputError(path, reason, line=line, hint=FROM_PUBLISHER)
 
 
 def _line(data: bytes, position: int) -> int:
