@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import grpc
 import pytest
 
+import numroute
+from numroute.client import channel
+from numroute.server.limits import CLIENT_PING_SECONDS_MIN
 from numroute.v1 import number_routing_pb2 as pb
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -110,3 +115,33 @@ def test_a_named_snapshot_answers_or_the_request_is_refused(
     status, details = refusal(server, method, other)
     assert status is grpc.StatusCode.FAILED_PRECONDITION
     assert f"snapshot {store.current_id()}, the request names another" in details
+
+
+def test_pings_of_quiet_clients_are_borne(server, monkeypatch, capfd) -> None:
+    """Idle, watching for snapshots or for health: nobody is sent away for its pings.
+
+    Pings come as often as they may; four of them are one more than gRPC would bear.
+    """
+    often = (("grpc.keepalive_time_ms", CLIENT_PING_SECONDS_MIN * 1_000 + 400),)
+    foreign = (
+        *often,
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
+    idle, watching = (grpc.insecure_channel(server.target, foreign) for _ in range(2))
+    states: list[grpc.ChannelConnectivity] = []
+    idle.subscribe(states.append, try_to_connect=True)
+    news = watching.unary_stream("/numroute.v1.NumberRouting/WatchSnapshots")(b"")
+    next(news)
+    monkeypatch.setattr(channel, "OPTIONS", (*channel.OPTIONS, *often))
+    with numroute.Client(f"dns:///localhost:{server.port}") as ours:
+        ours.lookup([79_000_000_000])
+        time.sleep(4.5 * CLIENT_PING_SECONDS_MIN)
+        assert states[-1] is grpc.ChannelConnectivity.READY
+        assert grpc.ChannelConnectivity.TRANSIENT_FAILURE not in states
+        assert news.is_active()
+        ours.lookup([79_000_000_000])
+    news.cancel()
+    idle.close()
+    watching.close()
+    assert capfd.readouterr().err == ""

@@ -68,8 +68,8 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     # A request larger than this is not kept for a retry; the default is 256 KiB.
     ("grpc.per_rpc_retry_buffer_size", 8 * 1024 * 1024),
-    # Notice a machine that vanished without closing the connection while calls wait for it. Servers
-    # allow a ping every five minutes, and every ten seconds from clients with open calls.
+    # Notice a machine that vanished without closing the connection while calls wait for it, a watch
+    # too. The service allows a ping every five seconds.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # The service is in the same network: a proxy for outgoing traffic must not see the numbers.

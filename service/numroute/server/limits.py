@@ -75,6 +75,11 @@ PING_SECONDS, PING_TIMEOUT_SECONDS = 60, 20
 """A client that has been silent for the first is pinged, and dropped if it does not answer within
 the second."""
 
+CLIENT_PING_SECONDS_MIN = 5
+"""How often a client may ping, with or without calls. Templates of other languages ping every 10 to
+30 s; gRPC's own minimum of five minutes would end their idle connections, and those of clients that
+only watch snapshots or health, with ``too_many_pings``."""
+
 CONNECTION_AGE_SECONDS = 1_800
 """The age, give or take a tenth, at which a client is asked to connect anew: connections spread
 over the processes and replicas that were started since. Its calls under way run to their end."""
@@ -97,6 +102,8 @@ GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1_000),
     ("grpc.keepalive_time_ms", PING_SECONDS * 1_000),
     ("grpc.keepalive_timeout_ms", PING_TIMEOUT_SECONDS * 1_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_SECONDS_MIN * 1_000),
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_connection_age_ms", CONNECTION_AGE_SECONDS * 1_000),
     ("grpc.http2.lookahead_bytes", REQUEST_WINDOW_BYTES),
     ("grpc.http2.bdp_probe", 0),
