@@ -7,6 +7,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 from concurrent import futures
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import pytest
 
 import numroute
 from numroute import wire
+from numroute.client import aio, codec
 from numroute.client.codec import as_numbers
 from numroute.errors import ServiceError
 from numroute.model import Status
@@ -67,6 +69,36 @@ def bulk_response(snapshot_id: str, codes: list[str], indexes: list[int]) -> pb.
     for code in codes:
         response.routes.add(status=pb.STATUS_NOT_PORTED).operator.code = code
     return response
+
+
+@pytest.mark.parametrize(("count", "on_the_loop"), [(10, True), (10_000, False)])
+def test_large_batches_do_not_hold_the_event_loop(monkeypatch, count: int, on_the_loop: bool):  # noqa: FBT001 - a parameter of the test
+    """Requests of many numbers are written and their responses read in a thread."""
+    threads = set()
+
+    def noted(work):
+        def note(*args, **options):
+            threads.add(threading.current_thread() is threading.main_thread())
+            return work(*args, **options)
+
+        return note
+
+    for module, name in ((aio, "as_numbers"), (wire, "bulk_request"), (codec, "bulk_response")):
+        monkeypatch.setattr(module, name, noted(getattr(module, name)))
+
+    def respond(request: bytes, _: grpc.ServicerContext) -> bytes:
+        asked = len(pb.BulkLookupRequest.FromString(request).numbers)
+        return bulk_response("a", ["mts"], [0] * asked).SerializeToString()
+
+    async def ask(target: str) -> None:
+        batch = [79_000_000_001] * count
+        async with numroute.AsyncClient(target, numbers_per_chunk=4_096) as client:
+            answer = await client.lookup(batch)
+            assert len(answer.route_index) == count
+
+    with stand_in(respond) as target:
+        asyncio.run(ask(target))
+    assert threads == {on_the_loop}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import grpc
 import grpc.aio
@@ -25,6 +26,7 @@ from numroute.client.channel import (
 from numroute.client.coalescing import Coalescer, Coalescing
 from numroute.client.codec import as_number, as_numbers
 from numroute.client.core import (
+    NUMBERS_AT_ONCE_MAX,
     NUMBERS_PER_CHUNK,
     BulkQuestion,
     Retries,
@@ -36,7 +38,7 @@ from numroute.client.security import PLAINTEXT
 from numroute.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     )
 
     AnswerT = TypeVar("AnswerT")
+    Result = TypeVar("Result")
+    P = ParamSpec("P")
     Batch = NDArray[Any] | Sequence[int]
 
 
@@ -156,7 +160,7 @@ class AsyncClient(ClientBase):
                 coalescer.abandoned()
                 raise
         question = BulkQuestion(
-            as_numbers(numbers),
+            await _worked_off(length_hint(numbers) > NUMBERS_AT_ONCE_MAX, as_numbers, numbers),
             self._values,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
@@ -198,7 +202,10 @@ class AsyncClient(ClientBase):
         )
         loop = asyncio.get_running_loop()
         questions, retries = _Questions(), Retries()
-        made = (make(batch) async for batch in _each(batches))
+        made = (
+            await _worked_off(length_hint(batch) > NUMBERS_AT_ONCE_MAX, make, batch)
+            async for batch in _each(batches)
+        )
         feeding = asyncio.ensure_future(questions.feed(made))
         call: Any = None
         end: float | None = None
@@ -221,7 +228,7 @@ class AsyncClient(ClientBase):
                     continue
                 end = None
                 retries.answered()
-                yield questions.accept(response)
+                yield await questions.accept(response)
             if questions.problem is not None:
                 raise questions.problem
         except asyncio.CancelledError:
@@ -311,12 +318,16 @@ class AsyncClient(ClientBase):
     async def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
         """Send a question's requests, a few at once, and return the whole answer."""
         if question.chunk_count == 1:
-            question.accept(0, await self._call(question.method, question.message(), seconds))
-            return question.answer()
+            request = await _worked_off(question.large, question.message)
+            response = await self._call(question.method, request, seconds)
+            return await _worked_off(question.large, question.whole_answer, response)
         under_way: dict[asyncio.Task[bytes], int] = {}
         try:
             while not question.done:
-                while len(under_way) < CALLS_IN_FLIGHT and (asked := question.next_request()):
+                while len(under_way) < CALLS_IN_FLIGHT:
+                    asked = await _worked_off(question.large, question.next_request)
+                    if asked is None:
+                        break
                     chunk, request = asked
                     task = asyncio.create_task(self._call(question.method, request, seconds))
                     under_way[task] = chunk
@@ -328,12 +339,12 @@ class AsyncClient(ClientBase):
                     except ServiceError as error:
                         question.refuse(chunk, error)
                     else:
-                        question.accept(chunk, response)
+                        await _worked_off(question.large, question.accept, chunk, response)
         finally:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
-        return question.answer()
+        return await _worked_off(question.large, question.answer)
 
     async def _call(self, method: str, request: bytes, seconds: float) -> bytes:
         if self._ended:
@@ -416,7 +427,8 @@ class _Questions:
         while True:
             changed = self._changed
             while sent < self._answered + len(self._waiting):
-                yield self._waiting[sent - self._answered].message()
+                question = self._waiting[sent - self._answered]
+                yield await _worked_off(question.large, question.message)
                 sent += 1
             if self._finished:
                 return
@@ -428,18 +440,30 @@ class _Questions:
             await self._changed.wait()
         return bool(self._waiting)
 
-    def accept(self, response: bytes) -> BulkAnswer:
+    async def accept(self, response: bytes) -> BulkAnswer:
         """Return the answer to the question that has waited longest."""
         question = self._waiting[0]
-        question.accept(0, response)
+        answer = await _worked_off(question.large, question.whole_answer, response)
         self._waiting.popleft()
         self._answered += 1
         self._room.release()
-        return question.answer()
+        return answer
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def _worked_off(
+    large: bool,  # noqa: FBT001 - decides where
+    work: Callable[P, Result],
+    *args: P.args,
+    **options: P.kwargs,
+) -> Result:
+    """Return what some work returns, done in a thread when it would hold up the event loop."""
+    if large:
+        return await asyncio.to_thread(work, *args, **options)
+    return work(*args, **options)
 
 
 async def _each(items: AsyncIterable[Batch] | Iterable[Batch]) -> AsyncIterator[Batch]:

@@ -41,6 +41,10 @@ NUMBERS_PER_CHUNK_MAX = 500_000
 TEXTS_PER_CHUNK = 1_000
 """Texts in one request: the service's limit."""
 
+NUMBERS_AT_ONCE_MAX = 4_096
+"""Up to so many numbers a request is written and its response read on the event loop itself, some
+tenths of a millisecond; more go to a thread, so that other tasks need not wait."""
+
 REFUSALS_MAX = 32
 """How often in a row requests of one question may meet another snapshot before it starts again.
 
@@ -98,9 +102,10 @@ class Question(ABC, Generic[PartT, AnswerT]):
 
     method: str
 
-    def __init__(self, chunk_count: int) -> None:
-        """Split into so many chunks."""
+    def __init__(self, chunk_count: int, *, large: bool = False) -> None:
+        """Split into so many chunks; ``large`` ones take an event loop too long."""
         self.chunk_count = chunk_count
+        self.large = large
         self._open = deque(range(chunk_count))
         self._parts: dict[int, PartT] = {}
         self._ref: SnapshotRef | None = None
@@ -138,6 +143,11 @@ class Question(ABC, Generic[PartT, AnswerT]):
         self._ref = part.snapshot
         self._refusals = 0
         self._parts[chunk] = part
+
+    def whole_answer(self, response: bytes) -> AnswerT:
+        """Return the answer to a question of one chunk; raises what ``accept`` raises."""
+        self.accept(0, response)
+        return self.answer()
 
     def refuse(self, chunk: int, error: ServiceError) -> None:
         """Take the error with which a chunk's request ended.
@@ -204,7 +214,8 @@ class BulkQuestion(Question["Chunk", BulkAnswer]):
         self._with_range_holder = with_range_holder
         self._with_ported_at = with_ported_at
         self._step = numbers_per_chunk
-        super().__init__(max(1, -(-len(numbers) // numbers_per_chunk)))
+        chunks = max(1, -(-len(numbers) // numbers_per_chunk))
+        super().__init__(chunks, large=len(numbers) > NUMBERS_AT_ONCE_MAX)
 
     def _chunk_numbers(self, chunk: int) -> NDArray[np.uint64]:
         return self._numbers[chunk * self._step : (chunk + 1) * self._step]

@@ -258,8 +258,8 @@ class Client(ClientBase):
         """Send a question's requests, a few at once, and return the whole answer."""
         if question.chunk_count == 1:
             # Waiting in this thread saves the hand-over from the channel's own.
-            question.accept(0, self._call(question.method, question.message(), seconds))
-            return question.answer()
+            response = self._call(question.method, question.message(), seconds)
+            return question.whole_answer(response)
         method = self._methods[question.method]
         under_way: deque[tuple[int, Any]] = deque()
         try:
@@ -357,10 +357,9 @@ class _Stream:
             except queue.Empty:
                 raise timed_out(self._client.target, self._seconds) from None
             if isinstance(response, bytes):
-                question = self.waiting.popleft()
-                question.accept(0, response)
+                answer = self.waiting.popleft().whole_answer(response)
                 self._retries.answered()
-                return question.answer()
+                return answer
             self.end()
             call: Any = response
             pause = self._retries.pause(call.code(), call.trailing_metadata())
