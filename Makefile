@@ -61,7 +61,7 @@ CLIENT := $(addprefix service/numroute/,client __init__.py certificates.py entry
 
 types: venv  ## mypy, strict; the client also for Python 3.10
 	$(BIN)/mypy
-	$(BIN)/mypy --python-version 3.10 $(CLIENT)
+	$(BIN)/mypy --python-version 3.10 --follow-imports silent $(CLIENT)
 
 proto: venv  ## Generate service/numroute/v1 from the wire contract
 	$(BIN)/python protos/generate.py

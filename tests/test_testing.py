@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -70,6 +72,36 @@ async def test_it_serves_asyncio_clients_and_takes_new_data() -> None:
             published = await asyncio.to_thread(service.publish, {}, {RANGE: "mTwo"})
             answer = await client.lookup(NUMBER)
             assert (answer.status, answer.snapshot.id) == (Status.NOT_PORTED, published)
+
+
+def test_faults_come_on_demand(numroute_service) -> None:  # noqa: F811 - as above
+    """Unavailable, slow and stale services are what a client meets, and then it is well again."""
+    service = numroute_service({NUMBER: "mOne"})
+    with numroute.Client(service.target) as client:
+        with service.unavailable(), pytest.raises(numroute.ServiceError) as caught:
+            client.lookup([NUMBER])
+        assert caught.value.code == "UNAVAILABLE"
+        with service.unavailable(), pytest.raises(numroute.ServiceError, match="cannot reach"):
+            next(client.stream([[NUMBER]]))
+        with service.slow(2.0), pytest.raises(numroute.ServiceError) as caught:
+            client.lookup([NUMBER], timeout=0.2)
+        assert caught.value.code == "DEADLINE_EXCEEDED"
+        assert not client.lookup([NUMBER]).snapshot.stale
+        published = service.publish({NUMBER: "mTwo"}, stale=True)
+        answer = client.lookup([NUMBER])
+        assert (answer.snapshot.id, answer.snapshot.stale) == (published, True)
+        assert statuses(answer) == [("PORTED", "mTwo")]
+
+
+def test_the_fixture_comes_as_a_plugin(tmp_path) -> None:
+    """One line in a conftest.py is enough."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["numroute.testing"]\n')
+    (tmp_path / "test_it.py").write_text(
+        "def test_it(numroute_service):\n    assert numroute_service({1: 'm'}).target\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

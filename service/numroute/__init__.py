@@ -6,16 +6,40 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numroute import client
+    from numroute import client, errors
     from numroute.client import AsyncClient, Client, Security
+    from numroute.errors import NumrouteError, ServiceError, SettingError
+    from numroute.local import open_store
+    from numroute.model import Status
 
-__all__ = ["AsyncClient", "Client", "Security", "client"]
+_MODULES = {
+    "AsyncClient": "client",
+    "Client": "client",
+    "NumrouteError": "errors",
+    "Security": "client",
+    "ServiceError": "errors",
+    "SettingError": "errors",
+    "Status": "model",
+    "open_store": "local",
+}
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "NumrouteError",
+    "Security",
+    "ServiceError",
+    "SettingError",
+    "Status",
+    "client",
+    "errors",
+    "open_store",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Load the client when it is first asked for: it needs grpcio, protobuf and numpy."""
+    """Load what is public when it is first asked for: the index needs more than the client."""
     if name in __all__:
-        # Not `from numroute import client`, which would ask here for it.
-        client = importlib.import_module("numroute.client")
-        return client if name == "client" else getattr(client, name)
+        # Not `from numroute import ...`, which would ask here for it.
+        module = importlib.import_module(f"numroute.{_MODULES.get(name, name)}")
+        return getattr(module, name) if name in _MODULES else module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

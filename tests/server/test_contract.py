@@ -1,6 +1,7 @@
 """The same cases over every way to ask, against a plain dict.
 
-The ways are the kernel, rows, columns, streams, both clients, and single numbers gathered by one.
+The ways are the open store, rows, columns, streams, both clients, and single numbers gathered by
+one.
 """
 
 from __future__ import annotations

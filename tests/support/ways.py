@@ -84,27 +84,10 @@ class Answered:
     snapshots: set[tuple[str, bool]]
 
 
-def kernel(asked: Asked) -> Answered:
-    """Ask an open snapshot in this process."""
-    with asked.store.open() as snapshot:
-        answers = snapshot.lookup(
-            np.array(asked.numbers, np.uint64),
-            ported_at=asked.with_ported_at,
-            range_route=asked.with_range_holder,
-        )
-        times = None if answers.ported_at is None else answers.ported_at.tolist()
-        ranges = None if answers.range_route is None else answers.range_route.tolist()
-        routes = [_same(snapshot.route(row)) for row in range(snapshot.route_count)]
-        holders = [_same(route.operator) for route in routes]
-        rows: list[Row] = [
-            (
-                routes[row],
-                None if times is None else times[i],
-                None if ranges is None else holders[ranges[i]],
-            )
-            for i, row in enumerate(answers.route.tolist())
-        ]
-        return Answered(rows, {(snapshot.metadata.snapshot_id, False)})
+def in_process(asked: Asked) -> Answered:
+    """Ask the open store in this process."""
+    with numroute.open_store(asked.store.path) as opened:
+        return _of_bulk([opened.lookup(asked.numbers, **asked.options)])
 
 
 def texts(asked: Asked) -> Answered:
@@ -226,7 +209,7 @@ SERVICE_WAYS: list[Way] = [
 ONE_MESSAGE_WAYS: list[Way] = [columns, stream, client_stream, async_stream]
 """The ways that send what they are asked for as it is, and do not cut it."""
 
-WAYS: list[Way] = [kernel, *SERVICE_WAYS]
+WAYS: list[Way] = [in_process, *SERVICE_WAYS]
 """The ways to ask for whole numbers."""
 
 

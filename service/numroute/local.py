@@ -1,0 +1,97 @@
+"""Lookups in this process, from a snapshot store and without a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numroute.answers import answer_texts
+from numroute.client.codec import BulkAnswer, as_numbers
+from numroute.index import SnapshotStore
+from numroute.index.kernel import distinct_rows
+from numroute.model import SnapshotRef
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from numroute.model import Answer, Operator
+
+
+class LocalClient:
+    """Answers as ``Client`` does, from the snapshot that was current when the store was opened.
+
+    Any number of threads may ask at once. Open the store again for a newer snapshot.
+    """
+
+    def __init__(self, store: Path | str) -> None:
+        """Open the store's current snapshot; see ``open_store``."""
+        self._snapshot = SnapshotStore(store).open()
+        metadata = self._snapshot.metadata
+        self.snapshot = SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
+
+    def lookup(
+        self,
+        numbers: NDArray[Any] | Sequence[int],
+        *,
+        with_range_holder: bool = False,
+        with_ported_at: bool = False,
+    ) -> BulkAnswer:
+        """Look up whole E.164 numbers, as many as you like; see ``Client.lookup``.
+
+        Raises:
+            TypeError: The numbers are not integers of at most 64 bits.
+            ValueError: The numbers are not one-dimensional, or some are negative.
+        """
+        found = self._snapshot.lookup(
+            as_numbers(numbers), ported_at=with_ported_at, range_route=with_range_holder
+        )
+        count, route = self._snapshot.route_count, self._snapshot.route
+        rows, _, route_index = distinct_rows(found.route, count)
+        holders: dict[Operator, int] = {}
+        holder_index = None
+        if found.range_route is not None:
+            range_rows, _, range_index = distinct_rows(found.range_route, count)
+            places = [
+                holders.setdefault(route(row).operator, len(holders)) for row in range_rows.tolist()
+            ]
+            holder_index = np.array(places, np.uint32).take(range_index)
+        return BulkAnswer(
+            route_index=route_index,
+            routes=tuple(route(row) for row in rows.tolist()),
+            snapshot=self.snapshot,
+            ported_at=found.ported_at,
+            range_holder_index=holder_index,
+            range_holders=tuple(holders),
+        )
+
+    def lookup_text(self, texts: Sequence[str], default_region: str | None = None) -> list[Answer]:
+        """Look up phone numbers in any human format; one answer per text, in order.
+
+        Raises:
+            SettingError: The region is unknown.
+        """
+        return answer_texts(self._snapshot, self.snapshot, texts, default_region)
+
+    def close(self) -> None:
+        """Close the snapshot. No call may be under way, and none may follow."""
+        self._snapshot.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_store(path: Path | str) -> LocalClient:
+    """Open a snapshot store for lookups in this process.
+
+    Raises:
+        StoreError: There is no store, no current snapshot in it, or it cannot be opened.
+    """
+    return LocalClient(path)
