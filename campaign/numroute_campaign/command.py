@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.lookup import nothing_to_ask, one_of
+from numroute.cli.progress import Bars
 from numroute.cli.service import connect
 from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
@@ -27,8 +27,6 @@ from numroute_campaign.vocabulary import Several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rich.progress import Progress, TaskID
 
     from numroute_campaign.dry_run import Sample
     from numroute_campaign.routers import Router
@@ -59,8 +57,14 @@ def route_lists(
             _print_sample(explain_first_rows(campaign, router, sample), as_json=as_json)
             return 0
         begin = time.monotonic()
-        with _Bar() as bar:
-            summary = run_campaign(campaign, router, bar)
+        with Bars() as bars:
+            summary = run_campaign(
+                campaign,
+                router,
+                lambda rows, bytes_done, bytes_total: bars.update(  # noqa: ARG005 - a keyword
+                    "routing", bytes_done, bytes_total
+                ),
+            )
     if as_json:
         print_json(summary)
     else:
@@ -167,50 +171,6 @@ def _router(store: Path | None, target: str | None) -> Iterator[Router]:
         raise nothing_to_ask()
     with SnapshotStore(store).open() as snapshot:
         yield SnapshotRouter(snapshot)
-
-
-class _Bar:
-    """Progress with rate and time left, on standard error, only where it is a terminal."""
-
-    def __init__(self) -> None:
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-        self._begin = 0.0
-
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 - slow to import
-            from rich.progress import (  # noqa: PLC0415
-                BarColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
-
-            self._progress = Progress(
-                TextColumn("routing"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f} %"),
-                TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,} a second"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._task = self._progress.add_task("", total=None, rows=0, rate=0)
-            self._progress.start()
-            self._begin = time.monotonic()
-        return self
-
-    def __call__(self, *, rows: int, bytes_done: int, bytes_total: int) -> None:
-        if self._progress is None or self._task is None:
-            return
-        rate = int(rows / max(time.monotonic() - self._begin, 1e-3))
-        self._progress.update(
-            self._task, completed=bytes_done, total=bytes_total or None, rows=rows, rate=rate
-        )
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
 
 
 def _print(summary: Summary, out: Path, seconds: float) -> None:

@@ -9,11 +9,12 @@ import click
 
 from numroute.cli.console import plain, print_facts, print_json, print_table, time_text
 from numroute.cli.options import Time, json_option, optional_store_option, store_option
+from numroute.cli.progress import Bars
 from numroute.index import SnapshotStore
 from numroute.index.compare import CONFIRMED
 from numroute_loader import pipeline
 from numroute_loader.cli.options import approval_options, retention_options
-from numroute_loader.cli.terminal import Bars, user_name
+from numroute_loader.cli.terminal import user_name
 from numroute_loader.gate import GateError
 from numroute_loader.gate.findings import read_back
 from numroute_loader.gate.limits import meanings

@@ -11,10 +11,11 @@ import click
 
 from numroute.cli.console import print_facts, print_json
 from numroute.cli.options import json_option, store_option
+from numroute.cli.progress import Bars
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute_loader.cli.options import retention_options, seconds
-from numroute_loader.cli.terminal import Bars, user_name
+from numroute_loader.cli.terminal import user_name
 from numroute_loader.feeds.loop import feeding, stopping
 from numroute_loader.replicas import pulling, pushing
 from numroute_loader.replicas.pulling import INTERVAL_SECONDS, Follower

@@ -31,7 +31,7 @@ def hang(done, total):
         marker.touch()
         while True:
             time.sleep(1)
-from numroute_loader.cli.terminal import Bars
+from numroute.cli.progress import Bars
 Bars.update = lambda self, step, done, total: hang(done, total)
 """
 

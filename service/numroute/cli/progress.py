@@ -1,0 +1,53 @@
+"""Progress bars of the commands."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Bars:
+    """A progress bar per step, on standard error, only where it is a terminal."""
+
+    def __init__(self) -> None:
+        """Prepare the bars; none is shown before the first step."""
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def update(self, step: str, done: int, total: int) -> None:
+        """Show how much of a step is done, in any unit; a total of 0 is not known yet."""
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(step, total=total or None)
+        self._progress.update(self._tasks[step], completed=done, total=total or None)
+
+    def of_file(self, path: Path, _kind: str, done: int, total: int) -> None:
+        """Show how much of a file is read, in bytes."""
+        self.update(path.name, done, total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
