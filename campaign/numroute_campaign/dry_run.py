@@ -79,7 +79,6 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
         read_suppressed(
             campaign.suppress,
             campaign.suppress_reading,
-            None,
             is_lenient=campaign.suppress_lenient,
         )
         if campaign.suppress

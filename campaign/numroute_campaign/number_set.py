@@ -3,21 +3,16 @@
 A stretch of 65,536 numbers gets a bitmap of 8 KiB when one of them is first met, under page tables
 like the index's: lists of one country touch a few thousand stretches. When the memory set aside for
 bitmaps is used up (a list of scattered foreign numbers), numbers of new stretches go into sorted
-runs, eight bytes each, merged as they grow; large runs lie in files of the work folder, which the
-operating system may write out. Both answers are exact, for lists of any size.
+runs, eight bytes each, merged as they grow. Both answers are exact.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 _CHUNK_BITS: Final = 16
@@ -32,9 +27,6 @@ BITMAP_BYTES_MAX: Final = 512 * 2**20
 
 PAGE_TABLES_MAX: Final = 2048
 """Page tables of 64 KiB each: 128 MiB."""
-
-RUN_IN_MEMORY_MAX: Final = 4_000_000
-"""A longer sorted run is kept in a file."""
 
 RUN_NUMBERS_MAX: Final = 16_000_000
 """Runs are merged up to this length: sorting one takes 192 MB at most, and a list of a hundred
@@ -52,13 +44,11 @@ class NumberSet:
 
     def __init__(
         self,
-        folder: Path | None = None,
         *,
         bitmap_bytes_max: int = BITMAP_BYTES_MAX,
         page_tables_max: int = PAGE_TABLES_MAX,
     ) -> None:
-        """Start empty. ``folder`` takes the files of large runs; None keeps them in memory."""
-        self._folder = folder
+        """Start empty."""
         self._chunks_max = max(1, bitmap_bytes_max // _CHUNK_BYTES)
         self._page_tables_max = page_tables_max
         self._page_table = np.zeros(_PAGES, np.uint16)
@@ -173,24 +163,8 @@ class NumberSet:
             length = len(before) + len(last)
             if len(before) >= 2 * len(last) or length > RUN_NUMBERS_MAX:
                 return
-            self._runs[-2:] = [self._merged(before, last)]
-
-    def _merged(self, one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        length = len(one) + len(other)
-        merged: NDArray[np.uint64]
-        if self._folder is None or length <= RUN_IN_MEMORY_MAX:
-            merged = np.empty(length, np.uint64)
-        else:
-            # The file has no name from the start: it disappears with the process.
-            with tempfile.TemporaryFile(dir=self._folder) as file:
-                # All blocks now: to write to one that a mapped file lacks, with the disk full,
-                # ends the process (SIGBUS).
-                os.posix_fallocate(file.fileno(), 0, length * np.dtype(np.uint64).itemsize)
-                merged = np.memmap(file, np.uint64, "r+", shape=(length,))
-        merged[: len(one)] = one
-        merged[len(one) :] = other
-        merged.sort(kind="stable")  # finds the two runs and merges them
-        return merged
+            # A stable sort finds the two runs and merges them.
+            self._runs[-2:] = [np.sort(np.concatenate([before, last]), kind="stable")]
 
 
 def first_of_equal(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:

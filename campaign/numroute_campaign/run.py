@@ -193,13 +193,12 @@ class _Run:
             read_suppressed(
                 campaign.suppress,
                 campaign.suppress_reading,
-                self.workspace.spool,
                 is_lenient=campaign.suppress_lenient,
             )
             if campaign.suppress
             else None
         )
-        self.sorter = Sorter(self.decisions, NumberSet(self.workspace.spool), self.suppressed)
+        self.sorter = Sorter(self.decisions, NumberSet(), self.suppressed)
 
     def work(self, progress: Progress | None) -> None:
         total = sum(file.size for file in self.files)

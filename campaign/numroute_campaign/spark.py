@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from numroute_campaign.decisions import Rules
 
-FORMATS: Final = ("parquet", "csv", "orc", "json")
+FORMATS: Final[dict[str, dict[str, bool]]] = {"parquet": {}, "csv": {"header": True}}
+"""Formats that are read and written, with Spark's options."""
 
 LEAVING: Final = ("number", "route", "reject", "rule", "invalid_reason")
 """The columns of the answers that the job writes; ``--keep`` adds columns of the list."""
@@ -106,28 +107,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(session: SparkSession, given: argparse.Namespace) -> None:
-    reader = session.read.format(given.format)
-    if given.format == "csv":
-        reader = reader.option("header", given.header).option("sep", given.delimiter)
-    policy = read_policy(Path(given.policy)) if given.policy else None
     routed = route_dataframe(
-        reader.load(given.list),
+        session.read.format(given.format).options(**FORMATS[given.format]).load(given.list),
         store=given.store,
         column=given.column,
         region=given.region,
-        policy=policy,
-        prefix=given.prefix,
+        policy=read_policy(Path(given.policy)) if given.policy else None,
     )
     if given.deduplicate:
-        number = given.prefix + "number"
         # Rows without a number stay, each with its own reason.
-        valid = routed.where(routed[number].isNotNull()).dropDuplicates([number])
-        routed = valid.unionByName(routed.where(routed[number].isNull()))
-    leaving = [given.prefix + name for name in LEAVING]
-    writer = routed.select(*leaving, *given.keep).write.mode("error")
-    if given.output_format == "csv":
-        writer = writer.option("header", value=True)
-    writer.format(given.output_format).partitionBy(given.prefix + "route").save(given.out)
+        valid = routed.where(routed["number"].isNotNull()).dropDuplicates(["number"])
+        routed = valid.unionByName(routed.where(routed["number"].isNull()))
+    writer = routed.select(*LEAVING, *given.keep).write.mode("error").format(given.format)
+    writer.options(**FORMATS[given.format]).partitionBy("route").save(given.out)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,14 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--column", required=True, help="the phone column")
     parser.add_argument("--region", help="country of national formats, e.g. RU")
     parser.add_argument("--policy", help="policy file (TOML), a path on the driver")
-    parser.add_argument("--format", choices=FORMATS, default="parquet", help="of the list")
-    parser.add_argument("--output-format", choices=FORMATS, default="parquet")
-    parser.add_argument("--delimiter", default=",", help="of a CSV list")
-    parser.add_argument(
-        "--header", action=argparse.BooleanOptionalAction, default=True, help="of a CSV list"
-    )
+    parser.add_argument("--format", choices=FORMATS, default="parquet", help="of list and output")
     parser.add_argument("--keep", action="append", default=[], metavar="COLUMN")
-    parser.add_argument("--prefix", default="", help="before the names of the added columns")
     parser.add_argument(
         "--deduplicate", action="store_true", help="keep one row of each number, any of them"
     )

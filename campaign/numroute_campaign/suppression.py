@@ -18,7 +18,6 @@ from numroute_campaign.vocabulary import MEANINGS, NOBODY, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -46,7 +45,6 @@ def check_suppress(lists: Sequence[str]) -> None:
 def read_suppressed(
     lists: Sequence[str],
     options: ReadOptions,
-    folder: Path | None,
     *,
     is_lenient: bool = False,
 ) -> NumberSet:
@@ -55,14 +53,13 @@ def read_suppressed(
     Args:
         lists: The lists.
         options: How to read them; without a column every column with phone numbers counts.
-        folder: Takes the set's large parts.
         is_lenient: Pass over rows and cells that cannot be understood.
 
     Raises:
         InputError: A list cannot be read or has no row, or a row or cell of it is not understood:
             people who asked for no messages would get them.
     """
-    numbers = NumberSet(folder)
+    numbers = NumberSet()
     for file in find_list(lists, options):
         opened = OpenList(file, options, all_phone_columns=True)
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,20 +58,6 @@ def test_runs_of_the_longest_length_are_all_asked(batches: list[list[int]]) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(number_set, "RUN_NUMBERS_MAX", 20)
         check(NumberSet(bitmap_bytes_max=8192, page_tables_max=1), batches)
-
-
-def test_large_runs_lie_in_files_without_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run beyond the limit is mapped from a file that no folder lists, and is exact."""
-    monkeypatch.setattr(number_set, "RUN_IN_MEMORY_MAX", 1000)
-    rng = np.random.default_rng(1)
-    numbers = NumberSet(tmp_path, bitmap_bytes_max=8192, page_tables_max=1)
-    drawn = rng.integers(1, 10**15, 20_000).astype(np.uint64)
-    for batch in np.split(drawn, 10):
-        assert numbers.add(batch).all()
-    assert not numbers.add(drawn).any()
-    assert list(tmp_path.iterdir()) == []
 
 
 @settings(deadline=None, max_examples=50)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from numroute.index import SnapshotStore
-from numroute_campaign import ANSWER_COLUMNS, read_policy, route_batches, spark
+from numroute_campaign import ANSWER_COLUMNS, read_policy, route_batches
 
 pytest.importorskip("pyspark", reason="pyspark is not installed")
 pytestmark = [
@@ -31,22 +31,21 @@ route = "gateway"
 PROGRAM = """
 import json, os, sys
 from pyspark.sql import SparkSession
-from pyspark.sql.functions import spark_partition_id
 from pathlib import Path
-from numroute_campaign import read_policy
-from numroute_campaign.spark import route_dataframe
+from numroute_campaign import read_policy, spark
 
-lists, out, store, policy = sys.argv[1:]
+lists, out, job_out, store, policy = sys.argv[1:]
 session = (
-    SparkSession.builder.master("local-cluster[2,1,1024]")
+    SparkSession.builder.master("local-cluster[2,1,512]")
     .config("spark.executor.memory", "512m")
+    .config("spark.sql.shuffle.partitions", "2")
     .config("spark.ui.enabled", "false")
     .config("spark.driver.host", "127.0.0.1")
     .config("spark.driver.bindAddress", "127.0.0.1")
     .getOrCreate()
 )
-frame = session.read.parquet(lists).repartition(8)
-routed = route_dataframe(
+frame = session.read.parquet(lists).repartition(4)
+routed = spark.route_dataframe(
     frame, store=store, column="phone", region="RU", policy=read_policy(Path(policy))
 )
 
@@ -58,14 +57,37 @@ def executor(batches):
 routed.write.parquet(out)
 print(json.dumps([row.executor for row in
                   frame.mapInArrow(executor, "executor long").distinct().collect()]))
-session.stop()
+# The job takes the session that is there, and ends it.
+words = ["--store", store, "--region", "RU", "--column", "phone", "--deduplicate", lists, job_out]
+sys.exit(spark.main(words))
 """
 
 
-def run(words: list[object], folder: Path) -> str:
-    """Run a program of Spark's and return what it printed."""
-    done = subprocess.run(
-        [str(word) for word in words],
+def rows(table: pa.Table) -> list[tuple[object, ...]]:
+    """Return a table's rows in one order, whatever theirs was."""
+    names = sorted(table.schema.names)
+    columns = [table.column(name).to_pylist() for name in names]
+    return sorted(zip(*columns, strict=True), key=repr)
+
+
+@pytest.fixture(scope="module")
+def table(planted) -> pa.Table:
+    """Return a list of a thousand phones of every planted form."""
+    phones = planted.table.column("phone").slice(0, 1_000)
+    return pa.table({"phone": phones, "id": list(range(len(phones)))})
+
+
+@pytest.fixture(scope="module")
+def done(table: pa.Table, store: Path, tmp_path_factory) -> Path:
+    """Run the program, once for all tests: most of its time is Spark's start."""
+    folder = tmp_path_factory.mktemp("spark")
+    (folder / "lists").mkdir()
+    pq.write_table(table, folder / "lists" / "a.parquet")
+    (folder / "policy.toml").write_text(POLICY)
+    (folder / "program.py").write_text(PROGRAM)
+    words = ["program.py", "lists", "out", "job", store, "policy.toml"]
+    ended = subprocess.run(
+        [sys.executable, *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
@@ -78,62 +100,32 @@ def run(words: list[object], folder: Path) -> str:
             "SPARK_LOCAL_HOSTNAME": "localhost",
         },
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
-
-
-def rows(table: pa.Table) -> list[tuple[object, ...]]:
-    """Return a table's rows in one order, whatever theirs was."""
-    names = sorted(table.schema.names)
-    columns = [table.column(name).to_pylist() for name in names]
-    return sorted(zip(*columns, strict=True), key=repr)
-
-
-@pytest.fixture(scope="module")
-def lists(planted, tmp_path_factory) -> Path:
-    """Return a folder with a list of some thousand phones of every planted form."""
-    folder = tmp_path_factory.mktemp("spark") / "lists"
-    folder.mkdir()
-    phones = planted.table.column("phone").slice(0, 4_000)
-    table = pa.table({"phone": phones, "id": list(range(len(phones)))})
-    pq.write_table(table, folder / "a.parquet")
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    (folder / "printed").write_text(ended.stdout)
     return folder
 
 
-def test_two_executors_answer_as_one_process_does(lists: Path, store: Path, tmp_path: Path) -> None:
+def test_two_executors_answer_as_one_process_does(done: Path, table: pa.Table, store: Path) -> None:
     """Every row has the same answers, and both executors had a share in them."""
-    policy = tmp_path / "policy.toml"
-    policy.write_text(POLICY)
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    printed = run([sys.executable, program, lists, tmp_path / "out", store, policy], tmp_path)
-    assert len(printed.strip().split(",")) == 2
-    table = pq.read_table(lists)
+    assert len((done / "printed").read_text().strip().split(",")) == 2
     alone = pa.Table.from_batches(
         route_batches(
-            table.to_batches(), store=store, column="phone", region="RU", policy=read_policy(policy)
+            table.to_batches(),
+            store=store,
+            column="phone",
+            region="RU",
+            policy=read_policy(done / "policy.toml"),
         )
     )
-    together = pq.read_table(tmp_path / "out")
+    together = pq.read_table(done / "out")
     assert together.schema.names == ["phone", "id", *(name for name, _ in ANSWER_COLUMNS)]
     assert rows(together) == rows(alone)
 
 
-def test_the_job_writes_a_folder_per_route(lists: Path, store: Path, tmp_path: Path) -> None:
-    """spark-submit runs it; one row of each number leaves, and no column that was not asked for."""
-    spark_submit = Path(sys.executable).with_name("spark-submit")
-    run(
-        [
-            spark_submit, "--master", "local[2]", "--conf", "spark.ui.enabled=false",
-            "--conf", "spark.driver.host=127.0.0.1", spark.__file__,
-            "--store", store, "--region", "RU", "--column", "phone", "--deduplicate",
-            lists, tmp_path / "out",
-        ],
-        tmp_path,
-    )  # fmt: skip
-    written = ds.dataset(tmp_path / "out", format="parquet", partitioning="hive").to_table()
+def test_the_job_writes_a_folder_per_route(done: Path, table: pa.Table, store: Path) -> None:
+    """One row of each number leaves, and no column that was not asked for."""
+    written = ds.dataset(done / "job", format="parquet", partitioning="hive").to_table()
     assert set(written.schema.names) == {"number", "route", "reject", "rule", "invalid_reason"}
-    table = pq.read_table(lists)
     routed = pa.Table.from_batches(
         route_batches(table.to_batches(), store=store, column="phone", region="RU")
     )
