@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from numroute.errors import InputError
 from numroute.index.compare import operator_name
 from numroute.model import mask_digits, mask_number
@@ -16,9 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from numroute.index import Content
     from numroute.model import Route
 
 NUMBERS_MAX = 100_000
@@ -70,19 +65,6 @@ def unmet(expectations: Sequence[Expectation], routes: Sequence[Route]) -> Seque
         for expectation, operator in zip(expectations, served, strict=True)
         if operator != expectation.operator
     ]
-
-
-def routes_in(content: Content, expectations: Sequence[Expectation]) -> Sequence[Route]:
-    """Return the route that content, not yet written, gives to each number."""
-    numbers = np.array([each.number for each in expectations], np.uint64)
-    pieces = content.range_start.searchsorted(numbers, side="right") - 1
-    rows: NDArray[np.int64] = content.range_route[pieces].astype(np.int64)
-    at = content.numbers.searchsorted(numbers)
-    at[at == len(content.numbers)] = 0
-    if len(content.numbers):
-        ported = content.numbers[at] == numbers
-        rows[ported] = content.number_route[at[ported]]
-    return [content.routes[row] for row in rows.tolist()]
 
 
 def _shown(operator: str) -> str:

@@ -10,17 +10,12 @@ import numpy as np
 
 from numroute.index import Changes
 from numroute.index.compare import Kind, by_operator, operator_name, ported_by_operator
-from numroute_loader.expectations import routes_in, unmet
-from numroute_loader.gate.evidence import (
-    Drift,
-    Evidence,
-    OutsidePlan,
-    RoutingNumbers,
-    UnknownOperators,
-)
+from numroute_loader.expectations import unmet
+from numroute_loader.gate.evidence import Drift, Evidence, RoutingNumbers
 from numroute_loader.gate.findings import NAMED_MAX
 from numroute_loader.increments.drift import drift_of
 from numroute_loader.inputs import source_of
+from numroute_loader.merge import UnknownOperator
 from numroute_loader.merge.routes import counted
 from numroute_loader.range_holders import range_holders
 from numroute_loader.registries import find_first, kind_of
@@ -75,12 +70,18 @@ def facts_of_build(
         dumps = [source_of(file) for file in files if file.ported is not None]
         drift = drift_of(current, content, changed, dumps, as_of)
     metadata = current.metadata if current is not None else None
+    unknown, outside = report.unknown_operators, report.outside_plan
+    numbers = np.array([each.number for each in expectations or ()], np.uint64)
+    pieces = content.range_start.searchsorted(numbers, side="right") - 1
+    rows = content.range_route[pieces].astype(np.int64)
+    rows = _replaced(rows, numbers, content.numbers, content.number_route)
     return Evidence(
         as_of=as_of,
         files=files,
         ported=report.ported,
         by_operator=by_operator(content.routes, content.number_route),
         ported_at=content.ported_at,
+        ranges=report.ranges,
         range_numbers=report.range_numbers,
         current=metadata,
         ported_before=current.ported_count if current is not None else 0,
@@ -88,13 +89,19 @@ def facts_of_build(
         changes=replace(changed.changes, updated=changed.updated_by_registry) if changed else None,
         flows=changed.flows if changed is not None else (),
         sequence=contradictions(files, metadata, seen),
-        unknown_operators=_unknown_operators(files, merged),
-        outside_plan=_outside_plan(files, merged),
+        unknown_operators=unknown if report.operator_rows else None,
+        outside_plan=outside,
         range_holders=range_holders(current, content) if current is not None else None,
         routing_numbers=_routing_numbers(content, current),
         drift=drift if isinstance(drift, Drift) else None,
         expected=None if expectations is None else len(expectations),
-        wrong=unmet(expectations, routes_in(content, expectations)) if expectations else (),
+        wrong=unmet(expectations or (), [content.routes[row] for row in rows.tolist()]),
+        where={
+            "unknown_operators": _first_place(files, unknown[0].code) if unknown else "",
+            "outside_plan": _first_place(files, int(content.numbers[outside.first_index]))
+            if outside
+            else "",
+        },
         why_not={"drift": drift} if isinstance(drift, str) and drift else {},
     )
 
@@ -112,6 +119,9 @@ def facts_of_increments(
     """Return the facts about a patch of a snapshot."""
     metadata = snapshot.metadata
     before = ported_by_operator(snapshot)
+    numbers = np.array([each.number for each in expectations or ()], np.uint64)
+    rows = snapshot.lookup(numbers, overrides=False).route.astype(np.int64)
+    rows = _replaced(rows, numbers, patch.numbers, effect.after)
     return Evidence(
         as_of=as_of,
         files=files,
@@ -123,11 +133,9 @@ def facts_of_increments(
         by_operator_before=before,
         changes=changes_of(effect, metadata.snapshot_id),
         sequence=contradictions(files, metadata, seen),
-        unknown_operators=_unnamed_operators(patch, effect.ported_after),
+        unknown_operators=_unnamed_operators(patch),
         expected=None if expectations is None else len(expectations),
-        wrong=unmet(expectations, _routes_of(snapshot, patch, effect, expectations))
-        if expectations
-        else (),
+        wrong=unmet(expectations or (), [patch.routes[row] for row in rows.tolist()]),
         why_not=_NOT_OF_INCREMENTS,
     )
 
@@ -143,49 +151,32 @@ def changes_of(effect: Effect, against: str) -> Changes:
     )
 
 
-def _unknown_operators(files: Sequence[ParsedFile], merged: MergeResult) -> UnknownOperators | None:
-    """Return the codes that the operator table lacks, None where there is no table."""
-    if not merged.report.operator_rows:
-        return None
-    report, unknown = merged.report, merged.report.unknown_operators
-    return UnknownOperators(
-        codes=[f"{lack.code} ({lack.numbers} numbers, {lack.ranges} ranges)" for lack in unknown],
-        numbers=sum(lack.numbers for lack in unknown),
-        share=max(
-            sum(lack.numbers for lack in unknown) / max(report.ported, 1),
-            sum(lack.ranges for lack in unknown) / max(report.ranges, 1),
-        ),
-        where=_first_place(files, unknown[0].code) if unknown else "",
-    )
+def _replaced(
+    rows: NDArray[np.int64],
+    numbers: NDArray[np.uint64],
+    changed: NDArray[np.uint64],
+    after: NDArray[np.integer],
+) -> NDArray[np.int64]:
+    """Return the routes of numbers, with those ``after`` of the numbers that are ``changed``."""
+    if not len(changed):
+        return rows
+    at = np.minimum(changed.searchsorted(numbers), len(changed) - 1)
+    return np.where(changed[at] == numbers, after[at], rows)
 
 
-def _unnamed_operators(patch: Patch, ported: int) -> UnknownOperators | None:
-    """Return the codes without a name that get numbers, None where no operator has a name."""
+def _unnamed_operators(patch: Patch) -> Sequence[UnknownOperator] | None:
+    """Return the operators without a name that get numbers, None where none has a name."""
     if not any(route.operator.name for route in patch.routes):
         return None
-    rows, counts = np.unique(patch.number_route[patch.present], return_counts=True)
     numbers: Counter[str] = Counter()
+    rows, counts = np.unique(patch.number_route[patch.present], return_counts=True)
     for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
         operator = patch.routes[row].operator
         if not operator.name:
             numbers[operator.code] += count
-    return UnknownOperators(
-        codes=[f"{code} ({count} numbers)" for code, count in numbers.most_common()],
-        numbers=numbers.total(),
-        share=numbers.total() / max(ported, 1),
-    )
-
-
-def _outside_plan(files: Sequence[ParsedFile], merged: MergeResult) -> OutsidePlan | None:
-    """Return the ported numbers that no range covers, None where there is no plan."""
-    if not merged.report.ranges:
-        return None
-    outside = merged.report.outside_plan
-    if outside is None:
-        return OutsidePlan(count=0)
-    first = int(merged.content.numbers[outside.first_index])
-    where = _first_place(files, first)
-    return OutsidePlan(count=outside.count, example=outside.example, where=where)
+    return [
+        UnknownOperator(code=code, numbers=count, ranges=0) for code, count in numbers.most_common()
+    ]
 
 
 def _routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumbers:
@@ -241,20 +232,7 @@ def _by_operator_after(
     had = np.isin(effect.kind, (Kind.RETURNED, Kind.MOVED))
     has = np.isin(effect.kind, (Kind.PORTED, Kind.MOVED))
     for rows, step in ((effect.before[had], -1), (effect.after[has], 1)):
-        row, count = np.unique(rows, return_counts=True)
-        for at, numbers in zip(row.tolist(), count.tolist(), strict=True):
-            after[names[at]] += step * numbers
+        distinct, counts = np.unique(rows, return_counts=True)
+        for row, numbers in zip(distinct.tolist(), counts.tolist(), strict=True):
+            after[names[row]] += step * numbers
     return after
-
-
-def _routes_of(
-    snapshot: Snapshot, patch: Patch, effect: Effect, expectations: Sequence[Expectation]
-) -> Sequence[Route]:
-    """Return the route that the patched snapshot, not yet written, gives to each chosen number."""
-    numbers = np.array([each.number for each in expectations], np.uint64)
-    rows = snapshot.lookup(numbers, overrides=False).route.astype(np.int64)
-    at = np.minimum(patch.numbers.searchsorted(numbers), max(0, len(patch.numbers) - 1))
-    if len(patch.numbers):
-        changed = patch.numbers[at] == numbers
-        rows[changed] = effect.after[at[changed]]
-    return [patch.routes[row] for row in rows.tolist()]

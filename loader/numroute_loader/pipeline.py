@@ -323,8 +323,8 @@ def _patched(
             seen=judging.seen,
             expectations=judging.expectations,
         )
-        if facts.unknown_operators is not None and facts.unknown_operators.codes:
-            named = ", ".join(facts.unknown_operators.codes)
+        if facts.unknown_operators:
+            named = ", ".join(map(str, facts.unknown_operators))
             warnings.append(f"the operator table lacks {named}: the next one should name them")
     checked = Checked(
         files=files,

@@ -13,31 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.index import Changes, Metadata
+    from numroute_loader.merge import OutsidePlan, UnknownOperator
     from numroute_loader.reading.description import ParsedFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownOperators:
-    """Operators that the operator table lacks.
-
-    ``codes``: their codes with what refers to them, e.g. "mX (3 numbers)". ``numbers``: their
-    ported numbers. ``share``: their share of the ported numbers, or of the ranges if that is
-    larger. ``where``: the first place.
-    """
-
-    codes: Sequence[str] = ()
-    numbers: int = 0
-    share: float = 0.0
-    where: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutsidePlan:
-    """Ported numbers that no range covers; ``example`` is masked, ``where`` names file and line."""
-
-    count: int
-    example: str = ""
-    where: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +36,7 @@ class RangeHolders:
 class RoutingNumbers:
     """Whether routing numbers agree with region and MNC, where a ported number has all three.
 
-    ``usual``: whether they agree in this registry at all. ``examples``: routing numbers that do
-    not, with region and MNC.
+    ``usual``: whether they agree in this registry at all. ``examples``: some that do not.
     """
 
     numbers: int
@@ -71,10 +47,10 @@ class RoutingNumbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """How a full dump differs from the state that was built from increments up to its time.
+    """In how many numbers a full dump differs from the state that increments made up to its time.
 
     ``updated``: numbers of the same operator with another route. ``changed_since``: numbers that
-    increments after the dump's time have changed, which are not compared. ``examples`` are masked.
+    later increments changed, which are not compared. ``examples`` are masked.
     """
 
     against: str
@@ -95,20 +71,18 @@ class Drift:
 class Evidence:
     """All facts about a new snapshot.
 
-    ``as_of``: the time up to which the data is known. ``files``: the files as they were read.
     ``ported``: numbers with a record, ``by_operator``: the same by operator code, ``ported_at``:
     when the new records were ported, in seconds since the epoch, 0 where that is unknown.
-    ``range_numbers``: numbers in the numbering plan, 0 without one.
+    ``ranges``, ``range_numbers``: the numbering plan's, 0 without one. ``unknown_operators``: those
+    that the operator table lacks. ``where``: by check, the first place in the files, in words.
 
-    ``current`` describes the snapshot to compare with, ``ported_before`` and ``by_operator_before``
-    count its records. ``changes`` are those since; ``updated`` are records of the same operator
-    with another route, as the registry states it. ``flows``: the largest movements in words, the
-    largest first, e.g. "mA to mB 1,200".
+    ``current`` is the snapshot to compare with; ``ported_before`` and ``by_operator_before`` count
+    its records, ``changes`` those since; ``updated`` there are records of the same operator with
+    another route, as the registry states it. ``flows``: the largest movements in words.
 
-    ``sequence``: contradictions between the files' names and those of the current snapshot, in
-    words; empty where there are none. ``expected``: how many expectations there are, ``wrong`` says
-    which of them are not met.
-    ``why_not``: by the name of a check, why a fact that it needs was not gathered.
+    ``sequence``: contradictions between the files' names and those of the current snapshot.
+    ``expected``: how many expectations there are, ``wrong``: those that are not met.
+    ``why_not``: by check, why a fact that it needs was not gathered.
     """
 
     as_of: datetime
@@ -116,6 +90,7 @@ class Evidence:
     ported: int
     by_operator: Mapping[str, int]
     ported_at: NDArray[np.uint32] | None
+    ranges: int = 0
     range_numbers: int | None = None
     current: Metadata | None = None
     ported_before: int = 0
@@ -123,13 +98,14 @@ class Evidence:
     changes: Changes | None = None
     flows: Sequence[str] = ()
     sequence: Sequence[str] | None = None
-    unknown_operators: UnknownOperators | None = None
+    unknown_operators: Sequence[UnknownOperator] | None = None
     outside_plan: OutsidePlan | None = None
     range_holders: RangeHolders | None = None
     routing_numbers: RoutingNumbers | None = None
     drift: Drift | None = None
     expected: int | None = None
     wrong: Sequence[str] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
     why_not: Mapping[str, str] = field(default_factory=dict)
 
     @property

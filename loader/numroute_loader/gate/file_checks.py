@@ -234,18 +234,22 @@ def unknown_operators(evidence: Evidence, limits: GateLimits) -> Finding | str:
     if unknown is None:
         return "there is no operator table"
     limit, floor = limits.unknown_operators_share, limits.unknown_operators_numbers_min
-    few = unknown.numbers <= floor and unknown.share <= _FEW_SHARE_MAX
+    numbers = sum(each.numbers for each in unknown)
+    ranges = sum(each.ranges for each in unknown)
+    share = max(numbers / max(evidence.ported, 1), ranges / max(evidence.ranges, 1))
+    few = numbers <= floor and share <= _FEW_SHARE_MAX
     result = finding(
-        unknown.share <= limit or few,
-        f"the operator table lacks {named(unknown.codes)}{unknown.where}: {unknown.share:.3%} "
+        share <= limit or few,
+        f"the operator table lacks {named([str(each) for each in unknown])}"
+        f"{evidence.where.get('unknown_operators', '')}: {share:.3%} "
         f"of the numbers or ranges, the limit is {limit:.3%} or {floor:,} numbers"
-        if unknown.codes
+        if unknown
         else "every operator is in the operator table",
-        actual=unknown.share,
+        actual=share,
         limit=limit,
         hint=_SAME_DAY.format("operator table"),
     )
-    if unknown.codes and result.outcome is Outcome.PASSED:
+    if unknown and result.outcome is Outcome.PASSED:
         return replace(result, outcome=Outcome.WARNING)
     return result
 
@@ -253,15 +257,15 @@ def unknown_operators(evidence: Evidence, limits: GateLimits) -> Finding | str:
 def outside_plan(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that the ported numbers lie in the numbering plan."""
     outside, ported = evidence.outside_plan, evidence.ported
-    if outside is None or not ported:
+    if not evidence.ranges or not ported:
         return "there is no numbering plan" if ported else "there are no ported numbers"
-    share = outside.count / ported
+    share = outside.count / ported if outside else 0.0
     return finding(
         share <= limits.outside_plan_share,
         f"{outside.count:,} of {ported:,} ported numbers lie outside the numbering plan "
         f"({share:.2%}, the limit is {limits.outside_plan_share:.2%}), "
-        f"the first is {outside.example}{outside.where}"
-        if outside.count
+        f"the first is {outside.example}{evidence.where.get('outside_plan', '')}"
+        if outside
         else "every ported number lies in the numbering plan",
         actual=share,
         limit=limits.outside_plan_share,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, get_type_hints
+
+import msgspec
 
 from numroute.errors import InputError, SettingError
 
@@ -18,103 +19,110 @@ DAYS_MAX = 10
 long gap the gate would let everything through."""
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Measure = Annotated[float, msgspec.Meta(ge=0)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:
     """The limits of the checks by name: counts, shares or hours, with their meanings.
 
-    The values come from the registry's file of limits, see ``LimitsFile``.
+    The values come from the registry's file of limits.
     """
 
-    rejected_rows: Annotated[int, "malformed rows of a dump that are skipped; more end the build"]
+    rejected_rows: Annotated[
+        _Count, "malformed rows of a dump that are skipped; more end the build"
+    ]
     unknown_operators_share: Annotated[
-        float,
+        _Share,
         "ported numbers, or ranges, of operators that the operator table lacks, as a share of all",
     ]
     unknown_operators_numbers_min: Annotated[
-        int, "this many ported numbers of operators that the table lacks are never too many"
+        _Count, "this many ported numbers of operators that the table lacks are never too many"
     ]
     outside_plan_share: Annotated[
-        float,
+        _Share,
         "ported numbers that no range covers, as a share of all: the plan and the dump of one "
         "day are made minutes apart",
     ]
     routing_numbers_share: Annotated[
-        float, "routing numbers that do not agree with region and MNC, as a share of all"
+        _Share, "routing numbers that do not agree with region and MNC, as a share of all"
     ]
-    ported_min: Annotated[int, "the least ported numbers of a snapshot"]
+    ported_min: Annotated[_Count, "the least ported numbers of a snapshot"]
     shrinkage_share: Annotated[
-        float, "how many fewer ported numbers than in the current snapshot, as a share of its"
+        _Share, "how many fewer ported numbers than in the current snapshot, as a share of its"
     ]
     plan_shrinkage_share: Annotated[
-        float,
+        _Share,
         "how many fewer numbers in the numbering plan than in the current one, as a share of its",
     ]
     range_holders_share: Annotated[
-        float, "numbers of the plan that changed their range holder, as a share of all"
+        _Share, "numbers of the plan that changed their range holder, as a share of all"
     ]
     range_holders_operator_share: Annotated[
-        float, "numbers that one range holder lost to others, as a share of those it had"
+        _Share, "numbers that one range holder lost to others, as a share of those it had"
     ]
     range_holders_numbers_min: Annotated[
-        int, "a change of this many numbers of the plan is never too much"
+        _Count, "a change of this many numbers of the plan is never too much"
     ]
     growth_share_per_day: Annotated[
-        float, "how many more ported numbers than in the current snapshot, as a share of its"
+        _Share, "how many more ported numbers than in the current snapshot, as a share of its"
     ]
-    growth_numbers_min: Annotated[int, "growth by this many numbers is never too much"]
+    growth_numbers_min: Annotated[_Count, "growth by this many numbers is never too much"]
     operator_change_share_per_day: Annotated[
-        float, "how many numbers one operator may gain or lose, as a share of those it had"
+        _Share, "how many numbers one operator may gain or lose, as a share of those it had"
     ]
     operator_change_numbers_min: Annotated[
-        int, "a gain or loss of this many numbers is never too much for an operator"
+        _Count, "a gain or loss of this many numbers is never too much for an operator"
     ]
     movement_share_per_day: Annotated[
-        float,
+        _Share,
         "numbers that went home or to another operator since the current snapshot, as a share "
         "of its ported numbers",
     ]
-    movement_numbers_min: Annotated[int, "a movement of this many numbers is never too much"]
+    movement_numbers_min: Annotated[_Count, "a movement of this many numbers is never too much"]
     updates_share_per_day: Annotated[
-        float,
+        _Share,
         "numbers that got another route of the same operator since the current snapshot, as a "
         "share of its ported numbers",
     ]
-    updates_numbers_min: Annotated[int, "an update of this many numbers is never too much"]
+    updates_numbers_min: Annotated[_Count, "an update of this many numbers is never too much"]
     unchanged_numbers_min: Annotated[
-        int, "with this many ported numbers, a day without any change is not a new dump"
+        _Count, "with this many ported numbers, a day without any change is not a new dump"
     ]
-    clock_ahead_hours: Annotated[float, "how far the data's time may lie ahead of the clock"]
+    clock_ahead_hours: Annotated[_Measure, "how far the data's time may lie ahead of the clock"]
     clock_behind_hours: Annotated[
-        float, "how far the data's time may lie behind the clock before a warning"
+        _Measure, "how far the data's time may lie behind the clock before a warning"
     ]
     increment_dates_ahead_minutes: Annotated[
-        float, "how far half of a window's changes may lie ahead of the time in its name"
+        _Measure, "how far half of a window's changes may lie ahead of the time in its name"
     ]
     increment_dates_behind_hours: Annotated[
-        float, "how far half of a window's changes may lie behind the time in its name"
+        _Measure, "how far half of a window's changes may lie behind the time in its name"
     ]
     increment_dates_numbers_min: Annotated[
-        int, "with fewer dated changes in a window, its dates are not compared with its name"
+        _Count, "with fewer dated changes in a window, its dates are not compared with its name"
     ]
     port_dates_ahead_hours: Annotated[
-        float, "how far a number's port may lie ahead of the data's time"
+        _Measure, "how far a number's port may lie ahead of the data's time"
     ]
     port_dates_ahead_share: Annotated[
-        float, "ports that may lie further ahead, as a share of all with a date"
+        _Share, "ports that may lie further ahead, as a share of all with a date"
     ]
     port_dates_behind_hours: Annotated[
-        float, "how far the newest port may lie behind the data's time"
+        _Measure, "how far the newest port may lie behind the data's time"
     ]
     port_dates_numbers_min: Annotated[
-        int, "with fewer ported numbers, the newest port may be of long ago"
+        _Count, "with fewer ported numbers, the newest port may be of long ago"
     ]
     drift_share: Annotated[
-        float,
+        _Share,
         "numbers in which a full dump may differ from the state built from increments, as a "
         "share of its ported numbers",
     ]
-    drift_numbers_min: Annotated[int, "a drift of this many numbers is never too much"]
-    chosen_numbers: Annotated[int, "chosen numbers that may have another operator than expected"]
+    drift_numbers_min: Annotated[_Count, "a drift of this many numbers is never too much"]
+    chosen_numbers: Annotated[_Count, "chosen numbers that may have another operator than expected"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,83 +146,34 @@ class Approval:
             raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
 
 
-_HINTS = {
-    name: (hint.__origin__, hint.__metadata__[0])
-    for name, hint in get_type_hints(GateLimits, include_extras=True).items()
-}
-
-_LINE = re.compile(r"^\s*[\"']?([A-Za-z0-9_.-]+)[\"']?\s*=|^\s*\[+([^\]]*)\]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitsFile:
-    """The text of a TOML file of limits; ``path`` names it in messages."""
-
-    path: str
-    text: str
-
-
 def meanings() -> Mapping[str, str]:
     """Return the meaning of each limit by its name, in order."""
-    return {name: meaning for name, (_, meaning) in _HINTS.items()}
+    hints = get_type_hints(GateLimits, include_extras=True)
+    return {name: hint.__metadata__[-1] for name, hint in hints.items()}
 
 
-def limits_from(defaults: LimitsFile, *own: LimitsFile) -> GateLimits:
-    """Return the limits of ``defaults``, which gives all of them, changed by each user's file.
+def read_limits(built_in: str, path: Path | None) -> GateLimits:
+    """Return the limits of a TOML text, which gives all of them, changed by a user's file.
 
-    Raises InputError, which names file and line, when a file is not TOML, names an unknown limit,
-    gives a value of a wrong type or a negative one.
+    Raises InputError, which names the key, when the file cannot be read, names an unknown limit, or
+    gives a wrong value.
     """
-    values: dict[str, float] = {}
-    for file in (defaults, *own):
-        values |= _values(file)
-    return GateLimits(**values)  # type: ignore[arg-type] # each value has the type of its field
-
-
-def _values(file: LimitsFile) -> Mapping[str, float]:
+    values = tomllib.loads(built_in)
+    if path is None:
+        return msgspec.convert(values, GateLimits)
+    hint = "`numroute-load check --show-limits` lists the names and their values"
     try:
-        document = tomllib.loads(file.text)
+        own = tomllib.loads(path.read_text("utf-8-sig"))
+        for unknown in own.keys() - values.keys():
+            raise InputError(path, f"there is no limit {unknown!r}", hint=hint)
+        return msgspec.convert(values | own, GateLimits)
+    except OSError as error:
+        reason = f"the limits cannot be read: {error.strerror}"
+        raise InputError(path, reason, hint="Check the path") from None
+    except UnicodeDecodeError:
+        raise InputError(path, "the limits are not UTF-8", hint="Save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line (\d+)", str(error))
-        raise InputError(
-            file.path,
-            f"not TOML: {str(error).partition(' (at')[0]}",
-            line=int(found.group(1)) if found else None,
-            hint="A line reads NAME = VALUE, e.g. shrinkage_share = 0.1",
-        ) from None
-    values: dict[str, float] = {}
-    for name, value in document.items():
-        fault = _fault(name, value)
-        if fault:
-            raise InputError(
-                file.path,
-                fault,
-                line=_line_of(file.text, name),
-                hint="`numroute-load check --show-limits` lists the names and their values",
-            )
-        values[name] = _HINTS[name][0](value)
-    return values
-
-
-def _fault(name: str, value: object) -> str:
-    if name not in _HINTS:
-        return f"there is no limit {name!r}"
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if _HINTS[name][0] is int and not whole:
-        return f"{name} is not a whole number"
-    if not whole and not isinstance(value, float):
-        return f"{name} is not a number"
-    # Written so that nan, which compares with nothing, is refused too.
-    if not value >= 0:  # type: ignore[operator] # a number by now
-        return f"{name} is negative or not a number"
-    if name.endswith(("_share", "_share_per_day")) and value > 1:  # type: ignore[operator]
-        return f"{name} is a share: it lies between 0 and 1"
-    return ""
-
-
-def _line_of(text: str, name: str) -> int | None:
-    for line, content in enumerate(text.splitlines(), 1):
-        found = _LINE.match(content)
-        if found and name == (found.group(1) or found.group(2)).partition(".")[0].strip():
-            return line
-    return None
+        hint = "A line reads NAME = VALUE, e.g. shrinkage_share = 0.1"
+        raise InputError(path, f"not TOML: {error}", hint=hint) from None
+    except msgspec.ValidationError as error:
+        raise InputError(path, f"wrong limit: {error}", hint=hint) from None

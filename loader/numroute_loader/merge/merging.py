@@ -44,6 +44,10 @@ class UnknownOperator:
     numbers: int
     ranges: int
 
+    def __str__(self) -> str:
+        ranges = f", {self.ranges} ranges" if self.ranges else ""
+        return f"{self.code} ({self.numbers} numbers{ranges})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsidePlan:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError
-from numroute_loader.gate.limits import GateLimits, LimitsFile, limits_from
+from numroute_loader.gate.limits import GateLimits, read_limits
 from numroute_loader.reading.archive import Archive
 from numroute_loader.reading.csv_stream import lines_with
 from numroute_loader.reading.description import STRICT, FileKind
@@ -98,20 +97,10 @@ def load_limits(path: Path | None = None, registries: Collection[str] = ()) -> G
     """Return the limits of the gate; the TOML file at ``path`` overrides the built-in ones.
 
     These are the limits of the first of the ``registries`` that brings some, by default of the
-    first that is known. Raises InputError, with the line, when the file cannot be read or is wrong.
+    first that is known. Raises InputError when the file cannot be read or is wrong.
     """
     name = next(
         (_LIMITS[each] for each in registries if each in _LIMITS), next(iter(_LIMITS.values()))
     )
     table = resources.files("numroute_loader").joinpath("registries", "tables", name)
-    defaults = LimitsFile(path=name, text=table.read_text("utf-8"))
-    if path is None:
-        return limits_from(defaults)
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        reason = f"the limits cannot be read: {error.strerror}"
-        raise InputError(path, reason, hint="Check the path") from None
-    except UnicodeDecodeError:
-        raise InputError(path, "the limits are not UTF-8", hint="Save the file as UTF-8") from None
-    return limits_from(defaults, LimitsFile(path=str(path), text=text))
+    return read_limits(table.read_text("utf-8"), path)
