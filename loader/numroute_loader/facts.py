@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute.errors import InputError
 from numroute.index import Changes
 from numroute.index.compare import Kind, by_operator, operator_name, ported_by_operator
-from numroute_loader.expectations import unmet
+from numroute.model import mask_digits, mask_number
+from numroute_loader.commented_csv import read_table
+from numroute_loader.differences import drift_of, range_holders
 from numroute_loader.gate.evidence import Drift, Evidence, RoutingNumbers
 from numroute_loader.gate.findings import NAMED_MAX
-from numroute_loader.increments.drift import drift_of
-from numroute_loader.inputs import source_of
+from numroute_loader.inputs import contradictions, source_of
 from numroute_loader.merge import UnknownOperator
 from numroute_loader.merge.routes import counted
-from numroute_loader.range_holders import range_holders
 from numroute_loader.registries import find_first, kind_of
-from numroute_loader.sequence import contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from numroute.index import Content, Patch, Snapshot
     from numroute.index.compare import Difference, Effect
     from numroute.model import Route
-    from numroute_loader.expectations import Expectation
     from numroute_loader.merge import MergeResult
     from numroute_loader.reading.description import ParsedFile
+
 
 _UNUSUAL_SHARE = 0.05
 """Up to this share of disagreeing routing numbers, agreement is usual in a registry."""
@@ -236,3 +237,58 @@ def _by_operator_after(
         for row, numbers in zip(distinct.tolist(), counts.tolist(), strict=True):
             after[names[row]] += step * numbers
     return after
+
+
+NUMBERS_MAX = 100_000
+"""The most numbers in a file: they are looked up one by one."""
+
+NOBODY = "-"
+"""The operator code of a number that nobody holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """A number, the code of the operator that should serve it, and where that is written."""
+
+    where: str
+    number: int
+    operator: str
+
+
+def read_expectations(path: Path) -> Sequence[Expectation]:
+    """Read a file of ``number,operator`` lines, with or without that header.
+
+    Raises InputError, which names file and line and masks the number.
+    """
+    expectations = []
+    for row in read_table(path, ("number", "operator"), header=False):
+        number, operator = row.number("number"), row.cells["operator"]
+        if not operator:
+            raise row.error("operator is empty", hint=f"Write {NOBODY} where nobody is expected")
+        expectations.append(
+            Expectation(where=f"{path}:{row.line}", number=number, operator=operator)
+        )
+        if len(expectations) > NUMBERS_MAX:
+            raise row.error(f"there are more than {NUMBERS_MAX:,} numbers")
+    if not expectations:
+        raise InputError(
+            path, "there are no numbers in it", hint="A line reads +79160000000,OPERATOR CODE"
+        )
+    return expectations
+
+
+def unmet(expectations: Sequence[Expectation], routes: Sequence[Route]) -> Sequence[str]:
+    """Say which expectations are not met; ``routes`` are the answers to them, in order."""
+    served = [
+        operator_name(route.operator) if route.status.has_route else NOBODY for route in routes
+    ]
+    return [
+        f"{expectation.where}: {mask_number(expectation.number)} is served by {_shown(operator)}, "
+        f"{_shown(expectation.operator)} is expected"
+        for expectation, operator in zip(expectations, served, strict=True)
+        if operator != expectation.operator
+    ]
+
+
+def _shown(operator: str) -> str:
+    return "nobody" if operator == NOBODY else mask_digits(operator)

@@ -23,26 +23,24 @@ from numroute.errors import (
 from numroute.index import Changes, Patch, Patched, writing
 from numroute.index.compare import difference, effect_of
 from numroute_loader.brands import load_brands, load_regions
-from numroute_loader.expectations import read_expectations
-from numroute_loader.facts import changes_of, facts_of_build, facts_of_increments
+from numroute_loader.facts import changes_of, facts_of_build, facts_of_increments, read_expectations
 from numroute_loader.gate import GateError, judge
 from numroute_loader.gate.findings import documents, passed, read_back
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.patching import net_changes, patch_of
 from numroute_loader.increments.windows import GapError, arrange, position_of
-from numroute_loader.inputs import opened, read_input, source_of
+from numroute_loader.inputs import files_before, opened, read_input, source_of
 from numroute_loader.merge import merge
 from numroute_loader.reading.description import Tolerance
 from numroute_loader.reading.rows import ROWS_MAX
 from numroute_loader.registries import CHAINS, INCREMENTS, KINDS, load_limits
-from numroute_loader.sequence import files_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numroute.index import Content, Metadata, Snapshot, SnapshotStore
     from numroute.index.compare import Effect
-    from numroute_loader.expectations import Expectation
+    from numroute_loader.facts import Expectation
     from numroute_loader.gate import Evidence, Finding, GateLimits
     from numroute_loader.gate.evidence import Drift
     from numroute_loader.increments.patching import NetChanges

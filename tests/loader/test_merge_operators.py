@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from numroute.model import Operator
-from numroute_loader.merge.operators import OperatorDirectory, build_directory
 from numroute_loader.merge.ranges import Layer, stack_layers
+from numroute_loader.merge.routes import OperatorDirectory, build_directory
 from numroute_loader.records import OperatorRow, RouteKey
 
 

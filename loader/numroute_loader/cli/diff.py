@@ -16,7 +16,7 @@ from numroute.errors import InputError
 from numroute.files import replacing
 from numroute.index import SnapshotStore, compare
 from numroute.index.compare import Kind, changed_numbers
-from numroute_loader.range_holders import range_holders
+from numroute_loader.differences import range_holders
 
 if TYPE_CHECKING:
     from numroute.index import Comparison, Snapshot

@@ -17,9 +17,9 @@ from numroute.logs import make_logger
 from numroute_loader.cli.options import retention_options, seconds
 from numroute_loader.cli.terminal import user_name
 from numroute_loader.feeds.loop import feeding, stopping
-from numroute_loader.replicas import pulling, pushing
-from numroute_loader.replicas.pulling import INTERVAL_SECONDS, Follower
+from numroute_loader.replicas import transfer
 from numroute_loader.replicas.remote import Remote
+from numroute_loader.replicas.transfer import INTERVAL_SECONDS, Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | N
 @click.option(
     "--keep",
     type=click.IntRange(min=2, max=KEEP_MAX),
-    default=pushing.KEEP,
+    default=transfer.KEEP,
     show_default=True,
     metavar="N",
     help="Snapshots that stay at the URL; a replica may still be fetching the one before.",
@@ -56,7 +56,7 @@ def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | N
 def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> None:
     """Push the current snapshot."""
     with _private_files(), Bars() as bars:
-        pushed = pushing.push(
+        pushed = transfer.push(
             SnapshotStore(store),
             Remote(url),
             keep=keep,
@@ -119,7 +119,7 @@ def pull(
             ).run()
             return
         with Bars() as bars:
-            pulled = pulling.pull(
+            pulled = transfer.pull(
                 opened,
                 remote,
                 asked_by=asked_by,
@@ -149,7 +149,7 @@ def pusher(store: SnapshotStore, url: str) -> Callable[[], str]:
 
     def push_current() -> str:
         with _private_files():
-            return pushing.push(store, remote).pointer.snapshot
+            return transfer.push(store, remote).pointer.snapshot
 
     return push_current
 

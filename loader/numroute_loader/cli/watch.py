@@ -24,15 +24,14 @@ from numroute_loader.cli.options import (
 from numroute_loader.cli.replicas import check_url, pusher
 from numroute_loader.cli.terminal import user_name
 from numroute_loader.feeds.loop import StopRequested, feeding, stopping
-from numroute_loader.feeds.publishing import (
+from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, SftpSettings, parse_address
+from numroute_loader.feeds.watcher import (
     INTERVAL_SECONDS,
     PATIENCE,
     SETTLE_SECONDS,
+    Watcher,
     WatchOptions,
 )
-from numroute_loader.feeds.sftp_settings import TIMEOUT_SECONDS, SftpSettings, parse_address
-from numroute_loader.feeds.sources import Inbox
-from numroute_loader.feeds.watcher import Watcher
 from numroute_loader.registries import FEEDS
 
 if TYPE_CHECKING:

@@ -1,22 +1,29 @@
-"""From a source's listing into the spool: fetch what is needed once its upload is complete."""
+"""From a source's listing into the spool: fetch what is needed once its upload is complete.
+
+A file in the spool under its own name is whole: it was fetched under another path, read to its end,
+and only then renamed. Its modification time is that of the delivered file, which tells one delivery
+from the next. The spool keeps no other state, so a crash cannot leave a contradiction.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from numroute.errors import FeedError, InputError
+from numroute.errors import FeedError, InputError, StoreAccessError
 from numroute.feed import Quarantined, Waiting
 from numroute_loader.feeds.loop import now, retry_seconds
 from numroute_loader.feeds.order import obsolete, worth_fetching
+from numroute_loader.registries import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -25,8 +32,7 @@ if TYPE_CHECKING:
     from numroute_loader.feeds.loop import Health, Stopping
     from numroute_loader.feeds.order import Seen
     from numroute_loader.feeds.sources import RemoteFile, Session, Source
-    from numroute_loader.feeds.spool import Spool
-    from numroute_loader.reading.delivery import DeliveredFile, FeedLayout
+    from numroute_loader.reading.description import DeliveredFile, FeedLayout
 
 FUTURE_MAX = timedelta(days=1)
 """How far the time in a file's name may lie ahead of this machine's clock."""
@@ -38,10 +44,97 @@ SIZE_BYTES_MIN = 64 << 20
 FREE_BYTES_MIN = 1 << 20
 """Free space that a download leaves on the spool's disk: the health record must be writable."""
 
+INCOMING = ".incoming"
+QUARANTINE = ".quarantine"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+QUARANTINE_FILES_MAX = 20
+"""How many unusable files are kept for inspection; the oldest go first."""
+
+_READ_BYTES = 1 << 20
+
+
+class Spool:
+    """The folder of local copies (0700, files 0600)."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the folders that are missing; raises StoreAccessError."""
+        self.path = path
+        self._incoming = path / INCOMING
+        self._quarantine = path / QUARANTINE
+        try:
+            for folder in (path, self._incoming, self._quarantine):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StoreAccessError(
+                path, f"the spool cannot be created: {error.strerror}", hint="Check owner and mount"
+            ) from None
+
+    def names(self) -> list[str]:
+        """Return the names of the files that are whole."""
+        return sorted(each.name for each in self.path.iterdir() if each.is_file())
+
+    def holds(self, file: RemoteFile) -> bool:
+        """Return whether this very delivery is in the spool."""
+        try:
+            status = (self.path / file.name).stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns)
+
+    def incoming(self, file: RemoteFile) -> Path:
+        """Return the path to fetch a delivery to, in a folder named for its size and time."""
+        folder = self._incoming / file.identity
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / file.name
+
+    def accept(self, file: RemoteFile) -> None:
+        """Check that a fetched file is whole and of its kind, and give it its own name.
+
+        Raises InputError when it is not.
+        """
+        path = self.incoming(file)
+        size = path.stat().st_size
+        if size != file.size:
+            raise InputError(
+                path, f"{size} bytes came of {file.size}", hint="The file will be fetched again"
+            )
+        with open_file(path).archive as archive:
+            # At its end a zip's checksum is checked; a plain file has only its row count.
+            while archive.member is not None and archive.read(_READ_BYTES):
+                pass
+        os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+        path.rename(self.path / file.name)
+        with contextlib.suppress(OSError):
+            # Two deliveries may share size and time, and with them the folder.
+            path.parent.rmdir()
+
+    def quarantine(self, path: Path) -> None:
+        """Move an unusable file aside, if it still exists."""
+        if path.exists():
+            path.rename(self._quarantine / path.name)
+        kept = sorted(self._quarantine.iterdir(), key=lambda each: each.stat().st_ctime_ns)
+        for each in kept[:-QUARANTINE_FILES_MAX]:
+            each.unlink()
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove whole files that are no longer needed, and quarantined ones of their names."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+            (self._quarantine / name).unlink(missing_ok=True)
+
+    def keep_incoming(self, files: Collection[RemoteFile]) -> None:
+        """Remove partial downloads, except those of these deliveries, which may continue."""
+        kept = {file.identity for file in files}
+        for folder in self._incoming.iterdir():
+            if folder.name not in kept:
+                shutil.rmtree(folder)
+
+
+@dataclass(slots=True)
 class _Observed:
-    """How long a delivery has been unchanged, by this process's own clock."""
+    """Since when a delivery has been unchanged, by this process's own clock, and by the wall's."""
 
     identity: str
     since: float
@@ -85,22 +178,19 @@ class Arrivals:
 
         Raises FeedError, and OSError when the spool's disk refuses.
         """
-        remote = _newest_of_each_name(session.listing())
+        # Of a name in several folders, the latest.
+        files = sorted(session.listing(), key=lambda file: file.mtime_ns)
+        remote = {file.name: file for file in files}
         self._health.set(polled_at=now())
         self._observe(remote)
         self.listed = {file.name: file for file in self._parsed(remote)}
         self.unsettled = []
         self.trouble = None
         self._past = [each for each in self.listed.values() if self._is_of_the_past(each)]
-        needed = worth_fetching(
-            self._past,
-            seen,
-            self._layout,
-            refused={name for entry in self._health.state.refused for name in entry.names},
-        )
-        deliveries = [
-            remote[file.name] for file in sorted(needed, key=lambda file: (file.time, file.name))
-        ]
+        refused = {name for entry in self._health.state.refused for name in entry.names}
+        needed = worth_fetching(self._past, seen, self._layout, refused=refused)
+        in_order = sorted(needed, key=lambda file: (file.time, file.name))
+        deliveries = [remote[file.name] for file in in_order]
         self._spool.keep_incoming(deliveries)
         for delivery in deliveries:
             self._stop.check()
@@ -141,16 +231,10 @@ class Arrivals:
         tries = before.tries + 1 if before is not None and before.identity == identity else 1
         at = now()
         retry_at = at + timedelta(seconds=retry_seconds(tries))
-        self._health.quarantine(
-            Quarantined(
-                name=path.name,
-                identity=identity,
-                reason=reason,
-                at=at,
-                tries=tries,
-                retry_at=retry_at,
-            )
+        entry = Quarantined(
+            name=path.name, identity=identity, reason=reason, at=at, tries=tries, retry_at=retry_at
         )
+        self._health.quarantine(entry)
         self._log.warning(
             "file quarantined",
             file=path.name,
@@ -166,15 +250,13 @@ class Arrivals:
     def _observe(self, remote: dict[str, RemoteFile]) -> None:
         """Compare the listing with earlier ones: only two of them show that a file has settled."""
         clock = time.monotonic()
-        observed = {}
         for name, file in remote.items():
             before = self._observed.get(name)
             if before is None or before.identity != file.identity:
-                observed[name] = _Observed(identity=file.identity, since=clock, noticed_at=now())
+                self._observed[name] = _Observed(file.identity, clock, now())
             else:
-                settled = clock - before.since >= self._settle_seconds
-                observed[name] = replace(before, settled=settled)
-        self._observed = observed
+                before.settled = clock - before.since >= self._settle_seconds
+        self._observed = {name: self._observed[name] for name in remote}
 
     def _has_settled(self, name: str) -> bool:
         return name in self._observed and self._observed[name].settled
@@ -236,8 +318,3 @@ class Arrivals:
     def _wait_for(self, name: str, reason: str) -> None:
         since = self._observed[name].noticed_at
         self.unsettled.append(Waiting(name=name, reason=reason, since=since))
-
-
-def _newest_of_each_name(files: Sequence[RemoteFile]) -> dict[str, RemoteFile]:
-    """Return the files by name; of a name in several folders, the latest."""
-    return {file.name: file for file in sorted(files, key=lambda file: file.mtime_ns)}

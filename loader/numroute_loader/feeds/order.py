@@ -14,13 +14,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from numroute_loader.reading.delivery import Role
+from numroute_loader.reading.description import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import date, datetime
 
-    from numroute_loader.reading.delivery import DeliveredFile, FeedLayout
+    from numroute_loader.reading.description import DeliveredFile, FeedLayout
 
 DUMP_TYPE_DAYS = 3
 """A type of dump that has not arrived for this many days is no longer delivered."""
@@ -28,11 +28,9 @@ DUMP_TYPE_DAYS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a store has seen: the time of its newest data, and of the newest full dump it used.
+    """The time of a store's newest data, and of the newest full dump it was built from or compared.
 
-    A full dump is used when a snapshot was built from it, or when it was compared with what later
-    increments had made. Both are None where nothing was published, or where the current snapshot
-    cannot be read.
+    Both are None where nothing was published, or where the current snapshot cannot be read.
     """
 
     as_of: datetime | None = None
@@ -82,24 +80,19 @@ class Step:
 
 def days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
     """Return the full dumps that are newer than what the store holds, the newest first."""
-    return [
-        day
-        for day in _unused_days(files, seen, layout)
-        if seen.as_of is None or day.dump.time >= seen.as_of
-    ]
+    unused = _unused_days(files, seen, layout)
+    return [day for day in unused if seen.as_of is None or day.dump.time >= seen.as_of]
 
 
 def late_days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
     """Return the newest full dump that came after later increments, if there is one."""
     if seen.as_of is None or seen.dump is None:
         return []
-    late = [day for day in _unused_days(files, seen, layout) if day.dump.time < seen.as_of]
-    return late[:1]
+    return [day for day in _unused_days(files, seen, layout) if day.dump.time < seen.as_of][:1]
 
 
 def _unused_days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
     """Return the full dumps that are newer than the newest one used, the newest first."""
-    dumps = _dumps_of_best_type(files, layout)
     companions: dict[date, dict[str, DeliveredFile]] = defaultdict(dict)
     for file in sorted(files, key=lambda file: (file.time, file.sequence)):
         if file.role is Role.COMPANION:
@@ -110,7 +103,7 @@ def _unused_days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayou
             companions=tuple(companions[dump.day].values()),
             missing=tuple(sorted(layout.companions - companions[dump.day].keys())),
         )
-        for dump in dumps
+        for dump in _dumps_of_best_type(files, layout)
         if seen.dump is None or dump.time > seen.dump
     ]
     return sorted(unused, key=lambda day: (day.dump.time, day.dump.sequence), reverse=True)
@@ -213,19 +206,17 @@ def obsolete(
     files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout
 ) -> frozenset[DeliveredFile]:
     """Return the files that the published snapshots have made useless."""
-    useful = {file for day in days(files, seen, layout) for file in day.files}
-    useful |= {file for day in late_days(files, seen, layout) for file in day.files}
-    useful |= {file for window in windows(files, seen, layout) for file in window.files}
-    if seen.as_of is not None:
-        # A companion may come before its dump.
-        useful |= {
-            file
-            for file in files
-            if file.role is Role.COMPANION
-            and (file.time >= seen.as_of if seen.dump is None else file.time > seen.dump)
-        }
-        return frozenset(set(files) - useful)
-    return frozenset()
+    if seen.as_of is None:
+        return frozenset()
+    groups: list[Day | Window] = [*days(files, seen, layout), *late_days(files, seen, layout)]
+    groups += windows(files, seen, layout)
+    useful = {file for group in groups for file in group.files}
+    # A companion may come before its dump.
+    for file in files:
+        later = file.time >= seen.as_of if seen.dump is None else file.time > seen.dump
+        if file.role is Role.COMPANION and later:
+            useful.add(file)
+    return frozenset(set(files) - useful)
 
 
 def _dumps_of_best_type(

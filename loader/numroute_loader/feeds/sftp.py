@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
     from pathlib import Path
 
-    from numroute_loader.feeds.sftp_settings import SftpSettings
+    from numroute_loader.feeds.sources import SftpSettings
 
 PIECE_BYTES = 1 << 20
 """Bytes requested at a time; within a piece the blocks are requested in parallel."""

@@ -1,22 +1,31 @@
-"""Where files are delivered: what every source offers, and a folder as a source."""
+"""Where files are delivered: what every source offers, a folder, and how to reach an SFTP host."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote, urlsplit
 
-from numroute.errors import FeedError, InputError
+from numroute.errors import FeedError, InputError, SettingError
+from numroute.files import read_private_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import BinaryIO
 
 _COPY_BYTES = 1 << 20
+
+SFTP_PORT = 22
+TIMEOUT_SECONDS = 30.0
+"""The default limit of connecting, logging in and each later step."""
+
+FINGERPRINT_START = "SHA256:"
+
+_EXAMPLE = "Write it as sftp://USER@HOST:PORT/PATH"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +99,10 @@ class Inbox:
 
     def fetch(self, file: RemoteFile, to: Path) -> None:
         """Copy a file: its owner may replace it while a snapshot is built from the copy."""
-        with (
-            _opened(file.path) as source,
-            os.fdopen(os.open(to, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as target,
-        ):
-            while piece := _piece(source, file.path):
+        descriptor = os.open(to, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as target:
+            for piece, after in _pieces(file.path):  # noqa: B007 - the last one is compared
                 target.write(piece)
-            after = os.fstat(source.fileno())
         if (after.st_size, after.st_mtime_ns) != (file.size, file.mtime_ns):
             raise FeedError(
                 f"{file.path}: it changed while it was copied", hint="It will be tried again"
@@ -150,16 +156,104 @@ def _reading(path: str) -> Iterator[None]:
         ) from None
 
 
-def _opened(path: str) -> BinaryIO:
+def _pieces(path: str) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Yield a file's bytes, and its status after each piece."""
+    # Without O_NONBLOCK a named pipe, put there since the listing, would block for ever.
     with _reading(path):
-        # Without O_NONBLOCK a named pipe, put there since the listing, would block for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as source:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
             raise InputError(path, "it is not a regular file", hint="Remove it from the inbox")
-        return os.fdopen(descriptor, "rb")
+        piece = b"-"
+        while piece:
+            with _reading(path):
+                piece = source.read(_COPY_BYTES)
+            yield piece, os.fstat(descriptor)
 
 
-def _piece(source: BinaryIO, path: str) -> bytes:
-    with _reading(path):
-        return source.read(_COPY_BYTES)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftpAddress:
+    """The host's address; an empty ``path`` means the registry's own."""
+
+    user: str
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"sftp://{self.user}@{host}:{self.port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftpSettings:
+    """The settings of a connection.
+
+    ``known_hosts``: a file in the form of OpenSSH. ``fingerprints``: of host keys, as ``ssh-keygen
+    -l`` shows them. A host must be known by one or the other. ``password`` and ``passphrase`` come
+    from the environment, ``password_file`` and ``key_file`` are read for each connection.
+    """
+
+    address: SftpAddress
+    known_hosts: Path | None = None
+    fingerprints: tuple[str, ...] = ()
+    password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
+    key_file: Path | None = None
+    passphrase: str | None = field(default=None, repr=False)
+    timeout_seconds: float = TIMEOUT_SECONDS
+
+    def __post_init__(self) -> None:
+        """Raise SettingError for settings that can never work."""
+        if self.known_hosts is None and not self.fingerprints:
+            raise SettingError(
+                "no key is pinned for the SFTP host, and a key is never trusted on first use",
+                hint="Give --known-hosts FILE, or --host-key SHA256:... as the registry states it",
+            )
+        for each in self.fingerprints:
+            if not each.startswith(FINGERPRINT_START):
+                raise SettingError(
+                    f"{each!r} is not a fingerprint of a host key",
+                    hint=f"Write it as {FINGERPRINT_START}..., as `ssh-keygen -l` shows it",
+                )
+        if self.password is None and self.password_file is None and self.key_file is None:
+            raise SettingError(
+                "the SFTP host needs a password or a key",
+                hint="Give --password-file FILE, --key-file FILE, or NUMROUTE_SFTP_PASSWORD",
+            )
+
+    def read_password(self) -> str | None:
+        """Return the password or None; raises SettingError."""
+        if self.password_file is None:
+            return self.password
+        content = read_private_file(self.password_file, "the SFTP password")
+        return content.decode("utf-8", "replace").rstrip("\r\n")
+
+    def read_key(self) -> bytes | None:
+        """Return the content of the private key's file or None; raises SettingError."""
+        if self.key_file is None:
+            return None
+        return read_private_file(self.key_file, "the SFTP private key")
+
+
+def parse_address(url: str) -> SftpAddress:
+    """Read ``sftp://user@host:port/path``; raises SettingError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise SettingError("invalid SFTP URL", hint=_EXAMPLE) from None
+    if parts.password is not None:
+        # Without the URL: it would print the password.
+        raise SettingError(
+            "the SFTP URL holds a password, where others can see it",
+            hint="Leave it out and give --password-file FILE or NUMROUTE_SFTP_PASSWORD",
+        )
+    if parts.scheme != "sftp" or not parts.hostname or not parts.username:
+        raise SettingError(f"{url!r} is not the URL of an SFTP folder", hint=_EXAMPLE)
+    return SftpAddress(
+        user=unquote(parts.username),
+        host=parts.hostname,
+        port=port or SFTP_PORT,
+        path=unquote(parts.path).rstrip("/"),
+    )

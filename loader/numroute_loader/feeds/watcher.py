@@ -2,36 +2,82 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError, StoreError
+from numroute.errors import FeedError, InputError, StoreError
 from numroute.feed import Reconciled, Refused, Waiting
+from numroute.index import history, writing
 from numroute.index.file import sha256_file
 from numroute.logs import error_fields
-from numroute_loader.feeds.arrivals import Arrivals
+from numroute_loader import pipeline
+from numroute_loader.feeds.arrivals import Arrivals, Spool
 from numroute_loader.feeds.loop import Feed, now
-from numroute_loader.feeds.order import apply_step, days, late_days, next_step, windows
-from numroute_loader.feeds.publishing import Publisher
-from numroute_loader.feeds.spool import Spool
+from numroute_loader.feeds.order import (
+    Action,
+    Seen,
+    apply_step,
+    days,
+    late_days,
+    next_step,
+    windows,
+)
 from numroute_loader.gate import GateError, Outcome
+from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.windows import GAP_HINT, ChainError
+from numroute_loader.inputs import InputFile, input_files
+from numroute_loader.reading.description import Role
+from numroute_loader.registries import INCREMENTS, recognise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.index import SnapshotStore
+    from numroute.index import Metadata, SnapshotStore
     from numroute_loader.feeds.loop import Stopping
     from numroute_loader.feeds.order import Day, Step
-    from numroute_loader.feeds.publishing import Published, WatchOptions
     from numroute_loader.feeds.sources import Source
     from numroute_loader.gate import Finding
-    from numroute_loader.reading.delivery import DeliveredFile, FeedLayout
+    from numroute_loader.pipeline import Checked
+    from numroute_loader.reading.description import DeliveredFile, FeedLayout
 
+INTERVAL_SECONDS = 60.0
+"""How often the source is listed by default. Files come every two hours."""
+
+SETTLE_SECONDS = 5.0
+"""How long size and time of a file must stay the same before it is taken to be whole."""
+
+PATIENCE = timedelta(minutes=90)
+"""How long the windows of a new day wait for the rest of a full dump that has come in part."""
 
 ONCE_ROUNDS_MAX = 3
 """How often a single run looks again for files that were still being uploaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """Settings of a watcher.
+
+    ``plan``: files of the open numbering plan that are read with every full dump. ``approval``: as
+    ``build`` takes it. ``consume``: remove delivered files once they are no longer needed.
+    ``asked_by`` is recorded in the history. ``push``: send the current snapshot to the replicas
+    and return its id; called when another snapshot has become current.
+    """
+
+    spool: Path
+    interval_seconds: float = INTERVAL_SECONDS
+    settle_seconds: float = SETTLE_SECONDS
+    patience: timedelta = PATIENCE
+    plan: Sequence[Path] = ()
+    approval: Approval = field(default_factory=Approval)
+    consume: bool = False
+    asked_by: str = ""
+    push: Callable[[], str] | None = None
 
 
 class Watcher(Feed):
@@ -51,11 +97,14 @@ class Watcher(Feed):
         self._source = source
         self._layout = layout
         self._options = options
-        self._spool = Spool(options.spool)
         self._arrivals = Arrivals(
-            layout, self._spool, self._health, log, stop, settle_seconds=options.settle_seconds
+            layout,
+            Spool(options.spool),
+            self._health,
+            log,
+            stop,
+            settle_seconds=options.settle_seconds,
         )
-        self._publisher = Publisher(store, layout, options)
         self._digests: dict[tuple[str, int, int], str] = {}
         self._tried: set[str] = {entry.key for entry in self._health.state.refused}
         self._waiting_logged: tuple[str, ...] = ()
@@ -85,10 +134,10 @@ class Watcher(Feed):
     def _work(self) -> None:
         """Take step after step until no file in the spool leads any further."""
         with self._source.session() as session:
-            self._arrivals.fetch(session, self._publisher.seen())
+            self._arrivals.fetch(session, self._seen())
         while True:
             self._stop.check()
-            seen = self._publisher.seen()
+            seen = self._seen()
             self._arrivals.clear(seen)
             if self._options.consume:
                 self._arrivals.consume(seen, self._source)
@@ -106,6 +155,34 @@ class Watcher(Feed):
         if self._arrivals.trouble is not None:
             raise self._arrivals.trouble
 
+    def _seen(self) -> Seen:
+        """Return how far the store is, from its history and its current snapshot.
+
+        Everything that was ever current counts: after a rollback the files that led to the bad
+        snapshot are not applied again. Where the current snapshot cannot be opened nothing counts:
+        the newest full dump will repair the store.
+        """
+        try:
+            metadata = self._current()
+        except StoreError:
+            return Seen()
+        times = [metadata.as_of]
+        names = [source.name for source in metadata.sources]
+        were_current = {moment.snapshot for moment in self._store.moments()}
+        for entry in self._store.history():
+            if entry["event"] in history.BRINGS and entry["snapshot"] in were_current:
+                times.append(datetime.fromisoformat(entry["as_of"]))
+                names += [source["name"] for source in entry.get("sources", ())]
+            elif entry["event"] == history.RECONCILED:
+                names.append(entry["dump"])
+        files = (self._layout.parse(name) for name in names)
+        dumps = (file.time for file in files if file is not None and file.role is Role.DUMP)
+        return Seen(as_of=max(times), dump=max(dumps, default=None))
+
+    def _current(self) -> Metadata:
+        with self._store.open() as snapshot:
+            return snapshot.metadata
+
     def _push(self) -> None:
         """Send the current snapshot to the replicas, once; also one rolled back to by hand."""
         if self._options.push is None or not self._store.ids():
@@ -118,7 +195,7 @@ class Watcher(Feed):
         key = self._key(step)
         names = tuple(file.name for file in step.files)
         try:
-            published = self._publisher.publish(step)
+            self._publish(step, names)
         except GateError as error:
             self._tried.add(key)
             if len(step.windows) > 1:
@@ -132,28 +209,42 @@ class Watcher(Feed):
                 Refused(names=names, checks=checks, message=error.message, at=now(), key=key)
             )
             self._log.error("files refused", files=names, checks=checks, **error_fields(error))
-            return
         except ChainError as error:
             # Increments cannot follow the current snapshot: only a full dump leads any further.
             self._tried.add(key)
             self._gap(error.message, error.hint)
-            return
         except InputError as error:
             name = getattr(error.path, "name", str(error.path))
             if name not in names:
                 raise
-            path = self._spool.path / name
+            path = self._options.spool / name
             status = path.stat()
             identity = f"{status.st_size}-{status.st_mtime_ns}"
             self._arrivals.put_aside(path, identity, error.reason)
-            return
-        self._tried.add(key)
-        self._record(step, published)
+        else:
+            self._tried.add(key)
+            self._health.write()
 
-    def _record(self, step: Step, published: Published) -> None:
-        metadata = published.metadata
-        if metadata is not None:
-            self._health.forget(published.names)
+    def _publish(self, step: Step, names: tuple[str, ...]) -> None:
+        """Take a step by the same code as the commands; increments go up to the first gap."""
+        inputs = [
+            InputFile(path=self._options.spool / file.name, kind=self._layout.types[file.type][1])
+            for file in step.files
+        ]
+        increments = step.action is Action.APPLY
+        if not increments:
+            inputs += self._open_plan()
+        options = self._options
+        checked = pipeline.check(inputs, self._store, options.approval, increments=increments)
+        if step.action is Action.RECONCILE:
+            self._record_drift(names[0], checked)
+        elif checked.new is not None:
+            metadata = pipeline.publish(
+                self._store, checked, asked_by=options.asked_by, reason=options.approval.reason
+            )
+            read = {file.source.path.name for file in checked.files}
+            used = tuple(name for name in names if name in read)
+            self._health.forget(used)
             self._health.set(
                 published_at=now(), snapshot_id=metadata.snapshot_id, as_of=metadata.as_of, gap=None
             )
@@ -161,23 +252,32 @@ class Watcher(Feed):
                 "snapshot published",
                 snapshot=metadata.snapshot_id,
                 as_of=metadata.as_of.isoformat(),
-                files=published.names,
+                files=used,
                 ported=metadata.counts.get("ported", 0),
             )
-        if published.drift is not None:
-            self._reconciled(step, published.drift, published=metadata is not None)
-        if published.gap is not None:
-            self._gap(published.gap.message, GAP_HINT)
-        self._health.write()
+        if not increments:
+            self._reconciled(names, checked, published=step.action is Action.BUILD)
+        if checked.gap is not None:
+            self._gap(checked.gap.message, GAP_HINT)
 
-    def _gap(self, reason: str, remedy: str) -> None:
-        if self._health.gap(reason, remedy):
-            self._log.warning("gap", reason=reason, remedy=remedy)
+    def _record_drift(self, dump: str, checked: Checked) -> None:
+        """Record in the history how a full dump differs from what increments made."""
+        finding, drift = _drift(checked), checked.drift
+        facts = {
+            "dump": dump,
+            "as_of": checked.as_of.isoformat(),
+            "outcome": finding.outcome.value,
+            "message": finding.message,
+            "drift": None if drift is None else dataclasses.asdict(drift),
+            "asked_by": self._options.asked_by,
+        }
+        with writing(self._store) as writer:
+            writer.reconciled(self._store.current_id() if drift is None else drift.against, facts)
 
-    def _reconciled(self, step: Step, drift: Finding, *, published: bool) -> None:
-        dump = step.files[0].name
+    def _reconciled(self, names: Sequence[str], checked: Checked, *, published: bool) -> None:
+        drift = _drift(checked)
         entry = Reconciled(
-            dump=dump,
+            dump=names[0],
             outcome=drift.outcome.value,
             message=drift.message,
             at=now(),
@@ -186,11 +286,48 @@ class Watcher(Feed):
         self._health.set(reconciled=entry)
         if published:
             return
-        self._health.forget({file.name for file in step.files})
+        self._health.forget(names)
         if entry.failed:
-            self._log.warning("drift", dump=dump, reason=drift.message, remedy=drift.hint)
+            self._log.warning("drift", dump=entry.dump, reason=drift.message, remedy=drift.hint)
         else:
-            self._log.info("dump compared", dump=dump, result=drift.message)
+            self._log.info("dump compared", dump=entry.dump, result=drift.message)
+
+    def _open_plan(self) -> list[InputFile]:
+        """Return the files that ``--plan`` names; raises InputError for an increment.
+
+        Without the open plan that the current snapshot was built with, every fixed line would
+        become an unallocated number: raises FeedError. The gate would refuse that too, but later
+        and without naming what is missing.
+        """
+        files = input_files([str(path) for path in self._options.plan])
+        for each in files:
+            if recognise(each.path, each.kind).name in INCREMENTS:
+                raise InputError(
+                    each.path,
+                    "the file is an increment, and `--plan` names it",
+                    hint="Give `--plan` the files of the open numbering plan, or a folder with "
+                    "nothing else",
+                )
+        try:
+            sources = () if files else self._current().sources
+        except StoreError:
+            sources = ()
+        others = [
+            source.name
+            for source in sources
+            if source.registry != self._layout.registry and source.layer == "ranges"
+        ]
+        if others:
+            raise FeedError(
+                f"the current snapshot was built with {', '.join(others)}, which this feed lacks",
+                hint="Give the open numbering plan with --plan; to do without it, build once "
+                "by hand with --allow plan_shrinkage",
+            )
+        return files
+
+    def _gap(self, reason: str, remedy: str) -> None:
+        if self._health.gap(reason, remedy):
+            self._log.warning("gap", reason=reason, remedy=remedy)
 
     def _key(self, step: Step) -> str:
         """Identify the files' bytes, the snapshot they would follow, and what is allowed."""
@@ -205,7 +342,7 @@ class Watcher(Feed):
         return digest.hexdigest()
 
     def _digest(self, file: DeliveredFile) -> str:
-        path = self._spool.path / file.name
+        path = self._options.spool / file.name
         status = path.stat()
         known = (file.name, status.st_size, status.st_mtime_ns)
         if known not in self._digests:
@@ -213,20 +350,18 @@ class Watcher(Feed):
         return self._digests[known]
 
     def _given_up(self, day: Day) -> bool:
-        arrived = self._arrived(day.dump)
-        return now() - arrived > self._options.patience
+        return now() - self._arrived(day.dump) > self._options.patience
 
     def _arrived(self, file: DeliveredFile) -> datetime:
-        return datetime.fromtimestamp((self._spool.path / file.name).stat().st_ctime, UTC)
+        return datetime.fromtimestamp((self._options.spool / file.name).stat().st_ctime, UTC)
 
     def _report(self) -> None:
         """Record what the feed is waiting for, and log it when it is new."""
-        seen = self._publisher.seen()
-        spooled = self._arrivals.spooled()
-        incomplete = [
-            *((day.dump, day.missing) for day in days(spooled, seen, self._layout)),
-            *((day.dump, day.missing) for day in late_days(spooled, seen, self._layout)),
-            *((each.files[0], each.missing) for each in windows(spooled, seen, self._layout)),
+        seen = self._seen()
+        known = (self._arrivals.spooled(), seen, self._layout)
+        incomplete: Iterable[tuple[DeliveredFile, tuple[str, ...]]] = [
+            *((day.dump, day.missing) for day in (*days(*known), *late_days(*known))),
+            *((each.files[0], each.missing) for each in windows(*known)),
         ]
         waiting = [
             *self._arrivals.unsettled,
@@ -240,14 +375,13 @@ class Watcher(Feed):
                 if missing
             ),
         ]
-        window_listed = any(
-            file.type in self._layout.windows for file in self._arrivals.listed.values()
-        )
+        listed = self._arrivals.listed.values()
+        increments = seen.as_of and any(file.role is Role.WINDOW for file in listed)
         self._health.set(
             waiting=tuple(waiting),
             dump_expected_at=seen.dump and seen.dump + self._layout.dump_every,
             window_expected_at=seen.as_of + self._layout.window_every
-            if seen.as_of and window_listed
+            if seen.as_of and increments
             else None,
         )
         names = tuple(each.name for each in waiting)
@@ -263,3 +397,7 @@ class Watcher(Feed):
         if error is None and self._arrivals.unsettled:
             return min(self._interval_seconds, self._options.settle_seconds)
         return super()._wait_seconds(error)
+
+
+def _drift(checked: Checked) -> Finding:
+    return next(finding for finding in checked.findings if finding.check == "drift")

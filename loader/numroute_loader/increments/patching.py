@@ -9,8 +9,7 @@ import numpy as np
 
 from numroute.index import Patch
 from numroute.model import Operator, Status
-from numroute_loader.merge.operators import known_operators
-from numroute_loader.merge.routes import RouteTable, branded
+from numroute_loader.merge.routes import RouteTable, branded, known_operators
 from numroute_loader.records import RouteKey
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from numroute.index import Snapshot
     from numroute.model import Route
     from numroute_loader.brands import BrandTable
-    from numroute_loader.merge.operators import OperatorDirectory
+    from numroute_loader.merge.routes import OperatorDirectory
     from numroute_loader.records import IncrementRows
 
 _Entry = TypeVar("_Entry", bound="Hashable")

@@ -12,7 +12,6 @@ from numroute.errors import InputError, SettingError
 from numroute.index.content import FIXED_STATUSES, Content
 from numroute.index.layout import OUTSIDE_ROW
 from numroute.model import Coverage, Operator, Status, mask_number
-from numroute_loader.merge.operators import build_directory
 from numroute_loader.merge.ranges import (
     NOBODY,
     combined_key,
@@ -21,7 +20,7 @@ from numroute_loader.merge.ranges import (
     plan_layer,
     stack_layers,
 )
-from numroute_loader.merge.routes import RouteTable, branded, counted, mapped
+from numroute_loader.merge.routes import RouteTable, branded, build_directory, counted, mapped
 from numroute_loader.records import PortedRecords, RouteKey
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute_loader.brands import BrandTable
-    from numroute_loader.merge.operators import OperatorDirectory
     from numroute_loader.merge.ranges import Layer, Stack
+    from numroute_loader.merge.routes import OperatorDirectory
     from numroute_loader.reading.description import ParsedFile
     from numroute_loader.records import OperatorRow
 

@@ -1,8 +1,13 @@
-"""The route table of a snapshot: the keys of the files with operator, brand and region."""
+"""The operators and routes of a snapshot.
+
+The registry's code identifies an operator. A holder in a plan is the registry's operator with the
+same tax number; without one it is identified by its own tax number, or else by its name.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +22,9 @@ if TYPE_CHECKING:
 
     from numroute.model import Status
     from numroute_loader.brands import BrandTable
-    from numroute_loader.records import RouteKey
+    from numroute_loader.merge.ranges import Layer, Stack
+    from numroute_loader.records import OperatorRow, RouteKey
+
 
 _BLOCK = 1 << 20
 """Entries mapped at once: numpy widens indexes to eight bytes, which must not happen to all."""
@@ -111,3 +118,134 @@ def counted(index: NDArray[np.unsignedinteger], length: int) -> NDArray[np.int64
     for begin in range(0, len(index), _BLOCK):
         counts += np.bincount(index[begin : begin + _BLOCK], minlength=length)
     return counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorDirectory:
+    """The operators by code, tax number and name.
+
+    ``by_code``: the registry's operators, and those whose tax number is known from the plans.
+    ``code_of_tax_number``, ``code_of_name``: codes of ``by_code``; a name is here only when the
+    registry's table gives it to one operator. ``name_of_tax_number``: a holder's name in the plans.
+    """
+
+    by_code: Mapping[str, Operator] = field(default_factory=dict)
+    code_of_tax_number: Mapping[str, str] = field(default_factory=dict)
+    code_of_name: Mapping[str, str] = field(default_factory=dict)
+    name_of_tax_number: Mapping[str, str] = field(default_factory=dict)
+
+    def serving(self, key: RouteKey) -> Operator:
+        """Return the operator that a registry's record names, without brand.
+
+        A record of the simplified tier has only a name: that of the registry's operator table.
+        """
+        if key.operator_code or key.tax_number:
+            return self.holder(key)
+        code = self.code_of_name.get(key.operator_name, "")
+        return self.by_code[code] if code else Operator(name=key.operator_name)
+
+    def holder(self, key: RouteKey) -> Operator:
+        """Return the operator that holds a range, without brand."""
+        code = key.operator_code or self.code_of_tax_number.get(key.tax_number, "")
+        if code:
+            unlisted = Operator(code=code, name=key.operator_name, tax_number=key.tax_number)
+            return self.by_code.get(code, unlisted)
+        if key.tax_number:
+            name = self.name_of_tax_number.get(key.tax_number, key.operator_name)
+            return Operator(code=key.tax_number, name=name, tax_number=key.tax_number)
+        return Operator(name=key.operator_name)
+
+
+def build_directory(
+    rows: Sequence[OperatorRow], layers: Sequence[Layer], stack: Stack
+) -> OperatorDirectory:
+    """Return the directory of a registry's operator table and all plans.
+
+    An operator has a row per MNC. Its name and its tax number are the most frequent non-empty ones
+    of its rows, the first of them in a tie. Where no row gives a tax number, the plans may: that of
+    the holder of more than half of the numbers that the registry's plan gives to the code and
+    another plan gives to any tax number.
+    """
+    name_of_tax_number = _usual_names(layers)
+    names: dict[str, Counter[str]] = defaultdict(Counter)
+    tax_numbers: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        names[row.code][row.name] += 1
+        tax_numbers[row.code][row.tax_number] += 1
+    from_plans = _tax_numbers_of_stack(stack)
+    by_code: dict[str, Operator] = {}
+    for code in dict.fromkeys([*names, *from_plans]):
+        tax_number = _most_frequent(tax_numbers[code]) or from_plans.get(code, "")
+        name = _most_frequent(names[code]) or name_of_tax_number.get(tax_number, "")
+        by_code[code] = Operator(code=code, name=name, tax_number=tax_number)
+    return OperatorDirectory(
+        by_code=by_code,
+        code_of_tax_number=_first_code(
+            (operator.tax_number, code) for code, operator in by_code.items()
+        ),
+        # Not the names that the plans give: only the registry's own count.
+        code_of_name=_only_code((row.name, row.code) for row in rows),
+        name_of_tax_number=name_of_tax_number,
+    )
+
+
+def known_operators(operators: Iterable[Operator]) -> OperatorDirectory:
+    """Return the directory of a snapshot's operators, which have been joined already."""
+    by_code: dict[str, Operator] = {}
+    for operator in operators:
+        if operator.code:
+            by_code.setdefault(operator.code, replace(operator, brand=""))
+    return OperatorDirectory(
+        by_code=by_code,
+        code_of_name=_only_code((operator.name, code) for code, operator in by_code.items()),
+    )
+
+
+def _usual_names(layers: Iterable[Layer]) -> Mapping[str, str]:
+    """Return for each tax number the spelling of its name that covers most numbers."""
+    covered: dict[str, Counter[str]] = defaultdict(Counter)
+    for layer in layers:
+        for key, numbers in zip(layer.keys, layer.numbers_by_key().tolist(), strict=True):
+            if key.tax_number and key.operator_name:
+                covered[key.tax_number][key.operator_name] += numbers
+    return {tax_number: _most_frequent(names) for tax_number, names in covered.items()}
+
+
+def _tax_numbers_of_stack(stack: Stack) -> Mapping[str, str]:
+    """Return for each code the tax number that the plans give to most of its numbers."""
+    covered: dict[str, Counter[str]] = defaultdict(Counter)
+    for keys, numbers in zip(
+        stack.combinations, stack.numbers_by_combination().tolist(), strict=True
+    ):
+        code = keys[0].operator_code if keys else ""
+        tax_number = next((key.tax_number for key in keys if key.tax_number), "")
+        if code and tax_number:
+            covered[code][tax_number] += numbers
+    usual = {code: counts.most_common(1)[0] for code, counts in covered.items()}
+    return {
+        code: tax_number
+        for code, (tax_number, numbers) in usual.items()
+        if 2 * numbers > covered[code].total()
+    }
+
+
+def _most_frequent(counts: Counter[str]) -> str:
+    """Return the most frequent non-empty text, the first one in a tie."""
+    return max((text for text in counts if text), key=counts.__getitem__, default="")
+
+
+def _first_code(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """Return the first code of each text."""
+    codes: dict[str, str] = {}
+    for text, code in pairs:
+        if text:
+            codes.setdefault(text, code)
+    return codes
+
+
+def _only_code(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """Return the code of each text that has only one."""
+    codes: dict[str, set[str]] = defaultdict(set)
+    for text, code in pairs:
+        codes[text].add(code)
+    return {text: min(found) for text, found in codes.items() if text and len(found) == 1}

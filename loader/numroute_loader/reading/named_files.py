@@ -10,7 +10,7 @@ import numpy as np
 from numroute.errors import InputError
 from numroute_loader.reading.csv_stream import line_of_row, sound_lines
 from numroute_loader.reading.description import ParsedFile
-from numroute_loader.reading.record_columns import KeyColumn, RecordOrder
+from numroute_loader.reading.record_files import KeyColumn, RecordOrder
 from numroute_loader.reading.rows import (
     REMEDY,
     NamedParser,

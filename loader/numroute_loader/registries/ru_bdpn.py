@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from numroute.model import LineType
 from numroute_loader.reading.csv_stream import header_of
-from numroute_loader.reading.delivery import FeedLayout, Role
 from numroute_loader.reading.description import (
+    FeedLayout,
     FileKind,
     IncrementChain,
     NamedLayout,
     NumberFormat,
     OperatorLayout,
     RecordLayout,
+    Role,
     TextColumn,
     UnreadKind,
 )

@@ -17,15 +17,15 @@ from numroute.index import SnapshotStore, verify_snapshot
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
 
 POINTS = [
-    "numroute_loader.feeds.spool:recognise",
-    "numroute_loader.feeds.spool:os.fsync",
-    "numroute_loader.feeds.publishing:Publisher.publish",
+    "numroute_loader.feeds.arrivals:open_file",
+    "numroute_loader.feeds.arrivals:os.fsync",
+    "numroute_loader.feeds.watcher:Watcher._publish",
     "numroute_loader.pipeline:merge",
     "numroute_loader.pipeline:publish",
     "numroute.index.publishing:write_snapshot",
     "numroute.index.publishing:verify_snapshot",
     "numroute.index.publishing:StoreWriter.make_current",
-    "numroute_loader.feeds.spool:Spool.remove",
+    "numroute_loader.feeds.arrivals:Spool.remove",
     "numroute_loader.feeds.loop:write_feed_state",
 ]
 
