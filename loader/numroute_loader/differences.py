@@ -11,7 +11,6 @@ from numroute.index.content import Content
 from numroute.model import NUMBER_MAX, mask_number
 from numroute_loader.gate.evidence import Drift, RangeHolders
 from numroute_loader.increments.windows import ChainError, first_after, position_of
-from numroute_loader.registries import CHAINS, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,7 +145,7 @@ def drift_of(
     ``dumps`` are the dumps that the content was built from, ``as_of`` is the time of the content.
     """
     try:
-        position = position_of(current.metadata, CHAINS, KINDS)
+        position = position_of(current.metadata)
     except ChainError:
         return "the current snapshot was not made by increments"
     following = _following(position, dumps, as_of)
@@ -180,7 +179,7 @@ def drift_of(
 def _following(position: Position, dumps: Sequence[Source], as_of: datetime) -> int | None:
     """Return the sequence of the first window on top of the dump."""
     dump = next((dump for dump in dumps if dump.kind in position.chain.bases), None)
-    return first_after(position.chain, dump, KINDS, as_of) if dump is not None else None
+    return first_after(position.chain, dump, as_of) if dump is not None else None
 
 
 def _why_not(position: Position, following: int | None) -> str:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from numroute.errors import InputError
 from numroute.index import Source
 from numroute_loader.reading.description import STRICT
-from numroute_loader.reading.recognition import stated
-from numroute_loader.registries import kind_of, open_file
+from numroute_loader.registries import kind_of, open_file, stated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

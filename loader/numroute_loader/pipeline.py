@@ -33,7 +33,7 @@ from numroute_loader.inputs import files_before, opened, read_input, source_of
 from numroute_loader.merge import merge
 from numroute_loader.reading.description import Tolerance
 from numroute_loader.reading.rows import ROWS_MAX
-from numroute_loader.registries import CHAINS, INCREMENTS, KINDS, load_limits
+from numroute_loader.registries import CHAINS, INCREMENTS, load_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -286,7 +286,7 @@ def _patched(
 ) -> tuple[Checked, Evidence | None]:
     """Return what increments make of a snapshot, not yet judged, and the facts to judge."""
     metadata = snapshot.metadata
-    position = position_of(metadata, CHAINS, KINDS)
+    position = position_of(metadata)
     for file in opened_files:
         if file.kind.name not in INCREMENTS:
             reason = f"the file is not an increment ({file.kind.name})"

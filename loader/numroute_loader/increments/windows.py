@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, NumrouteError
-from numroute_loader.reading.recognition import stated
+from numroute_loader.registries import CHAINS, KINDS, stated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from numroute.index import Metadata, Source
-    from numroute_loader.reading.description import FileKind, IncrementChain, RegistryFile
+    from numroute_loader.reading.description import IncrementChain, RegistryFile
 
 _NAMED_MAX = 6
 """How many missing files a message names; the rest are counted."""
@@ -42,38 +42,32 @@ class Position:
     applied: Mapping[tuple[str, int], str]
 
 
-def position_of(
-    metadata: Metadata, chains: Sequence[IncrementChain], kinds: Sequence[FileKind]
-) -> Position:
+def position_of(metadata: Metadata) -> Position:
     """Return the position of a snapshot; raises ChainError when no chain continues it."""
-    for chain in chains:
+    for chain in CHAINS:
         for source in metadata.sources:
             if source.kind in chain.bases:
-                return _in_chain(metadata, chain, source, kinds)
+                return _in_chain(metadata, chain, source)
     raise ChainError(
         f"the current snapshot {metadata.snapshot_id} was not built from a full dump that "
         "increments continue",
         hint="Build one from "
-        + ", ".join(dict.fromkeys(kind for chain in chains for kind in chain.bases)),
+        + ", ".join(dict.fromkeys(kind for chain in CHAINS for kind in chain.bases)),
     )
 
 
-def first_after(
-    chain: IncrementChain, base: Source, kinds: Sequence[FileKind], as_of: datetime
-) -> int | None:
+def first_after(chain: IncrementChain, base: Source, as_of: datetime) -> int | None:
     """Return the sequence of the first window on top of a full dump, None where it is unknown.
 
     ``as_of`` is the time of a dump whose name states none.
     """
-    kind = next((kind for kind in kinds if kind.name == base.kind), None)
+    kind = next((kind for kind in KINDS if kind.name == base.kind), None)
     time, _ = stated(base.name, kind)
     return chain.bases[base.kind](base.sequence, time or as_of)
 
 
-def _in_chain(
-    metadata: Metadata, chain: IncrementChain, base: Source, kinds: Sequence[FileKind]
-) -> Position:
-    first = first_after(chain, base, kinds, metadata.as_of)
+def _in_chain(metadata: Metadata, chain: IncrementChain, base: Source) -> Position:
+    first = first_after(chain, base, metadata.as_of)
     if first is None:
         raise ChainError(
             f"{base.name}, from which the current snapshot was built, states no sequence",

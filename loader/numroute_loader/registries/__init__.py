@@ -1,27 +1,26 @@
-"""The registries that can be read. What is peculiar to one is in its module only."""
+"""The registries that can be read, and which file is whose. What is peculiar to one is its own.
+
+A file is recognised by its name and its first line, which must agree.
+"""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from numroute.errors import InputError, SettingError
 from numroute_loader.gate.limits import GateLimits, read_limits
-from numroute_loader.reading.archive import Archive
+from numroute_loader.reading.archive import DOWNLOAD_AGAIN, Archive
 from numroute_loader.reading.csv_stream import lines_with
-from numroute_loader.reading.description import STRICT, FileKind
-from numroute_loader.reading.recognition import kind_named, recognise_among
+from numroute_loader.reading.description import STRICT, FileKind, RegistryFile
 from numroute_loader.registries import ru_bdpn, ru_numbering_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
+    from collections.abc import Collection, Iterable
 
-    from numroute_loader.reading.description import (
-        ParsedFile,
-        Progress,
-        RegistryFile,
-        Tolerance,
-    )
+    from numroute_loader.reading.description import ParsedFile, Progress, Tolerance
 
 KINDS: tuple[FileKind, ...] = (*ru_bdpn.KINDS, *ru_numbering_plan.KINDS)
 """Every kind of file that is read, of every registry."""
@@ -35,17 +34,21 @@ INCREMENTS = frozenset(kind for chain in CHAINS for kind in chain.kinds)
 FEEDS = {ru_bdpn.REGISTRY: ru_bdpn.FEED}
 """How each registry delivers its files."""
 
+_SUFFIXES = (".csv", ".zip")
 _UNREAD = (*ru_bdpn.UNREAD,)
 _LIMITS = {ru_bdpn.REGISTRY: ru_bdpn.LIMITS}
 
 
 def kind_of(name: str) -> FileKind:
     """Return the kind of this name; raises SettingError when there is none."""
-    return kind_named(name, KINDS)
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    raise SettingError(f"unknown file kind {name!r}", hint=f"Known kinds: {_names(KINDS)}")
 
 
 def open_file(path: Path, kind: str | None = None) -> RegistryFile:
-    """Open a file and recognise its kind by its name and its first line, which must agree.
+    """Open a file and recognise it.
 
     ``kind`` (the ``KIND`` of ``KIND=PATH``) overrides the name; the text must still begin as that
     kind. Raises InputError when the file is of no known kind, of several, or contradicts itself,
@@ -53,10 +56,21 @@ def open_file(path: Path, kind: str | None = None) -> RegistryFile:
     """
     archive = Archive(path)
     try:
-        return recognise_among(archive, KINDS, _UNREAD, kind)
+        return _recognised(archive, kind)
     except BaseException:
         archive.close()
         raise
+
+
+def _recognised(archive: Archive, kind_name: str | None) -> RegistryFile:
+    archive.refuse_other_content()
+    kind = _kind_by_header_and_name(archive) if kind_name is None else kind_of(kind_name)
+    if not kind.header(archive.head):
+        reason = f"the first line is not that of {kind.name}"
+        hint = f"The file should begin with {kind.expects}"
+        raise InputError(archive.path, reason, line=1, hint=hint)
+    as_of, sequence = _dated(archive.path, archive.member, kind)
+    return RegistryFile(archive=archive, kind=kind, as_of=as_of, sequence=sequence)
 
 
 def recognise(path: Path, kind: str | None = None) -> FileKind:
@@ -104,3 +118,91 @@ def load_limits(path: Path | None = None, registries: Collection[str] = ()) -> G
     )
     table = resources.files("numroute_loader").joinpath("registries", "tables", name)
     return read_limits(table.read_text("utf-8"), path)
+
+
+def stated(name: str, kind: FileKind | None) -> tuple[datetime | None, int | None]:
+    """Return the time and the sequence that a known file's name states; nonsense is None."""
+    try:
+        return _dated(Path(name), None, kind) if kind is not None else (None, None)
+    except InputError:
+        return None, None
+
+
+def _dated(path: Path, member: str | None, kind: FileKind) -> tuple[datetime | None, int | None]:
+    """Return the time (aware, UTC) and the sequence that a file's name states, or None for each.
+
+    The file's own name takes precedence over that of the zip's member. Raises InputError when the
+    name states a time that does not exist.
+    """
+    for name in (path.name, member or ""):
+        match = kind.file_name.fullmatch(_stem(name))
+        groups = match.groupdict() if match else {}
+        time, sequence = groups.get("time"), groups.get("sequence")
+        if time is not None:
+            try:
+                local = datetime.strptime(time, "%Y%m%d%H%M").replace(tzinfo=UTC)
+            except ValueError:
+                reason = f"the file's name states a time that does not exist ({time})"
+                hint = "Restore the name that the registry gave the file"
+                raise InputError(path, reason, hint=hint) from None
+            return local - kind.utc_offset, int(sequence) if sequence is not None else None
+    return None, None
+
+
+def _kind_by_header_and_name(archive: Archive) -> FileKind:
+    path = archive.path
+    by_header = [kind for kind in KINDS if kind.header(archive.head)]
+    by_name = _named(archive)
+    if by_name:
+        candidates = [kind for kind in by_name if kind in by_header]
+    else:
+        candidates = [kind for kind in by_header if not kind.name_decides]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        reason = f"the file fits several kinds ({_names(candidates)})"
+        raise InputError(path, reason, hint=f"State the kind: {candidates[0].name}={path}")
+    if by_name:
+        actual = f"that of {_names(by_header)}" if by_header else "not a header of its kind"
+        raise InputError(
+            path,
+            f"named as {_names(by_name)}, but the first line is {actual}",
+            line=1,
+            hint=f"The file should begin with {by_name[0].expects}. "
+            f"{DOWNLOAD_AGAIN}, or state its kind with KIND=PATH",
+        )
+    raise InputError(
+        path,
+        "neither the name nor the first line is that of a known kind of file",
+        hint=f"Known kinds: {_names(KINDS)}; state one with KIND={path}",
+    )
+
+
+def _named(archive: Archive) -> list[FileKind]:
+    """Return the kinds that the file's name, and its member's, allow; empty if neither says."""
+    named: list[FileKind] = []
+    for stem in (_stem(name) for name in (archive.path.name, archive.member) if name):
+        by_name = [kind for kind in KINDS if kind.file_name.fullmatch(stem)]
+        for refused in () if by_name else _UNREAD:
+            if refused.file_name.fullmatch(stem):
+                raise InputError(archive.path, f"the file is {refused.reason}", hint=refused.hint)
+        if named and by_name and not any(kind in named for kind in by_name):
+            raise InputError(
+                archive.path,
+                f"the zip is named as {_names(named)}, the file in it as {_names(by_name)}",
+                hint=f"{DOWNLOAD_AGAIN}, or unpack it and give the file that you need",
+            )
+        named = named or by_name
+    return named
+
+
+def _stem(name: str) -> str:
+    base = Path(name).name
+    for suffix in _SUFFIXES:
+        if base.lower().endswith(suffix):
+            return base[: -len(suffix)]
+    return base
+
+
+def _names(kinds: Iterable[FileKind]) -> str:
+    return ", ".join(kind.name for kind in kinds)

@@ -21,7 +21,7 @@ from numroute_loader.increments.windows import (
     position_of,
 )
 from numroute_loader.reading.description import RegistryFile
-from numroute_loader.registries import CHAINS, KINDS
+from numroute_loader.registries import KINDS
 
 KIND = {kind.name: kind for kind in KINDS}
 PORT, RETURN = "ru-bdpn/port-increment", "ru-bdpn/return-increment"
@@ -64,7 +64,7 @@ def applied(kind: str, sequence: int, sha256: str = "same") -> Source:
 def position(*windows: int) -> Position:
     """Return the position of a snapshot to which these windows have been applied."""
     sources = [applied(kind, sequence) for sequence in windows for kind in (PORT, RETURN)]
-    return position_of(snapshot(dump(), *sources), CHAINS, KINDS)
+    return position_of(snapshot(dump(), *sources))
 
 
 @dataclass
@@ -116,7 +116,7 @@ def sequences(found: Arrangement) -> list[int]:
 )
 def test_right_base(source: Source, first: int) -> None:
     """The first window on top of a full dump with sequence F is 12 x F + 1."""
-    at = position_of(snapshot(source), CHAINS, KINDS)
+    at = position_of(snapshot(source))
     assert (at.first, at.following) == (first, first)
 
 
@@ -128,7 +128,7 @@ def test_position_after_windows() -> None:
 def test_snapshot_without_a_dump() -> None:
     """Increments cannot follow a snapshot of numbering plans alone."""
     with pytest.raises(ChainError, match="not built from a full dump") as caught:
-        position_of(snapshot(), CHAINS, KINDS)
+        position_of(snapshot())
     assert "ru-bdpn/port-all" in caught.value.hint
 
 
