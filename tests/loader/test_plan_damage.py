@@ -70,12 +70,12 @@ DEFECTS = {
     "windows-1251 line after a mark": (
         lines(SIX, GOOD, encoding="utf-8-sig") + lines(NEXT, encoding="cp1251"),
         3,
-        "mixed encodings: this line is not in UTF-8, line 1 is",
+        "mixed encodings: line 1 is in UTF-8, line 3 is not",
     ),
     "windows-1251 after a mark and nothing else": (
         b"\xef\xbb\xbf" + lines("900;0;9;10;Оператор;Край", encoding="cp1251"),
         1,
-        "mixed encodings: this line is not in UTF-8, the byte order mark is",
+        "mixed encodings: one part of this line",
     ),
     "two encodings in a headerless line": (
         "900;0;9;10;Оператор;".encode() + "Край\n".encode("cp1251"),
@@ -85,19 +85,19 @@ DEFECTS = {
     "windows-1251 line in UTF-8": (
         lines(SIX, GOOD) + lines(NEXT, encoding="cp1251"),
         3,
-        "mixed encodings: this line is not in UTF-8, line 1 is",
+        "mixed encodings: line 1 is in UTF-8, line 3 is not",
     ),
     "UTF-8 line in windows-1251": (
         lines(SIX, GOOD, encoding="cp1251") + lines(NEXT),
         3,
-        "mixed encodings: this line is in UTF-8, line 1 is not",
+        "mixed encodings: line 3 is in UTF-8, line 1 is not",
     ),
     "two encodings in one line": (
         lines(SIX, GOOD, encoding="cp1251")
         + "901;0;9;10;Оператор;".encode()
         + "Край".encode("1251"),
         3,
-        "mixed encodings: this line is in UTF-8, line 1 is not",
+        "mixed encodings: line 3 is in UTF-8, line 1 is not",
     ),
     "byte of no encoding": (
         lines(SIX, GOOD, encoding="cp1251") + b"901;0;9;10;\xe0\x98;\xe0\n",

@@ -8,6 +8,7 @@ Shreds are blocks of ranges of one to a few numbers that alternate between two h
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,13 +56,6 @@ _EVEN_RANGES = 1000
 """From this many ranges on, owner and guests hold ranges of the same sizes."""
 _LOCAL_NAMES = ("телеком", "связь", "-Онлайн", "-Инфо", " Нет", "-Линк")
 _LOCAL_WEIGHT = 18
-_SERVICE_PLACES = (
-    "Российская Федерация",
-    "Российская Федерация",
-    "Российская Федерация, кроме Чеченской Республики",
-    "Уральский федеральный округ * Приволжский федеральный округ",
-)
-_TAX_WEIGHTS = (2, 4, 10, 3, 5, 9, 4, 6, 8)
 
 # The first column's "АВС" is Cyrillic, in the real files too.
 _HEADER = "АВС/ DEF;От;До;Емкость;Оператор;Регион;Территория ГАР;ИНН"
@@ -118,7 +112,7 @@ class _Code:
     owner_percent: int
     regions: Sequence[int]
     city: str
-    places: Sequence[str]
+    place: str
     territory: str
 
 
@@ -234,8 +228,8 @@ class _Cutter:
         name = spellings[word % 3 // 2 % len(spellings)].format(city=code.city)
         tax_number = tax_number or made_up_tax_number(f"{code.first}{name}")
         word >>= 8
-        if code.places:
-            place, territory = code.places[word % len(code.places)], code.territory
+        if code.place:
+            place, territory = code.place, code.territory
         else:
             plan_names = self._market.regions[region].plan_names
             territory = self._market.regions[region].territory
@@ -245,10 +239,8 @@ class _Cutter:
 
 
 def made_up_tax_number(name: str) -> str:
-    """Return a tax number with a right check digit, of office 00, which does not exist."""
-    digits = f"{sum(ord(letter) * 31**i for i, letter in enumerate(name)) % 10**7:09d}"
-    check = sum(int(digit) * weight for digit, weight in zip(digits, _TAX_WEIGHTS, strict=True))
-    return f"{digits}{check % 11 % 10}"
+    """Return a tax number of office 00, which does not exist."""
+    return f"00{zlib.crc32(name.encode()) % 10**8:08d}"
 
 
 def plan_file(rows: Sequence[PlanRow], leading_digit: int) -> bytes:
@@ -290,7 +282,6 @@ def _code(row: Mapping[str, str], market: Market) -> _Code:
     ]
     begin = 0 if mobile else _LOCAL_FIRST if regions else _SERVICE_FIRST
     codes = [operator.code for operator in market.operators]
-    places = () if mobile else (row["place"],) if regions else _SERVICE_PLACES
     return _Code(
         first=int(row["code"]) * CODE_SIZE + begin,
         allocated=int(row["thousands"]) * 1000,
@@ -300,6 +291,6 @@ def _code(row: Mapping[str, str], market: Market) -> _Code:
         owner_percent=int(row["share"]),
         regions=regions,
         city=row["city"] or row["place"],
-        places=places,
+        place=row["place"],
         territory=market.regions[regions[0]].territory if regions else row["place"],
     )

@@ -72,15 +72,7 @@ def log_normal(sigma: float, median: int) -> NDArray[np.int64]:
 def weighted_table(
     weights: Sequence[int] | NDArray[np.int64], size: int = TABLE_SIZE
 ) -> NDArray[np.int64]:
-    """Spread indexes over a table so that each takes a share of it by its weight.
-
-    Args:
-        weights: Not negative, at least one positive, sum below 2^40.
-        size: Entries of the table.
-
-    Returns:
-        int64[size], indexes into ``weights``, ascending.
-    """
+    """Return int64[size], ascending indexes into ``weights``, each as often as by its weight."""
     cumulative = np.cumsum(np.asarray(weights, np.int64))
     limits = cumulative * size // cumulative[-1]
     return np.repeat(np.arange(len(limits)), np.diff(limits, prepend=0))

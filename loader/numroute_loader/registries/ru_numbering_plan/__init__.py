@@ -2,25 +2,34 @@
 
 Open data of the ministry: ``DEF-9xx.csv`` (mobile), ``ABC-3xx.csv``, ``ABC-4xx.csv``,
 ``ABC-8xx.csv`` (fixed lines and services), under older names ``Kody_DEF-9kh.csv`` and so on. All
-eras since 2014 are read; ``text`` and ``rows`` know how they differ.
+eras since 2014 are read.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from numroute.errors import InputError
 from numroute.model import LineType
+from numroute_loader.reading.columns import TEXT_TYPE, Codes, codes_of, combined
+from numroute_loader.reading.csv_stream import Fault, batch_of, sound_lines
 from numroute_loader.reading.description import FileKind, ParsedFile
 from numroute_loader.records import Ranges, RouteKey
-from numroute_loader.registries.ru_numbering_plan.rows import read_rows
 from numroute_loader.registries.ru_numbering_plan.text import (
+    CAPACITY,
+    CODE,
+    DELIMITER,
+    DELIMITER_IN_CELL,
+    END,
     OPERATOR,
     PLAN_BYTES_MAX,
     REGION,
+    START,
     TAX_NUMBER,
     TAX_NUMBER_SHAPE,
     TERRITORY,
@@ -29,13 +38,13 @@ from numroute_loader.registries.ru_numbering_plan.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from numroute_loader.reading.csv_stream import SoundLines
     from numroute_loader.reading.description import Progress, RegistryFile, Tolerance
-    from numroute_loader.registries.ru_numbering_plan.rows import PlanRows
     from numroute_loader.registries.ru_numbering_plan.text import PlanText
 
 REGISTRY = "ru-numbering-plan"
@@ -51,18 +60,42 @@ COVERS = tuple(
 
 # From which code on which line type: 800 is toll-free, 801-809 are other services, 9xx is mobile.
 _LINE_TYPE_FROM = np.array([0, 800, 801, 810, 900])
-_LINE_TYPES = np.array(
-    [
-        LineType.FIXED,
-        LineType.TOLL_FREE,
-        LineType.SERVICE,
-        LineType.FIXED,
-        LineType.MOBILE,
-    ],
-    dtype=np.int64,
+_LINE_TYPES = (
+    LineType.FIXED,
+    LineType.TOLL_FREE,
+    LineType.SERVICE,
+    LineType.FIXED,
+    LineType.MOBILE,
 )
 
 _NO_REGION = frozenset({"", "-"})
+
+_FIGURES = {
+    CODE: (r"^[3489][0-9]{2}$", "the code is not three digits that begin with 3, 4, 8 or 9"),
+    START: (r"^[0-9]{1,7}$", "От is not a number of up to seven digits"),
+    END: (r"^[0-9]{1,7}$", "До is not a number of up to seven digits"),
+    CAPACITY: (r"^[0-9]{1,8}$", "Емкость is not a number of up to eight digits"),
+}
+_TEXTS = (OPERATOR, REGION, TERRITORY, TAX_NUMBER)
+
+# What pads a field: the tabs of 2017, the blanks of 2021, the return of a CRLF line end.
+_BLANKS = " \t\r"
+
+_TOTAL = re.compile(r"(?:итого|всего)\b", re.IGNORECASE)
+_EDITED = "Copies saved by hand or by a spreadsheet go wrong like this; use the published file"
+
+
+class PlanRows(NamedTuple):
+    """The rows of a plan in the file's order, every figure checked.
+
+    ``line``: int64[m], counted from 1. ``figures``: int64[m] by column; ``texts``: the line type
+    and the cells of ``_TEXTS``, empty where the file has no such column.
+    """
+
+    line: NDArray[np.int64]
+    figures: Mapping[str, NDArray[np.int64]]
+    texts: Codes
+    warnings: list[str]
 
 
 def read_plan(file: RegistryFile, progress: Progress | None, _: Tolerance) -> ParsedFile:
@@ -76,16 +109,23 @@ def read_plan(file: RegistryFile, progress: Progress | None, _: Tolerance) -> Pa
     path = file.path
     text = decode_plan(path, file.archive.read(PLAN_BYTES_MAX + 1))
     rows = read_rows(text)
-    if not len(rows.line):
+    line, figures, warnings = rows.line, rows.figures, rows.warnings
+    if not len(line):
         raise InputError(path, "the file holds no ranges", hint="Download the file again")
-    _refuse_cut_tax_number(text, rows)
-    warnings = list(rows.warnings)
     warnings += [f"unknown column {name!r} was not read" for name in text.unknown]
-    ranges = _ranges(path, rows, warnings)
+    key, keys = _keys(text, rows)
+    base = _COUNTRY_CODE * _COUNTRY_UNIT + figures[CODE] * _CODE_UNIT
+    first, last = base + figures[START], base + figures[END]
+    if (first[1:] < first[:-1]).any():
+        order = np.argsort(first, kind="stable")
+        first, last, key, line = first[order], last[order], key[order], line[order]
+        warnings.append("the rows are not in ascending order and were sorted")
+    _refuse_overlap(path, first, last, line)
+    ranges = Ranges(first=first.astype(np.uint64), last=last.astype(np.uint64), key=key, keys=keys)
     if progress is not None:
         progress(file.archive.bytes_total, file.archive.bytes_total)
     return ParsedFile(
-        source=file.source(len(rows.line)),
+        source=file.source(len(line)),
         ranges=ranges,
         warnings=tuple(f"{path.name}: {warning}" for warning in warnings),
     )
@@ -106,41 +146,103 @@ KINDS = (
 """The kinds of file that this registry publishes: one for all codes."""
 
 
-def _refuse_cut_tax_number(text: PlanText, rows: PlanRows) -> None:
-    """Refuse a file that ends within its last tax number.
+def read_rows(text: PlanText) -> PlanRows:
+    """Read the rows of a plan; blank lines are skipped.
 
-    Official files end without a line end, so only the last field's form shows that all is there.
+    Raises InputError, with the line, for a row that the publisher cannot have written.
     """
-    if text.data.endswith(b"\n") or text.columns[-1] != TAX_NUMBER:
-        return
-    column = rows.texts[TAX_NUMBER]
-    last = column.values[column.index[-1]]
-    if last and not TAX_NUMBER_SHAPE.fullmatch(last):
-        raise InputError(
-            text.path,
-            "the file is cut off: its last line ends within the tax number",
-            line=int(rows.line[-1]),
-            hint="Download the file again",
-        )
-
-
-def _ranges(path: Path, rows: PlanRows, warnings: list[str]) -> Ranges:
-    """Return the rows as ranges of whole numbers in ascending order."""
-    base = _COUNTRY_CODE * _COUNTRY_UNIT + rows.code * _CODE_UNIT
-    first, last = base + rows.start, base + rows.end
-    key, keys = _keys(path, rows, warnings)
-    line = rows.line
-    if (first[1:] < first[:-1]).any():
-        order = np.argsort(first, kind="stable")
-        first, last, key, line = first[order], last[order], key[order], line[order]
-        warnings.append("the rows are not in ascending order and were sorted")
-    _refuse_overlap(path, first, last, line)
-    return Ranges(
-        first=first.astype(np.uint64),
-        last=last.astype(np.uint64),
-        key=key.astype(np.uint32),
-        keys=keys,
+    sound, repaired = _sound_lines(text)
+    names = [column or f"unread {place}" for place, column in enumerate(text.columns)]
+    types = {name: pa.string() for name in _FIGURES}
+    types |= {name: TEXT_TYPE for name in _TEXTS if name in names}
+    batch = batch_of(sound.data, names, types, delimiter=DELIMITER)
+    if batch is None:
+        raise InputError(text.path, "the lines cannot be parsed", hint=_EDITED)
+    figures, faults = _figures(batch)
+    first = min(
+        [*sound.faults, *(Fault(line=int(sound.line[at]), reason=why) for at, why in faults)],
+        key=lambda fault: fault.line,
+        default=None,
     )
+    if first is not None:
+        raise _refused(text, first)
+    line_type = (_LINE_TYPE_FROM.searchsorted(figures[CODE], side="right") - 1).astype(np.int32)
+    line_types = Codes(index=line_type, texts=[(bytes([each]),) for each in _LINE_TYPES])
+    empty = Codes(index=np.zeros(batch.num_rows, np.int32), texts=[(b"",)])
+    texts = [codes_of(batch.column(name)) if name in types else empty for name in _TEXTS]
+    warning = f"{len(repaired)} rows, the first on line {repaired[0] if repaired else 0}, have the "
+    warning += "delimiter inside Регион: the fields beyond the sixth were read as part of it"
+    return PlanRows(
+        line=sound.line + 1,
+        figures=figures,
+        texts=combined([line_types, *texts]),
+        warnings=[warning] if repaired else [],
+    )
+
+
+def _sound_lines(text: PlanText) -> tuple[SoundLines, list[int]]:
+    """Return the lines with the right number of fields, and which of them were repaired.
+
+    The only repair is that of 2018: in the six-column era the region's text may hold the delimiter,
+    so the fields beyond the sixth belong to the region.
+    """
+    expected = len(text.columns)
+    reason = f"{{found}} fields where {expected} are expected"
+
+    def check(data: bytes) -> SoundLines:
+        return sound_lines(data, columns=expected, delimiter=DELIMITER, reason=reason)
+
+    sound = check(text.data)
+    if not sound.faults:
+        return sound, []
+    lines = text.data.split(b"\n")
+    repaired: list[int] = []
+    for fault in sound.faults:
+        fields = [field.strip(_BLANKS) for field in lines[fault.line].decode().split(DELIMITER)]
+        surplus = len(fields) > expected and not TAX_NUMBER_SHAPE.fullmatch(fields[-1])
+        if fields == [""]:
+            lines[fault.line] = b""
+        elif text.region_takes_rest and surplus:
+            fields[expected - 1 :] = [DELIMITER_IN_CELL.join(fields[expected - 1 :])]
+            lines[fault.line] = DELIMITER.join(fields).encode()
+            repaired.append(fault.line + 1)
+    return check(b"\n".join(lines)), repaired
+
+
+def _figures(
+    batch: pa.RecordBatch,
+) -> tuple[Mapping[str, NDArray[np.int64]], list[tuple[int, str]]]:
+    """Return the columns of whole numbers, and the first row that each check finds wrong."""
+    figures: dict[str, NDArray[np.int64]] = {}
+    faults: list[tuple[int, str]] = []
+
+    def check(bad: NDArray[np.bool_], reason: str) -> None:
+        if bad.any():
+            faults.append((int(bad.argmax()), reason))
+
+    for name, (pattern, reason) in _FIGURES.items():
+        column = pc.ascii_trim(batch.column(name), characters=_BLANKS)
+        good = pc.match_substring_regex(column, pattern)
+        check(~good.to_numpy(zero_copy_only=False), reason)
+        figures[name] = pc.if_else(good, column, "0").cast(pa.int64()).to_numpy()
+    size = figures[END] - figures[START] + 1
+    check(size < 1, "От is greater than До")
+    wrong = size != figures[CAPACITY]
+    expected = int(size[wrong.argmax()]) if wrong.any() else 0
+    check(wrong, f"Емкость is not До - От + 1, which is {expected}")
+    return figures, faults
+
+
+def _refused(text: PlanText, fault: Fault) -> InputError:
+    """Return the error for a bad line; says so when it is a total row or the file is cut off."""
+    lines = text.data.split(b"\n")
+    fields = lines[fault.line].decode().split(DELIMITER)
+    reason, hint = fault.reason, _EDITED
+    if any(_TOTAL.match(cell.strip(_BLANKS)) for cell in fields[:4]):
+        reason = "a total row, not a range"
+    elif len(fields) < len(text.columns) and fault.line == len(lines) - 1:
+        reason, hint = f"the file is cut off: its last line has {reason}", "Download it again"
+    return InputError(text.path, reason, line=fault.line + 1, hint=hint)
 
 
 def _refuse_overlap(
@@ -161,51 +263,48 @@ def _refuse_overlap(
     )
 
 
-def _keys(
-    path: Path, rows: PlanRows, warnings: list[str]
-) -> tuple[NDArray[np.int64], Sequence[RouteKey]]:
+def _keys(text: PlanText, rows: PlanRows) -> tuple[NDArray[np.uint32], Sequence[RouteKey]]:
     """Return an index per row and the distinct keys that it points into."""
-    line_type = _LINE_TYPES[np.searchsorted(_LINE_TYPE_FROM, rows.code, side="right") - 1]
-    # The words of a name are one blank apart.
-    operators = [" ".join(name.split()) for name in rows.texts[OPERATOR].values]
-    columns: list[tuple[NDArray[np.integer], Sequence[str]]] = [
-        (rows.texts[OPERATOR].index, operators),
-        (rows.texts[REGION].index, rows.texts[REGION].values),
-        (rows.texts[TERRITORY].index, rows.texts[TERRITORY].values),
-        (rows.texts[TAX_NUMBER].index, _tax_numbers(rows, warnings)),
-    ]
-    combined = line_type
-    for index, values in columns:
-        # Numbering the combinations anew at each step keeps the products far below 2**63.
-        _, combined = np.unique(combined * len(values) + index, return_inverse=True)
-    _, example, combined = np.unique(combined, return_index=True, return_inverse=True)
+    index, line = rows.texts.index, rows.line
     row_of: dict[RouteKey, int] = {}
-    of_combination = np.empty(len(example), dtype=np.int64)
-    for combination, row in enumerate(example.tolist()):
-        operator, region, territory, tax_number = (values[index[row]] for index, values in columns)
-        if not operator and not tax_number:
-            hint = "Use the original file"
-            raise InputError(path, "no operator is named", line=int(rows.line[row]), hint=hint)
+    of_combination: list[int] = []
+    bad: list[int] = []
+    for place, cells in enumerate(rows.texts.texts):
+        key, tax_number = _key(cells)
+        if key.tax_number != tax_number:
+            bad.append(place)
+        if not key.operator_name and not key.tax_number:
+            at = int(line[(index == place).argmax()])
+            raise InputError(
+                text.path, "no operator is named", line=at, hint="Use the original file"
+            )
+        of_combination.append(row_of.setdefault(key, len(row_of)))
+    bad_line = line[np.isin(index, bad)]
+    # Official files end without a line end, so only the last field's form shows that all is there.
+    whole = text.data.endswith(b"\n") or text.columns[-1] != TAX_NUMBER
+    if not whole and index[-1] in bad:
+        reason = "the file is cut off: its last line ends within the tax number"
+        raise InputError(text.path, reason, line=int(line[-1]), hint="Download the file again")
+    if len(bad_line):
+        rows.warnings.append(
+            f"{len(bad_line)} rows, the first on line {bad_line[0]}, have an ИНН that is not 10 or "
+            "12 digits: left empty"
+        )
+    return np.array(of_combination, np.uint32)[index], tuple(row_of)
+
+
+def _key(cells: tuple[bytes, ...]) -> tuple[RouteKey, str]:
+    """Return the key of a combination of cells, and the tax number as it is written."""
+    line_type, *texts = cells
+    operator, region, territory, tax_number = (
+        cell.decode().strip().replace(DELIMITER_IN_CELL, DELIMITER) for cell in texts
+    )
+    key = RouteKey(
+        # The words of a name are one blank apart.
+        operator_name=" ".join(operator.split()),
+        tax_number=tax_number if TAX_NUMBER_SHAPE.fullmatch(tax_number) else "",
         # Since 2026 a region may be left to the territory column.
-        region = next((name for name in (region, territory) if name not in _NO_REGION), "")
-        key = RouteKey(
-            operator_name=operator,
-            tax_number=tax_number,
-            region_name=region,
-            line_type=LineType(int(line_type[row])),
-        )
-        of_combination[combination] = row_of.setdefault(key, len(row_of))
-    return of_combination[combined], tuple(row_of)
-
-
-def _tax_numbers(rows: PlanRows, warnings: list[str]) -> Sequence[str]:
-    """Return the column's values, "" where one is neither empty nor 10 or 12 digits."""
-    column = rows.texts[TAX_NUMBER]
-    bad = [bool(value) and not TAX_NUMBER_SHAPE.fullmatch(value) for value in column.values]
-    bad_rows = np.flatnonzero(np.array(bad, np.bool_)[column.index])
-    if len(bad_rows):
-        warnings.append(
-            f"{len(bad_rows)} rows, the first on line {rows.line[bad_rows[0]]}, have an ИНН that "
-            "is not 10 or 12 digits: left empty"
-        )
-    return ["" if is_bad else value for value, is_bad in zip(column.values, bad, strict=True)]
+        region_name=next((name for name in (region, territory) if name not in _NO_REGION), ""),
+        line_type=LineType(line_type[0]),
+    )
+    return key, tax_number
