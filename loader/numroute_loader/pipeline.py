@@ -294,7 +294,7 @@ def _patched(
             raise InputError(file.path, reason, hint=hint)
     arranged = arrange(opened_files, position)
     windows = [
-        [read_input(file, judging.progress) for file in window.files] for window in arranged.windows
+        [read_input(file, judging.progress) for file in window] for window in arranged.windows
     ]
     files = tuple(file for window in windows for file in window)
     net = net_changes([[file.increment for file in window if file.increment] for window in windows])
@@ -336,7 +336,7 @@ def _patched(
         base_id=metadata.snapshot_id,
         changes=changes_of(effect, metadata.snapshot_id),
         warnings=tuple(warnings),
-        windows=tuple(window.sequence for window in arranged.windows),
+        windows=tuple(window[0].sequence or 0 for window in arranged.windows),
         skipped=arranged.skipped,
         gap=arranged.gap,
         effect=effect,

@@ -83,14 +83,6 @@ def _in_chain(metadata: Metadata, chain: IncrementChain, base: Source) -> Positi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The files of one window, in the order of the chain's kinds."""
-
-    sequence: int
-    files: tuple[RegistryFile, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
     """A file that need not be applied, and why."""
 
@@ -147,9 +139,9 @@ class GapError(NumrouteError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """The windows to apply, in order; the files to skip; what is missing, None if nothing is."""
+    """The files of the windows to apply, in order; those to skip; what is missing, if anything."""
 
-    windows: tuple[Window, ...]
+    windows: tuple[tuple[RegistryFile, ...], ...]
     skipped: tuple[Skipped, ...]
     gap: Gap | None
 
@@ -176,12 +168,13 @@ def arrange(files: Sequence[RegistryFile], position: Position) -> Arrangement:
             skipped.append(
                 Skipped(name=file.path.name, sequence=sequence, reason=_twin(file, first))
             )
-    windows: list[Window] = []
+    windows: list[tuple[RegistryFile, ...]] = []
     while (sequence := position.following + len(windows)) in by_window:
         found = by_window[sequence]
         if any(kind not in found for kind in position.chain.kinds):
             break
-        windows.append(_window(sequence, tuple(found[kind] for kind in position.chain.kinds)))
+        windows.append(tuple(found[kind] for kind in position.chain.kinds))
+        _refuse_other_times(windows[-1])
         del by_window[sequence]
     gap = _gap(position, position.following + len(windows), by_window) if by_window else None
     return Arrangement(windows=tuple(windows), skipped=tuple(skipped), gap=gap)
@@ -228,12 +221,11 @@ def _twin(file: RegistryFile, first: RegistryFile) -> str:
     return f"the same as {first.path.name}"
 
 
-def _window(sequence: int, files: tuple[RegistryFile, ...]) -> Window:
+def _refuse_other_times(files: tuple[RegistryFile, ...]) -> None:
     for file in files:
         if file.as_of != files[0].as_of:
             reason = f"its name states another time than {files[0].path.name} of the same window"
             raise InputError(file.path, reason, hint=_NAME_HINT)
-    return Window(sequence=sequence, files=files)
 
 
 def _gap(position: Position, expected: int, waiting: dict[int, dict[str, RegistryFile]]) -> Gap:

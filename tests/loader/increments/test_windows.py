@@ -100,7 +100,7 @@ def arranged(files: list[RegistryFile], at: Position, **digests: str) -> Arrange
 
 def sequences(found: Arrangement) -> list[int]:
     """Return which windows are applied."""
-    return [window.sequence for window in found.windows]
+    return [window[0].sequence for window in found.windows]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_windows_in_any_order_of_files() -> None:
     for files in permutations(both(FIRST, FIRST + 1)):
         found = arranged(list(files), position())
         assert sequences(found) == [FIRST, FIRST + 1]
-        assert [file.kind.name for file in found.windows[0].files] == [PORT, RETURN]
+        assert [file.kind.name for file in found.windows[0]] == [PORT, RETURN]
         assert found.gap is None
 
 
