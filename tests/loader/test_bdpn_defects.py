@@ -8,7 +8,7 @@ import pytest
 from support import bdpn
 
 from numroute.errors import InputError
-from numroute_loader.reading import csv_stream, record_columns
+from numroute_loader.reading import csv_stream, record_files
 from numroute_loader.registries import read, ru_bdpn
 
 NAME = "Port_All_201807060000_1689"
@@ -242,7 +242,7 @@ def test_line_without_end(tmp_path, monkeypatch):
 
 def test_too_many_distinct_routes(tmp_path, monkeypatch):
     """A file with more routes than any dump is refused before it fills the memory."""
-    monkeypatch.setattr(record_columns, "KEYS_MAX", 3)
+    monkeypatch.setattr(record_files, "KEYS_MAX", 3)
     rows = [bdpn.port_all_row(9_000_000_000 + i, owner=f"m{i}") for i in range(4)]
     error = _refused(bdpn.put(tmp_path, f"{NAME}.csv", bdpn.dump(bdpn.PORT_ALL, rows)))
     assert "more than 3 distinct" in error.reason
