@@ -96,11 +96,11 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     finally:
         opened.close()
     return Sample(
-        phone_column=opened.found.shown_phone,
-        phone_column_why=opened.found.why,
+        phone_column=opened.summary().phone_column,
+        phone_column_why=opened.why,
         rows=tuple(found[:rows]),
         warnings=(
-            *(f"{opened.file.name}: {warning}" for warning in opened.found.warnings),
+            *(f"{opened.file.name}: {warning}" for warning in opened.warnings),
             *(
                 ()
                 if policy is None

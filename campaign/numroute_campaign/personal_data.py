@@ -62,38 +62,12 @@ _BATCH_ROWS: Final = 65_536
 BIRTH_YEARS_MIN: Final = 10
 """A date so many years ago may be a birthday; a later one is of an order or of sending."""
 
-_COLUMNS: Final = {
-    "name": r"^author$|(^|[^a-z])(name|fio|surname|last_?name|first_?name|patronymic)([^a-z]|$)|"
-    r"^фио|(^|[^а-я])(имя|фамилия|отчество|фио|клиент|контакт)([^а-я]|$)",
-    "e-mail": r"e-?mail|почт|мейл",
-    "date of birth": r"birth|^dob$|рожд|^д\.?р\.?$|возраст",
-    "address": r"addr|street|адрес|улица|квартира|индекс|прописк",
-    "phone number": r"phone|mobile|msisdn|тел(ефон)?([^а-я]|$)|моб(ильный)?([^а-я]|$)|whatsapp",
-    "document": r"passport|паспорт|снилс|snils|^инн$|^inn$|^tax_?(id|number)$|карт[аы]|card",
+_PATTERNS: Final = {
+    part: {name: "|".join(alternatives) for name, alternatives in patterns.items()}
+    for part, patterns in tomllib.loads(
+        (resources.files("numroute_campaign") / "data" / "personal_data.toml").read_text("utf-8")
+    ).items()
 }
-_CELLS: Final = {
-    "e-mail": r"[^\s@<>;,]+@[^\s@<>;,]+\.[^\s@<>;,]{2,}",
-    "address": r"(^|[\s,.;])(ул|просп|пр-т|пр-кт|пер|наб|бул|б-р|ш|мкр|кв|обл|пос|дер)\.|"
-    r"(^|[\s,;])(улица|проспект|переулок|набережная|бульвар|шоссе|микрорайон|квартира|дом)\s|"
-    r"(^|[\s,;])[гд]\.\s*([а-яё]{3,}|\d+)|"
-    r"\b\d+\s+[a-z]+\s+(street|st|avenue|ave|road|rd|lane)\b",
-    "document": r"(^|\D)\d{2}\s?\d{2}\s\d{6}(\D|$)|(^|\D)\d{3}-\d{3}-\d{3}[\s-]\d{2}(\D|$)|"
-    r"(^|\D)\d{4}[\s-]\d{4}[\s-]\d{4}[\s-]\d{4}(\D|$)",
-}
-_DATE: Final = (
-    r"(?:^|\D)(?:\d{1,2}[./-]\d{1,2}[./-](?P<last>(?:19|20)\d{2})|"
-    r"(?P<first>(?:19|20)\d{2})[./-]\d{1,2}[./-]\d{1,2})(?:\D|$)"
-)
-_PATRONYMIC: Final = (
-    r"(^|[\s,.;!])[А-ЯЁ][А-ЯЁа-яё]+(?i:ович|евич|ьич|овна|евна|ична|инична)([\s,.;!]|$)"
-)
-_SURNAME: Final = (
-    r"^[А-ЯЁ][А-ЯЁа-яё-]+(?i:ов|ев|ёв|ин|ова|ева|ёва|ина|ский|ская|цкий|цкая|енко|швили|дзе)"
-    r"(\s[А-ЯЁ][а-яё]*\.?\s?([А-ЯЁ][а-яё]*\.?)?)?$|"
-    r"^[A-Z][A-Za-z-]+(?i:ov|ova|ev|eva|sky|skiy|skaya|enko)(\s[A-Z][a-z]*\.?){0,2}$"
-)
-"""A whole cell of a surname, with a name or initials behind it."""
-
 _NAME: Final = re.compile(r"[A-ZА-ЯЁ][A-Za-zА-Яа-яЁё]+")
 _PHONE: Final = re.compile(
     r"(?<!\d)\+?\d{10,15}(?!\d)|"
@@ -217,7 +191,7 @@ class _Search:
             for (place, name), filled in self._filled.items()
             for kind in KINDS
             if self._cells[place, name, kind]
-            or (filled and re.search(_COLUMNS[kind], name.lower()))
+            or (filled and re.search(_PATTERNS["columns"][kind], name.lower()))
         ]
 
 
@@ -229,9 +203,13 @@ def _hits(texts: pa.Array, region: str | None) -> dict[str, NDArray[np.bool_]]:
         pc.match_substring_regex(distinct, _PSEUDONYM),
     )
     distinct = distinct.filter(worth)
-    masks = {kind: _matches(distinct, f"(?i){pattern}") for kind, pattern in _CELLS.items()}
+    masks = {
+        kind: _matches(distinct, f"(?i){pattern}") for kind, pattern in _PATTERNS["cells"].items()
+    }
     masks["name"] = (
-        _matches(distinct, _PATRONYMIC) | _matches(distinct, _SURNAME) | _has_given_name(distinct)
+        _matches(distinct, _PATTERNS["people"]["patronymic"])
+        | _matches(distinct, _PATTERNS["people"]["surname"])
+        | _has_given_name(distinct)
     )
     masks["date of birth"] = _is_birthday(distinct)
     masks["phone number"] = _has_phone(distinct, region)
@@ -256,7 +234,7 @@ def _has_given_name(texts: pa.Array) -> NDArray[np.bool_]:
 
 
 def _is_birthday(texts: pa.Array) -> NDArray[np.bool_]:
-    dates = pc.extract_regex(texts, _DATE)
+    dates = pc.extract_regex(texts, _PATTERNS["people"]["date"])
     years = np.zeros(len(texts), np.int64)
     for part in ("last", "first"):
         year = pc.fill_null(pc.struct_field(dates, part), "")

@@ -85,7 +85,7 @@ def _read_report(
     file = files[0]
     # The first opening finds out the columns, the second reads them all, by their places.
     first = OpenList(file, options)
-    names, place = first.found.columns, first.phone
+    names, place = first.columns, first.phone
     first.close()
     opened = OpenList(file, replace(options, keep=tuple(str(i + 1) for i in range(len(names)))))
     try:

@@ -13,7 +13,9 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -29,12 +31,12 @@ from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
 from numroute_campaign.sorting import Counts, Sorter
-from numroute_campaign.summary import Facts, ReadFile, summarize
+from numroute_campaign.summary import Facts, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numroute_campaign.lists import Block
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from numroute_campaign.prices import PriceList
     from numroute_campaign.routers import Router
     from numroute_campaign.summary import Summary
+
+    Result = TypeVar("Result")
 
 THREADS_MAX: Final = 8
 FILES_NAMED_MAX: Final = 3
@@ -205,29 +209,38 @@ class _Run:
         if any(file.path is None for file in self.files):
             total = 0
         threads = min(THREADS_MAX, os.cpu_count() or 1)
-        rendering: deque[Future[Rendered]] = deque()
         with ThreadPoolExecutor(threads, thread_name_prefix="campaign") as pool:
-            try:
-                for file, prepared in self._prepared(pool, threads + 1):
-                    block = prepared.block
-                    leaving, staying = self.sorter.sort(prepared)
-                    cells = self.outputs.route_cells()
-                    rendering.append(
-                        pool.submit(self.outputs.render, leaving, staying, block, cells)
-                    )
-                    while len(rendering) > threads:
-                        self.outputs.write(rendering.popleft().result())
-                    self.file_rows[file] += block.records
-                    self.file_lines[file] += block.lines
-                    if progress is not None:
-                        done = sum(each.size for each in self.files[:file])
-                        done += self.opened[file].bytes_done
-                        progress(rows=self.sorter.counts.rows, bytes_done=done, bytes_total=total)
-                while rendering:
-                    self.outputs.write(rendering.popleft().result())
-            finally:
-                for future in rendering:
-                    future.cancel()
+            preparing = (
+                partial(self._prepare, file, task)
+                for file, opened in enumerate(self.opened)
+                for task in opened.tasks()
+            )
+            sorting = (
+                self._sort(file, prepared, total, progress)
+                for file, prepared in _in_order(pool, preparing, threads + 1)
+            )
+            for rendered in _in_order(pool, sorting, threads):
+                self.outputs.write(rendered)
+
+    def _prepare(self, file: int, task: Callable[[], Block]) -> tuple[int, Prepared]:
+        """Prepare a block; on any thread."""
+        several, since = self.campaign.several, self.ported_since
+        return file, prepare(task(), self.router, self.country, several, since)
+
+    def _sort(
+        self, file: int, prepared: Prepared, bytes_total: int, progress: Progress | None
+    ) -> Callable[[], Rendered]:
+        """Sort the next block; return the call that renders it, on any thread."""
+        block = prepared.block
+        leaving, staying = self.sorter.sort(prepared)
+        self.file_rows[file] += block.records
+        self.file_lines[file] += block.lines
+        if progress is not None:
+            done = sum(each.size for each in self.files[:file])
+            done += self.opened[file].reader.bytes_done
+            progress(rows=self.sorter.counts.rows, bytes_done=done, bytes_total=bytes_total)
+        cells = self.outputs.route_cells()
+        return partial(self.outputs.render, leaving, staying, block, cells)
 
     def check(self) -> None:
         """Check that every row that was read is in an output, once.
@@ -258,7 +271,7 @@ class _Run:
         warnings: tuple[str, ...] = tuple(
             Phrase("{}: {}", each.file.name, warning)
             for each in self.opened
-            for warning in each.found.warnings
+            for warning in each.warnings
         )
         text = "the column {} is written as {}, as its name is an output's"
         warnings += tuple(
@@ -287,11 +300,14 @@ class _Run:
             warnings += rules_that_never_match(
                 policy, self.router.routes if self.router.is_complete else None
             )
+        begins = accumulate(self.file_rows, initial=0)
         summary = summarize(
             Facts(
                 files=tuple(
-                    ReadFile(name=each.file.name, found=each.found, rows=rows)
-                    for each, rows in zip(self.opened, self.file_rows, strict=True)
+                    opened.summary(rows=rows, first_row_id=begin + 1)
+                    for opened, rows, begin in zip(
+                        self.opened, self.file_rows, begins, strict=False
+                    )
                 ),
                 router=self.router,
                 decisions=self.decisions,
@@ -301,6 +317,9 @@ class _Run:
                 rejects_files=tuple(self.outputs.rejects.names),
                 region=self.country.region or "",
                 kept=campaign.reading.keep,
+                dropped=tuple(
+                    dict.fromkeys(name for each in self.opened for name in each.dropped_columns())
+                ),
                 policy=policy,
                 prices=campaign.prices,
                 has_segments=campaign.reading.segments_column is not None,
@@ -334,31 +353,22 @@ class _Run:
             language=campaign.language,
         )
 
-    def _prepared(self, pool: ThreadPoolExecutor, ahead: int) -> Iterator[tuple[int, Prepared]]:
-        """Yield the blocks in order, each prepared by one of the threads."""
 
-        def work(task: Callable[[], Block]) -> Prepared:
-            several, since = self.campaign.several, self.ported_since
-            return prepare(task(), self.router, self.country, several, since)
-
-        waiting: deque[tuple[int, Future[Prepared]]] = deque()
-        try:
-            for file, task in self._tasks():
-                waiting.append((file, pool.submit(work, task)))
-                if len(waiting) > ahead:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-    def _tasks(self) -> Iterator[tuple[int, Callable[[], Block]]]:
-        for file, opened in enumerate(self.opened):
-            for task in opened.tasks():
-                yield file, task
+def _in_order(
+    pool: ThreadPoolExecutor, calls: Iterable[Callable[[], Result]], ahead: int
+) -> Iterator[Result]:
+    """Make calls on any thread, some of them ahead; yield their results in order."""
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for call in calls:
+            waiting.append(pool.submit(call))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def several_warnings(counts: Counts, several: Several) -> tuple[str, ...]:

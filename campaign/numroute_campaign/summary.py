@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from numroute.model import Status
-from numroute_campaign.lists.columns import printable_names
 from numroute_campaign.prices import amount, cost_of
 from numroute_campaign.vocabulary import MEANINGS, Phrase, Reject
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from numroute.model import Route
     from numroute_campaign.decisions import Decisions
-    from numroute_campaign.lists.opening import Found
+    from numroute_campaign.lists.opening import FileSummary
     from numroute_campaign.policy import Policy
     from numroute_campaign.prices import Costs, CostSummary, PriceList
     from numroute_campaign.routers import Router
@@ -29,22 +28,6 @@ if TYPE_CHECKING:
 
 NAMES_MAX = 5
 """Operators without a price that the warning names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSummary:
-    """How one file of the list was read. ``first_row_id`` counts from 1 over all files."""
-
-    name: str
-    form: str
-    encoding: str
-    delimiter: str
-    has_header: bool
-    phone_column: str
-    phone_column_why: str = ""
-    sheet: str = ""
-    rows: int
-    first_row_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,20 +155,11 @@ class Summary:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadFile:
-    """One file, how it was read, and how many records it had."""
-
-    name: str
-    found: Found
-    rows: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Facts:
     """Everything that the summary is computed from; ``files_of`` names a destination's files."""
 
-    files: tuple[ReadFile, ...]
+    files: tuple[FileSummary, ...]
     router: Router
     decisions: Decisions
     counts: Counts
@@ -193,6 +167,7 @@ class Facts:
     rejects_files: tuple[str, ...]
     region: str
     kept: tuple[str, ...]
+    dropped: tuple[str, ...]
     policy: Policy | None
     prices: PriceList | None
     has_segments: bool
@@ -212,14 +187,8 @@ def summarize(facts: Facts) -> Summary:
         else cost_of(facts.prices, facts.router, decisions, counts, has_segments=facts.has_segments)
     )
     totals = _Totals(facts, sorted(routed), costs)
-    dropped = [
-        shown
-        for file in facts.files
-        for name, shown in zip(file.found.columns, printable_names(file.found.columns), strict=True)
-        if name not in facts.kept and name != file.found.phone
-    ]
     return Summary(
-        files=_files(facts.files),
+        files=facts.files,
         snapshots=tuple(facts.router.snapshots),
         region=facts.region,
         policy="" if facts.policy is None else facts.policy.name,
@@ -245,31 +214,9 @@ def summarize(facts: Facts) -> Summary:
         ),
         cost=None if costs is None else costs.summary,
         kept_columns=facts.kept,
-        dropped_columns=tuple(dict.fromkeys(dropped)),
+        dropped_columns=facts.dropped,
         warnings=(*facts.warnings, *_unpriced_warning(costs)),
     )
-
-
-def _files(files: tuple[ReadFile, ...]) -> tuple[FileSummary, ...]:
-    summaries, first = [], 1
-    for file in files:
-        found = file.found
-        summaries.append(
-            FileSummary(
-                name=file.name,
-                form=found.form,
-                encoding=found.encoding,
-                delimiter=found.delimiter,
-                has_header=found.has_header,
-                phone_column=found.shown_phone,
-                phone_column_why=found.why,
-                sheet=found.sheet,
-                rows=file.rows,
-                first_row_id=first,
-            )
-        )
-        first += file.rows
-    return tuple(summaries)
 
 
 def _steps(counts: Counts, routed: int) -> Steps:

@@ -103,12 +103,12 @@ def _columns_beside(opened: OpenList) -> list[tuple[int, str]]:
     """
     if opened.file.form is not Form.CSV:
         return []
-    found, columns = opened.found, opened.found.columns
+    columns = opened.columns
     return [
         (
             opened.kept.index(place),
             _NUMBER_END
-            if found.has_header and columns[place] != by_place(place)
+            if opened.reader.has_header and columns[place] != by_place(place)
             else _UNNAMED_NUMBER_END,
         )
         for place in (phone + 1 for phone in opened.phones)

@@ -72,7 +72,7 @@ def found_in(path: Path, region: str | None = "RU", **options: object):
     (file,) = find_files([str(path)])
     opened = OpenList(file, ReadOptions(region=region, **options))
     opened.close()
-    return opened.found
+    return opened
 
 
 def table(delimiter: str, *columns: object, head: str = "") -> str:
@@ -118,7 +118,7 @@ def test_title_rows_and_totals(write, lead: str, encoding: str) -> None:
     assert numbers_of(path) == [*NUMBERS, 0]
     found = found_in(path)
     assert found.columns == ("Клиент", "Телефон", "Город")
-    assert (found.phone, found.why) == ("Телефон", "by its name")
+    assert (found.summary().phone_column, found.why) == ("Телефон", "by its name")
     assert any("passed over above the header" in each for each in found.warnings)
     assert found_in(path, column="Телефон", keep=("Клиент",)).why == "named by --column"
 
@@ -168,7 +168,7 @@ def test_short_rows_and_blank_rows(write) -> None:
 def test_short_cyrillic_names(write, route, name: str) -> None:
     """One short name is enough to tell windows-1251."""
     path = write(f"name;phone\n{name};79161234501\n", encoding="cp1251")
-    assert found_in(path).encoding == "cp1251"
+    assert found_in(path).summary().encoding == "cp1251"
 
 
 @pytest.mark.parametrize(

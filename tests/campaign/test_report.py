@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from numroute_campaign.handover import METHOD, ROLES
+from numroute_campaign.lists.opening import FileSummary
 from numroute_campaign.prices import CategorySummary, CostSummary, StepSummary
 from numroute_campaign.report import ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (
-    FileSummary,
     OperatorSummary,
     RegionSummary,
     RejectSummary,

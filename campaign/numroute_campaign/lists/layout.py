@@ -84,8 +84,11 @@ class Layout:
         warnings: tuple[str, ...] = ()
         if not self.is_sure:
             options = f"{option}header / --no-{option[2:]}header"
-            text = "the first row was taken for {}; {{}} says which it is"
-            warnings += (Phrase(text.format("a header" if self.has_header else "data"), options),)
+            warnings += (
+                Phrase("the first row was taken for a header; {} says which it is", options)
+                if self.has_header
+                else Phrase("the first row was taken for data; {} says which it is", options),
+            )
         if self.titles:
             rows = Phrase("1 row was" if self.titles == 1 else "{} rows were", str(self.titles))
             warnings += (Phrase("{} passed over above the header, as titles", rows),)

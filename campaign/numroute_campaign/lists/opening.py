@@ -19,6 +19,7 @@ from numroute_campaign.lists.columns import (
     is_phone_name,
     phone_columns,
     printable_name,
+    printable_names,
     shown_name,
 )
 from numroute_campaign.lists.csv_list import CsvText
@@ -58,34 +59,29 @@ def find_list(lists: Sequence[str], options: ReadOptions) -> tuple[ListFile, ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """How a file was read: its layout, and which of its columns are used.
+class FileSummary:
+    """How one file of the list was read. ``first_row_id`` counts from 1 over all files."""
 
-    ``why`` says why the phone column was taken. ``warnings`` are what was guessed and may be wrong.
-    """
-
+    name: str
     form: str
-    encoding: str = ""
-    delimiter: str = ""
+    encoding: str
+    delimiter: str
+    has_header: bool
+    phone_column: str
+    phone_column_why: str = ""
     sheet: str = ""
-    has_header: bool = True
-    columns: tuple[str, ...] = ()
-    phone: str = ""
-    phone_place: int = 0
-    why: str = ""
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def shown_phone(self) -> str:
-        """The phone column's name, or its place where the name may be a person's data."""
-        return printable_name(self.phone, self.phone_place)
+    rows: int
+    first_row_id: int
 
 
 class OpenList:
     """One file of a list.
 
-    ``tasks`` yields functions to be called, on any thread, for a block each. ``kept_numbers`` are
-    the places of the kept columns that hold phone numbers, by name or by content.
+    Attributes:
+        reader: Reads the blocks.
+        phone: The place of the phone column.
+        why: Why it was taken.
+        kept_numbers: The places of kept columns that hold phone numbers, by name or by content.
     """
 
     def __init__(
@@ -103,16 +99,16 @@ class OpenList:
             SettingError: The encoding is unknown.
         """
         self.file, self._options, self._every = file, options, all_phone_columns
-        self._reader: ListReader
+        self.reader: ListReader
         if file.form is Form.CSV:
-            self._reader = CsvText(file, options)
+            self.reader = CsvText(file, options)
         elif file.form is Form.SPREADSHEET:
-            self._reader = Spreadsheet(file, options, self._weigh)
+            self.reader = Spreadsheet(file, options, self._weigh)
         else:
-            self._reader = table = ArrowFile(file)
+            self.reader = table = ArrowFile(file)
             if options.column is None:
                 table.check_named(every=all_phone_columns)
-        columns, samples = self._reader.columns, self._reader.sample
+        columns, samples = self.reader.columns, self.reader.sample
         chosen = self._choose(columns, samples, file.name)
         self.phone = chosen.place
         self.kept = [find_column(columns, name, file.name) for name in options.keep]
@@ -129,21 +125,32 @@ class OpenList:
             if options.segments_column is not None
             else None
         )
-        self._reader.choose(self.phones, self.kept, self.segments)
-        self.found = Found(
-            form=file.form.value,
-            encoding=self._reader.encoding,
-            delimiter=self._reader.delimiter,
-            sheet=self._reader.sheet,
-            has_header=self._reader.has_header,
-            columns=columns,
-            phone=columns[chosen.place],
-            phone_place=chosen.place,
-            why=chosen.why,
-            warnings=self._reader.warnings,
+        self.reader.choose(self.phones, self.kept, self.segments)
+        self.columns, self.why, self.warnings = columns, chosen.why, self.reader.warnings
+        self.tasks, self.check_lines = self.reader.tasks, self.reader.check_lines
+        self.close = self.reader.close
+
+    def summary(self, *, rows: int = 0, first_row_id: int = 1) -> FileSummary:
+        """Return how the file was read."""
+        return FileSummary(
+            name=self.file.name,
+            form=self.file.form.value,
+            encoding=self.reader.encoding,
+            delimiter=self.reader.delimiter,
+            has_header=self.reader.has_header,
+            # A first row that was said to be a header may hold a person's data.
+            phone_column=printable_name(self.columns[self.phone], self.phone),
+            phone_column_why=self.why,
+            sheet=self.reader.sheet,
+            rows=rows,
+            first_row_id=first_row_id,
         )
-        self.tasks, self.check_lines = self._reader.tasks, self._reader.check_lines
-        self.close = self._reader.close
+
+    def dropped_columns(self) -> list[str]:
+        """Return the columns that are neither the phone column nor kept, as they may be named."""
+        used = {self.columns[place] for place in (self.phone, *self.kept)}
+        names = zip(self.columns, printable_names(self.columns), strict=True)
+        return [shown for name, shown in names if name not in used]
 
     def _choose(
         self, columns: tuple[str, ...], samples: Sequence[pa.Array | None], where: str
@@ -170,15 +177,10 @@ class OpenList:
     @property
     def kept_types(self) -> tuple[pa.DataType, ...]:
         """The types of the kept columns, dictionaries unpacked."""
-        if not isinstance(self._reader, ArrowFile):
+        if not isinstance(self.reader, ArrowFile):
             return tuple(pa.string() for _ in self.kept)
-        types = (self._reader.schema.types[i] for i in self.kept)
+        types = (self.reader.schema.types[i] for i in self.kept)
         return tuple(kind.value_type if pa.types.is_dictionary(kind) else kind for kind in types)
-
-    @property
-    def bytes_done(self) -> int:
-        """How many bytes of the file have been read."""
-        return int(self._reader.bytes_done)
 
 
 def check_kept(opened: Sequence[OpenList], names: Sequence[str], form: str) -> None:
@@ -221,7 +223,7 @@ def check_pseudonymous(opened: Sequence[OpenList]) -> None:
             )
         if each.kept_numbers:
             place = each.kept_numbers[0]
-            name = printable_name(each.found.columns[place], place)
+            name = printable_name(each.columns[place], place)
             raise SettingError(
                 f"{each.file.name}: --keep names {name!r}, which by its name or its content holds "
                 "phone numbers: they would leave beside their pseudonyms",
