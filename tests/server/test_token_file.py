@@ -267,5 +267,6 @@ def test_list_shows_who_is_in_the_file(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["", "a b", "-x", "a" * 65, "имя", "a=b"])
 def test_wrong_client_names(name) -> None:
     """A name that could not stand in a line is refused."""
-    with pytest.raises(SettingError, match="is not a client's name"):
-        run("new", "--", name)
+    refused = CliRunner().invoke(numroute, ["token", "new", "--", name])
+    assert refused.exit_code == 2
+    assert "is not a client's name" in refused.output

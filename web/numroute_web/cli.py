@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from numroute.cli.options import store_option
+from numroute.cli.group import Daemon
+from numroute.cli.options import json_option, store_option
 from numroute.cli.security import security_options
-from numroute.cli.serve import HOURS_MAX, WORKERS_MAX, Finite, max_age_option
+from numroute.cli.serve import (
+    HOURS_MAX,
+    WORKERS_MAX,
+    Finite,
+    check_option,
+    max_age_option,
+    print_check,
+)
 
 if TYPE_CHECKING:
     from numroute.server.settings import Security
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 LIST_MEGABYTES_MAX: Final = 1 << 20
 
 
-@click.command()
+@click.command(cls=Daemon)
 @store_option
 @click.option(
     "--listen",
@@ -104,13 +112,18 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
     help="File of the secret that signs callbacks: whsec_ and base64, readable by its owner only.",
 )
 @security_options
+@check_option
+@json_option
 def web(
+    *,
     store: Path,
     listen: str,
     max_age_hours: float | None,
     list_megabytes: int,
     retention_hours: float,
     security: Security,
+    check: bool,
+    as_json: bool,
     **settings: Any,  # noqa: ANN401 - those that WebSettings takes by the same name
 ) -> None:
     """Answer lookups over HTTP, and serve a page for people with a list.
@@ -119,19 +132,24 @@ def web(
     """
     from numroute_web.app import run  # noqa: PLC0415 - slow to import
     from numroute_web.settings import WebSettings  # noqa: PLC0415
+    from numroute_web.webhooks import Webhooks  # noqa: PLC0415
 
     if security.has_client_ca:
         raise click.UsageError(
             "--tls-client-ca is for numroute serve: give --tokens, over HTTP tokens decide"
         )
-    run(
-        WebSettings(
-            store=store,
-            listen=listen,
-            max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
-            list_bytes_max=list_megabytes << 20,
-            retention=timedelta(hours=retention_hours),
-            security=security,
-            **settings,
-        )
+    web_settings = WebSettings(
+        store=store,
+        listen=listen,
+        max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
+        list_bytes_max=list_megabytes << 20,
+        retention=timedelta(hours=retention_hours),
+        security=security,
+        **settings,
     )
+    if check:
+        Webhooks.of_settings(web_settings.callback_hosts, web_settings.callback_secret)
+        facts = {"lists": f"{web_settings.jobs}, {web_settings.list_workers:,} at once"}
+        print_check(web_settings.as_server(), facts, as_json=as_json)
+    else:
+        run(web_settings)

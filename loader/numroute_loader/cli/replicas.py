@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from numroute.cli.console import print_facts, print_json
+from numroute.cli.group import Daemon
 from numroute.cli.options import json_option, store_option
 from numroute.cli.progress import Bars
 from numroute.index import Retention, SnapshotStore
@@ -84,9 +85,11 @@ def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> No
 
 
 @click.command(
+    cls=Daemon,
+    only_with="--follow",
     help="Make the snapshot that is current at the URL current in the store.\n\n"
     f"{_URL} It is published once all its bytes are verified. A download that broke off continues "
-    "where it stopped. With --follow, pull until SIGTERM or Ctrl-C."
+    "where it stopped. With --follow, pull until SIGTERM or Ctrl-C.",
 )
 @click.argument("url", metavar="URL", callback=check_url)
 @store_option

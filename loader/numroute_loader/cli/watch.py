@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from numroute.cli.group import Daemon
 from numroute.cli.options import Folder, store_option
 from numroute.entry import how_to_install
 from numroute.errors import SettingError
@@ -128,7 +129,7 @@ def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return gathered(command, "sftp", _sftp_settings, options)
 
 
-@click.command()
+@click.command(cls=Daemon)
 @store_option
 @retention_options
 @setting("--inbox", "Folder where the registry's files arrive.", type=_FOLDER)

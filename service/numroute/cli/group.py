@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
 import io
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,7 @@ from numroute.entry import how_to_install
 from numroute.errors import NumrouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -26,6 +29,24 @@ _EXTRAS = {
     "numroute_campaign": "campaign",
     "numroute_web": "web",
 }
+
+VARIABLES = frozenset(
+    "NUMROUTE_" + name
+    for name in """
+    BRANDS CA CALIBRATION CERT DRAIN EXPECT INBOX INSECURE INTERVAL KEEP_DAILY KEEP_LAST KEEP_WITHIN
+    KEY LIMITS LISTEN MAX_AGE METRICS PATIENCE PULL_INTERVAL PUSH REFLECTION REGION SETTLE SFTP
+    SFTP_HOST_KEY SFTP_KEY_FILE SFTP_KNOWN_HOSTS SFTP_PASSPHRASE SFTP_PASSWORD SFTP_PASSWORD_FILE
+    SFTP_TIMEOUT SPOOL STATE STORE TARGET TLS TLS_CERT TLS_CLIENT_CA TLS_KEY TOKENS TOKEN_FILE
+    TOKEN_LINES WEB_CALLBACK_HOSTS WEB_CALLBACK_SECRET WEB_CHOICES WEB_JOBS WEB_LISTEN WEB_LIST_SIZE
+    WEB_LIST_WORKERS WEB_RETENTION WORKERS WORKER_MEMORY
+    """.split()  # noqa: SIM905 - a list of strings would take fifty lines
+)
+"""All settings, of all commands: one file of them may serve several."""
+
+_NOT_SETTINGS = re.compile(
+    r"NUMROUTE_(REFERENCE_DATA|TEST_.*|(.*_)?(SERVICE_(HOST|PORT).*|PORT(_\d+_.*)?))"
+)
+"""The variables of our tests, and those that Kubernetes sets for a Service named numroute."""
 
 
 class LazyGroup(click.Group):
@@ -39,6 +60,14 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the command names in the order in which they were declared."""
         return list(self._imports)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command, and warn of variables that are no setting of any."""
+        name, command, rest = super().resolve_command(ctx, args)
+        _warn_of_unknown_variables(as_log=isinstance(command, Daemon) and command.logs(rest))
+        return name, command, rest
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the command; if a package is missing, one that says what to install."""
@@ -64,6 +93,68 @@ class LazyGroup(click.Group):
             raise error
         extra = _EXTRAS[self._imports[command].partition(":")[0].partition(".")[0]]
         return f"needs {error.name}: {how_to_install(extra)}"
+
+
+class Daemon(click.Command):
+    """A command that runs until it is stopped; in a pipe its errors are lines of its log."""
+
+    def __init__(self, *args: Any, only_with: str | None = None, **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        """Take ``only_with``: the flag without which it ends when it is done."""
+        super().__init__(*args, **attributes)
+        self._only_with = only_with
+
+    def logs(self, args: list[str]) -> bool:
+        """Return whether its errors are logged."""
+        return not sys.stderr.isatty() and (self._only_with is None or self._only_with in args)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's own
+    ) -> click.Context:
+        """Read the options."""
+        logs = self.logs(args)
+        with _logged_errors() if logs else contextlib.nullcontext():
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[__name__] = logs
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
+        """Run."""
+        with _logged_errors() if ctx.meta[__name__] else contextlib.nullcontext():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _logged_errors() -> Iterator[None]:
+    from numroute.logs import error_fields, make_logger  # noqa: PLC0415 - only daemons log
+
+    log = make_logger()
+    try:
+        yield
+    except NumrouteError as error:
+        log.error("command failed", **error_fields(error))  # noqa: TRY400 - not a fault of ours
+        raise click.exceptions.Exit(EXIT_ERROR) from None
+    except click.ClickException as error:
+        log.error("command failed", reason=error.format_message())  # noqa: TRY400 - likewise
+        raise click.exceptions.Exit(error.exit_code) from None
+
+
+def _warn_of_unknown_variables(*, as_log: bool) -> None:
+    for name in sorted(os.environ):
+        if not name.startswith("NUMROUTE_") or name in VARIABLES or _NOT_SETTINGS.fullmatch(name):
+            continue
+        nearest = "".join(difflib.get_close_matches(name, VARIABLES, 1))
+        if as_log:
+            from numroute.logs import make_logger  # noqa: PLC0415 - only daemons log
+
+            log = make_logger()
+            log.warning("unknown variable", variable=name, nearest=nearest)
+        else:
+            hint = f": did you mean {nearest}?" if nearest else ""
+            click.echo(f"warning: the variable {name} is no setting{hint}", err=True)
 
 
 def _missing(command: str, text: str) -> click.Command:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.cli.options import store_option
+from numroute.cli.console import print_facts, print_json
+from numroute.cli.group import Daemon
+from numroute.cli.options import json_option, store_option
 from numroute.cli.security import security_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numroute.cli.options import Command
-    from numroute.server.settings import Security
+    from numroute.server.settings import Security, ServerSettings
 
 WORKERS_MAX = 256
 WORKER_MEGABYTES_MIN = 128
@@ -55,7 +57,12 @@ def max_age_option(effect: str) -> Callable[[Command], Command]:
     )
 
 
-@click.command()
+check_option = click.option(
+    "--check", is_flag=True, help="Check settings, files and store, say what would run, and end."
+)
+
+
+@click.command(cls=Daemon)
 @store_option
 @click.option(
     "--listen",
@@ -107,6 +114,8 @@ def max_age_option(effect: str) -> Callable[[Command], Command]:
     help="Serve Prometheus metrics and probes over HTTP here: /metrics, /livez, /readyz.",
 )
 @security_options
+@check_option
+@json_option
 def serve(  # noqa: PLR0917 - click gives one for each option
     store: Path,
     listen: str,
@@ -116,6 +125,8 @@ def serve(  # noqa: PLR0917 - click gives one for each option
     worker_megabytes: int,
     metrics: str | None,
     security: Security,
+    check: bool,
+    as_json: bool,
 ) -> int:
     """Answer lookups over gRPC from the store's current snapshot.
 
@@ -125,15 +136,38 @@ def serve(  # noqa: PLR0917 - click gives one for each option
     from numroute.server import ServerSettings  # noqa: PLC0415 - only this command needs gRPC
     from numroute.server import serve as run_service  # noqa: PLC0415
 
-    return run_service(
-        ServerSettings(
-            store=store,
-            listen=listen,
-            max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
-            drain_seconds=drain_seconds,
-            workers=workers,
-            worker_memory=worker_megabytes << 20,
-            security=security,
-            metrics=metrics,
-        )
+    settings = ServerSettings(
+        store=store,
+        listen=listen,
+        max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
+        drain_seconds=drain_seconds,
+        workers=workers,
+        worker_memory=worker_megabytes << 20,
+        security=security,
+        metrics=metrics,
     )
+    if not check:
+        return run_service(settings)
+    facts = {
+        "reflection": "yes" if security.offers_reflection(settings.host) else "no",
+        "workers": f"{workers:,}, each replaced beyond {worker_megabytes:,} MiB",
+        "drain": f"{drain_seconds:g} s",
+        "metrics": metrics or "none",
+    }
+    print_check(settings, facts, as_json=as_json)
+    return 0
+
+
+def print_check(settings: ServerSettings, facts: dict[str, str], *, as_json: bool) -> None:
+    """Print what a service with these settings would do, and further facts.
+
+    Raises:
+        NumrouteError: It would not start, or answer nothing.
+    """
+    from numroute.server.check import check  # noqa: PLC0415 - gRPC
+
+    facts = check(settings) | facts
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(facts.items())

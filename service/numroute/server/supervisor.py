@@ -260,14 +260,14 @@ class Supervisor:
         if self._stopping:
             return
         refusal = worker.refusal
+        if refusal is not None and all_new:
+            raise refusal
         self._log.error(
             "worker failed to start",
             worker=worker.number,
             reason=refusal.message if refusal else "it gave no reason",
             **_how(code),
         )
-        if refusal is not None and all_new:
-            raise refusal
         self._count_failed_start(refusal)
 
     def _count_failed_start(self, refusal: SettingError | None) -> None:

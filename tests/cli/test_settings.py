@@ -1,0 +1,139 @@
+"""Settings that are wrong: named before anything starts, in a form for whoever reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from support.certificates import Authority
+from support.registry import command, write_registry
+
+from numroute.cli import numroute
+from numroute.cli.group import VARIABLES
+from numroute_loader.cli import numroute_load
+
+PROGRAM = Path(sys.executable).parent / "numroute"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    """Return a store built from the tiny registry."""
+    folder = write_registry(tmp_path_factory.mktemp("registry") / "r")
+    path = tmp_path_factory.mktemp("store") / "s"
+    assert command("numroute-load", "build", "--store", path, folder).status == 0
+    return path
+
+
+def variables(program: click.Command) -> set[str]:
+    """Return the variables of all options of a command and of those below it."""
+    found = {str(each.envvar) for each in program.params if each.envvar}
+    if isinstance(program, click.Group):
+        context = click.Context(program)
+        for name in program.list_commands(context):
+            found |= variables(program.get_command(context, name))
+    return found
+
+
+def test_every_setting_is_known() -> None:
+    """The warning of unknown variables knows all settings of both programs, and the secrets."""
+    secrets = {"NUMROUTE_SFTP_PASSWORD", "NUMROUTE_SFTP_PASSPHRASE"}
+    assert variables(numroute) | variables(numroute_load) | secrets == VARIABLES
+
+
+def test_an_unknown_variable_is_warned_of_with_the_nearest_name(store: Path, monkeypatch) -> None:
+    """A slip of the pen is named; what Kubernetes sets beside a Service is not."""
+    monkeypatch.setenv("NUMROUTE_STOER", "x")
+    monkeypatch.setenv("NUMROUTE_PORT_50051_TCP_ADDR", "10.0.0.1")
+    monkeypatch.setenv("NUMROUTE_WEB_SERVICE_HOST", "10.0.0.1")
+    looked_up = command("numroute", "lookup", "--store", store, "+79000000012")
+    assert looked_up.err.splitlines() == [
+        "warning: the variable NUMROUTE_STOER is no setting: did you mean NUMROUTE_STORE?"
+    ]
+    checked = command("numroute", "serve", "--store", store, "--check")
+    (line,) = map(json.loads, checked.err.splitlines())
+    assert (line["variable"], line["nearest"]) == ("NUMROUTE_STOER", "NUMROUTE_STORE")
+
+
+def test_check_says_what_would_run(store: Path, tmp_path: Path) -> None:
+    """Address, certificate, clients and snapshot; nothing is started or written."""
+    tls = Authority.make(tmp_path / "ca").issue()
+    tokens = tmp_path / "tokens.toml"
+    made = command("numroute", "token", "new", "crm", "--append", tokens)
+    assert made.status == 0, made.err
+    options = (
+        *("--store", store, "--listen", "0.0.0.0:50051", "--tokens", tokens),
+        *("--tls-cert", tls.certificate, "--tls-key", tls.key, "--state", tmp_path / "state"),
+    )
+    for service in ("serve", "web"):
+        result = command("numroute", service, "--check", "--json", *options)
+        assert (result.status, result.err) == (0, "")
+        facts = json.loads(result.out)
+        assert facts["listen"].startswith("0.0.0.0:50051, TLS as ")
+        assert facts["clients"] == "1 with 1 token"
+        assert facts["snapshot"].startswith("20260822T210000Z-")
+        assert not (tmp_path / "state").exists()
+        table = command("numroute", service, "--check", *options).out
+        assert all(fact in table for fact in facts)
+
+
+def test_check_finds_what_would_not_run(store: Path, tmp_path: Path) -> None:
+    """Each fault is one JSON line in a pipe, and exit status 1 or, for wrong usage, 2."""
+    authority = Authority.make(tmp_path / "ca")
+    tls, other = authority.issue(), authority.issue("other")
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('[crm]\nrate = "many"\n')
+    tokens.chmod(0o600)
+    (tmp_path / "empty").mkdir()
+    broken = tmp_path / "broken"
+    (broken / "snapshots").mkdir(parents=True)
+    (broken / "snapshots" / "20260822T210000Z-000000.lmdb").write_bytes(b"no snapshot")
+    (broken / "CURRENT").write_text("20260822T210000Z-000000\n")
+    faults = [
+        (1, ["--store", tmp_path / "nowhere"], "no snapshot store"),
+        (1, ["--store", broken], "20260822T210000Z-000000"),
+        (1, ["--tls-cert", tls.certificate, "--tls-key", other.key], "key"),
+        (1, ["--tokens", tokens], "tokens.toml"),
+        (1, ["--listen", "0.0.0.0:50051"], "plaintext"),
+        (1, ["--listen", "192.0.2.1:50051", "--insecure"], "192.0.2.1"),
+        (2, ["--tls-cert", tls.certificate], "--tls-key"),
+        (2, ["--max-age", "nan"], "nan"),
+    ]
+    for service in ("serve", "web"):
+        for status, options, said in faults:
+            result = command("numroute", service, "--store", store, "--check", *options)
+            assert (result.status, result.out) == (status, ""), options
+            (line,) = map(json.loads, result.err.splitlines())
+            assert (line["event"], line["level"]) == ("command failed", "error")
+            assert said in line["reason"]
+
+
+def test_a_fatal_error_is_a_line_in_a_pipe_and_a_message_on_a_terminal(
+    store: Path, tmp_path: Path
+) -> None:
+    """Never both, also where the workers are the ones that refuse."""
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text("no TOML")
+    tokens.chmod(0o600)
+    words = [
+        *(PROGRAM, "serve", "--store", store, "--workers", "1", "--listen", "127.0.0.1:0"),
+        *("--tokens", tokens),
+    ]
+    piped = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert piped.returncode == 1
+    (line,) = map(json.loads, piped.stderr.splitlines())
+    assert "tokens.toml" in line["reason"]
+    ours, terminal = pty.openpty()
+    shown = subprocess.run(words, stderr=terminal, check=False)
+    os.close(terminal)
+    assert shown.returncode == 1
+    text = os.read(ours, 65_536).decode()
+    os.close(ours)
+    assert text.startswith("numroute: ")
+    assert "command failed" not in text
+    assert text.count("tokens.toml") == 1
