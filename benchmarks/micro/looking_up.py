@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +16,7 @@ import numpy as np
 from benchmarks.processes import drop_from_page_cache
 from benchmarks.report import Side, beside, rounds, take_turns
 from numroute.index import SnapshotStore
+from numroute.index.kernel import use_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.material import Material
     from benchmarks.report import Figure
     from numroute.index import Answers, Snapshot
+    from numroute.index.compiled import Compiled
 
 BATCHES = (1, 1_000, 65_536, 500_000)
 NUMBERS_PER_TURN = 500_000
@@ -44,7 +49,7 @@ def kernel(material: Material, seconds: float) -> Sequence[Figure]:
                 "Lookup in process, over the size of a batch",
                 {
                     f"{name}`numpy.take`": _take_side(words, len(numbers), batch),
-                    f"{name}`Snapshot.lookup`": _lookup_side(material, snapshot, numbers, batch),
+                    **_lookup_sides(material, snapshot, name, numbers, batch),
                 },
                 unit="ns/number",
                 scale=1e9,
@@ -58,7 +63,7 @@ def kernel(material: Material, seconds: float) -> Sequence[Figure]:
         }
         sides = {"`numpy.take`": _take_side(words, NUMBERS_PER_TURN, BATCH)}
         for name, numbers in kinds.items():
-            sides[name] = _lookup_side(material, snapshot, numbers, BATCH)
+            sides |= _lookup_sides(material, snapshot, f"{name}: ", numbers, BATCH)
         figures += take_turns(
             f"Lookup in process, {BATCH:,} numbers a batch, over the kind of numbers",
             sides,
@@ -99,9 +104,10 @@ def _numbers_per_turn(batch: int) -> int:
     return batch * max(1, min(CALLS_PER_TURN_MAX, NUMBERS_PER_TURN // batch))
 
 
-def _lookup_side(
-    material: Material, snapshot: Snapshot, numbers: NDArray[np.uint64], batch: int
-) -> Side:
+def _lookup_sides(
+    material: Material, snapshot: Snapshot, name: str, numbers: NDArray[np.uint64], batch: int
+) -> dict[str, Side]:
+    """Return a side for each kernel; without numba there is one."""
     batches = np.array_split(numbers, max(1, len(numbers) // batch))
     right = snapshot.lookup(numbers).route
     routes = [snapshot.route(row) for row in range(snapshot.route_count)]
@@ -110,9 +116,26 @@ def _lookup_side(
     def check(found: Sequence[Answers]) -> None:
         assert np.array_equal(np.concatenate([each.route for each in found]), right)
 
-    return Side(
-        run=lambda: [snapshot.lookup(each) for each in batches], check=check, count=len(numbers)
-    )
+    def look_up(functions: Compiled | None) -> list[Answers]:
+        use_compiled(functions)
+        return [snapshot.lookup(each) for each in batches]
+
+    return {
+        f"{name}{which}": Side(
+            run=functools.partial(look_up, functions), check=check, count=len(numbers)
+        )
+        for which, functions in _kernels().items()
+    }
+
+
+@functools.cache
+def _kernels() -> dict[str, Compiled | None]:
+    if importlib.util.find_spec("numba") is None:
+        print("numba is not installed: measuring without it", file=sys.stderr)
+        return {"numpy": None}
+    from numroute.index.compiled import compile_all  # noqa: PLC0415 - an extra
+
+    return {"compiled": compile_all(), "numpy": None}
 
 
 def _take_side(words: NDArray[np.uint64], count: int, batch: int) -> Side:

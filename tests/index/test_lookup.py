@@ -53,9 +53,9 @@ def each_kernel(request):
 def test_many_numbers_switch_to_the_compiled_kernel(open_content, monkeypatch) -> None:
     """Numpy answers at once; the compiled kernel takes over when it is ready."""
     pytest.importorskip("numba")
+    kernel.use_compiled(None)
     monkeypatch.setattr(kernel, "_compiling", threading.Lock())
     monkeypatch.setattr(kernel, "COMPILE_AFTER_NUMBERS", 1_000)
-    kernel.use_compiled(None)
     snapshot = open_content(make_content({79_000_000_001: 2}, {}, ROUTES))
     asked = np.full(2_000, 79_000_000_001, np.uint64)
     assert snapshot.lookup(asked).route.tolist() == [2] * 2_000

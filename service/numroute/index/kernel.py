@@ -223,8 +223,9 @@ _looked_up = 0
 
 
 def use_compiled(functions: Compiled | None) -> None:
-    """Look batches up by compiled functions from now on, None = by numpy."""
+    """Look batches up by compiled functions from now on, None = by numpy, also if they are many."""
     global _compiled  # noqa: PLW0603 - one switch for all snapshots of the process
+    _compiling.acquire(blocking=False)
     _compiled = functions
 
 
