@@ -13,39 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index.layout import (
-    BLOCK_SHIFT,
-    BLOCKS_MAX,
-    BLOCKS_PER_PAGE,
-    CELL_FACTOR,
-    CELL_FACTOR_SHIFT,
-    CELL_NUMBERS,
-    CELLS_PER_GRANULE,
-    CODES,
-    DICTIONARY,
-    DICTIONARY_START,
-    ENTRIES,
-    GRANULE_SHIFT,
-    GRANULES_PER_BLOCK,
-    GROUP_SHIFT_MAX,
-    HEAP,
-    MIXED,
-    OUTSIDE_ROW,
-    PAGE_SHIFT,
-    PLACE_MASK,
-    PLACE_SHIFT,
-    RANK_GROUP_SHIFT,
-    RANK_SHIFT,
-    RANKS,
-    RANKS_WITHIN,
-    ROW_SHIFT,
-    ROWS_MAX,
-    STRIP_SHIFT,
-    STRIP_WORDS,
-    STRIPS_PER_GRANULE,
-    SUB,
-    TOP,
-)
+from numroute.index import layout
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
@@ -61,7 +29,7 @@ _TABLE_BYTES = 1 << 24
 """A byte for each route and group of granules whose routes are collected together."""
 
 _ONE = np.uint64(1)
-_GRANULE_MASK = np.uint64((1 << GRANULE_SHIFT) - 1)
+_GRANULE_MASK = np.uint64((1 << layout.GRANULE_SHIFT) - 1)
 
 
 class LayoutLimitError(ValueError):
@@ -120,8 +88,8 @@ class Dictionaries:
         Raises TooManyRoutesError when they are more than one dictionary holds.
         """
         new = rows[self._code[rows] < 0]
-        if self.length - self._start + len(new) > CODES:
-            if len(rows) > CODES:
+        if self.length - self._start + len(new) > layout.CODES:
+            if len(rows) > layout.CODES:
                 raise TooManyRoutesError
             self._start = self.length
             self._code.fill(-1)
@@ -136,14 +104,14 @@ class Dictionaries:
 def bitmap_arrays(bitmap: Bitmap) -> dict[str, NDArray[np.unsignedinteger]]:
     """Return the arrays by key."""
     return {
-        TOP: bitmap.top,
-        SUB: bitmap.sub,
-        ENTRIES: bitmap.entries,
-        RANKS: bitmap.ranks,
-        RANKS_WITHIN: bitmap.ranks_within,
-        HEAP: bitmap.heap,
-        DICTIONARY: bitmap.dictionary,
-        DICTIONARY_START: bitmap.dictionary_start,
+        layout.TOP: bitmap.top,
+        layout.SUB: bitmap.sub,
+        layout.ENTRIES: bitmap.entries,
+        layout.RANKS: bitmap.ranks,
+        layout.RANKS_WITHIN: bitmap.ranks_within,
+        layout.HEAP: bitmap.heap,
+        layout.DICTIONARY: bitmap.dictionary,
+        layout.DICTIONARY_START: bitmap.dictionary_start,
     }
 
 
@@ -158,10 +126,10 @@ def build_bitmap(
 
     ``routes`` is the length of the route table. Raises LayoutLimitError.
     """
-    if routes > ROWS_MAX:
-        raise LayoutLimitError(f"{routes} routes are more than {ROWS_MAX}")
+    if routes > layout.ROWS_MAX:
+        raise LayoutLimitError(f"{routes} routes are more than {layout.ROWS_MAX}")
     placed = placed_blocks(numbers, range_start, range_route)
-    for group_shift in range(GROUP_SHIFT_MAX, -1, -1):
+    for group_shift in range(layout.GROUP_SHIFT_MAX, -1, -1):
         try:
             return _build(numbers, rows, range_start, range_route, placed, routes, group_shift)
         except TooManyRoutesError:
@@ -180,24 +148,24 @@ def _build(
     group_shift: int | None,
 ) -> Bitmap:
     blocks = placed[0][np.unique(placed[1], return_index=True)[1]]
-    count = (len(blocks) + 1) * GRANULES_PER_BLOCK
+    count = (len(blocks) + 1) * layout.GRANULES_PER_BLOCK
     entries, records = np.zeros(count, np.uint64), np.zeros(count, np.int64)
     starts = np.zeros(1 if group_shift is None else count >> group_shift, np.uint32)
     dictionaries = Dictionaries(routes)
     heap = [np.zeros(1, np.uint64)]
     place = 1
     edges = numbers.searchsorted(
-        np.append(blocks, blocks[-1:] + 1).astype(np.uint64) << np.uint64(BLOCK_SHIFT)
+        np.append(blocks, blocks[-1:] + 1).astype(np.uint64) << np.uint64(layout.BLOCK_SHIFT)
     )
     for begin, end in _batches(edges):
         part = slice(int(edges[begin]), int(edges[end]))
-        first_entry = (begin + 1) * GRANULES_PER_BLOCK
-        here = slice(first_entry, (end + 1) * GRANULES_PER_BLOCK)
+        first_entry = (begin + 1) * layout.GRANULES_PER_BLOCK
+        here = slice(first_entry, (end + 1) * layout.GRANULES_PER_BLOCK)
         granule_rows, strips = range_rows(blocks[begin:end], range_start, range_route)
-        granule = (numbers[part] >> np.uint64(GRANULE_SHIFT)).astype(np.int64)
-        entry = (blocks[begin:end].searchsorted(granule >> (BLOCK_SHIFT - GRANULE_SHIFT))) * (
-            GRANULES_PER_BLOCK
-        ) + (granule & (GRANULES_PER_BLOCK - 1))
+        granule = (numbers[part] >> np.uint64(layout.GRANULE_SHIFT)).astype(np.int64)
+        entry = (
+            blocks[begin:end].searchsorted(granule >> (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT))
+        ) * (layout.GRANULES_PER_BLOCK) + (granule & (layout.GRANULES_PER_BLOCK - 1))
         codes, of_group = (
             (rows[part].astype(np.uint16), None)
             if group_shift is None
@@ -206,15 +174,15 @@ def _build(
         if of_group is not None and group_shift is not None:
             groups = slice(here.start >> group_shift, here.stop >> group_shift)
             starts[groups][of_group[0]] = of_group[1]
-        segments = encode(entry, numbers[part], codes, granule_rows == MIXED, strips)
-        entries[here] = granule_rows.astype(np.uint64) << np.uint64(ROW_SHIFT)
-        filled = (segments.mask != 0) | (granule_rows == MIXED)
-        at = (segments.place + place).astype(np.uint64) << np.uint64(PLACE_SHIFT)
+        segments = encode(entry, numbers[part], codes, granule_rows == layout.MIXED, strips)
+        entries[here] = granule_rows.astype(np.uint64) << np.uint64(layout.ROW_SHIFT)
+        filled = (segments.mask != 0) | (granule_rows == layout.MIXED)
+        at = (segments.place + place).astype(np.uint64) << np.uint64(layout.PLACE_SHIFT)
         entries[here] |= np.where(filled, segments.mask | at, np.uint64(0))
         records[here] = np.bincount(entry, minlength=len(granule_rows))
         heap.append(segments.words)
         place += len(segments.words)
-        if place > PLACE_MASK:
+        if place > layout.PLACE_MASK:
             raise LayoutLimitError("the records take more room than the heap has")
     top, sub = page_tables(*placed)
     ranks, within = ranks_of(records)
@@ -237,25 +205,27 @@ def placed_blocks(
 
     Blocks without records that lie whole in pieces of one row share a place.
     """
-    held = np.flatnonzero(range_route != OUTSIDE_ROW)
+    held = np.flatnonzero(range_route != layout.OUTSIDE_ROW)
     after = np.append(range_start[1:], np.uint64(NUMBER_MAX + 1))
-    first = (range_start[held] >> np.uint64(BLOCK_SHIFT)).astype(np.int64)
-    count = ((after[held] - _ONE) >> np.uint64(BLOCK_SHIFT)).astype(np.int64) - first + 1
-    if int(count.sum()) > BLOCKS_MAX + len(held):
+    first = (range_start[held] >> np.uint64(layout.BLOCK_SHIFT)).astype(np.int64)
+    count = ((after[held] - _ONE) >> np.uint64(layout.BLOCK_SHIFT)).astype(np.int64) - first + 1
+    if int(count.sum()) > layout.BLOCKS_MAX + len(held):
         raise LayoutLimitError("the ranges hold more numbers than the format has room for")
     of_ranges = np.repeat(first - (count.cumsum() - count), count) + np.arange(count.sum())
     pieces = [of_ranges]
     for begin in range(0, len(numbers), _RECORDS_AT_ONCE):
-        part = numbers[begin : begin + _RECORDS_AT_ONCE] >> np.uint64(BLOCK_SHIFT)
+        part = numbers[begin : begin + _RECORDS_AT_ONCE] >> np.uint64(layout.BLOCK_SHIFT)
         pieces.append(part[np.flatnonzero(np.diff(part, append=part[-1:] + _ONE))].astype(np.int64))
     blocks = np.unique(np.concatenate(pieces))
-    piece = range_start.searchsorted(blocks.astype(np.uint64) << np.uint64(BLOCK_SHIFT), "right")
+    piece = range_start.searchsorted(
+        blocks.astype(np.uint64) << np.uint64(layout.BLOCK_SHIFT), "right"
+    )
     ends = np.append(range_start, np.uint64(1 << 63))[piece]
-    alone = ends < (blocks + 1).astype(np.uint64) << np.uint64(BLOCK_SHIFT)
+    alone = ends < (blocks + 1).astype(np.uint64) << np.uint64(layout.BLOCK_SHIFT)
     alone |= np.isin(blocks, np.concatenate([*pieces[1:], blocks[:0]]))
-    places = places_of(np.where(alone, ROWS_MAX + blocks, range_route.take(piece - 1)))
-    if int(places.max(initial=0)) > BLOCKS_MAX:
-        raise LayoutLimitError(f"{len(blocks)} blocks of 2^{BLOCK_SHIFT} numbers are in use")
+    places = places_of(np.where(alone, layout.ROWS_MAX + blocks, range_route.take(piece - 1)))
+    if int(places.max(initial=0)) > layout.BLOCKS_MAX:
+        raise LayoutLimitError(f"{len(blocks)} blocks of 2^{layout.BLOCK_SHIFT} numbers are in use")
     return blocks, places
 
 
@@ -270,8 +240,8 @@ def places_of(content: Index) -> Index:
 def ranks_of(records: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
     """Return ``ranks`` and ``ranks_within`` for granules, given the records of each."""
     before = np.append(0, records.cumsum())
-    ranks = before[:: 1 << RANK_GROUP_SHIFT].astype(np.uint32)
-    within = before[:-1].reshape(-1, 1 << RANK_GROUP_SHIFT) - ranks[:-1, None]
+    ranks = before[:: 1 << layout.RANK_GROUP_SHIFT].astype(np.uint32)
+    within = before[:-1].reshape(-1, 1 << layout.RANK_GROUP_SHIFT) - ranks[:-1, None]
     return ranks, np.append(within.reshape(-1), 0).astype(np.uint16)
 
 
@@ -285,12 +255,15 @@ def records_by_row(rows: Unsigned, routes: int) -> Index:
 
 def page_tables(blocks: Index, places: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Return ``top`` and ``sub`` for blocks, ascending, and their places."""
-    page = blocks >> (PAGE_SHIFT - BLOCK_SHIFT)
+    page = blocks >> (layout.PAGE_SHIFT - layout.BLOCK_SHIFT)
     pages = np.unique(page)
     top = np.zeros(int(pages[-1]) + 1 if len(pages) else 1, np.uint32)
     top[pages] = np.arange(1, len(pages) + 1)
-    sub = np.zeros((len(pages) + 1) * BLOCKS_PER_PAGE, np.uint32)
-    sub[top[page].astype(np.int64) * BLOCKS_PER_PAGE + (blocks & (BLOCKS_PER_PAGE - 1))] = places
+    sub = np.zeros((len(pages) + 1) * layout.BLOCKS_PER_PAGE, np.uint32)
+    sub[
+        top[page].astype(np.int64) * layout.BLOCKS_PER_PAGE
+        + (blocks & (layout.BLOCKS_PER_PAGE - 1))
+    ] = places
     return top, sub
 
 
@@ -301,15 +274,17 @@ def range_rows(
 
     The strips are uint16[mixed granules, 32].
     """
-    granule = (blocks[:, None] << (BLOCK_SHIFT - GRANULE_SHIFT)) + np.arange(GRANULES_PER_BLOCK)
-    first = granule.astype(np.uint64).reshape(-1) << np.uint64(GRANULE_SHIFT)
-    rows = _rows_of_parts(first, 1 << GRANULE_SHIFT, range_start, range_route)
-    mixed = first[rows == MIXED]
-    offsets = np.arange(STRIPS_PER_GRANULE, dtype=np.uint64) << np.uint64(STRIP_SHIFT)
-    strips = _rows_of_parts(
-        (mixed[:, None] + offsets).reshape(-1), 1 << STRIP_SHIFT, range_start, range_route
+    granule = (blocks[:, None] << (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT)) + np.arange(
+        layout.GRANULES_PER_BLOCK
     )
-    return rows, strips.reshape(-1, STRIPS_PER_GRANULE)
+    first = granule.astype(np.uint64).reshape(-1) << np.uint64(layout.GRANULE_SHIFT)
+    rows = _rows_of_parts(first, 1 << layout.GRANULE_SHIFT, range_start, range_route)
+    mixed = first[rows == layout.MIXED]
+    offsets = np.arange(layout.STRIPS_PER_GRANULE, dtype=np.uint64) << np.uint64(layout.STRIP_SHIFT)
+    strips = _rows_of_parts(
+        (mixed[:, None] + offsets).reshape(-1), 1 << layout.STRIP_SHIFT, range_start, range_route
+    )
+    return rows, strips.reshape(-1, layout.STRIPS_PER_GRANULE)
 
 
 def _rows_of_parts(
@@ -319,7 +294,7 @@ def _rows_of_parts(
     piece = range_start.searchsorted(first, side="right")
     ends = np.append(range_start, np.uint64(1 << 63))[piece]
     rows = range_route.take(piece - 1).astype(np.uint16)
-    rows[ends < first + np.uint64(size)] = MIXED
+    rows[ends < first + np.uint64(size)] = layout.MIXED
     return rows
 
 
@@ -341,8 +316,8 @@ def encode(
     """
     granules = len(mixed)
     low = (numbers & _GRANULE_MASK).astype(np.int64)
-    cell = (low * CELL_FACTOR) >> CELL_FACTOR_SHIFT
-    key = entry * CELLS_PER_GRANULE + cell
+    cell = (low * layout.CELL_FACTOR) >> layout.CELL_FACTOR_SHIFT
+    key = entry * layout.CELLS_PER_GRANULE + cell
     opens = np.flatnonzero(np.diff(key, prepend=-1))
     records = np.bincount(entry, minlength=granules)
     first_record = np.cumsum(records) - records
@@ -355,17 +330,17 @@ def encode(
         used = np.bitwise_or.reduceat(_ONE << cell[opens].astype(np.uint64), granule_opens)
         mask[of_cell[granule_opens]] = used
     code_words = (records * codes.itemsize + 7) // 8
-    before = np.where(mixed, STRIP_WORDS, 0)
+    before = np.where(mixed, layout.STRIP_WORDS, 0)
     length = before + cells + code_words
     place = np.cumsum(length) - length + before
     words = np.zeros(int(length.sum()), np.uint64)
-    at = place[mixed] * 4 - STRIPS_PER_GRANULE
-    words.view(np.uint16)[at[:, None] + np.arange(STRIPS_PER_GRANULE)] = strips
+    at = place[mixed] * 4 - layout.STRIPS_PER_GRANULE
+    words.view(np.uint16)[at[:, None] + np.arange(layout.STRIPS_PER_GRANULE)] = strips
     if len(numbers):
-        bits = np.add.reduceat(_ONE << (low - cell * CELL_NUMBERS).astype(np.uint64), opens)
+        bits = np.add.reduceat(_ONE << (low - cell * layout.CELL_NUMBERS).astype(np.uint64), opens)
         rank = (opens - first_record[of_cell]).astype(np.uint64)
         words[(place - first_cell)[of_cell] + np.arange(len(opens))] = bits | (
-            rank << np.uint64(RANK_SHIFT)
+            rank << np.uint64(layout.RANK_SHIFT)
         )
         begin = (place + cells) * (8 // codes.itemsize) - first_record
         words.view(codes.dtype)[begin[entry] + np.arange(len(entry))] = codes

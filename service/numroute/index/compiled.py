@@ -19,25 +19,7 @@ from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from numroute.index.layout import (
-    BLOCK_SHIFT,
-    BLOCKS_PER_PAGE,
-    CELL_FACTOR,
-    CELL_FACTOR_SHIFT,
-    CELL_MASK,
-    CELL_NUMBERS,
-    GRANULE_SHIFT,
-    GRANULES_PER_BLOCK,
-    INVALID_ROW,
-    MIXED,
-    PAGE_SHIFT,
-    PLACE_MASK,
-    PLACE_SHIFT,
-    RANK_SHIFT,
-    ROW_SHIFT,
-    STRIP_SHIFT,
-    STRIP_WORDS,
-)
+from numroute.index import layout
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
@@ -118,15 +100,28 @@ _at_u32, _at_u64 = _at(types.uint32, 32), _at(types.uint64, 64)
 # numba takes these as constants; plain integers would make signed indices.
 _u32, _u64 = np.uint32, np.uint64
 _STAGE, _ZERO, _ONE = _u64(_B), _u64(0), _u64(1)
-_PAGE, _BLOCK, _GRANULE = _u64(PAGE_SHIFT), _u64(BLOCK_SHIFT), _u64(GRANULE_SHIFT)
-_IN_PAGE, _IN_BLOCK = _u64(BLOCKS_PER_PAGE - 1), _u64(GRANULES_PER_BLOCK - 1)
-_IN_GRANULE = _u64((1 << GRANULE_SHIFT) - 1)
-_FACTOR, _FACTOR_SHIFT = _u64(CELL_FACTOR), _u64(CELL_FACTOR_SHIFT)
-_CELL, _CELLS = _u64(CELL_NUMBERS), _u64(CELL_MASK)
-_PLACE_SHIFT, _PLACE, _ROW = _u64(PLACE_SHIFT), _u64(PLACE_MASK), _u64(ROW_SHIFT)
-_RANK, _STRIP, _STRIPS, _HALVES = _u64(RANK_SHIFT), _u64(STRIP_SHIFT), _u64(STRIP_WORDS), _u64(4)
+_PAGE, _BLOCK, _GRANULE = (
+    _u64(layout.PAGE_SHIFT),
+    _u64(layout.BLOCK_SHIFT),
+    _u64(layout.GRANULE_SHIFT),
+)
+_IN_PAGE, _IN_BLOCK = _u64(layout.BLOCKS_PER_PAGE - 1), _u64(layout.GRANULES_PER_BLOCK - 1)
+_IN_GRANULE = _u64((1 << layout.GRANULE_SHIFT) - 1)
+_FACTOR, _FACTOR_SHIFT = _u64(layout.CELL_FACTOR), _u64(layout.CELL_FACTOR_SHIFT)
+_CELL, _CELLS = _u64(layout.CELL_NUMBERS), _u64(layout.CELL_MASK)
+_PLACE_SHIFT, _PLACE, _ROW = (
+    _u64(layout.PLACE_SHIFT),
+    _u64(layout.PLACE_MASK),
+    _u64(layout.ROW_SHIFT),
+)
+_RANK, _STRIP, _STRIPS, _HALVES = (
+    _u64(layout.RANK_SHIFT),
+    _u64(layout.STRIP_SHIFT),
+    _u64(layout.STRIP_WORDS),
+    _u64(4),
+)
 _BYTES, _BYTE = _u64(8), _u64(3)
-_MIXED, _INVALID, _LAST = np.uint16(MIXED), np.uint16(INVALID_ROW), _u64(NUMBER_MAX)
+_MIXED, _INVALID, _LAST = np.uint16(layout.MIXED), np.uint16(layout.INVALID_ROW), _u64(NUMBER_MAX)
 
 
 def _lookup(tables: Any, numbers: Any, rows: Any) -> None:  # noqa: ANN401, C901, PLR0912, PLR0915 - numba infers types; one loop, as the compiler wants it

@@ -25,19 +25,8 @@ from numroute.errors import (
     StoreAccessError,
 )
 from numroute.files import create_private
+from numroute.index import layout
 from numroute.index.content import ValueSpec, encode_metadata
-from numroute.index.layout import (
-    FORMAT_VERSION,
-    HEAD_BYTES,
-    LMDB_PAGE,
-    META,
-    READABLE_VERSIONS,
-    SEAL_BYTES,
-    VALUE_BYTES_MAX,
-    VALUE_BYTES_MIN,
-    VALUE_OFFSET,
-    Seal,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,7 +110,7 @@ def write_file(
     file cannot be written; the caller removes what was written so far.
     """
     for key, array in arrays.items():
-        if array.nbytes > VALUE_BYTES_MAX:
+        if array.nbytes > layout.VALUE_BYTES_MAX:
             raise ContentError(f"{key} takes more bytes than the format holds")
     specs = {key: array.spec for key, array in arrays.items()}
     specs |= {
@@ -132,15 +121,15 @@ def write_file(
     lengths = [array.nbytes for array in arrays.values()]
     lengths += [len(table) for table in tables.values()]
     lengths.append(len(_encoded(metadata, specs)))
-    size = HEAD_BYTES + sum(map(_value_pages, lengths)) * LMDB_PAGE
+    size = layout.HEAD_BYTES + sum(map(_value_pages, lengths)) * layout.LMDB_PAGE
     try:
         with create_private(path) as file, ThreadPoolExecutor(1) as pool:
             meta = _write_environment(path, file.fileno(), size, arrays, tables, metadata, specs)
             # The disk works while the digest is made.
             flushing = pool.submit(os.fsync, file.fileno())
             with path.open("rb") as written:
-                head = written.read(HEAD_BYTES)
-            seal = Seal(
+                head = written.read(layout.HEAD_BYTES)
+            seal = layout.Seal(
                 format_version=metadata.format_version,
                 environment_bytes=size,
                 head_sha256=sha256(head),
@@ -174,7 +163,7 @@ def _write_environment(
         str(path),
         subdir=False,
         lock=False,
-        map_size=size + LMDB_PAGE,
+        map_size=size + layout.LMDB_PAGE,
         writemap=True,
         sync=False,
         max_dbs=0,
@@ -189,8 +178,8 @@ def _write_environment(
                 transaction.put(key.encode("ascii"), _padded(data))
                 specs[key] = replace(specs[key], sha256=digest.result().hex())
             meta = _encoded(metadata, specs)
-            transaction.put(META.encode("ascii"), meta)
-        if environment.info()["last_pgno"] + 1 != size // LMDB_PAGE:
+            transaction.put(layout.META.encode("ascii"), meta)
+        if environment.info()["last_pgno"] + 1 != size // layout.LMDB_PAGE:
             raise ContentError("LMDB laid the file out in another way than the format says")
     finally:
         environment.close()
@@ -200,16 +189,20 @@ def _write_environment(
 
 def _encoded(metadata: Metadata, specs: dict[str, ValueSpec]) -> bytes:
     """Return the metadata at a length that gives them pages of their own; JSON ignores spaces."""
-    return encode_metadata(metadata, specs).ljust(VALUE_BYTES_MIN)
+    return encode_metadata(metadata, specs).ljust(layout.VALUE_BYTES_MIN)
 
 
 def _value_pages(length: int) -> int:
-    return -(-(VALUE_OFFSET + max(length, VALUE_BYTES_MIN)) // LMDB_PAGE)
+    return -(-(layout.VALUE_OFFSET + max(length, layout.VALUE_BYTES_MIN)) // layout.LMDB_PAGE)
 
 
 def _padded(data: memoryview) -> memoryview | bytes:
     """Return data that LMDB stores on pages of its own: aligned, and out of the root page."""
-    return data if len(data) >= VALUE_BYTES_MIN else bytes(data).ljust(VALUE_BYTES_MIN, b"\0")
+    return (
+        data
+        if len(data) >= layout.VALUE_BYTES_MIN
+        else bytes(data).ljust(layout.VALUE_BYTES_MIN, b"\0")
+    )
 
 
 def _unwritable(path: Path, reason: str | None) -> StoreAccessError:
@@ -227,7 +220,7 @@ class Environment:
     """
 
     path: Path
-    seal: Seal
+    seal: layout.Seal
     values: dict[str, memoryview]
     _environment: lmdb.Environment
     _transaction: lmdb.Transaction
@@ -274,35 +267,37 @@ def open_environment(path: Path) -> Environment:
         raise StoreAccessError.unreadable(path, error) from None
 
 
-def read_seal(path: Path) -> Seal:
+def read_seal(path: Path) -> layout.Seal:
     """Return the file's seal after checking it against the file's length and first pages."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        if size < HEAD_BYTES + SEAL_BYTES or size % LMDB_PAGE:
+        if size < layout.HEAD_BYTES + layout.SEAL_BYTES or size % layout.LMDB_PAGE:
             raise SnapshotCorruptError(
                 path,
                 f"{size} bytes are no whole snapshot: truncated, or another kind of file",
                 hint=REBUILD_HINT,
             )
-        file.seek(size - SEAL_BYTES)
-        seal = Seal.unpack(file.read(SEAL_BYTES))
+        file.seek(size - layout.SEAL_BYTES)
+        seal = layout.Seal.unpack(file.read(layout.SEAL_BYTES))
         if seal is None:
             raise SnapshotCorruptError(
                 path,
                 "no seal on the last page: truncated, damaged, or another kind of file",
                 hint=REBUILD_HINT,
             )
-        if seal.format_version not in READABLE_VERSIONS:
-            raise SnapshotVersionError(path, expected=FORMAT_VERSION, actual=seal.format_version)
-        if seal.environment_bytes != size - SEAL_BYTES:
+        if seal.format_version != layout.FORMAT_VERSION:
+            raise SnapshotVersionError(
+                path, expected=layout.FORMAT_VERSION, actual=seal.format_version
+            )
+        if seal.environment_bytes != size - layout.SEAL_BYTES:
             raise SnapshotCorruptError(
                 path,
                 f"the seal covers {seal.environment_bytes} bytes, "
-                f"the file holds {size - SEAL_BYTES} before it",
+                f"the file holds {size - layout.SEAL_BYTES} before it",
                 hint=REBUILD_HINT,
             )
         file.seek(0)
-        if sha256(file.read(HEAD_BYTES)) != seal.head_sha256:
+        if sha256(file.read(layout.HEAD_BYTES)) != seal.head_sha256:
             raise SnapshotCorruptError(
                 path, "the first pages are not what was written", hint=REBUILD_HINT
             )
@@ -334,7 +329,7 @@ def _open_file(path: Path, identity: tuple[int, int]) -> Environment:
         _transaction=transaction,
         _identity=identity,
     )
-    if META not in values or sha256(values[META]) != seal.meta_sha256:
+    if layout.META not in values or sha256(values[layout.META]) != seal.meta_sha256:
         values.clear()
         transaction.abort()
         environment.close()

@@ -16,7 +16,7 @@ import threading
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -229,9 +229,13 @@ def use_compiled(functions: Compiled | None) -> None:
     _compiled = functions
 
 
-def is_few(numbers: Words) -> bool:
-    """Return whether looking these numbers up one by one is fastest."""
-    return len(numbers) <= (FEW_NUMBERS if _compiled is None else FEW_NUMBERS_COMPILED)
+def is_few(numbers: Words, *, rows_only: bool) -> bool:
+    """Return whether looking these numbers up one by one is fastest.
+
+    ``rows_only``: nothing else is wanted, which the compiled function does not give.
+    """
+    compiled = _compiled is not None and rows_only
+    return len(numbers) <= (FEW_NUMBERS_COMPILED if compiled else FEW_NUMBERS)
 
 
 def is_compiled() -> bool:
@@ -277,7 +281,7 @@ def _aligned(numbers: Words) -> Words:
 def lookup(tables: Tables, numbers: Words) -> Rows:
     """Return the row of the route table for each number, which need not be aligned."""
     rows = np.empty(len(numbers), np.uint16)
-    if is_few(numbers):
+    if is_few(numbers, rows_only=True):
         rows[:] = [found[0] for found in find_each(tables, numbers.tolist())]
     elif _compiled is not None:
         _compiled.lookup(tables.addresses, np.ascontiguousarray(numbers), rows)
@@ -415,21 +419,11 @@ def _refuse_impossible(numbers: Words, rows: Rows) -> None:
     rows[outside[impossible]] = INVALID_ROW
 
 
-class Found(NamedTuple):
-    """The answer to one number: its row, the ranges' row, and its record's rank, -1 for none."""
-
-    row: int
-    range_row: int
-    rank: int
-
-
-def find(tables: Tables, number: int) -> Found:
-    """Return the answer to one number (below 2**64)."""
-    return Found(*find_each(tables, (number,))[0])
-
-
 def find_each(tables: Tables, numbers: Iterable[int]) -> list[tuple[int, int, int]]:
-    """Return the fields of ``Found`` for a few numbers (below 2**64)."""
+    """Return, for a few numbers (below 2**64), the row, the ranges' row, and the record's rank.
+
+    The rank is -1 for a number without a record.
+    """
     top, sub, entries, ranks, within, heap, strips, codes, dictionary, starts, start, route = (
         tables.views
     )
@@ -471,9 +465,6 @@ def find_each(tables: Tables, numbers: Iterable[int]) -> list[tuple[int, int, in
 def range_lookup(tables: Tables, numbers: Words) -> Rows:
     """Return the row that the ranges alone give to each number, ported or not."""
     rows = np.empty(len(numbers), np.uint16)
-    if len(numbers) <= FEW_NUMBERS:
-        rows[:] = [found[1] for found in find_each(tables, numbers.tolist())]
-        return rows
     for begin in range(0, len(numbers), PIECE_NUMBERS):
         part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
         answer = rows[begin : begin + PIECE_NUMBERS]
@@ -526,9 +517,6 @@ def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDA
 
 def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Index]:
     """Return the positions in ``numbers`` that have a record, and the ranks of those records."""
-    if len(numbers) <= FEW_NUMBERS:
-        few = np.array([found[2] for found in find_each(tables, numbers.tolist())], np.int64)
-        return (few >= 0).nonzero()[0], few[few >= 0]
     positions = [np.empty(0, np.intp)]
     ranks: list[Index] = [np.empty(0, np.int64)]
     for begin in range(0, len(numbers), PIECE_NUMBERS):

@@ -12,8 +12,7 @@ from typing import Final
 import numpy as np
 
 FORMAT_VERSION: Final = 4
-"""The version that this program writes."""
-READABLE_VERSIONS: Final = (3, 4)
+"""The only version that this program writes and reads."""
 
 PAGE_SHIFT: Final = 30
 """A page covers 2**30 numbers."""

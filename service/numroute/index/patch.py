@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numroute.index import kernel
+from numroute.index import kernel, layout
 from numroute.index.bitmap import (
     Bitmap,
     Dictionaries,
@@ -30,37 +30,6 @@ from numroute.index.bitmap import (
     ranks_of,
 )
 from numroute.index.file import ContentError, StoredArray
-from numroute.index.layout import (
-    BLOCK_SHIFT,
-    BLOCKS_MAX,
-    CELL_MASK,
-    CHANGED,
-    CODES,
-    DICTIONARY,
-    DICTIONARY_START,
-    DONOR,
-    ENTRIES,
-    GRANULE_SHIFT,
-    GRANULES_PER_BLOCK,
-    HEAP,
-    MIXED,
-    PLACE_MASK,
-    PLACE_SHIFT,
-    PORTED_AT,
-    RANGE_ROUTE,
-    RANGE_START,
-    RANKS,
-    RANKS_WITHIN,
-    RECORDS_MAX,
-    ROUTES_RECORDS,
-    ROW_SHIFT,
-    ROWS_MAX,
-    STRIP_WORDS,
-    STRIPS_PER_GRANULE,
-    SUB,
-    TOP,
-    smallest_unsigned,
-)
 from numroute.index.records import all_records, decode
 from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX
@@ -77,7 +46,7 @@ if TYPE_CHECKING:
 
 _LOOKED_UP_AT_ONCE = 16_384
 
-_PLACES = np.uint64(PLACE_MASK << PLACE_SHIFT)
+_PLACES = np.uint64(layout.PLACE_MASK << layout.PLACE_SHIFT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +92,13 @@ def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, 
     base, patch = content.base, content.patch
     member, rank = kernel.locate(base.tables, patch.numbers)
     splice = _Splice.of(patch, member, rank, base.ported_count)
-    if splice.length > RECORDS_MAX:
-        raise ContentError(f"the snapshot's content breaks the rule: at most {RECORDS_MAX} records")
+    if splice.length > layout.RECORDS_MAX:
+        raise ContentError(
+            f"the snapshot's content breaks the rule: at most {layout.RECORDS_MAX} records"
+        )
     before = kernel.lookup(base.tables, patch.numbers[member])
     records = np.zeros(len(patch.routes), np.int64)
-    records[: len(base.routes)] = base.arrays[ROUTES_RECORDS]
+    records[: len(base.routes)] = base.arrays[layout.ROUTES_RECORDS]
     records -= np.bincount(before, minlength=len(records))
     records += np.bincount(patch.number_route[patch.present], minlength=len(records))
     columns, tables = _new_routes(content)
@@ -135,18 +106,18 @@ def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, 
     arrays |= {key: StoredArray.of(array) for key, array in columns.items()}
     bitmap = _patched_bitmap(base, patch, member)
     arrays |= {key: StoredArray.of(array) for key, array in bitmap_arrays(bitmap).items()}
-    arrays[ROUTES_RECORDS] = StoredArray.of(records.astype(np.uint32))
-    for key, values in ((PORTED_AT, patch.ported_at), (DONOR, patch.donor)):
+    arrays[layout.ROUTES_RECORDS] = StoredArray.of(records.astype(np.uint32))
+    for key, values in ((layout.PORTED_AT, patch.ported_at), (layout.DONOR, patch.donor)):
         if key in base.arrays:
             old = base.arrays[key]
             largest = int(values.max(initial=0)) if values is not None else 0
-            dtype = np.promote_types(old.dtype, smallest_unsigned(largest))
+            dtype = np.promote_types(old.dtype, layout.smallest_unsigned(largest))
             arrays[key] = StoredArray(
                 dtype=dtype, length=splice.length, make=partial(splice.column, old, values, dtype)
             )
     if patch.source is not None:
         changed = base.changed_by().then(patch.numbers, patch.source)
-        tables |= {CHANGED: changed.encode()}
+        tables |= {layout.CHANGED: changed.encode()}
     return arrays, base.tables_stored() | tables
 
 
@@ -214,13 +185,13 @@ class _Splice:
 
 def _patched_bitmap(base: Snapshot, patch: Patch, member: NDArray[np.bool_]) -> Bitmap:
     """Return the records' arrays after a patch. Raises ContentError."""
-    if len(patch.routes) > ROWS_MAX:
+    if len(patch.routes) > layout.ROWS_MAX:
         raise ContentError(
-            f"{len(patch.routes)} routes are more than {ROWS_MAX}",
+            f"{len(patch.routes)} routes are more than {layout.ROWS_MAX}",
             hint="Build again from a full dump: routes that no number has any more go then",
         )
     tables = _with_own_blocks(base.tables, patch)
-    if len(tables.blocks) > BLOCKS_MAX:
+    if len(tables.blocks) > layout.BLOCKS_MAX:
         raise ContentError("the records are scattered over more blocks than the format holds")
     changes = member | patch.present
     numbers, present = patch.numbers[changes], patch.present[changes]
@@ -240,7 +211,10 @@ def _patched_bitmap(base: Snapshot, patch: Patch, member: NDArray[np.bool_]) -> 
         )
         try:
             return build_bitmap(
-                *whole, base.arrays[RANGE_START], base.arrays[RANGE_ROUTE], len(patch.routes)
+                *whole,
+                base.arrays[layout.RANGE_START],
+                base.arrays[layout.RANGE_ROUTE],
+                len(patch.routes),
             )
         except LayoutLimitError as error:
             raise ContentError(f"the snapshot's content breaks the rule: {error}") from None
@@ -265,7 +239,9 @@ def _reencoded(
         else np.unique((index >> shift)[present & ~_has_code(tables, index >> shift, rows)])
     )
     in_groups = (lacking[:, None] << (0 if wide else shift)) + np.arange(1 if wide else 1 << shift)
-    entries = np.union1d(index, in_groups[tables.entries[in_groups] & np.uint64(CELL_MASK) != 0])
+    entries = np.union1d(
+        index, in_groups[tables.entries[in_groups] & np.uint64(layout.CELL_MASK) != 0]
+    )
     old = decode(tables, entries, _granules_of(tables, entries))
     numbers, rows = _merged(*old, numbers, present, rows)
     of_record = kernel.entries_of(tables, numbers)
@@ -279,9 +255,11 @@ def _reencoded(
         starts = starts.copy()
         starts[groups] = start
         codes[~fresh] = _known_codes(tables, group[~fresh], rows[~fresh])
-    mixed = tables.entries[entries] >> np.uint64(ROW_SHIFT) == MIXED
+    mixed = tables.entries[entries] >> np.uint64(layout.ROW_SHIFT) == layout.MIXED
     place = _places(tables.entries[entries[mixed]])
-    strips = tables.strips[((place - STRIP_WORDS) * 4)[:, None] + np.arange(STRIPS_PER_GRANULE)]
+    strips = tables.strips[
+        ((place - layout.STRIP_WORDS) * 4)[:, None] + np.arange(layout.STRIPS_PER_GRANULE)
+    ]
     granule = entries.searchsorted(of_record)
     segments = encode(granule, numbers, codes, mixed, strips)
     records = _records_of_granules(tables)
@@ -303,7 +281,9 @@ def _reencoded(
 
 def _with_own_blocks(tables: kernel.Tables, patch: Patch) -> kernel.Tables:
     """Return tables in which each block with a new record has a place that no other shares."""
-    wanted = np.unique((patch.numbers[patch.present] >> np.uint64(BLOCK_SHIFT)).astype(np.int64))
+    wanted = np.unique(
+        (patch.numbers[patch.present] >> np.uint64(layout.BLOCK_SHIFT)).astype(np.int64)
+    )
     old_blocks, old_places = tables.places
     alone = old_blocks[np.bincount(old_places)[old_places] == 1]
     wanted = wanted[~np.isin(wanted, alone)]
@@ -320,23 +300,23 @@ def _with_own_blocks(tables: kernel.Tables, patch: Patch) -> kernel.Tables:
         grid: NDArray[Any] = values.reshape(-1, of_block)[source]
         return grid.reshape(-1)
 
-    ranks, within = ranks_of(moved(_records_of_granules(tables), GRANULES_PER_BLOCK))
+    ranks, within = ranks_of(moved(_records_of_granules(tables), layout.GRANULES_PER_BLOCK))
     starts = tables.dictionary_start
     if len(starts) > 1:
-        starts = moved(starts, GRANULES_PER_BLOCK >> tables.group_shift)
+        starts = moved(starts, layout.GRANULES_PER_BLOCK >> tables.group_shift)
     top, sub = page_tables(blocks, places)
     return kernel.prepare(
         {
-            TOP: top,
-            SUB: sub,
-            ENTRIES: moved(tables.entries, GRANULES_PER_BLOCK),
-            RANKS: ranks,
-            RANKS_WITHIN: within,
-            HEAP: tables.heap,
-            DICTIONARY: tables.dictionary,
-            DICTIONARY_START: starts,
-            RANGE_START: tables.range_start,
-            RANGE_ROUTE: tables.range_route,
+            layout.TOP: top,
+            layout.SUB: sub,
+            layout.ENTRIES: moved(tables.entries, layout.GRANULES_PER_BLOCK),
+            layout.RANKS: ranks,
+            layout.RANKS_WITHIN: within,
+            layout.HEAP: tables.heap,
+            layout.DICTIONARY: tables.dictionary,
+            layout.DICTIONARY_START: starts,
+            layout.RANGE_START: tables.range_start,
+            layout.RANGE_ROUTE: tables.range_route,
         }
     )
 
@@ -347,8 +327,10 @@ def _records_of_granules(tables: kernel.Tables) -> Index:
 
 def _granules_of(tables: kernel.Tables, entries: Index) -> Index:
     """Return the granules of entries: numbers without their low 10 bits."""
-    block = tables.blocks[entries // GRANULES_PER_BLOCK - 1]
-    return (block << (BLOCK_SHIFT - GRANULE_SHIFT)) + entries % GRANULES_PER_BLOCK
+    block = tables.blocks[entries // layout.GRANULES_PER_BLOCK - 1]
+    return (
+        block << (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT)
+    ) + entries % layout.GRANULES_PER_BLOCK
 
 
 def _merged(
@@ -368,40 +350,40 @@ def _has_code(tables: kernel.Tables, group: Index, rows: Rows) -> NDArray[np.boo
         return found
     for begin in range(0, len(rows), _LOOKED_UP_AT_ONCE):
         part = slice(begin, begin + _LOOKED_UP_AT_ONCE)
-        places = tables.dictionary_start[group[part], None] + np.arange(CODES)
+        places = tables.dictionary_start[group[part], None] + np.arange(layout.CODES)
         found[part] = (tables.dictionary.take(places, mode="clip") == rows[part, None]).any(axis=1)
     return found
 
 
 def _known_codes(tables: kernel.Tables, group: Index, rows: Rows) -> NDArray[np.uint8]:
     """Return the code of each record, whose row the dictionary of its group has."""
-    codes, code_of = np.empty(len(rows), np.uint8), np.empty(MIXED + 1, np.uint8)
+    codes, code_of = np.empty(len(rows), np.uint8), np.empty(layout.MIXED + 1, np.uint8)
     opens = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
     for begin, end in pairwise([*opens, len(group)]):
         start = int(tables.dictionary_start[group[begin]])
-        known = tables.dictionary[start : start + CODES]
+        known = tables.dictionary[start : start + layout.CODES]
         code_of[known] = np.arange(len(known))
         codes[begin:end] = code_of[rows[begin:end]]
     return codes
 
 
 def _places(entries: Words) -> Index:
-    return ((entries & _PLACES) >> np.uint64(PLACE_SHIFT)).astype(np.int64)
+    return ((entries & _PLACES) >> np.uint64(layout.PLACE_SHIFT)).astype(np.int64)
 
 
 def _spliced(tables: kernel.Tables, changed: Index, segments: Segments) -> tuple[Words, Words]:
     """Return the heap and the entries with new segments for the granules of changed entries."""
     entries = tables.entries.copy()
-    mixed = entries >> np.uint64(ROW_SHIFT) == MIXED
-    filled = np.flatnonzero(mixed | (entries & np.uint64(CELL_MASK) != 0))
-    begins = _places(entries[filled]) - STRIP_WORDS * mixed[filled]
+    mixed = entries >> np.uint64(layout.ROW_SHIFT) == layout.MIXED
+    filled = np.flatnonzero(mixed | (entries & np.uint64(layout.CELL_MASK) != 0))
+    begins = _places(entries[filled]) - layout.STRIP_WORDS * mixed[filled]
     edges = np.append(begins, len(tables.heap))
     at = filled.searchsorted(changed)
     begin = edges[at]
     end = np.where(
         np.append(filled, -1)[at] == changed, edges[np.minimum(at + 1, len(begins))], begin
     )
-    fresh = np.append(segments.place - STRIP_WORDS * mixed[changed], len(segments.words))
+    fresh = np.append(segments.place - layout.STRIP_WORDS * mixed[changed], len(segments.words))
     gained = np.append(0, (np.diff(fresh) - (end - begin)).cumsum())
     heap, cursor = [], 0
     for first, last, new, new_end in zip(
@@ -410,16 +392,18 @@ def _spliced(tables: kernel.Tables, changed: Index, segments: Segments) -> tuple
         heap += [tables.heap[cursor:first], segments.words[new:new_end]]
         cursor = last
     whole = np.concatenate([*heap, tables.heap[cursor:]])
-    if len(whole) > PLACE_MASK:
+    if len(whole) > layout.PLACE_MASK:
         raise ContentError("the records take more room than the heap has")
     places = _places(entries[filled]) + gained[changed.searchsorted(filled)]
     entries[filled] = (entries[filled] & ~_PLACES) | (
-        places.astype(np.uint64) << np.uint64(PLACE_SHIFT)
+        places.astype(np.uint64) << np.uint64(layout.PLACE_SHIFT)
     )
-    row = entries[changed] & ~np.uint64((1 << ROW_SHIFT) - 1)
+    row = entries[changed] & ~np.uint64((1 << layout.ROW_SHIFT) - 1)
     places = begin + gained[:-1] + segments.place - fresh[:-1]
     empty = (segments.mask == 0) & ~mixed[changed]
     entries[changed] = row | np.where(
-        empty, np.uint64(0), segments.mask | (places.astype(np.uint64) << np.uint64(PLACE_SHIFT))
+        empty,
+        np.uint64(0),
+        segments.mask | (places.astype(np.uint64) << np.uint64(layout.PLACE_SHIFT)),
     )
     return whole, entries

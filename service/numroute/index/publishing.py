@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -347,26 +347,9 @@ def _facts_of(metadata: Metadata, path: Path) -> dict[str, Any]:
         "as_of": metadata.as_of.isoformat(),
         "built_at": metadata.built_at.isoformat(),
         "bytes": path.stat().st_size,
-        "sources": [
-            {
-                "name": source.name,
-                "kind": source.kind,
-                "sequence": source.sequence,
-                "rows": source.rows,
-                "sha256": source.sha256,
-            }
-            for source in metadata.sources
-        ],
+        "sources": [asdict(source) for source in metadata.sources],
         "counts": dict(metadata.counts),
-        "changes": None
-        if metadata.changes is None
-        else {
-            "against": metadata.changes.against,
-            "ported": metadata.changes.ported,
-            "returned": metadata.changes.returned,
-            "moved": metadata.changes.moved,
-            "updated": metadata.changes.updated,
-        },
+        "changes": None if metadata.changes is None else asdict(metadata.changes),
     }
 
 

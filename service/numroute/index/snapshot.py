@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from numroute.errors import SnapshotCorruptError
-from numroute.index import kernel
+from numroute.index import kernel, layout
 from numroute.index.content import decode_metadata
 from numroute.index.file import (
     REBUILD_HINT,
@@ -19,19 +19,6 @@ from numroute.index.file import (
     read_seal,
     sha256,
     sha256_file,
-)
-from numroute.index.layout import (
-    CHANGED,
-    DONOR,
-    DTYPES,
-    META,
-    OVERRIDES,
-    PORTED_AT,
-    REQUIRED_ARRAYS,
-    ROUTES_RECORDS,
-    TABLES,
-    VALUE_BYTES_MIN,
-    smallest_unsigned,
 )
 from numroute.index.overrides import OverrideTable, decode_overrides
 from numroute.index.records import all_records
@@ -101,7 +88,7 @@ class Snapshot:
 
     def _load(self, environment: Environment) -> None:
         try:
-            self.metadata, specs = decode_metadata(bytes(environment.values[META]))
+            self.metadata, specs = decode_metadata(bytes(environment.values[layout.META]))
         except (KeyError, TypeError, ValueError):
             raise SnapshotCorruptError(
                 self.path,
@@ -114,15 +101,15 @@ class Snapshot:
             for key, spec in specs.items()
             if spec.dtype
         }
-        missing = (REQUIRED_ARRAYS - arrays.keys()) | (TABLES - values.keys())
+        missing = (layout.REQUIRED_ARRAYS - arrays.keys()) | (layout.TABLES - values.keys())
         if missing:
             raise SnapshotCorruptError(
                 self.path, f"it lacks {', '.join(sorted(missing))}", hint=REBUILD_HINT
             )
         self.value_specs = specs
         self._arrays = arrays
-        self._ported_at = arrays.get(PORTED_AT)
-        self._donor = arrays.get(DONOR)
+        self._ported_at = arrays.get(layout.PORTED_AT)
+        self._donor = arrays.get(layout.DONOR)
         try:
             self.routes = RouteTable(arrays, values)
         except (KeyError, TypeError, ValueError):
@@ -133,7 +120,7 @@ class Snapshot:
                 hint=REBUILD_HINT,
             ) from None
         self._overrides = self._load_overrides(environment)
-        self._row_dtype = np.promote_types(np.uint16, smallest_unsigned(self.route_count))
+        self._row_dtype = np.promote_types(np.uint16, layout.smallest_unsigned(self.route_count))
         self._tables = kernel.prepare(arrays)
 
     @property
@@ -142,11 +129,11 @@ class Snapshot:
         return self._tables
 
     def _load_overrides(self, environment: Environment) -> OverrideTable | None:
-        if OVERRIDES not in self._values:
+        if layout.OVERRIDES not in self._values:
             return None
         overrides = None
         with contextlib.suppress(KeyError, TypeError, ValueError):
-            overrides = decode_overrides(bytes(self._values[OVERRIDES]))
+            overrides = decode_overrides(bytes(self._values[layout.OVERRIDES]))
         if overrides is None:
             raise SnapshotCorruptError(
                 self.path,
@@ -168,7 +155,7 @@ class Snapshot:
     @property
     def records_by_row(self) -> NDArray[np.uint32]:
         """How many ported numbers have each row of the route table: uint32[rows]."""
-        return self._arrays[ROUTES_RECORDS].copy()
+        return self._arrays[layout.ROUTES_RECORDS].copy()
 
     @property
     def overrides(self) -> tuple[Override, ...]:
@@ -186,7 +173,7 @@ class Snapshot:
 
     def changed_by(self) -> ChangedBy:
         """Return which source had the last word on each number that increments have changed."""
-        return decode_changed(bytes(self._values.get(CHANGED, b"")))
+        return decode_changed(bytes(self._values.get(layout.CHANGED, b"")))
 
     def tables_stored(self) -> dict[str, bytes]:
         """Return everything stored but the arrays and the metadata, by key."""
@@ -226,7 +213,7 @@ class Snapshot:
         """
         rows: Unsigned
         times, ranges = None, None
-        if kernel.is_few(numbers):
+        if kernel.is_few(numbers, rows_only=not (ported_at or range_route)):
             found = kernel.find_each(self._tables, numbers.tolist())
             rows = np.array([row for row, _, _ in found], np.uint16)
             if ported_at:
@@ -264,7 +251,7 @@ class Snapshot:
         """Return who served a ported number before, where the registry says so."""
         if self._donor is None:
             return None
-        rank = kernel.find(self._tables, number).rank
+        ((_, _, rank),) = kernel.find_each(self._tables, (number,))
         return self.routes.donors[int(self._donor[rank])] if rank >= 0 else None
 
     def piece(self, number: int) -> tuple[int, int | None]:
@@ -329,7 +316,7 @@ def stored_values(
         if value is None:
             raise SnapshotCorruptError(path, f"{key} is missing", hint=REBUILD_HINT)
         nbytes = spec.length * (np.dtype(spec.dtype).itemsize if spec.dtype else 1)
-        if value.nbytes != max(nbytes, VALUE_BYTES_MIN):
+        if value.nbytes != max(nbytes, layout.VALUE_BYTES_MIN):
             raise SnapshotCorruptError(
                 path,
                 f"{key} holds {value.nbytes} bytes, {nbytes} were written",
@@ -341,8 +328,8 @@ def stored_values(
 
 def _view(path: Path, key: str, value: memoryview, spec: ValueSpec) -> NDArray[Any]:
     """Return a stored array without copying it."""
-    if spec.dtype not in DTYPES.get(key, ()):
-        known = key in DTYPES
+    if spec.dtype not in layout.DTYPES.get(key, ()):
+        known = key in layout.DTYPES
         raise SnapshotCorruptError(
             path, f"{key} is {'of an unknown type' if known else 'unknown'}", hint=REBUILD_HINT
         )

@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from numroute.index.layout import (
-    DONORS,
-    NETWORKS,
-    OPERATORS,
-    REGIONS,
-    ROUTES_NETWORK,
-    ROUTES_OPERATOR,
-    ROUTES_REGION,
-    ROUTES_STATUS,
-)
+from numroute.index import layout
 from numroute.model import LineType, Operator, Region, Route, Status
 
 if TYPE_CHECKING:
@@ -73,16 +64,16 @@ def encode_routes(
             regions.setdefault(route.region, len(regions)),
         )
     arrays: dict[str, NDArray[np.unsignedinteger]] = {
-        ROUTES_STATUS: columns[0].astype("|u1"),
-        ROUTES_OPERATOR: columns[1],
-        ROUTES_NETWORK: columns[2],
-        ROUTES_REGION: columns[3],
+        layout.ROUTES_STATUS: columns[0].astype("|u1"),
+        layout.ROUTES_OPERATOR: columns[1],
+        layout.ROUTES_NETWORK: columns[2],
+        layout.ROUTES_REGION: columns[3],
     }
     tables = {
-        OPERATORS: _to_json(operators),
-        NETWORKS: _to_json(networks),
-        REGIONS: _to_json(regions),
-        DONORS: _to_json(donors),
+        layout.OPERATORS: _to_json(operators),
+        layout.NETWORKS: _to_json(networks),
+        layout.REGIONS: _to_json(regions),
+        layout.DONORS: _to_json(donors),
     }
     return arrays, tables
 
@@ -93,14 +84,9 @@ def _to_json(rows: Mapping[Any, int] | Sequence[Any]) -> bytes:
     return json.dumps(objects, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-@functools.lru_cache(TABLES_KEPT_MAX)
+# A snapshot has a table of operators and one of donors.
+@functools.lru_cache(2 * TABLES_KEPT_MAX)
 def _operators(table: bytes) -> tuple[Operator, ...]:
-    return tuple(Operator(**row) for row in json.loads(table))
-
-
-@functools.lru_cache(TABLES_KEPT_MAX)
-def _donors(table: bytes) -> tuple[Operator, ...]:
-    # A separate cache: a snapshot has a table of operators and one of donors.
     return tuple(Operator(**row) for row in json.loads(table))
 
 
@@ -138,14 +124,14 @@ class RouteTable:
 
         Raises KeyError, TypeError or ValueError when a table is not what was written.
         """
-        self.status = arrays[ROUTES_STATUS].copy()
-        self.operator_of_row = arrays[ROUTES_OPERATOR].copy()
-        self.network_of_row = arrays[ROUTES_NETWORK].copy()
-        self.region_of_row = arrays[ROUTES_REGION].copy()
-        self.operators = _operators(bytes(tables[OPERATORS]))
-        self.regions = _regions(bytes(tables[REGIONS]))
-        self.donors = _donors(bytes(tables[DONORS]))
-        self._networks = _networks(bytes(tables[NETWORKS]))
+        self.status = arrays[layout.ROUTES_STATUS].copy()
+        self.operator_of_row = arrays[layout.ROUTES_OPERATOR].copy()
+        self.network_of_row = arrays[layout.ROUTES_NETWORK].copy()
+        self.region_of_row = arrays[layout.ROUTES_REGION].copy()
+        self.operators = _operators(bytes(tables[layout.OPERATORS]))
+        self.regions = _regions(bytes(tables[layout.REGIONS]))
+        self.donors = _operators(bytes(tables[layout.DONORS]))
+        self._networks = _networks(bytes(tables[layout.NETWORKS]))
         self._routes: dict[int, Route] = {}
 
     def __len__(self) -> int:

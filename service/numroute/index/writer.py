@@ -6,21 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numroute.index import layout
 from numroute.index.bitmap import LayoutLimitError, bitmap_arrays, build_bitmap, records_by_row
 from numroute.index.file import ContentError, StoredArray, write_file
-from numroute.index.layout import (
-    DONOR,
-    FORMAT_VERSION,
-    INVALID_ROW,
-    OUTSIDE_ROW,
-    OVERRIDES,
-    PORTED_AT,
-    RANGE_ROUTE,
-    RANGE_START,
-    RECORDS_MAX,
-    ROUTES_RECORDS,
-    smallest_unsigned,
-)
 from numroute.index.overrides import broken_rule, encode_overrides
 from numroute.index.patch import Patched, encode_patched
 from numroute.index.tables import encode_routes
@@ -62,7 +50,7 @@ def write_copy(
 ) -> None:
     """Write what an open snapshot holds, with other overrides, as :func:`write_snapshot` does."""
     arrays = {key: StoredArray.of(array) for key, array in base.arrays.items()}
-    tables = {key: table for key, table in base.tables_stored().items() if key != OVERRIDES}
+    tables = {key: table for key, table in base.tables_stored().items() if key != layout.OVERRIDES}
     _write(path, arrays, tables, metadata, overrides)
 
 
@@ -74,22 +62,22 @@ def _write(
     overrides: Sequence[Override],
 ) -> None:
     broken = broken_rule(overrides)
-    if metadata.format_version != FORMAT_VERSION:
-        broken = f"a file is of version {FORMAT_VERSION}"
+    if metadata.format_version != layout.FORMAT_VERSION:
+        broken = f"a file is of version {layout.FORMAT_VERSION}"
     if broken:
         raise ContentError(f"the snapshot's content breaks the rule: {broken}")
     if overrides:
-        tables = {**tables, OVERRIDES: encode_overrides(overrides)}
+        tables = {**tables, layout.OVERRIDES: encode_overrides(overrides)}
     write_file(path, arrays, tables, metadata)
 
 
 def check_content(content: Content) -> None:
     """Raise ContentError when the content breaks a rule of the format."""
-    statuses = tuple(route.status for route in content.routes[: INVALID_ROW + 1])
+    statuses = tuple(route.status for route in content.routes[: layout.INVALID_ROW + 1])
     rules = {
         "the route table begins with NOT_COVERED or UNALLOCATED, then INVALID": statuses
         in {(Status.NOT_COVERED, Status.INVALID), (Status.UNALLOCATED, Status.INVALID)},
-        f"at most {RECORDS_MAX} records": len(content.numbers) <= RECORDS_MAX,
+        f"at most {layout.RECORDS_MAX} records": len(content.numbers) <= layout.RECORDS_MAX,
         "numbers ascend and are unique": _ascends(content.numbers),
         "numbers are whole E.164 numbers": len(content.numbers) == 0
         or (content.numbers[0] > 0 and int(content.numbers[-1]) <= NUMBER_MAX),
@@ -105,9 +93,9 @@ def check_content(content: Content) -> None:
         ),
         "the first piece starts at 0 and has row 0": len(content.range_start) > 0
         and content.range_start[0] == 0
-        and content.range_route[0] == OUTSIDE_ROW,
+        and content.range_route[0] == layout.OUTSIDE_ROW,
         "the last piece has row 0": len(content.range_route) > 0
-        and content.range_route[-1] == OUTSIDE_ROW,
+        and content.range_route[-1] == layout.OUTSIDE_ROW,
         "pieces ascend and are unique": _ascends(content.range_start),
         "pieces start at whole E.164 numbers": int(content.range_start.max(initial=0))
         <= NUMBER_MAX + 1,
@@ -144,13 +132,15 @@ def _encode(content: Content) -> tuple[dict[str, NDArray[Any]], dict[str, bytes]
     arrays: dict[str, NDArray[Any]] = {
         **bitmap_arrays(bitmap),
         **columns,
-        RANGE_START: content.range_start,
-        RANGE_ROUTE: content.range_route.astype(np.uint16),
-        ROUTES_RECORDS: records_by_row(content.number_route, len(content.routes)).astype(np.uint32),
+        layout.RANGE_START: content.range_start,
+        layout.RANGE_ROUTE: content.range_route.astype(np.uint16),
+        layout.ROUTES_RECORDS: records_by_row(content.number_route, len(content.routes)).astype(
+            np.uint32
+        ),
     }
     if content.ported_at is not None:
-        arrays[PORTED_AT] = content.ported_at
+        arrays[layout.PORTED_AT] = content.ported_at
     if content.donor is not None:
-        of_donors = smallest_unsigned(max(0, len(content.donors) - 1))
-        arrays[DONOR] = content.donor.astype(of_donors, copy=False)
+        of_donors = layout.smallest_unsigned(max(0, len(content.donors) - 1))
+        arrays[layout.DONOR] = content.donor.astype(of_donors, copy=False)
     return arrays, tables
