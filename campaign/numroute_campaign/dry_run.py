@@ -60,13 +60,7 @@ class Sample:
 
 
 def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Sample:
-    """Return how the first rows of the first file would be routed.
-
-    Raises:
-        InputError: The list cannot be read.
-        SettingError: The settings contradict each other.
-        ServiceError: The service did not answer.
-    """
+    """Return how the first rows of the first file would be routed; errors as ``run_campaign``."""
     policy = campaign.policy
     country = DefaultCountry(campaign.reading.region)
     check_suppress(campaign.suppress)
@@ -75,14 +69,8 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
         check_pseudonymous([opened])
     rules = policy or ByOperator()
     decisions, since = Decisions(router.routes, rules), ported_since(rules)
-    suppressed = (
-        read_suppressed(
-            campaign.suppress,
-            campaign.suppress_reading,
-            is_lenient=campaign.suppress_lenient,
-        )
-        if campaign.suppress
-        else None
+    suppressed = read_suppressed(
+        campaign.suppress, campaign.suppress_reading, is_lenient=campaign.suppress_lenient
     )
     found: list[SampleRow] = []
     try:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Required, TypedDict, Unpack
 
@@ -133,11 +132,7 @@ class RouteOptions(TypedDict, total=False):
 
 
 def route_polars(frame: pl.DataFrame, **options: Unpack[RouteOptions]) -> pl.DataFrame:
-    """Return a Polars frame with the answers; the arguments and errors are ``route_batches``'s.
-
-    Raises:
-        ModuleNotFoundError: Polars is not installed.
-    """
+    """Return a Polars frame with the answers; the arguments and errors are ``route_batches``'s."""
     import polars as pl  # noqa: PLC0415 - optional
 
     def values(place: int) -> pa.Array | None:
@@ -160,9 +155,6 @@ def route_pandas(frame: pd.DataFrame, **options: Unpack[RouteOptions]) -> pd.Dat
 
     A column's label comes before its place. A column of mixed objects is read cell by cell. The
     numbers are of pandas' ``Int64``, which knows missing values.
-
-    Raises:
-        ModuleNotFoundError: pandas is not installed.
     """
     import pandas as pd  # noqa: PLC0415 - optional
 
@@ -207,13 +199,7 @@ def _route_frame(
     return pa.Table.from_arrays(added, schema=pa.schema(answer_fields(prefix)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    snapshot_id: str
-    router: SnapshotRouter
-
-
-_opened: dict[Path, _Opened] = {}
+_opened: dict[Path, tuple[str, SnapshotRouter]] = {}
 _opening = threading.Lock()
 _left: deque[Snapshot] = deque()
 """Snapshots whose router nobody uses any more.
@@ -231,18 +217,15 @@ def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
         path = store.absolute()
         opened = SnapshotStore(path)
         wanted = snapshot_id or opened.current_id()
-        known = _opened.get(path)
-        if known is None or known.snapshot_id != wanted:
-            known = _opened[path] = _Opened(wanted, _made(opened.open(wanted)))
+        known_id, router = _opened.get(path, ("", None))
+        if router is None or known_id != wanted:
+            snapshot = opened.open(wanted)
+            router = SnapshotRouter(snapshot)
+            weakref.finalize(router, _left.append, snapshot).atexit = False
+            _opened[path] = (wanted, router)
         while _left:
             _left.popleft().close()
-        return known.router
-
-
-def _made(snapshot: Snapshot) -> SnapshotRouter:
-    router = SnapshotRouter(snapshot)
-    weakref.finalize(router, _left.append, snapshot).atexit = False
-    return router
+        return router
 
 
 class _Answers:
@@ -252,11 +235,13 @@ class _Answers:
         self.router, self._rules = router, rules
         self.ported_since = ported_since(rules)
         self._place = np.full(2 * len(router.routes), -1, np.int64)
-        self._rows: dict[str, list[str | None]] = {name: [] for name in _TEXTS}
+        self._rows: list[dict[str, str]] = []
         self._invalid = np.zeros(256, np.int64)
         for reason in MEANINGS:
             if reason < Reject.DUPLICATE:
-                self._invalid[reason] = self._add_invalid(reason.name)
+                self._invalid[reason] = len(self._rows)
+                names = {"invalid_reason": reason.name, "reject": reason.name}
+                self._rows.append({"status": Status.INVALID.name, **names})
 
     def texts(
         self, codes: NDArray[np.int64], at: NDArray[np.int64], reasons: NDArray[np.uint8]
@@ -264,41 +249,33 @@ class _Answers:
         """Return the text columns of n rows: ``codes`` at the places ``at``, the others invalid."""
         for code in np.unique(codes[self._place.take(codes) < 0]).tolist():
             route = self.router.routes[code // 2]
-            self._place[code] = self._add_route(
-                route, decide(self._rules, route, marked=bool(code % 2))
-            )
+            self._place[code] = len(self._rows)
+            self._rows.append(_row(route, decide(self._rules, route, marked=bool(code % 2))))
         place = self._invalid.take(reasons)
         place[at] = self._place.take(codes)
         rows = pa.array(place)
-        return {name: pa.array(texts, pa.string()).take(rows) for name, texts in self._rows.items()}
+        return {
+            name: pa.array([row.get(name) or None for row in self._rows], pa.string()).take(rows)
+            for name in _TEXTS
+        }
 
-    def _add_route(self, route: Route, decision: Decision) -> int:
-        leaves = decision.reject is Reject.NONE
-        operator, region = route.operator, route.region
-        return self._add(
-            route.status.name,
-            None,
-            operator.code or None,
-            operator.brand or operator.name or operator.code or None,
-            route.mcc or None,
-            route.mnc or None,
-            route.routing_number or None,
-            region.name or region.code or None,
-            route.line_type.name,
-            decision.destination if leaves else None,
-            None if leaves else decision.reject.name,
-            decision.rule or None,
-        )
 
-    def _add_invalid(self, reason: str) -> int:
-        between = _TEXTS.index("reject") - 2
-        return self._add(Status.INVALID.name, reason, *(None for _ in range(between)), reason)
-
-    def _add(self, *texts: str | None) -> int:
-        filled = (*texts, *(None for _ in range(len(_TEXTS) - len(texts))))
-        for name, text in zip(_TEXTS, filled, strict=True):
-            self._rows[name].append(text)
-        return len(self._rows["status"]) - 1
+def _row(route: Route, decision: Decision) -> dict[str, str]:
+    """Return the text columns of a route's numbers; empty ones are null."""
+    operator, region = route.operator, route.region
+    return {
+        "status": route.status.name,
+        "operator_code": operator.code,
+        "operator": operator.brand or operator.name or operator.code,
+        "mcc": route.mcc,
+        "mnc": route.mnc,
+        "routing_number": route.routing_number,
+        "region": region.name or region.code,
+        "line_type": route.line_type.name,
+        "route": decision.destination,
+        "reject": decision.reject.name if decision.reject else "",
+        "rule": decision.rule,
+    }
 
 
 def _refuse_clash(names: Sequence[str], prefix: str) -> None:

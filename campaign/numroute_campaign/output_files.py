@@ -300,11 +300,7 @@ class Workspace:
 
 
 def _remove_leftover(folder: Path, out: Path) -> None:
-    """Remove the temporary folder of a run that is gone.
-
-    Raises:
-        InputError: The run still holds its lock.
-    """
+    """Remove the folder of a run that is gone; raise InputError if the run holds its lock."""
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

@@ -196,11 +196,7 @@ class Policy:
 
 
 def read_policy(path: Path) -> Policy:
-    """Read and check a policy file.
-
-    Raises:
-        InputError: The file cannot be read, is not TOML, or a key of it is wrong.
-    """
+    """Read and check a policy file; errors as in ``read_toml``."""
     document = read_toml(path, PolicyFile, (PolicyFile, Rule, Fallback))
     windows = _tables(path, "window", document.window, Window)
     rules: list[Rule] = []

@@ -1,19 +1,4 @@
-"""Price lists, and what a campaign costs by one.
-
-A TOML file::
-
-    currency = "RUB"
-    segments = 1               # of every message, unless a column of the list says so
-    category = "advertising"   # or transactional, service, authorisation
-    misrouted = "4.90"         # a segment handed to an operator that no longer serves the number
-
-    [[price]]
-    brand = "MTS"              # brand, operator, network, region, line_type as in a policy
-    route = "smsc-mts"         # only for this output route
-    category = "advertising"   # one or a list; without it, every category
-    price = "2.35"             # of a segment
-    sent = 80_000              # segments sent before in the period of the volume discount
-    step = [{ from = 100_000, price = "2.10" }, { from = 1_000_000, price = "1.90" }]
+"""Price lists (TOML, see docs/campaign.md), and what a campaign costs by one.
 
 The step that the segments before this list and of this list reach together applies to the list.
 """
@@ -32,7 +17,6 @@ from numroute_campaign.conditions import Conditions, Text, Texts, check_words, r
 from numroute_campaign.vocabulary import CATEGORIES, SEGMENTS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from numroute.model import Operator, Route
@@ -152,11 +136,7 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def read_prices(
     path: Path, *, category: str | None = None, segments: int | None = None
 ) -> PriceList:
-    """Read and check a price file; category and segments replace the file's own.
-
-    Raises:
-        InputError: The file cannot be read, is not TOML, or a key of it is wrong.
-    """
+    """Read and check a price file, errors as in ``read_toml``; arguments replace its own terms."""
     prices = read_toml(path, PriceList, (PriceList, Price, Step))
     changes = {"category": category, "segments": segments}
     return msgspec.structs.replace(
@@ -229,18 +209,13 @@ class CostSummary:
     next_steps: tuple[StepSummary, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """Amounts of one run. ``of_code`` and ``price_of_code`` lack codes without a price."""
-
-    summary: CostSummary
-    of_code: Mapping[int, Decimal]
-    price_of_code: Mapping[int, Decimal]
-
-
 @dataclass(slots=True, kw_only=True)
-class _Bill:
-    """What a list costs in one category; ``prices`` and ``segments`` by place in the price list."""
+class Bill:
+    """What a list costs in one category.
+
+    ``of_code`` and ``price_of_code`` lack codes without a price; ``segments`` is by place in the
+    price list.
+    """
 
     total: Decimal = Decimal(0)
     duplicates: Decimal = Decimal(0)
@@ -257,8 +232,8 @@ def cost_of(
     counts: Counts,
     *,
     has_segments: bool,
-) -> Costs:
-    """Return the costs of everything that is routed.
+) -> tuple[CostSummary, Bill]:
+    """Return what everything that is routed costs, and the bill of the list's own category.
 
     ``has_segments``: the list said how many segments each message has; else the price list does.
     """
@@ -277,29 +252,24 @@ def cost_of(
         wrong = _misrouted_price(prices, operator, route, bill, category)
         if wrong is not None:
             by_prefix += (wrong - bill.price_of_code[code]) * parts * factor
-    return Costs(
-        summary=CostSummary(
-            currency=prices.currency,
-            category=category,
-            total=amount(bill.total),
-            unpriced_numbers=bill.unpriced.total(),
-            unpriced_operators=tuple(name for name, _ in bill.unpriced.most_common()),
-            saved_duplicates=amount(bill.duplicates),
-            by_prefix=amount(by_prefix),
-            saved_by_prefix=amount(by_prefix - bill.total),
-            categories=tuple(
-                CategorySummary(
-                    category=name,
-                    total=amount(each.total),
-                    unpriced_numbers=each.unpriced.total(),
-                )
-                for name, each in bills.items()
-            ),
-            next_steps=_next_steps(prices, bill),
+    summary = CostSummary(
+        currency=prices.currency,
+        category=category,
+        total=amount(bill.total),
+        unpriced_numbers=bill.unpriced.total(),
+        unpriced_operators=tuple(name for name, _ in bill.unpriced.most_common()),
+        saved_duplicates=amount(bill.duplicates),
+        by_prefix=amount(by_prefix),
+        saved_by_prefix=amount(by_prefix - bill.total),
+        categories=tuple(
+            CategorySummary(
+                category=name, total=amount(each.total), unpriced_numbers=each.unpriced.total()
+            )
+            for name, each in bills.items()
         ),
-        of_code=bill.of_code,
-        price_of_code=bill.price_of_code,
+        next_steps=_next_steps(prices, bill),
     )
+    return summary, bill
 
 
 def amount(value: Decimal) -> str:
@@ -314,8 +284,8 @@ def _bill(
     counts: Counts,
     category: str,
     factor: int,
-) -> _Bill:
-    bill = _Bill()
+) -> Bill:
+    bill = Bill()
     place_of: dict[int, int] = {}
     for code, decision in decisions.decided.items():
         numbers = int(counts.decided[code])
@@ -340,7 +310,7 @@ def _bill(
 
 
 def _misrouted_price(
-    prices: PriceList, operator: Operator, route: Route, bill: _Bill, category: str
+    prices: PriceList, operator: Operator, route: Route, bill: Bill, category: str
 ) -> Decimal | None:
     """Return the price of a segment for ``route`` that is handed to another operator."""
     if prices.misrouted is not None:
@@ -352,7 +322,7 @@ def _misrouted_price(
     return None if place is None else prices.price[place].amount(bill.segments[place])
 
 
-def _next_steps(prices: PriceList, bill: _Bill) -> tuple[StepSummary, ...]:
+def _next_steps(prices: PriceList, bill: Bill) -> tuple[StepSummary, ...]:
     steps = []
     for place, segments in sorted(bill.segments.items()):
         price = prices.price[place]

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from numroute.model import Operator, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from numroute.client import Client
@@ -47,37 +45,32 @@ class Routed:
     recent: NDArray[np.int64]
 
 
-class Router(Protocol):
-    """Answers for whole numbers. Any number of threads may ask at once."""
+class Router:
+    """Answers for whole numbers. Any number of threads may ask at once.
 
-    @property
-    def routes(self) -> Sequence[Route]:
-        """The table of routes; it only grows."""
+    Attributes:
+        is_complete: Whether ``routes`` holds all routes there are before the first question.
+        routes: The table of routes; it only grows.
+        operators: The operators that ``holders`` names by place; it only grows.
+        snapshots: The ids of the snapshots that have answered so far.
+        unknown: The rows of numbers that no operator holds or no plan covers, as far as met.
+    """
 
-    @property
-    def operators(self) -> Sequence[Operator]:
-        """The operators that ``holders`` names by place; it only grows."""
-
-    @property
-    def snapshots(self) -> Sequence[str]:
-        """The ids of the snapshots that have answered so far."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether ``routes`` holds all routes there are before the first question."""
-
-    @property
-    def unknown(self) -> Sequence[int]:
-        """The rows of numbers that no operator holds or no plan covers, as far as met."""
+    is_complete: bool
+    routes: list[Route]
+    operators: list[Operator]
+    snapshots: list[str]
+    unknown: list[int]
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers.
 
         ``ported_since``: seconds since 1970-01-01 UTC; 0 = no number counts as recently ported.
         """
+        raise NotImplementedError
 
 
-class SnapshotRouter:
+class SnapshotRouter(Router):
     """Answers from an open snapshot, in this process."""
 
     is_complete = True
@@ -93,7 +86,7 @@ class SnapshotRouter:
         self.operators = list(places)
         self._is_ported = np.array([route.status is Status.PORTED for route in self.routes])
         self.unknown = [row for row, route in enumerate(self.routes) if route.status in UNKNOWN]
-        self.snapshots = (snapshot.metadata.snapshot_id,)
+        self.snapshots = [snapshot.metadata.snapshot_id]
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers."""
@@ -112,7 +105,7 @@ class SnapshotRouter:
         )
 
 
-class ServiceRouter:
+class ServiceRouter(Router):
     """Answers from a service; the table of routes grows with its answers."""
 
     is_complete = False
@@ -123,17 +116,11 @@ class ServiceRouter:
         self._lock = threading.Lock()
         self._route_places: dict[Route, int] = {}
         self._operator_places: dict[Operator, int] = {Operator(): 0}
-        self.routes: list[Route] = []
-        self.operators: list[Operator] = [Operator()]
-        self.snapshots: list[str] = []
-        self.unknown: list[int] = []
+        self.operators = [Operator()]
+        self.routes, self.snapshots, self.unknown = [], [], []
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
-        """Answer for uint64[n] whole numbers.
-
-        Raises:
-            ServiceError: The service was not reached or did not answer.
-        """
+        """Answer for uint64[n] whole numbers. Raises ServiceError."""
         answer = self._client.lookup(
             numbers, with_range_holder=True, with_ported_at=ported_since > 0
         )

@@ -193,16 +193,10 @@ class _Run:
             if campaign.hand_over is None
             else Pseudonymizer(campaign.hand_over.key),
         )
-        self.suppressed = (
-            read_suppressed(
-                campaign.suppress,
-                campaign.suppress_reading,
-                is_lenient=campaign.suppress_lenient,
-            )
-            if campaign.suppress
-            else None
+        suppressed = read_suppressed(
+            campaign.suppress, campaign.suppress_reading, is_lenient=campaign.suppress_lenient
         )
-        self.sorter = Sorter(self.decisions, NumberSet(), self.suppressed)
+        self.sorter = Sorter(self.decisions, NumberSet(), suppressed)
 
     def work(self, progress: Progress | None) -> None:
         total = sum(file.size for file in self.files)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numroute_campaign.decisions import Decisions
     from numroute_campaign.lists.opening import FileSummary
     from numroute_campaign.policy import Policy
-    from numroute_campaign.prices import Costs, CostSummary, PriceList
+    from numroute_campaign.prices import Bill, CostSummary, PriceList
     from numroute_campaign.routers import Router
     from numroute_campaign.sorting import Counts
 
@@ -181,12 +181,12 @@ def summarize(facts: Facts) -> Summary:
     counts, decisions = facts.counts, facts.decisions
     reached = np.flatnonzero(counts.decided).tolist()
     routed = {code for code in reached if decisions.decided[code].reject is Reject.NONE}
-    costs = (
-        None
-        if facts.prices is None
-        else cost_of(facts.prices, facts.router, decisions, counts, has_segments=facts.has_segments)
-    )
-    totals = _Totals(facts, sorted(routed), costs)
+    cost, bill = None, None
+    if facts.prices is not None:
+        cost, bill = cost_of(
+            facts.prices, facts.router, decisions, counts, has_segments=facts.has_segments
+        )
+    totals = _Totals(facts, sorted(routed), bill)
     return Summary(
         files=facts.files,
         snapshots=tuple(facts.router.snapshots),
@@ -212,10 +212,10 @@ def summarize(facts: Facts) -> Summary:
             if code in routed
             and facts.router.operators[holder] != facts.router.routes[code // 2].operator
         ),
-        cost=None if costs is None else costs.summary,
+        cost=cost,
         kept_columns=facts.kept,
         dropped_columns=facts.dropped,
-        warnings=(*facts.warnings, *_unpriced_warning(costs)),
+        warnings=(*facts.warnings, *_unpriced_warning(cost)),
     )
 
 
@@ -268,15 +268,15 @@ def _rules(facts: Facts, reached: list[int]) -> tuple[RuleSummary, ...]:
     )
 
 
-def _unpriced_warning(costs: Costs | None) -> tuple[str, ...]:
-    if costs is None or not costs.summary.unpriced_numbers:
+def _unpriced_warning(cost: CostSummary | None) -> tuple[str, ...]:
+    if cost is None or not cost.unpriced_numbers:
         return ()
-    names = costs.summary.unpriced_operators
+    names = cost.unpriced_operators
     more = len(names) - NAMES_MAX
     return (
         Phrase(
             "the total leaves out {} numbers without a price: {}{}",
-            f"{costs.summary.unpriced_numbers:,}",
+            f"{cost.unpriced_numbers:,}",
             ", ".join(names[:NAMES_MAX]),
             Phrase(" and {} more, see summary.json", str(more)) if more > 0 else "",
         ),
@@ -301,8 +301,8 @@ class _Total:
 class _Totals:
     """Sums of what was routed, by destination, operator and region."""
 
-    def __init__(self, facts: Facts, routed: list[int], costs: Costs | None) -> None:
-        self._facts, self._routed, self._costs = facts, routed, costs
+    def __init__(self, facts: Facts, routed: list[int], bill: Bill | None) -> None:
+        self._facts, self._routed, self._bill = facts, routed, bill
 
     def routes(self) -> tuple[RouteSummary, ...]:
         decisions = self._facts.decisions
@@ -347,7 +347,7 @@ class _Totals:
     def _by(self, key_of: Callable[[int, Route], Key]) -> list[tuple[Key, _Total]]:
         """Return the sums by a key of code and route, the largest first."""
         totals: dict[Key, _Total] = {}
-        counts, costs = self._facts.counts, self._costs
+        counts, bill = self._facts.counts, self._bill
         for code in self._routed:
             route = self._facts.router.routes[code // 2]
             total = totals.setdefault(key_of(code, route), _Total())
@@ -355,7 +355,7 @@ class _Totals:
             total.numbers += numbers
             total.parts += int(counts.parts[code])
             total.ported += numbers if route.status is Status.PORTED else 0
-            if costs is not None and code in costs.of_code:
-                total.cost = (total.cost or Decimal(0)) + costs.of_code[code]
-                total.prices.add(costs.price_of_code[code])
+            if bill is not None and code in bill.of_code:
+                total.cost = (total.cost or Decimal(0)) + bill.of_code[code]
+                total.prices.add(bill.price_of_code[code])
         return sorted(totals.items(), key=lambda item: (-item[1].numbers, item[0]))

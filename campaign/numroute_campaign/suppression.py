@@ -31,11 +31,7 @@ _NUMBER_END: Final = r"^\s+\d{1,4}(-\d\d)?\s*$"
 
 
 def check_suppress(lists: Sequence[str]) -> None:
-    """Make sure that do-not-send lists are files.
-
-    Raises:
-        SettingError: One is standard input: the list itself may come from there.
-    """
+    """Raise SettingError if one is standard input: the list itself may come from there."""
     if STDIN in lists:
         raise SettingError(
             "a do-not-send list cannot come from standard input", hint="Give it as a file"
@@ -47,8 +43,8 @@ def read_suppressed(
     options: ReadOptions,
     *,
     is_lenient: bool = False,
-) -> NumberSet:
-    """Return the numbers of do-not-send lists.
+) -> NumberSet | None:
+    """Return the numbers of do-not-send lists; None where there are no lists.
 
     Args:
         lists: The lists.
@@ -59,6 +55,8 @@ def read_suppressed(
         InputError: A list cannot be read or has no row, or a row or cell of it is not understood:
             people who asked for no messages would get them.
     """
+    if not lists:
+        return None
     numbers = NumberSet()
     for file in find_list(lists, options):
         opened = OpenList(file, options, all_phone_columns=True)

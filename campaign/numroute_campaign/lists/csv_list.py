@@ -81,12 +81,7 @@ class CsvText(ListReader):
     """The UTF-8 text of a file: its layout first, then its blocks."""
 
     def __init__(self, file: ListFile, options: ReadOptions) -> None:
-        """Read the sample and judge the layout; what the options say is not judged.
-
-        Raises:
-            InputError: The text cannot be read, is empty, or is something else than CSV.
-            SettingError: The encoding is unknown, or the delimiter is not one ASCII character.
-        """
+        """Read the sample and judge the layout; what the options say is not judged."""
         delimiter, encoding = options.delimiter, options.encoding
         if delimiter is not None and (len(delimiter.encode()) != 1 or delimiter in '"\r\n'):
             raise SettingError(

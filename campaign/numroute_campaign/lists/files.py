@@ -345,11 +345,7 @@ _CENTRAL_EUROPE: Final = frozenset({"AL", "BA", "CZ", "HR", "HU", "PL", "RO", "R
 
 
 def check_encoding(name: str) -> str:
-    """Return the standard name of an encoding that the user gave.
-
-    Raises:
-        SettingError: Python knows no such encoding of texts.
-    """
+    """Return the standard name of an encoding; raise SettingError if it is unknown."""
     try:
         "a".encode(name)
         return codecs.lookup(name).name
@@ -360,11 +356,7 @@ def check_encoding(name: str) -> str:
 
 
 def detect_encoding(sample: bytes, where: object, region: str | None) -> str:
-    """Return the name of the encoding that the first bytes of a text are in.
-
-    Raises:
-        InputError: It is not a text.
-    """
+    """Return the encoding of a text by its first bytes. Raises InputError if it is no text."""
     for mark, name in _MARKS:
         if sample.startswith(mark):
             return name

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 def find_list(lists: Sequence[str], options: ReadOptions) -> tuple[ListFile, ...]:
     """Return the files that the arguments stand for, as ``find_files`` does.
 
-    Raises:
-        InputError: As ``find_files``.
-        SettingError: An option is for files of a form that none of them has.
+    Raises SettingError also where an option is for files of a form that none of them has.
     """
     files = find_files(lists)
     forms = {file.form for file in files}

@@ -83,9 +83,6 @@ class Spreadsheet(ListReader):
 
         ``weigh`` returns how many phone numbers a sheet's sample holds and whether their column is
         known by its name; it raises InputError for a sheet without a phone column.
-
-        Raises:
-            InputError: It is damaged or protected, has no such sheet, or no sheet with numbers.
         """
         self.file, self._options, sheet = file, options, options.sheet
         self.rows_done = 0
