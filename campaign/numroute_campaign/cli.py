@@ -226,7 +226,7 @@ def rejoin(report: str, map_path: Path, out: Path, column: str, encoding: str | 
     The REPORT is CSV, a spreadsheet, Parquet or Arrow. The output has all its columns and, last,
     the number; empty where the map does not have the pseudonym.
     """
-    from numroute_campaign.rejoin import rejoin as rejoin_report  # noqa: PLC0415 - slow to import
+    from numroute_campaign.handover import rejoin as rejoin_report  # noqa: PLC0415 - slow to import
 
     done = rejoin_report(report, map_path, out, column=column, encoding=encoding)
     click.echo(f"{out}: {done.rows - done.unknown:,} of {done.rows:,} rows have their number")

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from numroute.model import Status, mask_number
-from numroute_campaign.decisions import ByOperator, Decisions, ported_since
 from numroute_campaign.lists.opening import OpenList, check_pseudonymous, find_list
 from numroute_campaign.number_set import NumberSet
-from numroute_campaign.policy import rules_that_never_match
+from numroute_campaign.policy import ByOperator, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, prepare
-from numroute_campaign.sorting import Sorter
+from numroute_campaign.sorting import Decisions, Sorter, ported_since
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.vocabulary import Reject
 

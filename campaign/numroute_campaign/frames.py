@@ -25,11 +25,12 @@ import pyarrow.compute as pc
 from numroute.errors import InputError, SettingError
 from numroute.index import SnapshotStore
 from numroute.model import Status
-from numroute_campaign.decisions import ByOperator, decide, ported_since
 from numroute_campaign.lists.cells import may_hold_numbers, read_phones, readable, sample_of
 from numroute_campaign.lists.columns import choose_phone_column, shown_name
+from numroute_campaign.policy import ByOperator
 from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
 from numroute_campaign.routers import SnapshotRouter
+from numroute_campaign.sorting import decide, ported_since
 from numroute_campaign.vocabulary import MEANINGS, Reject
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
     from numroute.index import Snapshot
     from numroute.model import Route
-    from numroute_campaign.decisions import Decision, Rules
+    from numroute_campaign.sorting import Rules
+    from numroute_campaign.vocabulary import Decision
 
 SAMPLE_ROWS: Final = 1000
 

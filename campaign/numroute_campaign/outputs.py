@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numroute.model import Route
-    from numroute_campaign.decisions import Decisions
     from numroute_campaign.handover import Pseudonymizer
     from numroute_campaign.lists import Block
     from numroute_campaign.output_files import Workspace
-    from numroute_campaign.sorting import Leaving, Staying
+    from numroute_campaign.sorting import Decisions, Leaving, Staying
 
 REJECTS: Final = "rejects"
 REJECT_COLUMNS: Final = ("row_id", "reason", "rule")

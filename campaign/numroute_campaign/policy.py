@@ -22,9 +22,8 @@ from numroute_campaign.conditions import (
     did_you_mean,
     read_toml,
 )
-from numroute_campaign.decisions import Decision, without_route
 from numroute_campaign.templates import Template
-from numroute_campaign.vocabulary import Phrase, Reject
+from numroute_campaign.vocabulary import Decision, Phrase, Reject, without_route
 from numroute_campaign.windows import Window, check_offset, offset_of, parse_offset
 
 if TYPE_CHECKING:
@@ -193,6 +192,23 @@ class Policy:
             if key and key.casefold() in self.offsets:
                 return self.offsets[key.casefold()]
         return offset_of(route.region)
+
+
+class ByOperator:
+    """The policy without a file: one output route per brand, or per operator without a brand."""
+
+    ported_within_seconds = 0
+
+    def decide(self, route: Route, *, foreign: bool, recently_ported: bool = False) -> Decision:  # noqa: ARG002 - a rule may ask
+        """Decide about the numbers of a route; foreign and unknown ones are rejected."""
+        if foreign:
+            return Decision(reject=Reject.FOREIGN)
+        if not route.status.has_route:
+            return Decision(reject=without_route(route.status))
+        operator = route.operator
+        return Decision(
+            destination=operator.brand or operator.name or operator.code or "unknown-operator"
+        )
 
 
 def read_policy(path: Path) -> Policy:

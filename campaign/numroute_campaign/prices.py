@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.model import Operator, Route
-    from numroute_campaign.decisions import Decisions
     from numroute_campaign.routers import Router
-    from numroute_campaign.sorting import Counts
+    from numroute_campaign.sorting import Counts, Decisions
 
 
 _CENT: Final = Decimal("0.01")

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import pyarrow as pa
 
 from numroute.errors import InputError
-from numroute_campaign.decisions import ByOperator, Decisions, ported_since
 from numroute_campaign.handover import Pseudonymizer, check_places, write_act
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.files import find_files
@@ -28,9 +27,9 @@ from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudony
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.output_files import Workspace
 from numroute_campaign.outputs import Columns, Outputs, OutputSettings
-from numroute_campaign.policy import rules_that_never_match
+from numroute_campaign.policy import ByOperator, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
-from numroute_campaign.sorting import Counts, Sorter
+from numroute_campaign.sorting import Counts, Decisions, Sorter, ported_since
 from numroute_campaign.summary import Facts, summarize
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Several

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from numroute_campaign.decisions import Rules
+    from numroute_campaign.sorting import Rules
 
 FORMATS: Final[dict[str, dict[str, bool]]] = {"parquet": {}, "csv": {"header": True}}
 """Formats that are read and written, with Spark's options."""

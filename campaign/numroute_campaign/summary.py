@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numroute.model import Route
-    from numroute_campaign.decisions import Decisions
     from numroute_campaign.lists.opening import FileSummary
     from numroute_campaign.policy import Policy
     from numroute_campaign.prices import Bill, CostSummary, PriceList
     from numroute_campaign.routers import Router
-    from numroute_campaign.sorting import Counts
+    from numroute_campaign.sorting import Counts, Decisions
 
     Key = TypeVar("Key", str, tuple[str, str], tuple[str, str, str])
 

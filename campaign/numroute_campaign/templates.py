@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.model import Route
-    from numroute_campaign.decisions import Decision, Decisions
     from numroute_campaign.lists import Block
-    from numroute_campaign.sorting import Leaving
+    from numroute_campaign.sorting import Decisions, Leaving
+    from numroute_campaign.vocabulary import Decision
 
 _FORMULA: Final = r"^[=+\-@\t\r\n]"
 """How a cell begins that a spreadsheet may run as a formula."""

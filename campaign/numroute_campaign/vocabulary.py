@@ -6,9 +6,10 @@ Apart from the code that obeys them, so that ``--help`` imports little.
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import Final, Self
 
-from numroute.model import InvalidReason
+from numroute.model import InvalidReason, Status
 
 FORMS: Final = ("csv", "parquet", "arrow", "xlsx")
 """Forms of output files."""
@@ -89,6 +90,32 @@ MEANINGS = {
 
 NOBODY: Final = (Reject.TOTAL_ROW, Reject.HEADER_ROW)
 """Reasons of rows that are nobody's: no person is missed with them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The decision about the numbers of one route.
+
+    Attributes:
+        destination: The output route's name; empty if they are rejected.
+        reject: Why they are rejected.
+        rule: The name of the rule that decided.
+        send_from: UTC time of day, ``HH:MM``, from which sending is allowed; empty = any time.
+        send_until: UTC time of day at which sending ends.
+        group: The name of the output files, if they are not named for the route.
+    """
+
+    destination: str = ""
+    reject: Reject = Reject.NONE
+    rule: str = ""
+    send_from: str = ""
+    send_until: str = ""
+    group: str = ""
+
+
+def without_route(status: Status) -> Reject:
+    """Return why numbers of a status without a route are rejected."""
+    return Reject.NOT_COVERED if status is Status.NOT_COVERED else Reject.UNALLOCATED
 
 
 class Phrase(str):

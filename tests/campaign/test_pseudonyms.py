@@ -16,8 +16,7 @@ from support.files import private
 from support.registry import command
 
 from numroute.errors import InputError
-from numroute_campaign.handover import Pseudonymizer, fingerprint, load_key
-from numroute_campaign.rejoin import rejoin
+from numroute_campaign.handover import Pseudonymizer, fingerprint, load_key, rejoin
 
 
 @settings(deadline=None, max_examples=20)
