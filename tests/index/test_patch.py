@@ -259,3 +259,4 @@ def test_the_last_word_is_kept_with_its_source(tmp_path: Path) -> None:
         changed = snapshot.changed_by()
         asked = [EDGE - 9, EDGE, EDGE + 1, EDGE + 2]
         assert [changed.find(number) for number in asked] == [4, 5, None, 3]
+        assert snapshot.changed_by() is changed  # not copied for each question

@@ -84,6 +84,24 @@ def test_only_known_tokens_are_let_in(run_server, store, tmp_path) -> None:
     assert not any(secret[3:20] in log for secret in (good, old, unknown))
 
 
+def test_refusals_of_unknown_clients_are_delayed(run_server, store, tmp_path) -> None:
+    """They take little time from others, and a large request does not wait in memory."""
+    path = write(tmp_path / "tokens", token_entry("messaging", new_token()[1]))
+    server = run_server(
+        store.path,
+        security=Security(tokens=path),
+        before="from numroute.server import guard; guard.UNAUTHENTICATED_SECONDS = 60.0",
+    )
+    call = server.channel.unary_unary("/numroute.v1.NumberRouting/Lookup")
+    for request, status in (
+        (b"", grpc.StatusCode.DEADLINE_EXCEEDED),
+        (bytes(5000), UNAUTHENTICATED),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(request, timeout=2)
+        assert caught.value.code() is status
+
+
 def test_a_stream_needs_a_token_too(run_server, store, tmp_path) -> None:
     """StreamLookup and WatchSnapshots are refused without a token before they begin."""
     path = write(tmp_path / "tokens", token_entry("messaging", new_token()[1]))

@@ -236,6 +236,37 @@ def test_unreadable_pointer(own_store, run_server) -> None:
     assert current(server) == good
 
 
+def test_after_a_restart_the_newest_that_opens_answers(own_store, run_server) -> None:
+    """Where the current file is damaged, an older one answers until there is a good one."""
+    publish(own_store, make_registry(0))
+    good = publish(own_store, make_registry(1))
+    corrupt(own_store.snapshot_path(publish(own_store, make_registry(2))))
+    server = run_server(own_store.path)
+    assert current(server) == good
+    (refused,) = server.wait_for_log("snapshot refused")
+    assert refused["serving"] == good
+    better = publish(own_store, make_registry(3))
+    server.wait_for_log("snapshot in service", 2)
+    assert current(server) == better
+
+
+def test_a_file_that_is_damaged_in_service_is_replaced(own_store, run_server) -> None:
+    """The whole file is read now and then: after one flipped bit an older one answers."""
+    good = publish(own_store, make_registry(0))
+    bad = publish(own_store, make_registry(1))
+    hurry = "from numroute.server import follower as f; f.VERIFY_DELAY_SECONDS = 0.1; "
+    server = run_server(own_store.path, before=hurry + "f.VERIFY_SECONDS = 0.0")
+    assert current(server) == bad
+    with own_store.snapshot_path(bad).open("r+b") as file:
+        file.seek(file.seek(0, 2) // 2)
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+    (refused,) = server.wait_for_log("snapshot refused")
+    assert refused["serving"] == good
+    assert current(server) == good
+
+
 def test_bad_snapshot_at_the_start(own_store, run_server) -> None:
     """A service whose only snapshot is corrupt starts, says so in every call, and recovers."""
     corrupt(own_store.snapshot_path(publish(own_store, make_registry(0))))

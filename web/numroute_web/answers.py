@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from numroute import e164
 from numroute.cli.console import plain
+from numroute.cli.encoding import escape_formula
 from numroute.model import InvalidReason, Operator
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ CSV_COLUMNS: Final = (
     *("snapshot_id", "snapshot_as_of", "snapshot_stale"),
 )
 
-_FORMULA: Final = re.compile(r"[=+\-@\t\r\n]")
-_NUMBER_LIKE: Final = re.compile(r"[+\-]?[\d ().-]+")
 _NOBODY: Final = Operator()
 
 
@@ -208,13 +206,6 @@ def body_of(value: object, kind: type[Body]) -> Body:
     if isinstance(document, dict) and document.get("invalid_reason") == "UNSPECIFIED":
         document["invalid_reason"] = None
     return msgspec.convert(document, kind)
-
-
-def escape_formula(cell: str) -> str:
-    """Return a cell that no spreadsheet runs as a formula; a phone number stays as it is."""
-    if _FORMULA.match(cell) and not _NUMBER_LIKE.fullmatch(cell):
-        return f"'{cell}"
-    return cell
 
 
 def _route_cells(route: Route) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ CSV_COLUMNS: Final = (
 )
 
 _FORMULA: Final = re.compile(r"[=+\-@\t\r\n]")
+_INNER_FORMULA: Final = re.compile(r"([;|\t\r\n])(?=[=+\-@])")
 _NUMBER_LIKE: Final = re.compile(r"[+\-]?[\d ().-]*")
 _NOBODY: Final = Operator()
 _REASONS: Final = len(InvalidReason)
@@ -193,10 +194,13 @@ def lines(texts: Sequence[bytes], block: Block, form: Form) -> bytes:
 
 
 def escape_formula(cell: str) -> str:
-    """Return a cell that no spreadsheet runs as a formula; a phone number stays as it is."""
+    """Return a cell that no spreadsheet runs as a formula; a phone number stays as it is.
+
+    An apostrophe also goes behind a character at which a spreadsheet may split the cell.
+    """
     if _FORMULA.match(cell) and not _NUMBER_LIKE.fullmatch(cell):
-        return f"'{cell}"
-    return cell
+        cell = f"'{cell}"
+    return _INNER_FORMULA.sub(r"\1'", cell)
 
 
 def _texts(texts: Sequence[bytes], form: Form) -> Sequence[bytes]:

@@ -79,6 +79,7 @@ class Snapshot:
         Raises SnapshotCorruptError, SnapshotVersionError or StoreAccessError.
         """
         self.path = path
+        self._changed: ChangedBy | None = None
         self._environment: Environment | None = open_environment(path)
         try:
             self._load(self._environment)
@@ -173,7 +174,10 @@ class Snapshot:
 
     def changed_by(self) -> ChangedBy:
         """Return which source had the last word on each number that increments have changed."""
-        return decode_changed(bytes(self._values.get(layout.CHANGED, b"")))
+        if self._changed is None:
+            # Copied once: to explain a number must not take longer the more have changed.
+            self._changed = decode_changed(bytes(self._values.get(layout.CHANGED, b"")))
+        return self._changed
 
     def tables_stored(self) -> dict[str, bytes]:
         """Return everything stored but the arrays and the metadata, by key."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from numroute.errors import NoSnapshotError, NumrouteError
+from numroute.errors import NoSnapshotError, NumrouteError, SnapshotCorruptError
+from numroute.index import verify_snapshot
 from numroute.logs import error_fields, fault_fields
 from numroute.server.view import AnswerCounts, View
 
@@ -26,6 +31,15 @@ A new snapshot must answer within a second of its publication; a fifth of that l
 opening it.
 """
 
+VERIFY_DELAY_SECONDS = 30.0
+"""How long a snapshot has been in service when its file is first read whole: a restart of all
+workers is over by then."""
+
+VERIFY_SECONDS = 86_400.0
+"""How often the file in service is read whole after that."""
+
+_IDLE_PRIORITY = 19
+
 _MORE_FILES = (
     "Check which client holds the connections; raise the limit (LimitNOFILE of systemd, ulimit -Hn)"
 )
@@ -41,6 +55,7 @@ class Follower:
         answers: Counts of all answers, whichever snapshot gave them.
         swaps: How many snapshots were put into service, the first one included.
         failures: How often a snapshot could not be opened, or the store not be read.
+        verified_at: When the file in service was last found undamaged, in seconds since the epoch.
     """
 
     def __init__(
@@ -62,12 +77,14 @@ class Follower:
         self.answers = AnswerCounts()
         self.swaps = 0
         self.failures = 0
+        self.verified_at: float | None = None
         self._log = log
         self._on_state = on_state
         self._was_stale = False
         self._problem: NumrouteError | None = None
         self._fault: Mapping[str, Any] | None = None
         self._changed = asyncio.Event()
+        self._damaged: dict[str, SnapshotCorruptError] = {}
 
     def current(self) -> View:
         """Return the snapshot in service, to be used at once in a ``with`` statement.
@@ -95,13 +112,17 @@ class Follower:
         return self.view
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Poll until ``stop`` is set."""
-        while not stop.is_set():
-            await self.poll()
-            try:
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
+        """Poll until ``stop`` is set; verify the file in service now and then."""
+        verifying = asyncio.create_task(self._verify_now_and_then())
+        try:
+            while not stop.is_set():
+                await self.poll()
+                try:
+                    await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+                except TimeoutError:
+                    continue
+        finally:
+            verifying.cancel()
 
     async def poll(self) -> None:
         """Read the store once, and put its current snapshot into service if it is another.
@@ -112,6 +133,7 @@ class Follower:
             # In a thread: the disk may be slow, and requests go on meanwhile.
             opened = await asyncio.to_thread(self._open_if_new)
         except NumrouteError as error:
+            await self._fall_back()
             if self._problem is None or str(self._problem) != str(error):
                 if isinstance(error, NoSnapshotError) and self.view is None:
                     self._log.info("waiting for a snapshot", **error_fields(error))
@@ -146,14 +168,69 @@ class Follower:
         return None if self.view is None else self.view.id
 
     def _open_if_new(self) -> View | None:
-        if self.store.current_id() == self._view_id:
+        current = self.store.current_id()
+        if damage := self._damaged.get(current):
+            raise damage
+        if current == self._view_id:
             return None
         return View(self.store.open(), max_age=self.max_age, answers=self.answers)
+
+    async def _fall_back(self) -> None:
+        """Put the newest other snapshot that opens into service, where none or a damaged one is."""
+        if self.view is None or self.view.id in self._damaged:
+            opened = await asyncio.to_thread(self._open_newest)
+            before = None if opened is None else self._take_over(opened)
+            if before is not None:
+                await asyncio.to_thread(before.retire)
+
+    def _open_newest(self) -> View | None:
+        """Open the newest snapshot that is whole, if the current one is not; None without any."""
+        try:
+            current = self.store.current_id()
+        except NumrouteError:
+            # Nothing has been published, or somebody is at work.
+            return None
+        for snapshot_id in reversed(self.store.ids()):
+            if snapshot_id != current and snapshot_id not in self._damaged:
+                try:
+                    snapshot = self.store.open(snapshot_id)
+                except NumrouteError:
+                    continue
+                return View(snapshot, max_age=self.max_age, answers=self.answers)
+        return None
+
+    async def _verify_now_and_then(self) -> None:
+        """Read the file in service whole some time after it was taken over, then daily.
+
+        A damaged one is replaced by the newest that opens, and is not taken again.
+        """
+        pool = ThreadPoolExecutor(1, initializer=_be_idle)
+        try:
+            while True:
+                await asyncio.sleep(VERIFY_DELAY_SECONDS)
+                view, since = self.view, time.time() - (self.verified_at or 0)
+                if view is None or view.id in self._damaged or since < VERIFY_SECONDS:
+                    continue
+                loop = asyncio.get_running_loop()
+                try:
+                    await loop.run_in_executor(pool, verify_snapshot, view.snapshot.path)
+                except SnapshotCorruptError as error:
+                    # A file that was removed meanwhile is not damaged.
+                    if view.snapshot.path.exists():
+                        self._damaged[view.id] = error
+                except NumrouteError:
+                    continue
+                else:
+                    if self.view is view:
+                        self.verified_at = time.time()
+        finally:
+            pool.shutdown(wait=False)
 
     def _take_over(self, opened: View) -> View | None:
         """Put a snapshot into service and return the one before."""
         before = self.view
         self.view = opened
+        self.verified_at = None
         self._changed.set()
         self._changed = asyncio.Event()
         self._log.info(
@@ -187,7 +264,12 @@ class Follower:
                 self._log.error("data too old", snapshot=self.view.id, as_of=as_of)
             else:
                 self._log.info("data recent again", snapshot=self.view.id, as_of=as_of)
-        self._on_state("the data is older than --max-age" if stale else "")
+        damaged = "the snapshot is damaged, and there is no other" * (self.view.id in self._damaged)
+        self._on_state("the data is older than --max-age" if stale else damaged)
+
+
+def _be_idle() -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _IDLE_PRIORITY)
 
 
 def _no_files_left(error: NumrouteError) -> bool:

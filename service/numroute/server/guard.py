@@ -16,8 +16,14 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from numroute import wire
-from numroute.errors import DeadlinePassedError, NumrouteError, TryLaterError
+from numroute.errors import (
+    DeadlinePassedError,
+    NumrouteError,
+    TryLaterError,
+    UnauthenticatedError,
+)
 from numroute.logs import fault_fields
+from numroute.server.limits import UNAUTHENTICATED_BYTES_MAX, UNAUTHENTICATED_SECONDS
 from numroute.server.statuses import details_of, status_of
 
 if TYPE_CHECKING:
@@ -221,7 +227,7 @@ class Pipeline:
                 self._begin(call)
                 response = await method(request, call)
             except Exception as error:  # noqa: BLE001 - every one becomes a status
-                await self._refuse(call, context, error)
+                await self._refuse(call, context, error, held_bytes=len(request))
                 raise AssertionError from None  # never reached: to refuse is to raise
             call.status = grpc.StatusCode.OK
             return response
@@ -281,7 +287,9 @@ class Pipeline:
             except Exception as fault:  # noqa: BLE001 - the other guards must be called too
                 self._log.error("guard failed", guard=type(guard).__name__, **fault_fields(fault))
 
-    async def _refuse(self, call: Call, context: Context, error: Exception) -> None:
+    async def _refuse(
+        self, call: Call, context: Context, error: Exception, held_bytes: int = 0
+    ) -> None:
         """End the call with the error's status; always raises."""
         kind = type(error).__name__
         trailers: tuple[tuple[str, str], ...] = ()
@@ -302,6 +310,8 @@ class Pipeline:
             details = "the service failed on this request; its log names the place"
         call.status = status
         call.error = error
+        if isinstance(error, UnauthenticatedError) and held_bytes <= UNAUTHENTICATED_BYTES_MAX:
+            await asyncio.sleep(UNAUTHENTICATED_SECONDS)
         await context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))
 
 

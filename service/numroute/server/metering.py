@@ -153,6 +153,7 @@ class Reporter:
                 open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 counts=counts,
                 snapshot=snapshot,
+                verified_at=follower.verified_at,
                 certificate_expires=expires,
             )
         )

@@ -133,6 +133,12 @@ MAX_AGE = Gauge(
     name="numroute_snapshot_max_age_seconds",
     help="The age from which on the service is not ready; absent without --max-age.",
 )
+VERIFIED = Gauge(
+    name="numroute_snapshot_verified_timestamp_seconds",
+    help="When a worker last read the whole file in service and found it undamaged; the oldest.",
+    action="Half a minute after a snapshot was taken over, then daily. A damaged file is replaced "
+    "by an older one: see `snapshot refused`.",
+)
 READY = Gauge(
     name="numroute_ready_workers",
     help="Workers ready to answer; workers silent for 30 s are not.",
@@ -304,6 +310,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         open_files_limit: How many it may have.
         counts: Its counts since its start.
         snapshot: Its snapshot; None before the first.
+        verified_at: When that was found undamaged, in seconds since the epoch; None before.
         certificate_expires: When its certificate expires, in seconds since the epoch; None without.
     """
 
@@ -313,6 +320,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     open_files_limit: int = 0
     counts: Counts
     snapshot: SnapshotFacts | None = None
+    verified_at: float | None = None
     certificate_expires: float | None = None
 
 

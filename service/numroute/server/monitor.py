@@ -71,6 +71,9 @@ class Exposition(Collector):
         yield _gauge(metrics.READY, [((), sum(not worker.problem for worker in workers))])
         yield from _processes(workers)
         yield from self._snapshots([report.snapshot for report in reports if report.snapshot])
+        verified = [each.verified_at for each in reports if each.verified_at]
+        if verified:
+            yield _gauge(metrics.VERIFIED, [((), min(verified))])
         expiries = [each.certificate_expires for each in reports if each.certificate_expires]
         if expiries:
             yield _gauge(metrics.CERTIFICATE, [((), min(expiries))])
