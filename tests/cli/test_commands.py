@@ -14,7 +14,7 @@ from support.registry import NAMES, command, write_registry
 
 from numroute.answers import answer_texts
 from numroute.cli.console import plain
-from numroute.cli.encoding import CSV_COLUMNS
+from numroute.cli.encoding import CSV_COLUMNS, escape_formula
 from numroute.cli.serve import WORKER_MEGABYTES_MIN, WORKERS_MAX
 from numroute.index import SnapshotStore
 from numroute.model import SnapshotRef
@@ -343,6 +343,21 @@ def test_generate_writes_a_registry_that_builds(tmp_path: Path) -> None:
     result = command("numroute-load", "build", "--store", tmp_path / "s", tmp_path / "g", "--json")
     assert result.status == 0, result.err
     assert json.loads(result.out)["report"]["ported"] == written["ported"] == 2000
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("x;=1+1", "x;'=1+1"),
+        ("x\t@y|-z", "x\t'@y|'-z"),
+        ("+7 (900) 000-00-12", "+7 (900) 000-00-12"),
+        ("ООО «А; Б»", "ООО «А; Б»"),
+    ],
+)
+def test_no_cell_becomes_a_formula(cell: str, written: str) -> None:
+    """Also not where a spreadsheet splits it at another delimiter."""
+    assert escape_formula(cell) == written
 
 
 @pytest.mark.parametrize("program", ["numroute", "numroute-load"])

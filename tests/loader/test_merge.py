@@ -20,7 +20,7 @@ from support.parsed import (
 
 from numroute.errors import InputError, SettingError
 from numroute.index.writer import check_content
-from numroute.model import Coverage, LineType, Operator, Region
+from numroute.model import Coverage, LineType, Operator, Region, Status
 from numroute_loader.brands import BrandTable
 from numroute_loader.merge import OutsidePlan, UnknownOperator, merge
 from numroute_loader.merge import routes as merge_routes
@@ -96,6 +96,15 @@ def test_mcc_mnc_is_never_made_of_the_registry_mnc():
     )
     route = ported_routes(result.content)[15]
     assert (route.registry_mnc, route.mcc, route.mnc) == ("39", "", "")
+
+
+def test_a_record_of_the_range_holder_counts_as_ported():
+    """Ported means that the registry has a record, also where it names the range holder."""
+    holder = RouteKey(operator_code="mA", registry_mnc="01")
+    files = [plan_file([(10, 19, holder)], registry="bdpn"), dump_file({15: holder})]
+    content = merge([*files, operator_file(*OPERATOR_ROWS)], brands=BRANDS, regions={}).content
+    assert ported_routes(content)[15].status is Status.PORTED
+    assert ported_routes(content)[15].operator == range_route_at(content, 15).operator
 
 
 def test_unknown_region_code_keeps_the_code():
