@@ -98,6 +98,16 @@ def test_mcc_mnc_is_never_made_of_the_registry_mnc():
     assert (route.registry_mnc, route.mcc, route.mnc) == ("39", "", "")
 
 
+def test_no_text_commands_a_terminal():
+    """Control characters of a plan's texts do not reach a snapshot; other characters do."""
+    key = RouteKey(operator_name="А\x1b[2J «Б»\u009b1m\x7f", region_name="Край\x07\xa0Я")
+    route = range_route_at(
+        merge([plan_file([(10, 19, key)])], brands=BRANDS, regions={}).content, 10
+    )
+    assert route.operator.name == "А\ufffd[2J «Б»\ufffd1m\ufffd"
+    assert route.region.name == "Край\ufffd\xa0Я"
+
+
 def test_a_record_of_the_range_holder_counts_as_ported():
     """Ported means that the registry has a record, also where it names the range holder."""
     holder = RouteKey(operator_code="mA", registry_mnc="01")

@@ -33,6 +33,9 @@ _BLOCK = 1 << 20
 _MOBILE_LINES = frozenset({LineType.MOBILE, LineType.UNSPECIFIED})
 
 
+_CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\N{REPLACEMENT CHARACTER}")
+"""Characters that a terminal may take as commands."""
+
 _FIXED = tuple(Route(status=status) for status in FIXED_STATUSES)
 
 
@@ -82,15 +85,15 @@ class RouteTable:
         mobile = key.line_type in _MOBILE_LINES
         return Route(
             status=status,
-            operator=replace(operator, brand=brand.brand),
+            operator=_named(operator, brand.brand),
             mcc=brand.mcc if mobile else "",
             mnc=brand.mnc if mobile else "",
-            registry_mnc=key.registry_mnc,
-            routing_number=key.routing_number,
+            registry_mnc=key.registry_mnc.translate(_CONTROL),
+            routing_number=key.routing_number.translate(_CONTROL),
             region=Region(
-                code=key.region_code,
+                code=key.region_code.translate(_CONTROL),
                 # The table's name takes precedence over that of another plan.
-                name=self._regions.get(key.region_code, key.region_name),
+                name=self._regions.get(key.region_code, key.region_name).translate(_CONTROL),
             ),
             line_type=key.line_type,
         )
@@ -99,7 +102,16 @@ class RouteTable:
 def branded(operator: Operator, brands: BrandTable) -> Operator:
     """Return the operator with its brand."""
     brand = brands.find(code=operator.code, tax_number=operator.tax_number)
-    return replace(operator, brand=brand.brand)
+    return _named(operator, brand.brand)
+
+
+def _named(operator: Operator, brand: str) -> Operator:
+    return Operator(
+        code=operator.code.translate(_CONTROL),
+        name=operator.name.translate(_CONTROL),
+        brand=brand,
+        tax_number=operator.tax_number.translate(_CONTROL),
+    )
 
 
 def mapped(rows: NDArray[np.int64], index: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
