@@ -220,16 +220,23 @@ def route(
     help="The report's column of pseudonyms: its name, or place from 1.",
 )
 @click.option("--encoding", metavar="NAME", help="Encoding of the report, e.g. cp1251.")
-def rejoin(report: str, map_path: Path, out: Path, column: str, encoding: str | None) -> int:
+@json_option
+def rejoin(
+    report: str, map_path: Path, out: Path, column: str, encoding: str | None, as_json: bool
+) -> int:
     """Put the numbers back into a delivery REPORT that has pseudonyms.
 
     The REPORT is CSV, a spreadsheet, Parquet or Arrow. The output has all its columns and, last,
     the number; empty where the map does not have the pseudonym.
     """
-    from numroute_campaign.handover import rejoin as rejoin_report  # noqa: PLC0415 - slow to import
+    from numroute.cli.console import print_json  # noqa: PLC0415 - slow to import
+    from numroute_campaign.handover import rejoin as rejoin_report  # noqa: PLC0415 - likewise
 
     done = rejoin_report(report, map_path, out, column=column, encoding=encoding)
-    click.echo(f"{out}: {done.rows - done.unknown:,} of {done.rows:,} rows have their number")
+    if as_json:
+        print_json({"out": out, "rows": done.rows, "unknown": done.unknown})
+    else:
+        click.echo(f"{out}: {done.rows - done.unknown:,} of {done.rows:,} rows have their number")
     if done.unknown:
         click.echo(f"warning: the map does not have {done.unknown:,} pseudonyms", err=True)
     return 0

@@ -242,7 +242,7 @@ def test_explain_names_layer_file_and_sequence(store: Path) -> None:
     assert in_range["route"]["operator"]["code"] == "mTELE2"
     assert (in_range["first"], in_range["last"]) == (79000000000, 79000009999)
     table = command("numroute", "explain", "--store", store, "+79000000012").out
-    assert "ported record *" in table
+    assert "ported record: MegaFon (decides)" in table
     assert f"{NAMES['dump']} (sequence 4659)" in table
 
 
@@ -497,3 +497,78 @@ def test_serve_refuses_what_the_service_would_refuse() -> None:
     """The command, which starts without gRPC, states the same bounds as the service."""
     assert WORKERS_MAX == limits.WORKERS_MAX
     assert WORKER_MEGABYTES_MIN << 20 == limits.WORKER_MEMORY_MIN
+
+
+@pytest.mark.parametrize("program", ["numroute", "numroute-load"])
+def test_every_command_says_whole_what_it_does(program: str) -> None:
+    """No sentence is cut off in the list of commands."""
+    lines = command(program, "--help").out.splitlines()
+    assert "..." not in "".join(lines[lines.index("Commands:") :])
+    assert max(map(len, lines)) <= 80
+
+
+def test_tables_fit_a_pipe(store: Path) -> None:
+    """Eighty columns, without trailing blanks; names break between words."""
+    shown = [
+        command("numroute", "info", "--store", store),
+        command("numroute", "lookup", "--store", store, "--region", "RU", *PIPED[:6]),
+        command("numroute", "explain", "--store", store, "+79000000012"),
+        command("numroute-load", "check", "--show-limits"),
+        command("numroute-load", "prune", "--store", store, "--dry-run"),
+    ]
+    for result in shown:
+        for line in result.out.splitlines():
+            assert len(line) <= 80
+            assert line == line.rstrip()
+    assert "Московская" in shown[1].out
+    assert "1 snapshot," in shown[0].out
+
+
+def test_info_counts_older_files(tmp_path: Path) -> None:
+    """The newest files of each kind are named, the others counted."""
+    folder = tmp_path / "r"
+    words = ("--ported", 2_000, "--days", 1, "--changes-per-window", 10, "--seed", 3)
+    made = command("numroute-load", "generate", folder, *words)
+    assert made.status == 0, made.err
+    store = tmp_path / "s"
+    day = min(path.name.split("_")[2][:8] for path in folder.glob("Port_Increment_*"))
+    first = [path for path in folder.glob("*.zip") if f"_{day}0000_" in path.name]
+    assert command("numroute-load", "build", "--store", store, *first).status == 0
+    increments = [*folder.glob("Port_Increment_*"), *folder.glob("Return_Increment_*")]
+    applied = command("numroute-load", "apply", "--store", store, *increments)
+    assert applied.status == 0, applied.err
+    text = command("numroute", "info", "--store", store).out
+    newest = max(increments, key=lambda path: path.name.split("_")[2]).name
+    assert newest in text
+    assert text.count("and 8 files more") == 2
+    assert text.count("Increment_") == 8
+
+
+def test_a_first_build_says_in_one_line_what_could_not_be_checked(tmp_path: Path) -> None:
+    """The checks that ran are a table, the others are named behind it."""
+    folder = write_registry(tmp_path / "r")
+    built = command("numroute-load", "build", "--store", tmp_path / "s", folder)
+    table, _, rest = built.out.partition("not checked ")
+    assert "row_count" in table
+    assert "shrinkage" not in table
+    assert "shrinkage" in rest
+
+
+@pytest.mark.parametrize(("program", "typed", "found"), [
+    ("numroute", "look", "lookup"), ("numroute-load", "roll", "rollback"),
+])  # fmt: skip
+def test_bash_completes_commands(program: str, typed: str, found: str) -> None:
+    """What the printed script asks for is answered, and bash understands the script."""
+    script = command("numroute", "completion", "bash").out
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)  # noqa: S607
+    assert f" {program}\n" in script
+    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    assert variable in script
+    done = subprocess.run(
+        [Path(sys.executable).parent / program],
+        env={variable: "bash_complete", "COMP_WORDS": f"{program} {typed}", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [f"plain,{found}"]

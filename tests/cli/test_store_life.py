@@ -140,7 +140,7 @@ def test_history_tells_who_published_what(built) -> None:
     assert [ids[i] in line for i, line in enumerate(lines)] == [True, True]
     first, second = result.out.split(lines[1])
     assert "Port_All_202608230000_4659.csv" in first
-    assert "changes +2 -1 moved 1 updated 1" in second
+    assert "changes +2 -1 moved 1 updated 1" in " ".join(second.split())
     lines = command("numroute-load", "history", "--store", store, "--json", "--last", 1).out
     (entry,) = [json.loads(line) for line in lines.splitlines()]
     assert (entry["snapshot"], entry["kept"], entry["changes"]["moved"]) == (ids[1], True, 1)

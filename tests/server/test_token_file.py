@@ -256,7 +256,8 @@ def test_list_shows_who_is_in_the_file(tmp_path) -> None:
     )
     text = run("list", "--tokens", str(path))
     assert f"{HASH[:8]}… (expired)" in text
-    assert f"{OTHER[:8]}… (until 2999-01-01 00:00 UTC)" in text
+    assert f"{OTHER[:8]}… (until" in text
+    assert "2999-01-01" in text
     assert HASH not in text
     billing, messaging = map(json.loads, run("list", "--tokens", str(path), "--json").splitlines())
     assert billing["certificates"] == ["b.internal"]

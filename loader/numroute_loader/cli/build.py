@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numroute.cli.console import plain, print_facts, print_json, print_table, time_text
+from numroute.cli.console import counted, plain, print_facts, print_json, print_table, time_text
 from numroute.cli.options import Time, json_option, optional_store_option, store_option
 from numroute.cli.progress import Bars
 from numroute.index import SnapshotStore
@@ -16,7 +16,7 @@ from numroute_loader import pipeline
 from numroute_loader.cli.options import approval_options, retention_options
 from numroute_loader.cli.terminal import user_name
 from numroute_loader.gate import GateError
-from numroute_loader.gate.findings import read_back
+from numroute_loader.gate.findings import Outcome, read_back
 from numroute_loader.gate.limits import meanings
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import input_files
@@ -181,7 +181,7 @@ def _show_limits(approval: Approval, as_json: bool) -> None:
         return
     print_table(
         ("limit", "value", "meaning"),
-        [(name, f"{limits[name]:g}", meaning) for name, meaning in meanings().items()],
+        [(name, f"{limits[name]:,.10g}", meaning) for name, meaning in meanings().items()],
         unbroken=2,
     )
 
@@ -246,8 +246,17 @@ def _print(checked: Checked) -> None:
         print_facts([("data as of", time_text(checked.as_of)), *_figures(checked)])
         print_table(
             ("check", "", "finding"),
-            [(found.check, found.outcome.value, found.message) for found in checked.findings],
+            [
+                (found.check, found.outcome.value, found.message)
+                for found in checked.findings
+                if found.outcome is not Outcome.NOT_CHECKED
+            ],
         )
+        missing = [
+            found.check for found in checked.findings if found.outcome is Outcome.NOT_CHECKED
+        ]
+        if missing:
+            print_facts([("not checked", f"{', '.join(missing)} (--json says why)")])
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
 
@@ -256,7 +265,7 @@ def _figures(checked: Checked) -> list[tuple[str, str]]:
     changes, effect, report = checked.changes, checked.effect, checked.report
     if effect is not None and changes is not None:
         return [
-            ("windows", f"{len(checked.windows)} with {_rows(checked):,} rows"),
+            ("windows", f"{len(checked.windows):,} with {counted(_rows(checked), 'row')}"),
             ("ported", f"{changes.ported:,}"),
             ("returned", f"{changes.returned:,}"),
             ("moved to another operator", f"{changes.moved:,}"),

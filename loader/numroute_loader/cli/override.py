@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute.cli.console import (
+    counted,
     operator_text,
     plain,
     print_facts,
@@ -16,6 +17,7 @@ from numroute.cli.console import (
     print_table,
     time_text,
 )
+from numroute.cli.group import Group
 from numroute.cli.options import json_option, store_option
 from numroute.index import SnapshotStore, writing
 from numroute_loader.cli.options import reason_option, retention_options
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from numroute.index import Metadata, Override, Retention
 
 
-@click.group()
+@click.group(cls=Group)
 def override() -> None:
     """Route numbers and ranges by hand, against the registry or where it says nothing.
 
@@ -62,7 +64,7 @@ def apply(
                 read = read_overrides(file, current)
             metadata = writer.publish_overrides(read.overrides, asked_by=user_name(), reason=reason)
     if read.expired:
-        click.echo(f"warning: {read.expired} lines have expired and are left out", err=True)
+        click.echo(f"warning: {counted(read.expired, 'expired line')} left out", err=True)
     _print(metadata, len(read.overrides), as_json=as_json)
 
 
@@ -104,6 +106,7 @@ def list_(*, store: Path, as_json: bool) -> None:
             )
             for each in overrides
         ],
+        unbroken=0,
     )
 
 

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from numroute.cli.console import (
     changes_text,
+    counted,
     print_blocks,
     print_facts,
     print_json,
@@ -56,7 +57,8 @@ def history(*, store: Path, last: int | None, as_json: bool) -> None:
     print_blocks((_heading(entry, kept), _details(entry)) for entry in entries)
     if known.damaged:
         click.echo(
-            f"warning: {known.damaged} lines of {opened.history_path} cannot be read", err=True
+            f"warning: {opened.history_path} has {counted(known.damaged, 'unreadable line')}",
+            err=True,
         )
 
 
@@ -97,7 +99,7 @@ def _origin(entry: dict[str, Any]) -> str:
         return str(entry["dump"])
     names = [source["name"] for source in entry.get("sources", ())]
     if len(names) > NAMES_SHOWN_MAX:
-        return f"{names[0]} ... {names[-1]} ({len(names)} files)"
+        return f"{names[0]} ... {names[-1]} ({len(names):,} files)"
     return ", ".join(names)
 
 
@@ -125,8 +127,8 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
         after = _overrides(opened)
     if before != after and (before is not None or _ever_overridden(opened)):
         click.echo(
-            f"warning: the overrides changed with it: {len(after or ())} now, "
-            f"{'not known how many' if before is None else len(before)} before; "
+            f"warning: the overrides changed with it: {len(after or ()):,} now, "
+            f"{'not known how many' if before is None else f'{len(before):,}'} before; "
             "`numroute-load override apply FILE` sets them",
             err=True,
         )
@@ -219,7 +221,9 @@ def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) ->
             for each in judged
         ],
     )
-    print_facts([(gone, f"{len(removed)} of {len(judged)} snapshots, {freed:,} bytes")])
+    print_facts(
+        [(gone, f"{len(removed):,} of {counted(len(judged), 'snapshot')}, {freed:,} bytes")]
+    )
 
 
 def _only_named(retention: Retention) -> Retention:

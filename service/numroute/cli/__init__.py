@@ -22,6 +22,7 @@ from numroute.cli.group import LazyGroup, run
         "rejoin": "numroute_campaign.cli:rejoin",
         "check-handover": "numroute_campaign.cli:check_handover",
         "web": "numroute_web.cli:web",
+        "completion": "numroute.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

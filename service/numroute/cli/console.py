@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -19,7 +21,16 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from rich.console import JustifyMethod, RenderableType
+
     from numroute.model import Operator
+
+_AMOUNT = re.compile(r"([+-]?\d{1,3}(,\d{3})*(\.\d+)?%?)?")
+_PIPE_WIDTH = 80
+_GAP = 2
+"""Columns between two cells of a table."""
+_NARROW = 8
+"""No other column is made narrower for the sake of unbroken ones."""
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any value of ours, a dataclass or plain
@@ -49,16 +60,44 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - as above
 def print_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, unbroken: int = 1
 ) -> None:
-    """Print a table; in a pipe, where nobody sees a width, it is as wide as its cells.
+    """Print a table that is no wider than the terminal, or than 80 columns in a pipe.
 
-    On a narrow terminal the first ``unbroken`` columns keep their cells in one line.
+    Cells break between words, those of the first ``unbroken`` columns not at all, if that fits.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, heading in enumerate(headings):
-        table.add_column(heading, overflow="fold", no_wrap=i < unbroken)
-    for row in rows:
+    console, cells = _console(), [list(map(str.strip, row)) for row in rows]
+    columns = list(zip(headings, *cells, strict=True))
+    widths = _widths(columns, unbroken, console.width - _GAP * (len(columns) - 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
+    for column, width in zip(columns, widths, strict=True):
+        is_amount = any(column[1:]) and all(map(_AMOUNT.fullmatch, column[1:]))
+        justify: JustifyMethod = "right" if is_amount else "left"
+        table.add_column(column[0], overflow="fold", width=width, justify=justify)
+    for row in cells:
         table.add_row(*row)
-    _console().print(table)
+    click.echo()
+    _print(console, table)
+    click.echo()
+
+
+def _widths(columns: Sequence[Sequence[str]], unbroken: int, room: int) -> list[int]:
+    """Return the width of each column: what it needs, or else its longest words and a share."""
+    whole = [max(map(cell_len, column)) for column in columns]
+    least = [
+        width if i < unbroken else max(map(cell_len, " ".join(column).split()), default=0)
+        for i, (column, width) in enumerate(zip(columns, whole, strict=True))
+    ]
+    while sum(least) > room and max(least) > 1:
+        # Unbroken columns give way last.
+        widest = max(
+            range(len(least)), key=lambda i: (least[i] > _NARROW and i >= unbroken, least[i])
+        )
+        least[widest] -= 1
+    spare = room - sum(least)
+    for left, i in enumerate(sorted(range(len(whole)), key=lambda i: whole[i] - least[i])):
+        more = min(whole[i] - least[i], spare // (len(whole) - left))
+        least[i] += more
+        spare -= more
+    return least
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -68,16 +107,16 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, value)
-    _console().print(table)
+    _print(_console(), table)
 
 
 def print_blocks(blocks: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Print headed lines: each heading in one line, what belongs to it indented below."""
     console = _console()
     for heading, lines in blocks:
-        console.print(Text(heading, style="bold", overflow="fold"))
+        _print(console, Text(heading, style="bold", overflow="fold"))
         for line in lines:
-            console.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 4), expand=False))
+            _print(console, Padding(Text(line, overflow="fold"), (0, 0, 0, 4), expand=False))
 
 
 def operator_text(operator: Operator | None) -> str:
@@ -100,8 +139,20 @@ def changes_text(changes: Mapping[str, Any] | None) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural where it is not one: "1 file", "1,200 files"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _console() -> Console:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console.width = 500
+        console.width = _PIPE_WIDTH
     return console
+
+
+def _print(console: Console, what: RenderableType) -> None:
+    with console.capture() as captured:
+        console.print(what)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())

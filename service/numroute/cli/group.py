@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import inspect
 import io
 import os
 import re
@@ -49,7 +50,23 @@ _NOT_SETTINGS = re.compile(
 """The variables of our tests, and those that Kubernetes sets for a Service named numroute."""
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group whose help has the whole first sentence of each command's."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and what they do."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                text = inspect.cleandoc(command.help or "").partition("\n\n")[0]
+                sentence, dot, _ = " ".join(text.split()).partition(". ")
+                rows.append((name, sentence + dot.strip()))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class LazyGroup(Group):
     """Import a command when it is used, so that help and version work without its extra."""
 
     def __init__(self, *, imports: Mapping[str, str], **attributes: Any) -> None:  # noqa: ANN401 - click's own

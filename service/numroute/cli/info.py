@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute.cli.console import (
+    counted,
     plain,
     print_facts,
     print_json,
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numroute.feed import FeedState
-    from numroute.model import Coverage
+    from numroute.model import Coverage, Source
 
 MEGABYTE = 1_000_000
+_FILES_SHOWN = 4
+"""Of each kind; a month of increments has 720."""
 
 
 @click.command()
@@ -49,6 +52,7 @@ def info(store: Path, as_json: bool) -> None:
             _print_without_current(opened, feed, as_json=as_json)
         raise
     kept = _kept(opened, metadata.snapshot_id)
+    kept_bytes = sum(row["file_bytes"] for row in kept)
     age = datetime.now(UTC) - metadata.as_of
     if as_json:
         document: dict[str, Any] = plain(metadata)
@@ -64,25 +68,37 @@ def info(store: Path, as_json: bool) -> None:
             ("covers", coverage_text(metadata.coverage)),
             ("format", f"version {metadata.format_version}"),
             ("file", f"{size:,} bytes"),
-            ("kept", f"{len(kept)} snapshots, {sum(row['file_bytes'] for row in kept):,} bytes"),
+            ("kept", f"{counted(len(kept), 'snapshot')}, {kept_bytes:,} bytes"),
             *((name.replace("_", " "), f"{count:,}") for name, count in metadata.counts.items()),
         ]
     )
     print_feed(feed)
     _print_snapshots(kept)
-    print_table(
-        ("source", "sequence", "rows", "kind"),
-        [
+    print_table(("source", "sequence", "rows", "kind"), _sources(metadata.sources), unbroken=3)
+
+
+def _sources(sources: Sequence[Source]) -> list[tuple[str, str, str, str]]:
+    """Return rows of the newest files of each kind, and of how many more there are."""
+    rows = []
+    for kind in dict.fromkeys(source.kind for source in sources):
+        files = sorted(
+            (source for source in sources if source.kind == kind),
+            key=lambda source: source.sequence or 0,
+            reverse=True,
+        )
+        rows += [
             (
                 source.name,
                 "" if source.sequence is None else str(source.sequence),
                 f"{source.rows:,}",
-                source.kind,
+                kind,
             )
-            for source in metadata.sources
-        ],
-        unbroken=3,
-    )
+            for source in files[:_FILES_SHOWN]
+        ]
+        if older := files[_FILES_SHOWN:]:
+            older_rows = sum(source.rows for source in older)
+            rows.append((f"and {counted(len(older), 'file')} more", "", f"{older_rows:,}", kind))
+    return rows
 
 
 def _print_without_current(store: SnapshotStore, feed: FeedState | None, *, as_json: bool) -> None:

@@ -14,7 +14,15 @@ import numpy as np
 from click.core import ParameterSource
 
 from numroute.answers import answer_texts, explain_text
-from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
+from numroute.cli.console import (
+    operator_text,
+    plain,
+    print_blocks,
+    print_facts,
+    print_json,
+    print_table,
+    time_text,
+)
 from numroute.cli.encoding import Block, Csv, Json, lines
 from numroute.cli.options import (
     as_of_option,
@@ -99,7 +107,7 @@ def _print_table(
             answers = answer_texts(snapshot, _reference(snapshot), texts, region)
     else:
         raise nothing_to_ask()
-    print_table(_HEADINGS, [_row(answer) for answer in answers], unbroken=2)
+    print_table(_HEADINGS, [_row(answer) for answer in answers])
     stale = next((answer.snapshot for answer in answers if answer.snapshot.stale), None)
     if stale:
         click.echo(
@@ -277,9 +285,8 @@ def explain(
                 ("snapshot", explanation.snapshot.id if explanation.snapshot else ""),
             ]
         )
-        print_table(
-            ("layer", "says", "detail", "from"), [_layer_row(layer) for layer in explanation.layers]
-        )
+        click.echo()
+        print_blocks(_layer_block(layer) for layer in explanation.layers)
     return 0 if explanation.status.has_route else EXIT_NOT_ROUTED
 
 
@@ -319,7 +326,7 @@ def _reference(snapshot: Snapshot) -> SnapshotRef:
 def _row(answer: Answer) -> tuple[str, ...]:
     status = answer.status.name
     if answer.status is Status.INVALID:
-        status += f" ({answer.invalid_reason.name})"
+        status += f" ({answer.invalid_reason.name.lower().replace('_', ' ')})"
     route = answer.route
     if route and route.overridden:
         status += " (overridden)"
@@ -334,26 +341,23 @@ def _row(answer: Answer) -> tuple[str, ...]:
     )
 
 
-def _layer_row(layer: Layer) -> tuple[str, ...]:
+def _layer_block(layer: Layer) -> tuple[str, list[str]]:
+    """Return what a layer says, and below it the details and the files."""
     detail = []
     if layer.ported_at:
-        detail.append(f"ported {layer.ported_at.isoformat()}")
+        detail.append(f"ported {time_text(layer.ported_at)}")
     if layer.donor:
         detail.append(f"from {operator_text(layer.donor)}")
     if layer.first is not None:
         end = "end" if layer.last is None else f"+{layer.last}"
         detail.append(f"+{layer.first} to {end}")
     if layer.author:
-        expires = layer.expires.isoformat() if layer.expires else "never"
+        expires = time_text(layer.expires) if layer.expires else "never"
         detail += [f"{layer.reason!r} by {layer.author}", f"expires {expires}"]
     sources = ", ".join(
         source.name if not source.sequence else f"{source.name} (sequence {source.sequence})"
         for source in layer.sources
     )
-    says = operator_text(layer.route.operator) or "-" if layer.route else "nothing"
-    return (
-        layer.name + (" *" if layer.decides else ""),
-        says,
-        ", ".join(detail),
-        sources,
-    )
+    says = operator_text(layer.route.operator) or "no operator" if layer.route else "nothing"
+    heading = f"{layer.name}: {says}{' (decides)' if layer.decides else ''}"
+    return heading, [line for line in (", ".join(detail), sources and f"in {sources}") if line]

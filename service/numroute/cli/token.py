@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from numroute.cli.console import print_json, print_table
+from numroute.cli.group import Group
 from numroute.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ tokens_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Make tokens for the service's clients, and list the clients that have some."""
 
