@@ -15,10 +15,8 @@ import contextlib
 import getpass
 import hashlib
 import json
-import os
 import secrets
 import socket
-import stat
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,7 +29,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from numroute.errors import InputError, SettingError
-from numroute.files import create_private, replacing
+from numroute.files import create_private, read_private_file, replacing
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.opening import OpenList, find_list
@@ -106,27 +104,18 @@ def load_key(path: Path, *, make: bool = True) -> bytes:
     Without ``make`` nothing is created, and a missing file gives a key that is not kept.
 
     Raises:
-        InputError: Another user owns the file or may read it, or it holds no key or a weak one.
+        SettingError: Another user owns the file or may read it.
+        InputError: It holds no key, or a weak one.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return _new_key(path) if make else secrets.token_bytes(KEY_BYTES)
-    except OSError as error:
-        raise InputError(path, f"the key cannot be read: {error.strerror}") from None
-    try:
-        status = os.fstat(descriptor)  # what is checked is what is read
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(path, "the key is not a regular file", hint="Name another file")
-        if status.st_uid not in {os.geteuid(), 0}:
-            raise InputError(
-                path, "the key belongs to another user", hint="Name a new file, or take it over"
-            )
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise InputError(path, "other users may read the key", hint=f"chmod 600 {path}")
-        text = os.read(descriptor, 4 * KEY_BYTES_MAX)
-    finally:
-        os.close(descriptor)
+    if make and not path.exists():
+        try:
+            with create_private(path) as file:
+                file.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
+        except OSError as error:
+            raise InputError(path, f"the key cannot be written: {error.strerror}") from None
+    elif not path.exists():
+        return secrets.token_bytes(KEY_BYTES)
+    text = read_private_file(path, "the key")
     key = b""
     with contextlib.suppress(ValueError):
         key = bytes.fromhex(text.decode("ascii").strip())
@@ -152,17 +141,6 @@ def _is_weak(key: bytes) -> bool:
         or key in (key + key)[1:-1]
         or len({(after - before) % 256 for before, after in pairwise(key)}) < _DISTINCT_STEPS_MIN
     )
-
-
-def _new_key(path: Path) -> bytes:
-    key = secrets.token_bytes(KEY_BYTES)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise InputError(path, f"the key cannot be written: {error.strerror}") from None
-    with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor
-        file.write(key.hex() + "\n")
-    return key
 
 
 ROLES: Final = ("list", "do-not-send list", "policy file", "price file", "output")

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from numroute.errors import InputError, SettingError
 from numroute.files import create_private
+from numroute_campaign.lists.cells import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,9 +193,7 @@ class SpoolFiles:
 
 
 def _cells(column: pa.Array) -> list[str | None]:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    cells: list[str | None] = column.cast(pa.string()).to_pylist()
+    cells: list[str | None] = unpacked(column).cast(pa.string()).to_pylist()
     return cells
 
 

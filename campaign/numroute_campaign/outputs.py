@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from numroute.errors import SettingError
+from numroute_campaign.lists.cells import unpacked
 from numroute_campaign.output_files import SpoolFiles, TextFiles
 from numroute_campaign.templates import (
     LIST_PREFIX,
@@ -305,7 +306,7 @@ class Outputs:
             pa.array(leaving.row_id),
             pa.array(leaving.number) if names is None else names,
             pa.array(leaving.code.astype(np.int32)),
-            *(_unpacked(column).take(value) for column in block.kept),
+            *(unpacked(column).take(value) for column in block.kept),
         ]
         return pa.RecordBatch.from_arrays(
             arrays, [ROW_ID, self._number, "code", *self._columns.kept]
@@ -350,8 +351,3 @@ def file_stem(route: str, taken: Iterable[str]) -> str:
         serial += 1
         candidate = f"{stem}-{serial}"
     return candidate
-
-
-def _unpacked(column: pa.Array) -> pa.Array:
-    """Return a column without a dictionary, which a spool of batches would lose."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from numroute.e164.metadata import check_region
-from numroute_campaign.lists.cells import is_empty, is_equal, read_phones
+from numroute_campaign.lists.cells import is_empty, is_equal, read_phones, unpacked
 from numroute_campaign.vocabulary import Reject, Several
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ def _samples(
 
 
 def _bytes(values: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = unpacked(values)
     is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
     return values.cast(pa.large_binary()) if is_text else values
 

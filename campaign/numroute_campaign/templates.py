@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -19,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from numroute.errors import SettingError
+from numroute_campaign.lists.cells import unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -107,22 +109,16 @@ def header_text(names: Sequence[str], dialect: Dialect = CSV) -> bytes:
 
 def plain_texts(column: pa.Array) -> pa.Array:
     """Return a column of any type as string[n]; lists and structs as JSON, nulls stay."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_nested(column.type):
-        values = column.to_pylist()
-        texts = [
-            None if each is None else json.dumps(each, ensure_ascii=False, default=str)
-            for each in values
-        ]
-        return pa.array(texts, pa.string())
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        values = column.to_pylist()
-        return pa.array(
-            [None if each is None else each.decode(errors="replace") for each in values],
-            pa.string(),
-        )
-    return column.cast(pa.string())
+    column = unpacked(column)
+    kind = column.type
+    if pa.types.is_nested(kind):
+        made: Callable[[Any], str] = partial(json.dumps, ensure_ascii=False, default=str)
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        made = partial(bytes.decode, errors="replace")
+    else:
+        return column.cast(pa.string())
+    cells = [None if cell is None else made(cell) for cell in column.to_pylist()]
+    return pa.array(cells, pa.string())
 
 
 def cells_text(column: pa.Array, dialect: Dialect = CSV) -> pa.Array:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.files import private
 from support.registry import command
 
-from numroute.errors import InputError
+from numroute.errors import InputError, SettingError
 from numroute_campaign.handover import Pseudonymizer, fingerprint, load_key, rejoin
 
 
@@ -94,7 +94,7 @@ def test_a_readable_key_is_refused(route, list_csv: Path, words: tuple[Path, ...
     key.write_text("ab" * 32, "ascii")
     key.chmod(0o644)
     err = route(list_csv, *words, status=1).err
-    assert "other users may read the key" in err
+    assert "the key can be read or changed by others" in err
     assert "chmod 600" in err
 
 
@@ -115,7 +115,7 @@ def test_a_key_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     path = private(tmp_path / "key", "0123456789abcdeffedcba98765432100f1e2d3c4b5a6978")
     assert len(load_key(path)) == 24
     monkeypatch.setattr("os.fstat", lambda _: os.stat_result((0o100600, 0, 0, 1, 12345, *[0] * 5)))
-    with pytest.raises(InputError, match="belongs to another user"):
+    with pytest.raises(SettingError, match="belongs to another user"):
         load_key(path)
 
 
@@ -124,7 +124,7 @@ def test_what_is_not_a_key_is_refused(tmp_path: Path) -> None:
     for text, reason in (("secret", "holds no key"), ("ab12", "has 2 bytes")):
         with pytest.raises(InputError, match=reason):
             load_key(private(tmp_path / "key", text))
-    with pytest.raises(InputError, match="not a regular file"):
+    with pytest.raises(SettingError, match="Is a directory"):
         load_key(tmp_path)
     made = load_key(tmp_path / "new")
     assert load_key(tmp_path / "new") == made

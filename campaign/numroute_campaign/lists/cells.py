@@ -276,20 +276,29 @@ def may_hold_numbers(kind: pa.DataType) -> bool:
     )
 
 
+def unpacked(column: pa.Array) -> pa.Array:
+    """Return a column without its dictionary, if it has one."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
 def sample_of(column: pa.Array) -> pa.Array:
     """Return values to judge a column by; a value that is not a whole number becomes null."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = unpacked(column)
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        values = column.cast(pa.float64(), safe=False)
-        whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
-        return pc.if_else(whole, values, None).cast(pa.int64())
+        return _whole_numbers(column)
     if _is_binary(column.type):
         try:
             return column.cast(pa.large_binary()).cast(pa.large_string())
         except pa.ArrowInvalid:  # no text: not even one cell is looked at
             return pa.nulls(len(column), pa.large_string())
     return column
+
+
+def _whole_numbers(column: pa.Array) -> pa.Array:
+    """Return int64[n], null where a value is no whole number, or too large for a phone number."""
+    values = column.cast(pa.float64(), safe=False)
+    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
+    return pc.if_else(whole, values, None).cast(pa.int64())
 
 
 def readable(column: pa.Array, name: str, where: object) -> pa.Array:
@@ -300,8 +309,7 @@ def readable(column: pa.Array, name: str, where: object) -> pa.Array:
     """
     kind = column.type
     if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
-        column = column.dictionary_decode()
-        kind = column.type
+        column, kind = unpacked(column), kind.value_type
     if pa.types.is_integer(kind) and kind.bit_width < _NUMBER_BITS:
         raise InputError(
             str(where),
@@ -316,17 +324,14 @@ def readable(column: pa.Array, name: str, where: object) -> pa.Array:
             hint="Export the list again with the numbers as text or as 64-bit integers",
         )
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = column.cast(pa.float64(), safe=False)
-        if pa.types.is_floating(kind):
-            values = pc.if_else(pc.is_nan(values), None, values)
-        whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
-        if pc.any(pc.invert(whole)).as_py():
+        numbers = _whole_numbers(column)
+        if pc.any(pc.and_(numbers.is_null(), pc.invert(column.is_null(nan_is_null=True)))).as_py():
             raise InputError(
                 str(where),
                 f"{name} holds fractions or values too large for phone numbers",
                 hint="Name the phone column with --column, or give its numbers as text",
             )
-        return values.cast(pa.int64())
+        return numbers
     if _is_binary(kind):
         return column.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
     if pa.types.is_null(kind):
@@ -374,8 +379,7 @@ def check_segments(kind: pa.DataType, shown: str, where: object) -> None:
 
 def segment_counts(column: pa.Array) -> NDArray[np.int64]:
     """Return int64[n], whole numbers from 1 to ``SEGMENTS_MAX``; -1 for fractions, 0 otherwise."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = unpacked(column)
     if _is_text(column.type):
         # Not all bytes of a list are UTF-8, which trimming and matching need not know.
         texts = pc.ascii_trim_whitespace(column.cast(pa.string()))
