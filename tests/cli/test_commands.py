@@ -572,3 +572,11 @@ def test_bash_completes_commands(program: str, typed: str, found: str) -> None:
         check=True,
     )
     assert done.stdout.split() == [f"plain,{found}"]
+
+
+def test_a_slip_is_answered_with_what_was_meant(store: Path) -> None:
+    """An unknown command with the nearest one, a national format without a region with --region."""
+    unknown = command("numroute", "lokup", "+79000000012")
+    assert (unknown.status, "Did you mean 'lookup'?" in unknown.err) == (2, True)
+    national = command("numroute", "lookup", "--store", store, "8 (900) 000-00-12")
+    assert (national.status, "--region" in national.err) == (3, True)

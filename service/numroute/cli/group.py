@@ -65,6 +65,18 @@ class Group(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; refuse an unknown one with the nearest name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            for nearest in difflib.get_close_matches(args[0], self.list_commands(ctx), 1):
+                text = f"{error.message} Did you mean {nearest!r}?"
+                raise click.UsageError(text, ctx) from None
+            raise
+
 
 class LazyGroup(Group):
     """Import a command when it is used, so that help and version work without its extra."""

@@ -114,6 +114,8 @@ def _print_table(
             f"warning: the data is as of {stale.as_of.isoformat()}, older than the service's limit",
             err=True,
         )
+    if any(answer.invalid_reason is InvalidReason.NO_DEFAULT_REGION for answer in answers):
+        click.echo("hint: give --region, e.g. RU, to have national formats understood", err=True)
     return all(answer.status.has_route for answer in answers)
 
 
