@@ -9,7 +9,7 @@ IMAGE_EXTRAS := sftp s3 otel campaign web
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check docs check-docs test test-slow wheel lint types proto check-proto format bench bench-quick soak faults image lock clean
+.PHONY: help venv demo check docs check-docs test test-slow wheel lint types proto check-proto format bench bench-quick bench-web soak faults image lock clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,6 +87,9 @@ soak: venv  ## Load the service for an hour with a change of snapshot each minut
 
 bench-quick: venv  ## Measure with 1 million ported numbers (1 GB of disk, 6 minutes)
 	$(BIN)/python -m benchmarks --quick $(BENCH)
+
+bench-web: venv  ## Measure lookups and lists over HTTP beside a constant handler and the command
+	$(BIN)/python -m benchmarks web --quick $(BENCH)
 
 faults: venv  ## Kill commands that change a store at 200 random points and check it after each (3 minutes)
 	@folder=$$(mktemp -d) && $(BIN)/python tests/end_to_end/faults/killing.py --points 200 --folder $$folder \

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import lists, micro, service, yardsticks
+from benchmarks import lists, micro, service, web, yardsticks
 from benchmarks.material import Material, make_material
 from benchmarks.plots import draw
 from benchmarks.processes import ROOT
@@ -29,7 +29,7 @@ SCALES = {"quick": (1_000_000, 8.0), "full": (50_000_000, 60.0)}
 Benchmark = Callable[[Material, float], Sequence[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
     f"{area.__name__.rpartition('.')[2]}.{name}": benchmark
-    for area in (micro, service, lists, yardsticks)
+    for area in (micro, service, web, lists, yardsticks)
     for name, benchmark in area.BENCHMARKS.items()
 }
 

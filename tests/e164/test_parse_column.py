@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import numroute.e164.rows as rows_module
-from numroute.e164 import Parsed, parse, parse_column
+from numroute.e164 import Parsed, ParsedColumn, parse, parse_column, parse_texts
 from numroute.e164.decide import decide_class
 from numroute.e164.decision_table import DecisionTable
 from numroute.errors import SettingError
@@ -65,6 +65,19 @@ def test_a_column_says_what_each_of_its_texts_says(texts, region):
     """Row i equals ``parse`` of row i, whatever the texts hold and whatever stands beside them."""
     column = pa.array(texts, pa.string())
     assert rows(parse_column(column, region)) == expected(texts, region)
+
+
+@given(
+    texts=st.lists(st.from_regex(r"\+?[0-9]{0,20}", fullmatch=True) | st.text(max_size=8)),
+    numbers=st.lists(st.from_regex(r"(7|8|7916|49|0|)[0-9]{4,17}", fullmatch=True), max_size=9),
+    plus=st.sampled_from(["", "+"]),
+    region=st.sampled_from(REGIONS),
+)
+def test_a_few_texts_say_what_each_of_them_says(texts, numbers, plus, region):
+    """What software writes is read in its own way, to the same end."""
+    for asked in (texts, [f"{plus}{number}" for number in numbers]):
+        found, reasons = parse_texts(asked, region)
+        assert rows(ParsedColumn(found, reasons, found == 0)) == expected(asked, region)
 
 
 def formats(seed: int, region: str, count: int) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 
@@ -16,8 +15,8 @@ from numroute.server.statuses import status_of
 from numroute_web.sessions import require_same_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from litestar import Request
 
@@ -26,16 +25,20 @@ if TYPE_CHECKING:
     from numroute.server.quota import Usage
     from numroute_web.sessions import Sessions
 
+    HttpRequest = Request[Any, Any, Any]
+
 
 class _HttpContext:
     """What guards read of a call's context, taken from an HTTP request."""
 
-    def __init__(self, request: Request[Any, Any, Any], authorization: str | None) -> None:
-        self._request = request
+    __slots__ = ("_authorization", "_client")
+
+    def __init__(self, request: HttpRequest, authorization: str | None) -> None:
+        self._client = request.client
         self._authorization = authorization
 
     def peer(self) -> str:
-        client = self._request.client
+        client = self._client
         return f"http:{client.host}:{client.port}" if client else "http:"
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
@@ -47,6 +50,42 @@ class _HttpContext:
 
     def time_remaining(self) -> None:
         return None
+
+
+class _Admitted:
+    """A call between its guards; not a generator, whose switches would take longer than they."""
+
+    __slots__ = ("_call", "_guards")
+
+    def __init__(self, call: Call, guards: Sequence[Guard]) -> None:
+        self._call = call
+        self._guards = guards
+
+    def __enter__(self) -> Call:
+        call = self._call
+        try:
+            for guard in self._guards:
+                guard.begin(call)
+                call.begun += 1
+        except Exception as error:
+            self._end(error)
+            raise
+        return call
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        call = self._call
+        if error is None:
+            call.status = StatusCode.OK
+        elif isinstance(error, Exception):
+            call.error = error
+            call.status = (
+                status_of(error) if isinstance(error, NumrouteError) else StatusCode.INTERNAL
+            )
+        for guard in reversed(self._guards[: call.begun]):
+            guard.end(call, call.status)
 
 
 class Admission:
@@ -62,13 +101,13 @@ class Admission:
         """Ask these guards, in this order."""
         self._sessions = sessions
         self._guards = guards
+        self._on_numbers = [guard.numbers for guard in guards]
         self._clients = clients
         self._usage = usage
 
-    @contextlib.contextmanager
     def call(
-        self, method: str, request: Request[Any, Any, Any], *, authorization: str | None = None
-    ) -> Iterator[Call]:
+        self, method: str, request: HttpRequest, *, authorization: str | None = None
+    ) -> AbstractContextManager[Call]:
         """Begin a call named ``method``, yield it, and end it with the status of its error.
 
         Raises:
@@ -76,26 +115,8 @@ class Admission:
         """
         require_same_origin(request)
         authorization = authorization or self._sessions.authorization(request)
-        call = Call(
-            method,
-            _HttpContext(request, authorization),  # type: ignore[arg-type] # what guards use of a gRPC context
-            on_numbers=[guard.numbers for guard in self._guards],
-        )
-        try:
-            for guard in self._guards:
-                guard.begin(call)
-                call.begun += 1
-            yield call
-            call.status = StatusCode.OK
-        except Exception as error:
-            call.error = error
-            call.status = (
-                status_of(error) if isinstance(error, NumrouteError) else StatusCode.INTERNAL
-            )
-            raise
-        finally:
-            for guard in reversed(self._guards[: call.begun]):
-                guard.end(call, call.status)
+        context: Any = _HttpContext(request, authorization)  # what guards use of a gRPC context
+        return _Admitted(Call(method, context, self._on_numbers), self._guards)
 
     def limit_headers(self, client: str) -> dict[str, str]:
         """Return the ``RateLimit`` headers of a client; none without limits.

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from litestar import Litestar, Request, get
@@ -55,6 +55,17 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute_web.settings import WebSettings
+
+SERVER_OPTIONS: Final[dict[str, Any]] = {
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "limit_concurrency": CONNECTIONS_MAX,
+    "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+    "timeout_graceful_shutdown": DRAIN_SECONDS,
+}
+"""How the HTTP server runs."""
 
 
 @get("/openapi.json", include_in_schema=False)
@@ -120,7 +131,8 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     log_loop_faults(log)
     tls = settings.security.tls
     protection = Protection(settings.security, log)
-    listener = _listen(settings)
+    address = settings.as_server()
+    listener = listen(address.host, address.port)
     health = Health()
     follower = Follower(
         SnapshotStore(settings.store), log, max_age=settings.max_age, on_state=health.set_unready
@@ -155,13 +167,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     )
     config = uvicorn.Config(
         harden(make_app(service, log)),
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS_MAX,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        **SERVER_OPTIONS,
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
     )
@@ -179,7 +185,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         asyncio.create_task(protection.run(stop)),
     ]
     try:
-        log.info("web serving", host=settings.as_server().host, port=listener.getsockname()[1])
+        log.info("web serving", host=address.host, port=listener.getsockname()[1])
         await server.serve(sockets=[listener])
     finally:
         stop.set()
@@ -210,16 +216,17 @@ def _use_certificate(config: uvicorn.Config) -> None:
         config.ssl.load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
 
 
-def _listen(settings: WebSettings) -> socket.socket:
-    """Return a socket that listens on the settings' address. Raises SettingError."""
-    address = settings.as_server()
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises SettingError."""
     try:
-        return socket.create_server(
-            (address.host, address.port),
-            family=socket.AF_INET6 if ":" in address.host else socket.AF_INET,
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
     except OSError as error:
         raise SettingError(
-            f"{settings.listen} cannot be listened on: {error.strerror}",
+            f"{host}:{port} cannot be listened on: {error.strerror}",
             hint="Give another address with --listen",
         ) from None
+    # Headers and body are two packets; asyncio sets this only on sockets that it makes itself.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -19,6 +19,7 @@ from numroute.errors import LimitExceededError
 from numroute.server.describe import operator_list
 from numroute_web.answers import (
     AnswersBody,
+    Encoded,
     Encoder,
     OneAnswerBody,
     OperatorBody,
@@ -144,16 +145,16 @@ class ExplanationBody(msgspec.Struct, frozen=True, kw_only=True):
 @get("/v1/lookup", summary="Look one number up", responses=PROBLEMS)
 async def lookup_one(
     request: HttpRequest, number: Number, region: Country = None, as_of: AsOf = None
-) -> Response[OneAnswerBody]:
+) -> Encoded[OneAnswerBody]:
     """Answer about one number as JSON or, with `Accept: text/csv`, as CSV."""
     async with _asking("GET /v1/lookup", request, 1, as_of) as (encoder, headers):
         if _wants_csv(request):
-            return _encoded(encoder.csv([number], region), CSV, headers)
-        return _encoded(encoder.one(number, region), JSON, headers)
+            return Encoded(encoder.csv([number], region), CSV, headers)
+        return Encoded(encoder.one(number, region), JSON, headers)
 
 
 @post("/v1/lookup", status_code=200, summary="Look up to 1,000 numbers up", responses=PROBLEMS)
-async def lookup_many(request: HttpRequest, data: LookupBody) -> Response[AnswersBody]:
+async def lookup_many(request: HttpRequest, data: LookupBody) -> Encoded[AnswersBody]:
     """Answer about numbers, in their order, as JSON or, with `Accept: text/csv`, as CSV."""
     if len(data.numbers) > NUMBERS_MAX:
         raise LimitExceededError(
@@ -165,8 +166,8 @@ async def lookup_many(request: HttpRequest, data: LookupBody) -> Response[Answer
     count = len(data.numbers)
     async with _asking("POST /v1/lookup", request, count, data.as_of) as (encoder, headers):
         if _wants_csv(request):
-            return _encoded(encoder.csv(data.numbers, data.region), CSV, headers)
-        return _encoded(encoder.many(data.numbers, data.region), JSON, headers)
+            return Encoded(encoder.csv(data.numbers, data.region), CSV, headers)
+        return Encoded(encoder.many(data.numbers, data.region), JSON, headers)
 
 
 @get("/v1/explain", summary="Say why a number is answered as it is", responses=PROBLEMS)
@@ -232,14 +233,9 @@ async def _asking(
         if count:
             call.ask(count)
         with await service.view_at(as_of) as view:
-            headers = service.admission.limit_headers(call.client)
-            headers["Vary"] = "Accept"
-            yield service.encoder(view), headers
-
-
-def _encoded(content: bytes, media_type: str, headers: dict[str, str]) -> Response[Any]:
-    return Response(content, media_type=media_type, headers=headers)
+            yield service.encoder(view), service.admission.limit_headers(call.client)
 
 
 def _wants_csv(request: HttpRequest) -> bool:
-    return request.accept.best_match([JSON, CSV], default=JSON) == CSV
+    accept = request.headers.get("accept", "")
+    return "csv" in accept and request.accept.best_match([JSON, CSV], default=JSON) == CSV

@@ -23,11 +23,24 @@ from numroute.e164.parse import TEXT_CHARS_MAX, Parsed, parse
 
 if TYPE_CHECKING:
     from numroute.e164.column import parse_column
-    from numroute.e164.rows import ParsedColumn, parse_rows
+    from numroute.e164.rows import ParsedColumn, parse_rows, parse_texts
 
-__all__ = ["TEXT_CHARS_MAX", "Parsed", "ParsedColumn", "parse", "parse_column", "parse_rows"]
+__all__ = [
+    "TEXT_CHARS_MAX",
+    "Parsed",
+    "ParsedColumn",
+    "parse",
+    "parse_column",
+    "parse_rows",
+    "parse_texts",
+]
 
-_LATER = {"ParsedColumn": "rows", "parse_column": "column", "parse_rows": "rows"}
+_LATER = {
+    "ParsedColumn": "rows",
+    "parse_column": "column",
+    "parse_rows": "rows",
+    "parse_texts": "rows",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -58,8 +58,8 @@ class DecisionTable:
         """Return the code of every number's class, deciding those not met before.
 
         Args:
-            plus: bool[n], whether a ``+`` stands before the digits.
-            lengths: int64[n], how many digits there are.
+            plus: bool[n], whether a ``+`` stands before the digits; or bool[], the same for all.
+            lengths: int64[n], how many digits there are; or int64[].
             heads: uint32[n], the first five digits as an integer; zeros stand for missing ones.
         """
         at = (plus * _LENGTHS + np.minimum(lengths, _LENGTHS - 1)) * _HEADS + heads

@@ -24,7 +24,7 @@ from numroute.e164.parse import SEPARATORS, TEXT_CHARS_MAX, ascii_of_code_points
 from numroute.model import InvalidReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,6 +60,11 @@ A semicolon begins a parameter, letters and # behind the digits may begin an ext
 
 _PAD: Final = 16
 """Zeros before and behind the digits, so that sixteen digits can be read from any place."""
+
+_TAIL_DIGITS: Final = 16
+"""From how many last digits the decision table makes a number."""
+
+_POWERS: Final = np.uint64(10) ** np.arange(_TAIL_DIGITS, dtype=np.uint64)
 
 _DIGIT_VALUES: Final = bytes(byte - ord("0") & 0xFF for byte in range(256))
 _NOT_DIGITS: Final = bytes(byte for byte in range(256) if chr(byte) not in "0123456789")
@@ -111,6 +116,56 @@ def parse_rows(
     texts = (text[begin:end].tobytes().decode(errors="replace") for begin, end in ends)
     read_open(answer, rows, texts, region)
     return answer
+
+
+def parse_texts(
+    texts: Sequence[str], default_region: str | None = None
+) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+    """Return the numbers and reasons of ``parse_rows`` for a few hundred texts.
+
+    Raises:
+        SettingError: the default region is unknown.
+    """
+    region = check_region(default_region)
+    found = _parse_digits(texts, decision_table(region))
+    if found is not None:
+        return found
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(list(map(len, encoded)), out=offsets[1:])
+    rows = parse_rows(np.frombuffer(b"".join(encoded), np.uint8), offsets, region)
+    return rows.numbers, rows.reasons
+
+
+def _parse_digits(
+    texts: Sequence[str], table: DecisionTable
+) -> tuple[NDArray[np.uint64], NDArray[np.uint8]] | None:
+    """Read texts that are digits, all with or all without a plus sign before them; None for others.
+
+    So software writes numbers: Python's own integers are several times as fast as rows of bytes.
+    """
+    joined = "".join(texts)
+    signs = joined.count("+")
+    sizes = set(map(len, texts))
+    if not (joined.isascii() and joined.replace("+", "").isdecimal() and signs in {0, len(texts)}):
+        return None
+    plus = signs > 0
+    if min(sizes) - plus < KNOWN_DIGITS_MAX or max(sizes) - plus > _TAIL_DIGITS:
+        return None
+    try:
+        numbers = np.array(list(map(int, texts)), np.uint64)
+    except ValueError:
+        # A plus sign amid the digits.
+        return None
+    # Most often all are of one length.
+    lengths = np.array(sizes.pop() if len(sizes) == 1 else list(map(len, texts))) - plus
+    heads = numbers // _POWERS.take(lengths - KNOWN_DIGITS_MAX)
+    codes = table.codes(np.array(plus), lengths, heads.astype(np.uint32))
+    if UNSETTLED in codes:
+        return None
+    numbers %= table.modulus.take(codes)
+    numbers += table.base.take(codes)
+    return numbers, table.reason.take(codes)
 
 
 def read_open(

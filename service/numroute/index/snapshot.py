@@ -228,6 +228,15 @@ class Snapshot:
                 )
             if range_route:
                 ranges = np.array([row for _, row, _ in found], np.uint16)
+        elif (ported_at or range_route) and (fields := kernel.find_fields(self._tables, numbers)):
+            rows, ranges, ranks = fields
+            if not range_route:
+                ranges = None
+            if ported_at:
+                times = np.zeros(len(numbers), np.uint32)
+                positions = (ranks >= 0).nonzero()[0]
+                if self._ported_at is not None:
+                    times[positions] = self._ported_at.take(ranks.take(positions))
         else:
             rows = kernel.lookup(self._tables, numbers)
             times = self._ported_times(numbers) if ported_at else None
