@@ -72,12 +72,22 @@ def test_another_machines_calibration_is_refused_unless_asked_for(
 
 
 def test_a_disturbed_calibration_is_warned_of(calibration: Calibration, tmp_path: Path) -> None:
-    """Disturbed steps and a single core are reported on standard error."""
+    """Disturbed steps and a single core are in the plan itself, and beside its JSON."""
     path = tmp_path / "c.json"
     save(replace(calibration, disturbed_steps=3, pinned=False), path)
-    result = ask(path, *QUESTION, "--other-machine")
+    assert "other processes disturbed 3 steps" in ask(path, *QUESTION, "--other-machine").stdout
+    result = ask(path, *QUESTION, "--other-machine", "--json")
     assert "other processes disturbed 3 steps" in result.stderr
     assert "one core" in result.stderr
+
+
+def test_single_numbers_are_gathered_by_default(file: Path) -> None:
+    """One core answers 3,000 of them a second, unless each travels alone."""
+    asked = ["--rate", "3000", "--ported", "30e6", "--batch", "1", "--json"]
+    plans = [
+        json.loads(ask(file, *asked, *words).stdout)["plan"] for words in ([], ["--not-gathered"])
+    ]
+    assert [each["processes"] for each in plans] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan.conftest import busy
 
+from numroute.client.coalescing import WAIT_SECONDS
 from numroute.errors import SettingError
 from numroute.plan.interpolate import Requirements, index_size, plan
 from numroute.plan.table import Calibration
@@ -172,6 +173,32 @@ def test_what_one_machine_cannot_carry_takes_several(calibration: Calibration) -
     assert answer.spare == 2
 
 
+def test_single_numbers_are_gathered_into_calls(calibration: Calibration) -> None:
+    """3,000 a second take one core; each alone would take two. Gathering adds its wait."""
+    asked = Requirements(rate=3_000, ported=30_000_000, batch=1, gathered=True)
+    gathered, alone = plan(calibration, asked), plan(calibration, replace(asked, gathered=False))
+    assert (gathered.machines, gathered.processes, gathered.numbers_per_call) == (1, 1, 9)
+    assert alone.processes == 2
+    assert gathered.p99_seconds[1] - WAIT_SECONDS <= alone.p99_seconds[1]
+    assert plan(calibration, replace(asked, clients=9)).numbers_per_call == 1
+    with pytest.raises(SettingError, match="batch of gathered numbers"):
+        replace(asked, batch=2)
+
+
+def test_noise_widens_the_range(calibration: Calibration) -> None:
+    """Rounds that differ show in the cores needed, and a plan from noise says so."""
+    quiet = plan(calibration, ASKED)
+    assert quiet.cores_spread[0] <= quiet.cores_exact <= quiet.cores_spread[2]
+    rows = tuple(
+        replace(row, busy_cpu_seconds=(*row.busy_cpu_seconds[:2], 2 * row.busy_cpu_seconds[0]))
+        for row in calibration.rows
+    )
+    noisy = plan(replace(calibration, rows=rows), ASKED)
+    assert noisy.cores_spread[2] > quiet.cores_spread[2]
+    assert any("2.0 times as long" in note for note in noisy.notes)
+    assert not any("times as long" in note for note in quiet.notes)
+
+
 def test_the_network_can_bind(calibration: Calibration) -> None:
     """Where the connections are narrow, they decide the number of machines."""
     asked = replace(ASKED, rate=5e6, batch=100_000, p99_seconds=None, network_bits=1e8)
@@ -228,6 +255,7 @@ def test_sizes_beyond_the_format_are_refused() -> None:
         {"ported_share": 1.1},
         {"load_max": 1},
         {"network_bits": 0},
+        {"clients": 0},
     ],
     ids=str,
 )

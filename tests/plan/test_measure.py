@@ -95,13 +95,40 @@ def test_a_broken_call_is_measured_again(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(measure, "open_loop", broken)
     calibrate(tmp_path, TINY)
     assert len(runs) == 4 + 1
+    # A stream that breaks every time is not the end, either.
+    monkeypatch.setattr(measure, "FAILED_SHARE_MAX", 0.5)
+    runs[:] = [True]
+    monkeypatch.setattr(measure, "open_loop", always_broken)
+    calibrate(tmp_path, TINY)
     monkeypatch.setattr(Load, "require_answers", refuse)
     with pytest.raises(ServiceError, match="failed"):
         calibrate(tmp_path, TINY)
     assert list(tmp_path.iterdir()) == []
 
 
-def refuse(_: Load) -> None:
+def always_broken(*arguments: object, **options: object) -> Load:
+    seen = open_loop(*arguments, **options)
+    seen.failures["UNAVAILABLE"] += 1
+    return seen
+
+
+def test_a_connection_is_not_asked_for_more_than_it_may_have() -> None:
+    """Calls beyond the limit begin when others have ended; their latency counts from the start."""
+    waiting: list[Done] = []
+
+    def send(place: int, done: Done) -> None:
+        waiting.append(done)
+        assert len(waiting) <= 3
+        if len(waiting) == 3:
+            for each in waiting:
+                each("")
+            waiting.clear()
+
+    seen = open_loop(send, rate=1e5, seconds=3e-4, cpu=lambda: 0.0, in_flight_max=3)
+    assert seen.answered == 30
+
+
+def refuse(_: Load, failed_share_max: float = 0.0) -> None:
     raise ServiceError("calls failed", code="INTERNAL")
 
 

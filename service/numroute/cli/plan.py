@@ -41,6 +41,20 @@ DEFAULT_FILE = Path("numroute-calibration.json")
 @click.option(
     "--batch", metavar="N", default="1000", show_default=True, help="Numbers in one call."
 )
+@click.option(
+    "--gathered/--not-gathered",
+    default=None,
+    help="Numbers are asked for one by one, and clients gather them into calls. Default with "
+    "--batch 1.",
+)
+@click.option(
+    "--clients",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="With --gathered: processes that gather.",
+)
 @click.option("--p99", metavar="TIME", help="What 99 % of calls must stay below, e.g. 5ms.")
 @click.option(
     "--spare",
@@ -91,6 +105,8 @@ def plan(
     rate: str | None,
     ported: str | None,
     batch: str,
+    gathered: bool | None,
+    clients: int,
     p99: str | None,
     spare: int,
     plan_numbers: str,
@@ -139,13 +155,16 @@ def plan(
         ported_share=ported_share,
         load_max=load,
         network_bits=report.parse_quantity(network),
+        gathered=report.parse_count(batch) == 1 if gathered is None else gathered,
+        clients=clients,
     )
     answer = interpolate.plan(known, asked)
-    _warn(report.warnings(known))
     if as_json:
+        _warn(report.warnings(known))
         print_json({"asked": asked, "plan": answer, "calibration": plain(known)})
     else:
-        print_facts(report.facts(asked, answer))
+        notes = [("note", text) for text in report.warnings(known)]
+        print_facts([*report.facts(asked, answer), *notes])
     return 0 if answer.p99_reached else EXIT_ERROR
 
 

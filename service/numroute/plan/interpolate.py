@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute.client.coalescing import NUMBERS_PER_BATCH, WAIT_SECONDS
 from numroute.errors import SettingError
 from numroute.index import layout
 
@@ -58,6 +59,9 @@ SYSTEM_BYTES = 1_000_000_000
 
 LOAD_MAX = 0.7
 """Share of a core's capacity that is planned to be used: the rest is for bursts and swaps."""
+
+ROUNDS_RATIO_MAX = 1.5
+"""Rounds of a quiet machine differ by less."""
 
 LOADS_TRIED = 141
 """Loads between the lowest and the highest allowed that are held against the p99."""
@@ -113,7 +117,8 @@ class Requirements:
     ``plan_numbers``. ``batch``: numbers a call. ``p99_seconds``: what 99 % of calls must stay
     below, if it matters. ``spare``: machines beyond what the load needs. ``ported_share``: of the
     numbers asked for; None = as in the index. ``load_max``: share of a core's capacity that may be
-    used. ``network_bits``: bits per second that a machine can send, and receive.
+    used. ``network_bits``: bits per second that a machine can send, and receive. ``gathered``: the
+    numbers are asked for one by one, and each of ``clients`` processes gathers its own into calls.
     """
 
     rate: float
@@ -125,6 +130,15 @@ class Requirements:
     ported_share: float | None = None
     load_max: float = LOAD_MAX
     network_bits: float = 10e9
+    gathered: bool = False
+    clients: int = 1
+
+    @property
+    def numbers_per_call(self) -> float:
+        """How many numbers a call has: of a busy service, those that come while it may wait."""
+        if not self.gathered:
+            return self.batch
+        return min(NUMBERS_PER_BATCH, max(1.0, self.rate * WAIT_SECONDS / self.clients))
 
     def __post_init__(self) -> None:
         """Raise SettingError when a figure makes no sense."""
@@ -138,6 +152,8 @@ class Requirements:
             ("ported share", 0 <= (self.ported_share or 0) <= 1, "0 to 1"),
             ("load", 0 < self.load_max < 1, "more than 0 and less than 1"),
             ("network", self.network_bits > 0, "more than 0 bits a second"),
+            ("count of clients", self.clients >= 1, "1 or more"),
+            ("batch of gathered numbers", not self.gathered or self.batch == 1, "--batch 1"),
         ):
             if not valid:
                 raise SettingError(f"the {name} is out of range", hint=f"Give {allowed}")
@@ -148,7 +164,8 @@ class Plan:
     """What a load needs.
 
     ``machines`` include ``spare``; ``processes`` are those of all machines, one on each core.
-    ``cores_exact``: what the load takes before rounding. ``capacity``: numbers per second without
+    ``cores_exact``: what the load takes before rounding; ``cores_spread``: likewise, by the
+    fastest, the usual and the slowest round. ``capacity``: numbers per second without
     the spare machines. Bytes of memory and disk are per machine: ``private_bytes`` of its
     processes, ``index_bytes`` in the page cache, twice that while a snapshot is replaced;
     ``build_bytes`` where the index is built. Bytes per second are those of all machines.
@@ -159,6 +176,8 @@ class Plan:
     processes_per_machine: int
     processes: int
     cores_exact: float
+    cores_spread: Spread
+    numbers_per_call: float
     binding: str
     capacity: float
     load: float
@@ -184,12 +203,13 @@ def plan(calibration: Calibration, asked: Requirements) -> Plan:
     hold the index in memory or on disk: more machines do not help, because each has its own copy.
     """
     _require_measured(calibration, asked)
-    table = _Table(calibration, asked.batch)
+    batch = asked.numbers_per_call
+    table = _Table(calibration, batch, WAIT_SECONDS if asked.gathered else 0.0)
     size = index_size(asked.ported, asked.plan_numbers)
-    calls = asked.rate / asked.batch
+    calls = asked.rate / batch
     load, limited, reached = _highest_load(table, asked)
     cores_exact = calls * table.busy_cpu_seconds / load
-    bytes_in = calls * (8 * asked.batch + HEADER_BYTES) * FRAMING
+    bytes_in = calls * (8 * batch + HEADER_BYTES) * FRAMING
     bytes_out = calls * (table.answer_bytes + HEADER_BYTES) * FRAMING
     by_cores = _up(cores_exact / calibration.machine.cores)
     by_network = _up(8 * max(bytes_in, bytes_out) / asked.network_bits)
@@ -203,8 +223,14 @@ def plan(calibration: Calibration, asked: Requirements) -> Plan:
         processes_per_machine=per_machine,
         processes=(needed + asked.spare) * per_machine,
         cores_exact=cores_exact,
+        cores_spread=(
+            calls * table.busy_spread[0] / load,
+            calls * table.busy_spread[1] / load,
+            calls * table.busy_spread[2] / load,
+        ),
+        numbers_per_call=batch,
         binding="network" if by_network > by_cores else "p99" if limited else "cores",
-        capacity=needed * per_machine * asked.batch / table.busy_cpu_seconds,
+        capacity=needed * per_machine * batch / table.busy_cpu_seconds,
         load=actual,
         cpu_utilisation=min(1.0, actual * cpu[1] / table.busy_cpu_seconds),
         cpu_per_call=cpu,
@@ -227,7 +253,7 @@ def plan(calibration: Calibration, asked: Requirements) -> Plan:
 class _Table:
     """The measured figures of one size of batch, on straight lines between its neighbours."""
 
-    def __init__(self, calibration: Calibration, batch: int) -> None:
+    def __init__(self, calibration: Calibration, batch: float, wait_seconds: float) -> None:
         rows = calibration.rows
         place = float(np.interp(batch, [row.batch for row in rows], range(len(rows))))
         low, weight = int(place), place % 1
@@ -240,6 +266,10 @@ class _Table:
         )
         self.loads = [step.load for step in rows[0].steps]
         self._figures: NDArray[np.float64] = figures[0] + weight * (figures[1] - figures[0])
+        # Numbers that are gathered wait for others: half of the time on average, all of it at most.
+        self._figures += np.array([[0.0], [wait_seconds / 2], [wait_seconds]])
+        busy = [np.array(row.busy_cpu_seconds) for row in (rows[low], rows[high])]
+        self.busy_spread: list[float] = (busy[0] + weight * (busy[1] - busy[0])).tolist()
         self.busy_cpu_seconds, self.answer_bytes = (
             before + weight * (after - before)
             for before, after in (
@@ -317,6 +347,17 @@ def _notes(
         )
     if asked.p99_seconds is not None and p99[1] <= asked.p99_seconds < p99[2]:
         found.append(f"in one round the p99 was {p99[2] * 1e3:.1f} ms, above the target")
+    if asked.gathered:
+        found.append(
+            f"each client sends {1 / WAIT_SECONDS:.0f} calls a second at most when answers are "
+            "slow; an idle service gets more and smaller ones, and answers sooner"
+        )
+    least, _, most = table.busy_spread
+    if most > ROUNDS_RATIO_MAX * least:
+        found.append(
+            f"the slowest round took {most / least:.1f} times as long as the fastest: the machine "
+            "was not quiet, calibrate again"
+        )
     return tuple(found)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
 import shutil
 import signal
@@ -22,7 +21,7 @@ from numroute.errors import NumrouteError, ServiceError, SettingError
 from numroute.index import Content, SnapshotStore, writing
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute.plan.interpolate import RU_PLAN_NUMBERS, index_size
-from numroute.plan.load import closed_loop, open_loop, sender, serving
+from numroute.plan.load import FAILED_SHARE_MAX, closed_loop, open_loop, sender, serving
 from numroute.plan.table import (
     OTHERS_SHARE_MAX,
     BatchRow,
@@ -48,6 +47,10 @@ Report = Callable[[str], None]
 IN_FLIGHT = 8
 """Calls under way that keep the next one always waiting at the service."""
 
+IN_FLIGHT_MAX = 50
+"""The most calls under way on the one connection, far below what a connection may have: beyond it
+gRPC now and then breaks a stream."""
+
 REQUESTS = 8
 """Different requests of one size, so that their numbers are not all in the cache."""
 
@@ -56,7 +59,7 @@ STEP_SECONDS_MAX = 1.5
 """A step takes longer than usual where its calls are rare, but no longer than this."""
 
 ATTEMPTS_MAX = 5
-"""How often a measurement is tried when a call fails."""
+"""How often a measurement is tried until no call fails; the last time a few may."""
 
 REPEATS_MAX = 2
 """Further rounds for steps that other processes disturbed."""
@@ -219,7 +222,12 @@ class _Batch:
             seconds = max(usual, min(STEP_CALLS_MIN / rate, STEP_SECONDS_MAX))
             others = OtherWork(self._service.cpu_seconds)
             step = functools.partial(
-                open_loop, self._send, rate=rate, seconds=seconds, cpu=self._service.cpu_seconds
+                open_loop,
+                self._send,
+                rate=rate,
+                seconds=seconds,
+                cpu=self._service.cpu_seconds,
+                in_flight_max=IN_FLIGHT_MAX,
             )
             seen = _retrying(functools.partial(step, seed=seed))
             self._seen[load].append((others.share() <= self._effort.others_share_max, seen))
@@ -261,16 +269,14 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 def _retrying(measure: Callable[[], Load]) -> Load:
-    """Measure again when a call failed; raise ServiceError when calls keep failing."""
-    for attempt in itertools.count(1):
-        try:
+    """Measure again when a call failed; raise ServiceError when more than a few keep failing."""
+    for _ in range(ATTEMPTS_MAX - 1):
+        with contextlib.suppress(ServiceError):
             seen = measure()
             seen.require_answers()
-        except ServiceError:
-            if attempt == ATTEMPTS_MAX:
-                raise
-        else:
-            break
+            return seen
+    seen = measure()
+    seen.require_answers(FAILED_SHARE_MAX)
     return seen
 
 

@@ -33,10 +33,13 @@ def facts(asked: Requirements, answer: Plan) -> list[tuple[str, str]]:
         p99 += f" - cannot be reached: the least measured is {duration(answer.p99_least_seconds)}"
     spare = f" ({answer.machines - answer.spare} for the load, {answer.spare} spare)"
     index = answer.index_bytes
+    low, _, high = answer.cores_spread
+    exact = f"{answer.cores_exact:.2f} needed, {low:.2f} to {high:.2f} by the rounds"
     return [
         ("machines", f"{answer.machines}{spare if answer.spare else ''}"),
         ("processes", f"{answer.processes}, {answer.processes_per_machine} on each machine"),
-        ("cores", f"{answer.processes}, one for each process ({answer.cores_exact:.2f} needed)"),
+        ("cores", f"{answer.processes}, one for each process ({exact})"),
+        *([("numbers a call", f"{answer.numbers_per_call:.0f}, gathered")] * asked.gathered),
         ("binding limit", BINDING[answer.binding]),
         ("load", f"{answer.load:.0%} of {quantity(answer.capacity)} numbers/s"),
         ("CPU used", f"{answer.cpu_utilisation:.0%} of these cores"),
