@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib import import_module
-from importlib.metadata import distribution, version
-from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 
 def main() -> None:
@@ -34,9 +29,15 @@ def start(program: str, module: str, *, extra: str) -> None:
 
 def how_to_install(extra: str) -> str:
     """Return the command that installs an extra: from where this copy was installed, if known."""
+    # Slow to import, and seldom needed.
+    import json  # noqa: PLC0415
+    from importlib.metadata import distribution, version  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415
+
     origin = json.loads(distribution("numroute").read_text("direct_url.json") or "{}")
     url = urlsplit(origin.get("url", ""))
-    path = url2pathname(url.path)
+    path = unquote(url.path)
     if url.scheme == "file" and Path(path).exists():
         option = "-e " if origin.get("dir_info", {}).get("editable") else ""
         return f"pip install {option}'{path}[{extra}]'"
@@ -47,6 +48,8 @@ def how_to_install(extra: str) -> str:
 def _explain(program: str, problem: str) -> None:
     """Print the version or the usage where these are asked for, else the problem; exit."""
     if "--version" in sys.argv[1:]:
+        from importlib.metadata import version  # noqa: PLC0415 - as above
+
         print(f"{program}, version {version('numroute')}")  # noqa: T201 - what is asked for
         sys.exit()
     if {"-h", "--help"} & {*sys.argv[1:]}:

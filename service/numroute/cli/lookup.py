@@ -128,9 +128,8 @@ def _print_lines(blocks: Iterator[list[bytes]], ask: Ask, form: Form) -> bool:
         block = ask(texts)
         output.write(lines(texts, block, form))
         output.flush()
-        is_routed &= all(
-            block.route_at(place).status.has_route for place in np.unique(block.route).tolist()
-        )
+        places = set(block.route.tolist())
+        is_routed = is_routed and all(block.route_at(place).status.has_route for place in places)
     return is_routed
 
 
