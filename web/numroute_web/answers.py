@@ -15,7 +15,7 @@ import numpy as np
 from litestar import Response
 
 from numroute.cli.console import plain
-from numroute.cli.encoding import escape_formula
+from numroute.cli.encoding import CSV_COLUMNS, escape_formula, route_cells
 from numroute.e164 import parse_texts
 from numroute.model import InvalidReason, Operator, Status
 
@@ -26,18 +26,9 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
     from numpy.typing import NDArray
 
-    from numroute.model import Route
     from numroute.server.view import View
 
 Body = TypeVar("Body")
-
-CSV_COLUMNS: Final = (
-    *("input", "number", "status", "invalid_reason"),
-    *("operator_code", "operator_name", "operator_brand", "operator_tax_number"),
-    *("mcc", "mnc", "registry_mnc", "routing_number", "region_code", "region_name", "line_type"),
-    *("overridden", "ported_at", "range_holder_code", "range_holder_name"),
-    *("snapshot_id", "snapshot_as_of", "snapshot_stale"),
-)
 
 _NOBODY: Final = Operator()
 _MISSING: Any = None
@@ -167,7 +158,7 @@ class Encoder:
                 f"{number or ''}",
                 route.status.name,
                 _REASONS[reason] or "",
-                *_route_cells(route),
+                *route_cells(route),
                 _time(seconds) if seconds else "",
                 holder.code,
                 holder.name,
@@ -252,17 +243,6 @@ def _taken(
 
 def _raw(body: object) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(body))
-
-
-def _route_cells(route: Route) -> tuple[str, ...]:
-    if not route.status.has_route:
-        return ("",) * 12
-    operator, region = route.operator, route.region
-    return (
-        *(operator.code, operator.name, operator.brand, operator.tax_number),
-        *(route.mcc, route.mnc, route.registry_mnc, route.routing_number),
-        *(region.code, region.name, route.line_type.name, _word(route.overridden)),
-    )
 
 
 def _time(seconds: int) -> str:

@@ -21,7 +21,7 @@ from numroute.cli.console import plain
 from numroute.model import InvalidReason, Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -112,15 +112,9 @@ class Csv:
     @functools.cache  # noqa: B019 - one form lives as long as the command
     def route(self, route: Route, reason: InvalidReason) -> bytes:
         """Return the cells between number and time."""
-        cells: Iterable[str] = ("",) * 12
-        if route.status.has_route:
-            operator, region = route.operator, route.region
-            cells = (
-                *(operator.code, operator.name, operator.brand, operator.tax_number),
-                *(route.mcc, route.mnc, route.registry_mnc, route.routing_number),
-                *(region.code, region.name, route.line_type.name, _word(value=route.overridden)),
-            )
-        return b",%b," % _cells(route.status.name, reason.name if reason else "", *cells)
+        return b",%b," % _cells(
+            route.status.name, reason.name if reason else "", *route_cells(route)
+        )
 
     def time(self, text: str) -> bytes:
         """Return the cell of a time."""
@@ -191,6 +185,18 @@ def lines(texts: Sequence[bytes], block: Block, form: Form) -> bytes:
     for i, column in enumerate(pieces):
         line_pieces[i :: len(pieces)] = column
     return b"".join(line_pieces)
+
+
+def route_cells(route: Route) -> tuple[str, ...]:
+    """Return the columns of a route from ``operator_code`` to ``overridden``."""
+    if not route.status.has_route:
+        return ("",) * 12
+    operator, region = route.operator, route.region
+    return (
+        *(operator.code, operator.name, operator.brand, operator.tax_number),
+        *(route.mcc, route.mnc, route.registry_mnc, route.routing_number),
+        *(region.code, region.name, route.line_type.name, _word(value=route.overridden)),
+    )
 
 
 def escape_formula(cell: str) -> str:
