@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.material import SEED
+from benchmarks.oracle import COUNTRY
 from benchmarks.report import Figure
 from numroute.index import SnapshotStore
-from numroute.index.layout import PORTED_AT
+from numroute.index.bitmap import bitmap_arrays, build_bitmap
+from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START
+from numroute.index.records import all_records
+from numroute_loader.generate.market import load_market
+from numroute_loader.generate.plan import synthetic_plan
+from numroute_loader.generate.ports import Ports, allocate
+from numroute_loader.generate.real_plan import read_real_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,14 +27,19 @@ if TYPE_CHECKING:
 
     from benchmarks.material import Material
     from numroute.index import Snapshot
+    from numroute.index.bitmap import Bitmap
 
 MILLIONS = (1, 5, 20, 50, 100)
 NUMBERS_MAX = 1_000_000
 """How many records say how much a route tells beyond the plan."""
 
+DUMP_DATE = date(2026, 4, 2)
+TIMES_AS_MANY = 2
+"""Files are laid out for up to so many times the material's own numbers."""
+
 
 def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG001 - no time passes
-    """Compute the limit at several sizes, and measure the file at the material's own.
+    """Measure the file and its layout at several sizes, beside the limit by entropy.
 
     The limit: log2 of the number of ways to choose the ported ones of the plan's mobile numbers,
     plus the entropy of their routes given the route of their range. The plan itself is not in it.
@@ -41,6 +55,16 @@ def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG00
             "the snapshot's file": snapshot.file_bytes / count,
             "the snapshot's file without times": (snapshot.file_bytes - times) / count,
         }
+        laid_out = bitmap_arrays(_laid_out(snapshot, material.truth.ported))
+        assert all(np.array_equal(snapshot.arrays[key], laid_out[key]) for key in laid_out)
+        rest = snapshot.file_bytes - times - sum(each.nbytes for each in laid_out.values())
+        for ported in (10**6 * each for each in MILLIONS):
+            if ported != count and ported <= TIMES_AS_MANY * count:
+                numbers = _drawn(material, ported)
+                arrays = bitmap_arrays(_laid_out(snapshot, numbers)).values()
+                sizes[f"a file without times, {len(numbers):,}"] = (
+                    rest + sum(each.nbytes for each in arrays)
+                ) / len(numbers)
     for ported in (count, *(10**6 * each for each in MILLIONS)):
         if ported <= held:
             sizes[f"limit by entropy, {ported:,} of {held:,}"] = (
@@ -50,6 +74,33 @@ def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG00
         Figure(section=section, name=name, unit="bytes", values=[value])
         for name, value in sizes.items()
     ]
+
+
+def _drawn(material: Material, ported: int) -> NDArray[np.uint64]:
+    """Return so many ported numbers as ``numroute-load generate`` draws them from this plan."""
+    market = load_market()
+    if material.real_plan:
+        ranges, market = read_real_plan(material.plans[:1], market)
+    else:
+        ranges, _ = synthetic_plan(market, SEED)
+    counts = allocate(ported, ranges, market, SEED)
+    ports = Ports(market, ranges, counts, returned_home=0, dump_date=DUMP_DATE, seed=SEED)
+    numbers = [ports.draw(chunk)["number"].astype(np.uint64) for chunk in range(ports.chunk_count)]
+    return np.concatenate(numbers) + np.uint64(COUNTRY)
+
+
+def _laid_out(snapshot: Snapshot, numbers: NDArray[np.uint64]) -> Bitmap:
+    """Lay records out over the snapshot's plan, each with the route of its next ported number."""
+    pieces = list(all_records(snapshot.tables))
+    known = np.concatenate([piece.numbers for piece, _ in pieces])
+    rows = np.concatenate([piece.rows for piece, _ in pieces])
+    return build_bitmap(
+        numbers,
+        rows.take(known.searchsorted(numbers), mode="clip"),
+        snapshot.arrays[RANGE_START],
+        snapshot.arrays[RANGE_ROUTE],
+        len(snapshot.routes),
+    )
 
 
 def _route_bits(material: Material, snapshot: Snapshot) -> float:
