@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ from benchmarks.processes import module_server
 from benchmarks.report import beside, rounds
 from benchmarks.yardsticks import empty_handler
 from numroute import wire
-from numroute.plan.load import CALL_SECONDS_MAX, Service, closed_loop, sender
+from numroute.index.kernel import COMPILE_AFTER_NUMBERS
+from numroute.plan.load import CALL_SECONDS_MAX, Service, closed_loop, sender, serving
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
     Call = grpc.UnaryUnaryMultiCallable[bytes, bytes]
 
+WARMING_BATCH = 262_144
+IDLE_SECONDS = 0.5
 QUESTIONS = 4
 CALLS_PER_TURN_MAX = 200
 TURN_SHARE = 0.02
@@ -83,6 +87,21 @@ def make_questions(material: Material, batch: int, count: int = QUESTIONS) -> Qu
         ],
         answers=[{} for _ in numbers],
     )
+
+
+@contextlib.contextmanager
+def warm_service(material: Material) -> Iterator[Service]:
+    """Run a service that looks numbers up by the compiled function, where numba is installed."""
+    with serving(material.store) as service, service.bulk_lookup() as call:
+        (request,) = make_questions(material, WARMING_BATCH, count=1).requests
+        for _ in range(-(-COMPILE_AFTER_NUMBERS // WARMING_BATCH) + 1):
+            call(request, timeout=CALL_SECONDS_MAX)
+        # It compiles in the background: until then it is not idle.
+        spent, before = service.cpu_seconds(), -1.0
+        while spent > before + IDLE_SECONDS / 10:
+            time.sleep(IDLE_SECONDS)
+            spent, before = service.cpu_seconds(), spent
+        yield service
 
 
 @contextlib.contextmanager

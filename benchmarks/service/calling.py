@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,20 +13,24 @@ import numpy as np
 
 from benchmarks.processes import drop_from_page_cache, run
 from benchmarks.report import Side, beside, rounds, take_turns
-from benchmarks.service.asking import contest, empty_service, make_questions
-from numroute import Client
+from benchmarks.service.asking import contest, empty_service, make_questions, warm_service
+from numroute import AsyncClient, Client
 from numroute.plan.load import serving
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from benchmarks.material import Material
     from benchmarks.report import Figure
 
-BATCHES = (1, 1_000, 65_536, 500_000)
+BATCHES = (1, 1_000, 65_536, 262_144)
 IN_FLIGHT = (1, 4)
-CLIENT_BATCH = 65_536
+CHUNKS = (65_536, 262_144)
+CLIENT_NUMBERS = 2 * CHUNKS[-1]
 TEXTS = 1_000
+TICK_SECONDS = 0.001
 
 
 def start(material: Material, seconds: float) -> Sequence[Figure]:
@@ -56,7 +62,7 @@ def calls(material: Material, seconds: float) -> Sequence[Figure]:
     """Compare ``BulkLookup`` with an empty handler that reads and sends the same bytes."""
     figures: list[Figure] = []
     questions = {batch: make_questions(material, batch) for batch in BATCHES}
-    with serving(material.store) as service, service.bulk_lookup() as call:
+    with warm_service(material) as service, service.bulk_lookup() as call:
         for each in questions.values():
             each.learn(call, material.truth)
         with empty_service(*questions.values()) as (empty, empty_call):
@@ -87,9 +93,8 @@ def calls(material: Material, seconds: float) -> Sequence[Figure]:
 
 def client(material: Material, seconds: float) -> Sequence[Figure]:
     """Ask with the product's client: a large batch, the same over a stream, and texts."""
-    count = 8 * CLIENT_BATCH
-    numbers = material.draw(count)
-    batches = np.split(numbers, count // CLIENT_BATCH)
+    numbers = material.draw(CLIENT_NUMBERS)
+    batches = np.split(numbers, CLIENT_NUMBERS // CHUNKS[0])
     texts = [f"+{number}" for number in numbers[:TEXTS].tolist()]
 
     def right(found: Any) -> None:  # noqa: ANN401 - answers of one call or of several
@@ -102,22 +107,53 @@ def client(material: Material, seconds: float) -> Sequence[Figure]:
         )
 
     with contextlib.ExitStack() as stack:
-        service = stack.enter_context(serving(material.store))
-        asking = stack.enter_context(Client(service.address, timeout=60))
-        return take_turns(
-            "The product's client",
-            {
-                f"`Client.lookup` of {count:,} numbers": Side(
-                    run=lambda: [asking.lookup(numbers)], check=right, count=count
-                ),
-                f"`Client.stream`, batches of {CLIENT_BATCH:,}": Side(
-                    run=lambda: list(asking.stream(batches)), check=right, count=count
-                ),
-                f"`Client.lookup_text` of {TEXTS:,} texts": Side(
-                    run=lambda: asking.lookup_text(texts), check=right_texts, count=TEXTS
-                ),
-            },
-            unit="ns/number",
-            scale=1e9,
-            seconds=seconds,
+        service = stack.enter_context(warm_service(material))
+        asking = {
+            chunk: stack.enter_context(Client(service.address, timeout=60, numbers_per_chunk=chunk))
+            for chunk in CHUNKS
+        }
+        sides = {
+            f"`Client.lookup`, {chunk:,} numbers a call": Side(
+                run=functools.partial(lambda client: [client.lookup(numbers)], each),
+                check=right,
+                count=CLIENT_NUMBERS,
+            )
+            for chunk, each in asking.items()
+        }
+        sides |= {
+            f"`Client.stream`, batches of {CHUNKS[0]:,}": Side(
+                run=lambda: list(asking[CHUNKS[0]].stream(batches)),
+                check=right,
+                count=CLIENT_NUMBERS,
+            ),
+            f"`Client.lookup_text` of {TEXTS:,} texts": Side(
+                run=lambda: asking[CHUNKS[0]].lookup_text(texts), check=right_texts, count=TEXTS
+            ),
+        }
+        figures = take_turns(
+            "The product's client", sides, unit="ns/number", scale=1e9, seconds=seconds / 2
         )
+        holds = asyncio.run(_holds(service.address, numbers, seconds / 2))
+    return [*figures, *beside("Longest wait of an event loop", holds, unit="ms")]
+
+
+async def _holds(
+    address: str, numbers: NDArray[np.uint64], seconds: float
+) -> dict[str, list[float]]:
+    """Return by how much a timer is late at most, beside large batches and without them."""
+    holds: dict[str, list[float]] = {"idle": [], "beside `AsyncClient.lookup`": []}
+    async with AsyncClient(address, timeout=60) as asking:
+        expected = (await asking.lookup(numbers)).route_index
+        for _ in rounds(seconds):
+            for late in holds.values():
+                late.append(0.0)
+                end = time.perf_counter() + seconds / 20
+                lookup = asyncio.ensure_future(asking.lookup(numbers))
+                if late is holds["idle"]:
+                    await lookup
+                while time.perf_counter() < end or not lookup.done():
+                    begin = time.perf_counter()
+                    await asyncio.sleep(TICK_SECONDS)
+                    late[-1] = max(late[-1], (time.perf_counter() - begin - TICK_SECONDS) * 1e3)
+                assert np.array_equal((await lookup).route_index, expected)
+    return holds
