@@ -148,11 +148,10 @@ def _campaign(  # noqa: PLR0913 - as many as the command has options
 def _reading(prefix: str, region: str | None, given: dict[str, Any]) -> ReadOptions:
     """Return how lists are read, by the options that ``_read_options`` added."""
     names = prefix.replace("-", "_")
-    delimiter = given[f"{names}delimiter"]
     return ReadOptions(
         region=region or None,
         column=given[f"{names}column"],
-        delimiter="\t" if delimiter in {"tab", "\\t"} else delimiter,
+        delimiter=given[f"{names}delimiter"],
         encoding=given[f"{names}encoding"],
         has_header=given[f"{names}header"],
         sheet=given[f"{names}sheet"],

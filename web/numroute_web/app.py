@@ -32,7 +32,7 @@ from numroute.server.metrics import Reports
 from numroute.server.past import PastSnapshots
 from numroute.server.protection import Protection
 from numroute_web.admission import Admission
-from numroute_web.hardening import harden
+from numroute_web.hardening import Http, harden
 from numroute_web.jobs import JobStore
 from numroute_web.lists import HANDLERS as LIST_HANDLERS
 from numroute_web.lookup import HANDLERS as LOOKUP_HANDLERS
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from numroute_web.settings import WebSettings
 
 SERVER_OPTIONS: Final[dict[str, Any]] = {
+    "http": Http,
     "lifespan": "off",
     "log_config": None,
     "access_log": False,

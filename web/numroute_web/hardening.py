@@ -1,9 +1,15 @@
-"""What every answer gets: headers that keep browsers from doing harm, and an end to the request."""
+"""Limits on slow clients, and headers that keep browsers from doing harm."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from numroute_web.problems import ProblemError
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
@@ -24,20 +30,81 @@ POLICY: Final = (
 )
 """The policy of every answer that has none of its own."""
 
+HEAD_SECONDS: Final = 15.0
+"""How long the head of a request may take."""
+
+IDLE_SECONDS: Final = 20.0
+"""How long a client may send nothing of a body."""
+
+SLOW_AFTER_SECONDS, BYTES_PER_SECOND_MIN = 30.0, 2_048
+"""After the first, a body must have come at this rate on average."""
+
 LINGER_SECONDS, LINGER_BYTES = 2.0, 8 << 20
 """How long, and how far, a refused body is read on: else its sender would not see the answer."""
 
 
+class Http(H11Protocol):
+    """HTTP/1.1 in which a request's head must come in time: an open connection costs a place."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the first ones of another head start its time."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._expect_head()
+        else:
+            self._stop_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self) -> None:
+        self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n")
+        self.transport.close()
+
+
 def harden(app: ASGIApp) -> ASGIApp:
-    """Return the application with these headers; a body that nobody read ends its connection."""
+    """Return the application with these headers and limits.
+
+    A body must keep coming; one that nobody read ends its connection.
+    """
 
     async def hardened(scope: Scope, receive: Receive, send: Send) -> None:
-        has_more = True
+        has_more, begin, received = True, time.monotonic(), 0
 
         async def receive_watched() -> ReceiveMessage:
-            nonlocal has_more
-            message = await receive()
+            nonlocal has_more, received
+            if not has_more:
+                return await receive()
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    message = await receive()
+            except TimeoutError:
+                raise _too_slow() from None
             has_more = message["type"] == "http.request" and message.get("more_body", False)
+            if message["type"] == "http.request":
+                received += len(message["body"])
+            if has_more:
+                seconds = time.monotonic() - begin
+                if seconds > SLOW_AFTER_SECONDS and received < seconds * BYTES_PER_SECOND_MIN:
+                    raise _too_slow()
             return message
 
         async def send_hardened(message: Message) -> None:
@@ -46,15 +113,20 @@ def harden(app: ASGIApp) -> ASGIApp:
                 names = {name.lower() for name, _ in headers}
                 headers += [each for each in (*HEADERS, POLICY) if each[0] not in names]
                 if has_more and _announces_body(scope):
-                    await _linger(receive_watched)
-                    if has_more:
-                        headers.append((b"connection", b"close"))
+                    await _linger(receive)
+                    headers.append((b"connection", b"close"))
                 message["headers"] = headers
             await send(message)
 
         await app(scope, receive_watched, send_hardened)
 
     return hardened
+
+
+def _too_slow() -> ProblemError:
+    return ProblemError(
+        "too-slow", HTTPStatus.REQUEST_TIMEOUT, "the request came too slowly", hint="Send it again"
+    )
 
 
 def _announces_body(scope: Scope) -> bool:

@@ -117,6 +117,16 @@ class ListOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rows_per_file: Annotated[int, msgspec.Meta(ge=1)] | None = None
     language: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(LANGUAGES)})$")] = "en"
 
+    def __post_init__(self) -> None:
+        """Refuse what would change nothing. Raises ValueError."""
+        if self.category is not None and self.prices is None:
+            raise ValueError("category is for costs: give prices as well")
+        if self.segments is not None and (self.prices is None or self.segments_column is not None):
+            raise ValueError(
+                "segments is for costs, and for all messages alike: give it with prices and "
+                "without segments_column"
+            )
+
 
 def values_of(parameters: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
     """Return the texts of a query's or a form's parameters by their names."""

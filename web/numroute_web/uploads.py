@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import shutil
-import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from litestar import Request
-
-IDLE_SECONDS: Final = 20.0
-"""How long a client may send nothing."""
-
-SLOW_AFTER_SECONDS, BYTES_PER_SECOND_MIN = 30.0, 2_048
-"""After the first, an upload must have come at this rate on average."""
 
 FIELDS_MAX: Final = 100
 FIELD_BYTES_MAX: Final = 4_096
@@ -203,27 +196,15 @@ async def _receive_form(
 
 
 async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
-    """Yield the body in pieces. Raises ProblemError if it comes too slowly or ends early."""
-    begin, received = time.monotonic(), 0
-    stream = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                chunk = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise _too_slow() from None
-        except ClientException:
-            # Nobody reads the answer; what has come is removed.
-            raise ProblemError(
-                "invalid-request", HTTPStatus.BAD_REQUEST, "the request was cut short"
-            ) from None
-        received += len(chunk)
-        seconds = time.monotonic() - begin
-        if seconds > SLOW_AFTER_SECONDS and received < seconds * BYTES_PER_SECOND_MIN:
-            raise _too_slow()
-        yield chunk
+    """Yield the body in pieces. Raises ProblemError if it ends early."""
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientException:
+        # Nobody reads the answer; what has come is removed.
+        raise ProblemError(
+            "invalid-request", HTTPStatus.BAD_REQUEST, "the request was cut short"
+        ) from None
 
 
 def _require_space(folder: Path, size: int) -> None:
@@ -252,12 +233,6 @@ def _too_large(limit: int) -> ProblemError:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"the request is longer than {limit:,} bytes",
         hint="Split the list, or compress it with gzip or zstd",
-    )
-
-
-def _too_slow() -> ProblemError:
-    return ProblemError(
-        "too-slow", HTTPStatus.REQUEST_TIMEOUT, "the list came too slowly", hint="Send it again"
     )
 
 

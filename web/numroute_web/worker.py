@@ -84,7 +84,7 @@ def campaign_of(task: Task) -> Campaign:
             column=options.column,
             keep=tuple(options.keep),
             segments_column=options.segments_column,
-            delimiter="\t" if options.delimiter == "tab" else options.delimiter,
+            delimiter=options.delimiter,
             encoding=options.encoding,
             has_header=options.header,
             sheet=options.sheet,

@@ -83,6 +83,8 @@ class CsvText(ListReader):
     def __init__(self, file: ListFile, options: ReadOptions) -> None:
         """Read the sample and judge the layout; what the options say is not judged."""
         delimiter, encoding = options.delimiter, options.encoding
+        if delimiter in {"tab", "\\t"}:
+            delimiter = "\t"
         if delimiter is not None and (len(delimiter.encode()) != 1 or delimiter in '"\r\n'):
             raise SettingError(
                 f"the delimiter {delimiter!r} is not one ASCII character, or a quote",
