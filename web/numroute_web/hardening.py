@@ -87,40 +87,59 @@ def harden(app: ASGIApp) -> ASGIApp:
     """
 
     async def hardened(scope: Scope, receive: Receive, send: Send) -> None:
-        has_more, begin, received = True, time.monotonic(), 0
-
-        async def receive_watched() -> ReceiveMessage:
-            nonlocal has_more, received
-            if not has_more:
-                return await receive()
-            try:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    message = await receive()
-            except TimeoutError:
-                raise _too_slow() from None
-            has_more = message["type"] == "http.request" and message.get("more_body", False)
-            if message["type"] == "http.request":
-                received += len(message["body"])
-            if has_more:
-                seconds = time.monotonic() - begin
-                if seconds > SLOW_AFTER_SECONDS and received < seconds * BYTES_PER_SECOND_MIN:
-                    raise _too_slow()
-            return message
+        body = _Body(receive)
 
         async def send_hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", []))
                 names = {name.lower() for name, _ in headers}
                 headers += [each for each in (*HEADERS, POLICY) if each[0] not in names]
-                if has_more and _announces_body(scope):
+                if body.has_more and _announces_body(scope):
                     await _linger(receive)
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
             await send(message)
 
-        await app(scope, receive_watched, send_hardened)
+        await app(scope, body.receive, send_hardened)
 
     return hardened
+
+
+class _Body:
+    """A request's body as it comes.
+
+    Attributes:
+        has_more: Whether it has not ended, as far as is known.
+    """
+
+    __slots__ = ("_begin", "_receive", "_received", "has_more")
+
+    def __init__(self, receive: Receive) -> None:
+        self.has_more = True
+        self._receive = receive
+        self._begin = time.monotonic()
+        self._received = 0
+
+    async def receive(self) -> ReceiveMessage:
+        """Return the next piece. Raises ProblemError if the body comes too slowly."""
+        if not self.has_more:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            raise _too_slow() from None
+        self.has_more = message["type"] == "http.request" and message.get("more_body", False)
+        if message["type"] == "http.request":
+            self._received += len(message["body"])
+        seconds = time.monotonic() - self._begin
+        if (
+            self.has_more
+            and seconds > SLOW_AFTER_SECONDS
+            and self._received < seconds * BYTES_PER_SECOND_MIN
+        ):
+            raise _too_slow()
+        return message
 
 
 def _too_slow() -> ProblemError:

@@ -5,7 +5,9 @@ A ``type`` is a URN, ``urn:numroute:problem:`` and one word; docs/web.md lists t
 
 from __future__ import annotations
 
+import errno
 import math
+import sqlite3
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -131,6 +133,13 @@ def problem_of(error: Exception) -> Problem:
         reason = details_of(error) if isinstance(error, StoreError) else error.message
         hint = "" if isinstance(error, StoreError) else error.hint
         return _problem(word, status, mask_digits(reason), hint)
+    if _is_full_disk(error):
+        return _problem(
+            "storage-full",
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            "the service has no room for the list",
+            "Try again later, or tell the service's operators",
+        )
     if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         status = HTTPStatus(error.status_code)
         return _problem(_OF_STATUS.get(status, "invalid-request"), status, _http_detail(error))
@@ -180,6 +189,14 @@ def _problem(word: str, status: HTTPStatus, detail: str, hint: str = "") -> Prob
         status=int(status),
         detail=detail,
         hint=hint,
+    )
+
+
+def _is_full_disk(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return isinstance(error, sqlite3.Error) and (
+        getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
     )
 
 

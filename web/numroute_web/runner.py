@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 PREVIEW_SECONDS_MAX: Final = 30.0
 PREVIEWS_MAX: Final = 2
 """How many previews are made at once."""
+
+RETRY_SECONDS: Final = 2.0
+"""How long to wait before the end of a job is recorded again, if the disk was full."""
 
 SWEEP_SECONDS: Final = 30.0
 """How often jobs whose time is over are looked for."""
@@ -60,22 +64,28 @@ class Runner:
         waiting.add_done_callback(lambda _: self._wake.set())
         while not stop.is_set():
             self._wake.clear()
-            while len(self._tasks) < self._settings.list_workers and (
-                job := self._jobs.take_next()
-            ):
-                task = asyncio.create_task(self._run(job))
-                self._tasks.add(task)
-                task.add_done_callback(self._ended)
-            for expired in self._jobs.expired():
-                # Who finds no such list any more may rely on it that nothing remains.
-                await self._remove_files(expired)
-                self._jobs.forget(expired.id)
+            try:
+                await self._look()
+            except sqlite3.Error as fault:
+                # A full disk, say: there may be room next time.
+                self._log.error("jobs not checked", **fault_fields(fault))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS)
         self._stopping = True
         for process in self._processes.values():
             process.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        """Start what is queued and there is room for; remove what has expired."""
+        while len(self._tasks) < self._settings.list_workers and (job := self._jobs.take_next()):
+            task = asyncio.create_task(self._run(job))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        for expired in self._jobs.expired():
+            # Once a client finds no such list any more, nothing of it remains.
+            await self._remove_files(expired)
+            self._jobs.forget(expired.id)
 
     async def remove(self, job: Job) -> None:
         """Remove a job, whatever it does."""
@@ -122,7 +132,15 @@ class Runner:
             problem = too_large()
         if message.fault is not None:
             self._log.error("list failed", **message.fault)
-        self._jobs.finish(job.id, message.summary, problem)
+        # One that cannot be recorded before the service stops runs again.
+        while not self._stopping:
+            try:
+                self._jobs.finish(job.id, message.summary, problem)
+            except sqlite3.Error as fault:
+                self._log.error("job not recorded", **fault_fields(fault))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def _do(self, job_id: str, task: Task) -> Message:
         """Start a process for a task and return its last message."""
@@ -147,7 +165,8 @@ class Runner:
             while line := await process.stdout.readline():
                 last = msgspec.json.decode(line, type=Message)
                 if job_id and last.rows:
-                    self._jobs.progress(job_id, last.rows, last.share)
+                    with contextlib.suppress(sqlite3.Error):
+                        self._jobs.progress(job_id, last.rows, last.share)
             await process.wait()
         finally:
             self._processes.pop(job_id, None)

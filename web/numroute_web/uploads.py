@@ -36,7 +36,6 @@ NAME_LENGTH_MAX: Final = 100
 FILE_FIELD, TEXT_FIELD = "file", "numbers"
 PASTED_NAME: Final = "numbers.csv"
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _UNSAFE: Final = re.compile(r"[^\w .,()+=@-]")
 
 
@@ -54,8 +53,8 @@ async def receive(request: Request[Any, Any, Any], folder: Path, size_max: int) 
     """Write a request's list into a folder, and return what it is.
 
     Raises:
-        ProblemError: The body is too large, too slow or malformed, has no list, or the disk is
-            full.
+        ProblemError: The body is too large, too slow or malformed, or has no list.
+        OSError: The disk is full.
     """
     announced = request.headers.get("content-length", "0")
     size = int(announced) if announced.isdecimal() else 0
@@ -73,10 +72,6 @@ async def receive(request: Request[Any, Any, Any], folder: Path, size_max: int) 
         if not writer.size:
             raise _no_list()
         return await writer.upload()
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise _disk_full() from None
     except MultipartError:
         raise ProblemError(
             "invalid-request", HTTPStatus.BAD_REQUEST, "the form is malformed or cut short"
@@ -210,7 +205,7 @@ async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
 def _require_space(folder: Path, size: int) -> None:
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < size + FREE_BYTES_MIN:
-        raise _disk_full()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _sync(path: Path) -> None:
@@ -233,13 +228,4 @@ def _too_large(limit: int) -> ProblemError:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"the request is longer than {limit:,} bytes",
         hint="Split the list, or compress it with gzip or zstd",
-    )
-
-
-def _disk_full() -> ProblemError:
-    return ProblemError(
-        "storage-full",
-        HTTPStatus.INSUFFICIENT_STORAGE,
-        "the service has no room for the list",
-        hint="Try again later, or tell the service's operators",
     )
