@@ -11,12 +11,17 @@ import socket
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.registry import command
 from support.web import RNG, ROWS, Answer, Tokens, Web, running, xlsx
+
+from numroute_web.jobs import JobStore, ListOptions
+from numroute_web.problems import ProblemError
+from numroute_web.uploads import Upload
 
 
 def csv_list(rows: list[list[str]] = ROWS) -> bytes:
@@ -157,6 +162,39 @@ def test_a_list_is_private_to_its_client(guarded, tokens: Tokens) -> None:
     assert guarded.ask("DELETE", path, token=tokens.erp).status == 404
     assert guarded.get("/v1/lists", token=tokens.erp).json == {"lists": []}
     assert len(guarded.get("/v1/lists", token=tokens.crm).json["lists"]) == 1
+
+
+def test_another_clients_list_takes_the_same_query(tmp_path) -> None:
+    """One statement answers both, so that no time tells them apart."""
+    store = JobStore(tmp_path / "jobs", retention_seconds=60)
+    upload = Upload(name="list", size=1, sha256="")
+    job = store.add(*("theirs", "crm", upload, ListOptions()))
+    assert store.get(job.id, "crm") == job
+    for name in ("theirs", "nothing"):
+        statements: list[str] = []
+        store._db.set_trace_callback(statements.append)
+        with pytest.raises(ProblemError, match="no such list"):
+            store.get(name, "erp")
+        assert [each.replace(name, "ID") for each in statements] == [
+            "SELECT * FROM jobs WHERE id = 'ID' AND client = 'erp'"
+        ]
+    store.close()
+
+
+def test_html_in_cells_is_escaped_in_page_and_report(web) -> None:
+    """What a list holds is text: in its name, its header and its cells."""
+    evil = "<img src=x onerror=alert(1)>"
+    content = f"имя;{evil};{evil}2\nИван;{evil};+79161234567\nИван;;{evil}\n".encode()
+    query = f"name={quote(evil)}.csv&region=RU&keep={quote(evil)}&start=false"
+    job = web.post(f"/v1/lists?{query}&column={quote(evil)}2", content).json
+    page = web.get(f"/lists/{job['id']}").body.decode()
+    assert "&lt;img" in page
+    started = web.post(f"/v1/lists/{job['id']}/start", {"column": f"{evil}2", "max_rejected": 1})
+    done = finished(web, started)
+    assert done["state"] == "done", done["problem"]
+    report = web.get(f"/v1/lists/{job['id']}/report").body.decode()
+    for text in (page, report, web.get(f"/lists/{job['id']}").body.decode()):
+        assert "<img" not in text
 
 
 def test_the_same_key_gives_the_same_job(guarded, tokens: Tokens) -> None:
@@ -324,6 +362,14 @@ def test_bombs_end_their_job_and_not_the_service(web) -> None:
     answer = web.ask("DELETE", f"/v1/lists/{job.json['id']}")
     assert answer.status == 204
     assert web.get("/v1/snapshot").status == 200
+
+
+def test_a_packed_bomb_ends_its_job_and_not_the_service(web) -> None:
+    """A few kilobytes that unpack to a gigabyte without a row fail with a reason."""
+    bomb = b"".join(gzip.compress(bytes(64 << 20)) for _ in range(16))
+    done = finished(web, web.post("/v1/lists?name=bomb.csv.gz", bomb))
+    assert (done["state"], done["problem"]["status"]) == ("failed", 422)
+    assert web.get("/v1/lookup?number=79161234567").status == 200
 
 
 def test_too_many_waiting_lists_are_refused(web) -> None:
