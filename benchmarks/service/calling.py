@@ -147,10 +147,10 @@ async def _holds(
         for _ in rounds(seconds):
             for late in holds.values():
                 late.append(0.0)
-                end = time.perf_counter() + seconds / 20
                 lookup = asyncio.ensure_future(asking.lookup(numbers))
                 if late is holds["idle"]:
                     await lookup
+                end = time.perf_counter() + max(10 * TICK_SECONDS, seconds / 20)
                 while time.perf_counter() < end or not lookup.done():
                     begin = time.perf_counter()
                     await asyncio.sleep(TICK_SECONDS)
