@@ -1,4 +1,4 @@
-"""Campaign lists on a real local Spark: two executors, each a process of its own."""
+"""Campaign lists on a real local Spark: two workers, each a process of its own."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from numroute_campaign import read_policy, spark
 
 lists, out, job_out, store, policy = sys.argv[1:]
 session = (
-    SparkSession.builder.master("local-cluster[2,1,512]")
-    .config("spark.executor.memory", "512m")
+    SparkSession.builder.master("local[2]")
+    .config("spark.driver.memory", "512m")
     .config("spark.sql.shuffle.partitions", "2")
     .config("spark.ui.enabled", "false")
     .config("spark.driver.host", "127.0.0.1")
@@ -49,14 +49,14 @@ routed = spark.route_dataframe(
     frame, store=store, column="phone", region="RU", policy=read_policy(Path(policy))
 )
 
-def executor(batches):
+def worker(batches):
     import pyarrow as pa
     for batch in batches:
-        yield pa.RecordBatch.from_pydict({"executor": [os.getppid()] * batch.num_rows})
+        yield pa.RecordBatch.from_pydict({"worker": [os.getpid()] * batch.num_rows})
 
 routed.write.parquet(out)
-print(json.dumps([row.executor for row in
-                  frame.mapInArrow(executor, "executor long").distinct().collect()]))
+print(json.dumps([row.worker for row in
+                  frame.mapInArrow(worker, "worker long").distinct().collect()]))
 # The job takes the session that is there, and ends it.
 words = ["--store", store, "--region", "RU", "--column", "phone", "--deduplicate", lists, job_out]
 sys.exit(spark.main(words))
@@ -105,8 +105,8 @@ def done(table: pa.Table, store: Path, tmp_path_factory) -> Path:
     return folder
 
 
-def test_two_executors_answer_as_one_process_does(done: Path, table: pa.Table, store: Path) -> None:
-    """Every row has the same answers, and both executors had a share in them."""
+def test_two_workers_answer_as_one_process_does(done: Path, table: pa.Table, store: Path) -> None:
+    """Every row has the same answers, and both workers had a share in them."""
     assert len((done / "printed").read_text().strip().split(",")) == 2
     alone = pa.Table.from_batches(
         route_batches(
