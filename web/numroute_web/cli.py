@@ -130,6 +130,7 @@ def web(
 
     Clients are known by the tokens of --tokens, as in `numroute serve`. SIGTERM or Ctrl-C stops.
     """
+    from numroute.server.check import require_writable  # noqa: PLC0415 - likewise
     from numroute_web.app import run  # noqa: PLC0415 - slow to import
     from numroute_web.settings import WebSettings  # noqa: PLC0415
     from numroute_web.webhooks import Webhooks  # noqa: PLC0415
@@ -148,6 +149,7 @@ def web(
         **settings,
     )
     if check:
+        require_writable(web_settings.jobs)
         Webhooks.of_settings(web_settings.callback_hosts, web_settings.callback_secret)
         facts = {"lists": f"{web_settings.jobs}, {web_settings.list_workers:,} at once"}
         print_check(web_settings.as_server(), facts, as_json=as_json)

@@ -46,8 +46,7 @@ def info(store: Path, as_json: bool) -> None:
             metadata = snapshot.metadata
             size = snapshot.file_bytes
     except StoreError:
-        # What keeps a feed from delivering a first snapshot, and what could be made current, is
-        # what one wants to know now.
+        # Show why the feed has delivered nothing, and which snapshots could be made current.
         with contextlib.suppress(StoreError):
             _print_without_current(opened, feed, as_json=as_json)
         raise

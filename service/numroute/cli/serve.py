@@ -152,6 +152,7 @@ def serve(  # noqa: PLR0917 - click gives one for each option
         "reflection": "yes" if security.offers_reflection(settings.host) else "no",
         "workers": f"{workers:,}, each replaced beyond {worker_megabytes:,} MiB",
         "drain": f"{drain_seconds:g} s",
+        "stale": "never" if max_age_hours is None else f"when older than {max_age_hours:g} h",
         "metrics": metrics or "none",
     }
     print_check(settings, facts, as_json=as_json)

@@ -15,6 +15,8 @@ from numroute.server.certificates import load_credentials
 from numroute.server.port import HeldPort
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numroute.server.settings import Security, ServerSettings
 
 
@@ -22,7 +24,8 @@ def check(settings: ServerSettings) -> dict[str, str]:
     """Read everything that a service reads at its start, and return what it would do, by name.
 
     Raises:
-        SettingError: A file of the settings is not valid, or an address is not this machine's.
+        SettingError: A file of the settings is not valid, a folder cannot be written, or an
+            address is not this machine's.
         InputError: The tokens file is not valid.
         StoreError: There is no store, or its current snapshot cannot be opened.
     """
@@ -37,6 +40,21 @@ def check(settings: ServerSettings) -> dict[str, str]:
         "listen": f"{settings.listen}, {_protection(security)}",
         "clients": _clients(security),
     }
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which this user cannot write, or that it cannot make.
+
+    It is not made: the user who checks may be another than the service's.
+
+    Raises:
+        SettingError: It is refused.
+    """
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise SettingError(f"{folder} cannot be written", hint="Give it to the service's user")
 
 
 def _snapshot(settings: ServerSettings) -> str:
@@ -60,14 +78,7 @@ def _protection(security: Security) -> str:
 def _clients(security: Security) -> str:
     clients = Clients(security, make_logger()).table
     if security.state is not None:
-        # Not made here: whoever checks may be another user than the service's.
-        folder = security.state
-        while not folder.exists():
-            folder = folder.parent
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise SettingError(
-                f"{security.state} cannot be written", hint="Give it to the service's user"
-            )
+        require_writable(security.state)
     if not security.identifies_clients:
         return "anybody"
     tokens = "1 token" if clients.token_count == 1 else f"{clients.token_count:,} tokens"
