@@ -13,8 +13,7 @@ from numroute.cli.progress import Bars
 from numroute.index import SnapshotStore
 from numroute.index.compare import CONFIRMED
 from numroute_loader import pipeline
-from numroute_loader.cli.options import approval_options, retention_options
-from numroute_loader.cli.terminal import user_name
+from numroute_loader.cli.options import approval_options, retention_options, user_name
 from numroute_loader.gate import GateError
 from numroute_loader.gate.findings import Outcome, read_back
 from numroute_loader.gate.limits import meanings

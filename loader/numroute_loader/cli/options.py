@@ -1,8 +1,10 @@
-"""Options that several commands share: approval of new content, reasons, and retention."""
+"""What several commands share: options of approval, reasons and retention; the user's name."""
 
 from __future__ import annotations
 
 import functools
+import getpass
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,6 +130,14 @@ def gathered(
     params = getattr(decorated, "__click_params__", ())
     names = [each.name for each in params if each.name not in before]
     return decorated
+
+
+def user_name() -> str:
+    """Return the user's name; the numeric id of a user without one, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _file(name: str, text: str) -> Command:

@@ -20,8 +20,7 @@ from numroute.cli.console import (
 from numroute.cli.group import Group
 from numroute.cli.options import json_option, store_option
 from numroute.index import SnapshotStore, writing
-from numroute_loader.cli.options import reason_option, retention_options
-from numroute_loader.cli.terminal import user_name
+from numroute_loader.cli.options import reason_option, retention_options, user_name
 from numroute_loader.overrides import read_overrides
 
 if TYPE_CHECKING:

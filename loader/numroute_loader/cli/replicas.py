@@ -15,8 +15,7 @@ from numroute.cli.options import json_option, store_option
 from numroute.cli.progress import Bars
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
-from numroute_loader.cli.options import retention_options, seconds
-from numroute_loader.cli.terminal import user_name
+from numroute_loader.cli.options import retention_options, seconds, user_name
 from numroute_loader.feeds.loop import feeding, stopping
 from numroute_loader.replicas import transfer
 from numroute_loader.replicas.remote import Remote

@@ -21,9 +21,9 @@ from numroute_loader.cli.options import (
     retention_options,
     seconds,
     setting,
+    user_name,
 )
 from numroute_loader.cli.replicas import check_url, pusher
-from numroute_loader.cli.terminal import user_name
 from numroute_loader.feeds.loop import StopRequested, feeding, stopping
 from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, SftpSettings, parse_address
 from numroute_loader.feeds.watcher import (

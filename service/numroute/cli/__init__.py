@@ -22,7 +22,7 @@ from numroute.cli.group import LazyGroup, run
         "rejoin": "numroute_campaign.cli:rejoin",
         "check-handover": "numroute_campaign.cli:check_handover",
         "web": "numroute_web.cli:web",
-        "completion": "numroute.cli.completion:completion",
+        "completion": "numroute.cli:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -34,6 +34,24 @@ def numroute() -> None:
     Exit status: 0 done, 1 failed, 2 usage, 3 a number is unallocated, not covered or invalid,
     130 Ctrl-C.
     """
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a SHELL complete commands and options, of numroute-load too.
+
+    For bash: put eval "$(numroute completion bash)" into ~/.bashrc.
+    """
+    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only for this
+
+    generator = get_completion_class(shell)
+    if generator is None:
+        raise AssertionError("click knows these shells")
+    group = click.get_current_context().find_root().command
+    for program in ("numroute", "numroute-load"):
+        variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+        click.echo(generator(group, {}, program, variable).source())
 
 
 def main() -> None:

@@ -17,7 +17,6 @@ from numroute.cli.console import (
     print_table,
     time_text,
 )
-from numroute.cli.feed import feed_document, print_feed
 from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError
 from numroute.feed import read_feed_state
@@ -26,7 +25,7 @@ from numroute.index import SnapshotStore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numroute.feed import FeedState
+    from numroute.feed import FeedState, Reconciled, Trouble
     from numroute.model import Coverage, Source
 
 MEGABYTE = 1_000_000
@@ -71,7 +70,7 @@ def info(store: Path, as_json: bool) -> None:
             *((name.replace("_", " "), f"{count:,}") for name, count in metadata.counts.items()),
         ]
     )
-    print_feed(feed)
+    _print_feed(feed)
     _print_snapshots(kept)
     print_table(("source", "sequence", "rows", "kind"), _sources(metadata.sources), unbroken=3)
 
@@ -110,7 +109,7 @@ def _print_without_current(store: SnapshotStore, feed: FeedState | None, *, as_j
     if as_json:
         print_json({"snapshot_id": None, **_document(store, kept, feed)})
         return
-    print_feed(feed)
+    _print_feed(feed)
     if kept:
         _print_snapshots(kept)
 
@@ -123,7 +122,7 @@ def _document(
         "store": str(store.path),
         "snapshots": [row["id"] for row in kept],
         "kept": kept,
-        "feed": feed_document(feed),
+        "feed": _feed_document(feed),
     }
 
 
@@ -183,3 +182,67 @@ def age_text(age: timedelta) -> str:
     minutes = int(age.total_seconds()) // 60
     days, hours = divmod(minutes // 60, 24)
     return f"{days} d {hours} h ago" if days else f"{hours} h {minutes % 60} min ago"
+
+
+def _feed_document(state: FeedState | None) -> dict[str, Any] | None:
+    """Return the state for ``--json``: its fields, and whether somebody needs to look."""
+    return None if state is None else {**plain(state), "healthy": state.healthy}
+
+
+def _print_feed(state: FeedState | None) -> None:
+    """Print how the feed does, what it waits for and what is wrong; nothing where there is none."""
+    if state is None:
+        return
+    due = (
+        ("next full dump", state.dump_expected_at),
+        ("next increments", state.window_expected_at),
+    )
+    print_facts(
+        [
+            ("feed", state.source),
+            ("last looked", _when(state.polled_at)),
+            ("last success", _when(state.succeeded_at)),
+            ("last published", _when(state.published_at)),
+            *((name, _due(time)) for name, time in due if time),
+            *_reconciled(state.reconciled),
+            *_trouble("error", state.error),
+            *_trouble("gap", state.gap),
+            *(
+                ("waits", f"{each.name}: {each.reason} (since {_when(each.since)})")
+                for each in state.waiting
+            ),
+            *(
+                ("unusable", f"{each.name}: {each.reason} ({each.tries} tries, {_when(each.at)})")
+                for each in state.quarantined
+            ),
+            *(
+                ("refused", f"{', '.join(each.names)}: {each.message} ({_when(each.at)})")
+                for each in state.refused
+            ),
+        ]
+    )
+
+
+def _reconciled(last: Reconciled | None) -> list[tuple[str, str]]:
+    """Say how the last full dump compares; nothing where there was nothing to compare with."""
+    if last is None or (last.published and last.outcome == "not checked"):
+        return []
+    kept = "" if last.published else "; it came late and is not published"
+    text = f"{last.dump}: {last.outcome}: {last.message}{kept} ({_when(last.at)})"
+    return [("last full dump", text)]
+
+
+def _trouble(name: str, trouble: Trouble | None) -> list[tuple[str, str]]:
+    if trouble is None:
+        return []
+    text = f"{trouble.message}. {trouble.hint}" if trouble.hint else trouble.message
+    return [(name, f"{text} (since {_when(trouble.since)}, {trouble.count} times)")]
+
+
+def _when(time: datetime | None) -> str:
+    return "never" if time is None else time_text(time)
+
+
+def _due(time: datetime) -> str:
+    late = " (due)" if time < datetime.now(UTC) else ""
+    return f"{time_text(time)}{late}"
