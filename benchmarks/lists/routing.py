@@ -38,7 +38,7 @@ RANGE_NUMBERS = 14
 def campaign(material: Material, seconds: float) -> Sequence[Figure]:
     """Route a list in which everything is planted, and read every output again."""
     rows = min(ROWS_MAX, len(material.truth.ported))
-    planted = make_list(rows, _ranges(material.truth.ported), SEED)
+    planted = make_list(rows, planted_ranges(material.truth.ported), SEED)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(dir=material.work) as folder:
         for form in FORMS:
@@ -106,7 +106,7 @@ def check(material: Material, planted: Planted, out: Path) -> None:
     assert (times[1:] == 1).all(), "a row is missing, or occurs twice"
 
 
-def _ranges(ported: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def planted_ranges(ported: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return ranges of which each begins with a ported number: 7 % of their numbers are ported."""
     apart = np.flatnonzero(np.diff(ported) >= RANGE_NUMBERS)
     return np.stack([ported[apart], ported[apart] + np.uint64(RANGE_NUMBERS - 1)], axis=1)

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("schemathesis", reason="the description is fuzzed with schemathesis")
 
-EXAMPLES = 12
+EXAMPLES = 4
 """Requests for each operation and kind of test."""
 
 

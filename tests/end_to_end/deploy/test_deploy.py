@@ -259,9 +259,9 @@ def test_compose_runs_what_there_is() -> None:
     """Service and watcher run the image's commands with known settings; its files exist."""
     (compose,) = documents(DEPLOY / "compose.yaml")
     services = compose["services"]
-    assert services.keys() == {"serve", "watch", "prometheus", "grafana"}
+    assert services.keys() == {"serve", "web", "watch", "prometheus", "grafana"}
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    for name in ("serve", "watch"):
+    for name in ("serve", "web", "watch"):
         service = services[name]
         command, *rest = service["command"]
         assert command == name
@@ -307,19 +307,20 @@ def test_units_have_sample_settings(unit: Path) -> None:
         assert "WantedBy=multi-user.target" in text
 
 
-def test_the_unit_starts_the_service_hardened() -> None:
-    """`numroute serve` as its own user, reloaded by SIGHUP, shut in, its folders made for it."""
-    unit = (DEPLOY / "systemd" / "numroute.service").read_text("utf-8")
+@pytest.mark.parametrize(("name", "command"), [("numroute", "serve"), ("numroute-web", "web")])
+def test_the_unit_starts_the_service_hardened(name: str, command: str) -> None:
+    """The command as its own user, shut in, its folders made for it; `serve` reloads on SIGHUP."""
+    unit = (DEPLOY / "systemd" / f"{name}.service").read_text("utf-8")
     lines = dict(re.findall(r"^([A-Za-z]+)=(.*)$", unit, re.MULTILINE))
-    assert lines["ExecStart"].endswith("/numroute serve")
-    assert "-HUP" in lines["ExecReload"]
+    assert lines["ExecStart"].endswith(f"/numroute {command}")
+    assert ("-HUP" in lines.get("ExecReload", "")) == (command == "serve")
     assert lines["User"] == "numroute"
     assert lines["ProtectSystem"] == "strict"
     assert lines["NoNewPrivileges"] == "yes"
     assert lines["StartLimitIntervalSec"] == "0"
     made = {f"/var/lib/{name}" for name in lines["StateDirectory"].split()}
     assert set(re.findall(r"^Environment=\w+=(/.*)$", unit, re.MULTILINE)) <= made
-    assert set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE)) <= SETTINGS["serve"]
+    assert set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE)) <= SETTINGS[command]
 
 
 def test_envoy_asks_the_replicas_for_their_health() -> None:
