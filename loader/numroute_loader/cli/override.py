@@ -91,6 +91,9 @@ def list_(*, store: Path, as_json: bool) -> None:
         for each in overrides:
             print_json({**plain(each), "active": each.active(now)})
         return
+    if not overrides:
+        click.echo("no overrides")
+        return
     print_table(
         ("number", "operator", "MCC-MNC", "expires", "", "reason", "author"),
         [

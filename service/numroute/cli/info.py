@@ -197,6 +197,7 @@ def _print_feed(state: FeedState | None) -> None:
         ("next full dump", state.dump_expected_at),
         ("next increments", state.window_expected_at),
     )
+    click.echo()
     print_facts(
         [
             ("feed", state.source),
