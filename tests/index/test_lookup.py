@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.snapshots import make_content, make_metadata, make_routes
 
-from numroute.index import Snapshot, kernel
+from numroute.index import Snapshot, kernel, numpy_kernel
 from numroute.index.file import ContentError
-from numroute.index.kernel import FEW_NUMBERS, PIECE_NUMBERS
+from numroute.index.kernel import FEW_NUMBERS
+from numroute.index.numpy_kernel import PIECE_NUMBERS
 from numroute.index.writer import write_snapshot
 from numroute.model import NUMBER_MAX, Status
 
@@ -156,7 +157,7 @@ def test_a_registry_of_an_odd_shape_is_answered(open_content, each_kernel, name:
     listed = [n for part in snapshot.ported_numbers() for n in part.tolist()]
     assert listed == sorted(records)
     assert snapshot.ported_count == len(records)
-    member, rank = kernel.locate(snapshot.tables, np.array(asked, np.uint64))
+    member, rank = numpy_kernel.locate(snapshot.tables, np.array(asked, np.uint64))
     assert member.tolist() == [n in records for n in asked]
     assert rank.tolist() == np.searchsorted(listed, asked).tolist()
 

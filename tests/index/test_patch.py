@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.snapshots import make_content, make_metadata, make_routes
 
-from numroute.index import Patch, Patched, Snapshot, kernel, verify_snapshot
+from numroute.index import Patch, Patched, Snapshot, numpy_kernel, verify_snapshot
 from numroute.index.compare import CONFIRMED, Kind, compare, effect_of
 from numroute.index.file import ContentError
 from numroute.index.layout import LMDB_PAGE
@@ -125,7 +125,7 @@ def check(snapshot: Snapshot, state: State, asked: set[int]) -> None:
     assert answers.range_route.tolist() == [held(n) for n in numbers]
     listed = [number for part in snapshot.ported_numbers() for number in part.tolist()]
     assert listed == sorted(state)
-    member, rank = kernel.locate(snapshot.tables, np.array(numbers, np.uint64))
+    member, rank = numpy_kernel.locate(snapshot.tables, np.array(numbers, np.uint64))
     assert member.tolist() == [n in state for n in numbers]
     assert rank.tolist() == np.searchsorted(listed, numbers).tolist()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index import kernel
+from numroute.index import kernel, numpy_kernel
 from numroute.index.bitmap import records_by_row
 from numroute.index.content import Content
 from numroute.index.records import all_records, records_at
@@ -205,7 +205,7 @@ def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:
     answers = snapshot.lookup(patch.numbers, range_route=True, overrides=False)
     if answers.range_route is None:
         raise AssertionError("it was asked for")
-    member, _ = kernel.locate(snapshot.tables, patch.numbers)
+    member, _ = numpy_kernel.locate(snapshot.tables, patch.numbers)
     before = answers.route.astype(np.intp)
     after = np.where(patch.present, patch.number_route, answers.range_route).astype(np.intp)
     keys = _RouteKeys(patch.routes, patch.routes)
@@ -232,9 +232,9 @@ def changed_numbers(
     tables = old.tables
     begin = 0
     for numbers, rows, until in _pieces(new):
-        _, edge = kernel.locate(tables, np.array([until], np.uint64))
+        _, edge = numpy_kernel.locate(tables, np.array([until], np.uint64))
         end = int(edge[0])
-        positions, ranks = kernel.find_records(tables, numbers)
+        positions, ranks = numpy_kernel.find_records(tables, numbers)
         before: Rows = kernel.lookup(tables, numbers.take(positions))
         after: Rows = rows.take(positions)
         differ = keys.differ(before, after).nonzero()[0]

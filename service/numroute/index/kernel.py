@@ -1,11 +1,7 @@
-"""The lookup kernel: whole-array operations from numbers to rows, and from rows to distinct ones.
+"""From numbers to rows, and from rows to distinct ones, by whatever is fastest for so many.
 
-A batch is worked off in pieces so that temporaries stay in cache; nothing is done per number in
-Python. What is not in the tables falls on block 0, whose entries are zeros, and what has no record
-on word 0 of the heap, which is 0: there is no branch on a number.
-
-A few numbers are looked up one by one, in plain Python over the same memory: numpy's cost per call
-is twenty times that of one lookup.
+A few numbers are looked up one by one, in plain Python: numpy's cost per call is twenty times that
+of one lookup. Batches go to numpy or, once it is ready, to the compiled function.
 """
 
 from __future__ import annotations
@@ -14,8 +10,6 @@ import contextlib
 import importlib.util
 import threading
 from bisect import bisect_right
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,59 +17,37 @@ import numpy as np
 from numroute.index.layout import (
     BLOCK_SHIFT,
     BLOCKS_PER_PAGE,
-    CELL_FACTOR,
-    CELL_FACTOR_SHIFT,
     CELL_MASK,
     CELL_NUMBERS,
-    DICTIONARY,
-    DICTIONARY_START,
-    ENTRIES,
     GRANULE_SHIFT,
     GRANULES_PER_BLOCK,
-    HEAP,
     INVALID_ROW,
     MIXED,
-    OUTSIDE_ROW,
     PAGE_SHIFT,
     PLACE_MASK,
     PLACE_SHIFT,
-    RANGE_ROUTE,
-    RANGE_START,
     RANK_GROUP_SHIFT,
     RANK_SHIFT,
-    RANKS,
-    RANKS_WITHIN,
     ROW_SHIFT,
     STRIP_SHIFT,
     STRIP_WORDS,
-    SUB,
-    TOP,
 )
+from numroute.index.numpy_kernel import cell_hits, entries_of, lookup_batch, refuse_impossible
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
     from numroute.index.compiled import Compiled
-
-    Index = NDArray[np.int64]
-    Words = NDArray[np.uint64]
-    Rows = NDArray[np.uint16]
-
-PIECE_NUMBERS = 8_192
-"""Numbers worked on at once: temporaries of 64 KiB stay in cache, and the allocator keeps them."""
+    from numroute.index.numpy_kernel import Index, Rows, Tables, Words
 
 FEW_NUMBERS = 32
 """Up to this many numbers are looked up one by one: with more, numpy is faster."""
 
 FEW_NUMBERS_COMPILED = 1
 """The same beside the compiled function, which costs less to call than numpy."""
-
-SMALL_NUMBERS = 1_024
-"""In batches up to this size all numbers take every step: to select those that need one costs more
-than the step."""
 
 FIELDS_NUMBERS, FIELDS_REST = 256, 64
 """Up to how many numbers all fields are found at once, if no more than so many have a record."""
@@ -85,137 +57,6 @@ FEW_ROWS = 4
 
 MARKED_MAX = 4_096
 """Up to how many numbers marks find the distinct rows faster than a histogram."""
-
-_SEARCH_SORTED_FROM = 16
-"""From this many keys on, sorting them first makes the binary searches cheaper than it costs."""
-
-# Constants as arrays without dimensions: a ufunc takes one of the other operand's type in half the
-# time that it needs to convert a scalar.
-_ONE = np.array(1, np.uint64)
-_NUMBERS = np.array(NUMBER_MAX, np.uint64)
-_PAGE = np.array(PAGE_SHIFT, np.uint64)
-_BLOCK = np.array(BLOCK_SHIFT, np.uint64)
-_GRANULE = np.array(GRANULE_SHIFT, np.uint64)
-_STRIP = np.array(STRIP_SHIFT, np.uint64)
-_IN_PAGE = np.array(BLOCKS_PER_PAGE - 1, np.uint64)
-_IN_BLOCK = np.array(GRANULES_PER_BLOCK - 1, np.uint64)
-_IN_GRANULE = np.array((1 << GRANULE_SHIFT) - 1, np.uint64)
-_FACTOR = np.array(CELL_FACTOR, np.uint64)
-_FACTOR_SHIFT = np.array(CELL_FACTOR_SHIFT, np.uint64)
-_CELL = np.array(CELL_NUMBERS, np.uint64)
-_CELLS = np.array(CELL_MASK, np.uint64)
-_PLACE_SHIFT = np.array(PLACE_SHIFT, np.uint64)
-_PLACE = np.array(PLACE_MASK, np.uint64)
-_ROW = np.array(ROW_SHIFT, np.uint64)
-_RANK = np.array(RANK_SHIFT, np.uint64)
-_STRIPS = np.array(STRIP_WORDS, np.uint64)
-_HALVES = np.array(4, np.uint64)
-
-
-# Without a repr: it would read the file's map, which may be closed when an error is shown.
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Tables:
-    """The arrays of a snapshot in the form that the kernel reads.
-
-    ``top``: int64[pages + 1], where the page's blocks begin in ``sub``; the last entry serves all
-    higher pages. ``sub``: int64, where the block's entries begin. ``codes``: the heap, seen as
-    codes. ``code_shift``: log2 of the codes in a word. ``group_shift``: from an entry's number to
-    its place in ``dictionary_start``.
-    """
-
-    top: Index
-    sub: Index
-    entries: Words
-    ranks: NDArray[np.uint32]
-    ranks_within: Rows
-    heap: Words
-    strips: Rows
-    codes: NDArray[np.uint8] | Rows
-    code_shift: int
-    dictionary: Rows
-    dictionary_start: NDArray[np.uint32]
-    group_shift: int
-    range_start: Words
-    range_route: Rows
-
-    @property
-    def records(self) -> int:
-        """How many numbers have a record."""
-        return int(self.ranks[-1])
-
-    def ranks_at(self, index: Index) -> Index:
-        """Return how many records lie before the granules of these entries."""
-        ranks = self.ranks.take(index >> RANK_GROUP_SHIFT).astype(np.int64)
-        ranks += self.ranks_within.take(index)
-        return ranks
-
-    @cached_property
-    def blocks(self) -> Index:
-        """The blocks in order of their places, ascending: numbers without their low 18 bits.
-
-        Blocks that share a place count once, by the first of them.
-        """
-        blocks, places = self.places
-        return blocks[np.unique(places, return_index=True)[1]]
-
-    @cached_property
-    def places(self) -> tuple[Index, Index]:
-        """The blocks that have a place, ascending, and their places, from 1 on."""
-        pages = self.top[:-1].nonzero()[0]
-        place = self.sub[self.top[pages][:, None] + np.arange(BLOCKS_PER_PAGE)].reshape(-1)
-        blocks: Index = (pages[:, None] * BLOCKS_PER_PAGE + np.arange(BLOCKS_PER_PAGE)).reshape(-1)
-        used = place != 0
-        return blocks[used].astype(np.int64), place[used] // GRANULES_PER_BLOCK
-
-    @cached_property
-    def addresses(self) -> Words:
-        """What the compiled function takes: addresses of arrays, lengths and shifts."""
-        pages, pieces = len(self.top) - 1, len(self.range_start)
-        return np.array(
-            [
-                *(_address(self.top), pages, _address(self.sub), _address(self.entries)),
-                *(_address(self.heap), self.code_shift),
-                *(_address(self.dictionary), _address(self.dictionary_start), self.group_shift),
-                *(_address(self.range_start), pieces, _address(self.range_route)),
-            ],
-            np.uint64,
-        )
-
-    @cached_property
-    def views(self) -> tuple[memoryview, ...]:
-        """The arrays as memory views, whose items are plain integers."""
-        arrays = (
-            *(self.top, self.sub, self.entries, self.ranks, self.ranks_within, self.heap),
-            *(self.strips, self.codes, self.dictionary, self.dictionary_start),
-            *(self.range_start, self.range_route),
-        )
-        return tuple(array.data for array in arrays)
-
-
-def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
-    """Return the tables of stored arrays by key."""
-    top = np.append(arrays[TOP], np.uint32(0)).astype(np.int64) * BLOCKS_PER_PAGE
-    entries, heap, starts = arrays[ENTRIES], arrays[HEAP], arrays[DICTIONARY_START]
-    wide = len(starts) == 1
-    codes: NDArray[np.uint8] | Rows = heap.view(np.uint16) if wide else heap.view(np.uint8)
-    return Tables(
-        top=top,
-        sub=arrays[SUB].astype(np.int64) * GRANULES_PER_BLOCK,
-        entries=entries,
-        ranks=arrays[RANKS],
-        ranks_within=arrays[RANKS_WITHIN],
-        heap=heap,
-        strips=heap.view(np.uint16),
-        codes=codes,
-        code_shift=2 if wide else 3,
-        # Where a code is the row itself, one dictionary serves all.
-        dictionary=np.arange(MIXED + 1, dtype=np.uint16) if wide else arrays[DICTIONARY],
-        dictionary_start=starts,
-        group_shift=63 if wide else (len(entries) // len(starts)).bit_length() - 1,
-        range_start=arrays[RANGE_START],
-        range_route=arrays[RANGE_ROUTE],
-    )
-
 
 COMPILE_AFTER_NUMBERS = 20_000_000
 """So many numbers looked up in batches say that there will be more, and compiling pays."""
@@ -271,16 +112,6 @@ def _compile() -> None:
         use_compiled(compiled.compile_all())
 
 
-def _address(array: NDArray[Any]) -> int:
-    address: int = array.ctypes.data
-    return address
-
-
-def _aligned(numbers: Words) -> Words:
-    """Return numbers where numpy reads them fast: those of a request stand at any address."""
-    return numbers if numbers.flags.aligned else numbers.copy()
-
-
 def lookup(tables: Tables, numbers: Words) -> Rows:
     """Return the row of the route table for each number, which need not be aligned."""
     rows = np.empty(len(numbers), np.uint16)
@@ -290,136 +121,8 @@ def lookup(tables: Tables, numbers: Words) -> Rows:
         _compiled.lookup(tables.addresses, np.ascontiguousarray(numbers), rows)
     else:
         _count(len(numbers))
-        for begin in range(0, len(numbers), PIECE_NUMBERS):
-            part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
-            _lookup_piece(tables, part, rows[begin : begin + PIECE_NUMBERS])
+        lookup_batch(tables, numbers, rows)
     return rows
-
-
-def _lookup_piece(tables: Tables, numbers: Words, rows: Rows) -> None:
-    index = entries_of(tables, numbers)
-    entry = tables.entries.take(index, mode="clip")
-    low = numbers & _IN_GRANULE
-    rows[:] = entry >> _ROW
-    _settle_mixed(tables, numbers, entry, low, rows)
-    small = len(numbers) <= SMALL_NUMBERS
-    with_cell = None if small else _places_unless_most(_cell_hits(entry, low))
-    if with_cell is not None:
-        entry, low, index = entry.take(with_cell), low.take(with_cell), index.take(with_cell)
-    rank, first_code, member = _ranks(tables, entry, low)
-    found = int(np.count_nonzero(member))
-    if found and (small or 2 * found > len(member)):
-        # What those without a record read is thrown away.
-        fresh = _routes(tables, index, first_code, rank)
-        if with_cell is None:
-            np.copyto(rows, fresh, where=member)
-        else:
-            rows[with_cell.compress(member)] = fresh.compress(member)
-    elif found:
-        places = member.nonzero()[0]
-        fresh = _routes(tables, index.take(places), first_code.take(places), rank.take(places))
-        rows[places if with_cell is None else with_cell.take(places)] = fresh
-    _refuse_impossible(numbers, rows)
-
-
-def _cell_hits(entry: Words, low: Words) -> NDArray[np.bool_]:
-    """Return which numbers lie in a cell with a record."""
-    cell = low * _FACTOR
-    np.right_shift(cell, _FACTOR_SHIFT, out=cell)
-    np.right_shift(entry, cell, out=cell)
-    hit: NDArray[np.bool_] = (cell & _ONE).astype(np.bool_)
-    return hit
-
-
-def _places_unless_most(hit: NDArray[np.bool_]) -> NDArray[np.intp] | None:
-    """Return the places of hits; None where most are, and all may be asked."""
-    return None if 2 * int(np.count_nonzero(hit)) > len(hit) else hit.nonzero()[0]
-
-
-def entries_of(tables: Tables, numbers: Words) -> Index:
-    """Return the place of each number's entry."""
-    part = numbers >> _PAGE
-    index = tables.top.take(part.view(np.int64), mode="clip")
-    np.right_shift(numbers, _BLOCK, out=part)
-    np.bitwise_and(part, _IN_PAGE, out=part)
-    np.add(index, part.view(np.int64), out=index)
-    index = tables.sub.take(index, mode="clip")
-    np.right_shift(numbers, _GRANULE, out=part)
-    np.bitwise_and(part, _IN_BLOCK, out=part)
-    np.add(index, part.view(np.int64), out=index)
-    return index
-
-
-def _ranks(tables: Tables, entry: Words, low: Words) -> tuple[Words, Words, NDArray[np.bool_]]:
-    """Return, for each number, how many records of its granule lie before it, and more.
-
-    The others are the word at which the codes of the granule begin, and whether the number has a
-    record. A number whose cell holds none reads the cell behind, which says the same; where no cell
-    follows the rank is that of the heap's next word and means nothing.
-    """
-    cell = low * _FACTOR
-    np.right_shift(cell, _FACTOR_SHIFT, out=cell)
-    bit = low - cell * _CELL
-    used = entry & _CELLS
-    place = (entry >> _PLACE_SHIFT) & _PLACE
-    below = np.left_shift(_ONE, cell)
-    np.subtract(below, _ONE, out=below)
-    np.bitwise_and(below, used, out=below)
-    word = place + np.bitwise_count(below)
-    np.right_shift(used, cell, out=cell)
-    np.bitwise_and(cell, _ONE, out=cell)
-    content = tables.heap.take(word.view(np.int64), mode="clip")
-    np.left_shift(cell, bit, out=bit)
-    member = (content & bit).astype(np.bool_)
-    np.subtract(np.maximum(bit, _ONE), _ONE, out=bit)
-    np.bitwise_and(bit, content, out=bit)
-    np.right_shift(content, _RANK, out=content)
-    rank = np.add(content, np.bitwise_count(bit), out=content)
-    return rank, np.add(place, np.bitwise_count(used), out=place), member
-
-
-def _routes(tables: Tables, index: Index, first_code: Words, rank: Words) -> Rows:
-    """Return the rows of records."""
-    place = np.left_shift(first_code, np.uint64(tables.code_shift))
-    np.add(place, rank, out=place)
-    code = tables.codes.take(place.view(np.int64), mode="clip")
-    start = tables.dictionary_start.take(index >> tables.group_shift, mode="clip")
-    return tables.dictionary.take(start + code, mode="clip")
-
-
-def _settle_mixed(tables: Tables, numbers: Words, entry: Words, low: Words, rows: Rows) -> None:
-    """Replace the marker by the row of the strip, or by what a binary search finds, in place."""
-    mixed = (rows == MIXED).nonzero()[0]
-    if not len(mixed):
-        return
-    place = (entry.take(mixed) >> _PLACE_SHIFT) & _PLACE
-    np.subtract(place, _STRIPS, out=place)
-    np.multiply(place, _HALVES, out=place)
-    np.add(place, low.take(mixed) >> _STRIP, out=place)
-    settled = tables.strips.take(place.view(np.int64), mode="clip")
-    left = (settled == MIXED).nonzero()[0]
-    if len(left):
-        keys = numbers.take(mixed.take(left))
-        if len(keys) >= _SEARCH_SORTED_FROM:
-            order = keys.argsort()
-            left, keys = left.take(order), keys.take(order)
-        settled[left] = tables.range_route.take(
-            tables.range_start.searchsorted(keys, side="right") - 1
-        )
-    rows[mixed] = settled
-
-
-def _refuse_impossible(numbers: Words, rows: Rows) -> None:
-    """Answer INVALID for 0 and for what has more than 15 digits, in place.
-
-    No plan holds such a number, so only those outside need a look.
-    """
-    if np.minimum.reduce(rows) != OUTSIDE_ROW:
-        return
-    outside = (rows == OUTSIDE_ROW).nonzero()[0]
-    # Unsigned wrap-around makes 0 the largest value of all: one comparison finds both.
-    impossible = (numbers.take(outside) - _ONE) >= _NUMBERS
-    rows[outside[impossible]] = INVALID_ROW
 
 
 def find_each(tables: Tables, numbers: Iterable[int]) -> list[tuple[int, int, int]]:
@@ -474,29 +177,18 @@ def find_fields(tables: Tables, numbers: Words) -> tuple[Rows, Rows, Index] | No
     if len(numbers) > FIELDS_NUMBERS:
         return None
     entry = tables.entries.take(entries_of(tables, numbers), mode="clip")
-    rows = (entry >> _ROW).astype(np.uint16)
-    more = (_cell_hits(entry, numbers & _IN_GRANULE) | (rows == MIXED)).nonzero()[0]
+    rows = (entry >> np.uint64(ROW_SHIFT)).astype(np.uint16)
+    more = (
+        cell_hits(entry, numbers & np.uint64((1 << GRANULE_SHIFT) - 1)) | (rows == MIXED)
+    ).nonzero()[0]
     if len(more) > FIELDS_REST:
         return None
-    _refuse_impossible(numbers, rows)
+    refuse_impossible(numbers, rows)
     range_rows, ranks = rows.copy(), np.full(len(rows), -1)
     if len(more):
         found = find_each(tables, numbers.take(more).tolist())
         rows[more], range_rows[more], ranks[more] = zip(*found, strict=True)
     return rows, range_rows, ranks
-
-
-def range_lookup(tables: Tables, numbers: Words) -> Rows:
-    """Return the row that the ranges alone give to each number, ported or not."""
-    rows = np.empty(len(numbers), np.uint16)
-    for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
-        answer = rows[begin : begin + PIECE_NUMBERS]
-        entry = tables.entries.take(entries_of(tables, part), mode="clip")
-        answer[:] = entry >> _ROW
-        _settle_mixed(tables, part, entry, part & _IN_GRANULE, answer)
-        _refuse_impossible(part, answer)
-    return rows
 
 
 def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDArray[np.uint32]]:
@@ -537,41 +229,3 @@ def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDA
     if len(rows) <= MARKED_MAX:
         times = np.bincount(places, minlength=len(distinct))
     return distinct, times, places
-
-
-def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Index]:
-    """Return the positions in ``numbers`` that have a record, and the ranks of those records."""
-    positions = [np.empty(0, np.intp)]
-    ranks: list[Index] = [np.empty(0, np.int64)]
-    for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
-        index = entries_of(tables, part)
-        entry = tables.entries.take(index, mode="clip")
-        low = part & _IN_GRANULE
-        with_cell = _places_unless_most(_cell_hits(entry, low))
-        if with_cell is not None:
-            entry, low, index = entry.take(with_cell), low.take(with_cell), index.take(with_cell)
-        rank, _, member = _ranks(tables, entry, low)
-        found = member.nonzero()[0]
-        ranks.append(rank.take(found).view(np.int64) + tables.ranks_at(index.take(found)))
-        positions.append((found if with_cell is None else with_cell.take(found)) + begin)
-    return np.concatenate(positions), np.concatenate(ranks)
-
-
-def locate(tables: Tables, numbers: Words) -> tuple[NDArray[np.bool_], Index]:
-    """Return for each number whether it has a record, and how many records lie before it."""
-    index = entries_of(tables, numbers)
-    entry = tables.entries.take(index, mode="clip")
-    low = numbers & _IN_GRANULE
-    within, _, member = _ranks(tables, entry, low)
-    # Behind the last used cell of a granule all of its records lie before.
-    cell = (low * _FACTOR) >> _FACTOR_SHIFT
-    behind = (entry & _CELLS) >> cell == 0
-    first = tables.ranks_at(index)
-    rank = np.where(behind, tables.ranks_at(index + 1), first + within.view(np.int64))
-    # Outside these blocks, what lies before the next one.
-    block = (numbers >> _BLOCK).astype(np.int64)
-    place = tables.blocks.searchsorted(block)
-    following = (place + 1) * GRANULES_PER_BLOCK
-    outside = np.append(tables.blocks, -1)[place] != block
-    return member, np.where(outside, tables.ranks_at(following), rank)

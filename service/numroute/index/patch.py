@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numroute.index import kernel, layout
+from numroute.index import kernel, layout, numpy_kernel
 from numroute.index.bitmap import (
     Bitmap,
     Dictionaries,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.index.content import Patch
+    from numroute.index.numpy_kernel import Tables
     from numroute.index.snapshot import Snapshot
 
     Index = NDArray[np.int64]
@@ -90,7 +91,7 @@ def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, 
     """
     check_patch(content)
     base, patch = content.base, content.patch
-    member, rank = kernel.locate(base.tables, patch.numbers)
+    member, rank = numpy_kernel.locate(base.tables, patch.numbers)
     splice = _Splice.of(patch, member, rank, base.ported_count)
     if splice.length > layout.RECORDS_MAX:
         raise ContentError(
@@ -196,7 +197,7 @@ def _patched_bitmap(base: Snapshot, patch: Patch, member: NDArray[np.bool_]) -> 
     changes = member | patch.present
     numbers, present = patch.numbers[changes], patch.present[changes]
     rows = patch.number_route[changes].astype(np.uint16)
-    index = kernel.entries_of(tables, numbers)
+    index = numpy_kernel.entries_of(tables, numbers)
     try:
         return _reencoded(tables, index, numbers, present, rows, len(patch.routes))
     except TooManyRoutesError:
@@ -221,7 +222,7 @@ def _patched_bitmap(base: Snapshot, patch: Patch, member: NDArray[np.bool_]) -> 
 
 
 def _reencoded(
-    tables: kernel.Tables,
+    tables: Tables,
     index: Index,
     numbers: Words,
     present: NDArray[np.bool_],
@@ -244,7 +245,7 @@ def _reencoded(
     )
     old = decode(tables, entries, _granules_of(tables, entries))
     numbers, rows = _merged(*old, numbers, present, rows)
-    of_record = kernel.entries_of(tables, numbers)
+    of_record = numpy_kernel.entries_of(tables, numbers)
     codes: NDArray[np.uint8] | Rows = rows
     starts, dictionaries = tables.dictionary_start, Dictionaries(routes, len(tables.dictionary))
     if not wide:
@@ -279,7 +280,7 @@ def _reencoded(
     )
 
 
-def _with_own_blocks(tables: kernel.Tables, patch: Patch) -> kernel.Tables:
+def _with_own_blocks(tables: Tables, patch: Patch) -> Tables:
     """Return tables in which each block with a new record has a place that no other shares."""
     wanted = np.unique(
         (patch.numbers[patch.present] >> np.uint64(layout.BLOCK_SHIFT)).astype(np.int64)
@@ -305,7 +306,7 @@ def _with_own_blocks(tables: kernel.Tables, patch: Patch) -> kernel.Tables:
     if len(starts) > 1:
         starts = moved(starts, layout.GRANULES_PER_BLOCK >> tables.group_shift)
     top, sub = page_tables(blocks, places)
-    return kernel.prepare(
+    return numpy_kernel.prepare(
         {
             layout.TOP: top,
             layout.SUB: sub,
@@ -321,11 +322,11 @@ def _with_own_blocks(tables: kernel.Tables, patch: Patch) -> kernel.Tables:
     )
 
 
-def _records_of_granules(tables: kernel.Tables) -> Index:
+def _records_of_granules(tables: Tables) -> Index:
     return np.diff(tables.ranks_at(np.arange(len(tables.entries) + 1)))
 
 
-def _granules_of(tables: kernel.Tables, entries: Index) -> Index:
+def _granules_of(tables: Tables, entries: Index) -> Index:
     """Return the granules of entries: numbers without their low 10 bits."""
     block = tables.blocks[entries // layout.GRANULES_PER_BLOCK - 1]
     return (
@@ -343,7 +344,7 @@ def _merged(
     return merged[order], np.concatenate([old_rows[stay], rows[present]])[order]
 
 
-def _has_code(tables: kernel.Tables, group: Index, rows: Rows) -> NDArray[np.bool_]:
+def _has_code(tables: Tables, group: Index, rows: Rows) -> NDArray[np.bool_]:
     """Return whether the dictionary of each record's group has the record's row."""
     found = np.zeros(len(rows), np.bool_)
     if not len(tables.dictionary):
@@ -355,7 +356,7 @@ def _has_code(tables: kernel.Tables, group: Index, rows: Rows) -> NDArray[np.boo
     return found
 
 
-def _known_codes(tables: kernel.Tables, group: Index, rows: Rows) -> NDArray[np.uint8]:
+def _known_codes(tables: Tables, group: Index, rows: Rows) -> NDArray[np.uint8]:
     """Return the code of each record, whose row the dictionary of its group has."""
     codes, code_of = np.empty(len(rows), np.uint8), np.empty(layout.MIXED + 1, np.uint8)
     opens = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
@@ -371,7 +372,7 @@ def _places(entries: Words) -> Index:
     return ((entries & _PLACES) >> np.uint64(layout.PLACE_SHIFT)).astype(np.int64)
 
 
-def _spliced(tables: kernel.Tables, changed: Index, segments: Segments) -> tuple[Words, Words]:
+def _spliced(tables: Tables, changed: Index, segments: Segments) -> tuple[Words, Words]:
     """Return the heap and the entries with new segments for the granules of changed entries."""
     entries = tables.entries.copy()
     mixed = entries >> np.uint64(layout.ROW_SHIFT) == layout.MIXED

@@ -25,7 +25,7 @@ from numroute.model import NUMBER_MAX
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numroute.index.kernel import Index, Rows, Tables, Words
+    from numroute.index.numpy_kernel import Index, Rows, Tables, Words
 
 _BLOCKS_AT_ONCE = 256
 """Blocks whose records are listed together."""

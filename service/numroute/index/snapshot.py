@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from numroute.errors import SnapshotCorruptError
-from numroute.index import kernel, layout
+from numroute.index import kernel, layout, numpy_kernel
 from numroute.index.content import decode_metadata
 from numroute.index.file import (
     REBUILD_HINT,
@@ -122,10 +122,10 @@ class Snapshot:
             ) from None
         self._overrides = self._load_overrides(environment)
         self._row_dtype = np.promote_types(np.uint16, layout.smallest_unsigned(self.route_count))
-        self._tables = kernel.prepare(arrays)
+        self._tables = numpy_kernel.prepare(arrays)
 
     @property
-    def tables(self) -> kernel.Tables:
+    def tables(self) -> numpy_kernel.Tables:
         """The arrays as the kernel reads them: views of the map, to be dropped before closing."""
         return self._tables
 
@@ -240,7 +240,7 @@ class Snapshot:
         else:
             rows = kernel.lookup(self._tables, numbers)
             times = self._ported_times(numbers) if ported_at else None
-            ranges = kernel.range_lookup(self._tables, numbers) if range_route else None
+            ranges = numpy_kernel.range_lookup(self._tables, numbers) if range_route else None
         if overrides and self._overrides:
             rows = rows.astype(self._row_dtype, copy=False)
             overridden = self._overrides.apply(numbers, rows)
@@ -252,7 +252,7 @@ class Snapshot:
     def _ported_times(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint32]:
         times = np.zeros(len(numbers), np.uint32)
         if self._ported_at is not None:
-            positions, ranks = kernel.find_records(self._tables, numbers)
+            positions, ranks = numpy_kernel.find_records(self._tables, numbers)
             times[positions] = self._ported_at.take(ranks)
         return times
 
