@@ -89,10 +89,14 @@ def run(*words: str | Path) -> Finished:
 
 
 @contextlib.contextmanager
-def server(*words: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a server until the block ends; its standard output is a pipe."""
+def server(*words: str | Path, quiet: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """Run a server until the block ends; its standard output is a pipe, ``quiet`` drops its log."""
     with subprocess.Popen(
-        [str(word) for word in words], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [str(word) for word in words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if quiet else None,
+        text=True,
+        cwd=ROOT,
     ) as child:
         try:
             yield child

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.__main__ import BENCHMARKS, main, run
 from benchmarks.material import VARIABLE, Material, make_material
-from benchmarks.report import Report
+from benchmarks.report import Figure, Report
 from benchmarks.service.asking import make_questions
 
 if TYPE_CHECKING:
@@ -60,6 +60,22 @@ def test_a_wrong_answer_over_grpc_is_a_failed_call(material: Material) -> None:
     assert questions.right(0, b"right")
     assert not questions.right(0, b"wrong")
     assert questions.seen == {"first": 1}
+
+
+def test_a_late_run_gives_each_benchmark_less_time(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left until the promised end is shared by what is left to run; two rounds at least."""
+    figure = Figure(section="", name="", unit="", values=[1.0])
+    given: list[float] = []
+    names = list(BENCHMARKS)[:3]
+    for name in names:
+        monkeypatch.setitem(BENCHMARKS, name, lambda _, seconds: given.append(seconds) or [figure])
+    monkeypatch.setattr("benchmarks.__main__.time.monotonic", lambda: 0.0)
+    wanted = dict.fromkeys(names, 9.0)
+    for end in (1e6, 30.0, 0.0):
+        run(material, wanted, Report(scale="small"), tmp_path, end)
+    assert given == [9.0] * 3 + [4.0, 6.0, 9.0] + [1.0] * 3
 
 
 def test_committed_results_are_kept_unless_asked_for(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def web_service(material: Material, jobs: Path) -> Iterator[Service]:
     """Run ``numroute web`` without tokens until the block ends."""
     address = free_address()
     words = (BIN / "numroute", "web", "--store", material.store, "--listen", address)
-    with server(*words, "--jobs", jobs) as child:
+    with server(*words, "--jobs", jobs, quiet=True) as child:
         wait_until_listening(address)
         yield Service(address=address, pid=child.pid)
 
