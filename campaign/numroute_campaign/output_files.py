@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from numroute.errors import InputError, SettingError
 from numroute.files import create_private
-from numroute_campaign.lists.cells import unpacked
+from numroute_campaign.templates import plain_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +179,7 @@ class SpoolFiles:
                 if row == 0:
                     for place, name in enumerate(group.schema.names):
                         write(0, place, name)
-                columns = [_cells(column) for column in group.columns]
+                columns = [plain_texts(column).to_pylist() for column in group.columns]
                 for cells in zip(*columns, strict=True):
                     row += 1
                     for place, cell in enumerate(cells):
@@ -190,11 +190,6 @@ class SpoolFiles:
                                 f"than the {SHEET_CELL_CHARS_MAX:,} characters of a worksheet",
                                 hint="Leave the column out of --keep, or give --format csv",
                             )
-
-
-def _cells(column: pa.Array) -> list[str | None]:
-    cells: list[str | None] = unpacked(column).cast(pa.string()).to_pylist()
-    return cells
 
 
 def _copied(rows: pa.Table) -> pa.RecordBatch:

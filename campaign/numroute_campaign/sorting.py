@@ -155,7 +155,7 @@ class Counts:
         duplicates: int64[codes], message parts of numbers that were dropped as duplicates.
         holders: Ported numbers that reached the policy, by (code, place of the range holder).
         holder_parts: Message parts of those.
-        odd_segments: Rows with a valid number whose segments are none; each counts as one.
+        odd_segments: Rows with a valid number but no valid segments; each counts as one.
         several: Cells that hold several numbers.
         further: The numbers that those hold besides the first.
         further_taken: Those that were taken, each as if it were a row.

@@ -128,7 +128,7 @@ def cells_text(column: pa.Array, dialect: Dialect = CSV) -> pa.Array:
         SettingError: A cell needs quotes, and the dialect has none.
     """
     is_text = not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
-    texts = pc.fill_null(pc.cast(column, pa.string()), "")
+    texts = pc.fill_null(plain_texts(column), "")
     if not is_text and dialect.quoting != "all":
         return texts
     special = pc.match_substring_regex(texts, dialect.special)

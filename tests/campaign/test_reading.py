@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
+from python_calamine import CalamineWorkbook
 
 from numroute.errors import InputError, SettingError
 from numroute.index import SnapshotStore
@@ -694,6 +695,26 @@ def test_bytes_that_are_no_text_beside_the_phones(tmp_path: Path) -> None:
     names = pa.array([bytes([0xFF, i]) * 8 for i in range(5)], pa.binary(16))
     pq.write_table(pa.table({"id": names, "phone": list(NUMBERS)}), tmp_path / "x.parquet")
     assert numbers_of(tmp_path / "x.parquet") == list(NUMBERS)
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_a_nested_column_is_kept_as_json(router, tmp_path: Path, form: str) -> None:
+    """Lists and structs beside the numbers are written as JSON where a form has only texts."""
+    table = pa.table({"phone": list(NUMBERS), "tags": [["a", "b"]] * 5})
+    pq.write_table(table, tmp_path / "x.parquet")
+    campaign = Campaign(
+        lists=(str(tmp_path / "x.parquet"),),
+        out=tmp_path / "out",
+        options=ReadOptions(region="RU", keep=("tags",)),
+        output=OutputSettings(form=form),
+    )
+    (route,) = run_campaign(campaign, router).routes[:1]
+    if form == "csv":
+        text = (tmp_path / "out" / route.files[0]).read_text("utf-8")
+        assert '"[""a"", ""b""]"' in text
+    else:
+        sheet = CalamineWorkbook.from_path(tmp_path / "out" / route.files[0]).get_sheet_by_index(0)
+        assert sheet.to_python()[1][-1] == '["a", "b"]'
 
 
 def test_fractions_are_refused(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def choose_phone_column(
         i for i in valid if i not in by_name and _is_phone_content(columns[i], sample[i], region)
     ]
     filled = [i for i in by_name if i not in both and _texts(sample[i])]
-    # A column named for phones whose cells are none, and another whose cells are: that is a doubt.
+    # In doubt where one column is named for phones, and only another one holds some.
     found = both or (by_content + filled if by_content else by_name)
     if len(found) > 1:
         # "Номер" beside "Телефон" is a number of something else.
@@ -248,7 +248,7 @@ def _valid_share(values: pa.Array | None, region: str | None) -> float:
 
 
 def _is_phone_content(name: str, values: pa.Array | None, region: str | None) -> bool:
-    """Whether cells that read as phone numbers are some, where the name does not say so."""
+    """Whether cells that read as phone numbers are likely to be, where the name does not say so."""
     if is_other_name(name):
         return False
     texts = _texts(values)

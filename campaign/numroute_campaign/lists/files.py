@@ -192,7 +192,7 @@ def _standard_input() -> ListFile:
 
 
 def recognised(path: Path) -> ListFile:
-    """Return a file, its kind told by its content. Raises InputError as ``find_files`` does."""
+    """Return a file and its form, by its content. Raises InputError as ``find_files`` does."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists.arrow_list import ArrowFile
@@ -182,27 +181,17 @@ class OpenList:
 
 
 def check_kept(opened: Sequence[OpenList], names: Sequence[str], form: str) -> None:
-    """Make sure that the kept columns can be written in a form.
-
-    Raises:
-        InputError: The form does not know a column's type, or files disagree about it where a
-            column has one type.
-    """
+    """Raise InputError if files disagree about a column's type where a form writes types."""
+    if form not in {"parquet", "arrow"}:
+        return
     first = opened[0]
     for each in opened:
-        for i, name in enumerate(names):
-            kind, before = each.kept_types[i], first.kept_types[i]
-            if form not in {"csv", "xlsx"} and kind != before:
+        for name, kind, before in zip(names, each.kept_types, first.kept_types, strict=True):
+            if kind != before:
                 raise InputError(
                     each.file.name,
                     f"the column {shown_name(name)} is {kind}, in {first.file.name} it is {before}",
                     hint="Write --format csv, or give the files the same type",
-                )
-            if not _is_writable(kind, form):
-                raise InputError(
-                    each.file.name,
-                    f"the column {shown_name(name)} of type {kind} cannot be written as {form}",
-                    hint="Leave it out of --keep, or give another --format",
                 )
 
 
@@ -228,15 +217,3 @@ def check_pseudonymous(opened: Sequence[OpenList]) -> None:
                 hint="Leave it out of --keep: row_id leads back to the list; rename it if only its "
                 "name speaks of phones",
             )
-
-
-def _is_writable(kind: pa.DataType, form: str) -> bool:
-    """Whether a form knows a type: the one that is asked is the writer itself."""
-    try:
-        if form in {"csv", "xlsx"}:
-            pa.array([], kind).cast(pa.string())
-        elif form == "parquet":
-            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("column", kind)])).close()
-    except pa.ArrowException:
-        return False
-    return True
