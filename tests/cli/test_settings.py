@@ -113,6 +113,19 @@ def test_check_finds_what_would_not_run(store: Path, tmp_path: Path) -> None:
             assert said in line["reason"]
 
 
+def test_an_error_of_the_system_is_a_line_too(store: Path, monkeypatch) -> None:
+    """What the system refuses is logged as any other error."""
+
+    def refuse(*_, **__) -> None:
+        raise PermissionError(13, "Permission denied", "/somewhere")
+
+    monkeypatch.setattr("numroute.server.serve", refuse)
+    result = command("numroute", "serve", "--store", store)
+    assert result.status == 1
+    (line,) = map(json.loads, result.err.splitlines())
+    assert line["reason"] == "Permission denied: /somewhere"
+
+
 def test_a_fatal_error_is_a_line_in_a_pipe_and_a_message_on_a_terminal(
     store: Path, tmp_path: Path
 ) -> None:

@@ -169,6 +169,10 @@ def _logged_errors() -> Iterator[None]:
     except click.ClickException as error:
         log.error("command failed", reason=error.format_message())  # noqa: TRY400 - likewise
         raise click.exceptions.Exit(error.exit_code) from None
+    except OSError as error:
+        reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        log.error("command failed", reason=reason)  # noqa: TRY400 - likewise
+        raise click.exceptions.Exit(EXIT_ERROR) from None
 
 
 def _warn_of_unknown_variables(*, as_log: bool) -> None:
