@@ -14,7 +14,8 @@ const RETRIED = [grpc.status.UNAVAILABLE, grpc.status.CANCELLED, grpc.status.DEA
 
 class Gatherer {
   /** Open connections: several, because the service gives each to one of its workers. */
-  constructor(target, { proto, connections = 4, credentials, metadata }) {
+  constructor(target, { proto, connections = 4, credentials, metadata } = {}) {
+    if (!proto || !credentials) throw new TypeError("proto and credentials are needed");
     const definition = loader.loadSync(proto, {
       keepCase: true,
       longs: Number, // E.164 numbers have at most 15 digits
@@ -36,10 +37,13 @@ class Gatherer {
   }
 
   /**
-   * Answer for one whole E.164 number without "+": {status, operator, mcc, mnc, …, snapshot}.
+   * Answer for one whole E.164 number: {status, operator, mcc, mnc, …, snapshot, stale}.
    * A question that has waited for `timeout` milliseconds is not sent any more.
    */
   lookup(number, timeout = 2000) {
+    // Refused here: among others it would fail their call, or be taken for another number.
+    if (!Number.isInteger(number) || number < 1 || number >= 1e15)
+      return Promise.reject(new TypeError("not a whole E.164 number like 79161234567"));
     return new Promise((resolve, reject) => {
       this.questions.push({ number, deadline: Date.now() + timeout, resolve, reject });
       this.schedule();
@@ -72,8 +76,8 @@ class Gatherer {
     try {
       const deadline = Math.max(...batch.map((question) => question.deadline));
       const response = await this.call({ numbers: batch.map((q) => q.number) }, deadline);
-      const snapshot = response.snapshot.id;
-      const routes = response.routes.map((route) => ({ ...route, snapshot }));
+      const { id: snapshot, stale } = response.snapshot;
+      const routes = response.routes.map((route) => ({ ...route, snapshot, stale }));
       batch.forEach((question, i) => question.resolve(routes[response.route_indexes[i]]));
     } catch (error) {
       batch.forEach((question) => question.reject(error));

@@ -94,9 +94,9 @@ func main() {
 		_, err := clients[i%len(clients)].BulkLookup(ctx, request)
 		return err
 	}
-	rate(160, singles/10, single)
+	rate(80, singles/10, single)
 	rate(tasks, lookups, gathered)
-	without := rate(160, singles, single)
+	without := rate(80, singles, single)
 	json.NewEncoder(os.Stdout).Encode(map[string]interface{}{
 		"answers": answers, "without": without, "with": rate(tasks, lookups, gathered),
 	})

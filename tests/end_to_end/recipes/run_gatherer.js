@@ -1,7 +1,8 @@
 // Looks numbers up through the gatherer of docs/recipes and without it.
 //
 // Usage: node run_gatherer.js PROTO TARGET TASKS LOOKUPS SINGLE, whole numbers on standard input as JSON.
-// Prints {answers: [[status, operator, snapshot]], without, with}, the rates in numbers a second.
+// Prints {answers: [[status, operator, snapshot]], refused, without, with}: how what is no number was
+// refused, and the rates in numbers a second.
 "use strict";
 
 const fs = require("fs");
@@ -26,6 +27,9 @@ async function rate(ask, workers, count) {
 }
 
 async function main() {
+  const texts = ["", "79161234567 ", "+7 (916) 123-45-67", null, undefined, 1.5, 0, -1, 1e15, {}];
+  // Asked together with the others, they must not fail their call.
+  const refused = texts.map((text) => gatherer.lookup(text).catch((error) => error.name));
   const routes = await Promise.all(numbers.map((number) => gatherer.lookup(number, 30_000)));
   const answers = routes.map(({ status, operator, snapshot }) => [
     status,
@@ -33,11 +37,11 @@ async function main() {
     snapshot,
   ]);
   const ask = (number) => gatherer.lookup(number, 30_000);
-  await rate(single, 160, singles / 10);
+  await rate(single, 80, singles / 10);
   await rate(ask, tasks, lookups);
-  const without = await rate(single, 160, singles);
+  const without = await rate(single, 80, singles);
   const gathered = await rate(ask, tasks, lookups);
-  console.log(JSON.stringify({ answers, without, with: gathered }));
+  console.log(JSON.stringify({ answers, refused: await Promise.all(refused), without, with: gathered }));
   gatherer.close();
 }
 

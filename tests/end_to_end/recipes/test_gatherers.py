@@ -80,7 +80,7 @@ def program(request) -> list[str | Path]:
 
 def test_a_gatherer_answers_many_tasks_by_few_calls(program, store, registry, tmp_path) -> None:
     """Every answer is the registry's, many times as many a second as by one call for each."""
-    numbers = [*list(registry.ported)[:3000], *registry.starts[1:], 0]
+    numbers = [*list(registry.ported)[:3000], *registry.starts[1:], 1]
     with running(tmp_path, store.path, workers=2) as server:
         words = [*program, server.target, "4000", "100000", "3000"]
         done = run(words, tmp_path, input=json.dumps(numbers))
@@ -90,6 +90,8 @@ def test_a_gatherer_answers_many_tasks_by_few_calls(program, store, registry, tm
         [f"STATUS_{route.status.name}", route.operator.code, current]
         for route, _, _ in map(registry.answer, numbers)
     ]
+    # Go's type takes nothing but numbers.
+    assert set(found.get("refused", ["TypeError"])) == {"TypeError"}
     sys.stdout.write(
         f"without {found['without']:,.0f}, gathered {found['with']:,.0f} numbers a second\n"
     )
