@@ -33,7 +33,7 @@ def tokens(tmp_path_factory) -> Tokens:
     return Tokens(folder / "tokens.toml", folder / "state", **made)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def web(store: Path, tmp_path_factory) -> Iterator[Web]:
     """Run a web service without tokens."""
     with running(tmp_path_factory.mktemp("web"), "--store", store) as started:

@@ -20,7 +20,7 @@ from numroute.cli.console import operator_text
 from numroute.errors import NumrouteError, UnauthenticatedError
 from numroute.logs import fault_fields
 from numroute_campaign.report import page_environment
-from numroute_campaign.vocabulary import LANGUAGES
+from numroute_campaign.vocabulary import LANGUAGES, MEANINGS, Reject
 from numroute_web.choices import read_choices
 from numroute_web.jobs import State, job_body, options_of, values_of
 from numroute_web.lists import ListId, make_preview, own_job, take_list
@@ -35,6 +35,13 @@ HttpRequest = Request[Any, Any, Any]
 HTML: Final = "text/html; charset=utf-8"
 STATIC: Final = {"style.css": "text/css", "script.js": "text/javascript"}
 JOBS_SHOWN: Final = 20
+STATUSES: Final = {
+    "PORTED": "ported number",
+    "NOT_PORTED": "not ported",
+    "RANGE_ONLY": "known by its range only",
+    "INVALID": "not a phone number",
+}
+"""Phrases for the statuses that are no reason to reject a row."""
 
 Fields = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 
@@ -209,5 +216,10 @@ def _environment(language: str) -> Environment:
             return catalogue[text].format(*values)
         return str(report_text(text, *values))  # type: ignore[operator] # the report's function
 
+    def say(name: str) -> str:
+        """Return the phrase for a status or a reason."""
+        return translate(MEANINGS[Reject[name]] if name in Reject.__members__ else STATUSES[name])
+
+    environment.filters["say"] = say
     environment.globals = {**base.globals, "t": translate, "operator_text": operator_text}
     return environment
