@@ -112,21 +112,15 @@ class SftpSession:
     def _run(
         self, work: Coroutine[None, None, _Result], what: str, file: RemoteFile | None = None
     ) -> _Result:
-        try:
-            return self._runner.run(work)
-        except TimeoutError:
-            why = f"no answer in {self._settings.timeout_seconds:g} s"
-        except asyncssh.Error as error:
-            why = error.reason
-            if file is not None and isinstance(error, _WITHHELD):
-                reason = f"the host refuses to send it: {why}"
+        # An OSError of another kind is one of the local disk.
+        with _feed_errors(self._settings, what, "if it stays, ask the registry", ConnectionError):
+            try:
+                return self._runner.run(work)
+            except _WITHHELD as error:
+                if file is None:
+                    raise
+                reason = f"the host refuses to send it: {error.reason}"
                 raise InputError(file.path, reason, hint="Ask the registry") from None
-        except ConnectionError as error:
-            why = error.strerror or type(error).__name__
-        raise FeedError(
-            f"{self._settings.address}: {what}: {why}",
-            hint="It will be tried again; if the error stays, ask the registry",
-        )
 
     def _timeout(self) -> asyncio.Timeout:
         return asyncio.timeout(self._settings.timeout_seconds)
@@ -201,68 +195,70 @@ class _Client(asyncssh.SSHClient):
         return fingerprint.rstrip("=") in self._fingerprints
 
 
+@contextlib.contextmanager
+def _feed_errors(
+    settings: SftpSettings, what: str, hint: str, kind: type[OSError] = OSError
+) -> Iterator[None]:
+    """Turn the errors of a connection into FeedErrors that say what failed and what to do."""
+    try:
+        yield
+    except TimeoutError:
+        why = f"no answer in {settings.timeout_seconds:g} s"
+    except asyncssh.Error as error:
+        why = error.reason
+    except kind as error:
+        why = error.strerror or str(error) or type(error).__name__
+    else:
+        return
+    raise FeedError(f"{settings.address}: {what}: {why}", hint=f"It will be tried again; {hint}")
+
+
 async def _connect(settings: SftpSettings) -> asyncssh.SSHClientConnection:
     client = _Client(settings.fingerprints)
     address = settings.address
-    try:
-        async with asyncio.timeout(2 * settings.timeout_seconds):
-            return await asyncssh.connect(
-                address.host,
-                address.port,
-                username=address.user,
-                password=settings.read_password(),
-                client_keys=_client_keys(settings),
-                known_hosts=str(settings.known_hosts) if settings.known_hosts else ([], [], []),
-                client_factory=lambda: client,
-                config=None,
-                agent_path=None,
-                gss_host=None,
-                x509_trusted_certs=None,
-                connect_timeout=settings.timeout_seconds,
-                login_timeout=settings.timeout_seconds,
-                keepalive_interval=KEEPALIVE_SECONDS,
-                keepalive_count_max=KEEPALIVES_MISSED_MAX,
+    with _feed_errors(settings, "cannot be reached", "check address and firewall"):
+        try:
+            async with asyncio.timeout(2 * settings.timeout_seconds):
+                return await asyncssh.connect(
+                    address.host,
+                    address.port,
+                    username=address.user,
+                    password=settings.read_password(),
+                    client_keys=_client_keys(settings),
+                    known_hosts=str(settings.known_hosts) if settings.known_hosts else ([], [], []),
+                    client_factory=lambda: client,
+                    config=None,
+                    agent_path=None,
+                    gss_host=None,
+                    x509_trusted_certs=None,
+                    connect_timeout=settings.timeout_seconds,
+                    login_timeout=settings.timeout_seconds,
+                    keepalive_interval=KEEPALIVE_SECONDS,
+                    keepalive_count_max=KEEPALIVES_MISSED_MAX,
+                )
+        except asyncssh.HostKeyNotVerifiable as error:
+            presented = (
+                f"the host presents {client.presented}" if client.presented else error.reason
             )
-    except asyncssh.HostKeyNotVerifiable as error:
-        presented = f"the host presents {client.presented}" if client.presented else error.reason
-        raise HostKeyError(
-            f"{address}: the host's key is not the pinned one: {presented}",
-            hint="Nothing was sent or fetched. Ask the registry by another channel whether it has "
-            "changed the key; only then change --known-hosts or --host-key",
-        ) from None
-    except asyncssh.PermissionDenied as error:
-        raise LoginRefusedError(
-            f"{address}: the host refused the login: {error.reason}",
-            hint="Check user, password or key",
-        ) from None
-    except asyncssh.Error as error:
-        raise FeedError(
-            f"{address}: no connection: {error.reason}", hint="It will be tried again"
-        ) from None
-    except TimeoutError:
-        raise FeedError(
-            f"{address}: no answer in {settings.timeout_seconds:g} s",
-            hint="Check address and firewall; it will be tried again",
-        ) from None
-    except OSError as error:
-        raise FeedError(
-            f"{address}: cannot be reached: {error.strerror or error}",
-            hint="Check address and firewall; it will be tried again",
-        ) from None
+            raise HostKeyError(
+                f"{address}: the host's key is not the pinned one: {presented}",
+                hint="Nothing was sent or fetched. Ask the registry by another channel whether it "
+                "has changed the key; only then change --known-hosts or --host-key",
+            ) from None
+        except asyncssh.PermissionDenied as error:
+            raise LoginRefusedError(
+                f"{address}: the host refused the login: {error.reason}",
+                hint="Check user, password or key",
+            ) from None
 
 
 async def _begin(
     connection: asyncssh.SSHClientConnection, settings: SftpSettings
 ) -> asyncssh.SFTPClient:
-    try:
+    hint = "check the port, and with the registry what the account may do"
+    with _feed_errors(settings, "the host does not speak SFTP", hint):
         async with asyncio.timeout(settings.timeout_seconds):
             return await connection.start_sftp_client()
-    except (asyncssh.Error, OSError) as error:
-        reason = getattr(error, "reason", "") or type(error).__name__
-        raise FeedError(
-            f"{settings.address}: the host does not speak SFTP: {reason}",
-            hint="Check the port, and with the registry what the account may do",
-        ) from None
 
 
 def _client_keys(settings: SftpSettings) -> list[asyncssh.SSHKey] | None:

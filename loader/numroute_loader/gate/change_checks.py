@@ -31,15 +31,7 @@ def shrinkage(evidence: Evidence, limits: GateLimits) -> Finding | str:
         return finding(False, message, actual=ported, limit=least, hint=_WHOLE)  # noqa: FBT003
     if not before:
         return _NOTHING
-    share, limit = max(0.0, 1 - ported / before), limits.shrinkage_share
-    return finding(
-        share <= limit,
-        f"{ported:,} ported numbers, the current snapshot has {before:,}"
-        + (f": {share:.2%} fewer, the limit is {limit:.2%}" if share else ""),
-        actual=share,
-        limit=limit,
-        hint=_WHOLE,
-    )
+    return _shrunk("ported numbers", ported, before, limits.shrinkage_share, hint=_WHOLE)
 
 
 def plan_shrinkage(evidence: Evidence, limits: GateLimits) -> Finding | str:
@@ -51,15 +43,16 @@ def plan_shrinkage(evidence: Evidence, limits: GateLimits) -> Finding | str:
     before = current.counts.get("range_numbers", 0) if current is not None else 0
     if not before or numbers is None:
         return _NO_PLAN
-    share, limit = max(0.0, 1 - numbers / before), limits.plan_shrinkage_share
-    return finding(
-        share <= limit,
-        f"{numbers:,} numbers in the numbering plan, the current snapshot has {before:,}"
-        + (f": {share:.2%} fewer, the limit is {limit:.2%}" if share else ""),
-        actual=share,
-        limit=limit,
-        hint="Give all files of the numbering plan, each of them whole.",
-    )
+    hint = "Give all files of the numbering plan, each of them whole."
+    limit = limits.plan_shrinkage_share
+    return _shrunk("numbers in the numbering plan", numbers, before, limit, hint=hint)
+
+
+def _shrunk(what: str, count: int, before: int, limit: float, *, hint: str) -> Finding:
+    share = max(0.0, 1 - count / before)
+    message = f"{count:,} {what}, the current snapshot has {before:,}"
+    message += f": {share:.2%} fewer, the limit is {limit:.2%}" if share else ""
+    return finding(share <= limit, message, actual=share, limit=limit, hint=hint)
 
 
 def range_holders(evidence: Evidence, limits: GateLimits) -> Finding | str:
