@@ -17,7 +17,6 @@ from numroute_loader.reading.rows import (
     RowReader,
     duplicate_number,
     name_in,
-    text_fault,
 )
 from numroute_loader.records import IncrementRows, OperatorRow, PortedRecords, RouteKey
 
@@ -187,7 +186,7 @@ def _operator_row(
     name, _, count = rest.rpartition(b",")
     for column, cell in ((layout.code, code), (layout.mnc, mnc)):
         if not column.pattern.fullmatch(cell):
-            return None, text_fault(column, cell)
+            return None, f"{column.name} is not {column.shape}"
     if count and not count.isdigit():
         return None, f"{layout.row_count} is not a whole number"
     try:

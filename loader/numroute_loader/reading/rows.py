@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,7 @@ from numroute_loader.reading.csv_stream import (
 from numroute_loader.reading.description import STRICT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,13 +57,14 @@ if TYPE_CHECKING:
 ROWS_MAX = 2**30
 """How many rows a dump may have: as many records as an index holds."""
 
+TIME_SHAPE = "a time from 1970 to 2106, like 2016-09-07T12:00:17+03:00"
+
 REMEDY = "The file is damaged or cut short: download it again"
 
 _PLACES_MAX = 5
 """How many skipped rows are named."""
 
 _COUNT = re.compile(rb"[0-9]{1,20}")
-_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)")
 _ROW_BYTES_MIN = 12
 _ZIP_RATIO_USUAL_MAX = 20
 
@@ -86,12 +88,11 @@ class Rows:
     faults: list[Fault] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The rows that a column makes bad; ``reason`` says why, and quotes no number."""
+class Check(NamedTuple):
+    """The rows that a column makes bad, and why; the reason quotes no number."""
 
     bad: NDArray[np.bool_]
-    reason: Callable[[int], str]
+    reason: str
 
 
 class BlockParser:
@@ -132,7 +133,7 @@ class BlockParser:
         faults = sound.faults + [
             Fault(
                 line=int(sound.line[row]),
-                reason=next(check.reason(row) for check in checks if check.bad[row]),
+                reason=next(check.reason for check in checks if check.bad[row]),
             )
             for row in bad.nonzero()[0].tolist()
         ]
@@ -143,11 +144,6 @@ class BlockParser:
         rows.block = block
         rows.faults = sorted(faults, key=lambda fault: fault.line)
         return rows
-
-    def text_at(self, batch: pa.RecordBatch, column: str) -> Callable[[int], bytes]:
-        """Return what reads one cell of a column."""
-        cells = batch.column(column)
-        return lambda row: cells[row].as_py() or b""
 
 
 class RecordParser(BlockParser):
@@ -173,19 +169,16 @@ class RecordParser(BlockParser):
         if layout.last:
             rows.last, check = self._numbers(batch, layout.last)
             backward = f"{layout.number} is greater than {layout.last}"
-            checks += [check, Check(bad=numbers > rows.last, reason=lambda _: backward)]
+            checks += [check, Check(numbers > rows.last, backward)]
         codes = {text.name: codes_of(batch.column(text.name)) for text in layout.texts}
         for text in layout.texts:
             checks += self._codes(text, codes[text.name])
         if layout.order_id:
             rows.order_id, bad = ids_of(batch.column(layout.order_id))
-            checks.append(
-                Check(bad=bad, reason=lambda _: f"{layout.order_id} is not a whole number")
-            )
+            checks.append(Check(bad, f"{layout.order_id} is not a whole number"))
         if layout.time:
             rows.time, bad = seconds_of(batch.column(layout.time))
-            cell = self.text_at(batch, layout.time)
-            checks.append(Check(bad=bad, reason=lambda row: _time_fault(layout.time, cell(row))))
+            checks.append(Check(bad, f"{layout.time} is not {TIME_SHAPE}"))
         if layout.routes:
             rows.route = combined([codes[text.name] for text in layout.routes])
         if layout.donor is not None:
@@ -200,10 +193,7 @@ class RecordParser(BlockParser):
     def _numbers(self, batch: pa.RecordBatch, name: str) -> tuple[NDArray[np.uint64], Check]:
         number_format = self._layout.number_format
         numbers, bad = numbers_of(batch.column(name), number_format)
-        cell = self.text_at(batch, name)
-        return numbers, Check(
-            bad=bad, reason=lambda row: number_fault(name, cell(row), number_format)
-        )
+        return numbers, Check(bad, f"{name} is not {number_format.shape}")
 
     def _codes(self, text: TextColumn, codes: Codes) -> list[Check]:
         """Check the distinct codes of a column, each once in the file; usually all are known."""
@@ -213,8 +203,7 @@ class RecordParser(BlockParser):
         good.update(new[place] for place in new.keys() - set(wrong))
         if not wrong:
             return []
-        bad = np.isin(codes.index, wrong)
-        return [Check(bad=bad, reason=lambda row: text_fault(text, *codes.texts[codes.index[row]]))]
+        return [Check(np.isin(codes.index, wrong), f"{text.name} is not {text.shape}")]
 
 
 class NamedParser(BlockParser):
@@ -238,17 +227,11 @@ class NamedParser(BlockParser):
         digits = layout.number_format.digits
         numbers, bad = numbers_of(pc.binary_slice(lines, 0, digits), layout.number_format)
         rest = codes_of(pc.binary_slice(lines, digits, digits + LINE_BYTES_MAX))
-        cell = self.text_at(batch, "line")
-
-        def reason(row: int) -> str:
-            return number_fault(layout.number, cell(row).partition(b",")[0], layout.number_format)
-
-        faults = [self._rest_fault(text) for (text,) in rest.texts]
-        wrong = np.isin(rest.index, [place for place, fault in enumerate(faults) if fault])
-        checks = [
-            Check(bad=bad, reason=reason),
-            Check(bad=wrong, reason=lambda row: faults[rest.index[row]]),
-        ]
+        faults: dict[str, list[int]] = defaultdict(list)
+        for place, (text,) in enumerate(rest.texts):
+            faults[self._rest_fault(text)].append(place)
+        wrong = [Check(np.isin(rest.index, faults[why]), why) for why in faults if why]
+        checks = [Check(bad, f"{layout.number} is not {layout.number_format.shape}"), *wrong]
         return Rows(numbers=numbers, route=rest), checks
 
     def _rest_fault(self, rest: bytes) -> str:
@@ -391,27 +374,3 @@ def duplicate_number(
         line=lines[-1] if lines else None,
         hint="The file is not a whole dump as the registry makes it: download it again",
     )
-
-
-def number_fault(column: str, cell: bytes, number_format: NumberFormat) -> str:
-    """Say why a cell is not a number as the registry writes one."""
-    if not cell:
-        return f"{column} is empty"
-    size = "" if len(cell) == number_format.digits else f" (it has {len(cell)} characters)"
-    return f"{column} is not {number_format.shape}{size}"
-
-
-def text_fault(column: TextColumn, cell: bytes) -> str:
-    """Say why a cell is not a code as its column requires."""
-    return f"{column.name} is not {column.shape}" if cell else f"{column.name} is empty"
-
-
-def _time_fault(column: str, cell: bytes) -> str:
-    """Say why a cell is not a time with an offset from UTC."""
-    if not _TIME.fullmatch(cell):
-        return f"{column} is not a time like 2016-09-07T12:00:17+03:00"
-    try:
-        pa.scalar(cell.decode("ascii")).cast(TIME_TYPE)
-    except pa.ArrowInvalid:
-        return f"{column} is a time that does not exist"
-    return f"{column} lies before 1970 or after 2106"

@@ -272,7 +272,7 @@ DEFECTS = {
     "a date that does not exist": (
         {"PortDate": "2026-02-30T00:00:00+03:00"},
         None,
-        "PortDate is a time that does not exist",
+        "PortDate is not a time from 1970 to 2106",
     ),
     "an NPId of letters": ({"NPId": "abc"}, None, "NPId is not a whole number"),
     "a cell too many": ({"OldMNC": "42,1"}, None, "the row has 13 columns, the header has 12"),
