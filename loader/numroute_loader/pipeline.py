@@ -59,17 +59,13 @@ _NOTHING_ALLOWED = Approval()
 class Checked:
     """The result of reading and judging files: everything short of publishing.
 
-    ``base_id`` names the snapshot that it was compared with; empty where none could be read.
-    ``new`` is what publishing writes: content, a patch of that snapshot, or None where increments
-    leave nothing to apply. ``counts`` are those of the new snapshot. ``changes`` counts what
-    differs from the old one, None where it has no ported numbers.
+    ``base_id``: the snapshot that it was compared with; empty where none could be read. ``new``:
+    what publishing writes, None where increments leave nothing to apply. ``counts``: those of the
+    new snapshot. ``changes``: what differs from the old one, None where it has no ported numbers.
 
-    Of a build: ``report`` is that of the merge, ``drift`` what differs where increments led to that
-    snapshot and to the dump's own time.
-
-    Of increments: ``windows`` are the sequences of the windows to apply, in order, ``skipped`` the
-    files that need none, ``gap`` what is missing before the rest can be applied, ``effect`` what
-    changes, number by number.
+    Of a build: the ``report`` of the merge, and the ``drift`` of increments. Of increments: the
+    sequences of the ``windows`` to apply, the ``skipped`` files, the ``gap`` before the others, and
+    the ``effect``, number by number.
     """
 
     files: tuple[ParsedFile, ...]

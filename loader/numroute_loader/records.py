@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteKey:
-    """Everything that a row of a dump or of a plan says about where its number is served.
-
-    Rows that say the same share one key. Empty fields are what the source does not give.
-    ``operator_code`` is the registry's code, ``operator_name`` the name where a source names
-    operators by name only, ``region_code`` and ``region_name`` likewise.
-    """
+    """What a row of a dump or of a plan says about where its number is served; may be empty."""
 
     operator_code: str = ""
     operator_name: str = ""
@@ -63,9 +58,8 @@ class IncrementRows:
     ``numbers``: uint64[n], whole E.164 numbers.
     ``returns``: bool[n], whether the number is back with its range holder after the row.
     ``route``: uint32[n], index into ``keys``; says nothing where the row is a return.
-    ``changed_at``: uint32[n], seconds since 1970-01-01 UTC (0 = not known), None where the file has
-    no times. ``order_id``: uint64[n], the registry's id of the porting order, which settles the
-    order of rows of one second; None where the file has none.
+    ``changed_at``: uint32[n], seconds since 1970-01-01 UTC (0 = not known), or None.
+    ``order_id``: uint64[n], the registry's id of the porting order, or None.
     ``donor``: uint32[n], index into ``donor_codes``, or None.
     """
 

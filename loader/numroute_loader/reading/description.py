@@ -30,11 +30,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """Which defects of a full dump are counted and left to the gate instead of ending the reading.
+    """Which defects of a full dump are counted for the gate instead of ending the reading.
 
-    ``rejected_rows``: how many malformed rows are skipped. ``row_count``: whether the file may
-    state another number of rows than it holds. ``duplicates``: whether a number may occur in
-    several rows; the one with the latest time is taken.
+    ``rejected_rows``: how many malformed rows are skipped. ``row_count``: a wrong one may be
+    stated. ``duplicates``: of several rows with a number, the one with the latest time is taken.
     """
 
     rejected_rows: int = 0
@@ -51,17 +50,14 @@ class FileKind:
     """One kind of file of a registry.
 
     ``name`` is ``<registry>/<kind>``, e.g. ``ru-bdpn/port-all``: what ``KIND=PATH`` names.
-    ``file_name`` must match the whole name without folder and without ``.csv`` or ``.zip``; its
-    groups ``time`` (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence`` date the file.
-    ``header`` tests whether the beginning of a text, byte order mark included, is of this kind.
-    ``expects`` completes the sentence "The file should begin with ...".
-    ``read`` reads an open file whole, or raises InputError.
-    ``operator_column`` and ``number_column`` are searched for an operator's code and a number; the
-    latter is written as ``number_format`` says.
+    ``file_name`` matches the whole name without folder and suffix; its groups ``time``
+    (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence`` date the file. ``header`` tests
+    the beginning of a text; ``expects`` completes "The file should begin with ...".
+    ``operator_column`` and ``number_column`` are searched for the place of a code or a number.
     ``every``: the time from one file to the next, in which the sequence grows by one.
     ``name_decides``: other kinds have the same header, so only the name identifies a file.
-    ``covers``: the blocks of numbers, (first, last), that the registry describes. A plan covers
-    those in which it has a range, gaps included; a full dump names all ported numbers in them.
+    ``covers``: the blocks of numbers, (first, last), that the registry describes: a plan those in
+    which it has a range, gaps included; a full dump names all ported numbers in them.
     """
 
     name: str
@@ -81,11 +77,7 @@ class FileKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadKind:
-    """Files that are recognised by name only to be refused.
-
-    An increment may have the header of a full dump; only the name shows what it is. ``reason``
-    completes the sentence "the file is ...".
-    """
+    """Files whose name alone shows that they are refused; ``reason`` completes "the file is"."""
 
     file_name: re.Pattern[str]
     reason: str
@@ -123,12 +115,9 @@ class RegistryFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """One input file as read.
+    """One input file as read; ``sha256`` is the digest of the file on disk, zip or not.
 
-    ``kind`` is the kind's full name, e.g. ``ru-bdpn/port-all``. ``as_of`` is the time that the
-    file's name states (aware, UTC), ``sequence`` its sequence; each is None where it states none.
-    ``rows`` counts data rows. ``sha256`` is the digest of the file on disk (the zip, not its
-    ``member``, which is None for a plain file), ``covers`` that of its kind.
+    ``sequence`` and ``as_of`` (aware, UTC) are from its name. ``member``: the name in a zip.
     """
 
     path: Path
@@ -146,9 +135,8 @@ class SourceFile:
 class ParsedFile:
     """A file with what was read from it; exactly one of the four contents is set.
 
-    ``stated_rows``: how many rows the file claims to have, None where it does not say.
-    ``rejected_rows``: malformed rows that were skipped; ``rejected`` names the first of them.
-    ``duplicates``: rows that were skipped because another has the same number and a later time.
+    ``stated_rows``: what the file itself says. ``rejected_rows``: malformed rows that were skipped,
+    ``rejected`` names the first. ``duplicates``: rows skipped for a later one of the same number.
     """
 
     source: SourceFile
@@ -212,12 +200,10 @@ class TextColumn:
 class RecordLayout:
     """Rows of a number or a range (``last``) with codes: a full dump, an increment or a plan.
 
-    ``routes`` are the columns that say together where a number is served, the operator first.
-    In an increment without them every row is a return. A row whose operator is its
-    ``range_holder`` is a number that went home. ``others`` are checked and not used.
-    ``order_id`` settles the order of an increment's rows of one second.
-    ``usual_routing_number`` returns the routing number that a route has in every dump seen; rows
-    with another one are counted in a warning.
+    ``routes``: the columns that say where a number is served, the operator first; in an increment
+    without them every row is a return. A row whose operator is its ``range_holder`` is a number
+    that went home. ``others`` are checked and not used. ``order_id`` orders rows of one second.
+    ``usual_routing_number``: of a route; rows with another one are counted in a warning.
     """
 
     number: str
@@ -294,12 +280,9 @@ class OperatorLayout:
 class IncrementChain:
     """How a registry's increments follow a full dump and one another.
 
-    The files of one window share a sequence, and the next window has the next one.
-
-    ``kinds``: the names of the kinds that make up a window, all of which it needs; ``file_types``:
-    the beginnings of their files' names, in the same order.
-    ``bases``: for each kind of full dump, a function of the dump's sequence and time (None where
-    unknown) that returns the first window on top of it, None where it cannot be known.
+    The files of one window share a sequence, and the next window has the next one. ``kinds``: the
+    names of the kinds that make up a window, ``file_types``: the beginnings of their files' names.
+    ``bases``: by kind of full dump, the first window on top of a dump of a sequence and a time.
     ``window_time``: the time (UTC) that the file names of a window state.
     """
 
@@ -323,11 +306,10 @@ class FeedLayout:
     """How one registry delivers its files.
 
     ``root`` and ``folders``: where the registry puts its files unless configuration says otherwise.
-    ``file_name`` is matched (``fullmatch``) against a file's name; its groups are ``type``,
-    ``time`` (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence``.
-    ``types``: for each type, in lower case, its role and the kind of file that it is.
-    A full dump needs every companion type of its day; ``dumps`` lists the types of dump, the most
-    detailed first. A window of increments needs one file of each window type, with one time.
+    ``file_name``: groups ``type``, ``time`` (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and
+    ``sequence``. ``types``: for each type, in lower case, its role and its kind. A full dump needs
+    every companion type of its day; ``dumps``: the types of dump, the most detailed first. A window
+    needs one file of each window type, with one time.
     """
 
     registry: str
