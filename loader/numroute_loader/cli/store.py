@@ -21,8 +21,8 @@ from numroute.cli.console import (
 from numroute.cli.options import json_option, store_option
 from numroute.errors import NoSnapshotError, StoreError
 from numroute.index import Retention, SnapshotStore, verify_snapshot, writing
+from numroute_loader.candidates import RANGE_HOLDERS
 from numroute_loader.cli.options import reason_option, retention_options, user_name
-from numroute_loader.pipeline import RANGE_HOLDERS
 
 if TYPE_CHECKING:
     from numroute.index import Override

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute.index import Metadata, SnapshotStore
+    from numroute_loader.candidates import Checked
     from numroute_loader.feeds.loop import Stopping
     from numroute_loader.feeds.order import Day, Step
     from numroute_loader.feeds.sources import Source
     from numroute_loader.gate import Finding
-    from numroute_loader.pipeline import Checked
     from numroute_loader.reading.description import DeliveredFile, FeedLayout
 
 INTERVAL_SECONDS = 60.0
