@@ -10,9 +10,8 @@ from numroute_loader.generate.dumps import Folder, FullDumps, numbering_plan_row
 from numroute_loader.generate.increments import Subscribers
 from numroute_loader.generate.market import load_market
 from numroute_loader.generate.options import GeneratedRegistry, Tier
-from numroute_loader.generate.plan import synthetic_plan
+from numroute_loader.generate.plan import read_real_plan, synthetic_plan
 from numroute_loader.generate.ports import Ports, allocate, portable_sizes
-from numroute_loader.generate.real_plan import read_real_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,11 +1,303 @@
-"""From the files that were read to the content of a snapshot. It knows no country."""
+"""From the files that were read to the content of a snapshot."""
 
-from numroute_loader.merge.merging import (
-    MergeReport,
-    MergeResult,
-    OutsidePlan,
-    UnknownOperator,
-    merge,
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numroute.errors import InputError, SettingError
+from numroute.index.content import FIXED_STATUSES, Content
+from numroute.index.layout import OUTSIDE_ROW
+from numroute.model import Coverage, Operator, Status, mask_number
+from numroute_loader.merge.ranges import (
+    NOBODY,
+    combined_key,
+    joined_pieces,
+    piece_sizes,
+    plan_layer,
+    stack_layers,
 )
+from numroute_loader.merge.routes import RouteTable, branded, build_directory, counted, mapped
+from numroute_loader.records import PortedRecords, RouteKey
 
-__all__ = ["MergeReport", "MergeResult", "OutsidePlan", "UnknownOperator", "merge"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from numroute_loader.brands import BrandTable
+    from numroute_loader.merge.ranges import Layer, Stack
+    from numroute_loader.merge.routes import OperatorDirectory
+    from numroute_loader.reading.description import ParsedFile
+    from numroute_loader.records import OperatorRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownOperator:
+    """A code that the registry's operator table lacks, with its ported numbers and its ranges."""
+
+    code: str
+    numbers: int
+    ranges: int
+
+    def __str__(self) -> str:
+        ranges = f", {self.ranges} ranges" if self.ranges else ""
+        return f"{self.code} ({self.numbers} numbers{ranges})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsidePlan:
+    """Ported numbers that no range covers: the index of the first, and that number masked."""
+
+    count: int
+    first_index: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeReport:
+    """What the merge found, for the gate to judge.
+
+    ``ranges`` are the pieces of the merged plan that have a holder, ``range_numbers`` the numbers
+    in them. ``outside_plan`` is None where every ported number is in a range, or without a plan.
+    ``operator_rows`` and ``unknown_operators`` are empty without an operator table.
+    ``joined_by_tax_number`` counts the holders of the plan that are operators of the registry.
+    ``warnings`` are those of all files.
+    """
+
+    ported: int
+    returned_home: int
+    ranges: int
+    range_numbers: int
+    routes: int
+    operators: int
+    joined_by_tax_number: int
+    operator_rows: int = 0
+    outside_plan: OutsidePlan | None = None
+    unknown_operators: Sequence[UnknownOperator] = ()
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeResult:
+    """The content of a snapshot, with its report."""
+
+    content: Content
+    report: MergeReport
+
+
+def merge(
+    files: Sequence[ParsedFile], *, brands: BrandTable, regions: Mapping[str, str]
+) -> MergeResult:
+    """Merge at most one full dump, at most one operator table and any number of plan files.
+
+    The plan of the registry that names holders by its own codes decides where it has a range; the
+    other plans fill the rest, and the names that it leaves open. ``regions`` maps region codes to
+    names. The dump's arrays are not copied, except for the route and donor indexes.
+
+    Raises SettingError when there is neither a dump nor a plan, InputError for two dumps or two
+    operator tables, or two files of one plan that overlap.
+    """
+    dump = _only(files, "full dump", lambda file: file.ported is not None)
+    table = _only(files, "operator table", lambda file: file.operators is not None)
+    layers = _layers(files)
+    if dump is None and not layers:
+        raise SettingError(
+            "there is neither a full dump nor a numbering plan among the files",
+            hint="Name at least one of them",
+        )
+    records = dump.ported if dump is not None and dump.ported is not None else _no_records()
+    rows = table.operators if table is not None and table.operators is not None else ()
+    stack = stack_layers(layers)
+    directory = build_directory(rows, layers, stack)
+    route_table = RouteTable(brands, regions)
+    route_of_key = route_table.rows(
+        Status.PORTED, [(key, directory.serving(key)) for key in records.keys]
+    )
+    coverage = _coverage(files, dump)
+    range_start, range_route = _range_layer(stack, directory, route_table, coverage)
+    donors, donor = _donors(records, directory, brands)
+    content = Content(
+        routes=route_table.routes,
+        numbers=records.numbers,
+        number_route=mapped(route_of_key, records.route),
+        ported_at=records.ported_at,
+        donor=donor,
+        donors=donors,
+        range_start=range_start,
+        range_route=range_route,
+        coverage=coverage,
+    )
+    held = _is_held(content)
+    report = MergeReport(
+        ported=len(records.numbers),
+        returned_home=records.returned_home,
+        ranges=int(held.sum()),
+        # The last piece has neither end nor holder.
+        range_numbers=int(piece_sizes(range_start)[held[:-1]].sum()),
+        routes=len(content.routes),
+        operators=len({route.operator for route in content.routes} - {Operator()}),
+        joined_by_tax_number=_joined(directory, layers),
+        operator_rows=len(rows),
+        outside_plan=_outside_plan(content) if layers else None,
+        unknown_operators=_unknown_operators(rows, records, layers),
+        warnings=tuple(warning for file in files for warning in file.warnings),
+    )
+    return MergeResult(content=content, report=report)
+
+
+def _only(
+    files: Sequence[ParsedFile], what: str, is_one: Callable[[ParsedFile], bool]
+) -> ParsedFile | None:
+    """Return the only file of its sort, or None."""
+    matches = [file for file in files if is_one(file)]
+    if len(matches) > 1:
+        reason = f"a second {what}, the first is {matches[0].source.path}"
+        hint = "A snapshot is built from one of them"
+        raise InputError(matches[1].source.path, reason, hint=hint)
+    return matches[0] if matches else None
+
+
+def _layers(files: Sequence[ParsedFile]) -> Sequence[Layer]:
+    """Return one plan per registry, the one that knows the registry's operator codes first."""
+    registries = dict.fromkeys(file.source.registry for file in files if file.ranges is not None)
+    layers = [
+        plan_layer(
+            [file for file in files if file.source.registry == name and file.ranges is not None]
+        )
+        for name in registries
+    ]
+    return sorted(layers, key=lambda layer: not any(key.operator_code for key in layer.keys))
+
+
+def _no_records() -> PortedRecords:
+    return PortedRecords(
+        numbers=np.empty(0, dtype=np.uint64), route=np.empty(0, dtype=np.uint8), keys=()
+    )
+
+
+def _coverage(files: Sequence[ParsedFile], dump: ParsedFile | None) -> tuple[Coverage, ...]:
+    """Return the blocks in which a plan has a range, by what their registries cover."""
+    with_ported = dump.source.covers if dump is not None else ()
+    covered = {
+        Coverage(
+            first=first,
+            last=last,
+            ported=any(low <= first and last <= high for low, high in with_ported),
+        )
+        for file in files
+        if file.ranges is not None
+        for first, last in file.source.covers
+        if file.ranges.first.searchsorted(np.uint64(last), side="right")
+        > file.ranges.last.searchsorted(np.uint64(first))
+    }
+    return tuple(sorted(covered))
+
+
+def _range_layer(
+    stack: Stack,
+    directory: OperatorDirectory,
+    route_table: RouteTable,
+    coverage: Sequence[Coverage],
+) -> tuple[NDArray[np.uint64], NDArray[np.unsignedinteger]]:
+    """Return the starts and the routes of the merged plan's pieces.
+
+    Within the coverage, numbers that nobody holds are pieces with the row of unallocated numbers.
+    """
+    edges = [edge for block in coverage for edge in (block.first, block.last + 1)]
+    start = np.union1d(stack.start, np.array(edges, np.uint64))
+    combination = stack.combination[stack.start.searchsorted(start, side="right") - 1]
+    inside, with_ported = (
+        _within([block for block in coverage if block.ported or not ported], start)
+        for ported in (False, True)
+    )
+    row = np.where(inside, FIXED_STATUSES.index(Status.UNALLOCATED), OUTSIDE_ROW)
+    held = np.array([bool(keys) for keys in stack.combinations])[combination]
+    for status, here in ((Status.NOT_PORTED, with_ported), (Status.RANGE_ONLY, ~with_ported)):
+        used = np.unique(combination[held & here]).tolist()
+        keys = [combined_key(stack.combinations[at]) for at in used]
+        rows = np.zeros(len(stack.combinations), np.int64)
+        rows[used] = route_table.rows(status, [(key, directory.holder(key)) for key in keys])
+        row = np.where(held & here, rows[combination], row)
+    return joined_pieces(start, row.astype(np.min_scalar_type(int(row.max()))))
+
+
+def _within(blocks: Sequence[Coverage], start: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which starts lie in one of the blocks."""
+    inside = np.zeros(len(start), np.bool_)
+    for block in blocks:
+        inside |= (start >= block.first) & (start <= block.last)
+    return inside
+
+
+def _is_held(content: Content) -> NDArray[np.bool_]:
+    """Return which pieces of a plan have a holder."""
+    held = np.array([route.status.has_route for route in content.routes], np.bool_)
+    return held.take(content.range_route)
+
+
+def _donors(
+    records: PortedRecords, directory: OperatorDirectory, brands: BrandTable
+) -> tuple[Sequence[Operator], NDArray[np.unsignedinteger] | None]:
+    """Return the distinct donors and an index per record, None where the dump has no donors."""
+    if records.donor is None:
+        return (), None
+    row_of: dict[Operator, int] = {}
+    row_of_code = [
+        row_of.setdefault(
+            branded(directory.holder(RouteKey(operator_code=code)), brands), len(row_of)
+        )
+        for code in records.donor_codes
+    ]
+    return tuple(row_of), mapped(np.array(row_of_code, dtype=np.int64), records.donor)
+
+
+def _joined(directory: OperatorDirectory, layers: Sequence[Layer]) -> int:
+    """Count the holders that a plan knows by tax number and the registry by code."""
+    holders = {key.tax_number for layer in layers for key in layer.keys if not key.operator_code}
+    return len(holders & directory.code_of_tax_number.keys())
+
+
+def _outside_plan(content: Content) -> OutsidePlan | None:
+    """Return the ported numbers in pieces without a holder, by the pieces' starts among them."""
+    numbers = content.numbers
+    position = np.append(np.searchsorted(numbers, content.range_start), len(numbers))
+    inside = np.diff(position)
+    outside = np.flatnonzero(~_is_held(content) & (inside > 0))
+    if not len(outside):
+        return None
+    first = int(position[outside[0]])
+    return OutsidePlan(
+        count=int(inside[outside].sum()),
+        first_index=first,
+        example=mask_number(int(numbers[first])),
+    )
+
+
+def _unknown_operators(
+    rows: Sequence[OperatorRow], records: PortedRecords, layers: Sequence[Layer]
+) -> Sequence[UnknownOperator]:
+    """Return the codes that the operator table lacks, those with most ported numbers first."""
+    if not rows:
+        return ()
+    known = {row.code for row in rows} | {""}
+    numbers: Counter[str] = Counter()
+    ranges: Counter[str] = Counter()
+    # Most dumps have no such code and need not be counted.
+    if any(key.operator_code not in known for key in records.keys):
+        uses = counted(records.route, len(records.keys)).tolist()
+        for key, count in zip(records.keys, uses, strict=True):
+            numbers[key.operator_code] += count
+    for layer in layers:
+        uses = np.bincount(layer.key[layer.key != NOBODY], minlength=len(layer.keys)).tolist()
+        for key, count in zip(layer.keys, uses, strict=True):
+            ranges[key.operator_code] += count
+    return tuple(
+        UnknownOperator(code=code, numbers=numbers[code], ranges=ranges[code])
+        for code in sorted(
+            {*numbers, *ranges} - known, key=lambda code: (-numbers[code], -ranges[code], code)
+        )
+    )
