@@ -9,7 +9,6 @@ import pytest
 
 from numroute.errors import InputError, SettingError
 from numroute_loader.generate import GenerateOptions, Tier, generate
-from numroute_loader.generate.market import load_market
 from numroute_loader.registries import read
 
 if TYPE_CHECKING:
@@ -126,33 +125,3 @@ def test_a_file_that_is_no_plan_is_refused(small_plan: Path, tmp_path: Path):
     page.write_text("<html></html>")
     with pytest.raises(InputError):
         generate(tmp_path / "again", GenerateOptions(ported=1, plan=[page]))
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("Омская обл.", "57"),
-        ("Томская область", "71"),
-        ("Костромская обл.", "46"),
-        ("Сахалинская обл.", "66"),
-        ("Республика Саха /Якутия/", "14"),
-        ("Республика Алтай", "02"),
-        ("Алтайский край", "22"),
-        ("Ямало-Ненецкий АО", "83"),
-        ("Ненецкий АО", "32"),
-        ("Республика Удмуртская", "18"),
-        ("г. Норильск|Красноярский край", "26"),
-        ("г. Москва * Московская область", "77"),
-    ],
-)
-def test_regions_are_known_by_their_names(text: str, code: str):
-    """A plan's spelling of a region leads to the registry's code."""
-    market = load_market()
-    index = market.region_named(text)
-    assert index is not None
-    assert market.regions[index].code == code
-
-
-def test_the_whole_country_is_no_region():
-    """A text that names no region is recognised as such."""
-    assert load_market().region_named("Российская Федерация") is None

@@ -162,35 +162,29 @@ def port_dates(evidence: Evidence, limits: GateLimits) -> Finding | str:
         return "no number says when it was ported"
     # A time after 2106 does not fit the column: nothing can then lie ahead.
     latest = min((as_of + timedelta(hours=limits.port_dates_ahead_hours)).timestamp(), 2**32 - 1)
-    ahead_count = int(np.count_nonzero(ported_at > np.uint32(latest)))
-    ahead = ahead_count / dated
-    newest = int(ported_at.max(initial=0, where=ported_at <= np.uint32(latest)))
+    is_ahead = ported_at > np.uint32(latest)
+    count = int(np.count_nonzero(is_ahead))
+    hint = "The file is not of the day that its name says: download it again."
+    if count / dated > limits.port_dates_ahead_share:
+        return finding(
+            False,  # noqa: FBT003 - it failed
+            f"{count:,} of {dated:,} ports are dated more than {limits.port_dates_ahead_hours:g} "
+            "hours after the data's own time",
+            actual=count / dated,
+            limit=limits.port_dates_ahead_share,
+            hint=hint,
+        )
+    newest = int(ported_at.max(initial=0, where=~is_ahead))
     later = (newest - as_of.timestamp()) / 3600
-    behind = max(0.0, -later) if newest else float("inf")
-    too_far_ahead = ahead > limits.port_dates_ahead_share
-    too_far_behind = (
-        dated >= limits.port_dates_numbers_min and behind > limits.port_dates_behind_hours
-    )
-    if too_far_ahead:
-        message = (
-            f"{ahead_count:,} of {dated:,} ports are dated more than "
-            f"{limits.port_dates_ahead_hours:g} hours after the data's own time"
-        )
-    elif not newest:
+    behind, limit = max(0.0, -later) if newest else float("inf"), limits.port_dates_behind_hours
+    is_behind = dated >= limits.port_dates_numbers_min and behind > limit
+    distance = f"{later:,.1f} hours after" if later > 0 else f"{behind:,.1f} hours before"
+    message = f"the newest port is of {datetime.fromtimestamp(newest, UTC).isoformat()}, "
+    message += f"{distance} the data's own time"
+    message += f", the limit is {limit:g}" if is_behind else ""
+    if not newest:
         message = "no port is dated before the data's own time"
-    else:
-        distance = f"{later:,.1f} hours after" if later > 0 else f"{behind:,.1f} hours before"
-        message = f"the newest port is of {datetime.fromtimestamp(newest, UTC).isoformat()}, "
-        message += f"{distance} the data's own time" + (
-            f", the limit is {limits.port_dates_behind_hours:g}" if too_far_behind else ""
-        )
-    return finding(
-        not too_far_ahead and not too_far_behind,
-        message,
-        actual=ahead if too_far_ahead else behind,
-        limit=limits.port_dates_ahead_share if too_far_ahead else limits.port_dates_behind_hours,
-        hint="The file is not of the day that its name says: download it again.",
-    )
+    return finding(not is_behind, message, actual=behind, limit=limit, hint=hint)
 
 
 def _windows(files: Sequence[ParsedFile]) -> Mapping[str, list[ParsedFile]]:

@@ -9,7 +9,6 @@ figures of the right order.
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 MNC_PERIOD = 5
 """An operator with several MNCs uses its second one in one region of five, and so on."""
-
-_WORD = re.compile(r"[а-яё]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,6 @@ class Region:
     plan_names: tuple[str, ...]
     area: str
     people: int
-    stems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +82,6 @@ class Market:
         """Each region's index into ``areas``."""
         areas = self.areas
         return np.array([areas.index(region.area) for region in self.regions])
-
-    def region_named(self, text: str) -> int | None:
-        """Return the index of the first region that a plan's text names, None if it names none."""
-        for word in _WORD.findall(text.lower()):
-            matches = [
-                (len(stem), index)
-                for index, region in enumerate(self.regions)
-                for stem in region.stems
-                if word.startswith(stem)
-            ]
-            if matches:
-                # The longest stem wins: "сахалин" is not "саха".
-                return max(matches)[1]
-        return None
 
 
 @cache
@@ -128,7 +110,6 @@ def load_market() -> Market:
                 plan_names=tuple(row["plan_name"].split("|")),
                 area=row["area"],
                 people=int(row["people"]),
-                stems=tuple(row["stems"].split(",")),
             )
             for row in read_table("regions")
         ),

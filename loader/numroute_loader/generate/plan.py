@@ -378,8 +378,12 @@ def _made_up(key: RouteKey, code: str) -> Operator:
 
 
 def _region(key: RouteKey, market: Market) -> int:
+    """Return the region that a plan names by code or by its usual name."""
     codes = [region.code for region in market.regions]
-    if key.region_code in codes:
-        return codes.index(key.region_code)
-    match = market.region_named(key.region_name)
-    return codes.index(_REGION_UNKNOWN) if match is None else match
+    name = key.region_name.rpartition("|")[2]
+    known = (
+        index
+        for index, region in enumerate(market.regions)
+        if key.region_code == region.code or name in (region.territory, *region.plan_names)
+    )
+    return next(known, codes.index(_REGION_UNKNOWN))

@@ -84,13 +84,6 @@ class Remote:
                 hint="Push again from the machine that builds the snapshots",
             ) from None
 
-    def read_pointer_or_none(self) -> Pointer | None:
-        """Return the pointer, None also where it is damaged and may be replaced."""
-        try:
-            return self.read_pointer()
-        except FeedError:
-            return None
-
     def write_pointer(self, pointer: Pointer) -> None:
         """Make a snapshot current, whose object must be complete; raises FeedError."""
         content = msgspec.json.encode(pointer) + b"\n"

@@ -96,7 +96,10 @@ def push(
                     f"{remote.url}: snapshot {pointer.snapshot} does not read as it was sent",
                     hint="The pointer was not changed. Check the storage",
                 )
-        if remote.read_pointer_or_none() != pointer:
+        written = None
+        with contextlib.suppress(FeedError):  # a damaged pointer may be replaced
+            written = remote.read_pointer()
+        if written != pointer:
             remote.write_pointer(pointer)
     others = [each for each in reversed(remote.ids()) if each != pointer.snapshot]
     removed = remote.remove_all_but({pointer.snapshot, *others[: keep - 1]})
