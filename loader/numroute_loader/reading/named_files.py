@@ -113,8 +113,7 @@ def _read(
         return RouteKey(operator_name=name, line_type=layout.line_type)
 
     reader = RowReader(file, layout, may_be_empty=may_be_empty)
-    order = RecordOrder(reader.rows_expected)
-    route = KeyColumn(file.path, key_of, reader.rows_expected)
+    order, route = RecordOrder(), KeyColumn(file.path, key_of)
     for rows in reader.rows(NamedParser(layout), progress):
         if rows.route is None or rows.block is None:
             continue

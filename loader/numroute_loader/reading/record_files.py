@@ -33,11 +33,8 @@ def read_ported_dump(
 ) -> ParsedFile:
     """Return the ported numbers of a dump, ascending; InputError for a defect not tolerated."""
     reader = RowReader(file, layout, tolerance)
-    room = reader.rows_expected
-    order = RecordOrder(room)
-    route = KeyColumn(file.path, _key_maker(layout), room)
-    donor = KeyColumn(file.path, _code, room if layout.donor else 0)
-    time = Column(np.uint32, room)
+    order, time = RecordOrder(), Column(np.uint32)
+    route, donor = KeyColumn(file.path, _key_maker(layout)), KeyColumn(file.path, _code)
     for rows in reader.rows(RecordParser(reader.csv.header, layout), progress):
         kept = None if rows.home is None else ~rows.home
         order.append(rows.numbers, kept)
@@ -200,47 +197,32 @@ def _refuse_overlap(
 KEYS_MAX = 2**20
 """How many distinct routes, names or codes one file may have. Real dumps have a few thousand."""
 
-_ROOM_MIN = 1024
 _WIDE = 2**16
 
 _Key = TypeVar("_Key", bound="Hashable")
 
 
 class Column:
-    """An array that grows by doubling. Reserved room that is not filled takes no memory."""
+    """An array that is put together from the pieces of blocks."""
 
-    def __init__(self, dtype: DTypeLike, room: int = 0) -> None:
-        """Reserve ``room`` entries."""
-        self._array: NDArray[Any] = np.empty(max(room, _ROOM_MIN), dtype)
-        self._size = 0
+    def __init__(self, dtype: DTypeLike) -> None:
+        """Start without entries."""
+        self._pieces: list[NDArray[Any]] = [np.empty(0, dtype)]
 
     def append(self, values: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> None:
         """Add the values, or those that are ``kept``, at the end."""
-        if kept is not None:
-            values = values[kept]
-        end = self._size + len(values)
-        if end > len(self._array):
-            grown = np.empty(max(end, 2 * len(self._array)), self._array.dtype)
-            grown[: self._size] = self.filled
-            self._array = grown
-        self._array[self._size : end] = values
-        self._size = end
-
-    def widen(self, largest: int) -> None:
-        """Make the entries four bytes wide when ``largest`` needs it."""
-        if largest >= _WIDE and self._array.dtype != np.uint32:
-            self._array = self._array.astype(np.uint32)
+        self._pieces.append(values if kept is None else values[kept])
 
     def reorder(self, order: NDArray[np.intp]) -> None:
         """Keep the entries at these places only, in this order."""
-        kept = self.filled[order]
-        self._size = len(kept)
-        self._array[: self._size] = kept
+        self._pieces = [self.filled[order]]
 
     @property
     def filled(self) -> NDArray[Any]:
-        """The entries so far, as a view."""
-        return self._array[: self._size]
+        """The entries so far."""
+        if len(self._pieces) > 1:
+            self._pieces = [np.concatenate(self._pieces)]
+        return self._pieces[0]
 
 
 class KeyColumn(Column, Generic[_Key]):
@@ -249,11 +231,9 @@ class KeyColumn(Column, Generic[_Key]):
     ``make`` turns texts into a key, once for each distinct combination.
     """
 
-    def __init__(
-        self, path: Path, make: Callable[[tuple[bytes, ...]], _Key], room: int = 0
-    ) -> None:
-        """Reserve ``room`` entries."""
-        super().__init__(np.uint16, room)
+    def __init__(self, path: Path, make: Callable[[tuple[bytes, ...]], _Key]) -> None:
+        """Start without entries."""
+        super().__init__(np.uint16)
         self._path = path
         self._make = make
         self._index_of_texts: dict[tuple[bytes, ...], int] = {}
@@ -279,16 +259,17 @@ class KeyColumn(Column, Generic[_Key]):
                 f"the rows have more than {KEYS_MAX} distinct combinations of codes or names",
                 hint="This is not a registry's dump",
             )
-        self.widen(max(indexes, default=0))
-        self.append(np.array(indexes, self._array.dtype).take(texts.index), kept)
+        # Pieces of four bytes, where two do not suffice, widen the whole column.
+        dtype = np.uint32 if max(indexes, default=0) >= _WIDE else np.uint16
+        self.append(np.array(indexes, dtype).take(texts.index), kept)
 
 
 class RecordOrder:
     """Numbers in the order of the file, those that went home apart, and whether they ascend."""
 
-    def __init__(self, room: int) -> None:
-        """Reserve ``room`` rows; more may come."""
-        self.numbers = Column(np.uint64, room)
+    def __init__(self) -> None:
+        """Start without rows."""
+        self.numbers = Column(np.uint64)
         self.home = Column(np.uint64)
         self._ascending = True
         self._last = -1

@@ -65,8 +65,6 @@ _PLACES_MAX = 5
 """How many skipped rows are named."""
 
 _COUNT = re.compile(rb"[0-9]{1,20}")
-_ROW_BYTES_MIN = 12
-_ZIP_RATIO_USUAL_MAX = 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -283,16 +281,6 @@ class RowReader:
         self._tolerance = tolerance
         self._refuse_ambiguous_header()
         self.stated = self._stated(may_be_empty=may_be_empty)
-
-    @property
-    def rows_expected(self) -> int:
-        """How many rows to reserve room for: no more than a file of this size can have.
-
-        A zip may hold more than is usual; the room then grows.
-        """
-        archive = self._file.archive
-        text_bytes = archive.bytes_total * (_ZIP_RATIO_USUAL_MAX if archive.member else 1)
-        return min(self.stated, text_bytes // _ROW_BYTES_MIN)
 
     def rows(self, parser: BlockParser, progress: Progress | None) -> Iterator[Rows]:
         """Yield the good rows of each block; raises InputError for a row that is not tolerated."""
