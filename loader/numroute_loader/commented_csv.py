@@ -40,7 +40,7 @@ class Row:
             shown = f"{mask_number(text)!r} is not a whole international number"
             raise self.error(
                 f"{column} {shown if text else 'is empty'}",
-                hint="Write it with its country code, as 79161234567 or +79161234567",
+                hint="Write it with its country code, as 79000000000 or +79000000000",
             )
         return int(text)
 

@@ -192,7 +192,7 @@ class _Line:
             reason = f"is too {word} for a number with country code {code}"
         else:
             return number
-        hint = "Write a whole international number, as 79161234567 or +79161234567"
+        hint = "Write a whole international number, as 79000000000 or +79000000000"
         raise self._wrong(column, f"{mask_number(number)!r} {reason}", hint=hint)
 
     def _network(self, of_operator: set[tuple[str, str]]) -> tuple[str, str]:

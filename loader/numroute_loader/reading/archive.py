@@ -41,7 +41,7 @@ DOWNLOAD_AGAIN = "Download it again"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DIGEST_BYTES = 2**20
+_PIECE_BYTES = 2**20
 
 _ZIP_MAGIC = b"PK"
 _OTHER_FORMATS = (
@@ -124,10 +124,11 @@ class Archive:
 
     def read(self, size: int) -> bytes:
         """Return the next ``size`` bytes of the text, fewer only at its end; see ``readinto``."""
-        buffer = bytearray(size)
-        with memoryview(buffer) as view:
-            filled = self.readinto(view)
-            return bytes(view[:filled])
+        text = bytearray()
+        piece = memoryview(bytearray(min(size, _PIECE_BYTES)))
+        while count := self.readinto(piece[: size - len(text)]):
+            text += piece[:count]
+        return bytes(text)
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the buffer with the next bytes of the text; return how many there were.
@@ -157,7 +158,7 @@ class Archive:
             if self.member is not None or at < self.bytes_total:
                 digest = hashlib.sha256()
                 self._file.seek(0)
-                while piece := self._file.read(_DIGEST_BYTES):
+                while piece := self._file.read(_PIECE_BYTES):
                     digest.update(piece)
                 self._file.seek(at)
         except OSError as error:
