@@ -16,9 +16,8 @@ from numroute.index.bitmap import bitmap_arrays, build_bitmap
 from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START
 from numroute.index.records import all_records
 from numroute_loader.generate.market import load_market
-from numroute_loader.generate.plan import synthetic_plan
+from numroute_loader.generate.plan import read_real_plan, synthetic_plan
 from numroute_loader.generate.ports import Ports, allocate
-from numroute_loader.generate.real_plan import read_real_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
