@@ -154,7 +154,7 @@ def test_a_defect_is_refused_and_named(
     assert reason in message
     assert hint.strip(), "what to do is said"
     assert "Traceback" not in result.err
-    assert not FULL_NUMBER.search(result.err), "no full phone number is told"
+    assert not FULL_NUMBER.search(result.err), "a full phone number is printed"
     assert SnapshotStore(store).current_id() == good
     assert SnapshotStore(store).ids() == [good]
 
@@ -259,7 +259,7 @@ def test_a_missing_store_is_told(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_store_is_told(tmp_path: Path) -> None:
-    """A store that cannot be made, because a file is in its way, is an error of ours."""
+    """A store that cannot be created because a file is in the way is a clear error."""
     folder = write_registry(tmp_path / "r")
     (tmp_path / "file").write_text("")
     result = command("numroute-load", "build", "--store", tmp_path / "file" / "s", folder)
@@ -268,6 +268,6 @@ def test_an_unwritable_store_is_told(tmp_path: Path) -> None:
 
 
 def test_the_texts_of_the_tiny_registry_are_good() -> None:
-    """The base of these tests has no defect of its own."""
+    """The files of these tests are valid before they are damaged."""
     assert OPERATORS.count("\r\n") == 4
     assert PLAN.count("\r\n") == 3

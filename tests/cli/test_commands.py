@@ -39,7 +39,7 @@ def lookup_json(store: Path, *numbers: str, status: int = 0) -> list[dict]:
 
 
 def test_lookup_answers_every_status(store: Path) -> None:
-    """Ported, not ported, unallocated and invalid numbers are told apart, in order."""
+    """Ported, not ported, unallocated and invalid numbers are distinguished, in order."""
     answers = lookup_json(
         store,
         "8 (900) 000-00-12",
@@ -256,7 +256,7 @@ def test_explain_of_other_numbers(store: Path, number: str, decided_by: str, sta
     assert (json.loads(result.out)["decided_by"], result.status) == (decided_by, status)
 
 
-def test_info_tells_what_is_current(store: Path) -> None:
+def test_info_shows_what_is_current(store: Path) -> None:
     """Info names snapshot, age, counts and sources."""
     document = json.loads(command("numroute", "info", "--store", store, "--json").out)
     assert document["counts"]["ported"] == 3
@@ -402,7 +402,7 @@ def test_route_without_its_extra_explains_itself_and_says_what_to_install(tmp_pa
     [("numroute", "numroute.cli"), ("numroute-load", "numroute_loader.cli")],
 )
 def test_ctrl_c_during_the_imports_is_one_line(program: str, module: str) -> None:
-    """Who stops a command before it has begun is not shown a trace."""
+    """Stopping a command during its imports shows no trace."""
     code = (
         "import sys\n"
         "class Interrupting:\n"
@@ -442,7 +442,7 @@ def test_a_store_and_a_service_at_once_are_refused(store: Path) -> None:
 
 @pytest.mark.parametrize("words", [("numroute", "info"), ("numroute-load", "verify")])
 def test_an_empty_path_is_not_the_current_folder(words: tuple[str, ...]) -> None:
-    """An unset variable in --store "$STORE" does not mean the folder that one stands in."""
+    """An unset variable in --store "$STORE" does not mean the working directory."""
     done = subprocess.run(
         [Path(sys.executable).parent / words[0], *words[1:], "--store", ""],
         capture_output=True,
@@ -465,7 +465,7 @@ def test_a_duration_that_is_no_number_is_refused(store: Path, words: list[str]) 
     assert "Traceback" not in done.stderr
 
 
-def test_output_that_cannot_be_written_is_told(store: Path) -> None:
+def test_output_that_cannot_be_written_is_reported(store: Path) -> None:
     """A full disk behind standard output is one line, not a trace."""
     program = Path(sys.executable).parent / "numroute"
     with Path("/dev/full").open("w") as full:

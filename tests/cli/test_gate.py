@@ -39,7 +39,7 @@ def test_a_plan_does_not_replace_a_dump(store: SnapshotStore, tmp_path: Path) ->
 
 
 def test_half_a_dump_is_refused(store: SnapshotStore, tmp_path: Path) -> None:
-    """A dump with a tenth fewer numbers than the current snapshot is no day's work."""
+    """A dump with a tenth fewer numbers than the current snapshot is refused."""
     folder = write_registry(tmp_path / "r", dump=HALF)
     result = build(store.path, folder)
     assert result.status == 1
@@ -108,7 +108,7 @@ def test_a_damaged_current_snapshot_does_not_stop_a_good_one(
 def test_a_current_snapshot_that_cannot_be_read_is_not_passed_over(
     store: SnapshotStore, tmp_path: Path
 ) -> None:
-    """What the system does not let us read is no reason to compare with nothing."""
+    """An unreadable current snapshot is an error, not an absent one."""
     before = store.current_id()
     path = store.snapshot_path(before)
     path.unlink()
@@ -136,7 +136,7 @@ def test_what_was_published_meanwhile_is_not_replaced(store: SnapshotStore, tmp_
 
 
 def test_a_missing_file_of_the_plan_is_refused(store: SnapshotStore, tmp_path: Path) -> None:
-    """Its numbers would become unallocated; who means it allows it."""
+    """Its numbers would become unallocated, unless that is allowed by name."""
     folder = write_registry(tmp_path / "r", plan=None)
     result = build(store.path, folder)
     assert result.status == 1

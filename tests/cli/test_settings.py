@@ -1,4 +1,4 @@
-"""Settings that are wrong: named before anything starts, in a form for whoever reads them."""
+"""Wrong settings are reported before anything starts, as a log line or as a message."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_setting_is_known() -> None:
 
 
 def test_an_unknown_variable_is_warned_of_with_the_nearest_name(store: Path, monkeypatch) -> None:
-    """A slip of the pen is named; what Kubernetes sets beside a Service is not."""
+    """A misspelt variable is reported; those that Kubernetes sets are not."""
     monkeypatch.setenv("NUMROUTE_STOER", "x")
     monkeypatch.setenv("NUMROUTE_PORT_50051_TCP_ADDR", "10.0.0.1")
     monkeypatch.setenv("NUMROUTE_WEB_SERVICE_HOST", "10.0.0.1")
@@ -114,7 +114,7 @@ def test_check_finds_what_would_not_run(store: Path, tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_system_is_a_line_too(store: Path, monkeypatch) -> None:
-    """What the system refuses is logged as any other error."""
+    """A system error is logged like any other."""
 
     def refuse(*_, **__) -> None:
         raise PermissionError(13, "Permission denied", "/somewhere")
@@ -129,7 +129,7 @@ def test_an_error_of_the_system_is_a_line_too(store: Path, monkeypatch) -> None:
 def test_a_fatal_error_is_a_line_in_a_pipe_and_a_message_on_a_terminal(
     store: Path, tmp_path: Path
 ) -> None:
-    """Never both, also where the workers are the ones that refuse."""
+    """Never both, also when the workers refuse to start."""
     tokens = tmp_path / "tokens.toml"
     tokens.write_text("no TOML")
     tokens.chmod(0o600)

@@ -178,7 +178,7 @@ def test_going_back_and_asking_for_then(tmp_path: Path) -> None:
 
 
 def test_pruning_by_command(tmp_path: Path) -> None:
-    """--dry-run tells, a pin protects, named rules are exactly those, and info shows the rest."""
+    """--dry-run reports, a pin protects, the given rules apply alone, and info shows the rest."""
     store = tmp_path / "store"
     files = write_registry(tmp_path / "files")
     for _ in range(4):
@@ -216,7 +216,7 @@ def test_build_prunes_by_its_options(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_rollback_of_a_lost_pointer_claims_nothing_of_overrides(built, tmp_path: Path) -> None:
-    """Where no snapshot ever had an override, none is spoken of, known before or not."""
+    """If no snapshot ever had an override, rollback does not mention any."""
     store = tmp_path / "store"
     shutil.copytree(built[0], store)
     SnapshotStore(store).pointer_path.unlink()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numroute.index import Override
 
 NAMES_SHOWN_MAX = 8
-"""Of a snapshot with more files, only the first and the last are named."""
+"""With more files than this, only the first and the last are named."""
 
 _RETENTION_NAMES = ("keep_last", "keep_daily", "keep_within")
 
@@ -162,7 +162,7 @@ unpin = _pin_command("unpin", "Let the retention decide about a pinned snapshot 
 
 
 def _overrides(store: SnapshotStore) -> tuple[Override, ...] | None:
-    """Return the current snapshot's overrides, None where it cannot be read."""
+    """Return the current snapshot's overrides; None if it cannot be read."""
     try:
         with store.open() as current:
             return current.overrides
@@ -226,7 +226,7 @@ def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) ->
 
 
 def _only_named(retention: Retention) -> Retention:
-    """Return the rules named on the command line, all rules when none is named."""
+    """Return the rules given on the command line, or all rules if none is."""
     context = click.get_current_context()
     last, daily, within = (
         context.get_parameter_source(name) is ParameterSource.COMMANDLINE

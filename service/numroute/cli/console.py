@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 _AMOUNT = re.compile(r"([+-]?\d{1,3}(,\d{3})*(\.\d+)?%?)?")
 _PIPE_WIDTH = 80
 _GAP = 2
-"""Columns between two cells of a table."""
+"""The gap between two columns of a table."""
 _NARROW = 8
-"""No other column is made narrower for the sake of unbroken ones."""
+"""Other columns are not made narrower than this to keep unbroken ones whole."""
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any value of ours, a dataclass or plain
@@ -80,7 +80,7 @@ def print_table(
 
 
 def _widths(columns: Sequence[Sequence[str]], unbroken: int, room: int) -> list[int]:
-    """Return the width of each column: what it needs, or else its longest words and a share."""
+    """Return the columns' widths: the full ones if there is room, else the longest words."""
     whole = [max(map(cell_len, column)) for column in columns]
     least = [
         width if i < unbroken else max(map(cell_len, " ".join(column).split()), default=0)
@@ -111,7 +111,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def print_blocks(blocks: Iterable[tuple[str, Sequence[str]]]) -> None:
-    """Print headed lines: each heading in one line, what belongs to it indented below."""
+    """Print headings, each with its lines indented below."""
     console = _console()
     for heading, lines in blocks:
         _print(console, Text(heading, style="bold", overflow="fold"))
@@ -120,7 +120,7 @@ def print_blocks(blocks: Iterable[tuple[str, Sequence[str]]]) -> None:
 
 
 def operator_text(operator: Operator | None) -> str:
-    """Return what people call an operator: its brand, or its name, or at least its code."""
+    """Return the name people know an operator by: its brand, else its name, else its code."""
     return operator.brand or operator.name or operator.code if operator else ""
 
 
@@ -130,7 +130,7 @@ def time_text(time: datetime) -> str:
 
 
 def changes_text(changes: Mapping[str, Any] | None) -> str:
-    """Return counts of changes in a few characters; nothing where nobody compared."""
+    """Return the counts of changes in short; empty if there was no comparison."""
     if not changes:
         return ""
     return (
@@ -140,7 +140,7 @@ def changes_text(changes: Mapping[str, Any] | None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a count with its noun, in the plural where it is not one: "1 file", "1,200 files"."""
+    """Return a count with its noun in the right number: "1 file", "1,200 files"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -1,8 +1,8 @@
 """Answers as lines of CSV or JSON, by columns.
 
-Thousands of numbers share a few routes, and what an answer says beside its text, number and time
-depends on its route and its range holder alone: those texts are made once, and a block of answers
-is one join.
+Thousands of numbers share a few routes. Apart from its text, number and time, an answer depends
+only on its route and range holder: those parts are encoded once, and a block of answers is a
+single join.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Block:
 
 
 class Form(Protocol):
-    """How an answer is written: its text, its number and, behind them, what it says."""
+    """A line format: the text, the number, then the answer."""
 
     header: bytes
     before_text: bytes
@@ -80,19 +80,19 @@ class Form(Protocol):
     no_number: bytes
     no_time: bytes
     plain_bytes: bytes
-    """What a text may hold to be written as it is; a plus sign only at its beginning."""
+    """The bytes of texts that need no escaping; a plus sign only in front."""
 
     def text(self, text: str) -> bytes:
-        """Return any other text as it is written."""
+        """Return an escaped text."""
 
     def route(self, route: Route, reason: InvalidReason) -> bytes:
-        """Return what comes between number and time."""
+        """Return the part between number and time."""
 
     def time(self, text: str) -> bytes:
-        """Return a time in ISO 8601 as it is written."""
+        """Return a time, given in ISO 8601."""
 
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
-        """Return what comes behind the time, with the line's end."""
+        """Return the part after the time, up to the end of the line."""
 
 
 class Csv:
@@ -121,7 +121,7 @@ class Csv:
         return text.encode()
 
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
-        """Return the cells behind the time."""
+        """Return the cells after the time."""
         cells = (operator.code, operator.name, snapshot.id, snapshot.as_of.isoformat())
         return b",%b\n" % _cells(*cells, _word(value=snapshot.stale))
 
@@ -157,13 +157,13 @@ class Json:
         return _json(text)
 
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
-        """Return the members behind the time."""
+        """Return the members after the time."""
         holder = None if operator == _NOBODY else plain(operator)
         return b',"range_holder":%b,"snapshot":%b}\n' % (_json(holder), _json(plain(snapshot)))
 
 
 def lines(texts: Sequence[bytes], block: Block, form: Form) -> bytes:
-    """Return one line for each text, which is in UTF-8: the text, its number and its answer."""
+    """Return one line per text (valid UTF-8): the text, its number and its answer."""
     route_texts, holder_texts = block.route_texts, block.holder_texts
     routes = (block.route.astype(np.int64) * _REASONS + block.reasons).tolist()
     for key in set(routes) - route_texts.keys():
@@ -210,7 +210,7 @@ def escape_formula(cell: str) -> str:
 
 
 def _texts(texts: Sequence[bytes], form: Form) -> Sequence[bytes]:
-    """Return the texts as the form writes them; few are not written as they are."""
+    """Return the texts, escaped where necessary; few are."""
     joined = b"\n" + b"\n".join(texts)
     if (
         joined.count(b"\n") == len(texts)

@@ -42,16 +42,16 @@ VARIABLES = frozenset(
     WEB_LIST_WORKERS WEB_RETENTION WORKERS WORKER_MEMORY
     """.split()  # noqa: SIM905 - a list of strings would take fifty lines
 )
-"""All settings, of all commands: one file of them may serve several."""
+"""The settings of all commands: one environment file may serve several."""
 
 _NOT_SETTINGS = re.compile(
     r"NUMROUTE_(REFERENCE_DATA|TEST_.*|(.*_)?(SERVICE_(HOST|PORT).*|PORT(_\d+_.*)?))"
 )
-"""The variables of our tests, and those that Kubernetes sets for a Service named numroute."""
+"""Our tests' variables, and those Kubernetes sets for a Service named numroute."""
 
 
 class Group(click.Group):
-    """A group whose help has the whole first sentence of each command's."""
+    """A group whose help shows the whole first sentence of each command's help."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands and what they do."""
@@ -68,7 +68,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command; refuse an unknown one with the nearest name."""
+        """Return the command; for an unknown one, suggest the nearest."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -93,7 +93,7 @@ class LazyGroup(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command, and warn of variables that are no setting of any."""
+        """Return the command, and warn of variables that no command reads."""
         name, command, rest = super().resolve_command(ctx, args)
         _warn_of_unknown_variables(as_log=isinstance(command, Daemon) and command.logs(rest))
         return name, command, rest
@@ -125,10 +125,10 @@ class LazyGroup(Group):
 
 
 class Daemon(click.Command):
-    """A command that runs until it is stopped; in a pipe its errors are lines of its log."""
+    """A command that runs until it is stopped; in a pipe its errors are log lines."""
 
     def __init__(self, *args: Any, only_with: str | None = None, **attributes: Any) -> None:  # noqa: ANN401 - click's own
-        """Take ``only_with``: the flag without which it ends when it is done."""
+        """Take ``only_with``: a flag without which the command is an ordinary one."""
         super().__init__(*args, **attributes)
         self._only_with = only_with
 

@@ -76,7 +76,7 @@ def info(store: Path, as_json: bool) -> None:
 
 
 def _sources(sources: Sequence[Source]) -> list[tuple[str, str, str, str]]:
-    """Return rows of the newest files of each kind, and of how many more there are."""
+    """Return rows for the newest files of each kind, and one for the number of others."""
     rows = []
     for kind in dict.fromkeys(source.kind for source in sources):
         files = sorted(
@@ -127,7 +127,7 @@ def _document(
 
 
 def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:
-    """Return what is kept, the newest publication last, as JSON would show it."""
+    """Return the kept snapshots as ``--json`` shows them, the last published last."""
     introductions, pinned = store.read_history().introductions(), store.pinned()
     rows = []
     for snapshot_id in store.ids():
@@ -148,7 +148,7 @@ def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:
 
 
 def _print_snapshots(rows: list[dict[str, Any]]) -> None:
-    """Print what is kept; the id of a snapshot begins with the time of its data."""
+    """Print the kept snapshots."""
     print_table(
         ("snapshot", "published", "ported", "MB", ""),
         [
@@ -190,7 +190,7 @@ def _feed_document(state: FeedState | None) -> dict[str, Any] | None:
 
 
 def _print_feed(state: FeedState | None) -> None:
-    """Print how the feed does, what it waits for and what is wrong; nothing where there is none."""
+    """Print the feed's state: what it waits for and what is wrong. Print nothing without a feed."""
     if state is None:
         return
     due = (
@@ -225,7 +225,7 @@ def _print_feed(state: FeedState | None) -> None:
 
 
 def _reconciled(last: Reconciled | None) -> list[tuple[str, str]]:
-    """Say how the last full dump compares; nothing where there was nothing to compare with."""
+    """Return how the last full dump compared; nothing if there was nothing to compare with."""
     if last is None or (last.published and last.outcome == "not checked"):
         return []
     kept = "" if last.published else "; it came late and is not published"

@@ -134,13 +134,13 @@ def _print_lines(blocks: Iterator[list[bytes]], ask: Ask, form: Form) -> bool:
 
 
 def _blocks(numbers: Sequence[str]) -> Iterator[list[bytes]]:
-    """Yield the texts to look up: for "-" the lines of standard input, as they come."""
+    """Yield the texts to look up; "-" stands for the lines of standard input as they arrive."""
     for number in numbers:
         if number != "-":
             yield [number.encode(errors="replace")]
             continue
         rest, stream = b"", cast("BufferedReader", sys.stdin.buffer)
-        # Not more than there is: the answers must not wait for numbers still to come.
+        # Take what is there: answers must not wait for numbers still to come.
         while chunk := stream.read1(_READ_BYTES):
             whole, newline, rest_of_chunk = chunk.rpartition(b"\n")
             if newline:
@@ -165,7 +165,7 @@ def _texts(data: bytes) -> Iterator[list[bytes]]:
 def _source(
     store: Path | None, target: str | None, region: str | None, as_of: datetime | None
 ) -> Iterator[Ask]:
-    """Open what answers blocks of texts, a store or a service."""
+    """Open the store or the service, and return a function that answers blocks of texts."""
     if target:
         with connect(target) as client:
             ask = _ask_service if as_of is None else functools.partial(_ask_past, as_of)
@@ -219,7 +219,7 @@ def _ask_service(client: Client, region: str | None, texts: list[bytes]) -> Bloc
 
 
 def _ask_past(as_of: datetime, client: Client, region: str | None, texts: list[bytes]) -> Block:
-    """Ask a service for answers of the past, which it gives for texts only."""
+    """Ask a service for past answers, which it gives for texts only."""
     answers = client.lookup_text([text.decode() for text in texts], region, as_of=as_of)
     times = [answer.ported_at.timestamp() if answer.ported_at else 0 for answer in answers]
     places = np.arange(len(texts))
@@ -257,7 +257,7 @@ def explain(
     as_of: datetime | None,
     as_json: bool,
 ) -> int:
-    """Show which layer decides for NUMBER, from which file, and what the other layers say."""
+    """Show which layer decides about NUMBER, from which file, and what the other layers say."""
     store, target = one_of(store, target)
     if target:
         with connect(target) as client:
@@ -292,12 +292,12 @@ def explain(
 
 
 def nothing_to_ask() -> click.UsageError:
-    """Return the error of a command that was given neither a store nor a service."""
+    """Return the error for a command that has neither a store nor a service."""
     return click.UsageError("there is nothing to ask: give --store DIR or --target HOST:PORT")
 
 
 def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | None]:
-    """Return the store or the target, whichever was given: a flag wins over the environment."""
+    """Return the store or the target, the one that was given; a flag overrides the environment."""
     if store is None or target is None:
         return store, target
     context = click.get_current_context()
@@ -343,7 +343,7 @@ def _row(answer: Answer) -> tuple[str, ...]:
 
 
 def _layer_block(layer: Layer) -> tuple[str, list[str]]:
-    """Return what a layer says, and below it the details and the files."""
+    """Return a layer's heading, and its details and files."""
     detail = []
     if layer.ported_at:
         detail.append(f"ported {time_text(layer.ported_at)}")

@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Folder(click.Path):
-    """A folder's path. An empty path, as an unset variable leaves it, is refused."""
+    """A folder's path; an empty one, as an unset variable gives, is refused."""
 
     def convert(
         self,

@@ -76,7 +76,7 @@ _OPTIONS = (
 
 
 def security_options(command: Command) -> Command:
-    """Give a command the options; it receives them as one argument ``security``."""
+    """Add the options to a command, which receives them as one argument ``security``."""
 
     @functools.wraps(command)
     def with_security(

@@ -45,7 +45,7 @@ class Finite(click.FloatRange):
 
 
 def max_age_option(effect: str) -> Callable[[Command], Command]:
-    """Return the option that says from which age on the data is stale, and what happens then."""
+    """Return the option for the age from which data is stale; ``effect`` says what happens then."""
     return click.option(
         "--max-age",
         "max_age_hours",
@@ -160,10 +160,10 @@ def serve(  # noqa: PLR0917 - click gives one for each option
 
 
 def print_check(settings: ServerSettings, facts: dict[str, str], *, as_json: bool) -> None:
-    """Print what a service with these settings would do, and further facts.
+    """Print what a service with these settings would do, followed by ``facts``.
 
     Raises:
-        NumrouteError: It would not start, or answer nothing.
+        NumrouteError: It would not start, or could not answer.
     """
     from numroute.server.check import check  # noqa: PLC0415 - gRPC
 

@@ -1,4 +1,4 @@
-"""What a service would do with its settings, without starting it."""
+"""A check of a service's settings, files and store, without starting it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check(settings: ServerSettings) -> dict[str, str]:
-    """Read everything that a service reads at its start, and return what it would do, by name.
+    """Read everything a service reads when it starts; return what it would do, by name.
 
     Raises:
         SettingError: A file of the settings is not valid, a folder cannot be written, or an
@@ -43,9 +43,9 @@ def check(settings: ServerSettings) -> dict[str, str]:
 
 
 def require_writable(folder: Path) -> None:
-    """Refuse a folder in which this user cannot write, or that it cannot make.
+    """Refuse a folder that this user cannot write to or create.
 
-    It is not made: the user who checks may be another than the service's.
+    The folder is not created: the check may run as another user than the service.
 
     Raises:
         SettingError: It is refused.

@@ -77,7 +77,7 @@ class Security:
         return is_loopback(host) if self.reflection is None else self.reflection
 
     def require_allowed(self, host: str) -> None:
-        """Refuse to serve other machines in plaintext, or anybody, unless asked to.
+        """Refuse plaintext and unknown clients beyond this machine, unless ``insecure``.
 
         Raises:
             SettingError: It is refused.
