@@ -15,8 +15,8 @@ from numroute.errors import ServiceError, SettingError
 from numroute.model import NUMBER_MAX, LineType, Operator, Route, Status
 from numroute.testing import numroute_service  # noqa: F401 - a fixture
 
-NUMBER = 79_000_000_123
-RANGE = (79_000_000_000, 79_000_999_999)
+NUMBER = 79_000_010_123
+RANGE = (79_000_010_000, 79_000_999_999)
 FULL = Route(
     status=Status.PORTED,
     operator=Operator(code="mOne", name="One", brand="One!", tax_number="7700000000"),
@@ -51,13 +51,40 @@ def test_numbers_and_ranges_are_answered(numroute_service) -> None:  # noqa: F81
             ("NOT_PORTED", "mFour"),
             ("UNALLOCATED", ""),
             ("INVALID", ""),
-            ("UNALLOCATED", ""),
+            ("NOT_COVERED", ""),
         ]
         assert answer.routes[answer.route_index[0]] == FULL
         assert answer.range_holders[answer.range_holder_index[0]].code == "mThree"
         assert datetime.now(UTC) - answer.snapshot.as_of < timedelta(minutes=1)
-        (text,) = client.lookup_text(["+7 900 000-01-23"])
+        (text,) = client.lookup_text(["+7 900 001-01-23"])
         assert text.route.operator == FULL.operator
+
+
+def test_other_countries_are_not_covered(numroute_service) -> None:  # noqa: F811 - as above
+    """Beyond the first two digits and the lengths of what is given, nothing is covered."""
+    service = numroute_service({NUMBER: "mOne", 380_441_234_567: "mTwo"}, {RANGE: "mThree"})
+    asked = {
+        79_999_999_999: "UNALLOCATED",
+        389_999_999_999: "UNALLOCATED",
+        77_010_000_000: "NOT_COVERED",
+        80_000_000_000: "NOT_COVERED",
+        447_700_900_123: "NOT_COVERED",
+        7_900_001_012: "NOT_COVERED",
+    }
+    with numroute.Client(service.target) as client:
+        answer = client.lookup(list(asked))
+        assert [status for status, _ in statuses(answer)] == list(asked.values())
+        covered = [(each.first, each.last) for each in client.snapshot().coverage]
+        assert covered == [(79_000_000_000, 79_999_999_999), (380_000_000_000, 389_999_999_999)]
+        service.publish({}, {(78_000_000_000, 79_000_000_000): "mOne"})
+        asked = [77_999_999_999, 78_500_000_000, 79_000_000_000, 79_000_000_001, 80_000_000_000]
+        assert [status for status, _ in statuses(client.lookup(asked))] == [
+            "NOT_COVERED",
+            "NOT_PORTED",
+            "NOT_PORTED",
+            "UNALLOCATED",
+            "NOT_COVERED",
+        ]
 
 
 async def test_it_serves_asyncio_clients_and_takes_new_data() -> None:
@@ -112,12 +139,15 @@ def test_the_fixture_comes_as_a_plugin(tmp_path) -> None:
         ({}, {(5, 4): "m"}),
         ({}, {(0, 4): "m"}),
         ({}, {(1, 5): "m", (5, 9): "m"}),
+        ({"79001234567": "m"}, {}),
+        ({NUMBER: None}, {}),
+        ({}, {RANGE: 7}),
     ],
 )
 def test_wrong_data_are_refused(ported, ranges) -> None:
     """Numbers that are not whole E.164 numbers and impossible ranges are refused."""
     with (
-        pytest.raises(SettingError, match=r"E\.164|reversed or overlap"),
+        pytest.raises(SettingError, match=r"E\.164|reversed or overlap|operator's code"),
         testing.serve(ported, ranges),
     ):
         pass

@@ -27,6 +27,14 @@ def start(program: str, module: str, *, extra: str) -> None:
     run()
 
 
+def missing(what: str, error: ModuleNotFoundError, *, extra: str) -> ModuleNotFoundError:
+    """Return the error that says how to install what a part of the library needs."""
+    if error.name is None or error.name.startswith("numroute"):
+        return error
+    text = f"{what} needs {error.name}: {how_to_install(extra)}"
+    return ModuleNotFoundError(text, name=error.name)
+
+
 def how_to_install(extra: str) -> str:
     """Return the command that installs an extra: from where this copy was installed, if known."""
     # Slow to import, and seldom needed.

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import sys
 import tempfile
@@ -33,17 +34,24 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 import numpy as np
-import structlog
-from grpc_health.v1 import health_pb2_grpc
 
 from numroute import wire
+from numroute.entry import missing
 from numroute.errors import SettingError
-from numroute.index import Content, SnapshotStore, writing
-from numroute.model import NUMBER_MAX, Operator, Route, Status
-from numroute.server.follower import Follower
-from numroute.server.health import Health
-from numroute.server.limits import GRPC_OPTIONS
-from numroute.server.servicer import NumberRouting
+from numroute.model import NUMBER_MAX, Coverage, Operator, Route, Status
+
+try:
+    import structlog
+    from grpc_health.v1 import health_pb2_grpc
+
+    from numroute.index import Content, SnapshotStore, writing
+    from numroute.index.content import FIXED_STATUSES
+    from numroute.server.follower import Follower
+    from numroute.server.health import Health
+    from numroute.server.limits import GRPC_OPTIONS
+    from numroute.server.servicer import NumberRouting
+except ModuleNotFoundError as fault:
+    raise missing(__name__, fault, extra="service") from None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -52,7 +60,7 @@ if TYPE_CHECKING:
     """Whole E.164 numbers and who serves them: a route, an operator, or an operator's code."""
 
     Ranges = Mapping[tuple[int, int], Route | Operator | str]
-    """First and last number of each range, and who holds it. All other numbers are unallocated."""
+    """First and last number of each range, and who holds it."""
 
 __all__ = ["Service", "serve"]
 
@@ -63,11 +71,13 @@ _MAX_AGE = timedelta(days=1)
 def serve(ported: Ported, ranges: Ranges | None = None) -> Iterator[Service]:
     """Run a service on a free port of this machine until the block ends.
 
-    The numbers in ``ported`` are answered PORTED, all others by ``ranges``: NOT_PORTED within one,
-    UNALLOCATED outside.
+    The numbers in ``ported`` are answered PORTED, all others by ``ranges``: NOT_PORTED within one.
+    What is in neither is UNALLOCATED where the first two digits and the length are those of a given
+    number or lie within a range, and NOT_COVERED elsewhere: as a registry covers its country only.
 
     Raises:
-        SettingError: A number is not a whole E.164 number, or ranges are reversed or overlap.
+        SettingError: A number is not a whole E.164 number, ranges are reversed or overlap, or a
+            value is none of a route, an operator and an operator's code.
     """
     with tempfile.TemporaryDirectory(prefix="numroute-") as folder:
         service = Service(Path(folder) / "store")
@@ -182,41 +192,69 @@ async def _refuse(requests: object, context: grpc.aio.ServicerContext[Any, Any])
 def _content(ported: Ported, ranges: Ranges) -> Content:
     """Return what a snapshot of these numbers and ranges holds."""
     rows: dict[Route, int] = {
-        Route(status=Status.UNALLOCATED): 0,
-        Route(status=Status.INVALID): 1,
+        Route(status=status): row for row, status in enumerate(FIXED_STATUSES)
     }
+    unallocated = rows[Route(status=Status.UNALLOCATED)]
 
     def row(value: Route | Operator | str, status: Status) -> int:
         if isinstance(value, str):
             value = Operator(code=value)
         route = Route(status=status, operator=value) if isinstance(value, Operator) else value
+        if not isinstance(route, Route):
+            raise SettingError(
+                f"a number or range is served by a {type(route).__name__}",
+                hint="Give a Route, an Operator or an operator's code",
+            )
         return rows.setdefault(replace(route, status=status), len(rows))
 
     for number in (*ported, *(end for bounds in ranges for end in bounds)):
-        if not 0 < number <= NUMBER_MAX:
+        if not isinstance(number, int | np.integer) or not 0 < number <= NUMBER_MAX:
             raise SettingError(
                 "a number is not a whole E.164 number",
                 hint="Give integers with country code and without '+', e.g. 79001234567",
             )
     numbers = sorted(ported)
     number_rows = [row(ported[number], Status.PORTED) for number in numbers]
-    starts, range_rows = [0], [0]
-    for first, last in sorted(ranges):
-        if last < first or first < starts[-1]:
-            raise SettingError(
-                "ranges are reversed or overlap", hint="Give (first, last) pairs, each range once"
-            )
-        if first == starts[-1]:
-            del starts[-1], range_rows[-1]
-        starts += [first, last + 1]
-        range_rows += [row(ranges[first, last], Status.NOT_PORTED), 0]
+    held = sorted(ranges)
+    if any(last < first for first, last in held) or any(
+        first <= last for (_, last), (first, _) in itertools.pairwise(held)
+    ):
+        raise SettingError(
+            "ranges are reversed or overlap", hint="Give (first, last) pairs, each range once"
+        )
+    coverage = _coverage([*zip(numbers, numbers, strict=True), *held])
+    pieces = {0: 0}
+    for block in coverage:
+        pieces |= {block.first: unallocated, block.last + 1: 0}
+    for first, last in held:
+        pieces[first] = row(ranges[first, last], Status.NOT_PORTED)
+        pieces.setdefault(last + 1, unallocated)
+    starts = sorted(pieces)
     return Content(
         routes=list(rows),
         numbers=np.array(numbers, np.uint64),
         number_route=np.array(number_rows, np.uint32),
         range_start=np.array(starts, np.uint64),
-        range_route=np.array(range_rows, np.uint32),
+        range_route=np.array([pieces[start] for start in starts], np.uint32),
+        coverage=coverage,
     )
+
+
+def _coverage(spans: list[tuple[int, int]]) -> tuple[Coverage, ...]:
+    """Return the blocks of numbers that share two digits and the length with an end of a span."""
+    blocks: list[tuple[int, int]] = []
+    for low, high in sorted({(_block(first)[0], _block(last)[1]) for first, last in spans}):
+        if blocks and low <= blocks[-1][1] + 1:
+            blocks[-1] = (blocks[-1][0], max(blocks[-1][1], high))
+        else:
+            blocks.append((low, high))
+    return tuple(Coverage(first=first, last=last, ported=True) for first, last in blocks)
+
+
+def _block(number: int) -> tuple[int, int]:
+    size = 10 ** max(0, len(str(number)) - 2)
+    first = int(number) // size * size
+    return first, first + size - 1
 
 
 with contextlib.suppress(ModuleNotFoundError):

@@ -19,6 +19,7 @@ import numroute
 from numroute import wire
 from numroute.client import aio, codec
 from numroute.client.codec import as_numbers
+from numroute.entry import how_to_install
 from numroute.errors import ServiceError
 from numroute.model import Status
 from numroute.v1 import number_routing_pb2 as pb
@@ -396,3 +397,29 @@ def test_unknown_name_of_the_package() -> None:
     """A name that the package does not have is an AttributeError."""
     with pytest.raises(AttributeError, match="Nothing"):
         numroute.Nothing  # noqa: B018 - asking is the test
+
+
+@pytest.mark.parametrize(
+    ("absent", "code", "what"),
+    [
+        ("lmdb", "import numroute; numroute.open_store", "numroute.open_store"),
+        ("structlog", "import numroute.testing", "numroute.testing"),
+    ],
+)
+def test_a_missing_extra_is_named(absent, code, what) -> None:
+    """What needs the extra `service` says how to install it, as the commands do."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.modules[{absent!r}] = None; {code}"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last == f"ModuleNotFoundError: {what} needs {absent}: {how_to_install('service')}"
+
+
+def test_the_public_names_are_listed() -> None:
+    """`dir` lists the public names before they are loaded."""
+    code = "import numroute; print(set(numroute.__all__) <= set(dir(numroute)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "True\n"
