@@ -266,6 +266,74 @@ def test_unreachable(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_calls_wait_for_a_service_that_restarts(kind, run_server, store) -> None:
+    """A client that has been answered waits for its service as long as each call may take."""
+    server = run_server(store.path)
+    make = numroute.Client if kind == "sync" else numroute.AsyncClient
+    client = make(server.target, timeout=30.0, numbers_per_chunk=2)
+
+    async def ask(name: str, *arguments: object, **options: object) -> object:
+        method = getattr(client, name)
+        if kind == "sync":
+            asked = await asyncio.to_thread(method, *arguments, **options)
+            return await asyncio.to_thread(list, asked) if name == "stream" else asked
+        asked = method(*arguments, **options)
+        return [each async for each in asked] if name == "stream" else await asked
+
+    await ask("lookup", [1])
+    server.stop()
+    calls = [
+        asyncio.create_task(ask(*words))
+        for words in (
+            ("lookup", [1]),
+            ("lookup", [1, 2, 3, 4, 5]),
+            ("lookup_text", ["+79000000001"]),
+            ("stream", [[1], [2]]),
+            *([("lookup", 1)] if kind == "asyncio" else []),
+        )
+    ]
+    with pytest.raises(ServiceError, match=f"cannot reach {server.target}") as caught:
+        await ask("snapshot", timeout=1.2)
+    assert caught.value.code == "UNAVAILABLE"
+    assert not any(call.done() for call in calls)
+    run_server(store.path, listen=server.target)
+    batch, chunks, *_ = await asyncio.gather(*calls)
+    assert (len(batch.route_index), len(chunks.route_index)) == (1, 5)
+    await asyncio.to_thread(client.close) if kind == "sync" else await client.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_close_ends_the_wait_for_a_service(kind, run_server, store) -> None:
+    """A call that waits for its service ends when the client is closed."""
+    server = run_server(store.path)
+    client = (numroute.Client if kind == "sync" else numroute.AsyncClient)(server.target)
+    if kind == "sync":
+        client.snapshot()
+    else:
+        await client.lookup(1)
+    server.stop()
+    waiting = asyncio.create_task(
+        asyncio.to_thread(client.snapshot, timeout=600.0)
+        if kind == "sync"
+        else client.lookup(1, timeout=600.0)
+    )
+    await asyncio.wait([waiting], timeout=0.6)
+    await asyncio.to_thread(client.close) if kind == "sync" else await client.close()
+    with pytest.raises(ServiceError, match=r"client is closed|cannot reach"):
+        await waiting
+
+
+def test_an_unknown_host_is_named() -> None:
+    """A name without an address is said to be that."""
+    with (
+        numroute.Client("nowhere.invalid:50051") as client,
+        pytest.raises(ServiceError, match=r"cannot resolve nowhere\.invalid") as caught,
+    ):
+        client.snapshot()
+    assert caught.value.code == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_deadline(kind, run_server, store, gate) -> None:
     """A call that takes longer than its timeout ends with a hint."""
     server = run_server(store.path, before=gate.code)

@@ -23,6 +23,7 @@ from support.registry import command
 
 import numroute
 from numroute.client import Security as ClientSecurity
+from numroute.client import channel
 from numroute.client.channel import parse_target
 from numroute.client.security import TokenFile
 from numroute.errors import ServiceError, SettingError
@@ -123,8 +124,12 @@ def test_another_authority_is_not_believed(run_server, store, authority, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path) -> None:
-    """A connection that TLS prevents is explained, with what to do."""
+def test_mistakes_of_tls_are_named(
+    kind, run_server, store, authority, tmp_path, monkeypatch
+) -> None:
+    """A connection that TLS prevents is explained, with what to do, also when gRPC does not."""
+    if kind == "asyncio":
+        monkeypatch.setattr(channel, "_UNREACHABLE", {})
     secure = run_server(store.path, security=Security(tls=authority.issue())).target
     mutual = run_server(
         store.path, security=Security(tls=authority.issue("mutual", client_ca=authority.path))
@@ -152,6 +157,24 @@ def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path)
         with pytest.raises(ServiceError, match=f"cannot reach {target}: .*{text}") as caught:
             ask(kind, target, security)
         assert caught.value.code == "UNAVAILABLE"
+
+
+def test_grpc_logs_nothing_beside_us(server) -> None:
+    """A program that catches the error has nothing on its standard error."""
+    code = f"""
+import numroute
+client = numroute.Client({server.target!r}, security=numroute.Security(tls=True))
+try:
+    client.snapshot()
+except numroute.ServiceError as error:
+    print(error)
+"""
+    env = {name: text for name, text in os.environ.items() if name != "GRPC_VERBOSITY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env
+    )
+    assert "it does not speak TLS" in done.stdout
+    assert done.stderr == ""
 
 
 def test_tokens_stay_on_this_machine_without_tls(tmp_path) -> None:

@@ -5,6 +5,11 @@ status name as ``code`` and advice as ``hint``; ``SettingError`` for a wrong add
 token; and ``TypeError`` or ``ValueError`` for wrong arguments, before anything is sent.
 """
 
+import os
+
+# Errors say what gRPC would log to standard error; set the variable to see it.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 from numroute.client.aio import AsyncClient
 from numroute.client.coalescing import Coalescing
 from numroute.client.codec import BulkAnswer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 from collections import deque
 from collections.abc import AsyncIterable
 from operator import length_hint
@@ -20,7 +21,6 @@ from numroute.client.channel import (
     TIMEOUT_SECONDS,
     ClientBase,
     client_closed,
-    service_error,
     timed_out,
 )
 from numroute.client.coalescing import Coalescer, Coalescing
@@ -71,6 +71,8 @@ class AsyncClient(ClientBase):
             answer = await client.lookup(79001234567)
             print(answer.status, answer.route)
     """
+
+    _closed: asyncio.Event
 
     def __init__(
         self,
@@ -201,7 +203,7 @@ class AsyncClient(ClientBase):
             with_ported_at=with_ported_at,
         )
         loop = asyncio.get_running_loop()
-        questions, retries = _Questions(), Retries()
+        questions, retries = _Questions(), Retries(reached=self._reached)
         made = (
             await _worked_off(length_hint(batch) > NUMBERS_AT_ONCE_MAX, make, batch)
             async for batch in _each(batches)
@@ -223,11 +225,12 @@ class AsyncClient(ClientBase):
                     call = None
                     pause = retries.pause(error.code(), error.trailing_metadata())
                     if pause is None or loop.time() + pause >= end:
-                        raise self._error(error, seconds) from None
+                        raise await self._error(error, seconds) from None
                     await asyncio.sleep(pause)
                     continue
                 end = None
                 retries.answered()
+                self._reached = True
                 yield await questions.accept(response)
             if questions.problem is not None:
                 raise questions.problem
@@ -286,7 +289,7 @@ class AsyncClient(ClientBase):
                     return
                 pause = watch.pause(error.code(), error.trailing_metadata(), loop.time())
                 if pause is None:
-                    raise self._error(error, self.timeout) from None
+                    raise await self._error(error, self.timeout) from None
             except asyncio.CancelledError:
                 # Closing the channel cancels its calls; cancelling this task still works.
                 if self._closed.is_set() and not _cancelling():
@@ -347,18 +350,27 @@ class AsyncClient(ClientBase):
         return await _worked_off(question.large, question.answer)
 
     async def _call(self, method: str, request: bytes, seconds: float) -> bytes:
-        if self._ended:
-            raise client_closed()
-        try:
-            response: bytes = await self._methods[method](
-                request, timeout=seconds, metadata=self._token.metadata()
-            )
-        except grpc.aio.AioRpcError as error:
-            raise self._error(error, seconds) from None
-        except asyncio.CancelledError:
-            self._raise_if_closed()
-            raise
-        return response
+        now = asyncio.get_running_loop().time
+        end = now() + seconds
+        for tries in itertools.count():
+            if self._ended:
+                raise client_closed()
+            try:
+                response: bytes = await self._methods[method](
+                    request, timeout=end - now(), metadata=self._token.metadata()
+                )
+            except grpc.aio.AioRpcError as error:
+                pause = self._pause(error, tries, end - now())
+                if pause is None:
+                    raise await self._error(error, seconds) from None
+            except asyncio.CancelledError:
+                self._raise_if_closed()
+                raise
+            else:
+                self._reached = True
+                return response
+            await asyncio.sleep(pause)
+        raise AssertionError
 
     def _coalescer(self, with_range_holder: bool, with_ported_at: bool) -> Coalescer:  # noqa: FBT001 - a key
         coalescer = self._coalescers[with_range_holder, with_ported_at] = Coalescer(
@@ -384,11 +396,10 @@ class AsyncClient(ClientBase):
         if self._ended and not _cancelling():
             raise client_closed() from None
 
-    def _error(self, error: grpc.aio.AioRpcError, seconds: float) -> ServiceError:
-        """Return our error for a call's."""
-        return service_error(
-            self.target, seconds, error.code(), error.details(), error.trailing_metadata()
-        )
+    async def _error(self, error: grpc.aio.AioRpcError, seconds: float) -> ServiceError:
+        """Return our error for a call's; finding out why nothing was reached may take a second."""
+        unreached = error.code() is grpc.StatusCode.UNAVAILABLE
+        return await _worked_off(unreached, self._failure, error, seconds)
 
 
 class _Questions:

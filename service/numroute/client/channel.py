@@ -7,15 +7,25 @@ import json
 import math
 import re
 import socket
+import ssl
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numroute import wire
 from numroute.client.codec import Values
-from numroute.client.core import NUMBERS_PER_CHUNK_MAX, RETRIED, retry_policy
+from numroute.client.core import (
+    ATTEMPTS_SECONDS,
+    NUMBERS_PER_CHUNK_MAX,
+    RETRIED,
+    backoff,
+    retry_policy,
+)
 from numroute.errors import ServiceError, SettingError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable, Mapping
 
     import grpc
@@ -77,34 +87,43 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 """The options of every channel, whatever its target."""
 
-_UNREACHABLE = (
+_NO_TLS = (
+    "it does not speak TLS",
+    "Connect in plaintext (without tls, ca and cert), or to the port that speaks TLS",
+)
+_OTHER_AUTHORITY = (
+    "its certificate is not from the authority in ca, or is not valid now",
+    "Give the file of the authority that issued it; without ca the system must trust it",
+)
+_OTHER_NAME = (
+    "its certificate is for another name",
+    "Connect to a name in the certificate, or give that name (Security.server_name)",
+)
+# A service that speaks TLS reports no more to plaintext or to a client without a certificate; nor
+# does one that is stopping.
+_CLOSED = (
+    "it closed the connection",
     (
-        "WRONG_VERSION_NUMBER",
-        "it does not speak TLS",
-        "Connect in plaintext (without tls, ca and cert), or to the port that speaks TLS",
-    ),
-    (
-        "CERTIFICATE_VERIFY_FAILED",
-        "its certificate is not from the authority in ca, or is not valid now",
-        "Give the file of the authority that issued it; without ca the system must trust it",
-    ),
-    (
-        "Hostname Verification Check failed",
-        "its certificate is for another name",
-        "Connect to a name in the certificate, or give that name (Security.server_name)",
-    ),
-    # A service that speaks TLS reports no more to plaintext or to a client without a certificate;
-    # nor does one that is stopping.
-    (
-        "Socket closed",
-        "it closed the connection",
-        (
-            "It is stopping, speaks TLS (give ca or tls), or requires a certificate "
-            "(cert and key) from an authority that it trusts"
-        ),
+        "It is stopping, speaks TLS (give ca or tls), or requires a certificate "
+        "(cert and key) from an authority that it trusts"
     ),
 )
-"""What gRPC's details of an UNAVAILABLE contain, what that means, and what to do."""
+_UNREACHABLE = {
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "CERTIFICATE_VERIFY_FAILED": _OTHER_AUTHORITY,
+    "Hostname Verification Check failed": _OTHER_NAME,
+}
+"""What gRPC's details of an UNAVAILABLE may contain, what that means, and what to do."""
+
+_PROBE_SECONDS = 1.0
+"""How long a connection that only looks for the reason may take, and how long its result counts."""
+
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of HTTP/2 begins: the preface and empty settings."""
+
+_TLS_ALERT = b"\x15"
+_WRONG_NAMES = (62, 64)
+"""OpenSSL's codes for a certificate of another host or address."""
 
 _LISTS = ("ipv4:", "ipv6:")
 _LOCAL = ("unix:", "unix-abstract:")
@@ -112,16 +131,23 @@ _OTHERS = ("vsock:", "xds:", "google-c2p:", "google-c2p-experimental:")
 _HOST = re.compile(r"[^\s/]+")
 _DIGITS = re.compile(r"[0-9]{1,5}")
 _PORT_MAX = 65_535
+_FIRST = re.compile(
+    r"(?:(?:dns|ipv4|ipv6):(?://[^/]*/|/)?)?\[?([^\s/,\]]+)\]?:([0-9]{1,5})(?:,.*)?"
+)
+"""The first address of a target."""
+
 _EXAMPLES = "Give HOST:PORT, HOST:PORT,HOST:PORT or dns:///NAME:PORT"
 
 
 class ClientBase:
-    """What both clients hold: their settings, the channel and its methods.
+    """What both clients hold: their settings, the channel, its methods and what failures mean.
 
     Attributes:
         target: The service's address as it was given.
         timeout: Seconds that each call may take unless it sets its own.
     """
+
+    _closed: threading.Event | asyncio.Event
 
     def __init__(
         self,
@@ -149,6 +175,10 @@ class ClientBase:
         self.timeout = timeout
         self._numbers_per_chunk = numbers_per_chunk
         self._values = Values()
+        self._security = security
+        self._reached = False  # has been answered
+        self._probing = threading.Lock()
+        self._probed: tuple[float, tuple[str, str] | None] = (-math.inf, None)
         made = connection(target, security)
         self._token = made.token
         self._channel: Any = (
@@ -176,6 +206,50 @@ class ClientBase:
                 f"timeout must be a number of seconds up to {TIMEOUT_SECONDS_MAX:g}, not {timeout}"
             )
         return timeout
+
+    def _pause(self, error: Any, tries: int, left: float) -> float | None:  # noqa: ANN401 - of either library
+        """Return how many seconds to wait before a call is made again; None to give up.
+
+        gRPC gives up after a third of a second, but a service may take longer to restart: a call
+        that reached none is made again until its time is up. Not so before the first answer, for
+        the address may be wrong.
+        """
+        time_left = left - ATTEMPTS_SECONDS
+        if (
+            not self._reached
+            or self._closed.is_set()
+            or error.code().name != "UNAVAILABLE"
+            or _from_service(error.trailing_metadata())
+            or time_left <= 0
+        ):
+            return None
+        return min(backoff(tries), time_left)
+
+    def _failure(self, error: Any, seconds: float) -> ServiceError:  # noqa: ANN401 - likewise
+        """Return what a failed call means; where nothing was reached, after finding out why."""
+        details, trailers = error.details() or "", error.trailing_metadata()
+        if error.code().name == "UNAVAILABLE" and not _from_service(trailers):
+            message, hint = self._unreachable(details)
+            return ServiceError(message, code="UNAVAILABLE", hint=hint)
+        return _service_error(self.target, seconds, error.code(), details, trailers)
+
+    def _unreachable(self, details: str) -> tuple[str, str]:
+        """Return why nothing was reached, and what to do.
+
+        gRPC's details name the reason only now and then: otherwise one connection of our own does.
+        """
+        found = next((why for sign, why in _UNREACHABLE.items() if sign in details), None)
+        if found is None:
+            with self._probing:
+                if time.monotonic() - self._probed[0] > _PROBE_SECONDS:
+                    reason = _probe(self.target, self._security)
+                    self._probed = (time.monotonic(), reason)
+                found = self._probed[1]
+        if found is None and "Socket closed" in details:
+            found = _CLOSED
+        if found is None:
+            return f"cannot reach {self.target}", "Is `numroute serve` running there?"
+        return f"cannot reach {self.target}: {found[0]}", found[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,19 +391,22 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def service_error(
+def _from_service(trailers: Iterable[Any] | None) -> bool:
+    """Return whether a call's status is a service's own."""
+    return any(key == wire.ERROR_KEY for key, _ in trailers or ())
+
+
+def _service_error(
     target: str,
     timeout: float,
     code: grpc.StatusCode,
-    details: str | None,
+    details: str,
     trailers: Iterable[Any] | None,
 ) -> ServiceError:
-    """Return what a failed call means, and what to do about it."""
-    if any(key == wire.ERROR_KEY for key, _ in trailers or ()):
+    """Return what a failed call means that reached something, and what to do about it."""
+    if _from_service(trailers):
         return ServiceError(f"{target} answered {code.name}: {details}", code=code.name)
     match code.name:
-        case "UNAVAILABLE":
-            message, hint = _unreachable(target, details or "")
         case "DEADLINE_EXCEEDED":
             return timed_out(target, timeout)
         case "UNIMPLEMENTED":
@@ -343,12 +420,30 @@ def service_error(
     return ServiceError(message, code=code.name, hint=hint)
 
 
-def _unreachable(target: str, details: str) -> tuple[str, str]:
-    """Return why a connection failed, as far as gRPC's details tell, and what to do."""
-    for sign, reason, hint in _UNREACHABLE:
-        if sign in details:
-            return f"cannot reach {target}: {reason}", hint
-    return f"cannot reach {target}", "Is `numroute serve` running there?"
+def _probe(target: str, security: Security) -> tuple[str, str] | None:
+    """Connect to a target's first address; return what prevents it and what to do, if known."""
+    address = None if target.startswith((*_LOCAL, *_OTHERS)) else _FIRST.fullmatch(target)
+    if address is None:
+        return None
+    host, port = address.groups()
+    try:
+        context = security.context()
+        with socket.create_connection((host, int(port)), _PROBE_SECONDS) as plain:
+            name = security.server_name or host
+            with context.wrap_socket(plain, server_hostname=name) if context else plain as channel:
+                channel.sendall(_HELLO)
+                begin = channel.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        return _OTHER_NAME if error.verify_code in _WRONG_NAMES else _OTHER_AUTHORITY
+    except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return _CLOSED
+    except ssl.SSLError as error:
+        return _CLOSED if "ALERT" in (error.reason or "") else _NO_TLS
+    except socket.gaierror as error:
+        return f"cannot resolve {host}: {error.strerror}", _EXAMPLES
+    except OSError:
+        return None
+    return _CLOSED if begin in {b"", _TLS_ALERT} else None
 
 
 def timed_out(target: str, seconds: float) -> ServiceError:

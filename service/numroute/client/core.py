@@ -72,6 +72,9 @@ ATTEMPTS_MAX = 4
 BACKOFF_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 1.0
 
+ATTEMPTS_SECONDS = 0.5
+"""How long gRPC's attempts of one call take at most where nobody listens."""
+
 
 def retry_policy(statuses: Iterable[str]) -> dict[str, object]:
     """Return gRPC's retry policy of a call that is sent again after these statuses."""
@@ -82,6 +85,11 @@ def retry_policy(statuses: Iterable[str]) -> dict[str, object]:
         "backoffMultiplier": 2,
         "retryableStatusCodes": list(statuses),
     }
+
+
+def backoff(tries: int) -> float:
+    """Return how many seconds to wait after so many earlier waits."""
+    return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX)
 
 
 AnswerT = TypeVar("AnswerT")
@@ -317,9 +325,10 @@ class Retries:
     themselves, by the same rules.
     """
 
-    def __init__(self) -> None:
-        """Start before the first attempt."""
+    def __init__(self, *, reached: bool = False) -> None:
+        """Start before the first attempt; ``reached``: the client has been answered before."""
         self._tries = 0
+        self._reached = reached
         self._answered = False
 
     def answered(self) -> None:
@@ -330,8 +339,9 @@ class Retries:
     def pause(self, code: grpc.StatusCode, trailers: Iterable[Any] | None) -> float | None:
         """Return how many seconds to wait before the next attempt; None to give up.
 
-        A call that has been answered before is begun again for as long as its caller waits, any
-        other as often as gRPC would send it.
+        A call that has been answered before is begun again for as long as its caller waits, and so
+        is one of a client that has been answered, while no service is reached; any other as often
+        as gRPC would send it.
 
         Args:
             code: How the call ended.
@@ -342,7 +352,8 @@ class Retries:
         unsent = code.name == "INTERNAL" and not trailers
         if code.name not in RETRIED and not unsent:
             return None
-        if not self._answered and self._tries >= ATTEMPTS_MAX - 1:
+        endless = self._answered or (self._reached and code.name == "UNAVAILABLE")
+        if not endless and self._tries >= ATTEMPTS_MAX - 1:
             return None
         tries, self._tries = self._tries, self._tries + 1
         wait = _wait_seconds(trailers)
@@ -350,7 +361,7 @@ class Retries:
             return wait if wait >= 0 else None
         if code.name == "RESOURCE_EXHAUSTED":
             return None
-        return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX)
+        return backoff(tries)
 
 
 class Watch:

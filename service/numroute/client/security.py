@@ -87,6 +87,25 @@ class Security:
             certificate_chain=chain,
         )
 
+    def context(self) -> ssl.SSLContext | None:
+        """Return what a socket needs to speak TLS as the channel does; None for plaintext.
+
+        Raises:
+            OSError: A file cannot be read again.
+        """
+        if not self.encrypted:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols(["h2"])
+        authorities = _system_authorities() if self.ca is None else self.ca
+        files = [Path(file) for file in (authorities, self.cert, self.key) if file is not None]
+        if not all(file.is_file() for file in files):
+            raise OSError  # a pipe, which gives its content only once
+        context.load_verify_locations(authorities)
+        if self.cert is not None:
+            context.load_cert_chain(self.cert, self.key)
+        return context
+
     def token_source(self, *, loopback: bool) -> TokenSource:
         """Return the token's source; ``loopback`` says that calls stay on this machine.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
@@ -17,7 +18,6 @@ from numroute.client.channel import (
     TIMEOUT_SECONDS,
     ClientBase,
     client_closed,
-    service_error,
     timed_out,
 )
 from numroute.client.codec import as_numbers
@@ -30,6 +30,7 @@ from numroute.client.core import (
     stream_question,
 )
 from numroute.client.security import PLAINTEXT
+from numroute.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from numroute.client.codec import BulkAnswer
     from numroute.client.core import Question
     from numroute.client.security import Security
-    from numroute.errors import ServiceError
     from numroute.model import Answer, Explanation, OperatorInfo, SnapshotInfo, SnapshotNews
 
     AnswerT = TypeVar("AnswerT")
@@ -56,13 +56,17 @@ class Client(ClientBase):
             answer = client.lookup(numbers)
             operators = [answer.routes[i].operator.name for i in answer.route_index]
 
-    Every call has a deadline, and is retried while the service is briefly unreachable. Calls raise
+    Every call has a deadline. While the service cannot be reached it is retried until then; before
+    the client's first answer only for a third of a second, for the address may be wrong. Calls
+    raise
 
     - ``ServiceError`` when the service was not reached or did not answer; its ``code`` is the gRPC
       status name, its ``hint`` says what to do;
     - ``TypeError`` and ``ValueError`` for arguments of the wrong type or out of range, before
       anything is sent.
     """
+
+    _closed: threading.Event
 
     def __init__(
         self,
@@ -261,39 +265,54 @@ class Client(ClientBase):
             response = self._call(question.method, question.message(), seconds)
             return question.whole_answer(response)
         method = self._methods[question.method]
-        under_way: deque[tuple[int, Any]] = deque()
+        under_way: deque[tuple[int, bytes, float, Any]] = deque()
         try:
             while not question.done:
                 while len(under_way) < CALLS_IN_FLIGHT and (asked := question.next_request()):
                     chunk, request = asked
                     call = method.future(request, timeout=seconds, metadata=self._token.metadata())
-                    under_way.append((chunk, call))
-                chunk, call = under_way.popleft()
+                    under_way.append((chunk, request, time.monotonic() + seconds, call))
+                chunk, request, end, call = under_way.popleft()
                 try:
-                    response = call.result()
-                except grpc.RpcError as error:
-                    question.refuse(chunk, self._error(error, seconds))
+                    response = self._call(question.method, request, seconds, (end, call))
+                except ServiceError as error:
+                    question.refuse(chunk, error)
                 else:
                     question.accept(chunk, response)
         except ValueError:
             self._raise_if_closed()
             raise
         finally:
-            for _, call in under_way:
+            for *_, call in under_way:
                 call.cancel()
         return question.answer()
 
-    def _call(self, method: str, request: bytes, seconds: float) -> bytes:
-        try:
-            response: bytes = self._methods[method](
-                request, timeout=seconds, metadata=self._token.metadata()
-            )
-        except grpc.RpcError as error:
-            raise self._error(error, seconds) from None
-        except ValueError:
-            self._raise_if_closed()
-            raise
-        return response
+    def _call(
+        self, method: str, request: bytes, seconds: float, sent: tuple[float, Any] | None = None
+    ) -> bytes:
+        """Return the response to a request; ``sent``: when the call under way must end, and it."""
+        end, call = sent or (time.monotonic() + seconds, None)
+        for tries in itertools.count():
+            try:
+                response: bytes = (
+                    call.result()
+                    if call is not None and not tries
+                    else self._methods[method](
+                        request, timeout=end - time.monotonic(), metadata=self._token.metadata()
+                    )
+                )
+            except grpc.RpcError as error:  # noqa: PERF203 - the loop is over attempts
+                pause = self._pause(error, tries, end - time.monotonic())
+                if pause is None:
+                    raise self._error(error, seconds) from None
+                self._closed.wait(pause)
+            except ValueError:
+                self._raise_if_closed()
+                raise
+            else:
+                self._reached = True
+                return response
+        raise AssertionError
 
     def _begin_stream(self, requests: Iterator[bytes]) -> Any:  # noqa: ANN401 - grpc names no type
         try:
@@ -312,9 +331,7 @@ class Client(ClientBase):
         call: Any = error  # an RpcError of a call is that call, which its type hides
         if self._closed.is_set() and call.code() is grpc.StatusCode.CANCELLED:
             return client_closed()
-        return service_error(
-            self.target, seconds, call.code(), call.details(), call.trailing_metadata()
-        )
+        return self._failure(call, seconds)
 
 
 class _Stream:
@@ -329,7 +346,7 @@ class _Stream:
         self.waiting: deque[BulkQuestion] = deque()
         self._client = client
         self._seconds = seconds
-        self._retries = Retries()
+        self._retries = Retries(reached=client._reached)  # noqa: SLF001 - its client
         self._call: Any = None
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._responses: queue.SimpleQueue[bytes | grpc.RpcError] = queue.SimpleQueue()
@@ -359,6 +376,7 @@ class _Stream:
             if isinstance(response, bytes):
                 answer = self.waiting.popleft().whole_answer(response)
                 self._retries.answered()
+                self._client._reached = True  # noqa: SLF001 - its client
                 return answer
             self.end()
             call: Any = response
