@@ -210,12 +210,14 @@ def test_files_that_disagree_about_a_kept_column(route, write, tmp_path: Path) -
 
 
 def test_a_kept_column_of_a_type_that_the_output_has_not(route, tmp_path: Path) -> None:
-    """A column of lists cannot leave as CSV; the message names column and type."""
+    """A column of lists leaves as JSON in CSV, and as it is in Parquet."""
     pq.write_table(pa.table({"phone": [79161110000], "x": [[1]]}), tmp_path / "x.parquet")
-    err = route(tmp_path / "x.parquet", "--keep", "x", status=1).err
-    assert "the column 'x' of type list" in err
-    assert "cannot be written as csv" in err
-    assert route(tmp_path / "x.parquet", "--keep", "x", "--format", "parquet").summary
+    fallback = tmp_path / "p.toml"
+    fallback.write_text('[[rule]]\nroute = "a"\n[fallback]\nunallocated = "a"\n', "ascii")
+    words = (tmp_path / "x.parquet", "--keep", "x", "--policy", fallback)
+    assert [row["x"] for row in route(*words).rows("a.csv")] == ["[1]"]
+    route(*words, "--format", "parquet", out="b")
+    assert pq.read_table(tmp_path / "b" / "a.parquet")["x"].to_pylist() == [[1]]
 
 
 def test_a_million_character_cell(route, write) -> None:
