@@ -72,7 +72,7 @@ def visit(browser: Browser):
     def open_window(language: str, **options: object) -> Visit:
         context = browser.new_context(locale=language, accept_downloads=True, **options)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         found = Visit(page, set(), [])
         page.on("request", lambda request: found.hosts.add(urlsplit(request.url).netloc))
         page.on("console", lambda line: line.type == "error" and found.complaints.append(line.text))

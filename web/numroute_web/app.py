@@ -37,7 +37,7 @@ from numroute_web.jobs import JobStore
 from numroute_web.lists import HANDLERS as LIST_HANDLERS
 from numroute_web.lookup import HANDLERS as LOOKUP_HANDLERS
 from numroute_web.pages import page_router
-from numroute_web.problems import exception_handlers
+from numroute_web.responses import exception_handlers
 from numroute_web.runner import Runner
 from numroute_web.service import Service
 from numroute_web.sessions import Sessions

@@ -33,7 +33,8 @@ from numroute_web.jobs import (
     removed_on_failure,
     values_of,
 )
-from numroute_web.problems import PROBLEMS, ProblemError
+from numroute_web.problems import ProblemError
+from numroute_web.responses import PROBLEMS
 from numroute_web.service import Service, service_of
 from numroute_web.uploads import receive
 

@@ -25,6 +25,7 @@ from numroute_web.choices import read_choices
 from numroute_web.jobs import State, job_body, options_of, values_of
 from numroute_web.lists import ListId, make_preview, own_job, take_list
 from numroute_web.problems import problem_of
+from numroute_web.responses import problem_of_request
 from numroute_web.service import service_of
 from numroute_web.sessions import require_same_origin
 
@@ -175,7 +176,7 @@ def language_of(request: HttpRequest) -> str:
 
 def _exception_handlers() -> ExceptionHandlersMap:
     def answer(request: HttpRequest, error: Exception) -> Response[str]:
-        problem = problem_of(error)
+        problem = problem_of_request(error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             log = service_of(request).log
             log.error("request failed", method=request.method, **fault_fields(error))
