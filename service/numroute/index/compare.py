@@ -72,17 +72,13 @@ class ChangedNumbers:
 class Comparison:
     """What changed from one snapshot to another.
 
-    ``changes``: the counts. ``ported``, ``returned``, ``moved``, ``updated``: uint64, the numbers,
-    ascending. ``operators``: who served changed numbers, before or after; an empty one stands for
-    nobody. ``matrix``: int64[k, k], how many numbers went from the operator of the row to that of
-    the column: ported, returned and moved ones. The range holder serves a number without a record.
+    ``changes``: the counts. ``operators``: who served changed numbers, before or after; an empty
+    one stands for nobody. ``matrix``: int64[k, k], how many numbers went from the operator of the
+    row to that of the column: ported, returned and moved ones. The range holder serves a number
+    without a record.
     """
 
     changes: Changes
-    ported: NDArray[np.uint64]
-    returned: NDArray[np.uint64]
-    moved: NDArray[np.uint64]
-    updated: NDArray[np.uint64]
     operators: tuple[Operator, ...]
     matrix: NDArray[np.int64]
 
@@ -135,28 +131,16 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
     of_row = [operators.ids(_routes(each)) for each in (old, new)]
     size = len(operators.all)
     matrix = np.zeros(size * size, np.int64)
-    numbers: list[list[NDArray[np.uint64]]] = [[np.empty(0, np.uint64)] for _ in Kind]
+    counts = np.zeros(len(Kind), np.int64)
     for piece in changed_numbers(old, new):
-        for kind in Kind:
-            numbers[kind].append(piece.numbers[piece.kind == kind])
+        counts += np.bincount(piece.kind, minlength=len(Kind))
         went = piece.kind != Kind.UPDATED
         cells = of_row[0][piece.before[went]] * size + of_row[1][piece.after[went]]
         matrix += np.bincount(cells, minlength=size * size)
-    ported, returned, moved, updated = (np.concatenate(numbers[kind]) for kind in Kind)
     square = matrix.reshape(size, size)
     used = np.flatnonzero(square.any(axis=0) | square.any(axis=1))
     return Comparison(
-        changes=Changes(
-            against=old.metadata.snapshot_id,
-            ported=len(ported),
-            returned=len(returned),
-            moved=len(moved),
-            updated=len(updated),
-        ),
-        ported=ported,
-        returned=returned,
-        moved=moved,
-        updated=updated,
+        changes=_changes(old, counts.tolist()),
         operators=tuple(operators.all[i] for i in used.tolist()),
         matrix=square[np.ix_(used, used)],
     )
@@ -187,17 +171,17 @@ def difference(current: Snapshot, content: Content) -> Difference:
                     flows[names[0][row], names[1][other]] += numbers
     largest = sorted(flows, key=lambda flow: (-flows[flow], flow))[:_FLOWS]
     return Difference(
-        changes=Changes(
-            against=current.metadata.snapshot_id,
-            ported=counts[Kind.PORTED],
-            returned=counts[Kind.RETURNED],
-            moved=counts[Kind.MOVED],
-            updated=counts[Kind.UPDATED],
-        ),
+        changes=_changes(current, [counts[kind] for kind in Kind]),
         updated_by_registry=updated_by_registry,
         before=ported_by_operator(current),
         flows=[f"{one} to {other} {flows[one, other]}" for one, other in largest],
     )
+
+
+def _changes(old: Snapshot, counts: Sequence[int]) -> Changes:
+    """Return the counts of each kind as changes against a snapshot."""
+    by_kind = {kind.name.lower(): count for kind, count in zip(Kind, counts, strict=True)}
+    return Changes(against=old.metadata.snapshot_id, **by_kind)
 
 
 def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:

@@ -82,11 +82,6 @@ def is_few(numbers: Words, *, rows_only: bool) -> bool:
     return len(numbers) <= (FEW_NUMBERS_COMPILED if compiled else FEW_NUMBERS)
 
 
-def is_compiled() -> bool:
-    """Return whether batches are looked up by the compiled function."""
-    return _compiled is not None
-
-
 def _count(numbers: int) -> None:
     """Compile in the background when many numbers have been looked up and numba is installed.
 

@@ -13,37 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numroute.index.layout import (
-    BLOCK_SHIFT,
-    BLOCKS_PER_PAGE,
-    CELL_FACTOR,
-    CELL_FACTOR_SHIFT,
-    CELL_MASK,
-    CELL_NUMBERS,
-    DICTIONARY,
-    DICTIONARY_START,
-    ENTRIES,
-    GRANULE_SHIFT,
-    GRANULES_PER_BLOCK,
-    HEAP,
-    INVALID_ROW,
-    MIXED,
-    OUTSIDE_ROW,
-    PAGE_SHIFT,
-    PLACE_MASK,
-    PLACE_SHIFT,
-    RANGE_ROUTE,
-    RANGE_START,
-    RANK_GROUP_SHIFT,
-    RANK_SHIFT,
-    RANKS,
-    RANKS_WITHIN,
-    ROW_SHIFT,
-    STRIP_SHIFT,
-    STRIP_WORDS,
-    SUB,
-    TOP,
-)
+from numroute.index import layout
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
@@ -58,7 +28,7 @@ if TYPE_CHECKING:
 PIECE_NUMBERS = 8_192
 """Numbers worked on at once: temporaries of 64 KiB stay in cache, and the allocator keeps them."""
 
-SMALL_NUMBERS = 1_024
+SMALL_NUMBERS = 256
 """In batches up to this size all numbers take every step: to select those that need one costs more
 than the step."""
 
@@ -69,22 +39,22 @@ _SEARCH_SORTED_FROM = 16
 # time that it needs to convert a scalar.
 _ONE = np.array(1, np.uint64)
 _NUMBERS = np.array(NUMBER_MAX, np.uint64)
-_PAGE = np.array(PAGE_SHIFT, np.uint64)
-_BLOCK = np.array(BLOCK_SHIFT, np.uint64)
-_GRANULE = np.array(GRANULE_SHIFT, np.uint64)
-_STRIP = np.array(STRIP_SHIFT, np.uint64)
-_IN_PAGE = np.array(BLOCKS_PER_PAGE - 1, np.uint64)
-_IN_BLOCK = np.array(GRANULES_PER_BLOCK - 1, np.uint64)
-_IN_GRANULE = np.array((1 << GRANULE_SHIFT) - 1, np.uint64)
-_FACTOR = np.array(CELL_FACTOR, np.uint64)
-_FACTOR_SHIFT = np.array(CELL_FACTOR_SHIFT, np.uint64)
-_CELL = np.array(CELL_NUMBERS, np.uint64)
-_CELLS = np.array(CELL_MASK, np.uint64)
-_PLACE_SHIFT = np.array(PLACE_SHIFT, np.uint64)
-_PLACE = np.array(PLACE_MASK, np.uint64)
-_ROW = np.array(ROW_SHIFT, np.uint64)
-_RANK = np.array(RANK_SHIFT, np.uint64)
-_STRIPS = np.array(STRIP_WORDS, np.uint64)
+_PAGE = np.array(layout.PAGE_SHIFT, np.uint64)
+_BLOCK = np.array(layout.BLOCK_SHIFT, np.uint64)
+_GRANULE = np.array(layout.GRANULE_SHIFT, np.uint64)
+_STRIP = np.array(layout.STRIP_SHIFT, np.uint64)
+_IN_PAGE = np.array(layout.BLOCKS_PER_PAGE - 1, np.uint64)
+_IN_BLOCK = np.array(layout.GRANULES_PER_BLOCK - 1, np.uint64)
+_IN_GRANULE = np.array((1 << layout.GRANULE_SHIFT) - 1, np.uint64)
+_FACTOR = np.array(layout.CELL_FACTOR, np.uint64)
+_FACTOR_SHIFT = np.array(layout.CELL_FACTOR_SHIFT, np.uint64)
+_CELL = np.array(layout.CELL_NUMBERS, np.uint64)
+_CELLS = np.array(layout.CELL_MASK, np.uint64)
+_PLACE_SHIFT = np.array(layout.PLACE_SHIFT, np.uint64)
+_PLACE = np.array(layout.PLACE_MASK, np.uint64)
+_ROW = np.array(layout.ROW_SHIFT, np.uint64)
+_RANK = np.array(layout.RANK_SHIFT, np.uint64)
+_STRIPS = np.array(layout.STRIP_WORDS, np.uint64)
 _HALVES = np.array(4, np.uint64)
 
 
@@ -121,7 +91,7 @@ class Tables:
 
     def ranks_at(self, index: Index) -> Index:
         """Return how many records lie before the granules of these entries."""
-        ranks = self.ranks.take(index >> RANK_GROUP_SHIFT).astype(np.int64)
+        ranks = self.ranks.take(index >> layout.RANK_GROUP_SHIFT).astype(np.int64)
         ranks += self.ranks_within.take(index)
         return ranks
 
@@ -138,10 +108,12 @@ class Tables:
     def places(self) -> tuple[Index, Index]:
         """The blocks that have a place, ascending, and their places, from 1 on."""
         pages = self.top[:-1].nonzero()[0]
-        place = self.sub[self.top[pages][:, None] + np.arange(BLOCKS_PER_PAGE)].reshape(-1)
-        blocks: Index = (pages[:, None] * BLOCKS_PER_PAGE + np.arange(BLOCKS_PER_PAGE)).reshape(-1)
+        place = self.sub[self.top[pages][:, None] + np.arange(layout.BLOCKS_PER_PAGE)].reshape(-1)
+        blocks: Index = (
+            pages[:, None] * layout.BLOCKS_PER_PAGE + np.arange(layout.BLOCKS_PER_PAGE)
+        ).reshape(-1)
         used = place != 0
-        return blocks[used].astype(np.int64), place[used] // GRANULES_PER_BLOCK
+        return blocks[used].astype(np.int64), place[used] // layout.GRANULES_PER_BLOCK
 
     @cached_property
     def addresses(self) -> Words:
@@ -170,26 +142,32 @@ class Tables:
 
 def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
     """Return the tables of stored arrays by key."""
-    top = np.append(arrays[TOP], np.uint32(0)).astype(np.int64) * BLOCKS_PER_PAGE
-    entries, heap, starts = arrays[ENTRIES], arrays[HEAP], arrays[DICTIONARY_START]
+    top = np.append(arrays[layout.TOP], np.uint32(0)).astype(np.int64) * layout.BLOCKS_PER_PAGE
+    entries, heap, starts = (
+        arrays[layout.ENTRIES],
+        arrays[layout.HEAP],
+        arrays[layout.DICTIONARY_START],
+    )
     wide = len(starts) == 1
     codes: NDArray[np.uint8] | Rows = heap.view(np.uint16) if wide else heap.view(np.uint8)
     return Tables(
         top=top,
-        sub=arrays[SUB].astype(np.int64) * GRANULES_PER_BLOCK,
+        sub=arrays[layout.SUB].astype(np.int64) * layout.GRANULES_PER_BLOCK,
         entries=entries,
-        ranks=arrays[RANKS],
-        ranks_within=arrays[RANKS_WITHIN],
+        ranks=arrays[layout.RANKS],
+        ranks_within=arrays[layout.RANKS_WITHIN],
         heap=heap,
         strips=heap.view(np.uint16),
         codes=codes,
         code_shift=2 if wide else 3,
         # Where a code is the row itself, one dictionary serves all.
-        dictionary=np.arange(MIXED + 1, dtype=np.uint16) if wide else arrays[DICTIONARY],
+        dictionary=np.arange(layout.MIXED + 1, dtype=np.uint16)
+        if wide
+        else arrays[layout.DICTIONARY],
         dictionary_start=starts,
         group_shift=63 if wide else (len(entries) // len(starts)).bit_length() - 1,
-        range_start=arrays[RANGE_START],
-        range_route=arrays[RANGE_ROUTE],
+        range_start=arrays[layout.RANGE_START],
+        range_route=arrays[layout.RANGE_ROUTE],
     )
 
 
@@ -303,7 +281,7 @@ def _routes(tables: Tables, index: Index, first_code: Words, rank: Words) -> Row
 
 def _settle_mixed(tables: Tables, numbers: Words, entry: Words, low: Words, rows: Rows) -> None:
     """Replace the marker by the row of the strip, or by what a binary search finds, in place."""
-    mixed = (rows == MIXED).nonzero()[0]
+    mixed = (rows == layout.MIXED).nonzero()[0]
     if not len(mixed):
         return
     place = (entry.take(mixed) >> _PLACE_SHIFT) & _PLACE
@@ -311,7 +289,7 @@ def _settle_mixed(tables: Tables, numbers: Words, entry: Words, low: Words, rows
     np.multiply(place, _HALVES, out=place)
     np.add(place, low.take(mixed) >> _STRIP, out=place)
     settled = tables.strips.take(place.view(np.int64), mode="clip")
-    left = (settled == MIXED).nonzero()[0]
+    left = (settled == layout.MIXED).nonzero()[0]
     if len(left):
         keys = numbers.take(mixed.take(left))
         if len(keys) >= _SEARCH_SORTED_FROM:
@@ -328,12 +306,12 @@ def refuse_impossible(numbers: Words, rows: Rows) -> None:
 
     No plan holds such a number, so only those outside need a look.
     """
-    if np.minimum.reduce(rows) != OUTSIDE_ROW:
+    if np.minimum.reduce(rows) != layout.OUTSIDE_ROW:
         return
-    outside = (rows == OUTSIDE_ROW).nonzero()[0]
+    outside = (rows == layout.OUTSIDE_ROW).nonzero()[0]
     # Unsigned wrap-around makes 0 the largest value of all: one comparison finds both.
     impossible = (numbers.take(outside) - _ONE) >= _NUMBERS
-    rows[outside[impossible]] = INVALID_ROW
+    rows[outside[impossible]] = layout.INVALID_ROW
 
 
 def range_lookup(tables: Tables, numbers: Words) -> Rows:
@@ -382,6 +360,6 @@ def locate(tables: Tables, numbers: Words) -> tuple[NDArray[np.bool_], Index]:
     # Outside these blocks, what lies before the next one.
     block = (numbers >> _BLOCK).astype(np.int64)
     place = tables.blocks.searchsorted(block)
-    following = (place + 1) * GRANULES_PER_BLOCK
+    following = (place + 1) * layout.GRANULES_PER_BLOCK
     outside = np.append(tables.blocks, -1)[place] != block
     return member, np.where(outside, tables.ranks_at(following), rank)

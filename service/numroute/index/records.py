@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from numroute.index.layout import (
-    BLOCK_SHIFT,
-    CELL_MASK,
-    CELL_NUMBERS,
-    GRANULE_SHIFT,
-    GRANULES_PER_BLOCK,
-    PLACE_MASK,
-    PLACE_SHIFT,
-    RANK_GROUP_SHIFT,
-    RANK_SHIFT,
-)
+from numroute.index import layout
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
@@ -30,8 +20,8 @@ if TYPE_CHECKING:
 _BLOCKS_AT_ONCE = 256
 """Blocks whose records are listed together."""
 
-_CELLS, _MEMBERS = np.uint64(CELL_MASK), np.uint64((1 << RANK_SHIFT) - 1)
-_PLACE_SHIFT, _PLACE = np.uint64(PLACE_SHIFT), np.uint64(PLACE_MASK)
+_CELLS, _MEMBERS = np.uint64(layout.CELL_MASK), np.uint64((1 << layout.RANK_SHIFT) - 1)
+_PLACE_SHIFT, _PLACE = np.uint64(layout.PLACE_SHIFT), np.uint64(layout.PLACE_MASK)
 
 
 class Records(NamedTuple):
@@ -51,7 +41,7 @@ def all_records(tables: Tables) -> Iterator[tuple[Records, int]]:
     blocks = tables.blocks
     for begin in range(0, max(1, len(blocks)), _BLOCKS_AT_ONCE):
         end = min(begin + _BLOCKS_AT_ONCE, len(blocks))
-        until = int(blocks[end]) << BLOCK_SHIFT if end < len(blocks) else NUMBER_MAX + 1
+        until = int(blocks[end]) << layout.BLOCK_SHIFT if end < len(blocks) else NUMBER_MAX + 1
         yield _records_in(tables, begin, end), until
 
 
@@ -59,7 +49,7 @@ def records_at(tables: Tables, ranks: Index) -> tuple[Words, Rows]:
     """Return the numbers and rows of the records with these ranks, which ascend."""
     if not len(ranks):
         return np.empty(0, np.uint64), np.empty(0, np.uint16)
-    first = tables.ranks_at(np.arange(1, len(tables.blocks) + 1) * GRANULES_PER_BLOCK)
+    first = tables.ranks_at(np.arange(1, len(tables.blocks) + 1) * layout.GRANULES_PER_BLOCK)
     block = first.searchsorted(ranks, side="right") - 1
     numbers, rows = [], []
     while len(ranks):
@@ -74,12 +64,16 @@ def records_at(tables: Tables, ranks: Index) -> tuple[Words, Rows]:
 
 def _records_in(tables: Tables, begin: int, end: int) -> Records:
     """Return the records of the blocks from one place to another."""
-    index = np.arange((begin + 1) * GRANULES_PER_BLOCK, (end + 1) * GRANULES_PER_BLOCK)
-    first = tables.blocks[begin:end, None] << (BLOCK_SHIFT - GRANULE_SHIFT)
-    granules = (first + np.arange(GRANULES_PER_BLOCK)).reshape(-1)
+    index = np.arange(
+        (begin + 1) * layout.GRANULES_PER_BLOCK, (end + 1) * layout.GRANULES_PER_BLOCK
+    )
+    first = tables.blocks[begin:end, None] << (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT)
+    granules = (first + np.arange(layout.GRANULES_PER_BLOCK)).reshape(-1)
     return Records(
         *decode(tables, index, granules),
-        rank=int(tables.ranks[((begin + 1) * GRANULES_PER_BLOCK) >> RANK_GROUP_SHIFT]),
+        rank=int(
+            tables.ranks[((begin + 1) * layout.GRANULES_PER_BLOCK) >> layout.RANK_GROUP_SHIFT]
+        ),
     )
 
 
@@ -102,7 +96,7 @@ def decode(tables: Tables, index: Index, granules: Index) -> tuple[Words, Rows]:
     places = _set_bits(words & _MEMBERS)
     at, bit = places >> 6, places & 63
     granule = of_cell[at]
-    numbers = (granules[granule] << GRANULE_SHIFT) + cell[at] * CELL_NUMBERS + bit
+    numbers = (granules[granule] << layout.GRANULE_SHIFT) + cell[at] * layout.CELL_NUMBERS + bit
     count = tables.ranks_at(index + 1) - tables.ranks_at(index)
     codes = ((place + cells) << tables.code_shift) - (count.cumsum() - count)
     code = tables.codes[codes[granule] + np.arange(len(granule))]

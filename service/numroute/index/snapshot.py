@@ -21,11 +21,10 @@ from numroute.index.file import (
     sha256_file,
 )
 from numroute.index.overrides import OverrideTable, decode_overrides
-from numroute.index.records import all_records
 from numroute.index.tables import ChangedBy, RouteTable, decode_changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -255,10 +254,6 @@ class Snapshot:
             positions, ranks = numpy_kernel.find_records(self._tables, numbers)
             times[positions] = self._ported_at.take(ranks)
         return times
-
-    def ported_numbers(self) -> Iterator[NDArray[np.uint64]]:
-        """Yield the numbers of all records, ascending, piece by piece."""
-        return (piece.numbers for piece, _ in all_records(self._tables))
 
     def donor(self, number: int) -> Operator | None:
         """Return who served a ported number before, where the registry says so."""

@@ -14,6 +14,7 @@ from support.registry import NAMES, Result, command, write_registry
 
 from numroute.index import SnapshotStore, compare, explain
 from numroute.index.layout import DONOR, PORTED_AT
+from numroute.index.records import all_records
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import InputFile, input_files
 from numroute_loader.pipeline import check, publish
@@ -455,7 +456,7 @@ def remember(
 def facts(snapshot) -> list[tuple]:
     """Return everything that a snapshot knows of each ported number."""
     arrays = snapshot.arrays
-    every = np.concatenate(list(snapshot.ported_numbers()))
+    every = np.concatenate([part.numbers for part, _ in all_records(snapshot.tables)])
     numbers = every.tolist()
     donors = [snapshot.routes.donors[at].code for at in arrays[DONOR].tolist()]
     routes = [snapshot.route(row) for row in snapshot.lookup(every, overrides=False).route.tolist()]
