@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -20,7 +21,7 @@ from numroute.index import SnapshotStore
 from numroute.model import Status
 from numroute.plan import measure
 from numroute.plan.interpolate import Requirements, plan
-from numroute.plan.load import Done, Load, closed_loop, open_loop
+from numroute.plan.load import Done, Load, Service, closed_loop, open_loop
 from numroute.plan.measure import Effort, calibrate, draw, make_sample
 from numroute.plan.table import OtherWork, load, save
 
@@ -161,6 +162,16 @@ def test_a_late_client_cannot_hide_the_wait() -> None:
 
     seen = open_loop(send, rate=1_000, seconds=0.05, cpu=lambda: 0.0)
     assert seen.latency_seconds[1] > 0.05
+
+
+def test_the_time_of_threads_that_have_ended_counts() -> None:
+    """A service whose threads end has not used less."""
+    service = Service(address="", pid=os.getpid())
+    before = service.cpu_seconds()
+    thread = threading.Thread(target=sum, args=(range(5_000_000),))
+    thread.start()
+    thread.join()
+    assert service.cpu_seconds() > before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -202,13 +202,13 @@ class Service:
     pid: int
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of all threads of its processes, counted in nanoseconds."""
-        total = 0
+        """Return the CPU time of its processes, of threads that have ended too."""
+        total = 0.0
         for pid in self.processes():
-            for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    total += int(thread.read_text("ascii").split()[0])
-        return total / 1e9
+            with contextlib.suppress(OSError):
+                # What clock_getcpuclockid(3) returns on Linux, in nanoseconds.
+                total += time.clock_gettime((~pid << 3) | 2)
+        return total
 
     def private_bytes(self) -> int:
         """Return the anonymous memory of its processes, which no file backs."""

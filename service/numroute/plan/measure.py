@@ -51,6 +51,9 @@ IN_FLIGHT_MAX = 50
 """The most calls under way on the one connection, far below what a connection may have: beyond it
 gRPC now and then breaks a stream."""
 
+NUMBERS_IN_FLIGHT_MAX = 2_000_000
+"""The most numbers under way: half of what a process has room for before it refuses calls."""
+
 REQUESTS = 8
 """Different requests of one size, so that their numbers are not all in the cache."""
 
@@ -202,6 +205,7 @@ class _Batch:
         self.batch = batch
         self._service, self._effort = service, effort
         self._send = sender(call, requests)
+        self._in_flight_max = max(1, min(IN_FLIGHT_MAX, NUMBERS_IN_FLIGHT_MAX // batch))
         self._busy: list[float] = []
         self._seen: dict[float, list[tuple[bool, Load]]] = {load: [] for load in effort.loads}
         self._saturate(effort.busy_seconds / 4)
@@ -227,7 +231,7 @@ class _Batch:
                 rate=rate,
                 seconds=seconds,
                 cpu=self._service.cpu_seconds,
-                in_flight_max=IN_FLIGHT_MAX,
+                in_flight_max=self._in_flight_max,
             )
             seen = _retrying(functools.partial(step, seed=seed))
             self._seen[load].append((others.share() <= self._effort.others_share_max, seen))
@@ -247,9 +251,9 @@ class _Batch:
         )
 
     def _saturate(self, seconds: float) -> Load:
-        cpu = self._service.cpu_seconds
+        cpu, in_flight = self._service.cpu_seconds, min(IN_FLIGHT, self._in_flight_max)
         return _retrying(
-            lambda: closed_loop(self._send, in_flight=IN_FLIGHT, seconds=seconds, cpu=cpu)
+            lambda: closed_loop(self._send, in_flight=in_flight, seconds=seconds, cpu=cpu)
         )
 
 
