@@ -119,8 +119,8 @@ def human_numbers(registry: Path) -> list[str]:
     (dump,) = registry.glob("Port_All_*.zip")
     with zipfile.ZipFile(dump) as archive, archive.open(archive.namelist()[0]) as file:
         lines = io.TextIOWrapper(file, "utf-8")
-        ported = [line[:10] for line, _ in zip(lines, range(400_000), strict=False)][1::130_000]
-    first, second, third = ported[:3]
+        ported = [line[:10] for line, _ in zip(lines, range(400_000), strict=False)][1:]
+    first, second, third = ported[:: min(130_000, len(ported) // 3)][:3]
     return [
         f"+7{first}",
         f"8 ({second[:3]}) {second[3:6]}-{second[6:8]}-{second[8:]}",
