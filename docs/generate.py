@@ -175,7 +175,9 @@ def settings() -> str:
         for path, command in commands(group, group.name or ""):
             rows = [
                 (
-                    f"`{' / '.join([*option.opts, *option.secondary_opts])}`",
+                    "`"
+                    + " / ".join([*option.opts, *option.secondary_opts])
+                    + (f" {option.metavar}`" if option.metavar else "`"),
                     f"`{option.envvar}`" if option.envvar else "",
                     default(option),
                     (option.help or "").strip(),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from numroute.index import Snapshot
     from numroute.model import Answer, Operator
 
 
@@ -30,8 +31,8 @@ class LocalClient:
 
     def __init__(self, store: Path | str) -> None:
         """Open the store's current snapshot; see ``open_store``."""
-        self._snapshot = SnapshotStore(store).open()
-        metadata = self._snapshot.metadata
+        self._opened: Snapshot | None = SnapshotStore(store).open()
+        metadata = self._opened.metadata
         self.snapshot = SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
 
     def lookup(
@@ -45,7 +46,8 @@ class LocalClient:
 
         Raises:
             TypeError: The numbers are not integers of at most 64 bits.
-            ValueError: The numbers are not one-dimensional, or some are negative.
+            ValueError: The numbers are not one-dimensional, some are negative, or the store is
+                closed.
         """
         found = self._snapshot.lookup(
             as_numbers(numbers), ported_at=with_ported_at, range_route=with_range_holder
@@ -74,12 +76,21 @@ class LocalClient:
 
         Raises:
             SettingError: The region is unknown.
+            ValueError: The store is closed.
         """
         return answer_texts(self._snapshot, self.snapshot, texts, default_region)
 
     def close(self) -> None:
-        """Close the snapshot. No call may be under way, and none may follow."""
-        self._snapshot.close()
+        """Close the snapshot. No call may be under way."""
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        if self._opened is None:
+            raise ValueError("the store is closed: open it again")
+        return self._opened
 
     def __enter__(self) -> Self:
         return self

@@ -150,3 +150,29 @@ def test_a_fatal_error_is_a_line_in_a_pipe_and_a_message_on_a_terminal(
     assert text.startswith("numroute: ")
     assert "command failed" not in text
     assert text.count("tokens.toml") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["serve", "--max-age", "24h"], "'24h' is not a number of hours"),
+        (["serve", "--drain", "10s"], "'10s' is not a number of seconds"),
+        (["lookup", "--json", "--csv", "+79000000012"], "both --json and --csv are given"),
+        (["lookup", "--token-file", "none", "+79000000012"], "--token-file is for a service"),
+        (["explain", "--tls", "+79000000012"], "--tls is for a service"),
+    ],
+)
+def test_what_does_not_fit_is_refused(store: Path, words: list[str], text: str) -> None:
+    """A unit, two forms at once, and what --store does not need are usage errors."""
+    done = command("numroute", words[0], "--store", store, *words[1:])
+    assert (done.status, text in done.err) == (2, True), done.err
+
+
+def test_a_token_in_a_variable_is_led_to_the_file(store: Path, monkeypatch) -> None:
+    """NUMROUTE_TOKEN is no setting: a client's token is in a file."""
+    monkeypatch.setenv("NUMROUTE_TOKEN", "x")
+    monkeypatch.setenv("NUMROUTE_TOKEN_FILE", "elsewhere")
+    done = command("numroute", "lookup", "--store", store, "+79000000012")
+    assert done.err.splitlines() == [
+        "warning: the variable NUMROUTE_TOKEN is no setting: did you mean NUMROUTE_TOKEN_FILE?"
+    ]

@@ -365,6 +365,7 @@ def test_commands_over_tls(run_server, store, authority, registry, tmp_path) -> 
         )
         assert done.returncode == 1
         assert "UNAUTHENTICATED" in done.stderr
+        assert "--token-file or NUMROUTE_TOKEN_FILE" in done.stderr
         # The authority is one of those that this system trusts.
         done = subprocess.run(
             [str(program), name, *target, "--tls", "--token-file", str(file), f"+{number}"],

@@ -179,7 +179,9 @@ def _warn_of_unknown_variables(*, as_log: bool) -> None:
     for name in sorted(os.environ):
         if not name.startswith("NUMROUTE_") or name in VARIABLES or _NOT_SETTINGS.fullmatch(name):
             continue
-        nearest = "".join(difflib.get_close_matches(name, VARIABLES, 1))
+        # The nearest in spelling is the service's, which fewer mean.
+        client_token = ["NUMROUTE_TOKEN_FILE"] if name == "NUMROUTE_TOKEN" else []
+        nearest = "".join(client_token or difflib.get_close_matches(name, VARIABLES, 1))
         if as_log:
             from numroute.logs import make_logger  # noqa: PLC0415 - only daemons log
 

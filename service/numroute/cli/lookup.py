@@ -31,7 +31,7 @@ from numroute.cli.options import (
     region_option,
     target_option,
 )
-from numroute.cli.service import connect, service_options
+from numroute.cli.service import SERVICE_OPTIONS, connect, service_options
 from numroute.e164 import parse_rows
 from numroute.index import SnapshotStore
 from numroute.model import InvalidReason, Operator, Route, SnapshotRef, Status
@@ -81,6 +81,8 @@ def lookup(
     JSON with --json, while it reads. The exit status is 3 if some number is unallocated, not
     covered or invalid.
     """
+    if as_json and as_csv:
+        raise click.UsageError("both --json and --csv are given: give one of them")
     store, target = one_of(store, target)
     if as_json or as_csv or "-" in numbers:
         form = Json() if as_json else Csv()
@@ -298,18 +300,22 @@ def nothing_to_ask() -> click.UsageError:
 
 def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | None]:
     """Return the store or the target, the one that was given; a flag overrides the environment."""
-    if store is None or target is None:
-        return store, target
     context = click.get_current_context()
-    by_flag = [
-        context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        for name in ("store", "target")
-    ]
-    if by_flag[0] == by_flag[1]:
-        raise click.UsageError(
-            "both a store and a service are given: give --store or --target, not both"
-        )
-    return (store, None) if by_flag[0] else (None, target)
+
+    def by_flag(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    if store is not None and target is not None:
+        if by_flag("store") == by_flag("target"):
+            raise click.UsageError(
+                "both a store and a service are given: give --store or --target, not both"
+            )
+        store, target = (store, None) if by_flag("store") else (None, target)
+    for name in SERVICE_OPTIONS if store is not None else ():
+        if by_flag(name):
+            flag = name.replace("_", "-")
+            raise click.UsageError(f"--{flag} is for a service, which --store does not ask")
+    return store, target
 
 
 def _open_as_of(store: Path, as_of: datetime | None) -> Snapshot:

@@ -37,11 +37,15 @@ class Finite(click.FloatRange):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
-        """Refuse ``nan``."""
-        number: float = super().convert(value, param, ctx)
+        """Refuse ``nan``, and a unit: it is that of the option."""
+        unit = f" of {param.metavar.lower()}" if param is not None and param.metavar else ""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
         if math.isnan(number):
-            self.fail("nan is not a number", param, ctx)
-        return number
+            self.fail(f"{value!r} is not a number{unit}", param, ctx)
+        return super().convert(number, param, ctx)
 
 
 def max_age_option(effect: str) -> Callable[[Command], Command]:

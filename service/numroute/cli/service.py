@@ -35,6 +35,10 @@ _OPTIONS = (
 )
 
 
+SERVICE_OPTIONS = ("ca", "cert", "key", "token_file", "tls")
+"""The names of the parameters."""
+
+
 def service_options(command: Command) -> Command:
     """Add the options that :func:`connect` reads to a command."""
     for flag, variable, text in reversed(_OPTIONS):

@@ -96,7 +96,12 @@ class AsyncClient(ClientBase):
             ValueError: As for ``Client``.
             SettingError: As for ``Client``.
             ServiceError: As for ``Client``.
+            RuntimeError: No event loop runs.
         """
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("make an AsyncClient inside its event loop") from None
         super().__init__(grpc.aio, target, timeout, numbers_per_chunk, security)
         self._coalescing = Coalescing() if coalescing is None else coalescing
         self._coalescers: dict[tuple[bool, bool], Coalescer] = {}
@@ -202,7 +207,7 @@ class AsyncClient(ClientBase):
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
         )
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         questions, retries = _Questions(), Retries(reached=self._reached)
         made = (
             await _worked_off(length_hint(batch) > NUMBERS_AT_ONCE_MAX, make, batch)
@@ -275,8 +280,7 @@ class AsyncClient(ClientBase):
 
     async def watch_snapshots(self) -> AsyncIterator[SnapshotNews]:
         """Yield the snapshot that answers now, and each new one; see ``Client.watch_snapshots``."""
-        loop = asyncio.get_running_loop()
-        watch = Watch(self.timeout, loop.time())
+        watch = Watch(self._seconds(None), self._loop.time())
         while not self._closed.is_set():
             call = self._watch(b"", metadata=self._token.metadata())
             try:
@@ -287,7 +291,7 @@ class AsyncClient(ClientBase):
             except grpc.aio.AioRpcError as error:
                 if self._closed.is_set():
                     return
-                pause = watch.pause(error.code(), error.trailing_metadata(), loop.time())
+                pause = watch.pause(error.code(), error.trailing_metadata(), self._loop.time())
                 if pause is None:
                     raise await self._error(error, self.timeout) from None
             except asyncio.CancelledError:
@@ -350,7 +354,7 @@ class AsyncClient(ClientBase):
         return await _worked_off(question.large, question.answer)
 
     async def _call(self, method: str, request: bytes, seconds: float) -> bytes:
-        now = asyncio.get_running_loop().time
+        now = self._loop.time
         end = now() + seconds
         for tries in itertools.count():
             if self._ended:
@@ -387,6 +391,12 @@ class AsyncClient(ClientBase):
         if self._ended:
             raise client_closed()
         return self._stream(requests, metadata=self._token.metadata())
+
+    def _seconds(self, timeout: float | None) -> float:
+        """Return the timeout of one call after checking it and the event loop."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("an AsyncClient belongs to one event loop: make one in each loop")
+        return super()._seconds(timeout)
 
     def _raise_if_closed(self) -> None:
         """Raise the error of a call that ended because the channel was closed under it.

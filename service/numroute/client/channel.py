@@ -22,6 +22,7 @@ from numroute.client.core import (
     backoff,
     retry_policy,
 )
+from numroute.client.security import Security
 from numroute.errors import ServiceError, SettingError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from numroute.client.security import Security, TokenSource
+    from numroute.client.security import TokenSource
 
 TIMEOUT_SECONDS = 5.0
 """How long a call may take, retries included, unless the caller says otherwise."""
@@ -160,10 +161,18 @@ class ClientBase:
         """Open a channel of ``library``, which is ``grpc`` or ``grpc.aio``.
 
         Raises:
+            TypeError: ``target`` is not a text, or ``security`` not a ``Security``.
             ValueError: ``timeout`` or ``numbers_per_chunk`` is out of range.
             SettingError: The target or a file of ``security`` is wrong.
             ServiceError: A name in a list of addresses is unknown.
         """
+        if not isinstance(target, str):
+            raise TypeError(f"target must be a text, HOST:PORT, not {type(target).__name__}")
+        if not isinstance(security, Security):
+            raise TypeError(
+                f"security must be a numroute.Security, e.g. Security(ca='ca.pem'), "
+                f"not {type(security).__name__}"
+            )
         if not 0 < timeout <= TIMEOUT_SECONDS_MAX:
             raise ValueError(
                 f"timeout must be more than 0 and up to {TIMEOUT_SECONDS_MAX:g} seconds, "
@@ -231,7 +240,12 @@ class ClientBase:
         if error.code().name == "UNAVAILABLE" and not _from_service(trailers):
             message, hint = self._unreachable(details)
             return ServiceError(message, code="UNAVAILABLE", hint=hint)
-        return _service_error(self.target, seconds, error.code(), details, trailers)
+        failure = _service_error(self.target, seconds, error.code(), details, trailers)
+        if failure.code == "UNAUTHENTICATED" and not self._token.metadata():
+            failure.hint = (
+                "Give a token: Security(token_file=...), --token-file or NUMROUTE_TOKEN_FILE"
+            )
+        return failure
 
     def _unreachable(self, details: str) -> tuple[str, str]:
         """Return why nothing was reached, and what to do.

@@ -93,7 +93,8 @@ def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
     if not array.ndim and not isinstance(numbers, int | np.integer | np.ndarray):
         raise TypeError(f"numbers must be integers, not {type(numbers).__name__}")
     if array.ndim != 1:
-        raise ValueError(f"numbers must have one dimension, not {array.ndim}")
+        hint = "" if array.ndim else ": for one number give [number]"
+        raise ValueError(f"numbers must have one dimension, not {array.ndim}{hint}")
     if not array.size:
         return np.empty(0, np.uint64)
     if array.dtype.kind in "fO" and not isinstance(numbers, np.ndarray):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -15,7 +16,6 @@ from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -58,10 +58,15 @@ def lookup_request(
     as_of: datetime | None,
     snapshot_id: str = "",
 ) -> bytes:
-    """Return a serialised ``LookupRequest``; ValueError when ``as_of`` has no time zone."""
+    """Return a serialised ``LookupRequest``.
+
+    Raises:
+        TypeError: ``default_region`` is not a text, or ``as_of`` not a time.
+        ValueError: ``as_of`` has no time zone.
+    """
     return pb.LookupRequest(
         numbers=texts,
-        default_region=default_region,
+        default_region=_region(default_region),
         as_of=_time(as_of),
         snapshot_id=snapshot_id,
     ).SerializeToString()
@@ -127,12 +132,12 @@ def explain_request(text: str, default_region: str | None, as_of: datetime | Non
     """Return a serialised ``ExplainRequest``.
 
     Raises:
-        TypeError: ``text`` is not a text.
+        TypeError: ``text`` or ``default_region`` is not a text, or ``as_of`` not a time.
         ValueError: It is not valid Unicode, or ``as_of`` has no time zone.
     """
     (checked,) = as_texts([text])
     return pb.ExplainRequest(
-        number=checked, default_region=default_region, as_of=_time(as_of)
+        number=checked, default_region=_region(default_region), as_of=_time(as_of)
     ).SerializeToString()
 
 
@@ -153,9 +158,17 @@ def _parsed(kind: type[MessageT], data: bytes) -> MessageT:
         raise not_understood("it is not a well-formed message") from None
 
 
+def _region(region: str | None) -> str | None:
+    if region is not None and not isinstance(region, str):
+        raise TypeError(f"default_region must be a text, e.g. 'RU', not {type(region).__name__}")
+    return region
+
+
 def _time(as_of: datetime | None) -> Timestamp | None:
     if as_of is None:
         return None
+    if not isinstance(as_of, datetime):
+        raise TypeError(f"as_of must be a datetime with its time zone, not {type(as_of).__name__}")
     if as_of.tzinfo is None:
         raise ValueError("as_of has no time zone: give an aware time")
     return wire.time_message(as_of)
