@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+from phonenumbers import region_code_for_country_code
 
+from numroute.e164 import parse
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
 from numroute.index import Override
@@ -192,8 +194,21 @@ class _Line:
             reason = f"is too {word} for a number with country code {code}"
         else:
             return number
-        hint = "Write a whole international number, as 79000000000 or +79000000000"
-        raise self._wrong(column, f"{mask_number(number)!r} {reason}", hint=hint)
+        raise self._wrong(
+            column, f"{mask_number(number)!r} {reason}", hint=self._meant(digits, code)
+        )
+
+    def _meant(self, digits: str, code: str) -> str:
+        """Return a hint: the whole number that a national number probably stands for, masked."""
+        covered = self.known.country_codes
+        for home in () if code in covered else covered:
+            meant = parse(digits, region_code_for_country_code(int(home))).number
+            if meant and str(meant) != digits:
+                return (
+                    f"If it is a national number of country code {home}, write it as "
+                    f"{mask_number(meant)}, with all {len(str(meant))} digits"
+                )
+        return "Write a whole international number, as 79161234567 or +79161234567"
 
     def _network(self, of_operator: set[tuple[str, str]]) -> tuple[str, str]:
         mcc, mnc = self._matching("mcc", _MCC), self._matching("mnc", _MNC)

@@ -154,9 +154,9 @@ def test_a_wrong_file_is_told_to_the_line(
 @pytest.mark.parametrize(
     ("number", "reason", "hint"),
     [
-        ("89161234567", "begins with no country code", "whole international"),
-        ("9161234567", "begins with country code 91; the snapshot covers 7", "whole international"),
-        ("4951234567", "begins with country code 49; the snapshot covers 7", "whole international"),
+        ("89161234567", "begins with no country code", "write it as 7916*******"),
+        ("9161234567", "begins with country code 91; the snapshot covers 7", "7916*******"),
+        ("4951234567", "begins with country code 49; the snapshot covers 7", "7495*******"),
         ("7916223456", "is too short for a number with country code 7", "whole international"),
         ("791622345678", "is too long for a number with country code 7", "whole international"),
         ("+447911123456", "begins with country code 44", "whole international"),

@@ -147,8 +147,27 @@ def test_quotes_are_data(path: Path):
     ]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_quotes_of_a_spreadsheet_are_taken_off(path: Path, end: str):
+    """A copy that a spreadsheet saved has quoted cells; its names are those of the original."""
+    parsed = read(
+        path,
+        SEVEN,
+        '900;0;9;10;"ООО ""Т2 Мобайл""";Край;7743895280',
+        '900;10;19;10;Оператор;"Край; Область";7743895280',
+        '900;20;29;10;"ООО ""А"" ""Б""";"Край";7743895280',
+        encoding="utf-8-sig",
+        end=end,
+    )
+    assert [(key.operator_name, key.region_name) for _, _, key in rows_of(parsed)] == [
+        ('ООО "Т2 Мобайл"', "Край"),
+        ("Оператор", "Край; Область"),
+        ('ООО "А" "Б"', "Край"),
+    ]
+
+
 def test_doubled_quotes_of_the_publisher_stay(path: Path):
-    """Doubled quotes are data, as all quotes are."""
+    """Doubled quotes are data where another cell shows that quotes are not a spreadsheet's."""
     parsed = read(path, SIX, '900;0;9;10;"ООО ""А""";Край', '901;0;9;10;ООО "Б";Край')
     assert [key.operator_name for _, _, key in rows_of(parsed)] == ['"ООО ""А"""', 'ООО "Б"']
 

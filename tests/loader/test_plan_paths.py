@@ -20,7 +20,12 @@ TAX_NUMBER = "[0-9]{10}(?:[0-9]{2})?"
 FIGURES = ("[3489][0-9]{2}", "[0-9]{1,7}", "[0-9]{1,7}", "[0-9]{1,8}")
 
 
-TEXTS = st.text(alphabet='А" б«1.\t', max_size=5)
+def has_no_quoted_cell(row: str) -> bool:
+    """Whole cells in quotes say that a spreadsheet saved the file: another test's subject."""
+    return not re.search(r'(?:^|;)\s*".*"\s*(?:;|$)', row)
+
+
+TEXTS = st.text(alphabet='А" б«1.\t', max_size=5).filter(has_no_quoted_cell)
 
 
 @st.composite
@@ -40,9 +45,9 @@ def regular_rows(draw: st.DrawFn) -> str:
 
 ROWS = st.lists(
     st.one_of(
-        regular_rows(),
-        regular_rows(),
-        st.text(alphabet='901 ;"Аx-+\t', max_size=40),
+        regular_rows().filter(has_no_quoted_cell),
+        regular_rows().filter(has_no_quoted_cell),
+        st.text(alphabet='901 ;"Аx-+\t', max_size=40).filter(has_no_quoted_cell),
     ),
     max_size=5,
 )

@@ -6,6 +6,7 @@ saved again by others are in any of the three, and sometimes in two of them at o
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,7 +101,7 @@ def decode_plan(path: Path, raw: bytes) -> PlanText:
     if lost >= 0:
         reason = "letters were lost when this copy was converted (U+FFFD)"
         raise InputError(path, reason, line=_line(data, lost), hint=FROM_PUBLISHER)
-    data = _as_utf8(path, data, marked=data is not raw)
+    data = _unquoted(_as_utf8(path, data, marked=data is not raw))
     first_line, _, rest = data.partition(b"\n")
     if is_plan_row(first_line.decode()):
         return PlanText(path=path, data=data, columns=_columns_by_position(first_line.decode()))
@@ -157,6 +158,35 @@ def _columns_by_position(first_line: str) -> Sequence[str]:
 
 def _normal(name: str) -> str:
     return re.sub(r"\s+", "", name).casefold()
+
+
+def _unquoted(data: bytes) -> bytes:
+    """Take the quotes off a copy that a spreadsheet saved; leave any other text alone.
+
+    The publisher never quotes a cell: its quotes are part of the names. A spreadsheet puts a cell
+    that holds quotes into quotes and doubles those inside. A text is such a copy when all its
+    quoted cells are of this form and most of them then hold pairs of quotes: the publisher's file
+    of 2014 has the form, but by halves of pairs.
+    """
+    if b'""' not in data:
+        return data
+    lines = data.decode().split("\n")
+    quoted = unpaired = 0
+    for place, line in enumerate(lines):
+        if '"' in line:
+            text, end = (line[:-1], "\r") if line.endswith("\r") else (line, "")
+            try:
+                cells = next(csv.reader([text], delimiter=DELIMITER, strict=True))
+            except (csv.Error, StopIteration):
+                return data
+            counts = [cell.count('"') for cell in cells if '"' in cell]
+            if sum(2 * count + 2 for count in counts) > text.count('"'):
+                return data
+            quoted += len(counts)
+            unpaired += sum(count % 2 for count in counts)
+            cells = [cell.replace(DELIMITER, DELIMITER_IN_CELL) for cell in cells]
+            lines[place] = DELIMITER.join(cells) + end
+    return data if 2 * unpaired > quoted else "\n".join(lines).encode()
 
 
 def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
