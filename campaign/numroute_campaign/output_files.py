@@ -135,6 +135,8 @@ class SpoolFiles:
         Raises:
             InputError: A worksheet cannot hold a cell.
         """
+        if not self.rows:
+            return
         rows_per_file = self._rows_per_file
         if self._form == "xlsx" and min(self.rows, rows_per_file or self.rows) >= SHEET_ROWS_MAX:
             rows_per_file = SHEET_ROWS_MAX - 1

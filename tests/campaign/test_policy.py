@@ -11,7 +11,7 @@ import pytest
 from numroute.errors import InputError
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute_campaign.policy import read_policy, rules_that_never_match
-from numroute_campaign.vocabulary import Reject
+from numroute_campaign.vocabulary import FORMS, Reject
 from numroute_campaign.windows import offset_of, zones
 
 GOOD = """\
@@ -246,6 +246,24 @@ def test_policy_of_a_run(route, list_csv: Path, tmp_path: Path) -> None:
     assert {row["send_from_utc"] for row in routed.rows("rest.csv")} == {""}
     counts = {rule["name"]: rule["numbers"] for rule in routed.summary["rules"]}
     assert counts == {"no mts": len(refused), "day": len(rows)}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_route_whose_numbers_are_all_suppressed_has_no_file(
+    route, tmp_path: Path, form: str
+) -> None:
+    """The route is decided, but no row of it is written: whatever the form, there is no file."""
+    small, suppress, policy = (tmp_path / name for name in ("small.csv", "s380.csv", "policy.toml"))
+    small.write_text("phone\n+79161234567\n+380501234567\n")
+    suppress.write_text("phone\n+380501234567\n")
+    policy.write_text(
+        '[[rule]]\nroute = "gw"\n[fallback]\nforeign = "world"\nunallocated = "hlr"\n'
+    )
+    routed = route(small, "--policy", policy, "--suppress", suppress, "--format", form)
+    steps = routed.summary["steps"]
+    assert (steps["rows"], steps["suppressed"], steps["routed"]) == (2, 1, 1)
+    assert [each["numbers"] for each in routed.summary["routes"]] == [1]
+    assert not list(routed.folder.glob("world*"))
 
 
 def test_a_window_without_any_defined(tmp_path: Path) -> None:

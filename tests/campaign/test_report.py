@@ -257,6 +257,21 @@ def test_the_page_is_written_in_both_languages(language: str) -> None:
     assert (f"80,0{THIN_SPACE}%" in page) is (language == "ru")
 
 
+@pytest.mark.parametrize(("language", "name"), [("en", "further numbers"), ("ru", "ещё номера")])
+def test_further_numbers_of_cells_are_a_step(
+    route, tmp_path: Path, language: str, name: str
+) -> None:
+    """The steps add up: valid rows and further numbers less duplicates are the unique ones."""
+    path = tmp_path / "list.csv"
+    rows = "".join(f'"7916123450{i}; 7903123450{i}"\n' for i in range(5))
+    path.write_text(f"phone\n{rows}79161234500\n")
+    routed = route(path, "--several", "all", "--language", language)
+    steps = routed.summary["steps"]
+    assert steps["valid"] + steps["further"] - steps["duplicates"] == steps["unique"] == 10
+    page = (routed.folder / "report.html").read_text("utf-8")
+    assert re.search(rf">{name}</td>\s*<td class=\"number\">\+5</td>", page)
+
+
 def test_warnings_are_said_in_the_language_of_the_page(route, tmp_path: Path) -> None:
     """The summary keeps English for programs; people read theirs."""
     path = tmp_path / "list.csv"
