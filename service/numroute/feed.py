@@ -44,7 +44,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A file, or a set of files, that is not applied yet, and why."""
+    """A file that is neither applied, refused nor unusable, and what it waits for."""
 
     name: str
     reason: str
@@ -135,6 +135,11 @@ class FeedState:
         """Whether nobody needs to look: no error, gap or drift, nothing refused or quarantined."""
         drifted = self.reconciled is not None and self.reconciled.failed
         return not (self.error or self.gap or self.quarantined or self.refused or drifted)
+
+    @property
+    def refused_files(self) -> int:
+        """How many files the gate refused or are unusable."""
+        return sum(len(each.names) for each in self.refused) + len(self.quarantined)
 
 
 class _Version(msgspec.Struct):

@@ -19,6 +19,7 @@ from numroute_loader.feeds.loop import Feed, now
 from numroute_loader.feeds.order import (
     Action,
     Seen,
+    Window,
     apply_step,
     days,
     late_days,
@@ -33,7 +34,7 @@ from numroute_loader.reading.description import Role
 from numroute_loader.registries import INCREMENTS, recognise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -54,6 +55,11 @@ SETTLE_SECONDS = 5.0
 
 PATIENCE = timedelta(minutes=90)
 """How long the windows of a new day wait for the rest of a full dump that has come in part."""
+
+ROLLBACK_HINT = (
+    "The next full dump heals it. To go forward sooner, `numroute-load rollback` to the newer "
+    "snapshot, or give all the windows since the current one to `numroute-load apply`"
+)
 
 ONCE_ROUNDS_MAX = 3
 """How often a single run looks again for files that were still being uploaded."""
@@ -258,7 +264,16 @@ class Watcher(Feed):
         if not increments:
             self._reconciled(names, checked, published=step.action is Action.BUILD)
         if checked.gap is not None:
-            self._gap(checked.gap.message, GAP_HINT)
+            newest = self._seen().as_of
+            if newest is not None and checked.as_of < newest:
+                self._gap(
+                    f"the store was rolled back to data of {checked.as_of:%Y-%m-%dT%H:%MZ}: what "
+                    f"had been applied up to {newest:%Y-%m-%dT%H:%MZ} is not applied again, and "
+                    "later windows cannot follow",
+                    ROLLBACK_HINT,
+                )
+            else:
+                self._gap(checked.gap.message, GAP_HINT)
 
     def _record_drift(self, dump: str, checked: Checked) -> None:
         """Record in the history how a full dump differs from what increments made."""
@@ -359,21 +374,12 @@ class Watcher(Feed):
         """Record what the feed is waiting for, and log it when it is new."""
         seen = self._seen()
         known = (self._arrivals.spooled(), seen, self._layout)
-        incomplete: Iterable[tuple[DeliveredFile, tuple[str, ...]]] = [
-            *((day.dump, day.missing) for day in (*days(*known), *late_days(*known))),
-            *((each.files[0], each.missing) for each in windows(*known)),
-        ]
+        open_windows = windows(*known)
+        if not open_windows:
+            self._health.set(gap=None)
         waiting = [
             *self._arrivals.unsettled,
-            *(
-                Waiting(
-                    name=file.name,
-                    reason=f"{' and '.join(missing)} of the same time must come too",
-                    since=self._arrived(file),
-                )
-                for file, missing in incomplete
-                if missing
-            ),
+            *self._waiting([*days(*known), *late_days(*known), *open_windows]),
         ]
         listed = self._arrivals.listed.values()
         increments = seen.as_of and any(file.role is Role.WINDOW for file in listed)
@@ -389,6 +395,24 @@ class Watcher(Feed):
             self._log.info("waiting", files=[f"{each.name}: {each.reason}" for each in waiting])
         self._waiting_logged = names
         self._health.write()
+
+    def _waiting(self, groups: Iterable[Day | Window]) -> Iterator[Waiting]:
+        """Yield each whole file that is neither applied nor refused, and why."""
+        state = self._health.state
+        others = {name for entry in state.refused for name in entry.names}
+        others.update(each.name for each in self._arrivals.unsettled)
+        for group in groups:
+            if group.missing:
+                reason = f"{' and '.join(group.missing)} of the same time must come too"
+            elif isinstance(group, Window) and state.gap:
+                reason = "it cannot follow: see the gap"
+            elif isinstance(group, Window) and state.refused:
+                reason = "a file before it was refused"
+            else:
+                reason = "it is not applied yet"
+            for file in group.files:
+                if file.name not in others:
+                    yield Waiting(name=file.name, reason=reason, since=self._arrived(file))
 
     def _wait_seconds(self, error: Exception | None) -> float:
         """Return how long to wait before the next poll: trouble with one file delays no other."""

@@ -23,9 +23,9 @@ from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numroute.feed import FeedState, Reconciled, Trouble
+    from numroute.feed import FeedState, Reconciled, Trouble, Waiting
     from numroute.model import Coverage, Source
 
 MEGABYTE = 1_000_000
@@ -208,10 +208,7 @@ def _print_feed(state: FeedState | None) -> None:
             *_reconciled(state.reconciled),
             *_trouble("error", state.error),
             *_trouble("gap", state.gap),
-            *(
-                ("waits", f"{each.name}: {each.reason} (since {_when(each.since)})")
-                for each in state.waiting
-            ),
+            *_waiting(state.waiting),
             *(
                 ("unusable", f"{each.name}: {each.reason} ({each.tries} tries, {_when(each.at)})")
                 for each in state.quarantined
@@ -222,6 +219,20 @@ def _print_feed(state: FeedState | None) -> None:
             ),
         ]
     )
+
+
+def _waiting(files: Sequence[Waiting]) -> Iterator[tuple[str, str]]:
+    """Yield a line for the files that wait for the same reason: how many, and the first ones."""
+    by_reason: dict[str, list[Waiting]] = {}
+    for each in files:
+        by_reason.setdefault(each.reason, []).append(each)
+    for reason, entries in by_reason.items():
+        names = [entry.name for entry in entries[:_FILES_SHOWN]]
+        if len(entries) > _FILES_SHOWN:
+            names.append(f"{len(entries) - _FILES_SHOWN} more")
+        since = min(entry.since for entry in entries)
+        counts = counted(len(entries), "file")
+        yield "waits", f"{counts}: {', '.join(names)}: {reason} (since {_when(since)})"
 
 
 def _reconciled(last: Reconciled | None) -> list[tuple[str, str]]:

@@ -217,7 +217,7 @@ FEED_TROUBLE = Gauge(
 )
 FEED_WAITING = Gauge(
     name="numroute_feed_waiting_files",
-    help="Files that are not applied yet; absent without a feed.",
+    help="Files neither applied, refused nor unusable; absent without a feed.",
     action="Growing: `numroute info` says what they wait for.",
 )
 FEED_REFUSED = Gauge(
@@ -227,8 +227,8 @@ FEED_REFUSED = Gauge(
 )
 FEED_GAP = Gauge(
     name="numroute_feed_gap",
-    help="1 when an increment is missing, else 0; absent without a feed.",
-    action="Fetch it from the registry, or build from the next full dump.",
+    help="1 when increments cannot follow the current snapshot, else 0; absent without a feed.",
+    action="`numroute info` says why, and what heals it.",
 )
 BUILD = Gauge(
     name="numroute_build", help="Always 1; the label is the program's version.", labels=("version",)

@@ -289,7 +289,7 @@ def _feed(store: Path) -> Iterator[Family]:
     yield _gauge(metrics.FEED_TROUBLE, [((), feed.error.count if feed.error else 0)])
     yield _gauge(metrics.FEED_GAP, [((), 1 if feed.gap else 0)])
     yield _gauge(metrics.FEED_WAITING, [((), len(feed.waiting))])
-    yield _gauge(metrics.FEED_REFUSED, [((), len(feed.refused) + len(feed.quarantined))])
+    yield _gauge(metrics.FEED_REFUSED, [((), feed.refused_files)])
 
 
 def _gauge(metric: metrics.Gauge, values: Iterable[tuple[tuple[str, ...], float]]) -> Family:

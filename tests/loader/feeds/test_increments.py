@@ -93,6 +93,9 @@ def test_a_missing_window_stops_the_chain_until_it_comes(fed: Path, inbox: Path)
     assert "Port_Increment_202608230400_" in gap.message
     assert [ported(fed, NEW + i) for i in (0, 2)] == [True, False]
     assert len(run.events("gap")) == 1
+    assert all("0600_" in each.name for each in state_of(run).waiting)
+    assert len(state_of(run).waiting) == 2
+    assert "2 files: " in command("numroute", "info", "--store", fed).out
     put(inbox, window_of(FIRST_DAY, 4, ports=[NEW + 1]))
     run = watch_once(fed, "--inbox", inbox)
     assert run.status == 0, run.text
@@ -157,8 +160,12 @@ def test_a_window_that_is_refused_does_not_hold_up_those_before_it(fed: Path, in
     assert "shrinkage" in refused.checks
     assert all("0400_" in name for name in refused.names)
     assert state_of(run).as_of == as_of(FIRST_DAY, 2)
+    put(inbox, window_of(FIRST_DAY, 6, ports=[NEW + 1]))
     again = watch_once(fed, "--inbox", inbox)
     assert again.events("files refused") == []
+    assert state_of(again).refused_files == 2
+    assert [each.reason for each in state_of(again).waiting] == ["a file before it was refused"] * 2
+    assert all("0600_" in each.name for each in state_of(again).waiting)
     put(inbox, day_of(NEXT_DAY, ported=21))
     healed = watch_once(fed, "--inbox", inbox)
     assert healed.status == 0, healed.text
@@ -174,11 +181,40 @@ def test_after_a_rollback_increments_wait_for_the_next_dump(fed: Path, inbox: Pa
         writer.make_current(before)
     put(inbox, window_of(FIRST_DAY, 4, ports=[NEW + 1]))
     run = watch_once(fed, "--inbox", inbox)
-    assert state_of(run).gap is not None
+    gap = state_of(run).gap
+    assert gap is not None
+    assert "rolled back" in gap.message
+    assert "The next full dump heals it" in gap.hint
     assert SnapshotStore(fed).current_id() == before
     put(inbox, day_of(NEXT_DAY, ported=21))
     assert watch_once(fed, "--inbox", inbox).status == 0
     assert SnapshotStore(fed).current_id() != before
+
+
+@pytest.mark.parametrize("by", ["rollback", "apply"])
+def test_after_a_rollback_the_hint_leads_forward(fed: Path, inbox: Path, by: str) -> None:
+    """Both ways that the hint names work, and the feed is well again."""
+    before = SnapshotStore(fed).current_id()
+    put(inbox, window_of(FIRST_DAY, 2, ports=[NEW]))
+    watch_once(fed, "--inbox", inbox)
+    newer = SnapshotStore(fed).current_id()
+    with writing(SnapshotStore(fed)) as writer:
+        writer.make_current(before)
+    put(inbox, window_of(FIRST_DAY, 4, ports=[NEW + 1]))
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 1
+    gap = state_of(run).gap
+    assert gap is not None
+    assert by in gap.hint
+    if by == "rollback":
+        done = command("numroute-load", "rollback", newer, "--store", fed, "--reason", "test")
+    else:
+        done = command("numroute-load", "apply", "--store", fed, *inbox.rglob("*_Increment_*"))
+    assert done.status == 0, done.err
+    run = watch_once(fed, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert state_of(run).gap is None
+    assert [ported(fed, NEW + i) for i in range(2)] == [True, True]
 
 
 def test_windows_that_can_follow_nothing_do_not_hold_up_a_dump(
