@@ -3,7 +3,7 @@
 Columns: ``number`` and, for a range, ``last`` (whole E.164 numbers of a country that the snapshot
 covers, inclusive), ``operator`` (a code that the snapshot knows), ``reason``, ``author``; and, if
 needed, ``expires`` (ISO 8601 with time zone), ``mcc`` and ``mnc``, ``routing_number``, ``region``
-(a code or a name that the snapshot knows).
+(a code or a name that the snapshot knows; without it the numbers keep the registry's region).
 """
 
 from __future__ import annotations
@@ -111,6 +111,28 @@ class _Known:
                 if name:
                     self.regions.setdefault(name, route.region)
         self.country_codes = _country_codes(snapshot)
+        self._snapshot = snapshot
+
+    def covered(self, first: int, last: int) -> tuple[Region, LineType]:
+        """Return the region and the line type of numbers, each where all of them have the same.
+
+        One number has those of its own record; of several, those of the plan's ranges count.
+        """
+        tables, routes = self._snapshot.tables, self._snapshot.routes
+        if first == last:
+            numbers = np.array([first], np.uint64)
+            rows = self._snapshot.lookup(numbers, overrides=False).route
+        else:
+            begin = int(tables.range_start.searchsorted(np.uint64(first), side="right")) - 1
+            end = int(tables.range_start.searchsorted(np.uint64(last), side="right"))
+            rows = tables.range_route[max(begin, 0) : end]
+        covered = [routes[row] for row in np.unique(rows).tolist()]
+        regions = {route.region for route in covered}
+        line_types = {route.line_type for route in covered}
+        return (
+            regions.pop() if len(regions) == 1 else Region(),
+            line_types.pop() if len(line_types) == 1 else LineType.UNSPECIFIED,
+        )
 
 
 def _country_codes(snapshot: Snapshot) -> list[str]:
@@ -161,7 +183,10 @@ class _Line:
                 f"{mask_digits(region)!r} is not a region of the snapshot",
                 hint="Give its code or name",
             )
+        covered_region, covered_type = self.known.covered(first, last)
         line_types = self.known.line_types[code] - {LineType.UNSPECIFIED}
+        if covered_type is LineType.UNSPECIFIED and len(line_types) == 1:
+            (covered_type,) = line_types
         return Override(
             first=first,
             last=last,
@@ -169,8 +194,8 @@ class _Line:
             mcc=mcc,
             mnc=mnc,
             routing_number=self._matching("routing_number", _ROUTING_NUMBER),
-            region=self.known.regions[region] if region else Region(),
-            line_type=line_types.pop() if len(line_types) == 1 else LineType.UNSPECIFIED,
+            region=self.known.regions[region] if region else covered_region,
+            line_type=covered_type,
             reason=self._text("reason", REASON_CHARS_MAX),
             author=self._text("author", AUTHOR_CHARS_MAX),
             expires=self._expires(),

@@ -113,6 +113,21 @@ def test_check_finds_what_would_not_run(store: Path, tmp_path: Path) -> None:
             assert said in line["reason"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["serve", "--state", "/proc/nope"],
+        ["serve", "--state", "/proc"],
+        ["web", "--jobs", "/proc/nope"],
+    ],
+)
+def test_check_tries_the_folders_that_are_written(store: Path, options: list[str]) -> None:
+    """Root may write everywhere by the permissions; the folder decides."""
+    result = command("numroute", *options, "--store", store, "--check")
+    assert (result.status, result.out) == (1, "")
+    assert f"{options[-1]} cannot be written: " in result.err
+
+
 def test_an_error_of_the_system_is_a_line_too(store: Path, monkeypatch) -> None:
     """A system error is logged like any other."""
 

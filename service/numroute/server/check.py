@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import tempfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ def check(settings: ServerSettings) -> dict[str, str]:
 
 
 def require_writable(folder: Path) -> None:
-    """Refuse a folder that this user cannot write to or create.
+    """Refuse a folder that this user cannot write to or create: try it with a temporary file.
 
     The folder is not created: the check may run as another user than the service.
 
@@ -53,8 +53,14 @@ def require_writable(folder: Path) -> None:
     nearest = folder.absolute()
     while not nearest.exists():
         nearest = nearest.parent
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise SettingError(f"{folder} cannot be written", hint="Give it to the service's user")
+    try:
+        # Permissions say too little: root passes them, and /proc refuses all the same.
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise SettingError(
+            f"{folder} cannot be written: {error.strerror}", hint="Give it to the service's user"
+        ) from None
 
 
 def _snapshot(settings: ServerSettings) -> str:
