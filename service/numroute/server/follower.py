@@ -184,13 +184,14 @@ class Follower:
                 await asyncio.to_thread(before.retire)
 
     def _open_newest(self) -> View | None:
-        """Open the newest snapshot that is whole, if the current one is not; None without any."""
+        """Open the last snapshot that was current and is whole; None without any."""
         try:
             current = self.store.current_id()
+            moments = self.store.moments()
         except NumrouteError:
             # Nothing has been published, or somebody is at work.
             return None
-        for snapshot_id in reversed(self.store.ids()):
+        for snapshot_id in dict.fromkeys(each.snapshot for each in reversed(moments)):
             if snapshot_id != current and snapshot_id not in self._damaged:
                 try:
                     snapshot = self.store.open(snapshot_id)
