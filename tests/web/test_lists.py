@@ -7,6 +7,7 @@ import gzip
 import http.client
 import io
 import json
+import re
 import socket
 import time
 import zipfile
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.registry import command
-from support.web import RNG, ROWS, Answer, Tokens, Web, running, xlsx
+from support.web import RNG, ROOT, ROWS, Answer, Tokens, Web, running, xlsx
 
 from numroute_web.jobs import JobStore, ListOptions
 from numroute_web.problems import ProblemError
@@ -144,9 +145,38 @@ def test_choices_of_the_operator(store, tmp_path) -> None:
         path = f"/v1/lists/{done['id']}"
         assert "everything.csv" in [each["name"] for each in web.get(f"{path}/files").json["files"]]
         assert "2,50" in web.get(f"{path}/report").body.decode()
-        done = finished(web, web.post("/v1/lists?policy=../policies/all", csv_list()))
-        assert (done["state"], done["problem"]["status"]) == ("failed", 400)
-        assert str(tmp_path) not in json.dumps(done)
+        for query, offered in (
+            ("policy=../policies/all", "all"),
+            ("prices=nope", "sms"),
+            ("suppress=stop.csv&suppress=nope", "stop.csv"),
+        ):
+            answer = web.post(f"/v1/lists?{query}", csv_list())
+            assert (answer.status, answer.problem) == (400, "invalid-request")
+            assert answer.json["hint"] == f"This service offers {offered}"
+        draft = web.post("/v1/lists?start=false", csv_list()).json
+        assert web.post(f"/v1/lists/{draft['id']}/start", {"policy": "nope"}).status == 400
+        assert web.get(f"/v1/lists/{draft['id']}").json["state"] == "draft"
+
+
+def test_rows_of_a_do_not_send_list_that_are_not_understood(store, tmp_path) -> None:
+    """They fail the list, whose hint works: suppress_lenient passes over them."""
+    stop = tmp_path / "choices" / "do-not-send" / "stop.csv"
+    stop.parent.mkdir(parents=True)
+    stop.write_text(f"phone\n{ROWS[0][1]}\n+7 999\n")
+    with running(tmp_path, "--store", store, "--choices", tmp_path / "choices") as web:
+        query = "/v1/lists?region=RU&suppress=stop.csv"
+        done = finished(web, web.post(query, csv_list()))
+        assert "--suppress-lenient passes over" in done["problem"]["hint"]
+        for option in ("suppress_lenient=true", "suppress_header=true&suppress_lenient=1"):
+            done = finished(web, web.post(f"{query}&{option}", csv_list()))
+            assert done["counts"]["suppressed"] == 1, done
+
+
+def test_the_page_of_the_docs_names_every_option() -> None:
+    """docs/web.md names the fields of a list, and no other."""
+    text = (ROOT / "docs" / "web.md").read_text("utf-8")
+    listed = text[text.index("with `_` for `-`:") : text.index("`name` is the list's")]
+    assert set(re.findall(r"`([a-z_]{2,})`", listed)) == {*ListOptions.__struct_fields__}
 
 
 def test_a_list_is_private_to_its_client(guarded, tokens: Tokens) -> None:

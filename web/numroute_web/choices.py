@@ -18,6 +18,8 @@ from numroute.errors import SettingError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numroute_web.jobs import ListOptions
+
 _FOLDERS: Final = {"policy": "policies", "prices": "prices", "suppress": "do-not-send"}
 
 
@@ -32,6 +34,18 @@ class ChoicesBody(msgspec.Struct, frozen=True, kw_only=True):
 def read_choices(folder: Path | None) -> ChoicesBody:
     """Return the names of what the folder offers now."""
     return ChoicesBody(**{kind: sorted(_files(folder, kind)) for kind in _FOLDERS})
+
+
+def check_choices(folder: Path | None, options: ListOptions) -> None:
+    """Raise SettingError if options name a choice that the folder does not offer."""
+    names = {
+        "policy": [options.policy] if options.policy else [],
+        "prices": [options.prices] if options.prices else [],
+        "suppress": options.suppress,
+    }
+    for kind in _FOLDERS:
+        for name in names[kind]:
+            chosen_path(folder, kind, name)
 
 
 def chosen_path(folder: Path | None, kind: str, name: str) -> Path:

@@ -109,6 +109,9 @@ class ListOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     policy: _Name | None = None
     prices: _Name | None = None
     suppress: Annotated[list[_Name], msgspec.Meta(max_length=20)] = []
+    suppress_column: _Name | None = None
+    suppress_header: bool | None = None
+    suppress_lenient: bool = False
     category: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(CATEGORIES)})$")] | None = None
     segments: Annotated[int, msgspec.Meta(ge=1, le=SEGMENTS_MAX)] | None = None
     segments_column: _Name | None = None

@@ -21,7 +21,7 @@ from litestar.response import File, ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
 from numroute.files import replacing
-from numroute_web.choices import ChoicesBody, read_choices
+from numroute_web.choices import ChoicesBody, check_choices, read_choices
 from numroute_web.jobs import (
     Delivery,
     Job,
@@ -180,6 +180,7 @@ async def take_list(
         values = values_of((*upload.fields, *request.query_params.multi_items()))
         own = {name: values.pop(name)[-1] for name in OWN_FIELDS if name in values}
         options = options_of(values)
+        check_choices(service.settings.choices, options)
         is_draft = is_draft or own.get("start") == "false"
         callback_url = own.get("callback_url", "")
         if callback_url:
@@ -236,6 +237,7 @@ async def remove_list(request: HttpRequest, list_id: ListId) -> None:
 async def start_list(request: HttpRequest, list_id: ListId, data: ListOptions) -> JobBody:
     """Queue a list that was sent with `start=false`."""
     service, job = own_job(request, list_id)
+    check_choices(service.settings.choices, data)
     service.jobs.start(job, data)
     service.runner.wake()
     return job_body(service.jobs.get(job.id, job.client))

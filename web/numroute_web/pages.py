@@ -21,7 +21,7 @@ from numroute.errors import NumrouteError, UnauthenticatedError
 from numroute.logs import fault_fields
 from numroute_campaign.report import page_environment
 from numroute_campaign.vocabulary import LANGUAGES, MEANINGS, Reject
-from numroute_web.choices import read_choices
+from numroute_web.choices import check_choices, read_choices
 from numroute_web.jobs import State, job_body, options_of, values_of
 from numroute_web.lists import ListId, make_preview, own_job, take_list
 from numroute_web.problems import problem_of
@@ -116,7 +116,9 @@ async def start(request: HttpRequest, list_id: ListId) -> Redirect:
     service, job = own_job(request, list_id)
     values = values_of((await request.form()).multi_items())
     values["language"] = [language_of(request)]
-    service.jobs.start(job, options_of(values))
+    options = options_of(values)
+    check_choices(service.settings.choices, options)
+    service.jobs.start(job, options)
     service.runner.wake()
     return Redirect(f"/lists/{job.id}", status_code=303)
 

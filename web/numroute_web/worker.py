@@ -97,7 +97,12 @@ def campaign_of(task: Task) -> Campaign:
         prices=price_list,
         several=Several(options.several),
         suppress=tuple(str(chosen_path(choices, "suppress", name)) for name in options.suppress),
-        suppress_reading=ReadOptions(region=options.region),
+        suppress_reading=ReadOptions(
+            region=options.region,
+            column=options.suppress_column,
+            has_header=options.suppress_header,
+        ),
+        suppress_lenient=options.suppress_lenient,
         rejects_max=options.max_rejected,
         language=options.language,
     )
