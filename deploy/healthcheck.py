@@ -6,6 +6,7 @@ The role is that of the container's first process. Other commands end by themsel
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import time
 import urllib.error
@@ -17,11 +18,14 @@ FEED_SILENCE_SECONDS_MAX = 2 * 3600
 """A feed records every look at its source; after failures it looks again within an hour."""
 
 
-def ask(address: str, path: str) -> None:
+def ask(address: str, path: str, *, tls: bool = False) -> None:
     """Raise OSError unless an HTTP server answers, whatever its status below 500."""
-    port = address.rpartition(":")[2]
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{address.rpartition(':')[2]}{path}"
+    # On the loopback, where the certificate's name is not that of the address.
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_SECONDS).close()
+        urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS, context=context).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # noqa: PLR2004 - a server's fault
             raise
@@ -32,7 +36,9 @@ def check(words: list[str]) -> None:
     if "serve" in words:
         ask(os.environ.get("NUMROUTE_METRICS", "0.0.0.0:9464"), "/livez")
     elif "web" in words:
-        ask(os.environ.get("NUMROUTE_WEB_LISTEN", "127.0.0.1:8080"), "/openapi.json")
+        listen = os.environ.get("NUMROUTE_WEB_LISTEN", "127.0.0.1:8080")
+        tls = "--tls-cert" in words or bool(os.environ.get("NUMROUTE_TLS_CERT"))
+        ask(listen, "/openapi.json", tls=tls)
     elif "watch" in words or "pull" in words:
         record = Path(os.environ["NUMROUTE_STORE"]) / "feed.json"
         seen = max(p.stat().st_mtime for p in (record, Path("/proc/1")) if p.exists())
