@@ -102,9 +102,34 @@ def test_a_broken_call_is_measured_again(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(measure, "open_loop", always_broken)
     calibrate(tmp_path, TINY)
     monkeypatch.setattr(Load, "require_answers", refuse)
-    with pytest.raises(ServiceError, match="failed"):
+    with pytest.raises(ServiceError, match="failed") as failed:
         calibrate(tmp_path, TINY)
+    assert "Other programs" in failed.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_fails_is_measured_again_in_later_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine that refuses two of twelve calls costs rounds, not the calibration."""
+    runs: list[Load] = []
+
+    def refused_at_first(*arguments: object, **options: object) -> Load:
+        seen = open_loop(*arguments, **options)
+        runs.append(seen)
+        if len(runs) <= measure.ATTEMPTS_MAX:
+            seen.failures["RESOURCE_EXHAUSTED"] += 2
+        return seen
+
+    monkeypatch.setattr(measure, "open_loop", refused_at_first)
+    steps: list[str] = []
+    made = calibrate(tmp_path, TINY, steps.append)
+    assert made.disturbed_steps == 0
+    assert any(step.startswith("round 2") for step in steps)
+    monkeypatch.setattr(measure, "open_loop", always_broken)
+    with pytest.raises(ServiceError, match="1 with UNAVAILABLE") as failed:
+        calibrate(tmp_path, TINY)
+    assert "Other programs" in failed.value.hint
 
 
 def always_broken(*arguments: object, **options: object) -> Load:

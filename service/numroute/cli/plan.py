@@ -175,7 +175,7 @@ def _calibrate(
 
     table.require_writable(path)
     effort = measure.Effort(ported=ported, plan_numbers=plan_numbers, ported_share=ported_share)
-    made = measure.calibrate(Path(tempfile.gettempdir()), effort, _progress())
+    made = measure.calibrate(Path(tempfile.gettempdir()), effort, _progress(as_json=as_json))
     table.save(made, path)
     _warn(report.warnings(made))
     if as_json:
@@ -186,9 +186,9 @@ def _calibrate(
     return 0
 
 
-def _progress() -> Callable[[str], None]:
-    """Report progress on a terminal, and nothing in a pipe."""
-    if sys.stderr.isatty():
+def _progress(*, as_json: bool) -> Callable[[str], None]:
+    """Report progress to a person, on standard error: measuring takes a minute or more."""
+    if sys.stderr.isatty() or not as_json:
         return lambda text: click.echo(f"measuring: {text}", err=True)
     return lambda _: None
 

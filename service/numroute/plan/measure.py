@@ -65,7 +65,9 @@ ATTEMPTS_MAX = 5
 """How often a measurement is tried until no call fails; the last time a few may."""
 
 REPEATS_MAX = 2
-"""Further rounds for steps that other processes disturbed."""
+"""Further rounds for steps that other processes disturbed, or whose calls failed."""
+
+BUSY_HINT = "Other programs may take the processor: stop them, or calibrate when they are idle"
 
 FIRST_NUMBER = 79_000_000_000
 _PORTED_ROUTES = 2_000
@@ -208,6 +210,7 @@ class _Batch:
         self._in_flight_max = max(1, min(IN_FLIGHT_MAX, NUMBERS_IN_FLIGHT_MAX // batch))
         self._busy: list[float] = []
         self._seen: dict[float, list[tuple[bool, Load]]] = {load: [] for load in effort.loads}
+        self._failure: dict[float, ServiceError] = {}
         self._saturate(effort.busy_seconds / 4)
         self._answer_bytes = len(call(requests[0]))
         self._private_bytes = service.private_bytes()
@@ -218,7 +221,10 @@ class _Batch:
         return [load for load, seen in self._seen.items() if sum(ok for ok, _ in seen) < rounds]
 
     def measure(self, *, seed: int) -> None:
-        """Measure capacity, and each pending step, once."""
+        """Measure capacity, and each pending step, once.
+
+        A step whose calls fail is left to the rounds to come: the machine may be busy now.
+        """
         self._busy.append(self._saturate(self._effort.busy_seconds).cpu_per_call)
         for load in self.pending():
             rate = load / min(self._busy)
@@ -233,7 +239,11 @@ class _Batch:
                 cpu=self._service.cpu_seconds,
                 in_flight_max=self._in_flight_max,
             )
-            seen = _retrying(functools.partial(step, seed=seed))
+            try:
+                seen = _retrying(functools.partial(step, seed=seed))
+            except ServiceError as error:
+                self._failure[load] = error
+                continue
             self._seen[load].append((others.share() <= self._effort.others_share_max, seen))
 
     def disturbed(self) -> int:
@@ -241,7 +251,10 @@ class _Batch:
         return sum(not any(ok for ok, _ in seen) for seen in self._seen.values())
 
     def row(self) -> BatchRow:
-        """Return all figures."""
+        """Return all figures; raise ServiceError when the calls of a step failed in every round."""
+        for load, seen in self._seen.items():
+            if not seen:
+                raise self._failure[load]
         return BatchRow(
             batch=self.batch,
             busy_cpu_seconds=_spread(self._busy),
@@ -279,8 +292,11 @@ def _retrying(measure: Callable[[], Load]) -> Load:
             seen = measure()
             seen.require_answers()
             return seen
-    seen = measure()
-    seen.require_answers(FAILED_SHARE_MAX)
+    try:
+        seen = measure()
+        seen.require_answers(FAILED_SHARE_MAX)
+    except ServiceError as error:
+        raise ServiceError(error.message, code=error.code, hint=BUSY_HINT) from None
     return seen
 
 
