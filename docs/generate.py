@@ -212,7 +212,13 @@ def default(option: click.Option) -> str:
     value = option.to_info_dict()["default"]
     if option.required:
         return "required"
-    if value in (None, "", False, ()) or callable(option.default) or "UNSET" in repr(value):
+    if (
+        value is None
+        or value is False
+        or value in ("", ())
+        or callable(option.default)
+        or "UNSET" in repr(value)
+    ):
         return ""
     return f"`{value}`"
 

@@ -115,6 +115,8 @@ def _rows(
 def _fault_of_header(names: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> str:
     missing = [name for name in columns if name not in names]
     unknown = [name for name in names if name not in {*columns, *optional}]
+    if missing and len(names) == 1 and any(sign in names[0] for sign in ";\t"):
+        return "the columns must be separated by commas"
     if missing:
         return f"the header lacks {', '.join(missing)}"
     if unknown:

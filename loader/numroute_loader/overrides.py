@@ -173,7 +173,7 @@ class _Line:
             raise self._wrong(
                 "operator",
                 f"{mask_digits(code)!r} is not an operator of the snapshot" if code else "is empty",
-                hint="Take a code from the registry's operator table or plan",
+                hint=self._code_hint(code),
             )
         mcc, mnc = self._network(self.known.networks[code])
         region = self.row.cells["region"]
@@ -234,6 +234,17 @@ class _Line:
                     f"{mask_number(meant)}, with all {len(str(meant))} digits"
                 )
         return "Write a whole international number, as 79161234567 or +79161234567"
+
+    def _code_hint(self, name: str) -> str:
+        """Return where codes are found: those of the operators with this brand or name, if any."""
+        codes = [
+            code
+            for code, operator in self.known.operators.items()
+            if name and name.casefold() in {operator.brand.casefold(), operator.name.casefold()}
+        ]
+        if codes:
+            return f"Write its code: {' or '.join(sorted(codes))}"
+        return "Take a code from the operator table, or from `numroute lookup NUMBER --json`"
 
     def _network(self, of_operator: set[tuple[str, str]]) -> tuple[str, str]:
         mcc, mnc = self._matching("mcc", _MCC), self._matching("mnc", _MNC)

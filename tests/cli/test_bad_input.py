@@ -258,6 +258,15 @@ def test_a_missing_store_is_told(tmp_path: Path) -> None:
     assert "numroute-load build" in result.err
 
 
+def test_a_first_check_needs_no_store(tmp_path: Path) -> None:
+    """Before the first build full files are judged alone, and a warning says so."""
+    folder = write_registry(tmp_path / "r")
+    result = command("numroute-load", "check", "--store", tmp_path / "nowhere", folder)
+    assert result.status == 0, result.err
+    assert "there is no snapshot store here: compared with nothing" in result.err
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_an_unwritable_store_is_told(tmp_path: Path) -> None:
     """A store that cannot be created because a file is in the way is a clear error."""
     folder = write_registry(tmp_path / "r")

@@ -93,6 +93,8 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
     assert json.loads(info)["counts"]["overrides"] == 2
     entry = SnapshotStore(store).history()[-1]
     assert (entry["reason"], entry["counts"]["overrides"]) == ("why", 2)
+    told = command("numroute-load", "history", "--store", store, "--last", 1).out
+    assert "overrides set by hand: 2, before 0" in told
 
     back = command("numroute-load", "rollback", "previous", "--store", store)
     assert "the overrides changed with it: 0 now, 2 before" in back.err
@@ -123,6 +125,9 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
         ),
         (HEADER + "79000000012,79000000011,mMTS,r,a,,,,\n", ":2: last lies before number"),
         (HEADER + "79000000012,,mNEW,r,a,,,,\n", ":2: operator 'mNEW' is not an operator of"),
+        (HEADER.replace(",", ";"), "overrides.csv:1: the columns must be separated by commas"),
+        (HEADER + "79000000012,,tele2,r,a,,,,\n", "Write its code: mTELE2"),
+        (HEADER + "79000000012,,mNEW,r,a,,,,\n", "`numroute lookup NUMBER --json`"),
         (HEADER + "79000000012,,,r,a,,,,\n", ":2: operator is empty"),
         (HEADER + "79000000012,,mMTS,,a,,,,\n", ":2: reason is empty"),
         (HEADER + f"79000000012,,mMTS,{'r' * 501},a,,,,\n", ":2: reason is not printable text"),

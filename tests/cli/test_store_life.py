@@ -9,10 +9,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.registry import DUMP, command, write_registry
 
-from numroute.index import SnapshotStore
+from numroute.index import Changes, Comparison, SnapshotStore
+from numroute.model import Operator
+from numroute_loader.cli.diff import OPERATORS_SHOWN_MAX, _matrix, _print_matrix
 
 NEXT = (
     "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\r\n"
@@ -81,6 +84,23 @@ def test_diff_prints_a_matrix(built) -> None:
     (took,) = [line.split() for line in result.out.splitlines() if line.split()[:1] == ["took"]]
     assert took[-1] == "4"
     assert "79000000012" not in result.out
+
+
+def test_the_matrix_breaks_no_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """In 80 columns fewer operators are named, and no name is split."""
+    names = [f"Tinkoff{i} Mobile" for i in range(12)]
+    operators = tuple(Operator(code=name, brand=name) for name in names)
+    matrix = np.full((12, 12), 100_000)
+    comparison = Comparison(changes=Changes(against=""), operators=operators, matrix=matrix)
+    for shown in range(1, OPERATORS_SHOWN_MAX + 1):
+        table = _matrix(comparison, shown)
+        assert table[0][-2] == f"{12 - shown} others"
+        assert int(table[-1][-1].replace(",", "")) == matrix.sum()
+    _print_matrix(comparison)
+    printed = capsys.readouterr().out
+    assert {word.rstrip("0123456789") for word in printed.split() if word[0].isalpha()} == {
+        "from", "to", "Tinkoff", "Mobile", "others", "gave", "took",
+    }  # fmt: skip
 
 
 def test_diff_without_changes_writes_an_empty_list(built, tmp_path: Path) -> None:

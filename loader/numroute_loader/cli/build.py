@@ -10,6 +10,7 @@ import click
 from numroute.cli.console import counted, plain, print_facts, print_json, print_table, time_text
 from numroute.cli.options import Time, json_option, optional_store_option, store_option
 from numroute.cli.progress import Bars
+from numroute.errors import StoreMissingError
 from numroute.index import SnapshotStore
 from numroute.index.compare import CONFIRMED
 from numroute_loader import pipeline
@@ -68,7 +69,13 @@ def check(
     if show_limits:
         _show_limits(approval, as_json)
         return 0
-    opened = SnapshotStore(store) if store else None
+    opened = None
+    if store:
+        try:
+            opened = SnapshotStore(store)
+        except StoreMissingError as error:
+            # A first check comes before the first build.
+            click.echo(f"warning: {error.message}: compared with nothing", err=True)
     with Bars() as bars:
         checked = pipeline.check(
             _inputs(files), opened, approval, as_of=as_of, progress=bars.of_file

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
+from numroute.cli.console import fits, operator_text, plain, print_facts, print_json, print_table
 from numroute.cli.options import json_option, store_option
 from numroute.errors import InputError
 from numroute.files import replacing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numroute.index import Comparison, Snapshot
 
 OPERATORS_SHOWN_MAX = 10
-"""Operators of the printed matrix; the others share one row and one column."""
+"""Operators of the printed matrix; the others, more where there is no room, share a row."""
 
 _NOBODY = "nobody"
 
@@ -95,30 +95,35 @@ def _document(ids: list[str], comparison: Comparison) -> dict[str, Any]:
 
 
 def _print_matrix(comparison: Comparison) -> None:
+    """Print the flows between as many operators as have room without breaking a word."""
+    shown = OPERATORS_SHOWN_MAX
+    table = _matrix(comparison, shown)
+    while shown > 1 and not fits(zip(*table, strict=True)):
+        shown -= 1
+        table = _matrix(comparison, shown)
+    print_table(table[0], table[1:], unbroken=0)
+
+
+def _matrix(comparison: Comparison, shown: int) -> list[tuple[str, ...]]:
+    """Return the headings and the rows of the matrix with this many operators by name."""
     matrix = comparison.matrix
     order = np.argsort(-(matrix.sum(axis=0) + matrix.sum(axis=1)), kind="stable")
     names = [operator_text(comparison.operators[i]) or _NOBODY for i in order.tolist()]
-    others = len(names) - OPERATORS_SHOWN_MAX
+    others = len(names) - shown
     if others > 0:
-        names[OPERATORS_SHOWN_MAX:] = [f"{others} others"]
+        names[shown:] = [f"{others} others"]
     place = np.empty(len(order), np.intp)
-    place[order] = np.minimum(np.arange(len(order)), OPERATORS_SHOWN_MAX)
+    place[order] = np.minimum(np.arange(len(order)), shown)
     square = np.zeros((len(names), len(names)), np.int64)
     np.add.at(square, (place[:, None], place), matrix)
-    print_table(
+    return [
         ("from / to", *names, "gave"),
-        [
-            *(
-                (name, *(f"{count:,}" if count else "" for count in row), f"{sum(row):,}")
-                for name, row in zip(names, square.tolist(), strict=True)
-            ),
-            (
-                "took",
-                *(f"{count:,}" for count in square.sum(axis=0).tolist()),
-                f"{int(square.sum()):,}",
-            ),
-        ],
-    )
+        *(
+            (name, *(f"{count:,}" if count else "" for count in row), f"{sum(row):,}")
+            for name, row in zip(names, square.tolist(), strict=True)
+        ),
+        ("took", *(f"{count:,}" for count in square.sum(axis=0)), f"{int(square.sum()):,}"),
+    ]
 
 
 def _write_csv(path: Path, before: Snapshot, after: Snapshot) -> None:

@@ -2,7 +2,8 @@
 
 Events, by the field ``event``:
 
-- ``published``: a snapshot was built and became current; its files, counts, gate and changes.
+- ``published``: a snapshot was built and became current; its files, counts, gate and changes. A
+  ``message`` where overrides were set by hand.
 - ``pulled``: a snapshot came whole from where another store was pushed to (``url``, without
   secrets) and became current.
 - ``rolled back``: an older snapshot became current again; ``replaced`` is the one before.

@@ -150,7 +150,11 @@ class StoreWriter:
             return self._publish_file(
                 lambda path: write_copy(path, base, metadata, overrides),
                 metadata,
-                _facts(asked_by, reason),
+                {
+                    **_facts(asked_by, reason),
+                    "message": f"overrides set by hand: {len(overrides):,}, "
+                    f"before {len(base.overrides):,}; the registry's data is unchanged",
+                },
             )
 
     def publish_pulled(self, file: Path, metadata: Metadata, *, url: str, asked_by: str) -> None:
