@@ -56,7 +56,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
         click.option(
             f"--{prefix}header/--no-{prefix}header",
             default=None,
-            help=f"Whether {what} begins with a header (CSV, spreadsheets).",
+            help=f"Whether the first row of {what} is a header (CSV, spreadsheets).",
         ),
         click.option(
             f"--{prefix}sheet",

@@ -12,7 +12,7 @@ from numroute_campaign.policy import ByOperator, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, prepare
 from numroute_campaign.sorting import Decisions, Sorter, ported_since
 from numroute_campaign.suppression import check_suppress, read_suppressed
-from numroute_campaign.vocabulary import Reject
+from numroute_campaign.vocabulary import Phrase, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
         phone_column_why=opened.why,
         rows=tuple(found[:rows]),
         warnings=(
-            *(f"{opened.file.name}: {warning}" for warning in opened.warnings),
+            *(Phrase("{}: {}", opened.file.name, warning) for warning in opened.warnings),
             *(
                 ()
                 if policy is None

@@ -223,6 +223,10 @@ def append_bytes(path: Path, data: memoryview | bytes) -> None:
 _SUFFIX: Final = ".numroute"
 
 
+class OutputError(InputError):
+    """The output cannot be written; the cause is an OSError."""
+
+
 class Workspace:
     """The temporary folder of one run, removed when the run ends.
 
@@ -237,8 +241,8 @@ class Workspace:
         """Make the folder, and remove what killed runs for the same output left behind.
 
         Raises:
-            InputError: The output folder is not empty or cannot be made, or another run is making
-                it.
+            InputError: The output folder is not empty, or another run is making it.
+            OutputError: It cannot be made.
         """
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(
@@ -255,9 +259,9 @@ class Workspace:
             self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise InputError(
+            raise OutputError(
                 out, f"it cannot be made: {error.strerror}", hint="Give another --out"
-            ) from None
+            ) from error
         self.output, self.spool = self.folder / "output", self.folder / "spool"
         self.output.mkdir(mode=0o700)
         self.spool.mkdir(mode=0o700)

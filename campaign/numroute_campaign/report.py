@@ -75,6 +75,11 @@ def page_environment(language: str) -> Environment:
         nothing = "no region" if brand is None else "no operator"
         return brand or each.name or each.code or translate(nothing)
 
+    def column(name: str) -> str:
+        """Return a column's name, or its place in the language."""
+        place = name.removeprefix("column ")
+        return translate("column {}", place) if place != name and place.isdecimal() else name
+
     def money(amount: str) -> str:
         """Return an amount of the summary with its thousands apart."""
         units, dot, cents = amount.partition(".")
@@ -97,6 +102,7 @@ def page_environment(language: str) -> Environment:
     )
     environment.filters |= {
         "title": title,
+        "column": column,
         "money": money,
         "share": share,
         "whole": whole,

@@ -25,7 +25,7 @@ from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous, find_list
 from numroute_campaign.number_set import NumberSet
-from numroute_campaign.output_files import Workspace
+from numroute_campaign.output_files import OutputError, Workspace
 from numroute_campaign.outputs import Columns, Outputs, OutputSettings
 from numroute_campaign.policy import ByOperator, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
@@ -121,7 +121,8 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
     """Route the lists and return what was done.
 
     Raises:
-        InputError: A list cannot be read, or the output cannot be written.
+        InputError: A list cannot be read.
+        OutputError: The output cannot be written.
         SettingError: The settings contradict each other.
         ServiceError: The service did not answer.
     """
@@ -142,11 +143,11 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
             run.work(progress)
             return run.end()
     except OSError as error:
-        raise InputError(
+        raise OutputError(
             campaign.out,
             f"the output cannot be written: {error.strerror or error}",
             hint="Make room, then run again" if error.errno in _DISK_FULL else "",
-        ) from None
+        ) from error
     except pa.ArrowException as error:
         # Its own message may quote cells, and cells hold people's numbers.
         raise InputError(

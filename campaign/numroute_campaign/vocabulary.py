@@ -133,3 +133,7 @@ class Phrase(str):
         phrase = super().__new__(cls, template.format(*values))
         phrase.template, phrase.values = template, values
         return phrase
+
+    def __getnewargs__(self) -> tuple[str, ...]:  # type: ignore[override] # more than a text
+        """Return what copies are made of: a value may have braces."""
+        return (self.template, *self.values)

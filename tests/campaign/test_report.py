@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import tomllib
 from dataclasses import replace
@@ -25,7 +26,7 @@ from numroute_campaign.summary import (
     Steps,
     Summary,
 )
-from numroute_campaign.vocabulary import CATEGORIES, LANGUAGES, MEANINGS
+from numroute_campaign.vocabulary import CATEGORIES, LANGUAGES, MEANINGS, Phrase
 
 VOID = {"meta", "br", "hr", "wbr"}
 
@@ -270,6 +271,23 @@ def test_further_numbers_of_cells_are_a_step(
     assert steps["valid"] + steps["further"] - steps["duplicates"] == steps["unique"] == 10
     page = (routed.folder / "report.html").read_text("utf-8")
     assert re.search(rf">{name}</td>\s*<td class=\"number\">\+5</td>", page)
+
+
+def test_columns_are_named_in_the_language_of_the_page(route, tmp_path: Path) -> None:
+    """A column without a name is called by its place; № is a name."""
+    path = tmp_path / "list.csv"
+    path.write_text("№,,Телефон\n1,Иванов,+79161234567\n2,Петров,+79161234568\n", "utf-8")
+    routed = route(path, "--language", "ru")
+    assert routed.summary["dropped_columns"] == ["№", "column 2"]
+    page = (routed.folder / "report.html").read_text("utf-8")
+    assert "<dd>№, столбец 2</dd>" in page
+
+
+def test_a_phrase_is_copied_whole() -> None:
+    """A name with braces, of a file or a sheet, stays as it is."""
+    phrase = Phrase("{}: {}", "a{b}.csv", Phrase("{} rows were", "2"))
+    copied = copy.deepcopy(phrase)
+    assert (copied, copied.template, copied.values) == (phrase, phrase.template, phrase.values)
 
 
 def test_warnings_are_said_in_the_language_of_the_page(route, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import http.client
 import io
 import json
+import os
 import re
 import socket
 import time
@@ -17,9 +19,12 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xlsxwriter
 from support.registry import command
 from support.web import RNG, ROOT, ROWS, Answer, Tokens, Web, running, xlsx
 
+from numroute_campaign.output_files import Workspace
+from numroute_web import worker
 from numroute_web.jobs import JobStore, ListOptions
 from numroute_web.problems import ProblemError
 from numroute_web.uploads import Upload
@@ -347,6 +352,63 @@ def test_a_list_that_cannot_be_read_fails_with_the_reason(web, content) -> None:
     )
     assert done["problem"]["detail"]
     assert str(jobs_of(web)) not in json.dumps(done)
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(errno.EACCES, "internal"), (errno.ENOSPC, "storage-full")]
+)
+def test_an_output_that_cannot_be_written_names_no_path(
+    store, tmp_path, monkeypatch, number, word
+) -> None:
+    """The problem is a plain sentence; class and places of the fault are for the log."""
+
+    def fail(_: object) -> None:
+        raise OSError(number, os.strerror(number), "/secret/place")
+
+    monkeypatch.setattr(Workspace, "finish", fail)
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "a.csv").write_bytes(csv_list())
+    options = ListOptions(region="RU")
+    task = worker.Task(
+        folder=str(tmp_path), name="a.csv", store=str(store), choices=None, options=options
+    )
+    message = worker._do(task, lambda _: None)
+    assert message.problem.type.endswith(f":{word}")
+    assert message.fault["places"]
+    said = message.problem.detail + message.problem.hint
+    assert "out" not in said.split()
+    assert not any(each in said for each in (str(tmp_path), "secret", os.strerror(number)))
+
+
+def test_the_russian_page_warns_in_russian(web) -> None:
+    """So do preview and result; the API says it in the language that is asked for."""
+    sink = io.BytesIO()
+    with xlsxwriter.Workbook(sink) as book:
+        sheet = book.add_worksheet("База")
+        for i, row in enumerate(ROWS[:30]):
+            sheet.write_row(i, 0, row)
+        book.add_worksheet("Инструкция {b}").write_row(0, 0, ["Как заполнять"])
+    body, kind = form(("file", "a{b}.xlsx", sink.getvalue()), ("region", None, b"RU"))
+    russian = {"accept_language": "ru", "origin": web.url}
+    path = web.post("/lists", body, content_type=kind, **russian).headers["location"]
+    page = web.get(path, **russian)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    warning = (
+        "прочитан только лист &#39;База&#39;, но не &#39;Инструкция {b}&#39;; "
+        "другой лист выбирает option sheet"
+    )
+    assert warning in page.body.decode()
+    assert "<strong>столбец 2</strong>" in page.body.decode()
+    kind = "application/x-www-form-urlencoded"
+    web.post(f"{path}/start", b"region=RU", content_type=kind, **russian)
+    web.get(f"/v1{path}/events")
+    assert warning in web.get(path, **russian).body.decode()
+    report = web.get(f"/v1{path}/report")
+    assert report.headers["content-type"] == "text/html; charset=utf-8"
+    assert warning in report.body.decode()
+    preview = web.post("/v1/lists?start=false&region=RU", sink.getvalue()).json["id"]
+    warnings = web.get(f"/v1/lists/{preview}/preview?region=RU").json["warnings"]
+    assert any("only sheet 'База' was read, not 'Инс" in each for each in warnings)
 
 
 def test_an_oversized_body_is_refused(store, tmp_path) -> None:

@@ -118,6 +118,7 @@ def test_only_known_clients_may_ask(guarded, tokens) -> None:
             answer = guarded.get(path, token=token)
             assert (answer.status, answer.problem) == (401, "unauthenticated")
             assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert "metadata" not in answer.json.get("hint", "")
 
 
 def test_a_client_beyond_its_quota_is_refused(guarded, tokens) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from support.certificates import Authority
+from support.registry import command
 from support.web import running
 
 
@@ -48,3 +49,16 @@ def wait_for(web, event: str) -> None:
         assert web.process.poll() is None
         with contextlib.suppress(subprocess.TimeoutExpired):
             web.process.wait(0.05)
+
+
+def test_the_help_offers_what_the_command_takes() -> None:
+    """Client certificates and reflection are of gRPC: the former are refused, not offered."""
+    help_text = command("numroute", "web", "--help").out
+    assert "--tls-cert" in help_text
+    assert "--tls-client-ca" not in help_text
+    assert "--reflection" not in help_text
+    refused = command(
+        *("numroute", "web", "--store", "x", "--tls-cert", "a", "--tls-key", "b"),
+        *("--tls-client-ca", "c", "--check"),
+    )
+    assert (refused.status, "is for numroute serve" in refused.err) == (2, True)

@@ -11,7 +11,7 @@ import click
 
 from numroute.cli.group import Daemon
 from numroute.cli.options import json_option, store_option
-from numroute.cli.security import security_options
+from numroute.cli.security import http_security_options
 from numroute.cli.serve import (
     HOURS_MAX,
     WORKERS_MAX,
@@ -111,7 +111,7 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
     type=click.Path(dir_okay=False, path_type=Path),
     help="File of the secret that signs callbacks: whsec_ and base64, readable by its owner only.",
 )
-@security_options
+@http_security_options
 @check_option
 @json_option
 def web(

@@ -333,7 +333,7 @@ async def report(request: HttpRequest, list_id: ListId) -> File:
         path,
         filename="report.html",
         content_disposition_type="inline",
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers={"Content-Security-Policy": REPORT_POLICY},
     )
 

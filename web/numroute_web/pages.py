@@ -8,6 +8,7 @@ import tomllib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
 from jinja2 import Environment, PackageLoader
 from litestar import Request, Response, Router, get, post
 from litestar.enums import RequestEncodingType
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from litestar.types import ExceptionHandlersMap
 
 HttpRequest = Request[Any, Any, Any]
-HTML: Final = "text/html; charset=utf-8"
+HTML: Final = "text/html"
 STATIC: Final = {"style.css": "text/css", "script.js": "text/javascript"}
 JOBS_SHOWN: Final = 20
 STATUSES: Final = {
@@ -94,6 +95,7 @@ async def show(request: HttpRequest, list_id: ListId) -> Response[str]:
     if job.state is State.DRAFT:
         try:
             options = options_of(values) if values else options
+            options = msgspec.structs.replace(options, language=language_of(request))
             preview = await make_preview(service, job, options)
         except NumrouteError as error:
             problem = problem_of(error)
@@ -224,5 +226,6 @@ def _environment(language: str) -> Environment:
         return translate(MEANINGS[Reject[name]] if name in Reject.__members__ else STATUSES[name])
 
     environment.filters["say"] = say
+    environment.filters["said"] = lambda text: catalogue.get(text, text)
     environment.globals = {**base.globals, "t": translate, "operator_text": operator_text}
     return environment

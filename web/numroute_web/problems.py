@@ -51,6 +51,10 @@ OF_ERROR: Final[Mapping[type[NumrouteError], tuple[str, HTTPStatus]]] = {
 """The word and the status of each kind of error; others take those of their nearest ancestor."""
 
 
+_NO_TOKEN: Final = ("no_token", "malformed_token")
+"""Reasons whose hint is another over HTTP."""
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What went wrong (RFC 9457); ``hint`` says what to do about it."""
 
@@ -86,7 +90,7 @@ class ProblemError(NumrouteError):
         return cls(word, HTTPStatus(problem.status), problem.detail, hint=problem.hint)
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: BaseException) -> Problem:
     """Return an error as a problem; it quotes nothing that may hold a number."""
     if isinstance(error, ProblemError):
         return make_problem(error.word, error.status, error.message, error.hint)
@@ -95,6 +99,8 @@ def problem_of(error: Exception) -> Problem:
         # The path of a store is nobody's business.
         reason = details_of(error) if isinstance(error, StoreError) else error.message
         hint = "" if isinstance(error, StoreError) else error.hint
+        if isinstance(error, UnauthenticatedError) and error.reason in _NO_TOKEN:
+            hint = "Send it as the header `Authorization: Bearer TOKEN`"
         return make_problem(word, status, mask_digits(reason), hint)
     if _is_full_disk(error):
         return make_problem(
@@ -121,7 +127,7 @@ def make_problem(word: str, status: HTTPStatus, detail: str, hint: str = "") -> 
     )
 
 
-def _is_full_disk(error: Exception) -> bool:
+def _is_full_disk(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
     return isinstance(error, sqlite3.Error) and (

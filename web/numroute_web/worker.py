@@ -11,10 +11,10 @@ import resource
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,15 +23,20 @@ from numroute.index import SnapshotStore
 from numroute.server.memory import forbid_core_dumps
 from numroute_campaign.dry_run import dry_run
 from numroute_campaign.lists import ReadOptions
+from numroute_campaign.output_files import OutputError
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.policy import read_policy
 from numroute_campaign.prices import read_prices
+from numroute_campaign.report import page_environment
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, run_campaign
 from numroute_campaign.vocabulary import Several
 from numroute_web.choices import chosen_path
 from numroute_web.jobs import ListOptions  # noqa: TC001 - msgspec reads the annotation
 from numroute_web.problems import Problem, ProblemError, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PROGRESS_SECONDS: Final = 0.5
 """The least time between two reports."""
@@ -88,7 +93,7 @@ def campaign_of(task: Task) -> Campaign:
             encoding=options.encoding,
             has_header=options.header,
             sheet=options.sheet,
-            option="",
+            option="option ",
         ),
         output=OutputSettings(form=options.format, rows_per_file=options.rows_per_file),
         policy=None
@@ -118,8 +123,7 @@ def main() -> None:
     # What anything else prints must not come between our lines.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    message = msgspec.json.encode(_do(task, output.write), enc_hook=str)  # phrases are texts
-    output.write(message + b"\n")
+    output.write(msgspec.json.encode(_do(task, output.write)) + b"\n")
 
 
 def too_large() -> Problem:
@@ -140,10 +144,16 @@ def _do(task: Task, write: Any) -> Message:  # noqa: ANN401 - a file's method
         with SnapshotStore(Path(task.store)).open() as snapshot:
             router = SnapshotRouter(snapshot)
             if task.is_preview:
-                return Message(preview=asdict(dry_run(campaign, router)))
-            return Message(summary=asdict(run_campaign(campaign, router, _Progress(write))))
+                sample = dry_run(campaign, router)
+                said = _said(sample.warnings, campaign.language)
+                return Message(preview=asdict(replace(sample, warnings=said)))
+            summary = run_campaign(campaign, router, _Progress(write))
+            said = _said(summary.warnings, campaign.language)
+            return Message(summary=asdict(replace(summary, warnings=said)))
     except MemoryError:
         return Message(problem=too_large())
+    except OutputError as error:
+        return _failed(error.__cause__ or error)  # its text has paths of the service
     except NumrouteError as error:
         problem = problem_of(error)
         places = [f"{task.folder}/input/", f"{task.folder}/"]
@@ -154,9 +164,19 @@ def _do(task: Task, write: Any) -> Message:  # noqa: ANN401 - a file's method
             detail, hint = detail.replace(place, ""), hint.replace(place, "")
         return Message(problem=msgspec.structs.replace(problem, detail=detail, hint=hint))
     except Exception as fault:  # noqa: BLE001 - the service logs its places
-        from numroute.logs import fault_fields  # noqa: PLC0415 - rare
+        return _failed(fault)
 
-        return Message(problem=problem_of(fault), fault=dict(fault_fields(fault)))
+
+def _failed(fault: BaseException) -> Message:
+    from numroute.logs import fault_fields  # noqa: PLC0415 - rare
+
+    return Message(problem=problem_of(fault), fault=dict(fault_fields(fault)))
+
+
+def _said(warnings: Sequence[str], language: str) -> tuple[str, ...]:
+    """Return warnings in the language of the report."""
+    say: Any = page_environment(language).globals["t"]
+    return tuple(say(each) for each in warnings)
 
 
 class _Progress:

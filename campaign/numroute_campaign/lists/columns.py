@@ -44,7 +44,7 @@ _WORDS: Final = _NAMES["phone"] | _NAMES["other_numbers"] | _NAMES["further"]
 
 _SPLIT: Final = re.compile(r"[\W_]+|(?<=[a-zа-я])(?=[A-ZА-Я])")
 _IDENTIFIER: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
-_PLAIN: Final = re.compile(r"[^\W\d][\w \-/.,()№]*")
+_PLAIN: Final = re.compile(r"(?:[^\W\d]|№)[\w \-/.,()№]*")
 _BY_PLACE: Final = re.compile(r"column [0-9]+")
 _DIGITS: Final = re.compile(r"\d(?:[\s().-]*\d){2,}")
 _NUMERIC: Final = re.compile(r"[\d\s().,+-]+")

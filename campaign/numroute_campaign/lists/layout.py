@@ -83,7 +83,9 @@ class Layout:
         """Return what was guessed; ``option`` begins the names of the options that say it."""
         warnings: tuple[str, ...] = ()
         if not self.is_sure:
-            options = f"{option}header / --no-{option[2:]}header"
+            options = f"{option}header"
+            if option.startswith("--"):
+                options += f" / --no-{option[2:]}header"
             warnings += (
                 Phrase("the first row was taken for a header; {} says which it is", options)
                 if self.has_header

@@ -119,10 +119,10 @@ class Spreadsheet(ListReader):
         self._height = self._rows.end[0] + 1 if self._rows.end else 0
         others = [each for each in visible if each != self.sheet]
         if others and sheet is None:
-            text = "only sheet {} was read; {} names another: {}"
+            text = "only sheet {} was read, not {}; give {} to read another"
             names = ", ".join(map(shown_name, others))
             self.warnings += (
-                Phrase(text, shown_name(self.sheet), f"{options.option}sheet", names),
+                Phrase(text, shown_name(self.sheet), names, f"{options.option}sheet"),
             )
         if hidden and sheet is None:
             names = ", ".join(map(shown_name, hidden))

@@ -9,11 +9,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numroute.cli.options import Command
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
-_OPTIONS = (
+
+def _client_ca(*, hidden: bool = False) -> Callable[[Command], Command]:
+    return click.option(
+        "--tls-client-ca",
+        envvar="NUMROUTE_TLS_CLIENT_CA",
+        show_envvar=True,
+        type=FILE,
+        hidden=hidden,
+        help="PEM file of the authorities whose clients may connect; every client must then "
+        "present a certificate.",
+    )
+
+
+_TLS_OPTIONS = (
     click.option(
         "--tls-cert",
         envvar="NUMROUTE_TLS_CERT",
@@ -28,14 +43,8 @@ _OPTIONS = (
         type=FILE,
         help="PEM file of the certificate's private key, readable by its owner only.",
     ),
-    click.option(
-        "--tls-client-ca",
-        envvar="NUMROUTE_TLS_CLIENT_CA",
-        show_envvar=True,
-        type=FILE,
-        help="PEM file of the authorities whose clients may connect; every client must then "
-        "present a certificate.",
-    ),
+)
+_CLIENT_OPTIONS = (
     click.option(
         "--tokens",
         envvar="NUMROUTE_TOKENS",
@@ -65,18 +74,27 @@ _OPTIONS = (
         show_envvar=True,
         help="Allow plaintext and unknown clients beyond loopback.",
     ),
-    click.option(
-        "--reflection/--no-reflection",
-        default=None,
-        envvar="NUMROUTE_REFLECTION",
-        show_envvar=True,
-        help="Let clients list the service's methods; by default only on loopback.",
-    ),
+)
+_REFLECTION = click.option(
+    "--reflection/--no-reflection",
+    default=None,
+    envvar="NUMROUTE_REFLECTION",
+    show_envvar=True,
+    help="Let clients list the service's methods; by default only on loopback.",
 )
 
 
 def security_options(command: Command) -> Command:
     """Add the options to a command, which receives them as one argument ``security``."""
+    return _with_options(command, (*_TLS_OPTIONS, _client_ca(), *_CLIENT_OPTIONS, _REFLECTION))
+
+
+def http_security_options(command: Command) -> Command:
+    """Add those that HTTP has; the command refuses the hidden one of client certificates."""
+    return _with_options(command, (*_TLS_OPTIONS, _client_ca(hidden=True), *_CLIENT_OPTIONS))
+
+
+def _with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
 
     @functools.wraps(command)
     def with_security(
@@ -88,7 +106,7 @@ def security_options(command: Command) -> Command:
         token_lines: str,
         state: Path | None,
         insecure: bool,
-        reflection: bool | None,
+        reflection: bool | None = None,
         **others: Any,  # noqa: ANN401 - the command's own options
     ) -> Any:  # noqa: ANN401 - what the command returns
         from numroute.server.settings import Security, TlsFiles  # noqa: PLC0415 - as in serve
@@ -114,6 +132,6 @@ def security_options(command: Command) -> Command:
         )
         return command(security=security, **others)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         with_security = option(with_security)
     return with_security  # type: ignore[return-value] # called by click, by name
