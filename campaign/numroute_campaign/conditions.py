@@ -5,7 +5,6 @@ msgspec reads the structs; its errors carry the path of the wrong key.
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import functools
 import re
@@ -116,7 +115,7 @@ def read_toml(
     if len(raw) > FILE_BYTES_MAX:
         raise InputError(path, f"longer than {FILE_BYTES_MAX:,} bytes", hint="Split the file")
     try:
-        document = msgspec.toml.decode(raw.removeprefix(codecs.BOM_UTF8))
+        document = msgspec.toml.decode(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InputError(path, "not UTF-8", hint="Save it as UTF-8") from None
     except msgspec.DecodeError as error:

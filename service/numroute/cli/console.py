@@ -107,13 +107,18 @@ def _widths(columns: Sequence[Sequence[str]], unbroken: int, room: int) -> list[
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print names and values, one pair a line."""
+    """Print names and values, one pair a line; a path is not broken, however long."""
+    facts = list(facts)
+    console = _console()
+    names = max((cell_len(name) for name, _ in facts), default=0)
+    words = max((cell_len(word) for _, value in facts for word in value.split()), default=0)
+    console.width = max(console.width, names + _GAP + words)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, value)
-    _print(_console(), table)
+    _print(console, table)
 
 
 def print_blocks(blocks: Iterable[tuple[str, Sequence[str]]]) -> None:
