@@ -57,7 +57,7 @@ def lists(material: Material, seconds: float) -> Sequence[Figure]:
         *beside(f"A list of {rows:,} rows, CSV to CSV", times, unit="s"),
         Figure(
             section=f"An upload of {UPLOAD_BYTES / 1e6:.0f} MB",
-            name="more memory of the service at its peak",
+            name="more memory of the service at its peak, pages of the index included",
             unit="MB",
             values=[growth],
         ),
