@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from numroute.errors import InputError, SettingError
-from numroute.files import create_private
+from numroute.files import create_private, finish, flush
 from numroute_campaign.templates import plain_texts
 
 if TYPE_CHECKING:
@@ -285,11 +285,10 @@ class Workspace:
     def finish(self) -> None:
         """Give the output its name."""
         for path in (*self.output.iterdir(), self.output):
-            _sync(path)
+            flush(path)
         with contextlib.suppress(FileNotFoundError):
             self.out.rmdir()
-        self.output.rename(self.out)
-        _sync(self.out.parent)
+        finish(self.output, self.out)
 
     def __enter__(self) -> Self:
         return self
@@ -314,11 +313,3 @@ def _remove_leftover(folder: Path, out: Path) -> None:
         ) from None
     finally:
         os.close(lock)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

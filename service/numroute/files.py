@@ -67,7 +67,7 @@ def unfinished(path: Path) -> Path:
 def finish(fresh: Path, path: Path) -> None:
     """Give a file its lasting name, so that the name survives a power cut. Raises OSError."""
     fresh.rename(path)
-    flush_folder(path.parent)
+    flush(path.parent)
 
 
 def remove_unfinished(folder: Path, name: str = "*") -> None:
@@ -79,9 +79,9 @@ def remove_unfinished(folder: Path, name: str = "*") -> None:
         path.unlink(missing_ok=True)
 
 
-def flush_folder(folder: Path) -> None:
-    """Make changes of names in a folder survive a power cut. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def flush(path: Path) -> None:
+    """Make a file's content, or the names in a folder, survive a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

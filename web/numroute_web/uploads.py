@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from litestar.exceptions import ClientException
 from multipart import MultipartError, PushMultipartParser, parse_options_header
 
-from numroute.files import create_private
+from numroute.files import create_private, flush
 from numroute_web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class _Writer:
 
     async def upload(self) -> Upload:
         """Make the file last, and return what it is."""
-        await asyncio.to_thread(_sync, self.path)
+        await asyncio.to_thread(flush, self.path)
         return Upload(name=self.path.name, size=self.size, sha256=self._hash.hexdigest())
 
 
@@ -206,11 +206,6 @@ def _require_space(folder: Path, size: int) -> None:
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < size + FREE_BYTES_MIN:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _no_list() -> ProblemError:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, StoreError
-from numroute.files import finish, flush_folder, remove_unfinished, unfinished, write_whole
+from numroute.files import finish, flush, remove_unfinished, unfinished, write_whole
 from numroute.index import history
 from numroute.index.compare import compare
 from numroute.index.content import Content, Metadata
@@ -253,7 +253,7 @@ class StoreWriter:
         path = self._store.pin_path(snapshot_id)
         with _access(path):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-            flush_folder(self._store.snapshots)
+            flush(self._store.snapshots)
         _record(self._store, history.PINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
 
     def unpin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
@@ -268,7 +268,7 @@ class StoreWriter:
         path = self._store.pin_path(snapshot_id)
         with _access(path):
             path.unlink()
-            flush_folder(self._store.snapshots)
+            flush(self._store.snapshots)
 
     def prune(self, rules: Retention, *, dry_run: bool = False, asked_by: str = "") -> list[Kept]:
         """Remove the snapshots that no rule keeps; return all, each with why it is kept.
@@ -494,4 +494,4 @@ def _remove(store: SnapshotStore, snapshot_id: str, asked_by: str) -> None:
         with _access(path):
             path.unlink()
     with _access(path):
-        flush_folder(store.snapshots)
+        flush(store.snapshots)
