@@ -147,7 +147,4 @@ def _latest_of(store: SnapshotStore | None) -> Snapshot | None:
         return None
     with contextlib.suppress(NoSnapshotError, SnapshotCorruptError):
         return store.open()
-    for snapshot_id in dict.fromkeys(each.snapshot for each in reversed(store.moments())):
-        with contextlib.suppress(StoreError):
-            return store.open(snapshot_id)
-    return None
+    return store.open_last()

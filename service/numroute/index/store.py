@@ -22,6 +22,7 @@ from numroute.errors import (
     SnapshotCorruptError,
     StoreAccessError,
     StoreBusyError,
+    StoreError,
     StoreMissingError,
 )
 from numroute.index import history
@@ -29,7 +30,7 @@ from numroute.index.history import History, Moment, read_history
 from numroute.index.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 SNAPSHOTS = "snapshots"
 CURRENT = "CURRENT"
@@ -241,6 +242,17 @@ class SnapshotStore:
                 since = datetime.fromtimestamp(self.pointer_path.stat().st_mtime, UTC)
                 return recorded.moments(Moment(at=since, snapshot=current))
         return moments
+
+    def open_last(self, without: Collection[str] = ()) -> Snapshot | None:
+        """Open the last snapshot that was current, ``without`` these ids, and that can be opened.
+
+        None where there is none. Raises StoreAccessError when the history cannot be read.
+        """
+        for snapshot_id in dict.fromkeys(each.snapshot for each in reversed(self.moments())):
+            if snapshot_id not in without:
+                with contextlib.suppress(StoreError):
+                    return self.open(snapshot_id)
+        return None
 
     def current_at(self, time: datetime) -> str:
         """Return the id of the snapshot that was current at a time (aware), kept or not.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.index import SnapshotStore
+    from numroute.index import Snapshot, SnapshotStore
 
 POLL_SECONDS = 0.2
 """How often the store's small pointer file is read.
@@ -150,11 +150,7 @@ class Follower:
             self._fault = fields
         else:
             self._problem = self._fault = None
-            if opened is not None:
-                before = self._take_over(opened)
-                if before is not None:
-                    # In a thread: to unmap a large file takes milliseconds.
-                    await asyncio.to_thread(before.retire)
+            await self._take_over(opened)
         self._report_state()
 
     def close(self) -> None:
@@ -173,32 +169,24 @@ class Follower:
             raise damage
         if current == self._view_id:
             return None
-        return View(self.store.open(), max_age=self.max_age, answers=self.answers)
+        return self._view_of(self.store.open())
+
+    def _view_of(self, snapshot: Snapshot) -> View:
+        return View(snapshot, max_age=self.max_age, answers=self.answers)
 
     async def _fall_back(self) -> None:
         """Put the newest other snapshot that opens into service, where none or a damaged one is."""
         if self.view is None or self.view.id in self._damaged:
-            opened = await asyncio.to_thread(self._open_newest)
-            before = None if opened is None else self._take_over(opened)
-            if before is not None:
-                await asyncio.to_thread(before.retire)
+            await self._take_over(await asyncio.to_thread(self._open_newest))
 
     def _open_newest(self) -> View | None:
         """Open the last snapshot that was current and is whole; None without any."""
         try:
-            current = self.store.current_id()
-            moments = self.store.moments()
+            snapshot = self.store.open_last({self.store.current_id(), *self._damaged})
         except NumrouteError:
             # Nothing has been published, or somebody is at work.
             return None
-        for snapshot_id in dict.fromkeys(each.snapshot for each in reversed(moments)):
-            if snapshot_id != current and snapshot_id not in self._damaged:
-                try:
-                    snapshot = self.store.open(snapshot_id)
-                except NumrouteError:
-                    continue
-                return View(snapshot, max_age=self.max_age, answers=self.answers)
-        return None
+        return None if snapshot is None else self._view_of(snapshot)
 
     async def _verify_now_and_then(self) -> None:
         """Read the file in service whole some time after it was taken over, then daily.
@@ -227,8 +215,10 @@ class Follower:
         finally:
             pool.shutdown(wait=False)
 
-    def _take_over(self, opened: View) -> View | None:
-        """Put a snapshot into service and return the one before."""
+    async def _take_over(self, opened: View | None) -> None:
+        """Put a snapshot, if there is one, into service in place of the one before."""
+        if opened is None:
+            return
         before = self.view
         self.view = opened
         self.verified_at = None
@@ -241,7 +231,9 @@ class Follower:
             before=None if before is None else before.id,
         )
         self.swaps += 1
-        return before
+        if before is not None:
+            # In a thread: to unmap a large file takes milliseconds.
+            await asyncio.to_thread(before.retire)
 
     def _log_failure(self, error: NumrouteError) -> None:
         if _no_files_left(error):
