@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow as pa
 
 from numroute.errors import InputError
+from numroute.threads import in_order
 from numroute_campaign.handover import Pseudonymizer, check_places, write_act
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.files import find_files
@@ -35,7 +35,7 @@ from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numroute_campaign.lists import Block
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from numroute_campaign.routers import Router
     from numroute_campaign.summary import Summary
 
-    Result = TypeVar("Result")
 
 THREADS_MAX: Final = 8
 FILES_NAMED_MAX: Final = 3
@@ -211,9 +210,9 @@ class _Run:
             )
             sorting = (
                 self._sort(file, prepared, total, progress)
-                for file, prepared in _in_order(pool, preparing, threads + 1)
+                for file, prepared in in_order(pool, preparing, threads + 1)
             )
-            for rendered in _in_order(pool, sorting, threads):
+            for rendered in in_order(pool, sorting, threads):
                 self.outputs.write(rendered)
 
     def _prepare(self, file: int, task: Callable[[], Block]) -> tuple[int, Prepared]:
@@ -346,23 +345,6 @@ class _Run:
             map_path=hand_over.map,
             language=campaign.language,
         )
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, calls: Iterable[Callable[[], Result]], ahead: int
-) -> Iterator[Result]:
-    """Make calls on any thread, some of them ahead; yield their results in order."""
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for call in calls:
-            waiting.append(pool.submit(call))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def several_warnings(counts: Counts, several: Several) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ in the order of the file. Memory holds a few blocks, whatever the size of the fi
 from __future__ import annotations
 
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from numroute.errors import InputError
+from numroute.threads import in_order
 from numroute_loader.reading.archive import BYTE_ORDER_MARK, Archive
 
 if TYPE_CHECKING:
@@ -126,18 +127,8 @@ def parsed_in_order(
     As many blocks are parsed at once as the process has cores.
     """
     threads = min(PARSER_THREADS_MAX, os.cpu_count() or 1)
-    waiting: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="parse") as pool:
-        try:
-            for block in blocks:
-                waiting.append(pool.submit(parse, block))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from in_order(pool, (partial(parse, block) for block in blocks), threads)
 
 
 def batch_of(
