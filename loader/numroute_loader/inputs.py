@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numroute.index import Metadata, SnapshotStore
-    from numroute.index import Source as Known
     from numroute_loader.reading.description import FileKind
 
 
@@ -165,7 +164,7 @@ def _stem(name: str) -> str:
     return (name.rpartition(".")[0] or name).lower()
 
 
-def _against(file: ParsedFile, kind: FileKind, before: Known) -> list[str]:
+def _against(file: ParsedFile, kind: FileKind, before: Source) -> list[str]:
     source, name = file.source, file.source.path.name
     if source.sequence is None or before.sequence is None:
         return []

@@ -15,7 +15,7 @@ import numpy as np
 from litestar import Response
 
 from numroute.cli.console import plain
-from numroute.cli.encoding import CSV_COLUMNS, escape_formula, route_cells
+from numroute.cli.encoding import CSV_COLUMNS, escape_formula, route_cells, truth_word
 from numroute.e164 import parse_texts
 from numroute.model import InvalidReason, Operator, Status
 
@@ -164,7 +164,7 @@ class Encoder:
                 holder.name,
                 ref.id,
                 ref.as_of.isoformat(),
-                _word(ref.stale),
+                truth_word(value=ref.stale),
             )
             writer.writerow([escape_formula(cell) for cell in cells])
         return output.getvalue().encode()
@@ -247,7 +247,3 @@ def _raw(body: object) -> msgspec.Raw:
 
 def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _word(value: bool) -> str:  # noqa: FBT001 - a truth value as text
-    return "true" if value else "false"

@@ -123,7 +123,7 @@ class Csv:
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
         """Return the cells after the time."""
         cells = (operator.code, operator.name, snapshot.id, snapshot.as_of.isoformat())
-        return b",%b\n" % _cells(*cells, _word(value=snapshot.stale))
+        return b",%b\n" % _cells(*cells, truth_word(value=snapshot.stale))
 
 
 class Json:
@@ -195,7 +195,7 @@ def route_cells(route: Route) -> tuple[str, ...]:
     return (
         *(operator.code, operator.name, operator.brand, operator.tax_number),
         *(route.mcc, route.mnc, route.registry_mnc, route.routing_number),
-        *(region.code, region.name, route.line_type.name, _word(value=route.overridden)),
+        *(region.code, region.name, route.line_type.name, truth_word(value=route.overridden)),
     )
 
 
@@ -252,5 +252,6 @@ def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _word(*, value: bool) -> str:
+def truth_word(*, value: bool) -> str:
+    """Return a truth value as CSV has it."""
     return "true" if value else "false"

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from numroute.cli.encoding import Form
     from numroute.client import Client
-    from numroute.e164 import ParsedColumn
     from numroute.index import Snapshot
     from numroute.model import Answer, Layer
 
@@ -190,7 +189,7 @@ def _source(
 def _ask_store(
     snapshot: Snapshot, make: Callable[..., Block], region: str | None, texts: list[bytes]
 ) -> Block:
-    parsed = _parse(texts, region)
+    parsed = parse_rows(texts, region)
     answers = snapshot.lookup(parsed.numbers, ported_at=True, range_route=True)
     if answers.ported_at is None or answers.range_route is None:
         raise AssertionError("both columns were asked for")
@@ -204,7 +203,7 @@ def _ask_store(
 
 
 def _ask_service(client: Client, region: str | None, texts: list[bytes]) -> Block:
-    parsed = _parse(texts, region)
+    parsed = parse_rows(texts, region)
     answer = client.lookup(parsed.numbers, with_range_holder=True, with_ported_at=True)
     if answer.ported_at is None or answer.range_holder_index is None:
         raise AssertionError("both columns were asked for")
@@ -235,12 +234,6 @@ def _ask_past(as_of: datetime, client: Client, region: str | None, texts: list[b
         holder_at=lambda place: answers[place].range_holder or Operator(),
         snapshot=answers[0].snapshot,
     )
-
-
-def _parse(texts: list[bytes], region: str | None) -> ParsedColumn:
-    offsets = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
-    return parse_rows(np.frombuffer(b"".join(texts), np.uint8), offsets, region)
 
 
 @click.command()

@@ -95,26 +95,24 @@ class ParsedColumn:
         return ParsedColumn(self.numbers[rows], self.reasons[rows], self.is_open[rows])
 
 
-def parse_rows(
-    text: NDArray[np.uint8], offsets: NDArray[np.int64], default_region: str | None = None
-) -> ParsedColumn:
+def parse_rows(rows: Sequence[bytes], default_region: str | None = None) -> ParsedColumn:
     """Read a phone number from every row; row i of the answer equals ``parse`` of its text.
 
     Args:
-        text: uint8[m], the bytes of all rows, one row after the other; invalid UTF-8 is replaced.
-        offsets: int64[n + 1], where each row starts, and the end.
+        rows: Texts in UTF-8; what is not is replaced.
         default_region: As ``parse`` takes it.
 
     Raises:
         SettingError: The default region is unknown.
     """
     region = check_region(default_region)
-    answer = ParsedColumn.of(len(offsets) - 1)
-    judge_texts(text, offsets, region, answer)
-    rows = np.flatnonzero(answer.is_open)
-    ends = zip(offsets.take(rows).tolist(), offsets.take(rows + 1).tolist(), strict=True)
-    texts = (text[begin:end].tobytes().decode(errors="replace") for begin, end in ends)
-    read_open(answer, rows, texts, region)
+    answer = ParsedColumn.of(len(rows))
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)), out=offsets[1:])
+    judge_texts(np.frombuffer(b"".join(rows), np.uint8), offsets, region, answer)
+    still_open = np.flatnonzero(answer.is_open)
+    texts = (rows[row].decode(errors="replace") for row in still_open.tolist())
+    read_open(answer, still_open, texts, region)
     return answer
 
 
@@ -130,10 +128,7 @@ def parse_texts(
     found = _parse_digits(texts, decision_table(region))
     if found is not None:
         return found
-    encoded = [text.encode("utf-8", "replace") for text in texts]
-    offsets = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(list(map(len, encoded)), out=offsets[1:])
-    rows = parse_rows(np.frombuffer(b"".join(encoded), np.uint8), offsets, region)
+    rows = parse_rows([text.encode("utf-8", "replace") for text in texts], region)
     return rows.numbers, rows.reasons
 
 
@@ -371,7 +366,7 @@ def _judge_foreign(
     rows: NDArray[np.int64],
     judged: ParsedColumn,
 ) -> None:
-    """Judge rows with other than ASCII characters: one byte per character, then as ASCII.
+    """Judge rows with characters beyond ASCII: one byte per character, then as ASCII.
 
     ``rows``: int64[k], the places in ``judged`` that the k rows of the text belong to. Rows whose
     bytes are not UTF-8 make them all stay open.
