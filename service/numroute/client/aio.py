@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 from collections import deque
 from collections.abc import AsyncIterable
 from operator import length_hint
@@ -356,7 +355,8 @@ class AsyncClient(ClientBase):
     async def _call(self, method: str, request: bytes, seconds: float) -> bytes:
         now = self._loop.time
         end = now() + seconds
-        for tries in itertools.count():
+        tries = 0
+        while True:
             if self._ended:
                 raise client_closed()
             try:
@@ -374,7 +374,7 @@ class AsyncClient(ClientBase):
                 self._reached = True
                 return response
             await asyncio.sleep(pause)
-        raise AssertionError
+            tries += 1
 
     def _coalescer(self, with_range_holder: bool, with_ported_at: bool) -> Coalescer:  # noqa: FBT001 - a key
         coalescer = self._coalescers[with_range_holder, with_ported_at] = Coalescer(

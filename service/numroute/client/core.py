@@ -42,7 +42,7 @@ TEXTS_PER_CHUNK = 1_000
 """Texts in one request: the service's limit."""
 
 NUMBERS_AT_ONCE_MAX = 4_096
-"""Up to so many numbers a request is written and its response read on the event loop itself, some
+"""Up to this many numbers a request is written and its response read on the event loop itself, some
 tenths of a millisecond; more go to a thread, so that other tasks need not wait."""
 
 REFUSALS_MAX = 32
@@ -88,7 +88,7 @@ def retry_policy(statuses: Iterable[str]) -> dict[str, object]:
 
 
 def backoff(tries: int) -> float:
-    """Return how many seconds to wait after so many earlier waits."""
+    """Return how many seconds to wait after ``tries`` earlier waits."""
     return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX)
 
 
@@ -111,7 +111,7 @@ class Question(ABC, Generic[PartT, AnswerT]):
     method: str
 
     def __init__(self, chunk_count: int, *, large: bool = False) -> None:
-        """Split into so many chunks; ``large`` ones take an event loop too long."""
+        """Split into ``chunk_count`` chunks; ``large`` ones take an event loop too long."""
         self.chunk_count = chunk_count
         self.large = large
         self._open = deque(range(chunk_count))
@@ -340,8 +340,8 @@ class Retries:
         """Return how many seconds to wait before the next attempt; None to give up.
 
         A call that has been answered before is begun again for as long as its caller waits, and so
-        is one of a client that has been answered, while no service is reached; any other as often
-        as gRPC would send it.
+        is one of a client that has been answered, while the service is UNAVAILABLE; any other as
+        often as gRPC would send it.
 
         Args:
             code: How the call ended.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
 import threading
 import time
@@ -292,27 +291,29 @@ class Client(ClientBase):
     ) -> bytes:
         """Return the response to a request; ``sent``: when the call under way must end, and it."""
         end, call = sent or (time.monotonic() + seconds, None)
-        for tries in itertools.count():
+        tries = 0
+        while True:
             try:
                 response: bytes = (
-                    call.result()
-                    if call is not None and not tries
-                    else self._methods[method](
+                    self._methods[method](
                         request, timeout=end - time.monotonic(), metadata=self._token.metadata()
                     )
+                    if call is None
+                    else call.result()
                 )
             except grpc.RpcError as error:  # noqa: PERF203 - the loop is over attempts
                 pause = self._pause(error, tries, end - time.monotonic())
                 if pause is None:
                     raise self._error(error, seconds) from None
                 self._closed.wait(pause)
+                call = None
+                tries += 1
             except ValueError:
                 self._raise_if_closed()
                 raise
             else:
                 self._reached = True
                 return response
-        raise AssertionError
 
     def _begin_stream(self, requests: Iterator[bytes]) -> Any:  # noqa: ANN401 - grpc names no type
         try:
