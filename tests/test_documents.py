@@ -64,6 +64,18 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), target
 
 
+def test_modules_that_contributors_are_sent_to_exist() -> None:
+    """A module that was moved or merged is named by its new place."""
+    named = set(re.findall(r"`([\w/]+\.py)`", text("CONTRIBUTING.md")))
+    there = [
+        path.as_posix()
+        for root in ("service", "loader", "campaign", "tests")
+        for path in (ROOT / root).rglob("*.py")
+    ]
+    assert named
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
 def test_documents_have_no_blank_left_to_fill() -> None:
     """No capital placeholder was left behind."""
     for path in DOCUMENTS:

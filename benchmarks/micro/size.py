@@ -34,7 +34,7 @@ NUMBERS_MAX = 1_000_000
 
 DUMP_DATE = date(2026, 4, 2)
 TIMES_AS_MANY = 2
-"""Files are laid out for up to so many times the material's own numbers."""
+"""The largest file that is laid out, in times of the material's own numbers."""
 
 
 def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG001 - no time passes
@@ -76,7 +76,7 @@ def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG00
 
 
 def _drawn(material: Material, ported: int) -> NDArray[np.uint64]:
-    """Return so many ported numbers as ``numroute-load generate`` draws them from this plan."""
+    """Return ``count`` ported numbers, drawn from this plan as ``numroute-load generate`` does."""
     market = load_market()
     if material.real_plan:
         ranges, market = read_real_plan(material.plans[:1], market)

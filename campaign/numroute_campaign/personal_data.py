@@ -126,7 +126,7 @@ def check_handover(folder: Path, region: str | None) -> Check:
     """Search the files of a folder, and of folders in it.
 
     Raises:
-        InputError: There is no such folder, or nothing in it.
+        InputError: The folder does not exist, or is empty.
     """
     if not folder.is_dir():
         raise InputError(folder, "not a folder", hint="Give the output folder of a run")

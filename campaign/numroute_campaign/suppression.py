@@ -44,7 +44,7 @@ def read_suppressed(
     *,
     is_lenient: bool = False,
 ) -> NumberSet | None:
-    """Return the numbers of do-not-send lists; None where there are no lists.
+    """Return the numbers of do-not-send lists; None without lists.
 
     Args:
         lists: The lists.

@@ -293,7 +293,7 @@ def _undecided(net: NetChanges) -> tuple[str, ...]:
 
 
 def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:
-    """Return the time of the dump, of the newest plan where there is none, and a warning."""
+    """Return the time of the dump, or of the newest plan without one, and a warning."""
     for layer in ("ported", "ranges"):
         sources = [file.source for file in files if file.layer == layer]
         dated = [source.as_of for source in sources if source.as_of is not None]

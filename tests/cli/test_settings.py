@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_refused(store: Path, words: list[str], text: str) 
 
 
 def test_a_token_in_a_variable_is_led_to_the_file(store: Path, monkeypatch) -> None:
-    """NUMROUTE_TOKEN is no setting: a client's token is in a file."""
+    """NUMROUTE_TOKEN is not a setting: a client's token is in a file."""
     monkeypatch.setenv("NUMROUTE_TOKEN", "x")
     monkeypatch.setenv("NUMROUTE_TOKEN_FILE", "elsewhere")
     done = command("numroute", "lookup", "--store", store, "+79000000012")

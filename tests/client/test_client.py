@@ -170,7 +170,7 @@ def test_what_is_no_text_is_refused(server, texts, error, text) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_arguments_of_another_type_are_refused(kind, server) -> None:
-    """What is no address, security, region or time is a TypeError that says what to give."""
+    """A wrong type of address, security, region or time is a TypeError that says what to give."""
     make = numroute.Client if kind == "sync" else numroute.AsyncClient
     with pytest.raises(TypeError, match="HOST:PORT, not NoneType"):
         make(None)

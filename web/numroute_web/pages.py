@@ -43,7 +43,7 @@ STATUSES: Final = {
     "RANGE_ONLY": "known by its range only",
     "INVALID": "not a phone number",
 }
-"""Phrases for the statuses that are no reason to reject a row."""
+"""Phrases for the statuses that do not reject a row."""
 
 Fields = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 

@@ -295,7 +295,7 @@ def sample_of(column: pa.Array) -> pa.Array:
 
 
 def _whole_numbers(column: pa.Array) -> pa.Array:
-    """Return int64[n], null where a value is no whole number, or too large for a phone number."""
+    """Return int64[n], null where a value is not a whole number or too large for a phone number."""
     values = column.cast(pa.float64(), safe=False)
     whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
     return pc.if_else(whole, values, None).cast(pa.int64())

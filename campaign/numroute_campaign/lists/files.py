@@ -356,7 +356,7 @@ def check_encoding(name: str) -> str:
 
 
 def detect_encoding(sample: bytes, where: object, region: str | None) -> str:
-    """Return the encoding of a text by its first bytes. Raises InputError if it is no text."""
+    """Return a text's encoding by its first bytes. Raises InputError if it is not a text."""
     for mark, name in _MARKS:
         if sample.startswith(mark):
             return name

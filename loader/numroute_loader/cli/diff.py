@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numroute.index import Comparison, Snapshot
 
 OPERATORS_SHOWN_MAX = 10
-"""Operators of the printed matrix; the others, more where there is no room, share a row."""
+"""Operators of the printed matrix; the rest share a row, as do those that do not fit."""
 
 _NOBODY = "nobody"
 

@@ -1,4 +1,4 @@
-"""From numbers to rows, and from rows to distinct ones, by whatever is fastest for so many.
+"""From numbers to rows, and from rows to distinct ones, by the fastest way for their count.
 
 A few numbers are looked up one by one, in plain Python: numpy's cost per call is twenty times that
 of one lookup. Batches go to numpy or, once it is ready, to the compiled function.
@@ -50,7 +50,7 @@ FEW_NUMBERS_COMPILED = 1
 """The same beside the compiled function, which costs less to call than numpy."""
 
 FIELDS_NUMBERS, FIELDS_REST = 256, 64
-"""Up to how many numbers all fields are found at once, if no more than so many have a record."""
+"""Up to how many numbers all fields are found at once, if no more than the second have records."""
 
 FEW_ROWS = 4
 """Up to how many rows Python finds the distinct ones fastest."""
