@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from numroute.model import Route
     from numroute_loader.gate import Finding, GateLimits
     from numroute_loader.gate.limits import Approval
-    from numroute_loader.increments.patching import NetChanges
     from numroute_loader.increments.windows import Gap, Skipped
     from numroute_loader.inputs import FileProgress
     from numroute_loader.merge import MergeReport
@@ -238,7 +237,7 @@ def patched(
     changes = _changes(effect, metadata.snapshot_id)
     times = [file.source.as_of for file in files if file.source.as_of is not None]
     as_of = max(times, default=metadata.as_of)
-    warnings = [*(warning for file in files for warning in file.warnings), *_undecided(net)]
+    warnings = [warning for file in files for warning in file.warnings]
     facts = None
     if files:
         before = ported_by_operator(snapshot)
@@ -283,13 +282,6 @@ def patched(
         effect=effect,
     )
     return checked, facts
-
-
-def _undecided(net: NetChanges) -> tuple[str, ...]:
-    if not net.undecided:
-        return ()
-    numbers = f"{net.undecided} numbers are in both files of a window, which give no times"
-    return (f"{numbers}: taken as ported",)
 
 
 def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:

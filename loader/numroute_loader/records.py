@@ -58,17 +58,17 @@ class IncrementRows:
     ``numbers``: uint64[n], whole E.164 numbers.
     ``returns``: bool[n], whether the number is back with its range holder after the row.
     ``route``: uint32[n], index into ``keys``; says nothing where the row is a return.
-    ``changed_at``: uint32[n], seconds since 1970-01-01 UTC (0 = not known), or None.
-    ``order_id``: uint64[n], the registry's id of the porting order, or None.
+    ``changed_at``: uint32[n], seconds since 1970-01-01 UTC (0 = not known).
+    ``order_id``: uint64[n], the registry's id of the porting order.
     ``donor``: uint32[n], index into ``donor_codes``, or None.
     """
 
     numbers: NDArray[np.uint64]
     returns: NDArray[np.bool_]
     route: NDArray[np.uint32]
+    changed_at: NDArray[np.uint32]
+    order_id: NDArray[np.uint64]
     keys: Sequence[RouteKey] = ()
-    changed_at: NDArray[np.uint32] | None = None
-    order_id: NDArray[np.uint64] | None = None
     donor: NDArray[np.uint32] | None = None
     donor_codes: Sequence[str] = ()
 

@@ -205,15 +205,6 @@ def test_source_file_is_described(tmp_path, suffix):
     assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_routes_of_another_shape_are_counted(tmp_path):
-    """A route that is not D, region and MNC is a warning with a count, not an error."""
-    rows = [bdpn.port_all_row(9_000_000_000 + i) for i in range(5)]
-    rows[1]["Route"] = rows[4]["Route"] = "X9"
-    parsed = read(bdpn.put(tmp_path, f"{NAME}.csv", bdpn.dump(bdpn.PORT_ALL, rows)))
-    assert parsed.warnings == ("2 of 5 rows have a Route of an unusual shape",)
-    assert {key.routing_number for key in parsed.ported.keys} == {"D2501", "X9"}
-
-
 def test_many_routes_widen_the_column(tmp_path):
     """More routes than sixteen bits can number are read right."""
     rows = [bdpn.port_all_row(9_000_000_000 + i, owner=f"m{i}") for i in range(70_000)]

@@ -198,10 +198,8 @@ def _windows(files: Sequence[ParsedFile]) -> Mapping[str, list[ParsedFile]]:
 
 def _misplaced(name: str, window: Sequence[ParsedFile], limits: GateLimits) -> Finding | None:
     """Return the finding about a window whose median change does not belong to its time."""
-    times = [file.increment.changed_at for file in window if file.increment is not None]
-    dated = np.concatenate(
-        [np.empty(0, np.uint32), *(each[each > 0] for each in times if each is not None)]
-    )
+    times = np.concatenate([file.increment.changed_at for file in window if file.increment])
+    dated = times[times > 0]
     stated = window[0].source.as_of
     if stated is None or len(dated) < max(1, limits.increment_dates_numbers_min):
         return None

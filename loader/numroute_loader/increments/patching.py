@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -32,44 +32,39 @@ class NetChanges:
 
     ``numbers``: uint64[k], ascending and unique. ``returned``: bool[k], whether the number is back
     with its range holder. ``route``: uint32[k], index into ``keys``, of the others.
-    ``changed_at``: uint32[k], seconds since the epoch, or None where no file has times.
+    ``changed_at``: uint32[k], seconds since the epoch.
     ``donor``: uint32[k], index into ``donor_codes``, or None where no file has donors.
     ``file``: int64[k], which of the files changed the number last.
-    ``rows`` counts the rows of all files, ``undecided`` the numbers about which the files of one
-    window disagree and give no times.
+    ``rows`` counts the rows of all files.
     """
 
     numbers: NDArray[np.uint64]
     returned: NDArray[np.bool_]
     route: NDArray[np.uint32]
     keys: Sequence[RouteKey]
-    changed_at: NDArray[np.uint32] | None
+    changed_at: NDArray[np.uint32]
     donor: NDArray[np.uint32] | None
     donor_codes: Sequence[str]
     file: NDArray[np.int64]
     rows: int
-    undecided: int
 
 
 def net_changes(windows: Sequence[Sequence[IncrementRows]]) -> NetChanges:
     """Merge the files of windows, which are in order, and keep the last row of each number.
 
-    Within a window rows are ordered by time, then by the order's id, then by file and line. Where
-    files have no times, a port takes precedence over a return: the number is served by somebody.
+    Within a window rows are ordered by time, then by the order's id, then by file and line.
     """
     files = [(at, rows) for at, window in enumerate(windows) for rows in window]
     counts = [len(rows.numbers) for _, rows in files]
     total = sum(counts)
     numbers = _joined([rows.numbers for _, rows in files])
     returned = _joined([rows.returns for _, rows in files]).astype(np.bool_)
-    changed_at = _joined([_or_zeros(rows.changed_at, rows) for _, rows in files]).astype(np.uint32)
-    order_id = _joined([_or_zeros(rows.order_id, rows) for _, rows in files])
+    changed_at = _joined([rows.changed_at for _, rows in files]).astype(np.uint32)
+    order_id = _joined([rows.order_id for _, rows in files])
     window = np.repeat(np.array([at for at, _ in files], np.int64), counts)
     file = np.repeat(np.arange(len(files)), counts)
-    timed = np.repeat(np.array([rows.changed_at is not None for _, rows in files], bool), counts)
-    # The last key sorts first. Where there are no times, ports come after returns.
-    returned_first = np.where(timed, 0, ~returned)
-    order = np.lexsort((np.arange(total), returned_first, order_id, changed_at, window, numbers))
+    # The last key sorts first.
+    order = np.lexsort((np.arange(total), order_id, changed_at, window, numbers))
     ordered = numbers[order]
     last = np.append(ordered[1:] != ordered[:-1], np.ones(min(1, total), np.bool_))
     chosen = order[last]
@@ -87,14 +82,11 @@ def net_changes(windows: Sequence[Sequence[IncrementRows]]) -> NetChanges:
         returned=returned[chosen],
         route=route[chosen],
         keys=keys,
-        changed_at=changed_at[chosen]
-        if any(rows.changed_at is not None for _, rows in files)
-        else None,
+        changed_at=changed_at[chosen],
         donor=donor[chosen] if any(rows.donor is not None for _, rows in files) else None,
         donor_codes=donor_codes,
         file=file[chosen],
         rows=total,
-        undecided=_undecided(numbers[order], window[order], returned[order], timed[order]),
     )
 
 
@@ -132,22 +124,6 @@ def patch_of(
     )
 
 
-def _undecided(
-    numbers: NDArray[np.uint64],
-    window: NDArray[np.int64],
-    returned: NDArray[np.bool_],
-    timed: NDArray[np.bool_],
-) -> int:
-    same = (numbers[1:] == numbers[:-1]) & (window[1:] == window[:-1]) & ~timed[1:]
-    return int(np.count_nonzero(same & (returned[1:] != returned[:-1])))
-
-
-def _or_zeros(
-    values: NDArray[np.unsignedinteger] | None, rows: IncrementRows
-) -> NDArray[np.unsignedinteger]:
-    return np.zeros(len(rows.numbers), np.uint64) if values is None else values
-
-
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
     return np.concatenate([np.empty(0, np.uint64), *(array.astype(np.uint64) for array in arrays)])
 
@@ -167,7 +143,7 @@ def _together(
 def _facts(key: RouteKey) -> tuple[object, ...]:
     """Return the fields of a key that are the registry's own: they identify a ported route."""
     return (
-        key.operator_code or ("", key.operator_name),
+        key.operator_code,
         key.registry_mnc,
         key.routing_number,
         key.region_code,
@@ -176,21 +152,19 @@ def _facts(key: RouteKey) -> tuple[object, ...]:
 
 
 def _rows_by_key(routes: Sequence[Route]) -> dict[tuple[object, ...], int]:
-    """Return the row of each ported route by the registry's facts, with code and with name only."""
+    """Return the row of each ported route by the registry's facts."""
     rows: dict[tuple[object, ...], int] = {}
     for row, route in enumerate(routes):
         if route.status is not Status.PORTED:
             continue
         key = RouteKey(
             operator_code=route.operator.code,
-            operator_name=route.operator.name,
             registry_mnc=route.registry_mnc,
             routing_number=route.routing_number,
             region_code=route.region.code,
             line_type=route.line_type,
         )
         rows.setdefault(_facts(key), row)
-        rows.setdefault(_facts(replace(key, operator_code="")), row)
     return rows
 
 

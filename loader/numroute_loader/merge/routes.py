@@ -207,10 +207,7 @@ def known_operators(operators: Iterable[Operator]) -> OperatorDirectory:
     for operator in operators:
         if operator.code:
             by_code.setdefault(operator.code, replace(operator, brand=""))
-    return OperatorDirectory(
-        by_code=by_code,
-        code_of_name=_only_code((operator.name, code) for code, operator in by_code.items()),
-    )
+    return OperatorDirectory(by_code=by_code)
 
 
 def _usual_names(layers: Iterable[Layer]) -> Mapping[str, str]:

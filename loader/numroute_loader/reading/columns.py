@@ -98,12 +98,6 @@ class Codes:
     index: NDArray[np.int32]
     texts: list[tuple[bytes, ...]]
 
-    def where(self, kept: NDArray[np.bool_]) -> Codes:
-        """Return the combinations of some rows only."""
-        places, index = np.unique(self.index[kept], return_inverse=True)
-        texts = [self.texts[at] for at in places.tolist()]
-        return Codes(index=index.astype(np.int32), texts=texts)
-
 
 def codes_of(column: pa.Array) -> Codes:
     """Give each distinct text of a column of ``TEXT_TYPE`` an index."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         OperatorRow,
         PortedRecords,
         Ranges,
-        RouteKey,
     )
 
 
@@ -55,7 +54,6 @@ class FileKind:
     the beginning of a text; ``expects`` completes "The file should begin with ...".
     ``operator_column`` and ``number_column`` are searched for the place of a code or a number.
     ``every``: the time from one file to the next, in which the sequence grows by one.
-    ``name_decides``: other kinds have the same header, so only the name identifies a file.
     ``covers``: the blocks of numbers, (first, last), that the registry describes: a plan those in
     which it has a range, gaps included; a full dump names all ported numbers in them.
     """
@@ -71,7 +69,6 @@ class FileKind:
     number_column: str = ""
     number_format: NumberFormat | None = None
     every: timedelta | None = None
-    name_decides: bool = False
     covers: tuple[tuple[int, int], ...] = ()
 
 
@@ -203,7 +200,6 @@ class RecordLayout:
     ``routes``: the columns that say where a number is served, the operator first; in an increment
     without them every row is a return. A row whose operator is its ``range_holder`` is a number
     that went home. ``others`` are checked and not used. ``order_id`` orders rows of one second.
-    ``usual_routing_number``: of a route; rows with another one are counted in a warning.
     """
 
     number: str
@@ -217,7 +213,6 @@ class RecordLayout:
     others: tuple[TextColumn, ...] = ()
     time: str = ""
     order_id: str = ""
-    usual_routing_number: Callable[[RouteKey], str] | None = None
 
     @property
     def texts(self) -> tuple[TextColumn, ...]:

@@ -1,4 +1,4 @@
-"""Reads full dumps, increments and numbering plans whose rows name operators by code."""
+"""Reads full dumps, increments and numbering plans: rows of numbers with operators and routes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ import numpy as np
 
 from numroute.errors import InputError
 from numroute.model import mask_number
-from numroute_loader.reading.csv_stream import lines_with
-from numroute_loader.reading.description import ParsedFile
-from numroute_loader.reading.rows import RecordParser, RowReader, duplicate_number
+from numroute_loader.reading.csv_stream import line_of_row, lines_with
+from numroute_loader.reading.description import STRICT, NamedLayout, ParsedFile
+from numroute_loader.reading.rows import (
+    REMEDY,
+    NamedParser,
+    OneEncoding,
+    RecordParser,
+    RowReader,
+    name_in,
+)
 from numroute_loader.records import IncrementRows, PortedRecords, Ranges, RouteKey
 
 if TYPE_CHECKING:
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from numroute_loader.reading.columns import Codes
+    from numroute_loader.reading.csv_stream import Block
     from numroute_loader.reading.description import (
         Progress,
         RecordLayout,
@@ -27,42 +35,45 @@ if TYPE_CHECKING:
         Tolerance,
     )
 
+KEYS_MAX = 2**20
+"""How many distinct routes, names or codes one file may have. Real dumps have a few thousand."""
+
+_WIDE = 2**16
+
+_Key = TypeVar("_Key", bound="Hashable")
+
 
 def read_ported_dump(
-    file: RegistryFile, progress: Progress | None, tolerance: Tolerance, *, layout: RecordLayout
+    file: RegistryFile,
+    progress: Progress | None,
+    tolerance: Tolerance,
+    *,
+    layout: RecordLayout | NamedLayout,
 ) -> ParsedFile:
-    """Return the ported numbers of a dump, ascending; InputError for a defect not tolerated."""
-    reader = RowReader(file, layout, tolerance)
-    order, time = RecordOrder(), Column(np.uint32)
-    route, donor = KeyColumn(file.path, _key_maker(layout)), KeyColumn(file.path, _code)
-    for rows in reader.rows(RecordParser(reader.csv.header, layout), progress):
-        kept = None if rows.home is None else ~rows.home
-        order.append(rows.numbers, kept)
-        if rows.route is not None:
-            route.append_texts(rows.route, kept)
-        if rows.donor is not None:
-            donor.append_texts(rows.donor, kept)
-        if rows.time is not None:
-            time.append(rows.time, kept)
-    source = reader.source(order.rows)
-    others = [route, time, *([donor] if layout.donor else [])]
-    duplicates = order.drop_earlier(time.filled, *others) if tolerance.duplicates else 0
-    duplicate = order.sort(*others)
-    if duplicate is not None:
-        raise duplicate_number(file, layout.number, layout.number_format, duplicate)
+    """Return the ported numbers of a dump, ascending; InputError for a defect not tolerated.
+
+    No defect is tolerated where operators are named in free text.
+    """
+    named = isinstance(layout, NamedLayout)
+    reader = RowReader(file, layout, STRICT if named else tolerance)
+    table = _Table(reader, layout, progress)
+    source = reader.source(table.rows)
+    duplicates = _sort(table, file, layout, keep_latest=tolerance.duplicates and not named)
+    home = table.home.filled
+    if home.any():
+        table.select(~home)
     ported = PortedRecords(
-        numbers=order.numbers.filled,
-        route=route.filled,
-        keys=route.keys,
-        ported_at=time.filled,
-        donor=donor.filled if layout.donor else None,
-        donor_codes=donor.keys,
-        returned_home=len(order.home.filled),
+        numbers=table.numbers.filled,
+        route=table.route.filled,
+        keys=table.route.keys,
+        ported_at=None if named else table.time.filled,
+        donor=table.donor.filled if table.donor.keys else None,
+        donor_codes=table.donor.keys,
+        returned_home=int(np.count_nonzero(home)),
     )
     return ParsedFile(
         source=source,
         ported=ported,
-        warnings=_unusual_routes(layout, route, order.rows),
         stated_rows=reader.stated,
         rejected_rows=reader.rejected_rows,
         rejected=tuple(reader.rejected),
@@ -78,42 +89,25 @@ def read_increment(
     A file with only a header says that nothing has changed.
     """
     reader = RowReader(file, layout, may_be_empty=True)
-    numbers, time, order_id = Column(np.uint64), Column(np.uint32), Column(np.uint64)
-    returns = Column(np.bool_)
-    # Routes are those of the ports alone: a return has none.
-    route = KeyColumn(file.path, _key_maker(layout))
-    donor = KeyColumn(file.path, _code)
-    for rows in reader.rows(RecordParser(reader.csv.header, layout), progress):
-        home = np.ones(len(rows.numbers), np.bool_) if rows.home is None else rows.home
-        numbers.append(rows.numbers)
-        returns.append(home)
-        if rows.time is not None:
-            time.append(rows.time)
-        if rows.order_id is not None:
-            order_id.append(rows.order_id)
-        if rows.route is not None:
-            route.append_texts(rows.route.where(~home))
-        if rows.donor is not None:
-            donor.append_texts(rows.donor)
-    source = reader.source(len(numbers.filled))
-    ported = ~returns.filled
-    row_route = np.zeros(len(ported), np.uint32)
-    row_route[ported] = route.filled
-    return ParsedFile(
-        source=source,
-        increment=IncrementRows(
-            numbers=numbers.filled,
-            returns=returns.filled,
-            route=row_route,
-            keys=route.keys,
-            changed_at=time.filled,
-            order_id=order_id.filled,
-            donor=donor.filled.astype(np.uint32) if layout.donor else None,
-            donor_codes=donor.keys,
-        ),
-        warnings=_unusual_routes(layout, route, len(ported)),
-        stated_rows=reader.stated,
+    table = _Table(reader, layout, progress)
+    source = reader.source(table.rows)
+    returns = table.home.filled if layout.routes else np.ones(table.rows, np.bool_)
+    # A number that goes home has no route, so the keys are those of the ports alone.
+    route = np.zeros(table.rows, np.uint32)
+    used, route[~returns] = np.unique(
+        table.route.filled[~returns] if layout.routes else [], return_inverse=True
     )
+    changes = IncrementRows(
+        numbers=table.numbers.filled,
+        returns=returns,
+        route=route,
+        keys=tuple(table.route.keys[at] for at in used.astype(int).tolist()),
+        changed_at=table.time.filled,
+        order_id=table.order_id.filled,
+        donor=table.donor.filled.astype(np.uint32) if layout.donor else None,
+        donor_codes=table.donor.keys,
+    )
+    return ParsedFile(source=source, increment=changes, stated_rows=reader.stated)
 
 
 def read_range_file(
@@ -121,56 +115,53 @@ def read_range_file(
 ) -> ParsedFile:
     """Return the ranges of a plan, ascending; raises InputError for any defect."""
     reader = RowReader(file, layout)
-    first, last = Column(np.uint64), Column(np.uint64)
-    key = KeyColumn(file.path, _key_maker(layout))
-    for rows in reader.rows(RecordParser(reader.csv.header, layout), progress):
-        if rows.last is not None and rows.route is not None:
-            first.append(rows.numbers)
-            last.append(rows.last)
-            key.append_texts(rows.route)
-    source = reader.source(len(first.filled))
-    order = np.argsort(first.filled, kind="stable")
-    for column in (first, last, key):
-        column.reorder(order)
-    _refuse_overlap(file, layout, first.filled, last.filled)
+    table = _Table(reader, layout, progress)
+    source = reader.source(table.rows)
+    table.select(np.argsort(table.numbers.filled, kind="stable"))
     ranges = Ranges(
-        first=first.filled, last=last.filled, key=key.filled.astype(np.uint32), keys=key.keys
+        first=table.numbers.filled,
+        last=table.last.filled,
+        key=table.route.filled.astype(np.uint32),
+        keys=table.route.keys,
     )
+    _refuse_overlap(file, layout, ranges)
     return ParsedFile(source=source, ranges=ranges, stated_rows=reader.stated)
 
 
-def _key_maker(layout: RecordLayout) -> Callable[[tuple[bytes, ...]], RouteKey]:
-    fields = [column.field for column in layout.routes]
+def _sort(
+    table: _Table, file: RegistryFile, layout: RecordLayout | NamedLayout, *, keep_latest: bool
+) -> int:
+    """Put a dump's rows in ascending order; return how many rows repeated a number.
 
-    def make(texts: tuple[bytes, ...]) -> RouteKey:
-        cells = dict(zip(fields, (text.decode("ascii") for text in texts), strict=True))
-        return RouteKey(**cells, line_type=layout.line_type)
-
-    return make
-
-
-def _code(texts: tuple[bytes, ...]) -> str:
-    return texts[0].decode("ascii")
-
-
-def _unusual_routes(layout: RecordLayout, route: KeyColumn[RouteKey], rows: int) -> tuple[str, ...]:
-    """Return the warning about routing numbers of an unusual shape, which are no defect."""
-    usual = layout.usual_routing_number
-    odd = [usual is not None and key.routing_number != usual(key) for key in route.keys]
-    count = int(np.count_nonzero(np.array(odd, np.bool_)[route.filled])) if any(odd) else 0
+    With ``keep_latest`` the row with the latest time stays, in a tie the last one in the file;
+    otherwise a repeated number raises InputError. A dump that ascends already is left as it is.
+    """
+    numbers = table.numbers.filled
+    if (numbers[1:] > numbers[:-1]).all():
+        return 0
+    table.select(np.lexsort((table.time.filled, numbers)) if keep_latest else np.argsort(numbers))
+    numbers = table.numbers.filled
+    repeated = np.append(numbers[1:] == numbers[:-1], [False])
+    count = int(np.count_nonzero(repeated))
     if not count:
-        return ()
-    column = next(text.name for text in layout.routes if text.field == "routing_number")
-    return (f"{count} of {rows} rows have a {column} of an unusual shape",)
+        return 0
+    if keep_latest:
+        table.select(~repeated)
+        return count
+    number = int(numbers[repeated.argmax()])
+    lines = lines_with(file.path, layout.number, layout.number_format.written(number), lines_max=2)
+    raise InputError(
+        file.path,
+        f"the number {mask_number(number)} occurs in more than one row "
+        f"(lines {' and '.join(map(str, lines))})",
+        line=lines[-1] if lines else None,
+        hint="The file is not a whole dump as the registry makes it: download it again",
+    )
 
 
-def _refuse_overlap(
-    file: RegistryFile,
-    layout: RecordLayout,
-    first: NDArray[np.uint64],
-    last: NDArray[np.uint64],
-) -> None:
+def _refuse_overlap(file: RegistryFile, layout: RecordLayout, ranges: Ranges) -> None:
     """Raise InputError when two ranges, sorted by their first number, share a number."""
+    first, last = ranges.first, ranges.last
     reach = np.maximum.accumulate(last)
     overlapping = np.flatnonzero(first[1:] <= reach[:-1])
     if not overlapping.size:
@@ -194,28 +185,20 @@ def _refuse_overlap(
     )
 
 
-KEYS_MAX = 2**20
-"""How many distinct routes, names or codes one file may have. Real dumps have a few thousand."""
-
-_WIDE = 2**16
-
-_Key = TypeVar("_Key", bound="Hashable")
-
-
-class Column:
-    """An array that is put together from the pieces of blocks."""
+class _Column:
+    """An array that is put together from the pieces of blocks; empty where a file lacks it."""
 
     def __init__(self, dtype: DTypeLike) -> None:
-        """Start without entries."""
         self._pieces: list[NDArray[Any]] = [np.empty(0, dtype)]
 
-    def append(self, values: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> None:
-        """Add the values, or those that are ``kept``, at the end."""
-        self._pieces.append(values if kept is None else values[kept])
+    def append(self, values: NDArray[Any]) -> None:
+        """Add the values at the end."""
+        self._pieces.append(values)
 
-    def reorder(self, order: NDArray[np.intp]) -> None:
-        """Keep the entries at these places only, in this order."""
-        self._pieces = [self.filled[order]]
+    def select(self, rows: NDArray[Any]) -> None:
+        """Keep the entries at these places, in this order, or those of a mask."""
+        if self.filled.size:
+            self._pieces = [self.filled[rows]]
 
     @property
     def filled(self) -> NDArray[Any]:
@@ -225,14 +208,13 @@ class Column:
         return self._pieces[0]
 
 
-class KeyColumn(Column, Generic[_Key]):
+class _KeyColumn(_Column, Generic[_Key]):
     """A column of indexes into ``keys``: the distinct keys that the texts of the rows stand for.
 
-    ``make`` turns texts into a key, once for each distinct combination.
+    ``make`` turns texts into a key, once for each distinct combination, or raises ValueError.
     """
 
     def __init__(self, path: Path, make: Callable[[tuple[bytes, ...]], _Key]) -> None:
-        """Start without entries."""
         super().__init__(np.uint16)
         self._path = path
         self._make = make
@@ -244,13 +226,17 @@ class KeyColumn(Column, Generic[_Key]):
         """The keys so far, in the order in which they were first seen."""
         return tuple(self._index_of_key)
 
-    def append_texts(self, texts: Codes, kept: NDArray[np.bool_] | None = None) -> None:
+    def append_texts(self, texts: Codes, block: Block) -> None:
         """Add the rows of a block; raises InputError for more combinations than any dump has."""
         known = self._index_of_texts
         indexes = [known.get(cells, -1) for cells in texts.texts]
         for place, index in enumerate(indexes):
             if index < 0:
-                key = self._make(texts.texts[place])
+                try:
+                    key = self._make(texts.texts[place])
+                except ValueError as error:
+                    line = line_of_row(self._path, block, int(np.argmax(texts.index == place)))
+                    raise InputError(self._path, str(error), line=line, hint=REMEDY) from None
                 indexes[place] = self._index_of_key.setdefault(key, len(self._index_of_key))
                 known[texts.texts[place]] = indexes[place]
         if len(known) > KEYS_MAX:
@@ -261,65 +247,65 @@ class KeyColumn(Column, Generic[_Key]):
             )
         # Pieces of four bytes, where two do not suffice, widen the whole column.
         dtype = np.uint32 if max(indexes, default=0) >= _WIDE else np.uint16
-        self.append(np.array(indexes, dtype).take(texts.index), kept)
+        self.append(np.array(indexes, dtype).take(texts.index))
 
 
-class RecordOrder:
-    """Numbers in the order of the file, those that went home apart, and whether they ascend."""
+class _Table:
+    """The rows of a whole file, in its order: what ``Rows`` are for a block."""
 
-    def __init__(self) -> None:
-        """Start without rows."""
-        self.numbers = Column(np.uint64)
-        self.home = Column(np.uint64)
-        self._ascending = True
-        self._last = -1
+    def __init__(
+        self, reader: RowReader, layout: RecordLayout | NamedLayout, progress: Progress | None
+    ) -> None:
+        """Read all rows; raises InputError for one that is not tolerated."""
+        path = reader.csv.archive.path
+        self.numbers, self.last = _Column(np.uint64), _Column(np.uint64)
+        self.time, self.order_id = _Column(np.uint32), _Column(np.uint64)
+        self.home = _Column(np.bool_)
+        self.route = _KeyColumn(path, _key_maker(layout))
+        self.donor = _KeyColumn(path, lambda texts: texts[0].decode("ascii"))
+        parser = (
+            NamedParser(layout)
+            if isinstance(layout, NamedLayout)
+            else RecordParser(reader.csv.header, layout)
+        )
+        for rows in reader.rows(parser, progress):
+            self.numbers.append(rows.numbers)
+            for column, values in (
+                (self.last, rows.last),
+                (self.time, rows.time),
+                (self.order_id, rows.order_id),
+                (self.home, rows.home),
+            ):
+                if values is not None:
+                    column.append(values)
+            for keys, texts in ((self.route, rows.route), (self.donor, rows.donor)):
+                if texts is not None:
+                    keys.append_texts(texts, rows.block)
 
     @property
     def rows(self) -> int:
-        """How many rows there are, those that went home among them."""
-        return len(self.numbers.filled) + len(self.home.filled)
+        """How many rows there are."""
+        return len(self.numbers.filled)
 
-    def append(self, numbers: NDArray[np.uint64], kept: NDArray[np.bool_] | None = None) -> None:
-        """Add the numbers of a block's rows; those not ``kept`` are only remembered as seen."""
-        if not numbers.size:
-            return
-        self._ascending &= int(numbers[0]) > self._last and bool((numbers[1:] > numbers[:-1]).all())
-        self._last = int(numbers[-1])
-        self.numbers.append(numbers, kept)
-        if kept is not None:
-            self.home.append(numbers, ~kept)
+    def select(self, rows: NDArray[Any]) -> None:
+        """Keep the rows at these places, in this order, or those of a mask."""
+        for column in (
+            self.numbers, self.last, self.time, self.order_id, self.home, self.route, self.donor
+        ):  # fmt: skip
+            column.select(rows)
 
-    def drop_earlier(self, time: NDArray[np.uint32] | None, *columns: Column) -> int:
-        """Keep of each number the record with the latest time, and sort; return how many went.
 
-        Where two have the same time, or none, the one that comes later in the file is kept.
-        """
-        if self._ascending:
-            return 0
-        numbers = self.numbers.filled
-        order = np.lexsort((np.zeros_like(numbers) if time is None else time, numbers))
-        ordered = numbers[order]
-        last = np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(ordered)), np.bool_))
-        dropped = len(numbers) - int(np.count_nonzero(last))
-        for column in (self.numbers, *columns):
-            column.reorder(order[last])
-        return dropped
+def _key_maker(layout: RecordLayout | NamedLayout) -> Callable[[tuple[bytes, ...]], RouteKey]:
+    """Return what makes a key of a row's texts: its codes, or the rest of its line."""
+    if isinstance(layout, NamedLayout):
+        encoding, line_type = OneEncoding(layout.encodings), layout.line_type
+        return lambda texts: RouteKey(
+            operator_name=encoding.decode(name_in(texts[0])), line_type=line_type
+        )
+    fields = [column.field for column in layout.routes]
 
-    def sort(self, *columns: Column) -> int | None:
-        """Put the numbers and the columns in ascending order; return a duplicate number, if any.
+    def make(texts: tuple[bytes, ...]) -> RouteKey:
+        cells = dict(zip(fields, (text.decode("ascii") for text in texts), strict=True))
+        return RouteKey(**cells, line_type=layout.line_type)
 
-        A dump that ascends already is left as it is, and holds no duplicate.
-        """
-        if self._ascending:
-            return None
-        order = np.argsort(self.numbers.filled)
-        for column in (self.numbers, *columns):
-            column.reorder(order)
-        del order
-        numbers, home = self.numbers.filled, np.sort(self.home.filled)
-        for ordered in (numbers, home):
-            same = np.flatnonzero(ordered[1:] == ordered[:-1])
-            if same.size:
-                return int(ordered[same[0]])
-        both = np.intersect1d(numbers, home, assume_unique=True) if home.size else home
-        return int(both[0]) if both.size else None
+    return make

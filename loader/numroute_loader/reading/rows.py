@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from numroute.errors import InputError
-from numroute.model import mask_number
 from numroute_loader.reading.columns import (
     ID_TYPE,
     TEXT_TYPE,
@@ -31,7 +30,6 @@ from numroute_loader.reading.csv_stream import (
     Fault,
     batch_of,
     line_at,
-    lines_with,
     parsed_in_order,
     sound_lines,
 )
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 
     from numroute_loader.reading.description import (
         NamedLayout,
-        NumberFormat,
         OperatorLayout,
         Progress,
         RecordLayout,
@@ -75,6 +72,7 @@ class Rows:
     the number is back with its range holder. What a file does not have is None.
     """
 
+    block: Block
     numbers: NDArray[np.uint64]
     last: NDArray[np.uint64] | None = None
     route: Codes | None = None
@@ -82,7 +80,6 @@ class Rows:
     home: NDArray[np.bool_] | None = None
     time: NDArray[np.uint32] | None = None
     order_id: NDArray[np.uint64] | None = None
-    block: Block | None = None
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -106,7 +103,7 @@ class BlockParser:
         self._types = types
         self._reason = reason
 
-    def columns(self, batch: pa.RecordBatch) -> tuple[Rows, list[Check]]:
+    def columns(self, batch: pa.RecordBatch, block: Block) -> tuple[Rows, list[Check]]:
         """Return the rows of a batch and the checks of its columns."""
         raise NotImplementedError
 
@@ -114,9 +111,8 @@ class BlockParser:
         """Return the good rows of a block with the faults of the others, in order."""
         batch = batch_of(block.data, self._header, self._types, delimiter=self.delimiter)
         if batch is not None:
-            rows, checks = self.columns(batch)
+            rows, checks = self.columns(batch, block)
             if not any(check.bad.any() for check in checks):
-                rows.block = block
                 return rows
         sound = sound_lines(
             block.data, columns=len(self._header), delimiter=self.delimiter, reason=self._reason
@@ -125,8 +121,8 @@ class BlockParser:
         batch = batch_of(sound.data, self._header, texts, delimiter=self.delimiter)
         if batch is None:
             faults = [Fault(line=0, reason="this line, or one after it, cannot be parsed")]
-            return Rows(numbers=np.empty(0, np.uint64), block=block, faults=faults)
-        rows, checks = self.columns(batch)
+            return Rows(block=block, numbers=np.empty(0, np.uint64), faults=faults)
+        rows, checks = self.columns(batch, block)
         bad = np.logical_or.reduce([check.bad for check in checks])
         faults = sound.faults + [
             Fault(
@@ -159,11 +155,11 @@ class RecordParser(BlockParser):
         self._layout = layout
         self._good: dict[str, set[bytes]] = {text.name: set() for text in layout.texts}
 
-    def columns(self, batch: pa.RecordBatch) -> tuple[Rows, list[Check]]:
+    def columns(self, batch: pa.RecordBatch, block: Block) -> tuple[Rows, list[Check]]:
         """Return numbers, times and combinations of codes."""
         layout = self._layout
         numbers, check = self._numbers(batch, layout.number)
-        rows, checks = Rows(numbers=numbers), [check]
+        rows, checks = Rows(block=block, numbers=numbers), [check]
         if layout.last:
             rows.last, check = self._numbers(batch, layout.last)
             backward = f"{layout.number} is greater than {layout.last}"
@@ -219,7 +215,7 @@ class NamedParser(BlockParser):
         super().__init__(("line",), {"line": TEXT_TYPE}, reason)
         self._layout = layout
 
-    def columns(self, batch: pa.RecordBatch) -> tuple[Rows, list[Check]]:
+    def columns(self, batch: pa.RecordBatch, block: Block) -> tuple[Rows, list[Check]]:
         """Return the number of each line, and the rest of it as its route."""
         layout, lines = self._layout, batch.column("line")
         digits = layout.number_format.digits
@@ -230,7 +226,7 @@ class NamedParser(BlockParser):
             faults[self._rest_fault(text)].append(place)
         wrong = [Check(np.isin(rest.index, faults[why]), why) for why in faults if why]
         checks = [Check(bad, f"{layout.number} is not {layout.number_format.shape}"), *wrong]
-        return Rows(numbers=numbers, route=rest), checks
+        return Rows(block=block, numbers=numbers, route=rest), checks
 
     def _rest_fault(self, rest: bytes) -> str:
         layout = self._layout
@@ -252,6 +248,38 @@ class NamedParser(BlockParser):
 def name_in(rest: bytes) -> bytes:
     """Return the name in what follows the number of a line."""
     return rest[1:].rpartition(b",")[0].strip(b" ")
+
+
+class OneEncoding:
+    """Decodes the texts of one file, all of which must be in the same of a few encodings."""
+
+    def __init__(self, encodings: Sequence[str]) -> None:
+        """Try the encodings in this order."""
+        self._encodings = encodings
+        self._settled: str | None = None
+
+    def decode(self, raw: bytes) -> str:
+        """Return the text; raises ValueError when it is not in the encoding of those before it.
+
+        ASCII fits every encoding and settles nothing. Cyrillic in windows-1251 is hardly ever valid
+        UTF-8; the other way round it is valid gibberish. So the first encoding that fits is right.
+        """
+        if raw.isascii():
+            return raw.decode("ascii")
+        for encoding in self._encodings:
+            try:
+                text = raw.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            if self._settled in (None, encoding):
+                self._settled = encoding
+                return text
+            break
+        if self._settled is None:
+            raise ValueError(f"the text is not {' or '.join(self._encodings)}")
+        raise ValueError(
+            f"the text is not {self._settled}, as the lines before it are: mixed encodings"
+        )
 
 
 class RowReader:
@@ -285,7 +313,7 @@ class RowReader:
     def rows(self, parser: BlockParser, progress: Progress | None) -> Iterator[Rows]:
         """Yield the good rows of each block; raises InputError for a row that is not tolerated."""
         for rows in parsed_in_order(self.csv.blocks(progress), parser.parse):
-            if rows.faults and rows.block is not None:
+            if rows.faults:
                 self._reject(rows.block, rows.faults)
             yield rows
 
@@ -348,17 +376,3 @@ class RowReader:
         else:
             return int(cell)
         raise InputError(path, reason, line=2, hint=REMEDY)
-
-
-def duplicate_number(
-    file: RegistryFile, column: str, number_format: NumberFormat, number: int
-) -> InputError:
-    """Return the error that names two lines whose cell in ``column`` is the same number."""
-    lines = lines_with(file.path, column, number_format.written(number), lines_max=2)
-    where = " and ".join(str(line) for line in lines)
-    return InputError(
-        file.path,
-        f"the number {mask_number(number)} occurs in more than one row (lines {where})",
-        line=lines[-1] if lines else None,
-        hint="The file is not a whole dump as the registry makes it: download it again",
-    )

@@ -153,10 +153,7 @@ def _kind_by_header_and_name(archive: Archive) -> FileKind:
     path = archive.path
     by_header = [kind for kind in KINDS if kind.header(archive.head)]
     by_name = _named(archive)
-    if by_name:
-        candidates = [kind for kind in by_name if kind in by_header]
-    else:
-        candidates = [kind for kind in by_header if not kind.name_decides]
+    candidates = [kind for kind in by_header if kind in by_name or not by_name]
     if len(candidates) == 1:
         return candidates[0]
     if candidates:

@@ -25,11 +25,7 @@ from numroute_loader.reading.description import (
     TextColumn,
     UnreadKind,
 )
-from numroute_loader.reading.named_files import (
-    read_named_dump,
-    read_named_increment,
-    read_operator_table,
-)
+from numroute_loader.reading.operator_table import read_operator_table
 from numroute_loader.reading.record_files import (
     read_increment,
     read_ported_dump,
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numroute_loader.reading.description import ParsedFile
-    from numroute_loader.records import RouteKey
 
 REGISTRY = "ru-bdpn"
 
@@ -100,10 +95,6 @@ def _route(name: str, field: str = "") -> TextColumn:
     return TextColumn(name=name, pattern=_ROUTE, shape="a short word of ASCII", field=field)
 
 
-def _usual_route(key: RouteKey) -> str:
-    return f"D{key.region_code}{key.registry_mnc}"
-
-
 _layout = partial(
     RecordLayout, number_format=_NUMBER, row_count="RowCount", line_type=LineType.MOBILE
 )
@@ -121,7 +112,6 @@ PORT_ALL = _layout(
     number="Number",
     routes=_ROUTE_OF_DUMP,
     time="PortDate",
-    usual_routing_number=_usual_route,
 )
 
 PORT_ALL_FULL = replace(PORT_ALL, donor=_DONOR, range_holder=_RANGE_HOLDER)
@@ -139,7 +129,6 @@ PORT_INCREMENT = _layout(
     range_holder=_RANGE_HOLDER,
     others=(_route("OldRoute"), _two_digits("OldMNC", optional=True)),
     time="PortDate",
-    usual_routing_number=_usual_route,
 )
 
 # OwnerId is the operator that loses the number; after every row it is back with its range holder.
@@ -183,7 +172,7 @@ OPERATORS = OperatorLayout(
 )
 
 
-def _kind(  # noqa: PLR0913 - what makes one kind of file differ from the others
+def _kind(
     name: str,
     file_type: str,
     layout: RecordLayout | NamedLayout | OperatorLayout,
@@ -193,7 +182,6 @@ def _kind(  # noqa: PLR0913 - what makes one kind of file differ from the others
     daily: bool = True,
     operator: str = "",
     number: str = "",
-    name_decides: bool = False,
 ) -> FileKind:
     """Describe the files ``<file_type>_YYYYMMDDhhmm_<sequence>``, in any case.
 
@@ -223,7 +211,6 @@ def _kind(  # noqa: PLR0913 - what makes one kind of file differ from the others
         number_column=number,
         number_format=_NUMBER,
         every=DAY if daily else None,
-        name_decides=name_decides,
         covers=_COVERS,
     )
 
@@ -248,7 +235,7 @@ KINDS = (
         operator="OwnerId",
         number="Number",
     ),
-    _kind("port-all-new", "Port_All_New", PORT_ALL_NEW, read_named_dump, number="Number"),
+    _kind("port-all-new", "Port_All_New", PORT_ALL_NEW, read_ported_dump, number="Number"),
     _kind("operators", "Operators", OPERATORS, read_operator_table),
     _kind("numbering-plan", "Numbering_plan", NUMBERING_PLAN, read_range_file, operator="OwnerId"),
     _increment(
@@ -260,21 +247,6 @@ KINDS = (
         RETURN_INCREMENT,
         read_increment,
         without=("RecipientId",),
-    ),
-    # The simplified tier's increments have the header of its full dump: only the name differs.
-    _increment(
-        "port-increment-new",
-        "Port_Increment_New",
-        PORT_ALL_NEW,
-        partial(read_named_increment, returns=False),
-        name_decides=True,
-    ),
-    _increment(
-        "return-increment-new",
-        "Return_Increment_New",
-        PORT_ALL_NEW,
-        partial(read_named_increment, returns=True),
-        name_decides=True,
     ),
 )
 """The kinds of file that are read."""
@@ -305,17 +277,15 @@ CHAINS = (
         },
         window_time=_window_time,
     ),
-    IncrementChain(
-        name=f"{REGISTRY}-new",
-        kinds=(f"{REGISTRY}/port-increment-new", f"{REGISTRY}/return-increment-new"),
-        file_types=("Port_Increment_New", "Return_Increment_New"),
-        bases={f"{REGISTRY}/port-all-new": _after_daily_dump},
-        window_time=_window_time,
-    ),
 )
-"""What follows on a full dump: the increments of its tier."""
+"""How increments follow on full dumps; those of the simplified tier are not read."""
 
 UNREAD = (
+    UnreadKind(
+        file_name=re.compile(r"(?:Port|Return)_Increment_New.*", re.IGNORECASE),
+        reason="an increment of the simplified tier, which states no times: its rows have no order",
+        hint="Build the next full dump, or apply Port_Increment and Return_Increment",
+    ),
     UnreadKind(
         file_name=re.compile(r"(?:Port|Return)_Increment.*", re.IGNORECASE),
         reason="named as an increment, but without the time and the sequence of one",
@@ -323,7 +293,7 @@ UNREAD = (
         "Port_Increment_202608231400_55974.zip",
     ),
 )
-"""Files that are recognised by the beginning of their name and cannot be read without the rest."""
+"""Files that the beginning of their name identifies, and that cannot be read."""
 
 FEED = FeedLayout(
     registry=REGISTRY,
@@ -354,4 +324,4 @@ FEED = FeedLayout(
     dump_every=timedelta(days=1),
     window_every=timedelta(hours=2),
 )
-"""The simplified tier is left out: only names distinguish its increments from full dumps."""
+"""The simplified tier is left out: it has no increments that can be applied."""

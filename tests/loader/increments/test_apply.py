@@ -311,7 +311,7 @@ def test_an_increment_cut_short_in_its_zip(store: SnapshotStore, tmp_path: Path)
 
 
 def test_the_simplified_tier(tmp_path: Path) -> None:
-    """Increments that name operators follow a dump that does, and no other."""
+    """No increments follow a dump that names operators; its own state no times and are refused."""
     header = b"Number,OrgName,RowCount\r\n"
     names = ['"Мобильные ТелеСистемы" ПАО', "ПАО МегаФон, центральный офис"]
     folder = write_registry(tmp_path / "r", dump=None)
@@ -320,33 +320,15 @@ def test_the_simplified_tier(tmp_path: Path) -> None:
     )
     store = SnapshotStore(tmp_path / "s", create=True)
     assert load("build", store.path, folder).status == 0
-    window = tmp_path / "w"
-    window.mkdir()
-    bdpn.put(
-        window,
-        bdpn.window_name("Port_Increment_New", FIRST) + ".zip",
-        header
-        + f"9000000500,{names[1]},3\r\n9000000012,{names[1]},\r\n".encode()
-        + "9000000777,Никто,\r\n".encode(),
-    )
-    bdpn.put(
-        window,
-        bdpn.window_name("Return_Increment_New", FIRST) + ".zip",
-        header + f"9000000345,{names[1]},2\r\n9000000012,{names[0]},\r\n".encode(),
-    )
-    result = load("apply", store.path, window, "--allow", "shrinkage", "--reason", "few numbers")
-    assert result.status == 0, result.err
-    assert "1 numbers are in both files of a window" in result.err
-    assert operators_of(store, 79000000500, 79000000012, 79000000345, 79000000777) == [
-        ("PORTED", "mMEGAFON"),
-        ("PORTED", "mMEGAFON"),
-        ("NOT_PORTED", "mTELE2"),
-        ("PORTED", ""),
-    ]
+    path = tmp_path / (bdpn.window_name("Port_Increment_New", FIRST) + ".zip")
+    bdpn.put(tmp_path, path.name, header + f"9000000500,{names[1]},1\r\n".encode())
+    result = load("apply", store.path, path)
+    assert result.status == 1
+    assert "the file is an increment of the simplified tier, which states no times" in result.err
     full_tier = bdpn.put_window(tmp_path / "x", FIRST + 1)
     result = load("apply", store.path, *full_tier)
     assert result.status == 1
-    assert "ru-bdpn/port-increment does not continue Port_All_New_2026" in result.err
+    assert "was not built from a full dump that increments continue" in result.err
 
 
 def test_another_loader_published_meanwhile(store: SnapshotStore, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ WINDOWS = st.lists(
 )
 
 
-def rows_of(rows: list[Row], *, timed: bool = True) -> IncrementRows:
+def rows_of(rows: list[Row]) -> IncrementRows:
     """Return rows as a reader returns them."""
     keys = list(dict.fromkeys(row.key for row in rows if row.key is not None))
     return IncrementRows(
@@ -49,8 +49,8 @@ def rows_of(rows: list[Row], *, timed: bool = True) -> IncrementRows:
         returns=np.array([row.key is None for row in rows], np.bool_),
         route=np.array([keys.index(row.key) if row.key else 0 for row in rows], np.uint32),
         keys=keys,
-        changed_at=np.array([row.time for row in rows], np.uint32) if timed else None,
-        order_id=np.array([row.order for row in rows], np.uint64) if timed else None,
+        changed_at=np.array([row.time for row in rows], np.uint32),
+        order_id=np.array([row.order for row in rows], np.uint64),
     )
 
 
@@ -73,7 +73,7 @@ def test_the_last_word_on_each_number(windows: list[tuple[list[Row], list[Row]]]
                 net.numbers.tolist(),
                 net.returned.tolist(),
                 net.route.tolist(),
-                net.changed_at.tolist() if net.changed_at is not None else [],
+                net.changed_at.tolist(),
                 net.file.tolist(),
                 strict=True,
             )
@@ -82,31 +82,6 @@ def test_the_last_word_on_each_number(windows: list[tuple[list[Row], list[Row]]]
         else {}
     )
     assert found == state
-    assert net.undecided == 0
-
-
-@settings(max_examples=200)
-@given(windows=WINDOWS)
-def test_files_without_times(windows: list[tuple[list[Row], list[Row]]]) -> None:
-    """Where nothing tells the order, a number in both files of a window counts as ported."""
-    state: dict[int, RouteKey | None] = {}
-    undecided = set()
-    for at, (ports, returns) in enumerate(windows):
-        ported = {row.number: row.key for row in ports if row.key is not None}
-        gone = {row.number for row in [*ports, *returns] if row.key is None}
-        state |= dict.fromkeys(gone) | ported
-        undecided |= {(at, number) for number in gone & ported.keys()}
-    net = net_changes(
-        [[rows_of(ports, timed=False), rows_of(returns, timed=False)] for ports, returns in windows]
-    )
-    assert net.changed_at is None
-    assert {
-        number: None if returned else net.keys[route]
-        for number, returned, route in zip(
-            net.numbers.tolist(), net.returned.tolist(), net.route.tolist(), strict=True
-        )
-    } == state
-    assert net.undecided == len(undecided)
 
 
 def test_donors_of_several_files() -> None:

@@ -107,7 +107,6 @@ def sequences(found: Arrangement) -> list[int]:
     ("source", "first"),
     [
         (dump(), FIRST),
-        (dump("ru-bdpn/port-all-new", "Port_All_New_202608230000_4659.zip"), FIRST),
         # A counter of its own tells nothing: the time does.
         (dump("ru-bdpn/port-all-full", "Port_All_Full_202608230000_99.zip", 99), FIRST),
         # Renamed: the snapshot's own time.
