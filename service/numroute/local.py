@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numroute.answers import answer_texts
-from numroute.client.codec import BulkAnswer, as_numbers
+from numroute.client.messages import BulkAnswer, as_numbers
 from numroute.index import SnapshotStore
 from numroute.index.kernel import distinct_rows
 from numroute.model import SnapshotRef

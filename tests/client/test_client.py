@@ -17,8 +17,8 @@ import pytest
 
 import numroute
 from numroute import wire
-from numroute.client import aio, codec
-from numroute.client.codec import as_numbers
+from numroute.client import aio, messages
+from numroute.client.messages import as_numbers
 from numroute.entry import how_to_install
 from numroute.errors import ServiceError
 from numroute.model import Status
@@ -84,7 +84,7 @@ def test_large_batches_do_not_hold_the_event_loop(monkeypatch, count: int, on_th
 
         return note
 
-    for module, name in ((aio, "as_numbers"), (wire, "bulk_request"), (codec, "bulk_response")):
+    for module, name in ((aio, "as_numbers"), (wire, "bulk_request"), (messages, "bulk_response")):
         monkeypatch.setattr(module, name, noted(getattr(module, name)))
 
     def respond(request: bytes, _: grpc.ServicerContext) -> bytes:

@@ -23,7 +23,6 @@ from support.registry import command
 
 import numroute
 from numroute.client import Security as ClientSecurity
-from numroute.client import channel
 from numroute.client.channel import parse_target
 from numroute.client.security import TokenFile
 from numroute.errors import ServiceError, SettingError
@@ -124,12 +123,8 @@ def test_another_authority_is_not_believed(run_server, store, authority, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_mistakes_of_tls_are_named(
-    kind, run_server, store, authority, tmp_path, monkeypatch
-) -> None:
+def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path) -> None:
     """A connection that TLS prevents is explained, with what to do, also when gRPC does not."""
-    if kind == "asyncio":
-        monkeypatch.setattr(channel, "_UNREACHABLE", {})
     secure = run_server(store.path, security=Security(tls=authority.issue())).target
     mutual = run_server(
         store.path, security=Security(tls=authority.issue("mutual", client_ca=authority.path))

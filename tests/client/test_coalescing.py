@@ -15,7 +15,6 @@ import numroute
 from numroute.client import Coalescing
 from numroute.client.channel import timed_out
 from numroute.client.coalescing import TASKS_WOKEN_AT_ONCE, Coalescer
-from numroute.client.codec import Values
 from numroute.errors import ServiceError
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -66,7 +65,6 @@ def gather(service: Service, **limits: object) -> Coalescer:
     return Coalescer(
         service.send,
         lambda seconds: timed_out("t", seconds),
-        Values(),
         Coalescing(**({"wait_seconds": 60.0} | limits)),
         with_range_holder=False,
         with_ported_at=False,

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
 
 from numroute import wire
-from numroute.client.codec import Values
 from numroute.client.core import (
     ATTEMPTS_MAX,
     BACKOFF_SECONDS,
@@ -22,9 +20,9 @@ from numroute.client.core import (
     REFUSALS_MAX,
     RESTARTS_MAX,
     BulkQuestion,
-    Retries,
     TextQuestion,
     Watch,
+    retry_pause,
 )
 from numroute.errors import ServiceError
 from numroute.v1 import number_routing_pb2 as pb
@@ -39,7 +37,6 @@ def make_question(numbers: int, per_chunk: int = 1) -> BulkQuestion:
     """Return a question about so many numbers."""
     return BulkQuestion(
         np.arange(numbers, dtype=np.uint64),
-        Values(),
         with_range_holder=False,
         with_ported_at=False,
         numbers_per_chunk=per_chunk,
@@ -177,33 +174,35 @@ def test_an_open_question_has_no_answer() -> None:
         TextQuestion(["x"], None).answer()
 
 
-def test_open_calls_are_begun_again_like_grpc_retries() -> None:
-    """Without an answer a few times, after one for as long as the caller waits, ever later."""
-    retries = Retries()
-    pauses = [retries.pause(StatusCode.UNAVAILABLE, ()) for _ in range(ATTEMPTS_MAX)]
-    assert pauses == [BACKOFF_SECONDS, 2 * BACKOFF_SECONDS, 4 * BACKOFF_SECONDS, None]
-    retries.answered()
-    pauses = [retries.pause(StatusCode.CANCELLED, None) for _ in range(20)]
-    assert pauses[0] == BACKOFF_SECONDS
-    assert pauses[-1] == BACKOFF_SECONDS_MAX
+def test_a_client_waits_for_a_service_that_answered_it() -> None:
+    """Before its first answer a call is sent a few times, after it until its time is up."""
+    for code in ("UNAVAILABLE", "CANCELLED"):
+        pauses = [
+            retry_pause(code, None, tries, 60.0, reached=False) for tries in range(ATTEMPTS_MAX)
+        ]
+        assert pauses == [BACKOFF_SECONDS, 2 * BACKOFF_SECONDS, 4 * BACKOFF_SECONDS, None]
+        pauses = [retry_pause(code, (), tries, 60.0, reached=True) for tries in range(20)]
+        assert pauses[:2] == [BACKOFF_SECONDS, 2 * BACKOFF_SECONDS]
+        assert pauses[-1] == BACKOFF_SECONDS_MAX
+        assert retry_pause(code, (), 20, 0.4, reached=True) == 0.2
+        assert retry_pause(code, (), 20, BACKOFF_SECONDS / 2, reached=True) is None
 
 
 @pytest.mark.parametrize(
     ("code", "trailers", "pause"),
     [
-        (StatusCode.INVALID_ARGUMENT, (), None),
-        (StatusCode.RESOURCE_EXHAUSTED, (), None),
-        (StatusCode.RESOURCE_EXHAUSTED, ((wire.RETRY_AFTER_KEY, "1500"),), 1.5),
-        (StatusCode.RESOURCE_EXHAUSTED, ((wire.PUSHBACK_KEY, "20"),), 0.02),
-        (StatusCode.RESOURCE_EXHAUSTED, ((wire.PUSHBACK_KEY, "-1"),), None),
-        (StatusCode.UNAVAILABLE, ((wire.RETRY_AFTER_KEY, "soon"),), BACKOFF_SECONDS),
-        (StatusCode.INTERNAL, (), BACKOFF_SECONDS),
-        (StatusCode.INTERNAL, ((wire.ERROR_KEY, "Error"),), None),
+        ("INVALID_ARGUMENT", (), None),
+        ("INTERNAL", (), None),
+        ("RESOURCE_EXHAUSTED", (), None),
+        ("RESOURCE_EXHAUSTED", ((wire.RETRY_AFTER_KEY, "1500"),), 1.5),
+        ("RESOURCE_EXHAUSTED", ((wire.RETRY_AFTER_KEY, "2000"),), None),
+        ("UNAVAILABLE", ((wire.RETRY_AFTER_KEY, "20"),), 0.02),
+        ("UNAVAILABLE", ((wire.RETRY_AFTER_KEY, "soon"),), BACKOFF_SECONDS),
     ],
 )
 def test_the_service_says_when_to_come_back(code, trailers, pause) -> None:
-    """What the service asks for counts, a refusal for good ends the call."""
-    assert Retries().pause(code, trailers) == pause
+    """What the service asks for counts, unless it outlasts the call; other errors end the call."""
+    assert retry_pause(code, trailers, 0, 2.0, reached=False) == pause
 
 
 def test_a_watch_announces_nothing_twice() -> None:
@@ -215,10 +214,11 @@ def test_a_watch_announces_nothing_twice() -> None:
         message.snapshot.id = snapshot
         return message.SerializeToString()
 
-    assert watch.pause(StatusCode.UNAVAILABLE, (), 104.0) == BACKOFF_SECONDS
+    assert watch.pause("UNAVAILABLE", (), 104.0) == BACKOFF_SECONDS
     assert watch.news(response("a")).snapshot.id == "a"
     assert watch.news(response("a")) is None
-    assert watch.pause(StatusCode.OK, (), 200.0) == BACKOFF_SECONDS
+    assert watch.pause("OK", (), 200.0) == BACKOFF_SECONDS
+    assert watch.pause("UNAVAILABLE", (), 200.0) == BACKOFF_SECONDS
     assert watch.news(response("b")).snapshot.id == "b"
-    assert watch.pause(StatusCode.PERMISSION_DENIED, (), 200.0) is None
-    assert Watch(seconds=5.0, now=100.0).pause(StatusCode.UNAVAILABLE, (), 105.1) is None
+    assert watch.pause("PERMISSION_DENIED", (), 200.0) is None
+    assert Watch(seconds=5.0, now=100.0).pause("UNAVAILABLE", (), 105.1) is None

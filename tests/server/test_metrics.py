@@ -110,12 +110,13 @@ def test_messages_of_streams_are_timed(run_server, store) -> None:
 
     def batches():
         for _ in range(3):
-            yield NUMBERS[:10]
+            yield pb.BulkLookupRequest(numbers=NUMBERS[:10]).SerializeToString()
             time.sleep(0.2)
 
     with numroute.Client(server.target) as client:
         next(client.watch_snapshots())
-        assert sum(1 for _ in client.stream(batches())) == 3
+        stream = server.channel.stream_stream("/numroute.v1.NumberRouting/StreamLookup")
+        assert sum(1 for _ in stream(batches(), timeout=60.0)) == 3
     wait_for(server, "numroute_requests_total", 2)
     samples = wait_for(server, "numroute_requests_in_flight", 0)
     assert value(samples, "numroute_request_seconds_count", method="StreamLookup") == 3

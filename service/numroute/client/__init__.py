@@ -12,7 +12,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from numroute.client.aio import AsyncClient
 from numroute.client.coalescing import Coalescing
-from numroute.client.codec import BulkAnswer
+from numroute.client.messages import BulkAnswer
 from numroute.client.security import Security
 from numroute.client.sync import Client
 from numroute.errors import ServiceError, SettingError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import deque
 from collections.abc import AsyncIterable
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
@@ -16,23 +15,21 @@ import numpy as np
 from numroute.client import messages
 from numroute.client.channel import (
     CALLS_IN_FLIGHT,
-    QUESTIONS_IN_FLIGHT,
     TIMEOUT_SECONDS,
     ClientBase,
     client_closed,
     timed_out,
 )
 from numroute.client.coalescing import Coalescer, Coalescing
-from numroute.client.codec import as_number, as_numbers
 from numroute.client.core import (
     NUMBERS_AT_ONCE_MAX,
     NUMBERS_PER_CHUNK,
     BulkQuestion,
-    Retries,
     TextQuestion,
     Watch,
     stream_question,
 )
+from numroute.client.messages import as_number, as_numbers
 from numroute.client.security import PLAINTEXT
 from numroute.errors import ServiceError
 
@@ -43,8 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from numroute.client.codec import BulkAnswer
     from numroute.client.core import Question
+    from numroute.client.messages import BulkAnswer
     from numroute.client.security import Security
     from numroute.model import (
         Answer,
@@ -167,7 +164,6 @@ class AsyncClient(ClientBase):
                 raise
         question = BulkQuestion(
             await _worked_off(length_hint(numbers) > NUMBERS_AT_ONCE_MAX, as_numbers, numbers),
-            self._values,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
             numbers_per_chunk=self._numbers_per_chunk,
@@ -194,57 +190,45 @@ class AsyncClient(ClientBase):
         with_ported_at: bool = False,
         timeout: float | None = None,
     ) -> AsyncIterator[BulkAnswer]:
-        """Look up batch after batch over one connection; see ``Client.stream``.
+        """Look up batch after batch; see ``Client.stream``.
 
         ``batches`` may be asynchronous. Each answer is yielded as soon as it arrives, whether or
         not there is another batch.
         """
         seconds = self._seconds(timeout)
         make = functools.partial(
-            stream_question,
-            values=self._values,
-            with_range_holder=with_range_holder,
-            with_ported_at=with_ported_at,
+            stream_question, with_range_holder=with_range_holder, with_ported_at=with_ported_at
         )
-        loop = self._loop
-        questions, retries = _Questions(), Retries(reached=self._reached)
-        made = (
-            await _worked_off(length_hint(batch) > NUMBERS_AT_ONCE_MAX, make, batch)
-            async for batch in _each(batches)
-        )
-        feeding = asyncio.ensure_future(questions.feed(made))
-        call: Any = None
-        end: float | None = None
+        asked: asyncio.Queue[asyncio.Task[BulkAnswer] | None] = asyncio.Queue()
+        room = asyncio.Semaphore(CALLS_IN_FLIGHT)
+        tasks: set[asyncio.Task[Any]] = set()
+
+        async def ask_all() -> None:
+            try:
+                await room.acquire()
+                async for batch in _each(batches):
+                    large = length_hint(batch) > NUMBERS_AT_ONCE_MAX
+                    question = await _worked_off(large, make, batch)
+                    asking = asyncio.create_task(self._ask(question, seconds))
+                    tasks.add(asking)
+                    asked.put_nowait(asking)
+                    await room.acquire()
+            finally:
+                asked.put_nowait(None)
+
+        asking_all = asyncio.create_task(ask_all())
+        tasks.add(asking_all)
         try:
-            while await questions.any_waiting():
-                if end is None:
-                    end = loop.time() + seconds
-                if call is None:
-                    call = self._begin_stream(questions.messages())
-                try:
-                    response = await asyncio.wait_for(_read(call), end - loop.time())
-                except asyncio.TimeoutError:
-                    raise timed_out(self.target, seconds) from None
-                except grpc.aio.AioRpcError as error:
-                    call = None
-                    pause = retries.pause(error.code(), error.trailing_metadata())
-                    if pause is None or loop.time() + pause >= end:
-                        raise await self._error(error, seconds) from None
-                    await asyncio.sleep(pause)
-                    continue
-                end = None
-                retries.answered()
-                self._reached = True
-                yield await questions.accept(response)
-            if questions.problem is not None:
-                raise questions.problem
-        except asyncio.CancelledError:
-            self._raise_if_closed()
-            raise
+            while (asking := await asked.get()) is not None:
+                answer = await asking
+                tasks.remove(asking)
+                room.release()
+                yield answer
+            await asking_all
         finally:
-            feeding.cancel()
-            if call is not None:
-                call.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def explain(
         self,
@@ -259,20 +243,12 @@ class AsyncClient(ClientBase):
         response = await self._call("Explain", request, self._seconds(timeout))
         return messages.explain_response(response)
 
-    async def operators(
-        self,
-        *,
-        timeout: float | None = None,
-    ) -> list[OperatorInfo]:
+    async def operators(self, *, timeout: float | None = None) -> list[OperatorInfo]:
         """Return the operators that the current snapshot knows; see ``Client.operators``."""
         response = await self._call("ListOperators", b"", self._seconds(timeout))
         return messages.operators_response(response)
 
-    async def snapshot(
-        self,
-        *,
-        timeout: float | None = None,
-    ) -> SnapshotInfo:
+    async def snapshot(self, *, timeout: float | None = None) -> SnapshotInfo:
         """Return which snapshot answers now; see ``Client.snapshot``."""
         response = await self._call("GetSnapshot", b"", self._seconds(timeout))
         return messages.snapshot_response(response)
@@ -281,7 +257,7 @@ class AsyncClient(ClientBase):
         """Yield the snapshot that answers now, and each new one; see ``Client.watch_snapshots``."""
         watch = Watch(self._seconds(None), self._loop.time())
         while not self._closed.is_set():
-            call = self._watch(b"", metadata=self._token.metadata())
+            call: Any = self._watch(b"", metadata=self._token.metadata())
             try:
                 while True:
                     news = watch.news(await _read(call))
@@ -290,7 +266,7 @@ class AsyncClient(ClientBase):
             except grpc.aio.AioRpcError as error:
                 if self._closed.is_set():
                     return
-                pause = watch.pause(error.code(), error.trailing_metadata(), self._loop.time())
+                pause = watch.pause(error.code().name, error.trailing_metadata(), self._loop.time())
                 if pause is None:
                     raise await self._error(error, self.timeout) from None
             except asyncio.CancelledError:
@@ -380,17 +356,11 @@ class AsyncClient(ClientBase):
         coalescer = self._coalescers[with_range_holder, with_ported_at] = Coalescer(
             functools.partial(self._call, "BulkLookup"),
             functools.partial(timed_out, self.target),
-            self._values,
             self._coalescing,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
         )
         return coalescer
-
-    def _begin_stream(self, requests: AsyncIterator[bytes]) -> Any:  # noqa: ANN401 - grpc names no type
-        if self._ended:
-            raise client_closed()
-        return self._stream(requests, metadata=self._token.metadata())
 
     def _seconds(self, timeout: float | None) -> float:
         """Return the timeout of one call after checking it and the event loop."""
@@ -410,69 +380,6 @@ class AsyncClient(ClientBase):
         """Return our error for a call's; finding out why nothing was reached may take a second."""
         unreached = error.code() is grpc.StatusCode.UNAVAILABLE
         return await _worked_off(unreached, self._failure, error, seconds)
-
-
-class _Questions:
-    """The questions of one ``AsyncClient.stream``: taken when there is room, kept until answered.
-
-    Attributes:
-        problem: The caller's own error, raised after the answers to the batches before it.
-    """
-
-    def __init__(self) -> None:
-        """Start without questions."""
-        self.problem: BaseException | None = None
-        self._waiting: deque[BulkQuestion] = deque()
-        self._answered = 0
-        self._finished = False
-        self._room = asyncio.Semaphore(QUESTIONS_IN_FLIGHT)
-        self._changed = asyncio.Event()
-
-    async def feed(self, questions: AsyncIterator[BulkQuestion]) -> None:
-        """Take questions while there are any."""
-        try:
-            await self._room.acquire()
-            async for question in questions:
-                self._waiting.append(question)
-                self._wake()
-                await self._room.acquire()
-        except Exception as problem:  # noqa: BLE001 - the caller's own, raised after the answers
-            self.problem = problem
-        finally:
-            self._finished = True
-            self._wake()
-
-    async def messages(self) -> AsyncIterator[bytes]:
-        """Yield what a new call must be asked: what is unanswered, then the new questions."""
-        sent = self._answered
-        while True:
-            changed = self._changed
-            while sent < self._answered + len(self._waiting):
-                question = self._waiting[sent - self._answered]
-                yield await _worked_off(question.large, question.message)
-                sent += 1
-            if self._finished:
-                return
-            await changed.wait()
-
-    async def any_waiting(self) -> bool:
-        """Wait for an unanswered question; return False when there will be none."""
-        while not self._waiting and not self._finished:
-            await self._changed.wait()
-        return bool(self._waiting)
-
-    async def accept(self, response: bytes) -> BulkAnswer:
-        """Return the answer to the question that has waited longest."""
-        question = self._waiting[0]
-        answer = await _worked_off(question.large, question.whole_answer, response)
-        self._waiting.popleft()
-        self._answered += 1
-        self._room.release()
-        return answer
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
 
 async def _worked_off(

@@ -14,24 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numroute import wire
-from numroute.client.codec import Values
-from numroute.client.core import (
-    ATTEMPTS_SECONDS,
-    NUMBERS_PER_CHUNK_MAX,
-    RETRIED,
-    backoff,
-    retry_policy,
-)
+from numroute.client.core import NUMBERS_PER_CHUNK_MAX, retry_pause
 from numroute.client.security import Security
 from numroute.errors import ServiceError, SettingError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Mapping
-
-    import grpc
-
-    from numroute.client.security import TokenSource
 
 TIMEOUT_SECONDS = 5.0
 """How long a call may take, retries included, unless the caller says otherwise."""
@@ -39,32 +27,17 @@ TIMEOUT_SECONDS = 5.0
 TIMEOUT_SECONDS_MAX = 86_400.0
 """The longest timeout accepted; gRPC itself accepts longer ones until it overflows."""
 
-QUESTIONS_IN_FLIGHT = 4
-"""How many questions of a stream are sent and not yet answered: what the service works on."""
-
 UNARY_METHODS = ("Lookup", "BulkLookup", "Explain", "GetSnapshot", "ListOperators")
 """The methods with one request and one response."""
 
 CALLS_IN_FLIGHT = 4
-"""How many requests of one question are under way at once: the service works on some while others
-travel."""
+"""How many requests of one question, and batches of a stream, are under way at once: the service
+works on some while others travel."""
 
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024
 """The largest response accepted: 500,000 numbers with all columns take 6 MB."""
 
-_METHOD_CONFIG = [
-    {
-        "name": [{"service": wire.SERVICE_NAME}],
-        "retryPolicy": retry_policy(RETRIED),
-    },
-    # The clients begin a stream again themselves; gRPC could only before its first response.
-    {"name": [{"service": wire.SERVICE_NAME, "method": "StreamLookup"}]},
-]
-
-_ONE_ADDRESS: Mapping[str, Any] = {"methodConfig": _METHOD_CONFIG}
-
-_SEVERAL_ADDRESSES: Mapping[str, Any] = {
-    "methodConfig": _METHOD_CONFIG,
+_SEVERAL_ADDRESSES = {
     "loadBalancingConfig": [{"round_robin": {}}],
     # The health of each replica is watched, and it gets calls only while it reports SERVING. Not so
     # with one address: a service without a snapshot explains itself in its answers.
@@ -77,8 +50,6 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
-    # A request larger than this is not kept for a retry; the default is 256 KiB.
-    ("grpc.per_rpc_retry_buffer_size", 8 * 1024 * 1024),
     # Notice a machine that vanished without closing the connection while calls wait for it, a watch
     # too. The service allows a ping every five seconds.
     ("grpc.keepalive_time_ms", 30_000),
@@ -109,13 +80,6 @@ _CLOSED = (
         "(cert and key) from an authority that it trusts"
     ),
 )
-_UNREACHABLE = {
-    "WRONG_VERSION_NUMBER": _NO_TLS,
-    "CERTIFICATE_VERIFY_FAILED": _OTHER_AUTHORITY,
-    "Hostname Verification Check failed": _OTHER_NAME,
-}
-"""What gRPC's details of an UNAVAILABLE may contain, what that means, and what to do."""
-
 _PROBE_SECONDS = 1.0
 """How long a connection that only looks for the reason may take, and how long its result counts."""
 
@@ -129,8 +93,7 @@ _WRONG_NAMES = (62, 64)
 _LISTS = ("ipv4:", "ipv6:")
 _LOCAL = ("unix:", "unix-abstract:")
 _OTHERS = ("vsock:", "xds:", "google-c2p:", "google-c2p-experimental:")
-_HOST = re.compile(r"[^\s/]+")
-_DIGITS = re.compile(r"[0-9]{1,5}")
+_HOST_AND_PORT = re.compile(r"([^\s/]+):([0-9]{1,5})")
 _PORT_MAX = 65_535
 _FIRST = re.compile(
     r"(?:(?:dns|ipv4|ipv6):(?://[^/]*/|/)?)?\[?([^\s/,\]]+)\]?:([0-9]{1,5})(?:,.*)?"
@@ -183,23 +146,28 @@ class ClientBase:
         self.target = target
         self.timeout = timeout
         self._numbers_per_chunk = numbers_per_chunk
-        self._values = Values()
         self._security = security
         self._reached = False  # has been answered
         self._probing = threading.Lock()
         self._probed: tuple[float, tuple[str, str] | None] = (-math.inf, None)
-        made = connection(target, security)
-        self._token = made.token
+        parsed = parse_target(target)
+        self._token = security.token_source(loopback=parsed.loopback)
+        options = [*OPTIONS]
+        if parsed.several:
+            options.append(("grpc.service_config", json.dumps(_SEVERAL_ADDRESSES)))
+        name = security.server_name or parsed.authority
+        if name and security.encrypted:
+            options.append(("grpc.ssl_target_name_override", name))
+        credentials = security.credentials()
         self._channel: Any = (
-            library.insecure_channel(made.uri, options=made.options)
-            if made.credentials is None
-            else library.secure_channel(made.uri, made.credentials, options=made.options)
+            library.insecure_channel(parsed.uri, options=options)
+            if credentials is None
+            else library.secure_channel(parsed.uri, credentials, options=options)
         )
         self._methods = {
             name: self._channel.unary_unary(wire.method_path(name), None, None)
             for name in UNARY_METHODS
         }
-        self._stream = self._channel.stream_stream(wire.method_path("StreamLookup"), None, None)
         self._watch = self._channel.unary_stream(wire.method_path("WatchSnapshots"), None, None)
 
     def _seconds(self, timeout: float | None) -> float:
@@ -216,88 +184,45 @@ class ClientBase:
             )
         return timeout
 
-    def _pause(self, error: Any, tries: int, left: float) -> float | None:  # noqa: ANN401 - of either library
-        """Return how many seconds to wait before a call is made again; None to give up.
-
-        gRPC gives up after a third of a second, but a service may take longer to restart: a call
-        that reached none is made again until its time is up. Not so before the first answer, for
-        the address may be wrong.
-        """
-        time_left = left - ATTEMPTS_SECONDS
-        if (
-            not self._reached
-            or self._closed.is_set()
-            or error.code().name != "UNAVAILABLE"
-            or _from_service(error.trailing_metadata())
-            or time_left <= 0
-        ):
+    def _pause(self, call: Any, tries: int, left: float) -> float | None:  # noqa: ANN401 - of either library
+        """Return how many seconds to wait before a call is sent again; None to give up."""
+        if self._closed.is_set():
             return None
-        return min(backoff(tries), time_left)
+        code, trailers = call.code().name, call.trailing_metadata()
+        return retry_pause(code, trailers, tries, left, reached=self._reached)
 
-    def _failure(self, error: Any, seconds: float) -> ServiceError:  # noqa: ANN401 - likewise
+    def _failure(self, call: Any, seconds: float) -> ServiceError:  # noqa: ANN401 - likewise
         """Return what a failed call means; where nothing was reached, after finding out why."""
-        details, trailers = error.details() or "", error.trailing_metadata()
-        if error.code().name == "UNAVAILABLE" and not _from_service(trailers):
+        code, details = call.code().name, call.details() or ""
+        message, hint = f"{self.target} answered {code}: {details}", ""
+        if any(key == wire.ERROR_KEY for key, _ in call.trailing_metadata() or ()):
+            pass  # the service's own words
+        elif code == "UNAVAILABLE":
             message, hint = self._unreachable(details)
-            return ServiceError(message, code="UNAVAILABLE", hint=hint)
-        failure = _service_error(self.target, seconds, error.code(), details, trailers)
-        if failure.code == "UNAUTHENTICATED" and not self._token.metadata():
-            failure.hint = (
-                "Give a token: Security(token_file=...), --token-file or NUMROUTE_TOKEN_FILE"
-            )
-        return failure
+        elif code == "DEADLINE_EXCEEDED":
+            return timed_out(self.target, seconds)
+        elif code == "UNIMPLEMENTED":
+            message = f"{self.target} does not know the method that was called"
+            hint = "Is it a numroute service of this client's version?"
+        if code == "UNAUTHENTICATED" and not self._token.metadata():
+            hint = "Give a token: Security(token_file=...), --token-file or NUMROUTE_TOKEN_FILE"
+        return ServiceError(message, code=code, hint=hint)
 
     def _unreachable(self, details: str) -> tuple[str, str]:
         """Return why nothing was reached, and what to do.
 
-        gRPC's details name the reason only now and then: otherwise one connection of our own does.
+        gRPC's details seldom name the reason, so one connection of our own looks for it.
         """
-        found = next((why for sign, why in _UNREACHABLE.items() if sign in details), None)
-        if found is None:
-            with self._probing:
-                if time.monotonic() - self._probed[0] > _PROBE_SECONDS:
-                    reason = _probe(self.target, self._security)
-                    self._probed = (time.monotonic(), reason)
-                found = self._probed[1]
+        with self._probing:
+            if time.monotonic() - self._probed[0] > _PROBE_SECONDS:
+                reason = _probe(self.target, self._security)
+                self._probed = (time.monotonic(), reason)
+            found = self._probed[1]
         if found is None and "Socket closed" in details:
             found = _CLOSED
         if found is None:
             return f"cannot reach {self.target}", "Is `numroute serve` running there?"
         return f"cannot reach {self.target}: {found[0]}", found[1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """What a channel is made from, and what each call on it carries.
-
-    ``credentials`` is None for plaintext.
-    """
-
-    uri: str
-    options: tuple[tuple[str, Any], ...]
-    credentials: grpc.ChannelCredentials | None
-    token: TokenSource
-
-
-def connection(target: str, security: Security) -> Connection:
-    """Return how to reach a target.
-
-    Raises:
-        SettingError: The target or a file of ``security`` is wrong.
-        ServiceError: A name in a list of addresses is unknown.
-    """
-    parsed = parse_target(target)
-    config = _SEVERAL_ADDRESSES if parsed.several else _ONE_ADDRESS
-    options = [*OPTIONS, ("grpc.service_config", json.dumps(config))]
-    if security.server_name or (security.encrypted and parsed.authority):
-        name = security.server_name or parsed.authority
-        options.append(("grpc.ssl_target_name_override", name))
-    return Connection(
-        uri=parsed.uri,
-        options=tuple(options),
-        credentials=security.credentials(),
-        token=security.token_source(loopback=parsed.loopback),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,14 +308,10 @@ def _addresses(host: str, port: str) -> list[tuple[int, str]]:
 
 
 def _host(address: str) -> tuple[str, str]:
-    host, _, port = address.rpartition(":")
-    if not _HOST.fullmatch(host) or not _is_port(port):
+    match = _HOST_AND_PORT.fullmatch(address)
+    if match is None or not 0 < int(match[2]) <= _PORT_MAX:
         raise SettingError(f"{address!r} is not the address of a service", hint=_EXAMPLES)
-    return host.strip("[]"), port
-
-
-def _is_port(text: str) -> bool:
-    return _DIGITS.fullmatch(text) is not None and 0 < int(text) <= _PORT_MAX
+    return match[1].strip("[]"), match[2]
 
 
 def _is_address(host: str) -> bool:
@@ -403,35 +324,6 @@ def _is_address(host: str) -> bool:
 
 def _is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _from_service(trailers: Iterable[Any] | None) -> bool:
-    """Return whether a call's status is a service's own."""
-    return any(key == wire.ERROR_KEY for key, _ in trailers or ())
-
-
-def _service_error(
-    target: str,
-    timeout: float,
-    code: grpc.StatusCode,
-    details: str,
-    trailers: Iterable[Any] | None,
-) -> ServiceError:
-    """Return what a failed call means that reached something, and what to do about it."""
-    if _from_service(trailers):
-        return ServiceError(f"{target} answered {code.name}: {details}", code=code.name)
-    match code.name:
-        case "DEADLINE_EXCEEDED":
-            return timed_out(target, timeout)
-        case "UNIMPLEMENTED":
-            message = f"{target} does not know the method that was called"
-            hint = "Is it a numroute service of this client's version?"
-        case "OK":
-            message, hint = f"{target} ended the call without an answer", "Ask again"
-            return ServiceError(message, code="INTERNAL", hint=hint)
-        case name:
-            message, hint = f"{target} answered {name}: {details}", ""
-    return ServiceError(message, code=code.name, hint=hint)
 
 
 def _probe(target: str, security: Security) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute import wire
-from numroute.client import codec
+from numroute.client import messages
 from numroute.client.channel import TIMEOUT_SECONDS_MAX
 from numroute.client.core import NUMBERS_PER_CHUNK_MAX
 from numroute.errors import ServiceError
@@ -27,7 +27,7 @@ from numroute.model import NumberAnswer, Operator
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from numroute.client.codec import Chunk, Values
+    from numroute.client.messages import Chunk
 
     Send = Callable[[bytes, float], Awaitable[bytes]]
     """Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
@@ -114,7 +114,6 @@ class Coalescer:
         self,
         send: Send,
         timed_out: TimedOut,
-        values: Values,
         settings: Coalescing,
         *,
         with_range_holder: bool,
@@ -123,7 +122,6 @@ class Coalescer:
         """Send batches with ``send``; ``timed_out`` makes the error for a passed deadline."""
         self._send = send
         self._timed_out = timed_out
-        self._values = values
         self._settings = settings
         self._with_range_holder = with_range_holder
         self._with_ported_at = with_ported_at
@@ -214,7 +212,7 @@ class Coalescer:
         seconds = max(waiter.deadline for waiter in batch) - self._loop.time() + _LATE_SECONDS
         seconds = min(seconds, TIMEOUT_SECONDS_MAX)
         try:
-            chunk = codec.bulk_response(
+            chunk = messages.bulk_response(
                 await self._send(request, seconds),
                 len(batch),
                 with_range_holder=self._with_range_holder,
@@ -245,7 +243,7 @@ class Coalescer:
 
     def _answers_of(self, batch: list[_Waiter], chunk: Chunk) -> list[NumberAnswer]:
         """Return the answer to each number of a batch."""
-        routes = [self._values.route(data) for data in chunk.routes]
+        routes = [messages.route(data) for data in chunk.routes]
         statuses = [route.status for route in routes]
         known = [route if route.status.has_route else None for route in routes]
         indexes = chunk.route_indexes.tolist()
@@ -257,7 +255,7 @@ class Coalescer:
             ]
         holders: Iterable[Operator | None] = itertools.repeat(None)
         if self._with_range_holder:
-            operators = [self._values.operator(data) for data in chunk.range_holders]
+            operators = [messages.operator(data) for data in chunk.range_holders]
             named = [None if operator == _NOBODY else operator for operator in operators]
             holders = map(named.__getitem__, chunk.range_holder_indexes.tolist())
         return list(

@@ -1,12 +1,13 @@
 """What both clients decide alike, without input or output.
 
 How a question is split into requests and their responses joined into one answer from one snapshot,
-when a call that broke may be made again, and what an open call still has to answer. ``Client`` and
-``AsyncClient`` send what a question asks for and hand back what they receive.
+and when a call that failed is sent again. ``Client`` and ``AsyncClient`` send what a question asks
+for and hand back what they receive.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from numroute import wire
-from numroute.client import codec, messages
-from numroute.client.codec import BulkAnswer
+from numroute.client import messages
+from numroute.client.messages import BulkAnswer
 from numroute.errors import ServiceError
 from numroute.model import Answer
 
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    import grpc
     from numpy.typing import NDArray
 
-    from numroute.client.codec import Chunk, Values
-    from numroute.client.messages import Answers
+    from numroute.client.messages import Chunk
     from numroute.model import Operator, SnapshotNews, SnapshotRef
 
 NUMBERS_PER_CHUNK = 262_144
@@ -59,44 +58,48 @@ RETRIED = ("UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED")
 """The statuses after which a call is sent again.
 
 Lookups change nothing, so asking again is always safe. UNAVAILABLE means that the call reached no
-server, CANCELLED that it reached one that was stopping (grpc drops what it has not begun to
-handle); a caller's own cancellation ends the call without a retry. RESOURCE_EXHAUSTED is how an
-overloaded server refuses, usually with the time after which to come back, which gRPC respects
-("pushback", gRPC proposal A6). When that is longer than the call may take, the service forbids the
-retry and the refusal is reported at once.
+server, or one without a snapshot; CANCELLED that it reached one that was stopping (grpc drops what
+it has not begun to handle). RESOURCE_EXHAUSTED is how an overloaded service refuses, with the time
+after which to come back.
 """
 
 ATTEMPTS_MAX = 4
-"""How often a call is sent at most."""
+"""How often a client that was never answered sends a call: its address may be wrong."""
 
 BACKOFF_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 1.0
 
-ATTEMPTS_SECONDS = 0.5
-"""How long gRPC's attempts of one call take at most where nobody listens."""
+
+def retry_pause(
+    code: str, trailers: Iterable[Any] | None, tries: int, left: float, *, reached: bool
+) -> float | None:
+    """Return how many seconds to wait before a call is sent again; None to give up.
+
+    Args:
+        code: The name of the status with which the call ended.
+        trailers: Its trailing metadata.
+        tries: How often the call was sent again before.
+        left: How many seconds it may still take.
+        reached: Whether the client was ever answered. Then it waits for a service that restarts as
+            long as the call may take.
+    """
+    if code not in RETRIED or not (reached or tries < ATTEMPTS_MAX - 1):
+        return None
+    milliseconds = str(dict(trailers or ()).get(wire.RETRY_AFTER_KEY, ""))
+    if milliseconds.isdecimal():
+        pause = int(milliseconds) / 1000
+        return pause if pause < left else None
+    if code == "RESOURCE_EXHAUSTED" or left < BACKOFF_SECONDS:
+        return None
+    return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX, left / 2)
 
 
-def retry_policy(statuses: Iterable[str]) -> dict[str, object]:
-    """Return gRPC's retry policy of a call that is sent again after these statuses."""
-    return {
-        "maxAttempts": ATTEMPTS_MAX,
-        "initialBackoff": f"{BACKOFF_SECONDS}s",
-        "maxBackoff": f"{BACKOFF_SECONDS_MAX}s",
-        "backoffMultiplier": 2,
-        "retryableStatusCodes": list(statuses),
-    }
-
-
-def backoff(tries: int) -> float:
-    """Return how many seconds to wait after ``tries`` earlier waits."""
-    return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX)
-
-
+ItemsT = TypeVar("ItemsT", "NDArray[np.uint64]", "Sequence[str]")
+PartT = TypeVar("PartT")
 AnswerT = TypeVar("AnswerT")
-PartT = TypeVar("PartT", "Chunk", "Answers")
 
 
-class Question(ABC, Generic[PartT, AnswerT]):
+class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
     """A question in chunks, one request each.
 
     Send what ``next_request`` returns, as many at once as you like, and pass each outcome to
@@ -109,11 +112,14 @@ class Question(ABC, Generic[PartT, AnswerT]):
     """
 
     method: str
+    large = False
+    """Whether its requests and responses take an event loop too long."""
 
-    def __init__(self, chunk_count: int, *, large: bool = False) -> None:
-        """Split into ``chunk_count`` chunks; ``large`` ones take an event loop too long."""
-        self.chunk_count = chunk_count
-        self.large = large
+    def __init__(self, items: ItemsT, items_per_chunk: int) -> None:
+        """Split the items; none are one chunk, to learn whether the service is there."""
+        self.chunk_count = chunk_count = max(1, -(-len(items) // items_per_chunk))
+        self._items = items
+        self._step = items_per_chunk
         self._open = deque(range(chunk_count))
         self._parts: dict[int, PartT] = {}
         self._ref: SnapshotRef | None = None
@@ -130,11 +136,11 @@ class Question(ABC, Generic[PartT, AnswerT]):
         if not self._open:
             return None
         chunk = self._open.popleft()
-        return chunk, self._request(chunk, self._ref.id if self._ref else "")
+        return chunk, self._request(self._chunk(chunk), self._ref.id if self._ref else "")
 
     def message(self) -> bytes:
         """Return the request of a question of one chunk."""
-        return self._request(0, "")
+        return self._request(self._items, "")
 
     def accept(self, chunk: int, response: bytes) -> None:
         """Take the response to a chunk's request.
@@ -142,13 +148,13 @@ class Question(ABC, Generic[PartT, AnswerT]):
         Raises:
             ServiceError: It does not answer the request, or snapshots change too fast.
         """
-        part = self._decode(chunk, response)
-        if self._ref is not None and part.snapshot.id != self._ref.id:
+        ref, part = self._decode(len(self._chunk(chunk)), response)
+        if self._ref is not None and ref.id != self._ref.id:
             # The request was sent before the snapshot was known, or the service is an older one
             # that does not look at the id.
             self._again(chunk)
             return
-        self._ref = part.snapshot
+        self._ref = ref
         self._refusals = 0
         self._parts[chunk] = part
 
@@ -173,6 +179,9 @@ class Question(ABC, Generic[PartT, AnswerT]):
             raise ValueError("some chunks have no answer yet")
         return self._join([self._parts[chunk] for chunk in range(self.chunk_count)], self._ref)
 
+    def _chunk(self, chunk: int) -> ItemsT:
+        return self._items[chunk * self._step : (chunk + 1) * self._step]
+
     def _again(self, chunk: int) -> None:
         """Ask for a chunk once more, or for all of them."""
         self._open.append(chunk)
@@ -193,56 +202,50 @@ class Question(ABC, Generic[PartT, AnswerT]):
         self._parts.clear()
 
     @abstractmethod
-    def _request(self, chunk: int, snapshot_id: str) -> bytes: ...
+    def _request(self, items: ItemsT, snapshot_id: str) -> bytes: ...
 
     @abstractmethod
-    def _decode(self, chunk: int, response: bytes) -> PartT: ...
+    def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, PartT]: ...
 
     @abstractmethod
     def _join(self, parts: list[PartT], ref: SnapshotRef) -> AnswerT: ...
 
 
-class BulkQuestion(Question["Chunk", BulkAnswer]):
-    """A batch of numbers for ``BulkLookup``, or one message of a ``StreamLookup``."""
+class BulkQuestion(Question["NDArray[np.uint64]", "Chunk", BulkAnswer]):
+    """A batch of numbers for ``BulkLookup``."""
 
     method = "BulkLookup"
 
     def __init__(
         self,
         numbers: NDArray[np.uint64],
-        values: Values,
         *,
         with_range_holder: bool,
         with_ported_at: bool,
         numbers_per_chunk: int = NUMBERS_PER_CHUNK_MAX,
     ) -> None:
-        """Split uint64[n] numbers; an empty batch is one chunk, to learn the snapshot."""
-        self._numbers = numbers
-        self._values = values
+        """Ask for uint64[n] numbers."""
+        self.large = len(numbers) > NUMBERS_AT_ONCE_MAX
         self._with_range_holder = with_range_holder
         self._with_ported_at = with_ported_at
-        self._step = numbers_per_chunk
-        chunks = max(1, -(-len(numbers) // numbers_per_chunk))
-        super().__init__(chunks, large=len(numbers) > NUMBERS_AT_ONCE_MAX)
+        super().__init__(numbers, numbers_per_chunk)
 
-    def _chunk_numbers(self, chunk: int) -> NDArray[np.uint64]:
-        return self._numbers[chunk * self._step : (chunk + 1) * self._step]
-
-    def _request(self, chunk: int, snapshot_id: str) -> bytes:
+    def _request(self, items: NDArray[np.uint64], snapshot_id: str) -> bytes:
         return wire.bulk_request(
-            self._chunk_numbers(chunk),
+            items,
             with_range_holder=self._with_range_holder,
             with_ported_at=self._with_ported_at,
             snapshot_id=snapshot_id,
         )
 
-    def _decode(self, chunk: int, response: bytes) -> Chunk:
-        return codec.bulk_response(
+    def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, Chunk]:
+        part = messages.bulk_response(
             response,
-            len(self._chunk_numbers(chunk)),
+            count,
             with_range_holder=self._with_range_holder,
             with_ported_at=self._with_ported_at,
         )
+        return part.snapshot, part
 
     def _join(self, parts: list[Chunk], ref: SnapshotRef) -> BulkAnswer:
         route_index, routes = _merge([(part.route_indexes, part.routes) for part in parts])
@@ -252,13 +255,13 @@ class BulkQuestion(Question["Chunk", BulkAnswer]):
             holder_index, distinct = _merge(
                 [(part.range_holder_indexes, part.range_holders) for part in parts]
             )
-            holders = tuple(map(self._values.operator, distinct))
+            holders = tuple(map(messages.operator, distinct))
         ported_at = None
         if self._with_ported_at:
             ported_at = np.concatenate([part.ported_at for part in parts])
         return BulkAnswer(
             route_index=route_index,
-            routes=tuple(map(self._values.route, routes)),
+            routes=tuple(map(messages.route, routes)),
             snapshot=ref,
             ported_at=ported_at,
             range_holder_index=holder_index,
@@ -267,29 +270,23 @@ class BulkQuestion(Question["Chunk", BulkAnswer]):
 
 
 def stream_question(
-    batch: NDArray[Any] | Sequence[int],
-    values: Values,
-    *,
-    with_range_holder: bool,
-    with_ported_at: bool,
+    batch: NDArray[Any] | Sequence[int], *, with_range_holder: bool, with_ported_at: bool
 ) -> BulkQuestion:
-    """Return a batch as one message of a stream.
+    """Return a batch of a stream as a question of one request.
 
     Raises:
         TypeError: The numbers are not integers of at most 64 bits.
-        ValueError: They are more than one message takes, not one-dimensional, or negative.
+        ValueError: They are more than one request takes, not one-dimensional, or negative.
     """
-    numbers = codec.as_numbers(batch)
+    numbers = messages.as_numbers(batch)
     if len(numbers) > NUMBERS_PER_CHUNK_MAX:
         raise ValueError(
             f"a batch has {len(numbers)} numbers, the limit is {NUMBERS_PER_CHUNK_MAX}: split it"
         )
-    return BulkQuestion(
-        numbers, values, with_range_holder=with_range_holder, with_ported_at=with_ported_at
-    )
+    return BulkQuestion(numbers, with_range_holder=with_range_holder, with_ported_at=with_ported_at)
 
 
-class TextQuestion(Question["Answers", list[Answer]]):
+class TextQuestion(Question["Sequence[str]", list[Answer], list[Answer]]):
     """Texts for ``Lookup``."""
 
     method = "Lookup"
@@ -297,111 +294,46 @@ class TextQuestion(Question["Answers", list[Answer]]):
     def __init__(
         self, texts: Sequence[str], default_region: str | None, as_of: datetime | None = None
     ) -> None:
-        """Split texts; no texts are one chunk, to learn whether the service is there."""
-        self._texts = texts
+        """Ask for texts in any human format."""
         self._default_region = default_region
         self._as_of = as_of
-        super().__init__(max(1, -(-len(texts) // TEXTS_PER_CHUNK)))
+        super().__init__(texts, TEXTS_PER_CHUNK)
 
-    def _chunk_texts(self, chunk: int) -> Sequence[str]:
-        return self._texts[chunk * TEXTS_PER_CHUNK : (chunk + 1) * TEXTS_PER_CHUNK]
+    def _request(self, items: Sequence[str], snapshot_id: str) -> bytes:
+        return messages.lookup_request(items, self._default_region, self._as_of, snapshot_id)
 
-    def _request(self, chunk: int, snapshot_id: str) -> bytes:
-        return messages.lookup_request(
-            self._chunk_texts(chunk), self._default_region, self._as_of, snapshot_id
-        )
+    def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, list[Answer]]:
+        return messages.lookup_response(response, count)
 
-    def _decode(self, chunk: int, response: bytes) -> Answers:
-        return messages.lookup_response(response, len(self._chunk_texts(chunk)))
-
-    def _join(self, parts: list[Answers], ref: SnapshotRef) -> list[Answer]:  # noqa: ARG002
-        return [answer for part in parts for answer in part.answers]
-
-
-class Retries:
-    """When an open call that broke may be begun again.
-
-    gRPC's own retries end with a call's first response, so the clients begin open calls again
-    themselves, by the same rules.
-    """
-
-    def __init__(self, *, reached: bool = False) -> None:
-        """Start before the first attempt; ``reached``: the client has been answered before."""
-        self._tries = 0
-        self._reached = reached
-        self._answered = False
-
-    def answered(self) -> None:
-        """Start counting anew: the call works."""
-        self._tries = 0
-        self._answered = True
-
-    def pause(self, code: grpc.StatusCode, trailers: Iterable[Any] | None) -> float | None:
-        """Return how many seconds to wait before the next attempt; None to give up.
-
-        A call that has been answered before is begun again for as long as its caller waits, and so
-        is one of a client that has been answered, while the service is UNAVAILABLE; any other as
-        often as gRPC would send it.
-
-        Args:
-            code: How the call ended.
-            trailers: Its trailing metadata.
-        """
-        # grpc.aio reports a message that it could not send because the call had just ended as
-        # INTERNAL, and forgets the status with which it ended. The service's own has trailers.
-        unsent = code.name == "INTERNAL" and not trailers
-        if code.name not in RETRIED and not unsent:
-            return None
-        endless = self._answered or (self._reached and code.name == "UNAVAILABLE")
-        if not endless and self._tries >= ATTEMPTS_MAX - 1:
-            return None
-        tries, self._tries = self._tries, self._tries + 1
-        wait = _wait_seconds(trailers)
-        if wait is not None:
-            return wait if wait >= 0 else None
-        if code.name == "RESOURCE_EXHAUSTED":
-            return None
-        return backoff(tries)
+    def _join(self, parts: list[list[Answer]], ref: SnapshotRef) -> list[Answer]:  # noqa: ARG002
+        return [answer for part in parts for answer in part]
 
 
 class Watch:
-    """What a client has been told over ``WatchSnapshots``, across reconnections."""
+    """What a client has received over ``WatchSnapshots``, across reconnections."""
 
     def __init__(self, seconds: float, now: float) -> None:
         """Give the service so many seconds, from ``now`` on, for its first announcement."""
         self._announced: str | None = None
         self._end = now + seconds
-        self._retries = Retries()
-        self._retries.answered()
+        self._tries = 0
 
     def news(self, response: bytes) -> SnapshotNews | None:
         """Return what a response announces; None when it was announced before."""
         news = messages.watch_response(response)
-        self._retries.answered()
+        self._tries = 0
         if news.snapshot.id == self._announced:
             return None
         self._announced = news.snapshot.id
+        self._end = math.inf
         return news
 
-    def pause(
-        self, code: grpc.StatusCode, trailers: Iterable[Any] | None, now: float
-    ) -> float | None:
+    def pause(self, code: str, trailers: Iterable[Any] | None, now: float) -> float | None:
         """Return how many seconds to wait before watching again; None to give up."""
-        if self._announced is None and now > self._end:
-            return None
-        if code.name == "OK":
+        if code == "OK":
             return BACKOFF_SECONDS
-        return self._retries.pause(code, trailers)
-
-
-def _wait_seconds(trailers: Iterable[Any] | None) -> float | None:
-    """Return how long the service asks to wait: its own metadata, else what it asks of gRPC."""
-    metadata = dict(trailers or ())
-    milliseconds = metadata.get(wire.RETRY_AFTER_KEY) or metadata.get(wire.PUSHBACK_KEY)
-    try:
-        return None if milliseconds is None else int(milliseconds) / 1000
-    except ValueError:
-        return None
+        tries, self._tries = self._tries, self._tries + 1
+        return retry_pause(code, trailers, tries, self._end - now, reached=True)
 
 
 def _merge(

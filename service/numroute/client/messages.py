@@ -1,35 +1,196 @@
-"""The requests and responses of every method but the bulk ones, which have columns."""
+"""The requests and responses of every method; those of bulk lookups as columns.
+
+Arguments are checked before anything is sent, and responses before anything is answered.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError, Message
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from numroute import wire
-from numroute.client.codec import not_understood
+from numroute.errors import ServiceError
 from numroute.model import OperatorInfo, SnapshotInfo, SnapshotNews
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from google.protobuf.timestamp_pb2 import Timestamp
+    from numpy.typing import NDArray
 
-    from numroute.model import Answer, Explanation, SnapshotRef
+    from numroute.model import Answer, Explanation, Operator, Route, SnapshotRef
 
-MessageT = TypeVar("MessageT", bound=Message)
+_UINT64_MAX = 2**64 - 1
+_ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
+
+VALUES_KEPT_MAX = 100_000
+"""How many different routes and how many operators a client keeps decoded; 50 MB of routes."""
+
+_SNAPSHOTS_KEPT_MAX = 64
+"""How many references to snapshots are kept decoded: answers name one, or a few replicas'."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """The response to one ``Lookup``."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BulkAnswer:
+    """The answers to a batch of n numbers, in its order, all from one snapshot.
+
+    Attributes:
+        route_index: uint32[n], for each number its place in ``routes``.
+        routes: The distinct routes; a route carries the status of its numbers.
+        snapshot: Which snapshot answered.
+        ported_at: uint32[n], seconds since 1970-01-01 UTC, 0 where the number is not ported or
+            the time is not known; None when not asked for.
+        range_holder_index: uint32[n], for each number its place in ``range_holders``; None when
+            not asked for.
+        range_holders: The distinct range holders; an empty operator stands for "nobody".
+    """
+
+    route_index: NDArray[np.uint32]
+    routes: tuple[Route, ...]
+    snapshot: SnapshotRef
+    ported_at: NDArray[np.uint32] | None = None
+    range_holder_index: NDArray[np.uint32] | None = None
+    range_holders: tuple[Operator, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chunk:
+    """The response to one request of n numbers; routes and operators are still serialised.
+
+    ``route_indexes``: uint32[n], each less than ``len(routes)``, a view of the response;
+    ``range_holder_indexes`` and ``ported_at``: uint32[n], or uint32[0] when not asked for.
+    """
 
     snapshot: SnapshotRef
-    answers: list[Answer]
+    route_indexes: NDArray[np.uint32]
+    routes: Sequence[bytes]
+    range_holder_indexes: NDArray[np.uint32]
+    range_holders: Sequence[bytes]
+    ported_at: NDArray[np.uint32]
+
+
+def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
+    """Return the caller's numbers as uint64[n].
+
+    Raises:
+        TypeError: They are not whole numbers.
+        ValueError: They are not one-dimensional, or some are negative or over 64 bits.
+    """
+    array = np.asarray(numbers)
+    if not array.ndim and not isinstance(numbers, int | np.integer | np.ndarray):
+        raise TypeError(f"numbers must be integers, not {type(numbers).__name__}")
+    if array.ndim != 1:
+        hint = "" if array.ndim else ": for one number give [number]"
+        raise ValueError(f"numbers must have one dimension, not {array.ndim}{hint}")
+    if not array.size:
+        return np.empty(0, np.uint64)
+    if array.dtype.kind in "fO" and not isinstance(numbers, np.ndarray):
+        array = _from_large(numbers, array.dtype)
+    if array.dtype.kind not in "ui":
+        raise TypeError(f"numbers must be integers, not {array.dtype}")
+    if array.dtype.kind == "i" and array.min() < 0:
+        first = int((array < 0).argmax())
+        raise ValueError(f"numbers must not be negative; the one at position {first} is")
+    return np.ascontiguousarray(array, np.uint64)
+
+
+def as_number(number: int | np.integer[Any]) -> int:
+    """Return the caller's number as an int.
+
+    Raises:
+        TypeError: It is True or False.
+        ValueError: It is negative or over 64 bits.
+    """
+    if isinstance(number, bool):
+        raise TypeError("numbers must be integers, not bool")
+    if not 0 <= number <= _UINT64_MAX:
+        raise ValueError("numbers must be from 0 to 2^64 - 1; this one is not")
+    return int(number)
+
+
+def _from_large(numbers: Sequence[int], guess: np.dtype[Any]) -> NDArray[np.uint64]:
+    """Return a list as uint64[n] that numpy reads as ``guess`` because some are over 63 bits."""
+    if not all(isinstance(number, int) for number in numbers):
+        raise TypeError(f"numbers must be integers, not {guess}")
+    try:
+        return np.array(numbers, np.uint64)
+    except OverflowError:
+        # numpy's own message quotes the number.
+        raise ValueError("numbers must be from 0 to 2^64 - 1; some are not") from None
+
+
+@contextlib.contextmanager
+def _decoding() -> Iterator[None]:
+    """Raise ServiceError where a response cannot be decoded."""
+    try:
+        yield
+    except (DecodeError, KeyError, ValueError):
+        raise not_understood(
+            "it is not well-formed, or a value in it is unknown to this client"
+        ) from None
+
+
+@_decoding()
+def bulk_response(
+    data: bytes, count: int, *, with_range_holder: bool, with_ported_at: bool
+) -> Chunk:
+    """Return the columns of a serialised ``BulkLookupResponse`` to ``count`` numbers.
+
+    Raises:
+        ServiceError: It is not such a message, or does not answer every number.
+    """
+    indexes, begin = wire.leading_column(data, _ROUTE_INDEXES, wire.FIXED32)
+    columns = _BulkColumns.FromString(data[begin:])
+    if columns.route_indexes:
+        columns = _BulkColumns.FromString(data)
+        indexes = np.asarray(columns.route_indexes, wire.FIXED32)
+    chunk = Chunk(
+        snapshot=_snapshot_ref(columns.snapshot),
+        route_indexes=indexes.astype(np.uint32, copy=False),
+        routes=list(columns.routes),
+        range_holder_indexes=np.asarray(columns.range_holder_indexes, np.uint32),
+        range_holders=list(columns.range_holders),
+        ported_at=np.asarray(columns.ported_at, np.uint32),
+    )
+    expected = (count, count if with_range_holder else 0, count if with_ported_at else 0)
+    actual = (len(chunk.route_indexes), len(chunk.range_holder_indexes), len(chunk.ported_at))
+    if actual != expected:
+        raise not_understood(f"its columns have {actual} entries, not {expected}")
+    for indexes, values in (
+        (chunk.route_indexes, chunk.routes),
+        (chunk.range_holder_indexes, chunk.range_holders),
+    ):
+        if indexes.size and int(indexes.max()) >= len(values):
+            raise not_understood("an index in it points to nothing")
+    return chunk
+
+
+@functools.lru_cache(_SNAPSHOTS_KEPT_MAX)
+def _snapshot_ref(data: bytes) -> SnapshotRef:
+    return wire.snapshot_ref_value(pb.SnapshotRef.FromString(data))
+
+
+@functools.lru_cache(VALUES_KEPT_MAX)
+@_decoding()
+def route(data: bytes) -> Route:
+    """Return a serialised route as a value; ServiceError for one that this client does not know."""
+    return wire.route_value(pb.Route.FromString(data))
+
+
+@functools.lru_cache(VALUES_KEPT_MAX)
+@_decoding()
+def operator(data: bytes) -> Operator:
+    """Return a serialised operator as a value; ServiceError when it is malformed."""
+    return wire.operator_value(pb.Operator.FromString(data))
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:
@@ -72,24 +233,20 @@ def lookup_request(
     ).SerializeToString()
 
 
-def lookup_response(data: bytes, count: int) -> Answers:
-    """Return the answers of a serialised ``LookupResponse``; ServiceError when it is malformed."""
-    try:
-        message = pb.LookupResponse.FromString(data)
-        ref = wire.snapshot_ref_value(message.snapshot)
-        answers = [wire.answer_value(each, ref) for each in message.answers]
-    except (DecodeError, ValueError):
-        raise not_understood(
-            "it is malformed, or a value in it is unknown to this client"
-        ) from None
-    if len(answers) != count:
-        raise not_understood(f"it has {len(answers)} answers to {count} texts")
-    return Answers(snapshot=ref, answers=answers)
+@_decoding()
+def lookup_response(data: bytes, count: int) -> tuple[SnapshotRef, list[Answer]]:
+    """Return the snapshot and the answers of a serialised ``LookupResponse`` to ``count`` texts."""
+    message = pb.LookupResponse.FromString(data)
+    ref = wire.snapshot_ref_value(message.snapshot)
+    if len(message.answers) != count:
+        raise not_understood(f"it has {len(message.answers)} answers to {count} texts")
+    return ref, [wire.answer_value(answer, ref) for answer in message.answers]
 
 
+@_decoding()
 def snapshot_response(data: bytes) -> SnapshotInfo:
     """Return a serialised ``GetSnapshotResponse`` as a value; ServiceError when it is malformed."""
-    message = _parsed(pb.GetSnapshotResponse, data)
+    message = pb.GetSnapshotResponse.FromString(data)
     return SnapshotInfo(
         snapshot=wire.snapshot_ref_value(message.snapshot),
         built_at=wire.time_value(message.built_at),
@@ -103,9 +260,10 @@ def snapshot_response(data: bytes) -> SnapshotInfo:
     )
 
 
+@_decoding()
 def watch_response(data: bytes) -> SnapshotNews:
     """Return a serialised ``WatchSnapshotsResponse`` as a value, or raise ServiceError."""
-    message = _parsed(pb.WatchSnapshotsResponse, data)
+    message = pb.WatchSnapshotsResponse.FromString(data)
     return SnapshotNews(
         snapshot=wire.snapshot_ref_value(message.snapshot),
         built_at=wire.time_value(message.built_at),
@@ -114,9 +272,10 @@ def watch_response(data: bytes) -> SnapshotNews:
     )
 
 
+@_decoding()
 def operators_response(data: bytes) -> list[OperatorInfo]:
     """Return the operators of a serialised ``ListOperatorsResponse``."""
-    message = _parsed(pb.ListOperatorsResponse, data)
+    message = pb.ListOperatorsResponse.FromString(data)
     return [
         OperatorInfo(
             operator=wire.operator_value(entry.operator),
@@ -141,21 +300,19 @@ def explain_request(text: str, default_region: str | None, as_of: datetime | Non
     ).SerializeToString()
 
 
+@_decoding()
 def explain_response(data: bytes) -> Explanation:
     """Return a serialised ``ExplainResponse`` as a value; ServiceError when it is malformed."""
-    try:
-        return wire.explanation_value(pb.ExplainResponse.FromString(data))
-    except (DecodeError, KeyError, ValueError):
-        raise not_understood(
-            "it is malformed, or a value in it is unknown to this client"
-        ) from None
+    return wire.explanation_value(pb.ExplainResponse.FromString(data))
 
 
-def _parsed(kind: type[MessageT], data: bytes) -> MessageT:
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        raise not_understood("it is not a well-formed message") from None
+def not_understood(reason: str) -> ServiceError:
+    """Return the error of a response that this client cannot read."""
+    return ServiceError(
+        f"the service's answer cannot be understood: {reason}",
+        code="INTERNAL",
+        hint="Use the same numroute version on both sides",
+    )
 
 
 def _region(region: str | None) -> str | None:
@@ -172,3 +329,33 @@ def _time(as_of: datetime | None) -> Timestamp | None:
     if as_of.tzinfo is None:
         raise ValueError("as_of has no time zone: give an aware time")
     return wire.time_message(as_of)
+
+
+def _bulk_columns_class() -> type[Any]:
+    """Return a message class for ``BulkLookupResponse`` that leaves routes and operators unparsed.
+
+    It declares message fields as ``bytes``, which is compatible on the wire (Protocol Buffers
+    language guide, "Updating A Message Type"). Most routes of a response are known from the last
+    one, and comparing bytes is ten times cheaper than parsing.
+    """
+    source = pb.BulkLookupResponse.DESCRIPTOR
+    message = descriptor_pb2.DescriptorProto()
+    source.CopyToProto(message)
+    for field in message.field:
+        if field.type == descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE:
+            field.type = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
+            field.ClearField("type_name")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="numroute/client/columns.proto",
+        package="numroute.client",
+        syntax="proto3",
+        message_type=[message],
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(
+        pool.FindMessageTypeByName(f"{file.package}.{message.name}")
+    )
+
+
+_BulkColumns = _bulk_columns_class()

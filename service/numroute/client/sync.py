@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
@@ -13,17 +12,13 @@ import grpc
 from numroute.client import messages
 from numroute.client.channel import (
     CALLS_IN_FLIGHT,
-    QUESTIONS_IN_FLIGHT,
     TIMEOUT_SECONDS,
     ClientBase,
     client_closed,
-    timed_out,
 )
-from numroute.client.codec import as_numbers
 from numroute.client.core import (
     NUMBERS_PER_CHUNK,
     BulkQuestion,
-    Retries,
     TextQuestion,
     Watch,
     stream_question,
@@ -38,8 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from numroute.client.codec import BulkAnswer
     from numroute.client.core import Question
+    from numroute.client.messages import BulkAnswer
     from numroute.client.security import Security
     from numroute.model import Answer, Explanation, OperatorInfo, SnapshotInfo, SnapshotNews
 
@@ -117,8 +112,7 @@ class Client(ClientBase):
             ServiceError: The service was not reached or did not answer.
         """
         question = BulkQuestion(
-            as_numbers(numbers),
-            self._values,
+            messages.as_numbers(numbers),
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
             numbers_per_chunk=self._numbers_per_chunk,
@@ -159,34 +153,35 @@ class Client(ClientBase):
         with_ported_at: bool = False,
         timeout: float | None = None,
     ) -> Iterator[BulkAnswer]:
-        """Look up batch after batch over one connection; yield their answers in order.
+        """Look up batch after batch; yield their answers in order.
 
         Each batch has at most 500,000 numbers; about 262,000 is fastest. At most four are under way
         at once, and no more are taken from ``batches`` meanwhile, so lists of any length take the
-        same memory. Each answer comes from one snapshot. When the service goes away, what it has
-        not answered is asked again, there or at another replica.
-
-        The other arguments and the errors are those of ``lookup``; ``timeout`` bounds the wait for
-        each answer.
+        same memory. Each answer comes from one snapshot. The other arguments and the errors are
+        those of ``lookup``.
         """
-        stream = _Stream(self, self._seconds(timeout))
+        seconds = self._seconds(timeout)
+        under_way: deque[tuple[BulkQuestion, bytes, Any]] = deque()
+
+        def answer() -> BulkAnswer:
+            question, request, call = under_way.popleft()
+            return question.whole_answer(self._call(question.method, request, seconds, call))
+
         try:
             for batch in batches:
                 question = stream_question(
-                    batch,
-                    self._values,
-                    with_range_holder=with_range_holder,
-                    with_ported_at=with_ported_at,
+                    batch, with_range_holder=with_range_holder, with_ported_at=with_ported_at
                 )
-                stream.ask(question)
-                while stream.waiting and (
-                    len(stream.waiting) == QUESTIONS_IN_FLIGHT or stream.ready()
-                ):
-                    yield stream.answer()
-            while stream.waiting:
-                yield stream.answer()
+                request = question.message()
+                call = self._begin(self._methods[question.method].future, request, seconds)
+                under_way.append((question, request, call))
+                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0][2].done()):
+                    yield answer()
+            while under_way:
+                yield answer()
         finally:
-            stream.end()
+            for *_, call in under_way:
+                call.cancel()
 
     def explain(
         self,
@@ -225,11 +220,9 @@ class Client(ClientBase):
         watch = Watch(self.timeout, time.monotonic())
         while not self._closed.is_set():
             try:
-                call: Any = self._watch(b"", metadata=self._token.metadata())
-            except ValueError:
-                if self._closed.is_set():
-                    return  # closed at this very moment
-                raise
+                call = self._begin(self._watch, b"")
+            except ServiceError:
+                return  # closed at this very moment
             try:
                 for response in call:
                     news = watch.news(response)
@@ -241,7 +234,7 @@ class Client(ClientBase):
                 call.cancel()
             if self._closed.is_set():
                 return
-            pause = watch.pause(call.code(), call.trailing_metadata(), time.monotonic())
+            pause = watch.pause(call.code().name, call.trailing_metadata(), time.monotonic())
             if pause is None:
                 raise self._error(call, self.timeout)
             self._closed.wait(pause)
@@ -263,69 +256,56 @@ class Client(ClientBase):
             # Waiting in this thread saves the hand-over from the channel's own.
             response = self._call(question.method, question.message(), seconds)
             return question.whole_answer(response)
-        method = self._methods[question.method]
-        under_way: deque[tuple[int, bytes, float, Any]] = deque()
+        send = self._methods[question.method].future
+        under_way: deque[tuple[int, bytes, Any]] = deque()
         try:
             while not question.done:
                 while len(under_way) < CALLS_IN_FLIGHT and (asked := question.next_request()):
-                    chunk, request = asked
-                    call = method.future(request, timeout=seconds, metadata=self._token.metadata())
-                    under_way.append((chunk, request, time.monotonic() + seconds, call))
-                chunk, request, end, call = under_way.popleft()
+                    under_way.append((*asked, self._begin(send, asked[1], seconds)))
+                chunk, request, call = under_way.popleft()
                 try:
-                    response = self._call(question.method, request, seconds, (end, call))
+                    response = self._call(question.method, request, seconds, call)
                 except ServiceError as error:
                     question.refuse(chunk, error)
                 else:
                     question.accept(chunk, response)
-        except ValueError:
-            self._raise_if_closed()
-            raise
         finally:
             for *_, call in under_way:
                 call.cancel()
         return question.answer()
 
-    def _call(
-        self, method: str, request: bytes, seconds: float, sent: tuple[float, Any] | None = None
-    ) -> bytes:
-        """Return the response to a request; ``sent``: when the call under way must end, and it."""
-        end, call = sent or (time.monotonic() + seconds, None)
+    def _call(self, method: str, request: bytes, seconds: float, call: Any = None) -> bytes:  # noqa: ANN401 - grpc names no type
+        """Return the response to a request; ``call`` is under way already."""
+        end = time.monotonic() + seconds
         tries = 0
         while True:
+            left = end - time.monotonic()
             try:
                 response: bytes = (
-                    self._methods[method](
-                        request, timeout=end - time.monotonic(), metadata=self._token.metadata()
-                    )
+                    self._begin(self._methods[method], request, left)
                     if call is None
                     else call.result()
                 )
-            except grpc.RpcError as error:  # noqa: PERF203 - the loop is over attempts
+            except grpc.RpcError as error:
                 pause = self._pause(error, tries, end - time.monotonic())
                 if pause is None:
                     raise self._error(error, seconds) from None
-                self._closed.wait(pause)
-                call = None
-                tries += 1
-            except ValueError:
-                self._raise_if_closed()
-                raise
             else:
                 self._reached = True
                 return response
+            self._closed.wait(pause)
+            call = None
+            tries += 1
 
-    def _begin_stream(self, requests: Iterator[bytes]) -> Any:  # noqa: ANN401 - grpc names no type
+    def _begin(self, method: Any, request: bytes, seconds: float | None = None) -> Any:  # noqa: ANN401 - grpc names no types
+        """Begin a call, or make it; ServiceError when the client is closed."""
         try:
-            return self._stream(requests, metadata=self._token.metadata())
+            return method(request, timeout=seconds, metadata=self._token.metadata())
         except ValueError:
-            self._raise_if_closed()
+            # So grpc refuses a call on a closed channel.
+            if self._closed.is_set():
+                raise client_closed() from None
             raise
-
-    def _raise_if_closed(self) -> None:
-        """Raise the error of a call on a closed channel, which is a ValueError to grpc."""
-        if self._closed.is_set():
-            raise client_closed() from None
 
     def _error(self, error: grpc.RpcError, seconds: float) -> ServiceError:
         """Return our error for a call's."""
@@ -333,86 +313,3 @@ class Client(ClientBase):
         if self._closed.is_set() and call.code() is grpc.StatusCode.CANCELLED:
             return client_closed()
         return self._failure(call, seconds)
-
-
-class _Stream:
-    """The questions of one ``Client.stream`` that are sent and not answered.
-
-    They are asked over as many calls as it takes. A thread reads each call, so that waiting for an
-    answer can time out.
-    """
-
-    def __init__(self, client: Client, seconds: float) -> None:
-        """Ask through a client; each answer may take so many seconds."""
-        self.waiting: deque[BulkQuestion] = deque()
-        self._client = client
-        self._seconds = seconds
-        self._retries = Retries(reached=client._reached)  # noqa: SLF001 - its client
-        self._call: Any = None
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._responses: queue.SimpleQueue[bytes | grpc.RpcError] = queue.SimpleQueue()
-
-    def ask(self, question: BulkQuestion) -> None:
-        """Send a question."""
-        self.waiting.append(question)
-        if self._call is None:
-            self._connect()
-        else:
-            self._requests.put(question.message())
-
-    def ready(self) -> bool:
-        """Return whether an answer is there already."""
-        return not self._responses.empty()
-
-    def answer(self) -> BulkAnswer:
-        """Return the answer to the question that has waited longest."""
-        end = time.monotonic() + self._seconds
-        while True:
-            if self._call is None:
-                self._connect()
-            try:
-                response = self._responses.get(timeout=max(0.0, end - time.monotonic()))
-            except queue.Empty:
-                raise timed_out(self._client.target, self._seconds) from None
-            if isinstance(response, bytes):
-                answer = self.waiting.popleft().whole_answer(response)
-                self._retries.answered()
-                self._client._reached = True  # noqa: SLF001 - its client
-                return answer
-            self.end()
-            call: Any = response
-            pause = self._retries.pause(call.code(), call.trailing_metadata())
-            if pause is None or time.monotonic() + pause >= end:
-                raise self._client._error(response, self._seconds)  # noqa: SLF001 - its client
-            time.sleep(pause)
-
-    def end(self) -> None:
-        """Send nothing more and wait for nothing more."""
-        if self._call is not None:
-            self._requests.put(None)
-            self._call.cancel()
-            self._call = None
-
-    def _connect(self) -> None:
-        """Begin a call and ask on it all that is unanswered."""
-        self._requests, self._responses = queue.SimpleQueue(), queue.SimpleQueue()
-        self._call = self._client._begin_stream(  # noqa: SLF001 - its client
-            iter(self._requests.get, None)
-        )
-        for question in self.waiting:
-            self._requests.put(question.message())
-        reading = threading.Thread(
-            target=_read, args=(self._call, self._responses), name="numroute-stream", daemon=True
-        )
-        reading.start()
-
-
-def _read(call: Any, responses: queue.SimpleQueue[bytes | grpc.RpcError]) -> None:  # noqa: ANN401 - grpc names no type
-    """Hand over the responses of a call, then the call itself: it may still owe answers."""
-    try:
-        for response in call:
-            responses.put(response)
-    except grpc.RpcError as error:
-        responses.put(error)
-    else:
-        responses.put(call)

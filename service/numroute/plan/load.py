@@ -26,7 +26,6 @@ import grpc
 import numpy as np
 
 from numroute import wire
-from numroute.client.core import RETRIED, retry_policy
 from numroute.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -47,9 +46,13 @@ CHANNEL_OPTIONS = (
                 "methodConfig": [
                     {
                         "name": [{}],
-                        "retryPolicy": retry_policy(
-                            each for each in RETRIED if each != "RESOURCE_EXHAUSTED"
-                        ),
+                        "retryPolicy": {
+                            "maxAttempts": 4,
+                            "initialBackoff": "0.05s",
+                            "maxBackoff": "1s",
+                            "backoffMultiplier": 2,
+                            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                        },
                     }
                 ]
             }
