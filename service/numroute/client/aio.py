@@ -209,22 +209,22 @@ class AsyncClient(ClientBase):
                 async for batch in _each(batches):
                     large = length_hint(batch) > NUMBERS_AT_ONCE_MAX
                     question = await _worked_off(large, make, batch)
-                    asking = asyncio.create_task(self._ask(question, seconds))
-                    tasks.add(asking)
-                    asked.put_nowait(asking)
+                    task = asyncio.create_task(self._ask(question, seconds))
+                    tasks.add(task)
+                    asked.put_nowait(task)
                     await room.acquire()
             finally:
                 asked.put_nowait(None)
 
-        asking_all = asyncio.create_task(ask_all())
-        tasks.add(asking_all)
+        asking = asyncio.create_task(ask_all())
+        tasks.add(asking)
         try:
-            while (asking := await asked.get()) is not None:
-                answer = await asking
-                tasks.remove(asking)
+            while (first := await asked.get()) is not None:
+                answer = await first
+                tasks.remove(first)
                 room.release()
                 yield answer
-            await asking_all
+            await asking
         finally:
             for task in tasks:
                 task.cancel()
@@ -297,7 +297,7 @@ class AsyncClient(ClientBase):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
+    async def _ask(self, question: Question[Any, Any, AnswerT], seconds: float) -> AnswerT:
         """Send a question's requests, a few at once, and return the whole answer."""
         if question.chunk_count == 1:
             request = await _worked_off(question.large, question.message)

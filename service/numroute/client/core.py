@@ -118,7 +118,7 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
     def __init__(self, items: ItemsT, items_per_chunk: int) -> None:
         """Split the items; none are one chunk, to learn whether the service is there."""
         self.chunk_count = chunk_count = max(1, -(-len(items) // items_per_chunk))
-        self._items = items
+        self._items: ItemsT = items
         self._step = items_per_chunk
         self._open = deque(range(chunk_count))
         self._parts: dict[int, PartT] = {}

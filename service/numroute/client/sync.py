@@ -250,7 +250,7 @@ class Client(ClientBase):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
+    def _ask(self, question: Question[Any, Any, AnswerT], seconds: float) -> AnswerT:
         """Send a question's requests, a few at once, and return the whole answer."""
         if question.chunk_count == 1:
             # Waiting in this thread saves the hand-over from the channel's own.
