@@ -6,11 +6,11 @@ it: an operator without a row in the brand table has none.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from numroute.errors import InputError
+import msgspec
+
 from numroute_loader.commented_csv import read_own_tables, read_table
 
 if TYPE_CHECKING:
@@ -19,12 +19,25 @@ if TYPE_CHECKING:
 
     from numroute_loader.commented_csv import Row
 
-COLUMNS = ("tax_number", "operator_code", "registry_mnc", "brand", "mcc", "mnc")
 
-_REGION_COLUMNS = ("region_code", "name")
+class _BrandCells(msgspec.Struct, kw_only=True):
+    brand: str
+    tax_number: str = ""
+    operator_code: str = ""
+    registry_mnc: str = ""
+    mcc: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{3}\Z")] = ""
+    mnc: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{2,3}\Z")] = ""
 
-_MCC = re.compile(r"[0-9]{3}", re.ASCII)
-_MNC = re.compile(r"[0-9]{2,3}", re.ASCII)
+    def __post_init__(self) -> None:
+        if not self.operator_code and not self.tax_number:
+            raise ValueError("a row needs a tax_number or an operator_code")
+        if bool(self.mcc) != bool(self.mnc):
+            raise ValueError("mcc and mnc stand together or not at all")
+
+
+class _RegionCells(msgspec.Struct, kw_only=True):
+    region_code: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,63 +81,32 @@ def load_brands(path: Path | None = None) -> BrandTable:
 
     Raises InputError, with the line, when the user's table cannot be read or is wrong.
     """
-    own = _by_operator(read_own_tables("_brands.csv", COLUMNS))
+    own = _by_operator(read_own_tables("_brands.csv", _BrandCells))
     if path is None:
         return BrandTable(layers=(own,))
-    return BrandTable(layers=(_by_operator(read_table(path, COLUMNS)), own))
+    return BrandTable(layers=(_by_operator(read_table(path, _BrandCells)), own))
 
 
-def _by_operator(rows: Iterable[Row]) -> Mapping[tuple[str, str], Brand]:
+def _by_operator(rows: Iterable[Row[_BrandCells]]) -> Mapping[tuple[str, str], Brand]:
     """Return the rows by operator code and by tax number."""
     brands: dict[tuple[str, str], Brand] = {}
     line_of: dict[tuple[str, str], int] = {}
     for row in rows:
-        brand = _brand(row)
-        keys = [
-            (identity, row.cells["registry_mnc"])
-            for identity in (row.cells["operator_code"], row.cells["tax_number"])
-            if identity
-        ]
-        for key in keys:
+        cells = row.cells
+        for identity in filter(None, (cells.operator_code, cells.tax_number)):
+            key = identity, cells.registry_mnc
             if key in brands:
-                raise InputError(
-                    row.path,
-                    f"a second row for the operator {key[0]}, the first is on line {line_of[key]}",
-                    line=row.line,
+                raise row.error(
+                    f"a second row for the operator {identity}, the first is on line "
+                    f"{line_of[key]}",
                     hint="Keep one of them, or distinguish them by registry_mnc",
                 )
-            brands[key] = brand
+            brands[key] = Brand(brand=cells.brand, mcc=cells.mcc, mnc=cells.mnc)
             line_of[key] = row.line
     return brands
 
 
-def _brand(row: Row) -> Brand:
-    """Check a row and return its brand."""
-    cells = row.cells
-    wrong = ""
-    if not cells["operator_code"] and not cells["tax_number"]:
-        wrong = "a row needs a tax_number or an operator_code"
-    elif not cells["brand"]:
-        wrong = "a row needs a brand"
-    elif bool(cells["mcc"]) != bool(cells["mnc"]):
-        wrong = "mcc and mnc stand together or not at all"
-    elif cells["mcc"] and not _MCC.fullmatch(cells["mcc"]):
-        wrong = "mcc is not three digits"
-    elif cells["mnc"] and not _MNC.fullmatch(cells["mnc"]):
-        wrong = "mnc is not two or three digits"
-    if wrong:
-        raise InputError(
-            row.path, wrong, line=row.line, hint="Leading zeros of mnc count: write 01, not 1"
-        )
-    return Brand(brand=cells["brand"], mcc=cells["mcc"], mnc=cells["mnc"])
-
-
 def load_regions() -> Mapping[str, str]:
     """Return the name of each region code; registries add codes that are not in it."""
-    names: dict[str, str] = {}
-    for row in read_own_tables("_regions.csv", _REGION_COLUMNS):
-        code = row.cells["region_code"]
-        if code in names:
-            raise InputError(row.path, f"a second row for region {code}", line=row.line)
-        names[code] = row.cells["name"]
-    return names
+    rows = read_own_tables("_regions.csv", _RegionCells)
+    return {row.cells.region_code: row.cells.name for row in rows}

@@ -6,13 +6,15 @@ import csv
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
 
 from numroute.errors import InputError
 from numroute.model import NUMBER_MAX, mask_digits, mask_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 FILE_BYTES_MAX = 8 << 20
@@ -20,40 +22,34 @@ FILE_BYTES_MAX = 8 << 20
 
 _NUMBER = re.compile(r"\+?[1-9][0-9]{0,14}", re.ASCII)
 
+Cells = TypeVar("Cells", bound=msgspec.Struct)
+"""The columns of a table: cells of a required field must be filled."""
+
+
+class Number(int):
+    """A whole E.164 number in a cell, with or without ``+``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One row of a table: its file and line, and its cells by column name, without padding."""
+class Row(Generic[Cells]):
+    """One row of a table: its file and line, and its cells."""
 
     path: str
     line: int
-    cells: Mapping[str, str]
+    cells: Cells
 
     def error(self, reason: str, *, hint: str = "") -> InputError:
         """Return an error of this row."""
         return InputError(self.path, reason, line=self.line, hint=hint)
 
-    def number(self, column: str) -> int:
-        """Return a cell as a whole E.164 number. Raises InputError, which masks the number."""
-        text = self.cells[column]
-        if not _NUMBER.fullmatch(text) or int(text) > NUMBER_MAX:
-            shown = f"{mask_number(text)!r} is not a whole international number"
-            raise self.error(
-                f"{column} {shown if text else 'is empty'}",
-                hint="Write it with its country code, as 79000000000 or +79000000000",
-            )
-        return int(text)
 
-
-def read_table(
-    path: Path, columns: Sequence[str], optional: Sequence[str] = (), *, header: bool = True
-) -> Iterator[Row]:
+def read_table(path: Path, cells: type[Cells], *, header: bool = True) -> Iterator[Row[Cells]]:
     """Yield the rows of a user's table; its columns may stand in any order.
 
-    ``optional`` columns may be missing, their cells are then empty. Without ``header`` the header
-    line may be missing too; the columns then stand in the order of ``columns``.
+    Columns of optional fields may be missing. Without ``header`` the header line may be missing
+    too; the columns then stand in the order of the fields.
 
-    Raises InputError when the file cannot be read or a line does not have the right columns.
+    Raises InputError, which masks numbers, when the file cannot be read or a row is wrong.
     """
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
@@ -64,52 +60,65 @@ def read_table(
         raise InputError(path, reason, hint="Check the path and its permissions") from None
     except UnicodeDecodeError:
         raise InputError(path, "the text is not UTF-8", hint="Save the file as UTF-8") from None
-    return _rows(str(path), text, columns, optional, header=header)
+    return _rows(str(path), text, cells, header=header)
 
 
-def read_own_tables(suffix: str, columns: Sequence[str]) -> Iterator[Row]:
+def read_own_tables(suffix: str, cells: type[Cells]) -> Iterator[Row[Cells]]:
     """Yield the rows of the built-in tables of all registries whose names end with ``suffix``."""
     folder = resources.files("numroute_loader").joinpath("registries", "tables")
     for table in sorted(folder.iterdir(), key=lambda table: table.name):
         if table.name.endswith(suffix):
-            yield from _rows(table.name, table.read_text("utf-8"), columns)
+            yield from _rows(table.name, table.read_text("utf-8"), cells, header=True)
 
 
-def _rows(
-    path: str,
-    text: str,
-    columns: Sequence[str],
-    optional: Sequence[str] = (),
-    *,
-    header: bool = True,
-) -> Iterator[Row]:
+def _rows(path: str, text: str, cells: type[Cells], *, header: bool) -> Iterator[Row[Cells]]:
+    fields = msgspec.structs.fields(cells)
+    columns = [field.name for field in fields if field.required]
+    optional = [field.name for field in fields if not field.required]
     expected = f"The columns are {', '.join(columns)}"
-    if optional:
-        expected += f" and, if needed, {', '.join(optional)}"
+    expected += f" and, if needed, {', '.join(optional)}" if optional else ""
     names: Sequence[str] = ()
     for line, record in enumerate(text.splitlines(), start=1):
         if not record.strip() or record.lstrip().startswith("#"):
             continue
         try:
-            (cells,) = csv.reader([record], strict=True)
+            (values,) = csv.reader([record], strict=True)
         except (csv.Error, ValueError):
             raise InputError(path, "a quote is not closed", line=line, hint=expected) from None
-        cells = [cell.strip() for cell in cells]
+        values = [value.strip() for value in values]
         if not names:
-            is_header = header or cells[0].lower() == columns[0]
-            names = cells if is_header else columns
-            fault = _fault_of_header(names, columns, optional) if header else ""
-            if fault:
+            is_header = header or values[0].lower() == columns[0]
+            names = values if is_header else columns
+            if fault := _fault_of_header(names, columns, optional) if header else "":
                 raise InputError(path, fault, line=line, hint=expected)
             if is_header:
                 continue
-        if len(cells) != len(names):
-            reason = f"{len(cells)} cells where {len(names)} columns are expected"
+        if len(values) != len(names):
+            reason = f"{len(values)} cells where {len(names)} columns are expected"
             raise InputError(path, reason, line=line, hint=expected)
-        row = dict.fromkeys(optional, "") | dict(zip(names, cells, strict=True))
+        filled = {name: value for name, value in zip(names, values, strict=True) if value}
+        try:
+            row = msgspec.convert(filled, cells, dec_hook=_number)
+        except msgspec.ValidationError as error:
+            raise InputError(path, _reason(error), line=line, hint=expected) from None
         yield Row(path=path, line=line, cells=row)
     if header and not names:
         raise InputError(path, "the file is empty: it has no header", hint=expected)
+
+
+def _reason(error: msgspec.ValidationError) -> str:
+    """Return what is wrong with a row, with the column first."""
+    what, _, column = str(error).partition(" - at `$.")
+    return f"{column.rstrip('`')}: {what}" if column else what
+
+
+def _number(_: type, text: Any) -> Number:  # noqa: ANN401 - msgspec's signature
+    if not _NUMBER.fullmatch(text) or int(text) > NUMBER_MAX:
+        raise ValueError(
+            f"{mask_number(text)!r} is not a whole international number; write it with its country "
+            "code, as 79000000000 or +79000000000"
+        )
+    return Number(text)
 
 
 def _fault_of_header(names: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> str:

@@ -1,16 +1,21 @@
-"""What differs from the current snapshot: range holders, and drift of the increments."""
+"""What differs from the current snapshot: range holders, drift, routing numbers, file names."""
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index.compare import Kind, changed_numbers, operator_name
+from numroute.index.compare import Kind, changed_numbers, operator_name, range_rows, routes_of
 from numroute.index.content import Content
 from numroute.model import NUMBER_MAX, mask_number
-from numroute_loader.gate.evidence import Drift, RangeHolders
+from numroute_loader.gate.evidence import Drift, RangeHolders, RoutingNumbers
+from numroute_loader.gate.findings import NAMED_MAX
 from numroute_loader.increments.windows import ChainError, first_after, position_of
+from numroute_loader.merge.routes import counted
+from numroute_loader.registries import kind_of, stated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,14 +23,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute.index import Snapshot, Source
-    from numroute.index.compare import Difference
+    from numroute.index import Metadata, Patch, Snapshot, SnapshotStore, Source
+    from numroute.index.compare import Effect
     from numroute.model import Operator, Route
     from numroute_loader.increments.windows import Position
-
+    from numroute_loader.reading.description import FileKind, ParsedFile
 
 _FLOWS = 5
 """How many changes are named."""
+
+_UNUSUAL_SHARE = 0.05
+"""Up to this share of disagreeing routing numbers, agreement is usual in a registry."""
 
 
 def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
@@ -33,18 +41,24 @@ def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
 
     Holders are the same by code or tax number, by name where one side has neither.
     """
-    sides = [_Plan(old), _Plan(new)]
-    starts = np.concatenate([side.start for side in sides])
-    starts.sort(kind="stable")  # it merges two sorted runs
-    starts = starts[np.append(True, starts[1:] != starts[:-1])]
+    sides = (old, new)
+    ranges = [side if isinstance(side, Content) else side.tables for side in sides]
+    starts = np.unique(np.concatenate([each.range_start for each in ranges]))
     lengths = np.diff(np.append(starts, np.uint64(NUMBER_MAX + 1))).astype(np.float64)
-    rows = [side.rows(starts) for side in sides]
-    both = sides[0].is_held(rows[0]) & sides[1].is_held(rows[1])
+    routes = [routes_of(side) for side in sides]
+    rows = [range_rows(side, starts) for side in sides]
+    held = [
+        np.array([route.status.has_route for route in table], np.bool_).take(of_side)
+        for table, of_side in zip(routes, rows, strict=True)
+    ]
+    both = held[0] & held[1]
     lengths = lengths[both]
     operators: dict[Operator, int] = {}
     before, after = (
-        side.holders(operators).take(of_side[both])
-        for side, of_side in zip(sides, rows, strict=True)
+        np.array(
+            [operators.setdefault(route.operator, len(operators)) for route in table], np.intp
+        ).take(of_side[both])
+        for table, of_side in zip(routes, rows, strict=True)
     )
     changed = (before != after).nonzero()[0]
     changed = changed[~_same(list(operators), before[changed], after[changed])]
@@ -70,33 +84,6 @@ def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
             for at in np.argsort(-flow_lengths, kind="stable")[:_FLOWS].tolist()
         ],
     )
-
-
-class _Plan:
-    """The ranges of a snapshot, or of content that is not written yet."""
-
-    def __init__(self, whole: Snapshot | Content) -> None:
-        tables = whole if isinstance(whole, Content) else whole.tables
-        self.start: NDArray[np.uint64] = tables.range_start
-        self._route = tables.range_route
-        self._routes: Sequence[Route] = (
-            whole.routes
-            if isinstance(whole, Content)
-            else [whole.routes[row] for row in range(len(whole.routes))]
-        )
-
-    def rows(self, starts: NDArray[np.uint64]) -> NDArray[np.intp]:
-        return self._route[self.start.searchsorted(starts, side="right") - 1].astype(np.intp)
-
-    def is_held(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        return np.array([route.status.has_route for route in self._routes], np.bool_).take(rows)
-
-    def holders(self, operators: dict[Operator, int]) -> NDArray[np.int64]:
-        """Return for each route the index of its operator in ``operators``, adding new ones."""
-        return np.array(
-            [operators.setdefault(route.operator, len(operators)) for route in self._routes],
-            np.int64,
-        )
 
 
 def _same(
@@ -131,58 +118,21 @@ _WORDS = {
 
 
 def drift_of(
-    current: Snapshot,
-    content: Content,
-    changed: Difference,
-    dumps: Sequence[Source],
-    as_of: datetime,
+    current: Snapshot, content: Content, dumps: Sequence[Source], as_of: datetime
 ) -> Drift | str:
     """Return how a dump's content differs from the current snapshot, or why it cannot be compared.
 
     It can when increments led to the snapshot and past the dump's time. Numbers that windows after
     the dump changed last are left out, since their state at its time is no longer known. So is what
-    the brand table adds, which may have changed since. ``changed`` counts all that differs,
-    ``dumps`` are the dumps that the content was built from, ``as_of`` is the time of the content.
+    the brand table adds, which may have changed since. ``dumps`` are the dumps that the content was
+    built from, ``as_of`` is the time of the content.
     """
     try:
         position = position_of(current.metadata)
     except ChainError:
         return "the current snapshot was not made by increments"
-    following = _following(position, dumps, as_of)
-    reason = _why_not(position, following)
-    if reason or following is None:
-        return reason
-    counts = {
-        Kind.PORTED: changed.changes.ported,
-        Kind.RETURNED: changed.changes.returned,
-        Kind.MOVED: changed.changes.moved,
-        Kind.UPDATED: changed.updated_by_registry,
-    }
-    later = _changed_since(current, position, following)
-    if len(later):
-        counts = dict.fromkeys(counts, 0)
-        for piece in changed_numbers(current, content, as_registry=True):
-            kinds = piece.kind[~np.isin(piece.numbers, later)]
-            for kind in Kind:
-                counts[kind] += int(np.count_nonzero(kinds == kind))
-    return Drift(
-        against=current.metadata.snapshot_id,
-        ported=counts[Kind.PORTED],
-        returned=counts[Kind.RETURNED],
-        moved=counts[Kind.MOVED],
-        updated=counts[Kind.UPDATED],
-        changed_since=len(later),
-        examples=_examples(current, content, counts, later),
-    )
-
-
-def _following(position: Position, dumps: Sequence[Source], as_of: datetime) -> int | None:
-    """Return the sequence of the first window on top of the dump."""
     dump = next((dump for dump in dumps if dump.kind in position.chain.bases), None)
-    return first_after(position.chain, dump, as_of) if dump is not None else None
-
-
-def _why_not(position: Position, following: int | None) -> str:
+    following = first_after(position.chain, dump, as_of) if dump is not None else None
     if not position.applied:
         return "the current snapshot was not made by increments"
     if following is None:
@@ -192,7 +142,27 @@ def _why_not(position: Position, following: int | None) -> str:
         return f"{windows} windows of increments up to the dump have not been applied"
     if following <= position.first:
         return f"the current snapshot was built from {position.base.name}, which is no older"
-    return ""
+    later = _changed_since(current, position, following)
+    counts = dict.fromkeys(Kind, 0)
+    examples: list[str] = []
+    for piece in changed_numbers(current, content, as_registry=True):
+        compared = ~np.isin(piece.numbers, later)
+        for kind in Kind:
+            numbers = piece.numbers[compared & (piece.kind == kind)]
+            missing = max(0, _EXAMPLES_PER_KIND - counts[kind])
+            examples += [
+                f"{mask_number(number)} ({_WORDS[kind]})" for number in numbers[:missing].tolist()
+            ]
+            counts[kind] += len(numbers)
+    return Drift(
+        against=current.metadata.snapshot_id,
+        ported=counts[Kind.PORTED],
+        returned=counts[Kind.RETURNED],
+        moved=counts[Kind.MOVED],
+        updated=counts[Kind.UPDATED],
+        changed_since=len(later),
+        examples=tuple(examples),
+    )
 
 
 def _changed_since(current: Snapshot, position: Position, following: int) -> NDArray[np.uint64]:
@@ -209,20 +179,124 @@ def _changed_since(current: Snapshot, position: Position, following: int) -> NDA
     return changed.numbers[np.array(later, np.bool_)[changed.source]]
 
 
-def _examples(
-    current: Snapshot, content: Content, counts: Mapping[Kind, int], later: NDArray[np.uint64]
-) -> tuple[str, ...]:
-    """Name a few numbers of each kind, masked."""
-    missing = {kind: min(count, _EXAMPLES_PER_KIND) for kind, count in counts.items()}
-    examples: list[str] = []
-    if not any(missing.values()):
-        return ()
-    for piece in changed_numbers(current, content, as_registry=True):
-        compared = ~np.isin(piece.numbers, later)
-        for kind in Kind:
-            numbers = piece.numbers[compared & (piece.kind == kind)][: missing[kind]].tolist()
-            examples += [f"{mask_number(number)} ({_WORDS[kind]})" for number in numbers]
-            missing[kind] -= len(numbers)
-        if not any(missing.values()):
-            break
-    return tuple(examples)
+def contradictions(
+    files: Sequence[ParsedFile], current: Metadata | None, store: SnapshotStore | None
+) -> Sequence[str] | None:
+    """Return all contradictions in words; None where no file states a sequence.
+
+    A file must not have an earlier sequence than one of its kind in the current snapshot; where the
+    kind appears at a fixed pace, sequence and time must have advanced alike. A full dump or an
+    increment must not have been given before under another name, of which the store's history
+    knows. A zip must hold the file that it is named for. Raises StoreAccessError.
+    """
+    if all(file.source.sequence is None for file in files):
+        return None
+    before = {source.kind: source for source in current.sources} if current is not None else {}
+    # A file that was given under several names has the first. The history may have been lost; the
+    # snapshot itself names its sources.
+    digests: dict[str, str] = {}
+    for entry in store.history() if store is not None else ():
+        for source in entry.get("sources", ()):
+            digests.setdefault(source["sha256"], source["name"])
+    for each in current.sources if current is not None else ():
+        digests.setdefault(each.sha256, each.name)
+    faults = []
+    for file in files:
+        kind = kind_of(file.source.kind)
+        faults += _member(file, kind)
+        faults += _again(file, digests)
+        if kind.name in before:
+            faults += _against(file, kind, before[kind.name])
+    return faults
+
+
+def _member(file: ParsedFile, kind: FileKind) -> list[str]:
+    path, member = file.source.path, file.source.member
+    if member is None:
+        return []
+    outer, inner = stated(path.name, kind), stated(member, kind)
+    if inner == (None, None) or outer in ((None, None), inner):
+        return []
+    return [f"{path.name} holds {Path(member).name}: the zip was renamed"]
+
+
+def _again(file: ParsedFile, digests: dict[str, str]) -> list[str]:
+    """Report a file that has another name than when it was seen, and remember it."""
+    source, name = file.source, file.source.path.name
+    # An operator table or a plan is often the same for days. Two increments without rows are alike,
+    # and neither is wrong.
+    if not source.rows or (file.ported is None and file.increment is None):
+        return []
+    known = digests.setdefault(source.sha256, name)
+    if _stem(known) == _stem(name):
+        return []
+    return [f"{name} is byte for byte {known}, which was given before: one of the names is wrong"]
+
+
+def _stem(name: str) -> str:
+    return (name.rpartition(".")[0] or name).lower()
+
+
+def _against(file: ParsedFile, kind: FileKind, before: Source) -> list[str]:
+    source, name = file.source, file.source.path.name
+    if source.sequence is None or before.sequence is None:
+        return []
+    if source.sequence < before.sequence:
+        return [
+            f"{name} has sequence {source.sequence}, the current snapshot is made of {before.name}"
+        ]
+    then, _ = stated(before.name, kind)
+    if kind.every is None or source.as_of is None or then is None:
+        return []
+    steps = source.sequence - before.sequence
+    times = (source.as_of - then) / kind.every
+    if steps == times:
+        return []
+    fault = f"{name} is {steps} in sequence and {times:g} in time after {before.name}: one is wrong"
+    return [fault]
+
+
+def routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumbers:
+    """Compare routing numbers with region and MNC, and judge by the current snapshot what is usual.
+
+    Without a current snapshot, what most of the content's own routing numbers do is usual.
+    """
+    numbers, disagreeing = _agreement(
+        content.routes, counted(content.number_route, len(content.routes))
+    )
+    usual = sum(disagreeing.values()) * 2 <= numbers
+    if current is not None:
+        before, not_before = _agreement(routes_of(current), current.records_by_row)
+        if before:
+            usual = sum(not_before.values()) <= _UNUSUAL_SHARE * before
+    return RoutingNumbers(
+        numbers=numbers,
+        disagreeing=sum(disagreeing.values()),
+        usual=usual,
+        examples=[example for example, _ in disagreeing.most_common(NAMED_MAX)],
+    )
+
+
+def _agreement(routes: Sequence[Route], records: NDArray[np.integer]) -> tuple[int, Counter[str]]:
+    """Count the numbers with routing number, region and MNC, and those where they disagree."""
+    numbers, disagreeing = 0, Counter[str]()
+    for route, uses in zip(routes, records.tolist(), strict=True):
+        region, mnc = route.region.code, route.registry_mnc
+        if uses and route.routing_number and region and mnc:
+            numbers += uses
+            if region + mnc not in route.routing_number:
+                disagreeing[f"{route.routing_number} with region {region} and MNC {mnc}"] += uses
+    return numbers, disagreeing
+
+
+def by_operator_after(before: Mapping[str, int], effect: Effect, patch: Patch) -> Mapping[str, int]:
+    """Return the ported numbers by operator after the patch."""
+    after = Counter(before)
+    names = [operator_name(route.operator) for route in patch.routes]
+    had = np.isin(effect.kind, (Kind.RETURNED, Kind.MOVED))
+    has = np.isin(effect.kind, (Kind.PORTED, Kind.MOVED))
+    for rows, step in ((effect.before[had], -1), (effect.after[has], 1)):
+        distinct, counts = np.unique(rows, return_counts=True)
+        for row, numbers in zip(distinct.tolist(), counts.tolist(), strict=True):
+            after[names[row]] += step * numbers
+    return after

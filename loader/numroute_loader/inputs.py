@@ -1,4 +1,4 @@
-"""The files that commands are given: named, opened, read, and compared with those before."""
+"""The files that commands are given: named, opened and read, and the numbers expected of them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from numroute.errors import InputError
 from numroute.index import Source
-from numroute_loader.reading.description import STRICT
-from numroute_loader.registries import kind_of, open_file, stated
+from numroute.index.compare import operator_name
+from numroute.model import mask_digits, mask_number
+from numroute_loader.commented_csv import Number, Row, read_table
+from numroute_loader.registries import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numroute.model import Route
     from numroute_loader.reading.description import ParsedFile, RegistryFile, Tolerance
 
     FileProgress = Callable[[Path, str, int, int], None]
     """Called now and then with a file, its kind, and bytes of it: (done, total)."""
-    from collections.abc import Mapping
-
-    from numroute.index import Metadata, SnapshotStore
-    from numroute_loader.reading.description import FileKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ def opened(inputs: Sequence[InputFile]) -> Iterator[list[RegistryFile]]:
 
 
 def read_input(
-    file: RegistryFile, progress: FileProgress | None, tolerance: Tolerance = STRICT
+    file: RegistryFile, progress: FileProgress | None, tolerance: Tolerance
 ) -> ParsedFile:
     """Read an open file whole and report progress; raises InputError."""
     path, kind = file.path, file.kind
@@ -98,86 +99,42 @@ def source_of(file: ParsedFile) -> Source:
     )
 
 
-def contradictions(
-    files: Sequence[ParsedFile], current: Metadata | None, seen: Mapping[str, str]
-) -> Sequence[str] | None:
-    """Return all contradictions in words; None where no file states a sequence.
+NOBODY = "-"
+"""The operator code of a number that nobody holds."""
 
-    A file must not have an earlier sequence than one of its kind in the current snapshot; where the
-    kind appears at a fixed pace, sequence and time must have advanced alike. A full dump or an
-    increment must not have been given before under another name: ``seen`` are those, see
-    :func:`files_before`. A zip must hold the file that it is named for.
+
+class Expectation(msgspec.Struct, kw_only=True):
+    """A number, and the code of the operator that should serve it."""
+
+    number: Number
+    operator: str
+
+
+def read_expectations(path: Path) -> Sequence[Row[Expectation]]:
+    """Read a file of ``number,operator`` lines, with or without that header.
+
+    Raises InputError, which names file and line and masks the number.
     """
-    if all(file.source.sequence is None for file in files):
-        return None
-    before = {source.kind: source for source in current.sources} if current is not None else {}
-    known = current.sources if current is not None else ()
-    # The history may have been lost; the snapshot itself names its sources.
-    digests = {source.sha256: source.name for source in known if source.sha256} | dict(seen)
-    faults = []
-    for file in files:
-        kind = kind_of(file.source.kind)
-        faults += _member(file, kind)
-        faults += _again(file, digests)
-        if kind.name in before:
-            faults += _against(file, kind, before[kind.name])
-    return faults
+    expectations = list(read_table(path, Expectation, header=False))
+    if not expectations:
+        raise InputError(
+            path, "there are no numbers in it", hint="A line reads +79160000000,OPERATOR CODE"
+        )
+    return expectations
 
 
-def files_before(store: SnapshotStore | None) -> Mapping[str, str]:
-    """Return digest and name of every file of every snapshot in the store's history.
-
-    A file that was given under several names has the first. Raises StoreAccessError.
-    """
-    names: dict[str, str] = {}
-    for entry in store.history() if store is not None else ():
-        for source in entry.get("sources", ()):
-            if source["sha256"]:
-                names.setdefault(source["sha256"], source["name"])
-    return names
-
-
-def _member(file: ParsedFile, kind: FileKind) -> list[str]:
-    path, member = file.source.path, file.source.member
-    if member is None:
-        return []
-    outer, inner = stated(path.name, kind), stated(member, kind)
-    if inner == (None, None) or outer in ((None, None), inner):
-        return []
-    return [f"{path.name} holds {Path(member).name}: the zip was renamed"]
+def unmet(rows: Sequence[Row[Expectation]], routes: Sequence[Route]) -> Sequence[str]:
+    """Say which expectations are not met; ``routes`` are the answers to them, in order."""
+    served = [
+        operator_name(route.operator) if route.status.has_route else NOBODY for route in routes
+    ]
+    return [
+        f"{row.path}:{row.line}: {mask_number(row.cells.number)} is served by {_shown(operator)}, "
+        f"{_shown(row.cells.operator)} is expected"
+        for row, operator in zip(rows, served, strict=True)
+        if operator != row.cells.operator
+    ]
 
 
-def _again(file: ParsedFile, digests: dict[str, str]) -> list[str]:
-    """Report a file that has another name than when it was seen, and remember it."""
-    source, name = file.source, file.source.path.name
-    # An operator table or a plan is often the same for days. Two increments without rows are alike,
-    # and neither is wrong.
-    if not source.rows or (file.ported is None and file.increment is None):
-        return []
-    known = digests.setdefault(source.sha256, name)
-    if _stem(known) == _stem(name):
-        return []
-    return [f"{name} is byte for byte {known}, which was given before: one of the names is wrong"]
-
-
-def _stem(name: str) -> str:
-    return (name.rpartition(".")[0] or name).lower()
-
-
-def _against(file: ParsedFile, kind: FileKind, before: Source) -> list[str]:
-    source, name = file.source, file.source.path.name
-    if source.sequence is None or before.sequence is None:
-        return []
-    if source.sequence < before.sequence:
-        return [
-            f"{name} has sequence {source.sequence}, the current snapshot is made of {before.name}"
-        ]
-    then, _ = stated(before.name, kind)
-    if kind.every is None or source.as_of is None or then is None:
-        return []
-    steps = source.sequence - before.sequence
-    times = (source.as_of - then) / kind.every
-    if steps == times:
-        return []
-    fault = f"{name} is {steps} in sequence and {times:g} in time after {before.name}: one is wrong"
-    return [fault]
+def _shown(operator: str) -> str:
+    return "nobody" if operator == NOBODY else mask_digits(operator)

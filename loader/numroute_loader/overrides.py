@@ -8,11 +8,11 @@ needed, ``expires`` (ISO 8601 with time zone), ``mcc`` and ``mnc``, ``routing_nu
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import numpy as np
 from phonenumbers import region_code_for_country_code
 
@@ -30,7 +30,7 @@ from numroute.model import (
     mask_digits,
     mask_number,
 )
-from numroute_loader.commented_csv import read_table
+from numroute_loader.commented_csv import Number, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,16 +38,29 @@ if TYPE_CHECKING:
     from numroute.index import Snapshot
     from numroute_loader.commented_csv import Row
 
-REQUIRED = ("number", "operator", "reason", "author")
-OPTIONAL = ("last", "expires", "mcc", "mnc", "routing_number", "region")
-
 REASON_CHARS_MAX = 500
 AUTHOR_CHARS_MAX = 100
 
-_MCC = re.compile(r"[0-9]{3}")
-_MNC = re.compile(r"[0-9]{2,3}")
-_ROUTING_NUMBER = re.compile(r"[0-9A-Za-z]{1,32}")
-_TIME_HINT = "Write the time as 2026-12-31T00:00:00+03:00"
+
+class _Cells(msgspec.Struct, kw_only=True):
+    number: Number
+    operator: str
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_CHARS_MAX)]
+    author: Annotated[str, msgspec.Meta(max_length=AUTHOR_CHARS_MAX)]
+    last: Number | None = None
+    expires: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    mcc: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{3}\Z")] = ""
+    mnc: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{2,3}\Z")] = ""
+    routing_number: Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z]{1,32}\Z")] = ""
+    region: str = ""
+
+    def __post_init__(self) -> None:
+        if self.last is not None and self.last < self.number:
+            raise ValueError("last lies before number")
+        if bool(self.mcc) != bool(self.mnc):
+            raise ValueError("mcc and mnc stand together or not at all")
+        if not (self.reason + self.author).isprintable():
+            raise ValueError("reason and author must be printable text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +80,7 @@ def read_overrides(path: Path, snapshot: Snapshot) -> OverrideFile:
     now = datetime.now(UTC)
     overrides: dict[int, Override] = {}
     expired = 0
-    for row in read_table(path, REQUIRED, OPTIONAL):
+    for row in read_table(path, _Cells):
         override = _Line(row, known).override()
         if not override.active(now):
             expired += 1
@@ -158,31 +171,23 @@ def _country_code(digits: str) -> str:
 class _Line:
     """One line of the file."""
 
-    row: Row
+    row: Row[_Cells]
     known: _Known
 
     def override(self) -> Override:
         """Return what the line says. Raises InputError."""
-        first = self._number("number")
-        last = self._number("last") if self.row.cells["last"] else first
-        if last < first:
-            raise self._wrong("last", "lies before number")
-        code = self.row.cells["operator"]
+        cells = self.row.cells
+        first = self._covered("number", cells.number)
+        last = self._covered("last", cells.last) if cells.last is not None else first
+        code = cells.operator
         operator = self.known.operators.get(code)
         if operator is None:
-            raise self._wrong(
-                "operator",
-                f"{mask_digits(code)!r} is not an operator of the snapshot" if code else "is empty",
-                hint=self._code_hint(code),
-            )
+            reason = f"operator {mask_digits(code)!r} is not an operator of the snapshot"
+            raise self.row.error(reason, hint=self._code_hint(code))
         mcc, mnc = self._network(self.known.networks[code])
-        region = self.row.cells["region"]
-        if region and region not in self.known.regions:
-            raise self._wrong(
-                "region",
-                f"{mask_digits(region)!r} is not a region of the snapshot",
-                hint="Give its code or name",
-            )
+        if cells.region and cells.region not in self.known.regions:
+            reason = f"region {mask_digits(cells.region)!r} is not a region of the snapshot"
+            raise self.row.error(reason, hint="Give its code or name")
         covered_region, covered_type = self.known.covered(first, last)
         line_types = self.known.line_types[code] - {LineType.UNSPECIFIED}
         if covered_type is LineType.UNSPECIFIED and len(line_types) == 1:
@@ -193,17 +198,16 @@ class _Line:
             operator=operator,
             mcc=mcc,
             mnc=mnc,
-            routing_number=self._matching("routing_number", _ROUTING_NUMBER),
-            region=self.known.regions[region] if region else covered_region,
+            routing_number=cells.routing_number,
+            region=self.known.regions[cells.region] if cells.region else covered_region,
             line_type=covered_type,
-            reason=self._text("reason", REASON_CHARS_MAX),
-            author=self._text("author", AUTHOR_CHARS_MAX),
-            expires=self._expires(),
+            reason=cells.reason,
+            author=cells.author,
+            expires=cells.expires and cells.expires.astimezone(UTC),
         )
 
-    def _number(self, column: str) -> int:
-        """Return a whole number of a country that the snapshot covers."""
-        number = self.row.number(column)
+    def _covered(self, column: str, number: int) -> int:
+        """Return a number of a country that the snapshot covers; raises InputError for another."""
         digits = str(number)
         code, covered = _country_code(digits), self.known.country_codes
         plan = country_plan(code) if code else None
@@ -218,10 +222,9 @@ class _Line:
             word = "short" if fault is InvalidReason.TOO_SHORT else "long"
             reason = f"is too {word} for a number with country code {code}"
         else:
-            return number
-        raise self._wrong(
-            column, f"{mask_number(number)!r} {reason}", hint=self._meant(digits, code)
-        )
+            return int(number)
+        reason = f"{column} {mask_number(number)!r} {reason}"
+        raise self.row.error(reason, hint=self._meant(digits, code))
 
     def _meant(self, digits: str, code: str) -> str:
         """Return a hint: the whole number that a national number probably stands for, masked."""
@@ -247,48 +250,12 @@ class _Line:
         return "Take a code from the operator table, or from `numroute lookup NUMBER --json`"
 
     def _network(self, of_operator: set[tuple[str, str]]) -> tuple[str, str]:
-        mcc, mnc = self._matching("mcc", _MCC), self._matching("mnc", _MNC)
-        if bool(mcc) != bool(mnc):
-            raise self._wrong("mnc" if mcc else "mcc", "is empty, the other is given")
-        if mcc:
-            return mcc, mnc
+        cells = self.row.cells
+        if cells.mcc:
+            return cells.mcc, cells.mnc
         named = sorted(each for each in of_operator if each[0])
         if len(named) > 1:
-            raise self._wrong(
-                "mcc",
-                "is empty, and the operator has several networks: "
-                + ", ".join("-".join(each) for each in named),
-                hint="Give mcc and mnc",
-            )
+            networks = ", ".join("-".join(each) for each in named)
+            reason = f"mcc is empty, and the operator has several networks: {networks}"
+            raise self.row.error(reason, hint="Give mcc and mnc")
         return named[0] if named else ("", "")
-
-    def _expires(self) -> datetime | None:
-        text = self.row.cells["expires"]
-        if not text:
-            return None
-        shown = mask_digits(text)
-        try:
-            expires = datetime.fromisoformat(text)
-        except ValueError:
-            raise self._wrong("expires", f"{shown!r} is not a time", hint=_TIME_HINT) from None
-        if expires.tzinfo is None:
-            raise self._wrong("expires", f"{shown!r} has no time zone", hint=_TIME_HINT)
-        return expires.astimezone(UTC)
-
-    def _text(self, column: str, longest: int) -> str:
-        text = self.row.cells[column]
-        if not text:
-            raise self._wrong(column, "is empty", hint="It is shown to readers of `explain`")
-        if len(text) > longest or not text.isprintable():
-            raise self._wrong(column, f"is not printable text of at most {longest} characters")
-        return text
-
-    def _matching(self, column: str, pattern: re.Pattern[str]) -> str:
-        text = self.row.cells[column]
-        if text and not pattern.fullmatch(text):
-            shown = mask_digits(text)[:40]
-            raise self._wrong(column, f"{shown!r} is not of the form {pattern.pattern}")
-        return text
-
-    def _wrong(self, column: str, reason: str, *, hint: str = "") -> InputError:
-        return self.row.error(f"{column} {reason}", hint=hint)

@@ -7,29 +7,105 @@ the same way through the gate and into the store.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from numroute.errors import NoSnapshotError, SettingError, SnapshotCorruptError, StoreError
+import numpy as np
+
+from numroute.errors import (
+    InputError,
+    NoSnapshotError,
+    SettingError,
+    SnapshotCorruptError,
+    StoreError,
+)
 from numroute.index import Patch, Patched, writing
-from numroute_loader.candidates import Judging, built, patched, read_expectations
-from numroute_loader.gate import GateError, judge
-from numroute_loader.gate.findings import documents, read_back
+from numroute.index.compare import by_operator, difference, effect_of, ported_by_operator
+from numroute_loader.brands import load_brands, load_regions
+from numroute_loader.differences import (
+    by_operator_after,
+    contradictions,
+    drift_of,
+    range_holders,
+    routing_numbers,
+)
+from numroute_loader.gate import Evidence, GateError, judge
+from numroute_loader.gate.evidence import Drift
+from numroute_loader.gate.findings import documents, passed, read_back
 from numroute_loader.gate.limits import Approval
-from numroute_loader.increments.windows import GapError
-from numroute_loader.inputs import files_before, opened, source_of
-from numroute_loader.registries import INCREMENTS, load_limits
+from numroute_loader.increments.patching import net_changes, patch_of
+from numroute_loader.increments.windows import GapError, arrange, position_of
+from numroute_loader.inputs import opened, read_expectations, read_input, source_of, unmet
+from numroute_loader.merge import UnknownOperator, merge
+from numroute_loader.reading.description import STRICT, Tolerance
+from numroute_loader.reading.rows import ROWS_MAX
+from numroute_loader.registries import CHAINS, INCREMENTS, load_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from numroute.index import Content, Metadata, Snapshot, SnapshotStore
-    from numroute_loader.candidates import Checked
-    from numroute_loader.gate import Evidence, GateLimits
-    from numroute_loader.inputs import FileProgress, InputFile
+    from numpy.typing import NDArray
+
+    from numroute.index import Changes, Content, Metadata, Snapshot, SnapshotStore
+    from numroute.index.compare import Effect
+    from numroute_loader.commented_csv import Row
+    from numroute_loader.gate import Finding, GateLimits
+    from numroute_loader.increments.windows import Gap, Skipped
+    from numroute_loader.inputs import Expectation, FileProgress, InputFile
+    from numroute_loader.merge import MergeReport
+    from numroute_loader.reading.description import ParsedFile, RegistryFile
+
+RANGE_HOLDERS = "range_holders_changed"
+"""The count of the plan's numbers with another range holder than in the snapshot before."""
 
 _NOTHING_ALLOWED = Approval()
+
+_NOT_OF_INCREMENTS = {
+    "unknown_operators": "the current snapshot was built without an operator table",
+    "plan_shrinkage": "increments leave the numbering plan as it is",
+    "range_holders": "increments leave the numbering plan as it is",
+    "routing_numbers": "the routing numbers of full dumps are compared with region and MNC",
+    "outside_plan": "increments are not compared with the numbering plan: the next build is",
+    "rejected_rows": "an increment is read whole or not at all",
+    "duplicates": "an increment may hold a number several times",
+    "drift": "only a full dump shows it",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The result of reading and judging files: everything short of publishing.
+
+    ``base_id``: the snapshot that it was compared with; empty where none could be read. ``new``:
+    what publishing writes, None where increments leave nothing to apply. ``counts``: those of the
+    new snapshot. ``changes``: what differs from the old one, None where it has no ported numbers.
+
+    Of a build: the ``report`` of the merge, and the ``drift`` of increments. Of increments: the
+    sequences of the ``windows`` to apply, the ``skipped`` files, the ``gap`` before the others, and
+    the ``effect``, number by number.
+    """
+
+    files: tuple[ParsedFile, ...]
+    as_of: datetime
+    new: Content | Patch | None
+    counts: Mapping[str, int]
+    base_id: str = ""
+    changes: Changes | None = None
+    warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    report: MergeReport | None = None
+    drift: Drift | None = None
+    windows: tuple[int, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    gap: Gap | None = None
+    effect: Effect | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed that was not allowed to."""
+        return passed(self.findings)
 
 
 def check(
@@ -54,33 +130,35 @@ def check(
     increments cannot follow the current snapshot, NoSnapshotError when there is none for them.
     """
     # Settings and all first lines are looked at before the first file is read: errors come early.
-    facts: Evidence | None
     with opened(inputs) as files:
-        judging = Judging(
-            approval=approval,
-            limits=limits or load_limits(approval.limits, [file.kind.registry for file in files]),
-            expectations=read_expectations(approval.expect) if approval.expect else None,
-            seen=files_before(store),
-            as_of=as_of,
-            progress=progress,
-        )
+        names = [file.kind.registry for file in files]
+        limits = limits or load_limits(approval.limits, names)
+        expectations = read_expectations(approval.expect) if approval.expect else ()
         if increments is None:
             increments = any(file.kind.name in INCREMENTS for file in files)
-        if not increments:
-            with current_of(store) as current:
-                checked, facts = built(files, current, judging)
-        elif store is None:
-            reason = "increments change a snapshot: without one there is nothing to judge"
-            raise SettingError(reason, hint="Give --store DIR")
-        elif as_of is not None:
-            hint = "The names of increments state their times"
-            raise SettingError("--as-of is not for increments", hint=hint)
-        else:
+        if increments:
+            if store is None:
+                reason = "increments change a snapshot: without one there is nothing to judge"
+                raise SettingError(reason, hint="Give --store DIR")
+            if as_of is not None:
+                hint = "The names of increments state their times"
+                raise SettingError("--as-of is not for increments", hint=hint)
             with store.open() as snapshot:
-                checked, facts = patched(files, snapshot, judging)
-    if facts is None:
+                checked, facts = _patched(files, snapshot, approval, expectations, progress)
+        else:
+            tolerance = _tolerance(approval, limits)
+            with current_of(store) as current:
+                checked, facts = _built(
+                    files, current, approval, tolerance, expectations, as_of, progress
+                )
+    if not checked.files:
         return checked
-    return replace(checked, findings=judge(facts, judging.limits, allowed=approval.allowed))
+    facts = replace(
+        facts,
+        sequence=contradictions(checked.files, facts.current, store),
+        expected=len(expectations) if approval.expect else None,
+    )
+    return replace(checked, findings=judge(facts, limits, allowed=approval.allowed))
 
 
 def publish(
@@ -138,13 +216,220 @@ def current_of(store: SnapshotStore | None) -> Iterator[Snapshot | None]:
     last good one; None where there is none. One that cannot be read for another reason must not be
     compared with nothing: raises StoreError.
     """
-    with _latest_of(store) or contextlib.nullcontext() as snapshot:
+    snapshot = None
+    if store is not None:
+        try:
+            snapshot = store.open()
+        except (NoSnapshotError, SnapshotCorruptError):
+            snapshot = store.open_last()
+    with snapshot or contextlib.nullcontext():
         yield snapshot
 
 
-def _latest_of(store: SnapshotStore | None) -> Snapshot | None:
-    if store is None:
+def _tolerance(approval: Approval, limits: GateLimits) -> Tolerance:
+    """Return which defects of a full dump are left to the gate."""
+    return Tolerance(
+        rejected_rows=ROWS_MAX if "rejected_rows" in approval.allowed else limits.rejected_rows,
+        row_count="row_count" in approval.allowed,
+        duplicates="duplicates" in approval.allowed,
+    )
+
+
+def _built(
+    opened_files: Sequence[RegistryFile],
+    current: Snapshot | None,
+    approval: Approval,
+    tolerance: Tolerance,
+    expectations: Sequence[Row[Expectation]],
+    as_of: datetime | None,
+    progress: FileProgress | None,
+) -> tuple[Checked, Evidence]:
+    """Return what full files make, not yet judged, and the facts to judge."""
+    for file in opened_files:
+        if file.kind.name in INCREMENTS:
+            bases = ", ".join(base for chain in CHAINS for base in chain.bases)
+            reason = "the file is an increment; a snapshot is built from full dumps"
+            hint = f"Give a full dump ({bases}) to `build`, and increments to `apply`"
+            raise InputError(file.path, reason, hint=hint)
+    files = tuple(read_input(file, progress, tolerance) for file in opened_files)
+    merged = merge(files, brands=load_brands(approval.brands), regions=load_regions())
+    content, report = merged.content, merged.report
+    warnings = [*report.warnings]
+    if as_of is None:
+        as_of, warning = _as_of(files)
+        warnings += [warning] if warning else []
+    metadata = current.metadata if current is not None else None
+    changed = None
+    drift: Drift | str = ""
+    if current is not None and current.ported_count:
+        changed = difference(current, content)
+        dumps = [source_of(file) for file in files if file.ported is not None]
+        drift = drift_of(current, content, dumps, as_of)
+    numbers = _numbers(expectations)
+    pieces = content.range_start.searchsorted(numbers, side="right") - 1
+    rows = content.range_route[pieces].astype(np.int64)
+    rows = _replaced(rows, numbers, content.numbers, content.number_route)
+    facts = Evidence(
+        as_of=as_of,
+        files=files,
+        ported=report.ported,
+        by_operator=by_operator(content.routes, content.number_route),
+        ported_at=content.ported_at,
+        ranges=report.ranges,
+        range_numbers=report.range_numbers,
+        current=metadata,
+        ported_before=current.ported_count if current is not None else 0,
+        by_operator_before=changed.before if changed is not None else None,
+        changes=replace(changed.changes, updated=changed.updated_by_registry) if changed else None,
+        flows=changed.flows if changed is not None else (),
+        unknown_operators=report.unknown_operators if report.operator_rows else None,
+        outside_plan=report.outside_plan,
+        range_holders=range_holders(current, content) if current is not None else None,
+        routing_numbers=routing_numbers(content, current),
+        drift=drift if isinstance(drift, Drift) else None,
+        wrong=unmet(expectations, [content.routes[row] for row in rows.tolist()]),
+        why_not={"drift": drift} if isinstance(drift, str) and drift else {},
+    )
+    checked = Checked(
+        files=files,
+        as_of=as_of,
+        new=content,
+        counts={
+            "ported": report.ported,
+            "returned_home": report.returned_home,
+            "ranges": report.ranges,
+            "range_numbers": report.range_numbers,
+            "operators": report.operators,
+            "routes": report.routes,
+            **({RANGE_HOLDERS: facts.range_holders.changed} if facts.range_holders else {}),
+        },
+        base_id=metadata.snapshot_id if metadata is not None else "",
+        changes=changed.changes if changed is not None else None,
+        warnings=tuple(warnings),
+        report=report,
+        drift=facts.drift,
+    )
+    return checked, facts
+
+
+def _patched(
+    opened_files: Sequence[RegistryFile],
+    snapshot: Snapshot,
+    approval: Approval,
+    expectations: Sequence[Row[Expectation]],
+    progress: FileProgress | None,
+) -> tuple[Checked, Evidence]:
+    """Return what increments make of a snapshot, not yet judged, and the facts to judge."""
+    metadata = snapshot.metadata
+    position = position_of(metadata)
+    for file in opened_files:
+        if file.kind.name not in INCREMENTS:
+            reason = f"the file is not an increment ({file.kind.name})"
+            hint = "Full dumps, plans and operator tables go to `numroute-load build`"
+            raise InputError(file.path, reason, hint=hint)
+    arranged = arrange(opened_files, position)
+    windows = [
+        [read_input(file, progress, STRICT) for file in window] for window in arranged.windows
+    ]
+    files = tuple(file for window in windows for file in window)
+    net = net_changes([[file.increment for file in window if file.increment] for window in windows])
+    patch = patch_of(
+        net,
+        snapshot,
+        brands=load_brands(approval.brands),
+        regions=load_regions(),
+        # The files become sources behind those that the snapshot has.
+        source=(net.file + len(metadata.sources)).astype(np.uint32),
+    )
+    effect = effect_of(patch, snapshot)
+    times = [file.source.as_of for file in files if file.source.as_of is not None]
+    as_of = max(times, default=metadata.as_of)
+    warnings = [warning for file in files for warning in file.warnings]
+    unknown = _unnamed_operators(patch)
+    if unknown:
+        named = ", ".join(map(str, unknown))
+        warnings.append(f"the operator table lacks {named}: the next one should name them")
+    before = ported_by_operator(snapshot)
+    numbers = _numbers(expectations)
+    rows = snapshot.lookup(numbers, overrides=False).route.astype(np.int64)
+    rows = _replaced(rows, numbers, patch.numbers, effect.after)
+    facts = Evidence(
+        as_of=as_of,
+        files=files,
+        ported=effect.ported_after,
+        by_operator=by_operator_after(before, effect, patch),
+        ported_at=patch.ported_at,
+        current=metadata,
+        ported_before=effect.ported_before,
+        by_operator_before=before,
+        changes=effect.changes,
+        unknown_operators=unknown,
+        wrong=unmet(expectations, [patch.routes[row] for row in rows.tolist()]),
+        why_not=_NOT_OF_INCREMENTS,
+    )
+    checked = Checked(
+        files=files,
+        as_of=as_of,
+        new=patch if files else None,
+        counts={
+            **{name: count for name, count in metadata.counts.items() if name != RANGE_HOLDERS},
+            "ported": effect.ported_after,
+            "routes": len(patch.routes),
+        },
+        base_id=metadata.snapshot_id,
+        changes=effect.changes,
+        warnings=tuple(warnings),
+        windows=tuple(window[0].sequence or 0 for window in arranged.windows),
+        skipped=arranged.skipped,
+        gap=arranged.gap,
+        effect=effect,
+    )
+    return checked, facts
+
+
+def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:
+    """Return the time of the dump, or of the newest plan without one, and a warning."""
+    for layer in ("ported", "ranges"):
+        sources = [file.source for file in files if file.layer == layer]
+        dated = [source.as_of for source in sources if source.as_of is not None]
+        if dated:
+            return max(dated), ""
+        if sources:
+            newest = max(source.path.stat().st_mtime for source in sources)
+            return datetime.fromtimestamp(newest, UTC).replace(microsecond=0), (
+                f"{sources[0].path.name} does not state its time: the time of the file itself was "
+                "taken; state a better one with --as-of TIME"
+            )
+    raise AssertionError("merge refuses a set without dump and plan")
+
+
+def _numbers(expectations: Sequence[Row[Expectation]]) -> NDArray[np.uint64]:
+    return np.array([row.cells.number for row in expectations], np.uint64)
+
+
+def _replaced(
+    rows: NDArray[np.int64],
+    numbers: NDArray[np.uint64],
+    changed: NDArray[np.uint64],
+    after: NDArray[np.integer],
+) -> NDArray[np.int64]:
+    """Return the routes of numbers, with those ``after`` of the numbers that are ``changed``."""
+    if not len(changed):
+        return rows
+    at = np.minimum(changed.searchsorted(numbers), len(changed) - 1)
+    return np.where(changed[at] == numbers, after[at], rows)
+
+
+def _unnamed_operators(patch: Patch) -> Sequence[UnknownOperator] | None:
+    """Return the operators without a name that get numbers, None where none has a name."""
+    if not any(route.operator.name for route in patch.routes):
         return None
-    with contextlib.suppress(NoSnapshotError, SnapshotCorruptError):
-        return store.open()
-    return store.open_last()
+    numbers: Counter[str] = Counter()
+    rows, counts = np.unique(patch.number_route[patch.present], return_counts=True)
+    for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
+        operator = patch.routes[row].operator
+        if not operator.name:
+            numbers[operator.code] += count
+    return [
+        UnknownOperator(code=code, numbers=count, ranges=0) for code, count in numbers.most_common()
+    ]

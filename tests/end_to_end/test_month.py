@@ -15,9 +15,9 @@ from support.gate_days import failed
 from support.replay import Day, Replay, days_of, scaled_limits, small_plan, text_of
 
 from numroute.errors import InputError
-from numroute_loader.candidates import Checked
 from numroute_loader.gate import Finding, GateError, Outcome
 from numroute_loader.generate import GenerateOptions, generate
+from numroute_loader.pipeline import Checked
 
 PAGE = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
 HEADER_OF_A_DUMP = b"Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\r\n"

@@ -19,11 +19,10 @@ from numroute.errors import InputError
 from numroute.index import SnapshotStore
 from numroute.index.store import Retention
 from numroute.model import Status
-from numroute_loader.candidates import Checked
 from numroute_loader.gate import GateLimits
 from numroute_loader.generate import GeneratedRegistry
 from numroute_loader.inputs import InputFile
-from numroute_loader.pipeline import check, publish
+from numroute_loader.pipeline import Checked, check, publish
 from numroute_loader.registries import load_limits
 from support.dict_registry import DictRegistry, plan_of, rows_of
 

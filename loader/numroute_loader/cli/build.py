@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numroute.index import Retention
-    from numroute_loader.candidates import Checked
     from numroute_loader.gate.limits import Approval
     from numroute_loader.inputs import InputFile
+    from numroute_loader.pipeline import Checked
 
 _FILES_HELP = """
 

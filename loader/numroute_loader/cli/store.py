@@ -21,8 +21,8 @@ from numroute.cli.console import (
 from numroute.cli.options import json_option, store_option
 from numroute.errors import NoSnapshotError, StoreError
 from numroute.index import Retention, SnapshotStore, verify_snapshot, writing
-from numroute_loader.candidates import RANGE_HOLDERS
 from numroute_loader.cli.options import reason_option, retention_options, user_name
+from numroute_loader.pipeline import RANGE_HOLDERS
 
 if TYPE_CHECKING:
     from numroute.index import Override
@@ -124,11 +124,10 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
         before = _overrides(opened)
         metadata = writer.roll_back(opened.resolve(snapshot), asked_by=user_name(), reason=reason)
         after = _overrides(opened)
-    if before != after and (before is not None or _ever_overridden(opened)):
+    if before is not None and before != after:
         click.echo(
-            f"warning: the overrides changed with it: {len(after or ()):,} now, "
-            f"{'not known how many' if before is None else f'{len(before):,}'} before; "
-            "`numroute-load override apply FILE` sets them",
+            f"warning: the overrides changed with it: {len(after or ()):,} now, {len(before):,} "
+            "before; `numroute-load override apply FILE` sets them",
             err=True,
         )
     if as_json:
@@ -168,11 +167,6 @@ def _overrides(store: SnapshotStore) -> tuple[Override, ...] | None:
             return current.overrides
     except StoreError:
         return None
-
-
-def _ever_overridden(store: SnapshotStore) -> bool:
-    """Return whether a snapshot of the history had an override."""
-    return any((entry.get("counts") or {}).get("overrides") for entry in store.history())
 
 
 @click.command()

@@ -17,7 +17,6 @@ from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute_loader.cli.options import (
     approval_options,
-    gathered,
     retention_options,
     seconds,
     setting,
@@ -36,7 +35,7 @@ from numroute_loader.feeds.watcher import (
 from numroute_loader.registries import FEEDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numroute_loader.feeds.sources import Source
     from numroute_loader.gate.limits import Approval
@@ -52,88 +51,54 @@ SECRET_VARIABLES = (PASSWORD_VARIABLE, PASSPHRASE_VARIABLE)
 _LAYOUT = next(iter(FEEDS.values()))
 """How the registry delivers its files: there is one so far."""
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = Folder(file_okay=False, path_type=Path)
-
-
-def _sftp_settings(
-    *,
-    sftp: str | None,
-    password_file: Path | None,
-    **rest: Any,  # noqa: ANN401 - fields of SftpSettings
-) -> SftpSettings | None:
-    """Return the settings of a connection, with the secrets from the environment."""
-    if sftp is None:
-        return None
-    address = parse_address(sftp)
-    if not address.path:
-        address = parse_address(f"{sftp.rstrip('/')}{_LAYOUT.root}")
-    if password_file is not None and os.environ.get(PASSWORD_VARIABLE):
-        raise click.UsageError(
-            f"--password-file and {PASSWORD_VARIABLE} both name a password: give one of them"
-        )
-    return SftpSettings(
-        address=address,
-        password=os.environ.get(PASSWORD_VARIABLE) or None,
-        password_file=password_file,
-        passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
-        **rest,
-    )
-
-
-def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--sftp`` and the options of its connection as one argument ``sftp``."""
-    file = click.Path(dir_okay=False, path_type=Path)
-    existing = click.Path(exists=True, dir_okay=False, path_type=Path)
-    options = (
-        setting(
-            "--sftp",
-            "SFTP host where the registry puts its files: sftp://USER@HOST:PORT/PATH; without a "
-            "path, the registry's own.",
-            metavar="URL",
-        ),
-        setting(
-            "--known-hosts",
-            "File with the SFTP host's key, in the format of OpenSSH's known_hosts.",
-            prefix="SFTP_",
-            type=existing,
-        ),
-        setting(
-            "--host-key",
-            "Fingerprint of the SFTP host's key; may be repeated.",
-            "fingerprints",
-            prefix="SFTP_",
-            multiple=True,
-            metavar="SHA256:...",
-        ),
-        setting(
-            "--password-file",
-            f"File with the SFTP password, readable by its owner only. Or set {PASSWORD_VARIABLE}.",
-            prefix="SFTP_",
-            type=file,
-        ),
-        setting(
-            "--key-file",
-            "File with the private SSH key, readable by its owner only; its passphrase is taken "
-            f"from {PASSPHRASE_VARIABLE}.",
-            prefix="SFTP_",
-            type=file,
-        ),
-        seconds(
-            "--timeout",
-            TIMEOUT_SECONDS,
-            "How long the SFTP host may take to answer.",
-            prefix="SFTP_",
-            longest=TIMEOUT_SECONDS_MAX,
-        ),
-    )
-    return gathered(command, "sftp", _sftp_settings, options)
 
 
 @click.command(cls=Daemon)
 @store_option
 @retention_options
 @setting("--inbox", "Folder where the registry's files arrive.", type=_FOLDER)
-@_sftp_options
+@setting(
+    "--sftp",
+    "SFTP host where the registry puts its files: sftp://USER@HOST:PORT/PATH; without a path, the "
+    "registry's own.",
+    metavar="URL",
+)
+@setting(
+    "--known-hosts",
+    "File with the SFTP host's key, in the format of OpenSSH's known_hosts.",
+    prefix="SFTP_",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@setting(
+    "--host-key",
+    "Fingerprint of the SFTP host's key; may be repeated.",
+    "fingerprints",
+    prefix="SFTP_",
+    multiple=True,
+    metavar="SHA256:...",
+)
+@setting(
+    "--password-file",
+    f"File with the SFTP password, readable by its owner only. Or set {PASSWORD_VARIABLE}.",
+    prefix="SFTP_",
+    type=_FILE,
+)
+@setting(
+    "--key-file",
+    "File with the private SSH key, readable by its owner only; its passphrase is taken from "
+    f"{PASSPHRASE_VARIABLE}.",
+    prefix="SFTP_",
+    type=_FILE,
+)
+@seconds(
+    "--timeout",
+    TIMEOUT_SECONDS,
+    "How long the SFTP host may take to answer.",
+    prefix="SFTP_",
+    longest=TIMEOUT_SECONDS_MAX,
+)
 @click.option(
     "--folder",
     "folders",
@@ -172,11 +137,6 @@ def _sftp_options(command: Callable[..., Any]) -> Callable[..., Any]:
     callback=check_url,
     metavar="URL",
 )
-@click.option(
-    "--consume",
-    is_flag=True,
-    help="Remove files from the inbox once they are in a published snapshot or older than it.",
-)
 @setting(
     "--spool",
     "Folder for local copies until they are built in; by default `spool` in the store.",
@@ -186,7 +146,7 @@ def watch(
     *,
     store: Path,
     inbox: Path | None,
-    sftp: SftpSettings | None,
+    sftp: str | None,
     folders: tuple[str, ...],
     once: bool,
     interval_seconds: float,
@@ -195,9 +155,9 @@ def watch(
     plan: tuple[Path, ...],
     approval: Approval,
     push: str | None,
-    consume: bool,
     spool: Path | None,
     retention: Retention,
+    **connection: Any,  # noqa: ANN401 - the other fields of SftpSettings
 ) -> int:
     """Keep a store up to date from a folder or an SFTP host where the registry's files arrive.
 
@@ -206,11 +166,7 @@ def watch(
     is missing or wrong. `numroute info` shows its state. SIGTERM or Ctrl-C stops at once; the next
     start continues where this one stopped.
     """
-    source = _source(inbox, sftp, folders or _LAYOUT.folders)
-    if consume and inbox is None:
-        raise click.UsageError(
-            "files are not removed from an SFTP host: leave --consume out, or give --inbox"
-        )
+    source = _source(inbox, sftp, folders or _LAYOUT.folders, connection)
     opened = SnapshotStore(store, create=True, retention=retention)
     options = WatchOptions(
         spool=spool or store / "spool",
@@ -219,7 +175,6 @@ def watch(
         patience=timedelta(minutes=patience_minutes),
         plan=plan,
         approval=approval,
-        consume=consume,
         asked_by=f"{user_name()} (watch)",
         push=None if push is None else pusher(opened, push),
     )
@@ -234,7 +189,10 @@ def watch(
             return 1
 
 
-def _source(inbox: Path | None, sftp: SftpSettings | None, folders: Sequence[str]) -> Source:
+def _source(
+    inbox: Path | None, sftp: str | None, folders: Sequence[str], connection: dict[str, Any]
+) -> Source:
+    """Return the inbox or the SFTP host, with its secrets from the environment."""
     if inbox is not None and sftp is None:
         return Inbox(inbox, folders)
     if inbox is not None or sftp is None:
@@ -242,9 +200,19 @@ def _source(inbox: Path | None, sftp: SftpSettings | None, folders: Sequence[str
         raise click.UsageError(
             f"there is {problem} to watch: give either --inbox DIR or --sftp URL"
         )
+    if connection["password_file"] is not None and os.environ.get(PASSWORD_VARIABLE):
+        raise click.UsageError(
+            f"--password-file and {PASSWORD_VARIABLE} both name a password: give one of them"
+        )
+    settings = SftpSettings(
+        address=parse_address(sftp, _LAYOUT.root),
+        password=os.environ.get(PASSWORD_VARIABLE) or None,
+        passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
+        **connection,
+    )
     try:
         from numroute_loader.feeds.sftp import SftpSource  # noqa: PLC0415 - an extra brings it
     except ModuleNotFoundError as error:
         command = how_to_install("sftp")
         raise SettingError(f"{error.name} is not installed", hint=f"Run {command}") from None
-    return SftpSource(sftp, folders)
+    return SftpSource(settings, folders)

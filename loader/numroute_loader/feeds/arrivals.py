@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from numroute.errors import FeedError, InputError, StoreAccessError
 from numroute.feed import Quarantined, Waiting
 from numroute_loader.feeds.loop import now, retry_seconds
-from numroute_loader.feeds.order import obsolete, worth_fetching
+from numroute_loader.feeds.order import Deliveries
 from numroute_loader.registries import open_file
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numroute_loader.feeds.loop import Health, Stopping
     from numroute_loader.feeds.order import Seen
-    from numroute_loader.feeds.sources import RemoteFile, Session, Source
+    from numroute_loader.feeds.sources import RemoteFile, Source
     from numroute_loader.reading.description import DeliveredFile, FeedLayout
 
 FUTURE_MAX = timedelta(days=1)
@@ -45,10 +45,6 @@ FREE_BYTES_MIN = 1 << 20
 """Free space that a download leaves on the spool's disk: the health record must be writable."""
 
 INCOMING = ".incoming"
-QUARANTINE = ".quarantine"
-
-QUARANTINE_FILES_MAX = 20
-"""How many unusable files are kept for inspection; the oldest go first."""
 
 _READ_BYTES = 1 << 20
 
@@ -60,9 +56,8 @@ class Spool:
         """Create the folders that are missing; raises StoreAccessError."""
         self.path = path
         self._incoming = path / INCOMING
-        self._quarantine = path / QUARANTINE
         try:
-            for folder in (path, self._incoming, self._quarantine):
+            for folder in (path, self._incoming):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StoreAccessError(
@@ -110,19 +105,10 @@ class Spool:
             # Two deliveries may share size and time, and with them the folder.
             path.parent.rmdir()
 
-    def quarantine(self, path: Path) -> None:
-        """Move an unusable file aside, if it still exists."""
-        if path.exists():
-            path.rename(self._quarantine / path.name)
-        kept = sorted(self._quarantine.iterdir(), key=lambda each: each.stat().st_ctime_ns)
-        for each in kept[:-QUARANTINE_FILES_MAX]:
-            each.unlink()
-
     def remove(self, names: Collection[str]) -> None:
-        """Remove whole files that are no longer needed, and quarantined ones of their names."""
+        """Remove whole files that are no longer needed."""
         for name in names:
             (self.path / name).unlink(missing_ok=True)
-            (self._quarantine / name).unlink(missing_ok=True)
 
     def keep_incoming(self, files: Collection[RemoteFile]) -> None:
         """Remove partial downloads, except those of these deliveries, which may continue."""
@@ -168,34 +154,33 @@ class Arrivals:
         self._stop = stop
         self._settle_seconds = settle_seconds
         self._observed: dict[str, _Observed] = {}
-        self._past: list[DeliveredFile] = []
         self.listed: dict[str, DeliveredFile] = {}
         self.unsettled: list[Waiting] = []
         self.trouble: FeedError | None = None
 
-    def fetch(self, session: Session, seen: Seen) -> None:
+    def fetch(self, source: Source, seen: Seen) -> None:
         """List the source and fetch what has settled and is needed.
 
         Raises FeedError, and OSError when the spool's disk refuses.
         """
         # Of a name in several folders, the latest.
-        files = sorted(session.listing(), key=lambda file: file.mtime_ns)
+        files = sorted(source.listing(), key=lambda file: file.mtime_ns)
         remote = {file.name: file for file in files}
         self._health.set(polled_at=now())
         self._observe(remote)
         self.listed = {file.name: file for file in self._parsed(remote)}
         self.unsettled = []
         self.trouble = None
-        self._past = [each for each in self.listed.values() if self._is_of_the_past(each)]
+        past = [each for each in self.listed.values() if self._is_of_the_past(each)]
         refused = {name for entry in self._health.state.refused for name in entry.names}
-        needed = worth_fetching(self._past, seen, self._layout, refused=refused)
+        needed = Deliveries(past, seen, self._layout).worth_fetching(refused)
         in_order = sorted(needed, key=lambda file: (file.time, file.name))
         deliveries = [remote[file.name] for file in in_order]
         self._spool.keep_incoming(deliveries)
         for delivery in deliveries:
             self._stop.check()
             if not self._spool.holds(delivery) and self._may_fetch(delivery):
-                self._fetch_one(session, delivery)
+                self._fetch_one(source, delivery)
 
     def spooled(self) -> list[DeliveredFile]:
         """Return the files that are whole in the spool."""
@@ -207,26 +192,14 @@ class Arrivals:
         gone = {
             file.name
             for files in (self.spooled(), aside)
-            for file in obsolete(files, seen, self._layout)
+            for file in Deliveries(files, seen, self._layout).obsolete()
         }
         self._spool.remove(gone)
         self._health.forget(gone)
 
-    def consume(self, seen: Seen, source: Source) -> None:
-        """Remove the same files from the source; ``trouble`` says why one could not be removed."""
-        for file in obsolete(self._past, seen, self._layout):
-            if not self._has_settled(file.name):
-                continue
-            try:
-                source.discard(file.name)
-            except FeedError as error:
-                self.trouble = error
-            else:
-                self._log.info("file consumed", file=file.name)
-
     def put_aside(self, path: Path, identity: str, reason: str) -> None:
-        """Quarantine an unusable file, and record why."""
-        self._spool.quarantine(path)
+        """Remove an unusable file from the spool, and record why."""
+        path.unlink(missing_ok=True)
         before = self._health.quarantined(path.name)
         tries = before.tries + 1 if before is not None and before.identity == identity else 1
         at = now()
@@ -258,14 +231,11 @@ class Arrivals:
                 before.settled = clock - before.since >= self._settle_seconds
         self._observed = {name: self._observed[name] for name in remote}
 
-    def _has_settled(self, name: str) -> bool:
-        return name in self._observed and self._observed[name].settled
-
     def _may_fetch(self, file: RemoteFile) -> bool:
         bad = self._health.quarantined(file.name)
         if bad is not None and bad.identity == file.identity and now() < bad.retry_at:
             return False
-        if not self._has_settled(file.name):
+        if not self._observed[file.name].settled:
             self._wait_for(file.name, "its size or time may still change: it is being uploaded")
             return False
         return self._is_plausible(file) and self._has_room(file)
@@ -289,10 +259,10 @@ class Arrivals:
         )
         return False
 
-    def _fetch_one(self, session: Session, file: RemoteFile) -> None:
+    def _fetch_one(self, source: Source, file: RemoteFile) -> None:
         path = self._spool.incoming(file)
         try:
-            session.fetch(file, path)
+            source.fetch(file, path)
             self._spool.accept(file)
         except InputError as error:
             self.put_aside(path, file.identity, error.reason)

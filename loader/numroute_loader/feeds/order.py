@@ -38,25 +38,13 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
-    """A full dump and those of its companions that have come."""
+class Batch:
+    """The files of one full dump, the dump first, or of one window of increments.
 
-    dump: DeliveredFile
-    companions: tuple[DeliveredFile, ...]
-    missing: tuple[str, ...]
-
-    @property
-    def files(self) -> tuple[DeliveredFile, ...]:
-        """All files of the day, the dump first."""
-        return (self.dump, *self.companions)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The increments of one window of time that have come."""
+    ``missing`` names the types that have not come yet.
+    """
 
     time: datetime
-    sequence: int
     files: tuple[DeliveredFile, ...]
     missing: tuple[str, ...]
 
@@ -71,183 +59,174 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What to do next: an action and its files, the dump first; ``windows`` are those to apply."""
+    """What to do next: an action, and the day or the windows to take."""
 
     action: Action
-    files: tuple[DeliveredFile, ...]
-    windows: tuple[Window, ...] = ()
+    batches: tuple[Batch, ...]
+
+    @property
+    def files(self) -> tuple[DeliveredFile, ...]:
+        """All files, of a day the dump first."""
+        return tuple(file for batch in self.batches for file in batch.files)
 
 
-def days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
-    """Return the full dumps that are newer than what the store holds, the newest first."""
-    unused = _unused_days(files, seen, layout)
-    return [day for day in unused if seen.as_of is None or day.dump.time >= seen.as_of]
+class Deliveries:
+    """Delivered files, put together to days and windows that the store may still use.
 
-
-def late_days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
-    """Return the newest full dump that came after later increments, if there is one."""
-    if seen.as_of is None or seen.dump is None:
-        return []
-    return [day for day in _unused_days(files, seen, layout) if day.dump.time < seen.as_of][:1]
-
-
-def _unused_days(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Day]:
-    """Return the full dumps that are newer than the newest one used, the newest first."""
-    companions: dict[date, dict[str, DeliveredFile]] = defaultdict(dict)
-    for file in sorted(files, key=lambda file: (file.time, file.sequence)):
-        if file.role is Role.COMPANION:
-            companions[file.day][file.type] = file
-    unused = [
-        Day(
-            dump=dump,
-            companions=tuple(companions[dump.day].values()),
-            missing=tuple(sorted(layout.companions - companions[dump.day].keys())),
-        )
-        for dump in _dumps_of_best_type(files, layout)
-        if seen.dump is None or dump.time > seen.dump
-    ]
-    return sorted(unused, key=lambda day: (day.dump.time, day.dump.sequence), reverse=True)
-
-
-def windows(files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> list[Window]:
-    """Return the windows that are newer than what the store holds, the oldest first."""
-    by_time: dict[datetime, dict[str, DeliveredFile]] = defaultdict(dict)
-    for file in files:
-        if file.role is Role.WINDOW and seen.as_of is not None and file.time > seen.as_of:
-            by_time[file.time][file.type] = file
-    return [
-        Window(
-            time=time,
-            sequence=max(file.sequence for file in of_time.values()),
-            files=tuple(of_time[name] for name in sorted(of_time)),
-            missing=tuple(sorted(layout.windows - of_time.keys())),
-        )
-        for time, of_time in sorted(by_time.items())
-    ]
-
-
-def worth_fetching(
-    files: Collection[DeliveredFile],
-    seen: Seen,
-    layout: FeedLayout,
-    *,
-    refused: Collection[str] = (),
-) -> frozenset[DeliveredFile]:
-    """Return the delivered files that are worth fetching.
-
-    ``refused`` names files that the gate refused: a day with one of them is fetched, because it may
-    be allowed later, but does not make older days useless.
+    ``days``: the full dumps that are newer than what the store holds, the newest first. ``late``:
+    the newest full dump that came after later increments, if there is one. ``windows``: those that
+    are newer than what the store holds, the oldest first.
     """
-    chosen = {file for day in late_days(files, seen, layout) for file in day.files}
-    base = seen.as_of
-    for day in days(files, seen, layout):
-        chosen.update(day.files)
-        if not day.missing and not any(file.name in refused for file in day.files):
-            base = day.dump.time
-            break
-    if base is None:
-        return frozenset(chosen)
-    after = base
-    if seen.as_of is not None and base - seen.as_of <= layout.dump_every:
-        # A day's windows before its dump: applied first, they let the gate compare the two.
-        after = seen.as_of
-    chosen.update(file for file in files if file.role is Role.WINDOW and file.time > after)
-    return frozenset(chosen)
 
+    def __init__(self, files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout) -> None:
+        """Sort the files by their names."""
+        self._files = files
+        self._seen = seen
+        self._layout = layout
+        unused = self._unused_days()
+        as_of = seen.as_of
+        self.days = [day for day in unused if as_of is None or day.time >= as_of]
+        late = [day for day in unused if as_of is not None and day.time < as_of]
+        self.late = late[:1] if seen.dump is not None else []
+        self.windows = self._open_windows()
 
-def next_step(
-    files: Collection[DeliveredFile],
-    seen: Seen,
-    layout: FeedLayout,
-    *,
-    blocked: Callable[[Step], bool],
-    given_up: Callable[[Day], bool],
-) -> Step | None:
-    """Return what to do next with the files in the spool, None when nothing is left to do.
+    @property
+    def batches(self) -> list[Batch]:
+        """The days and the windows."""
+        return [*self.days, *self.late, *self.windows]
 
-    ``blocked`` is true of a step that was tried and did not help, ``given_up`` of an incomplete day
-    whose missing files are no longer waited for.
-    """
-    candidates = days(files, seen, layout)
-    open_days = [day for day in candidates if day.missing or not blocked(_build(day))]
-    complete = next((day for day in open_days if not day.missing), None)
-    after = windows(files, seen, layout)
-    if complete is not None:
-        before = [each for each in after if each.time <= complete.dump.time]
-        step = apply_step(_up_to_the_last_whole(before))
-        if _leads_up_to(step.windows, complete.dump.time, seen, layout) and not blocked(step):
+    def worth_fetching(self, refused: Collection[str]) -> frozenset[DeliveredFile]:
+        """Return the files that are worth fetching.
+
+        ``refused`` names files that the gate refused: a day with one of them is fetched, because it
+        may be allowed later, but does not make older days useless.
+        """
+        chosen = {file for day in self.late for file in day.files}
+        seen = self._seen
+        base = seen.as_of
+        for day in self.days:
+            chosen.update(day.files)
+            if not day.missing and not any(file.name in refused for file in day.files):
+                base = day.time
+                break
+        if base is None:
+            return frozenset(chosen)
+        after = base
+        if seen.as_of is not None and base - seen.as_of <= self._layout.dump_every:
+            # A day's windows before its dump: applied first, they let the gate compare the two.
+            after = seen.as_of
+        windows = (file for file in self._files if file.role is Role.WINDOW and file.time > after)
+        return frozenset(chosen.union(windows))
+
+    def next_step(
+        self, *, blocked: Callable[[Step], bool], given_up: Callable[[Batch], bool]
+    ) -> Step | None:
+        """Return what to do next, None when nothing is left to do.
+
+        ``blocked`` is true of a step that was tried and did not help, ``given_up`` of an incomplete
+        day whose missing files are no longer waited for.
+        """
+        open_days = [day for day in self.days if day.missing or not blocked(_build(day))]
+        complete = next((day for day in open_days if not day.missing), None)
+        after = self.windows
+        if complete is not None:
+            before = [each for each in after if each.time <= complete.time]
+            step = apply_step(_up_to_the_last_whole(before))
+            if self._leads_up_to(step.batches, complete.time) and not blocked(step):
+                return step
+            return _build(complete)
+        held = [day.time for day in open_days if day.missing and not given_up(day)]
+        if held:
+            after = [each for each in after if each.time <= min(held)]
+        step = apply_step(_up_to_the_last_whole(after))
+        if step.batches and not blocked(step):
             return step
-        return _build(complete)
-    held = [day.dump.time for day in open_days if day.missing and not given_up(day)]
-    if held:
-        after = [each for each in after if each.time <= min(held)]
-    step = apply_step(_up_to_the_last_whole(after))
-    if step.windows and not blocked(step):
-        return step
-    late = [
-        Step(action=Action.RECONCILE, files=day.files)
-        for day in late_days(files, seen, layout)
-        if not day.missing
-    ]
-    return next((each for each in late if not blocked(each)), None)
+        late = [
+            Step(action=Action.RECONCILE, batches=(day,)) for day in self.late if not day.missing
+        ]
+        return next((each for each in late if not blocked(each)), None)
+
+    def obsolete(self) -> frozenset[DeliveredFile]:
+        """Return the files that the published snapshots have made useless."""
+        seen = self._seen
+        if seen.as_of is None:
+            return frozenset()
+        useful = {file for batch in self.batches for file in batch.files}
+        # A companion may come before its dump.
+        for file in self._files:
+            later = file.time >= seen.as_of if seen.dump is None else file.time > seen.dump
+            if file.role is Role.COMPANION and later:
+                useful.add(file)
+        return frozenset(set(self._files) - useful)
+
+    def _unused_days(self) -> list[Batch]:
+        """Return the full dumps that are newer than the newest one used, the newest first."""
+        companions: dict[date, dict[str, DeliveredFile]] = defaultdict(dict)
+        for file in sorted(self._files, key=lambda file: (file.time, file.sequence)):
+            if file.role is Role.COMPANION:
+                companions[file.day][file.type] = file
+        dumps = sorted(self._dumps_of_best_type(), key=lambda dump: (dump.time, dump.sequence))
+        return [
+            Batch(
+                time=dump.time,
+                files=(dump, *companions[dump.day].values()),
+                missing=tuple(sorted(self._layout.companions - companions[dump.day].keys())),
+            )
+            for dump in reversed(dumps)
+            if self._seen.dump is None or dump.time > self._seen.dump
+        ]
+
+    def _dumps_of_best_type(self) -> Sequence[DeliveredFile]:
+        """Return the dumps of the most detailed type that is still delivered.
+
+        A registry may deliver several types; switching between them from day to day would change
+        what is known of each number.
+        """
+        newest = max((file.day for file in self._files if file.role is Role.DUMP), default=None)
+        for name in self._layout.dumps:
+            of_type = [file for file in self._files if file.type == name]
+            if newest and any((newest - file.day).days < DUMP_TYPE_DAYS for file in of_type):
+                return of_type
+        return ()
+
+    def _open_windows(self) -> list[Batch]:
+        after = self._seen.as_of
+        by_time: dict[datetime, dict[str, DeliveredFile]] = defaultdict(dict)
+        for file in self._files:
+            if file.role is Role.WINDOW and after is not None and file.time > after:
+                by_time[file.time][file.type] = file
+        return [
+            Batch(
+                time=time,
+                files=tuple(of_time[name] for name in sorted(of_time)),
+                missing=tuple(sorted(self._layout.windows - of_time.keys())),
+            )
+            for time, of_time in sorted(by_time.items())
+        ]
+
+    def _leads_up_to(self, ready: Sequence[Batch], end: datetime) -> bool:
+        """Check that the windows lead from the published data to a full dump without a gap."""
+        as_of = self._seen.as_of
+        if as_of is None or not ready or ready[-1].time != end:
+            return False
+        if any(window.missing for window in ready):
+            return False
+        return len(ready) * self._layout.window_every == end - as_of
 
 
-def apply_step(ready: Sequence[Window]) -> Step:
+def apply_step(windows: Sequence[Batch]) -> Step:
     """Return the step that applies windows."""
-    files = tuple(file for window in ready for file in window.files)
-    return Step(action=Action.APPLY, files=files, windows=tuple(ready))
+    return Step(action=Action.APPLY, batches=tuple(windows))
 
 
-def _build(day: Day) -> Step:
-    return Step(action=Action.BUILD, files=day.files)
+def _build(day: Batch) -> Step:
+    return Step(action=Action.BUILD, batches=(day,))
 
 
-def obsolete(
-    files: Collection[DeliveredFile], seen: Seen, layout: FeedLayout
-) -> frozenset[DeliveredFile]:
-    """Return the files that the published snapshots have made useless."""
-    if seen.as_of is None:
-        return frozenset()
-    groups: list[Day | Window] = [*days(files, seen, layout), *late_days(files, seen, layout)]
-    groups += windows(files, seen, layout)
-    useful = {file for group in groups for file in group.files}
-    # A companion may come before its dump.
-    for file in files:
-        later = file.time >= seen.as_of if seen.dump is None else file.time > seen.dump
-        if file.role is Role.COMPANION and later:
-            useful.add(file)
-    return frozenset(set(files) - useful)
-
-
-def _dumps_of_best_type(
-    files: Collection[DeliveredFile], layout: FeedLayout
-) -> Sequence[DeliveredFile]:
-    """Return the dumps of the most detailed type that is still delivered.
-
-    A registry may deliver several types; switching between them from day to day would change what
-    is known of each number.
-    """
-    newest = max((file.day for file in files if file.role is Role.DUMP), default=None)
-    for name in layout.dumps:
-        of_type = [file for file in files if file.type == name]
-        if newest and any((newest - file.day).days < DUMP_TYPE_DAYS for file in of_type):
-            return of_type
-    return ()
-
-
-def _up_to_the_last_whole(candidates: Sequence[Window]) -> tuple[Window, ...]:
+def _up_to_the_last_whole(windows: Sequence[Batch]) -> Sequence[Batch]:
     """Return the windows without the last ones that lack a file: it may be on its way.
 
     An incomplete window before a complete one is kept, so that the gap can be reported by name.
     """
-    whole = [place for place, window in enumerate(candidates) if not window.missing]
-    return tuple(candidates[: whole[-1] + 1]) if whole else ()
-
-
-def _leads_up_to(ready: Sequence[Window], end: datetime, seen: Seen, layout: FeedLayout) -> bool:
-    """Check that the windows lead from the published data to a full dump without a gap."""
-    if seen.as_of is None or not ready or ready[-1].time != end:
-        return False
-    if any(window.missing for window in ready):
-        return False
-    return len(ready) * layout.window_every == end - seen.as_of
+    whole = [place for place, window in enumerate(windows) if not window.missing]
+    return windows[: whole[-1] + 1] if whole else ()

@@ -52,6 +52,9 @@ _Result = TypeVar("_Result")
 class SftpSource:
     """An SFTP host's folder and the registry's folders in it."""
 
+    _runner: asyncio.Runner
+    _sftp: asyncssh.SFTPClient
+
     def __init__(self, settings: SftpSettings, folders: Sequence[str]) -> None:
         """Name the host; the connection is made per session."""
         self.name = str(settings.address)
@@ -59,41 +62,20 @@ class SftpSource:
         self._folders = folders
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[SftpSession]:
+    def session(self) -> Iterator[None]:
         """Connect, log in, and disconnect when the block ends.
 
         Raises HostKeyError, LoginRefusedError, FeedError or SettingError.
         """
-        with asyncio.Runner() as runner:
-            connection = runner.run(_connect(self._settings))
+        with asyncio.Runner() as self._runner:
+            connection = self._runner.run(_connect(self._settings))
             try:
-                sftp = runner.run(_begin(connection, self._settings))
-                yield SftpSession(runner, sftp, self._settings, self._folders)
+                self._sftp = self._runner.run(_begin(connection, self._settings))
+                yield
             finally:
                 connection.abort()
                 with contextlib.suppress(OSError, TimeoutError, asyncssh.Error):
-                    runner.run(asyncio.wait_for(connection.wait_closed(), CLOSE_SECONDS))
-
-    def discard(self, name: str) -> None:
-        """Raise FeedError: the registry's host is not ours to clean up."""
-        raise FeedError(f"{name}: files are not removed from an SFTP host")
-
-
-class SftpSession:
-    """A connection to the host."""
-
-    def __init__(
-        self,
-        runner: asyncio.Runner,
-        sftp: asyncssh.SFTPClient,
-        settings: SftpSettings,
-        folders: Sequence[str],
-    ) -> None:
-        """Hold an open connection."""
-        self._runner = runner
-        self._sftp = sftp
-        self._settings = settings
-        self._folders = folders
+                    self._runner.run(asyncio.wait_for(connection.wait_closed(), CLOSE_SECONDS))
 
     def listing(self) -> list[RemoteFile]:
         """Return all files in the folders; a folder that is missing or closed to us has none."""

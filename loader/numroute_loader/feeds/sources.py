@@ -43,8 +43,13 @@ class RemoteFile:
         return f"{self.size}-{self.mtime_ns}"
 
 
-class Session(Protocol):
-    """An open source."""
+class Source(Protocol):
+    """A place where files are delivered; ``name`` is fit for logs and holds no secret."""
+
+    name: str
+
+    def session(self) -> AbstractContextManager[object]:
+        """Keep the source open for one poll."""
 
     def listing(self) -> list[RemoteFile]:
         """Return all files of the source; raises FeedError."""
@@ -52,21 +57,9 @@ class Session(Protocol):
     def fetch(self, file: RemoteFile, to: Path) -> None:
         """Copy a file to a local path (0600), continuing where ``to`` ends if it exists.
 
-        Raises InputError when this file cannot be had though others can, FeedError when the source
-        fails or the file changed on the way, OSError when the local disk refuses.
+        Raises InputError when only this file is unavailable, FeedError when the source fails or the
+        file changed on the way, OSError when the local disk refuses.
         """
-
-
-class Source(Protocol):
-    """A place where files are delivered; ``name`` is fit for logs and holds no secret."""
-
-    name: str
-
-    def session(self) -> AbstractContextManager[Session]:
-        """Open the source for one poll."""
-
-    def discard(self, name: str) -> None:
-        """Remove a file that is no longer needed; raises FeedError."""
 
 
 class Inbox:
@@ -78,10 +71,9 @@ class Inbox:
         self._path = path
         self._folders = folders
 
-    @contextlib.contextmanager
-    def session(self) -> Iterator[Inbox]:
-        """Return the inbox itself: nothing stays open between files."""
-        yield self
+    def session(self) -> AbstractContextManager[object]:
+        """Return a context that does nothing: no connection stays open between files."""
+        return contextlib.nullcontext()
 
     def listing(self) -> list[RemoteFile]:
         """Return all files in the folders, except those whose names begin with a dot."""
@@ -107,19 +99,6 @@ class Inbox:
             raise FeedError(
                 f"{file.path}: it changed while it was copied", hint="It will be tried again"
             )
-
-    def discard(self, name: str) -> None:
-        """Remove a file of this name from all of the folders."""
-        for folder in (self._path, *(self._path / each for each in self._folders)):
-            try:
-                (folder / name).unlink()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise FeedError(
-                    f"{folder / name}: cannot be removed: {error.strerror}",
-                    hint="Check owner and permissions of the folder, or leave --consume out",
-                ) from None
 
     @staticmethod
     def _files_in(folder: Path) -> list[RemoteFile]:
@@ -173,7 +152,7 @@ def _pieces(path: str) -> Iterator[tuple[bytes, os.stat_result]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftpAddress:
-    """The host's address; an empty ``path`` means the registry's own."""
+    """The host's address."""
 
     user: str
     host: str
@@ -236,7 +215,7 @@ class SftpSettings:
         return read_private_file(self.key_file, "the SFTP private key")
 
 
-def parse_address(url: str) -> SftpAddress:
+def parse_address(url: str, default_path: str) -> SftpAddress:
     """Read ``sftp://user@host:port/path``; raises SettingError."""
     try:
         parts = urlsplit(url)
@@ -255,5 +234,5 @@ def parse_address(url: str) -> SftpAddress:
         user=unquote(parts.username),
         host=parts.hostname,
         port=port or SFTP_PORT,
-        path=unquote(parts.path).rstrip("/"),
+        path=unquote(parts.path).rstrip("/") or default_path,
     )

@@ -8,30 +8,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from numroute.errors import FeedError, InputError, StoreError
+from numroute.errors import InputError, StoreError
 from numroute.feed import Reconciled, Refused, Waiting
 from numroute.index import history, writing
-from numroute.index.file import sha256_file
 from numroute.logs import error_fields
 from numroute_loader import pipeline
 from numroute_loader.feeds.arrivals import Arrivals, Spool
 from numroute_loader.feeds.loop import Feed, now
-from numroute_loader.feeds.order import (
-    Action,
-    Seen,
-    Window,
-    apply_step,
-    days,
-    late_days,
-    next_step,
-    windows,
-)
+from numroute_loader.feeds.order import Action, Deliveries, Seen, apply_step
 from numroute_loader.gate import GateError, Outcome
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.windows import GAP_HINT, ChainError
 from numroute_loader.inputs import InputFile, input_files
 from numroute_loader.reading.description import Role
-from numroute_loader.registries import INCREMENTS, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,11 +29,11 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute.index import Metadata, SnapshotStore
-    from numroute_loader.candidates import Checked
     from numroute_loader.feeds.loop import Stopping
-    from numroute_loader.feeds.order import Day, Step
+    from numroute_loader.feeds.order import Batch, Step
     from numroute_loader.feeds.sources import Source
     from numroute_loader.gate import Finding
+    from numroute_loader.pipeline import Checked
     from numroute_loader.reading.description import DeliveredFile, FeedLayout
 
 INTERVAL_SECONDS = 60.0
@@ -70,9 +59,8 @@ class WatchOptions:
     """Settings of a watcher.
 
     ``plan``: files of the open numbering plan that are read with every full dump. ``approval``: as
-    ``build`` takes it. ``consume``: remove delivered files once they are no longer needed.
-    ``asked_by`` is recorded in the history. ``push``: send the current snapshot to the replicas
-    and return its id; called when another snapshot has become current.
+    ``build`` takes it. ``asked_by`` is recorded in the history. ``push``: send the current snapshot
+    to the replicas and return its id; called when another snapshot has become current.
     """
 
     spool: Path
@@ -81,7 +69,6 @@ class WatchOptions:
     patience: timedelta = PATIENCE
     plan: Sequence[Path] = ()
     approval: Approval = field(default_factory=Approval)
-    consume: bool = False
     asked_by: str = ""
     push: Callable[[], str] | None = None
 
@@ -111,7 +98,6 @@ class Watcher(Feed):
             stop,
             settle_seconds=options.settle_seconds,
         )
-        self._digests: dict[tuple[str, int, int], str] = {}
         self._tried: set[str] = {entry.key for entry in self._health.state.refused}
         self._waiting_logged: tuple[str, ...] = ()
         self._pushed = ""
@@ -139,18 +125,14 @@ class Watcher(Feed):
 
     def _work(self) -> None:
         """Take step after step until no file in the spool leads any further."""
-        with self._source.session() as session:
-            self._arrivals.fetch(session, self._seen())
+        with self._source.session():
+            self._arrivals.fetch(self._source, self._seen())
         while True:
             self._stop.check()
             seen = self._seen()
             self._arrivals.clear(seen)
-            if self._options.consume:
-                self._arrivals.consume(seen, self._source)
-            step = next_step(
-                self._arrivals.spooled(),
-                seen,
-                self._layout,
+            deliveries = Deliveries(self._arrivals.spooled(), seen, self._layout)
+            step = deliveries.next_step(
                 blocked=lambda step: self._key(step) in self._tried,
                 given_up=self._given_up,
             )
@@ -204,9 +186,9 @@ class Watcher(Feed):
             self._publish(step, names)
         except GateError as error:
             self._tried.add(key)
-            if len(step.windows) > 1:
+            if len(step.batches) > 1:
                 # One bad window must not keep the good ones before it from being applied.
-                first = apply_step(step.windows[:1])
+                first = apply_step(step.batches[:1])
                 if self._key(first) not in self._tried:
                     self._take(first)
                 return
@@ -224,9 +206,7 @@ class Watcher(Feed):
             if name not in names:
                 raise
             path = self._options.spool / name
-            status = path.stat()
-            identity = f"{status.st_size}-{status.st_mtime_ns}"
-            self._arrivals.put_aside(path, identity, error.reason)
+            self._arrivals.put_aside(path, self._identity(name), error.reason)
         else:
             self._tried.add(key)
             self._health.write()
@@ -239,11 +219,12 @@ class Watcher(Feed):
         ]
         increments = step.action is Action.APPLY
         if not increments:
-            inputs += self._open_plan()
+            inputs += input_files([str(path) for path in self._options.plan])
         options = self._options
         checked = pipeline.check(inputs, self._store, options.approval, increments=increments)
         if step.action is Action.RECONCILE:
             self._record_drift(names[0], checked)
+            self._health.forget(names)
         elif checked.new is not None:
             metadata = pipeline.publish(
                 self._store, checked, asked_by=options.asked_by, reason=options.approval.reason
@@ -262,7 +243,15 @@ class Watcher(Feed):
                 ported=metadata.counts.get("ported", 0),
             )
         if not increments:
-            self._reconciled(names, checked, published=step.action is Action.BUILD)
+            drift = _drift(checked)
+            reconciled = Reconciled(
+                dump=names[0],
+                outcome=drift.outcome.value,
+                message=drift.message,
+                at=now(),
+                published=step.action is Action.BUILD,
+            )
+            self._health.set(reconciled=reconciled)
         if checked.gap is not None:
             newest = self._seen().as_of
             if newest is not None and checked.as_of < newest:
@@ -276,7 +265,7 @@ class Watcher(Feed):
                 self._gap(checked.gap.message, GAP_HINT)
 
     def _record_drift(self, dump: str, checked: Checked) -> None:
-        """Record in the history how a full dump differs from what increments made."""
+        """Record in history and log how a full dump differs from what increments made."""
         finding, drift = _drift(checked), checked.drift
         facts = {
             "dump": dump,
@@ -288,84 +277,33 @@ class Watcher(Feed):
         }
         with writing(self._store) as writer:
             writer.reconciled(self._store.current_id() if drift is None else drift.against, facts)
-
-    def _reconciled(self, names: Sequence[str], checked: Checked, *, published: bool) -> None:
-        drift = _drift(checked)
-        entry = Reconciled(
-            dump=names[0],
-            outcome=drift.outcome.value,
-            message=drift.message,
-            at=now(),
-            published=published,
-        )
-        self._health.set(reconciled=entry)
-        if published:
-            return
-        self._health.forget(names)
-        if entry.failed:
-            self._log.warning("drift", dump=entry.dump, reason=drift.message, remedy=drift.hint)
+        if finding.outcome is Outcome.FAILED:
+            self._log.warning("drift", dump=dump, reason=finding.message, remedy=finding.hint)
         else:
-            self._log.info("dump compared", dump=entry.dump, result=drift.message)
-
-    def _open_plan(self) -> list[InputFile]:
-        """Return the files that ``--plan`` names; raises InputError for an increment.
-
-        Without the open plan that the current snapshot was built with, every fixed line would
-        become an unallocated number: raises FeedError. The gate would refuse that too, but later
-        and without naming what is missing.
-        """
-        files = input_files([str(path) for path in self._options.plan])
-        for each in files:
-            if recognise(each.path, each.kind).name in INCREMENTS:
-                raise InputError(
-                    each.path,
-                    "the file is an increment, and `--plan` names it",
-                    hint="Give `--plan` the files of the open numbering plan, or a folder with "
-                    "nothing else",
-                )
-        try:
-            sources = () if files else self._current().sources
-        except StoreError:
-            sources = ()
-        others = [
-            source.name
-            for source in sources
-            if source.registry != self._layout.registry and source.layer == "ranges"
-        ]
-        if others:
-            raise FeedError(
-                f"the current snapshot was built with {', '.join(others)}, which this feed lacks",
-                hint="Give the open numbering plan with --plan; to do without it, build once "
-                "by hand with --allow plan_shrinkage",
-            )
-        return files
+            self._log.info("dump compared", dump=dump, result=finding.message)
 
     def _gap(self, reason: str, remedy: str) -> None:
         if self._health.gap(reason, remedy):
             self._log.warning("gap", reason=reason, remedy=remedy)
 
     def _key(self, step: Step) -> str:
-        """Identify the files' bytes, the snapshot they would follow, and what is allowed."""
-        digest = hashlib.sha256()
-        for file in step.files:
-            digest.update(f"{file.name} {self._digest(file)}\n".encode())
+        """Identify the deliveries, the snapshot they would follow, and the settings."""
+        deliveries = [f"{file.name} {self._identity(file.name)}" for file in step.files]
         try:
             current = self._store.current_id()
         except StoreError:
             current = ""
-        digest.update(f"{current} {sorted(self._options.approval.allowed)}".encode())
-        return digest.hexdigest()
+        settings = [*map(str, self._options.plan), *sorted(self._options.approval.allowed)]
+        text = "\n".join([*deliveries, current, *settings])
+        return hashlib.sha256(text.encode()).hexdigest()
 
-    def _digest(self, file: DeliveredFile) -> str:
-        path = self._options.spool / file.name
-        status = path.stat()
-        known = (file.name, status.st_size, status.st_mtime_ns)
-        if known not in self._digests:
-            self._digests[known] = sha256_file(path, status.st_size).hex()
-        return self._digests[known]
+    def _identity(self, name: str) -> str:
+        """Return size and time of a spooled file, which are those of its delivery."""
+        status = (self._options.spool / name).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
 
-    def _given_up(self, day: Day) -> bool:
-        return now() - self._arrived(day.dump) > self._options.patience
+    def _given_up(self, day: Batch) -> bool:
+        return now() - self._arrived(day.files[0]) > self._options.patience
 
     def _arrived(self, file: DeliveredFile) -> datetime:
         return datetime.fromtimestamp((self._options.spool / file.name).stat().st_ctime, UTC)
@@ -373,14 +311,10 @@ class Watcher(Feed):
     def _report(self) -> None:
         """Record what the feed is waiting for, and log it when it is new."""
         seen = self._seen()
-        known = (self._arrivals.spooled(), seen, self._layout)
-        open_windows = windows(*known)
-        if not open_windows:
+        batches = Deliveries(self._arrivals.spooled(), seen, self._layout).batches
+        if not any(_is_window(batch) for batch in batches):
             self._health.set(gap=None)
-        waiting = [
-            *self._arrivals.unsettled,
-            *self._waiting([*days(*known), *late_days(*known), *open_windows]),
-        ]
+        waiting = [*self._arrivals.unsettled, *self._waiting(batches)]
         listed = self._arrivals.listed.values()
         increments = seen.as_of and any(file.role is Role.WINDOW for file in listed)
         self._health.set(
@@ -396,21 +330,21 @@ class Watcher(Feed):
         self._waiting_logged = names
         self._health.write()
 
-    def _waiting(self, groups: Iterable[Day | Window]) -> Iterator[Waiting]:
+    def _waiting(self, batches: Iterable[Batch]) -> Iterator[Waiting]:
         """Yield each whole file that is neither applied nor refused, and why."""
         state = self._health.state
         others = {name for entry in state.refused for name in entry.names}
         others.update(each.name for each in self._arrivals.unsettled)
-        for group in groups:
-            if group.missing:
-                reason = f"{' and '.join(group.missing)} of the same time must come too"
-            elif isinstance(group, Window) and state.gap:
+        for batch in batches:
+            if batch.missing:
+                reason = f"{' and '.join(batch.missing)} of the same time must come too"
+            elif _is_window(batch) and state.gap:
                 reason = "it cannot follow: see the gap"
-            elif isinstance(group, Window) and state.refused:
+            elif _is_window(batch) and state.refused:
                 reason = "a file before it was refused"
             else:
                 reason = "it is not applied yet"
-            for file in group.files:
+            for file in batch.files:
                 if file.name not in others:
                     yield Waiting(name=file.name, reason=reason, since=self._arrived(file))
 
@@ -421,6 +355,10 @@ class Watcher(Feed):
         if error is None and self._arrivals.unsettled:
             return min(self._interval_seconds, self._options.settle_seconds)
         return super()._wait_seconds(error)
+
+
+def _is_window(batch: Batch) -> bool:
+    return batch.files[0].role is Role.WINDOW
 
 
 def _drift(checked: Checked) -> Finding:

@@ -52,7 +52,6 @@ class FileKind:
     ``file_name`` matches the whole name without folder and suffix; its groups ``time``
     (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence`` date the file. ``header`` tests
     the beginning of a text; ``expects`` completes "The file should begin with ...".
-    ``operator_column`` and ``number_column`` are searched for the place of a code or a number.
     ``every``: the time from one file to the next, in which the sequence grows by one.
     ``covers``: the blocks of numbers, (first, last), that the registry describes: a plan those in
     which it has a range, gaps included; a full dump names all ported numbers in them.
@@ -65,9 +64,6 @@ class FileKind:
     expects: str
     read: Callable[[RegistryFile, Progress | None, Tolerance], ParsedFile]
     utc_offset: timedelta = timedelta(0)
-    operator_column: str = ""
-    number_column: str = ""
-    number_format: NumberFormat | None = None
     every: timedelta | None = None
     covers: tuple[tuple[int, int], ...] = ()
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from numroute.errors import InputError, SettingError
 from numroute_loader.gate.limits import GateLimits, read_limits
 from numroute_loader.reading.archive import DOWNLOAD_AGAIN, Archive
-from numroute_loader.reading.csv_stream import lines_with
 from numroute_loader.reading.description import STRICT, FileKind, RegistryFile
 from numroute_loader.registries import ru_bdpn, ru_numbering_plan
 
@@ -91,20 +90,6 @@ def read(
     file = open_file(path, kind)
     with file.archive:
         return file.kind.read(file, progress, tolerance)
-
-
-def find_first(path: Path, kind: FileKind, code_or_number: str | int) -> int | None:
-    """Return the first line of a file that holds an operator's code or a whole number, or None.
-
-    For messages about what only the files together show: it reads the file again, and slowly.
-    """
-    if isinstance(code_or_number, str):
-        column, text = kind.operator_column, code_or_number
-    else:
-        column = kind.number_column
-        text = kind.number_format.written(code_or_number) if kind.number_format else ""
-    lines = lines_with(path, column, text, lines_max=1) if column else []
-    return lines[0] if lines else None
 
 
 def load_limits(path: Path | None = None, registries: Collection[str] = ()) -> GateLimits:

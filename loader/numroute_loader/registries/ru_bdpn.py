@@ -180,8 +180,6 @@ def _kind(
     *,
     without: Sequence[str] = (),
     daily: bool = True,
-    operator: str = "",
-    number: str = "",
 ) -> FileKind:
     """Describe the files ``<file_type>_YYYYMMDDhhmm_<sequence>``, in any case.
 
@@ -207,15 +205,12 @@ def _kind(
         expects=f"the columns {','.join(columns)}",
         read=partial(read, layout=layout),
         utc_offset=MOSCOW,
-        operator_column=operator,
-        number_column=number,
-        number_format=_NUMBER,
         every=DAY if daily else None,
         covers=_COVERS,
     )
 
 
-_increment = partial(_kind, daily=False, number="Number")
+_increment = partial(_kind, daily=False)
 
 KINDS = (
     _kind(
@@ -224,23 +219,17 @@ KINDS = (
         PORT_ALL,
         read_ported_dump,
         without=("NPId", "DonorId", "RangeHolderId"),
-        operator="OwnerId",
-        number="Number",
     ),
     _kind(
         "port-all-full",
         "Port_All_Full",
         PORT_ALL_FULL,
         read_ported_dump,
-        operator="OwnerId",
-        number="Number",
     ),
-    _kind("port-all-new", "Port_All_New", PORT_ALL_NEW, read_ported_dump, number="Number"),
+    _kind("port-all-new", "Port_All_New", PORT_ALL_NEW, read_ported_dump),
     _kind("operators", "Operators", OPERATORS, read_operator_table),
-    _kind("numbering-plan", "Numbering_plan", NUMBERING_PLAN, read_range_file, operator="OwnerId"),
-    _increment(
-        "port-increment", "Port_Increment", PORT_INCREMENT, read_increment, operator="RecipientId"
-    ),
+    _kind("numbering-plan", "Numbering_plan", NUMBERING_PLAN, read_range_file),
+    _increment("port-increment", "Port_Increment", PORT_INCREMENT, read_increment),
     _increment(
         "return-increment",
         "Return_Increment",

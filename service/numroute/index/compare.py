@@ -104,13 +104,15 @@ class Effect:
 
     ``kind``: uint8, values of :class:`Kind`, or ``CONFIRMED``. ``before``, ``after``: intp, rows
     of the patch's route table; where there is no record, what the ranges say.
-    ``ported_before``: how many records the snapshot has.
+    ``ported_before``: how many records the snapshot has. ``changes``: the counts of each kind.
     """
 
     kind: NDArray[np.uint8]
     before: NDArray[np.intp]
     after: NDArray[np.intp]
     ported_before: int
+
+    changes: Changes
 
     def count(self, kind: int) -> int:
         """Return how many numbers of a kind there are."""
@@ -119,7 +121,7 @@ class Effect:
     @property
     def ported_after(self) -> int:
         """How many records there are after the patch."""
-        return self.ported_before + self.count(Kind.PORTED) - self.count(Kind.RETURNED)
+        return self.ported_before + self.changes.ported - self.changes.returned
 
 
 def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
@@ -128,7 +130,7 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
     ``new`` may be content that is not published yet; it must keep the rules of the format.
     """
     operators = _Operators()
-    of_row = [operators.ids(_routes(each)) for each in (old, new)]
+    of_row = [operators.ids(routes_of(each)) for each in (old, new)]
     size = len(operators.all)
     matrix = np.zeros(size * size, np.int64)
     counts = np.zeros(len(Kind), np.int64)
@@ -148,7 +150,7 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
 
 def difference(current: Snapshot, content: Content) -> Difference:
     """Return how new content differs from the current snapshot, before anything is written."""
-    routes = [_routes(current), content.routes]
+    routes = [routes_of(current), content.routes]
     registry = _RouteKeys(*([without_brand(route) for route in each] for each in routes))
     names = [np.array([operator_name(r.operator) for r in each], object) for each in routes]
     counts: Counter[int] = Counter()
@@ -199,7 +201,14 @@ def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:
     kind[both] = keys.kind(before[both], after[both])
     kind[~member & patch.present] = Kind.PORTED
     kind[member & ~patch.present] = Kind.RETURNED
-    return Effect(kind=kind, before=before, after=after, ported_before=snapshot.ported_count)
+    counts = np.bincount(kind, minlength=len(Kind))[: len(Kind)].tolist()
+    return Effect(
+        kind=kind,
+        before=before,
+        after=after,
+        ported_before=snapshot.ported_count,
+        changes=_changes(snapshot, counts),
+    )
 
 
 def changed_numbers(
@@ -209,7 +218,7 @@ def changed_numbers(
 
     With ``as_registry`` only what the registry says counts: another brand table changes nothing.
     """
-    routes = [_routes(each) for each in (old, new)]
+    routes = [routes_of(each) for each in (old, new)]
     if as_registry:
         routes = [[without_brand(route) for route in each] for each in routes]
     keys = _RouteKeys(*routes)
@@ -236,13 +245,13 @@ def changed_numbers(
             keys.kind(before, after),
         ]
         was: list[Rows] = [
-            _range_rows(old, found[0]),
+            range_rows(old, found[0]),
             gone_rows,
             before,
         ]
         now: list[Rows] = [
             rows[ported],
-            _range_rows(new, found[1]),
+            range_rows(new, found[1]),
             after,
         ]
         changed = np.concatenate(found)
@@ -269,7 +278,7 @@ def _pieces(whole: Snapshot | Content) -> Iterator[tuple[NDArray[np.uint64], Row
         yield piece.numbers, piece.rows, until
 
 
-def _range_rows(whole: Snapshot | Content, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
+def range_rows(whole: Snapshot | Content, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Return the row that the ranges alone give to each number."""
     ranges = whole if isinstance(whole, Content) else whole.tables
     pieces = ranges.range_start.searchsorted(numbers, side="right") - 1
@@ -285,7 +294,7 @@ def by_operator(
 
 def ported_by_operator(snapshot: Snapshot) -> Mapping[str, int]:
     """Count a snapshot's ported numbers by operator."""
-    return _summed(_routes(snapshot), snapshot.records_by_row)
+    return _summed(routes_of(snapshot), snapshot.records_by_row)
 
 
 def _summed(routes: Sequence[Route], records: NDArray[np.integer]) -> Mapping[str, int]:
@@ -371,7 +380,8 @@ def _counted(values: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
     return zip(distinct.tolist(), counts.tolist(), strict=True)
 
 
-def _routes(whole: Snapshot | Content) -> Sequence[Route]:
+def routes_of(whole: Snapshot | Content) -> Sequence[Route]:
+    """Return the whole route table."""
     if isinstance(whole, Content):
         return whole.routes
     return [whole.routes[row] for row in range(len(whole.routes))]

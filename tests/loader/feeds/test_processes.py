@@ -20,7 +20,7 @@ POINTS = [
     "numroute_loader.feeds.arrivals:open_file",
     "numroute_loader.feeds.arrivals:os.fsync",
     "numroute_loader.feeds.watcher:Watcher._publish",
-    "numroute_loader.candidates:merge",
+    "numroute_loader.pipeline:merge",
     "numroute_loader.pipeline:publish",
     "numroute.index.publishing:write_snapshot",
     "numroute.index.publishing:verify_snapshot",
@@ -89,7 +89,7 @@ def test_sigterm_ends_a_watcher(
     put(numlex, day_of())
     if where == "downloading":
         sftp.hang_after_bytes = 0
-    hang_at = "numroute_loader.candidates:merge" if where == "building" else None
+    hang_at = "numroute_loader.pipeline:merge" if where == "building" else None
     with watching(tmp_path, store, *login, hang_at=hang_at) as watcher:
         if where == "asleep":
             watcher.wait_for("snapshot published")

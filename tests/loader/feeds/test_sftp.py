@@ -276,13 +276,6 @@ def test_missing_folders_are_told_of(store: Path, sftp: SftpServer, login) -> No
     assert "none of these folders exists: /nowhere" in run.text
 
 
-def test_files_of_the_host_are_never_removed(store: Path, delivered: Path, login) -> None:
-    """--consume is for inboxes."""
-    run = watch_once(store, *login, "--consume")
-    assert run.status == 2
-    assert "not removed from an SFTP host" in run.text
-
-
 def test_a_delivery_that_comes_twice_is_one(store: Path, numlex: Path, login) -> None:
     """The same file in two folders, and again after it was built in, makes one snapshot."""
     put(numlex, day_of())

@@ -122,11 +122,11 @@ def test_chosen_numbers_must_come_true(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("79000000012,mMTS\n9000000012x,mMTS\n", ":2: number '9000*******' is not a whole"),
+        ("79000000012,mMTS\n9000000012x,mMTS\n", ":2: number: '9000*******' is not a whole"),
         ("79000000012\n", ":1: 1 cells where 2 columns"),
         ("79000000012,mMTS,77\n", ":1: 3 cells where 2 columns"),
         ("number,operator\n", ": there are no numbers in it"),
-        ("1234567890123456,mMTS\n", ":1: number '1234************' is not a whole"),
+        ("1234567890123456,mMTS\n", ":1: number: '1234************' is not a whole"),
     ],
 )
 def test_a_wrong_line_of_chosen_numbers_is_named(tmp_path: Path, text: str, reason: str) -> None:
