@@ -8,7 +8,7 @@ import pytest
 from support import bdpn
 
 from numroute.errors import InputError, SettingError
-from numroute_loader.registries import KINDS, find_first, read, recognise, ru_bdpn
+from numroute_loader.registries import KINDS, read, recognise, ru_bdpn
 
 DATED = "201807060000_1689"
 
@@ -181,22 +181,3 @@ def test_file_that_is_missing_or_a_folder(tmp_path):
     """A path that cannot be read is refused with the system's reason."""
     assert "No such file" in _refused(tmp_path / "none.csv").reason
     assert "Is a directory" in _refused(tmp_path).reason
-
-
-@pytest.mark.parametrize("suffix", ["csv", "zip"])
-def test_first_line_of_a_code_or_a_number(tmp_path, suffix):
-    """A code and a number are found in the first line that holds them in their own column."""
-    rows = [
-        bdpn.port_all_full_row(9_000_000_000 + i, f"mOP{i // 2}", "mDONOR", "mOP3")
-        for i in range(8)
-    ]
-    rows[0]["NPId"] = "9000000005"
-    text = bdpn.dump(bdpn.PORT_ALL_FULL, rows)
-    path = bdpn.put(tmp_path, f"Port_All_Full_{DATED}.{suffix}", text)
-    kind = recognise(path)
-    assert find_first(path, kind, "mOP3") == 8
-    assert find_first(path, kind, "mOP0") == 2
-    assert find_first(path, kind, "mDONOR") is None
-    assert find_first(path, kind, "mOP") is None
-    assert find_first(path, kind, 79_000_000_005) == 7
-    assert find_first(path, kind, 79_000_000_009) is None
