@@ -8,10 +8,15 @@ from importlib import import_module
 
 def main() -> None:
     """Run ``numroute`` and exit."""
-    start("numroute", "numroute.cli", extra="service")
+    _start("numroute", "numroute.cli", extra="service")
 
 
-def start(program: str, module: str, *, extra: str) -> None:
+def load() -> None:
+    """Run ``numroute-load`` and exit."""
+    _start("numroute-load", "numroute_loader.cli", extra="loader")
+
+
+def _start(program: str, module: str, *, extra: str) -> None:
     """Run ``main`` of a module and exit; where its packages are missing, say what to install."""
     if sys.version_info < (3, 11):
         _explain(program, "the commands need Python 3.11 or newer")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numroute.answers import answer_texts
+from numroute.answers import answer_texts, explain_text
 from numroute.client.messages import BulkAnswer, as_numbers
 from numroute.index import SnapshotStore
 from numroute.index.kernel import distinct_rows
@@ -14,13 +14,14 @@ from numroute.model import SnapshotRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
     from typing import Self
 
     from numpy.typing import NDArray
 
     from numroute.index import Snapshot
-    from numroute.model import Answer, Operator
+    from numroute.model import Answer, Explanation, Operator
 
 
 class LocalClient:
@@ -29,9 +30,10 @@ class LocalClient:
     Any number of threads may ask at once. Open the store again for a newer snapshot.
     """
 
-    def __init__(self, store: Path | str) -> None:
-        """Open the store's current snapshot; see ``open_store``."""
-        self._opened: Snapshot | None = SnapshotStore(store).open()
+    def __init__(self, store: Path | str, *, as_of: datetime | None = None) -> None:
+        """Open a snapshot of the store; see ``open_store``."""
+        opened = SnapshotStore(store)
+        self._opened: Snapshot | None = opened.open() if as_of is None else opened.open_at(as_of)
         metadata = self._opened.metadata
         self.snapshot = SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
 
@@ -80,6 +82,13 @@ class LocalClient:
         """
         return answer_texts(self._snapshot, self.snapshot, texts, default_region)
 
+    def explain(self, text: str, default_region: str | None = None) -> Explanation:
+        """Explain why a number, in any human format, is answered as it is.
+
+        The errors are those of ``lookup_text``.
+        """
+        return explain_text(self._snapshot, self.snapshot, text, default_region)
+
     def close(self) -> None:
         """Close the snapshot. No call may be under way."""
         if self._opened is not None:
@@ -99,10 +108,15 @@ class LocalClient:
         self.close()
 
 
-def open_store(path: Path | str) -> LocalClient:
+def open_store(path: Path | str, *, as_of: datetime | None = None) -> LocalClient:
     """Open a snapshot store for lookups in this process.
 
+    Args:
+        path: The store's folder.
+        as_of: Answer from the snapshot that was current at this time (aware), while the store
+            keeps it; from the current one when None.
+
     Raises:
-        StoreError: There is no store, no current snapshot in it, or it cannot be opened.
+        StoreError: There is no store, no such snapshot in it, or it cannot be opened.
     """
-    return LocalClient(path)
+    return LocalClient(path, as_of=as_of)

@@ -12,8 +12,7 @@ import functools
 import io
 import json
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,10 +20,11 @@ from numroute.cli.console import plain
 from numroute.model import InvalidReason, Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from numroute.client.codec import BulkAnswer
     from numroute.model import Route, SnapshotRef
 
 CSV_COLUMNS: Final = (
@@ -42,61 +42,8 @@ _NOBODY: Final = Operator()
 _REASONS: Final = len(InvalidReason)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Block:
-    """The answers to n texts, all from one snapshot.
-
-    Attributes:
-        numbers: uint64[n], 0 where a text is invalid.
-        reasons: uint8[n] of InvalidReason values.
-        route: int[n], a place in a table of routes; a route carries the status of its numbers.
-        holder: int[n], a place in a table of range holders.
-        ported_at: uint32[n], seconds since 1970-01-01 UTC; 0 where there is no time.
-        route_at: Returns the route at a place.
-        holder_at: Returns the operator at a place, one without any field for nobody.
-        snapshot: Which snapshot answered.
-        route_texts: The routes encoded so far; blocks of the same tables share it.
-        holder_texts: Likewise.
-    """
-
-    numbers: NDArray[np.uint64]
-    reasons: NDArray[np.uint8]
-    route: NDArray[np.integer]
-    holder: NDArray[np.integer]
-    ported_at: NDArray[np.uint32]
-    route_at: Callable[[int], Route]
-    holder_at: Callable[[int], Operator]
-    snapshot: SnapshotRef
-    route_texts: dict[int, bytes] = field(default_factory=dict)
-    holder_texts: dict[int, bytes] = field(default_factory=dict)
-
-
-class Form(Protocol):
-    """A line format: the text, the number, then the answer."""
-
-    header: bytes
-    before_text: bytes
-    before_number: bytes
-    no_number: bytes
-    no_time: bytes
-    plain_bytes: bytes
-    """The bytes of texts that need no escaping; a plus sign only in front."""
-
-    def text(self, text: str) -> bytes:
-        """Return an escaped text."""
-
-    def route(self, route: Route, reason: InvalidReason) -> bytes:
-        """Return the part between number and time."""
-
-    def time(self, text: str) -> bytes:
-        """Return a time, given in ISO 8601."""
-
-    def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
-        """Return the part after the time, up to the end of the line."""
-
-
 class Csv:
-    """CSV that a spreadsheet can open."""
+    """CSV that a spreadsheet can open. A line is the text, the number, then the answer."""
 
     header = ",".join(CSV_COLUMNS).encode() + b"\n"
     before_text = b""
@@ -104,6 +51,7 @@ class Csv:
     no_number = b""
     no_time = b""
     plain_bytes = b"0123456789+-.() "
+    """The bytes of texts that need no escaping; a plus sign only in front."""
 
     def text(self, text: str) -> bytes:
         """Return a cell."""
@@ -120,6 +68,7 @@ class Csv:
         """Return the cell of a time."""
         return text.encode()
 
+    @functools.cache  # noqa: B019 - likewise
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
         """Return the cells after the time."""
         cells = (operator.code, operator.name, snapshot.id, snapshot.as_of.isoformat())
@@ -156,30 +105,48 @@ class Json:
         """Return a time."""
         return _json(text)
 
+    @functools.cache  # noqa: B019 - likewise
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
         """Return the members after the time."""
         holder = None if operator == _NOBODY else plain(operator)
         return b',"range_holder":%b,"snapshot":%b}\n' % (_json(holder), _json(plain(snapshot)))
 
 
-def lines(texts: Sequence[bytes], block: Block, form: Form) -> bytes:
-    """Return one line per text (valid UTF-8): the text, its number and its answer."""
-    route_texts, holder_texts = block.route_texts, block.holder_texts
-    routes = (block.route.astype(np.int64) * _REASONS + block.reasons).tolist()
-    for key in set(routes) - route_texts.keys():
-        place, reason = divmod(key, _REASONS)
-        route_texts[key] = form.route(block.route_at(place), InvalidReason(reason))
-    holders = block.holder.tolist()
-    for key in set(holders) - holder_texts.keys():
-        holder_texts[key] = form.holder(block.holder_at(key), block.snapshot)
+Form = Csv | Json
+
+
+def lines(
+    texts: Sequence[bytes],
+    numbers: NDArray[np.uint64],
+    reasons: NDArray[np.uint8],
+    answer: BulkAnswer,
+    form: Form,
+) -> bytes:
+    """Return one line for each text: the text, its number and its answer.
+
+    Args:
+        texts: n texts in UTF-8.
+        numbers: uint64[n], 0 where a text is invalid.
+        reasons: uint8[n] of InvalidReason values.
+        answer: The answer to the numbers, with times and range holders.
+        form: The format of a line.
+    """
+    if answer.ported_at is None or answer.range_holder_index is None:
+        raise AssertionError("both columns were asked for")
+    routes = (answer.route_index.astype(np.int64) * _REASONS + reasons).tolist()
+    route_texts = {
+        key: form.route(answer.routes[key // _REASONS], InvalidReason(key % _REASONS))
+        for key in set(routes)
+    }
+    holder_texts = [form.holder(each, answer.snapshot) for each in answer.range_holders]
     pieces = (
         [form.before_text] * len(texts),
         _texts(texts, form),
         [form.before_number] * len(texts),
-        _numbers(block.numbers, form),
+        _numbers(numbers, form),
         map(route_texts.__getitem__, routes),
-        _times(block.ported_at, form),
-        map(holder_texts.__getitem__, holders),
+        _times(answer.ported_at, form),
+        map(holder_texts.__getitem__, answer.range_holder_index.tolist()),
     )
     line_pieces = [b""] * (len(pieces) * len(texts))
     for i, column in enumerate(pieces):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from datetime import datetime  # noqa: TC003 - likewise
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
@@ -13,7 +12,6 @@ import click
 import numpy as np
 from click.core import ParameterSource
 
-from numroute.answers import answer_texts, explain_text
 from numroute.cli.console import (
     operator_text,
     plain,
@@ -23,7 +21,7 @@ from numroute.cli.console import (
     print_table,
     time_text,
 )
-from numroute.cli.encoding import Block, Csv, Json, lines
+from numroute.cli.encoding import Csv, Json, lines
 from numroute.cli.options import (
     as_of_option,
     json_option,
@@ -32,20 +30,21 @@ from numroute.cli.options import (
     target_option,
 )
 from numroute.cli.service import SERVICE_OPTIONS, connect, service_options
+from numroute.client.codec import BulkAnswer
 from numroute.e164 import parse_rows
-from numroute.index import SnapshotStore
-from numroute.model import InvalidReason, Operator, Route, SnapshotRef, Status
+from numroute.local import open_store
+from numroute.model import InvalidReason, Operator, Route, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from io import BufferedReader
 
     from numroute.cli.encoding import Form
     from numroute.client import Client
-    from numroute.index import Snapshot
+    from numroute.local import LocalClient
     from numroute.model import Answer, Layer
 
-    Ask = Callable[[list[bytes]], Block]
+    When = dict[str, Any]
 
 EXIT_NOT_ROUTED = 3
 
@@ -83,31 +82,20 @@ def lookup(
     if as_json and as_csv:
         raise click.UsageError("both --json and --csv are given: give one of them")
     store, target = one_of(store, target)
-    if as_json or as_csv or "-" in numbers:
-        form = Json() if as_json else Csv()
-        with _source(store, target, region, as_of) as ask:
-            is_routed = _print_lines(_blocks(numbers), ask, form)
-    else:
-        is_routed = _print_table(numbers, store, target, region, as_of)
+    with _asking(store, target, as_of) as (client, when):
+        if as_json or as_csv or "-" in numbers:
+            form = Json() if as_json else Csv()
+            is_routed = _print_lines(client, _blocks(numbers), region, when, form)
+        else:
+            is_routed = _print_table(client, numbers, region, when)
     return 0 if is_routed else EXIT_NOT_ROUTED
 
 
 def _print_table(
-    texts: Sequence[str],
-    store: Path | None,
-    target: str | None,
-    region: str | None,
-    as_of: datetime | None,
+    client: Client | LocalClient, texts: Sequence[str], region: str | None, when: When
 ) -> bool:
     """Print the answers as a table, and return whether all have a route."""
-    if target:
-        with connect(target) as client:
-            answers = client.lookup_text(texts, default_region=region, as_of=as_of)
-    elif store:
-        with _open_as_of(store, as_of) as snapshot:
-            answers = answer_texts(snapshot, _reference(snapshot), texts, region)
-    else:
-        raise nothing_to_ask()
+    answers = client.lookup_text(texts, region, **when)
     print_table(_HEADINGS, [_row(answer) for answer in answers])
     stale = next((answer.snapshot for answer in answers if answer.snapshot.stale), None)
     if stale:
@@ -120,17 +108,27 @@ def _print_table(
     return all(answer.status.has_route for answer in answers)
 
 
-def _print_lines(blocks: Iterator[list[bytes]], ask: Ask, form: Form) -> bool:
+def _print_lines(
+    client: Client | LocalClient,
+    blocks: Iterator[list[bytes]],
+    region: str | None,
+    when: When,
+    form: Form,
+) -> bool:
     """Print the answers block by block, and return whether all have a route."""
     output = sys.stdout.buffer
     output.write(form.header)
     is_routed = True
     for texts in blocks:
-        block = ask(texts)
-        output.write(lines(texts, block, form))
+        parsed = parse_rows(texts, region)
+        if when:
+            strings = [text.decode() for text in texts]
+            answer = _columns(client.lookup_text(strings, region, **when))
+        else:
+            answer = client.lookup(parsed.numbers, with_range_holder=True, with_ported_at=True)
+        output.write(lines(texts, parsed.numbers, parsed.reasons, answer, form))
         output.flush()
-        places = set(block.route.tolist())
-        is_routed = is_routed and all(block.route_at(place).status.has_route for place in places)
+        is_routed = is_routed and all(route.status.has_route for route in answer.routes)
     return is_routed
 
 
@@ -163,76 +161,31 @@ def _texts(data: bytes) -> Iterator[list[bytes]]:
 
 
 @contextlib.contextmanager
-def _source(
-    store: Path | None, target: str | None, region: str | None, as_of: datetime | None
-) -> Iterator[Ask]:
-    """Open the store or the service, and return a function that answers blocks of texts."""
+def _asking(
+    store: Path | None, target: str | None, as_of: datetime | None
+) -> Iterator[tuple[Client | LocalClient, When]]:
+    """Yield a client of the service or of the store, and what its questions say about the time."""
     if target:
         with connect(target) as client:
-            ask = _ask_service if as_of is None else functools.partial(_ask_past, as_of)
-            yield functools.partial(ask, client, region)
+            yield client, {"as_of": as_of} if as_of else {}
     elif store:
-        with _open_as_of(store, as_of) as snapshot:
-            make = functools.partial(
-                Block,
-                route_at=snapshot.route,
-                holder_at=lambda place: snapshot.route(place).operator,
-                snapshot=_reference(snapshot),
-                route_texts={},
-                holder_texts={},
-            )
-            yield functools.partial(_ask_store, snapshot, make, region)
+        with open_store(store, as_of=as_of) as local:
+            yield local, {}
     else:
         raise nothing_to_ask()
 
 
-def _ask_store(
-    snapshot: Snapshot, make: Callable[..., Block], region: str | None, texts: list[bytes]
-) -> Block:
-    parsed = parse_rows(texts, region)
-    answers = snapshot.lookup(parsed.numbers, ported_at=True, range_route=True)
-    if answers.ported_at is None or answers.range_route is None:
-        raise AssertionError("both columns were asked for")
-    return make(
-        numbers=parsed.numbers,
-        reasons=parsed.reasons,
-        route=answers.route,
-        holder=answers.range_route,
-        ported_at=answers.ported_at,
-    )
-
-
-def _ask_service(client: Client, region: str | None, texts: list[bytes]) -> Block:
-    parsed = parse_rows(texts, region)
-    answer = client.lookup(parsed.numbers, with_range_holder=True, with_ported_at=True)
-    if answer.ported_at is None or answer.range_holder_index is None:
-        raise AssertionError("both columns were asked for")
-    return Block(
-        numbers=parsed.numbers,
-        reasons=parsed.reasons,
-        route=answer.route_index,
-        holder=answer.range_holder_index,
-        ported_at=answer.ported_at,
-        route_at=answer.routes.__getitem__,
-        holder_at=answer.range_holders.__getitem__,
-        snapshot=answer.snapshot,
-    )
-
-
-def _ask_past(as_of: datetime, client: Client, region: str | None, texts: list[bytes]) -> Block:
-    """Ask a service for past answers, which it gives for texts only."""
-    answers = client.lookup_text([text.decode() for text in texts], region, as_of=as_of)
+def _columns(answers: Sequence[Answer]) -> BulkAnswer:
+    """Return answers to texts, all from one snapshot, as columns."""
     times = [answer.ported_at.timestamp() if answer.ported_at else 0 for answer in answers]
-    places = np.arange(len(texts))
-    return Block(
-        numbers=np.array([answer.number for answer in answers], np.uint64),
-        reasons=np.array([answer.invalid_reason for answer in answers], np.uint8),
-        route=places,
-        holder=places,
-        ported_at=np.array(times, np.uint32),
-        route_at=lambda place: answers[place].route or Route(status=answers[place].status),
-        holder_at=lambda place: answers[place].range_holder or Operator(),
+    places = np.arange(len(answers), dtype=np.uint32)
+    return BulkAnswer(
+        route_index=places,
+        routes=tuple(answer.route or Route(status=answer.status) for answer in answers),
         snapshot=answers[0].snapshot,
+        ported_at=np.array(times, np.uint32),
+        range_holder_index=places,
+        range_holders=tuple(answer.range_holder or Operator() for answer in answers),
     )
 
 
@@ -254,14 +207,8 @@ def explain(
 ) -> int:
     """Show which layer decides about NUMBER, from which file, and what the other layers say."""
     store, target = one_of(store, target)
-    if target:
-        with connect(target) as client:
-            explanation = client.explain(number, region, as_of=as_of)
-    elif store:
-        with _open_as_of(store, as_of) as snapshot:
-            explanation = explain_text(snapshot, _reference(snapshot), number, region)
-    else:
-        raise nothing_to_ask()
+    with _asking(store, target, as_of) as (client, when):
+        explanation = client.explain(number, region, **when)
     invalid = explanation.invalid_reason is not InvalidReason.UNSPECIFIED
     if as_json:
         document: dict[str, Any] = {"input": number, **plain(explanation)}
@@ -309,18 +256,6 @@ def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | N
             flag = name.replace("_", "-")
             raise click.UsageError(f"--{flag} is for a service, which --store does not ask")
     return store, target
-
-
-def _open_as_of(store: Path, as_of: datetime | None) -> Snapshot:
-    """Open the snapshot that was current at a time, or the current one."""
-    opened = SnapshotStore(store)
-    return opened.open() if as_of is None else opened.open_at(as_of)
-
-
-def _reference(snapshot: Snapshot) -> SnapshotRef:
-    """Return which snapshot an answer from a store comes from."""
-    metadata = snapshot.metadata
-    return SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
 
 
 def _row(answer: Answer) -> tuple[str, ...]:
