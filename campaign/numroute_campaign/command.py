@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from numroute.cli.console import print_json, print_table
-from numroute.cli.lookup import nothing_to_ask, one_of
+from numroute.cli.options import connect, one_of
 from numroute.cli.progress import Bars
-from numroute.cli.service import connect
 from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
 from numroute_campaign.handover import check_places, load_key
@@ -161,15 +160,13 @@ def _reading(prefix: str, region: str | None, given: dict[str, Any]) -> ReadOpti
 
 @contextlib.contextmanager
 def _router(store: Path | None, target: str | None) -> Iterator[Router]:
-    store, target = one_of(store, target)
-    if target:
-        with connect(target) as client:
+    source = one_of(store, target)
+    if isinstance(source, str):
+        with connect(source) as client:
             yield ServiceRouter(client)
-        return
-    if store is None:
-        raise nothing_to_ask()
-    with SnapshotStore(store).open() as snapshot:
-        yield SnapshotRouter(snapshot)
+    else:
+        with SnapshotStore(source).open() as snapshot:
+            yield SnapshotRouter(snapshot)
 
 
 def _print(summary: Summary, out: Path, seconds: float) -> None:

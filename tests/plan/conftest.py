@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from numroute.plan.interpolate import index_size
 from numroute.plan.table import BatchRow, Calibration, LoadStep, Machine, Spread
 
 BATCHES = (1, 1_000, 4_000, 5_000, 100_000, 500_000)
@@ -50,9 +49,6 @@ def calibration() -> Calibration:
             disk_bytes=500_000_000_000,
         ),
         ported=300_000_000,
-        plan_numbers=706_600_000,
-        touched_bytes=index_size(300_000_000, 706_600_000).touched,
-        ported_share=0.07,
         rows=tuple(map(row, BATCHES)),
         disturbed_steps=0,
         pinned=True,

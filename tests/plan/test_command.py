@@ -98,9 +98,17 @@ def test_single_numbers_are_gathered_by_default(file: Path) -> None:
         ["--ported", "1"],
         ["--calibrate", "--rate", "1"],
         ["--calibrate", "--p99", "5ms"],
-        ["--rate", "many", "--ported", "1"],
+        *(
+            ["--rate", text, "--ported", "1"]
+            for text in ("", "many", "-1", "0", "1e999", "5ms", "1x", "nan", "inf")
+        ),
+        *(
+            ["--rate", "1", "--ported", "1", "--p99", text]
+            for text in ("5", "5 minutes", "ms", "-5ms", "0ms")
+        ),
+        ["--rate", "1", "--ported", "0.5"],
         ["--rate", "1", "--ported", "1", "--batch", "0"],
-        ["--rate", "1", "--ported", "1", "--p99", "5"],
+        ["--rate", "1", "--ported", "1", "--network", "0"],
         ["--rate", "1", "--ported", "1e9"],
         ["--rate", "1", "--ported", "1", "--batch", "1M"],
         ["--rate", "1", "--ported", "1", "--load", "0.95"],
@@ -111,10 +119,29 @@ def test_questions_that_cannot_be_answered_are_refused(file: Path, words: list[s
     """Each with what to do instead."""
     error = ask(file, *words).exception
     if isinstance(error, click.UsageError):
-        assert re.search(": (give|calibrate) ", error.message)
+        assert re.search(": (give|calibrate|write it like) ", error.message)
     else:
         assert isinstance(error, SettingError)
         assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2e6", 2e6), ("2M", 2e6), ("30m", 3e7), ("500k", 5e5), ("1,000", 1e3), ("0.5 G", 5e8)],
+)
+def test_quantities_are_read_as_people_write_them(file: Path, text: str, value: float) -> None:
+    """Powers of ten, suffixes and separators all work."""
+    result = ask(file, "--rate", text, "--ported", "30e6", "--json")
+    assert json.loads(result.stdout)["asked"]["rate"] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5ms", 5e-3), ("800us", 8e-4), ("0.5s", 0.5), ("2 µs", 2e-6)]
+)
+def test_durations_need_a_unit(file: Path, text: str, seconds: float) -> None:
+    """A duration is a number and its unit."""
+    result = ask(file, *QUESTION, "--p99", text, "--json")
+    assert json.loads(result.stdout)["asked"]["p99_seconds"] == pytest.approx(seconds)
 
 
 def test_without_a_calibration_there_is_no_plan(tmp_path: Path) -> None:

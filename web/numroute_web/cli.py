@@ -11,12 +11,12 @@ import click
 
 from numroute.cli.group import Daemon
 from numroute.cli.options import json_option, store_option
-from numroute.cli.security import http_security_options
 from numroute.cli.serve import (
     HOURS_MAX,
     WORKERS_MAX,
     Finite,
     check_option,
+    http_security_options,
     max_age_option,
     print_check,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import getpass
 import os
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from numroute.cli.options import gathered, setting
 from numroute.index import Retention
 from numroute.index.store import KEEP_DAILY, KEEP_LAST
 from numroute_loader.gate import OVERRIDABLE
@@ -25,28 +25,6 @@ KEEP_MAX = 1_000_000
 SECONDS_MAX = 86_400.0
 
 reason_option = click.option("--reason", default="", help="Why; it is recorded in the history.")
-
-
-def setting(
-    name: str,
-    text: str,
-    *more: str,
-    prefix: str = "",
-    **attributes: Any,  # noqa: ANN401 - click's
-) -> Command:
-    """Return an option that can also be set as ``NUMROUTE_`` with the prefix and its name.
-
-    ``more`` may give the parameter another name.
-    """
-    return click.option(
-        name,
-        *more,
-        envvar=f"NUMROUTE_{prefix}{name[2:].upper().replace('-', '_')}",
-        show_envvar=True,
-        show_default=attributes.get("default") is not None,
-        help=text,
-        **attributes,
-    )
 
 
 def seconds(
@@ -111,25 +89,6 @@ def retention_options(command: Command) -> Command:
             _keep("--keep-within", 0, "HOURS", "all published within HOURS before the newest"),
         ),
     )
-
-
-def gathered(
-    command: Command, argument: str, make: Command, options: tuple[Command, ...]
-) -> Command:
-    """Add options to a command, and hand their values over as one argument."""
-
-    @functools.wraps(command)
-    def with_argument(**values: Any) -> Any:  # noqa: ANN401 - click's
-        own = {name: values.pop(name) for name in names}
-        return command(**{argument: make(**own)}, **values)
-
-    decorated: Command = with_argument
-    before = {each.name for each in getattr(decorated, "__click_params__", ())}
-    for option in reversed(options):
-        decorated = option(decorated)
-    params = getattr(decorated, "__click_params__", ())
-    names = [each.name for each in params if each.name not in before]
-    return decorated
 
 
 def user_name() -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 import numpy as np
-from click.core import ParameterSource
 
 from numroute.cli.console import (
     operator_text,
@@ -24,12 +23,14 @@ from numroute.cli.console import (
 from numroute.cli.encoding import Csv, Json, lines
 from numroute.cli.options import (
     as_of_option,
+    connect,
     json_option,
+    one_of,
     optional_store_option,
     region_option,
+    service_options,
     target_option,
 )
-from numroute.cli.service import SERVICE_OPTIONS, connect, service_options
 from numroute.client.codec import BulkAnswer
 from numroute.e164 import parse_rows
 from numroute.local import open_store
@@ -81,8 +82,7 @@ def lookup(
     """
     if as_json and as_csv:
         raise click.UsageError("both --json and --csv are given: give one of them")
-    store, target = one_of(store, target)
-    with _asking(store, target, as_of) as (client, when):
+    with _asking(one_of(store, target), as_of) as (client, when):
         if as_json or as_csv or "-" in numbers:
             form = Json() if as_json else Csv()
             is_routed = _print_lines(client, _blocks(numbers), region, when, form)
@@ -162,17 +162,15 @@ def _texts(data: bytes) -> Iterator[list[bytes]]:
 
 @contextlib.contextmanager
 def _asking(
-    store: Path | None, target: str | None, as_of: datetime | None
+    source: Path | str, as_of: datetime | None
 ) -> Iterator[tuple[Client | LocalClient, When]]:
     """Yield a client of the service or of the store, and what its questions say about the time."""
-    if target:
-        with connect(target) as client:
+    if isinstance(source, str):
+        with connect(source) as client:
             yield client, {"as_of": as_of} if as_of else {}
-    elif store:
-        with open_store(store, as_of=as_of) as local:
-            yield local, {}
     else:
-        raise nothing_to_ask()
+        with open_store(source, as_of=as_of) as local:
+            yield local, {}
 
 
 def _columns(answers: Sequence[Answer]) -> BulkAnswer:
@@ -206,8 +204,7 @@ def explain(
     as_json: bool,
 ) -> int:
     """Show which layer decides about NUMBER, from which file, and what the other layers say."""
-    store, target = one_of(store, target)
-    with _asking(store, target, as_of) as (client, when):
+    with _asking(one_of(store, target), as_of) as (client, when):
         explanation = client.explain(number, region, **when)
     invalid = explanation.invalid_reason is not InvalidReason.UNSPECIFIED
     if as_json:
@@ -231,31 +228,6 @@ def explain(
         click.echo()
         print_blocks(_layer_block(layer) for layer in explanation.layers)
     return 0 if explanation.status.has_route else EXIT_NOT_ROUTED
-
-
-def nothing_to_ask() -> click.UsageError:
-    """Return the error for a command that has neither a store nor a service."""
-    return click.UsageError("there is nothing to ask: give --store DIR or --target HOST:PORT")
-
-
-def one_of(store: Path | None, target: str | None) -> tuple[Path | None, str | None]:
-    """Return the store or the target, the one that was given; a flag overrides the environment."""
-    context = click.get_current_context()
-
-    def by_flag(name: str) -> bool:
-        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-    if store is not None and target is not None:
-        if by_flag("store") == by_flag("target"):
-            raise click.UsageError(
-                "both a store and a service are given: give --store or --target, not both"
-            )
-        store, target = (store, None) if by_flag("store") else (None, target)
-    for name in SERVICE_OPTIONS if store is not None else ():
-        if by_flag(name):
-            flag = name.replace("_", "-")
-            raise click.UsageError(f"--{flag} is for a service, which --store does not ask")
-    return store, target
 
 
 def _row(answer: Answer) -> tuple[str, ...]:

@@ -2,50 +2,85 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from numroute.cli.console import plain, print_facts, print_json, print_table
 from numroute.cli.group import EXIT_ERROR
-from numroute.cli.options import json_option
+from numroute.cli.options import FILE, json_option, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 DEFAULT_FILE = Path("numroute-calibration.json")
 
 
+class Quantity(click.ParamType[float]):
+    """A number with a unit, as people write it; more than 0, or at least 1 if ``whole``."""
+
+    name = "quantity"
+
+    def __init__(self, units: Mapping[str, float], examples: str, *, whole: bool = False) -> None:
+        """Take what each unit is worth, and examples for the message of an error."""
+        self._units, self._examples, self._whole = units, examples, whole
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click declares it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number; refuse one without a unit where there must be one."""
+        match = _QUANTITY.fullmatch(str(value))
+        scale = self._units.get(match[2].lower(), 0.0) if match else 0.0
+        number = float(match[1].replace(",", "")) * scale if match and scale else 0.0
+        if not 0 < number < math.inf or (self._whole and number != int(number)):
+            self.fail(f"{value!r} cannot be used: write it like {self._examples}", param, ctx)
+        return int(number) if self._whole else number
+
+
+_QUANTITY = re.compile(r"([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?) ?([A-Za-zµ]*)")
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_COUNT = Quantity(_SCALES, "2e6, 2M, 500k or 1,000", whole=True)
+_RATE = Quantity(_SCALES, "2e6, 10G, 500k or 1,000")
+_DURATION = Quantity({"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}, "5ms, 800us or 0.5s")
+
+
 @click.command()
 @click.option("--calibrate", is_flag=True, help="Measure this machine, in about a minute.")
-@click.option(
+@setting(
     "--calibration",
-    envvar="NUMROUTE_CALIBRATION",
-    show_envvar=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    "File that --calibrate writes and capacity plans read.",
+    type=FILE,
     default=DEFAULT_FILE,
-    show_default=True,
     metavar="FILE",
-    help="File that --calibrate writes and plans read.",
 )
-@click.option("--rate", metavar="N", help="Numbers a second, e.g. 2e6 or 2M.")
+@click.option("--rate", type=_RATE, metavar="N", help="Numbers a second, e.g. 2e6 or 2M.")
 @click.option(
     "--ported",
+    type=_COUNT,
     metavar="N",
-    help="Ported numbers in the registry, e.g. 30e6. With --calibrate: the most that plans may "
-    "ask for; 30M by default.",
+    help="Ported numbers in the registry, e.g. 30e6. With --calibrate: the most that may be asked "
+    "for; 30M by default.",
 )
 @click.option(
-    "--batch", metavar="N", default="1000", show_default=True, help="Numbers in one call."
+    "--batch",
+    type=_COUNT,
+    metavar="N",
+    default="1000",
+    show_default=True,
+    help="Numbers in one call.",
 )
 @click.option(
     "--gathered/--not-gathered",
-    default=None,
-    help="Numbers are asked for one by one, and clients gather them into calls. Default with "
-    "--batch 1.",
+    default=True,
+    help="With --batch 1: whether clients gather single numbers into calls; by default they do.",
 )
 @click.option(
     "--clients",
@@ -53,9 +88,11 @@ DEFAULT_FILE = Path("numroute-calibration.json")
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="With --gathered: processes that gather.",
+    help="Processes that gather single numbers.",
 )
-@click.option("--p99", metavar="TIME", help="What 99 % of calls must stay below, e.g. 5ms.")
+@click.option(
+    "--p99", type=_DURATION, metavar="TIME", help="What 99 % of calls must stay below, e.g. 5ms."
+)
 @click.option(
     "--spare",
     metavar="N",
@@ -63,19 +100,6 @@ DEFAULT_FILE = Path("numroute-calibration.json")
     default=0,
     show_default=True,
     help="Machines that may be away while the others carry the load.",
-)
-@click.option(
-    "--plan-numbers",
-    metavar="N",
-    default="706.6M",
-    show_default=True,
-    help="Numbers in the numbering plan over which the ported ones are spread.",
-)
-@click.option(
-    "--ported-share",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    help="Share of ported numbers among those asked for, 0 to 1. Default: as in the plan.",
 )
 @click.option(
     "--load",
@@ -87,6 +111,7 @@ DEFAULT_FILE = Path("numroute-calibration.json")
 )
 @click.option(
     "--network",
+    type=_RATE,
     metavar="BITS",
     default="10G",
     show_default=True,
@@ -102,21 +127,19 @@ def plan(
     *,
     calibrate: bool,
     calibration: Path,
-    rate: str | None,
-    ported: str | None,
-    batch: str,
-    gathered: bool | None,
+    rate: float | None,
+    ported: int | None,
+    batch: int,
+    gathered: bool,
     clients: int,
-    p99: str | None,
+    p99: float | None,
     spare: int,
-    plan_numbers: str,
-    ported_share: float | None,
     load: float,
-    network: str,
+    network: float,
     other_machine: bool,
     as_json: bool,
 ) -> int:
-    """Say how many machines, cores and bytes a load needs.
+    """Plan capacity: say how many machines, cores and bytes a load needs.
 
     First measure a machine of the kind that will serve, with --calibrate. Then ask, e.g.
     numroute plan --rate 2M --ported 30M --batch 1000 --p99 5ms --spare 2. What was not measured is
@@ -131,13 +154,8 @@ def plan(
                 "--calibrate measures, it plans nothing: calibrate first, then ask with --rate and "
                 "--ported"
             )
-        return _calibrate(
-            calibration,
-            ported=report.parse_count(ported or "30M"),
-            plan_numbers=report.parse_count(plan_numbers),
-            ported_share=ported_share,
-            as_json=as_json,
-        )
+        _calibrate(calibration, ported or 30_000_000, as_json=as_json)
+        return 0
     known = table.load(calibration)
     if not other_machine:
         table.require_machine(known, table.this_machine(Path(tempfile.gettempdir())))
@@ -146,36 +164,35 @@ def plan(
             "there is nothing to plan: give --rate N and --ported N, or --calibrate"
         )
     asked = interpolate.Requirements(
-        rate=report.parse_quantity(rate),
-        ported=report.parse_count(ported),
-        batch=report.parse_count(batch),
-        p99_seconds=None if p99 is None else report.parse_seconds(p99),
+        rate=rate,
+        ported=ported,
+        batch=batch,
+        p99_seconds=p99,
         spare=spare,
-        plan_numbers=report.parse_count(plan_numbers),
-        ported_share=ported_share,
         load_max=load,
-        network_bits=report.parse_quantity(network),
-        gathered=report.parse_count(batch) == 1 if gathered is None else gathered,
+        network_bits=network,
+        gathered=gathered and batch == 1,
         clients=clients,
     )
     answer = interpolate.plan(known, asked)
     if as_json:
         _warn(report.warnings(known))
-        print_json({"asked": asked, "plan": answer, "calibration": plain(known)})
+        print_json({"asked": asked, "plan": answer, "calibration": known})
     else:
         notes = [("note", text) for text in report.warnings(known)]
         print_facts([*report.facts(asked, answer), *notes])
     return 0 if answer.p99_reached else EXIT_ERROR
 
 
-def _calibrate(
-    path: Path, *, ported: int, plan_numbers: int, ported_share: float | None, as_json: bool
-) -> int:
+def _calibrate(path: Path, ported: int, *, as_json: bool) -> None:
     from numroute.plan import measure, report, table  # noqa: PLC0415 - likewise
 
+    def show(text: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"measuring: {text}", err=True)
+
     table.require_writable(path)
-    effort = measure.Effort(ported=ported, plan_numbers=plan_numbers, ported_share=ported_share)
-    made = measure.calibrate(Path(tempfile.gettempdir()), effort, _progress(as_json=as_json))
+    made = measure.calibrate(Path(tempfile.gettempdir()), measure.Effort(ported=ported), show)
     table.save(made, path)
     _warn(report.warnings(made))
     if as_json:
@@ -183,14 +200,6 @@ def _calibrate(
     else:
         print_table(report.CALIBRATION_HEADINGS, report.calibration_rows(made))
         click.echo(f"written to {path}")
-    return 0
-
-
-def _progress(*, as_json: bool) -> Callable[[str], None]:
-    """Report progress to a person, on standard error: measuring takes a minute or more."""
-    if sys.stderr.isatty() or not as_json:
-        return lambda text: click.echo(f"measuring: {text}", err=True)
-    return lambda _: None
 
 
 def _warn(texts: list[str]) -> None:

@@ -1,23 +1,20 @@
-"""``numroute serve``."""
+"""``numroute serve``, and the options that it shares with ``numroute web``."""
 
 from __future__ import annotations
 
 import math
 import os
 from datetime import timedelta
-from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from numroute.cli.console import print_facts, print_json
 from numroute.cli.group import Daemon
-from numroute.cli.options import json_option, store_option
-from numroute.cli.security import security_options
+from numroute.cli.options import FILE, gathered, json_option, setting, store_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numroute.cli.options import Command
     from numroute.server.settings import Security, ServerSettings
 
@@ -48,16 +45,14 @@ class Finite(click.FloatRange):
         return super().convert(number, param, ctx)
 
 
-def max_age_option(effect: str) -> Callable[[Command], Command]:
+def max_age_option(effect: str) -> Command:
     """Return the option for the age from which data is stale; ``effect`` says what happens then."""
-    return click.option(
+    return setting(
         "--max-age",
+        f"When the data is older than this, {effect}.",
         "max_age_hours",
-        envvar="NUMROUTE_MAX_AGE",
-        show_envvar=True,
         type=Finite(min=0, min_open=True, max=HOURS_MAX),
         metavar="HOURS",
-        help=f"When the data is older than this, {effect}.",
     )
 
 
@@ -65,57 +60,126 @@ check_option = click.option(
     "--check", is_flag=True, help="Check settings, files and store, say what would run, and end."
 )
 
+_TLS_OPTIONS = (
+    setting(
+        "--tls-cert",
+        "PEM file of the service's certificate and its chain; serve TLS, with --tls-key.",
+        type=FILE,
+    ),
+    setting(
+        "--tls-key",
+        "PEM file of the certificate's private key, readable by its owner only.",
+        type=FILE,
+    ),
+)
+_CLIENT_OPTIONS = (
+    setting(
+        "--tokens",
+        "TOML file of clients, their token hashes and limits; only these clients may ask.",
+        type=FILE,
+    ),
+    setting(
+        "--token-lines",
+        "The text of a tokens file itself, beside --tokens or instead of it.",
+        metavar="TOML",
+    ),
+    setting(
+        "--state",
+        "Folder in which the use of limits is counted; required if a client has limits.",
+        type=click.Path(file_okay=False, path_type=Path),
+    ),
+    setting("--insecure", "Allow plaintext and unknown clients beyond loopback.", is_flag=True),
+)
+_REFLECTION = setting(
+    "--reflection/--no-reflection",
+    "Let clients list the service's methods; by default only on loopback.",
+    default=None,
+)
+
+
+def _client_ca(*, hidden: bool = False) -> Command:
+    return setting(
+        "--tls-client-ca",
+        "PEM file of the authorities whose clients may connect; every client must then present a "
+        "certificate.",
+        type=FILE,
+        hidden=hidden,
+    )
+
+
+def security_options(command: Command) -> Command:
+    """Add the options to a command, which receives them as one argument ``security``."""
+    options = (*_TLS_OPTIONS, _client_ca(), *_CLIENT_OPTIONS, _REFLECTION)
+    return gathered(command, "security", _security, options)
+
+
+def http_security_options(command: Command) -> Command:
+    """Add those that HTTP has; the command refuses the hidden one of client certificates."""
+    options = (*_TLS_OPTIONS, _client_ca(hidden=True), *_CLIENT_OPTIONS)
+    return gathered(command, "security", _security, options)
+
+
+def _security(
+    *,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    token_lines: str | None,
+    **others: Any,  # noqa: ANN401 - those that Security takes by the same name
+) -> Security:
+    from numroute.server.settings import Security, TlsFiles  # noqa: PLC0415 - as in serve
+
+    tls = None
+    if tls_cert is not None and tls_key is not None:
+        tls = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=tls_client_ca)
+    elif tls_cert is not None or tls_key is not None:
+        given, missing = ("cert", "key") if tls_key is None else ("key", "cert")
+        raise click.UsageError(f"--tls-{given} without --tls-{missing}: give both, or neither")
+    elif tls_client_ca is not None:
+        raise click.UsageError(
+            "--tls-client-ca without a certificate of the service: give --tls-cert and "
+            "--tls-key as well"
+        )
+    return Security(tls=tls, token_lines=token_lines or "", **others)
+
 
 @click.command(cls=Daemon)
 @store_option
-@click.option(
+@setting(
     "--listen",
-    envvar="NUMROUTE_LISTEN",
-    show_envvar=True,
+    "Address to listen on; with port 0 the system chooses a free port.",
     default="127.0.0.1:50051",
-    show_default=True,
     metavar="HOST:PORT",
-    help="Address to listen on; with port 0 the system chooses a free port.",
 )
 @max_age_option("mark answers as stale and report not ready")
-@click.option(
+@setting(
     "--drain",
+    "How long calls under way may take to end after SIGTERM.",
     "drain_seconds",
-    envvar="NUMROUTE_DRAIN",
-    show_envvar=True,
     type=Finite(min=0, max=SECONDS_MAX),
     default=10.0,
-    show_default=True,
     metavar="SECONDS",
-    help="How long calls under way may take to end after SIGTERM.",
 )
-@click.option(
+@setting(
     "--workers",
-    envvar="NUMROUTE_WORKERS",
-    show_envvar=True,
+    "Number of worker processes.",
     type=click.IntRange(1, WORKERS_MAX),
     default=lambda: min(len(os.sched_getaffinity(0)), WORKERS_MAX),
     show_default="one for each core",
     metavar="COUNT",
-    help="Number of worker processes.",
 )
-@click.option(
+@setting(
     "--worker-memory",
+    "Replace a worker that has taken more memory than this, the index not counted.",
     "worker_megabytes",
-    envvar="NUMROUTE_WORKER_MEMORY",
-    show_envvar=True,
     type=click.IntRange(WORKER_MEGABYTES_MIN, WORKER_MEGABYTES_MAX),
     default=2048,
-    show_default=True,
     metavar="MIB",
-    help="Replace a worker that has taken more memory than this, the index not counted.",
 )
-@click.option(
+@setting(
     "--metrics",
-    envvar="NUMROUTE_METRICS",
-    show_envvar=True,
+    "Serve Prometheus metrics and probes over HTTP here: /metrics, /livez, /readyz.",
     metavar="HOST:PORT",
-    help="Serve Prometheus metrics and probes over HTTP here: /metrics, /livez, /readyz.",
 )
 @security_options
 @check_option

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - click resolves the type at run time
 from typing import TYPE_CHECKING
 
 import click
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.group import Group
-from numroute.cli.options import json_option
+from numroute.cli.options import FILE, json_option, setting
 
 if TYPE_CHECKING:
     from numroute.server.auth import Token
 
 DAYS_MAX = 36_500
 
-tokens_option = click.option(
+tokens_option = setting(
     "--tokens",
-    envvar="NUMROUTE_TOKENS",
-    show_envvar=True,
+    "TOML file of clients, their token hashes and limits.",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="TOML file of clients, their token hashes and limits.",
+    type=FILE,
 )
 
 
@@ -41,7 +39,7 @@ def token() -> None:
 @click.option(
     "--append",
     "file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Append the entry to this tokens file, and print only the token.",
 )
 @json_option

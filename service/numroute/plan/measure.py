@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
 import signal
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.errors import NumrouteError, ServiceError, SettingError
+from numroute.errors import SettingError
 from numroute.index import Content, SnapshotStore, writing
 from numroute.model import LineType, Operator, Region, Route, Status
-from numroute.plan.interpolate import RU_PLAN_NUMBERS, index_size
-from numroute.plan.load import FAILED_SHARE_MAX, closed_loop, open_loop, sender, serving
+from numroute.plan.interpolate import COVERED_NUMBERS, index_bytes
+from numroute.plan.load import closed_loop, open_loop, sender, serving
 from numroute.plan.table import (
     OTHERS_SHARE_MAX,
     BatchRow,
@@ -34,7 +32,7 @@ from numroute.plan.table import (
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import grpc
     from numpy.typing import NDArray
@@ -61,13 +59,11 @@ STEP_CALLS_MIN = 12
 STEP_SECONDS_MAX = 1.5
 """A step takes longer than usual where its calls are rare, but no longer than this."""
 
-ATTEMPTS_MAX = 5
-"""How often a measurement is tried until no call fails; the last time a few may."""
-
-REPEATS_MAX = 2
+REPEATS_MAX = 4
 """Further rounds for steps that other processes disturbed, or whose calls failed."""
 
-BUSY_HINT = "Other programs may take the processor: stop them, or calibrate when they are idle"
+FAILED_SHARE_MAX = 0.01
+"""The share of a step's calls that may fail when none of its rounds passed without a failure."""
 
 FIRST_NUMBER = 79_000_000_000
 _PORTED_ROUTES = 2_000
@@ -78,7 +74,7 @@ _POPULARITY = 1.1
 """The k-th most popular route is k^-1.1 times as popular as the first. So a batch of 4,096 holds
 about 890 routes, one of 200,000 about 3,500; with real mobile numbers these are 764 and 2,616."""
 
-_RANGES_MAX = 17_000
+_RANGES = 17_000
 """The Russian mobile plan has about as many ranges."""
 
 
@@ -86,24 +82,17 @@ _RANGES_MAX = 17_000
 class Effort:
     """What is measured, and for how long: the defaults take about a minute.
 
-    ``batches`` and ``loads`` ascend. ``ported_share``: of the numbers looked up; None = as in the
-    sample. Other processes above ``others_share_max`` of the machine disturb a step.
+    ``batches`` and ``loads`` ascend. Other processes above ``others_share_max`` of the machine
+    disturb a step.
     """
 
     ported: int = 30_000_000
-    plan_numbers: int = RU_PLAN_NUMBERS
-    ported_share: float | None = None
     batches: tuple[int, ...] = (1, 100, 1_000, 4_000, 5_000, 32_000, 200_000, 500_000)
     loads: tuple[float, ...] = (0.1, 0.35, 0.6, 0.8)
     rounds: int = 3
     busy_seconds: float = 0.25
     step_seconds: float = 0.4
     others_share_max: float = OTHERS_SHARE_MAX
-
-    @property
-    def share(self) -> float:
-        """The share of ported numbers among those looked up."""
-        return self.ported / self.plan_numbers if self.ported_share is None else self.ported_share
 
 
 def calibrate(folder: Path, effort: Effort, report: Report = lambda _: None) -> Calibration:
@@ -113,35 +102,34 @@ def calibrate(folder: Path, effort: Effort, report: Report = lambda _: None) -> 
     ServiceError when the service fails again and again.
     """
     _require_room(folder, effort)
-    with _sigterm_as_error(), tempfile.TemporaryDirectory(dir=folder, prefix="numroute-") as made:
+    with (
+        _sigterm_as_interrupt(),
+        tempfile.TemporaryDirectory(dir=folder, prefix="numroute-") as made,
+    ):
         report(f"writing a sample index of {effort.ported:,} ported numbers")
         store = Path(made) / "store"
-        ported = make_sample(store, effort.ported, effort.plan_numbers)
+        ported = make_sample(store, effort.ported)
         with _client_cores() as (cores, pinned), serving(store, cores=cores) as service:
             rows, disturbed = _measure(service, ported, effort, report)
     return Calibration(
         made_at=datetime.now(UTC).replace(microsecond=0).isoformat(),
         machine=this_machine(folder),
         ported=effort.ported,
-        plan_numbers=effort.plan_numbers,
-        touched_bytes=index_size(effort.ported, effort.plan_numbers).touched,
-        ported_share=effort.share,
         rows=rows,
         disturbed_steps=disturbed,
         pinned=pinned,
     )
 
 
-def make_sample(store: Path, ported: int, plan_numbers: int) -> NDArray[np.uint64]:
+def make_sample(store: Path, ported: int) -> NDArray[np.uint64]:
     """Publish a made-up index with this many ported numbers; return them, uint64[ported]."""
     rng = np.random.default_rng(ported)
     # Even steps of random length: ascending and unique without sorting.
-    gaps = rng.integers(1, max(2, 2 * plan_numbers // max(1, ported)), ported, dtype=np.uint64)
+    gaps = rng.integers(1, max(2, 2 * COVERED_NUMBERS // max(1, ported)), ported, dtype=np.uint64)
     numbers = np.uint64(FIRST_NUMBER) + np.cumsum(gaps, dtype=np.uint64)
-    end = max(FIRST_NUMBER + plan_numbers, int(numbers[-1]) + 1)
-    ranges = min(_RANGES_MAX, max(1, plan_numbers // 1_000))
-    starts = np.linspace(FIRST_NUMBER, end, ranges + 1).astype(np.uint64)
-    range_route = 2 + _PORTED_ROUTES + _popular(_RANGE_ROUTES, ranges, rng)
+    end = max(FIRST_NUMBER + COVERED_NUMBERS, int(numbers[-1]) + 1)
+    starts = np.linspace(FIRST_NUMBER, end, _RANGES + 1).astype(np.uint64)
+    range_route = 2 + _PORTED_ROUTES + _popular(_RANGE_ROUTES, _RANGES, rng)
     content = Content(
         routes=_routes(),
         numbers=numbers,
@@ -156,14 +144,12 @@ def make_sample(store: Path, ported: int, plan_numbers: int) -> NDArray[np.uint6
     return numbers
 
 
-def draw(
-    ported: NDArray[np.uint64], plan_numbers: int, count: int, share: float, seed: int
-) -> NDArray[np.uint64]:
-    """Return ``count`` numbers of a sample in no order, this share of them ported."""
+def draw(ported: NDArray[np.uint64], count: int, seed: int) -> NDArray[np.uint64]:
+    """Return ``count`` numbers of a sample in no order, as many of them ported as in the sample."""
     rng = np.random.default_rng(seed)
-    numbers = rng.integers(FIRST_NUMBER, FIRST_NUMBER + plan_numbers, count, dtype=np.uint64)
-    chosen = round(count * share)
-    numbers[:chosen] = ported[rng.integers(0, len(ported), chosen)]
+    numbers = rng.integers(FIRST_NUMBER, FIRST_NUMBER + COVERED_NUMBERS, count, dtype=np.uint64)
+    drawn = round(count * len(ported) / COVERED_NUMBERS)
+    numbers[:drawn] = ported[rng.integers(0, len(ported), drawn)]
     rng.shuffle(numbers)
     return numbers
 
@@ -179,9 +165,7 @@ def _measure(
         batches = []
         for batch in effort.batches:
             requests = [
-                pb.BulkLookupRequest(
-                    numbers=draw(ported, effort.plan_numbers, batch, effort.share, seed).tolist()
-                ).SerializeToString()
+                pb.BulkLookupRequest(numbers=draw(ported, batch, seed).tolist()).SerializeToString()
                 for seed in range(REQUESTS)
             ]
             batches.append(_Batch(batch, service, call, requests, effort))
@@ -208,43 +192,39 @@ class _Batch:
         self._service, self._effort = service, effort
         self._send = sender(call, requests)
         self._in_flight_max = max(1, min(IN_FLIGHT_MAX, NUMBERS_IN_FLIGHT_MAX // batch))
-        self._busy: list[float] = []
-        self._seen: dict[float, list[tuple[bool, Load]]] = {load: [] for load in effort.loads}
-        self._failure: dict[float, ServiceError] = {}
+        # Of each load step, None for saturation: whether nothing disturbed it, and what was seen.
+        self._seen: dict[float | None, list[tuple[bool, Load]]] = {
+            load: [] for load in (None, *effort.loads)
+        }
         self._saturate(effort.busy_seconds / 4)
         self._answer_bytes = len(call(requests[0]))
         self._private_bytes = service.private_bytes()
 
-    def pending(self) -> list[float]:
-        """Return the load steps that lack undisturbed rounds."""
+    def pending(self) -> list[float | None]:
+        """Return the steps that lack undisturbed rounds."""
         rounds = self._effort.rounds
         return [load for load, seen in self._seen.items() if sum(ok for ok, _ in seen) < rounds]
 
     def measure(self, *, seed: int) -> None:
-        """Measure capacity, and each pending step, once.
-
-        A step whose calls fail is left to the rounds to come: the machine may be busy now.
-        """
-        self._busy.append(self._saturate(self._effort.busy_seconds).cpu_per_call)
+        """Measure each pending step once; what fails or is disturbed is left to later rounds."""
         for load in self.pending():
-            rate = load / min(self._busy)
-            usual = self._effort.step_seconds
-            seconds = max(usual, min(STEP_CALLS_MIN / rate, STEP_SECONDS_MAX))
             others = OtherWork(self._service.cpu_seconds)
-            step = functools.partial(
-                open_loop,
-                self._send,
-                rate=rate,
-                seconds=seconds,
-                cpu=self._service.cpu_seconds,
-                in_flight_max=self._in_flight_max,
-            )
-            try:
-                seen = _retrying(functools.partial(step, seed=seed))
-            except ServiceError as error:
-                self._failure[load] = error
-                continue
-            self._seen[load].append((others.share() <= self._effort.others_share_max, seen))
+            if load is None:
+                seen = self._saturate(self._effort.busy_seconds)
+            else:
+                rate = load / min(each.cpu_per_call for _, each in self._seen[None])
+                seen = open_loop(
+                    self._send,
+                    rate=rate,
+                    seconds=max(
+                        self._effort.step_seconds, min(STEP_CALLS_MIN / rate, STEP_SECONDS_MAX)
+                    ),
+                    cpu=self._service.cpu_seconds,
+                    seed=seed,
+                    in_flight_max=self._in_flight_max,
+                )
+            is_quiet = others.share() <= self._effort.others_share_max
+            self._seen[load].append((is_quiet and not seen.failures, seen))
 
     def disturbed(self) -> int:
         """Return how many steps were disturbed in every round."""
@@ -252,57 +232,48 @@ class _Batch:
 
     def row(self) -> BatchRow:
         """Return all figures; raise ServiceError when the calls of a step failed in every round."""
-        for load, seen in self._seen.items():
-            if not seen:
-                raise self._failure[load]
         return BatchRow(
             batch=self.batch,
-            busy_cpu_seconds=_spread(self._busy),
+            busy_cpu_seconds=_spread(each.cpu_per_call for each in self._usable(None)),
             answer_bytes=self._answer_bytes,
             private_bytes=self._private_bytes,
-            steps=tuple(_step(load, seen) for load, seen in self._seen.items()),
+            steps=tuple(
+                LoadStep(
+                    load=load,
+                    cpu_seconds=_spread(each.cpu_per_call for each in self._usable(load)),
+                    p50_seconds=_spread(each.quantile(0.5) for each in self._usable(load)),
+                    p99_seconds=_spread(each.quantile(0.99) for each in self._usable(load)),
+                )
+                for load in self._effort.loads
+            ),
         )
+
+    def _usable(self, load: float | None) -> list[Load]:
+        """Return the undisturbed rounds of a step; without any, those with few failures."""
+        seen = self._seen[load]
+        if undisturbed := [each for ok, each in seen if ok]:
+            return undisturbed
+        best = min((each for _, each in seen), key=lambda each: each.failed_share)
+        best.require_answers(FAILED_SHARE_MAX)
+        return [each for _, each in seen if each.failed_share <= FAILED_SHARE_MAX]
 
     def _saturate(self, seconds: float) -> Load:
-        cpu, in_flight = self._service.cpu_seconds, min(IN_FLIGHT, self._in_flight_max)
-        return _retrying(
-            lambda: closed_loop(self._send, in_flight=in_flight, seconds=seconds, cpu=cpu)
+        return closed_loop(
+            self._send,
+            in_flight=min(IN_FLIGHT, self._in_flight_max),
+            seconds=seconds,
+            cpu=self._service.cpu_seconds,
         )
 
 
-def _step(load: float, seen: Sequence[tuple[bool, Load]]) -> LoadStep:
-    """Summarise the undisturbed rounds of a step, or all of them where none was undisturbed."""
-    loads = [each for undisturbed, each in seen if undisturbed] or [each for _, each in seen]
-    return LoadStep(
-        load=load,
-        cpu_seconds=_spread([each.cpu_per_call for each in loads]),
-        p50_seconds=_spread([each.quantile(0.5) for each in loads]),
-        p99_seconds=_spread([each.quantile(0.99) for each in loads]),
-    )
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    return min(values), float(np.median(values)), max(values)
-
-
-def _retrying(measure: Callable[[], Load]) -> Load:
-    """Measure again when a call failed; raise ServiceError when more than a few keep failing."""
-    for _ in range(ATTEMPTS_MAX - 1):
-        with contextlib.suppress(ServiceError):
-            seen = measure()
-            seen.require_answers()
-            return seen
-    try:
-        seen = measure()
-        seen.require_answers(FAILED_SHARE_MAX)
-    except ServiceError as error:
-        raise ServiceError(error.message, code=error.code, hint=BUSY_HINT) from None
-    return seen
+def _spread(values: Iterable[float]) -> Spread:
+    figures = list(values)
+    return min(figures), float(np.median(figures)), max(figures)
 
 
 def _require_room(folder: Path, effort: Effort) -> None:
     """Raise SettingError when this machine lacks memory or disk for measuring."""
-    size = index_size(effort.ported, effort.plan_numbers).file
+    size = index_bytes(effort.ported)
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
@@ -340,16 +311,9 @@ def _client_cores() -> Iterator[tuple[set[int], bool]]:
 
 
 @contextlib.contextmanager
-def _sigterm_as_error() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that the service is stopped and the folder removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise NumrouteError("interrupted by SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, stop)
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM interrupt as Ctrl-C does: the service is stopped and the folder removed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

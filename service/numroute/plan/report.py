@@ -1,12 +1,10 @@
-"""Figures as people write and read them, and a plan and a calibration in such figures."""
+"""A capacity plan and a calibration in figures as people read them."""
 
 from __future__ import annotations
 
-import math
-import re
 from typing import TYPE_CHECKING
 
-from numroute.errors import SettingError
+from rich.filesize import decimal
 
 if TYPE_CHECKING:
     from numroute.plan.interpolate import Plan, Requirements
@@ -19,10 +17,6 @@ BINDING = {
 }
 CALIBRATION_HEADINGS = ("numbers a call", "CPU a call", "numbers/s a core", "load", "p50", "p99")
 
-_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
-_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
-_QUANTITY = re.compile(r"([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?) ?([A-Za-zµ]*)")
-
 
 def facts(asked: Requirements, answer: Plan) -> list[tuple[str, str]]:
     """Return the plan as names and values."""
@@ -33,12 +27,12 @@ def facts(asked: Requirements, answer: Plan) -> list[tuple[str, str]]:
         p99 += f" - cannot be reached: the least measured is {duration(answer.p99_least_seconds)}"
     spare = f" ({answer.machines - answer.spare} for the load, {answer.spare} spare)"
     index = answer.index_bytes
-    low, _, high = answer.cores_spread
-    exact = f"{answer.cores_exact:.2f} needed, {low:.2f} to {high:.2f} by the rounds"
+    low, _, high = answer.cores
+    needed = f"{low:.2f} to {high:.2f} needed, by the rounds"
     return [
         ("machines", f"{answer.machines}{spare if answer.spare else ''}"),
         ("processes", f"{answer.processes}, {answer.processes_per_machine} on each machine"),
-        ("cores", f"{answer.processes}, one for each process ({exact})"),
+        ("cores", f"{answer.processes}, one for each process ({needed})"),
         *([("numbers a call", f"{answer.numbers_per_call:.0f}, gathered")] * asked.gathered),
         ("binding limit", BINDING[answer.binding]),
         ("load", f"{answer.load:.0%} of {quantity(answer.capacity)} numbers/s"),
@@ -46,12 +40,12 @@ def facts(asked: Requirements, answer: Plan) -> list[tuple[str, str]]:
         ("CPU a call", _ranged(answer.cpu_per_call)),
         ("p50", _ranged(answer.p50_seconds)),
         ("p99", p99),
-        ("memory, private", f"{size(answer.private_bytes)} on each machine"),
-        ("memory, page cache", f"{size(index)} each, {size(2 * index)} while it is replaced"),
-        ("memory, build", f"{size(answer.build_bytes)} where the index is built"),
-        ("disk", f"{size(answer.disk_bytes)}: three snapshots and an unpacked dump"),
-        ("network in", f"{size(answer.bytes_in_per_second)}/s in all"),
-        ("network out", f"{size(answer.bytes_out_per_second)}/s in all"),
+        ("memory, private", f"{decimal(answer.private_bytes)} on each machine"),
+        ("memory, page cache", f"{decimal(index)} each, {decimal(2 * index)} while it is replaced"),
+        ("memory, build", f"{decimal(answer.build_bytes)} where the index is built"),
+        ("disk", f"{decimal(answer.disk_bytes)}: three snapshots and an unpacked dump"),
+        ("network in", f"{decimal(round(answer.bytes_in_per_second))}/s in all"),
+        ("network out", f"{decimal(round(answer.bytes_out_per_second))}/s in all"),
         *(("note", note) for note in answer.notes),
     ]
 
@@ -82,24 +76,6 @@ def warnings(calibration: Calibration) -> list[str]:
     return found
 
 
-def parse_quantity(text: str) -> float:
-    """Read ``2e6``, ``2M``, ``1,000`` or ``1_000``; raise SettingError on anything else."""
-    return _parse(text, _SCALES, "quantity", "2e6, 2M, 30m, 500k or 1,000")
-
-
-def parse_count(text: str) -> int:
-    """Read a quantity that is a whole number."""
-    value = parse_quantity(text)
-    if value != int(value):
-        raise SettingError(f"{text!r} is not a whole number", hint="Give a whole number")
-    return int(value)
-
-
-def parse_seconds(text: str) -> float:
-    """Read ``5ms``, ``800us`` or ``0.5s``; raise SettingError on anything else, a bare 5 too."""
-    return _parse(text, _SECONDS, "duration", "5ms, 800us or 0.5s")
-
-
 def duration(seconds: float) -> str:
     """Return a time with a unit that fits it."""
     if seconds < 1e-3:  # noqa: PLR2004 - a millisecond
@@ -107,28 +83,9 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def size(count: float) -> str:
-    """Return bytes in a decimal unit."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count / 1e3:.1f} kB"
-
-
 def quantity(count: float) -> str:
     """Return a count with M for millions."""
     return f"{count / 1e6:.2f}M" if count >= 1e6 else f"{count:,.0f}"  # noqa: PLR2004 - a million
-
-
-def _parse(text: str, units: dict[str, float], what: str, examples: str) -> float:
-    match = _QUANTITY.fullmatch(text.strip())
-    unit = match and (match[2].lower() if units is _SCALES else match[2])
-    if match is None or unit not in units:
-        raise SettingError(f"{text!r} is not a {what}", hint=f"Write it like {examples}")
-    value = float(re.sub("[,_]", "", match[1])) * units[unit]
-    if not math.isfinite(value):
-        raise SettingError(f"{text!r} is too large", hint=f"Write it like {examples}")
-    return value
 
 
 def _ranged(spread: Spread) -> str:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -33,7 +33,6 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Spread = tuple[Positive, Positive, Positive]
 """One figure over all rounds: lowest, median and highest."""
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -46,19 +45,6 @@ class Machine:
     memory_bytes: Count
     kernel: str
     disk_bytes: Count
-
-    def differences(self, other: Machine) -> list[str]:
-        """Return what makes the other another machine; its kernel and its disk do not."""
-        found = []
-        if self.cpu != other.cpu:
-            found.append(f"CPU {self.cpu!r}, here {other.cpu!r}")
-        if self.cores != other.cores:
-            found.append(f"{self.cores} cores, here {other.cores}")
-        if abs(self.memory_bytes - other.memory_bytes) > MEMORY_TOLERANCE * other.memory_bytes:
-            found.append(
-                f"{self.memory_bytes / 1e9:.1f} GB of memory, here {other.memory_bytes / 1e9:.1f}"
-            )
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,18 +77,13 @@ class BatchRow:
 class Calibration:
     """Everything measured on one machine; ``rows`` ascend by batch, all with the same load steps.
 
-    The sample index held ``ported`` of ``plan_numbers`` numbers, and lookups in it touch
-    ``touched_bytes``; ``ported_share`` of the numbers looked up were ported. ``disturbed_steps``:
-    how many steps other processes disturbed in every round. ``pinned``: service and client had
-    separate cores.
+    The sample index held ``ported`` numbers. ``disturbed_steps``: how many steps other processes
+    disturbed in every round. ``pinned``: service and client had separate cores.
     """
 
     made_at: str
     machine: Machine
     ported: Count
-    plan_numbers: Count
-    touched_bytes: Count
-    ported_share: Share
     rows: tuple[BatchRow, ...]
     disturbed_steps: Count
     pinned: bool
@@ -117,6 +98,13 @@ class Calibration:
             raise ValueError("the batches do not ascend")
         if not loads[0] or any(each != sorted(set(loads[0])) for each in loads):
             raise ValueError("the load steps differ or do not ascend")
+
+
+class _Header(msgspec.Struct):
+    """What tells a calibration file and its version from other files."""
+
+    format: Literal["numroute calibration"]
+    format_version: int
 
 
 def save(calibration: Calibration, path: Path) -> None:
@@ -149,27 +137,32 @@ def load(path: Path) -> Calibration:
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}") from None
     try:
-        document = msgspec.json.decode(content)
-    except ValueError:
-        raise InputError(path, "not a calibration file: not JSON", hint=_HINT) from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise InputError(path, "not a calibration file", hint=_HINT)
-    version = document.get("format_version")
-    if version != FORMAT_VERSION:
-        raise InputError(
-            path,
-            f"calibration of format version {version}, this program reads version {FORMAT_VERSION}",
-            hint=_HINT,
-        )
-    try:
-        return msgspec.convert(document, Calibration)
+        version = msgspec.json.decode(content, type=_Header).format_version
+        if version == FORMAT_VERSION:
+            return msgspec.json.decode(content, type=Calibration)
     except ValueError as error:
-        raise InputError(path, f"damaged calibration: {error}", hint=_HINT) from None
+        raise InputError(path, f"not a whole calibration file: {error}", hint=_HINT) from None
+    raise InputError(
+        path,
+        f"calibration of format version {version}, this program reads version {FORMAT_VERSION}",
+        hint=_HINT,
+    )
 
 
 def require_machine(calibration: Calibration, machine: Machine) -> None:
-    """Raise SettingError when the calibration was made on another kind of machine."""
-    differences = calibration.machine.differences(machine)
+    """Raise SettingError when the calibration was made on another kind of machine.
+
+    Another kernel or disk makes no other kind, nor does a little more or less memory.
+    """
+    then = calibration.machine
+    memory, memory_then = machine.memory_bytes, then.memory_bytes
+    differences = []
+    if then.cpu != machine.cpu:
+        differences.append(f"CPU {then.cpu!r}, here {machine.cpu!r}")
+    if then.cores != machine.cores:
+        differences.append(f"{then.cores} cores, here {machine.cores}")
+    if abs(memory_then - memory) > MEMORY_TOLERANCE * memory:
+        differences.append(f"{memory_then / 1e9:.1f} GB of memory, here {memory / 1e9:.1f}")
     if differences:
         raise SettingError(
             f"the calibration is of another machine: {'; '.join(differences)}",
