@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
-import inspect
 import io
 import os
 import re
@@ -18,10 +16,15 @@ from numroute.entry import how_to_install
 from numroute.errors import NumrouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+    from structlog.typing import FilteringBoundLogger
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
+
+_SENTENCE_MAX = 200
+"""The longest sentence about a command; click would cut it at the width of a line."""
 
 # Which extra installs what the commands of a package need.
 _EXTRAS = {
@@ -55,15 +58,11 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands and what they do."""
-        rows = []
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                text = inspect.cleandoc(command.help or "").partition("\n\n")[0]
-                sentence, dot, _ = " ".join(text.split()).partition(". ")
-                rows.append((name, sentence + dot.strip()))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            if command is not None:
+                command.short_help = command.get_short_help_str(_SENTENCE_MAX)
+        super().format_commands(ctx, formatter)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -85,6 +84,7 @@ class LazyGroup(Group):
         """Take ``imports``: for each command name the ``module:attribute`` that defines it."""
         super().__init__(**attributes)
         self._imports = imports
+        self.logs_errors = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the command names in the order in which they were declared."""
@@ -95,7 +95,8 @@ class LazyGroup(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command, and warn of variables that no command reads."""
         name, command, rest = super().resolve_command(ctx, args)
-        _warn_of_unknown_variables(as_log=isinstance(command, Daemon) and command.logs(rest))
+        self.logs_errors = isinstance(command, Daemon) and command.logs(rest)
+        _warn_of_unknown_variables(as_log=self.logs_errors)
         return name, command, rest
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -136,44 +137,6 @@ class Daemon(click.Command):
         """Return whether its errors are logged."""
         return not sys.stderr.isatty() and (self._only_with is None or self._only_with in args)
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,  # noqa: ANN401 - click's own
-    ) -> click.Context:
-        """Read the options."""
-        logs = self.logs(args)
-        with _logged_errors() if logs else contextlib.nullcontext():
-            context = super().make_context(info_name, args, parent, **extra)
-        context.meta[__name__] = logs
-        return context
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
-        """Run."""
-        with _logged_errors() if ctx.meta[__name__] else contextlib.nullcontext():
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _logged_errors() -> Iterator[None]:
-    from numroute.logs import error_fields, make_logger  # noqa: PLC0415 - only daemons log
-
-    log = make_logger()
-    try:
-        yield
-    except NumrouteError as error:
-        log.error("command failed", **error_fields(error))  # noqa: TRY400 - not a fault of ours
-        raise click.exceptions.Exit(EXIT_ERROR) from None
-    except click.ClickException as error:
-        log.error("command failed", reason=error.format_message())  # noqa: TRY400 - likewise
-        raise click.exceptions.Exit(error.exit_code) from None
-    except OSError as error:
-        reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        log.error("command failed", reason=reason)  # noqa: TRY400 - likewise
-        raise click.exceptions.Exit(EXIT_ERROR) from None
-
 
 def _warn_of_unknown_variables(*, as_log: bool) -> None:
     for name in sorted(os.environ):
@@ -183,9 +146,7 @@ def _warn_of_unknown_variables(*, as_log: bool) -> None:
         client_token = ["NUMROUTE_TOKEN_FILE"] if name == "NUMROUTE_TOKEN" else []
         nearest = "".join(client_token or difflib.get_close_matches(name, VARIABLES, 1))
         if as_log:
-            from numroute.logs import make_logger  # noqa: PLC0415 - only daemons log
-
-            log = make_logger()
+            log = _logger()
             log.warning("unknown variable", variable=name, nearest=nearest)
         else:
             hint = f": did you mean {nearest}?" if nearest else ""
@@ -203,7 +164,7 @@ def _missing(command: str, text: str) -> click.Command:
     return fail
 
 
-def run(command: click.Command, program: str) -> int:
+def run(group: LazyGroup, program: str) -> int:
     """Run a command line and return the exit status; an error becomes a message, not a trace."""
     # gRPC would log to standard error beside us, and say less; set the variable to see it.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -211,31 +172,47 @@ def run(command: click.Command, program: str) -> int:
         # A terminal that cannot show a Cyrillic name shows question marks instead of failing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    group.logs_errors = False
     try:
-        status = command.main(prog_name=program, standalone_mode=False)
+        status = group.main(prog_name=program, standalone_mode=False)
         sys.stdout.flush()
     except NumrouteError as error:
-        _complain(program, error.message, error.hint)
-        return EXIT_ERROR
+        fields = {"error": type(error).__name__, "remedy": error.hint}
+        return _fail(program, error.message, as_log=group.logs_errors, **fields)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _complain(program, "interrupted", "")
+        click.echo(f"{program}: interrupted", err=True)
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        if group.logs_errors:
+            _fail(program, error.format_message(), as_log=True)
+        else:
+            error.show()
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output has closed it, as `head` does.
         sys.stderr.close()
         return EXIT_ERROR
     except OSError as error:
-        _complain(program, f"{error.strerror}: {error.filename or 'standard output'}", "")
+        reason = f"{error.strerror}: {error.filename or 'standard output'}"
+        _fail(program, reason, as_log=group.logs_errors)
         # The rest of the buffer would fail again when the interpreter exits.
         sys.stdout = None
         return EXIT_ERROR
     return status if isinstance(status, int) else 0
 
 
-def _complain(program: str, message: str, hint: str) -> None:
-    click.echo(f"{program}: {message}", err=True)
-    if hint:
-        click.echo(f"{program}: {hint}", err=True)
+def _fail(program: str, reason: str, *, as_log: bool, **fields: str) -> int:
+    """Report what ended a command, as a log line or for people."""
+    if as_log:
+        log = _logger()
+        log.error("command failed", reason=reason, **fields)
+    else:
+        for text in filter(None, (reason, fields.get("remedy"))):
+            click.echo(f"{program}: {text}", err=True)
+    return EXIT_ERROR
+
+
+def _logger() -> FilteringBoundLogger:
+    from numroute.logs import make_logger  # noqa: PLC0415 - only daemons log
+
+    return make_logger()
