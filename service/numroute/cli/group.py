@@ -64,25 +64,14 @@ class Group(click.Group):
                 command.short_help = command.get_short_help_str(_SENTENCE_MAX)
         super().format_commands(ctx, formatter)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command; for an unknown one, suggest the nearest."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            for nearest in difflib.get_close_matches(args[0], self.list_commands(ctx), 1):
-                text = f"{error.message} Did you mean {nearest!r}?"
-                raise click.UsageError(text, ctx) from None
-            raise
-
 
 class LazyGroup(Group):
     """Import a command when it is used, so that help and version work without its extra."""
 
     def __init__(self, *, imports: Mapping[str, str], **attributes: Any) -> None:  # noqa: ANN401 - click's own
         """Take ``imports``: for each command name the ``module:attribute`` that defines it."""
-        super().__init__(**attributes)
+        # Only the names matter here: click suggests the nearest of them.
+        super().__init__(commands=dict.fromkeys(imports, click.Command(None)), **attributes)
         self._imports = imports
         self.logs_errors = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from numroute.cli.console import (
     time_text,
 )
 from numroute.cli.options import json_option, store_option
-from numroute.errors import StoreError
+from numroute.errors import StoreError, StoreMissingError
 from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numroute.feed import FeedState, Reconciled, Trouble, Waiting
+    from numroute.index import Metadata
     from numroute.model import Coverage, Source
 
 MEGABYTE = 1_000_000
@@ -40,39 +40,61 @@ def info(store: Path, as_json: bool) -> None:
     """Show what the store holds, which snapshot is current, and the health of its feed."""
     opened = SnapshotStore(store)
     feed = read_feed_state(store)
+    metadata, current, failure = None, "", None
     try:
+        current = opened.current_id()
         with opened.open() as snapshot:
-            metadata = snapshot.metadata
-            size = snapshot.file_bytes
-    except StoreError:
-        # Show why the feed has delivered nothing, and which snapshots could be made current.
-        with contextlib.suppress(StoreError):
-            _print_without_current(opened, feed, as_json=as_json)
+            metadata, size = snapshot.metadata, snapshot.file_bytes
+    except StoreMissingError:
         raise
-    kept = _kept(opened, metadata.snapshot_id)
-    kept_bytes = sum(row["file_bytes"] for row in kept)
-    age = datetime.now(UTC) - metadata.as_of
+    except StoreError as error:
+        # Still show why the feed has delivered nothing, and which snapshots could be made current.
+        failure = error
+    kept = _kept(opened, current)
     if as_json:
-        document: dict[str, Any] = plain(metadata)
-        document |= {"age_seconds": age.total_seconds(), "file_bytes": size}
-        print_json(document | _document(opened, kept, feed))
-        return
-    print_facts(
-        [
-            ("store", str(store)),
-            ("snapshot", metadata.snapshot_id),
-            ("data as of", f"{time_text(metadata.as_of)} ({age_text(age)})"),
-            ("built at", time_text(metadata.built_at)),
-            ("covers", coverage_text(metadata.coverage)),
-            ("format", f"version {metadata.format_version}"),
-            ("file", f"{size:,} bytes"),
-            ("kept", f"{counted(len(kept), 'snapshot')}, {kept_bytes:,} bytes"),
-            *((name.replace("_", " "), f"{count:,}") for name, count in metadata.counts.items()),
-        ]
-    )
-    _print_feed(feed)
-    _print_snapshots(kept)
-    print_table(("source", "sequence", "rows", "kind"), _sources(metadata.sources), unbroken=3)
+        document: dict[str, Any] = {"snapshot_id": None}
+        if metadata:
+            age = datetime.now(UTC) - metadata.as_of
+            document = plain(metadata) | {"age_seconds": age.total_seconds(), "file_bytes": size}
+        print_json(
+            document
+            | {
+                "store": str(opened.path),
+                "snapshots": [row["id"] for row in kept],
+                "kept": kept,
+                "feed": feed and {**plain(feed), "healthy": feed.healthy},
+            }
+        )
+    else:
+        if metadata:
+            print_facts(_facts(store, metadata, size, kept))
+        _print_feed(feed)
+        if kept:
+            _print_snapshots(kept)
+        if metadata:
+            headings = ("source", "sequence", "rows", "kind")
+            print_table(headings, _sources(metadata.sources), unbroken=3)
+    if failure:
+        raise failure
+
+
+def _facts(
+    store: Path, metadata: Metadata, size: int, kept: list[dict[str, Any]]
+) -> list[tuple[str, str]]:
+    """Return what is known of the current snapshot."""
+    kept_bytes = sum(row["file_bytes"] for row in kept)
+    age = age_text(datetime.now(UTC) - metadata.as_of)
+    return [
+        ("store", str(store)),
+        ("snapshot", metadata.snapshot_id),
+        ("data as of", f"{time_text(metadata.as_of)} ({age})"),
+        ("built at", time_text(metadata.built_at)),
+        ("covers", coverage_text(metadata.coverage)),
+        ("format", f"version {metadata.format_version}"),
+        ("file", f"{size:,} bytes"),
+        ("kept", f"{counted(len(kept), 'snapshot')}, {kept_bytes:,} bytes"),
+        *((name.replace("_", " "), f"{count:,}") for name, count in metadata.counts.items()),
+    ]
 
 
 def _sources(sources: Sequence[Source]) -> list[tuple[str, str, str, str]]:
@@ -97,33 +119,6 @@ def _sources(sources: Sequence[Source]) -> list[tuple[str, str, str, str]]:
             older_rows = sum(source.rows for source in older)
             rows.append((f"and {counted(len(older), 'file')} more", "", f"{older_rows:,}", kind))
     return rows
-
-
-def _print_without_current(store: SnapshotStore, feed: FeedState | None, *, as_json: bool) -> None:
-    """Show what is there although the current snapshot cannot be opened."""
-    try:
-        current = store.current_id()
-    except StoreError:
-        current = ""
-    kept = _kept(store, current)
-    if as_json:
-        print_json({"snapshot_id": None, **_document(store, kept, feed)})
-        return
-    _print_feed(feed)
-    if kept:
-        _print_snapshots(kept)
-
-
-def _document(
-    store: SnapshotStore, kept: list[dict[str, Any]], feed: FeedState | None
-) -> dict[str, Any]:
-    """Return what ``--json`` prints about a store, with or without a current snapshot."""
-    return {
-        "store": str(store.path),
-        "snapshots": [row["id"] for row in kept],
-        "kept": kept,
-        "feed": _feed_document(feed),
-    }
 
 
 def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:
@@ -182,11 +177,6 @@ def age_text(age: timedelta) -> str:
     minutes = int(age.total_seconds()) // 60
     days, hours = divmod(minutes // 60, 24)
     return f"{days} d {hours} h ago" if days else f"{hours} h {minutes % 60} min ago"
-
-
-def _feed_document(state: FeedState | None) -> dict[str, Any] | None:
-    """Return the state for ``--json``: its fields, and whether somebody needs to look."""
-    return None if state is None else {**plain(state), "healthy": state.healthy}
 
 
 def _print_feed(state: FeedState | None) -> None:
