@@ -1,4 +1,4 @@
-"""Where the commands start, also where the packages that they need are not installed."""
+"""The entry points of the commands, which also work when their extra is not installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load() -> None:
 
 
 def _start(program: str, module: str, *, extra: str) -> None:
-    """Run ``main`` of a module and exit; where its packages are missing, say what to install."""
+    """Run ``main`` of a module and exit; if a package is missing, say what to install."""
     if sys.version_info < (3, 11):
         _explain(program, "the commands need Python 3.11 or newer")
     try:
@@ -59,11 +59,11 @@ def how_to_install(extra: str) -> str:
 
 
 def _explain(program: str, problem: str) -> None:
-    """Print the version or the usage where these are asked for, else the problem; exit."""
+    """Print the version or the usage if requested, else the problem; exit."""
     if "--version" in sys.argv[1:]:
         from importlib.metadata import version  # noqa: PLC0415 - as above
 
-        print(f"{program}, version {version('numroute')}")  # noqa: T201 - what is asked for
+        print(f"{program}, version {version('numroute')}")  # noqa: T201 - what is requested
         sys.exit()
     if {"-h", "--help"} & {*sys.argv[1:]}:
         print(f"Usage: {program} [OPTIONS] COMMAND [ARGS]...\n\n{problem}")  # noqa: T201 - likewise

@@ -6,22 +6,22 @@
     ├── InputError                 a file, a line or a value of the user's is wrong
     ├── SettingError               a setting or an argument is wrong
     ├── LimitExceededError         a request is larger than a named limit
-    ├── UnauthenticatedError       the service does not know who asks
-    ├── TryLaterError              the service does not take the request now
+    ├── UnauthenticatedError       the service does not know the client
+    ├── TryLaterError              the service refuses the request for now
     │   ├── OverloadedError        it has as much work as it can do in time
     │   └── QuotaExceededError     the client has asked for as much as it may
     ├── DeadlinePassedError        the caller's deadline has passed
     ├── WorkerError                the processes of the service cannot be kept alive
     ├── StoreError
     │   ├── StoreMissingError      there is no store at this path
-    │   ├── NoSnapshotError        the store has no current snapshot, or not the one asked for
-    │   ├── SnapshotNotKeptError   the snapshot of that time is not in the store (any more)
+    │   ├── NoSnapshotError        the store has no current snapshot, or not the requested one
+    │   ├── SnapshotNotKeptError   the store does not keep the snapshot of that time
     │   ├── OtherSnapshotError     the service answers from another snapshot than the request names
     │   ├── StoreBusyError         another process is writing to the store
     │   ├── StoreAccessError       the operating system refused
     │   ├── SnapshotVersionError   the file is of a format version that this program does not know
     │   └── SnapshotCorruptError   the file is not what was written
-    ├── StoppingError              the service ends; another, or the next one, answers
+    ├── StoppingError              the service is stopping; ask another, or ask again
     ├── FeedError                  files could not be fetched from where they are delivered
     │   ├── HostKeyError           the host's key is not the pinned one
     │   └── LoginRefusedError      the host refused user, password or key
@@ -85,7 +85,7 @@ class LimitExceededError(NumrouteError):
 
 
 class UnauthenticatedError(NumrouteError):
-    """The service does not know who asks, or that may ask no longer.
+    """The service does not know the client, or no longer admits it.
 
     ``reason`` is one word for metrics and logs, ``client`` the name if one is known. Neither they
     nor the text hold any part of a token.
@@ -99,10 +99,10 @@ class UnauthenticatedError(NumrouteError):
 
 
 class TryLaterError(NumrouteError):
-    """The service does not take a request now; ``retry_after_seconds`` says when it may."""
+    """The service refuses a request for now; ``retry_after_seconds`` says when to try again."""
 
     def __init__(self, message: str, *, retry_after_seconds: float, hint: str = "") -> None:
-        """Keep the time after which the request may be sent again."""
+        """Keep the time after which to try again."""
         super().__init__(message, hint=hint)
         self.retry_after_seconds = retry_after_seconds
 
@@ -123,7 +123,7 @@ class QuotaExceededError(TryLaterError):
 
 
 class DeadlinePassedError(NumrouteError):
-    """Nobody waits for the answer any more."""
+    """The caller's deadline has passed."""
 
 
 class WorkerError(NumrouteError):
@@ -145,11 +145,11 @@ class StoreMissingError(StoreError):
 
 
 class NoSnapshotError(StoreError):
-    """The store has no current snapshot, or not the one that was asked for."""
+    """The store has no current snapshot, or not the requested one."""
 
 
 class SnapshotNotKeptError(StoreError):
-    """No snapshot was current at the time that was asked for, or the store keeps it no more."""
+    """No snapshot was current at the requested time, or the store no longer keeps it."""
 
 
 class OtherSnapshotError(StoreError):

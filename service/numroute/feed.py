@@ -1,4 +1,4 @@
-"""The health record of what feeds a store: ``feed.json`` beside ``CURRENT``.
+"""The health record of a store's feed: ``feed.json`` beside ``CURRENT``.
 
 The loader's ``watch`` and ``pull --follow`` write it; ``numroute info`` and the service's metrics
 read it. It is for people and monitoring. The only decision made from it is when to retry a file
@@ -132,7 +132,7 @@ class FeedState:
 
     @property
     def healthy(self) -> bool:
-        """Whether nobody needs to look: no error, gap or drift, nothing refused or quarantined."""
+        """Whether nothing needs attention: no error, gap or drift, no refused or unusable file."""
         drifted = self.reconciled is not None and self.reconciled.failed
         return not (self.error or self.gap or self.quarantined or self.refused or drifted)
 
@@ -147,7 +147,7 @@ class _Version(msgspec.Struct):
 
 
 def read_feed_state(store: Path) -> FeedState | None:
-    """Return the state of the feed of the store at this path, None where it never had one.
+    """Return the state of the feed of the store at this path, None if it never had one.
 
     Raises StoreAccessError when the file cannot be read or is not what this program writes.
     """

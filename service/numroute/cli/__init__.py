@@ -39,7 +39,7 @@ def numroute() -> None:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a SHELL complete commands and options, of numroute-load too.
+    """Print a SHELL's completion script for numroute and numroute-load.
 
     For bash: put eval "$(numroute completion bash)" into ~/.bashrc.
     """

@@ -28,7 +28,7 @@ tokens_option = setting(
 
 @click.group(cls=Group)
 def token() -> None:
-    """Make tokens for the service's clients, and list the clients that have some."""
+    """Make tokens for the service's clients, and list the clients."""
 
 
 @token.command()

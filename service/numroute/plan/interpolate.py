@@ -119,7 +119,7 @@ class Requirements:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CapacityPlan:
     """What a load needs.
 
     ``machines`` include ``spare``; ``processes`` are those of all machines, one on each core.
@@ -154,7 +154,7 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(calibration: Calibration, asked: Requirements) -> Plan:
+def plan(calibration: Calibration, asked: Requirements) -> CapacityPlan:
     """Return what the load needs on machines of the calibrated kind.
 
     Raises SettingError when the question goes beyond what was measured, or when one machine cannot
@@ -175,7 +175,7 @@ def plan(calibration: Calibration, asked: Requirements) -> Plan:
     per_machine = _up(low / needed)
     actual = calls / (needed * per_machine) * table.busy_cpu_seconds[0]
     cpu, p50, p99 = table.at(actual)
-    answer = Plan(
+    answer = CapacityPlan(
         machines=needed + asked.spare,
         spare=asked.spare,
         processes_per_machine=per_machine,
@@ -279,33 +279,33 @@ def _notes(
     table: _Table, asked: Requirements, load: float, per_machine: int, p99: Spread
 ) -> tuple[str, ...]:
     """Say where the plan rests on less than a measurement."""
-    found = []
+    notes = []
     if load < table.loads[0]:
-        found.append(
+        notes.append(
             f"a load of {load:.2%} was not measured; the latencies are those at "
             f"{table.loads[0]:.0%}"
         )
     if per_machine > 1:
-        found.append(
+        notes.append(
             f"one process was measured, not {per_machine} that share caches and memory: leave room"
         )
     if asked.p99_seconds is not None and p99[1] <= asked.p99_seconds < p99[2]:
-        found.append(f"in one round the p99 was {p99[2] * 1e3:.1f} ms, above the target")
+        notes.append(f"in one round the p99 was {p99[2] * 1e3:.1f} ms, above the target")
     if asked.gathered:
-        found.append(
+        notes.append(
             f"each client sends {1 / WAIT_SECONDS:.0f} calls a second at most when answers are "
             "slow; an idle service gets more and smaller ones, and answers sooner"
         )
     least, _, most = table.busy_cpu_seconds
     if most > ROUNDS_RATIO_MAX * least:
-        found.append(
+        notes.append(
             f"the slowest round took {most / least:.1f} times as long as the fastest: the machine "
             "was not quiet, calibrate again"
         )
-    return tuple(found)
+    return tuple(notes)
 
 
-def _require_room(machine: Machine, answer: Plan) -> None:
+def _require_room(machine: Machine, answer: CapacityPlan) -> None:
     needed = answer.private_bytes + 2 * answer.index_bytes + SYSTEM_BYTES
     if needed > machine.memory_bytes:
         raise SettingError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 if TYPE_CHECKING:
-    from numroute.plan.interpolate import Plan, Requirements
+    from numroute.plan.interpolate import CapacityPlan, Requirements
     from numroute.plan.table import Calibration, Spread
 
 BINDING = {
@@ -18,7 +18,7 @@ BINDING = {
 CALIBRATION_HEADINGS = ("numbers a call", "CPU a call", "numbers/s a core", "load", "p50", "p99")
 
 
-def facts(asked: Requirements, answer: Plan) -> list[tuple[str, str]]:
+def facts(asked: Requirements, answer: CapacityPlan) -> list[tuple[str, str]]:
     """Return the plan as names and values."""
     p99 = _ranged(answer.p99_seconds)
     if asked.p99_seconds is not None:
@@ -52,28 +52,28 @@ def facts(asked: Requirements, answer: Plan) -> list[tuple[str, str]]:
 
 def calibration_rows(calibration: Calibration) -> list[tuple[str, ...]]:
     """Return what was measured, as rows under ``CALIBRATION_HEADINGS``."""
-    found: list[tuple[str, ...]] = []
+    rows: list[tuple[str, ...]] = []
     for row in calibration.rows:
         rate = quantity(row.batch / row.busy_cpu_seconds[0])
         first = (f"{row.batch:,}", _ranged(row.busy_cpu_seconds), rate)
         for step in row.steps:
             latencies = (_ranged(step.p50_seconds), _ranged(step.p99_seconds))
-            found.append((*first, f"{step.load:.0%}", *latencies))
+            rows.append((*first, f"{step.load:.0%}", *latencies))
             first = ("", "", "")
-    return found
+    return rows
 
 
 def warnings(calibration: Calibration) -> list[str]:
     """Return what makes the calibration less than good."""
-    found = []
+    texts = []
     if calibration.disturbed_steps:
-        found.append(
+        texts.append(
             f"other processes disturbed {calibration.disturbed_steps} steps of the calibration in "
             "every round, so that their figures are too high; repeat it on a quiet machine"
         )
     if not calibration.pinned:
-        found.append("the machine has one core: the measured latencies include the client's work")
-    return found
+        texts.append("the machine has one core: the measured latencies include the client's work")
+    return texts
 
 
 def duration(seconds: float) -> str:
