@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from numroute.client.codec import BulkAnswer
+    from numroute.client.messages import BulkAnswer
     from numroute.model import Route, SnapshotRef
 
 CSV_COLUMNS: Final = (

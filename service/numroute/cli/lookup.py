@@ -31,7 +31,7 @@ from numroute.cli.options import (
     service_options,
     target_option,
 )
-from numroute.client.codec import BulkAnswer
+from numroute.client.messages import BulkAnswer
 from numroute.e164 import parse_rows
 from numroute.local import open_store
 from numroute.model import InvalidReason, Operator, Route, Status
