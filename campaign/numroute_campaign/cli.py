@@ -15,9 +15,8 @@ from numroute.cli.options import (
     json_option,
     optional_store_option,
     region_option,
-    service_options,
-    target_option,
 )
+from numroute.cli.service import service_options, target_option
 from numroute_campaign.vocabulary import (
     CATEGORIES,
     FORMS,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from numroute.cli.console import print_json, print_table
-from numroute.cli.options import connect, one_of
 from numroute.cli.progress import Bars
+from numroute.cli.service import connect, one_of
 from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
 from numroute_campaign.handover import check_places, load_key

@@ -23,14 +23,11 @@ from numroute.cli.console import (
 from numroute.cli.encoding import Csv, Json, lines
 from numroute.cli.options import (
     as_of_option,
-    connect,
     json_option,
-    one_of,
     optional_store_option,
     region_option,
-    service_options,
-    target_option,
 )
+from numroute.cli.service import connect, one_of, service_options, target_option
 from numroute.client.messages import BulkAnswer
 from numroute.e164 import parse_rows
 from numroute.local import open_store
