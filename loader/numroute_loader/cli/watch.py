@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute.cli.group import Daemon
-from numroute.cli.options import Folder, gathered, setting, store_option
+from numroute.cli.options import Folder, setting, store_option
 from numroute.entry import how_to_install
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
