@@ -7,9 +7,16 @@ DEMO ?= demo-data
 BASE ?= python:3.11-slim-bookworm
 IMAGE_EXTRAS := sftp s3 otel campaign web
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# What installs packages; CI names a faster one. Modules are compiled when they are first imported.
+INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+export PYTHONDONTWRITEBYTECODE =
+# More processes than cores: many tests wait for a service. Files of few, long tests start first.
+WORKERS ?= $(shell expr $$(nproc) + 2)
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
+LONG_FIRST := tests/campaign/test_spark.py benchmarks tests/end_to_end tests/plan tests/client tests/web tests/server
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check docs check-docs test test-slow wheel lint types proto check-proto format bench bench-quick bench-web soak faults image lock clean
+.PHONY: help venv demo check docs check-docs test tests test-slow wheel lint types proto check-proto format bench bench-quick bench-web soak faults image lock clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,14 +25,13 @@ help:  ## Say what can be made
 $(BIN)/.run: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "numroute needs Python 3.11 or newer; set PYTHON=python3.x" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[loader]'
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[loader]'
 	@touch $@
 
 $(BIN)/.dev: $(BIN)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --editable '.[loader,sftp,replicas,otel,campaign,spark,fast,web]' --group dev
+	$(INSTALL) 'pip>=25.1'
+	$(INSTALL) --editable '.[loader,sftp,replicas,otel,campaign,spark,fast,web]' --group dev
 	@touch $@
 
 venv: $(BIN)/.dev  ## Set up the environment for development
@@ -39,10 +45,12 @@ CHANGED = $(filter-out tests/support,$(wildcard $(sort $(shell { git diff --name
   s,^(loader|campaign|web)/.*,tests/\1,p'))))
 
 check: venv lint types  ## Lint, types and the tests of what changed since main, else the core's
-	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" $(or $(CHANGED),tests/e164 tests/index)
+	$(PYTEST) -q $(or $(CHANGED),tests/e164 tests/index)
 
-test: venv lint types check-proto check-docs  ## Everything that must pass; T=index for one folder of tests
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(if $(T),tests/$(T))
+test: venv lint types check-proto check-docs tests  ## Everything that must pass; T=index for one folder of tests
+
+tests: venv  ## The tests alone
+	$(PYTEST) $(if $(T),tests/$(T),$(LONG_FIRST) tests)
 
 test-slow: venv  ## The minutes-long tests: a larger month of a registry, and others
 	$(BIN)/pytest -m slow --durations=0
@@ -101,8 +109,8 @@ image:  ## Build the container image on the digest that its base has now (needs 
 	  --build-arg BASE=$$(docker image inspect --format '{{index .RepoDigests 0}}' $(BASE)) .
 
 lock: $(BIN)/.run  ## Renew the image's locked dependencies, deploy/requirements
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lock
+	$(INSTALL) 'pip>=25.1'
+	$(INSTALL) --group lock
 	$(BIN)/python deploy/lock.py $(IMAGE_EXTRAS)
 
 .PHONY: fuzz
