@@ -246,3 +246,26 @@ def test_processes_cover_runs_and_donors_are_not_always_holders(tmp_path: Path):
     assert 0.03 * len(rows) < other_donor < 0.2 * len(rows)
     assert all(row[8] != row[1] for row in rows)
     assert {row[12] for row in rows} == {"ShortTimePort", "LongTimePort"}
+
+
+def test_ported_numbers_lie_in_dense_and_in_sparse_stretches(ported: PortedRecords, mobile: Ranges):
+    """Numbers are issued block by block: stretches of one range differ more than by chance."""
+    sizes = (mobile.last - mobile.first).astype(np.int64)
+    large = mobile.first[sizes >= 1_000_000]
+    ends = large[:, None] + np.arange(0, 1_000_001, 100_000, dtype=np.uint64)
+    counts = np.diff(ported.numbers.searchsorted(ends))
+    assert counts.mean() > 10
+    # By chance alone the variance of a count is its mean.
+    assert (counts.var(axis=1) / counts.mean(axis=1)).mean() > 5
+
+
+def test_old_codes_lose_more_numbers_than_new_ones(ported: PortedRecords, mobile: Ranges):
+    """A code in use since before porting began has a larger share of ported numbers."""
+
+    def share(first: int, last: int) -> float:
+        begin, end = np.uint64(70 * 10**9 + first * 10**7), np.uint64(70 * 10**9 + last * 10**7)
+        inside = (mobile.first >= begin) & (mobile.first < end)
+        held = (mobile.last - mobile.first + np.uint64(1))[inside].sum()
+        return float(np.diff(ported.numbers.searchsorted([begin, end]))[0] / held)
+
+    assert share(902, 930) > 1.3 * share(977, 1000)

@@ -7,6 +7,7 @@ process.
 
 from __future__ import annotations
 
+import math
 import zlib
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute.errors import SettingError
+from numroute_loader.generate.plan import CODE_SIZE
 from numroute_loader.generate.randomness import (
     TABLE_SIZE,
     Stream,
@@ -37,6 +39,13 @@ _SHARE_SIGMA = 0.9
 """Spread of the ported share between ranges."""
 _SHARE_MAX_PER_CENT = 45
 """No range loses more than this, unless the whole plan has to."""
+_OLD_CODES = ((902, 929), (950, 953), (960, 968))
+_OLD_CODE_PER_CENT, _NEW_CODE_PER_CENT, _CITY_PER_CENT = 130, 70, 140
+"""Weight of codes in use since before porting began, of later ones, and of the two capitals."""
+_CITY_AREAS = frozenset({"moscow", "piter"})
+_STRETCH, _STRETCH_SIGMA = 64, 1.0
+"""Events next to each other whose gaps share a factor: numbers are issued block by block, so a
+range has dense and sparse stretches."""
 _SINGLE_PORTS_PER_MILLE = 970
 """Events that are one number's; the others are corporate runs of 2 to 400 numbers."""
 _RUN_EXPONENT, _RUN_MAX = 1.1, 400
@@ -100,6 +109,11 @@ def allocate(total: int, ranges: MobileRanges, market: Market, seed: int) -> NDA
     loss = np.array([operator.loss for operator in market.operators], np.int64)
     share = stream.pick(log_normal(_SHARE_SIGMA, 100), len(sizes))
     weights = sizes * share * loss[ranges.operator]
+    code = ranges.first // CODE_SIZE
+    old = np.any([(first <= code) & (code <= last) for first, last in _OLD_CODES], axis=0)
+    city = np.array([region.area in _CITY_AREAS for region in market.regions])[ranges.region]
+    weights *= np.where(old, _OLD_CODE_PER_CENT, _NEW_CODE_PER_CENT)
+    weights *= np.where(city, _CITY_PER_CENT, 100)
     caps = sizes * _SHARE_MAX_PER_CENT // 100
     if total > int(caps.sum()):
         caps = sizes
@@ -154,6 +168,8 @@ class Ports:
         self._hours = weighted_table(_HOURS, 1 << _HOUR_BITS)
         self._recipients = _recipient_tables(market, dump_date.year)
         self._area_of = market.area_of
+        self._gap_table = quantiles(lambda share: -1000 * math.log(1 - share))
+        self._stretch_table = log_normal(_STRETCH_SIGMA, 100)
         self._run_table = quantiles(
             lambda share: min(_RUN_MAX, 2 * (1 - share) ** (-1 / _RUN_EXPONENT))
         )
@@ -250,9 +266,19 @@ class Ports:
 
     def _offsets(self, row: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:
         """Return how many free numbers of its range lie before each event, ascending in a range."""
-        free = self._ranges.sizes[row] - self._counts[row]
-        offset = scaled(stream.words(len(row)), free + 1)
-        return offset[np.lexsort((offset, row))]
+        count = len(row)
+        factor = np.repeat(stream.pick(self._stretch_table, count // _STRETCH + 1), _STRETCH)
+        gap = stream.pick(self._gap_table, count) * factor[:count]
+        walked = np.cumsum(gap)
+        begins = np.flatnonzero(np.diff(row, prepend=-1))
+        events = np.diff(begins, append=count)
+        before = walked[begins] - gap[begins]
+        length = walked[begins + events - 1] - before
+        # Behind a range's last event comes a gap of average length.
+        length += length // events + 1
+        free = (self._ranges.sizes - self._counts)[row[begins]]
+        scale = np.repeat(free / length, events)
+        return ((walked - np.repeat(before, events)) * scale).astype(np.int64)
 
     def _times(
         self, recipient: NDArray[np.int64], stream: Stream

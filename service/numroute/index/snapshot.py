@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
     Unsigned = NDArray[np.unsignedinteger]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class Answers(NamedTuple):
     """The answers to a batch of n numbers, in its order. All arrays belong to the caller.
 
     ``route``: uint16[n] or uint32[n], rows of the snapshot's route table.
