@@ -254,6 +254,7 @@ def test_ported_numbers_lie_in_dense_and_in_sparse_stretches(ported: PortedRecor
     large = mobile.first[sizes >= 1_000_000]
     ends = large[:, None] + np.arange(0, 1_000_001, 100_000, dtype=np.uint64)
     counts = np.diff(ported.numbers.searchsorted(ends))
+    counts = counts[counts.sum(axis=1) > 0]
     assert counts.mean() > 10
     # By chance alone the variance of a count is its mean.
     assert (counts.var(axis=1) / counts.mean(axis=1)).mean() > 5
