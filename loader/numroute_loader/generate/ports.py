@@ -278,7 +278,7 @@ class Ports:
         length += length // events + 1
         free = (self._ranges.sizes - self._counts)[row[begins]]
         scale = np.repeat(free / length, events)
-        return ((walked - np.repeat(before, events)) * scale).astype(np.int64)
+        return np.asarray((walked - np.repeat(before, events)) * scale, np.int64)
 
     def _times(
         self, recipient: NDArray[np.int64], stream: Stream
