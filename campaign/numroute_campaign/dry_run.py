@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from numroute.model import Status, mask_number
-from numroute_campaign.lists.opening import OpenList, check_pseudonymous, find_list
+from numroute_campaign.lists.files import find_files
+from numroute_campaign.lists.opening import OpenList, check_pseudonymous
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.policy import ByOperator, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, prepare
@@ -63,7 +64,7 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
     policy = campaign.policy
     country = DefaultCountry(campaign.reading.region)
     check_suppress(campaign.suppress)
-    opened = OpenList(find_list(campaign.lists, campaign.reading)[0], campaign.reading)
+    opened = OpenList(find_files(campaign.lists)[0], campaign.reading)
     if campaign.hand_over is not None:
         check_pseudonymous([opened])
     rules = policy or ByOperator()

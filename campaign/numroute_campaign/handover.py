@@ -32,7 +32,8 @@ from numroute.errors import InputError, SettingError
 from numroute.files import create_private, read_private_file, replacing
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.columns import shown_name
-from numroute_campaign.lists.opening import OpenList, find_list
+from numroute_campaign.lists.files import find_files
+from numroute_campaign.lists.opening import OpenList
 from numroute_campaign.templates import header_text, plain_texts, rows_text
 from numroute_campaign.vocabulary import NOBODY, PSEUDONYM
 
@@ -328,7 +329,7 @@ def _read_report(
 ) -> tuple[list[pa.Array], tuple[str, ...], int]:
     """Return all columns as texts, their names, and the place of the pseudonyms."""
     options = ReadOptions(column=column, encoding=encoding)
-    files = find_list([report], options)
+    files = find_files([report])
     if len(files) > 1 or files[0].path is None:
         raise InputError(report, "not one file", hint="Give the reports one by one, as files")
     file = files[0]

@@ -23,7 +23,7 @@ from numroute.threads import in_order
 from numroute_campaign.handover import Pseudonymizer, check_places, write_act
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.files import find_files
-from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous, find_list
+from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.output_files import OutputError, Workspace
 from numroute_campaign.outputs import Columns, Outputs, OutputSettings
@@ -126,7 +126,7 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
         ServiceError: The service did not answer.
     """
     check_suppress(campaign.suppress)
-    files = find_list(campaign.lists, campaign.reading)
+    files = find_files(campaign.lists)
     country = DefaultCountry(campaign.reading.region)
     if campaign.hand_over is not None:
         _check_hand_over(campaign.hand_over, campaign.out)

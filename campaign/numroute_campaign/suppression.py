@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists.cells import is_empty, is_equal, read_phones
 from numroute_campaign.lists.columns import by_place
-from numroute_campaign.lists.files import STDIN, Form
-from numroute_campaign.lists.opening import OpenList, find_list
+from numroute_campaign.lists.files import STDIN, Form, find_files
+from numroute_campaign.lists.opening import OpenList
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.vocabulary import MEANINGS, NOBODY, Reject
 
@@ -58,7 +58,7 @@ def read_suppressed(
     if not lists:
         return None
     numbers = NumberSet()
-    for file in find_list(lists, options):
+    for file in find_files(lists):
         opened = OpenList(file, options, all_phone_columns=True)
         try:
             beside = _columns_beside(opened)

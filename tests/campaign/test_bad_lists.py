@@ -454,18 +454,6 @@ def test_statements_of_sql_are_no_csv(route, write, start: str) -> None:
     assert route(write("begin;phone\n" + people()), out="b").summary["steps"]["rows"] == 5
 
 
-def test_an_option_that_no_file_takes_is_an_error(route, write, workbook) -> None:
-    """--sheet says nothing about CSV, nor --delimiter about a workbook."""
-    text, book = write(people(head="Имя;Телефон")), workbook({"S": [["phone"], *zip(PEOPLE)]})
-    assert "--sheet says how to read a workbook" in route(text, "--sheet", "S", status=1).err
-    for option in ("--delimiter", "--encoding"):
-        err = route(book, option, "utf-8" if "enc" in option else ";", status=1).err
-        assert f"{option} says how to read CSV, but list.xlsx is a workbook" in err
-    err = route(text, "--suppress", book, "--suppress-delimiter", ";", status=1).err
-    assert "--suppress-delimiter" in err
-    assert route(text, book, "--sheet", "S", "--delimiter", ";").summary["steps"]["rows"] == 10
-
-
 @pytest.fixture
 def workbook(tmp_path: Path):
     """Return a function that writes a workbook of sheets."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute_campaign.lists.cells import segment_counts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -99,6 +101,32 @@ class ListReader:
     def headers(self) -> tuple[str, ...]:
         """The names of the phone columns in the header; empty texts where there is none."""
         return tuple(self.columns[place] if self.has_header else "" for place in self.phones)
+
+    def block(
+        self,
+        columns: dict[int, pa.Array],
+        damage: NDArray[np.uint8],
+        *,
+        lines: int = 0,
+        blank: int = 0,
+    ) -> Block:
+        """Return the needed columns of the whole records as a block.
+
+        ``damage``: uint8[records], ``Reject`` values of all records, 0 for whole ones.
+        """
+        damaged = np.flatnonzero(damage)
+        return Block(
+            records=len(damage),
+            lines=lines,
+            blank=blank,
+            phones=tuple(columns[place] for place in self.phones),
+            headers=self.headers,
+            kept=tuple(columns[place] for place in self.kept),
+            segments=None if self.segments is None else segment_counts(columns[self.segments]),
+            record=np.flatnonzero(damage == 0) if len(damaged) else None,
+            damaged=damaged,
+            damage=damage[damaged],
+        )
 
     def tasks(self) -> Iterator[Callable[[], Block]]:
         """Yield functions to be called, on any thread, for a block each.

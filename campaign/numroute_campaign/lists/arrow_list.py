@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from numroute.errors import InputError
-from numroute_campaign.lists import Block, ListReader
+from numroute_campaign.lists import ListReader
 from numroute_campaign.lists.cells import (
     check_segments,
     may_hold_numbers,
     readable,
     sample_of,
-    segment_counts,
 )
 from numroute_campaign.lists.columns import is_phone_name, shown_name
 from numroute_campaign.lists.files import Form
@@ -22,6 +23,7 @@ from numroute_campaign.lists.files import Form
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numroute_campaign.lists import Block
     from numroute_campaign.lists.files import ListFile
 
 BLOCK_ROWS: Final = 131_072
@@ -109,19 +111,15 @@ class ArrowFile(ListReader):
         names = self.columns
         try:
             for batch in self.batches([names[i] for i in self.needed], BLOCK_ROWS):
-                columns = dict(zip(self.needed, batch.columns, strict=True))
-                block = Block(
-                    records=batch.num_rows,
-                    phones=tuple(
-                        readable(columns[i], shown_name(names[i]), self.file.name)
-                        for i in self.phones
-                    ),
-                    headers=self.headers,
-                    kept=tuple(columns[i] for i in self.kept),
-                    segments=None
-                    if self.segments is None
-                    else segment_counts(columns[self.segments]),
+                block = self.block(
+                    dict(zip(self.needed, batch.columns, strict=True)),
+                    np.zeros(batch.num_rows, np.uint8),
                 )
+                phones = (
+                    readable(column, shown_name(names[place]), self.file.name)
+                    for place, column in zip(self.phones, block.phones, strict=True)
+                )
+                block = replace(block, phones=tuple(phones))
                 yield lambda block=block: block  # type: ignore[misc] # a default binds it
         except (pa.ArrowException, OSError):
             raise self._damaged() from None

@@ -6,6 +6,7 @@ is read as people write: numbers side by side, notes and extensions behind them.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -51,7 +52,7 @@ _EXTENSION: Final = re.compile(
     re.IGNORECASE,
 )
 _ENUMERATOR: Final = re.compile(r"^\s*\d{1,2}(?:\)\s*|\.\s+)(?=[+\d(])")
-_RUN: Final = re.compile(r"[+\d(\[][\d\s().\-/\[\]+]*")
+_RUN: Final = re.compile(r"[+\d(\[][\d\s().\-/\[\]]*")
 _NOT_DIGITS: Final = re.compile(r"\D+")
 _OTHER_END: Final = re.compile(r"\d\s*/\s*\d{1,4}\s*$")
 _INNER_LETTER: Final = re.compile(r"\d[\s.-]*[^\W\d_][\s.-]*\d")
@@ -100,32 +101,20 @@ def read_phones(column: pa.Array, region: str | None) -> Phones:
     numbers, reasons = judged.numbers, judged.reasons
     again = judged.is_open | (reasons == InvalidReason.TOO_LONG) | (numbers >= _PLAUSIBLE_END)
     rows = np.flatnonzero(again)
-    if not len(rows):
-        none = np.empty(0, np.int64)
-        return Phones(numbers, reasons, none, none.view(np.uint64), none)
-    known: dict[str, Cell] = {}
-    further_at: list[int] = []
-    further: list[int] = []
-    partly: list[int] = []
-    for row, text in zip(rows.tolist(), texts_at(column, rows), strict=True):
-        cell = known.get(text)
-        if cell is None:
-            cell = read_cell(text, region)
-            if len(known) < _TEXTS_KEPT_MAX:
-                known[text] = cell
-        numbers[row] = cell.numbers[0] if cell.numbers else 0
-        reasons[row] = cell.reason
-        for number in cell.numbers[1:]:
-            further_at.append(row)
-            further.append(number)
-        if cell.numbers and not cell.is_whole:
-            partly.append(row)
+    read = functools.lru_cache(_TEXTS_KEPT_MAX)(functools.partial(read_cell, region=region))
+    cells = list(map(read, texts_at(column, rows)))
+    numbers[rows] = np.array([cell.numbers[0] if cell.numbers else 0 for cell in cells], np.uint64)
+    reasons[rows] = np.array([cell.reason for cell in cells], np.uint8)
+    by_row = list(zip(rows.tolist(), cells, strict=True))
+    further = [(row, number) for row, cell in by_row for number in cell.numbers[1:]]
     return Phones(
         numbers,
         reasons,
-        np.array(further_at, np.int64),
-        np.array(further, np.uint64),
-        np.array(partly, np.int64),
+        further_at=np.array([row for row, _ in further], np.int64),
+        further=np.array([number for _, number in further], np.uint64),
+        partly=np.array(
+            [row for row, cell in by_row if cell.numbers and not cell.is_whole], np.int64
+        ),
     )
 
 
@@ -183,37 +172,21 @@ def _read_runs(text: str, region: str | None) -> tuple[list[int], bool, int]:
             # Two digits right behind a number may be the end of another: 123-45-67, 68.
             if numbers and digits > 1 and _BETWEEN.fullmatch(text, end, run.start()):
                 is_whole = False
-            end = run.end()
-            continue
-        found, rest_is_note = _read_run(run[0], region)
-        numbers += found
-        is_whole = is_whole and rest_is_note
-        if not found and digits > longest:
-            longest, reason = digits, int(parse(run[0], region).reason)
+        elif number := _number(run[0], region):
+            numbers.append(number)
+        else:
+            found, left = _read_tokens(re.split(r"[\s/]+", run[0]), region)
+            parsed = parse(run[0], region)
+            if not found and digits > _DIGITS_MAX and parsed.number:
+                found, left = [parsed.number], 0
+            numbers += found
+            # 123-45-67/68 are two numbers, the second of which only people understand.
+            if not found or left or _OTHER_END.search(run[0]):
+                is_whole = False
+            if not found and digits > longest:
+                longest, reason = digits, int(parsed.reason)
         end = run.end()
     return list(dict.fromkeys(numbers)), is_whole, reason
-
-
-def _read_run(run: str, region: str | None) -> tuple[list[int], bool]:
-    """Return the numbers of a run of digits and separators, and whether all else is a note."""
-    numbers: list[int] = []
-    is_whole = True
-    for part in re.split(r"(?=\+)", run):
-        digits = len(_NOT_DIGITS.sub("", part))
-        if not digits:
-            continue
-        number = _number(part, region)
-        if number:
-            numbers.append(number)
-            continue
-        found, rest = _read_tokens(re.split(r"[\s/]+", part), region)
-        if not found and digits > _DIGITS_MAX and (number := parse(part, region).number):
-            found, rest = [number], 0
-        numbers += found
-        is_note = bool(found) or digits <= _NOTE_DIGITS_MAX
-        # 123-45-67/68 are two numbers, the second of which only people understand.
-        is_whole = is_whole and is_note and not rest and not _OTHER_END.search(part)
-    return numbers, is_whole
 
 
 def _read_tokens(tokens: list[str], region: str | None) -> tuple[list[int], int]:
@@ -269,8 +242,7 @@ def may_hold_numbers(kind: pa.DataType) -> bool:
     return bool(
         _is_text(kind)
         or _is_binary(kind)
-        or pa.types.is_int64(kind)
-        or pa.types.is_uint64(kind)
+        or kind in {pa.int64(), pa.uint64()}
         or pa.types.is_floating(kind)
         or pa.types.is_decimal(kind)
     )
@@ -307,59 +279,43 @@ def readable(column: pa.Array, name: str, where: object) -> pa.Array:
     Raises:
         InputError: Its type cannot hold phone numbers: single precision, or fractions.
     """
-    kind = column.type
-    if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
-        column, kind = unpacked(column), kind.value_type
-    if pa.types.is_integer(kind) and kind.bit_width < _NUMBER_BITS:
-        raise InputError(
-            str(where),
-            f"{name} is of type {kind}, which cannot hold a phone number with its country code",
-            hint="Export the list again with the numbers as text or as 64-bit integers",
-        )
-    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
-        raise InputError(
-            str(where),
-            f"{name} is of single precision, which cannot hold a phone number: the last digits "
-            "are lost",
-            hint="Export the list again with the numbers as text or as 64-bit integers",
-        )
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        numbers = _whole_numbers(column)
-        if pc.any(pc.and_(numbers.is_null(), pc.invert(column.is_null(nan_is_null=True)))).as_py():
-            raise InputError(
-                str(where),
-                f"{name} holds fractions or values too large for phone numbers",
-                hint="Name the phone column with --column, or give its numbers as text",
-            )
-        return numbers
+    kind = _plain_type(column.type)
+    if not _is_text(kind):
+        column = unpacked(column)
+    hint = "Export the list again with the numbers as text or as 64-bit integers"
     if _is_binary(kind):
         return column.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
     if pa.types.is_null(kind):
         return column.cast(pa.string())
-    if not may_hold_numbers(kind):
-        raise InputError(
-            str(where),
-            f"{name} is of type {kind}, which holds no phone numbers",
-            hint="Export the list again with the numbers as text or as 64-bit integers",
-        )
-    return column
+    if pa.types.is_integer(kind) and kind.bit_width < _NUMBER_BITS:
+        fault = f"is of type {kind}, which cannot hold a phone number with its country code"
+    elif pa.types.is_float32(kind) or pa.types.is_float16(kind):
+        fault = "is of single precision, which cannot hold a phone number: the last digits are lost"
+    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        numbers = _whole_numbers(column)
+        if numbers.null_count == pc.sum(column.is_null(nan_is_null=True), min_count=0).as_py():
+            return numbers
+        fault = "holds fractions or values too large for phone numbers"
+        hint = "Name the phone column with --column, or give its numbers as text"
+    elif may_hold_numbers(kind):
+        return column
+    else:
+        fault = f"is of type {kind}, which holds no phone numbers"
+    raise InputError(str(where), f"{name} {fault}", hint=hint)
 
 
 def is_empty(values: pa.Array) -> NDArray[np.bool_]:
     """Whether each value is null, empty or blank."""
-    if not _is_text(_plain_type(values.type)):
-        return np.asarray(values.is_null().to_numpy(zero_copy_only=False))
-    return is_equal(values, "")
+    return is_equal(values, "") | values.is_null().to_numpy(zero_copy_only=False)
 
 
 def is_equal(values: pa.Array, text: str) -> NDArray[np.bool_]:
-    """Whether each value is a text, apart from blanks around it; a null counts as empty."""
+    """Whether each value is a text, apart from blanks around it."""
     kind = _plain_type(values.type)
     if not _is_text(kind):
         return np.zeros(len(values), np.bool_)
-    # Not all bytes of a list are UTF-8, which trimming by ASCII does not look at.
-    texts = pc.ascii_trim_whitespace(pc.fill_null(values.cast(kind).cast(pa.large_string()), ""))
-    return np.asarray(pc.equal(texts, text).to_numpy(zero_copy_only=False))
+    texts = pc.ascii_trim_whitespace(values.cast(kind).cast(pa.large_string()))
+    return np.asarray(pc.equal(texts, text).fill_null(False).to_numpy(zero_copy_only=False))  # noqa: FBT003
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -379,19 +335,11 @@ def check_segments(kind: pa.DataType, shown: str, where: object) -> None:
 
 def segment_counts(column: pa.Array) -> NDArray[np.int64]:
     """Return int64[n], whole numbers from 1 to ``SEGMENTS_MAX``; -1 for fractions, 0 otherwise."""
-    column = unpacked(column)
-    if _is_text(column.type):
-        # Not all bytes of a list are UTF-8, which trimming and matching need not know.
-        texts = pc.ascii_trim_whitespace(column.cast(pa.string()))
-        texts = pc.replace_substring_regex(texts, r"^([0-9]{1,4})[.,]0+$", r"\1")
-        is_count = pc.match_substring_regex(texts, "^[0-9]{1,4}$")
-        counts = pc.if_else(is_count, texts, "0").cast(pa.int64())
-        fraction = pc.match_substring_regex(texts, r"^[0-9]{1,4}[.,][0-9]+$")
-    else:
-        values = column.cast(pa.float64(), safe=False)
-        is_count = pc.and_(pc.less(pc.abs(values), 10_000), pc.equal(pc.floor(values), values))
-        counts = pc.if_else(is_count, values, 0.0).cast(pa.int64(), safe=False)
-        fraction = pc.not_equal(pc.floor(values), values)
+    texts = pc.ascii_trim_whitespace(unpacked(column).cast(pa.string()))
+    texts = pc.replace_substring_regex(texts, r"[.,]0+$", "")
+    is_count = pc.match_substring_regex(texts, "^[0-9]{1,4}$")
+    counts = pc.if_else(is_count, texts, "0").cast(pa.int64())
+    fraction = pc.match_substring_regex(texts, "^[0-9]+[.,][0-9]+$")
     found: NDArray[np.int64] = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False)
     is_fraction = pc.fill_null(fraction, False).to_numpy(zero_copy_only=False)  # noqa: FBT003
     return np.where(is_fraction, -1, np.where((found >= 1) & (found <= SEGMENTS_MAX), found, 0))

@@ -109,11 +109,6 @@ def printable_name(name: str, place: int) -> str:
     return by_place(place) if may_be_data else name
 
 
-def printable_names(columns: Sequence[str]) -> list[str]:
-    """Return ``printable_name`` of every column."""
-    return [printable_name(name, place) for place, name in enumerate(columns)]
-
-
 def shown_name(name: str) -> str:
     """Return a name that the user gave, or one by place, quoted for a message."""
     return repr(_DIGITS.sub(lambda run: "*" * len(run[0]), name))
@@ -136,29 +131,21 @@ def choose_phone_column(
     named: str | None = None,
     option: str = "--column",
 ) -> PhoneColumn:
-    """Return the phone column.
+    """Return the phone column: ``named`` by the user, or judged by names and a sample.
 
-    Args:
-        columns: The columns' names.
-        sample: Some values of each column; None for a type that cannot hold numbers.
-        region: Country whose national formats are understood.
-        where: The file, for messages.
-        named: The name, or the place counted from 1, that the user gave.
-        option: The option by which the user names it, for messages.
+    The sample of a column is None where its type cannot hold numbers. ``option`` is the one that
+    names the column, for messages.
 
     Raises:
         InputError: There is none, or more than one; names the columns.
     """
     if named is not None:
         return PhoneColumn(place=find_column(columns, named, where), why=f"named by {option}")
-    able = [i for i, values in enumerate(sample) if values is not None]
-    by_name = [i for i in able if is_phone_name(columns[i])]
-    valid = [i for i in able if _valid_share(sample[i], region) >= VALID_SHARE]
-    both = [i for i in valid if i in by_name]
-    by_content = [
-        i for i in valid if i not in by_name and _is_phone_content(columns[i], sample[i], region)
-    ]
-    filled = [i for i in by_name if i not in both and _texts(sample[i])]
+    phones = phone_columns(columns, sample, region)
+    by_name = [i for i in phones if is_phone_name(columns[i])]
+    both = [i for i in by_name if _holds_numbers(sample[i], region)]
+    by_content = [i for i in phones if i not in by_name]
+    filled = [i for i in by_name if _texts(sample[i])]
     # In doubt where one column is named for phones, and only another one holds some.
     found = both or (by_content + filled if by_content else by_name)
     if len(found) > 1:
@@ -191,16 +178,9 @@ def phone_columns(
 ) -> list[int]:
     """Return every column that holds phone numbers, by its name or its content."""
     return [
-        i
-        for i, values in enumerate(sample)
-        if values is not None
-        and (
-            is_phone_name(columns[i])
-            or (
-                _valid_share(values, region) >= VALID_SHARE
-                and _is_phone_content(columns[i], values, region)
-            )
-        )
+        place
+        for place, (name, values) in enumerate(zip(columns, sample, strict=True))
+        if values is not None and (is_phone_name(name) or _is_phone_content(name, values, region))
     ]
 
 
@@ -233,31 +213,24 @@ def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
 
 def holds_numbers(name: str, values: pa.Array | None, region: str | None) -> bool:
     """Whether a column holds phone numbers, by its name or by some of its values."""
-    return is_phone_name(name) or (
-        values is not None and _valid_share(values, region) >= VALID_SHARE
-    )
+    return is_phone_name(name) or _holds_numbers(values, region)
 
 
-def _valid_share(values: pa.Array | None, region: str | None) -> float:
-    """Return the share of valid numbers among the cells that are not empty."""
+def _holds_numbers(values: pa.Array | None, region: str | None) -> bool:
+    """Whether at least half of the cells that are not blank are phone numbers."""
     texts = _texts(values)
-    if not texts:
-        return 0.0
     numbers = read_phones(pa.array(texts, pa.string()), region).numbers
-    return int(np.count_nonzero(numbers)) / len(texts)
+    return bool(texts) and int(np.count_nonzero(numbers)) >= VALID_SHARE * len(texts)
 
 
 def _is_phone_content(name: str, values: pa.Array | None, region: str | None) -> bool:
-    """Whether cells that read as phone numbers are likely to be, where the name does not say so."""
-    if is_other_name(name):
-        return False
+    """Whether the cells of a column that is not named for phones are likely phone numbers."""
     texts = _texts(values)
-    if _has_check_digits(texts):
+    if is_other_name(name) or not _holds_numbers(values, region) or _has_check_digits(texts):
         return False
     numbers = read_phones(pa.array(texts, pa.string()), region).numbers
-    numbers = numbers[numbers != 0]
     plausible = sum(map(_is_plausible, numbers.tolist()))
-    return 2 * plausible >= len(numbers)
+    return 2 * plausible >= np.count_nonzero(numbers)
 
 
 def _is_plausible(number: int) -> bool:
@@ -306,11 +279,6 @@ def _is_ogrn(digits: str) -> bool:
     return int(digits[:-1]) % (len(digits) - 2) % 10 == int(digits[-1])
 
 
-def _is_ean(digits: str) -> bool:
-    """Whether it is a bar code of goods."""
-    return _weighted(digits, (1, 3) * 7) % 10 == 0
-
-
 def _is_luhn(digits: str) -> bool:
     """Whether it is a card's or a telephone set's number."""
     return (
@@ -322,7 +290,6 @@ _CHECKS: Final[tuple[tuple[tuple[int, ...], Callable[[str], bool]], ...]] = (
     ((10, 12), _is_inn),
     ((11,), _is_snils),
     ((13, 15), _is_ogrn),
-    ((13,), _is_ean),
     ((15, 16, 18, 19), _is_luhn),
 )
 

@@ -22,14 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.lists import Block, ListReader
-from numroute_campaign.lists.cells import is_empty, segment_counts
+from numroute_campaign.lists import ListReader
+from numroute_campaign.lists.cells import is_empty
 from numroute_campaign.lists.files import (
     UTF_8,
     ByteSource,
     check_encoding,
     check_start,
-    check_text,
     detect_encoding,
 )
 from numroute_campaign.lists.layout import (
@@ -45,21 +44,20 @@ from numroute_campaign.lists.records import (
     cut_records,
     last_record_end,
     read_columns,
+    sample_cells,
 )
 from numroute_campaign.vocabulary import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
-
-    from numroute_campaign.lists import ReadOptions
+    from numroute_campaign.lists import Block, ReadOptions
     from numroute_campaign.lists.files import ListFile
 
 BLOCK_BYTES: Final = 8 * 2**20
+"""How much text is parsed at once; no record of a list is longer."""
+
 SAMPLE_BYTES: Final = 2**20
-RECORD_BYTES_MAX: Final = 64 * 2**20
-"""The longest record that is read: far beyond any list, short of what memory must hold."""
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 
@@ -73,6 +71,8 @@ _SHORT_CELL: Final = 4
 """Only shorter phone cells are looked at for blank rows."""
 _SAMPLE_LINES: Final = 1500
 _DOS_END: Final = b"\x1a"
+"""Ctrl-Z, with which programs of DOS end a text."""
+
 _STATEMENT: Final = re.compile(rb'"?sep=(.)"?\r*\n', re.IGNORECASE)
 """Excel's first line that states the delimiter."""
 
@@ -95,7 +95,7 @@ class CsvText(ListReader):
         raw = b""
         while len(raw) < SAMPLE_BYTES and (piece := self._source.read(SAMPLE_BYTES - len(raw))):
             raw += piece
-        check_start(raw, file.name)
+        check_start(raw[:4096], file.name)
         self.encoding = (
             check_encoding(encoding)
             if encoding
@@ -106,20 +106,15 @@ class CsvText(ListReader):
             if self.encoding == UTF_8
             else codecs.getincrementaldecoder(self.encoding)(errors="replace")
         )
-        self._ends_with_return = False
-        self._held = b""
         text = self._decoded(raw)
         while text.startswith(codecs.BOM_UTF8):
             text = text.removeprefix(codecs.BOM_UTF8)
         if not text.strip():
             raise self._empty()
-        if b"\n" not in text and b"\r" in text:
-            self._ends_with_return = True
-            text = text.replace(b"\r", b"\n")
-        self.lines_read = _line_ends(text)
-        self._ends_open = not text.endswith(b"\n")
-        self._rest = text
-        check_text(text[:4096].decode(errors="replace"), file.name)
+        check_start(text[:4096].lstrip(), file.name)
+        self._ends_with_return = b"\n" not in text and b"\r" in text
+        self.lines_read, self._ends_open = 0, False
+        self._rest = self._counted(text)
         try:
             self._judge(delimiter)
         except pa.ArrowException:
@@ -128,7 +123,7 @@ class CsvText(ListReader):
     def _judge(self, delimiter: str | None) -> None:
         statement = _STATEMENT.match(self._rest)
         skipped = 0 if statement is None else 1
-        lines = self._rest.split(b"\n", skipped + _SAMPLE_LINES)
+        lines = self._rest.rstrip(_DOS_END).split(b"\n", skipped + _SAMPLE_LINES)
         is_cut = len(lines) > skipped + _SAMPLE_LINES or len(self._rest) >= SAMPLE_BYTES // 2
         if is_cut and len(lines) > skipped + 1:
             lines[-1] = b""
@@ -137,7 +132,7 @@ class CsvText(ListReader):
             delimiter = statement[1].decode(errors="replace")
         self.delimiter = delimiter or _delimiter(sample, self.options.region)
         records = cut_records(sample, self.delimiter, None)
-        cells = cells_of(records, self.delimiter)
+        cells = sample_cells(records, self.delimiter)
         if not any(any(map(str.strip, row)) for row in cells):
             raise self._empty()
         layout = read_layout(cells, self.options)
@@ -146,7 +141,7 @@ class CsvText(ListReader):
             layout.sample,
             layout.has_header,
         )
-        self.warnings, self._width = layout.warnings(self.options.option), layout.width
+        self.warnings, self._width = layout.warnings, layout.width
         self.lines_skipped = skipped + sum(records.lines[: layout.first])
         at = 0
         for _ in range(self.lines_skipped):
@@ -162,28 +157,22 @@ class CsvText(ListReader):
         """Yield a task for each piece of the text behind the header."""
         ended = False
         while not ended:
-            data, wanted = self._rest, BLOCK_BYTES
-            while True:
-                if len(data) < wanted:
-                    piece = self._read(wanted - len(data))
-                    ended = piece is None
-                    data += piece or b""
-                    if not ended:
-                        continue
-                cut = (
-                    len(data)
-                    if ended
-                    else last_record_end(data, wanted, self.delimiter, self._width)
-                )
-                if cut or ended:
-                    break
-                if wanted > RECORD_BYTES_MAX:
+            data = self._rest
+            while len(data) < BLOCK_BYTES and not ended:
+                piece = self._read(BLOCK_BYTES - len(data))
+                ended = piece is None
+                data += piece or b""
+            if ended:
+                data = data.rstrip(_DOS_END)
+                cut = len(data)
+            else:
+                cut = last_record_end(data, self.delimiter, self._width)
+                if not cut:
                     raise InputError(
                         self.file.name,
-                        f"a record is longer than {RECORD_BYTES_MAX >> 20} MiB",
+                        f"a record is longer than {BLOCK_BYTES >> 20} MiB",
                         hint="Its line ends are lost, or a quote is not closed",
                     )
-                wanted *= 2
             self._rest = data[cut:]
             if cut:
                 yield partial(self._parse, data[:cut], is_last=ended)
@@ -205,24 +194,21 @@ class CsvText(ListReader):
     def _read(self, count: int) -> bytes | None:
         """Return the next piece of text, None at the end."""
         raw = self._source.read(count)
-        text = self._decoded(raw)
-        if self._ends_with_return:
-            text = text.replace(b"\r", b"\n")
-        if text:
-            self.lines_read += _line_ends(text)
-            self._ends_open = not text.endswith(b"\n")
+        text = self._counted(self._decoded(raw))
         return text if raw or text else None
 
     def _decoded(self, raw: bytes) -> bytes:
-        text = raw
-        if self._decoder is not None:
-            text = self._decoder.decode(raw, final=not raw).encode(errors="replace")
-        if self._held or text.endswith(_DOS_END):
-            # Programs of DOS end a text with Ctrl-Z: nothing may follow it.
-            text = self._held + text
-            end = len(text.rstrip(_DOS_END))
-            self._held = text[end:] if raw else b""
-            text = text[:end]
+        if self._decoder is None:
+            return raw
+        return self._decoder.decode(raw, final=not raw).encode(errors="replace")
+
+    def _counted(self, text: bytes) -> bytes:
+        """Count the lines of a piece of the text, and return it with line feeds as line ends."""
+        if self._ends_with_return:
+            text = text.replace(b"\r", b"\n")
+        self.lines_read += _line_ends(text)
+        if visible := text.rstrip(_DOS_END):
+            self._ends_open = not visible.endswith(b"\n")
         return text
 
     def _parse(self, data: bytes, *, is_last: bool) -> Block:
@@ -233,7 +219,9 @@ class CsvText(ListReader):
                 table, _ = read_columns(data, self.delimiter, self._width, self.needed)
                 # Each line is a record where no quote holds a line end.
                 if table.num_rows == count and not (is_last and _may_end_with_total(data)):
-                    return self._block(table, count, self._blank_lines(data, table))
+                    columns = self._columns(table)
+                    blank = self._blank_lines(data, columns[self.phones[0]])
+                    return self.block(columns, np.zeros(count, np.uint8), lines=count, blank=blank)
             records = cut_records(data, self.delimiter, self._width)
             return self._settle(records, count, is_last=is_last)
         except pa.ArrowException:
@@ -249,7 +237,7 @@ class CsvText(ListReader):
             table, ragged = self._table(texts)
         if sum(records.lines) != lines or table.num_rows + len(ragged) != len(texts):
             raise AssertionError("the records were not counted right")
-        cells = map(self._cells, reversed(texts))
+        cells = (cells_of(text, self.delimiter) for text in reversed(texts))
         totals = find_totals(cells, self.options.region) if is_last else []
         unbroken = np.delete(np.arange(total), records.broken)
         damage = np.zeros(total, np.uint8)
@@ -259,7 +247,8 @@ class CsvText(ListReader):
         damage[unbroken[[len(texts) - 1 - place for place in totals]]] = Reject.TOTAL_ROW
         if totals:
             table = table.take(pa.array(np.flatnonzero(damage[in_table] == 0)))
-        return self._block(table, lines, sum(map(self._is_blank, texts)), damage)
+        blank = sum(map(self._is_blank, texts))
+        return self.block(self._columns(table), damage, lines=lines, blank=blank)
 
     def _table(self, texts: list[bytes]) -> tuple[pa.Table, list[tuple[int, int]]]:
         data = b"\n".join([*texts, b""])
@@ -274,9 +263,8 @@ class CsvText(ListReader):
             return text.removesuffix(mark * (width - self._width))
         return text + mark * (self._width - width) if width > min(self.phones) else text
 
-    def _blank_lines(self, data: bytes, table: pa.Table) -> int:
-        """Return how many lines have no content; ``table`` has a row per line of the text."""
-        phones = _text(_one_array(table[str(self.phones[0])]))
+    def _blank_lines(self, data: bytes, phones: pa.Array) -> int:
+        """Return how many lines have no content; ``phones`` has a cell per line of the text."""
         short = np.flatnonzero(pc.binary_length(phones).to_numpy() < _SHORT_CELL)
         empty = short[is_empty(phones.take(pa.array(short)))] if len(short) else short
         if not len(empty):
@@ -290,34 +278,8 @@ class CsvText(ListReader):
         """Whether a record has no content."""
         return not text.strip(self.delimiter.encode() + b' \t\r\n"')
 
-    def _cells(self, text: bytes) -> list[str]:
-        if self._is_blank(text):
-            return []
-        one = Records(texts=[text], broken=np.empty(0, np.int64), lines=[1])
-        return cells_of(one, self.delimiter)[0]
-
-    def _block(
-        self, table: pa.Table, lines: int, blank: int, damage: NDArray[np.uint8] | None = None
-    ) -> Block:
-        """Return a table as a block; ``damage``: of each record, where some are not in it."""
-        columns = {place: _one_array(table[str(place)]) for place in self.needed}
-        if damage is None:
-            damage = np.zeros(table.num_rows, np.uint8)
-        damaged = np.flatnonzero(damage)
-        return Block(
-            records=len(damage),
-            lines=lines,
-            blank=blank,
-            phones=tuple(_text(columns[place]) for place in self.phones),
-            headers=self.headers,
-            kept=tuple(_valid_text(columns[place]) for place in self.kept),
-            segments=None
-            if self.segments is None
-            else segment_counts(_text(columns[self.segments])),
-            record=np.flatnonzero(damage == 0) if len(damaged) else None,
-            damaged=damaged,
-            damage=damage[damaged],
-        )
+    def _columns(self, table: pa.Table) -> dict[int, pa.Array]:
+        return {place: _text(table[str(place)].combine_chunks()) for place in self.needed}
 
     def _not_csv(self) -> InputError:
         """Return the error to raise in place of pyarrow's, which would quote cells."""
@@ -340,7 +302,7 @@ def _delimiter(sample: bytes, region: str | None) -> str:
     for delimiter in DELIMITERS:
         if delimiter.encode() not in sample:
             continue
-        rows = cells_of(cut_records(sample, delimiter, None), delimiter)
+        rows = sample_cells(cut_records(sample, delimiter, None), delimiter)
         filled = [row for row in rows if any(map(str.strip, row))]
         while filled and len(filled[0]) == 1 and len(rows) - len(filled) < _TITLES_MAX:
             filled = filled[1:]  # a title above the table
@@ -370,18 +332,7 @@ def _may_end_with_total(data: bytes) -> bool:
     return any(is_total(text.decode(errors="replace")) for text in last)
 
 
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-
-
 def _text(column: pa.Array) -> pa.Array:
-    """Return bytes as text, without looking whether they are."""
-    return column.view(pa.string())
-
-
-def _valid_text(column: pa.Array) -> pa.Array:
     """Return bytes as text; invalid UTF-8 becomes U+FFFD."""
     try:
         return column.cast(pa.string())

@@ -16,7 +16,6 @@ import os
 import re
 import stat
 import sys
-import zipfile
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -48,12 +47,6 @@ class Form(enum.Enum):
     ARROW_STREAM = "arrow stream"
     SPREADSHEET = "spreadsheet"
 
-    @property
-    def title(self) -> str:
-        """What a message calls such a file."""
-        titles = {Form.CSV: "CSV", Form.PARQUET: "Parquet", Form.SPREADSHEET: "a workbook"}
-        return titles.get(self, "Arrow")
-
 
 _STARTS: Final = (
     (b"PAR1", Form.PARQUET, None),
@@ -61,52 +54,48 @@ _STARTS: Final = (
     (b"\xff\xff\xff\xff", Form.ARROW_STREAM, None),
     (b"\x1f\x8b", Form.CSV, "gzip"),
     (b"\x28\xb5\x2f\xfd", Form.CSV, "zstd"),
+    (b"PK\x03\x04", Form.SPREADSHEET, None),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Form.SPREADSHEET, None),
 )
-"""How a file of a form begins, and its compression."""
-
-_ZIP: Final = b"PK\x03\x04"
-_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-"""How the old container of Office begins: .xls, .doc, and any workbook with a password."""
+"""How files begin, their form and compression; any zip or old Office file may be a workbook."""
 
 _EXPORT: Final = "Export the list as CSV or .xlsx"
 _UNPACK: Final = "Unpack it and give the list's files"
 _SAVE_AGAIN: Final = "Open it in a spreadsheet program and save it as .xlsx or CSV"
 
 _OTHER_STARTS: Final = (
-    ((b"%PDF",), "a PDF document", _EXPORT),
-    ((b"\x89PNG", b"\xff\xd8\xff", b"GIF8"), "a picture", _EXPORT),
-    ((b"Rar!",), "a RAR archive", _UNPACK),
-    ((b"7z\xbc\xaf",), "a 7-Zip archive", _UNPACK),
-    ((b"BZh", b"\xfd7zXZ"), "compressed with bzip2 or xz", _UNPACK),
-)
-_OTHER_TEXTS: Final = (
+    (rb"%PDF", "a PDF document", _EXPORT),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture", _EXPORT),
+    (rb"Rar!", "a RAR archive", _UNPACK),
+    (rb"7z\xbc\xaf", "a 7-Zip archive", _UNPACK),
+    (rb"BZh\d|\xfd7zXZ", "compressed with bzip2 or xz", _UNPACK),
     (
-        r"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)|<(?:\w+:)?Workbook\b",
+        rb"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)|<(?:\w+:)?Workbook\b",
         "an XML spreadsheet of Excel 2003",
         _SAVE_AGAIN,
     ),
     (
         (
-            r"(?:<\?xml.{0,300}?>\s*)?(?:<!--.{0,300}?-->\s*)?"
-            r"<(?:!doctype html|html|head|meta|body|table|style|div)\b"
+            rb"(?:<\?xml.{0,300}?>\s*)?(?:<!--.{0,300}?-->\s*)?"
+            rb"<(?:!doctype html|html|head|meta|body|table|style|div)\b"
         ),
         "an HTML page, as web grids and Bitrix24 export it under the name .xls",
         _SAVE_AGAIN,
     ),
-    (r"<\?xml\b|<\w[^<>]{0,200}>", "an XML document", _EXPORT),
-    (r"MIME-Version:", "a web archive (MHTML)", _SAVE_AGAIN),
+    (rb"<\?xml\b|<\w[^<>]{0,200}>", "an XML document", _EXPORT),
+    (rb"MIME-Version:", "a web archive (MHTML)", _SAVE_AGAIN),
     (
         (
-            r"(?:(?:--|/\*|SET\s|USE\s|BEGIN\s*;)[^\n]*\n|\s+)*+(?:INSERT\s+(?:IGNORE\s+)?INTO\b|"
-            r"(?:CREATE|DROP)\s+(?:TABLE|DATABASE|SCHEMA)\b|COPY\s\S+\s*\()"
+            rb"(?:(?:--|/\*|SET\s|USE\s|BEGIN\s*;)[^\n]*\n|\s+)*+(?:INSERT\s+(?:IGNORE\s+)?INTO\b|"
+            rb"(?:CREATE|DROP)\s+(?:TABLE|DATABASE|SCHEMA)\b|COPY\s\S+\s*\()"
         ),
         "SQL statements",
         _EXPORT,
     ),
-    (r"BEGIN:VCARD", "an address book (vCard)", _EXPORT),
-    (r"(?:\[\s*)?\{\s*[\"}]|\[\s*[\"\[]", "JSON", _EXPORT),
+    (rb"BEGIN:VCARD", "an address book (vCard)", _EXPORT),
+    (rb"(?:\[\s*)?\{\s*[\"}]|\[\s*[\"\[]", "JSON", _EXPORT),
 )
-"""How files begin that are not lists, what they are, and what to do."""
+"""How files that are not lists begin, what they are, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,41 +127,31 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
             files.append(_standard_input())
             continue
         path = Path(each)
-        if path.is_dir():
-            members = sorted(
-                member
-                for member in path.rglob("*")
-                if member.is_file()
-                and not any(
-                    part.startswith(_SKIPPED_PREFIXES) for part in member.relative_to(path).parts
-                )
-            )
-            if not members:
-                raise InputError(path, "the folder holds no files", hint="Give the list's files")
-            members = [member for member in members if member.stat().st_size]
-            if not members:
-                raise InputError(
-                    path, "all files of the folder are empty", hint="Export the list again"
-                )
-            files += [recognised(member) for member in members]
-        else:
+        if not path.is_dir():
             files.append(recognised(path))
+            continue
+        members = sorted(
+            member
+            for member in path.rglob("*")
+            if member.is_file()
+            and member.stat().st_size
+            and not any(
+                part.startswith(_SKIPPED_PREFIXES) for part in member.relative_to(path).parts
+            )
+        )
+        if not members:
+            raise InputError(
+                path, "the folder holds no files, or only empty ones", hint="Give the list's files"
+            )
+        files += map(recognised, members)
     if sum(file.path is None for file in files) > 1:
         raise InputError(STDIN, "standard input is named twice", hint="Name it once")
     return tuple(files)
 
 
 def check_start(start: bytes, where: object) -> None:
-    """Raise InputError when a file's first bytes, unpacked, are those of another kind of file."""
-    for marks, what, hint in _OTHER_STARTS:
-        if start.startswith(marks):
-            raise InputError(str(where), f"it is {what}, not a list", hint=hint)
-
-
-def check_text(text: str, where: object) -> None:
-    """Raise InputError when a text's beginning says that it is something else than CSV."""
-    start = text.lstrip("\ufeff \t\r\n")
-    for pattern, what, hint in _OTHER_TEXTS:
+    """Raise InputError if the start of a text shows that it is something other than CSV."""
+    for pattern, what, hint in _OTHER_STARTS:
         if re.match(pattern, start, re.IGNORECASE | re.DOTALL):
             raise InputError(str(where), f"it is {what}, not CSV", hint=hint)
 
@@ -183,8 +162,8 @@ def _standard_input() -> ListFile:
         sys.stdin.buffer.peek(HEAD_BYTES) if isinstance(sys.stdin.buffer, BufferedReader) else b""
     )[:HEAD_BYTES]
     form, compression = _form(head)
-    if form is not Form.CSV or head.startswith((_ZIP, _OLE)):
-        what = "a zip or an Excel workbook" if form is Form.CSV else f"{form.value} data"
+    if form is not Form.CSV:
+        what = "an Excel workbook or a zip" if form is Form.SPREADSHEET else f"{form.value} data"
         raise InputError(
             "standard input", f"{what}, which is not read from a pipe", hint="Give it as a file"
         )
@@ -199,7 +178,6 @@ def recognised(path: Path) -> ListFile:
             raise InputError(path, "not a file", hint="Give a file, a folder or -")
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-            container = head + file.read() if head.startswith(_OLE) else b""
     except FileNotFoundError:
         raise InputError(path, "no such file", hint="Check the path") from None
     except OSError as error:
@@ -210,12 +188,7 @@ def recognised(path: Path) -> ListFile:
         ) from None
     if not head:
         raise InputError(path, "the file is empty", hint="Export the list again")
-    check_start(head, path.name)
     form, compression = _form(head)
-    if head.startswith(_ZIP):
-        form = _zip_form(path)
-    elif container:
-        form = _ole_form(path, container)
     return ListFile(path=path, form=form, compression=compression, size=status.st_size)
 
 
@@ -227,52 +200,22 @@ def _form(head: bytes) -> tuple[Form, str | None]:
     return Form.CSV, None
 
 
-def _zip_form(path: Path) -> Form:
-    """Return the form of a zip file: workbooks are some."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            kind = archive.read("mimetype") if "mimetype" in names else b""
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
-        raise InputError(
-            path.name,
-            "a damaged Excel workbook or zip file",
-            hint="Copy or export it again. Save the sheet as CSV if that does not help",
-        ) from None
-    if b"opendocument.spreadsheet" in kind or any(name.startswith("xl/") for name in names):
-        return Form.SPREADSHEET
-    if kind or any(name.startswith(("word/", "ppt/")) for name in names):
-        raise InputError(path.name, "a document of an office program, no workbook", hint=_EXPORT)
-    raise InputError(path.name, "a zip archive, not a list", hint=_UNPACK)
-
-
-def _ole_form(path: Path, content: bytes) -> Form:
-    """Return the form of a file in the old container of Office, by the streams in it."""
-    if "EncryptedPackage".encode("utf-16-le") in content:
-        raise InputError(
-            path.name,
-            "the workbook is protected with a password",
-            hint="Save a copy without the password and give that one",
-        )
-    if any(f"{name}\0".encode("utf-16-le") in content for name in ("Workbook", "Book")):
-        return Form.SPREADSHEET
-    raise InputError(path.name, "a document of an office program, no workbook", hint=_EXPORT)
-
-
 class ByteSource:
     """The unpacked bytes of a file or of standard input."""
 
     def __init__(self, file: ListFile) -> None:
         """Open the file; nothing is read yet."""
         self.file = file
-        if file.path is None:
-            self._raw = pa.PythonFile(sys.stdin.buffer, mode="r")
-        else:
-            self._raw = pa.OSFile(os.fspath(file.path))
+        self._raw = (
+            pa.PythonFile(sys.stdin.buffer, mode="r")
+            if file.path is None
+            else pa.OSFile(os.fspath(file.path))
+        )
         self._stream = (
             pa.CompressedInputStream(self._raw, file.compression) if file.compression else self._raw
         )
-        self._plain_bytes = 0
+        self.bytes_done = 0
+        """How many bytes of the file, as it lies on disk, were read; unpacked ones of a pipe."""
 
     def read(self, count: int) -> bytes:
         """Return up to ``count`` bytes; none at the end.
@@ -288,16 +231,10 @@ class ByteSource:
                 f"the {self.file.compression or 'file'} data is damaged or cut short",
                 hint="Export or copy the list again",
             ) from None
-        self._plain_bytes += len(data)
+        self.bytes_done = (
+            self.bytes_done + len(data) if self.file.path is None else self._raw.tell()
+        )
         return data
-
-    @property
-    def bytes_done(self) -> int:
-        """Bytes of the file that were read, as it lies on disk; unpacked ones of a pipe."""
-        if self.file.compression and self.file.path is not None:
-            done: int = self._raw.tell()
-            return done
-        return self._plain_bytes
 
     def close(self) -> None:
         """Close the file."""
@@ -323,6 +260,7 @@ _WIDE_NUL_SHARE: Final = 0.2
 """From this share of NUL bytes on, a text is not a text with some NULs in it but UTF-16."""
 
 _WORD: Final = re.compile(rb"[A-Za-z\x80-\xff]+")
+_UNDECODED: Final = re.compile("[\udc80-\udcff]")
 _ASCII_LETTER: Final = re.compile(rb"[A-Za-z]")
 
 _CYRILLIC: Final = {"cp1251": 0.0, "koi8_r": -8.0, "cp866": -8.0, "mac_cyrillic": -12.0}
@@ -392,20 +330,9 @@ def _log_frequency(character: str) -> float:
 
 
 def _is_utf_8(sample: bytes) -> bool:
-    """Whether it is UTF-8, save for a character cut off at its end and some damaged lines."""
-    try:
-        codecs.getincrementaldecoder(UTF_8)().decode(sample)
-    except UnicodeDecodeError:
-        foreign = [line for line in sample.splitlines() if not line.isascii()]
-        good = sum(_decodes(line) for line in foreign)
-        # Hardly any line of another encoding happens to be UTF-8: one in two says enough.
-        return 2 * good >= len(foreign)
-    return True
-
-
-def _decodes(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    """Whether it is UTF-8, apart from a character cut off at its end and some damaged lines."""
+    text = codecs.getincrementaldecoder(UTF_8)("surrogateescape").decode(sample)
+    lines = [line for line in text.splitlines() if not line.isascii()]
+    damaged = sum(_UNDECODED.search(line) is not None for line in lines)
+    # Hardly any line of another encoding happens to be UTF-8: one in two says enough.
+    return 2 * damaged <= len(lines)

@@ -27,7 +27,7 @@ from numroute_campaign.lists.columns import (
 from numroute_campaign.vocabulary import Phrase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numroute_campaign.lists import ReadOptions
 
@@ -62,39 +62,20 @@ class Layout:
 
     Attributes:
         first: The place of the first record of data among the sample's records.
-        titles: How many records that are not blank stand above the header or the data.
         has_header: Whether the record before ``first`` is a header.
-        is_sure: Whether ``has_header`` was given or can hardly be wrong.
         width: How many cells a record has.
         columns: The header's names, ``column 1`` and so on where there is none; columns at the end
             that have neither name nor content are left out.
         sample: For each column, cells of the first records of data.
+        warnings: What was guessed and may be wrong.
     """
 
     first: int
-    titles: int
     has_header: bool
-    is_sure: bool
     width: int
     columns: tuple[str, ...]
     sample: tuple[pa.Array, ...]
-
-    def warnings(self, option: str) -> tuple[str, ...]:
-        """Return what was guessed; ``option`` begins the names of the options that say it."""
-        warnings: tuple[str, ...] = ()
-        if not self.is_sure:
-            options = f"{option}header"
-            if option.startswith("--"):
-                options += f" / --no-{option[2:]}header"
-            warnings += (
-                Phrase("the first row was taken for a header; {} says which it is", options)
-                if self.has_header
-                else Phrase("the first row was taken for data; {} says which it is", options),
-            )
-        if self.titles:
-            rows = Phrase("1 row was" if self.titles == 1 else "{} rows were", str(self.titles))
-            warnings += (Phrase("{} passed over above the header, as titles", rows),)
-        return warnings
+    warnings: tuple[str, ...]
 
 
 def read_layout(records: Sequence[Sequence[str]], options: ReadOptions) -> Layout:
@@ -118,9 +99,7 @@ def read_layout(records: Sequence[Sequence[str]], options: ReadOptions) -> Layou
         used -= 1
     return Layout(
         first=first,
-        titles=sum(any(row) for row in rows[: first if header is None else header]),
         has_header=header is not None,
-        is_sure=is_sure,
         width=width,
         columns=tuple(
             names[place]
@@ -129,7 +108,30 @@ def read_layout(records: Sequence[Sequence[str]], options: ReadOptions) -> Layou
             for place in range(used)
         ),
         sample=tuple(pa.array(cells[place], pa.string()) for place in range(used)),
+        warnings=(
+            *(() if is_sure else (_guess(options.option, is_header=header is not None),)),
+            *_titles_skipped(rows[: first if header is None else header]),
+        ),
     )
+
+
+def _guess(option: str, *, is_header: bool) -> Phrase:
+    """Return the warning about a first row; ``option`` begins the option that decides."""
+    options = f"{option}header"
+    if option.startswith("--"):
+        options += f" / --no-{option[2:]}header"
+    if is_header:
+        return Phrase("the first row was taken for a header; {} says which it is", options)
+    return Phrase("the first row was taken for data; {} says which it is", options)
+
+
+def _titles_skipped(above: Sequence[Sequence[str]]) -> tuple[Phrase, ...]:
+    """Return the warning about rows above the header, if any is not blank."""
+    count = sum(map(any, above))
+    if not count:
+        return ()
+    rows = Phrase("1 row was" if count == 1 else "{} rows were", str(count))
+    return (Phrase("{} passed over above the header, as titles", rows),)
 
 
 def is_total(text: str) -> bool:
@@ -155,52 +157,52 @@ def find_totals(backwards: Iterable[Sequence[str]], region: str | None) -> list[
 
 
 def find_phone_header(rows: Sequence[Sequence[str]], region: str | None) -> int | None:
-    """Return the place of a record with a name of a phone column, numbers being below it.
+    """Return the place of a record that names a phone column, with numbers below the name.
 
-    Titles above it may hold a few phone numbers, to call with questions: then every cell of the
-    header must be a known name.
+    Titles above it may hold a few phone numbers, to call with questions. Below a row that looks
+    like data, every cell of the header must be a known name.
     """
-    numbered = _numbered(rows, region)
-    for place in _before_data(rows, numbered):
-        if _phone_name_column(rows, place, region) is not None:
-            return place
-    numbers = 0
+    numbered, typical = _numbered(rows, region), _typical(rows)
+    numbers, is_below_data = 0, False
     for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        filled = [cell for cell in row if cell]
         if numbered[place]:
             numbers += 1
-            if numbers > _TITLE_NUMBERS_MAX or (len(row) == 1 and _BARE_NUMBER.fullmatch(row[0])):
+            is_below_data = is_below_data or len(filled) >= min(2, typical)
+            is_alone = len(row) == 1 and typical == 1
+            if numbers > _TITLE_NUMBERS_MAX or (is_alone and _BARE_NUMBER.fullmatch(row[0])):
                 return None
-        elif any(row) and all(is_known_name(cell) for cell in row if cell):
-            return place if _phone_name_column(rows, place, region) is not None else None
+        elif _names_phones(rows, place, region) and (
+            not is_below_data or all(map(is_known_name, filled))
+        ):
+            return place
     return None
 
 
-def _phone_name_column(rows: Sequence[Sequence[str]], place: int, region: str | None) -> int | None:
-    """Return the column of a record that has the name of a phone column, numbers being below it."""
+def _names_phones(rows: Sequence[Sequence[str]], place: int, region: str | None) -> bool:
+    """Whether a record has the name of a phone column, with numbers below it."""
     for column, cell in enumerate(rows[place]):
         below = [row[column] for row in rows[place + 1 :] if column < len(row)]
         if _may_be_phone_name(cell, rows[place]) and _holds_number(below, region):
-            return column
-    return None
+            return True
+    return False
 
 
 def _find_header(
     rows: Sequence[Sequence[str]], options: ReadOptions
 ) -> tuple[int | None, int, bool]:
     """Return the header's place, where the data begins without one, and whether that is sure."""
-    region, has_header = options.region, options.has_header
-    numbered = _numbered(rows, region)
-    start = _skip_titles(rows, numbered)
-    if has_header is False:
+    region = options.region
+    if options.has_header is False:
         return None, _skip_blank(rows), True
     folded = {spelled_plainly(name).casefold() for name in options.named}
-    for place in _before_data(rows, numbered):
-        if not folded.isdisjoint(spelled_plainly(cell).casefold() for cell in rows[place]):
-            return place, start, True
-    named_place = find_phone_header(rows, region)
-    if named_place is not None or start >= len(rows):
-        return named_place, start, True
-    if has_header:
+    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        if not folded.isdisjoint(spelled_plainly(cell).casefold() for cell in row):
+            return place, place, True
+    place, start = find_phone_header(rows, region), _skip_titles(rows, _numbered(rows, region))
+    if place is not None or start >= len(rows):
+        return place, start, True
+    if options.has_header:
         return start, start, True
     is_header, is_sure = _judge_header(rows[start], rows[start + 1 :], region)
     # Without a header below it, a lonely cell may be a person's.
@@ -214,16 +216,6 @@ def _numbered(rows: Sequence[Sequence[str]], region: str | None) -> list[bool]:
     ends = [0, *accumulate(map(len, first))]
     found = numbers.numbers != 0
     return [bool(found[begin:end].any()) for begin, end in pairwise(ends)]
-
-
-def _before_data(rows: Sequence[Sequence[str]], numbered: Sequence[bool]) -> Iterator[int]:
-    """Yield the places of the first records up to the first that looks like data."""
-    typical = _typical(rows)
-    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
-        if numbered[place] and sum(map(bool, row)) >= min(2, typical):
-            return
-        if any(row):
-            yield place
 
 
 def _skip_blank(rows: Sequence[Sequence[str]]) -> int:

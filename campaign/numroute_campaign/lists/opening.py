@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from numroute.errors import InputError, SettingError
@@ -15,14 +16,12 @@ from numroute_campaign.lists.columns import (
     choose_phone_column,
     find_column,
     holds_numbers,
-    is_phone_name,
     phone_columns,
     printable_name,
-    printable_names,
     shown_name,
 )
 from numroute_campaign.lists.csv_list import CsvText
-from numroute_campaign.lists.files import Form, find_files
+from numroute_campaign.lists.files import Form
 from numroute_campaign.lists.spreadsheet import Spreadsheet
 
 if TYPE_CHECKING:
@@ -30,29 +29,6 @@ if TYPE_CHECKING:
 
     from numroute_campaign.lists import ListReader, ReadOptions
     from numroute_campaign.lists.files import ListFile
-
-
-def find_list(lists: Sequence[str], options: ReadOptions) -> tuple[ListFile, ...]:
-    """Return the files that the arguments stand for, as ``find_files`` does.
-
-    Raises SettingError also where an option is for files of a form that none of them has.
-    """
-    files = find_files(lists)
-    forms = {file.form for file in files}
-    for name, value, able in (
-        ("delimiter", options.delimiter, {Form.CSV}),
-        ("encoding", options.encoding, {Form.CSV}),
-        ("header", options.has_header, {Form.CSV, Form.SPREADSHEET}),
-        ("sheet", options.sheet, {Form.SPREADSHEET}),
-    ):
-        if value is not None and forms.isdisjoint(able):
-            raise SettingError(
-                f"{options.option}{name} says how to read "
-                f"{' or '.join(sorted(form.title for form in able))}, but "
-                f"{files[0].name} is {files[0].form.title}",
-                hint="Leave it out",
-            )
-    return files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,21 +54,16 @@ class OpenList:
         reader: Reads the blocks.
         phone: The place of the phone column.
         why: Why it was taken.
-        kept_numbers: The places of kept columns that hold phone numbers, by name or by content.
+        kept_numbers: The places of kept columns that hold phone numbers.
     """
 
     def __init__(
         self, file: ListFile, options: ReadOptions, *, all_phone_columns: bool = False
     ) -> None:
-        """Open the file and choose its columns.
-
-        Args:
-            file: The file.
-            options: How to read it.
-            all_phone_columns: Read every column that holds phone numbers, not one.
+        """Open the file and choose its columns; with ``all_phone_columns`` all for phones.
 
         Raises:
-            InputError: The file is damaged or empty, or its phone column cannot be told.
+            InputError: The file is damaged or empty, or which column has the numbers is unclear.
             SettingError: The encoding is unknown.
         """
         self.file, self._options, self._every = file, options, all_phone_columns
@@ -100,7 +71,7 @@ class OpenList:
         if file.form is Form.CSV:
             self.reader = CsvText(file, options)
         elif file.form is Form.SPREADSHEET:
-            self.reader = Spreadsheet(file, options, self._weigh)
+            self.reader = Spreadsheet(file, options, self._count_numbers)
         else:
             self.reader = table = ArrowFile(file)
             if options.column is None:
@@ -115,7 +86,7 @@ class OpenList:
         self.kept_numbers = [
             place
             for place in self.kept
-            if holds_numbers(columns[place], samples[place], options.region)
+            if place == self.phone or holds_numbers(columns[place], samples[place], options.region)
         ]
         self.segments = (
             find_column(columns, options.segments_column, file.name)
@@ -146,8 +117,11 @@ class OpenList:
     def dropped_columns(self) -> list[str]:
         """Return the columns that are neither the phone column nor kept, as they may be named."""
         used = {self.columns[place] for place in (self.phone, *self.kept)}
-        names = zip(self.columns, printable_names(self.columns), strict=True)
-        return [shown for name, shown in names if name not in used]
+        return [
+            printable_name(name, place)
+            for place, name in enumerate(self.columns)
+            if name not in used
+        ]
 
     def _choose(
         self, columns: tuple[str, ...], samples: Sequence[pa.Array | None], where: str
@@ -164,12 +138,11 @@ class OpenList:
         self.phones = [chosen.place]
         return chosen
 
-    def _weigh(
+    def _count_numbers(
         self, columns: tuple[str, ...], samples: Sequence[pa.Array], where: str
-    ) -> tuple[int, bool]:
+    ) -> int:
         place = self._choose(columns, samples, where).place
-        numbers = read_phones(samples[place], self._options.region).numbers
-        return int((numbers != 0).sum()), is_phone_name(columns[place])
+        return int(np.count_nonzero(read_phones(samples[place], self._options.region).numbers))
 
     @property
     def kept_types(self) -> tuple[pa.DataType, ...]:
@@ -196,20 +169,9 @@ def check_kept(opened: Sequence[OpenList], names: Sequence[str], form: str) -> N
 
 
 def check_pseudonymous(opened: Sequence[OpenList]) -> None:
-    """Make sure that no kept column holds phone numbers when pseudonyms are written.
-
-    Raises:
-        SettingError: One does: the phone column, or another by its name or its first values.
-    """
+    """Raise SettingError if a kept column holds phone numbers, by its name or its first values."""
     for each in opened:
-        if each.phone in each.kept:
-            raise SettingError(
-                f"{each.file.name}: --keep names the phone column: the numbers would leave beside "
-                "their pseudonyms",
-                hint="Leave it out of --keep, or do not give --pseudonymize",
-            )
-        if each.kept_numbers:
-            place = each.kept_numbers[0]
+        for place in each.kept_numbers:
             name = printable_name(each.columns[place], place)
             raise SettingError(
                 f"{each.file.name}: --keep names {name!r}, which by its name or its content holds "

@@ -101,44 +101,34 @@ def _records(
 
 @functools.cache
 def _closed_record(delimiter: str) -> re.Pattern[bytes]:
-    """Return what a record matches whose quotes are closed.
-
-    As pyarrow reads it: a quote opens a cell only at its beginning, and behind the closing quote
-    anything may follow.
-    """
-    behind = b"[^" + re.escape(delimiter.encode()) + b"]*+"
+    """Return what a record matches whose quotes are closed."""
+    mark = re.escape(delimiter.encode())
+    behind = b"[^" + mark + b"]*+"
     cell = b'(?:"(?:[^"]++|"")*+"' + behind + b'|(?!")' + behind + b")"
-    return re.compile(cell + b"(?:" + re.escape(delimiter.encode()) + cell + b")*+", re.DOTALL)
+    return re.compile(cell + b"(?:" + mark + cell + b")*+", re.DOTALL)
 
 
-def cells_of(records: Records, delimiter: str) -> list[list[str]]:
-    """Return the cells of the first records, however many each has; no cells for a broken one."""
-    texts = records.texts[:SAMPLE_RECORDS]
-    widths = _widths(texts, delimiter)
-    width = max(widths, default=1)
-    mark = delimiter.encode()
-    padded = [text + mark * (width - own) for text, own in zip(texts, widths, strict=True)]
-    table, _ = read_columns(b"\n".join([*padded, b""]), delimiter, width, range(width))
-    columns = [column.to_pylist() for column in table.columns]
-    rows = [
-        [cell.decode(errors="replace").replace("\0", "") for cell in row[:own]]
-        for row, own in zip(zip(*columns, strict=True), widths, strict=True)
+@functools.cache
+def _cell(delimiter: str) -> re.Pattern[bytes]:
+    """Return what a delimiter and the cell behind it match: within quotes, and behind them."""
+    mark = re.escape(delimiter.encode())
+    return re.compile(mark + b'(?:"((?:[^"]++|"")*+)")?([^' + mark + b"]*+)", re.DOTALL)
+
+
+def cells_of(text: bytes, delimiter: str) -> list[str]:
+    """Return the cells of a record whose quotes are closed."""
+    return [
+        (quoted.replace(b'""', b'"') + behind).decode(errors="replace").replace("\0", "")
+        for quoted, behind in _cell(delimiter).findall(delimiter.encode() + text)
     ]
+
+
+def sample_cells(records: Records, delimiter: str) -> list[list[str]]:
+    """Return the cells of the first records; no cells for a broken one."""
+    rows = [cells_of(text, delimiter) for text in records.texts[:SAMPLE_RECORDS]]
     for place in records.broken.tolist():
         rows.insert(place, [])
     return rows
-
-
-def _widths(texts: list[bytes], delimiter: str) -> list[int]:
-    """Return how many cells each record has."""
-    data = b"\n".join([*texts, b""])
-    width = texts[0].count(delimiter.encode()) + 1 if texts else 1
-    table, ragged = read_columns(data, delimiter, width, ())
-    widths = [width] * (table.num_rows + len(ragged))
-    for place, actual in ragged:
-        widths[place] = actual
-    # A blank line is a row of empty cells to pyarrow, as many as it is asked for.
-    return [own if text else 1 for own, text in zip(widths, texts, strict=True)]
 
 
 def read_columns(
@@ -182,13 +172,13 @@ def read_columns(
     return table, ragged
 
 
-def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
-    """Return where the last whole record within the first bytes ends; 0 when none does.
+def last_record_end(data: bytes, delimiter: str, width: int) -> int:
+    """Return where the last whole record of a text ends; 0 if none does.
 
     A line end within quotes ends no record. Where the text has quotes, two neighbouring lines that
     are whole records are searched for before the end; records are cut from there on.
     """
-    last = data.rfind(b"\n", 0, size) + 1
+    last = data.rfind(b"\n") + 1
     if last == 0 or data.find(_QUOTE, 0, last) < 0:
         return last
     begin = data.find(b"\n", last - _END_BYTES) + 1 if last > _END_BYTES else 0
@@ -209,9 +199,7 @@ def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
 
 def _is_whole(line: bytes, delimiter: str, width: int) -> bool:
     """Whether a line alone looks like a record of ``width`` cells."""
-    mark = delimiter.encode()
     if _QUOTE not in line:
-        return line.count(mark) == width - 1
-    bare = re.sub(rb"(?:^|(?<=" + re.escape(mark) + rb'))"(?:[^"]|"")*"', b"", line)
+        return line.count(delimiter.encode()) == width - 1
     is_closed = _closed_record(delimiter).fullmatch(line) is not None
-    return is_closed and bare.count(mark) == width - 1
+    return is_closed and len(cells_of(line, delimiter)) == width

@@ -7,9 +7,10 @@ dates. One sheet is read: the one that the user named, or the first that has a p
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import re
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,17 +19,13 @@ import pyarrow as pa
 from python_calamine import (
     CalamineError,
     CalamineWorkbook,
-    PasswordError,
     SheetTypeEnum,
     SheetVisibleEnum,
     WorksheetNotFound,
-    XmlError,
-    ZipError,
 )
 
 from numroute.errors import InputError
-from numroute_campaign.lists import Block, ListReader
-from numroute_campaign.lists.cells import segment_counts
+from numroute_campaign.lists import ListReader
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.layout import (
     SAMPLE_RECORDS,
@@ -43,78 +40,78 @@ if TYPE_CHECKING:
 
     from python_calamine import CalamineSheet
 
-    from numroute_campaign.lists import ReadOptions
+    from numroute_campaign.lists import Block, ReadOptions
     from numroute_campaign.lists.files import ListFile
 
-    Weigh = Callable[[tuple[str, ...], Sequence[pa.Array], str], tuple[int, bool]]
+    CountNumbers = Callable[[tuple[str, ...], Sequence[pa.Array], str], int]
 
 BLOCK_ROWS: Final = 65_536
 _WHOLE_END: Final = 1e15
 _LIST_NUMBERS_MIN: Final = 3
-_MUCH_MORE: Final = 10
-"""A sheet with fewer numbers, or ten times fewer than another, is a note about the list."""
+"""A sheet with fewer numbers may be a note about the list."""
 
-_ERRORS: Final = (CalamineError, XmlError, ZipError, OSError, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sheet:
-    """A sheet with a phone column, and what its sample says about it."""
-
-    name: str
-    rows: CalamineSheet
-    layout: Layout
-    numbers: int
-    is_named: bool
-
-    def is_less_than(self, other: _Sheet) -> bool:
-        """Whether the other is so much more of a list that it is read, though it comes later."""
-        is_few = self.numbers < _LIST_NUMBERS_MIN
-        return other.numbers > _MUCH_MORE * self.numbers or (
-            is_few and (other.is_named, other.numbers) > (self.is_named, self.numbers)
-        )
+_ERRORS: Final = (CalamineError, OSError, ValueError)
+_OTHER_FILES: Final = (
+    (
+        rb"E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e",
+        "the workbook is protected with a password",
+        "Save a copy without the password and give that one",
+    ),
+    (
+        rb"word/document|ppt/presentation|opendocument\.text|W\0o\0r\0d\0D\0o\0c",
+        "a document of an office program, no workbook",
+        "Export the list as CSV or .xlsx",
+    ),
+    (
+        rb"(?s)\APK(?!.*(?:xl/workbook|opendocument)).*PK\x05\x06",
+        "a zip archive, not a list",
+        "Unpack it and give the list's files",
+    ),
+    (
+        b"",
+        "a damaged Excel workbook, or another kind of file",
+        "Save it again in a spreadsheet program. Save the sheet as CSV if that does not help",
+    ),
+)
+"""What a file that cannot be read as a workbook contains, what it is, and what to do."""
 
 
 class Spreadsheet(ListReader):
     """An open workbook, one sheet of which is the list."""
 
-    def __init__(self, file: ListFile, options: ReadOptions, weigh: Weigh) -> None:
-        """Open the workbook and choose the sheet; what the options say is not judged.
+    def __init__(self, file: ListFile, options: ReadOptions, count_numbers: CountNumbers) -> None:
+        """Open the workbook and choose the sheet.
 
-        ``weigh`` returns how many phone numbers a sheet's sample holds and whether their column is
-        known by its name; it raises InputError for a sheet without a phone column.
+        ``count_numbers`` returns how many phone numbers the sample of a sheet holds; it raises
+        InputError for a sheet without a phone column.
         """
         self.file, self._options, sheet = file, options, options.sheet
+        self._path = Path(file.path or "")
         self.rows_done = 0
         try:
             # By its content: from a path it would go by the name's ending.
-            with Path(file.path or "").open("rb") as opened_file:
+            with self._path.open("rb") as opened_file:
                 self._workbook = CalamineWorkbook.from_filelike(opened_file)
             sheets = [
                 each
                 for each in self._workbook.sheets_metadata
                 if each.typ is SheetTypeEnum.WorkSheet
             ]
-        except PasswordError:
-            raise InputError(
-                file.name,
-                "the workbook is protected with a password",
-                hint="Save a copy without the password and give that one",
-            ) from None
         except _ERRORS:
-            raise self._damaged() from None
+            raise self._unreadable() from None
         visible = [each.name for each in sheets if each.visible is SheetVisibleEnum.Visible]
         hidden = [each.name for each in sheets if each.visible is not SheetVisibleEnum.Visible]
-        chosen = self._find(
-            visible if sheet is None else [sheet], visible, weigh if sheet is None else None
+        self.sheet, self._rows, layout = (
+            self._find(visible, count_numbers)
+            if sheet is None
+            else (sheet, *self._read_layout(sheet, visible))
         )
-        self.sheet, self._rows, layout = chosen.name, chosen.rows, chosen.layout
         self.columns, self.sample, self.has_header = (
             layout.columns,
             layout.sample,
             layout.has_header,
         )
-        self.warnings, self._first = layout.warnings(options.option), layout.first
+        self.warnings, self._first = layout.warnings, layout.first
         # Its height is without the blank rows above, which are read too.
         self._height = self._rows.end[0] + 1 if self._rows.end else 0
         others = [each for each in visible if each != self.sheet]
@@ -128,32 +125,45 @@ class Spreadsheet(ListReader):
             names = ", ".join(map(shown_name, hidden))
             self.warnings += (Phrase("hidden sheets were not read: {}", names),)
 
-    def _find(self, names: Sequence[str], visible: list[str], weigh: Weigh | None) -> _Sheet:
-        """Return the sheet that is the list: the first one, unless it is a note about another."""
+    def _find(
+        self, visible: list[str], count_numbers: CountNumbers
+    ) -> tuple[str, CalamineSheet, Layout]:
+        """Return the first sheet that is a list, or else the one with the most numbers."""
         first_error: InputError | None = None
-        found: list[_Sheet] = []
-        for name in names:
-            rows = self._open(name, visible)
-            records = [_texts(row) for row in islice(rows.iter_rows(), SAMPLE_RECORDS + 30)]
-            if not any(any(map(str.strip, record)) for record in records):
-                first_error = first_error or self._empty()
-                continue
-            layout = read_layout(records, self._options)
-            numbers, is_named = 0, False
-            if weigh is not None:
+        notes: list[tuple[int, tuple[str, CalamineSheet, Layout]]] = []
+        for name in visible:
+            try:
+                rows, layout = self._read_layout(name, visible)
                 where = f"{self.file.name}, sheet {shown_name(name)}"
-                try:
-                    numbers, is_named = weigh(layout.columns, layout.sample, where)
-                except InputError as error:
-                    if first_error is None or len(visible) == 1:
-                        first_error = error
-                    continue
-            found.append(_Sheet(name, rows, layout, numbers, is_named))
-            if _MUCH_MORE * numbers > SAMPLE_RECORDS:
-                break
-        if not found:
+                numbers = count_numbers(layout.columns, layout.sample, where)
+            except InputError as error:
+                first_error = first_error or error
+                continue
+            if numbers >= _LIST_NUMBERS_MIN:
+                return name, rows, layout
+            notes.append((numbers, (name, rows, layout)))
+        if not notes:
             raise first_error or self._empty()
-        return next(each for each in found if not any(map(each.is_less_than, found)))
+        return max(notes, key=itemgetter(0))[1]
+
+    def _read_layout(self, name: str, visible: list[str]) -> tuple[CalamineSheet, Layout]:
+        """Return a sheet and its layout. Raises InputError if it is not there or is empty."""
+        folded = name.strip().casefold()
+        same = [each for each in self._workbook.sheet_names if each.strip().casefold() == folded]
+        try:
+            rows = self._workbook.get_sheet_by_name(same[0] if len(same) == 1 else name)
+        except WorksheetNotFound:
+            raise InputError(
+                self.file.name,
+                f"no sheet is named {shown_name(name)}",
+                hint=f"Its sheets are {', '.join(map(shown_name, visible))}",
+            ) from None
+        except _ERRORS:
+            raise self._unreadable() from None
+        records = [_texts(row) for row in islice(rows.iter_rows(), SAMPLE_RECORDS + 30)]
+        if not any(any(map(str.strip, record)) for record in records):
+            raise self._empty()
+        return rows, read_layout(records, self._options)
 
     @property
     def bytes_done(self) -> int:  # type: ignore[override] # counted in rows
@@ -180,49 +190,23 @@ class Spreadsheet(ListReader):
         self._workbook.close()
 
     def _block(self, rows: list[list[Any]], *, is_last: bool) -> Block:
-        def column(place: int) -> pa.Array:
-            return _column([row[place] if place < len(row) else "" for row in rows])
+        damage = np.zeros(len(rows), np.uint8)
+        if is_last:
+            totals = find_totals(map(_texts, reversed(rows)), self._options.region)
+            damage[[len(rows) - 1 - place for place in totals]] = Reject.TOTAL_ROW
+        whole = [row for row, reason in zip(rows, damage.tolist(), strict=True) if not reason]
+        columns = {
+            place: _column([row[place] if place < len(row) else "" for row in whole])
+            for place in self.needed
+        }
+        return self.block(columns, damage, blank=sum(map(_is_blank, rows)))
 
-        region = self._options.region
-        totals = find_totals(map(_texts, reversed(rows)), region) if is_last else []
-        damaged = np.array([len(rows) - 1 - each for each in reversed(totals)], np.int64)
-        whole = np.delete(np.arange(len(rows)), damaged)
-        take = pa.array(whole)
-        columns = {place: column(place) for place in self.needed}
-        if len(damaged):
-            columns = {place: values.take(take) for place, values in columns.items()}
-        return Block(
-            records=len(rows),
-            blank=sum(map(_is_blank, rows)),
-            phones=tuple(columns[place] for place in self.phones),
-            headers=self.headers,
-            kept=tuple(columns[place] for place in self.kept),
-            segments=None if self.segments is None else segment_counts(columns[self.segments]),
-            record=whole if len(damaged) else None,
-            damaged=damaged,
-            damage=np.full(len(damaged), Reject.TOTAL_ROW, np.uint8),
+    def _unreadable(self) -> InputError:
+        content = self._path.read_bytes()
+        what, hint = next(
+            (what, hint) for mark, what, hint in _OTHER_FILES if re.search(mark, content)
         )
-
-    def _open(self, name: str, visible: list[str]) -> CalamineSheet:
-        folded = name.strip().casefold()
-        same = [each for each in self._workbook.sheet_names if each.strip().casefold() == folded]
-        try:
-            return self._workbook.get_sheet_by_name(same[0] if len(same) == 1 else name)
-        except WorksheetNotFound:
-            raise InputError(
-                self.file.name,
-                f"no sheet is named {shown_name(name)}",
-                hint=f"Its sheets are {', '.join(map(shown_name, visible))}",
-            ) from None
-        except _ERRORS:
-            raise self._damaged() from None
-
-    def _damaged(self) -> InputError:
-        return InputError(
-            self.file.name,
-            "the workbook is damaged, or not one of .xlsx, .xlsm, .xlsb, .xls, .ods",
-            hint="Open it in a spreadsheet program and save it again, or save the sheet as CSV",
-        )
+        return InputError(self.file.name, what, hint=hint)
 
     def _empty(self) -> InputError:
         return InputError(self.file.name, "the workbook is empty", hint="Export the list again")
