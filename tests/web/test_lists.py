@@ -25,7 +25,8 @@ from support.web import RNG, ROOT, ROWS, Answer, Tokens, Web, running, xlsx
 
 from numroute_campaign.output_files import Workspace
 from numroute_web import worker
-from numroute_web.jobs import JobStore, ListOptions
+from numroute_web.jobs import JobStore
+from numroute_web.options import ListOptions
 from numroute_web.problems import ProblemError
 from numroute_web.uploads import Upload
 

@@ -11,7 +11,7 @@ from litestar import Litestar, Request, post
 from numroute_web import hardening
 from numroute_web.app import SERVER_OPTIONS, listen
 from numroute_web.hardening import harden
-from numroute_web.responses import exception_handlers
+from numroute_web.service import exception_handlers
 
 
 @post("/")

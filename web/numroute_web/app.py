@@ -31,16 +31,14 @@ from numroute.server.metering import Reporter
 from numroute.server.metrics import Reports
 from numroute.server.past import PastSnapshots
 from numroute.server.protection import Protection
-from numroute_web.admission import Admission
+from numroute_web.admission import Admission, Sessions
 from numroute_web.hardening import Http, harden
 from numroute_web.jobs import JobStore
 from numroute_web.lists import HANDLERS as LIST_HANDLERS
 from numroute_web.lookup import HANDLERS as LOOKUP_HANDLERS
 from numroute_web.pages import page_router
-from numroute_web.responses import exception_handlers
 from numroute_web.runner import Runner
-from numroute_web.service import Service
-from numroute_web.sessions import Sessions
+from numroute_web.service import Service, exception_handlers
 from numroute_web.settings import (
     CONNECTIONS_MAX,
     DRAIN_SECONDS,

@@ -20,18 +20,18 @@ import secrets
 import shutil
 import sqlite3
 import time
-from datetime import UTC, datetime
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
 from http import HTTPStatus
-from pathlib import Path  # noqa: TC003 - msgspec reads the annotation
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from numroute_campaign.vocabulary import CATEGORIES, FORMS, LANGUAGES, REJECTS_MAX, SEGMENTS_MAX
+from numroute_web.options import ListOptions  # noqa: TC001 - likewise
 from numroute_web.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from numroute_web.uploads import Upload
 
@@ -77,6 +77,12 @@ CREATE TABLE IF NOT EXISTS deliveries (
 """
 
 
+_COLUMNS: Final = (
+    "*, created AS created_at, started AS started_at, finished AS finished_at,"
+    " expires AS expires_at"
+)
+
+
 class State(enum.Enum):
     """Where a job stands."""
 
@@ -90,91 +96,6 @@ class State(enum.Enum):
     def is_final(self) -> bool:
         """Whether it will not change any more."""
         return self in {State.DONE, State.FAILED}
-
-
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-
-
-class ListOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to read and route a list; the names are those of the options of `numroute route`."""
-
-    region: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")] | None = None
-    column: _Name | None = None
-    delimiter: _Name | None = None
-    encoding: _Name | None = None
-    header: bool | None = None
-    sheet: _Name | None = None
-    several: Annotated[str, msgspec.Meta(pattern="^(first|all|reject)$")] = "first"
-    max_rejected: Annotated[float, msgspec.Meta(ge=0, le=1)] = REJECTS_MAX
-    policy: _Name | None = None
-    prices: _Name | None = None
-    suppress: Annotated[list[_Name], msgspec.Meta(max_length=20)] = []
-    suppress_column: _Name | None = None
-    suppress_header: bool | None = None
-    suppress_lenient: bool = False
-    category: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(CATEGORIES)})$")] | None = None
-    segments: Annotated[int, msgspec.Meta(ge=1, le=SEGMENTS_MAX)] | None = None
-    segments_column: _Name | None = None
-    keep: Annotated[list[_Name], msgspec.Meta(max_length=50)] = []
-    format: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(FORMS)})$")] = "csv"
-    rows_per_file: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    language: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(LANGUAGES)})$")] = "en"
-
-    def __post_init__(self) -> None:
-        """Refuse what would change nothing. Raises ValueError."""
-        if self.category is not None and self.prices is None:
-            raise ValueError("category is for costs: give prices as well")
-        if self.segments is not None and (self.prices is None or self.segments_column is not None):
-            raise ValueError(
-                "segments is for costs, and for all messages alike: give it with prices and "
-                "without segments_column"
-            )
-
-
-def values_of(parameters: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
-    """Return the texts of a query's or a form's parameters by their names."""
-    values: dict[str, list[str]] = {}
-    for name, value in parameters:
-        values.setdefault(name, []).append(str(value))
-    return values
-
-
-def options_of(values: Mapping[str, Sequence[str]]) -> ListOptions:
-    """Return the options that parameters give, each a name with its values; empty ones are none.
-
-    Raises:
-        ProblemError: One is unknown or malformed.
-    """
-    document: dict[str, Any] = {}
-    for name, texts in values.items():
-        given = [text for text in texts if text]
-        if given:
-            document[name] = given if name in {"keep", "suppress"} else given[-1]
-    try:
-        return msgspec.convert(document, ListOptions, strict=False)
-    except msgspec.ValidationError as error:
-        raise ProblemError("invalid-request", HTTPStatus.BAD_REQUEST, str(error)) from None
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job, as its row has it; times are seconds since 1970-01-01 UTC."""
-
-    id: str
-    client: str
-    state: State
-    name: str
-    bytes: int
-    options: ListOptions
-    callback_url: str
-    digest: str
-    created: float
-    started: float | None
-    finished: float | None
-    expires: float
-    rows: int
-    share: float
-    summary: dict[str, Any] | None
-    problem: Problem | None
 
 
 class JobBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,8 +121,18 @@ class JobBody(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem | None
 
 
+class Job(JobBody, frozen=True, kw_only=True):
+    """A job as its row has it."""
+
+    client: str
+    options: ListOptions
+    callback_url: str
+    digest: str
+    summary: dict[str, Any] | None
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt to tell a client's software that its list is done; no error: it has arrived."""
+    """An attempt to report the end of a job to the client's software; without error it arrived."""
 
     attempt: int
     at: datetime
@@ -212,23 +143,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 def job_body(job: Job) -> JobBody:
     """Return a job as clients see it."""
-    summary = job.summary or {}
-    return JobBody(
-        id=job.id,
-        state=job.state,
-        name=job.name,
-        bytes=job.bytes,
-        created_at=_moment(job.created),
-        started_at=None if job.started is None else _moment(job.started),
-        finished_at=None if job.finished is None else _moment(job.finished),
-        expires_at=_moment(job.expires),
-        rows=job.rows,
-        share_done=1.0 if job.state is State.DONE else round(job.share, 4),
-        counts=summary.get("steps"),
-        too_many_rejected=summary.get("has_failed", False),
-        warnings=summary.get("warnings", []),
-        problem=job.problem,
-    )
+    return msgspec.convert(job, JobBody, from_attributes=True)
 
 
 class JobStore:
@@ -296,7 +211,7 @@ class JobStore:
             ProblemError: The earlier job was another, or the client has too many.
         """
         digest = _digest(upload, options, callback_url)
-        if key is not None and (earlier := self._with_key(client, key)) is not None:
+        for earlier in self._select("client = ? AND key = ?", client, key):
             if earlier.digest != digest:
                 raise ProblemError(
                     "idempotency-conflict",
@@ -412,18 +327,9 @@ class JobStore:
     def deliveries(self, job_id: str) -> list[Delivery]:
         """Return the attempts to tell a job's end, the first one first."""
         rows = self._db.execute(
-            "SELECT * FROM deliveries WHERE job = ? ORDER BY attempt", (job_id,)
+            "SELECT *, next AS next_at FROM deliveries WHERE job = ? ORDER BY attempt", (job_id,)
         )
-        return [
-            Delivery(
-                attempt=row["attempt"],
-                at=_moment(row["at"]),
-                status=row["status"],
-                error=row["error"],
-                next_at=None if row["next"] is None else _moment(row["next"]),
-            )
-            for row in rows
-        ]
+        return msgspec.convert(map(dict, rows), list[Delivery], strict=False)
 
     def record_delivery(
         self, job_id: str, attempt: int, status: int | None, error: str, next_at: float | None
@@ -444,13 +350,9 @@ class JobStore:
         """Return the jobs whose time is over; those that wait or run have time."""
         return self._select("state IN ('draft', 'done', 'failed') AND expires <= ?", time.time())
 
-    def _with_key(self, client: str, key: str) -> Job | None:
-        rows = self._select("client = ? AND key = ?", client, key)
-        return rows[0] if rows else None
-
     def _select(self, where: str, *values: object) -> list[Job]:
-        rows = self._db.execute(f"SELECT * FROM jobs WHERE {where}", values)  # noqa: S608 - ours
-        return [_job(row) for row in rows]
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {where}", values)  # noqa: S608
+        return [_job(dict(row)) for row in rows]
 
 
 @contextlib.contextmanager
@@ -469,13 +371,15 @@ def _digest(upload: Upload, options: ListOptions, callback_url: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _job(row: sqlite3.Row) -> Job:
-    values = {name: row[name] for name in row.keys() if name != "key"}  # noqa: SIM118 - no mapping
+def _job(values: dict[str, Any]) -> Job:
     for name in ("options", "summary", "problem"):
         if values[name] is not None:
             values[name] = msgspec.json.decode(values[name])
-    return msgspec.convert(values, Job)
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    summary = values["summary"] or {}
+    values |= {
+        "share_done": 1.0 if values["state"] == "done" else round(values["share"], 4),
+        "counts": summary.get("steps"),
+        "too_many_rejected": summary.get("has_failed", False),
+        "warnings": summary.get("warnings", []),
+    }
+    return msgspec.convert(values, Job, strict=False)

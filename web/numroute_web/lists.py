@@ -21,21 +21,25 @@ from litestar.response import File, ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
 from numroute.files import replacing
-from numroute_web.choices import ChoicesBody, check_choices, read_choices
+from numroute_campaign.dry_run import Sample
 from numroute_web.jobs import (
     Delivery,
     Job,
     JobBody,
-    ListOptions,
     State,
     job_body,
-    options_of,
     removed_on_failure,
+)
+from numroute_web.options import (
+    ChoicesBody,
+    ListOptions,
+    check_choices,
+    options_of,
+    read_choices,
     values_of,
 )
 from numroute_web.problems import ProblemError
-from numroute_web.responses import PROBLEMS
-from numroute_web.service import Service, service_of
+from numroute_web.service import PROBLEMS, Service, service_of
 from numroute_web.uploads import receive
 
 HttpRequest = Request[Any, Any, Any]
@@ -88,28 +92,6 @@ class DeliveriesBody(msgspec.Struct, frozen=True, kw_only=True):
     """The attempts to tell that a list is done."""
 
     deliveries: list[Delivery]
-
-
-class PreviewRow(msgspec.Struct, frozen=True, kw_only=True):
-    """How a row would be routed; its number is masked."""
-
-    row_id: int
-    number: str
-    status: str
-    operator: str
-    region: str
-    rule: str
-    destination: str
-    reason: str
-
-
-class PreviewBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Which column the numbers are taken from, and how the first rows would be routed."""
-
-    phone_column: str
-    phone_column_why: str
-    rows: list[PreviewRow]
-    warnings: list[str]
 
 
 @dataclass
@@ -244,7 +226,7 @@ async def start_list(request: HttpRequest, list_id: ListId, data: ListOptions) -
 
 
 @get("/v1/lists/{list_id:str}/preview", summary="Preview a list that waits", responses=PROBLEMS)
-async def preview(request: HttpRequest, list_id: ListId) -> PreviewBody:
+async def preview(request: HttpRequest, list_id: ListId) -> Sample:
     """Say which column has the numbers, and how the first 20 rows would be routed.
 
     Options are query parameters, named like those of `numroute route`.
@@ -254,12 +236,11 @@ async def preview(request: HttpRequest, list_id: ListId) -> PreviewBody:
     return await make_preview(service, job, options_of(values) if values else job.options)
 
 
-async def make_preview(service: Service, job: Job, options: ListOptions) -> PreviewBody:
+async def make_preview(service: Service, job: Job, options: ListOptions) -> Sample:
     """Return the preview of a list that waits. Raises ProblemError."""
     if job.state is not State.DRAFT:
         raise ProblemError("already-started", HTTPStatus.CONFLICT, "the list was started before")
-    found = await service.runner.preview(job, options)
-    return msgspec.convert(found, PreviewBody)
+    return await service.runner.preview(job, options)
 
 
 @get("/v1/lists/{list_id:str}/events", summary="Follow a list's job", responses=PROBLEMS)

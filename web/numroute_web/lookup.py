@@ -27,8 +27,7 @@ from numroute_web.answers import (
     SnapshotBody,
     body_of,
 )
-from numroute_web.responses import PROBLEMS
-from numroute_web.service import service_of
+from numroute_web.service import PROBLEMS, service_of
 from numroute_web.settings import NUMBERS_MAX, TEXT_LENGTH_MAX
 
 HttpRequest = Request[Any, Any, Any]

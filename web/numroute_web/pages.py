@@ -22,13 +22,12 @@ from numroute.errors import NumrouteError, UnauthenticatedError
 from numroute.logs import fault_fields
 from numroute_campaign.report import page_environment
 from numroute_campaign.vocabulary import LANGUAGES, MEANINGS, Reject
-from numroute_web.choices import check_choices, read_choices
-from numroute_web.jobs import State, job_body, options_of, values_of
+from numroute_web.admission import require_same_origin
+from numroute_web.jobs import State, job_body
 from numroute_web.lists import ListId, make_preview, own_job, take_list
+from numroute_web.options import check_choices, options_of, read_choices, values_of
 from numroute_web.problems import problem_of
-from numroute_web.responses import problem_of_request
-from numroute_web.service import service_of
-from numroute_web.sessions import require_same_origin
+from numroute_web.service import problem_of_request, service_of
 
 if TYPE_CHECKING:
     from litestar.types import ExceptionHandlersMap

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import sqlite3
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,7 +18,9 @@ from numroute_web.worker import Message, Task, too_large
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from numroute_web.jobs import Job, JobStore, ListOptions
+    from numroute_campaign.dry_run import Sample
+    from numroute_web.jobs import Job, JobStore
+    from numroute_web.options import ListOptions
     from numroute_web.settings import WebSettings
 
 PREVIEW_SECONDS_MAX: Final = 30.0
@@ -101,7 +103,7 @@ class Runner:
     async def _remove_files(self, job: Job) -> None:
         await asyncio.to_thread(shutil.rmtree, self._jobs.path(job.id), ignore_errors=True)
 
-    async def preview(self, job: Job, options: ListOptions) -> dict[str, Any]:
+    async def preview(self, job: Job, options: ListOptions) -> Sample:
         """Return how the first rows of a job's list would be routed. Raises ProblemError."""
         async with self._previews:
             task = self._task(job, options, is_preview=True)

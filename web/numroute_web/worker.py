@@ -21,7 +21,7 @@ import msgspec
 from numroute.errors import NumrouteError
 from numroute.index import SnapshotStore
 from numroute.server.memory import forbid_core_dumps
-from numroute_campaign.dry_run import dry_run
+from numroute_campaign.dry_run import Sample, dry_run
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.output_files import OutputError
 from numroute_campaign.outputs import OutputSettings
@@ -31,8 +31,7 @@ from numroute_campaign.report import page_environment
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, run_campaign
 from numroute_campaign.vocabulary import Several
-from numroute_web.choices import chosen_path
-from numroute_web.jobs import ListOptions  # noqa: TC001 - msgspec reads the annotation
+from numroute_web.options import ListOptions, chosen_path
 from numroute_web.problems import Problem, ProblemError, problem_of
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rows: int = 0
     share: float = 0.0
     summary: dict[str, Any] | None = None
-    preview: dict[str, Any] | None = None
+    preview: Sample | None = None
     problem: Problem | None = None
     fault: dict[str, Any] | None = None
 
@@ -146,7 +145,7 @@ def _do(task: Task, write: Any) -> Message:  # noqa: ANN401 - a file's method
             if task.is_preview:
                 sample = dry_run(campaign, router)
                 said = _said(sample.warnings, campaign.language)
-                return Message(preview=asdict(replace(sample, warnings=said)))
+                return Message(preview=replace(sample, warnings=said))
             summary = run_campaign(campaign, router, _Progress(write))
             said = _said(summary.warnings, campaign.language)
             return Message(summary=asdict(replace(summary, warnings=said)))
