@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import time
+import tomllib
 import zipfile
 from pathlib import Path
 from urllib.parse import quote
@@ -410,6 +411,36 @@ def test_the_russian_page_warns_in_russian(web) -> None:
     preview = web.post("/v1/lists?start=false&region=RU", sink.getvalue()).json["id"]
     warnings = web.get(f"/v1/lists/{preview}/preview?region=RU").json["warnings"]
     assert any("only sheet 'База' was read, not 'Инс" in each for each in warnings)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name,city\nA,B\n", "ни в одном столбце нет телефонов; столбцы: &#39;name&#39;"),
+        (b"\n\n", "a.csv: список пуст. Выгрузите список ещё раз"),
+        (b"PK\x03\x04" + bytes(99), "a.csv: книга Excel повреждена, или это другой файл. Откройте"),
+        (b"%PDF-1.7", "a.csv: это не таблица и не CSV. Выгрузите список в CSV или .xlsx"),
+    ],
+)
+def test_the_russian_page_says_in_russian_what_is_wrong(web, content: bytes, said: str) -> None:
+    """A list that cannot be read is refused in the language of the page."""
+    body, kind = form(("file", "a.csv", content))
+    russian = {"accept_language": "ru-RU,ru;q=0.9,en;q=0.8", "origin": web.url}
+    path = web.post("/lists", body, content_type=kind, **russian).headers["location"]
+    assert said in web.get(path, **russian).body.decode()
+
+
+def test_every_translated_problem_is_one_of_the_code() -> None:
+    """A text of each template is in the generated page of messages, or in the code."""
+    catalogue = tomllib.loads((ROOT / "web/numroute_web/templates/page_ru.toml").read_text("utf-8"))
+    sources = [*(ROOT / "web").rglob("*.py"), *(ROOT / "campaign").rglob("*.py")]
+    code = (ROOT / "docs/reference/messages.md").read_text("utf-8")
+    code += "".join(path.read_text("utf-8").replace('"\n', "") for path in sources)
+    for template in catalogue["problems"]:
+        parts = [part.strip(": ") for part in template.split("{}")]
+        if "$.region" in template:  # msgspec's own text
+            continue
+        assert any(part in code for part in parts if len(part) > 8 or part == template), template
 
 
 def test_an_oversized_body_is_refused(store, tmp_path) -> None:

@@ -17,7 +17,7 @@ from litestar import Response
 from numroute.cli.console import plain
 from numroute.cli.encoding import CSV_COLUMNS, escape_formula, route_cells, truth_word
 from numroute.e164 import parse_texts
-from numroute.model import InvalidReason, Operator, Status
+from numroute.model import InvalidReason, Operator, Region, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,31 +38,15 @@ _REASONS: Final = np.array([reason.name if reason else None for reason in Invali
 """The names by value."""
 
 
-class OperatorBody(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator as the registry and the numbering plan name it."""
-
-    code: str
-    name: str
-    brand: str
-    tax_number: str
-
-
-class RegionBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A region: its code in the registry, and its name."""
-
-    code: str
-    name: str
-
-
 class RouteBody(msgspec.Struct, frozen=True, kw_only=True):
     """Where a message to a number must go."""
 
-    operator: OperatorBody
+    operator: Operator
     mcc: str
     mnc: str
     registry_mnc: str
     routing_number: str
-    region: RegionBody
+    region: Region
     line_type: str
     overridden: bool
 
@@ -88,7 +72,7 @@ class AnswerBody(msgspec.Struct, frozen=True, gc=False):
     invalid_reason: str | None
     route: RouteBody | None
     ported_at: datetime | None
-    range_holder: OperatorBody | None
+    range_holder: Operator | None
 
 
 class AnswersBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,13 +106,13 @@ class Encoder:
         """Return the answer to one text as JSON. Raises SettingError for an unknown country."""
         (answer,) = self._answers([text], default_country)
         return msgspec.json.encode(
-            OneAnswerBody(**msgspec.structs.asdict(answer), snapshot=self._snapshot())
+            OneAnswerBody(**msgspec.structs.asdict(answer), snapshot=snapshot_body(self.view))
         )
 
     def many(self, texts: Sequence[str], default_country: str | None) -> bytes:
         """Return the answers to texts as JSON. Raises SettingError for an unknown country."""
         answers = self._answers(texts, default_country)
-        return msgspec.json.encode(AnswersBody(answers=answers, snapshot=self._snapshot()))
+        return msgspec.json.encode(AnswersBody(answers=answers, snapshot=snapshot_body(self.view)))
 
     def _answers(self, texts: Sequence[str], default_country: str | None) -> list[AnswerBody]:
         """Return answers whose routes, range holders and times are encoded."""
@@ -187,11 +171,12 @@ class Encoder:
 
     def _holder(self, row: int) -> msgspec.Raw:
         operator = self.view.snapshot.route(row).operator
-        return _raw(None if operator == _NOBODY else body_of(operator, OperatorBody))
+        return _raw(None if operator == _NOBODY else operator)
 
-    def _snapshot(self) -> SnapshotBody:
-        ref = self.view.ref()
-        return SnapshotBody(id=ref.id, as_of=ref.as_of, stale=ref.stale)
+
+def snapshot_body(view: View) -> SnapshotBody:
+    """Return the snapshot of a view as clients see it."""
+    return msgspec.convert(view.ref(), SnapshotBody, from_attributes=True)
 
 
 class Encoded(Response[Body]):

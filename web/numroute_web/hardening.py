@@ -28,7 +28,7 @@ POLICY: Final = (
         b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
 )
-"""The policy of every answer that has none of its own."""
+"""The policy of answers that do not set one."""
 
 HEAD_SECONDS: Final = 15.0
 """How long the head of a request may take."""

@@ -6,7 +6,7 @@
         jobs.sqlite         one row a job
         ID/input/NAME       the list as it was sent
         ID/out/             what `numroute route` writes
-        ID/out.zip          the same as one file, once somebody asked for it
+        ID/out.zip          the same as one file, made when it is first asked for
 
 When a job is removed, nothing of its list remains.
 """
@@ -30,7 +30,6 @@ from numroute_web.options import ListOptions  # noqa: TC001 - likewise
 from numroute_web.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numroute_web.uploads import Upload
@@ -217,7 +216,7 @@ class JobStore:
                     "idempotency-conflict",
                     HTTPStatus.CONFLICT,
                     "another list was sent with this Idempotency-Key",
-                    hint="Give each list a key of its own",
+                    hint="Give each list its own key",
                 )
             return earlier
         self.require_room(client)
@@ -315,7 +314,7 @@ class JobStore:
         )
 
     def due_deliveries(self) -> list[tuple[Job, int]]:
-        """Return the jobs whose end is to be told now, each with the number of the attempt."""
+        """Return the jobs whose end is to be reported now, with the number of the attempt."""
         jobs = self._select(
             "state IN ('done', 'failed') AND callback_url != '' AND coalesce((SELECT next FROM"
             " deliveries WHERE job = jobs.id ORDER BY attempt DESC LIMIT 1), CASE WHEN EXISTS"
@@ -325,7 +324,7 @@ class JobStore:
         return [(job, len(self.deliveries(job.id)) + 1) for job in jobs]
 
     def deliveries(self, job_id: str) -> list[Delivery]:
-        """Return the attempts to tell a job's end, the first one first."""
+        """Return the attempts to report a job's end, the first one first."""
         rows = self._db.execute(
             "SELECT *, next AS next_at FROM deliveries WHERE job = ? ORDER BY attempt", (job_id,)
         )
@@ -353,16 +352,6 @@ class JobStore:
     def _select(self, where: str, *values: object) -> list[Job]:
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {where}", values)  # noqa: S608
         return [_job(dict(row)) for row in rows]
-
-
-@contextlib.contextmanager
-def removed_on_failure(store: JobStore, job_id: str) -> Iterator[None]:
-    """Remove the folder of a job that does not come to be."""
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(store.path(job_id), ignore_errors=True)
-        raise
 
 
 def _digest(upload: Upload, options: ListOptions, callback_url: str) -> str:

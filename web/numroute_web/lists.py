@@ -28,7 +28,6 @@ from numroute_web.jobs import (
     JobBody,
     State,
     job_body,
-    removed_on_failure,
 )
 from numroute_web.options import (
     ChoicesBody,
@@ -157,7 +156,7 @@ async def take_list(
     jobs = service.jobs
     jobs.require_room(client)
     job_id, folder = jobs.new_folder()
-    with removed_on_failure(jobs, job_id):
+    try:
         upload = await receive(request, folder, service.settings.list_bytes_max)
         values = values_of((*upload.fields, *request.query_params.multi_items()))
         own = {name: values.pop(name)[-1] for name in OWN_FIELDS if name in values}
@@ -174,6 +173,9 @@ async def take_list(
             is_draft=is_draft,
         )
         is_new = job.id == job_id
+    except BaseException:
+        shutil.rmtree(jobs.path(job_id), ignore_errors=True)
+        raise
     if is_new:
         service.runner.wake()
     else:

@@ -16,16 +16,17 @@ from litestar.params import Parameter
 from numroute import wire
 from numroute.answers import explain_text
 from numroute.errors import LimitExceededError
+from numroute.model import Operator, Source  # noqa: TC001 - likewise
 from numroute.server.describe import operator_list
 from numroute_web.answers import (
     AnswersBody,
     Encoded,
     Encoder,
     OneAnswerBody,
-    OperatorBody,
     RouteBody,
     SnapshotBody,
     body_of,
+    snapshot_body,
 )
 from numroute_web.service import PROBLEMS, service_of
 from numroute_web.settings import NUMBERS_MAX, TEXT_LENGTH_MAX
@@ -67,17 +68,6 @@ class LookupBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     as_of: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
-class SourceBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that the snapshot was built from."""
-
-    name: str
-    registry: str
-    kind: str
-    layer: str
-    sequence: int | None
-    rows: int
-
-
 class SnapshotInfoBody(msgspec.Struct, frozen=True, kw_only=True):
     """The snapshot in service."""
 
@@ -85,7 +75,7 @@ class SnapshotInfoBody(msgspec.Struct, frozen=True, kw_only=True):
     built_at: datetime
     age_seconds: float
     format_version: int
-    sources: list[SourceBody]
+    sources: list[Source]
     counts: dict[str, int]
 
 
@@ -99,7 +89,7 @@ class NetworkBody(msgspec.Struct, frozen=True, kw_only=True):
 class OperatorInfoBody(msgspec.Struct, frozen=True, kw_only=True):
     """An operator under one of its brands."""
 
-    operator: OperatorBody
+    operator: Operator
     networks: list[NetworkBody]
     serves_ported_numbers: bool
     holds_ranges: bool
@@ -118,11 +108,11 @@ class LayerBody(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     decides: bool
     route: RouteBody | None
-    sources: list[SourceBody]
+    sources: list[Source]
     first: int | None
     last: int | None
     ported_at: datetime | None
-    donor: OperatorBody | None
+    donor: Operator | None
     reason: str
     author: str
     expires: datetime | None
@@ -187,11 +177,11 @@ async def snapshot(request: HttpRequest) -> Response[SnapshotInfoBody]:
         view = encoder.view
         metadata = view.snapshot.metadata
         body = SnapshotInfoBody(
-            snapshot=body_of(view.ref(), SnapshotBody),
+            snapshot=snapshot_body(view),
             built_at=metadata.built_at,
             age_seconds=time.time() - metadata.as_of.timestamp(),
             format_version=metadata.format_version,
-            sources=body_of(metadata.sources, list[SourceBody]),
+            sources=list(metadata.sources),
             counts=dict(metadata.counts),
         )
         return Response(body, headers=headers)
@@ -207,14 +197,14 @@ async def operators(request: HttpRequest) -> Response[OperatorsBody]:
         body = OperatorsBody(
             operators=[
                 OperatorInfoBody(
-                    operator=body_of(wire.operator_value(each.operator), OperatorBody),
+                    operator=wire.operator_value(each.operator),
                     networks=[NetworkBody(mcc=one.mcc, mnc=one.mnc) for one in each.networks],
                     serves_ported_numbers=each.serves_ported_numbers,
                     holds_ranges=each.holds_ranges,
                 )
                 for each in listed.operators
             ],
-            snapshot=body_of(view.ref(), SnapshotBody),
+            snapshot=snapshot_body(view),
         )
         return Response(body, headers=headers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import re
 import tomllib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -165,16 +166,9 @@ def page_router() -> Router:
 
 
 def language_of(request: HttpRequest) -> str:
-    """Return the language that the browser prefers of those that there are."""
-    wanted: list[tuple[float, int, str]] = []
-    for place, part in enumerate(request.headers.get("accept-language", "").split(",")):
-        tag, _, quality = part.partition(";q=")
-        try:
-            weight = float(quality or 1)
-        except ValueError:
-            weight = 0.0
-        wanted.append((-weight, place, tag.strip().lower()[:2]))
-    return next((tag for _, _, tag in sorted(wanted) if tag in LANGUAGES), "en")
+    """Return the first language of the browser that there is; browsers name the preferred first."""
+    accepted = request.headers.get("accept-language", "").lower().split(",")
+    return next((tag for each in accepted if (tag := each.strip()[:2]) in LANGUAGES), "en")
 
 
 def _exception_handlers() -> ExceptionHandlersMap:
@@ -207,17 +201,18 @@ def _environment(language: str) -> Environment:
     """Return the templates in a language, with the filters of a campaign's report."""
     base = page_environment(language)
     environment = base.overlay(loader=PackageLoader("numroute_web"))
-    catalogue: dict[str, str] = {}
+    catalogue: dict[str, Any] = {"problems": {}}
     if language != "en":
         path = importlib.resources.files("numroute_web").joinpath(
             "templates", f"page_{language}.toml"
         )
         catalogue = tomllib.loads(path.read_text("utf-8"))
+    problems: dict[str, str] = catalogue.pop("problems")
     report_text = base.globals["t"]
 
     def translate(text: str, *values: object) -> str:
         if text in catalogue:
-            return catalogue[text].format(*values)
+            return str(catalogue[text].format(*values))
         return str(report_text(text, *values))  # type: ignore[operator] # the report's function
 
     def say(name: str) -> str:
@@ -225,6 +220,15 @@ def _environment(language: str) -> Environment:
         return translate(MEANINGS[Reject[name]] if name in Reject.__members__ else STATUSES[name])
 
     environment.filters["say"] = say
-    environment.filters["said"] = lambda text: catalogue.get(text, text)
+
+    def said(text: str) -> str:
+        """Return the text of a problem in the language; one that is not known stays."""
+        for template, translation in problems.items():
+            pattern = "(.+)".join(map(re.escape, template.split("{}")))
+            if found := re.fullmatch(pattern, text, re.DOTALL):
+                return translation.format(*found.groups())
+        return text
+
+    environment.filters["said"] = said
     environment.globals = {**base.globals, "t": translate, "operator_text": operator_text}
     return environment

@@ -96,7 +96,7 @@ def problem_of(error: BaseException) -> Problem:
         return make_problem(error.word, error.status, error.message, error.hint)
     if isinstance(error, NumrouteError):
         word, status = next(OF_ERROR[kind] for kind in type(error).__mro__ if kind in OF_ERROR)
-        # The path of a store is nobody's business.
+        # Clients must not learn the path of the store.
         reason = details_of(error) if isinstance(error, StoreError) else error.message
         hint = "" if isinstance(error, StoreError) else error.hint
         if isinstance(error, UnauthenticatedError) and error.reason in _NO_TOKEN:

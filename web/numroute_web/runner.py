@@ -38,7 +38,7 @@ LINE_BYTES_MAX: Final = 64 << 20
 
 
 class Runner:
-    """Runs the jobs of a store, so many at once."""
+    """Runs the jobs of a store, up to `list_workers` at once."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Runner:
             self._jobs.forget(expired.id)
 
     async def remove(self, job: Job) -> None:
-        """Remove a job, whatever it does."""
+        """Remove a job, also while it runs."""
         process = self._processes.get(job.id)
         # The row goes first: a worker that ends now changes nothing any more.
         self._jobs.forget(job.id)

@@ -39,7 +39,7 @@ class WebSettings:
         listen: Address to listen on, ``host:port`` or ``[IPv6]:port``.
         max_age: Answers from a snapshot whose data is older than this are marked stale.
         region: The default country that the page offers.
-        callback_hosts: Hosts and networks that may be told of a list's end.
+        callback_hosts: Hosts and networks to which the end of a list may be reported.
         callback_secret: The file of the secret that signs these requests.
         security: Who may ask, and how; clients are known by their tokens.
         jobs: The folder of lists and their results.

@@ -8,8 +8,7 @@ import errno
 import hashlib
 import os
 import re
-import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -39,14 +38,14 @@ PASTED_NAME: Final = "numbers.csv"
 _UNSAFE: Final = re.compile(r"[^\w .,()+=@-]")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """A list that has arrived, and the other fields of its form."""
 
     name: str
     size: int
     sha256: str
-    fields: list[tuple[str, str]] = field(default_factory=list)
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 async def receive(request: Request[Any, Any, Any], folder: Path, size_max: int) -> Upload:
@@ -62,20 +61,28 @@ async def receive(request: Request[Any, Any, Any], folder: Path, size_max: int) 
         raise _too_large(size_max)
     _require_space(folder, size)
     content_type, parameters = parse_options_header(request.headers.get("content-type", ""))
+    fields: list[tuple[str, str]] = []
     try:
-        if content_type == "multipart/form-data":
-            return await _receive_form(request, folder, size_max, parameters.get("boundary", ""))
-        name = safe_name(request.query_params.get("name", ""))
-        with contextlib.closing(_Writer(folder / name, size_max)) as writer:
-            async for chunk in _chunks(request):
-                writer.write(chunk)
-        if not writer.size:
-            raise _no_list()
-        return await writer.upload()
+        with contextlib.closing(_Writer(folder, size_max)) as writer:
+            if content_type == "multipart/form-data":
+                fields += await _receive_form(request, writer, parameters.get("boundary", ""))
+            else:
+                writer.begin(request.query_params.get("name", ""))
+                async for chunk in _chunks(request):
+                    writer.write(chunk)
     except MultipartError:
+        raise _malformed("the form is malformed or cut short") from None
+    if not writer.size:
         raise ProblemError(
-            "invalid-request", HTTPStatus.BAD_REQUEST, "the form is malformed or cut short"
-        ) from None
+            "invalid-list",
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "there is no list in the request",
+            hint=f"Send it as the body, or as the field `{FILE_FIELD}` of a form",
+        )
+    await asyncio.to_thread(flush, writer.path)
+    return Upload(
+        name=writer.path.name, size=writer.size, sha256=writer.digest(), fields=tuple(fields)
+    )
 
 
 def safe_name(text: str) -> str:
@@ -89,105 +96,69 @@ def safe_name(text: str) -> str:
 
 
 class _Writer:
-    """Writes a list to its file, counts it, and hashes it."""
+    """Writes the one list of a request to a file, counts it, and hashes it."""
 
-    def __init__(self, path: Path, size_max: int) -> None:
-        self.path = path
-        self._size_max = size_max
-        self._file: BinaryIO = create_private(path)
-        self._hash = hashlib.sha256()
+    def __init__(self, folder: Path, size_max: int) -> None:
+        self.path = folder
         self.size = 0
+        self._folder, self._size_max = folder, size_max
+        self._next_name: str | None = None
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.sha256()
 
-    def close(self) -> None:
-        self._file.close()
+    def begin(self, name: str) -> None:
+        """Take what follows as a list of this name."""
+        self._next_name = safe_name(name)
 
     def write(self, chunk: bytes) -> None:
+        """Write a piece. Raises ProblemError if it is too much, or of a second list."""
+        if self._next_name is not None and chunk:
+            if self._file is not None:
+                raise _malformed("the form has several lists", hint="Send one list at a time")
+            self.path, self._next_name = self._folder / self._next_name, None
+            self._file = create_private(self.path)
         self.size += len(chunk)
         if self.size > self._size_max:
             raise _too_large(self._size_max)
         self._hash.update(chunk)
-        self._file.write(chunk)
+        if self._file is not None:
+            self._file.write(chunk)
 
-    async def upload(self) -> Upload:
-        """Make the file last, and return what it is."""
-        await asyncio.to_thread(flush, self.path)
-        return Upload(name=self.path.name, size=self.size, sha256=self._hash.hexdigest())
-
-
-class _Form:
-    """The fields of a form as they come; the lists among them go to files."""
-
-    def __init__(self, folder: Path, size_max: int) -> None:
-        self.fields: list[tuple[str, str]] = []
-        self.writers: dict[str, _Writer] = {}
-        self._folder = folder
-        self._size_max = size_max
-        self._name = ""
-        self._text = bytearray()
-
-    def begin(self, name: str, filename: str | None) -> None:
-        """Begin a field. Raises ProblemError if it is a second list."""
-        self._name, self._text = name, bytearray()
-        if name not in {FILE_FIELD, TEXT_FIELD}:
-            return
-        if name in self.writers:
-            raise ProblemError(
-                "invalid-request",
-                HTTPStatus.BAD_REQUEST,
-                "the form has several lists",
-                hint="Send one list at a time",
-            )
-        given = filename or "" if name == FILE_FIELD else PASTED_NAME
-        path = self._folder / name / safe_name(given)
-        path.parent.mkdir(mode=0o700)
-        self.writers[name] = _Writer(path, self._size_max)
-
-    def add(self, content: bytes) -> None:
-        """Take a piece of the field. Raises ProblemError if it is too long."""
-        if self._name in self.writers:
-            self.writers[self._name].write(content)
-            return
-        self._text += content
-        if len(self._text) > FIELD_BYTES_MAX:
-            raise _too_large(FIELD_BYTES_MAX)
-
-    def end(self) -> None:
-        """End the field."""
-        if self._name not in self.writers:
-            self.fields.append((self._name, self._text.decode(errors="replace")))
+    def digest(self) -> str:
+        """Return the SHA-256 of what was written."""
+        return self._hash.hexdigest()
 
     def close(self) -> None:
-        """Close all files."""
-        for writer in self.writers.values():
-            writer.close()
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
 
 
 async def _receive_form(
-    request: Request[Any, Any, Any], folder: Path, size_max: int, boundary: str
-) -> Upload:
-    """Take the list from the field `file` or, if that is empty, from the text of `numbers`."""
-    incoming = folder.with_name("form")
-    incoming.mkdir(mode=0o700)
-    form = _Form(incoming, size_max)
+    request: Request[Any, Any, Any], writer: _Writer, boundary: str
+) -> list[tuple[str, str]]:
+    """Write the list that is in the field `file` or `numbers`; return the other fields."""
+    fields: list[tuple[str, str]] = []
+    name, text = "", bytearray()
     parser = PushMultipartParser(boundary, max_segment_count=FIELDS_MAX, strict=True)
-    with parser, contextlib.closing(form):
+    with parser:
         async for chunk in _chunks(request):
             for event in parser.parse(chunk):
-                if event is None:
-                    form.end()
-                elif isinstance(event, bytes | bytearray):
-                    form.add(bytes(event))
+                is_list = name in {FILE_FIELD, TEXT_FIELD}
+                if isinstance(event, bytes | bytearray):
+                    if is_list:
+                        writer.write(event)
+                        continue
+                    text += event
+                    if len(text) > FIELD_BYTES_MAX:
+                        raise _too_large(FIELD_BYTES_MAX)
+                elif event is None:
+                    if not is_list:
+                        fields.append((name, text.decode(errors="replace")))
                 else:
-                    form.begin(event.name, event.filename)
-    filled = (form.writers[name] for name in (FILE_FIELD, TEXT_FIELD) if name in form.writers)
-    writer = next((each for each in filled if each.size), None)
-    if writer is None:
-        raise _no_list()
-    upload = await writer.upload()
-    writer.path.rename(folder / upload.name)
-    await asyncio.to_thread(shutil.rmtree, incoming)
-    upload.fields = form.fields
-    return upload
+                    name, text = event.name, bytearray()
+                    writer.begin(PASTED_NAME if name == TEXT_FIELD else event.filename or "")
+    return fields
 
 
 async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
@@ -197,24 +168,17 @@ async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
             yield chunk
     except ClientException:
         # Nobody reads the answer; what has come is removed.
-        raise ProblemError(
-            "invalid-request", HTTPStatus.BAD_REQUEST, "the request was cut short"
-        ) from None
+        raise _malformed("the request was cut short") from None
+
+
+def _malformed(detail: str, *, hint: str = "") -> ProblemError:
+    return ProblemError("invalid-request", HTTPStatus.BAD_REQUEST, detail, hint=hint)
 
 
 def _require_space(folder: Path, size: int) -> None:
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < size + FREE_BYTES_MIN:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _no_list() -> ProblemError:
-    return ProblemError(
-        "invalid-list",
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "there is no list in the request",
-        hint=f"Send it as the body, or as the field `{FILE_FIELD}` of a form",
-    )
 
 
 def _too_large(limit: int) -> ProblemError:

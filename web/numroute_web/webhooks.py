@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import functools
 import hashlib
 import hmac
 import ipaddress
@@ -49,7 +48,7 @@ BACK_OFF_SECONDS: Final = (5.0, 30.0, 300.0, 1_800.0, 7_200.0)
 ATTEMPT_SECONDS: Final = 15.0
 POLL_SECONDS: Final = 1.0
 SENDING_MAX: Final = 8
-"""How many deliveries are under way at once."""
+"""How many deliveries are sent at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,26 +159,16 @@ class Deliverer:
         self._webhooks = webhooks
         self._jobs = jobs
         self._log = log
-        self._sending: dict[str, asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until ``stop`` is set; what is under way then is sent again after the start."""
+        stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
-            for job, attempt in self._jobs.due_deliveries():
-                if job.id not in self._sending and len(self._sending) < SENDING_MAX:
-                    task = asyncio.create_task(self._deliver(job, attempt))
-                    self._sending[job.id] = task
-                    task.add_done_callback(functools.partial(self._sent, job.id))
-            try:
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
-        for task in list(self._sending.values()):
-            task.cancel()
-        await asyncio.gather(*self._sending.values(), return_exceptions=True)
-
-    def _sent(self, job_id: str, _task: asyncio.Task[None]) -> None:
-        del self._sending[job_id]
+            due = self._jobs.due_deliveries()[:SENDING_MAX]
+            sending = asyncio.gather(*(self._deliver(job, attempt) for job, attempt in due))
+            await asyncio.wait({sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            sending.cancel()
+            await asyncio.wait({stopping}, timeout=POLL_SECONDS)
 
     async def _deliver(self, job: Job, attempt: int) -> None:
         status, error = None, ""

@@ -159,7 +159,7 @@ def _do(task: Task, write: Any) -> Message:  # noqa: ANN401 - a file's method
         places += [] if task.choices is None else [f"{task.choices}/"]
         detail, hint = problem.detail, problem.hint
         for place in places:
-            # Where the service keeps its files is nobody's business.
+            # Clients must not learn where the service keeps its files.
             detail, hint = detail.replace(place, ""), hint.replace(place, "")
         return Message(problem=msgspec.structs.replace(problem, detail=detail, hint=hint))
     except Exception as fault:  # noqa: BLE001 - the service logs its places

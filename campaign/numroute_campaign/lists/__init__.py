@@ -25,7 +25,7 @@ class Block:
         lines: How many lines of text the records have; 0 where the list is no text.
         blank: How many records have no content in any column; 0 where that is not known.
         phones: The phone columns of the whole records; a campaign list has one.
-        headers: Their names in the header, empty where there is none.
+        headers: Their names in the header; empty without a header.
         kept: The columns that are needed besides, as long as a phone column.
         segments: int64[n], segments of each record's message, -1 where its cell is a fraction, 0
             where it is no such number; None when no column says so.
@@ -99,7 +99,7 @@ class ListReader:
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """The names of the phone columns in the header; empty texts where there is none."""
+        """The names of the phone columns in the header; empty without a header."""
         return tuple(self.columns[place] if self.has_header else "" for place in self.phones)
 
     def block(

@@ -115,10 +115,7 @@ class CsvText(ListReader):
         self._ends_with_return = b"\n" not in text and b"\r" in text
         self.lines_read, self._ends_open = 0, False
         self._rest = self._counted(text)
-        try:
-            self._judge(delimiter)
-        except pa.ArrowException:
-            raise self._not_csv() from None
+        self._judge(delimiter)
 
     def _judge(self, delimiter: str | None) -> None:
         statement = _STATEMENT.match(self._rest)
@@ -136,12 +133,9 @@ class CsvText(ListReader):
         if not any(any(map(str.strip, row)) for row in cells):
             raise self._empty()
         layout = read_layout(cells, self.options)
-        self.columns, self.sample, self.has_header = (
-            layout.columns,
-            layout.sample,
-            layout.has_header,
-        )
-        self.warnings, self._width = layout.warnings, layout.width
+        self.columns, self.sample = layout.columns, layout.sample
+        self.has_header, self.warnings = layout.has_header, layout.warnings
+        self._width = layout.width
         self.lines_skipped = skipped + sum(records.lines[: layout.first])
         at = 0
         for _ in range(self.lines_skipped):

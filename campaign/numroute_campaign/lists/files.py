@@ -100,7 +100,7 @@ _OTHER_STARTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFile:
-    """One file of a list. ``compression`` is pyarrow's name of it, None where there is none."""
+    """One file of a list. ``compression`` is pyarrow's name of it, or None."""
 
     path: Path | None
     form: Form

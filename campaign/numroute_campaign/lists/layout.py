@@ -64,7 +64,7 @@ class Layout:
         first: The place of the first record of data among the sample's records.
         has_header: Whether the record before ``first`` is a header.
         width: How many cells a record has.
-        columns: The header's names, ``column 1`` and so on where there is none; columns at the end
+        columns: The header's names, or ``column 1`` and so on; columns at the end
             that have neither name nor content are left out.
         sample: For each column, cells of the first records of data.
         warnings: What was guessed and may be wrong.

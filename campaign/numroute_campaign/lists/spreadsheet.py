@@ -106,12 +106,9 @@ class Spreadsheet(ListReader):
             if sheet is None
             else (sheet, *self._read_layout(sheet, visible))
         )
-        self.columns, self.sample, self.has_header = (
-            layout.columns,
-            layout.sample,
-            layout.has_header,
-        )
-        self.warnings, self._first = layout.warnings, layout.first
+        self.columns, self.sample = layout.columns, layout.sample
+        self.has_header, self.warnings = layout.has_header, layout.warnings
+        self._first = layout.first
         # Its height is without the blank rows above, which are read too.
         self._height = self._rows.end[0] + 1 if self._rows.end else 0
         others = [each for each in visible if each != self.sheet]
