@@ -328,7 +328,7 @@ class JobStore:
         rows = self._db.execute(
             "SELECT *, next AS next_at FROM deliveries WHERE job = ? ORDER BY attempt", (job_id,)
         )
-        return msgspec.convert(map(dict, rows), list[Delivery], strict=False)
+        return msgspec.convert([dict(row) for row in rows], list[Delivery], strict=False)
 
     def record_delivery(
         self, job_id: str, attempt: int, status: int | None, error: str, next_at: float | None
