@@ -30,11 +30,9 @@ from numroute_web.jobs import (
     job_body,
 )
 from numroute_web.options import (
-    ChoicesBody,
     ListOptions,
     check_choices,
     options_of,
-    read_choices,
     values_of,
 )
 from numroute_web.problems import ProblemError
@@ -191,14 +189,6 @@ async def all_lists(request: HttpRequest) -> ListsBody:
         return ListsBody(lists=[job_body(job) for job in service.jobs.of_client(call.client)])
 
 
-@get("/v1/choices", summary="Say what lists may use", responses=PROBLEMS)
-async def choices(request: HttpRequest) -> ChoicesBody:
-    """Return the names of policies, price lists and do-not-send lists."""
-    service = service_of(request)
-    with service.admission.call("GET /v1/choices", request):
-        return read_choices(service.settings.choices)
-
-
 @get("/v1/lists/{list_id:str}", summary="Say how far a list is", responses=PROBLEMS)
 async def one_list(request: HttpRequest, list_id: ListId) -> JobBody:
     """Return the state of a list's job."""
@@ -322,7 +312,7 @@ async def report(request: HttpRequest, list_id: ListId) -> File:
 
 
 HANDLERS: Final = (
-    *(send_list, all_lists, choices, one_list, remove_list, start_list, preview, events),
+    *(send_list, all_lists, one_list, remove_list, start_list, preview, events),
     *(files, one_file, zip_file, report, deliveries),
 )
 

@@ -88,28 +88,16 @@ def options_of(values: Mapping[str, Sequence[str]]) -> ListOptions:
         raise ProblemError("invalid-request", HTTPStatus.BAD_REQUEST, str(error)) from None
 
 
-class ChoicesBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The names of policies, price lists and do-not-send lists to choose from."""
-
-    policy: list[str]
-    prices: list[str]
-    suppress: list[str]
-
-
-def read_choices(folder: Path | None) -> ChoicesBody:
-    """Return the names of what the folder offers now."""
-    return ChoicesBody(**{kind: sorted(_files(folder, kind)) for kind in _FOLDERS})
+def read_choices(folder: Path | None) -> dict[str, list[str]]:
+    """Return the names of what the folder offers now, by kind."""
+    return {kind: sorted(_files(folder, kind)) for kind in _FOLDERS}
 
 
 def check_choices(folder: Path | None, options: ListOptions) -> None:
     """Raise SettingError if options name a choice that the folder does not offer."""
-    names = {
-        "policy": [options.policy] if options.policy else [],
-        "prices": [options.prices] if options.prices else [],
-        "suppress": options.suppress,
-    }
-    for kind in _FOLDERS:
-        for name in names[kind]:
+    names = {"policy": [options.policy], "prices": [options.prices], "suppress": options.suppress}
+    for kind, chosen in names.items():
+        for name in filter(None, chosen):
             chosen_path(folder, kind, name)
 
 
