@@ -166,7 +166,8 @@ class Deliverer:
         while not stop.is_set():
             due = self._jobs.due_deliveries()[:SENDING_MAX]
             sending = asyncio.gather(*(self._deliver(job, attempt) for job, attempt in due))
-            await asyncio.wait({sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {sending, stopping}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             sending.cancel()
             await asyncio.wait({stopping}, timeout=POLL_SECONDS)
 

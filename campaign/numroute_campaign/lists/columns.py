@@ -230,7 +230,7 @@ def _is_phone_content(name: str, values: pa.Array | None, region: str | None) ->
         return False
     numbers = read_phones(pa.array(texts, pa.string()), region).numbers
     plausible = sum(map(_is_plausible, numbers.tolist()))
-    return 2 * plausible >= np.count_nonzero(numbers)
+    return 2 * plausible >= int(np.count_nonzero(numbers))
 
 
 def _is_plausible(number: int) -> bool:

@@ -152,15 +152,16 @@ class CsvText(ListReader):
         ended = False
         while not ended:
             data = self._rest
-            while len(data) < BLOCK_BYTES and not ended:
-                piece = self._read(BLOCK_BYTES - len(data))
+            # Text stays behind each block but the last: rows of totals are looked for there.
+            while len(data) <= BLOCK_BYTES and not ended:
+                piece = self._read(BLOCK_BYTES + 1 - len(data))
                 ended = piece is None
                 data += piece or b""
             if ended:
                 data = data.rstrip(_DOS_END)
                 cut = len(data)
             else:
-                cut = last_record_end(data, self.delimiter, self._width)
+                cut = last_record_end(data, BLOCK_BYTES, self.delimiter, self._width)
                 if not cut:
                     raise InputError(
                         self.file.name,

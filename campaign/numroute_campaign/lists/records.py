@@ -172,13 +172,13 @@ def read_columns(
     return table, ragged
 
 
-def last_record_end(data: bytes, delimiter: str, width: int) -> int:
-    """Return where the last whole record of a text ends; 0 if none does.
+def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
+    """Return where the last whole record within the first bytes ends; 0 if none does.
 
     A line end within quotes ends no record. Where the text has quotes, two neighbouring lines that
     are whole records are searched for before the end; records are cut from there on.
     """
-    last = data.rfind(b"\n") + 1
+    last = data.rfind(b"\n", 0, size) + 1
     if last == 0 or data.find(_QUOTE, 0, last) < 0:
         return last
     begin = data.find(b"\n", last - _END_BYTES) + 1 if last > _END_BYTES else 0
