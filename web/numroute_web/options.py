@@ -95,9 +95,9 @@ def read_choices(folder: Path | None) -> dict[str, list[str]]:
 
 def check_choices(folder: Path | None, options: ListOptions) -> None:
     """Raise SettingError if options name a choice that the folder does not offer."""
-    names = {"policy": [options.policy], "prices": [options.prices], "suppress": options.suppress}
-    for kind, chosen in names.items():
-        for name in filter(None, chosen):
+    chosen = [("policy", options.policy), ("prices", options.prices)]
+    for kind, name in (*chosen, *(("suppress", each) for each in options.suppress)):
+        if name is not None:
             chosen_path(folder, kind, name)
 
 

@@ -110,7 +110,7 @@ class _Writer:
         """Take what follows as a list of this name."""
         self._next_name = safe_name(name)
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | bytearray) -> None:
         """Write a piece. Raises ProblemError if it is too much, or of a second list."""
         if self._next_name is not None and chunk:
             if self._file is not None:

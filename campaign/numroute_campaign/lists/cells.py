@@ -306,7 +306,7 @@ def readable(column: pa.Array, name: str, where: object) -> pa.Array:
 
 def is_empty(values: pa.Array) -> NDArray[np.bool_]:
     """Whether each value is null, empty or blank."""
-    return is_equal(values, "") | values.is_null().to_numpy(zero_copy_only=False)
+    return np.asarray(is_equal(values, "") | values.is_null().to_numpy(zero_copy_only=False))
 
 
 def is_equal(values: pa.Array, text: str) -> NDArray[np.bool_]:

@@ -199,9 +199,9 @@ def _find_header(
     for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
         if not folded.isdisjoint(spelled_plainly(cell).casefold() for cell in row):
             return place, place, True
-    place, start = find_phone_header(rows, region), _skip_titles(rows, _numbered(rows, region))
-    if place is not None or start >= len(rows):
-        return place, start, True
+    named, start = find_phone_header(rows, region), _skip_titles(rows, _numbered(rows, region))
+    if named is not None or start >= len(rows):
+        return named, start, True
     if options.has_header:
         return start, start, True
     is_header, is_sure = _judge_header(rows[start], rows[start + 1 :], region)
