@@ -20,7 +20,6 @@ from numroute.e164 import parse
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
 from numroute.index import Override
-from numroute.index.layout import BLOCK_SHIFT, INVALID_ROW
 from numroute.index.overrides import OVERRIDES_MAX, find_crossing
 from numroute.model import (
     InvalidReason,
@@ -123,7 +122,8 @@ class _Known:
             for name in (route.region.code, route.region.name):
                 if name:
                     self.regions.setdefault(name, route.region)
-        self.country_codes = _country_codes(snapshot)
+        beginnings = {_country_code(str(each.first)) for each in snapshot.metadata.coverage}
+        self.country_codes = sorted(beginnings - {""})
         self._snapshot = snapshot
 
     def covered(self, first: int, last: int) -> tuple[Region, LineType]:
@@ -146,20 +146,6 @@ class _Known:
             regions.pop() if len(regions) == 1 else Region(),
             line_types.pop() if len(line_types) == 1 else LineType.UNSPECIFIED,
         )
-
-
-def _country_codes(snapshot: Snapshot) -> list[str]:
-    """Return the country codes of the numbering plan, of the ported numbers without a plan."""
-    tables = snapshot.tables
-    numbers = tables.range_start[tables.range_route > INVALID_ROW]
-    if not len(numbers):
-        numbers = tables.blocks.astype(np.uint64) << np.uint64(BLOCK_SHIFT)
-    # Country codes have at most three digits: of half a million ranges few beginnings remain.
-    powers = np.uint64(10) ** np.arange(1, 16, dtype=np.uint64)
-    digits = powers.searchsorted(numbers, side="right") + 1
-    cut = np.maximum(digits - 3, 0).astype(np.uint64)
-    beginnings = np.unique(numbers // np.uint64(10) ** cut).tolist()
-    return sorted({_country_code(str(each)) for each in beginnings} - {""})
 
 
 def _country_code(digits: str) -> str:

@@ -109,7 +109,7 @@ class Faults:
         assert stopped.windows == ()
         assert stopped.gap is not None
         assert stopped.gap.expected == sequence(day.windows[4][0])
-        assert stopped.gap.missing_count == 2
+        assert len(stopped.gap.missing) == 2
         port, back = day.windows[4]
         half = self._replay.apply(port, *waiting)
         assert half.windows == ()

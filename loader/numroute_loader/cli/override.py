@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +12,9 @@ from numroute.cli.console import (
     counted,
     operator_text,
     plain,
-    print_facts,
     print_json,
     print_table,
+    show,
     time_text,
 )
 from numroute.cli.group import Group
@@ -117,14 +117,7 @@ def _range(each: Override) -> str:
 
 
 def _print(metadata: Metadata | None, count: int, *, as_json: bool) -> None:
-    if as_json:
-        document: dict[str, Any] = {"overrides": count}
-        document["snapshot"] = {"id": metadata.snapshot_id} if metadata else None
-        print_json(document)
-        return
-    print_facts(
-        [
-            ("overrides", f"{count:,}"),
-            ("published", metadata.snapshot_id if metadata else "nothing: --dry-run"),
-        ]
-    )
+    snapshot = {"id": metadata.snapshot_id} if metadata else None
+    published = metadata.snapshot_id if metadata else "nothing: --dry-run"
+    facts = [("overrides", f"{count:,}"), ("published", published)]
+    show({"overrides": count, "snapshot": snapshot}, facts, as_json=as_json)

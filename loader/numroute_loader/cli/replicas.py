@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import TYPE_CHECKING
 
 import click
 
-from numroute.cli.console import print_facts, print_json
+from numroute.cli.console import show
 from numroute.cli.group import Daemon
 from numroute.cli.options import json_option, store_option
 from numroute.cli.progress import Bars
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
+from numroute_loader import replicas
 from numroute_loader.cli.options import retention_options, seconds, user_name
 from numroute_loader.feeds.loop import feeding, stopping
-from numroute_loader.replicas import transfer
-from numroute_loader.replicas.remote import Remote
-from numroute_loader.replicas.transfer import INTERVAL_SECONDS, Follower
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from numroute_loader.replicas import INTERVAL_SECONDS, Follower, Remote
 
 KEEP_MAX = 10_000
 
@@ -46,7 +39,7 @@ def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | N
 @click.option(
     "--keep",
     type=click.IntRange(min=2, max=KEEP_MAX),
-    default=transfer.KEEP,
+    default=replicas.KEEP,
     show_default=True,
     metavar="N",
     help="Snapshots that stay at the URL; a replica may still be fetching the one before.",
@@ -55,32 +48,28 @@ def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | N
 @json_option
 def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> None:
     """Push the current snapshot."""
-    with _private_files(), Bars() as bars:
-        pushed = transfer.push(
+    with Bars() as bars:
+        pushed = replicas.push(
             SnapshotStore(store),
             Remote(url),
             keep=keep,
             verify=verify,
             progress=lambda done, total: bars.update("sending", done, total),
         )
-    if as_json:
-        print_json(
-            {
-                "snapshot": {"id": pushed.pointer.snapshot, "as_of": pushed.pointer.as_of},
-                "file_bytes": pushed.pointer.file_bytes,
-                "sha256": pushed.pointer.sha256,
-                "sent_bytes": pushed.sent_bytes,
-                "removed": list(pushed.removed),
-            }
-        )
-        return
-    print_facts(
-        [
-            ("pushed", pushed.pointer.snapshot),
-            ("sent", f"{pushed.sent_bytes:,} of {pushed.pointer.file_bytes:,} bytes"),
-            *([("removed there", ", ".join(pushed.removed))] if pushed.removed else []),
-        ]
-    )
+    pointer = pushed.pointer
+    document = {
+        "snapshot": {"id": pointer.snapshot, "as_of": pointer.as_of},
+        "file_bytes": pointer.file_bytes,
+        "sha256": pointer.sha256,
+        "sent_bytes": pushed.sent_bytes,
+        "removed": list(pushed.removed),
+    }
+    facts = [
+        ("pushed", pointer.snapshot),
+        ("sent", f"{pushed.sent_bytes:,} of {pointer.file_bytes:,} bytes"),
+        *([("removed there", ", ".join(pushed.removed))] if pushed.removed else []),
+    ]
+    show(document, facts, as_json=as_json)
 
 
 @click.command(
@@ -121,46 +110,21 @@ def pull(
             ).run()
             return
         with Bars() as bars:
-            pulled = transfer.pull(
+            pulled = replicas.pull(
                 opened,
                 remote,
                 asked_by=asked_by,
                 progress=lambda done, total: bars.update("fetching", done, total),
             )
-    if as_json:
-        print_json(
-            {
-                "snapshot": {"id": pulled.pointer.snapshot, "as_of": pulled.pointer.as_of},
-                "file_bytes": pulled.pointer.file_bytes,
-                "fetched_bytes": pulled.fetched_bytes,
-                "changed": pulled.changed,
-            }
-        )
-        return
-    print_facts(
-        [
-            ("current" if pulled.changed else "current already", pulled.pointer.snapshot),
-            ("fetched", f"{pulled.fetched_bytes:,} of {pulled.pointer.file_bytes:,} bytes"),
-        ]
-    )
-
-
-def pusher(store: SnapshotStore, url: str) -> Callable[[], str]:
-    """Return a function that pushes the current snapshot to a URL and returns its id."""
-    remote = Remote(url)
-
-    def push_current() -> str:
-        with _private_files():
-            return transfer.push(store, remote).pointer.snapshot
-
-    return push_current
-
-
-@contextlib.contextmanager
-def _private_files() -> Iterator[None]:
-    """Create files at a URL that is a path so that only their owner can read them."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
+    pointer = pulled.pointer
+    document = {
+        "snapshot": {"id": pointer.snapshot, "as_of": pointer.as_of},
+        "file_bytes": pointer.file_bytes,
+        "fetched_bytes": pulled.fetched_bytes,
+        "changed": pulled.changed,
+    }
+    facts = [
+        ("current" if pulled.changed else "current already", pointer.snapshot),
+        ("fetched", f"{pulled.fetched_bytes:,} of {pointer.file_bytes:,} bytes"),
+    ]
+    show(document, facts, as_json=as_json)

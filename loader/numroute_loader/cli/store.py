@@ -16,6 +16,7 @@ from numroute.cli.console import (
     print_facts,
     print_json,
     print_table,
+    show,
     time_text,
 )
 from numroute.cli.options import json_option, store_option
@@ -130,10 +131,11 @@ def rollback(*, snapshot: str, store: Path, reason: str, as_json: bool) -> None:
             "before; `numroute-load override apply FILE` sets them",
             err=True,
         )
-    if as_json:
-        print_json({"snapshot": {"id": metadata.snapshot_id, "as_of": metadata.as_of}})
-    else:
-        print_facts([("current", metadata.snapshot_id), ("data as of", time_text(metadata.as_of))])
+    show(
+        {"snapshot": {"id": metadata.snapshot_id, "as_of": metadata.as_of}},
+        [("current", metadata.snapshot_id), ("data as of", time_text(metadata.as_of))],
+        as_json=as_json,
+    )
 
 
 def _pin_command(name: str, text: str) -> click.Command:
@@ -148,10 +150,8 @@ def _pin_command(name: str, text: str) -> click.Command:
             snapshot_id = opened.resolve(snapshot)
             change = writer.pin if name == "pin" else writer.unpin
             change(snapshot_id, asked_by=user_name(), reason=reason)
-        if as_json:
-            print_json({"snapshot": {"id": snapshot_id}, "pinned": name == "pin"})
-        else:
-            print_facts([(f"{name}ned", snapshot_id)])
+        document = {"snapshot": {"id": snapshot_id}, "pinned": name == "pin"}
+        show(document, [(f"{name}ned", snapshot_id)], as_json=as_json)
 
     return command
 
@@ -188,18 +188,8 @@ def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) ->
     removed = [each.snapshot for each in judged if not each.reasons]
     freed = sum(sizes[each] for each in removed)
     if as_json:
-        print_json(
-            {
-                "removed": removed,
-                "kept": [
-                    {"id": each.snapshot, "reasons": each.reasons}
-                    for each in judged
-                    if each.reasons
-                ],
-                "freed_bytes": freed,
-                "dry_run": dry_run,
-            }
-        )
+        kept = [{"id": each.snapshot, "reasons": each.reasons} for each in judged if each.reasons]
+        print_json({"removed": removed, "kept": kept, "freed_bytes": freed, "dry_run": dry_run})
         return
     gone = "would be removed" if dry_run else "removed"
     print_table(
@@ -253,7 +243,6 @@ def verify(snapshot_id: str | None, store: Path, as_json: bool) -> None:
         )
     metadata = verify_snapshot(path)
     size = path.stat().st_size
-    if as_json:
-        print_json({"snapshot": {"id": metadata.snapshot_id}, "file_bytes": size, "intact": True})
-    else:
-        print_facts([("snapshot", metadata.snapshot_id), ("intact", f"all {size:,} bytes")])
+    document = {"snapshot": {"id": metadata.snapshot_id}, "file_bytes": size, "intact": True}
+    facts = [("snapshot", metadata.snapshot_id), ("intact", f"all {size:,} bytes")]
+    show(document, facts, as_json=as_json)

@@ -15,13 +15,14 @@ from numroute.entry import how_to_install
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
+from numroute_loader import replicas
 from numroute_loader.cli.options import (
     approval_options,
     retention_options,
     seconds,
     user_name,
 )
-from numroute_loader.cli.replicas import check_url, pusher
+from numroute_loader.cli.replicas import check_url
 from numroute_loader.feeds.loop import StopRequested, feeding, stopping
 from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, SftpSettings, parse_address
 from numroute_loader.feeds.watcher import (
@@ -32,9 +33,10 @@ from numroute_loader.feeds.watcher import (
     WatchOptions,
 )
 from numroute_loader.registries import FEEDS
+from numroute_loader.replicas import Remote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numroute_loader.feeds.sources import Source
     from numroute_loader.gate.limits import Approval
@@ -160,8 +162,8 @@ def watch(
 ) -> int:
     """Keep a store up to date from a folder or an SFTP host where the registry's files arrive.
 
-    Waits until uploads are complete, puts damaged files aside, builds each full dump with the
-    operator table and the plan of its day, and keeps serving the last good snapshot when something
+    Waits until uploads are complete, leaves damaged files out, builds each full dump with the
+    operator table and the plan of its day, and keeps the last good snapshot current when something
     is missing or wrong. `numroute info` shows its state. SIGTERM or Ctrl-C stops at once; the next
     start continues where this one stopped.
     """
@@ -175,7 +177,7 @@ def watch(
         plan=plan,
         approval=approval,
         asked_by=f"{user_name()} (watch)",
-        push=None if push is None else pusher(opened, push),
+        push=None if push is None else _pusher(opened, Remote(push)),
     )
     with feeding(store), stopping() as stop:
         watcher = Watcher(opened, source, _LAYOUT, options, make_logger(), stop)
@@ -186,6 +188,10 @@ def watch(
             return 0 if watcher.once() else 1
         except StopRequested:
             return 1
+
+
+def _pusher(store: SnapshotStore, remote: Remote) -> Callable[[], str]:
+    return lambda: replicas.push(store, remote).pointer.snapshot
 
 
 def _source(

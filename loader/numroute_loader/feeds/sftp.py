@@ -20,7 +20,7 @@ from numroute.errors import (
     LoginRefusedError,
     SettingError,
 )
-from numroute_loader.feeds.sources import RemoteFile
+from numroute_loader.feeds.sources import RemoteFile, open_private
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -133,8 +133,7 @@ class SftpSource:
         return files
 
     async def _fetch(self, file: RemoteFile, to: Path) -> asyncssh.SFTPAttrs:
-        descriptor = os.open(to, os.O_CREAT | os.O_RDWR, 0o600)
-        with os.fdopen(descriptor, "r+b") as local:
+        with open_private(to) as local:
             done = local.seek(0, os.SEEK_END)
             if done > file.size:
                 done = 0

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from numroute.errors import FeedError, InputError, SettingError
@@ -91,10 +91,20 @@ class Inbox:
 
     def fetch(self, file: RemoteFile, to: Path) -> None:
         """Copy a file: its owner may replace it while a snapshot is built from the copy."""
-        descriptor = os.open(to, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "wb") as target:
-            for piece, after in _pieces(file.path):  # noqa: B007 - the last one is compared
+        # Without O_NONBLOCK a named pipe, put there since the listing, would block for ever.
+        with _reading(file.path):
+            descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as source, open_private(to) as target:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                hint = "Remove it from the inbox"
+                raise InputError(file.path, "it is not a regular file", hint=hint)
+            target.truncate()
+            piece = b"-"
+            while piece:
+                with _reading(file.path):
+                    piece = source.read(_COPY_BYTES)
                 target.write(piece)
+            after = os.fstat(descriptor)
         if (after.st_size, after.st_mtime_ns) != (file.size, file.mtime_ns):
             raise FeedError(
                 f"{file.path}: it changed while it was copied", hint="It will be tried again"
@@ -135,19 +145,9 @@ def _reading(path: str) -> Iterator[None]:
         ) from None
 
 
-def _pieces(path: str) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield a file's bytes, and its status after each piece."""
-    # Without O_NONBLOCK a named pipe, put there since the listing, would block for ever.
-    with _reading(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as source:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InputError(path, "it is not a regular file", hint="Remove it from the inbox")
-        piece = b"-"
-        while piece:
-            with _reading(path):
-                piece = source.read(_COPY_BYTES)
-            yield piece, os.fstat(descriptor)
+def open_private(path: Path) -> BinaryIO:
+    """Open a local copy that only its owner can read (0600), for reading and writing."""
+    return os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError, StoreError
+from numroute.errors import FeedError, InputError, StoreError
 from numroute.feed import Reconciled, Refused, Waiting
 from numroute.index import history, writing
 from numroute.logs import error_fields
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute.index import Metadata, SnapshotStore
+    from numroute.index import Source as SnapshotSource
     from numroute_loader.feeds.loop import Stopping
     from numroute_loader.feeds.order import Batch, Step
     from numroute_loader.feeds.sources import Source
@@ -219,7 +221,7 @@ class Watcher(Feed):
         ]
         increments = step.action is Action.APPLY
         if not increments:
-            inputs += input_files([str(path) for path in self._options.plan])
+            inputs += self._open_plan()
         options = self._options
         checked = pipeline.check(inputs, self._store, options.approval, increments=increments)
         if step.action is Action.RECONCILE:
@@ -264,6 +266,27 @@ class Watcher(Feed):
             else:
                 self._gap(checked.gap.message, GAP_HINT)
 
+    def _open_plan(self) -> list[InputFile]:
+        """Return the files that ``--plan`` names.
+
+        Raises FeedError where the current snapshot was built with an open plan and none is named:
+        every fixed line would become an unallocated number.
+        """
+        if self._options.plan:
+            return input_files([str(path) for path in self._options.plan])
+        sources: Sequence[SnapshotSource] = ()
+        with contextlib.suppress(StoreError):
+            sources = self._current().sources
+        others = [source for source in sources if source.layer == "ranges"]
+        names = [each.name for each in others if each.registry != self._layout.registry]
+        if names:
+            raise FeedError(
+                f"the current snapshot was built with {', '.join(names)}, which this feed lacks",
+                hint="Give the open numbering plan with --plan; to do without it, build once "
+                "by hand with --allow plan_shrinkage",
+            )
+        return []
+
     def _record_drift(self, dump: str, checked: Checked) -> None:
         """Record in history and log how a full dump differs from what increments made."""
         finding, drift = _drift(checked), checked.drift
@@ -287,14 +310,13 @@ class Watcher(Feed):
             self._log.warning("gap", reason=reason, remedy=remedy)
 
     def _key(self, step: Step) -> str:
-        """Identify the deliveries, the snapshot they would follow, and the settings."""
+        """Identify the deliveries, the snapshot they would follow, and what is allowed."""
         deliveries = [f"{file.name} {self._identity(file.name)}" for file in step.files]
         try:
             current = self._store.current_id()
         except StoreError:
             current = ""
-        settings = [*map(str, self._options.plan), *sorted(self._options.approval.allowed)]
-        text = "\n".join([*deliveries, current, *settings])
+        text = "\n".join([*deliveries, current, *sorted(self._options.approval.allowed)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _identity(self, name: str) -> str:

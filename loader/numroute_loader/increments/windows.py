@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numroute.errors import InputError, NumrouteError
+from numroute_loader.gate.findings import named
 from numroute_loader.registries import CHAINS, KINDS, stated
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
     from numroute.index import Metadata, Source
     from numroute_loader.reading.description import IncrementChain, RegistryFile
-
-_NAMED_MAX = 6
-"""How many missing files a message names; the rest are counted."""
 
 _NAME_HINT = "Restore the name that the registry gave it"
 
@@ -95,30 +93,23 @@ class Skipped:
 class Gap:
     """Missing increments, and those that cannot be applied without them.
 
-    ``expected`` is the sequence of the window that must come next. ``missing`` names some of the
-    missing files, as the registry names them, without a suffix; ``missing_count`` counts all.
-    ``found`` are the sequences of the windows that wait for them, ``files`` the names of these.
-    ``renamed`` says which of them state a time that does not belong to their sequence.
+    ``expected`` is the sequence of the window that must come next. ``missing`` names the missing
+    files, as the registry names them, without a suffix; ``files`` names those that wait for them.
+    ``renamed`` says which of these state a time that does not belong to their sequence.
     """
 
     expected: int
     missing: tuple[str, ...]
-    missing_count: int
-    found: tuple[int, ...]
     files: tuple[str, ...]
     renamed: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
         """What is missing, and what waits for it."""
-        named = ", ".join(self.missing)
-        more = self.missing_count - len(self.missing)
-        waiting = ", ".join(self.files[:_NAMED_MAX])
-        others = len(self.files) - _NAMED_MAX
-        return "".join(f"{fault}; " for fault in self.renamed[:_NAMED_MAX]) + (
-            f"window {self.expected} must come next; missing: {named}"
-            f"{f' and {more} more' if more > 0 else ''}; waiting for it: {waiting}"
-            f"{f' and {others} more' if others > 0 else ''}"
+        renamed = f"{named(self.renamed, '; ')}; " if self.renamed else ""
+        return (
+            f"{renamed}window {self.expected} must come next; missing: {named(self.missing)}; "
+            f"waiting for it: {named(self.files)}"
         )
 
 
@@ -258,10 +249,8 @@ def _gap(position: Position, expected: int, waiting: dict[int, dict[str, Registr
         expected=expected,
         missing=tuple(
             f"{types[kind]}_{position.chain.window_time(sequence) + offset:%Y%m%d%H%M}_{sequence}"
-            for kind, sequence in missing[:_NAMED_MAX]
+            for kind, sequence in missing
         ),
-        missing_count=len(missing),
-        found=tuple(sorted(waiting)),
         files=tuple(
             file.path.name for sequence in sorted(waiting) for file in waiting[sequence].values()
         ),

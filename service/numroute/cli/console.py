@@ -38,6 +38,14 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - any value of ours, a datac
     click.echo(json.dumps(plain(value), ensure_ascii=False))
 
 
+def show(document: Mapping[str, Any], facts: Iterable[tuple[str, str]], *, as_json: bool) -> None:
+    """Print a document for programs, or facts for people."""
+    if as_json:
+        print_json(document)
+    else:
+        print_facts(list(facts))
+
+
 def plain(value: Any) -> Any:  # noqa: ANN401 - as above
     """Return a value as dictionaries, lists and scalars that JSON knows."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -335,10 +335,8 @@ def test_the_open_plan_is_not_lost(store: Path, inbox: Path, tmp_path: Path) -> 
     run = watch_once(store, "--inbox", inbox)
     assert run.status == 1
     assert run.state is not None
-    (refused,) = run.state.refused
-    assert "plan_shrinkage" in refused.checks
-    again = watch_once(store, "--inbox", inbox)
-    assert (again.status, again.log) == (1, [])
+    assert run.state.error is not None
+    assert "--plan" in run.state.error.hint
     plan = tmp_path / "ABC-4xx.csv"
     plan.write_text(ABC)
     run = watch_once(store, "--inbox", inbox, "--plan", plan)

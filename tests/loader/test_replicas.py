@@ -19,13 +19,13 @@ from support.watching import loading
 from numroute.errors import FeedError
 from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore, verify_snapshot
-from numroute_loader.replicas import transfer
-from numroute_loader.replicas.remote import Remote
+from numroute_loader import replicas
+from numroute_loader.replicas import Remote
 
 SLOW_AFTER_ONE_PIECE = """
 import time
-from numroute_loader.replicas import transfer
-transfer.PIECE_BYTES = 1 << 12
+from numroute_loader import replicas
+replicas.PIECE_BYTES = 1 << 12
 def hang(done, total):
     if done > 3 << 12:
         marker.touch()
@@ -267,7 +267,7 @@ def test_an_unknown_driver_is_named(origin: Path) -> None:
 def test_a_password_in_a_url_is_not_repeated(origin: Path) -> None:
     """Messages name the URL without what is secret in it."""
     assert Remote.__doc__
-    from numroute_loader.replicas.remote import _without_secrets
+    from numroute_loader.replicas import _without_secrets
 
     assert _without_secrets("sftp://u:hunter2@h/p") == "sftp://u@h/p"
 
@@ -309,7 +309,7 @@ def test_a_broken_upload_with_other_bytes_is_sent_anew(origin: Path, folder: Pat
     (folder / "snapshots" / f"{current(origin)}.lmdb.unfinished").write_bytes(b"x" * 1000)
     result = push(origin, folder)
     assert result.status == 0, result.err
-    assert transfer._is_right(Remote(str(folder)), Remote(str(folder)).read_pointer())
+    assert replicas._is_right(Remote(str(folder)), Remote(str(folder)).read_pointer())
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_broken_upload_with_other_bytes_is_sent_anew(origin: Path, folder: Pat
     [
         "numroute.index.publishing:verify_snapshot",
         "numroute.index.publishing:StoreWriter.make_current",
-        "numroute_loader.replicas.transfer:_clear",
+        "numroute_loader.replicas:_clear",
     ],
 )
 def test_kill_9_while_a_pulled_snapshot_is_published(
@@ -382,7 +382,7 @@ def test_a_driver_that_fails_is_told_of(origin: Path, folder: Path, monkeypatch)
 
     monkeypatch.setattr(remote._fs, "open", fail)
     with pytest.raises(FeedError, match="cannot be read: DriverError"):
-        transfer.pull(SnapshotStore(folder.parent / "replica", create=True), remote)
+        replicas.pull(SnapshotStore(folder.parent / "replica", create=True), remote)
 
 
 def test_a_damaged_snapshot_that_is_kept_is_fetched_again(

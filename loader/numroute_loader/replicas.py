@@ -1,0 +1,451 @@
+"""Carry snapshots to other machines over storage that exists: a path or any fsspec URL.
+
+::
+
+    URL/current.json              which snapshot is current, its size and its digest
+    URL/snapshots/<id>.lmdb       the snapshots' files as they lie in a store
+
+The object is complete before the pointer names it, and readers never see a part of either: where
+the storage has folders and renames, a file is written under another name and renamed; in an object
+store, an object appears when its upload is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from numroute.entry import how_to_install
+from numroute.errors import FeedError, NoSnapshotError, SettingError, SnapshotCorruptError
+from numroute.index import Snapshot, writing
+from numroute.index.file import sha256_file
+from numroute_loader.feeds.loop import Feed, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute.index import SnapshotStore
+    from numroute_loader.feeds.loop import Stopping
+
+    Progress = Callable[[int, int], None]
+    """Called now and then with bytes: (done, total)."""
+
+POINTER = "current.json"
+SNAPSHOTS = "snapshots"
+SUFFIX = ".lmdb"
+UNFINISHED = ".unfinished"
+
+POINTER_BYTES_MAX = 4096
+
+_RENAMES = frozenset({"file", "local", "sftp", "ssh", "smb"})
+"""Protocols of storage where a file is visible while it is written, and can be renamed."""
+
+INTERVAL_SECONDS = 15.0
+"""How often the pointer, less than 4 KiB, is read by default."""
+
+PIECE_BYTES = 4 << 20
+SPOOL = "pulled"
+"""The folder in the store for partial downloads."""
+
+
+KEEP = 4
+"""Snapshots that stay at the remote: a replica may still be fetching the one before."""
+
+
+class Pointer(msgspec.Struct, frozen=True, kw_only=True):
+    """The current snapshot of a remote: its id, size, and SHA-256 digest in hexadecimal."""
+
+    version: Literal[1] = 1
+    snapshot: Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z][0-9A-Za-z._-]{0,99}\Z")]
+    file_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    as_of: str
+
+
+class Remote:
+    """Storage at a URL. Every error of its driver becomes a FeedError."""
+
+    def __init__(self, url: str) -> None:
+        """Find the driver. Raises SettingError when it is missing or the URL is invalid."""
+        try:
+            import fsspec  # noqa: PLC0415 - an extra brings it
+        except ModuleNotFoundError:
+            command = how_to_install("replicas")
+            raise SettingError("fsspec is not installed", hint=f"Run {command}") from None
+        self.url = _without_secrets(url)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except ImportError as error:
+            raise SettingError(f"{self.url}: {error}", hint="Install the driver it names") from None
+        except ValueError as error:
+            raise SettingError(f"{self.url}: {error}", hint="Check the URL") from None
+        except Exception as error:  # noqa: BLE001 - a driver may connect here, with its own errors
+            raise self._failed("cannot be reached", error) from None
+        protocol = self._fs.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        self.renames = bool(names & _RENAMES)
+
+    def read_pointer(self) -> Pointer | None:
+        """Return the pointer, None when nothing has been pushed; raises FeedError."""
+        with self._wrapped("cannot be read"):
+            try:
+                with self._fs.open(f"{self._root}/{POINTER}", "rb") as file:
+                    content = file.read(POINTER_BYTES_MAX)
+            except FileNotFoundError:
+                return None
+        try:
+            return msgspec.json.decode(content, type=Pointer)
+        except msgspec.MsgspecError:
+            raise FeedError(
+                f"{self.url}/{POINTER}: it is not the pointer of a snapshot",
+                hint="Push again from the machine that builds the snapshots",
+            ) from None
+
+    def write_pointer(self, pointer: Pointer) -> None:
+        """Make a snapshot current, whose object must be complete; raises FeedError."""
+        content = msgspec.json.encode(pointer) + b"\n"
+        with self._wrapped("the pointer cannot be written"):
+            final = f"{self._root}/{POINTER}"
+            if not self.renames:
+                self._fs.pipe_file(final, content)
+                return
+            with self._fs.open(final + UNFINISHED, "wb") as file:
+                file.write(content)
+            self._fs.mv(final + UNFINISHED, final)
+
+    def size(self, snapshot: str, *, unfinished: bool = False) -> int | None:
+        """Return the size of a snapshot's object or None; raises FeedError."""
+        with self._wrapped("cannot be looked at"):
+            try:
+                return int(self._fs.size(self._path(snapshot, unfinished=unfinished)))
+            except FileNotFoundError:
+                return None
+
+    def ids(self) -> list[str]:
+        """Return the ids of the snapshots at the remote, oldest data first; raises FeedError."""
+        return sorted(name.removesuffix(SUFFIX) for name in self._names() if name.endswith(SUFFIX))
+
+    def remove_all_but(self, kept: set[str]) -> list[str]:
+        """Remove objects and remains of broken uploads; return the ids of the objects."""
+        removed = []
+        for name in self._names():
+            snapshot = name.removesuffix(UNFINISHED).removesuffix(SUFFIX)
+            if snapshot not in kept:
+                with self._wrapped("old snapshots cannot be removed"):
+                    self._fs.rm_file(f"{self._root}/{SNAPSHOTS}/{name}")
+                if name.endswith(SUFFIX):
+                    removed.append(snapshot)
+        return removed
+
+    @contextlib.contextmanager
+    def reading(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
+        """Open a snapshot's object for reading from an offset; raises FeedError."""
+        with self._wrapped("the download broke off"):
+            try:
+                opened = self._fs.open(self._path(snapshot), "rb")
+            except FileNotFoundError:
+                raise FeedError(
+                    f"{self.url}: the pointer names snapshot {snapshot!r}, which is not there",
+                    hint="Push again from the machine that builds the snapshots",
+                ) from None
+            with opened as file:
+                file.seek(offset)
+                yield cast("IO[bytes]", file)
+
+    @contextlib.contextmanager
+    def writing(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
+        """Open a snapshot's object for writing; with an offset, continue a broken upload.
+
+        It is complete, and has its name, when the block ends. Raises FeedError.
+        """
+        with self._wrapped("the upload broke off"):
+            self._fs.makedirs(f"{self._root}/{SNAPSHOTS}", exist_ok=True)
+            path = self._path(snapshot, unfinished=self.renames)
+            with self._fs.open(path, "ab" if offset else "wb") as file:
+                yield cast("IO[bytes]", file)
+            if self.renames:
+                self._fs.mv(path, self._path(snapshot))
+
+    def _names(self) -> list[str]:
+        with self._wrapped("cannot be listed"):
+            try:
+                paths = self._fs.ls(f"{self._root}/{SNAPSHOTS}", detail=False)
+            except FileNotFoundError:
+                return []
+            return [str(path).rstrip("/").rpartition("/")[2] for path in paths]
+
+    def _path(self, snapshot: str, *, unfinished: bool = False) -> str:
+        end = UNFINISHED if unfinished else ""
+        return f"{self._root}/{SNAPSHOTS}/{snapshot}{SUFFIX}{end}"
+
+    @contextlib.contextmanager
+    def _wrapped(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except FeedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+            raise self._failed(what, error) from None
+
+    def _failed(self, what: str, error: Exception) -> FeedError:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        return FeedError(
+            f"{self.url}: {what}: {why}",
+            hint="Check the URL, its driver's settings, and the storage",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """The result of a push; ``sent_bytes``: 0 when the snapshot was there already."""
+
+    pointer: Pointer
+    sent_bytes: int
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulled:
+    """The result of a pull; ``changed``: whether another snapshot became current."""
+
+    pointer: Pointer
+    fetched_bytes: int
+    changed: bool
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """Create files at a URL that is a path so that only their owner can read them."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@_private_files()
+def push(
+    store: SnapshotStore,
+    remote: Remote,
+    *,
+    keep: int = KEEP,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> Pushed:
+    """Copy the store's current snapshot to the remote and make it current there.
+
+    An upload that broke off continues where it stopped, if the storage can append; the result is
+    then read back and compared, with ``verify`` always. At most ``keep`` snapshots stay there.
+    Raises FeedError or StoreError.
+    """
+    with store.open() as snapshot:
+        path, metadata = snapshot.path, snapshot.metadata
+        size = path.stat().st_size
+        pointer = Pointer(
+            snapshot=metadata.snapshot_id,
+            file_bytes=size,
+            sha256=sha256_file(path, size).hex(),
+            as_of=metadata.as_of.isoformat(),
+        )
+        sent = 0
+        whole = remote.size(pointer.snapshot) == size
+        if not whole or (verify and not _is_right(remote, pointer)):
+            begun = remote.size(pointer.snapshot, unfinished=True) if remote.renames else 0
+            begun = begun if begun and begun <= size else 0
+            # What was continued and is not right is sent once more from its beginning.
+            for offset in (begun, 0):
+                sent += _send(remote, pointer, path, offset, progress)
+                if not (begun or verify) or _is_right(remote, pointer):
+                    break
+            else:
+                raise FeedError(
+                    f"{remote.url}: snapshot {pointer.snapshot} does not read as it was sent",
+                    hint="The pointer was not changed. Check the storage",
+                )
+        remote.write_pointer(pointer)
+    others = [each for each in reversed(remote.ids()) if each != pointer.snapshot]
+    removed = remote.remove_all_but({pointer.snapshot, *others[: keep - 1]})
+    return Pushed(pointer=pointer, sent_bytes=sent, removed=tuple(removed))
+
+
+def _send(
+    remote: Remote, pointer: Pointer, path: Path, offset: int, progress: Progress | None
+) -> int:
+    """Send a file from an offset; return how many bytes were sent."""
+    done = offset
+    with path.open("rb", buffering=0) as local, remote.writing(pointer.snapshot, offset) as target:
+        local.seek(offset)
+        while piece := local.read(PIECE_BYTES):
+            target.write(piece)
+            done += len(piece)
+            if progress is not None:
+                progress(done, pointer.file_bytes)
+    size = remote.size(pointer.snapshot)
+    if size != pointer.file_bytes:
+        raise FeedError(
+            f"{remote.url}: {size} bytes arrived of {pointer.file_bytes}", hint="Push again"
+        )
+    return done - offset
+
+
+def _is_right(remote: Remote, pointer: Pointer) -> bool:
+    with remote.reading(pointer.snapshot, 0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == pointer.sha256
+
+
+def pull(
+    store: SnapshotStore,
+    remote: Remote,
+    *,
+    asked_by: str = "",
+    progress: Progress | None = None,
+) -> Pulled:
+    """Make current in the store what is current at the remote.
+
+    A download that broke off continues where it stopped. Nothing is published before all of its
+    bytes match the digest in the pointer, and each array its own. A snapshot that the store still
+    has is not fetched again, unless it is damaged.
+
+    Raises FeedError when the remote fails or its bytes are not those that were pushed,
+    NoSnapshotError when nothing has been pushed yet, StoreError.
+    """
+    pointer = remote.read_pointer()
+    if pointer is None:
+        raise NoSnapshotError(
+            remote.url,
+            "nothing has been pushed here yet",
+            hint="Run `numroute-load push` on the machine that builds the snapshots",
+        )
+    if pointer.snapshot in store.ids():
+        with contextlib.suppress(NoSnapshotError):
+            if store.current_id() == pointer.snapshot:
+                _clear(store.path / SPOOL, keep=None)
+                return Pulled(pointer=pointer, fetched_bytes=0, changed=False)
+        reason = f"current at {remote.url}"
+        # A damaged one is fetched again below, and takes its place.
+        with contextlib.suppress(SnapshotCorruptError):
+            with writing(store) as writer:
+                writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=reason)
+            return Pulled(pointer=pointer, fetched_bytes=0, changed=True)
+    part = _part(store.path / SPOOL, pointer)
+    fetched = _fetch(remote, pointer, part, progress)
+    with Snapshot(part) as snapshot:
+        metadata = snapshot.metadata
+    if metadata.snapshot_id != pointer.snapshot:
+        part.unlink()
+        raise FeedError(
+            f"{remote.url}: the pointer names {pointer.snapshot}, the file is "
+            f"{metadata.snapshot_id}",
+            hint="Push again from the machine that builds the snapshots",
+        )
+    with writing(store) as writer:
+        writer.publish_pulled(part, metadata, url=remote.url, asked_by=asked_by)
+    _clear(store.path / SPOOL, keep=None)
+    return Pulled(pointer=pointer, fetched_bytes=fetched, changed=True)
+
+
+def _part(folder: Path, pointer: Pointer) -> Path:
+    """Return the path of the download, named for the snapshot and its digest."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    part = folder / f"{pointer.snapshot}-{pointer.sha256}"
+    _clear(folder, keep=part)
+    return part
+
+
+def _clear(folder: Path, *, keep: Path | None) -> None:
+    if folder.is_dir():
+        for each in folder.iterdir():
+            if each != keep:
+                each.unlink()
+
+
+def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | None) -> int:
+    """Fetch the rest of a snapshot's file; return how many bytes that was."""
+    part.touch(0o600)
+    begun = done = part.stat().st_size
+    with part.open("ab") as local:
+        with remote.reading(pointer.snapshot, done) as source:
+            while done < pointer.file_bytes and (
+                piece := source.read(min(PIECE_BYTES, pointer.file_bytes - done))
+            ):
+                local.write(piece)
+                done += len(piece)
+                if progress is not None:
+                    progress(done, pointer.file_bytes)
+        local.flush()
+        os.fsync(local.fileno())
+    if done < pointer.file_bytes:
+        raise FeedError(
+            f"{remote.url}: {done} bytes came of {pointer.file_bytes} of snapshot "
+            f"{pointer.snapshot}",
+            hint="Pull again; if it stays, run `numroute-load push --verify` where snapshots are "
+            "built",
+        )
+    if sha256_file(part, done).hex() != pointer.sha256:
+        part.unlink()
+        raise FeedError(
+            f"{remote.url}: snapshot {pointer.snapshot} is not what was pushed: its bytes have "
+            "another digest",
+            hint="Run `numroute-load push --verify` on the machine that builds the snapshots",
+        )
+    return done - begun
+
+
+class Follower(Feed):
+    """Keeps a store at what is current at the remote."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        remote: Remote,
+        log: FilteringBoundLogger,
+        stop: Stopping,
+        *,
+        interval_seconds: float = INTERVAL_SECONDS,
+        asked_by: str = "",
+    ) -> None:
+        """Continue from the store's health record."""
+        super().__init__(store, remote.url, log, stop, interval_seconds)
+        self._remote = remote
+        self._asked_by = asked_by
+
+    def run(self) -> None:
+        """Pull until a signal asks to stop."""
+        self._log.info("following", source=self._remote.url, store=str(self._store.path))
+        super().run()
+
+    def _work(self) -> None:
+        pulled = pull(self._store, self._remote, asked_by=self._asked_by)
+        self._health.set(polled_at=now())
+        if pulled.changed:
+            self._health.set(
+                published_at=now(),
+                snapshot_id=pulled.pointer.snapshot,
+                as_of=datetime.fromisoformat(pulled.pointer.as_of),
+            )
+            self._log.info(
+                "snapshot pulled",
+                snapshot=pulled.pointer.snapshot,
+                as_of=pulled.pointer.as_of,
+                bytes=pulled.fetched_bytes,
+            )
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without a password."""
+    parts: Any = urlsplit(url)
+    if parts.password is None:
+        return url.rstrip("/")
+    netloc = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}@" if parts.username else ""
+    return str(urlunsplit(parts._replace(netloc=f"{user}{netloc}"))).rstrip("/")
