@@ -30,6 +30,7 @@ from numroute_loader.feeds.loop import Feed, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedIOBase
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -148,7 +149,7 @@ class Remote:
         return removed
 
     @contextlib.contextmanager
-    def reading(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
+    def reading(self, snapshot: str, offset: int) -> Iterator[BufferedIOBase]:
         """Open a snapshot's object for reading from an offset; raises FeedError."""
         with self._wrapped("the download broke off"):
             try:
@@ -160,7 +161,7 @@ class Remote:
                 ) from None
             with opened as file:
                 file.seek(offset)
-                yield cast("IO[bytes]", file)
+                yield cast("BufferedIOBase", file)
 
     @contextlib.contextmanager
     def writing(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
