@@ -223,8 +223,3 @@ def test_too_little_disk_is_refused_with_the_figure(calibration: Calibration) ->
 def test_the_index_is_as_large_as_the_format_says() -> None:
     """20 million numbers over the Russian plan take about what a real snapshot of them takes."""
     assert index_bytes(20_000_000) == pytest.approx(168_222_720, rel=0.05)
-
-
-def test_sparse_numbers_take_a_cell_each() -> None:
-    """A few ported numbers among many take a cell, a word of codes and a time each."""
-    assert index_bytes(100) - index_bytes(0) == pytest.approx(100 * (8 + 4.5 + 4), rel=0.02)

@@ -18,7 +18,7 @@ import numpy as np
 from numroute.errors import SettingError
 from numroute.index import Content, SnapshotStore, writing
 from numroute.model import LineType, Operator, Region, Route, Status
-from numroute.plan.interpolate import COVERED_NUMBERS, index_bytes
+from numroute.plan.interpolate import index_bytes
 from numroute.plan.load import closed_loop, open_loop, sender, serving
 from numroute.plan.table import (
     OTHERS_SHARE_MAX,
@@ -66,6 +66,9 @@ FAILED_SHARE_MAX = 0.01
 """The share of a step's calls that may fail when none of its rounds passed without a failure."""
 
 FIRST_NUMBER = 79_000_000_000
+COVERED_NUMBERS = 706_600_000
+"""The sample's ranges hold as many numbers as those of the Russian mobile plan of 2026."""
+
 _PORTED_ROUTES = 2_000
 _RANGE_ROUTES = 1_900
 """As many routes as the Russian mobile plan has: an answer lists those that it uses."""

@@ -70,7 +70,7 @@ class BatchRow:
     busy_cpu_seconds: Spread
     answer_bytes: Count
     private_bytes: Count
-    steps: tuple[LoadStep, ...]
+    steps: Annotated[tuple[LoadStep, ...], msgspec.Meta(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,20 +84,11 @@ class Calibration:
     made_at: str
     machine: Machine
     ported: Count
-    rows: tuple[BatchRow, ...]
+    rows: Annotated[tuple[BatchRow, ...], msgspec.Meta(min_length=1)]
     disturbed_steps: Count
     pinned: bool
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
-
-    def __post_init__(self) -> None:
-        """Raise ValueError when the table has gaps."""
-        batches = [row.batch for row in self.rows]
-        loads = [[step.load for step in row.steps] for row in self.rows]
-        if not batches or batches != sorted(set(batches)):
-            raise ValueError("the batches do not ascend")
-        if not loads[0] or any(each != sorted(set(loads[0])) for each in loads):
-            raise ValueError("the load steps differ or do not ascend")
 
 
 class _Header(msgspec.Struct):
