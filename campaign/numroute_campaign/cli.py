@@ -13,10 +13,9 @@ import click
 from numroute.cli.options import (
     Folder,
     json_option,
-    optional_store_option,
     region_option,
 )
-from numroute.cli.service import service_options, target_option
+from numroute.cli.service import source_options
 from numroute_campaign.vocabulary import (
     CATEGORIES,
     FORMS,
@@ -79,9 +78,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
     type=Folder(file_okay=False, path_type=Path),
     help="Folder for the outputs; it appears at the end, whole.",
 )
-@optional_store_option
-@target_option
-@service_options
+@source_options
 @region_option
 @_read_options("", "the list")
 @click.option(
@@ -176,8 +173,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
 def route(
     lists: tuple[str, ...],
     out: Path | None,
-    store: Path | None,
-    target: str | None,
+    source: Path | str,
     dry_run: bool,
     sample: int,
     as_json: bool,
@@ -194,7 +190,7 @@ def route(
     from numroute_campaign.command import route_lists  # noqa: PLC0415 - slow to import
 
     return route_lists(
-        lists, out, store, target, dry_run=dry_run, sample=sample, as_json=as_json, options=options
+        lists, out, source, dry_run=dry_run, sample=sample, as_json=as_json, options=options
     )
 
 

@@ -12,7 +12,7 @@ import click
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.progress import Bars
-from numroute.cli.service import connect, one_of
+from numroute.cli.service import connect
 from numroute.index import SnapshotStore
 from numroute_campaign.dry_run import dry_run as explain_first_rows
 from numroute_campaign.handover import check_places, load_key
@@ -37,8 +37,7 @@ _FILES_SHOWN: Final = 3
 def route_lists(
     lists: tuple[str, ...],
     out: Path | None,
-    store: Path | None,
-    target: str | None,
+    source: Path | str,
     *,
     dry_run: bool,
     sample: int,
@@ -50,7 +49,7 @@ def route_lists(
         if not dry_run:
             raise click.UsageError("there is no output folder: give --out DIR, or --dry-run")
         out = Path("out")
-    with _router(store, target) as router:
+    with _router(source) as router:
         campaign = _campaign(lists, out, makes_key=not dry_run, **options)
         if dry_run:
             _print_sample(explain_first_rows(campaign, router, sample), as_json=as_json)
@@ -159,8 +158,7 @@ def _reading(prefix: str, region: str | None, given: dict[str, Any]) -> ReadOpti
 
 
 @contextlib.contextmanager
-def _router(store: Path | None, target: str | None) -> Iterator[Router]:
-    source = one_of(store, target)
+def _router(source: Path | str) -> Iterator[Router]:
     if isinstance(source, str):
         with connect(source) as client:
             yield ServiceRouter(client)

@@ -24,10 +24,9 @@ from numroute.cli.encoding import Csv, Json, lines
 from numroute.cli.options import (
     as_of_option,
     json_option,
-    optional_store_option,
     region_option,
 )
-from numroute.cli.service import connect, one_of, service_options, target_option
+from numroute.cli.service import connect, source_options
 from numroute.client.messages import BulkAnswer
 from numroute.e164 import parse_rows
 from numroute.local import open_store
@@ -54,17 +53,14 @@ _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder"
 
 @click.command()
 @click.argument("numbers", nargs=-1, required=True)
-@optional_store_option
-@target_option
+@source_options
 @region_option
 @as_of_option
-@service_options
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table, as with -.")
 def lookup(
     numbers: tuple[str, ...],
-    store: Path | None,
-    target: str | None,
+    source: Path | str,
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
@@ -79,7 +75,7 @@ def lookup(
     """
     if as_json and as_csv:
         raise click.UsageError("both --json and --csv are given: give one of them")
-    with _asking(one_of(store, target), as_of) as (client, when):
+    with _asking(source, as_of) as (client, when):
         if as_json or as_csv or "-" in numbers:
             form = Json() if as_json else Csv()
             is_routed = _print_lines(client, _blocks(numbers), region, when, form)
@@ -186,22 +182,19 @@ def _columns(answers: Sequence[Answer]) -> BulkAnswer:
 
 @click.command()
 @click.argument("number")
-@optional_store_option
-@target_option
+@source_options
 @region_option
 @as_of_option
-@service_options
 @json_option
 def explain(
     number: str,
-    store: Path | None,
-    target: str | None,
+    source: Path | str,
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
 ) -> int:
     """Show which layer decides about NUMBER, from which file, and what the other layers say."""
-    with _asking(one_of(store, target), as_of) as (client, when):
+    with _asking(source, as_of) as (client, when):
         explanation = client.explain(number, region, **when)
     invalid = explanation.invalid_reason is not InvalidReason.UNSPECIFIED
     if as_json:

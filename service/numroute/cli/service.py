@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from numroute.cli.options import FILE, setting
+from numroute.cli.options import FILE, gathered, optional_store_option, setting
 from numroute.errors import SettingError
 from numroute.files import read_private_file
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _GIVEN = f"{__name__}.given"
 
-target_option = setting("--target", "Ask this service instead of a store.", metavar="HOST:PORT")
-
 
 def _service_option(name: str, text: str, **attributes: Any) -> Command:  # noqa: ANN401 - click's
     return setting(name, text, expose_value=False, callback=_keep, **attributes)
@@ -30,6 +28,10 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Path | bool
     context.meta.setdefault(_GIVEN, {})[parameter.name] = value
 
 
+_SOURCE_OPTIONS = (
+    optional_store_option,
+    setting("--target", "Ask this service instead of a store.", metavar="HOST:PORT"),
+)
 _SERVICE_OPTIONS = (
     _service_option("--tls", "Use TLS; without --ca trust the system's authorities.", is_flag=True),
     _service_option(
@@ -49,11 +51,14 @@ _SERVICE_OPTIONS = (
 )
 
 
-def service_options(command: Command) -> Command:
-    """Add the options that :func:`connect` reads to a command."""
+def source_options(command: Command) -> Command:
+    """Add the options of a store or a service, which the command receives as ``source``.
+
+    It is the store's path or, as text, the service's address, which :func:`connect` takes.
+    """
     for option in reversed(_SERVICE_OPTIONS):
         command = option(command)
-    return command
+    return gathered(command, "source", _one_of, _SOURCE_OPTIONS)
 
 
 def connect(target: str) -> Client:
@@ -77,8 +82,8 @@ def connect(target: str) -> Client:
     return client
 
 
-def one_of(store: Path | None, target: str | None) -> Path | str:
-    """Return the store or the target, the one that was given; a flag overrides the environment."""
+def _one_of(*, store: Path | None, target: str | None) -> Path | str:
+    """Return the store or the target; a flag wins over the environment."""
     context = click.get_current_context()
 
     def by_flag(name: str) -> bool:
