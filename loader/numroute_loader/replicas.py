@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from numroute.index import SnapshotStore
-    from numroute_loader.feeds.loop import Stopping
 
     Progress = Callable[[int, int], None]
     """Called now and then with bytes: (done, total)."""
@@ -410,13 +409,12 @@ class Follower(Feed):
         store: SnapshotStore,
         remote: Remote,
         log: FilteringBoundLogger,
-        stop: Stopping,
         *,
         interval_seconds: float = INTERVAL_SECONDS,
         asked_by: str = "",
     ) -> None:
         """Continue from the store's health record."""
-        super().__init__(store, remote.url, log, stop, interval_seconds)
+        super().__init__(store, remote.url, log, interval_seconds)
         self._remote = remote
         self._asked_by = asked_by
 

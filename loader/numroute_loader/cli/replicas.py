@@ -97,14 +97,13 @@ def pull(
     """Pull once, or follow."""
     opened = SnapshotStore(store, create=True, retention=retention)
     asked_by = f"{user_name()} (pull)"
-    with feeding(store), stopping() as stop:
+    with feeding(store), stopping():
         remote = Remote(url)
         if follow:
             Follower(
                 opened,
                 remote,
                 make_logger(),
-                stop,
                 interval_seconds=interval_seconds,
                 asked_by=asked_by,
             ).run()

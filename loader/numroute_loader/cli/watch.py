@@ -23,7 +23,7 @@ from numroute_loader.cli.options import (
     user_name,
 )
 from numroute_loader.cli.replicas import check_url
-from numroute_loader.feeds.loop import StopRequested, feeding, stopping
+from numroute_loader.feeds.loop import feeding, stopping
 from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, SftpSettings, parse_address
 from numroute_loader.feeds.watcher import (
     INTERVAL_SECONDS,
@@ -179,14 +179,14 @@ def watch(
         asked_by=f"{user_name()} (watch)",
         push=None if push is None else _pusher(opened, Remote(push)),
     )
-    with feeding(store), stopping() as stop:
-        watcher = Watcher(opened, source, _LAYOUT, options, make_logger(), stop)
+    with feeding(store), stopping():
+        watcher = Watcher(opened, source, _LAYOUT, options, make_logger())
         if not once:
             watcher.run()
             return 0
         try:
             return 0 if watcher.once() else 1
-        except StopRequested:
+        except KeyboardInterrupt:
             return 1
 
 

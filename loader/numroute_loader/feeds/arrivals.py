@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from numroute_loader.feeds.loop import Health, Stopping
+    from numroute_loader.feeds.loop import Health
     from numroute_loader.feeds.order import Seen
     from numroute_loader.feeds.sources import RemoteFile, Source
     from numroute_loader.reading.description import DeliveredFile, FeedLayout
@@ -137,7 +137,6 @@ class Arrivals:
         spool: Spool,
         health: Health,
         log: FilteringBoundLogger,
-        stop: Stopping,
         *,
         settle_seconds: float,
     ) -> None:
@@ -151,7 +150,6 @@ class Arrivals:
         self._spool = spool
         self._health = health
         self._log = log
-        self._stop = stop
         self._settle_seconds = settle_seconds
         self._observed: dict[str, _Observed] = {}
         self.listed: dict[str, DeliveredFile] = {}
@@ -178,7 +176,6 @@ class Arrivals:
         deliveries = [remote[file.name] for file in in_order]
         self._spool.keep_incoming(deliveries)
         for delivery in deliveries:
-            self._stop.check()
             if not self._spool.holds(delivery) and self._may_fetch(delivery):
                 self._fetch_one(source, delivery)
 

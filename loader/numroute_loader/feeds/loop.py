@@ -6,7 +6,7 @@ import abc
 import contextlib
 import random
 import signal
-import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from types import FrameType
 
     from structlog.typing import FilteringBoundLogger
 
@@ -50,52 +49,21 @@ REFUSED_MAX = 20
 
 LOCK = "feed.lock"
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
 _chance = random.SystemRandom()
 
 
-class StopRequested(KeyboardInterrupt):
-    """A stop signal came. asyncio lets only interrupts pass through its callbacks."""
-
-
-class Stopping:
-    """Stop signals: raised at once in the main thread, and remembered.
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """Let SIGTERM interrupt the main thread, as Ctrl-C does, until the block ends.
 
     Nothing needs to be finished first: the store and the spool are consistent after every system
     call. So a signal cuts off a build or a download.
     """
-
-    def __init__(self) -> None:
-        """Start without a request to stop."""
-        self._requested = threading.Event()
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep, or raise StopRequested."""
-        if self._requested.wait(seconds):
-            raise StopRequested
-
-    def check(self) -> None:
-        """Raise StopRequested if a signal has come; foreign code may have swallowed it."""
-        self.sleep(0)
-
-    def handle(self, _signal: int, _frame: FrameType | None) -> None:
-        """Raise StopRequested in the main thread, once."""
-        if not self._requested.is_set():
-            self._requested.set()
-            raise StopRequested
-
-
-@contextlib.contextmanager
-def stopping() -> Iterator[Stopping]:
-    """Turn stop signals into StopRequested until the block ends; from the main thread only."""
-    stop = Stopping()
-    before = [signal.signal(each, stop.handle) for each in _SIGNALS]
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield stop
+        yield
     finally:
-        for each, handler in zip(_SIGNALS, before, strict=True):
-            signal.signal(each, handler)
+        signal.signal(signal.SIGTERM, before)
 
 
 def feeding(store: Path) -> AbstractContextManager[None]:
@@ -206,13 +174,11 @@ class Feed(abc.ABC):
         store: SnapshotStore,
         source: str,
         log: FilteringBoundLogger,
-        stop: Stopping,
         interval_seconds: float,
     ) -> None:
         """Continue from the store's health record; ``source`` names where the files come from."""
         self._store = store
         self._log = log
-        self._stop = stop
         self._interval_seconds = interval_seconds
         self._health = Health(store.path, source)
 
@@ -228,8 +194,8 @@ class Feed(abc.ABC):
         """Poll until a signal asks to stop."""
         try:
             while True:
-                self._stop.sleep(self._wait_seconds(self.poll()))
-        except StopRequested:
+                time.sleep(self._wait_seconds(self.poll()))
+        except KeyboardInterrupt:
             self._log.info("stopped")
 
     def poll(self) -> Exception | None:

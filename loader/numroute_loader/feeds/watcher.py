@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from numroute.index import Metadata, SnapshotStore
     from numroute.index import Source as SnapshotSource
-    from numroute_loader.feeds.loop import Stopping
     from numroute_loader.feeds.order import Batch, Step
     from numroute_loader.feeds.sources import Source
     from numroute_loader.gate import Finding
@@ -85,10 +85,9 @@ class Watcher(Feed):
         layout: FeedLayout,
         options: WatchOptions,
         log: FilteringBoundLogger,
-        stop: Stopping,
     ) -> None:
         """Continue from the spool and the store's health record."""
-        super().__init__(store, source.name, log, stop, options.interval_seconds)
+        super().__init__(store, source.name, log, options.interval_seconds)
         self._source = source
         self._layout = layout
         self._options = options
@@ -97,7 +96,6 @@ class Watcher(Feed):
             Spool(options.spool),
             self._health,
             log,
-            stop,
             settle_seconds=options.settle_seconds,
         )
         self._tried: set[str] = {entry.key for entry in self._health.state.refused}
@@ -122,7 +120,7 @@ class Watcher(Feed):
         for _ in range(ONCE_ROUNDS_MAX):
             if self.poll() is not None or not self._arrivals.unsettled:
                 break
-            self._stop.sleep(self._options.settle_seconds)
+            time.sleep(self._options.settle_seconds)
         return self._health.state.healthy
 
     def _work(self) -> None:
@@ -130,7 +128,6 @@ class Watcher(Feed):
         with self._source.session():
             self._arrivals.fetch(self._source, self._seen())
         while True:
-            self._stop.check()
             seen = self._seen()
             self._arrivals.clear(seen)
             deliveries = Deliveries(self._arrivals.spooled(), seen, self._layout)
