@@ -110,7 +110,7 @@ class FeedState:
     reached and listed. ``succeeded_at``: when a poll last ended with nothing left to do.
     ``published_at``, ``snapshot_id``, ``as_of``: the last snapshot that the feed published.
     ``dump_expected_at``, ``window_expected_at``: the time in the name of the next full dump and of
-    the next window of increments. ``sizes``: by type of file, the bytes of the last usable one.
+    the next window of increments. ``sizes``: by kind of file, the bytes of the last usable one.
     """
 
     source: str

@@ -39,7 +39,7 @@ FUTURE_MAX = timedelta(days=1)
 
 SIZE_RATIO_MAX = 20
 SIZE_BYTES_MIN = 64 << 20
-"""A file of more bytes, and more times as large as the last of its type, is not fetched."""
+"""A file of more bytes, and more times as large as the last of its kind, is not fetched."""
 
 FREE_BYTES_MIN = 1 << 20
 """Free space that a download leaves on the spool's disk: the health record must be writable."""
@@ -238,10 +238,10 @@ class Arrivals:
         return self._is_plausible(file) and self._has_room(file)
 
     def _is_plausible(self, file: RemoteFile) -> bool:
-        last = self._health.state.sizes.get(self.listed[file.name].type, file.size)
+        last = self._health.state.sizes.get(self.listed[file.name].kind, file.size)
         if file.size <= max(SIZE_BYTES_MIN, SIZE_RATIO_MAX * last):
             return True
-        reason = f"it has {file.size:,} bytes, and the last usable file of its type had {last:,}"
+        reason = f"it has {file.size:,} bytes, and the last usable file of its kind had {last:,}"
         self.put_aside(self._spool.incoming(file), file.identity, reason)
         return False
 
@@ -272,7 +272,7 @@ class Arrivals:
                 hint="Check the free space on the spool's disk",
             ) from None
         self._health.forget({file.name})
-        sizes = {**self._health.state.sizes, self.listed[file.name].type: file.size}
+        sizes = {**self._health.state.sizes, self.listed[file.name].kind: file.size}
         self._health.set(sizes=sizes)
         self._log.info("file fetched", file=file.name, bytes=file.size)
 

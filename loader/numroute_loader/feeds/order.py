@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numroute_loader.reading.description import DeliveredFile, FeedLayout
 
-DUMP_TYPE_DAYS = 3
-"""A type of dump that has not arrived for this many days is no longer delivered."""
+DUMP_KIND_DAYS = 3
+"""A kind of dump that has not arrived for this many days is no longer delivered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Seen:
 class Batch:
     """The files of one full dump, the dump first, or of one window of increments.
 
-    ``missing`` names the types that have not come yet.
+    ``missing`` names the kinds that have not come yet.
     """
 
     time: datetime
@@ -164,29 +164,30 @@ class Deliveries:
         companions: dict[date, dict[str, DeliveredFile]] = defaultdict(dict)
         for file in sorted(self._files, key=lambda file: (file.time, file.sequence)):
             if file.role is Role.COMPANION:
-                companions[file.day][file.type] = file
-        dumps = sorted(self._dumps_of_best_type(), key=lambda dump: (dump.time, dump.sequence))
+                companions[file.day][file.kind] = file
+        needed = self._layout.names(Role.COMPANION)
+        dumps = sorted(self._dumps_of_best_kind(), key=lambda dump: (dump.time, dump.sequence))
         return [
             Batch(
                 time=dump.time,
                 files=(dump, *companions[dump.day].values()),
-                missing=tuple(sorted(self._layout.companions - companions[dump.day].keys())),
+                missing=tuple(sorted(needed - companions[dump.day].keys())),
             )
             for dump in reversed(dumps)
             if self._seen.dump is None or dump.time > self._seen.dump
         ]
 
-    def _dumps_of_best_type(self) -> Sequence[DeliveredFile]:
-        """Return the dumps of the most detailed type that is still delivered.
+    def _dumps_of_best_kind(self) -> Sequence[DeliveredFile]:
+        """Return the dumps of the most detailed kind that is still delivered.
 
-        A registry may deliver several types; switching between them from day to day would change
+        A registry may deliver several kinds; switching between them from day to day would change
         what is known of each number.
         """
         newest = max((file.day for file in self._files if file.role is Role.DUMP), default=None)
-        for name in self._layout.dumps:
-            of_type = [file for file in self._files if file.type == name]
-            if newest and any((newest - file.day).days < DUMP_TYPE_DAYS for file in of_type):
-                return of_type
+        for kind in self._layout.kinds[Role.DUMP]:
+            of_kind = [file for file in self._files if file.kind == kind.name]
+            if newest and any((newest - file.day).days < DUMP_KIND_DAYS for file in of_kind):
+                return of_kind
         return ()
 
     def _open_windows(self) -> list[Batch]:
@@ -194,12 +195,12 @@ class Deliveries:
         by_time: dict[datetime, dict[str, DeliveredFile]] = defaultdict(dict)
         for file in self._files:
             if file.role is Role.WINDOW and after is not None and file.time > after:
-                by_time[file.time][file.type] = file
+                by_time[file.time][file.kind] = file
         return [
             Batch(
                 time=time,
                 files=tuple(of_time[name] for name in sorted(of_time)),
-                missing=tuple(sorted(self._layout.windows - of_time.keys())),
+                missing=tuple(sorted(self._layout.names(Role.WINDOW) - of_time.keys())),
             )
             for time, of_time in sorted(by_time.items())
         ]

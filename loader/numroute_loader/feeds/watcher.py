@@ -213,8 +213,7 @@ class Watcher(Feed):
     def _publish(self, step: Step, names: tuple[str, ...]) -> None:
         """Take a step by the same code as the commands; increments go up to the first gap."""
         inputs = [
-            InputFile(path=self._options.spool / file.name, kind=self._layout.types[file.type][1])
-            for file in step.files
+            InputFile(path=self._options.spool / file.name, kind=file.kind) for file in step.files
         ]
         increments = step.action is Action.APPLY
         if not increments:

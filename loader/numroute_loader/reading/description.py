@@ -297,53 +297,42 @@ class FeedLayout:
     """How one registry delivers its files.
 
     ``root`` and ``folders``: where the registry puts its files unless configuration says otherwise.
-    ``file_name``: groups ``type``, ``time`` (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and
-    ``sequence``. ``types``: for each type, in lower case, its role and its kind. A full dump needs
-    every companion type of its day; ``dumps``: the types of dump, the most detailed first. A window
-    needs one file of each window type, with one time.
+    ``kinds``: by role, the dumps with the most detailed first. A full dump needs every companion of
+    its day, a window one file of each of its kinds, with one time.
     """
 
     registry: str
     root: str
     folders: tuple[str, ...]
-    file_name: re.Pattern[str]
-    types: Mapping[str, tuple[Role, str]]
-    dumps: tuple[str, ...]
-    utc_offset: timedelta
+    kinds: Mapping[Role, tuple[FileKind, ...]]
     dump_every: timedelta
     window_every: timedelta
 
-    @property
-    def companions(self) -> frozenset[str]:
-        """The types that a full dump needs beside it."""
-        return self._of(Role.COMPANION)
-
-    @property
-    def windows(self) -> frozenset[str]:
-        """The types that one window of increments consists of."""
-        return self._of(Role.WINDOW)
+    def names(self, role: Role) -> frozenset[str]:
+        """Return the names of the kinds of a role."""
+        return frozenset(kind.name for kind in self.kinds[role])
 
     def parse(self, name: str) -> DeliveredFile | None:
         """Return what a name says of its file, None for a name that is not this registry's."""
-        match = self.file_name.fullmatch(name)
-        if match is None or match["type"].lower() not in self.types:
-            return None
-        try:
-            local = datetime.strptime(match["time"], "%Y%m%d%H%M").replace(tzinfo=UTC)
-        except ValueError:
-            return None
-        kind = match["type"].lower()
-        return DeliveredFile(
-            name=name,
-            type=kind,
-            role=self.types[kind][0],
-            time=local - self.utc_offset,
-            day=local.date(),
-            sequence=int(match["sequence"]),
-        )
-
-    def _of(self, role: Role) -> frozenset[str]:
-        return frozenset(name for name, (each, _) in self.types.items() if each is role)
+        stem, _, suffix = name.rpartition(".")
+        kinds = [(role, kind) for role, kinds in self.kinds.items() for kind in kinds]
+        for role, kind in kinds if suffix.lower() in ("csv", "zip") else ():
+            match = kind.file_name.fullmatch(stem)
+            if match is None:
+                continue
+            try:
+                local = datetime.strptime(match["time"], "%Y%m%d%H%M").replace(tzinfo=UTC)
+            except ValueError:
+                return None
+            return DeliveredFile(
+                name=name,
+                kind=kind.name,
+                role=role,
+                time=local - kind.utc_offset,
+                day=local.date(),
+                sequence=int(match["sequence"]),
+            )
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,7 +340,7 @@ class DeliveredFile:
     """A file as its name describes it: ``time`` in UTC, ``day`` by the registry's own clock."""
 
     name: str
-    type: str
+    kind: str
     role: Role
     time: datetime
     day: date

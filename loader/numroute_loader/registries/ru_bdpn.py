@@ -284,6 +284,11 @@ UNREAD = (
 )
 """Files that the beginning of their name identifies, and that cannot be read."""
 
+
+def _named(*names: str) -> tuple[FileKind, ...]:
+    return tuple(kind for name in names for kind in KINDS if kind.name == f"{REGISTRY}/{name}")
+
+
 FEED = FeedLayout(
     registry=REGISTRY,
     root="/numlex",
@@ -295,21 +300,11 @@ FEED = FeedLayout(
         "Port_Increment",
         "Return_Increment",
     ),
-    file_name=re.compile(
-        r"(?P<type>[A-Za-z]+(?:_[A-Za-z]+)*)_(?P<time>[0-9]{12})_(?P<sequence>[0-9]{1,9})"
-        r"\.(?:zip|csv)",
-        re.IGNORECASE | re.ASCII,
-    ),
-    types={
-        "port_all_full": (Role.DUMP, f"{REGISTRY}/port-all-full"),
-        "port_all": (Role.DUMP, f"{REGISTRY}/port-all"),
-        "operators": (Role.COMPANION, f"{REGISTRY}/operators"),
-        "numbering_plan": (Role.COMPANION, f"{REGISTRY}/numbering-plan"),
-        "port_increment": (Role.WINDOW, f"{REGISTRY}/port-increment"),
-        "return_increment": (Role.WINDOW, f"{REGISTRY}/return-increment"),
+    kinds={
+        Role.DUMP: _named("port-all-full", "port-all"),
+        Role.COMPANION: _named("operators", "numbering-plan"),
+        Role.WINDOW: _named("port-increment", "return-increment"),
     },
-    dumps=("port_all_full", "port_all"),
-    utc_offset=MOSCOW,
     dump_every=timedelta(days=1),
     window_every=timedelta(hours=2),
 )

@@ -79,7 +79,7 @@ def test_a_dump_waits_for_the_rest_of_its_day(store: Path, inbox: Path) -> None:
     assert run.status == 0
     assert run.state is not None
     assert [waiting.name for waiting in run.state.waiting] == [dump.name, operators.name]
-    assert all("numbering_plan" in waiting.reason for waiting in run.state.waiting)
+    assert all("numbering-plan" in waiting.reason for waiting in run.state.waiting)
     assert SnapshotStore(store).ids() == []
     put(inbox, [plan])
     run = watch_once(store, "--inbox", inbox)
@@ -296,7 +296,7 @@ def test_a_file_far_larger_than_the_last_of_its_type_is_not_fetched(
     assert run.state is not None
     (bad,) = run.state.quarantined
     assert (bad.name, bad.tries) == (name, 1)
-    assert "it has 68,157,440 bytes, and the last usable file of its type had" in bad.reason
+    assert "it has 68,157,440 bytes, and the last usable file of its kind had" in bad.reason
     assert not list((store / "spool").rglob(name))
     (inbox / name).unlink()
     put(inbox, day_of(NEXT_DAY, ported=21))
@@ -392,7 +392,7 @@ def test_info_shows_the_feed(store: Path, inbox: Path) -> None:
     nothing = command("numroute", "info", "--store", store)
     assert nothing.status == 1
     told = " ".join(nothing.out.split())  # a table wraps long facts
-    assert "numbering_plan and operators of the same time must come too" in told
+    assert "ru-bdpn/numbering-plan and ru-bdpn/operators of the same time must come too" in told
     put(inbox, day_of())
     watch_once(store, "--inbox", inbox)
     shown = command("numroute", "info", "--store", store)

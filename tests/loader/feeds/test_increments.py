@@ -74,7 +74,7 @@ def test_half_a_window_waits_for_the_other_half(fed: Path, inbox: Path) -> None:
     assert run.status == 0
     (waiting,) = state_of(run).waiting
     assert waiting.name == port.name
-    assert "return_increment" in waiting.reason
+    assert "return-increment" in waiting.reason
     assert not ported(fed, NEW)
     put(inbox, [returned])
     run = watch_once(fed, "--inbox", inbox)
