@@ -26,7 +26,7 @@ from numroute_campaign.lists.cells import read_phones
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-NAME_CHARS_MAX: Final = 40
+_NAME_CHARS_MAX: Final = 40
 """A column's name is not longer."""
 
 _DIGITS_MAX: Final = 2
@@ -75,9 +75,14 @@ def is_other_name(name: str) -> bool:
     )
 
 
+def may_be_name(text: str) -> bool:
+    """Whether a text is short and has few digits, as names of columns are."""
+    return len(text) <= _NAME_CHARS_MAX and sum(map(str.isdigit, text)) <= _DIGITS_MAX
+
+
 def is_known_name(text: str) -> bool:
     """Whether a text is what lists call their columns, and hardly a person's data."""
-    if len(text) > NAME_CHARS_MAX or sum(map(str.isdigit, text)) > _DIGITS_MAX:
+    if not may_be_name(text):
         return False
     words = [word.rstrip("0123456789") for word in _words(text)]
     words = [word for word in words if word]
@@ -101,12 +106,7 @@ def printable_name(name: str, place: int) -> str:
 
     The first row of a list that was said to have a header may be a person's.
     """
-    may_be_data = (
-        len(name) > NAME_CHARS_MAX
-        or sum(map(str.isdigit, name)) > _DIGITS_MAX
-        or _PLAIN.fullmatch(name) is None
-    )
-    return by_place(place) if may_be_data else name
+    return name if may_be_name(name) and _PLAIN.fullmatch(name) else by_place(place)
 
 
 def shown_name(name: str) -> str:

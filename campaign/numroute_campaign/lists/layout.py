@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from numroute_campaign.lists.cells import read_phones
 from numroute_campaign.lists.columns import (
-    NAME_CHARS_MAX,
     by_place,
     is_known_name,
     is_phone_name,
+    may_be_name,
     spelled_plainly,
 )
 from numroute_campaign.vocabulary import Phrase
@@ -41,8 +41,6 @@ _BARE_NUMBER: Final = re.compile(r"[\d\s()+.-]+")
 _DIGIT: Final = re.compile(r"\d")
 _NUMBER_DIGITS_MIN: Final = 5
 """A cell with this many digits is data, even where no number is understood."""
-
-_NAME_DIGITS_MAX: Final = 2
 
 _KNOWN_SHARE: Final = 0.5
 """From this share of known names among its cells on, a row without phone names is a header."""
@@ -270,11 +268,7 @@ def _judge_header(
 
 def _may_be_phone_name(cell: str, row: Sequence[str]) -> bool:
     """Whether a cell names a phone column: by known words, or among other known names."""
-    if (
-        not is_phone_name(cell)
-        or len(cell) > NAME_CHARS_MAX
-        or len(_DIGIT.findall(cell)) > _NAME_DIGITS_MAX
-    ):
+    if not is_phone_name(cell) or not may_be_name(cell):
         return False
     known = sum(map(is_known_name, row))
     return is_known_name(cell) or known >= _KNOWN_SHARE * sum(map(bool, row))
