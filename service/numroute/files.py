@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
+import tempfile
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from numroute.errors import SettingError
@@ -86,6 +87,28 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that this user cannot write to or create: try it with a temporary file.
+
+    The folder is not created.
+
+    Raises:
+        SettingError: It is refused.
+    """
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    try:
+        # Permissions say too little: root passes them, and /proc refuses all the same.
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise SettingError(
+            f"{folder} cannot be written: {error.strerror}",
+            hint="Choose another one, or change its owner",
+        ) from None
 
 
 class FileState(NamedTuple):

@@ -15,10 +15,8 @@ from support.registry import NAMES, command, write_registry
 from numroute.answers import answer_texts
 from numroute.cli.console import plain
 from numroute.cli.encoding import CSV_COLUMNS, escape_formula
-from numroute.cli.serve import WORKER_MEGABYTES_MIN, WORKERS_MAX
 from numroute.index import SnapshotStore
 from numroute.model import SnapshotRef
-from numroute.server import limits
 
 
 @pytest.fixture(scope="module")
@@ -491,12 +489,6 @@ def test_a_terminal_without_cyrillic_gets_marks(store: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "MegaFon" in done.stdout
-
-
-def test_serve_refuses_what_the_service_would_refuse() -> None:
-    """The command, which starts without gRPC, states the same bounds as the service."""
-    assert WORKERS_MAX == limits.WORKERS_MAX
-    assert WORKER_MEGABYTES_MIN << 20 == limits.WORKER_MEMORY_MIN
 
 
 @pytest.mark.parametrize("program", ["numroute", "numroute-load"])

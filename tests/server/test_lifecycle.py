@@ -16,8 +16,7 @@ from support.servers import launch
 import numroute
 from numroute.errors import ServiceError, SettingError
 from numroute.index import SnapshotStore
-from numroute.server import ServerSettings
-from numroute.server.settings import Security
+from numroute.server.settings import Security, ServerSettings
 from numroute.v1 import number_routing_pb2 as pb
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -15,9 +15,8 @@ from support.servers import launch
 
 from numroute.errors import SettingError
 from numroute.logs import make_logger
-from numroute.server import ServerSettings
 from numroute.server.certificates import Certificates, load_credentials
-from numroute.server.settings import Security, TlsFiles
+from numroute.server.settings import Security, ServerSettings, TlsFiles
 from numroute.v1 import number_routing_pb2 as pb
 
 NOW = datetime.now(UTC)

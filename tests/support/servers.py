@@ -23,8 +23,8 @@ LAUNCHER = """
 import sys
 from datetime import timedelta
 from pathlib import Path, PosixPath
-from numroute.server import ServerSettings, serve
-from numroute.server.settings import Security, TlsFiles
+from numroute.server.settings import Security, ServerSettings, TlsFiles
+from numroute.server.supervisor import serve
 
 settings = ServerSettings(
     store=Path({store!r}),

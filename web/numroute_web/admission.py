@@ -117,7 +117,6 @@ class Admission:
         """Ask these guards, in this order."""
         self._sessions = sessions
         self._guards = guards
-        self._on_numbers = [guard.numbers for guard in guards]
         self._clients = clients
         self._usage = usage
 
@@ -132,7 +131,7 @@ class Admission:
         require_same_origin(request)
         authorization = authorization or self._sessions.authorization(request)
         context: Any = _HttpContext(request, authorization)  # what guards use of a gRPC context
-        return _Admitted(Call(method, context, self._on_numbers), self._guards)
+        return _Admitted(Call(method, context, self._guards), self._guards)
 
     def limit_headers(self, client: str) -> dict[str, str]:
         """Return the ``RateLimit`` headers of a client; none without limits.

@@ -22,13 +22,12 @@ from litestar.openapi.spec import Components, SecurityScheme
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import log_loop_faults, make_logger
-from numroute.server.audit import Audit
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.limits import raise_file_limit
 from numroute.server.memory import forbid_core_dumps
 from numroute.server.metering import Reporter
-from numroute.server.metrics import Reports
+from numroute.server.metrics import Audit, Reports
 from numroute.server.past import PastSnapshots
 from numroute.server.protection import Protection
 from numroute_web.admission import Admission, Sessions

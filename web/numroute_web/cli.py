@@ -13,13 +13,13 @@ from numroute.cli.group import Daemon
 from numroute.cli.options import json_option, store_option
 from numroute.cli.serve import (
     HOURS_MAX,
-    WORKERS_MAX,
     Finite,
     check_option,
     http_security_options,
     max_age_option,
     print_check,
 )
+from numroute.server.limits import WORKERS_MAX
 
 if TYPE_CHECKING:
     from numroute.server.settings import Security
@@ -130,7 +130,7 @@ def web(
 
     Clients are known by the tokens of --tokens, as in `numroute serve`. SIGTERM or Ctrl-C stops.
     """
-    from numroute.server.check import require_writable  # noqa: PLC0415 - likewise
+    from numroute.files import require_writable  # noqa: PLC0415 - likewise
     from numroute_web.app import run  # noqa: PLC0415 - slow to import
     from numroute_web.settings import WebSettings  # noqa: PLC0415
     from numroute_web.webhooks import Webhooks  # noqa: PLC0415

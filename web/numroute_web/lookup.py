@@ -17,7 +17,7 @@ from numroute import wire
 from numroute.answers import explain_text
 from numroute.errors import LimitExceededError
 from numroute.model import Operator, Source  # noqa: TC001 - likewise
-from numroute.server.describe import operator_list
+from numroute.server.view import operator_list
 from numroute_web.answers import (
     AnswersBody,
     Encoded,

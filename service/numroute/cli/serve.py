@@ -13,13 +13,12 @@ import click
 from numroute.cli.console import print_facts, print_json
 from numroute.cli.group import Daemon
 from numroute.cli.options import FILE, gathered, json_option, setting, store_option
+from numroute.server.limits import WORKER_MEMORY_MIN, WORKERS_MAX
 
 if TYPE_CHECKING:
     from numroute.cli.options import Command
     from numroute.server.settings import Security, ServerSettings
 
-WORKERS_MAX = 256
-WORKER_MEGABYTES_MIN = 128
 WORKER_MEGABYTES_MAX = 1 << 20
 HOURS_MAX = 1_000_000
 SECONDS_MAX = 86_400
@@ -172,7 +171,7 @@ def _security(
     "--worker-memory",
     "Replace a worker that has taken more memory than this, the index not counted.",
     "worker_megabytes",
-    type=click.IntRange(WORKER_MEGABYTES_MIN, WORKER_MEGABYTES_MAX),
+    type=click.IntRange(WORKER_MEMORY_MIN >> 20, WORKER_MEGABYTES_MAX),
     default=2048,
     metavar="MIB",
 )
@@ -201,8 +200,8 @@ def serve(  # noqa: PLR0917 - click gives one for each option
     A newly published snapshot answers within a second. SIGTERM or Ctrl-C drains and stops, SIGHUP
     replaces the worker processes one by one without an interruption.
     """
-    from numroute.server import ServerSettings  # noqa: PLC0415 - only this command needs gRPC
-    from numroute.server import serve as run_service  # noqa: PLC0415
+    from numroute.server.settings import ServerSettings  # noqa: PLC0415 - only this command
+    from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - likewise
 
     settings = ServerSettings(
         store=store,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from numroute.errors import NoSnapshotError, SettingError
+from numroute.errors import NoSnapshotError
+from numroute.files import require_writable
 from numroute.index import SnapshotStore
 from numroute.logs import make_logger
 from numroute.server.auth import Clients
@@ -15,8 +15,6 @@ from numroute.server.certificates import load_credentials
 from numroute.server.port import HeldPort
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numroute.server.settings import Security, ServerSettings
 
 
@@ -40,27 +38,6 @@ def check(settings: ServerSettings) -> dict[str, str]:
         "listen": f"{settings.listen}, {_protection(security)}",
         "clients": _clients(security),
     }
-
-
-def require_writable(folder: Path) -> None:
-    """Refuse a folder that this user cannot write to or create: try it with a temporary file.
-
-    The folder is not created: the check may run as another user than the service.
-
-    Raises:
-        SettingError: It is refused.
-    """
-    nearest = folder.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    try:
-        # Permissions say too little: root passes them, and /proc refuses all the same.
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise SettingError(
-            f"{folder} cannot be written: {error.strerror}", hint="Give it to the service's user"
-        ) from None
 
 
 def _snapshot(settings: ServerSettings) -> str:

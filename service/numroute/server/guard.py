@@ -55,10 +55,7 @@ STAY_OPEN = frozenset({STREAM, "WatchSnapshots"})
 
 
 class Guard:
-    """A hook around all calls; a NumrouteError that it raises refuses the call.
-
-    Methods that a guard does not override are never called and cost nothing.
-    """
+    """A hook around all calls; a NumrouteError that it raises refuses the call."""
 
     def begin(self, call: Call) -> None:
         """Let a call begin, or refuse it; its request has not been read yet."""
@@ -95,9 +92,7 @@ class Call:
 
     __slots__ = (
         "_context",
-        "_on_answered",
-        "_on_check",
-        "_on_numbers",
+        "_guards",
         "begun",
         "client",
         "error",
@@ -108,14 +103,9 @@ class Call:
     )
 
     def __init__(
-        self,
-        method: str,
-        context: Context | None = None,
-        on_numbers: Sequence[Callable[[Call, int], None]] = (),
-        on_answered: Sequence[Callable[[Call, float], None]] = (),
-        on_check: Sequence[Callable[[Call], None]] = (),
+        self, method: str, context: Context | None = None, guards: Sequence[Guard] = ()
     ) -> None:
-        """Begin, with the guards' hooks; a call from within this process has no context."""
+        """Pass these guards, in this order; a call from within this process has no context."""
         self.method = method
         self.client = ""
         self.numbers = 0
@@ -124,9 +114,7 @@ class Call:
         self.status = grpc.StatusCode.CANCELLED
         self.error: Exception | None = None
         self._context = context
-        self._on_numbers = on_numbers
-        self._on_answered = on_answered
-        self._on_check = on_check
+        self._guards = guards
 
     @property
     def peer(self) -> str:
@@ -165,13 +153,13 @@ class Call:
             NumrouteError: A guard refuses them.
         """
         self.numbers += count
-        for hook in self._on_numbers:
-            hook(self, count)
+        for guard in self._guards:
+            guard.numbers(self, count)
 
     def answered(self, seconds: float) -> None:
         """Record the latency of one streamed answer."""
-        for hook in self._on_answered:
-            hook(self, seconds)
+        for guard in self._guards:
+            guard.answered(self, seconds)
 
     def check(self) -> None:
         """Check that a call that stays open may still do so.
@@ -179,8 +167,8 @@ class Call:
         Raises:
             NumrouteError: A guard refuses it.
         """
-        for hook in self._on_check:
-            hook(self)
+        for guard in self._guards:
+            guard.check(self)
 
 
 class Pipeline:
@@ -188,28 +176,7 @@ class Pipeline:
 
     def __init__(self, guards: Sequence[Guard], log: FilteringBoundLogger) -> None:
         """Call these guards, in this order; log faults."""
-        begins = [_overridden(guard, "begin") for guard in guards]
-        self._on_begin = tuple(begin for begin in begins if begin is not None)
-        self._on_check = tuple(
-            hook for guard in guards if (hook := _overridden(guard, "check")) is not None
-        )
-        self._on_numbers = tuple(
-            hook for guard in guards if (hook := _overridden(guard, "numbers")) is not None
-        )
-        self._on_answered = tuple(
-            hook for guard in guards if (hook := _overridden(guard, "answered")) is not None
-        )
-        # The hooks to call at the end, by the number of guards that let the call begin. A guard
-        # without `begin` is called if all before it let the call begin.
-        self._on_end = tuple(
-            tuple(
-                (guard, end)
-                for place, guard in reversed(tuple(enumerate(guards)))
-                if (end := _overridden(guard, "end")) is not None
-                and sum(begin is not None for begin in begins[: place + 1]) <= begun
-            )
-            for begun in range(len(self._on_begin) + 1)
-        )
+        self._guards = tuple(guards)
         self._log = log
         self._under_way = 0
 
@@ -263,7 +230,7 @@ class Pipeline:
         call.status = grpc.StatusCode.OK
 
     def _call(self, name: str, context: Context) -> Call:
-        call = Call(name, context, self._on_numbers, self._on_answered, self._on_check)
+        call = Call(name, context, self._guards)
         self._under_way += 1
         # The task ends when the answer has been sent. grpc's own callback would do as well, but it
         # leaves a cycle of references behind each call, for the garbage collector to find.
@@ -273,17 +240,17 @@ class Pipeline:
         return call
 
     def _begin(self, call: Call) -> None:
-        for begin in self._on_begin:
-            begin(call)
+        for guard in self._guards:
+            guard.begin(call)
             call.begun += 1
         # After the guards, so that those that count calls count this one.
         call.require_wanted()
 
     def _end(self, call: Call, _task: object) -> None:
         self._under_way -= 1
-        for guard, end in self._on_end[call.begun]:
+        for guard in reversed(self._guards[: call.begun]):
             try:
-                end(call, call.status)
+                guard.end(call, call.status)
             except Exception as fault:  # noqa: BLE001 - the other guards must be called too
                 self._log.error("guard failed", guard=type(guard).__name__, **fault_fields(fault))
 
@@ -313,11 +280,3 @@ class Pipeline:
         if isinstance(error, UnauthenticatedError) and held_bytes <= UNAUTHENTICATED_BYTES_MAX:
             await asyncio.sleep(UNAUTHENTICATED_SECONDS)
         await context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))
-
-
-def _overridden(guard: Guard, name: str) -> Callable[..., None] | None:
-    """Return a guard's method of this name; None if it inherits that of ``Guard``."""
-    if getattr(type(guard), name) is getattr(Guard, name):
-        return None
-    method: Callable[..., None] = getattr(guard, name)
-    return method

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import mmap
 import os
 import resource
@@ -12,43 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""Environment of a process whose glibc reuses large blocks, see mallopt(3).
+
+By default each array over 128 KiB is mapped and unmapped anew, and every page of it faults when it
+is first touched: about 640 faults for a batch of 65,536 numbers, which took half of the request's
+time. 32 MiB is the largest block that glibc keeps; 64 MiB hold a few of the largest requests.
+"""
+
 _PR_SET_DUMPABLE = 4
-_MMAP_THRESHOLD = -3
-_TRIM_THRESHOLD = -1
-# The parameter numbers of mallopt(3), from glibc's malloc.h.
-
-_KEPT_BYTES = 64 * 1024 * 1024
-"""How much free memory at the top of the heap is kept: a few of the largest requests."""
-
-_LARGEST_MMAP_THRESHOLD = 32 * 1024 * 1024
-"""The largest that glibc takes on 64-bit systems (mallopt(3), M_MMAP_THRESHOLD)."""
-
-
-def keep_freed_memory() -> bool:
-    """Make glibc's allocator reuse large blocks instead of giving them back to the system.
-
-    By default each array over 128 KiB is mapped and unmapped anew, and every page of it faults
-    when it is first touched: about 640 faults for a batch of 65,536 numbers, which took half of
-    the request's time. Returns whether it took effect: only with glibc.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    mallopt.argtypes = (ctypes.c_int, ctypes.c_int)
-    mallopt.restype = ctypes.c_int
-    return bool(
-        mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-    )
-
-
-def freeze_objects() -> None:
-    """Exclude all present objects, modules and the service itself, from garbage collection.
-
-    To walk through them takes 15 ms and more, in the middle of a call.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def forbid_core_dumps() -> None:

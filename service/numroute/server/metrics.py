@@ -2,16 +2,23 @@
 
 A metric is declared here with its meaning and what an operator can do about it; the reference page
 is generated from that. A worker counts into plain integers, two or three microseconds a call, and
-reports its counts to the supervisor once a second (``Report``); the supervisor adds them up.
+reports its counts to the supervisor once a second (``Report``). The supervisor adds them up, and
+logs those of each client (``Audit``).
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from bisect import bisect_left
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 SEPARATOR = "\t"
 
@@ -20,6 +27,9 @@ REPORT_SECONDS = 1.0
 
 SILENT_SECONDS_MAX = 30.0
 """A worker that has not reported for this long is stuck: nothing on its event loop runs."""
+
+AUDIT_SECONDS = 3_600.0
+"""The length of a period; the last one ends with the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,9 +243,6 @@ FEED_GAP = Gauge(
 BUILD = Gauge(
     name="numroute_build", help="Always 1; the label is the program's version.", labels=("version",)
 )
-SCRAPE_SECONDS = Gauge(
-    name="numroute_scrape_seconds", help="How long it took to put these metrics together."
-)
 
 METRICS: tuple[Metric, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Metric)
@@ -380,6 +387,45 @@ class Reports:
         return sums, list(self._alive.values())
 
 
+class Audit:
+    """Logs a line for each client and period, with counts and never with a number."""
+
+    def __init__(self, reports: Reports, log: FilteringBoundLogger) -> None:
+        """Begin the first period; to be called on the event loop."""
+        self._reports = reports
+        self._log = log
+        self._before: dict[str, dict[str, int]] = {}
+        self._since = datetime.now(UTC)
+        self._next = asyncio.get_running_loop().call_later(AUDIT_SECONDS, self._end_period)
+
+    def close(self) -> None:
+        """End the last period, after the last call."""
+        self._next.cancel()
+        self.log_period()
+
+    def log_period(self) -> None:
+        """Log each client that asked in this period, and begin the next one."""
+        counts, _ = self._reports.read()
+        now = datetime.now(UTC)
+        after = _by_client(counts)
+        for client, sums in sorted(after.items()):
+            before = self._before.get(client, {})
+            grown = {name: count - before.get(name, 0) for name, count in sums.items()}
+            if any(grown.values()):
+                self._log.info(
+                    "audit",
+                    client=client or None,
+                    since=self._since.isoformat(timespec="seconds"),
+                    until=now.isoformat(timespec="seconds"),
+                    **grown,
+                )
+        self._before, self._since = after, now
+
+    def _end_period(self) -> None:
+        self._next = asyncio.get_running_loop().call_later(AUDIT_SECONDS, self._end_period)
+        self.log_period()
+
+
 def join(*labels: str) -> str:
     """Return labels as one key; no label contains the separator."""
     return SEPARATOR.join(labels)
@@ -388,3 +434,14 @@ def join(*labels: str) -> str:
 def split(key: str) -> list[str]:
     """Return the labels of a key."""
     return key.split(SEPARATOR) if key else []
+
+
+def _by_client(counts: Counts) -> dict[str, dict[str, int]]:
+    """Return calls, refusals and numbers by client; unknown clients share the name ``""``."""
+    clients: dict[str, dict[str, int]] = {}
+    for field, counter in (("calls", REQUESTS), ("numbers", NUMBERS), ("refused", REFUSED)):
+        for key, value in counts.counter(counter).items():
+            # The client is the second label of all three.
+            sums = clients.setdefault(split(key)[1], {"calls": 0, "numbers": 0, "refused": 0})
+            sums[field] += value
+    return clients

@@ -61,7 +61,6 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Return all metrics."""
-        begin = time.perf_counter()
         counts, workers = self._reports.read()
         yield from _counts(counts)
         reports = [worker.report for worker in workers]
@@ -79,7 +78,6 @@ class Exposition(Collector):
             yield _gauge(metrics.CERTIFICATE, [((), min(expiries))])
         yield from _feed(self._settings.store)
         yield _gauge(metrics.BUILD, [((self._version,), 1)])
-        yield _gauge(metrics.SCRAPE_SECONDS, [((), time.perf_counter() - begin)])
 
     def _snapshots(self, snapshots: list[SnapshotFacts]) -> Iterator[Family]:
         workers: dict[tuple[str, ...], float] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from numroute import wire
@@ -14,7 +13,6 @@ from numroute.server.view import View
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from numroute.index import Snapshot
     from numroute.server.follower import Follower
     from numroute.v1 import number_routing_pb2 as pb
 
@@ -26,9 +24,8 @@ class PastSnapshots:
         """Take the present from the follower, the past from its store."""
         self._follower = follower
         self._opening = asyncio.Lock()
-        self._open: dict[str, View] = {}
-        self._used: dict[str, float] = {}
-        self._closing: asyncio.TimerHandle | None = None
+        # In the order of their last use.
+        self._open: dict[str, tuple[View, asyncio.TimerHandle]] = {}
 
     async def at(self, request: pb.LookupRequest | pb.ExplainRequest) -> View:
         """Return the snapshot of a request's ``as_of``, to be used at once in a ``with`` statement.
@@ -54,8 +51,6 @@ class PastSnapshots:
 
     def close(self) -> None:
         """Close all snapshots, each when its last request ends."""
-        if self._closing is not None:
-            self._closing.cancel()
         for snapshot_id in list(self._open):
             self._retire(snapshot_id)
 
@@ -67,36 +62,24 @@ class PastSnapshots:
             current = self._follower.view
             if current is not None and current.id == snapshot_id:
                 return current
-            if snapshot_id not in self._open:
-                self._add(
-                    snapshot_id, await asyncio.to_thread(store.open_past, snapshot_id, moment)
-                )
+            if snapshot_id in self._open:
+                view, closing = self._open.pop(snapshot_id)
+                closing.cancel()
+            else:
+                opened = await asyncio.to_thread(store.open_past, snapshot_id, moment)
+                if len(self._open) >= PAST_SNAPSHOTS_MAX:
+                    self._retire(next(iter(self._open)))
+                view = View(opened, max_age=self._follower.max_age, answers=self._follower.answers)
         except NoSnapshotError as error:
             raise SnapshotNotKeptError(store.path, error.reason, hint=error.hint) from None
-        self._used[snapshot_id] = time.monotonic()
-        self._close_later()
-        return self._open[snapshot_id]
-
-    def _add(self, snapshot_id: str, opened: Snapshot) -> None:
-        while len(self._open) >= PAST_SNAPSHOTS_MAX:
-            self._retire(min(self._used, key=self._used.__getitem__))
-        self._open[snapshot_id] = View(
-            opened, max_age=self._follower.max_age, answers=self._follower.answers
-        )
-
-    def _close_later(self) -> None:
-        if self._closing is None and self._open:
-            loop = asyncio.get_running_loop()
-            self._closing = loop.call_later(PAST_IDLE_SECONDS, self._close_unused)
-
-    def _close_unused(self) -> None:
-        self._closing = None
         # An open file keeps its disk space, even after it was pruned.
-        before = time.monotonic() - PAST_IDLE_SECONDS
-        for snapshot_id in [each for each, used in self._used.items() if used <= before]:
-            self._retire(snapshot_id)
-        self._close_later()
+        closing = asyncio.get_running_loop().call_later(
+            PAST_IDLE_SECONDS, self._retire, snapshot_id
+        )
+        self._open[snapshot_id] = view, closing
+        return view
 
     def _retire(self, snapshot_id: str) -> None:
-        del self._used[snapshot_id]
-        self._open.pop(snapshot_id).retire()
+        view, closing = self._open.pop(snapshot_id)
+        closing.cancel()
+        view.retire()

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.05
 """How often a worker checks that its gRPC server still accepts calls."""
 
-BIND_SECONDS_MAX = 5.0
-"""How long the server before may keep the port."""
-
 
 class HeldPort:
     """An address kept from others; only sockets with SO_REUSEPORT of the same user may share it.
@@ -125,16 +122,8 @@ class Listener:
         *earlier, last = self._servers
         for server in earlier:
             await server.stop(None)
-        deadline = asyncio.get_running_loop().time() + BIND_SECONDS_MAX
-        while True:
-            try:
-                server = self._bind()
-                break
-            except SettingError:
-                # The broken server's socket may not be closed yet.
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-                await asyncio.sleep(POLL_SECONDS)
+        # The broken server's socket may still be open: they share the port.
+        server = self._bind()
         await server.start()
         self._servers = [last, server]
 

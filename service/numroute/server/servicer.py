@@ -13,13 +13,13 @@ import time
 from typing import TYPE_CHECKING
 
 import grpc
+import numpy as np
 
 from numroute import wire
 from numroute.answers import answer_texts, explain_text
 from numroute.errors import LimitExceededError, OtherSnapshotError, OverloadedError
 from numroute.server.batches import Batches
 from numroute.server.bulk import bulk_answer
-from numroute.server.describe import description, operator_list
 from numroute.server.guard import STREAM, Pipeline
 from numroute.server.limits import (
     NUMBERS_INLINE_MAX,
@@ -28,6 +28,7 @@ from numroute.server.limits import (
 )
 from numroute.server.past import PastSnapshots
 from numroute.server.streams import Streams
+from numroute.server.view import description, operator_list
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class NumberRouting:
                     await asyncio.sleep(0)
                 piece = texts[start : start + PIECE_TEXTS]
                 answers = answer_texts(view.snapshot, ref, piece, message.default_region or None)
-                view.answers.add_few(answer.status for answer in answers)
+                view.answers.add(np.array([answer.status for answer in answers], np.uint8))
                 response.answers.extend(wire.answer_message(answer) for answer in answers)
         return response.SerializeToString()
 

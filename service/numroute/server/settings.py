@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numroute.errors import SettingError
-from numroute.server.limits import PORT_MAX, WORKER_MEMORY_MIN, WORKERS_MAX
+from numroute.server.limits import PORT_MAX
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -128,24 +128,12 @@ class ServerSettings:
         """Check the settings.
 
         Raises:
-            SettingError: An address has no host or no port, a number is out of range, or the
-                service would be open to anybody, see ``Security.require_allowed``.
+            SettingError: An address has no host or no port, or the service would be open to
+                anybody, see ``Security.require_allowed``.
         """
         _require_address(self.listen)
         if self.metrics is not None:
             _require_address(self.metrics)
-        if not 1 <= self.workers <= WORKERS_MAX:
-            raise SettingError(f"workers is {self.workers}", hint=f"Give 1 to {WORKERS_MAX}")
-        if self.worker_memory < WORKER_MEMORY_MIN:
-            raise SettingError(
-                f"worker_memory is {self.worker_memory}", hint=f"Give {WORKER_MEMORY_MIN} or more"
-            )
-        if self.drain_seconds < 0:
-            raise SettingError(
-                f"drain_seconds is {self.drain_seconds}", hint="Give 0 or more seconds"
-            )
-        if self.max_age is not None and self.max_age.total_seconds() < 0:
-            raise SettingError(f"max_age is {self.max_age}", hint="Give a positive duration")
         self.security.require_allowed(self.host)
 
     @property

@@ -1,7 +1,4 @@
-"""Map numroute's errors to gRPC statuses and texts.
-
-This is the only such table; a test walks it.
-"""
+"""Map numroute's errors to gRPC statuses and texts; this is the only such table."""
 
 from __future__ import annotations
 
@@ -11,17 +8,11 @@ from grpc import StatusCode
 
 from numroute.errors import (
     DeadlinePassedError,
-    FeedError,
-    HostKeyError,
     InputError,
     LimitExceededError,
-    LoginRefusedError,
     NoSnapshotError,
     NumrouteError,
     OtherSnapshotError,
-    OverloadedError,
-    QuotaExceededError,
-    ServiceError,
     SettingError,
     SnapshotCorruptError,
     SnapshotNotKeptError,
@@ -33,7 +24,6 @@ from numroute.errors import (
     StoreMissingError,
     TryLaterError,
     UnauthenticatedError,
-    WorkerError,
 )
 
 if TYPE_CHECKING:
@@ -47,8 +37,6 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     # The client needs another token or certificate.
     UnauthenticatedError: StatusCode.UNAUTHENTICATED,
     # The request is right but comes too early: trailing metadata say when to ask again.
-    OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
-    QuotaExceededError: StatusCode.RESOURCE_EXHAUSTED,
     TryLaterError: StatusCode.RESOURCE_EXHAUSTED,
     # There is nothing to answer from yet: clients retry UNAVAILABLE.
     StoreMissingError: StatusCode.UNAVAILABLE,
@@ -63,21 +51,15 @@ STATUS_OF_ERROR: Mapping[type[NumrouteError], StatusCode] = {
     # This program cannot read the data until somebody acts.
     SnapshotVersionError: StatusCode.FAILED_PRECONDITION,
     SnapshotCorruptError: StatusCode.DATA_LOSS,
-    # Everything else.
-    StoreError: StatusCode.INTERNAL,
-    ServiceError: StatusCode.INTERNAL,
-    # Errors of the loader's feeds, which no call raises.
-    FeedError: StatusCode.INTERNAL,
-    HostKeyError: StatusCode.INTERNAL,
-    LoginRefusedError: StatusCode.INTERNAL,
     DeadlinePassedError: StatusCode.DEADLINE_EXCEEDED,
-    WorkerError: StatusCode.INTERNAL,
+    # Everything else.
     NumrouteError: StatusCode.INTERNAL,
 }
+"""The status of each class of errors; other classes take that of their nearest ancestor."""
 
 
 def status_of(error: NumrouteError) -> StatusCode:
-    """Return the status of an error's class, or of its nearest ancestor."""
+    """Return the status of an error."""
     return next(STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR)
 
 

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from numroute.errors import StoppingError
-from numroute.server.describe import announcement
 from numroute.server.limits import STREAM_QUESTIONS_IN_WORK_MAX
+from numroute.server.view import announcement
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:

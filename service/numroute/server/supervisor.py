@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 import time
@@ -21,9 +22,8 @@ import msgspec
 from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
 from numroute.logs import fault_fields, log_loop_faults, make_logger
-from numroute.server.audit import Audit
-from numroute.server.memory import own_bytes
-from numroute.server.metrics import Reports
+from numroute.server.memory import KEEP_FREED, own_bytes
+from numroute.server.metrics import Audit, Reports
 from numroute.server.port import HeldPort
 from numroute.server.worker import Message, settings_message
 
@@ -284,6 +284,7 @@ class Supervisor:
         process = await asyncio.create_subprocess_exec(
             # -P: modules come from the environment, not from the current folder.
             *(sys.executable, "-P", "-m", "numroute.server.worker", str(number)),
+            env=os.environ | KEEP_FREED,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES_MAX,
@@ -379,8 +380,10 @@ class Supervisor:
             await asyncio.gather(*(self._end(worker) for worker in self._alive))
 
 
-def supervise(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; return the process's exit code.
+def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; return the process's exit code.
+
+    Nothing is printed; events are logged on standard error. Call it in the main thread.
 
     Args:
         settings: The settings of the service.
@@ -388,8 +391,9 @@ def supervise(settings: ServerSettings, *, on_ready: Callable[[int], None] | Non
 
     Raises:
         StoreMissingError: There is no store at the path.
-        SettingError: An address cannot be listened on, or the workers refuse the settings.
-        WorkerError: No worker can be kept alive.
+        SettingError: An address cannot be listened on, e.g. because the port is in use, or the
+            workers refuse the settings, e.g. because a certificate is not valid.
+        WorkerError: The workers die as often as they are started.
     """
     SnapshotStore(settings.store)
     log = make_logger()

@@ -1,4 +1,4 @@
-"""A view of a snapshot: the open file, and the encoded pieces of the answers given from it.
+"""A view of a snapshot: the open file, what is said of it, and encoded pieces of answers from it.
 
 A snapshot has thousands of routes, but far fewer operators, networks and regions. Each of those is
 encoded once, when a route of it first occurs in an answer; a route is then no more than their bytes
@@ -9,6 +9,7 @@ from the snapshot before.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -17,15 +18,17 @@ import numpy as np
 
 from numroute import wire
 from numroute.model import LineType, SnapshotRef, Status
+from numroute.server.limits import NUMBERS_PER_BULK_PREFERRED
 from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import timedelta
 
     from numpy.typing import NDArray
 
     from numroute.index import Snapshot
+    from numroute.index.tables import RouteTable
+    from numroute.model import Operator
 
 _SNAPSHOT = pb.BulkLookupResponse.SNAPSHOT_FIELD_NUMBER
 _ROUTES = pb.BulkLookupResponse.ROUTES_FIELD_NUMBER
@@ -55,12 +58,6 @@ class AnswerCounts:
         with self._lock:
             np.add.at(self._sums, statuses, 1 if times is None else times)
 
-    def add_few(self, statuses: Iterable[Status]) -> None:
-        """Count a few answers one by one."""
-        with self._lock:
-            for status in statuses:
-                self._sums[status] += 1
-
     def by_status(self) -> dict[str, int]:
         """Return the counts by the status's name."""
         with self._lock:
@@ -71,9 +68,9 @@ class AnswerCounts:
 class View:
     """A snapshot and everything encoded once for all answers from it.
 
-    A request holds a lease on it, by ``with view:`` or by ``acquire`` and ``release``. After
-    ``retire`` the snapshot is closed when its last lease ends, and never before: LMDB's memory must
-    not go away under a lookup. Any thread may use all of it.
+    A request holds a lease on it, by ``with view:`` or by ``acquire`` and ``release``. The maker of
+    the view holds the first one, until ``retire``. The snapshot is closed when its last lease ends,
+    and never before: LMDB's memory must not go away under a lookup. Any thread may use all of it.
 
     Attributes:
         snapshot: The open snapshot.
@@ -95,8 +92,7 @@ class View:
         self.answers = AnswerCounts() if answers is None else answers
         self.id = snapshot.metadata.snapshot_id
         self._lock = threading.Lock()
-        self._leases = 0
-        self._retired = False
+        self._leases = 1
         as_of = snapshot.metadata.as_of
         self._stale_from = None if max_age is None else (as_of + max_age).timestamp()
         self._ref_fields = tuple(
@@ -112,25 +108,20 @@ class View:
         self.operators: bytes | None = None
 
     def acquire(self) -> None:
-        """Begin a lease; the view must not be retired."""
+        """Begin a lease; another one must be held."""
         with self._lock:
             self._leases += 1
 
     def release(self) -> None:
-        """End a lease; the last one of a retired view closes its snapshot."""
+        """End a lease; the last one closes the snapshot."""
         with self._lock:
             self._leases -= 1
-            unused = self._retired and not self._leases
-        if unused:
-            self.snapshot.close()
-
-    def retire(self) -> None:
-        """Close the snapshot now, or when its last lease ends. Called once."""
-        with self._lock:
-            self._retired = True
             unused = not self._leases
         if unused:
             self.snapshot.close()
+
+    retire = release
+    """End the maker's lease. Called once."""
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -169,11 +160,9 @@ class RouteFields:
         others = [snapshot.route(row).status for row in range(len(table), snapshot.route_count)]
         self.status = np.concatenate((table.status, np.array(others, np.uint8)))
         self._fields = np.full(snapshot.route_count, None, object)
-        self._operator_parts: list[bytes | None] = [None] * len(table.operators)
-        self._region_parts: list[bytes | None] = [None] * len(table.regions)
-        # The bytes before the region and those after it.
-        self._network_parts: list[tuple[bytes, bytes] | None] = [None] * table.network_count
-        self._holder_fields: list[bytes | None] = [None] * len(table.operators)
+        self._operator = functools.cache(functools.partial(_operator_fields, table))
+        self._region = functools.cache(functools.partial(_region_field, table))
+        self._network = functools.cache(functools.partial(_network_fields, table))
 
     def routes(self, rows: NDArray[np.intp]) -> bytes:
         """Return the ``routes`` field of a bulk answer: the routes of these rows, in order."""
@@ -197,11 +186,11 @@ class RouteFields:
     @property
     def holder_count(self) -> int:
         """One more than the largest id that ``holders`` can return."""
-        return len(self._holder_fields)
+        return len(self._table.operators)
 
     def holder_fields(self, ids: NDArray[np.intp]) -> bytes:
         """Return the ``range_holders`` field of a bulk answer: these operators, in order."""
-        return b"".join([self._holder_fields[at] or self._holder_field(at) for at in ids.tolist()])
+        return b"".join([self._operator(at)[1] for at in ids.tolist()])
 
     def _encode(self, rows: NDArray[np.intp]) -> None:
         table = self._table
@@ -214,46 +203,90 @@ class RouteFields:
             table.status.take(of_table).tolist(),
             strict=True,
         ):
-            before, behind = self._network_parts[network] or self._network_part(network)
+            part, _ = self._operator(operator)
+            before, behind = self._network(network)
             self._fields[row] = wire.message_field(
-                _ROUTES,
-                (self._operator_parts[operator] or self._operator_part(operator))
-                + before
-                + (self._region_parts[region] or self._region_part(region))
-                + behind
-                + _STATUS_PART[status],
+                _ROUTES, part + before + self._region(region) + behind + _STATUS_PART[status]
             )
         for row in rows[rows >= len(table)].tolist():
             message = wire.route_message(self._snapshot.route(row), with_status=True)
             self._fields[row] = wire.message_field(_ROUTES, message.SerializeToString())
 
-    def _operator_part(self, at: int) -> bytes:
-        message = wire.operator_message(self._table.operators[at]).SerializeToString()
-        part = self._operator_parts[at] = wire.message_field(
-            pb.Route.OPERATOR_FIELD_NUMBER, message
-        )
-        return part
 
-    def _region_part(self, at: int) -> bytes:
-        message = wire.region_message(self._table.regions[at]).SerializeToString()
-        part = self._region_parts[at] = wire.message_field(pb.Route.REGION_FIELD_NUMBER, message)
-        return part
+def _operator_fields(table: RouteTable, at: int) -> tuple[bytes, bytes]:
+    """Return an operator as a field of a route, and as one of a bulk answer."""
+    message = wire.operator_message(table.operators[at]).SerializeToString()
+    return (
+        wire.message_field(pb.Route.OPERATOR_FIELD_NUMBER, message),
+        wire.message_field(_RANGE_HOLDERS, message),
+    )
 
-    def _network_part(self, at: int) -> tuple[bytes, bytes]:
-        network = self._table.network(at)
-        message = pb.Route(
-            mcc=network.mcc,
-            mnc=network.mnc,
-            registry_mnc=network.registry_mnc,
-            routing_number=network.routing_number,
-        )
-        part = self._network_parts[at] = (
-            message.SerializeToString(),
-            _LINE_TYPE_PART[network.line_type],
-        )
-        return part
 
-    def _holder_field(self, at: int) -> bytes:
-        message = wire.operator_message(self._table.operators[at]).SerializeToString()
-        field = self._holder_fields[at] = wire.message_field(_RANGE_HOLDERS, message)
-        return field
+def _region_field(table: RouteTable, at: int) -> bytes:
+    message = wire.region_message(table.regions[at]).SerializeToString()
+    return wire.message_field(pb.Route.REGION_FIELD_NUMBER, message)
+
+
+def _network_fields(table: RouteTable, at: int) -> tuple[bytes, bytes]:
+    """Return a network's fields of a route: those before its region, and those after it."""
+    network = table.network(at)
+    message = pb.Route(
+        mcc=network.mcc,
+        mnc=network.mnc,
+        registry_mnc=network.registry_mnc,
+        routing_number=network.routing_number,
+    )
+    return message.SerializeToString(), _LINE_TYPE_PART[network.line_type]
+
+
+def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
+    """Return the answer to ``GetSnapshot``; ``now`` is in seconds since 1970-01-01 UTC."""
+    metadata = view.snapshot.metadata
+    return pb.GetSnapshotResponse(
+        snapshot=wire.snapshot_ref_message(view.ref()),
+        built_at=wire.time_message(metadata.built_at),
+        age_seconds=now - metadata.as_of.timestamp(),
+        format_version=metadata.format_version,
+        sources=wire.source_messages(metadata.sources),
+        counts=metadata.counts,
+        changes=wire.changes_message(metadata.changes),
+        preferred_numbers_per_call=NUMBERS_PER_BULK_PREFERRED,
+        coverage=wire.coverage_messages(metadata.coverage),
+    )
+
+
+def announcement(view: View) -> pb.WatchSnapshotsResponse:
+    """Return the ``WatchSnapshots`` message for a snapshot that answers from now on."""
+    metadata = view.snapshot.metadata
+    return pb.WatchSnapshotsResponse(
+        snapshot=wire.snapshot_ref_message(view.ref()),
+        built_at=wire.time_message(metadata.built_at),
+        counts=metadata.counts,
+        changes=wire.changes_message(metadata.changes),
+    )
+
+
+def operator_list(snapshot: Snapshot) -> pb.ListOperatorsResponse:
+    """Return the operators of a snapshot's routes, without the reference to the snapshot."""
+    entries: dict[Operator, pb.OperatorEntry] = {}
+    networks: dict[Operator, set[tuple[str, str]]] = {}
+    for route in (snapshot.routes[row] for row in range(len(snapshot.routes))):
+        if not route.status.has_route:
+            continue
+        entry = entries.get(route.operator)
+        if entry is None:
+            message = wire.operator_message(route.operator)
+            entry = entries[route.operator] = pb.OperatorEntry(operator=message)
+            networks[route.operator] = set()
+        if route.mcc:
+            networks[route.operator].add((route.mcc, route.mnc))
+        if route.status is Status.PORTED:
+            entry.serves_ported_numbers = True
+        else:
+            entry.holds_ranges = True
+    for operator, entry in entries.items():
+        entry.networks.extend(
+            pb.Network(mcc=mcc, mnc=mnc) for mcc, mnc in sorted(networks[operator])
+        )
+    order = sorted(entries, key=lambda each: (each.code, each.brand, each.name, each.tax_number))
+    return pb.ListOperatorsResponse(operators=[entries[operator] for operator in order])
