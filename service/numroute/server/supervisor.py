@@ -15,20 +15,20 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
-from numroute.logs import fault_fields, log_loop_faults, make_logger
+from numroute.logs import log_loop_faults, make_logger
 from numroute.server.memory import KEEP_FREED, own_bytes
 from numroute.server.metrics import Audit, Reports
 from numroute.server.port import HeldPort
 from numroute.server.worker import Message, settings_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -48,15 +48,11 @@ BACK_OFF_SECONDS_MAX = 10.0
 STEADY_SECONDS = 60.0
 """How long a worker must have served for its death to count as the first again."""
 
-DOUBLINGS_MAX = 16
-"""A limit on the doubling of waits, so that numbers stay finite."""
-
 MEMORY_SECONDS = 1.0
 """How often the memory of the workers is checked."""
 
-MEMORY_PAUSE_SECONDS, MEMORY_PAUSE_SECONDS_MAX = 10.0, 600.0
-"""The pause of these checks after a worker was replaced for its memory; doubled each time in a row
-that the new worker did not come to serve."""
+MEMORY_PAUSE_SECONDS = 10.0
+"""The pause of these checks after workers were replaced for their memory."""
 
 KILL_SECONDS = 5.0
 """How long after the drain limit a worker may take before it is killed."""
@@ -72,6 +68,8 @@ class Worker:
         number: The worker's number, from 1; the worker that replaces it has the same.
         process: The process.
         refusal: Why it could not start, by its own account; None if it gave none.
+        end: Done when it has ended, with the exit code, negative for a signal. Several wait for it:
+            it must not be cancelled.
     """
 
     def __init__(self, number: int, process: asyncio.subprocess.Process, reports: Reports) -> None:
@@ -81,46 +79,21 @@ class Worker:
         self.refusal: SettingError | None = None
         self._reports = reports
         self._ready = asyncio.Event()
-        self._replaced = asyncio.Event()
-        self._watching = asyncio.create_task(self._watch())
+        self.end = asyncio.create_task(self._watch())
 
     async def serves(self) -> bool:
         """Return whether it serves, as soon as that is known."""
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait(
-            {ready, self._watching},
+            {ready, self.end},
             timeout=START_SECONDS_MAX,
             return_when=asyncio.FIRST_COMPLETED,
         )
         ready.cancel()
-        return self._ready.is_set() and not self._watching.done()
+        return self._ready.is_set() and not self.end.done()
 
-    async def ended(self) -> int:
-        """Wait for its end and return the exit code, negative for a signal."""
-        # Others wait for the same end: cancelling one of them must not end the watching.
-        return await asyncio.shield(self._watching)
-
-    def replace(self) -> None:
-        """Mark it as replaced by another worker."""
-        self._replaced.set()
-
-    async def ended_or_replaced(self) -> None:
-        """Wait until it has ended or was replaced."""
-        replaced = asyncio.create_task(self._replaced.wait())
-        try:
-            await asyncio.wait({replaced, self._watching}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            replaced.cancel()
-
-    def terminate(self) -> None:
-        """Ask it to drain and end."""
-        self._send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it now."""
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
@@ -153,8 +126,6 @@ class Supervisor:
         self._serving: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
         self._failed_starts = 0
-        self._failed_replacements = 0
-        self._stopping = False
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; ``on_ready`` is called once all workers serve.
@@ -169,139 +140,109 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, replace.set)
-        numbers = range(1, self._settings.workers + 1)
-        first = {number: asyncio.Event() for number in numbers}
-        keeping = [
-            asyncio.create_task(self._keep(number, event)) for number, event in first.items()
+        first = {number: asyncio.Event() for number in range(1, self._settings.workers + 1)}
+        tasks = [
+            *(asyncio.create_task(self._keep(number, event)) for number, event in first.items()),
+            asyncio.create_task(self._oversee(first.values(), on_ready, replace)),
         ]
+        stopped = asyncio.create_task(stop.wait())
         try:
-            started = asyncio.gather(*(event.wait() for event in first.values()))
-            await self._unless_over(started, stop, keeping)
-            if not stop.is_set():
-                on_ready()
-            await self._unless_over(self._replacing(replace), stop, keeping)
+            await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
             self._log.info("draining", drain_seconds=self._settings.drain_seconds)
         finally:
-            self._stopping = True
-            await self._end_all()
-            for task in keeping:
+            for task in (stopped, *tasks):
                 task.cancel()
-            await asyncio.gather(*keeping, return_exceptions=True)
-
-    async def _unless_over(
-        self,
-        work: Coroutine[Any, Any, Any] | asyncio.Future[Any],
-        stop: asyncio.Event,
-        keeping: list[asyncio.Task[None]],
-    ) -> None:
-        """Do work until it is done, a stop signal comes, or a worker cannot be kept."""
-        doing, stopped = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
-        await asyncio.wait({doing, stopped, *keeping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (doing, stopped):
-            task.cancel()
-        await asyncio.gather(doing, stopped, return_exceptions=True)
-        for task in keeping:
-            if task.done():
-                task.result()
-        if doing.done() and not stop.is_set():
-            # Else a fault in the work would look like a stop.
-            doing.result()
+            await asyncio.gather(stopped, *tasks, return_exceptions=True)
+            await asyncio.gather(*(self._end(worker) for worker in self._alive))
 
     async def _keep(self, number: int, first: asyncio.Event) -> None:
         """Start one of the workers, and restart it each time that it dies."""
-        deaths = 0
-        while not self._stopping:
-            served = await self._serve_once(number, first)
-            deaths = 0 if served >= STEADY_SECONDS else min(deaths + 1, DOUBLINGS_MAX)
-            wait = BACK_OFF_SECONDS * 2 ** max(0, deaths - 1)
-            await asyncio.sleep(min(wait, BACK_OFF_SECONDS_MAX))
+        wait = BACK_OFF_SECONDS
+        while True:
+            begun = time.monotonic()
+            try:
+                self._serving[number] = await self._start(number)
+            except (SettingError, WorkerError) as error:
+                if isinstance(error, SettingError) and not first.is_set():
+                    raise
+                self._note_failed_start(number, error)
+            else:
+                self._failed_starts = 0
+                first.set()
+                await self._until_death(number)
+            if time.monotonic() - begun >= STEADY_SECONDS:
+                wait = BACK_OFF_SECONDS
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, BACK_OFF_SECONDS_MAX)
 
-    async def _serve_once(self, number: int, first: asyncio.Event) -> float:
-        """Start a worker and return when it, or the last that took its place, has died.
+    async def _start(self, number: int) -> Worker:
+        """Start a worker; return it as soon as it serves.
 
-        Returns for how many seconds they served.
+        Raises:
+            SettingError: It refuses to serve, for its own reason.
+            WorkerError: It cannot be started, or ended without a reason.
         """
         try:
-            worker = await self._start(number)
+            process = await asyncio.create_subprocess_exec(
+                # -P: modules come from the environment, not from the current folder.
+                *(sys.executable, "-P", "-m", "numroute.server.worker", str(number)),
+                env=os.environ | KEEP_FREED,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LINE_BYTES_MAX,
+            )
         except OSError as error:
-            # The system cannot start a process at the moment, perhaps for lack of memory.
-            self._log.error("worker failed to start", worker=number, reason=error.strerror)
-            self._count_failed_start(None)
-            return 0.0
+            # Perhaps there is no memory for it at the moment.
+            raise WorkerError(error.strerror or "the system refused") from None
+        worker = Worker(number, process, self._reports)
+        self._alive.add(worker)
+        worker.end.add_done_callback(lambda _: self._alive.discard(worker))
+        if process.stdin is not None:
+            process.stdin.write(settings_message(self._settings, number))
         if not await worker.serves():
-            await self._note_failed_start(worker, all_new=not first.is_set())
-            return 0.0
-        begun = time.monotonic()
-        self._failed_starts = 0
-        if self._serving.setdefault(number, worker) is not worker:
-            # While it started, a replacement of the one that died has taken its place.
-            await self._end(worker)
-        first.set()
-        await self._until_death(number)
-        return time.monotonic() - begun
+            worker.send(signal.SIGKILL)
+            code = await asyncio.shield(worker.end)
+            how, end = _how(code)
+            raise worker.refusal or WorkerError(f"it gave no reason and ended with {how} {end}")
+        return worker
 
     async def _until_death(self, number: int) -> None:
-        """Return when the worker that serves has died, not when another took its place."""
+        """Return when a worker has died, not when another took its place."""
         while True:
             worker = self._serving[number]
-            await worker.ended_or_replaced()
-            if self._stopping:
-                return
+            code = await asyncio.shield(worker.end)
             if self._serving[number] is worker:
-                code = await worker.ended()
                 del self._serving[number]
-                self._log.error("worker died", worker=number, **_how(code))
+                self._log.error("worker died", worker=number, **dict([_how(code)]))
                 return
 
-    async def _note_failed_start(self, worker: Worker, *, all_new: bool) -> None:
-        """Log that a worker did not come to serve; give up where that will not change."""
-        worker.kill()
-        code = await worker.ended()
-        if self._stopping:
-            return
-        refusal = worker.refusal
-        if refusal is not None and all_new:
-            raise refusal
-        self._log.error(
-            "worker failed to start",
-            worker=worker.number,
-            reason=refusal.message if refusal else "it gave no reason",
-            **_how(code),
-        )
-        self._count_failed_start(refusal)
-
-    def _count_failed_start(self, refusal: SettingError | None) -> None:
-        """Give up where no worker can be made to serve."""
+    def _note_failed_start(self, number: int, error: SettingError | WorkerError) -> None:
+        """Log that a worker did not come to serve; give up where none can be made to."""
+        self._log.error("worker failed to start", worker=number, reason=error.message)
         self._failed_starts += 1
         if self._failed_starts >= FAILED_STARTS_MAX and not self._serving:
-            raise refusal or WorkerError(
+            if isinstance(error, SettingError):
+                raise error
+            raise WorkerError(
                 f"{self._failed_starts} workers in a row died before they served",
                 hint="The log lines before this one say why",
             )
 
-    async def _start(self, number: int) -> Worker:
-        """Start a process and send it its settings."""
-        process = await asyncio.create_subprocess_exec(
-            # -P: modules come from the environment, not from the current folder.
-            *(sys.executable, "-P", "-m", "numroute.server.worker", str(number)),
-            env=os.environ | KEEP_FREED,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES_MAX,
-        )
-        worker = Worker(number, process, self._reports)
-        self._alive.add(worker)
-        asyncio.create_task(self._forget(worker))  # noqa: RUF006 - it ends with the process
-        if process.stdin is not None:
-            process.stdin.write(settings_message(self._settings, number))
-        return worker
+    async def _oversee(
+        self,
+        first: Iterable[asyncio.Event],
+        on_ready: Callable[[], None],
+        requested: asyncio.Event,
+    ) -> None:
+        """Replace all workers each time ``requested`` is set, and meanwhile those grown too large.
 
-    async def _forget(self, worker: Worker) -> None:
-        await worker.ended()
-        self._alive.discard(worker)
-
-    async def _replacing(self, requested: asyncio.Event) -> None:
-        """Replace all workers each time the event is set, and meanwhile those grown too large."""
+        Begins when all workers serve, with ``on_ready``.
+        """
+        await asyncio.gather(*(event.wait() for event in first))
+        on_ready()
         next_check = 0.0
         while True:
             # Not wait_for: in Python 3.11 it may swallow a cancellation.
@@ -315,9 +256,7 @@ class Supervisor:
                     self._log.info("workers replaced", workers=len(self._serving))
             elif time.monotonic() >= next_check and (large := self._too_large()):
                 await self._replace_each(large)
-                doublings = min(self._failed_replacements, DOUBLINGS_MAX)
-                pause = MEMORY_PAUSE_SECONDS * 2**doublings
-                next_check = time.monotonic() + min(pause, MEMORY_PAUSE_SECONDS_MAX)
+                next_check = time.monotonic() + MEMORY_PAUSE_SECONDS
 
     def _too_large(self) -> list[int]:
         """Return and log the numbers of the workers that have taken too much memory."""
@@ -338,46 +277,27 @@ class Supervisor:
         """Replace workers one by one; return whether that went well."""
         try:
             for number in numbers:
-                await self._replace(number)
-        except WorkerError as error:
+                fresh = await self._start(number)
+                # The old one drains when the new one serves. Or it has died: then it is restarted.
+                old = self._serving.get(number, fresh)
+                if old is not fresh:
+                    self._serving[number] = fresh
+                await self._end(old)
+        except (SettingError, WorkerError) as error:
             self._log.error("workers not replaced", reason=error.message)
-        except Exception as fault:  # noqa: BLE001 - the workers that serve go on
-            self._log.error("replacing failed", **fault_fields(fault))
-        else:
-            self._failed_replacements = 0
-            return True
-        self._failed_replacements += 1
-        return False
-
-    async def _replace(self, number: int) -> None:
-        """Start a new worker, and let the old one drain when the new one serves."""
-        fresh = await self._start(number)
-        if not await fresh.serves():
-            fresh.kill()
-            raise WorkerError(
-                str(fresh.refusal) if fresh.refusal else f"worker {number} did not come to serve"
-            )
-        old = self._serving.get(number)
-        self._serving[number] = fresh
-        if old is not None:
-            old.replace()
-            await self._end(old)
+            return False
+        return True
 
     async def _end(self, worker: Worker) -> None:
         """Let a worker drain, and kill it if it takes too long."""
-        worker.terminate()
+        worker.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(self._settings.drain_seconds + KILL_SECONDS):
-                await worker.ended()
+                await asyncio.shield(worker.end)
         except TimeoutError:
             self._log.error("worker killed", worker=worker.number)
-            worker.kill()
-            await worker.ended()
-
-    async def _end_all(self) -> None:
-        # A worker may just be starting and be added while the others end.
-        while self._alive:
-            await asyncio.gather(*(self._end(worker) for worker in self._alive))
+            worker.send(signal.SIGKILL)
+            await asyncio.shield(worker.end)
 
 
 def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
@@ -429,6 +349,6 @@ async def _supervise(
         await Supervisor(settings, reports, log).run(on_ready)
 
 
-def _how(code: int) -> dict[str, Any]:
+def _how(code: int) -> tuple[str, str | int]:
     """Return how a process ended, for the log."""
-    return {"signal": signal.Signals(-code).name} if code < 0 else {"status": code}
+    return ("signal", signal.Signals(-code).name) if code < 0 else ("status", code)
