@@ -106,8 +106,10 @@ def test_room_is_shared_equally(queue) -> None:
     with pytest.raises(OverloadedError):
         batches.submit("a", half, lambda: None)
     batches.submit("b", NUMBERS_UNDER_WAY_MAX, lambda: None)
+    admitted: list[int] = []
     with pytest.raises(OverloadedError):
-        batches.submit("b", 1, lambda: None)
+        batches.submit("b", 1, lambda: None, admitted.append)
+    assert admitted == []
     with pytest.raises(OverloadedError, match="numbers are being looked up"):
         batches.submit("c", NUMBERS_UNDER_WAY_HARD_MAX, lambda: None)
 
@@ -136,7 +138,9 @@ def test_a_batch_given_up_is_not_looked_up(queue) -> None:
     """A batch whose call was cancelled while it waited is never begun."""
     batches, free = queue
     begun: list[str] = []
-    given_up = batches.submit("a", 10, lambda: begun.append("given up"))
+    admitted: list[int] = []
+    given_up = batches.submit("a", 10, lambda: begun.append("given up"), admitted.append)
+    assert admitted == [10]
     wanted = batches.submit("a", 10, lambda: begun.append("wanted"))
     given_up.cancel()
     free.set()

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from support.mounts import mounted
 
 import numroute
-from numroute.errors import OverloadedError, QuotaExceededError, ServiceError, SettingError
+from numroute.errors import QuotaExceededError, ServiceError, SettingError
 from numroute.server import quota as usage_module
 from numroute.server.auth import Limits, new_token, parse_clients, token_entry
 from numroute.server.quota import CLIENTS_MAX, SECONDS_PER_DAY, Quota, Usage
@@ -144,30 +144,15 @@ def test_what_the_rate_refuses_costs_no_quota(usage, clock) -> None:
     assert usage.used_today("messaging") == 10
 
 
-def test_what_is_given_back_was_never_used(usage, clock) -> None:
-    """Numbers given back can be asked for again, by quota and by rate."""
-    limits = Limits(rate=10, burst=100, daily=150)
-    usage.take("messaging", limits, 100)
-    usage.give_back("messaging", limits, 80)
-    assert usage.used_today("messaging") == 20
-    usage.take("messaging", limits, 80)
-    refused(usage, limits, 1)
-    usage.give_back("messaging", limits, 1_000)
-    assert usage.used_today("messaging") == 0
-    usage.take("messaging", limits, 100)
-    refused(usage, limits, 100)
-
-
 class Asking:
     """A call as the quota sees it."""
 
-    def __init__(self, client: str = "messaging", error: Exception | None = None) -> None:
-        """Be a call of this client that ends so."""
-        self.client, self.error, self.numbers = client, error, 0
+    def __init__(self, client: str = "messaging") -> None:
+        """Be a call of this client."""
+        self.client = client
 
     def ask(self, quota: Quota, count: int) -> None:
-        """Ask for so many numbers."""
-        self.numbers += count
+        """Ask for this many numbers."""
         quota.numbers(self, count)
 
 
@@ -212,19 +197,6 @@ def test_a_used_up_quota_is_logged_once_a_day(usage, clock) -> None:
         ("daily quota used up", "messaging", 100, "2024-10-05T00:00:00+00:00"),
         ("daily quota used up", "messaging", 100, "2024-10-06T00:00:00+00:00"),
     ]
-
-
-def test_a_call_without_time_costs_nothing(usage, clock) -> None:
-    """What an overloaded service has not looked up is not counted; any other end costs."""
-    quota = Quota(Known("clients.messaging.daily = 5000"), usage, LOG)
-    busy = Asking(error=OverloadedError("busy", retry_after_seconds=1))
-    busy.ask(quota, 1_000)
-    quota.end(busy, grpc.StatusCode.RESOURCE_EXHAUSTED)
-    assert usage.used_today("messaging") == 0
-    cancelled = Asking()
-    cancelled.ask(quota, 1_000)
-    quota.end(cancelled, grpc.StatusCode.CANCELLED)
-    assert usage.used_today("messaging") == 1_000
 
 
 def test_a_call_without_numbers_counts_as_one(usage, clock) -> None:

@@ -19,6 +19,7 @@ Tokens themselves are stored nowhere.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -64,7 +65,7 @@ REMEMBERED_REFUSALS_MAX = 1_000
 """How many reasons and hosts are remembered for that."""
 
 REMEMBERED_TOKENS_MAX = 4_096
-"""How many valid tokens are remembered until the table of clients changes."""
+"""How many valid tokens are found without hashing them."""
 
 _OLD_LINE = re.compile(r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*(\s+\w+=\S+)+\s*(#.*)?$", re.MULTILINE)
 """A line of the old format, ``messaging sha256=9f86d081... rate=5``."""
@@ -149,6 +150,10 @@ class ClientTable:
         self._names = {
             name: client for client in self.clients.values() for name in client.certificates
         }
+        self.with_authorization = functools.lru_cache(REMEMBERED_TOKENS_MAX)(
+            lambda value: self.with_token(_bearer_token(value))
+        )
+        """Return the client and the entry of the token in an ``authorization``."""
 
     @property
     def token_count(self) -> int:
@@ -246,9 +251,7 @@ class Authentication(Guard):
         self._log = log
         self._has_tokens = security.has_tokens
         self._has_ca = security.has_client_ca
-        self._refusals: dict[tuple[str, str], tuple[float, int]] = {}
-        self._table = clients.table
-        self._seen: dict[str | bytes, tuple[Client, Token]] = {}
+        self._logged: dict[tuple[str, str], float] = {}
 
     def begin(self, call: Call) -> None:
         """Set the call's client, or refuse the call."""
@@ -270,7 +273,15 @@ class Authentication(Guard):
     def _client(self, call: Call) -> str:
         for key, value in call.metadata:
             if key == AUTHORIZATION:
-                return self._of_authorization(value)
+                client, token = self._clients.table.with_authorization(value)
+                if token.expired:
+                    raise UnauthenticatedError(
+                        f"the token of client {client.name} has expired",
+                        reason="expired_token",
+                        client=client.name,
+                        hint="Ask the service's operators for a new token",
+                    )
+                return client.name
         if self._has_ca:
             auth = call.auth_context()
             common_name = _texts(auth, "x509_common_name")
@@ -279,9 +290,9 @@ class Authentication(Guard):
                     return common_name[0]
             else:
                 names = common_name + _texts(auth, "x509_subject_alternative_name")
-                client = self._clients.table.with_certificate(names)
-                if client is not None:
-                    return client.name
+                named = self._clients.table.with_certificate(names)
+                if named is not None:
+                    return named.name
             raise UnauthenticatedError(
                 "the certificate names no client of this service, and there is no token",
                 reason="unknown_certificate",
@@ -293,46 +304,22 @@ class Authentication(Guard):
             hint="Send it as metadata, `authorization: Bearer TOKEN`",
         )
 
-    def _of_authorization(self, value: str | bytes) -> str:
-        """Return the client of a token; a token seen before is found without hashing it."""
-        if self._clients.table is not self._table:
-            self._table = self._clients.table
-            self._seen.clear()
-        match = self._seen.get(value)
-        if match is None:
-            match = self._table.with_token(_bearer_token(value))
-            if len(self._seen) >= REMEMBERED_TOKENS_MAX:
-                self._seen.clear()
-            self._seen[value] = match
-        client, token = match
-        if token.expired:
-            raise UnauthenticatedError(
-                f"the token of client {client.name} has expired",
-                reason="expired_token",
-                client=client.name,
-                hint="Ask the service's operators for a new token",
-            )
-        return client.name
-
     def _log_refusal(self, call: Call, error: UnauthenticatedError) -> None:
         """Log a refusal, but not each of thousands."""
         host = call.peer.rpartition(":")[0]
         key = (error.reason, host)
         now = time.monotonic()
-        last, unlogged = self._refusals.get(key, (-REPEAT_SECONDS, 0))
-        if now - last < REPEAT_SECONDS:
-            self._refusals[key] = (last, unlogged + 1)
+        if now - self._logged.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return
-        if len(self._refusals) >= REMEMBERED_REFUSALS_MAX:
-            self._refusals.clear()
-        self._refusals[key] = (now, 0)
+        if len(self._logged) >= REMEMBERED_REFUSALS_MAX:
+            self._logged.clear()
+        self._logged[key] = now
         self._log.warning(
             "call refused",
             reason=error.reason,
             peer=host,
             method=call.method,
             client=error.client or None,
-            unlogged=unlogged,
         )
 
 
@@ -356,7 +343,7 @@ def read_clients(path: Path | None, text: str) -> ClientTable:
 
     Raises:
         SettingError: The file cannot be read, or others can read it.
-        InputError: One of them is not valid, or the two contradict each other.
+        InputError: One of them is not valid, or a client is in both.
     """
     clients: list[Client] = []
     if path is not None:
@@ -435,37 +422,22 @@ def _client(name: str, entry: object, source: Path | str) -> Client:
 
 
 def _checked(clients: list[Client], source: Path | str) -> ClientTable:
-    """Return a table of clients; a client may stand in both the file and the settings."""
-    merged: dict[str, Client] = {}
-    owners: dict[str, str] = {}
+    """Return a table of clients, in which each client, token and certificate is there once."""
+    owners: dict[tuple[str, str], str] = {}
     for client in clients:
-        for secret, what in (
-            *((token.sha256, "a token") for token in client.tokens),
-            *((name, f"certificate {name}") for name in client.certificates),
+        for what, secret in (
+            ("the client", client.name),
+            *(("a token", token.sha256) for token in client.tokens),
+            *((f"certificate {name}", name) for name in client.certificates),
         ):
-            if secret in owners:
+            if (what, secret) in owners:
                 raise InputError(
                     source,
-                    f"clients.{client.name}: {what} is also in clients.{owners[secret]}",
-                    hint="Remove one of the two",
+                    f"clients.{client.name}: {what} is also in clients.{owners[what, secret]}",
+                    hint=f"Remove one of the two, there or in {LINES_VARIABLE}",
                 )
-            owners[secret] = client.name
-        before = merged.get(client.name)
-        if before is not None:
-            if before.limits.any and client.limits.any:
-                raise InputError(
-                    source,
-                    f"clients.{client.name} has limits here and in {LINES_VARIABLE}",
-                    hint="Remove one of the two",
-                )
-            client = Client(  # noqa: PLW2901 - the two together
-                name=client.name,
-                limits=before.limits if before.limits.any else client.limits,
-                tokens=before.tokens + client.tokens,
-                certificates=before.certificates + client.certificates,
-            )
-        merged[client.name] = client
-    return ClientTable(merged.values())
+            owners[what, secret] = client.name
+    return ClientTable(clients)
 
 
 def _bearer_token(value: str | bytes) -> bytes:

@@ -67,17 +67,29 @@ class Batches:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, client: str, numbers: int, work: Callable[[], Result]) -> Future[Result]:
+    def submit(
+        self,
+        client: str,
+        numbers: int,
+        work: Callable[[], Result],
+        admit: Callable[[int], None] | None = None,
+    ) -> Future[Result]:
         """Queue a batch; its future can be cancelled until a thread begins it.
 
-        A client that has nothing under way gets room unless the service is quite full.
+        A client that has nothing under way gets room unless the service is quite full. When there
+        is room, ``admit`` is called with the count of numbers; its error refuses the batch.
 
         Raises:
             OverloadedError: The client has its share under way already, or there is no room left.
         """
         future: Future[Result] = Future()
         with self._changed:
-            self._take_room(client, numbers)
+            self._require_room(client, numbers)
+            if admit is not None:
+                # Only now: what finds no room counts against no quota.
+                admit(numbers)
+            self._under_way[client] += numbers
+            self._total += numbers
             # Start-time fair queueing: a batch comes when those of other clients have had as many
             # numbers looked up as its own client's before it.
             tag = max(self._now, self._ahead.get(client, 0))
@@ -95,7 +107,7 @@ class Batches:
         for thread in self._threads:
             thread.join()
 
-    def _take_room(self, client: str, numbers: int) -> None:
+    def _require_room(self, client: str, numbers: int) -> None:
         mine = self._under_way[client]
         share = NUMBERS_UNDER_WAY_MAX // len(self._under_way.keys() | {client})
         if (mine and mine + numbers > share) or (
@@ -106,8 +118,6 @@ class Batches:
                 retry_after_seconds=max(RETRY_SECONDS_MIN, self._total / NUMBERS_PER_SECOND),
                 hint="Ask again later, or have fewer batches under way",
             )
-        self._under_way[client] += numbers
-        self._total += numbers
 
     def _give_room(self, batch: _Batch) -> None:
         self._total -= batch.numbers

@@ -17,13 +17,12 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from numroute.errors import OverloadedError, QuotaExceededError, SettingError
+from numroute.errors import QuotaExceededError, SettingError
 from numroute.server.guard import Guard
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from grpc import StatusCode
     from structlog.typing import FilteringBoundLogger
 
     from numroute.server.auth import Clients, Limits
@@ -73,14 +72,6 @@ class Quota(Guard):
             if error.reason == DAILY_QUOTA:
                 self._log_exhausted(client.name, client.limits, error.retry_after_seconds)
             raise
-
-    def end(self, call: Call, status: StatusCode) -> None:  # noqa: ARG002 - a guard's signature
-        """Give back the numbers of a call that the service was too busy to look up."""
-        # A stream is never refused so: its batches wait, and some may have been answered.
-        if isinstance(call.error, OverloadedError):
-            client = self._clients.table.clients.get(call.client)
-            if client is not None:
-                self._usage.give_back(client.name, client.limits, max(1, call.numbers))
 
     def _log_exhausted(self, client: str, limits: Limits, seconds: float) -> None:
         """Log that a client's quota is used up, once a day however often it asks."""
@@ -173,32 +164,15 @@ class Usage:
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def give_back(self, client: str, limits: Limits, count: int) -> None:
-        """Subtract numbers that were counted and never looked up."""
-        if not limits.any or not count:
-            return
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            digest, place = self._place(client, time.time())
-            _, level, at, day, used = _RECORD.unpack_from(self._records, place)
-            # The next request limits the bucket to its burst.
-            _RECORD.pack_into(
-                self._records, place, digest, level + count, at, day, max(0, used - count)
-            )
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
     def used_today(self, client: str) -> int:
         """Return how many numbers a client was given since midnight UTC."""
-        fcntl.flock(self._file, fcntl.LOCK_SH)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            digest = _digest(client)
-            for place in range(0, len(self._records), _RECORD.size):
-                name, _, _, day, used = _RECORD.unpack_from(self._records, place)
-                if name == digest:
-                    today = int(time.time() // SECONDS_PER_DAY)
-                    return int(used) if today <= day <= today + CLOCK_DAYS_BACK_MAX else 0
-            return 0
+            now = time.time()
+            _, place = self._place(client, now)
+            _, _, _, day, used = _RECORD.unpack_from(self._records, place)
+            today = int(now // SECONDS_PER_DAY)
+            return int(used) if today <= day <= today + CLOCK_DAYS_BACK_MAX else 0
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -207,7 +181,7 @@ class Usage:
         known = self._places.get(client)
         if known is not None and self._records[known[1] : known[1] + len(_FREE)] == known[0]:
             return known
-        digest = _digest(client)
+        digest = hashlib.sha256(client.encode()).digest()
         place = self._find(digest, now)
         self._places[client] = digest, place
         return digest, place
@@ -235,10 +209,6 @@ class Usage:
             )
         _RECORD.pack_into(self._records, room, digest, float("inf"), now, today, 0)
         return room
-
-
-def _digest(client: str) -> bytes:
-    return hashlib.sha256(client.encode()).digest()
 
 
 def _daily_error(client: str, daily: int, left: int, count: int, now: float) -> QuotaExceededError:

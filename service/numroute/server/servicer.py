@@ -99,7 +99,6 @@ class NumberRouting:
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
         view = self._follower.current()
         self._check_snapshot(view, options.snapshot_id)
-        call.ask(len(numbers))
         view.acquire()
         answer = functools.partial(
             bulk_answer,
@@ -111,6 +110,7 @@ class NumberRouting:
         )
         if len(numbers) <= NUMBERS_INLINE_MAX:
             try:
+                call.ask(len(numbers))
                 return answer()
             finally:
                 view.release()
@@ -186,7 +186,7 @@ class NumberRouting:
         """Queue a large batch; without room a stream's batch waits, any other is refused."""
         while True:
             try:
-                return self._batches.submit(call.client or call.peer, count, answer)
+                return self._batches.submit(call.client or call.peer, count, answer, call.ask)
             except OverloadedError as error:
                 if call.method != STREAM:
                     raise
