@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import gc
-import signal
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health as grpc_health
@@ -17,6 +14,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from numroute import wire
+from numroute.index import SnapshotStore
 from numroute.logs import fault_fields
 from numroute.server.follower import Follower
 from numroute.server.health import Health
@@ -28,11 +26,10 @@ from numroute.server.servicer import NumberRouting
 from numroute.server.tracing import make_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable
 
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.index import SnapshotStore
     from numroute.server.certificates import Certificates
     from numroute.server.metrics import Report
     from numroute.server.settings import ServerSettings
@@ -48,44 +45,17 @@ LEFT_OVER_SECONDS = 0.2
 """How long calls that never reached the service may delay the end of a drain."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A service that answers calls.
-
-    Attributes:
-        failed: Set when a part of it has ended that must not: the process should end as well.
-    """
-
-    failed: asyncio.Event
-
-    async def until_over(self, stop: asyncio.Event) -> None:
-        """Wait until ``stop`` is set or a part has failed."""
-        waiting = [asyncio.create_task(each.wait()) for each in (stop, self.failed)]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
-
-
-def stop_on_signals() -> asyncio.Event:
-    """Return an event that SIGTERM or SIGINT sets; to be called in the loop's main thread."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
-@contextlib.asynccontextmanager
-async def serving(
+async def serve(
     settings: ServerSettings,
-    store: SnapshotStore,
     log: FilteringBoundLogger,
     send: Callable[[Report], None],
-) -> AsyncIterator[Running]:
-    """Answer calls on the settings' port until the block ends; then drain.
+    on_ready: Callable[[], None],
+    stop: asyncio.Event,
+) -> bool:
+    """Answer calls on the settings' port until ``stop`` is set; then drain.
 
-    ``send`` is called with a report of counts and state each second, if the settings count calls.
+    ``on_ready`` is called once calls are answered, ``send`` with a report of counts and state each
+    second, if the settings count calls. Returns whether all parts worked until the end.
 
     Raises:
         SettingError: The address cannot be listened on, or a file of the settings is not valid.
@@ -94,6 +64,7 @@ async def serving(
     raise_file_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
     health = Health()
+    store = SnapshotStore(settings.store)
     follower = Follower(store, log, max_age=settings.max_age, on_state=health.set_unready)
     protection = Protection(settings.security, log)
     certificates = protection.certificates
@@ -117,26 +88,29 @@ async def serving(
     if reporter is not None:
         # Before anybody learns that calls are answered, the metrics show it.
         reporter.report()
-    stop, failed = asyncio.Event(), asyncio.Event()
     parts = [part for part in (follower, protection, reporter, listener) if part is not None]
     tasks = [asyncio.create_task(part.run(stop), name=type(part).__name__) for part in parts]
-    _watch(tasks, stop, failed, log)
-    try:
-        yield Running(failed)
-    finally:
-        health.drain()
-        service.drain()
-        stop.set()
-        await _drain(listener, service, settings.drain_seconds)
-        # A failed part was logged when it failed; the others must be closed all the same.
-        await asyncio.gather(*tasks, return_exceptions=True)
-        service.close()
-        if reporter is not None:
-            reporter.report()
-        follower.close()
-        protection.close()
-        if tracing is not None:
-            await asyncio.to_thread(tracing.close)
+    stopped = asyncio.create_task(stop.wait())
+    on_ready()
+    await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    broken = [] if stop.is_set() else [task for task in tasks if task.done()]
+    for task in broken:
+        fault = task.exception()
+        log.error("service broken", part=task.get_name(), **(fault_fields(fault) if fault else {}))
+    log.info("worker draining")
+    health.drain()
+    service.drain()
+    stop.set()
+    await _drain(listener, service, settings.drain_seconds)
+    await asyncio.gather(stopped, *tasks, return_exceptions=True)
+    service.close()
+    if reporter is not None:
+        reporter.report()
+    follower.close()
+    protection.close()
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
+    return not broken
 
 
 def _make_server(
@@ -159,25 +133,6 @@ def _make_server(
     else:
         server.add_insecure_port(settings.listen)
     return server
-
-
-def _watch(
-    tasks: Iterable[asyncio.Task[Any]],
-    stop: asyncio.Event,
-    failed: asyncio.Event,
-    log: FilteringBoundLogger,
-) -> None:
-    """Set ``failed`` when one of the tasks ends before ``stop`` is set."""
-
-    def ended(task: asyncio.Task[Any]) -> None:
-        if not stop.is_set():
-            fault = None if task.cancelled() else task.exception()
-            fields = {} if fault is None else fault_fields(fault)
-            log.error("service broken", part=task.get_name(), **fields)
-            failed.set()
-
-    for task in tasks:
-        task.add_done_callback(ended)
 
 
 async def _drain(listener: Listener, service: NumberRouting, limit: float) -> None:

@@ -1,20 +1,6 @@
 """Who may ask: clients, the hashes of their tokens, their certificates and their limits.
 
-A tokens file is TOML::
-
-    [clients.messaging]
-    rate = 200_000          # numbers per second in the long run
-    burst = 400_000         # numbers at once after a pause
-    daily = 50_000_000      # numbers from midnight to midnight UTC
-
-    [[clients.messaging.tokens]]
-    sha256 = "9f86d081..."
-    expires = 2027-01-01T00:00:00Z
-
-    [clients.billing]
-    certificates = ["billing.internal"]
-
-Tokens themselves are stored nowhere.
+They stand in a tokens file in TOML, see docs/security.md. Tokens themselves are stored nowhere.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import re
 import resource
 from pathlib import Path
 
@@ -32,19 +33,17 @@ def forbid_core_dumps() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def own_bytes(process: int) -> int:
-    """Return a process's private memory, mapped files not counted; 0 when the process is gone.
+def resident_bytes(process: int | str = "self", *, private: bool = False) -> int:
+    """Return a process's memory, mapped files not counted if ``private``; 0 when it is gone.
 
-    proc(5): ``RssAnon`` in /proc/[pid]/status.
+    proc(5): ``VmRSS`` and ``RssAnon`` in /proc/[pid]/status.
     """
     try:
         status = Path(f"/proc/{process}/status").read_text("utf-8")
     except OSError:
         return 0
-    for line in status.splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    match = re.search(rf"{'RssAnon' if private else 'VmRSS'}:\s*(\d+) kB", status)
+    return int(match[1]) * 1024 if match else 0
 
 
 def resident_share(path: Path) -> float:

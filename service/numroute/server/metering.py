@@ -17,6 +17,7 @@ from numroute.errors import (
     UnauthenticatedError,
 )
 from numroute.server.guard import STAY_OPEN, Guard
+from numroute.server.memory import resident_bytes
 from numroute.server.metrics import (
     ANSWERS,
     FAILURES,
@@ -149,6 +150,8 @@ class Reporter:
             Report(
                 unready=self._health.unready,
                 in_flight=self.first.in_flight,
+                resident_bytes=resident_bytes(),
+                cpu_seconds=time.process_time(),
                 open_files=_open_files(),
                 open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 counts=counts,

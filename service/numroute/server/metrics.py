@@ -192,7 +192,7 @@ INDEX_BYTES = Gauge(
 )
 INDEX_RESIDENT = Gauge(
     name="numroute_index_resident_ratio",
-    help="Share of the snapshot file in the page cache, measured every 15 s at most.",
+    help="Share of the snapshot file in the page cache.",
     action="Below 0.9 under load lookups wait for the disk: more memory, or fewer neighbours. "
     "Always 1 for a file that the service's user does not own: the system reports no other.",
 )
@@ -313,6 +313,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         unready: Why it should get no calls; empty when it is ready.
         in_flight: Calls that have begun and not ended.
+        resident_bytes: Its resident memory, the mapped index included.
+        cpu_seconds: The processor time it has used since its start.
         open_files: Its open file descriptors.
         open_files_limit: How many it may have.
         counts: Its counts since its start.
@@ -323,6 +325,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     unready: str = ""
     in_flight: int = 0
+    resident_bytes: int = 0
+    cpu_seconds: float = 0.0
     open_files: int = 0
     open_files_limit: int = 0
     counts: Counts

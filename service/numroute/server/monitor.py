@@ -44,10 +44,6 @@ CONNECTIONS_MAX = 32
 """How many connections are held at once. A further one closes the oldest: an answer takes
 milliseconds, so that only a client that sends nothing, or next to nothing, becomes the oldest."""
 
-RESIDENT_SECONDS = 15.0
-"""The least time between two measurements of the page cache: a few milliseconds for a file of half
-a gigabyte."""
-
 
 class Exposition(Collector):
     """Puts the metrics together at each scrape."""
@@ -56,7 +52,6 @@ class Exposition(Collector):
         """Expose the workers' reports."""
         self._settings = settings
         self._reports = reports
-        self._resident: tuple[float, SnapshotFacts, float] | None = None
         self._version = importlib.metadata.version("numroute")
 
     def collect(self) -> Iterator[Family]:
@@ -68,7 +63,14 @@ class Exposition(Collector):
         yield _gauge(metrics.WORKERS, [((), len(workers))])
         yield _gauge(metrics.WORKERS_WANTED, [((), self._settings.workers)])
         yield _gauge(metrics.READY, [((), sum(not worker.problem for worker in workers))])
-        yield from _processes(workers)
+        for metric, values in (
+            (metrics.WORKER_MEMORY, [each.report.resident_bytes for each in workers]),
+            (metrics.WORKER_FILES, [each.report.open_files for each in workers]),
+            (metrics.WORKER_FILES_LIMIT, [each.report.open_files_limit for each in workers]),
+            (metrics.WORKER_CPU, [each.report.cpu_seconds for each in workers]),
+        ):
+            labels = [(str(each.worker),) for each in workers]
+            yield _gauge(metric, zip(labels, values, strict=True))
         yield from self._snapshots([report.snapshot for report in reports if report.snapshot])
         verified = [each.verified_at for each in reports if each.verified_at]
         if verified:
@@ -94,20 +96,12 @@ class Exposition(Collector):
         newest = max(snapshots, key=lambda snapshot: snapshot.id)
         try:
             size = Path(newest.path).stat().st_size
-            share = self._resident_share(newest)
+            share = resident_share(Path(newest.path))
         except OSError:
             # The file was removed: it stays open and answers, but cannot be examined.
             return
         yield _gauge(metrics.INDEX_BYTES, [((), size)])
         yield _gauge(metrics.INDEX_RESIDENT, [((), share)])
-
-    def _resident_share(self, snapshot: SnapshotFacts) -> float:
-        known, now = self._resident, time.monotonic()
-        if known is not None and known[1] == snapshot and now - known[0] < RESIDENT_SECONDS:
-            return known[2]
-        share = resident_share(Path(snapshot.path))
-        self._resident = now, snapshot, share
-        return share
 
 
 class Monitor:
@@ -243,29 +237,6 @@ def _counts(counts: Counts) -> Iterator[Family]:
                     buckets.append((text, below))
                 family.add_metric(metrics.split(key), buckets, histogram.total)
             yield family
-
-
-def _processes(workers: list[WorkerState]) -> Iterator[Family]:
-    """Return the system's figures for each worker, without those that have just ended."""
-    memory, files, limits, processor = [], [], [], []
-    for worker in workers:
-        labels = (str(worker.worker),)
-        folder = Path(f"/proc/{worker.process}")
-        try:
-            pages = int((folder / "statm").read_text("ascii").split()[1])
-            fields = (folder / "stat").read_text("ascii", "replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        memory.append((labels, pages * os.sysconf("SC_PAGE_SIZE")))
-        files.append((labels, worker.report.open_files))
-        limits.append((labels, worker.report.open_files_limit))
-        # User and system time are the 14th and 15th field of proc(5), the 12th and 13th here.
-        ticks = int(fields[11]) + int(fields[12])
-        processor.append((labels, ticks / os.sysconf("SC_CLK_TCK")))
-    yield _gauge(metrics.WORKER_MEMORY, memory)
-    yield _gauge(metrics.WORKER_FILES, files)
-    yield _gauge(metrics.WORKER_FILES_LIMIT, limits)
-    yield _gauge(metrics.WORKER_CPU, processor)
 
 
 def _feed(store: Path) -> Iterator[Family]:

@@ -111,21 +111,17 @@ class Listener:
                     await stop.wait()
             if not stop.is_set() and not _runs(self._servers[-1]):
                 self._log.error("grpc server broken", address=self._address)
-                await self._start_another()
+                # At most one broken server ends its calls beside the new one; those before it had
+                # their time.
+                *earlier, last = self._servers
+                for server in earlier:
+                    await server.stop(None)
+                self._servers = [last]
+                await self.start()
 
     async def stop(self, limit: float | None) -> None:
         """Accept no more calls; return when those under way have ended, or at the limit."""
         await asyncio.gather(*(server.stop(limit) for server in self._servers))
-
-    async def _start_another(self) -> None:
-        # At most one broken server ends its calls beside the new one; earlier ones had their time.
-        *earlier, last = self._servers
-        for server in earlier:
-            await server.stop(None)
-        # The broken server's socket may still be open: they share the port.
-        server = self._bind()
-        await server.start()
-        self._servers = [last, server]
 
     def _bind(self) -> grpc.aio.Server:
         try:

@@ -108,17 +108,13 @@ class Usage:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                # All blocks now: writing to one that a mapped file lacks, with the disk full, ends
-                # the process (SIGBUS). Locked, because a C library whose file system cannot reserve
-                # blocks rewrites each block with the content it has just read.
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-                os.posix_fallocate(self._file, 0, size)
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-                self._records = mmap.mmap(self._file, size)
-            except BaseException:
-                os.close(self._file)
-                raise
+            # All blocks now: writing to one that a mapped file lacks, with the disk full, ends the
+            # process (SIGBUS). Locked, because a C library whose file system cannot reserve blocks
+            # rewrites each block with the content it has just read.
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            os.posix_fallocate(self._file, 0, size)
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._records = mmap.mmap(self._file, size)
         except OSError as error:
             raise SettingError(
                 f"{path}: the use of quotas cannot be counted: {error.strerror}",

@@ -22,7 +22,7 @@ import msgspec
 from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
 from numroute.logs import log_loop_faults, make_logger
-from numroute.server.memory import KEEP_FREED, own_bytes
+from numroute.server.memory import KEEP_FREED, resident_bytes
 from numroute.server.metrics import Audit, Reports
 from numroute.server.port import HeldPort
 from numroute.server.worker import Message, settings_message
@@ -262,7 +262,7 @@ class Supervisor:
         """Return and log the numbers of the workers that have taken too much memory."""
         found = []
         for number, worker in sorted(self._serving.items()):
-            taken = own_bytes(worker.process.pid)
+            taken = resident_bytes(worker.process.pid, private=True)
             if taken > self._settings.worker_memory:
                 self._log.warning(
                     "worker too large",

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 DISABLED_VARIABLE = "OTEL_SDK_DISABLED"
-SERVICE_NAME_VARIABLE = "OTEL_SERVICE_NAME"
 
 _FAULTS = frozenset(
     {
@@ -49,15 +48,11 @@ class Tracing(Guard):
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
         )
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-        named = SERVICE_NAME_VARIABLE in os.environ
-        self._provider = TracerProvider(
-            resource=Resource.create({} if named else {"service.name": "numroute"}),
-            shutdown_on_exit=False,
-        )
+        os.environ.setdefault("OTEL_SERVICE_NAME", "numroute")
+        self._provider = TracerProvider(shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("numroute")
         self._extract = propagate.extract

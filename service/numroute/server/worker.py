@@ -17,14 +17,11 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import msgspec
 
 from numroute.errors import NumrouteError
-from numroute.index import SnapshotStore
 from numroute.logs import log_loop_faults, make_logger
 from numroute.server.memory import forbid_core_dumps
 from numroute.server.metrics import Report  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
     from numroute.server.settings import ServerSettings
 
 LENGTH_BYTES = 8
@@ -98,33 +95,30 @@ class _Output(asyncio.BaseProtocol):
 
 
 async def _run(settings: ServerSettings, number: int, pipe: BinaryIO) -> int:
-    """Serve until the end; return the exit code."""
+    """Serve until told to stop; return the exit code, 1 when a part of the service has failed."""
+    from numroute.server.app import serve  # noqa: PLC0415 - grpc: not above
+
     log = make_logger().bind(worker=number)
     log_loop_faults(log)
-    _, output = await asyncio.get_running_loop().connect_write_pipe(_Output, pipe)
-    try:
-        failed = await _serve(settings, output, log)
-    except NumrouteError as error:
-        output.send(Message(reason=error.message, hint=error.hint))
-        failed = True
-    await output.close()
-    return int(failed)
+    loop = asyncio.get_running_loop()
+    _, output = await loop.connect_write_pipe(_Output, pipe)
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    loop.add_reader(sys.stdin.fileno(), _on_input, stop)
 
-
-async def _serve(settings: ServerSettings, output: _Output, log: FilteringBoundLogger) -> bool:
-    """Serve until told to stop; return whether a part of the service has failed."""
-    from numroute.server.app import serving, stop_on_signals  # noqa: PLC0415 - grpc: not above
-
-    stop = stop_on_signals()
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _on_input, stop)
-    store = SnapshotStore(settings.store)
-    async with serving(settings, store, log, output.report) as running:
+    def ready() -> None:
         log.info("worker serving")
         output.send(Message(ready=True))
-        await running.until_over(stop)
-        log.info("worker draining")
-    log.info("worker stopped")
-    return running.failed.is_set()
+
+    try:
+        worked = await serve(settings, log, output.report, ready, stop)
+        log.info("worker stopped")
+    except NumrouteError as error:
+        output.send(Message(reason=error.message, hint=error.hint))
+        worked = False
+    await output.close()
+    return int(not worked)
 
 
 def _on_input(stop: asyncio.Event) -> None:
