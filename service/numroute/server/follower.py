@@ -9,7 +9,7 @@ import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numroute.errors import NoSnapshotError, NumrouteError, SnapshotCorruptError
 from numroute.index import verify_snapshot
@@ -17,7 +17,7 @@ from numroute.logs import error_fields, fault_fields
 from numroute.server.view import AnswerCounts, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import timedelta
 
     from structlog.typing import FilteringBoundLogger
@@ -30,6 +30,9 @@ POLL_SECONDS = 0.2
 A new snapshot must answer within a second of its publication; a fifth of that leaves room for
 opening it.
 """
+
+FALL_BACK_SECONDS = 10.0
+"""How long to wait, when no other snapshot opens either, before they are tried again."""
 
 VERIFY_DELAY_SECONDS = 30.0
 """How long a snapshot has been in service when its file is first read whole: a restart of all
@@ -82,7 +85,8 @@ class Follower:
         self._on_state = on_state
         self._was_stale = False
         self._problem: NumrouteError | None = None
-        self._fault: Mapping[str, Any] | None = None
+        self._logged = ""
+        self._next_fall_back = 0.0
         self._changed = asyncio.Event()
         self._damaged: dict[str, SnapshotCorruptError] = {}
 
@@ -134,24 +138,24 @@ class Follower:
             opened = await asyncio.to_thread(self._open_if_new)
         except NumrouteError as error:
             await self._fall_back()
-            if self._problem is None or str(self._problem) != str(error):
-                if isinstance(error, NoSnapshotError) and self.view is None:
-                    self._log.info("waiting for a snapshot", **error_fields(error))
-                else:
-                    self.failures += 1
-                    self._log_failure(error)
             self._problem = error
-            self._fault = None
+            if self._logged != str(error):
+                self._logged = str(error)
+                self._log_problem(error)
         except Exception as fault:  # noqa: BLE001 - a fault here must not stop the polling
             fields = fault_fields(fault)
-            if fields != self._fault:
+            if self._logged != str(fields):
+                self._logged = str(fields)
                 self.failures += 1
                 self._log.error("polling failed", serving=self._view_id, **fields)
-            self._fault = fields
         else:
-            self._problem = self._fault = None
+            self._problem, self._logged = None, ""
             await self._take_over(opened)
         self._report_state()
+
+    def view_of(self, snapshot: Snapshot) -> View:
+        """Return a view of a snapshot of the store, whose answers are counted with all others."""
+        return View(snapshot, max_age=self.max_age, answers=self.answers)
 
     def close(self) -> None:
         """Take the snapshot out of service; it closes when its last request ends."""
@@ -169,15 +173,17 @@ class Follower:
             raise damage
         if current == self._view_id:
             return None
-        return self._view_of(self.store.open())
-
-    def _view_of(self, snapshot: Snapshot) -> View:
-        return View(snapshot, max_age=self.max_age, answers=self.answers)
+        return self.view_of(self.store.open())
 
     async def _fall_back(self) -> None:
         """Put the newest other snapshot that opens into service, where none or a damaged one is."""
-        if self.view is None or self.view.id in self._damaged:
-            await self._take_over(await asyncio.to_thread(self._open_newest))
+        if self.view is not None and self.view.id not in self._damaged:
+            return
+        if time.monotonic() >= self._next_fall_back:
+            opened = await asyncio.to_thread(self._open_newest)
+            await self._take_over(opened)
+            if opened is None:
+                self._next_fall_back = time.monotonic() + FALL_BACK_SECONDS
 
     def _open_newest(self) -> View | None:
         """Open the last snapshot that was current and is whole; None without any."""
@@ -186,7 +192,7 @@ class Follower:
         except NumrouteError:
             # Nothing has been published, or somebody is at work.
             return None
-        return None if snapshot is None else self._view_of(snapshot)
+        return None if snapshot is None else self.view_of(snapshot)
 
     async def _verify_now_and_then(self) -> None:
         """Read the file in service whole some time after it was taken over, then daily.
@@ -235,8 +241,13 @@ class Follower:
             # In a thread: to unmap a large file takes milliseconds.
             await asyncio.to_thread(before.retire)
 
-    def _log_failure(self, error: NumrouteError) -> None:
-        if _no_files_left(error):
+    def _log_problem(self, error: NumrouteError) -> None:
+        if isinstance(error, NoSnapshotError) and self.view is None:
+            self._log.info("waiting for a snapshot", **error_fields(error))
+            return
+        self.failures += 1
+        cause = error.__context__
+        if isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}:
             self._log.error(
                 "open files run out",
                 limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -263,8 +274,3 @@ class Follower:
 
 def _be_idle() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _IDLE_PRIORITY)
-
-
-def _no_files_left(error: NumrouteError) -> bool:
-    cause = error.__context__
-    return isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}

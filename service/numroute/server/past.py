@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from numroute import wire
 from numroute.errors import NoSnapshotError, SettingError, SnapshotNotKeptError
 from numroute.server.limits import PAST_IDLE_SECONDS, PAST_SNAPSHOTS_MAX
-from numroute.server.view import View
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from numroute.server.follower import Follower
+    from numroute.server.view import View
     from numroute.v1 import number_routing_pb2 as pb
 
 
@@ -69,7 +69,7 @@ class PastSnapshots:
                 opened = await asyncio.to_thread(store.open_past, snapshot_id, moment)
                 if len(self._open) >= PAST_SNAPSHOTS_MAX:
                     self._retire(next(iter(self._open)))
-                view = View(opened, max_age=self._follower.max_age, answers=self._follower.answers)
+                view = self._follower.view_of(opened)
         except NoSnapshotError as error:
             raise SnapshotNotKeptError(store.path, error.reason, hint=error.hint) from None
         # An open file keeps its disk space, even after it was pruned.
