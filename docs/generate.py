@@ -113,6 +113,9 @@ def main() -> int:
 def metrics() -> str:
     """Return the page of metrics and log events."""
     parts = [HEAD, PREFACE, "## Metrics\n"]
+    actions = tomllib.loads((REFERENCE / "metrics.toml").read_text("utf-8"))
+    if unknown := set(actions) - {metric.name for metric in METRICS}:
+        sys.exit(f"docs/reference/metrics.toml has unknown metrics: {', '.join(sorted(unknown))}")
     grouped: dict[str, list[Metric]] = {}
     for metric in METRICS:
         title = next(title for title, prefixes, _ in GROUPS if metric.name.startswith(prefixes))
@@ -124,7 +127,7 @@ def metrics() -> str:
                 f"`{metric.name}{'_total' if isinstance(metric, Counter) else ''}`",
                 ", ".join(f"`{label}`" for label in metric.labels),
                 metric.help + (" Histogram." if isinstance(metric, Distribution) else ""),
-                metric.action,
+                actions.get(metric.name, ""),
             )
             for metric in group
         ]

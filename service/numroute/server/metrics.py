@@ -1,9 +1,9 @@
 """Every metric of the service, and the counts behind them.
 
-A metric is declared here with its meaning and what an operator can do about it; the reference page
-is generated from that. A worker counts into plain integers, two or three microseconds a call, and
-reports its counts to the supervisor once a second (``Report``). The supervisor adds them up, and
-logs those of each client (``Audit``).
+A metric is declared here with its meaning; docs/reference/metrics.toml says what an operator can do
+about it, and the reference page is generated from both. A worker counts into plain integers, two or
+three microseconds a call, and reports its counts to the supervisor once a second (``Report``). The
+supervisor adds them up, and logs those of each client (``Audit``).
 """
 
 from __future__ import annotations
@@ -39,13 +39,11 @@ class Metric:
     Attributes:
         name: Its name as Prometheus shows it, without the suffixes of its kind.
         help: What it means, in one sentence.
-        action: What an operator can do about it, and what else to know.
         labels: The names of its labels.
     """
 
     name: str
     help: str
-    action: str = ""
     labels: tuple[str, ...] = ()
 
 
@@ -68,52 +66,37 @@ REQUESTS = Counter(
     name="numroute_requests",
     help="Calls that have ended, by gRPC status.",
     labels=("method", "client", "code"),
-    action="A stream is one call, however many messages it has: numroute_request_numbers_count "
-    "counts messages. INTERNAL is a fault of the service: read `request failed` in its log. "
-    "UNAVAILABLE: no snapshot, or a restart.",
 )
 NUMBERS = Counter(
     name="numroute_numbers",
     help="Numbers of admitted calls.",
     labels=("method", "client"),
-    action="A client that asks for far more than it sends messages may be harvesting: give it "
-    "limits.",
 )
 ANSWERS = Counter(
     name="numroute_answers",
     help="Numbers answered, by the status of the answer.",
     labels=("status",),
-    action="A sudden change of the shares is a change of the lists, or a wrong snapshot: compare "
-    "with `numroute-load diff`.",
 )
 REFUSED = Counter(
     name="numroute_refused",
     help="Calls refused, by reason.",
     labels=("reason", "client"),
-    action="Tokens (no_token, unknown_token, expired_token, malformed_token, unknown_certificate): "
-    "hand out a new one, or somebody is trying. Limits (rate, daily_quota, too_many_clients): talk "
-    "to the client, or raise them. overload: more workers or replicas, see `numroute plan`. "
-    "too_large: the client must split its requests.",
 )
 SECONDS = Distribution(
     name="numroute_request_seconds",
     help="Time from a request, or a message of a stream, to its answer.",
     labels=("method",),
     bounds=(1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-    action="Compare with the plan; check numroute_index_resident_ratio and the processor.",
 )
 SIZES = Distribution(
     name="numroute_request_numbers",
     help="Numbers in a request or a message of a stream.",
     labels=("method",),
     bounds=(1, 10, 100, 1_000, 4_096, 10_000, 65_536, 200_000, 500_000),
-    action="Many requests of one number: clients should gather them (`numroute.AsyncClient.lookup`)"
-    " or send batches.",
 )
 IN_FLIGHT = Gauge(
     name="numroute_requests_in_flight",
     help="Calls that have begun and not ended, open streams included.",
-    action="Steadily growing: clients do not read, or the service is too slow.",
 )
 SWAPS = Counter(
     name="numroute_snapshot_swaps", help="Snapshots that workers have put into service."
@@ -121,13 +104,11 @@ SWAPS = Counter(
 FAILURES = Counter(
     name="numroute_snapshot_failures",
     help="Failures of workers to open a snapshot or to read the store.",
-    action="The log says why: `snapshot refused`, `open files run out`, `polling failed`.",
 )
 SNAPSHOT = Gauge(
     name="numroute_snapshot_workers",
     help="Workers that answer from a snapshot.",
     labels=("snapshot",),
-    action="More than one snapshot for longer than seconds: read `snapshot refused` in the log.",
 )
 AS_OF = Gauge(
     name="numroute_snapshot_as_of_timestamp_seconds",
@@ -136,8 +117,6 @@ AS_OF = Gauge(
 AGE = Gauge(
     name="numroute_snapshot_age_seconds",
     help="The age of the data of the oldest snapshot in service.",
-    action="Above a few hours the feed stands still: `numroute info`, and the metrics of the feed. "
-    "Below 0 the machine's clock is slow.",
 )
 MAX_AGE = Gauge(
     name="numroute_snapshot_max_age_seconds",
@@ -146,70 +125,55 @@ MAX_AGE = Gauge(
 VERIFIED = Gauge(
     name="numroute_snapshot_verified_timestamp_seconds",
     help="When a worker last read the whole file in service and found it undamaged; the oldest.",
-    action="Half a minute after a snapshot was taken over, then daily. A damaged file is replaced "
-    "by an older one: see `snapshot refused`.",
 )
 READY = Gauge(
     name="numroute_ready_workers",
     help="Workers ready to answer; workers silent for 30 s are not.",
-    action="0: `/readyz` and the log say why.",
 )
 WORKERS = Gauge(
     name="numroute_workers",
     help="Workers alive; while one is replaced, the old and the new one.",
-    action="Fewer than wanted for longer than a restart: read the log.",
 )
 WORKERS_WANTED = Gauge(name="numroute_workers_wanted", help="Workers asked for by --workers.")
 WORKER_MEMORY = Gauge(
     name="numroute_worker_resident_bytes",
     help="Resident memory of a worker, the mapped index included.",
     labels=("worker",),
-    action="Growing without the index growing is a leak: report it.",
 )
 WORKER_FILES = Gauge(
     name="numroute_worker_open_files",
     help="Open file descriptors of a worker.",
     labels=("worker",),
-    action="Near the limit: see `open files run out`.",
 )
 WORKER_FILES_LIMIT = Gauge(
     name="numroute_worker_open_files_limit",
     help="The most open file descriptors that the system allows a worker.",
     labels=("worker",),
-    action="Set by LimitNOFILE or `ulimit -Hn`. Below 11,000 it runs out before the 10,000 "
-    "connections that a worker takes.",
 )
 WORKER_CPU = Gauge(
     name="numroute_worker_cpu_seconds",
     help="Processor time that a worker has used since its start.",
     labels=("worker",),
-    action="All workers near one core each: the service is at its capacity.",
 )
 INDEX_BYTES = Gauge(
     name="numroute_index_bytes",
     help="Size of the snapshot file in service.",
-    action="Plan memory for two of them and for what else runs on the machine.",
 )
 INDEX_RESIDENT = Gauge(
     name="numroute_index_resident_ratio",
     help="Share of the snapshot file in the page cache.",
-    action="Below 0.9 under load lookups wait for the disk: more memory, or fewer neighbours. "
-    "Always 1 for a file that the service's user does not own: the system reports no other.",
 )
 CERTIFICATE = Gauge(
     name="numroute_certificate_expires_timestamp_seconds",
     help="When the certificate in use expires; absent without TLS.",
-    action="Issue a new one in time.",
 )
 FEED_POLLED = Gauge(
     name="numroute_feed_polled_timestamp_seconds",
     help="When the source of new data was last reached; absent without a feed.",
-    action="Old: `numroute-load watch` does not run or does not reach it.",
 )
 FEED_SUCCESS = Gauge(
     name="numroute_feed_succeeded_timestamp_seconds",
     help="When the feed last had nothing left to do; absent without a feed.",
-    action="Old while the source is polled: `numroute info` says what is in the way.",
 )
 FEED_PUBLISHED = Gauge(
     name="numroute_feed_published_timestamp_seconds",
@@ -218,27 +182,22 @@ FEED_PUBLISHED = Gauge(
 FEED_WINDOW = Gauge(
     name="numroute_feed_window_expected_timestamp_seconds",
     help="The time in the name of the next window of increments; absent without a feed.",
-    action="Hours ago: the registry is late, or the feed stands still.",
 )
 FEED_TROUBLE = Gauge(
     name="numroute_feed_errors",
     help="Consecutive failures of the feed; absent without a feed.",
-    action="`numroute info` shows the error and its remedy.",
 )
 FEED_WAITING = Gauge(
     name="numroute_feed_waiting_files",
     help="Files neither applied, refused nor unusable; absent without a feed.",
-    action="Growing: `numroute info` says what they wait for.",
 )
 FEED_REFUSED = Gauge(
     name="numroute_feed_refused_files",
     help="Files that the gate refused or that cannot be used; absent without a feed.",
-    action="Look at them: `numroute info`, `numroute-load check`.",
 )
 FEED_GAP = Gauge(
     name="numroute_feed_gap",
     help="1 when increments cannot follow the current snapshot, else 0; absent without a feed.",
-    action="`numroute info` says why, and what heals it.",
 )
 BUILD = Gauge(
     name="numroute_build", help="Always 1; the label is the program's version.", labels=("version",)

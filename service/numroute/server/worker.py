@@ -8,11 +8,12 @@ worker writes one JSON object a line: that it serves or why it cannot, and its r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import signal
 import sys
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -66,34 +67,6 @@ def main() -> int:
     return asyncio.run(_run(settings, number, output))
 
 
-class _Output(asyncio.BaseProtocol):
-    """The pipe to the supervisor; writing never blocks the event loop."""
-
-    def __init__(self) -> None:
-        self._transport: asyncio.WriteTransport
-        self._closed = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.WriteTransport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._closed.set()
-
-    def send(self, message: Message) -> None:
-        self._transport.write(msgspec.json.encode(message) + b"\n")
-
-    def report(self, report: Report) -> None:
-        """Send a report, unless the supervisor has stopped reading."""
-        if not self._transport.is_closing() and not self._transport.get_write_buffer_size():
-            self.send(Message(report=report))
-
-    async def close(self) -> None:
-        """Close the pipe when everything has been written."""
-        self._transport.close()
-        async with asyncio.timeout(CLOSE_SECONDS_MAX):
-            await self._closed.wait()
-
-
 async def _run(settings: ServerSettings, number: int, pipe: BinaryIO) -> int:
     """Serve until told to stop; return the exit code, 1 when a part of the service has failed."""
     from numroute.server.app import serve  # noqa: PLC0415 - grpc: not above
@@ -101,23 +74,38 @@ async def _run(settings: ServerSettings, number: int, pipe: BinaryIO) -> int:
     log = make_logger().bind(worker=number)
     log_loop_faults(log)
     loop = asyncio.get_running_loop()
-    _, output = await loop.connect_write_pipe(_Output, pipe)
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), pipe
+    )
+    output = asyncio.StreamWriter(transport, protocol, None, loop)
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     loop.add_reader(sys.stdin.fileno(), _on_input, stop)
 
+    def send(message: Message) -> None:
+        output.write(msgspec.json.encode(message) + b"\n")
+
+    def report(report: Report) -> None:
+        # Unless the supervisor has stopped reading: nothing piles up, and nothing waits.
+        if not transport.is_closing() and not transport.get_write_buffer_size():
+            send(Message(report=report))
+
     def ready() -> None:
         log.info("worker serving")
-        output.send(Message(ready=True))
+        send(Message(ready=True))
 
     try:
-        worked = await serve(settings, log, output.report, ready, stop)
+        worked = await serve(settings, log, report, ready, stop)
         log.info("worker stopped")
     except NumrouteError as error:
-        output.send(Message(reason=error.message, hint=error.hint))
+        send(Message(reason=error.message, hint=error.hint))
         worked = False
-    await output.close()
+    output.close()
+    # A supervisor that is gone reads nothing more.
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(CLOSE_SECONDS_MAX):
+            await output.wait_closed()
     return int(not worked)
 
 
