@@ -138,10 +138,9 @@ class Admission:
 
         They are those of draft-ietf-httpapi-ratelimit-headers: numbers, not requests.
         """
-        known = self._clients.table.clients.get(client)
-        if known is None or not known.limits.any or self._usage is None:
+        limits = self._clients.table.clients.get(client)
+        if limits is None or not limits.limited or self._usage is None:
             return {}
-        limits = known.limits
         policies, states = [], []
         if limits.rate is not None:
             policies.append(f'"rate";q={limits.rate};w=1')

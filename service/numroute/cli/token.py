@@ -79,20 +79,20 @@ def list_(tokens: Path, as_json: bool) -> None:
     from numroute.server.auth import read_clients  # noqa: PLC0415 - msgspec, only for this
 
     table = read_clients(tokens, "")
-    clients = [table.clients[name] for name in sorted(table.clients)]
+    clients = sorted(table.clients.items())
     if as_json:
-        for client in clients:
+        for name, client in clients:
             print_json(
                 {
-                    "client": client.name,
+                    "client": name,
                     "tokens": [
                         {"sha256": each.sha256, "expires": each.expires, "expired": each.expired}
                         for each in client.tokens
                     ],
                     "certificates": client.certificates,
-                    "rate": client.limits.rate,
-                    "burst": client.limits.burst,
-                    "daily": client.limits.daily,
+                    "rate": client.rate,
+                    "burst": client.burst,
+                    "daily": client.daily,
                 }
             )
         return
@@ -100,14 +100,14 @@ def list_(tokens: Path, as_json: bool) -> None:
         ("client", "tokens", "certificates", "numbers/s", "at once", "a day"),
         [
             (
-                client.name,
+                name,
                 ", ".join(map(_token_text, client.tokens)) or "none",
                 ", ".join(client.certificates),
-                _limit(client.limits.rate),
-                _limit(client.limits.burst),
-                _limit(client.limits.daily),
+                _limit(client.rate),
+                _limit(client.burst),
+                _limit(client.daily),
             )
-            for client in clients
+            for name, client in clients
         ],
     )
 

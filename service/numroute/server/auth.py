@@ -90,29 +90,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     daily: _Limit | None = None
 
     @property
-    def any(self) -> bool:
+    def limited(self) -> bool:
         """Whether there is a limit at all."""
         return self.rate is not None or self.daily is not None
 
 
-class Client(msgspec.Struct, frozen=True, kw_only=True):
-    """A client that may ask.
+class Client(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A client that may ask, within its limits.
 
     Attributes:
-        name: Its name.
-        limits: What it may ask for.
         tokens: Its tokens, expired ones included.
         certificates: The certificate names that stand for it.
     """
-
-    name: str
-    limits: Limits = Limits()
-    tokens: tuple[Token, ...] = ()
-    certificates: tuple[str, ...] = ()
-
-
-class _Entry(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A client as the file has it."""
 
     tokens: tuple[Token, ...] = ()
     certificates: tuple[str, ...] = ()
@@ -125,29 +114,31 @@ class ClientTable:
         clients: The clients by name.
     """
 
-    def __init__(self, clients: Iterable[Client]) -> None:
+    def __init__(self, clients: Mapping[str, Client]) -> None:
         """Index clients by token and by certificate name."""
-        self.clients = {client.name: client for client in clients}
+        self.clients = clients
         self._tokens = {
-            bytes.fromhex(token.sha256): (client, token)
-            for client in self.clients.values()
+            bytes.fromhex(token.sha256): (name, token)
+            for name, client in clients.items()
             for token in client.tokens
         }
-        self._names = {
-            name: client for client in self.clients.values() for name in client.certificates
+        self._certificates = {
+            certificate: name
+            for name, client in clients.items()
+            for certificate in client.certificates
         }
         self.with_authorization = functools.lru_cache(REMEMBERED_TOKENS_MAX)(
             lambda value: self.with_token(_bearer_token(value))
         )
-        """Return the client and the entry of the token in an ``authorization``."""
+        """Return the client's name and the entry of the token in an ``authorization``."""
 
     @property
     def token_count(self) -> int:
         """How many tokens there are, expired ones included."""
         return len(self._tokens)
 
-    def with_token(self, token: bytes) -> tuple[Client, Token]:
-        """Return the client of a token and the token's entry, which may have expired.
+    def with_token(self, token: bytes) -> tuple[str, Token]:
+        """Return the name of a token's client and the token's entry, which may have expired.
 
         The time that this takes reveals nothing of the hashes: a dict compares 64 secret bits,
         drawn anew by each process, before it compares the digest, and a match is compared in
@@ -166,9 +157,10 @@ class ClientTable:
             )
         return match
 
-    def with_certificate(self, names: Iterable[str]) -> Client | None:
+    def with_certificate(self, names: Iterable[str]) -> str | None:
         """Return the client that one of a certificate's names stands for, or None."""
-        return next((self._names[name] for name in names if name in self._names), None)
+        known = self._certificates
+        return next((known[name] for name in names if name in known), None)
 
 
 class Clients:
@@ -215,10 +207,10 @@ class Clients:
 
     def _read(self) -> ClientTable:
         table = read_clients(self._path, self._text)
-        limited = next((each for each in table.clients.values() if each.limits.any), None)
+        limited = next((name for name, client in table.clients.items() if client.limited), None)
         if limited is not None and not self._counts_usage:
             raise SettingError(
-                f"client {limited.name} has a limit, and there is no folder to count in",
+                f"client {limited} has a limit, and there is no folder to count in",
                 hint="Give one with --state that survives a restart",
             )
         return table
@@ -262,12 +254,12 @@ class Authentication(Guard):
                 client, token = self._clients.table.with_authorization(value)
                 if token.expired:
                     raise UnauthenticatedError(
-                        f"the token of client {client.name} has expired",
+                        f"the token of client {client} has expired",
                         reason="expired_token",
-                        client=client.name,
+                        client=client,
                         hint="Ask the service's operators for a new token",
                     )
-                return client.name
+                return client
         if self._has_ca:
             auth = call.auth_context()
             common_name = _texts(auth, "x509_common_name")
@@ -278,7 +270,7 @@ class Authentication(Guard):
                 names = common_name + _texts(auth, "x509_subject_alternative_name")
                 named = self._clients.table.with_certificate(names)
                 if named is not None:
-                    return named.name
+                    return named
             raise UnauthenticatedError(
                 "the certificate names no client of this service, and there is no token",
                 reason="unknown_certificate",
@@ -331,16 +323,21 @@ def read_clients(path: Path | None, text: str) -> ClientTable:
         SettingError: The file cannot be read, or others can read it.
         InputError: One of them is not valid, or a client is in both.
     """
-    clients: list[Client] = []
-    if path is not None:
-        try:
-            content = read_private_file(path, "the tokens file").decode("utf-8")
-        except UnicodeDecodeError:
-            raise InputError(path, "the text is not UTF-8", hint="Is it a tokens file?") from None
-        clients += _parse(content, path)
-    if text.strip():
-        clients += _parse(text, LINES_VARIABLE)
-    return _checked(clients, LINES_VARIABLE if path is None else path)
+    more = _parse(text, LINES_VARIABLE)
+    if path is None:
+        return _checked(more, LINES_VARIABLE)
+    try:
+        content = read_private_file(path, "the tokens file").decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(path, "the text is not UTF-8", hint="Is it a tokens file?") from None
+    clients = _parse(content, path)
+    if twice := clients.keys() & more.keys():
+        raise InputError(
+            path,
+            f"clients.{min(twice)} is also in {LINES_VARIABLE}",
+            hint="Remove one of the two",
+        )
+    return _checked(clients | more, path)
 
 
 def parse_clients(text: str, source: Path | str) -> ClientTable:
@@ -352,7 +349,7 @@ def parse_clients(text: str, source: Path | str) -> ClientTable:
     return _checked(_parse(text, source), source)
 
 
-def _parse(text: str, source: Path | str) -> list[Client]:
+def _parse(text: str, source: Path | str) -> dict[str, Client]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -373,7 +370,7 @@ def _parse(text: str, source: Path | str) -> list[Client]:
             "a tokens file has one table, `clients`",
             hint="Put each client in a table `[clients.NAME]`",
         )
-    return [_client(name, entry, source) for name, entry in entries.items()]
+    return {name: _client(name, entry, source) for name, entry in entries.items()}
 
 
 def _masked(text: str) -> str:
@@ -386,7 +383,7 @@ def _client(name: str, entry: object, source: Path | str) -> Client:
     if not NAME.fullmatch(name):
         raise InputError(source, f"{key} is not a client's name", hint=NAME_RULE)
     try:
-        found = msgspec.convert(entry, _Entry)
+        found = msgspec.convert(entry, Client)
     except msgspec.ValidationError as error:
         reason, _, at = str(error).partition(" - at `$")
         hint = "The keys are tokens (with sha256 and expires), certificates, rate, burst and daily"
@@ -399,30 +396,28 @@ def _client(name: str, entry: object, source: Path | str) -> Client:
         raise InputError(source, reason, hint=hint) from None
     if found.burst is not None and found.rate is None:
         raise InputError(source, f"{key} has a burst but no rate", hint="Give a rate as well")
-    if not found.tokens and not found.certificates and not found.any:
+    if not found.tokens and not found.certificates and not found.limited:
         raise InputError(
             source, f"{key} is empty", hint="Give the client tokens, certificates or limits"
         )
-    limits = Limits(rate=found.rate, burst=found.burst or found.rate, daily=found.daily)
-    return Client(name=name, limits=limits, tokens=found.tokens, certificates=found.certificates)
+    return msgspec.structs.replace(found, burst=found.burst or found.rate)
 
 
-def _checked(clients: list[Client], source: Path | str) -> ClientTable:
-    """Return a table of clients, in which each client, token and certificate is there once."""
-    owners: dict[tuple[str, str], str] = {}
-    for client in clients:
-        for what, secret in (
-            ("the client", client.name),
-            *(("a token", token.sha256) for token in client.tokens),
-            *((f"certificate {name}", name) for name in client.certificates),
+def _checked(clients: dict[str, Client], source: Path | str) -> ClientTable:
+    """Return a table of clients in which no two share a token or a certificate."""
+    owners: dict[str, str] = {}
+    for name, client in clients.items():
+        for secret, what in (
+            *((token.sha256, "a token") for token in client.tokens),
+            *((each, f"certificate {each}") for each in client.certificates),
         ):
-            if (what, secret) in owners:
+            if secret in owners:
                 raise InputError(
                     source,
-                    f"clients.{client.name}: {what} is also in clients.{owners[what, secret]}",
-                    hint=f"Remove one of the two, there or in {LINES_VARIABLE}",
+                    f"clients.{name}: {what} is also in clients.{owners[secret]}",
+                    hint="Remove one of the two",
                 )
-            owners[what, secret] = client.name
+            owners[secret] = name
     return ClientTable(clients)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ AUDIT_SECONDS = 3_600.0
 """The length of a period; the last one ends with the service."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Metric:
     """A metric.
 
@@ -55,153 +55,117 @@ class Gauge(Metric):
     """Has a current value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Distribution(Metric):
     """Counts values between bounds; Prometheus calls it a histogram."""
 
-    bounds: tuple[float, ...]
+    bounds: tuple[float, ...] = field(kw_only=True)
 
 
 REQUESTS = Counter(
-    name="numroute_requests",
-    help="Calls that have ended, by gRPC status.",
-    labels=("method", "client", "code"),
+    "numroute_requests", "Calls that have ended, by gRPC status.", ("method", "client", "code")
 )
-NUMBERS = Counter(
-    name="numroute_numbers",
-    help="Numbers of admitted calls.",
-    labels=("method", "client"),
-)
-ANSWERS = Counter(
-    name="numroute_answers",
-    help="Numbers answered, by the status of the answer.",
-    labels=("status",),
-)
-REFUSED = Counter(
-    name="numroute_refused",
-    help="Calls refused, by reason.",
-    labels=("reason", "client"),
-)
+NUMBERS = Counter("numroute_numbers", "Numbers of admitted calls.", ("method", "client"))
+ANSWERS = Counter("numroute_answers", "Numbers answered, by the status of the answer.", ("status",))
+REFUSED = Counter("numroute_refused", "Calls refused, by reason.", ("reason", "client"))
 SECONDS = Distribution(
-    name="numroute_request_seconds",
-    help="Time from a request, or a message of a stream, to its answer.",
-    labels=("method",),
+    "numroute_request_seconds",
+    "Time from a request, or a message of a stream, to its answer.",
+    ("method",),
     bounds=(1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 SIZES = Distribution(
-    name="numroute_request_numbers",
-    help="Numbers in a request or a message of a stream.",
-    labels=("method",),
+    "numroute_request_numbers",
+    "Numbers in a request or a message of a stream.",
+    ("method",),
     bounds=(1, 10, 100, 1_000, 4_096, 10_000, 65_536, 200_000, 500_000),
 )
 IN_FLIGHT = Gauge(
-    name="numroute_requests_in_flight",
-    help="Calls that have begun and not ended, open streams included.",
+    "numroute_requests_in_flight", "Calls that have begun and not ended, open streams included."
 )
-SWAPS = Counter(
-    name="numroute_snapshot_swaps", help="Snapshots that workers have put into service."
-)
+SWAPS = Counter("numroute_snapshot_swaps", "Snapshots that workers have put into service.")
 FAILURES = Counter(
-    name="numroute_snapshot_failures",
-    help="Failures of workers to open a snapshot or to read the store.",
+    "numroute_snapshot_failures", "Failures of workers to open a snapshot or to read the store."
 )
-SNAPSHOT = Gauge(
-    name="numroute_snapshot_workers",
-    help="Workers that answer from a snapshot.",
-    labels=("snapshot",),
-)
+SNAPSHOT = Gauge("numroute_snapshot_workers", "Workers that answer from a snapshot.", ("snapshot",))
 AS_OF = Gauge(
-    name="numroute_snapshot_as_of_timestamp_seconds",
-    help="The time up to which the data of the oldest snapshot in service is known.",
+    "numroute_snapshot_as_of_timestamp_seconds",
+    "The time up to which the data of the oldest snapshot in service is known.",
 )
 AGE = Gauge(
-    name="numroute_snapshot_age_seconds",
-    help="The age of the data of the oldest snapshot in service.",
+    "numroute_snapshot_age_seconds", "The age of the data of the oldest snapshot in service."
 )
 MAX_AGE = Gauge(
-    name="numroute_snapshot_max_age_seconds",
-    help="The age from which on the service is not ready; absent without --max-age.",
+    "numroute_snapshot_max_age_seconds",
+    "The age from which on the service is not ready; absent without --max-age.",
 )
 VERIFIED = Gauge(
-    name="numroute_snapshot_verified_timestamp_seconds",
-    help="When a worker last read the whole file in service and found it undamaged; the oldest.",
+    "numroute_snapshot_verified_timestamp_seconds",
+    "When a worker last read the whole file in service and found it undamaged; the oldest.",
 )
-READY = Gauge(
-    name="numroute_ready_workers",
-    help="Workers ready to answer; workers silent for 30 s are not.",
-)
+READY = Gauge("numroute_ready_workers", "Workers ready to answer; workers silent for 30 s are not.")
 WORKERS = Gauge(
-    name="numroute_workers",
-    help="Workers alive; while one is replaced, the old and the new one.",
+    "numroute_workers", "Workers alive; while one is replaced, the old and the new one."
 )
-WORKERS_WANTED = Gauge(name="numroute_workers_wanted", help="Workers asked for by --workers.")
+WORKERS_WANTED = Gauge("numroute_workers_wanted", "Workers asked for by --workers.")
 WORKER_MEMORY = Gauge(
-    name="numroute_worker_resident_bytes",
-    help="Resident memory of a worker, the mapped index included.",
-    labels=("worker",),
+    "numroute_worker_resident_bytes",
+    "Resident memory of a worker, the mapped index included.",
+    ("worker",),
 )
 WORKER_FILES = Gauge(
-    name="numroute_worker_open_files",
-    help="Open file descriptors of a worker.",
-    labels=("worker",),
+    "numroute_worker_open_files", "Open file descriptors of a worker.", ("worker",)
 )
 WORKER_FILES_LIMIT = Gauge(
-    name="numroute_worker_open_files_limit",
-    help="The most open file descriptors that the system allows a worker.",
-    labels=("worker",),
+    "numroute_worker_open_files_limit",
+    "The most open file descriptors that the system allows a worker.",
+    ("worker",),
 )
 WORKER_CPU = Gauge(
-    name="numroute_worker_cpu_seconds",
-    help="Processor time that a worker has used since its start.",
-    labels=("worker",),
+    "numroute_worker_cpu_seconds",
+    "Processor time that a worker has used since its start.",
+    ("worker",),
 )
-INDEX_BYTES = Gauge(
-    name="numroute_index_bytes",
-    help="Size of the snapshot file in service.",
-)
+INDEX_BYTES = Gauge("numroute_index_bytes", "Size of the snapshot file in service.")
 INDEX_RESIDENT = Gauge(
-    name="numroute_index_resident_ratio",
-    help="Share of the snapshot file in the page cache.",
+    "numroute_index_resident_ratio", "Share of the snapshot file in the page cache."
 )
 CERTIFICATE = Gauge(
-    name="numroute_certificate_expires_timestamp_seconds",
-    help="When the certificate in use expires; absent without TLS.",
+    "numroute_certificate_expires_timestamp_seconds",
+    "When the certificate in use expires; absent without TLS.",
 )
 FEED_POLLED = Gauge(
-    name="numroute_feed_polled_timestamp_seconds",
-    help="When the source of new data was last reached; absent without a feed.",
+    "numroute_feed_polled_timestamp_seconds",
+    "When the source of new data was last reached; absent without a feed.",
 )
 FEED_SUCCESS = Gauge(
-    name="numroute_feed_succeeded_timestamp_seconds",
-    help="When the feed last had nothing left to do; absent without a feed.",
+    "numroute_feed_succeeded_timestamp_seconds",
+    "When the feed last had nothing left to do; absent without a feed.",
 )
 FEED_PUBLISHED = Gauge(
-    name="numroute_feed_published_timestamp_seconds",
-    help="When the feed last published a snapshot; absent without a feed.",
+    "numroute_feed_published_timestamp_seconds",
+    "When the feed last published a snapshot; absent without a feed.",
 )
 FEED_WINDOW = Gauge(
-    name="numroute_feed_window_expected_timestamp_seconds",
-    help="The time in the name of the next window of increments; absent without a feed.",
+    "numroute_feed_window_expected_timestamp_seconds",
+    "The time in the name of the next window of increments; absent without a feed.",
 )
 FEED_TROUBLE = Gauge(
-    name="numroute_feed_errors",
-    help="Consecutive failures of the feed; absent without a feed.",
+    "numroute_feed_errors", "Consecutive failures of the feed; absent without a feed."
 )
 FEED_WAITING = Gauge(
-    name="numroute_feed_waiting_files",
-    help="Files neither applied, refused nor unusable; absent without a feed.",
+    "numroute_feed_waiting_files",
+    "Files neither applied, refused nor unusable; absent without a feed.",
 )
 FEED_REFUSED = Gauge(
-    name="numroute_feed_refused_files",
-    help="Files that the gate refused or that cannot be used; absent without a feed.",
+    "numroute_feed_refused_files",
+    "Files that the gate refused or that cannot be used; absent without a feed.",
 )
 FEED_GAP = Gauge(
-    name="numroute_feed_gap",
-    help="1 when increments cannot follow the current snapshot, else 0; absent without a feed.",
+    "numroute_feed_gap",
+    "1 when increments cannot follow the current snapshot, else 0; absent without a feed.",
 )
-BUILD = Gauge(
-    name="numroute_build", help="Always 1; the label is the program's version.", labels=("version",)
-)
+BUILD = Gauge("numroute_build", "Always 1; the label is the program's version.", ("version",))
 
 METRICS: tuple[Metric, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Metric)
@@ -402,9 +366,9 @@ def split(key: str) -> list[str]:
 def _by_client(counts: Counts) -> dict[str, dict[str, int]]:
     """Return calls, refusals and numbers by client; unknown clients share the name ``""``."""
     clients: dict[str, dict[str, int]] = {}
-    for field, counter in (("calls", REQUESTS), ("numbers", NUMBERS), ("refused", REFUSED)):
+    for name, counter in (("calls", REQUESTS), ("numbers", NUMBERS), ("refused", REFUSED)):
         for key, value in counts.counter(counter).items():
             # The client is the second label of all three.
             sums = clients.setdefault(split(key)[1], {"calls": 0, "numbers": 0, "refused": 0})
-            sums[field] += value
+            sums[name] += value
     return clients

@@ -64,13 +64,13 @@ class Quota(Guard):
     def numbers(self, call: Call, count: int) -> None:
         """Count numbers, or refuse them; a call without numbers counts as one."""
         client = self._clients.table.clients.get(call.client)
-        if client is None or not client.limits.any:
+        if client is None or not client.limited:
             return
         try:
-            self._usage.take(client.name, client.limits, max(1, count))
+            self._usage.take(call.client, client, max(1, count))
         except QuotaExceededError as error:
             if error.reason == DAILY_QUOTA:
-                self._log_exhausted(client.name, client.limits, error.retry_after_seconds)
+                self._log_exhausted(call.client, client, error.retry_after_seconds)
             raise
 
     def _log_exhausted(self, client: str, limits: Limits, seconds: float) -> None:
@@ -134,7 +134,7 @@ class Usage:
         Raises:
             QuotaExceededError: A limit of the client is reached; it says for how long.
         """
-        if not limits.any or not count:
+        if not limits.limited or not count:
             return
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
