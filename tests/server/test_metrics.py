@@ -346,7 +346,7 @@ metrics.REPORT_SECONDS = 1e9
     while get(server, "/livez")[0] != 503:
         assert time.monotonic() < until
         time.sleep(0.1)
-    assert "worker 1 has been silent for too long" in get(server, "/livez")[1]
+    assert "worker 1: it has been silent for too long" in get(server, "/livez")[1]
     status, body = get(server, "/readyz")
     assert status == 503
     assert json.loads(body)["problems"] == ["worker 1: it has been silent for too long"]
@@ -355,7 +355,7 @@ metrics.REPORT_SECONDS = 1e9
 def test_a_silent_worker_is_not_ready(tmp_path, monkeypatch) -> None:
     """A worker that was ready when it reported last, long ago, does not count as ready."""
     reports, now = Reports(), time.monotonic()
-    reports.receive(1, os.getpid(), Report(counts=Counts()))
+    reports.receive(os.getpid(), Report(worker=1, counts=Counts()))
     for silent_seconds, ready in ((0.0, 1), (2 * SILENT_SECONDS_MAX, 0)):
         monkeypatch.setattr(time, "monotonic", lambda later=silent_seconds: now + later)
         families = Exposition(ServerSettings(store=tmp_path), reports).collect()

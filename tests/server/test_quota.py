@@ -14,8 +14,6 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from structlog import get_logger
-from structlog.testing import capture_logs
 from support.mounts import mounted
 
 import numroute
@@ -25,8 +23,6 @@ from numroute.server.auth import Limits, new_token, parse_clients, token_entry
 from numroute.server.quota import CLIENTS_MAX, SECONDS_PER_DAY, Quota, Usage
 from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
-
-LOG = get_logger()
 
 NOON = 20_000 * SECONDS_PER_DAY + 43_200.0
 
@@ -167,7 +163,7 @@ class Known:
 def test_changed_limits_apply_at_once(usage, clock) -> None:
     """A client whose limits change, or that has none any more, is held to the new ones at once."""
     known = Known("clients.messaging.daily = 1000000")
-    quota = Quota(known, usage, LOG)
+    quota = Quota(known, usage)
     Asking().ask(quota, 100)
     known.table = parse_clients("clients.messaging.daily = 150", "tokens")
     with pytest.raises(QuotaExceededError):
@@ -178,30 +174,9 @@ def test_changed_limits_apply_at_once(usage, clock) -> None:
     Asking("unknown").ask(quota, 10**9)
 
 
-def test_a_used_up_quota_is_logged_once_a_day(usage, clock) -> None:
-    """However often a client is refused, a day has one line; what only its rate refuses, none."""
-    with capture_logs() as lines:
-        quota = Quota(
-            Known("clients.messaging.daily = 100\nclients.other.rate = 1"), usage, get_logger()
-        )
-        for _ in range(3):
-            with pytest.raises(QuotaExceededError):
-                Asking().ask(quota, 101)
-        Asking("other").ask(quota, 1)
-        with pytest.raises(QuotaExceededError):
-            Asking("other").ask(quota, 1)
-        clock[0] += SECONDS_PER_DAY
-        with pytest.raises(QuotaExceededError):
-            Asking().ask(quota, 101)
-    assert [(line["event"], line["client"], line["daily"], line["until"]) for line in lines] == [
-        ("daily quota used up", "messaging", 100, "2024-10-05T00:00:00+00:00"),
-        ("daily quota used up", "messaging", 100, "2024-10-06T00:00:00+00:00"),
-    ]
-
-
 def test_a_call_without_numbers_counts_as_one(usage, clock) -> None:
     """Calls that ask for nothing are not free: each counts as one number."""
-    quota = Quota(Known("clients.messaging.daily = 3"), usage, LOG)
+    quota = Quota(Known("clients.messaging.daily = 3"), usage)
     for _ in range(3):
         Asking().ask(quota, 0)
     with pytest.raises(QuotaExceededError):
@@ -298,7 +273,7 @@ def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> No
 
 
 def _take_all(folder: Path, limit: int, result) -> None:
-    quota = Quota(Known(f"clients.messaging.daily = {limit}"), Usage(folder), LOG)
+    quota = Quota(Known(f"clients.messaging.daily = {limit}"), Usage(folder))
     taken = 0
     try:
         while True:
@@ -439,8 +414,6 @@ def test_clients_hear_which_limit_is_reached(run_server, store, tmp_path, limits
                 assert caught.value.code == "RESOURCE_EXHAUSTED"
 
     asyncio.run(run())
-    lines = [line for line in server.log() if line["event"] == "daily quota used up"]
-    assert [line["client"] for line in lines] == (["small"] if "daily" in limits else [])
 
 
 def test_clients_wait_for_what_comes_in_time(run_server, store, tmp_path) -> None:

@@ -137,7 +137,8 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     )
     reports = Reports()
     reporter = Reporter(
-        functools.partial(reports.receive, 0, os.getpid()),
+        functools.partial(reports.receive, os.getpid()),
+        worker=0,
         follower=follower,
         health=health,
         certificates=protection.certificates,

@@ -47,6 +47,7 @@ LEFT_OVER_SECONDS = 0.2
 
 async def serve(
     settings: ServerSettings,
+    worker: int,
     log: FilteringBoundLogger,
     send: Callable[[Report], None],
     on_ready: Callable[[], None],
@@ -56,10 +57,7 @@ async def serve(
 
     ``on_ready`` is called once calls are answered, ``send`` with a report of counts and state each
     second, if the settings count calls. Returns whether all parts worked until the end.
-
-    Raises:
-        SettingError: The address cannot be listened on, or a file of the settings is not valid.
-        InputError: The tokens file is not valid.
+    Raises SettingError or InputError for a file of the settings that is not valid.
     """
     raise_file_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -71,7 +69,9 @@ async def serve(
     reporter = None
     guards = protection.guards
     if settings.counts_calls:
-        reporter = Reporter(send, follower=follower, health=health, certificates=certificates)
+        reporter = Reporter(
+            send, worker=worker, follower=follower, health=health, certificates=certificates
+        )
         guards = (reporter.first, *guards, reporter.last)
     tracing = make_tracing(log)
     if tracing is not None:

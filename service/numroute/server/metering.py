@@ -108,12 +108,14 @@ class Reporter:
         self,
         send: Callable[[Report], None],
         *,
+        worker: int,
         follower: Follower,
         health: Health,
         certificates: Certificates | None,
     ) -> None:
-        """Report by ``send``, with the state of the worker's parts."""
+        """Report by ``send``, with the state of the parts of the worker of this number."""
         self._send = send
+        self._worker = worker
         self._follower = follower
         self._health = health
         self._certificates = certificates
@@ -148,6 +150,7 @@ class Reporter:
             expires = self._certificates.credentials.expires.timestamp()
         self._send(
             Report(
+                worker=self._worker,
                 unready=self._health.unready,
                 in_flight=self.first.in_flight,
                 resident_bytes=resident_bytes(),

@@ -28,6 +28,9 @@ REPORT_SECONDS = 1.0
 SILENT_SECONDS_MAX = 30.0
 """A worker that has not reported for this long is stuck: nothing on its event loop runs."""
 
+SILENT = "it has been silent for too long"
+"""Why a stuck worker is not ready."""
+
 AUDIT_SECONDS = 3_600.0
 """The length of a period; the last one ends with the service."""
 
@@ -234,6 +237,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's state and counts.
 
     Attributes:
+        worker: The worker's number.
         unready: Why it should get no calls; empty when it is ready.
         in_flight: Calls that have begun and not ended.
         resident_bytes: Its resident memory, the mapped index included.
@@ -246,6 +250,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         certificate_expires: When its certificate expires, in seconds since the epoch; None without.
     """
 
+    worker: int
     unready: str = ""
     in_flight: int = 0
     resident_bytes: int = 0
@@ -258,60 +263,38 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     certificate_expires: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerState:
-    """What the supervisor knows of a worker.
-
-    Attributes:
-        worker: The worker's number.
-        process: Its process id.
-        report: Its latest report.
-        received_at: When that was received, by ``time.monotonic()``.
-    """
-
-    worker: int
-    process: int
-    report: Report
-    received_at: float
-
-    @property
-    def silent(self) -> bool:
-        """Whether it is stuck: no report for longer than ``SILENT_SECONDS_MAX``."""
-        return time.monotonic() - self.received_at > SILENT_SECONDS_MAX
-
-    @property
-    def problem(self) -> str:
-        """Why it would not answer now; empty when it would."""
-        return "it has been silent for too long" if self.silent else self.report.unready
-
-
 class Reports:
     """The latest report of each worker, and the counts of those that have ended."""
 
     def __init__(self) -> None:
         """Start without workers."""
-        self._alive: dict[int, WorkerState] = {}
+        self._alive: dict[int, tuple[float, Report]] = {}
         self._ended = Counts()
 
-    def receive(self, worker: int, process: int, report: Report) -> None:
+    def receive(self, process: int, report: Report) -> None:
         """Take a worker's report in place of its last one."""
-        self._alive[process] = WorkerState(
-            worker=worker, process=process, report=report, received_at=time.monotonic()
-        )
+        self._alive[process] = time.monotonic(), report
 
     def end(self, process: int) -> None:
         """Keep the counts of a worker that has ended."""
-        state = self._alive.pop(process, None)
-        if state is not None:
-            self._ended.merge(state.report.counts)
+        if process in self._alive:
+            _, report = self._alive.pop(process)
+            self._ended.merge(report.counts)
 
-    def read(self) -> tuple[Counts, list[WorkerState]]:
-        """Return the sums over all workers ever, and the states of those alive."""
+    def counts(self) -> Counts:
+        """Return the sums over all workers ever."""
         sums = Counts()
-        sums.merge(self._ended)
-        for state in self._alive.values():
-            sums.merge(state.report.counts)
-        return sums, list(self._alive.values())
+        for counts in (self._ended, *(report.counts for _, report in self._alive.values())):
+            sums.merge(counts)
+        return sums
+
+    def latest(self) -> list[Report]:
+        """Return the latest reports of the workers alive; one that is stuck is not ready."""
+        late = time.monotonic() - SILENT_SECONDS_MAX
+        return [
+            report if at > late else msgspec.structs.replace(report, unready=SILENT)
+            for at, report in self._alive.values()
+        ]
 
 
 class Audit:
@@ -332,7 +315,7 @@ class Audit:
 
     def log_period(self) -> None:
         """Log each client that asked in this period, and begin the next one."""
-        counts, _ = self._reports.read()
+        counts = self._reports.counts()
         now = datetime.now(UTC)
         after = _by_client(counts)
         for client, sums in sorted(after.items()):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
     from structlog.typing import FilteringBoundLogger
 
-    from numroute.server.metrics import Counts, Reports, SnapshotFacts, WorkerState
+    from numroute.server.metrics import Counts, Report, Reports, SnapshotFacts
     from numroute.server.settings import ServerSettings
 
 REQUEST_SECONDS_MAX = 10.0
@@ -56,20 +56,19 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Return all metrics."""
-        counts, workers = self._reports.read()
-        yield from _counts(counts)
-        reports = [worker.report for worker in workers]
+        reports = self._reports.latest()
+        yield from _counts(self._reports.counts())
         yield _gauge(metrics.IN_FLIGHT, [((), sum(report.in_flight for report in reports))])
-        yield _gauge(metrics.WORKERS, [((), len(workers))])
+        yield _gauge(metrics.WORKERS, [((), len(reports))])
         yield _gauge(metrics.WORKERS_WANTED, [((), self._settings.workers)])
-        yield _gauge(metrics.READY, [((), sum(not worker.problem for worker in workers))])
+        yield _gauge(metrics.READY, [((), sum(not report.unready for report in reports))])
         for metric, values in (
-            (metrics.WORKER_MEMORY, [each.report.resident_bytes for each in workers]),
-            (metrics.WORKER_FILES, [each.report.open_files for each in workers]),
-            (metrics.WORKER_FILES_LIMIT, [each.report.open_files_limit for each in workers]),
-            (metrics.WORKER_CPU, [each.report.cpu_seconds for each in workers]),
+            (metrics.WORKER_MEMORY, [each.resident_bytes for each in reports]),
+            (metrics.WORKER_FILES, [each.open_files for each in reports]),
+            (metrics.WORKER_FILES_LIMIT, [each.open_files_limit for each in reports]),
+            (metrics.WORKER_CPU, [each.cpu_seconds for each in reports]),
         ):
-            labels = [(str(each.worker),) for each in workers]
+            labels = [(str(each.worker),) for each in reports]
             yield _gauge(metric, zip(labels, values, strict=True))
         yield from self._snapshots([report.snapshot for report in reports if report.snapshot])
         verified = [each.verified_at for each in reports if each.verified_at]
@@ -188,33 +187,29 @@ class Monitor:
                 encode, kind = choose_encoder(accept[1] if accept else "")
                 return HTTPStatus.OK, kind, encode(self._registry)
             case "/livez" | "/readyz":
-                _, workers = self._reports.read()
-                problems = (_silent if path == "/livez" else _unready)(workers)
+                problems = (_silent if path == "/livez" else _unready)(self._reports.latest())
                 status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
                 body = json.dumps({"ok": not problems, "problems": problems}) + "\n"
                 return status, "application/json", body.encode()
         return HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /livez and /readyz\n"
 
 
-def _silent(workers: list[WorkerState]) -> list[str]:
+def _silent(workers: list[Report]) -> list[str]:
     """Return why the service should be restarted: all of its workers are stuck.
 
     A service without workers is left to its supervisor, which starts them or gives up.
     """
-    silent = [each for each in workers if each.silent]
-    if workers and len(silent) == len(workers):
-        return [f"worker {each.worker} has been silent for too long" for each in silent]
-    return []
+    stuck = workers and all(each.unready == metrics.SILENT for each in workers)
+    return _unready(workers) if stuck else []
 
 
-def _unready(workers: list[WorkerState]) -> list[str]:
+def _unready(workers: list[Report]) -> list[str]:
     """Return why the service should get no calls, empty when at least one worker would answer."""
     if not workers:
         return ["no worker serves"]
-    problems = [each.problem for each in workers]
-    if not all(problems):
+    if not all(each.unready for each in workers):
         return []
-    return [f"worker {each.worker}: {why}" for each, why in zip(workers, problems, strict=True)]
+    return [f"worker {each.worker}: {each.unready}" for each in workers]
 
 
 def _counts(counts: Counts) -> Iterator[Family]:

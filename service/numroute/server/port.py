@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from numroute.errors import SettingError
 
@@ -54,12 +54,6 @@ class HeldPort:
         for held in self._sockets:
             held.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _take(self, family: int, kind: int, protocol: int, address: tuple[str | int, ...]) -> None:
         held = socket.socket(family, kind, protocol)
         self._sockets.append(held)
@@ -91,20 +85,13 @@ class Listener:
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> None:
-        """Begin to accept calls.
-
-        Raises:
-            SettingError: The address cannot be listened on.
-        """
-        self._servers.append(self._bind())
-        await self._servers[-1].start()
+        """Begin to accept calls; those of a server before are answered to their end."""
+        server = self._make()
+        await server.start()
+        self._servers.append(server)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Replace broken servers until ``stop`` is set.
-
-        Raises:
-            SettingError: The address cannot be listened on again.
-        """
+        """Replace broken servers until ``stop`` is set."""
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
@@ -122,16 +109,6 @@ class Listener:
     async def stop(self, limit: float | None) -> None:
         """Accept no more calls; return when those under way have ended, or at the limit."""
         await asyncio.gather(*(server.stop(limit) for server in self._servers))
-
-    def _bind(self) -> grpc.aio.Server:
-        try:
-            return self._make()
-        except RuntimeError:
-            # The supervisor holds the address: what grpc fails on is rare, and only in its log.
-            raise SettingError(
-                f"cannot listen on {self._address}",
-                hint="Set GRPC_VERBOSITY=ERROR to see gRPC's reason, then start again",
-            ) from None
 
 
 def _runs(server: grpc.aio.Server) -> bool:

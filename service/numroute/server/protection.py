@@ -34,13 +34,7 @@ class Protection:
     """
 
     def __init__(self, security: Security, log: FilteringBoundLogger) -> None:
-        """Read all files.
-
-        Raises:
-            SettingError: A certificate is not valid, a file cannot be read or can be read by
-                others, or a limit cannot be counted.
-            InputError: The tokens file is not valid.
-        """
+        """Read all files. Raises SettingError and InputError, as their readers do."""
         self.certificates = None if security.tls is None else Certificates(security.tls, log)
         self.clients = Clients(security, log)
         self.usage = None if security.state is None else Usage(security.state)
@@ -49,7 +43,7 @@ class Protection:
         if security.identifies_clients:
             guards.append(Authentication(self.clients, security, log))
         if self.usage is not None:
-            guards.append(Quota(self.clients, self.usage, log))
+            guards.append(Quota(self.clients, self.usage))
         self.guards = tuple(guards)
         self.on_certificate: Callable[[], None] | None = None
 

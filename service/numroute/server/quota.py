@@ -23,8 +23,6 @@ from numroute.server.guard import Guard
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from structlog.typing import FilteringBoundLogger
-
     from numroute.server.auth import Clients, Limits
     from numroute.server.guard import Call
 
@@ -34,9 +32,6 @@ FILE_NAME = "usage-v1.bin"
 CLIENTS_MAX = 4_096
 """How many clients with limits are counted; a client that has not asked since yesterday makes
 room."""
-
-DAILY_QUOTA = "daily_quota"
-"""The reason of a refusal for the rest of the day."""
 
 SECONDS_PER_DAY = 86_400
 
@@ -54,36 +49,16 @@ _FREE = bytes(32)
 class Quota(Guard):
     """A guard that counts the numbers that clients ask for, and refuses those above a limit."""
 
-    def __init__(self, clients: Clients, usage: Usage, log: FilteringBoundLogger) -> None:
-        """Apply the clients' current limits; log exhausted quotas."""
+    def __init__(self, clients: Clients, usage: Usage) -> None:
+        """Apply the clients' current limits."""
         self._clients = clients
         self._usage = usage
-        self._log = log
-        self._logged_day: dict[str, int] = {}
 
     def numbers(self, call: Call, count: int) -> None:
         """Count numbers, or refuse them; a call without numbers counts as one."""
         client = self._clients.table.clients.get(call.client)
-        if client is None or not client.limited:
-            return
-        try:
+        if client is not None and client.limited:
             self._usage.take(call.client, client, max(1, count))
-        except QuotaExceededError as error:
-            if error.reason == DAILY_QUOTA:
-                self._log_exhausted(call.client, client, error.retry_after_seconds)
-            raise
-
-    def _log_exhausted(self, client: str, limits: Limits, seconds: float) -> None:
-        """Log that a client's quota is used up, once a day however often it asks."""
-        now = time.time()
-        today = int(now // SECONDS_PER_DAY)
-        if self._logged_day.get(client) == today:
-            return
-        self._logged_day[client] = today
-        until = datetime.fromtimestamp(round(now + seconds), UTC)
-        self._log.warning(
-            "daily quota used up", client=client, daily=limits.daily, until=until.isoformat()
-        )
 
 
 class Usage:
@@ -190,12 +165,11 @@ class Usage:
             name, _, _, day, _ = _RECORD.unpack_from(self._records, place)
             if name == digest:
                 return place
+            if room is None and (name == _FREE or day < today - 1):
+                room = place
             if name == _FREE:
-                room = place if room is None else room
                 # Records are filled from the front: after a free one all are free.
                 break
-            if room is None and day < today - 1:
-                room = place
         if room is None:
             raise QuotaExceededError(
                 f"more than {CLIENTS_MAX:,} clients with limits have asked since yesterday",
@@ -213,7 +187,7 @@ def _daily_error(client: str, daily: int, left: int, count: int, now: float) -> 
     return QuotaExceededError(
         f"client {client} may ask for {daily:,} numbers a day; {max(0, left):,} are left, and the "
         f"request has {count:,}",
-        reason=DAILY_QUOTA,
+        reason="daily_quota",
         retry_after_seconds=midnight - now,
         hint=f"The next day begins at {until.isoformat()}",
     )

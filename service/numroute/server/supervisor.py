@@ -103,7 +103,7 @@ class Worker:
         while output is not None and (line := await output.readline()).endswith(b"\n"):
             message = msgspec.json.decode(line, type=Message)
             if message.report is not None:
-                self._reports.receive(self.number, pid, message.report)
+                self._reports.receive(pid, message.report)
             elif message.ready:
                 self._ready.set()
             else:
@@ -317,7 +317,7 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = 
     """
     SnapshotStore(settings.store)
     log = make_logger()
-    with HeldPort(settings) as port:
+    with contextlib.closing(HeldPort(settings)) as port:
         host = settings.listen.rpartition(":")[0]
         shared = dataclasses.replace(settings, listen=f"{host}:{port.number}")
 

@@ -96,7 +96,7 @@ async def _run(settings: ServerSettings, number: int, pipe: BinaryIO) -> int:
         send(Message(ready=True))
 
     try:
-        worked = await serve(settings, log, report, ready, stop)
+        worked = await serve(settings, number, log, report, ready, stop)
         log.info("worker stopped")
     except NumrouteError as error:
         send(Message(reason=error.message, hint=error.hint))
