@@ -451,7 +451,16 @@ def test_an_empty_path_is_not_the_current_folder(words: tuple[str, ...]) -> None
     assert "the path is empty" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--max-age", "nan"], ["--max-age", "inf"], ["--drain", "inf"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--max-age", "nan"],
+        ["--max-age", "inf"],
+        ["--max-age", "-1"],
+        ["--drain", "inf"],
+        ["--drain", "-1"],
+    ],
+)
 def test_a_duration_that_is_no_number_is_refused(store: Path, words: list[str]) -> None:
     """Neither nan nor inf is a duration: they are wrong values, not later faults."""
     program = Path(sys.executable).parent / "numroute"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -213,14 +212,6 @@ def test_address(listen, host, port) -> None:
     """Names, IPv4 and IPv6 addresses with a port are understood."""
     settings = ServerSettings(store=Path("store"), listen=listen)
     assert (settings.host, settings.port) == (host, port)
-
-
-def test_wrong_durations() -> None:
-    """Negative durations are refused."""
-    with pytest.raises(SettingError, match="drain_seconds"):
-        ServerSettings(store=Path("store"), drain_seconds=-1.0)
-    with pytest.raises(SettingError, match="max_age"):
-        ServerSettings(store=Path("store"), max_age=timedelta(seconds=-1))
 
 
 def test_stale_data_is_marked(run_server, store) -> None:

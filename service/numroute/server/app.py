@@ -145,6 +145,6 @@ async def _drain(listener: Listener, service: NumberRouting, limit: float) -> No
     stopping = asyncio.ensure_future(listener.stop(limit))
     while not stopping.done():
         await asyncio.wait({stopping}, timeout=LEFT_OVER_SECONDS)
-        if not service.under_way:
+        if not service.pipeline.under_way:
             await listener.stop(None)
     await stopping

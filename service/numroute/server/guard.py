@@ -204,30 +204,25 @@ class Pipeline:
 
     def server_stream(self, name: str, method: ServerStreamMethod) -> Handler:
         """Return the handler of a method with one request and a stream of responses."""
-
-        async def answer(request: bytes, context: Context) -> None:
-            await self._stream(name, context, functools.partial(method, request, context.write))
-
-        return grpc.unary_stream_rpc_method_handler(answer)
+        return grpc.unary_stream_rpc_method_handler(self._streaming(name, method))
 
     def both_streams(self, name: str, method: StreamMethod) -> Handler:
         """Return the handler of a method with a stream of requests and one of responses."""
+        return grpc.stream_stream_rpc_method_handler(self._streaming(name, method))
 
-        async def answer(requests: AsyncIterator[bytes], context: Context) -> None:
-            await self._stream(name, context, functools.partial(method, requests, context.write))
+    def _streaming(
+        self, name: str, method: Callable[[Any, Write, Call], Awaitable[None]]
+    ) -> Callable[[Any, Context], Awaitable[None]]:
+        async def answer(request: Any, context: Context) -> None:  # noqa: ANN401 - one, or several
+            call = self._call(name, context)
+            try:
+                self._begin(call)
+                await method(request, context.write, call)
+            except Exception as error:  # noqa: BLE001 - every one becomes a status
+                await self._refuse(call, context, error)
+            call.status = grpc.StatusCode.OK
 
-        return grpc.stream_stream_rpc_method_handler(answer)
-
-    async def _stream(
-        self, name: str, context: Context, method: Callable[[Call], Awaitable[None]]
-    ) -> None:
-        call = self._call(name, context)
-        try:
-            self._begin(call)
-            await method(call)
-        except Exception as error:  # noqa: BLE001 - every one becomes a status
-            await self._refuse(call, context, error)
-        call.status = grpc.StatusCode.OK
+        return answer
 
     def _call(self, name: str, context: Context) -> Call:
         call = Call(name, context, self._guards)

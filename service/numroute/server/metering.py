@@ -16,23 +16,10 @@ from numroute.errors import (
     TryLaterError,
     UnauthenticatedError,
 )
+from numroute.server import metrics
 from numroute.server.guard import STAY_OPEN, Guard
 from numroute.server.memory import resident_bytes
-from numroute.server.metrics import (
-    ANSWERS,
-    FAILURES,
-    NUMBERS,
-    REFUSED,
-    REPORT_SECONDS,
-    REQUESTS,
-    SECONDS,
-    SIZES,
-    SWAPS,
-    Counts,
-    Report,
-    SnapshotFacts,
-    join,
-)
+from numroute.server.metrics import Counts, Report, SnapshotFacts, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +41,8 @@ class CallMeter(Guard):
         """Count into these counts."""
         self.in_flight = 0
         self._counts = counts
-        self._requests = counts.counter(REQUESTS)
-        self._refused = counts.counter(REFUSED)
+        self._requests = counts.counter(metrics.REQUESTS)
+        self._refused = counts.counter(metrics.REFUSED)
 
     def begin(self, call: Call) -> None:  # noqa: ARG002 - a guard's signature
         """Count a call under way."""
@@ -63,7 +50,7 @@ class CallMeter(Guard):
 
     def answered(self, call: Call, seconds: float) -> None:
         """Record the latency of one streamed answer; not how long a stream stays open."""
-        self._counts.observe(SECONDS, call.method, seconds)
+        self._counts.observe(metrics.SECONDS, call.method, seconds)
 
     def end(self, call: Call, status: grpc.StatusCode) -> None:
         """Count a call that has ended."""
@@ -73,7 +60,7 @@ class CallMeter(Guard):
         name = "OK" if status is grpc.StatusCode.OK else status.name
         _add(self._requests, join(method, call.client, name), 1)
         if method not in STAY_OPEN:
-            self._counts.observe(SECONDS, method, time.perf_counter() - call.started)
+            self._counts.observe(metrics.SECONDS, method, time.perf_counter() - call.started)
         if call.error is not None:
             reason = refusal_reason(call.error)
             if reason:
@@ -88,12 +75,12 @@ class NumberMeter(Guard):
     def __init__(self, counts: Counts) -> None:
         """Count into these counts."""
         self._counts = counts
-        self._numbers = counts.counter(NUMBERS)
+        self._numbers = counts.counter(metrics.NUMBERS)
 
     def numbers(self, call: Call, count: int) -> None:
         """Count the numbers of a request."""
         _add(self._numbers, join(call.method, call.client), count)
-        self._counts.observe(SIZES, call.method, count)
+        self._counts.observe(metrics.SIZES, call.method, count)
 
 
 class Reporter:
@@ -128,16 +115,16 @@ class Reporter:
         while not stop.is_set():
             self.report()
             try:
-                await asyncio.wait_for(stop.wait(), REPORT_SECONDS)
+                await asyncio.wait_for(stop.wait(), metrics.REPORT_SECONDS)
             except TimeoutError:
                 continue
 
     def report(self) -> None:
         """Report now."""
         follower, counts = self._follower, self._counts
-        counts.counter(SWAPS)[""] = follower.swaps
-        counts.counter(FAILURES)[""] = follower.failures
-        counts.counter(ANSWERS).update(follower.answers.by_status())
+        counts.counter(metrics.SWAPS)[""] = follower.swaps
+        counts.counter(metrics.FAILURES)[""] = follower.failures
+        counts.counter(metrics.ANSWERS).update(follower.answers.by_status())
         snapshot = expires = None
         if follower.view is not None:
             opened = follower.view.snapshot

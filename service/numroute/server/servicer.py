@@ -46,7 +46,11 @@ PIECE_TEXTS = 64
 
 
 class NumberRouting:
-    """``numroute.v1.NumberRouting`` over the snapshot that the follower keeps in service."""
+    """``numroute.v1.NumberRouting`` over the snapshot that the follower keeps in service.
+
+    Attributes:
+        pipeline: What surrounds its methods.
+    """
 
     def __init__(
         self, follower: Follower, log: FilteringBoundLogger, guards: Sequence[Guard] = ()
@@ -54,16 +58,11 @@ class NumberRouting:
         """Answer the calls that the guards admit; faults are logged."""
         self._follower = follower
         self._past = PastSnapshots(follower)
-        self._pipeline = Pipeline(guards, log)
+        self.pipeline = Pipeline(guards, log)
         self._streams = Streams(follower, self.bulk_lookup)
         # numpy lets other threads run during its long loops: large batches use several cores and
         # do not keep small ones waiting.
         self._batches = Batches(max(2, os.cpu_count() or 1))
-
-    @property
-    def under_way(self) -> int:
-        """How many calls have begun and not ended; a call ends when its answer has been sent."""
-        return self._pipeline.under_way
 
     def drain(self) -> None:
         """End the calls that stay open; questions read before are still answered."""
@@ -76,7 +75,7 @@ class NumberRouting:
 
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """Return the service as a handler that a ``grpc.aio`` server takes."""
-        pipeline, streams = self._pipeline, self._streams
+        pipeline, streams = self.pipeline, self._streams
         handlers = {
             name: pipeline.unary(name, method)
             for name, method in {

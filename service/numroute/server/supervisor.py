@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import pickle
 import signal
 import sys
 import time
@@ -25,7 +26,7 @@ from numroute.logs import log_loop_faults, make_logger
 from numroute.server.memory import KEEP_FREED, resident_bytes
 from numroute.server.metrics import Audit, Reports
 from numroute.server.port import HeldPort
-from numroute.server.worker import Message, settings_message
+from numroute.server.worker import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -153,8 +154,8 @@ class Supervisor:
                     task.result()
             self._log.info("draining", drain_seconds=self._settings.drain_seconds)
         finally:
-            for task in (stopped, *tasks):
-                task.cancel()
+            for each in (stopped, *tasks):
+                each.cancel()
             await asyncio.gather(stopped, *tasks, return_exceptions=True)
             await asyncio.gather(*(self._end(worker) for worker in self._alive))
 
@@ -201,7 +202,7 @@ class Supervisor:
         self._alive.add(worker)
         worker.end.add_done_callback(lambda _: self._alive.discard(worker))
         if process.stdin is not None:
-            process.stdin.write(settings_message(self._settings, number))
+            process.stdin.write(pickle.dumps((self._settings, number)))
         if not await worker.serves():
             worker.send(signal.SIGKILL)
             code = await asyncio.shield(worker.end)

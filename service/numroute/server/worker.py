@@ -25,8 +25,6 @@ from numroute.server.metrics import Report  # noqa: TC001 - msgspec reads the an
 if TYPE_CHECKING:
     from numroute.server.settings import ServerSettings
 
-LENGTH_BYTES = 8
-
 CLOSE_SECONDS_MAX = 5.0
 """How long the last report may wait for the supervisor to read it."""
 
@@ -47,20 +45,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     report: Report | None = None
 
 
-def settings_message(settings: ServerSettings, number: int) -> bytes:
-    """Return what a worker reads first: its settings, with the port, and its number."""
-    content = pickle.dumps((settings, number))
-    return len(content).to_bytes(LENGTH_BYTES, "big") + content
-
-
 def main() -> int:
     """Serve as the supervisor says; return the exit code."""
     forbid_core_dumps()
     # A terminal that closes sends it to the whole group; only the supervisor acts on it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    length = int.from_bytes(sys.stdin.buffer.read(LENGTH_BYTES), "big")
     # The supervisor is this very program, and nobody else can write here.
-    settings, number = pickle.loads(sys.stdin.buffer.read(length))  # noqa: S301
+    settings, number = pickle.load(sys.stdin.buffer)  # noqa: S301
     # What anything else prints must not come between our lines.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
