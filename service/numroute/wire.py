@@ -10,10 +10,11 @@ serialised parts of one message may simply follow each other.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from datetime import timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
+
+ValueT = TypeVar("ValueT")
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["NumberRouting"].full_name
 """The service's full name, as health checks, reflection and method paths spell it."""
@@ -349,70 +353,38 @@ def _layer_value(message: pb.Layer) -> Layer:
 
 def source_messages(sources: Iterable[Source]) -> list[pb.Source]:
     """Return the files of a snapshot as messages."""
-    return [
-        pb.Source(
-            name=source.name,
-            registry=source.registry,
-            kind=source.kind,
-            layer=source.layer,
-            sequence=source.sequence or 0,
-            rows=source.rows,
-            sha256=source.sha256,
-        )
-        for source in sources
-    ]
+    return [pb.Source(**dataclasses.asdict(source)) for source in sources]
 
 
 def source_values(messages: Iterable[pb.Source]) -> tuple[Source, ...]:
     """Return the messages of a snapshot's files as values."""
-    return tuple(
-        Source(
-            name=message.name,
-            registry=message.registry,
-            kind=message.kind,
-            layer=message.layer,
-            sequence=message.sequence or None,
-            rows=message.rows,
-            sha256=message.sha256,
-        )
-        for message in messages
-    )
+    sources = [_flat_value(Source, message) for message in messages]
+    return tuple(dataclasses.replace(each, sequence=each.sequence or None) for each in sources)
 
 
 def changes_message(changes: Changes | None) -> pb.SnapshotChanges | None:
     """Return what a snapshot changed as a message; None when it does not record that."""
-    if changes is None:
-        return None
-    return pb.SnapshotChanges(
-        against=changes.against,
-        ported=changes.ported,
-        returned=changes.returned,
-        moved=changes.moved,
-        updated=changes.updated,
-    )
+    return None if changes is None else pb.SnapshotChanges(**dataclasses.asdict(changes))
 
 
 def changes_value(message: pb.SnapshotChanges) -> Changes:
     """Return the message of what a snapshot changed as a value."""
-    return Changes(
-        against=message.against,
-        ported=message.ported,
-        returned=message.returned,
-        moved=message.moved,
-        updated=message.updated,
-    )
+    return _flat_value(Changes, message)
 
 
 def coverage_messages(coverage: Iterable[Coverage]) -> list[pb.Coverage]:
     """Return the coverage of a snapshot as messages."""
-    return [pb.Coverage(first=each.first, last=each.last, ported=each.ported) for each in coverage]
+    return [pb.Coverage(**dataclasses.asdict(block)) for block in coverage]
 
 
 def coverage_values(messages: Iterable[pb.Coverage]) -> tuple[Coverage, ...]:
     """Return the messages of a snapshot's coverage as values."""
-    return tuple(
-        Coverage(first=each.first, last=each.last, ported=each.ported) for each in messages
-    )
+    return tuple(_flat_value(Coverage, message) for message in messages)
+
+
+def _flat_value(kind: type[ValueT], message: Message) -> ValueT:
+    """Return a message as a value that has the same fields, all of them numbers and texts."""
+    return kind(**{name: getattr(message, name) for name in message.DESCRIPTOR.fields_by_name})
 
 
 def snapshot_ref_message(ref: SnapshotRef) -> pb.SnapshotRef:
