@@ -16,6 +16,8 @@ from numroute.model import InvalidReason
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_TEXTS = (pa.string(), pa.large_string(), pa.string_view())
+
 
 def parse_column(
     column: pa.Array | pa.ChunkedArray, default_region: str | None = None
@@ -58,13 +60,11 @@ def texts_at(column: pa.Array | pa.ChunkedArray, rows: NDArray[np.int64]) -> lis
     """Return the texts of some rows, invalid UTF-8 replaced; an empty text for a null."""
     if pa.types.is_string_view(column.type):
         column = column.cast(pa.large_string())  # there is no taking of some of its rows
-    chosen = column.take(pa.array(rows))
-    if pa.types.is_dictionary(chosen.type):
-        chosen = chosen.cast(chosen.type.value_type)
-    if pa.types.is_integer(chosen.type):
-        chosen = chosen.cast(pa.string())
-    cells = chosen.cast(pa.large_string()).cast(pa.large_binary()).to_pylist()
-    return [(cell or b"").decode(errors="replace") for cell in cells]
+    cells = column.take(pa.array(rows))
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.cast(cells.type.value_type)
+    words = cells.cast(pa.large_string()).cast(pa.large_binary()).to_pylist()
+    return [(word or b"").decode(errors="replace") for word in words]
 
 
 def _judge_array(array: pa.Array, region: str | None, answer: ParsedColumn) -> None:
@@ -77,15 +77,11 @@ def _judge_array(array: pa.Array, region: str | None, answer: ParsedColumn) -> N
             np.take(words.numbers, places, out=answer.numbers)
             np.take(words.reasons, places, out=answer.reasons)
             np.take(words.is_open, places, out=answer.is_open)
-    elif pa.types.is_integer(kind):
+    elif pa.types.is_integer(kind) or kind in _TEXTS:
         _judge_texts(array.cast(pa.large_string()), region, answer)
         if pa.types.is_signed_integer(kind):
             negative = pc.fill_null(pc.less(array, 0), fill_value=False)
             _refuse(negative.to_numpy(zero_copy_only=False), answer)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        _judge_texts(array, region, answer)
-    elif pa.types.is_string_view(kind):
-        _judge_texts(array.cast(pa.large_string()), region, answer)
     elif not pa.types.is_null(kind):
         raise SettingError(
             f"a column of type {kind} holds no phone numbers",
@@ -102,13 +98,11 @@ def _refuse(rows: NDArray[np.bool_], answer: ParsedColumn) -> None:
 
 
 def _judge_texts(array: pa.Array, region: str | None, answer: ParsedColumn) -> None:
-    """Fill the answer of an array of string or large_string, nulls' rows with anything."""
+    """Fill the answer of an array of large_string, nulls' rows with anything."""
     if len(array) == 0:
         return
-    width = np.dtype(np.int64 if pa.types.is_large_string(array.type) else np.int32)
     _, offset_buffer, text_buffer = array.buffers()
-    offsets = np.frombuffer(
-        offset_buffer, width, count=len(array) + 1, offset=array.offset * width.itemsize
-    )
+    first = array.offset * np.dtype(np.int64).itemsize
+    offsets = np.frombuffer(offset_buffer, np.int64, count=len(array) + 1, offset=first)
     text = np.frombuffer(b"" if text_buffer is None else text_buffer, np.uint8)
     judge_texts(text, offsets, region, answer)

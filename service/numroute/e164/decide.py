@@ -260,16 +260,12 @@ def _strip_own_country_code(digits: _Digits, plan: Plan) -> _Digits | None:
     if not digits.starts_with(plan.country_code):
         return None
     national = _strip_trunk(digits.drop(len(plan.country_code)), plan)
-    if _is_too_long(digits, plan):
+    if digits.length not in plan.local_lengths and digits.length > max(plan.lengths):
         return national
     as_they_stand = plan.general.fullmatch(digits.known, digits.length)
     if not as_they_stand and plan.general.fullmatch(national.known, national.length):
         return national
     return None
-
-
-def _is_too_long(digits: _Digits, plan: Plan) -> bool:
-    return digits.length not in plan.local_lengths and digits.length > max(plan.lengths)
 
 
 def _strip_trunk(digits: _Digits, plan: Plan) -> _Digits:

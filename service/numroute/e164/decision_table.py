@@ -93,8 +93,6 @@ class DecisionTable:
         if code is not None:
             return code
         code = UNSETTLED + 1 + len(self._code_of)
-        if code >= _OUTCOMES_MAX:
-            return UNSETTLED
         self.reason[code] = outcome.reason
         if outcome.reason is InvalidReason.UNSPECIFIED:
             self.modulus[code] = 10**outcome.kept

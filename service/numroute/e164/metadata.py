@@ -52,9 +52,6 @@ class DigitPattern:
         """Compile the expression and write its shapes out."""
         self._regex = re.compile(source)
         self._shapes = expand(source)
-        self._by_length: dict[int, list[_Shape]] = {}
-        for shape in self._shapes or ():
-            self._by_length.setdefault(len(shape), []).append(shape)
 
     def fullmatch(self, known: str, length: int) -> bool:
         """Say whether the whole number matches the whole expression."""
@@ -62,7 +59,7 @@ class DigitPattern:
             return self._regex.fullmatch(known) is not None
         if self._shapes is None:
             raise UnsettledError
-        open_shapes = [s for s in self._by_length.get(length, ()) if _admits(s, known)]
+        open_shapes = [s for s in self._shapes if len(s) == length and _admits(s, known)]
         if not open_shapes:
             return False
         if any(all(digits == _ANY for digits in s[len(known) :]) for s in open_shapes):

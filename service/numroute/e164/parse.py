@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -177,6 +178,7 @@ def to_ascii(text: str) -> str:
     return text.translate(_REPLACEMENTS)
 
 
+@functools.cache
 def ascii_of_code_points(unknown: int) -> NDArray[np.uint8]:
     """Build the table of ``to_ascii``: uint8[0x110000], an ASCII byte for each code point.
 

@@ -180,7 +180,7 @@ def read_open(
 
 def judge_texts(
     text: NDArray[np.uint8],
-    offsets: NDArray[np.int64] | NDArray[np.int32],
+    offsets: NDArray[np.int64],
     region: str | None,
     answer: ParsedColumn,
 ) -> None:
@@ -191,12 +191,7 @@ def judge_texts(
     n = len(offsets) - 1
     for first in range(0, n, PIECE_ROWS):
         stop = min(first + PIECE_ROWS, n)
-        _judge_piece(
-            text,
-            offsets[first : stop + 1].astype(np.int64),
-            region,
-            answer.piece(first, stop),
-        )
+        _judge_piece(text, offsets[first : stop + 1], region, answer.piece(first, stop))
 
 
 def _judge_piece(
@@ -214,28 +209,15 @@ def _judge_piece(
         answer.reasons[is_long] = InvalidReason.TOO_LONG
         place = np.flatnonzero(~is_long)
         text, offsets = _rows_at(text, offsets, place)
-    judged = _judge_rows(text, offsets, decision_table(region))
-    answer.numbers[place] = judged.numbers
-    answer.reasons[place] = judged.reasons
-    answer.is_open[place] = judged.is_open
-
-
-def _judge_rows(
-    text: NDArray[np.uint8], offsets: NDArray[np.int64], table: DecisionTable
-) -> ParsedColumn:
-    """Judge rows of UTF-8, none longer than _ROW_BYTES_MAX.
-
-    Args:
-        text: uint8[m], the bytes of all rows, one row after the other.
-        offsets: int64[n + 1], where each row starts, and the end; the first is 0.
-        table: the decisions of the region.
-    """
+    table = decision_table(region)
     judged = _judge_ascii(text, offsets, table)
     is_foreign_byte = text >= 0x80  # noqa: PLR2004 - the end of ASCII
     if is_foreign_byte.any():
         foreign = np.flatnonzero(np.diff(_running_sum(is_foreign_byte).take(offsets)))
         _judge_foreign(*_rows_at(text, offsets, foreign), table, foreign, judged)
-    return judged
+    answer.numbers[place] = judged.numbers
+    answer.reasons[place] = judged.reasons
+    answer.is_open[place] = judged.is_open
 
 
 def _rows_at(
@@ -380,7 +362,9 @@ def _judge_foreign(
         return
     starts_character = text & 0xC0 != 0x80  # noqa: PLR2004 - UTF-8's mark of a continuation
     character_offsets = _running_sum(starts_character).take(offsets).astype(np.int64)
-    plain = _judge_ascii(_ascii_table().take(code_points), character_offsets, table)
+    plain = _judge_ascii(
+        ascii_of_code_points(_SOME_LETTER).take(code_points), character_offsets, table
+    )
     judged.numbers[rows] = plain.numbers
     judged.reasons[rows] = plain.reasons
     judged.is_open[rows] = plain.is_open
@@ -407,8 +391,3 @@ def _weights() -> NDArray[np.uint32]:
     # A row with one of these is judged by its characters instead; its bytes say nothing.
     weights[0x80:] = 0
     return weights
-
-
-@functools.cache
-def _ascii_table() -> NDArray[np.uint8]:
-    return ascii_of_code_points(_SOME_LETTER)
