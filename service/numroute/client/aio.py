@@ -99,8 +99,17 @@ class AsyncClient(ClientBase):
         except RuntimeError:
             raise RuntimeError("make an AsyncClient inside its event loop") from None
         super().__init__(grpc.aio, target, timeout, numbers_per_chunk, security)
-        self._coalescing = Coalescing() if coalescing is None else coalescing
-        self._coalescers: dict[tuple[bool, bool], Coalescer] = {}
+        self._coalescers = {
+            (with_range_holder, with_ported_at): Coalescer(
+                functools.partial(self._call, "BulkLookup"),
+                functools.partial(timed_out, target),
+                coalescing or Coalescing(),
+                with_range_holder=with_range_holder,
+                with_ported_at=with_ported_at,
+            )
+            for with_range_holder in (False, True)
+            for with_ported_at in (False, True)
+        }
         self._closed = asyncio.Event()  # takes no more single numbers
         self._ended = False  # the channel is closed
 
@@ -154,9 +163,7 @@ class AsyncClient(ClientBase):
         if isinstance(numbers, int | np.integer):
             if self._closed.is_set():
                 raise client_closed()
-            coalescer = self._coalescers.get((with_range_holder, with_ported_at))
-            if coalescer is None:
-                coalescer = self._coalescer(with_range_holder, with_ported_at)
+            coalescer = self._coalescers[with_range_holder, with_ported_at]
             try:
                 return await coalescer.ask(as_number(numbers), seconds)
             except asyncio.CancelledError:
@@ -257,7 +264,7 @@ class AsyncClient(ClientBase):
         """Yield the snapshot that answers now, and each new one; see ``Client.watch_snapshots``."""
         watch = Watch(self._seconds(None), self._loop.time())
         while not self._closed.is_set():
-            call: Any = self._watch(b"", metadata=self._token.metadata())
+            call: Any = self._watch(b"", metadata=self._token())
             try:
                 while True:
                     news = watch.news(await _read(call))
@@ -337,7 +344,7 @@ class AsyncClient(ClientBase):
                 raise client_closed()
             try:
                 response: bytes = await self._methods[method](
-                    request, timeout=end - now(), metadata=self._token.metadata()
+                    request, timeout=end - now(), metadata=self._token()
                 )
             except grpc.aio.AioRpcError as error:
                 pause = self._pause(error, tries, end - now())
@@ -351,16 +358,6 @@ class AsyncClient(ClientBase):
                 return response
             await asyncio.sleep(pause)
             tries += 1
-
-    def _coalescer(self, with_range_holder: bool, with_ported_at: bool) -> Coalescer:  # noqa: FBT001 - a key
-        coalescer = self._coalescers[with_range_holder, with_ported_at] = Coalescer(
-            functools.partial(self._call, "BulkLookup"),
-            functools.partial(timed_out, self.target),
-            self._coalescing,
-            with_range_holder=with_range_holder,
-            with_ported_at=with_ported_at,
-        )
-        return coalescer
 
     def _seconds(self, timeout: float | None) -> float:
         """Return the timeout of one call after checking it and the event loop."""

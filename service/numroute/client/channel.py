@@ -151,7 +151,7 @@ class ClientBase:
         self._probing = threading.Lock()
         self._probed: tuple[float, tuple[str, str] | None] = (-math.inf, None)
         parsed = parse_target(target)
-        self._token = security.token_source(loopback=parsed.loopback)
+        self._token = security.token_metadata(loopback=parsed.loopback)
         options = [*OPTIONS]
         if parsed.several:
             options.append(("grpc.service_config", json.dumps(_SEVERAL_ADDRESSES)))
@@ -204,7 +204,7 @@ class ClientBase:
         elif code == "UNIMPLEMENTED":
             message = f"{self.target} does not know the method that was called"
             hint = "Is it a numroute service of this client's version?"
-        if code == "UNAUTHENTICATED" and not self._token.metadata():
+        if code == "UNAUTHENTICATED" and not self._token():
             hint = "Give a token: Security(token_file=...), --token-file or NUMROUTE_TOKEN_FILE"
         return ServiceError(message, code=code, hint=hint)
 

@@ -219,17 +219,17 @@ class Coalescer:
                 with_ported_at=self._with_ported_at,
             )
             await self._deliver(batch, self._answers_of(batch, chunk))
-        except ServiceError as error:
+        except BaseException as fault:
+            error = fault
+            if not isinstance(error, ServiceError):
+                error = ServiceError(f"the client failed: {type(fault).__name__}", code="INTERNAL")
             for waiter in batch:
                 if not waiter.done():
                     # One error each: a traceback belongs to the task that raises it.
                     own = ServiceError(error.message, code=error.code, hint=error.hint)
                     waiter.set_exception(own)
-        except BaseException as fault:
-            for waiter in batch:
-                if not waiter.done():
-                    waiter.set_exception(_broken(fault))
-            raise
+            if error is not fault:
+                raise
 
     async def _deliver(self, batch: list[_Waiter], answers: list[NumberAnswer]) -> None:
         """Give each task its answer, waking a few at a time so that the loop's other work runs."""
@@ -308,10 +308,3 @@ class Coalescer:
         for task, batch in self._under_way.items():
             if all(waiter.done() for waiter in batch):
                 task.cancel()
-
-
-def _broken(fault: BaseException) -> BaseException:
-    """Return a task's error when its batch ended in an unforeseen way."""
-    if isinstance(fault, asyncio.CancelledError):
-        return ServiceError("the batch was cancelled", code="CANCELLED")
-    return ServiceError(f"the client failed: {type(fault).__name__}", code="INTERNAL")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
 from numroute.certificates import read_certificates, read_pair
 from numroute.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Metadata: TypeAlias = "tuple[tuple[str, str], ...]"
 """The metadata of a call."""
@@ -106,59 +110,47 @@ class Security:
             context.load_cert_chain(self.cert, self.key)
         return context
 
-    def token_source(self, *, loopback: bool) -> TokenSource:
-        """Return the token's source; ``loopback`` says that calls stay on this machine.
+    def token_metadata(self, *, loopback: bool) -> Callable[[], Metadata]:
+        """Return a function that returns what each call carries; cheap enough for every call.
+
+        ``loopback`` says that calls stay on this machine.
 
         Raises:
             SettingError: The token would leave this machine in plaintext, or cannot be read.
         """
         if self.token is None and self.token_file is None:
-            return TokenSource()
+            return lambda: ()
         if not self.encrypted and not loopback:
             raise SettingError(
                 "a token is not sent to another machine in plaintext",
                 hint="Speak TLS: give the file of the service's CA, or tls=True",
             )
-        if self.token is not None:
-            return TokenSource(_header(self.token, "the token"))
-        return TokenFile(Path(self.token_file or ""))
+        if self.token_file is not None:
+            return TokenFile(Path(self.token_file)).metadata
+        fixed = _header(self.token or "", "the token")
+        return lambda: fixed
 
 
 PLAINTEXT = Security()
 """No TLS and no token."""
 
 
-class TokenSource:
-    """The metadata of each call: a fixed token, or none."""
-
-    def __init__(self, metadata: Metadata = ()) -> None:
-        """Keep the metadata."""
-        self._metadata = metadata
-
-    def metadata(self) -> Metadata:
-        """Return the metadata; cheap enough for every call."""
-        return self._metadata
-
-
-class TokenFile(TokenSource):
+class TokenFile:
     """A token in a file that may be replaced at any time."""
 
     def __init__(self, path: Path) -> None:
         """Read the file; SettingError when it cannot be read."""
-        super().__init__()
         self._path = path
+        self._metadata: Metadata = ()
         self._seen: tuple[int, int, int] | None = None
-        self._check_at = 0.0
         self._load()
 
     def metadata(self) -> Metadata:
         """Return the file's token, or the last one while the file cannot be read."""
         if time.monotonic() >= self._check_at:
-            try:
+            # It is being replaced, or was removed by mistake; the token may still be good.
+            with contextlib.suppress(SettingError):
                 self._load()
-            except SettingError:
-                # It is being replaced, or was removed by mistake; the token may still be good.
-                self._check_at = time.monotonic() + TOKEN_CHECK_SECONDS
         return self._metadata
 
     def _load(self) -> None:

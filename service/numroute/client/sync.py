@@ -300,7 +300,7 @@ class Client(ClientBase):
     def _begin(self, method: Any, request: bytes, seconds: float | None = None) -> Any:  # noqa: ANN401 - grpc names no types
         """Begin a call, or make it; ServiceError when the client is closed."""
         try:
-            return method(request, timeout=seconds, metadata=self._token.metadata())
+            return method(request, timeout=seconds, metadata=self._token())
         except ValueError:
             # So grpc refuses a call on a closed channel.
             if self._closed.is_set():
