@@ -22,6 +22,7 @@ from numroute_campaign.lists import ReadOptions, csv_list
 from numroute_campaign.lists.cells import read_cell
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList
+from numroute_campaign.lists.records import cells_of, cut_records, read_columns
 from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.vocabulary import Several
@@ -95,6 +96,18 @@ def test_a_stray_quote_in_a_header_is_a_character(write, head: str) -> None:
     assert numbers_of(write(closed)) == list(NUMBERS)
     quoted = text.replace("Кузнецов Олег", '"Кузнецов Олег ""ИП"""')
     assert numbers_of(write(quoted)) == list(NUMBERS)
+
+
+def test_the_cells_of_the_sample_are_those_of_the_list() -> None:
+    """The sample's records are cut into the cells that pyarrow reads, whatever their quotes."""
+    draw = random.Random(1)
+    for _ in range(3000):
+        text = "".join(draw.choice('ab";,\n ') for _ in range(draw.randint(1, 16))).encode()
+        for record in filter(None, cut_records(text, ";", None).texts):
+            cells = cells_of(record, ";")
+            read, ragged = read_columns(record + b"\n", ";", len(cells), range(len(cells)))
+            assert not ragged
+            assert [[cell.encode()] for cell in cells] == [each.to_pylist() for each in read]
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\x0b", "\x0c", "\x85", "\x1c"])
