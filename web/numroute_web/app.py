@@ -94,7 +94,7 @@ class _Server(uvicorn.Server):
 def make_app(service: Service, log: FilteringBoundLogger) -> Litestar:
     """Return the ASGI application of a service."""
     return Litestar(
-        route_handlers=[openapi_schema, *LOOKUP_HANDLERS, *LIST_HANDLERS, page_router()],
+        route_handlers=[openapi_schema, *LOOKUP_HANDLERS, *LIST_HANDLERS, page_router(log)],
         state=State({"service": service}),
         exception_handlers=exception_handlers(log),
         request_max_body_size=REQUEST_BYTES_MAX,

@@ -6,7 +6,6 @@ import functools
 import importlib.resources
 import re
 import tomllib
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -20,7 +19,6 @@ from litestar.response import Redirect
 from numroute.answers import explain_text
 from numroute.cli.console import operator_text
 from numroute.errors import NumrouteError, UnauthenticatedError
-from numroute.logs import fault_fields
 from numroute_campaign.report import page_environment
 from numroute_campaign.vocabulary import LANGUAGES, MEANINGS, Reject
 from numroute_web.admission import require_same_origin
@@ -28,10 +26,12 @@ from numroute_web.jobs import State, job_body
 from numroute_web.lists import ListId, make_preview, own_job, take_list
 from numroute_web.options import check_choices, options_of, read_choices, values_of
 from numroute_web.problems import problem_of
-from numroute_web.service import problem_of_request, service_of
+from numroute_web.service import exception_handlers, service_of
 
 if TYPE_CHECKING:
-    from litestar.types import ExceptionHandlersMap
+    from structlog.typing import FilteringBoundLogger
+
+    from numroute_web.problems import Problem
 
 HttpRequest = Request[Any, Any, Any]
 HTML: Final = "text/html"
@@ -154,13 +154,13 @@ async def static(name: str) -> Response[bytes]:
     return Response(content, media_type=STATIC[name], headers={"Cache-Control": "max-age=300"})
 
 
-def page_router() -> Router:
+def page_router(log: FilteringBoundLogger) -> Router:
     """Return the page's handlers; their errors are pages too."""
     handlers = [home, login, logout, send, show, start, remove, look_up, static]
     return Router(
         path="/",
         route_handlers=handlers,
-        exception_handlers=_exception_handlers(),
+        exception_handlers=exception_handlers(log, _problem_page),
         include_in_schema=False,
     )
 
@@ -171,18 +171,11 @@ def language_of(request: HttpRequest) -> str:
     return next((tag for each in accepted if (tag := each.strip()[:2]) in LANGUAGES), "en")
 
 
-def _exception_handlers() -> ExceptionHandlersMap:
-    def answer(request: HttpRequest, error: Exception) -> Response[str]:
-        problem = problem_of_request(error)
-        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            log = service_of(request).log
-            log.error("request failed", method=request.method, **fault_fields(error))
-        if isinstance(error, UnauthenticatedError):
-            is_wrong = request.url.path == "/login"
-            return _page(request, "login", status=problem.status, client="", is_wrong=is_wrong)
-        return _page(request, "problem", status=problem.status, client="", problem=problem)
-
-    return {Exception: answer, HTTPException: answer}
+def _problem_page(request: HttpRequest, problem: Problem, error: Exception) -> Response[str]:
+    if isinstance(error, UnauthenticatedError):
+        is_wrong = request.url.path == "/login"
+        return _page(request, "login", status=problem.status, client="", is_wrong=is_wrong)
+    return _page(request, "problem", status=problem.status, client="", problem=problem)
 
 
 def _page(request: HttpRequest, name: str, *, status: int = 200, **values: object) -> Response[str]:

@@ -21,6 +21,7 @@ from numroute_web.answers import Encoder
 from numroute_web.problems import Problem, make_problem, problem_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from litestar import Request
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numroute_web.settings import WebSettings
     from numroute_web.webhooks import Webhooks
 
+    Respond = Callable[[Request[Any, Any, Any], Problem, Exception], Response[Any]]
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -114,28 +116,9 @@ def service_of(request: Request[Any, Any, Any]) -> Service:
     return cast("Service", request.app.state.service)
 
 
-def problem_of_request(error: Exception) -> Problem:
-    """Return what ends a request as a problem, the framework's own errors among them."""
-    if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        status = HTTPStatus(error.status_code)
-        word = _OF_STATUS.get(status, "invalid-request")
-        return make_problem(word, status, _http_detail(error))
-    return problem_of(error)
-
-
-def exception_handlers(log: FilteringBoundLogger) -> ExceptionHandlersMap:
-    """Return the handler that answers every exception with a problem."""
-
-    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        problem = problem_of_request(error)
-        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("request failed", method=request.method, **fault_fields(error))
-        return problem_response(problem, error)
-
-    return {Exception: answer, HTTPException: answer}
-
-
-def problem_response(problem: Problem, error: Exception | None = None) -> Response[bytes]:
+def problem_response(
+    _request: Request[Any, Any, Any], problem: Problem, error: Exception
+) -> Response[bytes]:
     """Return the response for a problem, with the headers that its error asks for."""
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException) and error.headers:
@@ -153,6 +136,28 @@ def problem_response(problem: Problem, error: Exception | None = None) -> Respon
         media_type=MEDIA_TYPE,
         headers=headers,
     )
+
+
+def exception_handlers(
+    log: FilteringBoundLogger, respond: Respond = problem_response
+) -> ExceptionHandlersMap:
+    """Return the handler that answers every exception with its problem; faults are logged."""
+
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        if (
+            isinstance(error, HTTPException)
+            and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+        ):
+            status = HTTPStatus(error.status_code)
+            word = _OF_STATUS.get(status, "invalid-request")
+            problem = make_problem(word, status, _http_detail(error))
+        else:
+            problem = problem_of(error)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("request failed", method=request.method, **fault_fields(error))
+        return respond(request, problem, error)
+
+    return {Exception: answer, HTTPException: answer}
 
 
 def _http_detail(error: HTTPException) -> str:
