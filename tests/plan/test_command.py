@@ -61,22 +61,23 @@ def test_a_latency_out_of_reach_is_answered_and_reported(file: Path) -> None:
     assert "cannot be reached: the least measured is" in " ".join(result.stdout.split())
 
 
-def test_another_machines_calibration_is_refused_unless_asked_for(
+def test_a_plan_from_another_machines_calibration_says_so(
     calibration: Calibration, tmp_path: Path
 ) -> None:
-    """The refusal names the way out, which works."""
+    """It is for machines of the calibrated kind."""
     path = tmp_path / "c.json"
     save(calibration, path)
-    assert isinstance(ask(path, *QUESTION).exception, SettingError)
-    assert ask(path, *QUESTION, "--other-machine").return_value == 0
+    result = ask(path, *QUESTION)
+    assert result.return_value == 0
+    assert "of another machine: CPU 'Made-up CPU', here" in " ".join(result.stdout.split())
 
 
 def test_a_disturbed_calibration_is_warned_of(calibration: Calibration, tmp_path: Path) -> None:
     """Disturbed steps and a single core are in the plan itself, and beside its JSON."""
     path = tmp_path / "c.json"
     save(replace(calibration, disturbed_steps=3, pinned=False), path)
-    assert "other processes disturbed 3 steps" in ask(path, *QUESTION, "--other-machine").stdout
-    result = ask(path, *QUESTION, "--other-machine", "--json")
+    assert "other processes disturbed 3 steps" in ask(path, *QUESTION).stdout
+    result = ask(path, *QUESTION, "--json")
     assert "other processes disturbed 3 steps" in result.stderr
     assert "one core" in result.stderr
 
@@ -161,7 +162,7 @@ def test_a_calibration_is_written_and_shown(
     assert result.return_value == 0
     assert "500,000" in result.stdout
     assert f"written to {path}" in result.stdout
-    assert ask(path, *QUESTION, "--other-machine").return_value == 0
+    assert ask(path, *QUESTION).return_value == 0
     assert json.loads(ask(path, "--calibrate", "--json").stdout)["calibration"] == str(path)
 
 

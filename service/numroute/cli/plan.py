@@ -117,11 +117,6 @@ _DURATION = Quantity({"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}, "5ms, 800u
     show_default=True,
     help="Bits a second that a machine can send, and receive.",
 )
-@click.option(
-    "--other-machine",
-    is_flag=True,
-    help="Plan machines of the calibrated kind, although this one is another.",
-)
 @json_option
 def plan(
     *,
@@ -136,7 +131,6 @@ def plan(
     spare: int,
     load: float,
     network: float,
-    other_machine: bool,
     as_json: bool,
 ) -> int:
     """Plan capacity: say how many machines, cores and bytes a load needs.
@@ -157,8 +151,6 @@ def plan(
         _calibrate(calibration, ported or 30_000_000, as_json=as_json)
         return 0
     known = table.load(calibration)
-    if not other_machine:
-        table.require_machine(known, table.this_machine(Path(tempfile.gettempdir())))
     if rate is None or ported is None:
         raise click.UsageError(
             "there is nothing to plan: give --rate N and --ported N, or --calibrate"
@@ -175,12 +167,12 @@ def plan(
         clients=clients,
     )
     answer = interpolate.plan(known, asked)
+    warnings = report.warnings(known, table.this_machine(Path(tempfile.gettempdir())))
     if as_json:
-        _warn(report.warnings(known))
+        _warn(warnings)
         print_json({"asked": asked, "plan": answer, "calibration": known})
     else:
-        notes = [("note", text) for text in report.warnings(known)]
-        print_facts([*report.facts(asked, answer), *notes])
+        print_facts([*report.facts(asked, answer), *(("note", text) for text in warnings)])
     return 0 if answer.p99_reached else EXIT_ERROR
 
 
@@ -194,7 +186,7 @@ def _calibrate(path: Path, ported: int, *, as_json: bool) -> None:
     table.require_writable(path)
     made = measure.calibrate(Path(tempfile.gettempdir()), measure.Effort(ported=ported), show)
     table.save(made, path)
-    _warn(report.warnings(made))
+    _warn(report.warnings(made, made.machine))
     if as_json:
         print_json({"calibration": path, **plain(made)})
     else:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
+from numroute.plan.table import differences
+
 if TYPE_CHECKING:
     from numroute.plan.interpolate import CapacityPlan, Requirements
-    from numroute.plan.table import Calibration, Spread
+    from numroute.plan.table import Calibration, Machine, Spread
 
 BINDING = {
     "cores": "cores: no core is planned to carry more load than --load allows",
@@ -63,9 +65,11 @@ def calibration_rows(calibration: Calibration) -> list[tuple[str, ...]]:
     return rows
 
 
-def warnings(calibration: Calibration) -> list[str]:
-    """Return what makes the calibration less than good."""
+def warnings(calibration: Calibration, here: Machine) -> list[str]:
+    """Return what makes the calibration less than good, or unfit for this machine."""
     texts = []
+    if different := differences(calibration.machine, here):
+        texts.append(f"the calibration is of another machine: {'; '.join(different)}")
     if calibration.disturbed_steps:
         texts.append(
             f"other processes disturbed {calibration.disturbed_steps} steps of the calibration in "

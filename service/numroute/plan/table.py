@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from numroute import files
-from numroute.errors import InputError, SettingError
+from numroute.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,26 +140,17 @@ def load(path: Path) -> Calibration:
     )
 
 
-def require_machine(calibration: Calibration, machine: Machine) -> None:
-    """Raise SettingError when the calibration was made on another kind of machine.
-
-    Another kernel or disk makes no other kind, nor does a little more or less memory.
-    """
-    then = calibration.machine
-    memory, memory_then = machine.memory_bytes, then.memory_bytes
-    differences = []
-    if then.cpu != machine.cpu:
-        differences.append(f"CPU {then.cpu!r}, here {machine.cpu!r}")
-    if then.cores != machine.cores:
-        differences.append(f"{then.cores} cores, here {machine.cores}")
-    if abs(memory_then - memory) > MEMORY_TOLERANCE * memory:
-        differences.append(f"{memory_then / 1e9:.1f} GB of memory, here {memory / 1e9:.1f}")
-    if differences:
-        raise SettingError(
-            f"the calibration is of another machine: {'; '.join(differences)}",
-            hint="Calibrate here with `numroute plan --calibrate`, or say --other-machine to plan "
-            "machines of that kind",
-        )
+def differences(calibrated: Machine, here: Machine) -> list[str]:
+    """Return what makes this machine another kind; its kernel and its disk do not."""
+    found = []
+    if calibrated.cpu != here.cpu:
+        found.append(f"CPU {calibrated.cpu!r}, here {here.cpu!r}")
+    if calibrated.cores != here.cores:
+        found.append(f"{calibrated.cores} cores, here {here.cores}")
+    memory, memory_here = calibrated.memory_bytes, here.memory_bytes
+    if abs(memory - memory_here) > MEMORY_TOLERANCE * memory_here:
+        found.append(f"{memory / 1e9:.1f} GB of memory, here {memory_here / 1e9:.1f}")
+    return found
 
 
 def this_machine(folder: Path) -> Machine:
