@@ -50,6 +50,7 @@ class Csv:
     before_number = b","
     no_number = b""
     no_time = b""
+    time_form = "%s+00:00"
     plain_bytes = b"0123456789+-.() "
     """The bytes of texts that need no escaping; a plus sign only in front."""
 
@@ -63,10 +64,6 @@ class Csv:
         return b",%b," % _cells(
             route.status.name, reason.name if reason else "", *route_cells(route)
         )
-
-    def time(self, text: str) -> bytes:
-        """Return the cell of a time."""
-        return text.encode()
 
     @functools.cache  # noqa: B019 - likewise
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
@@ -83,6 +80,7 @@ class Json:
     before_number = b'","number":'
     no_number = b"0"
     no_time = b"null"
+    time_form = '"%s+00:00"'
     plain_bytes = bytes({*range(ord(" "), 128)} - {*b'"\\+'}) + b"+"
 
     def text(self, text: str) -> bytes:
@@ -100,10 +98,6 @@ class Json:
             _json(reason.name if reason else None),
             _json(fields),
         )
-
-    def time(self, text: str) -> bytes:
-        """Return a time."""
-        return _json(text)
 
     @functools.cache  # noqa: B019 - likewise
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
@@ -205,7 +199,7 @@ def _times(seconds: NDArray[np.uint32], form: Form) -> list[bytes]:
     places = np.flatnonzero(seconds)
     known = np.datetime_as_string(seconds[places].astype("datetime64[s]"))
     for place, text in zip(places.tolist(), known.tolist(), strict=True):
-        written[place] = form.time(f"{text}+00:00")
+        written[place] = (form.time_form % text).encode()
     return written
 
 
