@@ -332,14 +332,16 @@ def _patched(
         [read_input(file, progress, STRICT) for file in window] for window in arranged.windows
     ]
     files = tuple(file for window in windows for file in window)
-    net = net_changes([[file.increment for file in window if file.increment] for window in windows])
+    net, file_of = net_changes(
+        [[file.increment for file in window if file.increment] for window in windows]
+    )
     patch = patch_of(
         net,
         snapshot,
         brands=load_brands(approval.brands),
         regions=load_regions(),
         # The files become sources behind those that the snapshot has.
-        source=(net.file + len(metadata.sources)).astype(np.uint32),
+        source=(file_of + len(metadata.sources)).astype(np.uint32),
     )
     effect = effect_of(patch, snapshot)
     times = [file.source.as_of for file in files if file.source.as_of is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from numroute.index import Patch
 from numroute.model import Operator, Status
 from numroute_loader.merge.routes import RouteTable, branded, known_operators
-from numroute_loader.records import RouteKey
+from numroute_loader.records import IncrementRows, RouteKey
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -18,56 +17,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.index import Snapshot
-    from numroute.model import Route
     from numroute_loader.brands import BrandTable
     from numroute_loader.merge.routes import OperatorDirectory
-    from numroute_loader.records import IncrementRows
 
 _Entry = TypeVar("_Entry", bound="Hashable")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetChanges:
-    """The state after all rows of every number that occurs in them.
-
-    ``numbers``: uint64[k], ascending and unique. ``returned``: bool[k], whether the number is back
-    with its range holder. ``route``: uint32[k], index into ``keys``, of the others.
-    ``changed_at``: uint32[k], seconds since the epoch.
-    ``donor``: uint32[k], index into ``donor_codes``, or None where no file has donors.
-    ``file``: int64[k], which of the files changed the number last.
-    ``rows`` counts the rows of all files.
-    """
-
-    numbers: NDArray[np.uint64]
-    returned: NDArray[np.bool_]
-    route: NDArray[np.uint32]
-    keys: Sequence[RouteKey]
-    changed_at: NDArray[np.uint32]
-    donor: NDArray[np.uint32] | None
-    donor_codes: Sequence[str]
-    file: NDArray[np.int64]
-    rows: int
-
-
-def net_changes(windows: Sequence[Sequence[IncrementRows]]) -> NetChanges:
+def net_changes(
+    windows: Sequence[Sequence[IncrementRows]],
+) -> tuple[IncrementRows, NDArray[np.int64]]:
     """Merge the files of windows, which are in order, and keep the last row of each number.
 
-    Within a window rows are ordered by time, then by the order's id, then by file and line.
+    Within a window rows are ordered by time, then by the order's id, then by file and line. Returns
+    the rows in ascending order of their numbers, and which of the files each is from.
     """
     files = [(at, rows) for at, window in enumerate(windows) for rows in window]
     counts = [len(rows.numbers) for _, rows in files]
-    total = sum(counts)
-    numbers = _joined([rows.numbers for _, rows in files])
-    returned = _joined([rows.returns for _, rows in files]).astype(np.bool_)
-    changed_at = _joined([rows.changed_at for _, rows in files]).astype(np.uint32)
-    order_id = _joined([rows.order_id for _, rows in files])
+    numbers = _joined([rows.numbers for _, rows in files], np.uint64)
+    changed_at = _joined([rows.changed_at for _, rows in files], np.uint32)
+    order_id = _joined([rows.order_id for _, rows in files], np.uint64)
     window = np.repeat(np.array([at for at, _ in files], np.int64), counts)
     file = np.repeat(np.arange(len(files)), counts)
-    # The last key sorts first.
-    order = np.lexsort((np.arange(total), order_id, changed_at, window, numbers))
+    # The last key sorts first, and equal rows keep their order.
+    order = np.lexsort((order_id, changed_at, window, numbers))
     ordered = numbers[order]
-    last = np.append(ordered[1:] != ordered[:-1], np.ones(min(1, total), np.bool_))
-    chosen = order[last]
+    chosen = order[np.append(ordered[1:] != ordered[:-1], np.ones(min(1, len(order)), np.bool_))]
     keys, route = _together([(rows.keys, rows.route) for _, rows in files])
     donor_codes, donor = _together(
         [
@@ -77,21 +51,21 @@ def net_changes(windows: Sequence[Sequence[IncrementRows]]) -> NetChanges:
             for _, rows in files
         ]
     )
-    return NetChanges(
+    net = IncrementRows(
         numbers=numbers[chosen],
-        returned=returned[chosen],
+        returns=_joined([rows.returns for _, rows in files], np.bool_)[chosen],
         route=route[chosen],
         keys=keys,
         changed_at=changed_at[chosen],
+        order_id=order_id[chosen],
         donor=donor[chosen] if any(rows.donor is not None for _, rows in files) else None,
         donor_codes=donor_codes,
-        file=file[chosen],
-        rows=total,
     )
+    return net, file[chosen]
 
 
 def patch_of(
-    net: NetChanges,
+    net: IncrementRows,
     snapshot: Snapshot,
     *,
     brands: BrandTable,
@@ -105,7 +79,11 @@ def patch_of(
     """
     known = [snapshot.routes[row] for row in range(len(snapshot.routes))]
     directory = known_operators(snapshot.routes.operators)
-    row_of = _rows_by_key(known)
+    row_of: dict[tuple[object, ...], int] = {}
+    for row, route in enumerate(known):
+        if route.status is Status.PORTED:
+            of_route = (route.operator.code, route.registry_mnc, route.routing_number)
+            row_of.setdefault((*of_route, route.region.code, route.line_type), row)
     table = RouteTable(brands, regions, known=known)
     new = [key for key in net.keys if _facts(key) not in row_of]
     rows = table.rows(Status.PORTED, [(key, directory.serving(key)) for key in new])
@@ -114,8 +92,8 @@ def patch_of(
     donors, donor = _donors(net, snapshot, directory, brands)
     return Patch(
         numbers=net.numbers,
-        present=~net.returned,
-        number_route=np.where(net.returned, 0, rows_of_keys[net.route]).astype(np.uint32),
+        present=~net.returns,
+        number_route=np.where(net.returns, 0, rows_of_keys[net.route]).astype(np.uint32),
         ported_at=net.changed_at,
         donor=donor,
         routes=table.routes,
@@ -124,8 +102,8 @@ def patch_of(
     )
 
 
-def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
-    return np.concatenate([np.empty(0, np.uint64), *(array.astype(np.uint64) for array in arrays)])
+def _joined(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, dtype), *arrays])
 
 
 def _together(
@@ -142,34 +120,12 @@ def _together(
 
 def _facts(key: RouteKey) -> tuple[object, ...]:
     """Return the fields of a key that are the registry's own: they identify a ported route."""
-    return (
-        key.operator_code,
-        key.registry_mnc,
-        key.routing_number,
-        key.region_code,
-        key.line_type,
-    )
-
-
-def _rows_by_key(routes: Sequence[Route]) -> dict[tuple[object, ...], int]:
-    """Return the row of each ported route by the registry's facts."""
-    rows: dict[tuple[object, ...], int] = {}
-    for row, route in enumerate(routes):
-        if route.status is not Status.PORTED:
-            continue
-        key = RouteKey(
-            operator_code=route.operator.code,
-            registry_mnc=route.registry_mnc,
-            routing_number=route.routing_number,
-            region_code=route.region.code,
-            line_type=route.line_type,
-        )
-        rows.setdefault(_facts(key), row)
-    return rows
+    operator = (key.operator_code, key.registry_mnc, key.routing_number)
+    return (*operator, key.region_code, key.line_type)
 
 
 def _donors(
-    net: NetChanges, snapshot: Snapshot, directory: OperatorDirectory, brands: BrandTable
+    net: IncrementRows, snapshot: Snapshot, directory: OperatorDirectory, brands: BrandTable
 ) -> tuple[Sequence[Operator], NDArray[np.uint32] | None]:
     """Return the donors of the snapshot and after, and an index per change."""
     if net.donor is None:
