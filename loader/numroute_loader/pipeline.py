@@ -332,9 +332,8 @@ def _patched(
         [read_input(file, progress, STRICT) for file in window] for window in arranged.windows
     ]
     files = tuple(file for window in windows for file in window)
-    net, file_of = net_changes(
-        [[file.increment for file in window if file.increment] for window in windows]
-    )
+    rows = [[file.increment for file in window if file.increment] for window in windows]
+    net, file_of = net_changes(rows)
     patch = patch_of(
         net,
         snapshot,
@@ -353,8 +352,8 @@ def _patched(
         warnings.append(f"the operator table lacks {named}: the next one should name them")
     before = ported_by_operator(snapshot)
     numbers = _numbers(expectations)
-    rows = snapshot.lookup(numbers, overrides=False).route.astype(np.int64)
-    rows = _replaced(rows, numbers, patch.numbers, effect.after)
+    served = snapshot.lookup(numbers, overrides=False).route.astype(np.int64)
+    served = _replaced(served, numbers, patch.numbers, effect.after)
     facts = Evidence(
         as_of=as_of,
         files=files,
@@ -366,7 +365,7 @@ def _patched(
         by_operator_before=before,
         changes=effect.changes,
         unknown_operators=unknown,
-        wrong=unmet(expectations, [patch.routes[row] for row in rows.tolist()]),
+        wrong=unmet(expectations, [patch.routes[row] for row in served.tolist()]),
         why_not=_NOT_OF_INCREMENTS,
     )
     checked = Checked(

@@ -63,18 +63,17 @@ def test_the_last_word_on_each_number(windows: list[tuple[list[Row], list[Row]]]
         told = [(row, 2 * at + file) for file, rows in enumerate(window) for row in rows]
         for row, file in sorted(told, key=lambda each: (each[0].time, each[0].order)):
             state[row.number] = (row.key, row.time, file)
-    net = net_changes([[rows_of(ports), rows_of(returns)] for ports, returns in windows])
-    assert net.rows == sum(len(ports) + len(returns) for ports, returns in windows)
+    net, file_of = net_changes([[rows_of(ports), rows_of(returns)] for ports, returns in windows])
     assert net.numbers.tolist() == sorted(state)
     found = (
         {
             number: (None if returned else net.keys[route], time, file)
             for number, returned, route, time, file in zip(
                 net.numbers.tolist(),
-                net.returned.tolist(),
+                net.returns.tolist(),
                 net.route.tolist(),
                 net.changed_at.tolist(),
-                net.file.tolist(),
+                file_of.tolist(),
                 strict=True,
             )
         }
@@ -99,6 +98,6 @@ def test_donors_of_several_files() -> None:
         )
         for number, code in ((5, "mX"), (4, "mY"))
     )
-    net = net_changes([[one], [other]])
+    net, _ = net_changes([[one], [other]])
     assert net.donor is not None
     assert [net.donor_codes[at] for at in net.donor.tolist()] == ["mY", "mX"]
