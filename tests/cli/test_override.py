@@ -166,7 +166,7 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
         ),
     ],
 )
-def test_a_wrong_file_is_told_to_the_line(
+def test_a_wrong_file_is_reported_by_line(
     store: Path, tmp_path: Path, text: str, message: str
 ) -> None:
     """Nothing is published, the message names line and column, and no number stands in it."""

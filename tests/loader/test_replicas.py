@@ -223,7 +223,7 @@ def test_a_pointer_at_a_missing_object_changes_nothing(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1, "snapshot": "../../etc"}'])
-def test_a_damaged_pointer_is_told_of_and_replaced_by_the_next_push(
+def test_a_damaged_pointer_is_reported_and_replaced_by_the_next_push(
     origin: Path, folder: Path, tmp_path: Path, content: str
 ) -> None:
     """No pointer leads a replica outside of the remote's folder."""
@@ -369,7 +369,7 @@ def test_two_replicas_follow(origin: Path, folder: Path, tmp_path: Path) -> None
     assert state.source == str(folder)
 
 
-def test_a_driver_that_fails_is_told_of(origin: Path, folder: Path, monkeypatch) -> None:
+def test_a_driver_that_fails_is_reported(origin: Path, folder: Path, monkeypatch) -> None:
     """Errors of a driver's own classes become ours, and the part stays for the next time."""
     push(origin, folder)
     remote = Remote(str(folder))

@@ -132,7 +132,7 @@ def test_a_rollback_is_not_undone(store: Path, inbox: Path) -> None:
     ],
     ids=["error page", "empty", "cut short"],
 )
-def test_an_unusable_file_is_put_aside(store: Path, inbox: Path, data: bytes, reason: str) -> None:
+def test_an_unusable_file_is_left_out(store: Path, inbox: Path, data: bytes, reason: str) -> None:
     """It is named with the reason, does not end the run, and a good one of its name heals."""
     *others, dump = day_of()
     put(inbox, others)
@@ -196,7 +196,7 @@ def test_an_unusable_file_is_forgotten_with_its_day(store: Path, inbox: Path) ->
 def test_what_somebody_publishes_meanwhile_is_built_on(
     store: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A day that was judged against the snapshot before is told of, and judged anew."""
+    """A day that was judged against the snapshot before is reported, and judged anew."""
     put(inbox, day_of(FIRST_DAY))
     watch_once(store, "--inbox", inbox)
     judge = pipeline.check
@@ -221,7 +221,7 @@ def test_what_somebody_publishes_meanwhile_is_built_on(
     assert run.state.as_of == as_of(NEXT_DAY)
 
 
-def test_a_dump_whose_row_count_is_wrong_is_put_aside(store: Path, inbox: Path) -> None:
+def test_a_dump_whose_row_count_is_wrong_is_left_out(store: Path, inbox: Path) -> None:
     """A dump that is a whole zip of half a text shows when it is read."""
     *others, dump = day_of()
     (short,) = day_of(types=("Port_All",), ported=19)
@@ -362,7 +362,7 @@ def test_increments_are_no_plan(store: Path, inbox: Path, tmp_path: Path) -> Non
 
 
 def test_a_missing_inbox_is_an_error_that_heals(store: Path, inbox: Path) -> None:
-    """An inbox that is not mounted yet is told of, and forgotten once it is there."""
+    """An inbox that is not mounted yet is reported, and forgotten once it is there."""
     run = watch_once(store, "--inbox", inbox / "x")
     assert run.status == 1
     assert "cannot be listed" in run.text
@@ -403,7 +403,7 @@ def test_info_shows_the_feed(store: Path, inbox: Path) -> None:
 
 
 def test_the_state_survives_what_it_is_not(store: Path, inbox: Path) -> None:
-    """A damaged state file is told of by info, and written anew by the next run."""
+    """A damaged state file is reported by info, and written anew by the next run."""
     put(inbox, day_of())
     watch_once(store, "--inbox", inbox)
     (store / "feed.json").write_text("[")

@@ -36,7 +36,7 @@ def fed(store: Path, inbox: Path) -> Path:
 
 
 def ported(store: Path, number: int) -> bool:
-    """Tell whether the store's current snapshot takes a ten-digit number for ported."""
+    """Return whether a ten-digit number is ported in the current snapshot."""
     found = command("numroute", "lookup", "--store", store, f"+7{number}", "--json")
     return json.loads(found.out)["status"] == "PORTED"
 
@@ -220,7 +220,7 @@ def test_after_a_rollback_the_hint_leads_forward(fed: Path, inbox: Path, by: str
 def test_windows_that_can_follow_nothing_do_not_hold_up_a_dump(
     store: Path, inbox: Path, tmp_path: Path
 ) -> None:
-    """On a store of a plan alone they are told of as a gap, and the next full dump is built."""
+    """On a store of a plan alone they are reported as a gap, and the next full dump is built."""
     files = write_registry(tmp_path / "files", dump=None, operators=None, abc=None)
     assert command("numroute-load", "build", "--store", store, files).status == 0
     for hour in range(2, 24, 2):
@@ -314,8 +314,8 @@ def test_drift_asks_for_a_look_until_the_next_dump(
     assert not ported(ahead, NEW)
 
 
-def test_a_late_dump_that_is_damaged_is_put_aside(ahead: Path, inbox: Path) -> None:
-    """It is quarantined as any other, and nothing is said to have been compared."""
+def test_a_late_dump_that_is_damaged_is_left_out(ahead: Path, inbox: Path) -> None:
+    """It is left out as any other, and nothing is said to have been compared."""
     *companions, dump = day_of(NEXT_DAY, ported=21)
     put(inbox, companions)
     dump.put(inbox).write_text("<html>")

@@ -62,7 +62,7 @@ def test_a_key_logs_in(
     assert run.status == 0, run.text
 
 
-def test_a_wrong_password_is_told_of(
+def test_a_wrong_password_is_reported(
     store: Path, delivered: Path, login, password_file: Path
 ) -> None:
     """The state names user and host, never the password, and the feed heals with the right one."""
@@ -202,7 +202,7 @@ def test_a_host_that_is_away_comes_back(
     assert run.state.error is None
 
 
-def test_an_error_page_is_put_aside_until_it_is_replaced(store: Path, numlex: Path, login) -> None:
+def test_an_error_page_is_left_out_until_it_is_replaced(store: Path, numlex: Path, login) -> None:
     """The host's fault costs one file, and heals when the file is good."""
     *others, dump = day_of()
     put(numlex, others)
@@ -268,7 +268,7 @@ def test_folders_may_be_configured(store: Path, sftp: SftpServer, login) -> None
     assert len(SnapshotStore(store).ids()) == 1
 
 
-def test_missing_folders_are_told_of(store: Path, sftp: SftpServer, login) -> None:
+def test_missing_folders_are_reported(store: Path, sftp: SftpServer, login) -> None:
     """A path that leads nowhere is named."""
     words = [f"sftp://numlex@127.0.0.1:{sftp.port}/nowhere" if w == sftp.url else w for w in login]
     run = watch_once(store, *words)

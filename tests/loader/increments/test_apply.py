@@ -300,7 +300,7 @@ def test_defects_of_an_increment(store: SnapshotStore, tmp_path: Path, defect: s
 
 
 def test_an_increment_cut_short_in_its_zip(store: SnapshotStore, tmp_path: Path) -> None:
-    """Half a zip is told as such."""
+    """Half a zip is reported as such."""
     port, returned = bdpn.put_window(
         tmp_path / "w", FIRST, [bdpn.port_row(9_000_000_500, time=time_in(FIRST))]
     )
