@@ -60,51 +60,36 @@ def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
         ).take(of_side[both])
         for table, of_side in zip(routes, rows, strict=True)
     )
-    changed = (before != after).nonzero()[0]
-    changed = changed[~_same(list(operators), before[changed], after[changed])]
-    names: dict[str, int] = {}
-    name_of = np.array(
-        [names.setdefault(operator_name(each), len(names)) for each in operators], np.int64
-    )
-    # Operators of one name are counted together. Sums of whole numbers below 2**53 are exact.
-    giver, taker = name_of.take(before[changed]), name_of.take(after[changed])
-    size = len(names)
-    had = np.bincount(name_of.take(before), lengths, minlength=size)
-    lost = np.bincount(giver, lengths[changed], minlength=size)
-    flows, place = np.unique(giver * size + taker, return_inverse=True)
-    flow_lengths = np.bincount(place, lengths[changed], minlength=len(flows))
-    name = list(names)
-    losers = sorted(lost.nonzero()[0].tolist(), key=lambda n: (-lost[n], name[n]))
+    listed = list(operators)
+    pairs, place = np.unique(before * len(listed) + after, return_inverse=True)
+    # Sums of whole numbers below 2**53 are exact.
+    sums = np.bincount(place, lengths, minlength=len(pairs)).astype(np.int64)
+    had, lost = Counter[str](), Counter[str]()
+    flows = Counter[tuple[str, str]]()
+    for pair, numbers in zip(pairs.tolist(), sums.tolist(), strict=True):
+        one, other = listed[pair // len(listed)], listed[pair % len(listed)]
+        giver, taker = operator_name(one), operator_name(other)
+        had[giver] += numbers
+        if one != other and not _is_same(one, other):
+            lost[giver] += numbers
+            flows[giver, taker] += numbers
+    losers = sorted(lost, key=lambda name: (-lost[name], name))
     return RangeHolders(
-        numbers=int(lengths.sum()),
-        changed=int(lost.sum()),
-        lost={name[n]: (int(lost[n]), int(had[n])) for n in losers},
+        numbers=had.total(),
+        changed=lost.total(),
+        lost={name: (lost[name], had[name]) for name in losers},
         flows=[
-            f"{name[flows[at] // size]} to {name[flows[at] % size]} {int(flow_lengths[at]):,}"
-            for at in np.argsort(-flow_lengths, kind="stable")[:_FLOWS].tolist()
+            f"{giver} to {taker} {numbers:,}"
+            for (giver, taker), numbers in flows.most_common(_FLOWS)
         ],
     )
 
 
-def _same(
-    operators: Sequence[Operator], one: NDArray[np.int64], other: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Compare operators pairwise: by code and tax number, by name where one has neither."""
-    same = np.zeros(len(one), np.bool_)
-    undecided = np.ones(len(one), np.bool_)
-    for attribute in ("code", "tax_number", "name"):
-        values: dict[str, int] = {"": 0}
-        ids = np.array(
-            [values.setdefault(getattr(each, attribute), len(values)) for each in operators],
-            np.int64,
-        )
-        first, second = ids.take(one), ids.take(other)
-        known = (first > 0) & (second > 0)
-        if attribute == "name":
-            known &= undecided
-        same |= known & (first == second)
-        undecided &= ~known
-    return same
+def _is_same(one: Operator, other: Operator) -> bool:
+    """Compare operators by code and tax number, by name where one has neither."""
+    codes = ((one.code, other.code), (one.tax_number, other.tax_number))
+    known = [mine == theirs for mine, theirs in codes if mine and theirs]
+    return any(known) if known else bool(one.name) and one.name == other.name
 
 
 _EXAMPLES_PER_KIND = 2

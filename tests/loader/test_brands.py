@@ -66,7 +66,7 @@ def test_user_rows_go_before_the_own_table(table):
 
 
 def test_row_for_a_registry_mnc_goes_before_one_without(table):
-    """An old regional network is distinguished from its operator's main network by the registry's MNC."""
+    """The registry's MNC distinguishes an old regional network from the main one."""
     brands = table(HEADER, "1,mA,,Main,001,01", "1,mA,09,Old,,", "2,,,Tax,001,02")
     assert brands.find(code="mA", registry_mnc="09") == Brand(brand="Old")
     assert brands.find(tax_number="1", registry_mnc="09") == Brand(brand="Old")
