@@ -1,6 +1,6 @@
 """``numroute route``, ``numroute rejoin`` and ``numroute check-handover``.
 
-What the commands do is imported when they run: help need not wait for it.
+Each command imports its work only when it runs, which keeps ``--help`` fast.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Return a decorator that adds the options by which the user says how lists are read."""
+    """Return a decorator that adds the options for reading lists."""
     options = (
         click.option(
             f"--{prefix}column",
             metavar="NAME",
-            help=f"The phone column of {what}: its name, or place from 1.",
+            help=f"The phone column of {what}: its name, or its place from 1.",
         ),
         click.option(
             f"--{prefix}delimiter",
             metavar="CHAR",
-            help=f"What separates the cells of {what} (CSV); 'tab' for a tab.",
+            help=f"Cell delimiter of {what} (CSV); 'tab' for a tab.",
         ),
         click.option(
             f"--{prefix}encoding", metavar="NAME", help=f"Encoding of {what} (CSV), e.g. cp1251."
@@ -76,7 +76,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
 @click.option(
     "--out",
     type=Folder(file_okay=False, path_type=Path),
-    help="Folder for the outputs; it appears at the end, whole.",
+    help="Output folder; it appears at the end, complete.",
 )
 @source_options
 @region_option
@@ -86,7 +86,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
     type=click.Choice([each.value for each in Several]),
     default=Several.FIRST.value,
     show_default=True,
-    help="A cell with several numbers: take the first mobile one, all, or reject the row.",
+    help="For cells with several numbers: take the first mobile one, or all, or reject the row.",
 )
 @click.option(
     "--max-rejected",
@@ -97,10 +97,13 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
     help="Fail (status 1) when a larger share of the rows has no number.",
 )
 @click.option(
-    "--policy", metavar="FILE", type=_FILE, help="TOML file of rules; without it, by operator."
+    "--policy",
+    metavar="FILE",
+    type=_FILE,
+    help="TOML file of rules; without it, by operator.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Write nothing; say which rule decides about the first rows."
+    "--dry-run", is_flag=True, help="Write nothing; show which rule decides the first rows."
 )
 @click.option(
     "--sample",
@@ -110,14 +113,12 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
     metavar="N",
     help="Rows that --dry-run explains.",
 )
-@click.option(
-    "--suppress", multiple=True, metavar="LIST", help="Do-not-send list; may be given repeatedly."
-)
+@click.option("--suppress", multiple=True, metavar="LIST", help="Do-not-send list; repeatable.")
 @_read_options("suppress-", "do-not-send lists")
 @click.option(
     "--suppress-lenient",
     is_flag=True,
-    help="Pass over rows of do-not-send lists that are not understood.",
+    help="Ignore rows of do-not-send lists that cannot be understood.",
 )
 @click.option("--prices", metavar="FILE", type=_FILE, help="TOML file of prices per operator.")
 @click.option(
@@ -146,7 +147,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
     "map_path",
     metavar="FILE",
     type=_FILE,
-    help="Where the map of pseudonyms goes: a new file in a folder of its own.",
+    help="New file for the map of pseudonyms, in a folder apart from output and key.",
 )
 @click.option(
     "--format",
@@ -154,7 +155,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
     type=click.Choice(FORMS),
     default="csv",
     show_default=True,
-    help="Form of the output files.",
+    help="Format of the output files.",
 )
 @click.option(
     "--rows-per-file",
@@ -183,9 +184,9 @@ def route(
 
     A LIST is CSV (also .gz or .zst), a spreadsheet (.xlsx, .xls, .ods), Parquet or Arrow; several
     files, a folder, or "-" for standard input. Duplicates, do-not-send numbers and rows without a
-    number are set aside with a reason. Only the number, its route and the row's place in the list
-    leave; --keep adds columns. Exit status 1 also when more than --max-rejected of the rows have no
-    number, or no number was routed.
+    number are rejected with a reason. Only the number, its route and the row's place in the list
+    are written; --keep adds columns. Exit status 1 also when more than --max-rejected of the rows
+    have no number, or no number was routed.
     """
     from numroute_campaign.command import route_lists  # noqa: PLC0415 - slow to import
 
@@ -244,9 +245,9 @@ def rejoin(
 def check_handover(folder: Path, region: str | None, as_json: bool) -> int:
     """Search an output FOLDER for columns and cells that look like personal data.
 
-    Names, e-mail addresses, dates of birth, addresses, phone numbers and numbers of documents, by
-    the names of columns and the contents of cells. Exit status 1 when something was found, or a
-    file could not be read.
+    Looks for names, e-mail and postal addresses, dates of birth, phone numbers and documents, in
+    the names of columns and in cells. Exit status 1 when something was found, or a file could not
+    be read.
     """
     from numroute.cli.console import print_json, print_table  # noqa: PLC0415 - slow to import
     from numroute_campaign.personal_data import (  # noqa: PLC0415

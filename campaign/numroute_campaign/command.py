@@ -1,4 +1,4 @@
-"""What ``numroute route`` does: from its options to a campaign, and a summary on the screen."""
+"""``numroute route`` at work: from its options to a campaign, and the summary on the screen."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ from numroute.cli.console import print_json, print_table
 from numroute.cli.progress import Bars
 from numroute.cli.service import connect
 from numroute.index import SnapshotStore
-from numroute_campaign.dry_run import dry_run as explain_first_rows
-from numroute_campaign.handover import check_places, load_key
 from numroute_campaign.lists import ReadOptions
-from numroute_campaign.outputs import OutputSettings
-from numroute_campaign.policy import read_policy
+from numroute_campaign.policy import BY_OPERATOR, read_policy
 from numroute_campaign.prices import read_prices
 from numroute_campaign.routers import ServiceRouter, SnapshotRouter
 from numroute_campaign.run import Campaign, HandOver, run_campaign
+from numroute_campaign.run import dry_run as explain_first_rows
 from numroute_campaign.vocabulary import Several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numroute_campaign.dry_run import Sample
     from numroute_campaign.routers import Router
+    from numroute_campaign.run import Sample
     from numroute_campaign.summary import Summary
 
 _FILES_SHOWN: Final = 3
@@ -50,7 +48,7 @@ def route_lists(
             raise click.UsageError("there is no output folder: give --out DIR, or --dry-run")
         out = Path("out")
     with _router(source) as router:
-        campaign = _campaign(lists, out, makes_key=not dry_run, **options)
+        campaign = _campaign(lists, out, options)
         if dry_run:
             _print_sample(explain_first_rows(campaign, router, sample), as_json=as_json)
             return 0
@@ -59,9 +57,7 @@ def route_lists(
             summary = run_campaign(
                 campaign,
                 router,
-                lambda rows, bytes_done, bytes_total: bars.update(  # noqa: ARG005 - a keyword
-                    "routing", bytes_done, bytes_total
-                ),
+                lambda _, bytes_done, bytes_total: bars.update("routing", bytes_done, bytes_total),
             )
     if as_json:
         print_json(summary)
@@ -72,29 +68,11 @@ def route_lists(
     return 1 if summary.has_failed or not summary.steps.routed else 0
 
 
-def _campaign(  # noqa: PLR0913 - as many as the command has options
-    lists: tuple[str, ...],
-    out: Path,
-    *,
-    makes_key: bool,
-    region: str | None,
-    several: str,
-    max_rejected: float,
-    policy: Path | None,
-    suppress: tuple[str, ...],
-    suppress_lenient: bool,
-    prices: Path | None,
-    category: str | None,
-    segments: int | None,
-    segments_column: str | None,
-    keep: tuple[str, ...],
-    pseudonymize: Path | None,
-    map_path: Path | None,
-    form: str,
-    rows_per_file: int | None,
-    language: str,
-    **reading: Any,  # noqa: ANN401 - what _read_options added
-) -> Campaign:
+def _campaign(lists: tuple[str, ...], out: Path, given: dict[str, Any]) -> Campaign:
+    """Return the campaign that the options describe, by their names in ``numroute route``."""
+    policy, prices, category = given["policy"], given["prices"], given["category"]
+    segments, segments_column = given["segments"], given["segments_column"]
+    key_file, map_path = given["pseudonymize"], given["map_path"]
     if category is not None and prices is None:
         raise click.UsageError("--category is for costs: give --prices FILE as well")
     if segments is not None and (prices is None or segments_column is not None):
@@ -102,39 +80,31 @@ def _campaign(  # noqa: PLR0913 - as many as the command has options
             "--segments is for costs, and for all messages alike: give it with --prices and "
             "without --segments-column"
         )
-    price_list = read_prices(prices, category=category, segments=segments) if prices else None
-    if map_path is not None and pseudonymize is None:
+    if map_path is not None and key_file is None:
         raise click.UsageError("--map is for pseudonyms: give --pseudonymize KEYFILE as well")
-    hand_over = None
-    if pseudonymize is not None:
-        if map_path is None and makes_key:
-            raise click.UsageError(
-                "--pseudonymize needs a place for the map of pseudonyms: give --map FILE, in a "
-                "folder apart from the output and the key"
-            )
-        if map_path is not None:
-            check_places(out, map_path, pseudonymize)
-        hand_over = HandOver(
-            key=load_key(pseudonymize, make=makes_key),
-            key_file=pseudonymize,
-            map=map_path or Path("map"),
+    if key_file is not None and map_path is None:
+        raise click.UsageError(
+            "--pseudonymize needs a place for the map of pseudonyms: give --map FILE, in a "
+            "folder apart from the output and the key"
         )
+    region = given["region"]
     return Campaign(
         lists=lists,
         out=out,
         options=dataclasses.replace(
-            _reading("", region, reading), keep=keep, segments_column=segments_column
+            _reading("", region, given), keep=given["keep"], segments_column=segments_column
         ),
-        output=OutputSettings(form=form, rows_per_file=rows_per_file),
-        policy=read_policy(policy) if policy else None,
-        prices=price_list,
-        several=Several(several),
-        rejects_max=max_rejected,
-        suppress=suppress,
-        suppress_reading=_reading("suppress-", region, reading),
-        suppress_lenient=suppress_lenient,
-        hand_over=hand_over,
-        language=language,
+        form=given["form"],
+        rows_per_file=given["rows_per_file"],
+        policy=read_policy(policy) if policy else BY_OPERATOR,
+        prices=read_prices(prices, category=category, segments=segments) if prices else None,
+        several=Several(given["several"]),
+        rejects_max=given["max_rejected"],
+        suppress=given["suppress"],
+        suppress_reading=_reading("suppress-", region, given),
+        suppress_lenient=given["suppress_lenient"],
+        hand_over=HandOver(key_file=key_file, map=map_path) if key_file else None,
+        language=given["language"],
         settings_files=tuple(
             (role, path)
             for role, path in (("policy file", policy), ("price file", prices))

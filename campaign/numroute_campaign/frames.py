@@ -1,13 +1,13 @@
-"""Routing inside other people's programs: Arrow batches, pandas and Polars frames.
+"""Routing inside other programs: Arrow batches, pandas and Polars frames.
 
 ::
 
     for batch in route_batches(reader, store="/var/lib/numroute", column="phone", region="RU"):
         ...
 
-Each row keeps its place; nothing is dropped and nothing is remembered from batch to batch, so that
-any part of a data set may be routed by any process: duplicates are the caller's to find. Only the
-phone column is read; the others pass through untouched.
+Each row keeps its place. Nothing is dropped and nothing is remembered from batch to batch, so any
+process may route any part of a data set; the caller finds duplicates. Only the phone column is
+read; the others pass through untouched.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ from numroute.index import SnapshotStore
 from numroute.model import Status
 from numroute_campaign.lists.cells import may_hold_numbers, read_phones, readable, sample_of
 from numroute_campaign.lists.columns import choose_phone_column, shown_name
-from numroute_campaign.policy import ByOperator
+from numroute_campaign.policy import BY_OPERATOR, Policy
 from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
 from numroute_campaign.routers import SnapshotRouter
-from numroute_campaign.sorting import decide, ported_since
-from numroute_campaign.vocabulary import MEANINGS, Reject
+from numroute_campaign.vocabulary import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
     from numroute.index import Snapshot
     from numroute.model import Route
-    from numroute_campaign.sorting import Rules
     from numroute_campaign.vocabulary import Decision
 
 SAMPLE_ROWS: Final = 1000
@@ -85,7 +83,7 @@ def route_batches(
     snapshot: str | None = None,
     column: str | int | None = None,
     region: str | None = None,
-    policy: Rules | None = None,
+    policy: Policy | None = None,
     prefix: str = "",
 ) -> Iterator[pa.RecordBatch]:
     """Yield each batch with the columns ``ANSWER_COLUMNS`` added, row by row in its order.
@@ -113,7 +111,7 @@ def route_batches(
     for batch in batches:
         names = batch.schema.names
         if answers is None:
-            answers = _Answers(_router(Path(store), snapshot), policy or ByOperator())
+            answers = _Answers(_router(Path(store), snapshot), policy or BY_OPERATOR)
             _refuse_clash(names, prefix)
             place = _place(names, batch.column, column, country.region)
         added = _answered(batch.column(place), names[place], country, answers)
@@ -129,7 +127,7 @@ class RouteOptions(TypedDict, total=False):
     snapshot: str | None
     column: str | int | None
     region: str | None
-    policy: Rules | None
+    policy: Policy | None
     prefix: str
 
 
@@ -185,11 +183,8 @@ def _route_frame(
     options: RouteOptions,
 ) -> pa.Table:
     """Return the answers to a frame's phone column; ``values`` gives a column by its place."""
-    country, prefix = DefaultCountry(options.get("region")), options.get("prefix", "")
-    router = _router(Path(options["store"]), options.get("snapshot"))
-    answers = _Answers(router, options.get("policy") or ByOperator())
-    _refuse_clash(names, prefix)
-    place = _place(names, values, options.get("column"), country.region)
+    _refuse_clash(names, options.get("prefix", ""))
+    place = _place(names, values, options.get("column"), options.get("region"))
     phone = values(place)
     if phone is None:
         raise InputError(
@@ -197,24 +192,20 @@ def _route_frame(
             f"the column {shown_name(names[place])} holds no phone numbers",
             hint="Give a column of texts or of whole numbers",
         )
-    added = _answered(phone, names[place], country, answers)
-    return pa.Table.from_arrays(added, schema=pa.schema(answer_fields(prefix)))
+    options["column"] = 0
+    batch = pa.RecordBatch.from_arrays([phone], [names[place]])
+    (routed,) = route_batches([batch], **options)
+    return pa.Table.from_batches([routed.select(range(1, routed.num_columns))])
 
 
 _opened: dict[Path, tuple[str, SnapshotRouter]] = {}
 _opening = threading.Lock()
 _left: deque[Snapshot] = deque()
-"""Snapshots whose router nobody uses any more.
-
-The next call closes them: a finalizer may run anywhere, also where closing would wait for itself.
-"""
+"""Snapshots whose router is gone, to be closed by the next call: a finalizer may run anywhere."""
 
 
 def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
-    """Return the router of a store's snapshot; opened once per process and snapshot.
-
-    An older one stays open as long as someone uses it; the next call behind that closes it.
-    """
+    """Return the router of a store's snapshot; opened once per process and snapshot."""
     with _opening:
         path = store.absolute()
         opened = SnapshotStore(path)
@@ -233,14 +224,14 @@ def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
 class _Answers:
     """The texts of each code, made when it is first met."""
 
-    def __init__(self, router: SnapshotRouter, rules: Rules) -> None:
-        self.router, self._rules = router, rules
-        self.ported_since = ported_since(rules)
+    def __init__(self, router: SnapshotRouter, policy: Policy) -> None:
+        self.router, self._policy = router, policy
+        self.ported_since = policy.ported_since()
         self._place = np.full(2 * len(router.routes), -1, np.int64)
         self._rows: list[dict[str, str]] = []
         self._invalid = np.zeros(256, np.int64)
-        for reason in MEANINGS:
-            if reason < Reject.DUPLICATE:
+        for reason in Reject:
+            if reason.meaning and reason < Reject.DUPLICATE:
                 self._invalid[reason] = len(self._rows)
                 names = {"invalid_reason": reason.name, "reject": reason.name}
                 self._rows.append({"status": Status.INVALID.name, **names})
@@ -252,7 +243,7 @@ class _Answers:
         for code in np.unique(codes[self._place.take(codes) < 0]).tolist():
             route = self.router.routes[code // 2]
             self._place[code] = len(self._rows)
-            self._rows.append(_row(route, decide(self._rules, route, marked=bool(code % 2))))
+            self._rows.append(_row(route, self._policy.decide(route, is_marked=bool(code % 2))))
         place = self._invalid.take(reasons)
         place[at] = self._place.take(codes)
         rows = pa.array(place)

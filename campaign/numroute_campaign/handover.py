@@ -17,10 +17,9 @@ import hashlib
 import json
 import secrets
 import socket
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -34,44 +33,34 @@ from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList
-from numroute_campaign.templates import header_text, plain_texts, rows_text
+from numroute_campaign.templates import NUMBER, header_text, plain_texts, rows_text
 from numroute_campaign.vocabulary import NOBODY, PSEUDONYM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from numroute_campaign.summary import Steps, Summary
+    from numroute_campaign.summary import Summary
 
 KEY_BYTES: Final = 32
 KEY_BYTES_MIN: Final = 16
 KEY_BYTES_MAX: Final = 64
+
+_DISTINCT_BYTES_MIN: Final = 8
+"""Random keys hold fewer different bytes less than once in 10^9."""
+
 PSEUDONYM_CHARS: Final = 32
 
 METHOD: Final = "HMAC-SHA-256, first 128 bits, over the decimal digits of the E.164 number"
-
-_DISTINCT_BYTES_MIN: Final = 8
-_DISTINCT_STEPS_MIN: Final = 4
-"""Random keys hold fewer different bytes, or steps between them, less than once in 10^9."""
-
-_FINGERPRINT_CHARS: Final = 16
 
 
 class Pseudonymizer:
     """Computes pseudonyms under one key; safe to call from several threads."""
 
     def __init__(self, key: bytes) -> None:
-        """Hash the key's two blocks once; every number starts from copies of these states.
-
-        Raises:
-            SettingError: The key is too short or too long.
-        """
-        if not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
-            raise SettingError(
-                f"the key has {len(key)} bytes", hint=f"Use {KEY_BYTES} random bytes"
-            )
+        """Hash the two blocks of the key once; every number starts from copies of these states."""
         padded = key.ljust(KEY_BYTES_MAX, b"\0")
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
@@ -96,111 +85,47 @@ class Pseudonymizer:
 
 def fingerprint(key: bytes) -> str:
     """Return a text that identifies a key without giving it away."""
-    return hashlib.sha256(b"numroute key fingerprint\0" + key).hexdigest()[:_FINGERPRINT_CHARS]
+    return hashlib.sha256(b"numroute key fingerprint\0" + key).hexdigest()[:16]
 
 
-def load_key(path: Path, *, make: bool = True) -> bytes:
+def load_key(path: Path) -> bytes:
     """Return the key that a file holds as hexadecimal digits; create the file if it is missing.
-
-    Without ``make`` nothing is created, and a missing file gives a key that is not kept.
 
     Raises:
         SettingError: Another user owns the file or may read it.
         InputError: It holds no key, or a weak one.
     """
-    if make and not path.exists():
+    if not path.exists():
         try:
             with create_private(path) as file:
                 file.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
         except OSError as error:
             raise InputError(path, f"the key cannot be written: {error.strerror}") from None
-    elif not path.exists():
-        return secrets.token_bytes(KEY_BYTES)
     text = read_private_file(path, "the key")
     key = b""
     with contextlib.suppress(ValueError):
         key = bytes.fromhex(text.decode("ascii").strip())
+    problem = ""
     if not key:
-        raise InputError(
-            path, "it holds no key", hint="A key is 64 hexadecimal digits; name a new file"
-        )
-    if not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
-        raise InputError(path, f"the key has {len(key)} bytes", hint="Name a new file")
-    if _is_weak(key):
-        raise InputError(
-            path,
-            "the key is weak: its bytes are not random",
-            hint="Name a new file: a random key is written to it",
-        )
+        problem = "it holds no key"
+    elif not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
+        problem = f"the key has {len(key)} bytes"
+    elif len(set(key)) < _DISTINCT_BYTES_MIN:
+        problem = "the key is weak: its bytes are not random"
+    if problem:
+        raise InputError(path, problem, hint="Name a new file: a random key is written to it")
     return key
 
 
-def _is_weak(key: bytes) -> bool:
-    """Whether a key is a pattern: few different bytes, a repeated piece, or a progression."""
-    return (
-        len(set(key)) < _DISTINCT_BYTES_MIN
-        or key in (key + key)[1:-1]
-        or len({(after - before) % 256 for before, after in pairwise(key)}) < _DISTINCT_STEPS_MIN
-    )
-
-
-ROLES: Final = ("list", "do-not-send list", "policy file", "price file", "output")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileDigest:
-    """A file that went in or came out; ``role`` is one of ``ROLES``.
-
-    ``sha256`` is empty for standard input.
-    """
-
-    role: str
-    name: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """Who handed what over, when and how.
-
-    Attributes:
-        run_by: The user's name, and the machine's.
-        started: ISO 8601, UTC.
-        finished: ISO 8601, UTC.
-        program: Name and version.
-        snapshots: Ids of the registry snapshots that answered.
-        inputs: Lists, do-not-send lists, policy and price file.
-        outputs: The files of the output folder, apart from the act itself.
-        columns: Columns in the outputs.
-        dropped_columns: Columns of the list that are not in the outputs.
-        method: How pseudonyms are computed.
-        key_fingerprint: Identifies the key; the key cannot be computed from it.
-        map: Where the map of pseudonyms lies.
-        steps: Rows in and out.
-    """
-
-    run_by: str
-    started: str
-    finished: str
-    program: str
-    snapshots: tuple[str, ...]
-    inputs: tuple[FileDigest, ...]
-    outputs: tuple[FileDigest, ...]
-    columns: tuple[str, ...]
-    dropped_columns: tuple[str, ...]
-    method: str
-    key_fingerprint: str
-    map: str
-    steps: Steps
-
-
 def check_places(out: Path, map_path: Path, key_path: Path) -> None:
-    """Make sure that the map and the key lie in folders of their own.
+    """Make sure that the map and the key can lie at their paths, in folders of their own.
 
     Raises:
         SettingError: One lies in the output folder or beside it, or both lie together.
+        InputError: The map exists already, or its folder does not.
     """
+    if map_path.exists():
+        raise InputError(map_path, "it exists already", hint="Give another --map, or move it away")
     folder = out.resolve()
     for what, path in (("map of pseudonyms", map_path), ("key", key_path)):
         place = path.resolve().parent
@@ -218,6 +143,10 @@ def check_places(out: Path, map_path: Path, key_path: Path) -> None:
             f"{key_path}: the key and the map of pseudonyms would lie in one folder",
             hint="Give each a folder of its own",
         )
+    if not map_path.parent.is_dir():
+        raise InputError(
+            map_path, "its folder does not exist", hint="Make it, or give another --map"
+        )
 
 
 def write_act(
@@ -230,53 +159,48 @@ def write_act(
     key: bytes,
     map_path: Path,
     language: str,
-) -> Act:
+) -> None:
     """Write ``act.json`` and ``act.html`` about the finished files of an output folder.
 
     ``inputs``: role, name and path of each file that was read; no path for standard input.
     """
-    from numroute_campaign.report import page_environment  # noqa: PLC0415 - slow to import
+    from numroute_campaign.summary import page_environment  # noqa: PLC0415 - slow to import
 
-    act = Act(
-        run_by=f"{getpass.getuser()}@{socket.gethostname()}",
-        started=_time(started),
-        finished=_time(datetime.now(UTC)),
-        program=f"numroute {version('numroute')}",
-        snapshots=summary.snapshots,
-        inputs=tuple(_digest(role, name, path) for role, name, path in inputs),
-        outputs=tuple(
-            _digest(ROLES[-1], path.name, path)
-            for path in sorted(folder.iterdir(), key=lambda each: each.name)
-        ),
-        columns=tuple(columns),
-        dropped_columns=summary.dropped_columns,
-        method=METHOD,
-        key_fingerprint=fingerprint(key),
-        map=str(map_path.absolute()),
-        steps=summary.steps,
-    )
-    text = json.dumps(asdict(act), ensure_ascii=False, indent=2) + "\n"
-    page = page_environment(language).get_template("act.html.j2").render(act=act, s=summary)
-    contents: Mapping[str, str] = {"act.json": text, "act.html": page}
-    for name, content in contents.items():
+    outputs = sorted(folder.iterdir(), key=lambda each: each.name)
+    act = {
+        "run_by": f"{getpass.getuser()}@{socket.gethostname()}",
+        "started": _time(started),
+        "finished": _time(datetime.now(UTC)),
+        "program": f"numroute {version('numroute')}",
+        "snapshots": summary.snapshots,
+        "inputs": [_digest(role, name, path) for role, name, path in inputs],
+        "outputs": [_digest("output", path.name, path) for path in outputs],
+        "columns": columns,
+        "dropped_columns": summary.dropped_columns,
+        "method": METHOD,
+        "key_fingerprint": fingerprint(key),
+        "map": str(map_path.absolute()),
+        "steps": asdict(summary.steps),
+    }
+    page = page_environment(language).get_template("act.html.j2").render(act=act)
+    text = json.dumps(act, ensure_ascii=False, indent=2) + "\n"
+    for name, content in (("act.json", text), ("act.html", page)):
         with create_private(folder / name) as file:
             file.write(content.encode())
-    return act
 
 
-def _digest(role: str, name: str, path: Path | None) -> FileDigest:
+def _digest(role: str, name: str, path: Path | None) -> dict[str, str | int]:
+    """Describe a file that was read or written; standard input has no digest."""
     if path is None:
-        return FileDigest(role=role, name=name, bytes=0, sha256="")
+        return {"role": role, "name": name, "bytes": 0, "sha256": ""}
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return FileDigest(role=role, name=name, bytes=file.tell(), sha256=digest)
+        return {"role": role, "name": name, "bytes": file.tell(), "sha256": digest}
 
 
 def _time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
-
-NUMBER: Final = "number"
 
 _ROWS_AT_ONCE: Final = 131_072
 
@@ -305,7 +229,7 @@ def rejoin(
         InputError: A file cannot be read or written, or is not a map of pseudonyms.
     """
     if out.exists():
-        raise InputError(out, "it is there already", hint="Give another --out")
+        raise InputError(out, "it exists already", hint="Give another --out")
     columns, names, place = _read_report(report, column, encoding)
     # An apostrophe, ="..." or a byte-order mark about a pseudonym is a spreadsheet program's.
     pseudonyms = pc.replace_substring_regex(
@@ -333,12 +257,10 @@ def _read_report(
     if len(files) > 1 or files[0].path is None:
         raise InputError(report, "not one file", hint="Give the reports one by one, as files")
     file = files[0]
-    # The first opening finds out the columns, the second reads them all, by their places.
-    first = OpenList(file, options)
-    names, place = first.columns, first.phone
-    first.close()
-    opened = OpenList(file, replace(options, keep=tuple(str(i + 1) for i in range(len(names)))))
+    opened = OpenList(file, options)
+    names, place = opened.columns, opened.phone
     try:
+        opened.reader.choose([place], range(len(names)), None)
         blocks = [task() for task in opened.tasks()]
         opened.check_lines(sum(block.lines for block in blocks))
     finally:
@@ -398,6 +320,6 @@ def _write(out: Path, names: Sequence[str], columns: list[pa.Array]) -> None:
             file.write(header_text(names))
             for begin in range(0, len(columns[0]), _ROWS_AT_ONCE):
                 text = rows_text([each.slice(begin, _ROWS_AT_ONCE) for each in columns])
-                file.write(text.data[: int(text.offsets[-1])])
+                file.write(text.text)
     except OSError as error:
         raise InputError(out, f"cannot be written: {error.strerror or error}") from None

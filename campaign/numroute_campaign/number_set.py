@@ -1,9 +1,9 @@
 """An exact set of phone numbers that takes a bit per number where a list is dense.
 
-A stretch of 65,536 numbers gets a bitmap of 8 KiB when one of them is first met, under page tables
-like the index's: lists of one country touch a few thousand stretches. When the memory set aside for
-bitmaps is used up (a list of scattered foreign numbers), numbers of new stretches go into sorted
-runs, eight bytes each, merged as they grow. Both answers are exact.
+A stretch of 65,536 numbers gets a bitmap of 8 KiB when one of them first occurs: lists of one
+country touch a few thousand stretches. When the memory set aside for bitmaps is used up (a list of
+scattered foreign numbers), numbers of new stretches go into sorted runs, eight bytes each, merged
+as they grow. So do numbers of more than 13 digits, which are rare. Both answers are exact.
 """
 
 from __future__ import annotations
@@ -16,17 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK_BITS: Final = 16
-_PAGE_BITS: Final = 30
-_CHUNKS_PER_PAGE: Final = 1 << (_PAGE_BITS - _CHUNK_BITS)
 _CHUNK_BYTES: Final = (1 << _CHUNK_BITS) // 8
-_PAGES: Final = (10**15 >> _PAGE_BITS) + 1
+_STRETCHES: Final = 10**13 >> _CHUNK_BITS
 _GROWTH_CHUNKS: Final = 1024
 
 BITMAP_BYTES_MAX: Final = 512 * 2**20
 """Memory of all bitmaps: stretches of 4.3 billion numbers, three times the Russian plan."""
-
-PAGE_TABLES_MAX: Final = 2048
-"""Page tables of 64 KiB each: 128 MiB."""
 
 RUN_NUMBERS_MAX: Final = 16_000_000
 """Runs are merged up to this length: sorting one takes 192 MB at most, and a list of a hundred
@@ -36,23 +31,17 @@ _PIECE_NUMBERS: Final = 16_384
 """Numbers worked on at once: their temporaries stay in cache."""
 
 _NOWHERE: Final = 0
-"""Chunk 0 and page table 0 stand for "none"; chunk 0 stays empty."""
+"""The chunk of stretches without a bitmap; it stays empty."""
 
 
 class NumberSet:
     """A set of whole numbers of at most 15 digits; one thread at a time may change it."""
 
-    def __init__(
-        self,
-        *,
-        bitmap_bytes_max: int = BITMAP_BYTES_MAX,
-        page_tables_max: int = PAGE_TABLES_MAX,
-    ) -> None:
+    def __init__(self, *, bitmap_bytes_max: int = BITMAP_BYTES_MAX) -> None:
         """Start empty."""
-        self._chunks_max = max(1, bitmap_bytes_max // _CHUNK_BYTES)
-        self._page_tables_max = page_tables_max
-        self._page_table = np.zeros(_PAGES, np.uint16)
-        self._chunks = np.zeros((1, _CHUNKS_PER_PAGE), np.int32)
+        self._chunks_max = max(1, bitmap_bytes_max // _CHUNK_BYTES - 1)
+        # The chunk of each stretch; untouched zero pages take no memory. The last one stays free.
+        self._chunks = np.zeros(_STRETCHES + 1, np.uint16)
         self._bits = np.zeros(_GROWTH_CHUNKS * _CHUNK_BYTES, np.uint8)
         self._used_chunks = 1
         self._runs: list[NDArray[np.uint64]] = []
@@ -100,33 +89,16 @@ class NumberSet:
 
     def _chunk_of(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return each number's chunk; _NOWHERE where its stretch has no bitmap."""
-        page = self._page_table.take((numbers >> np.uint64(_PAGE_BITS)).view(np.int64)).astype(
-            np.int64
-        )
-        page *= _CHUNKS_PER_PAGE
-        page += ((numbers >> np.uint64(_CHUNK_BITS)) & np.uint64(_CHUNKS_PER_PAGE - 1)).view(
-            np.int64
-        )
-        return self._chunks.reshape(-1).take(page).astype(np.int64)
+        stretch = (numbers >> np.uint64(_CHUNK_BITS)).view(np.int64)
+        return self._chunks.take(stretch, mode="clip").astype(np.int64)
 
     def _open_chunks(self, numbers: NDArray[np.uint64]) -> None:
         """Give bitmaps to the stretches of these numbers, in ascending order, as far as they go."""
-        stretches = np.unique(numbers >> np.uint64(_CHUNK_BITS))[
-            : max(0, self._chunks_max - self._used_chunks + 1)
-        ]
-        pages = (stretches >> np.uint64(_PAGE_BITS - _CHUNK_BITS)).astype(np.int64)
-        missing = np.unique(pages[self._page_table[pages] == _NOWHERE])
-        missing = missing[: max(0, self._page_tables_max - len(self._chunks))]
-        if len(missing):
-            first = len(self._chunks)
-            self._page_table[missing] = np.arange(first, first + len(missing))
-            more = np.zeros((len(missing), _CHUNKS_PER_PAGE), np.int32)
-            self._chunks = np.concatenate([self._chunks, more])
-        table = self._page_table[pages]
-        stretches, table = stretches[table != _NOWHERE], table[table != _NOWHERE]
+        stretches = np.unique(numbers >> np.uint64(_CHUNK_BITS)).view(np.int64)
+        stretches = stretches[stretches < _STRETCHES]
+        stretches = stretches[: max(0, self._chunks_max - self._used_chunks + 1)]
         end = self._used_chunks + len(stretches)
-        within = (stretches & np.uint64(_CHUNKS_PER_PAGE - 1)).astype(np.int64)
-        self._chunks[table, within] = np.arange(self._used_chunks, end)
+        self._chunks[stretches] = np.arange(self._used_chunks, end)
         self._used_chunks = end
         if end * _CHUNK_BYTES > len(self._bits):
             grown = max(end, min(2 * len(self._bits) // _CHUNK_BYTES, self._chunks_max + 1))

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from numroute.errors import InputError, SettingError
-from numroute.files import create_private, finish, flush
+from numroute.files import create_private, finish, flush, replacing
 from numroute_campaign.templates import plain_texts
 
 if TYPE_CHECKING:
@@ -65,17 +65,15 @@ class TextFiles:
         self.rows = 0
         self.names: list[str] = []
 
-    def append(self, text: RowText, begin: int, end: int) -> None:
-        """Append some lines of a text."""
-        while begin < end:
-            room = end - begin
-            if self._rows_per_file is not None:
-                room = self._rows_per_file - self._part_rows
-            if not self.names or room == 0:
+    def append(self, text: RowText) -> None:
+        """Append lines."""
+        rows_per_file, begin = self._rows_per_file, 0
+        while begin < len(text):
+            if not self.names or self._part_rows == rows_per_file:
                 self._next_part()
-                continue
-            count = min(room, end - begin)
-            self._write(text.lines(begin, begin + count))
+            rest = len(text) - begin
+            count = rest if rows_per_file is None else min(rest, rows_per_file - self._part_rows)
+            self._write(text.lines(begin, begin + count).text)
             begin += count
             self._part_rows += count
             self.rows += count
@@ -267,20 +265,9 @@ class Workspace:
         self.spool.mkdir(mode=0o700)
 
     def hand_over(self, name: str, path: Path) -> None:
-        """Move a file of the spool folder to a path outside, whole or not at all.
-
-        Raises:
-            OSError: A file is there already, or the folder cannot be written.
-        """
-        descriptor, beside = tempfile.mkstemp(_SUFFIX, f".{path.name}.", path.parent)
-        try:
-            with open(descriptor, "wb") as file, (self.spool / name).open("rb") as source:  # noqa: PTH123 - a descriptor
-                shutil.copyfileobj(source, file, 1 << 20)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(beside, path)  # unlike a rename, fails when a file is there
-        finally:
-            Path(beside).unlink()
+        """Copy a file of the spool folder to a path outside, whole or not at all."""
+        with replacing(path) as file, (self.spool / name).open("rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
 
     def finish(self) -> None:
         """Give the output its name."""

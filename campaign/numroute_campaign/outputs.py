@@ -9,25 +9,25 @@ import os
 import re
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from numroute.errors import SettingError
 from numroute_campaign.lists.cells import unpacked
 from numroute_campaign.output_files import SpoolFiles, TextFiles
 from numroute_campaign.templates import (
+    LINE_ENDS,
     LIST_PREFIX,
     NUMBER,
     ROUTE_COLUMNS,
     ROW_ID,
     WINDOW_COLUMNS,
-    Layout,
     RowText,
     Template,
-    cell_of,
     cells_text,
     header_text,
     lines_text,
@@ -38,11 +38,13 @@ from numroute_campaign.vocabulary import PSEUDONYM, Reject
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from numroute.model import Route
+    from numpy.typing import NDArray
+
     from numroute_campaign.handover import Pseudonymizer
     from numroute_campaign.lists import Block
     from numroute_campaign.output_files import Workspace
     from numroute_campaign.sorting import Decisions, Leaving, Staying
+    from numroute_campaign.vocabulary import Decision
 
 REJECTS: Final = "rejects"
 REJECT_COLUMNS: Final = ("row_id", "reason", "rule")
@@ -53,45 +55,11 @@ _STEM_CHARS_MAX: Final = 60
 _TAKEN: Final = (REJECTS, "summary", "report", "act")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputSettings:
-    """Form and size of the output files; ``rows_per_file`` None makes one file per route."""
+Rendered = list[tuple[int, RowText | pa.RecordBatch]]
+"""A block's output: rows, each time with their destination, or one of the next two."""
 
-    form: str = "csv"
-    rows_per_file: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """What is written of each row.
-
-    Attributes:
-        kept: The columns of the list that the blocks have, in order.
-        shown: Those of them that are written where no template says otherwise.
-        has_windows: Whether a rule has a send window.
-        country_code: Of the list's default country; empty if it has none.
-    """
-
-    kept: tuple[str, ...]
-    shown: tuple[str, ...]
-    has_windows: bool
-    country_code: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rendered:
-    """A block's output, in order of destination.
-
-    Attributes:
-        texts: Lines of text, each with the place of its first row; empty for the other forms.
-        batch: The rows as columns for the other forms.
-    """
-
-    leaving: Leaving
-    texts: list[tuple[int, RowText]]
-    batch: pa.RecordBatch | None
-    rejects: RowText
-    map: RowText | None
+_REJECTED: Final = -1
+_MAPPED: Final = -2
 
 
 class Outputs:
@@ -104,118 +72,102 @@ class Outputs:
     def __init__(
         self,
         workspace: Workspace,
-        settings: OutputSettings,
+        form: str,
+        rows_per_file: int | None,
         decisions: Decisions,
-        routes: Sequence[Route],
-        columns: Columns,
-        *,
-        templates: Mapping[str, Template],
+        keep: Sequence[str],
+        country_code: str,
         pseudonymizer: Pseudonymizer | None,
     ) -> None:
-        """Create the files that exist even if no row follows. ``templates``: by route.
+        """Create the files that exist even if no row follows.
+
+        Args:
+            workspace: Where the files are made.
+            form: Their form, one of ``FORMS``.
+            rows_per_file: Their size; None makes one file per route.
+            decisions: Where each row goes; its policy has the templates.
+            keep: The columns of the list that are written where no template says otherwise; the
+                blocks have these first, then the templates' own.
+            country_code: Of the list's default country; empty if it has none.
+            pseudonymizer: Makes pseudonyms; None writes the numbers.
 
         Raises:
             SettingError: The form has no templates.
         """
-        if templates and settings.form != "csv":
+        policy = decisions.policy
+        if policy.templates and form != "csv":
             raise SettingError(
-                f"the policy has output templates, which --format {settings.form} does not know",
+                f"the policy has output templates, which --format {form} does not know",
                 hint="Give --format csv, or a policy without templates",
             )
-        self._workspace, self._settings, self._decisions = workspace, settings, decisions
-        self._routes, self._columns = routes, columns
+        self._workspace, self._decisions = workspace, decisions
+        self._form, self._rows_per_file = form, rows_per_file
         self._pseudonymizer = pseudonymizer
-        self._route_columns = ROUTE_COLUMNS + (WINDOW_COLUMNS if columns.has_windows else ())
+        self._route_columns = ROUTE_COLUMNS + (WINDOW_COLUMNS if policy.has_windows else ())
         self._number = NUMBER if pseudonymizer is None else PSEUDONYM
         taken = {ROW_ID, self._number, *self._route_columns}
-        self.renamed = {each: LIST_PREFIX + each for each in columns.shown if each in taken}
-        default = self._layout(
-            Template(columns={ROW_ID: ROW_ID}, delimiter=","),
-            [
-                (ROW_ID, ROW_ID),
-                (self._number, NUMBER),
-                *((name, name) for name in self._route_columns),
-                *((self.renamed.get(each, each), LIST_PREFIX + each) for each in columns.shown),
-            ],
-        )
-        self._layouts = [default]
-        self._layout_of: dict[str, int] = {}
-        for route, template in templates.items():
-            known = next(
-                (i for i, each in enumerate(self._layouts) if each.template is template), 0
-            )
-            if not known:
-                known = len(self._layouts)
-                self._layouts.append(self._layout(template, tuple(template.columns.items())))
-            self._layout_of[route] = known
+        self._kept = tuple(dict.fromkeys(keep))
+        self.renamed = {each: LIST_PREFIX + each for each in self._kept if each in taken}
+        names = {
+            ROW_ID: ROW_ID,
+            self._number: NUMBER,
+            **{name: name for name in self._route_columns},
+            **{self.renamed.get(each, each): LIST_PREFIX + each for each in self._kept},
+        }
+        kept = tuple(dict.fromkeys((*keep, *policy.list_columns)))
+        default = Template(columns=names, delimiter=",")
+        layouts = {
+            id(template): Layout(template, kept, decisions, country_code)
+            for template in (default, *policy.templates.values())
+        }
+        self._layout_of = {route: layouts[id(each)] for route, each in policy.templates.items()}
+        self._default, self._layouts = layouts[id(default)], tuple(layouts.values())
         self._files: list[TextFiles | SpoolFiles] = []
         self._stems: list[str] = []
-        head, rows = header_text(REJECT_COLUMNS), settings.rows_per_file
-        self.rejects = TextFiles(workspace.output, REJECTS, head, rows)
+        head = header_text(REJECT_COLUMNS)
+        self.rejects = TextFiles(workspace.output, REJECTS, head, rows_per_file)
         self.rejects.begin()
         self._map = TextFiles(workspace.spool, MAP, header_text((PSEUDONYM, NUMBER)))
         if pseudonymizer is not None:
             self._map.begin()
 
-    def route_cells(self) -> list[tuple[pa.Array, ...]]:
-        """Return the cells of the routes decided so far, for ``render``."""
-        return [layout.route_cells() for layout in self._layouts]
+    def take_decisions(self) -> None:
+        """Make the cells of newly decided routes; on the thread that decides, before ``render``."""
+        for layout in self._layouts:
+            layout.take_decisions()
 
-    def render(
-        self,
-        leaving: Leaving,
-        staying: Staying,
-        block: Block,
-        route_cells: Sequence[tuple[pa.Array, ...]],
-    ) -> Rendered:
+    def render(self, leaving: Leaving, staying: Staying, block: Block) -> Rendered:
         """Make a block's output; on any thread."""
-        texts: list[tuple[int, RowText]] = []
-        batch = pairs = names = None
-        if len(leaving.row_id):
-            if self._pseudonymizer is not None:
-                names = self._pseudonymizer.texts(leaving.number)
-                pairs = rows_text([names, pa.array(leaving.number)])
-            if self._settings.form != "csv":
-                batch = self._batch(leaving, names, block)
-            for number, begin, end in self._runs(leaving) if batch is None else ():
-                layout = self._layouts[number]
-                text = layout.text(leaving, begin, end, names, route_cells[number], block)
-                texts.append((begin, text))
-        return Rendered(
-            leaving=leaving,
-            texts=texts,
-            batch=batch,
-            rejects=self._rejects_text(staying),
-            map=pairs,
-        )
-
-    def _runs(self, leaving: Leaving) -> list[tuple[int, int, int]]:
-        """Return layout, first row and end of each run of destinations with the same layout."""
-        runs: list[tuple[int, int, int]] = []
-        for i, place in enumerate(leaving.destinations):
-            begin, end = leaving.bounds[i], leaving.bounds[i + 1]
-            number = self._layout_of.get(self._decisions.first[place].destination, 0)
-            if runs and runs[-1][0] == number:
-                begin = runs.pop()[1]
-            runs.append((number, begin, end))
-        return runs
+        rendered: Rendered = [(_REJECTED, self._rejects_text(staying))]
+        if not len(leaving.row_id):
+            return rendered
+        names = None
+        if self._pseudonymizer is not None:
+            names = self._pseudonymizer.texts(leaving.number)
+            rendered.append((_MAPPED, rows_text([names, pa.array(leaving.number)])))
+        bounds = list(zip(leaving.destinations, pairwise(leaving.bounds), strict=True))
+        if self._form != "csv":
+            batch = self._batch(leaving, names, block)
+            return rendered + [(each, batch.slice(i, j - i)) for each, (i, j) in bounds]
+        for layout, run in groupby(
+            bounds, lambda each: self._layout(self._decisions.first[each[0]])
+        ):
+            # Destinations with the same layout become text at once.
+            places = list(run)
+            begin, end = places[0][1][0], places[-1][1][1]
+            text = layout.text(leaving, begin, end, names, block)
+            rendered += [(each, text.lines(i - begin, j - begin)) for each, (i, j) in places]
+        return rendered
 
     def write(self, rendered: Rendered) -> None:
         """Write the rendered rows of the next block."""
-        leaving, texts = rendered.leaving, list(rendered.texts)
-        for i, destination in enumerate(leaving.destinations):
-            files = self._of(destination)
-            begin, end = leaving.bounds[i], leaving.bounds[i + 1]
-            if isinstance(files, TextFiles):
-                while len(texts) > 1 and texts[1][0] <= begin:
-                    texts.pop(0)
-                first, text = texts[0]
-                files.append(text, begin - first, end - first)
-            elif rendered.batch is not None:
-                files.append(rendered.batch.slice(begin, end - begin))
-        self.rejects.append(rendered.rejects, 0, len(rendered.rejects.offsets) - 1)
-        if rendered.map is not None:
-            self._map.append(rendered.map, 0, len(leaving.row_id))
+        for destination, rows in rendered:
+            if destination == _REJECTED:
+                self.rejects.append(rows)
+            elif destination == _MAPPED:
+                self._map.append(rows)
+            else:
+                self._of(destination).append(rows)
 
     def finish(self) -> None:
         """Complete the files."""
@@ -231,11 +183,11 @@ class Outputs:
 
     def column_names(self) -> tuple[str, ...]:
         """Return the names of all columns in the files."""
-        if self._settings.form != "csv":
-            return (ROW_ID, self._number, *self._route_columns, *self._kept_names)
-        used = {self._layout_of.get(each.destination, 0) for each in self._decisions.first}
-        names = (name for number in sorted(used) for name, _ in self._layouts[number].columns)
-        return tuple(dict.fromkeys(names))
+        if self._form != "csv":
+            return tuple(self._default.template.columns)
+        used = {id(self._layout(each)) for each in self._decisions.first}
+        layouts = (layout for layout in self._layouts if id(layout) in used)
+        return tuple(dict.fromkeys(name for each in layouts for name in each.template.columns))
 
     def map_name(self) -> str:
         """Return the name of the map of pseudonyms within the spool folder."""
@@ -250,13 +202,8 @@ class Outputs:
         """Return the names of the files of a destination."""
         return tuple(self._files[destination].names) if destination < len(self._files) else ()
 
-    @property
-    def _kept_names(self) -> list[str]:
-        return [self.renamed.get(each, each) for each in self._columns.kept]
-
-    def _layout(self, template: Template, columns: Sequence[tuple[str, str]]) -> Layout:
-        kept, country_code = self._columns.kept, self._columns.country_code
-        return Layout(template, columns, kept, self._routes, self._decisions, country_code)
+    def _layout(self, decision: Decision) -> Layout:
+        return self._layout_of.get(decision.destination, self._default)
 
     def _of(self, destination: int) -> TextFiles | SpoolFiles:
         while len(self._files) <= destination:
@@ -266,12 +213,11 @@ class Outputs:
         return self._files[destination]
 
     def _new_files(self, stem: str, destination: int) -> TextFiles | SpoolFiles:
-        settings, workspace = self._settings, self._workspace
-        rows = settings.rows_per_file
-        if settings.form != "csv":
-            return SpoolFiles(workspace.spool, workspace.output, stem, settings.form, rows)
+        workspace, rows = self._workspace, self._rows_per_file
+        if self._form != "csv":
+            return SpoolFiles(workspace.spool, workspace.output, stem, self._form, rows)
         first = self._decisions.first[destination]
-        layout = self._layouts[self._layout_of.get(first.destination, 0)]
+        layout = self._layout(first)
         template = layout.template
         return TextFiles(
             workspace.output,
@@ -308,21 +254,18 @@ class Outputs:
             pa.array(leaving.code.astype(np.int32)),
             *(unpacked(column).take(value) for column in block.kept),
         ]
-        return pa.RecordBatch.from_arrays(
-            arrays, [ROW_ID, self._number, "code", *self._columns.kept]
-        )
+        return pa.RecordBatch.from_arrays(arrays, [ROW_ID, self._number, "code", *self._kept])
 
     def _dictionaries(self) -> Mapping[str, tuple[pa.Array, pa.Array]]:
         """Return for each route column its place by code, and its distinct texts."""
-        decided = sorted(self._decisions.decided.items())
-        codes = np.array([code for code, _ in decided], np.int64)
+        codes = np.array(sorted(self._decisions.decided), np.int64)
         found = {}
         for name in self._route_columns:
             places: dict[str, int] = {}
             place_of = np.zeros(len(self._decisions.destination), np.int32)
             place_of[codes] = [
-                places.setdefault(cell_of(name, self._routes[code // 2], decision), len(places))
-                for code, decision in decided
+                places.setdefault(self._decisions.cell(name, code), len(places))
+                for code in codes.tolist()
             ]
             found[name] = (pa.array(place_of), pa.array(list(places), pa.string()))
         return found
@@ -337,8 +280,109 @@ class Outputs:
         ]
         return pa.RecordBatch.from_arrays(
             [*batch.columns[:2], *routes, *batch.columns[3:]],
-            [ROW_ID, self._number, *columns, *self._kept_names],
+            list(self._default.template.columns),
         )
+
+
+class Layout:
+    """Writes rows as lines of text by a template."""
+
+    def __init__(
+        self, template: Template, kept: Sequence[str], decisions: Decisions, country_code: str
+    ) -> None:
+        """Take the names of the blocks' kept columns, and the default country's code if any."""
+        self.template = template
+        self._kept = {name: place for place, name in enumerate(kept)}
+        self._decisions, self._country_code = decisions, country_code
+        # Neighbouring columns that depend on the route alone become one text per route.
+        self._parts = [
+            tuple(sources)
+            for _, sources in groupby(
+                template.columns.values(), lambda each: _is_of_row(each) and each
+            )
+        ]
+        self._texts: list[list[str]] = [[] for _ in self._parts]
+        self._route_cells = [pa.array([], pa.string()) for _ in self._parts]
+        self._known = 0
+
+    def head(self, decision: Decision) -> bytes:
+        """Return what a file begins with, in UTF-8."""
+        template = self.template
+        times = (decision.send_from, decision.send_until)
+        lines = "".join(
+            template.filled(line, decision.destination, *times) + LINE_ENDS[template.line_end]
+            for line in template.header_block
+        )
+        names = header_text(list(template.columns), template) if template.header else b""
+        return lines.encode() + names
+
+    def take_decisions(self) -> None:
+        """Make the cells of routes decided since the last call."""
+        codes = list(self._decisions.decided)[self._known :]
+        if not codes:
+            return
+        self._known += len(codes)
+        for place, sources in enumerate(self._parts):
+            if _is_of_row(sources[0]):
+                continue
+            columns = [
+                pa.array([self._decisions.cell(source, code) for code in codes], pa.string())
+                for source in sources
+            ]
+            cells = (cells_text(column, self.template) for column in columns)
+            made = pc.binary_join_element_wise(*cells, self.template.delimiter).to_pylist()
+            texts = self._texts[place]
+            texts += [""] * (len(self._decisions.destination) - len(texts))
+            for code, text in zip(codes, made, strict=True):
+                texts[code] = text
+            # A thread that renders sees the old array or the new one; both have its codes.
+            self._route_cells[place] = pa.array(texts, pa.string())
+
+    def text(
+        self, leaving: Leaving, begin: int, end: int, pseudonyms: pa.Array | None, block: Block
+    ) -> RowText:
+        """Return the lines of some rows."""
+        cells = []
+        code, value = leaving.code[begin:end], pa.array(leaving.value[begin:end])
+        for sources, texts in zip(self._parts, self._route_cells, strict=True):
+            source = sources[0]
+            if source == ROW_ID:
+                cell = cells_text(pa.array(leaving.row_id[begin:end]), self.template)
+            elif source == NUMBER and pseudonyms is not None:
+                cell = self._quoted(pseudonyms.slice(begin, end - begin))
+            elif source == NUMBER:
+                cell = self._quoted(self._numbers(pa.array(leaving.number[begin:end]), code))
+            elif source.startswith(LIST_PREFIX):
+                column = block.kept[self._kept[source.removeprefix(LIST_PREFIX)]]
+                cell = cells_text(column.take(value), self.template)
+            else:
+                cell = texts.take(pa.array(code))
+            cells += [cell] * (len(sources) if _is_of_row(source) else 1)
+        return lines_text(cells, self.template)
+
+    def _quoted(self, texts: pa.Array) -> pa.Array:
+        """Return numbers or pseudonyms as cells; they never need quotes, nor are they formulas."""
+        if self.template.quoting != "all":
+            return texts
+        return pc.binary_join_element_wise('"', texts, '"', "")
+
+    def _numbers(self, numbers: pa.Array, code: NDArray[np.int64]) -> pa.Array:
+        template, texts = self.template, pc.cast(numbers, pa.string())
+        if template.number == "international":
+            if not template.number_prefix:
+                return texts
+            return pc.binary_join_element_wise(template.number_prefix, texts, "")
+        if not self._country_code:
+            return texts
+        is_foreign = pa.array(self._decisions.is_foreign.take(code))
+        is_domestic = pc.and_not(pc.starts_with(texts, self._country_code), is_foreign)
+        national = pc.utf8_slice_codeunits(texts, len(self._country_code))
+        prefixed = pc.binary_join_element_wise(template.number_prefix, national, "")
+        return pc.if_else(is_domestic, prefixed, texts)
+
+
+def _is_of_row(source: str) -> bool:
+    return source in {ROW_ID, NUMBER} or source.startswith(LIST_PREFIX)
 
 
 def file_stem(route: str, taken: Iterable[str]) -> str:

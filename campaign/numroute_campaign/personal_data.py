@@ -1,18 +1,17 @@
 """Search an output folder for columns and cells that look like personal data.
 
-Names of columns and contents of cells are judged, by patterns and a list of given names. The search
-finds what looks like personal data; finding nothing does not prove that there is none.
+Names of columns and contents of cells are judged by patterns and a list of given names. Finding
+nothing does not prove that there is nothing. Comments and properties of files are not searched:
+numroute writes none.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
-import html
 import io
 import re
 import tomllib
-import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,11 +47,10 @@ _UNREADABLE: Final = (
     UnicodeError,
     csv.Error,
     pa.ArrowException,
-    zipfile.BadZipFile,
     CalamineError,
 )
 OWN_FILES: Final = ("summary.json", "report.html", "act.json", "act.html")
-"""What numroute writes about a run; its texts are not data of the list."""
+"""Files about a run; their texts are not data of the list."""
 
 KINDS: Final = ("name", "e-mail", "date of birth", "address", "phone number", "document")
 ROWS_SHOWN: Final = 3
@@ -60,7 +58,7 @@ ROWS_SHOWN: Final = 3
 _SAMPLE_LINES: Final = 200
 _BATCH_ROWS: Final = 65_536
 BIRTH_YEARS_MIN: Final = 10
-"""A date so many years ago may be a birthday; a later one is of an order or of sending."""
+"""A date at least this long ago may be a birthday; a later one is of an order or of sending."""
 
 _PATTERNS: Final = {
     part: {name: "|".join(alternatives) for name, alternatives in patterns.items()}
@@ -76,19 +74,7 @@ _PHONE: Final = re.compile(
 _WORTH_READING: Final = r"\p{L}|@|(?:\d\D*){6}"
 _PSEUDONYM: Final = r"^[0-9a-fA-F]{32}$"
 
-_WORD_BREAKS: Final = re.compile(r"[_/-]|\.[A-Za-z]+(?=\.|$)")
 _MANY_DIGITS: Final = re.compile(r"\d{7,}")
-_PARTS_APART: Final = re.compile(
-    r"docProps/|xl/(?:comments|threadedComments|persons|drawings/)|meta\.xml|content\.xml"
-)
-"""The parts of a workbook that hold texts which are in no cell."""
-
-_AUTHOR: Final = re.compile(
-    r"<(?:dc:creator|cp:lastModifiedBy|author|Manager|meta:initial-creator)>([^<]+)<|"
-    r'displayName="([^"]+)"'
-)
-_ANNOTATION: Final = re.compile(r"<office:annotation\b.*?</office:annotation>", re.DOTALL)
-_XML_TEXT: Final = re.compile(r">([^<>]+)<")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,19 +124,17 @@ def check_handover(folder: Path, region: str | None) -> Check:
         name = str(path.relative_to(folder))
         if name in OWN_FILES:
             continue
-        shown = _masked(name)
-        name_search = _Search(shown, region)
-        name_search.add(["title of the file"], [pa.array([_WORD_BREAKS.sub(" ", name).title()])])
-        findings += name_search.findings()
-        search, apart = _Search(shown, region), _Search(shown, region)
+        shown = _MANY_DIGITS.sub(lambda run: run[0][:3] + "*" * (len(run[0]) - 3), name)
+        search = _Search(shown, region)
         try:
             if path.stat().st_size:
-                _search_file(recognised(path), region, search, apart)
+                for names, columns in _batches(recognised(path), region):
+                    search.add(names, columns)
             files.append(shown)
         except _UNREADABLE:
             unread.append(shown)
         rows += search.rows
-        findings += search.findings() + apart.findings()
+        findings += search.findings()
     if not files and not unread:
         raise InputError(folder, "nothing to check in it", hint="Give the output folder of a run")
     return Check(files=tuple(files), unread=tuple(unread), rows=rows, findings=tuple(findings))
@@ -168,7 +152,7 @@ class _Search:
 
     def add(self, names: list[str], columns: list[pa.Array]) -> None:
         for place, (name, column) in enumerate(zip(names, columns, strict=True)):
-            texts = _texts(column)
+            texts = pc.fill_null(plain_texts(column), "")
             self._filled[place, name] += pc.sum(pc.not_equal(texts, "")).as_py() or 0
             for kind, mask in _hits(texts, self._region).items():
                 at = np.flatnonzero(mask)
@@ -266,49 +250,15 @@ def given_names() -> frozenset[str]:
     )
 
 
-def _texts(column: pa.Array) -> pa.Array:
-    return pc.fill_null(plain_texts(column), "")
-
-
-def _masked(name: str) -> str:
-    """Return a file's name without the digits of a phone number in it."""
-    return _MANY_DIGITS.sub(lambda run: run[0][:3] + "*" * (len(run[0]) - 3), name)
-
-
-def _search_file(file: ListFile, region: str | None, search: _Search, apart: _Search) -> None:
-    """Search a file's rows, and apart from them its authors, comments, properties and metadata."""
+def _batches(file: ListFile, region: str | None) -> Iterator[Batch]:
+    """Yield the rows of a file of any form."""
     if file.form is Form.CSV:
-        batches, texts_apart = _text(file, region), {}
+        yield from _text(file, region)
     elif file.form is Form.SPREADSHEET:
-        path = Path(file.path or "")
-        batches, texts_apart = _workbook(path), _workbook_texts_apart(path)
+        yield from _workbook(Path(file.path or ""))
     else:
-        table = ArrowFile(file)
-        batches = (
-            (batch.schema.names, batch.columns) for batch in table.batches(None, _BATCH_ROWS)
-        )
-        texts_apart = {"metadata": table.metadata_texts}
-    for names, columns in batches:
-        search.add(names, columns)
-    for name, texts in texts_apart.items():
-        apart.add([name], [pa.array(texts, pa.string())])
-
-
-def _workbook_texts_apart(path: Path) -> dict[str, list[str]]:
-    """Return the authors, the comments and properties of a workbook, which is a zip of XML."""
-    authors: list[str] = []
-    others: list[str] = []
-    with zipfile.ZipFile(path) as archive:  # the old .xls is none: its properties are not searched
-        for name in archive.namelist():
-            if not _PARTS_APART.match(name):
-                continue
-            text = archive.read(name).decode("utf-8", "replace")
-            if name == "content.xml":
-                text = "".join(_ANNOTATION.findall(text))
-            authors += [html.unescape("".join(each)) for each in _AUTHOR.findall(text)]
-            others += map(html.unescape, _XML_TEXT.findall(text))
-    named = [each for each in authors if each.strip()]
-    return {"author": named, "comments and properties": others}
+        for batch in ArrowFile(file).batches(None, _BATCH_ROWS):
+            yield batch.schema.names, batch.columns
 
 
 def _workbook(path: Path) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""Policy files: rules in order; the first that matches a route decides about its numbers.
+"""Policy files: rules in order; the first that matches a route decides where its numbers go.
 
 Without a file each operator's brand is an output route.
 """
@@ -6,7 +6,8 @@ Without a file each operator's brand is an output route.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
@@ -23,8 +24,8 @@ from numroute_campaign.conditions import (
     read_toml,
 )
 from numroute_campaign.templates import Template
-from numroute_campaign.vocabulary import Decision, Phrase, Reject, without_route
-from numroute_campaign.windows import Window, check_offset, offset_of, parse_offset
+from numroute_campaign.vocabulary import Decision, Phrase, Reject
+from numroute_campaign.windows import Window, offset_of, parse_offset
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -40,6 +41,14 @@ _STATUSES: Final = tuple(status.name for status in Status if status.has_route)
 _ROUTE: Final = re.compile(r"[\w.-]{1,60}")
 _AGE: Final = re.compile(r"(\d{1,4})([mhd])")
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
+
+
+def _check_route(key: str, text: str) -> None:
+    if text and not _ROUTE.fullmatch(text):
+        raise ValueError(
+            f"{key}: invalid route name {text!r}. A route's files are named after it: use up to "
+            "60 letters, digits, - _ and ."
+        )
 
 
 class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +89,7 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return not any(getattr(self, name) for name in names)
 
     def decides(self, route: Route, *, recently_ported: bool) -> bool:
-        """Return whether the rule is about the numbers of a route, recently ported or not."""
+        """Return whether the rule applies to the numbers of a route, recently ported or not."""
         return (
             (recently_ported or not self.ported_within)
             and any_matches(self.status, route.status.name)
@@ -121,39 +130,53 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The rules of a file.
+    """The rules of a file; without any, one output route per brand.
 
     Attributes:
-        name: The file's.
+        name: The file's name; empty where there is no file.
         offsets: Minutes east of UTC by region, before the built-in table.
         templates: Output templates by route; other routes have none.
     """
 
-    name: str
-    rules: tuple[Rule, ...]
-    fallback: Fallback
-    windows: Mapping[str, Window]
-    offsets: Mapping[str, int]
-    templates: Mapping[str, Template]
+    name: str = ""
+    rules: tuple[Rule, ...] = ()
+    fallback: Fallback = field(default_factory=Fallback)
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    templates: Mapping[str, Template] = field(default_factory=dict)
+
+    @property
+    def list_columns(self) -> tuple[str, ...]:
+        """The columns of the list that the templates write."""
+        names = (name for each in self.templates.values() for name in each.list_columns)
+        return tuple(dict.fromkeys(names))
 
     @property
     def has_windows(self) -> bool:
         """Whether a rule limits the time of sending."""
         return any(rule.window for rule in self.rules)
 
-    @property
-    def ported_within_seconds(self) -> int:
-        """How long a number counts as recently ported; 0 if no rule asks."""
+    def ported_since(self) -> int:
+        """Return the Unix time since which a number is recently ported; 0 if no rule asks."""
         ages = [_AGE.fullmatch(rule.ported_within) for rule in self.rules]
-        return next((int(age[1]) * _SECONDS[age[2]] for age in ages if age), 0)
+        seconds = next((int(age[1]) * _SECONDS[age[2]] for age in ages if age), 0)
+        return int(time.time()) - seconds if seconds else 0
 
-    def decide(self, route: Route, *, foreign: bool, recently_ported: bool = False) -> Decision:
-        """Decide about the numbers of a route, of another country or recently ported."""
-        if foreign:
+    def decide(self, route: Route, *, is_marked: bool = False) -> Decision:
+        """Decide about the numbers of a route.
+
+        ``is_marked``: they are recently ported where the route is of ported numbers, else foreign.
+        """
+        recently_ported = is_marked and route.status is Status.PORTED
+        if is_marked and not recently_ported:
             return self._fall_back("foreign", Reject.FOREIGN)
         if not route.status.has_route:
-            reject = without_route(route.status)
+            reject = Reject[route.status.name]
             return self._fall_back(reject.name.lower(), reject)
+        if not self.name:
+            operator = route.operator
+            destination = operator.brand or operator.name or operator.code or "unknown-operator"
+            return Decision(destination=destination)
         for rule in self.rules:
             if rule.decides(route, recently_ported=recently_ported):
                 return self._apply(rule, route)
@@ -172,8 +195,8 @@ class Policy:
             return Decision(destination=rule.route, rule=rule.name)
         window = self.windows[rule.window]
         offset = self._offset(route)
-        if offset is None:
-            offset = parse_offset(window.unknown_time_zone)
+        if offset is None and window.unknown_time_zone:
+            offset = parse_offset("unknown_time_zone", window.unknown_time_zone)
         if offset is None:
             return Decision(reject=Reject.NO_TIME_ZONE, rule=rule.name)
         send_from, send_until = window.utc(offset)
@@ -194,21 +217,8 @@ class Policy:
         return offset_of(route.region)
 
 
-class ByOperator:
-    """The policy without a file: one output route per brand, or per operator without a brand."""
-
-    ported_within_seconds = 0
-
-    def decide(self, route: Route, *, foreign: bool, recently_ported: bool = False) -> Decision:  # noqa: ARG002 - a rule may ask
-        """Decide about the numbers of a route; foreign and unknown ones are rejected."""
-        if foreign:
-            return Decision(reject=Reject.FOREIGN)
-        if not route.status.has_route:
-            return Decision(reject=without_route(route.status))
-        operator = route.operator
-        return Decision(
-            destination=operator.brand or operator.name or operator.code or "unknown-operator"
-        )
+BY_OPERATOR: Final = Policy()
+"""The policy without a file: a route per brand, or per operator that has none."""
 
 
 def read_policy(path: Path) -> Policy:
@@ -239,7 +249,7 @@ def read_policy(path: Path) -> Policy:
     offsets = {}
     for region, text in document.time_zones.items():
         try:
-            offsets[region.casefold()] = check_offset(region, text)
+            offsets[region.casefold()] = parse_offset(region, text)
         except ValueError as error:
             raise InputError(path, f"time_zones: {error}") from None
     return Policy(
@@ -305,7 +315,7 @@ def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> tu
         return tuple(warnings)
     served = [route for route in routes if route.status.has_route]
     cases = [(route, False) for route in served]
-    if policy.ported_within_seconds:
+    if policy.ported_since():
         cases += [(route, True) for route in served if route.status is Status.PORTED]
     taken_by: dict[int, str] = {}
     for rule in policy.rules:
@@ -356,11 +366,3 @@ def _unknown_word(rule: Rule, served: Sequence[Route]) -> str:
                     did_you_mean(text, known - {""}),
                 )
     return Phrase("no route of the snapshot meets all its conditions")
-
-
-def _check_route(key: str, text: str) -> None:
-    if text and not _ROUTE.fullmatch(text):
-        raise ValueError(
-            f"{key}: invalid route name {text!r}. A route's files are named after it: use up to "
-            "60 letters, digits, - _ and ."
-        )

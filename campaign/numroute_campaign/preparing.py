@@ -1,6 +1,6 @@
-"""The first steps, which need no order: numbers read, texts rejected, routes looked up.
+"""The first steps, which need no order: read numbers, reject texts, look up routes.
 
-Any number of threads prepare blocks side by side; nothing is done per row in Python.
+Threads prepare blocks side by side; nothing is done per row in Python.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SAMPLE_DIGITS: Final = 3
 """How many samples of a reason are shown, and how much of each."""
 
 _PREFIX_DIGITS: Final = 7
-"""Digits that tell whole countries apart: a country code and four digits of the number."""
+"""Digits that distinguish countries: a country code and four digits of the number."""
 
 _POWERS: Final = 10 ** np.arange(16, dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
-    """A block whose numbers are read and looked up.
+    """A block with its numbers read and looked up.
 
     Attributes:
         numbers: uint64[n], the valid numbers, in order.
@@ -49,7 +49,7 @@ class Prepared:
         rejected: int64[k], the other records, in order.
         reasons: uint8[k], ``Reject`` values.
         several: How many cells hold several numbers.
-        further: How many numbers those hold besides the first.
+        further: How many numbers those hold after the first.
         samples: By ``Reject`` value the first rejected cells, masked.
     """
 
@@ -116,7 +116,7 @@ def prepare(
 
 
 def mask_cell(text: str) -> str:
-    """Return the shape of a cell: three digits and all marks stay, letters become ``x``."""
+    """Mask a cell: three digits and all punctuation stay, letters become ``x``."""
     digits, shape = 0, ""
     for char in text[:SAMPLE_CHARS_MAX]:
         if char.isdigit():
@@ -153,7 +153,7 @@ def _bytes(values: pa.Array) -> pa.Array:
 def rejected_cells(
     column: pa.Array, phones: Phones, header: str = ""
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Return the places of the cells without a number, and why each has none."""
+    """Return the places of the cells without a number, and the reason of each."""
     invalid = np.flatnonzero(phones.numbers == 0)
     reasons = phones.reasons.take(invalid)
     if len(invalid):
@@ -182,16 +182,14 @@ def look_up(
 class DefaultCountry:
     """The country of a list, its default region. Without one no number is foreign.
 
-    A country code may be shared (+7 is Russia and Kazakhstan): there the leading digits decide, as
-    the metadata of the library ``phonenumbers`` have them.
+    Countries may share a code (+7 is Russia and Kazakhstan): there the leading digits decide, as
+    the metadata of ``phonenumbers`` list them.
     """
 
     def __init__(self, region: str | None) -> None:
         """Look the region up. Raises SettingError when it is unknown."""
         self.region = check_region(region)
-        self._foreign: dict[int, bool] = {}
         self.country_code = ""
-        self._others: list[re.Pattern[str]] = []
         if self.region is None:
             return
         from phonenumbers import (  # noqa: PLC0415 - slow to load
@@ -202,10 +200,14 @@ class DefaultCountry:
 
         code = country_code_for_region(self.region)
         self.country_code = str(code)
-        for other in region_codes_for_country_code(code):
-            metadata = PhoneMetadata.metadata_for_region(other, None)
-            if other != self.region and metadata is not None and metadata.leading_digits:
-                self._others.append(re.compile(metadata.leading_digits))
+        others = (
+            PhoneMetadata.metadata_for_region(other, None)
+            for other in region_codes_for_country_code(code)
+            if other != self.region
+        )
+        leading = [each.leading_digits for each in others if each and each.leading_digits]
+        shared = f"|{code}(?:{'|'.join(leading)})" if leading else ""
+        self._foreign = re.compile(f"(?!{code}){shared}")
 
     def mark_foreign(
         self, numbers: NDArray[np.uint64], code: NDArray[np.int64], unknown_rows: Sequence[int]
@@ -224,16 +226,5 @@ class DefaultCountry:
         digits = np.searchsorted(_POWERS, unknown, side="right")
         prefix = unknown // _POWERS.take(np.maximum(digits - _PREFIX_DIGITS, 0))
         distinct, inverse = np.unique(prefix, return_inverse=True)
-        foreign = np.array([self._is_foreign(each) for each in distinct.tolist()], np.int64)
-        code[at] += foreign.take(inverse)
-
-    def _is_foreign(self, prefix: int) -> bool:
-        found = self._foreign.get(prefix)
-        if found is None:
-            text = str(prefix)
-            national = text.removeprefix(self.country_code)
-            found = not text.startswith(self.country_code) or any(
-                other.match(national) for other in self._others
-            )
-            self._foreign[prefix] = found
-        return found
+        is_foreign = [self._foreign.match(str(each)) is not None for each in distinct.tolist()]
+        code[at] += np.array(is_foreign, np.int64).take(inverse)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -92,16 +92,11 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A price file. The first price whose conditions hold applies.
-
-    ``misrouted``: what a segment costs that is handed to an operator that does not serve the number
-    any more; None = the range holder's own price.
-    """
+    """A price file. The first price whose conditions hold applies."""
 
     currency: str
     segments: Annotated[int, msgspec.Meta(ge=1, le=SEGMENTS_MAX)] = 1
     category: str = CATEGORIES[0]
-    misrouted: Amount | None = None
     price: tuple[Price, ...] = ()
 
     def __post_init__(self) -> None:
@@ -110,8 +105,6 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"invalid currency {self.currency!r}. Write its ISO 4217 code, e.g. RUB"
             )
         check_words("category", self.category, CATEGORIES)
-        if self.misrouted is not None:
-            parse_amount("misrouted", self.misrouted)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -208,20 +201,88 @@ class CostSummary:
     next_steps: tuple[StepSummary, ...]
 
 
-@dataclass(slots=True, kw_only=True)
 class Bill:
-    """What a list costs in one category.
+    """What a list costs in one category; codes without a price are not in it."""
 
-    ``of_code`` and ``price_of_code`` lack codes without a price; ``segments`` is by place in the
-    price list.
-    """
+    def __init__(
+        self,
+        prices: PriceList,
+        router: Router,
+        decisions: Decisions,
+        counts: Counts,
+        category: str,
+        *,
+        has_segments: bool,
+    ) -> None:
+        """Sum up; the arguments are those of ``cost_of``."""
+        self._prices, self._router, self._category = prices, router, category
+        factor = 1 if has_segments else prices.segments
+        self._holder_parts = {key: parts * factor for key, parts in counts.holder_parts.items()}
+        self._segments: Counter[int] = Counter()
+        self.unpriced: Counter[str] = Counter()
+        place_of: dict[int, int] = {}
+        for code, decision in decisions.decided.items():
+            numbers = int(counts.decided[code])
+            if not decision.destination or not (numbers or counts.duplicates[code]):
+                continue
+            route = router.routes[code // 2]
+            place = prices.find(route, decision.destination, category)
+            if place is not None:
+                place_of[code] = place
+                self._segments[place] += int(counts.parts[code]) * factor
+            elif numbers:
+                self.unpriced[_name(route.operator)] += numbers
+        # The step of a price is known once all of its segments are.
+        self.price_of_code = {code: self._price(place) for code, place in place_of.items()}
+        self.of_code = {
+            code: price * int(counts.parts[code]) * factor
+            for code, price in self.price_of_code.items()
+        }
+        self.total = sum(self.of_code.values(), Decimal(0))
+        self.duplicates = sum(
+            (
+                price * int(counts.duplicates[code]) * factor
+                for code, price in self.price_of_code.items()
+            ),
+            Decimal(0),
+        )
 
-    total: Decimal = Decimal(0)
-    duplicates: Decimal = Decimal(0)
-    of_code: dict[int, Decimal] = field(default_factory=dict)
-    price_of_code: dict[int, Decimal] = field(default_factory=dict)
-    segments: Counter[int] = field(default_factory=Counter)
-    unpriced: Counter[str] = field(default_factory=Counter)
+    def by_prefix(self) -> Decimal:
+        """Return the total if each number were handed to its range holder."""
+        total, operators, routes = self.total, self._router.operators, self._router.routes
+        for (code, holder), parts in self._holder_parts.items():
+            route = routes[code // 2]
+            if code not in self.of_code or operators[holder] == route.operator:
+                continue
+            held = replace(route, operator=operators[holder], mcc="", mnc="")
+            place = self._prices.find(held, "", self._category)
+            if place is not None:
+                total += (self._price(place) - self.price_of_code[code]) * parts
+        return total
+
+    def next_steps(self) -> tuple[StepSummary, ...]:
+        """Return the prices with a step that is not reached yet."""
+        steps = []
+        for place, segments in sorted(self._segments.items()):
+            price, now = self._prices.price[place], self._price(place)
+            following = price.next_step(segments)
+            if following is None:
+                continue
+            then = parse_amount("price", following.price)
+            steps.append(
+                StepSummary(
+                    name=price.label or f"price {place + 1}",
+                    segments=price.sent + segments,
+                    price=str(now),
+                    next_from=following.begin,
+                    next_price=str(then),
+                    saving=amount((now - then) * segments),
+                )
+            )
+        return tuple(steps)
+
+    def _price(self, place: int) -> Decimal:
+        return self._prices.price[place].amount(self._segments[place])
 
 
 def cost_of(
@@ -236,21 +297,13 @@ def cost_of(
 
     ``has_segments``: the list said how many segments each message has; else the price list does.
     """
-    factor = 1 if has_segments else prices.segments
     bills = {
-        category: _bill(prices, router, decisions, counts, category, factor)
+        category: Bill(prices, router, decisions, counts, category, has_segments=has_segments)
         for category in prices.categories
     }
     category = prices.category.lower()
     bill = bills[category]
-    by_prefix = bill.total
-    for (code, holder), parts in counts.holder_parts.items():
-        operator, route = router.operators[holder], router.routes[code // 2]
-        if code not in bill.of_code or operator == route.operator:
-            continue
-        wrong = _misrouted_price(prices, operator, route, bill, category)
-        if wrong is not None:
-            by_prefix += (wrong - bill.price_of_code[code]) * parts * factor
+    by_prefix = bill.by_prefix()
     summary = CostSummary(
         currency=prices.currency,
         category=category,
@@ -266,7 +319,7 @@ def cost_of(
             )
             for name, each in bills.items()
         ),
-        next_steps=_next_steps(prices, bill),
+        next_steps=bill.next_steps(),
     )
     return summary, bill
 
@@ -274,72 +327,6 @@ def cost_of(
 def amount(value: Decimal) -> str:
     """Return an amount with two decimals."""
     return str(value.quantize(_CENT))
-
-
-def _bill(
-    prices: PriceList,
-    router: Router,
-    decisions: Decisions,
-    counts: Counts,
-    category: str,
-    factor: int,
-) -> Bill:
-    bill = Bill()
-    place_of: dict[int, int] = {}
-    for code, decision in decisions.decided.items():
-        numbers = int(counts.decided[code])
-        if not decision.destination or not (numbers or counts.duplicates[code]):
-            continue
-        route = router.routes[code // 2]
-        place = prices.find(route, decision.destination, category)
-        if place is None:
-            if numbers:
-                bill.unpriced[_name(route.operator)] += numbers
-            continue
-        place_of[code] = place
-        bill.segments[place] += int(counts.parts[code]) * factor
-    # The step of a price is known once all of its segments are.
-    for code, place in place_of.items():
-        price = prices.price[place].amount(bill.segments[place])
-        bill.price_of_code[code] = price
-        bill.of_code[code] = price * int(counts.parts[code]) * factor
-        bill.total += bill.of_code[code]
-        bill.duplicates += price * int(counts.duplicates[code]) * factor
-    return bill
-
-
-def _misrouted_price(
-    prices: PriceList, operator: Operator, route: Route, bill: Bill, category: str
-) -> Decimal | None:
-    """Return the price of a segment for ``route`` that is handed to another operator."""
-    if prices.misrouted is not None:
-        return parse_amount("misrouted", prices.misrouted)
-    held = type(route)(
-        status=route.status, operator=operator, region=route.region, line_type=route.line_type
-    )
-    place = prices.find(held, "", category)
-    return None if place is None else prices.price[place].amount(bill.segments[place])
-
-
-def _next_steps(prices: PriceList, bill: Bill) -> tuple[StepSummary, ...]:
-    steps = []
-    for place, segments in sorted(bill.segments.items()):
-        price = prices.price[place]
-        following = price.next_step(segments)
-        if following is None:
-            continue
-        now, then = price.amount(segments), parse_amount("price", following.price)
-        steps.append(
-            StepSummary(
-                name=price.label or f"price {place + 1}",
-                segments=price.sent + segments,
-                price=str(now),
-                next_from=following.begin,
-                next_price=str(then),
-                saving=amount((now - then) * segments),
-            )
-        )
-    return tuple(steps)
 
 
 def _name(operator: Operator) -> str:

@@ -1,7 +1,7 @@
 """Look numbers up for a list: in a snapshot in this process, or at a service.
 
-Both give, for whole numbers, rows of one growing table of routes, so that everything behind them is
-decided per route and never per number.
+Both answer whole numbers with rows of one growing table of routes, so that every later step works
+per route and never per number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Routed:
         rows: int64[n], rows of the router's table of routes.
         ported: int64[k], places of the ported numbers.
         holders: int64[k], for each of them the range holder's place in the router's operators.
-        recent: int64[r], places of those that were ported since the time that was asked for.
+        recent: int64[r], places of the numbers ported since the requested time.
     """
 
     rows: NDArray[np.int64]
@@ -46,14 +46,14 @@ class Routed:
 
 
 class Router:
-    """Answers for whole numbers. Any number of threads may ask at once.
+    """Answers for whole numbers; safe to call from several threads.
 
     Attributes:
-        is_complete: Whether ``routes`` holds all routes there are before the first question.
+        is_complete: Whether ``routes`` holds all routes before the first call.
         routes: The table of routes; it only grows.
-        operators: The operators that ``holders`` names by place; it only grows.
+        operators: The operators that ``holders`` points to; it only grows.
         snapshots: The ids of the snapshots that have answered so far.
-        unknown: The rows of numbers that no operator holds or no plan covers, as far as met.
+        unknown: The rows seen so far of numbers that no operator holds or no plan covers.
     """
 
     is_complete: bool
@@ -76,7 +76,7 @@ class SnapshotRouter(Router):
     is_complete = True
 
     def __init__(self, snapshot: Snapshot) -> None:
-        """Read the table of routes once; some thousands of rows."""
+        """Read the table of routes once; it has a few thousand rows."""
         self._snapshot = snapshot
         self.routes = [snapshot.route(row) for row in range(snapshot.route_count)]
         places: dict[Operator, int] = {}
@@ -96,7 +96,7 @@ class SnapshotRouter(Router):
             numbers.take(ported), range_route=True, ported_at=ported_since > 0
         )
         if answers.range_route is None:
-            raise AssertionError("the ranges' answer was asked for")
+            raise AssertionError("range_route was requested")
         return Routed(
             rows=rows.astype(np.int64),
             ported=ported,
@@ -111,7 +111,7 @@ class ServiceRouter(Router):
     is_complete = False
 
     def __init__(self, client: Client) -> None:
-        """Take a client; the first question is asked with the first block."""
+        """Start with empty tables; the first block asks the first question."""
         self._client = client
         self._lock = threading.Lock()
         self._route_places: dict[Route, int] = {}
@@ -137,7 +137,7 @@ class ServiceRouter(Router):
         is_ported = np.array([route.status is Status.PORTED for route in answer.routes], np.bool_)
         ported = np.flatnonzero(is_ported.take(answer.route_index))
         if answer.range_holder_index is None:
-            raise AssertionError("the range holders were asked for")
+            raise AssertionError("range holders were requested")
         return Routed(
             rows=np.array(places, np.int64).take(answer.route_index),
             ported=ported,
@@ -153,15 +153,14 @@ class ServiceRouter(Router):
 def _recent(
     ported: NDArray[np.int64], times: NDArray[np.uint32] | None, since: int
 ) -> NDArray[np.int64]:
-    """Return the places of the ported numbers whose times are not before ``since``."""
+    """Return the places of the numbers that were ported at ``since`` or later."""
     if times is None or not since:
         return ported[:0]
     return ported[times >= since]
 
 
 def _place(places: dict[Each, int], found: list[Each], each: Each) -> int:
-    place = places.get(each)
-    if place is None:
-        place = places[each] = len(found)
+    place = places.setdefault(each, len(found))
+    if place == len(found):
         found.append(each)
     return place

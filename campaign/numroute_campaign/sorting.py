@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numroute.errors import InputError
 from numroute.model import Status
 from numroute_campaign.preparing import SAMPLES_MAX
-from numroute_campaign.vocabulary import NOBODY, Decision, Reject
+from numroute_campaign.templates import TEXT_PREFIX
+from numroute_campaign.vocabulary import NOBODY, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,34 +21,9 @@ if TYPE_CHECKING:
 
     from numroute.model import Route
     from numroute_campaign.number_set import NumberSet
+    from numroute_campaign.policy import Policy
     from numroute_campaign.preparing import Prepared
-
-
-class Rules(Protocol):
-    """A policy."""
-
-    @property
-    def ported_within_seconds(self) -> int:
-        """How long a number counts as recently ported; 0 if no rule asks."""
-
-    def decide(self, route: Route, *, foreign: bool, recently_ported: bool = False) -> Decision:
-        """Decide about the numbers of a route, of another country or recently ported."""
-
-
-def decide(rules: Rules, route: Route, *, marked: bool) -> Decision:
-    """Decide about the numbers of a route; ``marked`` is what the code of ``Decisions`` adds."""
-    is_ported = route.status is Status.PORTED
-    return rules.decide(
-        route, foreign=marked and not is_ported, recently_ported=marked and is_ported
-    )
-
-
-def ported_since(rules: Rules) -> int:
-    """Return since when a number counts as recently ported, in seconds of the Unix clock.
-
-    0 if no rule asks.
-    """
-    return int(time.time()) - rules.ported_within_seconds if rules.ported_within_seconds else 0
+    from numroute_campaign.vocabulary import Decision
 
 
 class Decisions:
@@ -58,18 +33,20 @@ class Decisions:
     not ported) and for recently ported ones (of routes that are).
 
     Attributes:
+        policy: What decides.
         destinations: The names of the groups of output files, in order of first use.
         first: For each of them a decision that leads there.
         destination: int32[codes], places in ``destinations``; -1 = rejected, -2 = not decided yet.
         is_foreign: bool[codes], whether the numbers are of another country.
+        decided: By code, in order of first use.
     """
 
     REJECTED = -1
     NOT_MET = -2
 
-    def __init__(self, routes: Sequence[Route], rules: Rules) -> None:
-        """Start with nothing decided. ``routes`` may grow."""
-        self._routes, self._rules = routes, rules
+    def __init__(self, routes: Sequence[Route], policy: Policy) -> None:
+        """``routes`` may grow."""
+        self._routes, self.policy = routes, policy
         self.destinations: list[str] = []
         self.first: list[Decision] = []
         self._places: dict[str, int] = {}
@@ -90,9 +67,23 @@ class Decisions:
             self._decide(code)
         return True
 
+    def cell(self, source: str, code: int) -> str:
+        """Return a cell that depends on the route alone; ``source`` as in ``Template.columns``."""
+        route, decision = self._routes[code // 2], self.decided[code]
+        operator = route.operator
+        return {
+            "route": decision.destination,
+            "operator": operator.brand or operator.name or operator.code,
+            "mcc": route.mcc,
+            "mnc": route.mnc,
+            "status": route.status.name,
+            "send_from_utc": decision.send_from,
+            "send_until_utc": decision.send_until,
+        }.get(source, source.removeprefix(TEXT_PREFIX))
+
     def _decide(self, code: int) -> None:
         route = self._routes[code // 2]
-        decision = decide(self._rules, route, marked=bool(code % 2))
+        decision = self.policy.decide(route, is_marked=bool(code % 2))
         self.is_foreign[code] = code % 2 and route.status is not Status.PORTED
         self.decided[code] = decision
         if decision.reject is not Reject.NONE:
@@ -144,7 +135,7 @@ class Staying:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Counts:
-    """What was counted so far. Arrays are by code of ``Decisions`` and grow with it.
+    """Counts so far. Arrays are indexed by code of ``Decisions`` and grow with it.
 
     Attributes:
         rows: Records read.
@@ -158,7 +149,7 @@ class Counts:
         odd_segments: Rows with a valid number but no valid segments; each counts as one.
         several: Cells that hold several numbers.
         further: The numbers that those hold besides the first.
-        further_taken: Those that were taken, each as if it were a row.
+        further_taken: Those that were taken, each as a row.
         samples: By ``Reject`` value the first rejected cells, masked.
     """
 
@@ -178,12 +169,12 @@ class Counts:
 
     @property
     def nobody(self) -> int:
-        """Rows that are nobody's: blank ones, totals, the header again."""
+        """Rows without a person: blank ones, totals, repeated headers."""
         return self.blank + int(self.rejects[list(NOBODY)].sum())
 
     @property
     def rejected(self) -> int:
-        """Rows of people that have no number, or a damaged one."""
+        """Rows of people without a number, or with a damaged one."""
         return int(self.rejects[: Reject.DUPLICATE].sum()) - self.nobody
 
     def grow(self, codes: int) -> None:
@@ -195,7 +186,7 @@ class Counts:
 
 
 class Sorter:
-    """Takes prepared blocks in the list's order; not for several threads."""
+    """Sorts prepared blocks in the list's order; not thread-safe."""
 
     def __init__(
         self,
@@ -203,12 +194,12 @@ class Sorter:
         seen: NumberSet,
         suppressed: NumberSet | None = None,
     ) -> None:
-        """``seen`` takes every number; ``suppressed`` are the do-not-send numbers."""
+        """Number sets: ``seen`` receives every number; ``suppressed`` must not be sent to."""
         self._decisions, self._seen, self._suppressed = decisions, seen, suppressed
         self.counts = Counts()
 
     def sort(self, prepared: Prepared) -> tuple[Leaving, Staying]:
-        """Decide about every row of a block."""
+        """Decide where every row of a block goes."""
         counts = self.counts
         first_id = counts.rows + 1
         _refuse_fractions(prepared, first_id)
@@ -231,7 +222,7 @@ class Sorter:
         if self._suppressed is not None:
             suppressed = self._suppressed.contains(prepared.numbers)
             reason[new & suppressed] = Reject.SUPPRESSED
-            repeated &= ~suppressed  # nobody would have paid for these
+            repeated &= ~suppressed  # these would have cost nothing
         counts.rejects += np.bincount(reason[reason != 0], minlength=256)
 
         self._decisions.settle(prepared.code)

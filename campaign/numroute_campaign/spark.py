@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING, Final
 from numroute.errors import NumrouteError, SettingError
 from numroute.index import SnapshotStore
 from numroute_campaign.frames import ANSWER_COLUMNS, route_batches
-from numroute_campaign.policy import read_policy
+from numroute_campaign.policy import Policy, read_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import DataFrame, SparkSession
-
-    from numroute_campaign.sorting import Rules
 
 FORMATS: Final[dict[str, dict[str, bool]]] = {"parquet": {}, "csv": {"header": True}}
 """Formats that are read and written, with Spark's options."""
@@ -42,7 +40,7 @@ def route_dataframe(
     store: Path | str,
     column: str,
     region: str | None = None,
-    policy: Rules | None = None,
+    policy: Policy | None = None,
     prefix: str = "",
 ) -> DataFrame:
     """Return a Spark frame with the columns of ``route_batches`` added.

@@ -1,32 +1,50 @@
-"""What a campaign run did: from counts per route to one value, written as ``summary.json``."""
+"""What a campaign run did: from counts per route to one value, and the report made of it.
+
+The value is written as ``summary.json``, and for people as one HTML page that needs nothing else.
+"""
 
 from __future__ import annotations
 
+import functools
+import json
+import tomllib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeVar
+from importlib import resources
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from numroute.files import create_private
 from numroute.model import Status
 from numroute_campaign.prices import amount, cost_of
-from numroute_campaign.vocabulary import MEANINGS, Phrase, Reject
+from numroute_campaign.vocabulary import Phrase, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numroute.model import Route
     from numroute_campaign.lists.opening import FileSummary
-    from numroute_campaign.policy import Policy
-    from numroute_campaign.prices import Bill, CostSummary, PriceList
+    from numroute_campaign.prices import CostSummary, PriceList
     from numroute_campaign.routers import Router
     from numroute_campaign.sorting import Counts, Decisions
 
-    Key = TypeVar("Key", str, tuple[str, str], tuple[str, str, str])
+    Key = TypeVar("Key", tuple[str, int], tuple[str, str], tuple[str, str, str])
 
-NAMES_MAX = 5
-"""Operators without a price that the warning names."""
+ROWS_MAX: Final = 25
+"""Operators and regions with a row each; all others share one."""
+
+UNPRICED_NAMES_MAX: Final = 10
+"""Operators without a price that the page and the warning name."""
+
+THIN_SPACE: Final = "\N{NARROW NO-BREAK SPACE}"
+
+_DATA: Final = "data"
+_DECIMAL_POINTS: Final = {"en": ".", "ru": ","}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,134 +172,6 @@ class Summary:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Facts:
-    """Everything that the summary is computed from; ``files_of`` names a destination's files."""
-
-    files: tuple[FileSummary, ...]
-    router: Router
-    decisions: Decisions
-    counts: Counts
-    files_of: Callable[[int], tuple[str, ...]]
-    rejects_files: tuple[str, ...]
-    region: str
-    kept: tuple[str, ...]
-    dropped: tuple[str, ...]
-    policy: Policy | None
-    prices: PriceList | None
-    has_segments: bool
-    pseudonymized: bool
-    has_failed: bool = False
-    warnings: tuple[str, ...]
-
-
-def summarize(facts: Facts) -> Summary:
-    """Return the summary of a run."""
-    counts, decisions = facts.counts, facts.decisions
-    reached = np.flatnonzero(counts.decided).tolist()
-    routed = {code for code in reached if decisions.decided[code].reject is Reject.NONE}
-    cost, bill = None, None
-    if facts.prices is not None:
-        cost, bill = cost_of(
-            facts.prices, facts.router, decisions, counts, has_segments=facts.has_segments
-        )
-    totals = _Totals(facts, sorted(routed), bill)
-    return Summary(
-        files=facts.files,
-        snapshots=tuple(facts.router.snapshots),
-        region=facts.region,
-        policy="" if facts.policy is None else facts.policy.name,
-        pseudonymized=facts.pseudonymized,
-        has_failed=facts.has_failed,
-        steps=_steps(counts, int(counts.decided[sorted(routed)].sum())),
-        rejects=_rejects(facts, reached),
-        rejects_files=facts.rejects_files,
-        routes=totals.routes(),
-        operators=totals.operators(),
-        regions=totals.regions(),
-        rules=_rules(facts, reached),
-        ported=sum(
-            int(counts.decided[code])
-            for code in routed
-            if facts.router.routes[code // 2].status is Status.PORTED
-        ),
-        misrouted_by_prefix=sum(
-            numbers
-            for (code, holder), numbers in counts.holders.items()
-            if code in routed
-            and facts.router.operators[holder] != facts.router.routes[code // 2].operator
-        ),
-        cost=cost,
-        kept_columns=facts.kept,
-        dropped_columns=facts.dropped,
-        warnings=(*facts.warnings, *_unpriced_warning(cost)),
-    )
-
-
-def _steps(counts: Counts, routed: int) -> Steps:
-    duplicates = int(counts.rejects[Reject.DUPLICATE])
-    suppressed = int(counts.rejects[Reject.SUPPRESSED])
-    rejected = int(counts.rejects.sum()) - duplicates - suppressed
-    unique = counts.rows + counts.further_taken - rejected - duplicates
-    return Steps(
-        rows=counts.rows,
-        rejected=rejected,
-        valid=counts.rows - rejected,
-        further=counts.further_taken,
-        duplicates=duplicates,
-        unique=unique,
-        suppressed=suppressed,
-        refused=unique - suppressed - routed,
-        routed=routed,
-    )
-
-
-def _rejects(facts: Facts, reached: list[int]) -> tuple[RejectSummary, ...]:
-    rows: Counter[tuple[Reject, str]] = Counter()
-    for value in np.flatnonzero(facts.counts.rejects).tolist():
-        rows[Reject(value), ""] += int(facts.counts.rejects[value])
-    for code in reached:
-        decision = facts.decisions.decided[code]
-        if decision.reject is not Reject.NONE:
-            rows[decision.reject, decision.rule] += int(facts.counts.decided[code])
-    return tuple(
-        RejectSummary(
-            reason=reason.name,
-            meaning=MEANINGS[reason],
-            rule=rule,
-            rows=n,
-            samples=tuple(facts.counts.samples.get(reason, ())),
-        )
-        for (reason, rule), n in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
-    )
-
-
-def _rules(facts: Facts, reached: list[int]) -> tuple[RuleSummary, ...]:
-    if facts.policy is None:
-        return ()
-    numbers: Counter[str] = Counter()
-    for code in reached:
-        numbers[facts.decisions.decided[code].rule] += int(facts.counts.decided[code])
-    return tuple(
-        RuleSummary(name=rule.name, numbers=numbers[rule.name]) for rule in facts.policy.rules
-    )
-
-
-def _unpriced_warning(cost: CostSummary | None) -> tuple[str, ...]:
-    if cost is None or not cost.unpriced_numbers:
-        return ()
-    names = cost.unpriced_operators
-    more = len(names) - NAMES_MAX
-    return (
-        Phrase(
-            "the total leaves out {} numbers without a price: {}{}",
-            f"{cost.unpriced_numbers:,}",
-            ", ".join(names[:NAMES_MAX]),
-            Phrase(" and {} more, see summary.json", str(more)) if more > 0 else "",
-        ),
-    )
-
-
 @dataclass(slots=True)
 class _Total:
     """Sums over some of the routed numbers; ``cost`` is None if none of them has a price."""
@@ -297,28 +187,118 @@ class _Total:
         return "" if self.cost is None else amount(self.cost)
 
 
-class _Totals:
-    """Sums of what was routed, by destination, operator and region."""
+class Totals:
+    """Sums of what was rejected and routed.
 
-    def __init__(self, facts: Facts, routed: list[int], bill: Bill | None) -> None:
-        self._facts, self._routed, self._bill = facts, routed, bill
+    Attributes:
+        cost: None without a price list.
+        ported: How many of the routed numbers are ported.
+        misrouted_by_prefix: Routed numbers that another operator serves than their range holder.
+    """
 
-    def routes(self) -> tuple[RouteSummary, ...]:
-        decisions = self._facts.decisions
-        places = {name: place for place, name in enumerate(decisions.destinations)}
+    def __init__(
+        self,
+        router: Router,
+        decisions: Decisions,
+        counts: Counts,
+        prices: PriceList | None,
+        *,
+        has_segments: bool,
+    ) -> None:
+        """``has_segments``: the list says how many segments each message has."""
+        self._routes, self._decisions, self._counts = router.routes, decisions, counts
+        self._reached = np.flatnonzero(counts.decided).tolist()
+        self._routed = [
+            code for code in self._reached if decisions.decided[code].reject is Reject.NONE
+        ]
+        self.cost, self._bill = None, None
+        if prices is not None:
+            self.cost, self._bill = cost_of(
+                prices, router, decisions, counts, has_segments=has_segments
+            )
+        routed = set(self._routed)
+        self.ported = sum(
+            int(counts.decided[code])
+            for code in routed
+            if router.routes[code // 2].status is Status.PORTED
+        )
+        self.misrouted_by_prefix = sum(
+            numbers
+            for (code, holder), numbers in counts.holders.items()
+            if code in routed and router.operators[holder] != router.routes[code // 2].operator
+        )
+
+    def steps(self) -> Steps:
+        """Return the rows through the steps."""
+        counts = self._counts
+        routed = int(counts.decided[self._routed].sum())
+        duplicates = int(counts.rejects[Reject.DUPLICATE])
+        suppressed = int(counts.rejects[Reject.SUPPRESSED])
+        rejected = int(counts.rejects.sum()) - duplicates - suppressed
+        unique = counts.rows + counts.further_taken - rejected - duplicates
+        return Steps(
+            rows=counts.rows,
+            rejected=rejected,
+            valid=counts.rows - rejected,
+            further=counts.further_taken,
+            duplicates=duplicates,
+            unique=unique,
+            suppressed=suppressed,
+            refused=unique - suppressed - routed,
+            routed=routed,
+        )
+
+    def rejects(self) -> tuple[RejectSummary, ...]:
+        """Return the rows that were not routed by reason and rule, the most frequent first."""
+        counts = self._counts
+        rows: Counter[tuple[Reject, str]] = Counter()
+        for value in np.flatnonzero(counts.rejects).tolist():
+            rows[Reject(value), ""] += int(counts.rejects[value])
+        for code in self._reached:
+            decision = self._decisions.decided[code]
+            if decision.reject is not Reject.NONE:
+                rows[decision.reject, decision.rule] += int(counts.decided[code])
+        return tuple(
+            RejectSummary(
+                reason=reason.name,
+                meaning=reason.meaning,
+                rule=rule,
+                rows=n,
+                samples=tuple(counts.samples.get(reason, ())),
+            )
+            for (reason, rule), n in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
+        )
+
+    def rules(self) -> tuple[RuleSummary, ...]:
+        """Return how many numbers each rule of the policy decided."""
+        numbers: Counter[str] = Counter()
+        for code in self._reached:
+            numbers[self._decisions.decided[code].rule] += int(self._counts.decided[code])
+        return tuple(
+            RuleSummary(name=rule.name, numbers=numbers[rule.name])
+            for rule in self._decisions.policy.rules
+        )
+
+    def routes(self, files_of: Callable[[int], tuple[str, ...]]) -> tuple[RouteSummary, ...]:
+        """Return the sums by destination; ``files_of`` names the files of one."""
+        decisions = self._decisions
         return tuple(
             RouteSummary(
                 name=name,
                 numbers=total.numbers,
-                files=self._facts.files_of(places[name]),
+                files=files_of(place),
                 cost=total.cost_text,
             )
-            for name, total in self._by(
-                lambda code, _: decisions.decided[code].group or decisions.decided[code].destination
+            for (name, place), total in self._by(
+                lambda code, _: (
+                    decisions.destinations[decisions.destination[code]],
+                    int(decisions.destination[code]),
+                )
             )
         )
 
     def operators(self) -> tuple[OperatorSummary, ...]:
+        """Return the sums by operator."""
         return tuple(
             OperatorSummary(
                 code=code,
@@ -336,6 +316,7 @@ class _Totals:
         )
 
     def regions(self) -> tuple[RegionSummary, ...]:
+        """Return the sums by region."""
         return tuple(
             RegionSummary(code=code, name=name, numbers=total.numbers, ported=total.ported)
             for (code, name), total in self._by(
@@ -343,18 +324,126 @@ class _Totals:
             )
         )
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return a warning if numbers have no price."""
+        if self.cost is None or not self.cost.unpriced_numbers:
+            return ()
+        names = self.cost.unpriced_operators
+        more = len(names) - UNPRICED_NAMES_MAX
+        return (
+            Phrase(
+                "the total leaves out {} numbers without a price: {}{}",
+                f"{self.cost.unpriced_numbers:,}",
+                ", ".join(names[:UNPRICED_NAMES_MAX]),
+                Phrase(" and {} more, see summary.json", str(more)) if more > 0 else "",
+            ),
+        )
+
     def _by(self, key_of: Callable[[int, Route], Key]) -> list[tuple[Key, _Total]]:
         """Return the sums by a key of code and route, the largest first."""
         totals: dict[Key, _Total] = {}
-        counts, bill = self._facts.counts, self._bill
         for code in self._routed:
-            route = self._facts.router.routes[code // 2]
+            route = self._routes[code // 2]
             total = totals.setdefault(key_of(code, route), _Total())
-            numbers = int(counts.decided[code])
+            numbers = int(self._counts.decided[code])
             total.numbers += numbers
-            total.parts += int(counts.parts[code])
+            total.parts += int(self._counts.parts[code])
             total.ported += numbers if route.status is Status.PORTED else 0
-            if bill is not None and code in bill.of_code:
-                total.cost = (total.cost or Decimal(0)) + bill.of_code[code]
-                total.prices.add(bill.price_of_code[code])
+            if self._bill is not None and code in self._bill.of_code:
+                total.cost = (total.cost or Decimal(0)) + self._bill.of_code[code]
+                total.prices.add(self._bill.price_of_code[code])
         return sorted(totals.items(), key=lambda item: (-item[1].numbers, item[0]))
+
+
+def write_report(folder: Path, summary: Summary, language: str = "en") -> None:
+    """Write ``summary.json`` and ``report.html`` into a folder."""
+    text = json.dumps(asdict(summary), ensure_ascii=False, indent=2) + "\n"
+    page = report_html(summary, language)
+    for name, content in (("summary.json", text), ("report.html", page)):
+        with create_private(folder / name) as file:
+            file.write(content.encode())
+
+
+def report_html(summary: Summary, language: str = "en") -> str:
+    """Return the page. It holds counts, names and masked cells, never a phone number."""
+    priced = [each for each in summary.operators if each.cost]
+    return (
+        page_environment(language)
+        .get_template("report.html.j2")
+        .render(
+            s=summary,
+            priced=sorted(priced, key=lambda each: -float(each.cost)),
+            rows_max=ROWS_MAX,
+            names_max=UNPRICED_NAMES_MAX,
+        )
+    )
+
+
+@functools.cache
+def page_environment(language: str) -> Environment:
+    """Return the templates of pages in a language."""
+    catalogue = _catalogue(language)
+    point = _DECIMAL_POINTS[language]
+
+    def translate(text: str, *values: object) -> str:
+        if isinstance(text, Phrase):
+            return translate(text.template, *text.values)
+        return catalogue.get(text, text).format(
+            *(translate(each) if isinstance(each, Phrase) else each for each in values)
+        )
+
+    def title(each: OperatorSummary | RegionSummary) -> str:
+        """Return the name of an operator or region for people."""
+        brand = getattr(each, "brand", None)
+        nothing = "no region" if brand is None else "no operator"
+        return brand or each.name or each.code or translate(nothing)
+
+    def column(name: str) -> str:
+        """Return a column's name, or its place in the language."""
+        place = name.removeprefix("column ")
+        return translate("column {}", place) if place != name and place.isdecimal() else name
+
+    def money(amount: str) -> str:
+        """Return an amount of the summary with its thousands apart."""
+        units, dot, cents = amount.partition(".")
+        return f"{whole(int(units))}{dot and point}{cents}" if amount else ""
+
+    def share(part: float, total: float) -> str:
+        """Return a share in percent; a dash if there is no total."""
+        if not total:
+            return "\N{EN DASH}"
+        percent = 100 * part / total
+        text = f"{percent:.2f}" if 0 < percent < 1 else f"{percent:.1f}"
+        return f"{text.replace('.', point)}{THIN_SPACE}%"
+
+    environment = Environment(
+        loader=PackageLoader("numroute_campaign", _DATA),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "title": title,
+        "column": column,
+        "money": money,
+        "share": share,
+        "whole": whole,
+        "breakable": lambda name: escape(name).replace("_", Markup("_<wbr>")),
+    }
+    environment.globals |= {"t": translate, "language": language}
+    return environment
+
+
+def _catalogue(language: str) -> dict[str, str]:
+    """Return the translations of the English texts; English needs none."""
+    if language == "en":
+        return {}
+    name = f"report_{language}.toml"
+    text = (resources.files("numroute_campaign") / _DATA / name).read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def whole(value: float) -> str:
+    """Return a count with its thousands apart."""
+    return f"{round(value):,}".replace(",", THIN_SPACE)

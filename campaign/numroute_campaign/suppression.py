@@ -14,7 +14,7 @@ from numroute_campaign.lists.columns import by_place
 from numroute_campaign.lists.files import STDIN, Form, find_files
 from numroute_campaign.lists.opening import OpenList
 from numroute_campaign.number_set import NumberSet
-from numroute_campaign.vocabulary import MEANINGS, NOBODY, Reject
+from numroute_campaign.vocabulary import NOBODY, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def read_suppressed(
         if not rows:
             raise InputError(file.name, "the do-not-send list has no rows", hint="Export it again")
         if bad_rows and not is_lenient:
-            shown = ", ".join(f"row {row} ({MEANINGS[Reject(reason)]})" for row, reason in bad)
+            shown = ", ".join(f"row {row} ({Reject(reason).meaning})" for row, reason in bad)
             more = f" and {bad_rows - len(bad):,} more" if bad_rows > len(bad) else ""
             raise InputError(
                 file.name,

@@ -1,6 +1,6 @@
-"""The words of a campaign: values of options, reasons of rejects, phrases of reports.
+"""The words of a campaign: option values, reject reasons, report phrases.
 
-Apart from the code that obeys them, so that ``--help`` imports little.
+They stand apart from the code that uses them so that ``--help`` imports little.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final, Self
 
-from numroute.model import InvalidReason, Status
+from numroute.model import InvalidReason
 
 FORMS: Final = ("csv", "parquet", "arrow", "xlsx")
 """Forms of output files."""
@@ -18,13 +18,13 @@ LANGUAGES: Final = ("en", "ru")
 """Languages of the report page."""
 
 CATEGORIES: Final = ("advertising", "transactional", "service", "authorisation")
-"""Traffic categories that operators price apart."""
+"""Traffic categories that operators price separately."""
 
 SEGMENTS_MAX: Final = 255
 """A concatenated short message has at most this many segments (3GPP TS 23.040, 9.2.3.24.1)."""
 
 REJECTS_MAX: Final = 0.1
-"""More rejected rows than one in ten are a list that was not understood."""
+"""A list with a larger share of rejected rows was probably misread."""
 
 PSEUDONYM: Final = "pseudonym"
 """The column of pseudonyms in the files that leave and in the map."""
@@ -39,57 +39,48 @@ class Several(enum.Enum):
 
 
 class Reject(enum.IntEnum):
-    """Why a row is rejected; the first values are those of ``InvalidReason``."""
+    """Why a row is rejected; the first values are those of ``InvalidReason``.
+
+    ``meaning`` is a phrase for reports.
+    """
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str = "") -> Self:
+        """Make a reason."""
+        reason = int.__new__(cls, value)
+        reason._value_ = value
+        reason.meaning = meaning
+        return reason
 
     NONE = 0
-    NOT_A_NUMBER = InvalidReason.NOT_A_NUMBER
-    TOO_SHORT = InvalidReason.TOO_SHORT
-    TOO_LONG = InvalidReason.TOO_LONG
-    UNKNOWN_COUNTRY = InvalidReason.UNKNOWN_COUNTRY
-    NO_DEFAULT_REGION = InvalidReason.NO_DEFAULT_REGION
-    EMPTY = 16
-    RAGGED_ROW = 17
-    BROKEN_QUOTES = 18
-    SHORTENED = 19
-    SEVERAL_NUMBERS = 20
-    TOTAL_ROW = 21
-    HEADER_ROW = 22
-    DUPLICATE = 32
-    SUPPRESSED = 33
-    UNALLOCATED = 48
-    FOREIGN = 49
-    EXCLUDED = 50
-    NO_RULE = 51
-    NO_TIME_ZONE = 52
-    NOT_COVERED = 53
+    NOT_A_NUMBER = (InvalidReason.NOT_A_NUMBER, "not a phone number")
+    TOO_SHORT = (InvalidReason.TOO_SHORT, "too few digits")
+    TOO_LONG = (InvalidReason.TOO_LONG, "too many digits")
+    UNKNOWN_COUNTRY = (InvalidReason.UNKNOWN_COUNTRY, "unassigned country code")
+    NO_DEFAULT_REGION = (
+        InvalidReason.NO_DEFAULT_REGION,
+        "a national format, but no default country was given",
+    )
+    EMPTY = (16, "the phone cell is empty")
+    RAGGED_ROW = (17, "more or fewer cells than the header")
+    BROKEN_QUOTES = (18, "an unclosed quote")
+    SHORTENED = (19, "a spreadsheet has shortened the number (7.9E+10): its digits are lost")
+    SEVERAL_NUMBERS = (20, "the cell holds several numbers")
+    TOTAL_ROW = (21, "a row of totals")
+    HEADER_ROW = (22, "the header again")
+    DUPLICATE = (32, "the number is in an earlier row")
+    SUPPRESSED = (33, "on the do-not-send list")
+    UNALLOCATED = (48, "no operator holds the number")
+    FOREIGN = (49, "a number of another country")
+    EXCLUDED = (50, "excluded by a policy rule")
+    NO_RULE = (51, "no policy rule matches")
+    NO_TIME_ZONE = (52, "the route has a send window, but the region's time zone is unknown")
+    NOT_COVERED = (53, "no numbering plan of the snapshot covers the number")
 
-
-MEANINGS = {
-    Reject.NOT_A_NUMBER: "not a phone number",
-    Reject.TOO_SHORT: "too few digits",
-    Reject.TOO_LONG: "too many digits",
-    Reject.UNKNOWN_COUNTRY: "unassigned country code",
-    Reject.NO_DEFAULT_REGION: "a national format, but no default country was given",
-    Reject.EMPTY: "the phone cell is empty",
-    Reject.RAGGED_ROW: "more or fewer cells than the header",
-    Reject.BROKEN_QUOTES: "an unclosed quote",
-    Reject.SHORTENED: "a spreadsheet has shortened the number (7.9E+10): its digits are lost",
-    Reject.SEVERAL_NUMBERS: "the cell holds several numbers",
-    Reject.TOTAL_ROW: "a row of totals",
-    Reject.HEADER_ROW: "the header again",
-    Reject.DUPLICATE: "the number is in an earlier row",
-    Reject.SUPPRESSED: "on the do-not-send list",
-    Reject.UNALLOCATED: "no operator holds the number",
-    Reject.NOT_COVERED: "no numbering plan of the snapshot covers the number",
-    Reject.FOREIGN: "a number of another country",
-    Reject.EXCLUDED: "excluded by a policy rule",
-    Reject.NO_RULE: "no policy rule matches",
-    Reject.NO_TIME_ZONE: "the route has a send window, but the region's time zone is unknown",
-}
-"""A phrase for each reason, for reports."""
 
 NOBODY: Final = (Reject.TOTAL_ROW, Reject.HEADER_ROW)
-"""Reasons of rows that are nobody's: no person is missed with them."""
+"""Reasons of rows without a person: rejecting them loses nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +104,8 @@ class Decision:
     group: str = ""
 
 
-def without_route(status: Status) -> Reject:
-    """Return why numbers of a status without a route are rejected."""
-    return Reject.NOT_COVERED if status is Status.NOT_COVERED else Reject.UNALLOCATED
-
-
 class Phrase(str):
-    """An English phrase that remembers its parts, so that the report can say it in its language.
+    """An English phrase that keeps its parts, so that the report can translate it.
 
     ``template`` has ``{}`` in the place of each value; values may be phrases.
     """
@@ -135,5 +121,5 @@ class Phrase(str):
         return phrase
 
     def __getnewargs__(self) -> tuple[str, ...]:  # type: ignore[override] # more than a text
-        """Return what copies are made of: a value may have braces."""
+        """Return what copies are made from: a value may contain braces."""
         return (self.template, *self.values)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import functools
 import re
-from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -19,8 +18,7 @@ import msgspec
 if TYPE_CHECKING:
     from numroute.model import Region
 
-_OFFSET: Final = re.compile(r"([+-])(\d\d):([0-5]\d)")
-_MINUTES_MAX: Final = 14 * 60
+_OFFSET: Final = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 _DAY_MINUTES: Final = 24 * 60
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 
@@ -46,21 +44,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if self.begin == self.until:
             raise ValueError("the window has no length: from and until are equal")
         if self.unknown_time_zone:
-            check_offset("unknown_time_zone", self.unknown_time_zone)
+            parse_offset("unknown_time_zone", self.unknown_time_zone)
 
     def utc(self, offset: int) -> tuple[str, str]:
         """Return begin and end in UTC at an offset in minutes."""
         return _clock(_minutes(self.begin) - offset), _clock(_minutes(self.until) - offset)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Zone:
-    """A row of a table; ``offset_minutes`` counts east of UTC."""
-
-    region_code: str
-    pattern: re.Pattern[str]
-    offset_minutes: int
-    name: str
 
 
 def offset_of(region: Region) -> int | None:
@@ -70,52 +58,35 @@ def offset_of(region: Region) -> int | None:
     that lists regions of several zones has no offset.
     """
     text = region.name.casefold().replace("ё", "е")
-    found = {zone.offset_minutes for zone in zones() if zone.pattern.search(text)}
+    found = {offset for _, pattern, offset in zones() if pattern.search(text)}
     if not found and not text:
-        found = {zone.offset_minutes for zone in zones() if zone.region_code == region.code != ""}
+        found = {offset for code, _, offset in zones() if code == region.code != ""}
     return found.pop() if len(found) == 1 else None
 
 
-def parse_offset(text: str) -> int | None:
-    """Return an offset like ``+03:00`` in minutes, None if it is malformed."""
+def parse_offset(key: str, text: str) -> int:
+    """Return an offset like ``+03:00`` in minutes. Raises ValueError if it is malformed."""
     match = _OFFSET.fullmatch(text)
     if match is None:
-        return None
+        raise ValueError(f'{key}: invalid offset {text!r}. Write e.g. "+03:00" or "-05:30"')
     minutes = int(match[2]) * 60 + int(match[3])
-    if minutes > _MINUTES_MAX:
-        return None
     return -minutes if match[1] == "-" else minutes
 
 
 @functools.cache
-def zones() -> tuple[Zone, ...]:
-    """Return the rows of all tables."""
-    found = []
-    tables = (resources.files("numroute_campaign") / "data").iterdir()
-    for table in sorted(tables, key=lambda each: each.name):
-        if not table.name.startswith("time_zones_"):
-            continue
-        for row in csv.DictReader(table.read_text("utf-8").splitlines()):
-            offset = parse_offset(row["utc_offset"])
-            if offset is None:
-                raise AssertionError(f"{table.name}: {row['utc_offset']}")
-            found.append(
-                Zone(
-                    region_code=row["region_code"],
-                    pattern=re.compile(rf"\b{row['pattern']}"),
-                    offset_minutes=offset,
-                    name=row["zone"],
-                )
-            )
-    return tuple(found)
-
-
-def check_offset(key: str, text: str) -> int:
-    """Return an offset from UTC in minutes. Raises ValueError if it is malformed."""
-    offset = parse_offset(text)
-    if offset is None:
-        raise ValueError(f'{key}: invalid offset {text!r}. Write e.g. "+03:00" or "-05:30"')
-    return offset
+def zones() -> tuple[tuple[str, re.Pattern[str], int], ...]:
+    """Return the rows of all tables: region code, pattern of the name, minutes east of UTC."""
+    data = (resources.files("numroute_campaign") / "data").iterdir()
+    tables = sorted((each for each in data if each.name.startswith("time_zones_")), key=str)
+    return tuple(
+        (
+            row["region_code"],
+            re.compile(rf"\b{row['pattern']}"),
+            parse_offset(table.name, row["utc_offset"]),
+        )
+        for table in tables
+        for row in csv.DictReader(table.read_text("utf-8").splitlines())
+    )
 
 
 def _minutes(text: str) -> int:

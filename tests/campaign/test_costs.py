@@ -26,7 +26,6 @@ PRICES = {
 }
 """A price per segment of brands; all others have none."""
 
-MISROUTED = Decimal("4.9")
 ROWS = 3000
 LEAVES = {Status.PORTED, Status.NOT_PORTED}
 
@@ -95,9 +94,7 @@ class Sums:
     unpriced: int = 0
 
 
-def sums(
-    rows: list[Row], *, segments: bool, factor: int = 1, misrouted: Decimal | None = None
-) -> Sums:
+def sums(rows: list[Row], *, segments: bool, factor: int = 1) -> Sums:
     """Add up row by row."""
     found, seen = Sums(), set()
     for row in rows:
@@ -115,7 +112,7 @@ def sums(
         found.total += price * parts
         wrong = price
         if row.status is Status.PORTED and row.holder != row.serving:
-            wrong = PRICES.get(row.holder.brand, price) if misrouted is None else misrouted
+            wrong = PRICES.get(row.holder.brand, price)
         found.by_prefix += wrong * parts
     return found
 
@@ -125,21 +122,18 @@ def cents(amount: Decimal) -> str:
     return str(amount.quantize(Decimal("0.01")))
 
 
-@pytest.mark.parametrize("misrouted", [None, MISROUTED])
 @pytest.mark.parametrize("parts", ["one", "three", "column"])
 def test_costs_are_sums_over_the_rows(
-    route, rows: list[Row], list_file: Path, tmp_path: Path, parts: str, misrouted: Decimal | None
+    route, rows: list[Row], list_file: Path, tmp_path: Path, parts: str
 ) -> None:
     """Total and both savings are what the rows add up to, however segments are counted."""
-    head = [] if misrouted is None else [f'misrouted = "{misrouted}"']
     words = {"one": (), "three": ("--segments", 3), "column": ("--segments-column", "parts")}
-    prices = price_file(tmp_path / "prices.toml", *head)
+    prices = price_file(tmp_path / "prices.toml")
     routed = route(list_file, "--column", "phone", "--prices", prices, *words[parts])
     expected = sums(
         rows,
         segments=parts == "column",
         factor=3 if parts == "three" else 1,
-        misrouted=misrouted,
     )
     cost = routed.summary["cost"]
     assert expected.by_prefix != expected.total
@@ -324,8 +318,7 @@ BAD_PRICES = {
         'currency = "RUB"\n[[price]]\nprice = 3\nstep = [{from=9, price=2}, {from=9, price=1}]',
         "price 1: step: the steps must ascend",
     ),
-    "key": ('currency = "RUB"\nmissrouted = 1\n', "Did you mean 'misrouted'?"),
-    "misrouted": ('currency = "RUB"\nmisrouted = -1\n', "misrouted: invalid amount -1"),
+    "key": ('currency = "RUB"\nsegmnts = 1\n', "Did you mean 'segments'?"),
 }
 
 

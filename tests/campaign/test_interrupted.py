@@ -15,7 +15,6 @@ CHILD = """
 import os, sys
 from pathlib import Path
 from numroute_campaign.lists import ReadOptions
-from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, run_campaign
 from numroute_campaign.output_files import Workspace
@@ -23,12 +22,12 @@ from numroute.index import SnapshotStore
 
 store, folder, out, form, rows, number = sys.argv[1:]
 
-def die(*, rows, bytes_done, bytes_total, limit=float("inf" if rows == "end" else rows)):
+def die(rows, bytes_done, bytes_total, limit=float("inf" if rows == "end" else rows)):
     if rows >= limit:
         os.kill(os.getpid(), int(number))
 
 if rows == "end":
-    Workspace.finish = lambda self: die(rows=0, bytes_done=0, bytes_total=0, limit=0)
+    Workspace.finish = lambda self: die(0, 0, 0, limit=0)
 
 with SnapshotStore(store).open() as snapshot:
     run_campaign(
@@ -36,7 +35,8 @@ with SnapshotStore(store).open() as snapshot:
             lists=(folder,),
             out=Path(out),
             options=ReadOptions(region="RU"),
-            output=OutputSettings(form=form, rows_per_file=4000),
+            form=form,
+            rows_per_file=4000,
         ),
         SnapshotRouter(snapshot),
         die,

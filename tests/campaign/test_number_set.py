@@ -43,12 +43,10 @@ def test_set_equals_a_python_set(batches: list[list[int]]) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(BATCHES, st.integers(1, 4), st.integers(1, 3))
-def test_set_stays_exact_when_bitmaps_run_out(
-    batches: list[list[int]], chunks: int, pages: int
-) -> None:
+@given(BATCHES, st.integers(1, 4))
+def test_set_stays_exact_when_bitmaps_run_out(batches: list[list[int]], chunks: int) -> None:
     """Numbers that find no bitmap any more are kept in sorted runs, and answers stay exact."""
-    check(NumberSet(bitmap_bytes_max=chunks * 8192, page_tables_max=pages), batches)
+    check(NumberSet(bitmap_bytes_max=chunks * 8192), batches)
 
 
 @settings(deadline=None, max_examples=30)
@@ -57,7 +55,7 @@ def test_runs_of_the_longest_length_are_all_asked(batches: list[list[int]]) -> N
     """Runs that are not merged any further are many, and answers stay exact."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(number_set, "RUN_NUMBERS_MAX", 20)
-        check(NumberSet(bitmap_bytes_max=8192, page_tables_max=1), batches)
+        check(NumberSet(bitmap_bytes_max=8192), batches)
 
 
 @settings(deadline=None, max_examples=50)

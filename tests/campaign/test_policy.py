@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -136,25 +138,25 @@ def test_a_bad_policy_is_refused_with_the_path_of_the_key(defect: str, tmp_path:
 def test_the_first_rule_that_matches_decides(policy) -> None:
     """Order is priority; a rule needs all of its conditions, one text of each."""
     rules = policy()
-    east = rules.decide(a_route("Beeline", "Приморский край"), foreign=False)
+    east = rules.decide(a_route("Beeline", "Приморский край"))
     assert (east.destination, east.rule) == ("smsc-east", "far east")
-    fixed = rules.decide(a_route(line=LineType.FIXED), foreign=False)
+    fixed = rules.decide(a_route(line=LineType.FIXED))
     assert (fixed.reject, fixed.rule) == (Reject.EXCLUDED, "no fixed lines")
     ported = a_route(status=Status.PORTED, tax_number="7740000076")
-    assert rules.decide(ported, foreign=False).destination == "smsc-mts"
-    assert rules.decide(a_route(tax_number="7740000076"), foreign=False).reject is Reject.NO_RULE
+    assert rules.decide(ported).destination == "smsc-mts"
+    assert rules.decide(a_route(tax_number="7740000076")).reject is Reject.NO_RULE
 
 
 def test_fallbacks(policy) -> None:
     """Foreign numbers take the fallback's route; unallocated ones have none and stay."""
     nobody = Route(status=Status.UNALLOCATED)
-    assert policy().decide(nobody, foreign=True).destination == "world"
-    assert policy().decide(nobody, foreign=False).reject is Reject.UNALLOCATED
+    assert policy().decide(nobody, is_marked=True).destination == "world"
+    assert policy().decide(nobody).reject is Reject.UNALLOCATED
 
 
 def test_windows_are_given_in_utc(policy) -> None:
     """Ten to twenty in Vladivostok is midnight to ten in UTC."""
-    east = policy().decide(a_route("MTS", "Приморский край"), foreign=False)
+    east = policy().decide(a_route("MTS", "Приморский край"))
     assert (east.send_from, east.send_until) == ("00:00", "10:00")
 
 
@@ -162,10 +164,10 @@ def test_a_region_without_a_time_zone(policy) -> None:
     """A window and no time zone: rejected, unless the policy says what to take."""
     text = GOOD.replace('region = ["Приморский край"]\n', "")
     nowhere = a_route("MTS", "Нигде")
-    assert policy(text).decide(nowhere, foreign=False).reject is Reject.NO_TIME_ZONE
+    assert policy(text).decide(nowhere).reject is Reject.NO_TIME_ZONE
     given = text.replace('until = "20:00"', 'until = "20:00"\nunknown_time_zone = "+03:00"')
-    assert policy(given).decide(nowhere, foreign=False).send_from == "07:00"
-    assert policy(text).decide(a_route("MTS", "Где-то"), foreign=False).send_from == "08:00"
+    assert policy(given).decide(nowhere).send_from == "07:00"
+    assert policy(text).decide(a_route("MTS", "Где-то")).send_from == "08:00"
 
 
 def test_rules_that_never_match(policy) -> None:
@@ -185,12 +187,14 @@ def test_rules_that_never_match(policy) -> None:
 
 def test_offsets_are_those_of_the_iana_zones() -> None:
     """The table's offset of each region is that of the zone it names, winter and summer."""
-    for zone in zones():
+    table = resources.files("numroute_campaign") / "data" / "time_zones_ru.csv"
+    rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
+    for row, (_, _, minutes) in zip(rows, zones(), strict=True):
         for month in (1, 7):
-            moment = datetime(2026, month, 1, tzinfo=UTC).astimezone(ZoneInfo(zone.name))
+            moment = datetime(2026, month, 1, tzinfo=UTC).astimezone(ZoneInfo(row["zone"]))
             offset = moment.utcoffset()
             assert offset is not None
-            assert offset.total_seconds() == 60 * zone.offset_minutes, zone.name
+            assert offset.total_seconds() == 60 * minutes, row["zone"]
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,9 @@ def test_a_readable_key_is_refused(route, list_csv: Path, words: tuple[Path, ...
     assert "chmod 600" in err
 
 
-@pytest.mark.parametrize(
-    "key", [bytes(16), bytes(32), b"ab" * 16, bytes(range(32)), b"abcdefgh" * 2, bytes([1, 2] * 9)]
-)
+@pytest.mark.parametrize("key", [bytes(16), bytes(32), b"ab" * 16, bytes([1, 2] * 9)])
 def test_a_weak_key_is_refused(key: bytes, tmp_path: Path) -> None:
-    """A key file of zeros, of a repeated word or of a sequence is refused, with the remedy."""
+    """A key file of zeros or of a few repeated bytes is refused, with the remedy."""
     path = private(tmp_path / "key", key.hex())
     with pytest.raises(InputError, match="the key is weak") as caught:
         load_key(path)
@@ -135,7 +133,7 @@ def test_what_is_not_a_key_is_refused(tmp_path: Path) -> None:
 def test_an_existing_map_is_not_overwritten(route, list_csv: Path, words: tuple[Path, ...]) -> None:
     """A map of an earlier campaign stays as it is."""
     words[3].write_text("old", "ascii")
-    assert "there already" in route(list_csv, *words, status=1).err
+    assert "exists already" in route(list_csv, *words, status=1).err
     assert words[3].read_text("ascii") == "old"
 
 
@@ -184,7 +182,8 @@ def test_a_second_phone_column_is_not_kept_beside_pseudonyms(
 
 def test_a_dry_run_makes_no_key(route, list_csv: Path, tmp_path: Path) -> None:
     """--dry-run writes nothing, the key file neither."""
-    route(list_csv, "--pseudonymize", tmp_path / "key", "--dry-run")
+    words = ("--pseudonymize", tmp_path / "k" / "key", "--map", tmp_path / "m" / "map.csv")
+    route(list_csv, *words, "--dry-run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -214,7 +213,7 @@ def test_a_map_without_a_folder_is_refused(
     """A map whose folder is not there is refused before any work."""
     words = (*words[:3], tmp_path / "no" / "map.csv")
     err = route(list_csv, *words, status=1).err
-    assert "its folder is not there" in err
+    assert "its folder does not exist" in err
     assert "Make room" not in err
 
 

@@ -23,7 +23,6 @@ from numroute_campaign.lists.cells import read_cell
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList
 from numroute_campaign.lists.records import cells_of, cut_records, read_columns
-from numroute_campaign.outputs import OutputSettings
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.vocabulary import Several
 
@@ -336,7 +335,7 @@ def run(router, tmp_path: Path):
         out = tmp_path / f"out-{random.random()}"
         options = more.pop("options", None) or ReadOptions(region="RU")
         campaign = Campaign(
-            lists=(str(path),), out=out, options=options, output=OutputSettings(),
+            lists=(str(path),), out=out, options=options,
             suppress_reading=ReadOptions(region="RU", option="--suppress-"), **more,
         )  # fmt: skip
         summary = run_campaign(campaign, router)
@@ -719,7 +718,7 @@ def test_a_nested_column_is_kept_as_json(router, tmp_path: Path, form: str) -> N
         lists=(str(tmp_path / "x.parquet"),),
         out=tmp_path / "out",
         options=ReadOptions(region="RU", keep=("tags",)),
-        output=OutputSettings(form=form),
+        form=form,
     )
     (route,) = run_campaign(campaign, router).routes[:1]
     if form == "csv":

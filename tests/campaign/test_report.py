@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from numroute_campaign.handover import METHOD, ROLES
+from numroute_campaign.handover import METHOD
 from numroute_campaign.lists.opening import FileSummary
 from numroute_campaign.prices import CategorySummary, CostSummary, StepSummary
-from numroute_campaign.report import ROWS_MAX, THIN_SPACE, report_html
 from numroute_campaign.summary import (
+    ROWS_MAX,
+    THIN_SPACE,
     OperatorSummary,
     RegionSummary,
     RejectSummary,
@@ -25,8 +26,9 @@ from numroute_campaign.summary import (
     RuleSummary,
     Steps,
     Summary,
+    report_html,
 )
-from numroute_campaign.vocabulary import CATEGORIES, LANGUAGES, MEANINGS, Phrase
+from numroute_campaign.vocabulary import CATEGORIES, LANGUAGES, Phrase, Reject
 
 VOID = {"meta", "br", "hr", "wbr"}
 
@@ -240,7 +242,15 @@ def test_the_page_is_written_in_both_languages(language: str) -> None:
     data = resources.files("numroute_campaign") / "data"
     pages = "".join((data / name).read_text("utf-8") for name in ("report.html.j2", "act.html.j2"))
     used = {*re.findall(r'\bt\("(.*?)"', pages), *re.findall(r'most\(.*?, "(.*?)"', pages)}
-    used |= {*MEANINGS.values(), *CATEGORIES, *ROLES, METHOD, "no region", "no operator"}
+    roles = ("list", "do-not-send list", "policy file", "price file", "output")
+    used |= {
+        *(each.meaning for each in Reject if each),
+        *CATEGORIES,
+        *roles,
+        METHOD,
+        "no region",
+        "no operator",
+    }
     russian = tomllib.loads((data / "report_ru.toml").read_text("utf-8"))
     phrases, texts = set(), set()
     for path in Path(resources.files("numroute_campaign")).rglob("*.py"):

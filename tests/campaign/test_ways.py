@@ -71,9 +71,7 @@ def test_a_service_gives_the_files_of_the_embedded_run(
     policy = tmp_path / "policy.toml"
     policy.write_text(POLICY, "utf-8")
     prices = tmp_path / "prices.toml"
-    prices.write_text(
-        'currency = "RUB"\nmisrouted = "9"\n[[price]]\nbrand = "MTS"\nprice = "2.5"\n', "utf-8"
-    )
+    prices.write_text('currency = "RUB"\n[[price]]\nbrand = "MTS"\nprice = "2.5"\n', "utf-8")
     options = ("--policy", policy, "--prices", prices, "--keep", "city")
     embedded = route(list_mixed, *options)
     by_service(target, tmp_path / "asked", list_mixed, *options)

@@ -21,7 +21,7 @@ from litestar.response import File, ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
 from numroute.files import replacing
-from numroute_campaign.dry_run import Sample
+from numroute_campaign.run import Sample
 from numroute_web.jobs import (
     Delivery,
     Job,

@@ -19,8 +19,8 @@ from litestar.response import Redirect
 from numroute.answers import explain_text
 from numroute.cli.console import operator_text
 from numroute.errors import NumrouteError, UnauthenticatedError
-from numroute_campaign.report import page_environment
-from numroute_campaign.vocabulary import LANGUAGES, MEANINGS, Reject
+from numroute_campaign.summary import page_environment
+from numroute_campaign.vocabulary import LANGUAGES, Reject
 from numroute_web.admission import require_same_origin
 from numroute_web.jobs import State, job_body
 from numroute_web.lists import ListId, make_preview, own_job, take_list
@@ -210,7 +210,7 @@ def _environment(language: str) -> Environment:
 
     def say(name: str) -> str:
         """Return the phrase for a status or a reason."""
-        return translate(MEANINGS[Reject[name]] if name in Reject.__members__ else STATUSES[name])
+        return translate(Reject[name].meaning if name in Reject.__members__ else STATUSES[name])
 
     environment.filters["say"] = say
 

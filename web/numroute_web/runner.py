@@ -18,7 +18,7 @@ from numroute_web.worker import Message, Task, too_large
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from numroute_campaign.dry_run import Sample
+    from numroute_campaign.run import Sample
     from numroute_web.jobs import Job, JobStore
     from numroute_web.options import ListOptions
     from numroute_web.settings import WebSettings

@@ -21,15 +21,13 @@ import msgspec
 from numroute.errors import NumrouteError
 from numroute.index import SnapshotStore
 from numroute.server.memory import forbid_core_dumps
-from numroute_campaign.dry_run import Sample, dry_run
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.output_files import OutputError
-from numroute_campaign.outputs import OutputSettings
-from numroute_campaign.policy import read_policy
+from numroute_campaign.policy import BY_OPERATOR, read_policy
 from numroute_campaign.prices import read_prices
-from numroute_campaign.report import page_environment
 from numroute_campaign.routers import SnapshotRouter
-from numroute_campaign.run import Campaign, run_campaign
+from numroute_campaign.run import Campaign, Sample, dry_run, run_campaign
+from numroute_campaign.summary import page_environment
 from numroute_campaign.vocabulary import Several
 from numroute_web.options import ListOptions, chosen_path
 from numroute_web.problems import Problem, ProblemError, problem_of
@@ -94,8 +92,9 @@ def campaign_of(task: Task) -> Campaign:
             sheet=options.sheet,
             option="option ",
         ),
-        output=OutputSettings(form=options.format, rows_per_file=options.rows_per_file),
-        policy=None
+        form=options.format,
+        rows_per_file=options.rows_per_file,
+        policy=BY_OPERATOR
         if options.policy is None
         else read_policy(chosen_path(choices, "policy", options.policy)),
         prices=price_list,
@@ -183,7 +182,7 @@ class _Progress:
         self._write = write
         self._next = 0.0
 
-    def __call__(self, *, rows: int, bytes_done: int, bytes_total: int) -> None:
+    def __call__(self, rows: int, bytes_done: int, bytes_total: int) -> None:
         """Report, but not each block."""
         if time.monotonic() < self._next:
             return

@@ -155,12 +155,3 @@ class ArrowFile(ListReader):
             for begin in range(0, columns.num_rows, rows):
                 yield columns.slice(begin, rows)
         self.bytes_done = self.file.size
-
-    @property
-    def metadata_texts(self) -> list[str]:
-        """The values of the file's metadata and of its columns'."""
-        found = {} if self._parquet is None else dict(self._parquet.metadata.metadata or {})
-        found |= self.schema.metadata or {}
-        texts = [value for key, value in found.items() if key != b"ARROW:schema"]
-        texts += [value for field in self.schema for value in (field.metadata or {}).values()]
-        return [text.decode(errors="replace") for text in texts]
