@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -55,8 +56,8 @@ TASKS_WOKEN_AT_ONCE = 100
 """How many tasks are woken in one turn of the event loop: less than a millisecond."""
 
 _LATE_SECONDS = 0.01
-"""How long after its last number's deadline a batch times out, so that each task gets its own
-error."""
+"""How late a number may time out. A batch does that long after its last number's deadline, so that
+each task gets its own error."""
 
 _NOBODY = Operator()
 
@@ -130,9 +131,6 @@ class Coalescer:
         self._under_way: dict[asyncio.Task[None], list[_Waiter]] = {}
         self._soon: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
-        # Waiters in the order of their deadlines, answered ones dropped from the front: one timer
-        # for all of them instead of one each.
-        self._deadlines: deque[_Waiter] = deque()
         self._expiry: asyncio.TimerHandle | None = None
         self._abandoning: asyncio.Handle | None = None
 
@@ -147,7 +145,10 @@ class Coalescer:
         waiter.seconds = seconds
         waiter.deadline = self._loop.time() + seconds
         self._waiting.append(waiter)
-        self._watch(waiter)
+        if self._expiry is None or waiter.deadline < self._expiry.when():
+            if self._expiry is not None:
+                self._expiry.cancel()
+            self._expiry = self._loop.call_at(waiter.deadline, self._expire)
         self._arrange()
         return waiter
 
@@ -198,8 +199,6 @@ class Coalescer:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        while self._deadlines and self._deadlines[0].done():
-            self._deadlines.popleft()
         self._arrange()
 
     async def _carry_out(self, batch: list[_Waiter]) -> None:
@@ -270,37 +269,21 @@ class Coalescer:
             )
         )
 
-    def _watch(self, waiter: _Waiter) -> None:
-        """Make the number's deadline expire."""
-        if self._deadlines and waiter.deadline < self._deadlines[-1].deadline:
-            # Earlier than that of a number before it, which is rare: a separate timer.
-            timer = self._loop.call_at(waiter.deadline, self._expire_one, waiter)
-            waiter.add_done_callback(lambda _: timer.cancel())
-            return
-        self._deadlines.append(waiter)
-        if self._expiry is not None and waiter.deadline < self._expiry.when():
-            # It was set for a number that has been answered since.
-            self._expiry.cancel()
-            self._expiry = None
-        if self._expiry is None:
-            self._expiry = self._loop.call_at(waiter.deadline, self._expire)
-
     def _expire(self) -> None:
         """Fail the numbers whose deadline has passed, and set the timer for the next one."""
         self._expiry = None
-        now = self._loop.time()
-        while self._deadlines:
-            first = self._deadlines[0]
-            if not first.done():
-                if first.deadline > now:
-                    self._expiry = self._loop.call_at(first.deadline, self._expire)
-                    return
-                self._expire_one(first)
-            self._deadlines.popleft()
-
-    def _expire_one(self, waiter: _Waiter) -> None:
-        if not waiter.done():
-            waiter.set_exception(self._timed_out(waiter.seconds))
+        now, following = self._loop.time(), math.inf
+        for waiter in itertools.chain(self._waiting, *self._under_way.values()):
+            if waiter.done():
+                continue
+            if waiter.deadline <= now:
+                waiter.set_exception(self._timed_out(waiter.seconds))
+            else:
+                following = min(following, waiter.deadline)
+        if following < math.inf:
+            # Not once for each of thousands of numbers, for it looks at all of them.
+            following = max(following, now + _LATE_SECONDS)
+            self._expiry = self._loop.call_at(following, self._expire)
 
     def _drop_abandoned(self) -> None:
         """Cancel the batches that nobody waits for, to make room for others."""
