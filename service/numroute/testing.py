@@ -7,7 +7,7 @@
             answer = client.lookup([79161234567])
             assert answer.routes[answer.route_index[0]].operator.code == "mMegaFon"
             service.publish({79161234567: "mMTS"})  # a new snapshot; stale=True for old data
-            with service.slow(2.0):  # answers take so many seconds longer
+            with service.slow(2.0):  # answers take 2 seconds longer
                 ...
             with service.unavailable():  # calls end with UNAVAILABLE
                 ...
@@ -77,7 +77,7 @@ def serve(ported: Ported, ranges: Ranges | None = None) -> Iterator[Service]:
 
     Raises:
         SettingError: A number is not a whole E.164 number, ranges are reversed or overlap, or a
-            value is none of a route, an operator and an operator's code.
+            value is not a route, an operator or an operator's code.
     """
     with tempfile.TemporaryDirectory(prefix="numroute-") as folder:
         service = Service(Path(folder) / "store")
@@ -128,7 +128,7 @@ class Service:
 
     @contextlib.contextmanager
     def slow(self, seconds: float) -> Iterator[None]:
-        """Begin each new call so much later until the block ends."""
+        """Delay each new call by ``seconds`` until the block ends."""
         self._faults.seconds = seconds
         try:
             yield

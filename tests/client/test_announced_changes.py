@@ -65,7 +65,7 @@ def load(word: str, store: Path, *paths: Path) -> None:
 async def watched(
     target: str, store: Path, windows: list[Path]
 ) -> tuple[list[SnapshotNews], list[SnapshotInfo]]:
-    """Apply the windows while a client watches; return what both calls told before and after."""
+    """Apply the windows while a client watches; return what both calls said before and after."""
     async with numroute.AsyncClient(target, timeout=30.0) as client:
         watch = client.watch_snapshots()
         news = [await anext(watch)]
@@ -78,7 +78,7 @@ async def watched(
 
 
 def test_a_build_and_a_day_of_increments(files: Path, tmp_path: Path, run_server) -> None:
-    """WatchSnapshots and GetSnapshot tell how many numbers changed how, as the dumps differ."""
+    """WatchSnapshots and GetSnapshot report how many numbers changed how, as the dumps differ."""
     store = tmp_path / "store"
     first, last = dumps(files)
     common = [path for path in files.iterdir() if path.name.startswith(("ABC-", "DEF-"))]

@@ -148,7 +148,7 @@ def test_the_largest_integers_are_taken() -> None:
     ],
 )
 def test_what_is_no_whole_number_is_refused(numbers, error, text) -> None:
-    """What is no row of whole numbers of at most 64 bits is refused with the reason."""
+    """Anything but a row of whole numbers of at most 64 bits is refused with the reason."""
     with pytest.raises(error, match=text):
         as_numbers(numbers)
 
@@ -163,7 +163,7 @@ def test_what_is_no_whole_number_is_refused(numbers, error, text) -> None:
     ],
 )
 def test_what_is_no_text_is_refused(server, texts, error, text) -> None:
-    """One text instead of several, and what is no text, is refused with the reason."""
+    """One text instead of several, or another type, is refused with the reason."""
     with numroute.Client(server.target) as client, pytest.raises(error, match=text):
         client.lookup_text(texts)
 
@@ -259,7 +259,7 @@ async def ask_within(kind: str, target: str, seconds: float) -> list[Exception]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 86_401.0])
 async def test_a_timeout_that_is_no_number_of_seconds_is_refused(kind, seconds, server) -> None:
-    """What is no number, or endless, is a mistake of the caller's, of a client or of one call."""
+    """A timeout that is not finite or too long is refused, of a client or of one call."""
     with pytest.raises(ValueError, match="timeout must be"):
         (numroute.Client if kind == "sync" else numroute.AsyncClient)(
             server.target, timeout=seconds
@@ -303,7 +303,7 @@ def test_nothing_is_answered_with_nothing(server, store) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_unreachable(kind) -> None:
-    """Where nobody listens, the error names the target and asks whether the service runs."""
+    """Where no service listens, the error names the target and asks whether the service runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{free.getsockname()[1]}"
@@ -372,7 +372,7 @@ async def test_close_ends_the_wait_for_a_service(kind, run_server, store) -> Non
 
 
 def test_an_unknown_host_is_named() -> None:
-    """A name without an address is said to be that."""
+    """The error of a name without an address says so."""
     with (
         numroute.Client("nowhere.invalid:50051") as client,
         pytest.raises(ServiceError, match=r"cannot resolve nowhere\.invalid") as caught,
@@ -459,7 +459,7 @@ def test_nonsense_in_rows() -> None:
 
 
 def test_another_service() -> None:
-    """A server that knows no such method is told from one that is not there."""
+    """A server that does not know the method is not reported as absent."""
     server = grpc.server(futures.ThreadPoolExecutor(1))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

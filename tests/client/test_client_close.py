@@ -12,7 +12,7 @@ import numroute
 from numroute.errors import ServiceError
 
 LARGE = [FIRST] * 10_000
-"""So many that the gate holds them, each half as well."""
+"""A batch large enough for the gate to hold it, and each half of it."""
 
 
 async def by_lookup(client) -> None:
@@ -46,7 +46,7 @@ async def test_another_task_closes(ask, held, gate) -> None:
     with pytest.raises(ServiceError, match="client is closed") as caught:
         await asking.pop()
     assert caught.value.code == "CANCELLED"
-    # Who cancels the task itself is heard as ever.
+    # Cancelling the task itself still works.
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     # A later call ends the same way.

@@ -1,4 +1,4 @@
-"""Clients and commands that make sure of the service, and show who they are."""
+"""Clients and commands that authenticate the service, and themselves to it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_mutual_tls(run_server, store, authority) -> None:
 
 
 def test_another_authority_is_not_believed(run_server, store, authority, tmp_path) -> None:
-    """A service whose certificate comes from somebody else is not asked."""
+    """A service whose certificate comes from another authority is not asked."""
     server = run_server(store.path, security=Security(tls=authority.issue()))
     other = Authority.make(tmp_path / "other")
     with pytest.raises(ServiceError) as caught:

@@ -50,7 +50,7 @@ class Service:
         self._ends[batch].set_exception(ServiceError("it failed", code="INTERNAL"))
 
     def given_up(self, batch: int = -1) -> bool:
-        """Return whether nobody waits for a batch any more."""
+        """Return whether a batch was given up."""
         return self._ends[batch].cancelled()
 
 
@@ -153,7 +153,7 @@ async def test_a_large_batch_leaves_the_loop_to_others(service) -> None:
 
 
 async def test_a_batch_given_up_while_it_is_handed_out(service) -> None:
-    """Who stops waiting while the tasks of a batch are woken takes nothing from the others."""
+    """A task cancelled while its batch is handed out takes nothing from the others."""
     coalescer = gather(service)
     tasks = asking(coalescer, *range(300))
     await turns()
@@ -316,7 +316,7 @@ def test_limits_that_cannot_work_are_refused(limits) -> None:
 
 
 async def test_wrong_numbers_hurt_no_others(server, registry) -> None:
-    """What is no number is refused in the task that asks; the others are answered."""
+    """A wrong number is refused in the task that asks; the others are answered."""
     async with numroute.AsyncClient(server.target) as client:
         good, negative, large, flag = await asyncio.gather(
             client.lookup(FIRST),

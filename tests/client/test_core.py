@@ -1,4 +1,4 @@
-"""How a question in several requests gets one answer from one snapshot, whoever answers each."""
+"""How a question in several requests gets one answer from one snapshot, and when calls repeat."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REFUSED = ServiceError("another snapshot", code="FAILED_PRECONDITION")
 
 
 def make_question(numbers: int, per_chunk: int = 1) -> BulkQuestion:
-    """Return a question about so many numbers."""
+    """Return a question about this many numbers."""
     return BulkQuestion(
         np.arange(numbers, dtype=np.uint64),
         with_range_holder=False,
@@ -88,7 +88,7 @@ def ask(
 
 
 def test_routes_of_all_requests_are_joined() -> None:
-    """Each request counts routes of its own; the answer has each once, from one snapshot."""
+    """Each response counts its own routes; the answer has each once, from one snapshot."""
     question = make_question(5, 2)
     first, second, third = (question.next_request() for _ in range(3))
     assert question.next_request() is None
@@ -147,7 +147,7 @@ def test_a_change_for_good(before, knows_ids) -> None:
     knows_ids=st.booleans(),
 )
 def test_any_order_of_snapshots(chunks, first, then, at_once, knows_ids) -> None:
-    """Whatever answered before, snapshots that go on by turns complete the question."""
+    """Snapshots that take turns complete the question, however it began."""
     ask(chunks, itertools.chain(first, itertools.cycle(then)), at_once=at_once, knows_ids=knows_ids)
 
 

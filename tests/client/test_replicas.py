@@ -32,7 +32,7 @@ def right(answer: numroute.client.BulkAnswer, registry) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
+    """Return free ports."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -43,7 +43,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def serving(server) -> bool:
-    """Return whether a replica says that it serves."""
+    """Return whether a replica reports SERVING."""
     stub = health_pb2_grpc.HealthStub(server.channel)
     state = stub.Check(health_pb2.HealthCheckRequest(), timeout=30.0).status
     return state == health_pb2.HealthCheckResponse.SERVING
@@ -150,7 +150,7 @@ def test_calls_take_turns(kind, run_server, store) -> None:
     with numroute.Client(f"{host}:{first.port}, {host}:{second.port}", timeout=30.0) as client:
         for _ in range(4):
             client.lookup(NUMBERS)
-        # With one of both gone, the other goes on; with the other gone, nobody does.
+        # With one of them gone, the other goes on.
         first.kill()
         client.lookup(NUMBERS)
         second.kill()

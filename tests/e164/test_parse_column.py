@@ -208,7 +208,7 @@ def test_an_unknown_default_region_is_refused_even_for_an_empty_column():
         parse_column(pa.array([], pa.string()), "XX")
 
 
-def test_huge_cells_are_refused_unread_and_disturb_nobody():
+def test_huge_cells_are_refused_unread_and_disturb_no_others():
     """A cell of a million characters is TOO_LONG; its neighbours keep their numbers."""
     texts = ["9160000012", "9" * 1_000_000, "+79160000012", "é" * 600, "я" * 400, "89160000012"]
     found = rows(parse_column(pa.array(texts), "RU"))

@@ -418,7 +418,7 @@ async def _read(call: Any) -> bytes:  # noqa: ANN401 - grpc names no type
 
 
 def _cancelling() -> bool:
-    """Return whether somebody cancels the current task."""
+    """Return whether the current task is being cancelled."""
     current = asyncio.current_task()
     # Python 3.10 cannot say.
     return bool(current and getattr(current, "cancelling", lambda: True)())

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     """Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
 
     TimedOut = Callable[[float], ServiceError]
-    """Makes the error for an answer that did not come within so many seconds."""
+    """Makes the error for an answer that did not come within these seconds."""
 
 
 NUMBERS_PER_BATCH = 1_000

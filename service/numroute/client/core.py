@@ -47,8 +47,8 @@ tenths of a millisecond; more go to a thread, so that other tasks need not wait.
 REFUSALS_MAX = 32
 """How often in a row requests of one question may meet another snapshot before it starts again.
 
-With five replicas of which one has the question's snapshot, a run of so many has a chance of one in
-a thousand; when no replica has it any more, they are refused within milliseconds.
+With five replicas of which one has the question's snapshot, such a run has a chance of one in a
+thousand; when no replica has it any more, they are refused within milliseconds.
 """
 
 RESTARTS_MAX = 8
@@ -313,7 +313,7 @@ class Watch:
     """What a client has received over ``WatchSnapshots``, across reconnections."""
 
     def __init__(self, seconds: float, now: float) -> None:
-        """Give the service so many seconds, from ``now`` on, for its first announcement."""
+        """Wait for the first announcement until ``seconds`` after ``now``."""
         self._announced: str | None = None
         self._end = now + seconds
         self._tries = 0

@@ -14,7 +14,7 @@ Without a default region, digits without ``+`` are read as a whole number only w
   ``8 495 123-45-67`` would silently become a Vietnamese number.
 
 Everything else is NO_DEFAULT_REGION. A bare national number of eleven digits (China, Brazil) is
-still read as a whole number: nothing tells it from one, so such lists need their default region.
+still read as a whole number: nothing distinguishes the two, so these lists need a default region.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _Digits:
         return type(self)(literal + rest.known, len(literal) + rest.length, rest.kept)
 
     def starts_with(self, literal: str) -> bool:
-        """Say whether the run starts with these digits."""
+        """Return whether the run starts with these digits."""
         if self.length < len(literal) or not literal.startswith(self.known[: len(literal)]):
             return False
         if len(self.known) < len(literal):
@@ -152,7 +152,7 @@ def _decide(digits: _Digits, region: str | None, *, plus: bool) -> Outcome:
 def _decide_in_region(digits: _Digits, plan: Plan, *, plus: bool) -> Outcome:
     """Decide for digits that are dialled in a region.
 
-    A ``+`` before what is no country code counts as a slip of the pen when what follows is
+    A ``+`` that no country code follows counts as a slip of the pen when what follows is
     international without it.
     """
     if plus:

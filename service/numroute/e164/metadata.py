@@ -54,7 +54,7 @@ class DigitPattern:
         self._shapes = expand(source)
 
     def fullmatch(self, known: str, length: int) -> bool:
-        """Say whether the whole number matches the whole expression."""
+        """Return whether the whole number matches the whole expression."""
         if len(known) == length:
             return self._regex.fullmatch(known) is not None
         if self._shapes is None:
@@ -110,7 +110,7 @@ class Plan:
     international: DigitPattern | None
 
     def judge_length(self, length: int) -> InvalidReason:
-        """Say what is wrong with the length of a national significant number.
+        """Return what is wrong with the length of a national significant number.
 
         UNSPECIFIED when nothing is. A length between two possible ones counts as too long: it is
         more than the shorter number takes.
@@ -122,7 +122,7 @@ class Plan:
         return InvalidReason.TOO_LONG
 
     def may_lose_trunk(self, length: int) -> bool:
-        """Say whether a trunk prefix is taken off when this length would remain.
+        """Return whether a trunk prefix is taken off when this length would remain.
 
         It stays on when the rest would be too short, for then it was no prefix; what is longer
         than everything is too long with or without it.
@@ -146,7 +146,7 @@ def check_region(region: str | None) -> str | None:
     upper = region.upper()
     if upper in SUPPORTED_REGIONS:
         return upper
-    # Somebody may have put a number where the region belongs.
+    # A caller may have put a number where the region belongs.
     shown = region[:_REGION_CHARS_SHOWN]
     if not shown.isalpha():
         shown = mask_number(shown)
@@ -237,7 +237,7 @@ def _pattern(source: str | None) -> DigitPattern | None:
 
 
 def _admits(shape: _Shape, known: str) -> bool:
-    """Say whether a shape agrees with the known digits as far as both go."""
+    """Return whether a shape agrees with the known digits as far as both go."""
     return all(digits >> int(digit) & 1 for digits, digit in zip(shape, known, strict=False))
 
 
