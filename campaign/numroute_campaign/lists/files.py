@@ -63,12 +63,14 @@ _EXPORT: Final = "Export the list as CSV or .xlsx"
 _UNPACK: Final = "Unpack it and give the list's files"
 _SAVE_AGAIN: Final = "Open it in a spreadsheet program and save it as .xlsx or CSV"
 
-_OTHER_STARTS: Final = (
+_OTHER_FILES: Final = (
     (rb"%PDF", "a PDF document", _EXPORT),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture", _EXPORT),
     (rb"Rar!", "a RAR archive", _UNPACK),
     (rb"7z\xbc\xaf", "a 7-Zip archive", _UNPACK),
     (rb"BZh\d|\xfd7zXZ", "compressed with bzip2 or xz", _UNPACK),
+)
+_OTHER_TEXTS: Final = (
     (
         rb"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)|<(?:\w+:)?Workbook\b",
         "an XML spreadsheet of Excel 2003",
@@ -149,9 +151,13 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
     return tuple(files)
 
 
-def check_start(start: bytes, where: object) -> None:
-    """Raise InputError if the start of a text shows that it is something other than CSV."""
-    for pattern, what, hint in _OTHER_STARTS:
+def check_start(
+    start: bytes,
+    where: object,
+    others: Sequence[tuple[bytes, str, str]] = (*_OTHER_FILES, *_OTHER_TEXTS),
+) -> None:
+    """Raise InputError if the start of a file shows that it is something other than CSV."""
+    for pattern, what, hint in others:
         if re.match(pattern, start, re.IGNORECASE | re.DOTALL):
             raise InputError(str(where), f"it is {what}, not CSV", hint=hint)
 
@@ -163,7 +169,7 @@ def _standard_input() -> ListFile:
     )[:HEAD_BYTES]
     form, compression = _form(head)
     if form is not Form.CSV:
-        what = "an Excel workbook or a zip" if form is Form.SPREADSHEET else f"{form.value} data"
+        what = "a zip or an Excel workbook" if form is Form.SPREADSHEET else f"{form.value} data"
         raise InputError(
             "standard input", f"{what}, which is not read from a pipe", hint="Give it as a file"
         )
@@ -188,6 +194,7 @@ def recognised(path: Path) -> ListFile:
         ) from None
     if not head:
         raise InputError(path, "the file is empty", hint="Export the list again")
+    check_start(head, path.name, _OTHER_FILES)
     form, compression = _form(head)
     return ListFile(path=path, form=form, compression=compression, size=status.st_size)
 
