@@ -98,7 +98,7 @@ def swap(material: Material, seconds: float) -> Sequence[Figure]:
         assert questions.seen[FIRST], "no answer from the first snapshot"
         assert questions.seen[SECOND], "no answer from the second snapshot"
         os.kill(service.pid, signal.SIGHUP)
-        replaced = _at_rate(service, send, rate, max(5.0, stretch), seed=0)
+        replaced = _at_rate(service, send, rate, max(10 * STRETCH_SECONDS_MIN, stretch), seed=0)
         replaced.require_answers()
     section = f"Changes of snapshot, {SWAP_BATCH:,} numbers a call, at {SWAP_LOAD:.0%} load"
     return [
@@ -127,7 +127,8 @@ def overload(material: Material, seconds: float) -> Sequence[Figure]:
             values[capacity].append(_capacity(service, send, OVERLOAD_BATCH))
             for factor, name in goodputs.items():
                 rate = factor * values[capacity][-1]
-                seen = _at_rate(service, send, rate, max(1.0, seconds / 8), seed=round_)
+                stretch = max(2 * STRETCH_SECONDS_MIN, seconds / 8)
+                seen = _at_rate(service, send, rate, stretch, seed=round_)
                 assert "wrong answer" not in seen.failures
                 values[name].append(seen.calls_per_second)
                 for status, count in seen.failures.items():
@@ -146,7 +147,7 @@ def overload(material: Material, seconds: float) -> Sequence[Figure]:
 
 def soak(material: Material, seconds: float) -> Sequence[Figure]:
     """Load a protected service for a long time, with a change of snapshot each minute."""
-    stretch = min(SOAK_SWAP_SECONDS, max(1.0, seconds / 4))
+    stretch = min(SOAK_SWAP_SECONDS, max(2 * STRETCH_SECONDS_MIN, seconds / 4))
     section = f"{seconds / 60:.1f} minutes at {SOAK_LOAD:.0%} load, a change every {stretch:.0f} s"
     waits, memory, files = [], [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.__main__ import BENCHMARKS, main, run
 from benchmarks.material import VARIABLE, Material, make_material
 from benchmarks.report import Figure, Report
-from benchmarks.service.asking import make_questions
+from benchmarks.service import asking, loaded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,15 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
         folder = tmp_path_factory.mktemp("material")
         patch.setenv(VARIABLE, str(folder / "no reference data"))
         return make_material(folder / "small", PORTED)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load services for a moment, and do not wait until they have compiled their kernel."""
+    monkeypatch.setattr(asking, "COMPILE_AFTER_NUMBERS", 1)
+    monkeypatch.setattr(loaded, "CAPACITY_CALLS", {1_000: 40, 65_536: 8})
+    monkeypatch.setattr(loaded, "STRETCH_SECONDS_MIN", 0.2)
+    monkeypatch.setattr(loaded, "SWAP_SECONDS", 0.2)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -56,7 +65,7 @@ def test_a_benchmark_finds_a_wrong_answer(material: Material, name: str) -> None
 
 def test_a_wrong_answer_over_grpc_is_a_failed_call(material: Material) -> None:
     """Answers are compared byte for byte with those that the oracle confirmed."""
-    questions = make_questions(material, 10)
+    questions = asking.make_questions(material, 10)
     questions.answers[0][b"right"] = "first"
     assert questions.right(0, b"right")
     assert not questions.right(0, b"wrong")

@@ -29,16 +29,21 @@ QUESTIONS = 4
 def lookups(material: Material, seconds: float) -> Sequence[Figure]:
     """Compare ``POST /v1/lookup`` with a handler that answers the same request by a constant."""
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(dir=material.work) as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=material.work) as folder,
+        web_service(material, Path(folder) / "jobs") as service,
+    ):
         for batch in BATCHES:
-            figures += _batch(material, batch, Path(folder), seconds / len(BATCHES))
+            figures += _batch(material, service, batch, Path(folder), seconds / len(BATCHES))
     return figures
 
 
-def _batch(material: Material, batch: int, folder: Path, seconds: float) -> list[Figure]:
+def _batch(
+    material: Material, service: Service, batch: int, folder: Path, seconds: float
+) -> list[Figure]:
     asked = [material.draw(batch, seed=seed) for seed in range(QUESTIONS)]
     bodies = [json.dumps({"numbers": [f"+{each}" for each in row]}).encode() for row in asked]
-    with web_service(material, folder / "jobs") as service, connected(service) as connection:
+    with connected(service) as connection:
         answers = []
         for numbers, body in zip(asked, bodies, strict=True):
             status, answer = post(connection, body)

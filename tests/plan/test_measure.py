@@ -44,6 +44,12 @@ calibrate(Path(sys.argv[1]), effort, lambda text: print(text, flush=True))
 """
 
 
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make few calls a step."""
+    monkeypatch.setattr(measure, "STEP_CALLS_MIN", 3)
+
+
 def test_a_calibration_can_be_planned_with(tmp_path: Path) -> None:
     """Measured, saved, read, asked; no file stays, and every core is allowed again."""
     cores = os.sched_getaffinity(0)

@@ -25,7 +25,7 @@ from numroute.v1.number_routing_pb2_grpc import NumberRoutingStub
 
 TIMEOUT_SECONDS = 60.0
 FOLLOWS_WITHIN_SECONDS = 15.0
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.02
 
 
 class Witness:
