@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _TRANSFORM: Final = re.compile(r"(\d*)\\(\d)")
 _REGION_CHARS_SHOWN: Final = 12
 _REGIONS_KEPT: Final = 1024
+
+_TOKEN: Final = re.compile(r"\(\?:|[()|$?]|\\d|\d|\[(?:\d(?:-\d)?)+\]|\{\d+(?:,\d+)?\}")
+"""What the expressions are made of."""
 
 _ANY: Final = (1 << 10) - 1
 """The set of all ten digits, one bit per digit."""
@@ -243,32 +247,39 @@ def _admits(shape: _Shape, known: str) -> bool:
 
 def expand(source: str) -> tuple[_Shape, ...] | None:
     """Return every shape that an expression matches, or None for what is not understood."""
+    tokens = deque(_TOKEN.findall(source))
+    if "".join(tokens) != source:
+        return None
     try:
-        shapes, end = _alternatives(source, 0)
+        shapes = _alternatives(tokens)
     except _NotUnderstoodError:
         return None
-    return tuple(shapes) if end == len(source) else None
+    return None if tokens else tuple(shapes)
 
 
 class _NotUnderstoodError(Exception):
     """The expression uses something that the metadata did not use when this was written."""
 
 
-def _alternatives(source: str, at: int) -> tuple[list[_Shape], int]:
+def _alternatives(tokens: deque[str]) -> list[_Shape]:
     """Read ``a|b|c`` up to a closing bracket or the end."""
-    shapes, at = _sequence(source, at)
-    while at < len(source) and source[at] == "|":
-        more, at = _sequence(source, at + 1)
-        shapes = shapes + more
-    return list(dict.fromkeys(shapes)), at
+    shapes = _sequence(tokens)
+    while tokens and tokens[0] == "|":
+        tokens.popleft()
+        shapes += _sequence(tokens)
+    return list(dict.fromkeys(shapes))
 
 
-def _sequence(source: str, at: int) -> tuple[list[_Shape], int]:
+def _sequence(tokens: deque[str]) -> list[_Shape]:
     """Read items one after the other, each with its repetition."""
     shapes: list[_Shape] = [()]
-    while at < len(source) and source[at] not in "|)":
-        item, at = _item(source, at)
-        low, high, at = _repetition(source, at)
+    while tokens and tokens[0] not in {"|", ")"}:
+        item = _item(tokens)
+        low = high = 1
+        if tokens and tokens[0][0] in "?{":
+            # ``?``, ``{m}`` or ``{m,n}``
+            bounds = re.findall(r"\d+", tokens.popleft()) or [0, 1]
+            low, high = int(bounds[0]), int(bounds[-1])
         repeated: list[_Shape] = [()]
         choices: list[_Shape] = [()] if low == 0 else []
         for count in range(1, high + 1):
@@ -276,7 +287,7 @@ def _sequence(source: str, at: int) -> tuple[list[_Shape], int]:
             if count >= low:
                 choices += repeated
         shapes = _joined(shapes, choices)
-    return shapes, at
+    return shapes
 
 
 def _joined(heads: list[_Shape], tails: list[_Shape]) -> list[_Shape]:
@@ -286,43 +297,21 @@ def _joined(heads: list[_Shape], tails: list[_Shape]) -> list[_Shape]:
     return list(dict.fromkeys(head + tail for head in heads for tail in tails))
 
 
-def _item(source: str, at: int) -> tuple[list[_Shape], int]:
+def _item(tokens: deque[str]) -> list[_Shape]:
     r"""Read one digit, ``\d``, ``[...]``, ``(...)`` or ``$``."""
-    if source[at].isdecimal():
-        return [(1 << int(source[at]),)], at + 1
-    if source.startswith(r"\d", at):
-        return [(_ANY,)], at + 2
-    if source[at] == "[":
-        end = source.find("]", at)
-        return [(_digit_set(source[at + 1 : end]),)], end + 1
-    if source[at] == "(":
-        at += 3 if source.startswith("(?:", at) else 1
-        shapes, at = _alternatives(source, at)
-        if not source.startswith(")", at):
+    token = tokens.popleft()
+    if token in {"(", "(?:"}:
+        shapes = _alternatives(tokens)
+        if not tokens:
             raise _NotUnderstoodError
-        return shapes, at + 1
-    if source[at] == "$":
-        return [()], at + 1
-    raise _NotUnderstoodError
-
-
-def _digit_set(inside: str) -> int:
-    """Read the inside of ``[...]``: digits and ranges of digits."""
-    if not re.fullmatch(r"(?:\d(?:-\d)?)+", inside):
-        raise _NotUnderstoodError
+        tokens.popleft()
+        return shapes
+    if token == "$":  # noqa: S105 - no password
+        return [()]
+    if token == r"\d":  # noqa: S105 - likewise
+        return [(_ANY,)]
     digits = 0
-    for first, last in re.findall(r"(\d)(?:-(\d))?", inside):
+    for first, last in re.findall(r"(\d)(?:-(\d))?", token):
         for digit in range(int(first), int(last or first) + 1):
             digits |= 1 << digit
-    return digits
-
-
-def _repetition(source: str, at: int) -> tuple[int, int, int]:
-    """Read ``?``, ``{m}`` or ``{m,n}`` and return least, most and where reading goes on."""
-    if source.startswith("?", at):
-        return 0, 1, at + 1
-    braces = re.compile(r"\{(\d+)(?:,(\d+))?\}").match(source, at)
-    if braces is None:
-        return 1, 1, at
-    low = int(braces[1])
-    return low, int(braces[2] or low), braces.end()
+    return [(digits,)]
