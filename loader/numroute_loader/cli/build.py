@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,10 +18,9 @@ from numroute_loader import pipeline
 from numroute_loader.cli.options import approval_options, retention_options, user_name
 from numroute_loader.gate import GateError
 from numroute_loader.gate.findings import Outcome, read_back
-from numroute_loader.gate.limits import meanings
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import input_files
-from numroute_loader.registries import load_limits
+from numroute_loader.registries import built_in_limits, load_limits
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -185,11 +185,9 @@ def _show_limits(approval: Approval, as_json: bool) -> None:
     if as_json:
         print_json(limits)
         return
-    print_table(
-        ("limit", "value", "meaning"),
-        [(name, f"{limits[name]:,.10g}", meaning) for name, meaning in meanings().items()],
-        unbroken=2,
-    )
+    value = re.compile(r"^(\w+) = .*$", re.MULTILINE)
+    text = value.sub(lambda match: f"{match[1]} = {limits[match[1]]:_}", built_in_limits())
+    click.echo(text, nl=False)
 
 
 def _document(checked: Checked) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from numroute.errors import InputError, SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 DAYS_MAX = 10
@@ -26,103 +25,43 @@ _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:
-    """The limits of the checks by name: counts, shares or hours, with their meanings.
+    """The limits of the checks by name: counts, shares or hours.
 
-    The values come from the registry's file of limits.
+    Their values and meanings are in the registry's file of limits.
     """
 
-    rejected_rows: Annotated[
-        _Count, "malformed rows of a dump that are skipped; more end the build"
-    ]
-    unknown_operators_share: Annotated[
-        _Share,
-        "ported numbers, or ranges, of operators that the operator table lacks, as a share of all",
-    ]
-    unknown_operators_numbers_min: Annotated[
-        _Count, "this many ported numbers of operators that the table lacks are never too many"
-    ]
-    outside_plan_share: Annotated[
-        _Share,
-        "ported numbers that no range covers, as a share of all: the plan and the dump of one "
-        "day are made minutes apart",
-    ]
-    routing_numbers_share: Annotated[
-        _Share, "routing numbers that do not agree with region and MNC, as a share of all"
-    ]
-    ported_min: Annotated[_Count, "the least ported numbers of a snapshot"]
-    shrinkage_share: Annotated[
-        _Share, "how many fewer ported numbers than in the current snapshot, as a share of its"
-    ]
-    plan_shrinkage_share: Annotated[
-        _Share,
-        "how many fewer numbers in the numbering plan than in the current one, as a share of its",
-    ]
-    range_holders_share: Annotated[
-        _Share, "numbers of the plan that changed their range holder, as a share of all"
-    ]
-    range_holders_operator_share: Annotated[
-        _Share, "numbers that one range holder lost to others, as a share of those it had"
-    ]
-    range_holders_numbers_min: Annotated[
-        _Count, "a change of this many numbers of the plan is never too much"
-    ]
-    growth_share_per_day: Annotated[
-        _Share, "how many more ported numbers than in the current snapshot, as a share of its"
-    ]
-    growth_numbers_min: Annotated[_Count, "growth by this many numbers is never too much"]
-    operator_change_share_per_day: Annotated[
-        _Share, "how many numbers one operator may gain or lose, as a share of those it had"
-    ]
-    operator_change_numbers_min: Annotated[
-        _Count, "a gain or loss of this many numbers is never too much for an operator"
-    ]
-    movement_share_per_day: Annotated[
-        _Share,
-        "numbers that went home or to another operator since the current snapshot, as a share "
-        "of its ported numbers",
-    ]
-    movement_numbers_min: Annotated[_Count, "a movement of this many numbers is never too much"]
-    updates_share_per_day: Annotated[
-        _Share,
-        "numbers that got another route of the same operator since the current snapshot, as a "
-        "share of its ported numbers",
-    ]
-    updates_numbers_min: Annotated[_Count, "an update of this many numbers is never too much"]
-    unchanged_numbers_min: Annotated[
-        _Count, "with this many ported numbers, a day without any change is not a new dump"
-    ]
-    clock_ahead_hours: Annotated[_Measure, "how far the data's time may lie ahead of the clock"]
-    clock_behind_hours: Annotated[
-        _Measure, "how far the data's time may lie behind the clock before a warning"
-    ]
-    increment_dates_ahead_minutes: Annotated[
-        _Measure, "how far half of a window's changes may lie ahead of the time in its name"
-    ]
-    increment_dates_behind_hours: Annotated[
-        _Measure, "how far half of a window's changes may lie behind the time in its name"
-    ]
-    increment_dates_numbers_min: Annotated[
-        _Count, "with fewer dated changes in a window, its dates are not compared with its name"
-    ]
-    port_dates_ahead_hours: Annotated[
-        _Measure, "how far a number's port may lie ahead of the data's time"
-    ]
-    port_dates_ahead_share: Annotated[
-        _Share, "ports that may lie further ahead, as a share of all with a date"
-    ]
-    port_dates_behind_hours: Annotated[
-        _Measure, "how far the newest port may lie behind the data's time"
-    ]
-    port_dates_numbers_min: Annotated[
-        _Count, "with fewer ported numbers, the newest port may be of long ago"
-    ]
-    drift_share: Annotated[
-        _Share,
-        "numbers in which a full dump may differ from the state built from increments, as a "
-        "share of its ported numbers",
-    ]
-    drift_numbers_min: Annotated[_Count, "a drift of this many numbers is never too much"]
-    chosen_numbers: Annotated[_Count, "chosen numbers that may have another operator than expected"]
+    rejected_rows: _Count
+    unknown_operators_share: _Share
+    unknown_operators_numbers_min: _Count
+    outside_plan_share: _Share
+    routing_numbers_share: _Share
+    ported_min: _Count
+    shrinkage_share: _Share
+    plan_shrinkage_share: _Share
+    range_holders_share: _Share
+    range_holders_operator_share: _Share
+    range_holders_numbers_min: _Count
+    growth_share_per_day: _Share
+    growth_numbers_min: _Count
+    operator_change_share_per_day: _Share
+    operator_change_numbers_min: _Count
+    movement_share_per_day: _Share
+    movement_numbers_min: _Count
+    updates_share_per_day: _Share
+    updates_numbers_min: _Count
+    unchanged_numbers_min: _Count
+    clock_ahead_hours: _Measure
+    clock_behind_hours: _Measure
+    increment_dates_ahead_minutes: _Measure
+    increment_dates_behind_hours: _Measure
+    increment_dates_numbers_min: _Count
+    port_dates_ahead_hours: _Measure
+    port_dates_ahead_share: _Share
+    port_dates_behind_hours: _Measure
+    port_dates_numbers_min: _Count
+    drift_share: _Share
+    drift_numbers_min: _Count
+    chosen_numbers: _Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +83,6 @@ class Approval:
     def __post_init__(self) -> None:
         if self.allowed and not self.reason.strip():
             raise SettingError("--allow needs a reason", hint="Give it with --reason TEXT")
-
-
-def meanings() -> Mapping[str, str]:
-    """Return the meaning of each limit by its name, in order."""
-    hints = get_type_hints(GateLimits, include_extras=True)
-    return {name: hint.__metadata__[-1] for name, hint in hints.items()}
 
 
 def read_limits(built_in: str, path: Path | None) -> GateLimits:

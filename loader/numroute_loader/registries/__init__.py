@@ -98,11 +98,16 @@ def load_limits(path: Path | None = None, registries: Collection[str] = ()) -> G
     These are the limits of the first of the ``registries`` that brings some, by default of the
     first that is known. Raises InputError when the file cannot be read or is wrong.
     """
+    return read_limits(built_in_limits(registries), path)
+
+
+def built_in_limits(registries: Collection[str] = ()) -> str:
+    """Return the TOML text that explains the limits and gives their values; see load_limits."""
     name = next(
         (_LIMITS[each] for each in registries if each in _LIMITS), next(iter(_LIMITS.values()))
     )
     table = resources.files("numroute_loader").joinpath("registries", "tables", name)
-    return read_limits(table.read_text("utf-8"), path)
+    return table.read_text("utf-8")
 
 
 def stated(name: str, kind: FileKind | None) -> tuple[datetime | None, int | None]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from support.registry import DUMP, NAMES, Result, command, write_registry
 
 from numroute.index import SnapshotStore
-from numroute_loader.gate import CHECKS, OVERRIDABLE
-from numroute_loader.gate.limits import meanings
+from numroute_loader.gate import CHECKS, OVERRIDABLE, GateLimits
 
 ROOT = Path(__file__).resolve().parents[3]
 BAD_ROW = "9000000345,mMTS,01,D7701,77,2018-05-03T00:03:29+03:00,"
@@ -32,15 +33,23 @@ def gate_of(result: Result) -> dict[str, dict[str, object]]:
     return {finding["check"]: finding for finding in json.loads(result.out)["gate"]}
 
 
-def test_the_limits_are_shown_with_their_meanings() -> None:
-    """Every limit has a name, a value and a meaning, without a file to judge."""
-    shown = command("numroute-load", "check", "--show-limits")
+def test_the_limits_are_shown_with_their_meanings(tmp_path: Path) -> None:
+    """Every limit has a name, a value and a meaning; what is shown is a file for --limits."""
+    names = {field.name for field in dataclasses.fields(GateLimits)}
+    own = tmp_path / "own.toml"
+    own.write_text("drift_share = 0.25\nported_min = 15_000_000\n")
+    shown = command("numroute-load", "check", "--show-limits", "--limits", own)
     assert shown.status == 0, shown.err
-    for name, meaning in meanings().items():
-        begin = re.escape(" ".join(meaning.split()[:3]))
-        assert re.search(rf"^{name} +[0-9.,]+ +{begin}", shown.out, re.MULTILINE)
+    limits = tomllib.loads(shown.out)
+    assert limits.keys() == names
+    assert (limits["drift_share"], limits["ported_min"]) == (0.25, 15_000_000)
+    for group in shown.out.strip().split("\n\n"):
+        assert re.match(r"# .{20}", group), group
+    own.write_text(shown.out)
+    again = command("numroute-load", "check", "--show-limits", "--limits", own)
+    assert again.out == shown.out
     document = json.loads(command("numroute-load", "check", "--show-limits", "--json").out)
-    assert document.keys() == meanings().keys()
+    assert document.keys() == names
     assert document["shrinkage_share"] == 0.1
     assert document["rejected_rows"] == 0
 
