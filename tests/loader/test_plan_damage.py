@@ -9,7 +9,7 @@ import pytest
 
 from numroute.errors import InputError
 from numroute_loader.registries import read as read_file
-from numroute_loader.registries.ru_numbering_plan import text as plan_text
+from numroute_loader.registries import ru_numbering_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,7 +155,7 @@ def test_damage_is_refused(tmp_path: Path, name: str):
 
 def test_overlong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A file longer than any plan is refused before it is looked at."""
-    monkeypatch.setattr(plan_text, "PLAN_BYTES_MAX", 20)
+    monkeypatch.setattr(ru_numbering_plan, "PLAN_BYTES_MAX", 20)
     assert "longer than 20 bytes" in refusal(tmp_path, lines(SIX, GOOD)).reason
 
 

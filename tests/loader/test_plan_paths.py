@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numroute.errors import InputError
-from numroute_loader.registries.ru_numbering_plan import read_rows
-from numroute_loader.registries.ru_numbering_plan.text import decode_plan
+from numroute_loader.registries.ru_numbering_plan import decode_plan, read_rows
 
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"

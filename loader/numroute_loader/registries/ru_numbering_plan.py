@@ -2,12 +2,16 @@
 
 Open data of the ministry: ``DEF-9xx.csv`` (mobile), ``ABC-3xx.csv``, ``ABC-4xx.csv``,
 ``ABC-8xx.csv`` (fixed lines and services), under older names ``Kody_DEF-9kh.csv`` and so on. All
-eras since 2014 are read.
+eras since 2014 are read. The publisher wrote windows-1251 until 2018, UTF-8 without and later with
+a byte order mark; copies saved again by others are in any of the three, and sometimes in two of
+them at once.
 """
 
 from __future__ import annotations
 
+import csv
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,26 +20,11 @@ import pyarrow.compute as pc
 
 from numroute.errors import InputError
 from numroute.model import LineType
+from numroute_loader.reading.archive import BYTE_ORDER_MARK
 from numroute_loader.reading.columns import TEXT_TYPE, Codes, codes_of, combined
 from numroute_loader.reading.csv_stream import Fault, batch_of, sound_lines
 from numroute_loader.reading.description import FileKind, ParsedFile
 from numroute_loader.records import Ranges, RouteKey
-from numroute_loader.registries.ru_numbering_plan.text import (
-    CAPACITY,
-    CODE,
-    DELIMITER,
-    DELIMITER_IN_CELL,
-    END,
-    OPERATOR,
-    PLAN_BYTES_MAX,
-    REGION,
-    START,
-    TAX_NUMBER,
-    TAX_NUMBER_SHAPE,
-    TERRITORY,
-    begins_like_plan,
-    decode_plan,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +34,6 @@ if TYPE_CHECKING:
 
     from numroute_loader.reading.csv_stream import SoundLines
     from numroute_loader.reading.description import Progress, RegistryFile, Tolerance
-    from numroute_loader.registries.ru_numbering_plan.text import PlanText
 
 REGISTRY = "ru-numbering-plan"
 
@@ -53,7 +41,7 @@ _COUNTRY_CODE = 7
 _CODE_UNIT = 10**7
 _COUNTRY_UNIT = 10**10
 
-COVERS = tuple(
+_COVERS = tuple(
     (block * _CODE_UNIT * 100, (block + 1) * _CODE_UNIT * 100 - 1) for block in (73, 74, 78, 79)
 )
 """Russia's part of +7, one block per file of the plan."""
@@ -69,6 +57,48 @@ _LINE_TYPES = (
 )
 
 _NO_REGION = frozenset({"", "-"})
+
+PLAN_BYTES_MAX = 256 * 2**20
+"""The largest file that is read as a plan. All four files of 2026 together are below 100 MB."""
+
+DELIMITER = ";"
+
+CODE = "code"
+START = "start"
+END = "end"
+CAPACITY = "capacity"
+OPERATOR = "operator"
+REGION = "region"
+TERRITORY = "territory"
+TAX_NUMBER = "tax_number"
+
+_TAX_NUMBER_SHAPE = re.compile(r"[0-9]{10}(?:[0-9]{2})?")
+"""The tax number (ИНН) has ten digits for a company and twelve for a person."""
+
+_DELIMITER_IN_CELL = "\x1f"
+"""Stands for a delimiter that belongs to the region's text."""
+
+_FROM_PUBLISHER = "Download the file from its publisher again"
+
+# АВС is Cyrillic in every file seen; the Latin letters look the same and come from copies that
+# somebody typed. Names are compared without blanks and without regard to case.
+_COLUMN_OF_NAME = {
+    "авс/def": CODE,
+    "abc/def": CODE,
+    "от": START,
+    "до": END,
+    "емкость": CAPACITY,
+    "ёмкость": CAPACITY,
+    "оператор": OPERATOR,
+    "регион": REGION,
+    "территориягар": TERRITORY,
+    "инн": TAX_NUMBER,
+}
+_SIX = (CODE, START, END, CAPACITY, OPERATOR, REGION)
+
+# Three Cyrillic letters in UTF-8. In windows-1251 the same bytes would be three times one of the
+# capitals Р and С followed by a sign that never follows a letter in a Russian text.
+_UTF8_CYRILLIC = re.compile(rb"(?:[\xd0\xd1][\x80-\xbf]){3}")
 
 _FIGURES = {
     CODE: (r"^[3489][0-9]{2}$", "the code is not three digits that begin with 3, 4, 8 or 9"),
@@ -131,21 +161,6 @@ def read_plan(file: RegistryFile, progress: Progress | None, _: Tolerance) -> Pa
     )
 
 
-KINDS = (
-    FileKind(
-        name=f"{REGISTRY}/plan",
-        registry=REGISTRY,
-        # Downloads come as "DEF-9xx (1)" too; the header test judges the content.
-        file_name=re.compile(r"(?:Kody_)?(?:ABC|DEF)-[3489](?:xx|kh)(?:\W.*)?", re.IGNORECASE),
-        header=begins_like_plan,
-        expects="the header АВС/ DEF;От;До;Емкость;Оператор;Регион, or with a row of a plan",
-        read=read_plan,
-        covers=COVERS,
-    ),
-)
-"""The kinds of file that this registry publishes: one for all codes."""
-
-
 def read_rows(text: PlanText) -> PlanRows:
     """Read the rows of a plan; blank lines are skipped.
 
@@ -199,11 +214,11 @@ def _sound_lines(text: PlanText) -> tuple[SoundLines, list[int]]:
     repaired: list[int] = []
     for fault in sound.faults:
         fields = [field.strip(_BLANKS) for field in lines[fault.line].decode().split(DELIMITER)]
-        surplus = len(fields) > expected and not TAX_NUMBER_SHAPE.fullmatch(fields[-1])
+        surplus = len(fields) > expected and not _TAX_NUMBER_SHAPE.fullmatch(fields[-1])
         if fields == [""]:
             lines[fault.line] = b""
-        elif text.region_takes_rest and surplus:
-            fields[expected - 1 :] = [DELIMITER_IN_CELL.join(fields[expected - 1 :])]
+        elif tuple(text.columns) == _SIX and surplus:
+            fields[expected - 1 :] = [_DELIMITER_IN_CELL.join(fields[expected - 1 :])]
             lines[fault.line] = DELIMITER.join(fields).encode()
             repaired.append(fault.line + 1)
     return check(b"\n".join(lines)), repaired
@@ -297,14 +312,160 @@ def _key(cells: tuple[bytes, ...]) -> tuple[RouteKey, str]:
     """Return the key of a combination of cells, and the tax number as it is written."""
     line_type, *texts = cells
     operator, region, territory, tax_number = (
-        cell.decode().strip().replace(DELIMITER_IN_CELL, DELIMITER) for cell in texts
+        cell.decode().strip().replace(_DELIMITER_IN_CELL, DELIMITER) for cell in texts
     )
     key = RouteKey(
         # The words of a name are one blank apart.
         operator_name=" ".join(operator.split()),
-        tax_number=tax_number if TAX_NUMBER_SHAPE.fullmatch(tax_number) else "",
+        tax_number=tax_number if _TAX_NUMBER_SHAPE.fullmatch(tax_number) else "",
         # Since 2026 a region may be left to the territory column.
         region_name=next((name for name in (region, territory) if name not in _NO_REGION), ""),
         line_type=LineType(line_type[0]),
     )
     return key, tax_number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanText:
+    """A plan's lines and columns.
+
+    ``data``: UTF-8 without byte order mark and with an empty first line in place of a header.
+    ``columns`` are in the order of the fields; "" is a column that is not read, ``unknown`` are the
+    names of those.
+    """
+
+    path: Path
+    data: bytes
+    columns: Sequence[str]
+    unknown: Sequence[str] = ()
+
+
+def decode_plan(path: Path, raw: bytes) -> PlanText:
+    """Return the text of a plan file's bytes.
+
+    The file must begin like a plan. Raises InputError when it is too long, has letters lost in a
+    conversion, lines in two encodings, or an ambiguous header.
+    """
+    if len(raw) > PLAN_BYTES_MAX:
+        reason = f"longer than {PLAN_BYTES_MAX} bytes, which no numbering plan is"
+        hint = "Check that this is a file of the numbering plan"
+        raise InputError(path, reason, hint=hint)
+    data = raw.removeprefix(BYTE_ORDER_MARK)
+    lost = data.find("\N{REPLACEMENT CHARACTER}".encode())
+    if lost >= 0:
+        reason = "letters were lost when this copy was converted (U+FFFD)"
+        raise InputError(path, reason, line=_line(data, lost), hint=_FROM_PUBLISHER)
+    data = _unquoted(_as_utf8(path, data, marked=data is not raw))
+    first_line, _, rest = data.partition(b"\n")
+    if is_plan_row(first_line.decode()):
+        return PlanText(path=path, data=data, columns=_SIX)
+    names = [name.strip() for name in first_line.decode().split(DELIMITER)]
+    columns = tuple(_COLUMN_OF_NAME.get(_normal(name), "") for name in names)
+    known = [column for column in columns if column]
+    if len(known) == len(set(known)) and "" not in names:
+        unknown = [name for name, column in zip(names, columns, strict=True) if not column]
+        return PlanText(path=path, data=b"\n" + rest, columns=columns, unknown=unknown)
+    reason = "a column without a name" if "" in names else "a column occurs twice"
+    hint = "A plan's header begins АВС/ DEF;От;До;Емкость;Оператор;Регион"
+    raise InputError(path, f"wrong header: {reason}", line=1, hint=hint)
+
+
+def begins_like_plan(head: bytes) -> bool:
+    """Return whether a file begins with a plan's header, or a row as a headerless copy does."""
+    first_line = head.removeprefix(BYTE_ORDER_MARK).split(b"\n", 1)[0]
+    return any(
+        _is_plan_header(line) or is_plan_row(line)
+        for line in (
+            first_line.decode(encoding, errors="replace") for encoding in ("utf-8", "windows-1251")
+        )
+    )
+
+
+def _is_plan_header(line: str) -> bool:
+    """Return whether a line has the columns that every era has."""
+    return {_COLUMN_OF_NAME.get(_normal(name), "") for name in line.split(DELIMITER)} >= set(_SIX)
+
+
+def is_plan_row(line: str) -> bool:
+    """Return whether a line looks like a row of a plan."""
+    fields = [field.strip() for field in line.split(DELIMITER)]
+    return (
+        len(fields) >= len(_SIX)
+        and re.fullmatch(r"[3489]\d\d", fields[0], re.ASCII) is not None
+        and all(field.isascii() and field.isdigit() for field in fields[1:4])
+    )
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"\s+", "", name).casefold()
+
+
+def _unquoted(data: bytes) -> bytes:
+    """Take the quotes off a copy that a spreadsheet saved; leave any other text alone.
+
+    The publisher never quotes a cell: its quotes are part of the names. A spreadsheet puts a cell
+    that holds quotes into quotes and doubles those inside. A text is such a copy when all its
+    quoted cells are of this form and most of them then hold pairs of quotes: the publisher's file
+    of 2014 has the form, but by halves of pairs.
+    """
+    if b'""' not in data:
+        return data
+    lines = data.decode().split("\n")
+    quoted = unpaired = 0
+    for place, line in enumerate(lines):
+        if '"' in line:
+            text, end = (line[:-1], "\r") if line.endswith("\r") else (line, "")
+            try:
+                cells = next(csv.reader([text], delimiter=DELIMITER, strict=True))
+            except (csv.Error, StopIteration):
+                return data
+            counts = [cell.count('"') for cell in cells if '"' in cell]
+            if sum(2 * count + 2 for count in counts) > text.count('"'):
+                return data
+            quoted += len(counts)
+            unpaired += sum(count % 2 for count in counts)
+            cells = [cell.replace(DELIMITER, _DELIMITER_IN_CELL) for cell in cells]
+            lines[place] = DELIMITER.join(cells) + end
+    return data if 2 * unpaired > quoted else "\n".join(lines).encode()
+
+
+def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
+    """Return the bytes as UTF-8, whichever of the two encodings they are in."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        other = _line(data, error.start)
+    else:
+        return data
+    cyrillic = _UTF8_CYRILLIC.search(data)
+    if cyrillic is None and not marked:
+        try:
+            return data.decode("windows-1251").encode()
+        except UnicodeDecodeError as error:
+            line, reason = _line(data, error.start), "neither UTF-8 nor windows-1251"
+            raise InputError(path, reason, line=line, hint=_FROM_PUBLISHER) from None
+    utf8 = _line(data, cyrillic.start()) if cyrillic else 1
+    reason = f"mixed encodings: line {utf8} is in UTF-8, line {other} is not"
+    if utf8 == other:
+        reason = "mixed encodings: one part of this line is in UTF-8, another is not"
+    raise InputError(path, reason, line=max(utf8, other), hint=_FROM_PUBLISHER)
+
+
+def _line(data: bytes, position: int) -> int:
+    """Return the line, counted from 1, of a byte position."""
+    return data.count(b"\n", 0, position) + 1
+
+
+KINDS = (
+    FileKind(
+        name=f"{REGISTRY}/plan",
+        registry=REGISTRY,
+        # Downloads come as "DEF-9xx (1)" too; the header test judges the content.
+        file_name=re.compile(r"(?:Kody_)?(?:ABC|DEF)-[3489](?:xx|kh)(?:\W.*)?", re.IGNORECASE),
+        header=begins_like_plan,
+        expects="the header АВС/ DEF;От;До;Емкость;Оператор;Регион, or with a row of a plan",
+        read=read_plan,
+        covers=_COVERS,
+    ),
+)
+"""The kinds of file that this registry publishes: one for all codes."""
