@@ -11,8 +11,7 @@ import numpy as np
 from numroute.index.compare import Kind, changed_numbers, operator_name, range_rows, routes_of
 from numroute.index.content import Content
 from numroute.model import NUMBER_MAX, mask_number
-from numroute_loader.gate.evidence import Drift, RangeHolders, RoutingNumbers
-from numroute_loader.gate.findings import NAMED_MAX
+from numroute_loader.gate.findings import NAMED_MAX, Drift, RangeHolders, RoutingNumbers
 from numroute_loader.increments.windows import ChainError, first_after, position_of
 from numroute_loader.merge.routes import counted
 from numroute_loader.registries import kind_of, stated

@@ -32,8 +32,7 @@ from numroute_loader.differences import (
     routing_numbers,
 )
 from numroute_loader.gate import Evidence, GateError, judge
-from numroute_loader.gate.evidence import Drift
-from numroute_loader.gate.findings import documents, passed, read_back
+from numroute_loader.gate.findings import Drift, documents, passed, read_back
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.patching import net_changes, patch_of
 from numroute_loader.increments.windows import GapError, arrange, position_of

@@ -33,13 +33,11 @@ PROCESS = CODE + rb"," + CODE + rb",(?:,|D\d\d(\d\d),\3),(?:ShortTimePort|LongTi
 ROWS = {
     Tier.PORT_ALL: re.compile(ROUTED + rb",\d*\r\n"),
     Tier.PORT_ALL_FULL: re.compile(ROUTED + rb",\d+,\d{16}," + PROCESS + rb"\r\n"),
-    Tier.PORT_ALL_NEW: re.compile(rb"9\d{9},[^,\r\n]+,\d*\r\n"),
 }
 HEADERS = {
     Tier.PORT_ALL: b"Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\r\n",
     Tier.PORT_ALL_FULL: b"Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount,NPId,DonorId,"
     b"RangeHolderId,OldRoute,OldMNC,ProcessType\r\n",
-    Tier.PORT_ALL_NEW: b"Number,OrgName,RowCount\r\n",
 }
 
 
@@ -90,7 +88,6 @@ def test_bytes_are_the_same_on_every_machine(tmp_path: Path):
         "Numbering_plan": "0f80ff0b44792b5c",
         "Port_All": "e3979ea5a550ac6a",
         "Port_All_Full": "1c87297157f7753f",
-        "Port_All_New": "eb2aa6c33975f340",
         "ABC-3xx.csv": "e297b0dde04c08a3",
         "ABC-4xx.csv": "c08762701dc42879",
         "ABC-8xx.csv": "3b0610d832acb658",
@@ -116,8 +113,7 @@ def test_files_are_named_by_day_and_sequence(tmp_path: Path):
         "Port_All_201807060000_1689.zip",
     ]
     assert re.fullmatch(r"Port_All_Full_201807060000_\d+\.zip", names[3])
-    assert names[4] == "Port_All_New_201807060000_1689.zip"
-    assert names[5:] == ["ABC-3xx.csv", "ABC-4xx.csv", "ABC-8xx.csv", "DEF-9xx.csv"]
+    assert names[4:] == ["ABC-3xx.csv", "ABC-4xx.csv", "ABC-8xx.csv", "DEF-9xx.csv"]
 
 
 def test_files_are_the_owners_only(registry: GeneratedRegistry):
@@ -138,7 +134,6 @@ def test_rows_of_full_dumps_have_the_real_shape(registry: GeneratedRegistry, tie
     [
         (Tier.PORT_ALL, PORTED, ""),
         (Tier.PORT_ALL_FULL, PORTED + PORTED // 40, "0"),
-        (Tier.PORT_ALL_NEW, PORTED, ""),
     ],
 )
 def test_row_count_stands_in_the_first_row_only(
@@ -173,16 +168,6 @@ def test_the_old_route_is_that_of_a_donor_other_than_the_holder(registry: Genera
     assert all((row[8] == row[9]) == (row[10] == "") == (row[11] == "") for row in rows)
     assert all(row[10] == f"D{row[4]}{row[11]}" for row in rows if row[10])
     assert {len(row) for row in rows} == {13}
-
-
-def test_the_simplified_tier_names_the_same_operators(registry: GeneratedRegistry):
-    """Port_All_New says by name what Port_All says by code."""
-    names = {
-        row[0]: ",".join(row[3:-1])
-        for row in (line.decode().rstrip().split(",") for line in csv_lines(registry.operators))
-    }
-    by_code = [(row[0], names[row[1]]) for row in rows_of(registry, Tier.PORT_ALL)]
-    assert by_code == [(row[0], row[1]) for row in rows_of(registry, Tier.PORT_ALL_NEW)]
 
 
 def test_operators_keep_quotes_and_leading_zeros(registry: GeneratedRegistry):
@@ -246,8 +231,8 @@ def test_the_loader_accepts_every_generated_file(registry: GeneratedRegistry):
     parsed = [read(path) for path in registry.paths]
     assert [file.warnings for file in parsed if file.warnings] == []
     ported = [file.ported for file in parsed if file.ported is not None]
-    assert [len(records.numbers) for records in ported] == [PORTED] * 3
-    assert [records.returned_home for records in ported] == [0, registry.returned_home, 0]
+    assert [len(records.numbers) for records in ported] == [PORTED] * 2
+    assert [records.returned_home for records in ported] == [0, registry.returned_home]
     assert parsed[1].source.rows == registry.mobile_ranges
     ranges = [file.ranges for file in parsed if file.ranges is not None]
     assert len(ranges) == 5

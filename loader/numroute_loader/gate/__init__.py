@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from numroute_loader.gate import change_checks, file_checks
-from numroute_loader.gate.evidence import Evidence
-from numroute_loader.gate.findings import READ_BACK, Finding, GateError, Outcome
+from numroute_loader.gate.findings import READ_BACK, Evidence, Finding, GateError, Outcome
 from numroute_loader.gate.limits import Approval, GateLimits
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from numroute_loader.gate.limits import DAYS_MAX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numroute_loader.gate.evidence import Evidence
+    from numroute_loader.gate.findings import Evidence
     from numroute_loader.gate.limits import GateLimits
 
 _NOTHING = "there is no current snapshot with ported numbers to compare with"

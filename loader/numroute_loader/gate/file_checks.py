@@ -16,7 +16,7 @@ from numroute_loader.gate.findings import Finding, Outcome, finding, named
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numroute_loader.gate.evidence import Evidence
+    from numroute_loader.gate.findings import Evidence
     from numroute_loader.gate.limits import GateLimits
     from numroute_loader.reading.description import ParsedFile
 

@@ -41,7 +41,6 @@ _DAILY_SINCE = {
     "Operators": date(2013, 11, 19),
     "Numbering_plan": date(2013, 11, 19),
     "Port_All": date(2013, 11, 20),
-    "Port_All_New": date(2013, 11, 20),
     # A counter of its own whose beginning is not known.
     "Port_All_Full": date(2014, 6, 1),
 }
@@ -54,7 +53,6 @@ _HEADERS = {
     "Port_All": "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount",
     "Port_All_Full": "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount,NPId,DonorId,"
     "RangeHolderId,OldRoute,OldMNC,ProcessType",
-    "Port_All_New": "Number,OrgName,RowCount",
     "Port_Increment": "NPId,Number,RecipientId,DonorId,RangeHolderId,OldRoute,NewRoute,OldMNC,"
     "NewMNC,RegionCode,PortDate,RowCount",
     "Return_Increment": "NPId,Number,OwnerId,RangeHolderId,RangeHolderMNC,OldRoute,NewRoute,"
@@ -201,7 +199,6 @@ class FullDumps:
         ]
         self._route = pa.array(f"{code},{mnc},D{reg}{mnc},{reg}" for code, mnc, reg in served)
         self._old_route = pa.array([",", *(f"D{reg}{mnc},{mnc}" for _, mnc, reg in served)])
-        self._org_name = pa.array(operator.name for operator in market.operators)
         self._code = pa.array(operator.code for operator in market.operators)
         self._process_type = pa.array(["ShortTimePort", "LongTimePort"])
 
@@ -251,14 +248,15 @@ class FullDumps:
         owner, donor, region = rows["owner"], rows["donor"], rows["region"]
         others = "0" if tier is Tier.PORT_ALL_FULL else ""
         stated = pc.if_else(pa.array(np.arange(len(rows)) + written == 0), str(row_count), others)
-        cells = [pa.array(rows["number"]).cast(pa.string())]
-        if tier is Tier.PORT_ALL_NEW:
-            cells += [self._org_name.take(owner), stated]
-        else:
-            time = pc.binary_join_element_wise(
-                self._day.take(rows["day"]), self._second.take(rows["second"]), _OFFSET, ""
-            )
-            cells += [self._route.take(owner * self._regions + region), time, stated]
+        time = pc.binary_join_element_wise(
+            self._day.take(rows["day"]), self._second.take(rows["second"]), _OFFSET, ""
+        )
+        cells = [
+            pa.array(rows["number"]).cast(pa.string()),
+            self._route.take(owner * self._regions + region),
+            time,
+            stated,
+        ]
         if tier is Tier.PORT_ALL_FULL:
             # The old route is written where it does not follow from the range holder.
             old = np.where(donor == rows["holder"], 0, 1 + donor * self._regions + region)

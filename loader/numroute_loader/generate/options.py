@@ -38,7 +38,6 @@ class Tier(enum.StrEnum):
 
     PORT_ALL = "Port_All"
     PORT_ALL_FULL = "Port_All_Full"
-    PORT_ALL_NEW = "Port_All_New"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
