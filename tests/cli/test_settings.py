@@ -183,6 +183,13 @@ def test_what_does_not_fit_is_refused(store: Path, words: list[str], text: str) 
     assert (done.status, text in done.err) == (2, True), done.err
 
 
+@pytest.mark.parametrize("option", ["--interval", "--patience"])
+def test_a_duration_of_the_loader_is_a_number(store: Path, tmp_path: Path, option: str) -> None:
+    """Nan passes every comparison."""
+    done = command("numroute-load", "watch", "--store", store, "--inbox", tmp_path, option, "nan")
+    assert (done.status, "'nan' is not a number of" in done.err) == (2, True), done.err
+
+
 def test_a_token_in_a_variable_is_led_to_the_file(store: Path, monkeypatch) -> None:
     """NUMROUTE_TOKEN is not a setting: a client's token is in a file."""
     monkeypatch.setenv("NUMROUTE_TOKEN", "x")

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from numroute.cli.group import Daemon
-from numroute.cli.options import json_option, store_option
+from numroute.cli.options import Finite, json_option, setting, store_option
 from numroute.cli.serve import (
     HOURS_MAX,
-    Finite,
     check_option,
     http_security_options,
     max_age_option,
@@ -29,70 +28,58 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
 
 @click.command(cls=Daemon)
 @store_option
-@click.option(
+@setting(
     "--listen",
-    envvar="NUMROUTE_WEB_LISTEN",
-    show_envvar=True,
+    "Address to listen on; with port 0 the system chooses a free port.",
+    prefix="WEB_",
     default="127.0.0.1:8080",
-    show_default=True,
     metavar="HOST:PORT",
-    help="Address to listen on; with port 0 the system chooses a free port.",
 )
 @max_age_option("mark answers as stale")
-@click.option(
+@setting(
     "--jobs",
-    envvar="NUMROUTE_WEB_JOBS",
-    show_envvar=True,
+    "Folder of the lists that clients send and of their results; made if it is missing.",
+    prefix="WEB_",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("numroute-jobs"),
-    show_default=True,
-    help="Folder of the lists that clients send and of their results; made if it is missing.",
 )
-@click.option(
+@setting(
     "--choices",
-    envvar="NUMROUTE_WEB_CHOICES",
-    show_envvar=True,
+    "Folder of what lists may use: policies/*.toml, prices/*.toml, do-not-send/*.",
+    prefix="WEB_",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Folder of what lists may use: policies/*.toml, prices/*.toml, do-not-send/*.",
 )
-@click.option(
+@setting(
     "--list-workers",
-    envvar="NUMROUTE_WEB_LIST_WORKERS",
-    show_envvar=True,
+    "How many lists are routed at once.",
+    prefix="WEB_",
     type=click.IntRange(1, WORKERS_MAX),
     default=lambda: max(1, len(os.sched_getaffinity(0)) // 2),
     show_default="one for two cores",
     metavar="COUNT",
-    help="How many lists are routed at once.",
 )
-@click.option(
+@setting(
     "--list-size",
+    "The largest list that is taken.",
     "list_megabytes",
-    envvar="NUMROUTE_WEB_LIST_SIZE",
-    show_envvar=True,
+    prefix="WEB_",
     type=click.IntRange(1, LIST_MEGABYTES_MAX),
     default=1024,
-    show_default=True,
     metavar="MIB",
-    help="The largest list that is taken.",
 )
-@click.option(
+@setting(
     "--retention",
+    "How long a list and its results are kept after it is done.",
     "retention_hours",
-    envvar="NUMROUTE_WEB_RETENTION",
-    show_envvar=True,
+    prefix="WEB_",
     type=Finite(min=0, max=HOURS_MAX),
     default=24.0,
-    show_default=True,
     metavar="HOURS",
-    help="How long a list and its results are kept after it is done.",
 )
-@click.option(
+@setting(
     "--region",
-    envvar="NUMROUTE_REGION",
-    show_envvar=True,
+    "Country whose national formats the page offers to understand, e.g. RU.",
     metavar="CC",
-    help="Country whose national formats the page offers to understand, e.g. RU.",
 )
 @click.option(
     "--callback-host",
@@ -104,12 +91,11 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
     help="A host that a list's callback_url may name; its addresses must be public. Or an address "
     "or network that may be private. May be given repeatedly.",
 )
-@click.option(
+@setting(
     "--callback-secret",
-    envvar="NUMROUTE_WEB_CALLBACK_SECRET",
-    show_envvar=True,
+    "File of the secret that signs callbacks: whsec_ and base64, readable by its owner only.",
+    prefix="WEB_",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File of the secret that signs callbacks: whsec_ and base64, readable by its owner only.",
 )
 @http_security_options
 @check_option

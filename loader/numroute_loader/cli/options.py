@@ -22,30 +22,8 @@ if TYPE_CHECKING:
     Command = Callable[..., Any]
 
 KEEP_MAX = 1_000_000
-SECONDS_MAX = 86_400.0
 
 reason_option = click.option("--reason", default="", help="Why; it is recorded in the history.")
-
-
-def seconds(
-    name: str,
-    default: float,
-    text: str,
-    *,
-    prefix: str = "",
-    zero: bool = False,
-    longest: float = SECONDS_MAX,
-) -> Command:
-    """Return a setting of a duration in seconds, as a parameter ``NAME_seconds``."""
-    return setting(
-        name,
-        text,
-        f"{name[2:]}_seconds",
-        prefix=prefix,
-        type=click.FloatRange(min=0, min_open=not zero, max=longest),
-        default=default,
-        metavar="SECONDS",
-    )
 
 
 def approval_options(command: Command) -> Command:

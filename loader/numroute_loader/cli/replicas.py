@@ -8,12 +8,12 @@ import click
 
 from numroute.cli.console import show
 from numroute.cli.group import Daemon
-from numroute.cli.options import json_option, store_option
+from numroute.cli.options import json_option, seconds, store_option
 from numroute.cli.progress import Bars
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute_loader import replicas
-from numroute_loader.cli.options import retention_options, seconds, user_name
+from numroute_loader.cli.options import retention_options, user_name
 from numroute_loader.feeds.loop import feeding, stopping
 from numroute_loader.replicas import INTERVAL_SECONDS, Follower, Remote
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numroute.cli.group import Daemon
-from numroute.cli.options import Folder, setting, store_option
+from numroute.cli.options import Finite, Folder, seconds, setting, store_option
 from numroute.entry import how_to_install
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
@@ -19,7 +19,6 @@ from numroute_loader import replicas
 from numroute_loader.cli.options import (
     approval_options,
     retention_options,
-    seconds,
     user_name,
 )
 from numroute_loader.cli.replicas import check_url
@@ -120,7 +119,7 @@ _FOLDER = Folder(file_okay=False, path_type=Path)
     "--patience",
     "How long increments wait for the rest of a full dump that has come in part.",
     "patience_minutes",
-    type=click.FloatRange(min=0, max=10_000),
+    type=Finite(min=0, max=10_000),
     default=PATIENCE.total_seconds() / 60,
     metavar="MINUTES",
 )

@@ -7,6 +7,7 @@ named ``NUMROUTE_`` and the option's name. A flag wins over the environment, tha
 from __future__ import annotations
 
 import functools
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     Command = Callable[..., Any]
 
+SECONDS_MAX = 86_400.0
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -61,6 +63,26 @@ class Time(click.ParamType[datetime]):
         return time.astimezone(UTC)
 
 
+class Finite(click.FloatRange):
+    """A number in a range; refuses ``nan``, which passes every comparison."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click declares it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Refuse ``nan``, and a unit: it is that of the option."""
+        unit = f" of {param.metavar.lower()}" if param is not None and param.metavar else ""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number{unit}", param, ctx)
+        return super().convert(number, param, ctx)
+
+
 def setting(
     name: str,
     text: str,
@@ -79,6 +101,27 @@ def setting(
         show_envvar=True,
         help=text,
         **{"show_default": attributes.get("default") is not None, **attributes},
+    )
+
+
+def seconds(
+    name: str,
+    default: float,
+    text: str,
+    *,
+    prefix: str = "",
+    zero: bool = False,
+    longest: float = SECONDS_MAX,
+) -> Command:
+    """Return a setting of a duration in seconds, as a parameter ``NAME_seconds``."""
+    return setting(
+        name,
+        text,
+        f"{name[2:]}_seconds",
+        prefix=prefix,
+        type=Finite(min=0, min_open=not zero, max=longest),
+        default=default,
+        metavar="SECONDS",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,15 @@ import click
 
 from numroute.cli.console import print_facts, print_json
 from numroute.cli.group import Daemon
-from numroute.cli.options import FILE, gathered, json_option, setting, store_option
+from numroute.cli.options import (
+    FILE,
+    Finite,
+    gathered,
+    json_option,
+    seconds,
+    setting,
+    store_option,
+)
 from numroute.server.limits import WORKER_MEMORY_MIN, WORKERS_MAX
 
 if TYPE_CHECKING:
@@ -21,27 +28,6 @@ if TYPE_CHECKING:
 
 WORKER_MEGABYTES_MAX = 1 << 20
 HOURS_MAX = 1_000_000
-SECONDS_MAX = 86_400
-
-
-class Finite(click.FloatRange):
-    """A number in a range; refuses ``nan``, which passes every comparison."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click declares it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Refuse ``nan``, and a unit: it is that of the option."""
-        unit = f" of {param.metavar.lower()}" if param is not None and param.metavar else ""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number{unit}", param, ctx)
-        return super().convert(number, param, ctx)
 
 
 def max_age_option(effect: str) -> Command:
@@ -151,14 +137,7 @@ def _security(
     metavar="HOST:PORT",
 )
 @max_age_option("mark answers as stale and report not ready")
-@setting(
-    "--drain",
-    "How long calls under way may take to end after SIGTERM.",
-    "drain_seconds",
-    type=Finite(min=0, max=SECONDS_MAX),
-    default=10.0,
-    metavar="SECONDS",
-)
+@seconds("--drain", 10.0, "How long calls under way may take to end after SIGTERM.", zero=True)
 @setting(
     "--workers",
     "Number of worker processes.",
