@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numroute import wire
 from numroute.errors import SettingError
 from numroute.index import Content, SnapshotStore, writing
 from numroute.model import LineType, Operator, Region, Route, Status
@@ -29,7 +30,6 @@ from numroute.plan.table import (
     memory_bytes,
     this_machine,
 )
-from numroute.v1 import number_routing_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -168,7 +168,9 @@ def _measure(
         batches = []
         for batch in effort.batches:
             requests = [
-                pb.BulkLookupRequest(numbers=draw(ported, batch, seed).tolist()).SerializeToString()
+                wire.bulk_request(
+                    draw(ported, batch, seed), with_range_holder=False, with_ported_at=False
+                )
                 for seed in range(REQUESTS)
             ]
             batches.append(_Batch(batch, service, call, requests, effort))
