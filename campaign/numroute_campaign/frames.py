@@ -112,7 +112,7 @@ def route_batches(
         names = batch.schema.names
         if answers is None:
             answers = _Answers(_router(Path(store), snapshot), policy or BY_OPERATOR)
-            _refuse_clash(names, prefix)
+            refuse_clash(names, prefix)
             place = _place(names, batch.column, column, country.region)
         added = _answered(batch.column(place), names[place], country, answers)
         yield pa.RecordBatch.from_arrays(
@@ -183,7 +183,7 @@ def _route_frame(
     options: RouteOptions,
 ) -> pa.Table:
     """Return the answers to a frame's phone column; ``values`` gives a column by its place."""
-    _refuse_clash(names, options.get("prefix", ""))
+    refuse_clash(names, options.get("prefix", ""))
     place = _place(names, values, options.get("column"), options.get("region"))
     phone = values(place)
     if phone is None:
@@ -271,7 +271,8 @@ def _row(route: Route, decision: Decision) -> dict[str, str]:
     }
 
 
-def _refuse_clash(names: Sequence[str], prefix: str) -> None:
+def refuse_clash(names: Sequence[str], prefix: str) -> None:
+    """Raise SettingError if a column has the name of an added one."""
     clash = [name for name in names if name in {prefix + each for each, _ in ANSWER_COLUMNS}]
     if clash:
         raise SettingError(

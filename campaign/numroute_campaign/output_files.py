@@ -41,8 +41,6 @@ SHEET_ROWS_MAX: Final = 1_048_576
 
 SHEET_CELL_CHARS_MAX: Final = 32_767
 
-ENDINGS: Final = {"parquet": ".parquet", "arrow": ".arrow", "xlsx": ".xlsx"}
-
 
 class TextFiles:
     """The text files of one output route: one file, or parts of ``rows_per_file`` rows each."""
@@ -142,7 +140,7 @@ class SpoolFiles:
             rows = pa.ipc.open_stream(source).read_all()  # mapped, not read
             for number, begin in enumerate(range(0, self.rows, rows_per_file or self.rows), 1):
                 part = rows.slice(begin, rows_per_file)
-                name = part_name(self._stem, ENDINGS[self._form], rows_per_file and number)
+                name = part_name(self._stem, f".{self._form}", rows_per_file and number)
                 self.names.append(name)
                 groups = (
                     complete(_copied(part.slice(at, GROUP_ROWS)))

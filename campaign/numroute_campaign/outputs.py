@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 REJECTS: Final = "rejects"
 REJECT_COLUMNS: Final = ("row_id", "reason", "rule")
 MAP: Final = "pseudonyms"
+"""The map of pseudonyms in the spool folder, without its ending."""
 
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 _STEM_CHARS_MAX: Final = 60
@@ -188,10 +189,6 @@ class Outputs:
         used = {id(self._layout(each)) for each in self._decisions.first}
         layouts = (layout for layout in self._layouts if id(layout) in used)
         return tuple(dict.fromkeys(name for each in layouts for name in each.template.columns))
-
-    def map_name(self) -> str:
-        """Return the name of the map of pseudonyms within the spool folder."""
-        return self._map.names[0]
 
     @property
     def rows(self) -> int:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from numroute.e164.metadata import check_region
 from numroute_campaign.lists.cells import is_empty, is_equal, read_phones, unpacked
+from numroute_campaign.templates import plain_texts
 from numroute_campaign.vocabulary import Reject, Several
 
 if TYPE_CHECKING:
@@ -135,19 +136,11 @@ def _samples(
     for reason in np.unique(reasons).tolist():
         if reason != Reject.EMPTY:
             places = invalid[reasons == reason][:SAMPLES_MAX]
-            # Not all bytes of a list are UTF-8.
-            cells = (
-                cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
-                for cell in _bytes(column.take(pa.array(places))).to_pylist()
-            )
-            samples[reason] = list(dict.fromkeys(map(mask_cell, cells)))
+            cells = unpacked(column.take(pa.array(places)))
+            if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+                cells = cells.cast(pa.large_binary())  # not all bytes of a list are UTF-8
+            samples[reason] = list(dict.fromkeys(map(mask_cell, plain_texts(cells).to_pylist())))
     return samples
-
-
-def _bytes(values: pa.Array) -> pa.Array:
-    values = unpacked(values)
-    is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-    return values.cast(pa.large_binary()) if is_text else values
 
 
 def rejected_cells(

@@ -28,7 +28,7 @@ from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.output_files import OutputError, Workspace
-from numroute_campaign.outputs import Outputs
+from numroute_campaign.outputs import MAP, Outputs
 from numroute_campaign.policy import BY_OPERATOR, Policy, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
 from numroute_campaign.sorting import Counts, Decisions, Sorter
@@ -286,7 +286,7 @@ class _Run:
         write_report(self.workspace.output, summary, campaign.language)
         if campaign.hand_over is not None:
             self._write_act(campaign.hand_over, summary)
-            self.workspace.hand_over(self.outputs.map_name(), campaign.hand_over.map)
+            self.workspace.hand_over(f"{MAP}.csv", campaign.hand_over.map)
         self.workspace.finish()
         return summary
 

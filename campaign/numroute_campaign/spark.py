@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from numroute.errors import NumrouteError, SettingError
 from numroute.index import SnapshotStore
-from numroute_campaign.frames import ANSWER_COLUMNS, route_batches
+from numroute_campaign.frames import ANSWER_COLUMNS, refuse_clash, route_batches
 from numroute_campaign.policy import Policy, read_policy
 
 if TYPE_CHECKING:
@@ -67,12 +67,7 @@ def route_dataframe(
             f"the frame has no column {column!r}",
             hint=f"Its columns are {', '.join(frame.columns)}",
         )
-    clash = [name for name, _ in ANSWER_COLUMNS if prefix + name in frame.columns]
-    if clash:
-        raise SettingError(
-            f"the frame has a column {prefix + clash[0]!r} already",
-            hint="Give prefix='numroute_' or rename the column",
-        )
+    refuse_clash(frame.columns, prefix)
     schema = StructType(list(frame.schema.fields))
     for name, kind in ANSWER_COLUMNS:
         schema.add(prefix + name, LongType() if str(kind) == "int64" else StringType())
