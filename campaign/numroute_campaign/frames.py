@@ -60,11 +60,11 @@ ANSWER_COLUMNS: Final = (
     ("reject", pa.string()),
     ("rule", pa.string()),
 )
-"""What is added to every row.
+"""The columns added to every row.
 
 ``number`` is null where there is no number; ``invalid_reason`` and ``reject`` say why. ``operator``
 is the brand, or the name where there is none. ``route`` is the output route by the policy, null
-where the row should not leave: then ``reject`` says why, and ``rule`` names the rule that
+where the row is rejected: then ``reject`` says why, and ``rule`` names the rule that
 excluded it.
 """
 
@@ -97,11 +97,11 @@ def route_batches(
         column: The phone column: its name, or as an integer its place counted from 0; None finds
             it by names and by the first batch's content.
         region: Country whose national formats are understood, e.g. ``RU``.
-        policy: What ``numroute_campaign.read_policy`` returned; None makes a route per operator.
+        policy: A policy from ``numroute_campaign.read_policy``; None makes a route per operator.
         prefix: Put before the names of the added columns.
 
     Raises:
-        InputError: The phone column cannot be told, or its type cannot hold phone numbers.
+        InputError: The phone column is in doubt, or its type cannot hold phone numbers.
         SettingError: The region is unknown, or a batch has a column of an added one's name.
         StoreError: There is no snapshot, or it cannot be read.
     """
@@ -222,7 +222,7 @@ def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
 
 
 class _Answers:
-    """The texts of each code, made when it is first met."""
+    """The texts of each code, made when the code first occurs."""
 
     def __init__(self, router: SnapshotRouter, policy: Policy) -> None:
         self.router, self._policy = router, policy
@@ -343,10 +343,7 @@ def _one(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _of_objects(cells: list[object]) -> pa.Array:
-    """Return a column of mixed objects as texts, cell by cell; what is no text or number is null.
-
-    A number in floating point is taken where it is whole.
-    """
+    """Return a column of mixed objects as texts; a cell that is no text or whole number is null."""
     return pa.array([_of_object(cell) for cell in cells], pa.string())
 
 

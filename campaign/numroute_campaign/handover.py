@@ -2,8 +2,8 @@
 
 A pseudonym is the first 128 bits of HMAC-SHA-256 (RFC 2104) over the number's decimal digits in
 ASCII, as 32 hexadecimal digits: ``printf 79161234567 | openssl dgst -sha256 -mac HMAC`` gives the
-same. It hides a number only from people without the key: with it, all mobile numbers of a country
-can be tried in minutes. The map gives the people away as well.
+same. It hides a number only from people without the key: with the key, every mobile number of
+a country can be tried in minutes. The map reveals the numbers directly.
 
 To put the numbers back, a report is held in memory and the map is read once, block by block: a
 report is seldom larger than the campaign it is about, a map may hold a hundred million rows.

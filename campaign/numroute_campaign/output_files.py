@@ -1,12 +1,11 @@
-"""The temporary folder of a run, and the files in it: text that only grows, or a spool.
+"""The temporary folder of a run and its files: text that is appended to, or a spool.
 
 A list may have thousands of output routes: their files cannot all be open, nor their Parquet row
 groups and worksheets all be in memory. Text is appended and closed; for the other forms the rows
 wait in a spool, an Arrow IPC stream, and the file is written from it at the end.
 
-The folder lies beside the output folder, so that the last step is one rename: the output folder
-holds everything or does not exist. What a killed run left, the next run for the same output
-removes.
+The folder lies beside the output folder, so that the last step is one rename: the output folder is
+complete or does not exist. The next run for the same output removes what a killed run left.
 """
 
 from __future__ import annotations
@@ -193,8 +192,8 @@ class SpoolFiles:
 def _copied(rows: pa.Table) -> pa.RecordBatch:
     """Return a copy of the rows, each column in one piece.
 
-    What is written then depends on the rows alone, not on the batches that they came in; and no
-    text of the row behind a slice ends up in the padding of an Arrow file.
+    The output then depends on the rows alone, not on how they were batched, and the padding of an
+    Arrow file holds no text of other rows.
     """
     columns = [pa.concat_arrays(column.chunks) for column in rows.columns]
     return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
@@ -206,7 +205,7 @@ def part_name(stem: str, ending: str, part: int | None) -> str:
 
 
 def append_bytes(path: Path, data: memoryview | bytes) -> None:
-    """Append bytes to a private file, which is created if it is missing; it does not stay open."""
+    """Append bytes to a private file, creating it if missing, and close it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         rest = memoryview(data)
@@ -234,7 +233,7 @@ class Workspace:
     """
 
     def __init__(self, out: Path) -> None:
-        """Make the folder, and remove what killed runs for the same output left behind.
+        """Make the folder; remove what killed runs for the same output left.
 
         Raises:
             InputError: The output folder is not empty, or another run is making it.
@@ -284,7 +283,7 @@ class Workspace:
 
 
 def _remove_leftover(folder: Path, out: Path) -> None:
-    """Remove the folder of a run that is gone; raise InputError if the run holds its lock."""
+    """Remove the folder of a dead run; raise InputError if the run is alive and holds its lock."""
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

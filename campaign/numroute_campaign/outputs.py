@@ -64,10 +64,10 @@ _MAPPED: Final = -2
 
 
 class Outputs:
-    """All files of one run, while they are written.
+    """All files of one run while they are written.
 
     Attributes:
-        renamed: Names in the files of kept columns that are called as a column of the output is.
+        renamed: New names of kept columns whose own names are those of output columns.
     """
 
     def __init__(

@@ -115,7 +115,7 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return tuple(each for each in CATEGORIES if each in {name.lower() for name in named})
 
     def find(self, route: Route, destination: str, category: str) -> int | None:
-        """Return the place of the price of a route through an output route, None if there is none.
+        """Return the place of the price for a route and an output route, None if there is none.
 
         An empty ``destination`` stands for no output route in particular.
         """
@@ -293,7 +293,7 @@ def cost_of(
     *,
     has_segments: bool,
 ) -> tuple[CostSummary, Bill]:
-    """Return what everything that is routed costs, and the bill of the list's own category.
+    """Return the costs of all routed numbers, and the bill of the list's own category.
 
     ``has_segments``: the list said how many segments each message has; else the price list does.
     """

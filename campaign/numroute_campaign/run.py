@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 THREADS_MAX: Final = 8
 SAMPLE_ROWS: Final = 20
 FILES_NAMED_MAX: Final = 3
-"""How many files an error names that may come from any of them."""
+"""How many files an error names when any of them may be the cause."""
 
 READ_PLAINLY: Final = ReadOptions()
 
@@ -71,7 +71,7 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """What to do with which lists.
+    """The lists of a run and what to do with them.
 
     Attributes:
         lists: Files, folders, ``-`` for standard input.
@@ -83,7 +83,7 @@ class Campaign:
         several: What to do with cells that hold several numbers.
         suppress: Do-not-send lists, named like ``lists``.
         suppress_reading: How to read those.
-        suppress_lenient: Pass over rows of those that are not understood.
+        suppress_lenient: Ignore rows of those that are not understood.
         rejects_max: The share of rejected rows above which the run has failed.
         hand_over: Writes pseudonyms; None writes the numbers themselves.
         language: Of the report page.

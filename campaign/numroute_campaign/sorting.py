@@ -99,7 +99,7 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Leaving:
-    """The rows of a block that leave, ordered by destination and within it as in the list.
+    """The rows of a block that are routed, by destination and then in the list's order.
 
     Attributes:
         row_id: uint64[n], the row's place in the whole list, counted from 1.
@@ -120,7 +120,7 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Staying:
-    """The rows of a block that do not leave, in the order of the list.
+    """The rows of a block that are rejected, in the list's order.
 
     Attributes:
         row_id: uint64[k].

@@ -53,7 +53,7 @@ def route_dataframe(
         store: Path of the snapshot store, on the driver and on every executor.
         column: The phone column; partitions cannot agree on one that each would find for itself.
         region: Country whose national formats are understood, e.g. ``RU``.
-        policy: What ``numroute_campaign.read_policy`` returned; None makes a route per operator.
+        policy: A policy from ``numroute_campaign.read_policy``; None makes a route per operator.
         prefix: Put before the names of the added columns.
 
     Raises:

@@ -49,7 +49,7 @@ _DECIMAL_POINTS: Final = {"en": ".", "ru": ","}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectSummary:
-    """Rows that were not routed for one reason.
+    """Rows rejected for one reason.
 
     ``rule``: the policy rule that decided, if any; ``samples``: the first cells, masked.
     """
@@ -109,7 +109,7 @@ class RuleSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Rows through the steps.
+    """How many rows each step left.
 
     ``rows`` and ``further`` are the sum of ``rejected``, ``duplicates``, ``suppressed``,
     ``refused`` and ``routed``.
@@ -148,7 +148,7 @@ class Summary:
         misrouted_by_prefix: Routed numbers that another operator serves than their range holder.
         kept_columns: Columns of the list in the outputs, beside number, route and row id.
         dropped_columns: Columns of the list that are not in the outputs.
-        warnings: What the reader should know.
+        warnings: What the user should know.
     """
 
     files: tuple[FileSummary, ...]

@@ -49,11 +49,11 @@ def read_suppressed(
     Args:
         lists: The lists.
         options: How to read them; without a column every column with phone numbers counts.
-        is_lenient: Pass over rows and cells that cannot be understood.
+        is_lenient: Ignore rows and cells that cannot be understood.
 
     Raises:
-        InputError: A list cannot be read or has no row, or a row or cell of it is not understood:
-            people who asked for no messages would get them.
+        InputError: A list cannot be read or has no row, or a row or cell is not understood: people
+            who asked for no messages would get them.
     """
     if not lists:
         return None
@@ -94,7 +94,7 @@ def read_suppressed(
 
 
 def _columns_beside(opened: OpenList) -> list[tuple[int, str]]:
-    """Return the columns right of phone columns that may hold the end of a second number.
+    """Return the columns to the right of phone columns that may hold the end of a second number.
 
     In CSV text, ``8 (916) 123-45-01, 02`` without quotes is two cells. Each column comes as its
     place among the block's kept ones, with what such a cell matches.
