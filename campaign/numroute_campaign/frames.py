@@ -343,7 +343,7 @@ def _one(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _of_objects(cells: list[object]) -> pa.Array:
-    """Return a column of mixed objects as texts; a cell that is no text or whole number is null."""
+    """Return a column of mixed objects as texts; a cell that is neither text nor number is null."""
     return pa.array([_of_object(cell) for cell in cells], pa.string())
 
 
