@@ -33,7 +33,7 @@ from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList
-from numroute_campaign.templates import NUMBER, header_text, plain_texts, rows_text
+from numroute_campaign.templates import NUMBER, bytes_of, header_text, plain_texts, rows_text
 from numroute_campaign.vocabulary import NOBODY, PSEUDONYM
 
 if TYPE_CHECKING:
@@ -319,7 +319,7 @@ def _write(out: Path, names: Sequence[str], columns: list[pa.Array]) -> None:
         with replacing(out) as file:
             file.write(header_text(names))
             for begin in range(0, len(columns[0]), _ROWS_AT_ONCE):
-                text = rows_text([each.slice(begin, _ROWS_AT_ONCE) for each in columns])
-                file.write(text.text)
+                rows = [each.slice(begin, _ROWS_AT_ONCE) for each in columns]
+                file.write(bytes_of(rows_text(rows)))
     except OSError as error:
         raise InputError(out, f"cannot be written: {error.strerror or error}") from None

@@ -24,12 +24,10 @@ import pyarrow.parquet as pq
 
 from numroute.errors import InputError, SettingError
 from numroute.files import create_private, finish, flush, replacing
-from numroute_campaign.templates import plain_texts
+from numroute_campaign.templates import bytes_of, plain_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from numroute_campaign.templates import RowText
 
 
 GROUP_ROWS: Final = 524_288
@@ -62,15 +60,15 @@ class TextFiles:
         self.rows = 0
         self.names: list[str] = []
 
-    def append(self, text: RowText) -> None:
-        """Append lines."""
+    def append(self, lines: pa.Array) -> None:
+        """Append string[n], lines of text."""
         rows_per_file, begin = self._rows_per_file, 0
-        while begin < len(text):
+        while begin < len(lines):
             if not self.names or self._part_rows == rows_per_file:
                 self._next_part()
-            rest = len(text) - begin
+            rest = len(lines) - begin
             count = rest if rows_per_file is None else min(rest, rows_per_file - self._part_rows)
-            self._write(text.lines(begin, begin + count).text)
+            self._write(bytes_of(lines.slice(begin, count)))
             begin += count
             self._part_rows += count
             self.rows += count

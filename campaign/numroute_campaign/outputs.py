@@ -26,7 +26,6 @@ from numroute_campaign.templates import (
     ROUTE_COLUMNS,
     ROW_ID,
     WINDOW_COLUMNS,
-    RowText,
     Template,
     cells_text,
     header_text,
@@ -56,8 +55,8 @@ _STEM_CHARS_MAX: Final = 60
 _TAKEN: Final = (REJECTS, "summary", "report", "act")
 
 
-Rendered = list[tuple[int, RowText | pa.RecordBatch]]
-"""A block's output: rows, each time with their destination, or one of the next two."""
+Rendered = list[tuple[int, pa.Array | pa.RecordBatch]]
+"""A block's output: lines or rows, each time with their destination, or one of the next two."""
 
 _REJECTED: Final = -1
 _MAPPED: Final = -2
@@ -157,7 +156,7 @@ class Outputs:
             places = list(run)
             begin, end = places[0][1][0], places[-1][1][1]
             text = layout.text(leaving, begin, end, names, block)
-            rendered += [(each, text.lines(i - begin, j - begin)) for each, (i, j) in places]
+            rendered += [(each, text.slice(i - begin, j - i)) for each, (i, j) in places]
         return rendered
 
     def write(self, rendered: Rendered) -> None:
@@ -225,7 +224,7 @@ class Outputs:
             encoding=template.encoding,
         )
 
-    def _rejects_text(self, staying: Staying) -> RowText:
+    def _rejects_text(self, staying: Staying) -> pa.Array:
         """Return the lines of rows that are not routed: row id, reason, rule."""
         kind = np.where(staying.code >= 0, staying.code + 256, staying.reason)
         distinct, inverse = np.unique(kind, return_inverse=True)
@@ -337,7 +336,7 @@ class Layout:
 
     def text(
         self, leaving: Leaving, begin: int, end: int, pseudonyms: pa.Array | None, block: Block
-    ) -> RowText:
+    ) -> pa.Array:
         """Return the lines of some rows."""
         cells = []
         code, value = leaving.code[begin:end], pa.array(leaving.value[begin:end])

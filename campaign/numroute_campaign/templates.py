@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -23,8 +22,6 @@ from numroute_campaign.lists.cells import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
 
 _FORMULA: Final = r"^[=+\-@\t\r\n]"
@@ -132,46 +129,27 @@ CSV: Final = Template(columns={ROW_ID: ROW_ID}, delimiter=",")
 """How everything is written that has no template."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowText:
-    """Lines of text; ``offsets``: int[n + 1], where each begins in ``data``, and the end."""
-
-    data: memoryview
-    offsets: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def lines(self, begin: int, end: int) -> RowText:
-        """Return some of the lines."""
-        return RowText(data=self.data, offsets=self.offsets[begin : end + 1])
-
-    @property
-    def text(self) -> memoryview:
-        """The bytes of the lines."""
-        return self.data[int(self.offsets[0]) : int(self.offsets[-1])]
-
-
-def rows_text(columns: Sequence[pa.Array], template: Template = CSV) -> RowText:
-    """Return the lines of columns of values."""
+def rows_text(columns: Sequence[pa.Array], template: Template = CSV) -> pa.Array:
+    """Return string[n], the lines of columns of values."""
     return lines_text([cells_text(column, template) for column in columns], template)
 
 
-def lines_text(cells: Sequence[pa.Array], template: Template = CSV) -> RowText:
-    """Return the lines of cells that are delimited text already, one array per column."""
+def lines_text(cells: Sequence[pa.Array], template: Template = CSV) -> pa.Array:
+    """Return string[n], the lines of columns of cells that are delimited text already."""
     last = pc.binary_join_element_wise(cells[-1], LINE_ENDS[template.line_end], "")
-    lines = pc.binary_join_element_wise(*cells[:-1], last, template.delimiter)
+    return pc.binary_join_element_wise(*cells[:-1], last, template.delimiter)
+
+
+def bytes_of(lines: pa.Array) -> memoryview:
+    """Return the bytes of lines, without a copy."""
     _, offsets, data = lines.buffers()
-    return RowText(
-        data=memoryview(data if data is not None else b""),
-        offsets=np.frombuffer(offsets, np.int32, count=len(lines) + 1, offset=lines.offset * 4),
-    )
+    places = np.frombuffer(offsets, np.int32)
+    return memoryview(data)[places[lines.offset] : places[lines.offset + len(lines)]]
 
 
 def header_text(names: Sequence[str], template: Template = CSV) -> bytes:
     """Return the line of the column names."""
-    text = rows_text([pa.array([name], pa.string()) for name in names], template)
-    return bytes(text.text)
+    return bytes(bytes_of(rows_text([pa.array([name], pa.string()) for name in names], template)))
 
 
 def plain_texts(column: pa.Array) -> pa.Array:

@@ -15,7 +15,7 @@ from python_calamine import CalamineWorkbook
 from numroute.errors import InputError
 from numroute_campaign import output_files
 from numroute_campaign.policy import read_policy
-from numroute_campaign.templates import Template, rows_text
+from numroute_campaign.templates import Template, bytes_of, rows_text
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 TEXTS = ["Скидка 20 %; ждём", 'Ваш "код" 1', "Привет, Анна", "строка\nвторая", "обычный"]
@@ -171,7 +171,7 @@ def test_no_cell_is_a_formula_however_a_spreadsheet_splits_it(
     """Read with its own delimiter, or split at another or at line breaks, no piece is a formula."""
     template = Template(columns={"row_id": "row_id"}, delimiter=delimiter)
     text = rows_text([pa.array([cell]) for cell in ["1", *cells]], template)
-    line = bytes(text.text).decode()
+    line = bytes(bytes_of(text)).decode()
     (row,) = csv.reader([line], delimiter=delimiter) if "\n" not in line[:-1] else [[]]
     assert not any(cell[:1] in tuple("=+-@\t\r\n") for cell in row if cell)
     others = "".join({",", ";", "\t"} - {delimiter})
