@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numroute.model import Route
     from numroute_loader.reading.description import ParsedFile, RegistryFile, Tolerance
 
-    FileProgress = Callable[[Path, str, int, int], None]
-    """Called now and then with a file, its kind, and bytes of it: (done, total)."""
+    FileProgress = Callable[[str, int, int], None]
+    """Called now and then with a file's name and bytes of it: (name, done, total)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +77,11 @@ def read_input(
     file: RegistryFile, progress: FileProgress | None, tolerance: Tolerance
 ) -> ParsedFile:
     """Read an open file whole and report progress; raises InputError."""
-    path, kind = file.path, file.kind
     if progress is None:
-        return kind.read(file, None, tolerance)
-    parsed = kind.read(file, lambda done, total: progress(path, kind.name, done, total), tolerance)
-    progress(path, kind.name, 1, 1)
+        return file.kind.read(file, None, tolerance)
+    name = file.path.name
+    parsed = file.kind.read(file, lambda done, total: progress(name, done, total), tolerance)
+    progress(name, 1, 1)
     return parsed
 
 

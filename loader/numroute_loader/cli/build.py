@@ -78,7 +78,7 @@ def check(
             click.echo(f"warning: {error.message}: compared with nothing", err=True)
     with Bars() as bars:
         checked = pipeline.check(
-            _inputs(files), opened, approval, as_of=as_of, progress=bars.of_file
+            _inputs(files), opened, approval, as_of=as_of, progress=bars.update
         )
     if as_json:
         print_json(_document(checked))
@@ -114,7 +114,7 @@ def build(
     opened = SnapshotStore(store, create=True, retention=retention)
     with Bars() as bars:
         checked = pipeline.check(
-            inputs, opened, approval, increments=False, as_of=as_of, progress=bars.of_file
+            inputs, opened, approval, increments=False, as_of=as_of, progress=bars.update
         )
         return _publish(opened, checked, approval, bars, as_json=as_json)
 
@@ -143,7 +143,7 @@ def apply(
     inputs = _inputs(files)
     opened = SnapshotStore(store, retention=retention)
     with Bars() as bars:
-        checked = pipeline.check(inputs, opened, approval, increments=True, progress=bars.of_file)
+        checked = pipeline.check(inputs, opened, approval, increments=True, progress=bars.update)
         return _publish(opened, checked, approval, bars, as_json=as_json)
 
 

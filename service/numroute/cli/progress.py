@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -14,9 +14,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Bars:
@@ -40,10 +37,6 @@ class Bars:
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(step, total=total or None)
         self._progress.update(self._tasks[step], completed=done, total=total or None)
-
-    def of_file(self, path: Path, _kind: str, done: int, total: int) -> None:
-        """Show how much of a file is read, in bytes."""
-        self.update(path.name, done, total)
 
     def __enter__(self) -> Self:
         self._progress.start()
