@@ -54,8 +54,6 @@ class _Cells(msgspec.Struct, kw_only=True):
     region: str = ""
 
     def __post_init__(self) -> None:
-        if self.last is not None and self.last < self.number:
-            raise ValueError("last lies before number")
         if bool(self.mcc) != bool(self.mnc):
             raise ValueError("mcc and mnc stand together or not at all")
         if not (self.reason + self.author).isprintable():
@@ -165,6 +163,8 @@ class _Line:
         cells = self.row.cells
         first = self._covered("number", cells.number)
         last = self._covered("last", cells.last) if cells.last is not None else first
+        if last < first:
+            raise self.row.error("last lies before number")
         code = cells.operator
         operator = self.known.operators.get(code)
         if operator is None:

@@ -99,7 +99,7 @@ def test_comments_order_and_mark_are_free(table):
         ((HEADER, "1,mA,,A,,", "", "2,mA,,B,,"), 4, "the first is on line 2"),
         ((HEADER, "1,mA,A"), 2, "3 cells where 6"),
         ((HEADER, '1,mA,,"A,,'), 2, "quote"),
-        (("# only", "brand,mcc,mnc"), 2, "the header lacks"),
+        (("# only", "tax_number,mcc,mnc"), 2, "the header lacks"),
         (("# only a comment",), None, "no header"),
     ],
 )
