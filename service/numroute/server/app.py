@@ -79,7 +79,7 @@ async def serve(
     service = NumberRouting(follower, log, guards)
 
     make = functools.partial(_make_server, settings, service, health, certificates)
-    listener = Listener(make, settings.listen, log)
+    listener = Listener(make, log)
     await follower.poll()
     # To walk through modules and the service itself takes 15 ms and more, in the middle of a call.
     gc.collect()

@@ -171,13 +171,7 @@ class Clients:
     """
 
     def __init__(self, security: Security, log: FilteringBoundLogger) -> None:
-        """Read the file.
-
-        Raises:
-            SettingError: The file cannot be read, others can read it, or a client has a limit and
-                there is no folder to count in.
-            InputError: The file is not valid.
-        """
+        """Read the file; raises as ``read_clients``, and for a limit that cannot be counted."""
         self._path = security.tokens
         self._text = security.token_lines
         self._counts_usage = security.state is not None

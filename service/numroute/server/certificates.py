@@ -90,11 +90,7 @@ class Certificates:
     """The service's credentials: those of the files, or the last valid ones."""
 
     def __init__(self, files: TlsFiles, log: FilteringBoundLogger) -> None:
-        """Load the files.
-
-        Raises:
-            SettingError: They are not valid, see ``load_credentials``.
-        """
+        """Load the files; raises as ``load_credentials`` does."""
         self._files = files
         self._log = log
         self._states = [file_state(path) for path in files.paths]

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import resource
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -41,7 +40,7 @@ workers is over by then."""
 VERIFY_SECONDS = 86_400.0
 """How often the file in service is read whole after that."""
 
-_IDLE_PRIORITY = 19
+IDLE_PRIORITY = 19
 
 _MORE_FILES = (
     "Check which client holds the connections; raise the limit (LimitNOFILE of systemd, ulimit -Hn)"
@@ -199,7 +198,10 @@ class Follower:
 
         A damaged one is replaced by the newest that opens, and is not taken again.
         """
-        pool = ThreadPoolExecutor(1, initializer=_be_idle)
+        # On Linux 0 is the calling thread, not the whole process.
+        pool = ThreadPoolExecutor(
+            1, initializer=os.setpriority, initargs=(os.PRIO_PROCESS, 0, IDLE_PRIORITY)
+        )
         try:
             while True:
                 await asyncio.sleep(VERIFY_DELAY_SECONDS)
@@ -270,7 +272,3 @@ class Follower:
                 self._log.info("data recent again", snapshot=self.view.id, as_of=as_of)
         damaged = "the snapshot is damaged, and there is no other" * (self.view.id in self._damaged)
         self._on_state("the data is older than --max-age" if stale else damaged)
-
-
-def _be_idle() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _IDLE_PRIORITY)

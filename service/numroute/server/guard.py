@@ -35,16 +35,13 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[bytes, bytes]
 
     UnaryMethod = Callable[[bytes, "Call"], Awaitable[bytes]]
-    """Bytes in, bytes out."""
 
     Write = Callable[[bytes], Awaitable[None]]
     """Send a response; returns when there is room for the next."""
 
     ServerStreamMethod = Callable[[bytes, Write, "Call"], Awaitable[None]]
-    """One request, any number of responses."""
 
     StreamMethod = Callable[[AsyncIterator[bytes], Write, "Call"], Awaitable[None]]
-    """Any number of requests, any number of responses."""
 
 
 STREAM = "StreamLookup"

@@ -187,29 +187,27 @@ class Monitor:
                 encode, kind = choose_encoder(accept[1] if accept else "")
                 return HTTPStatus.OK, kind, encode(self._registry)
             case "/livez" | "/readyz":
-                problems = (_silent if path == "/livez" else _unready)(self._reports.latest())
+                problems = _problems(self._reports.latest(), only_stuck=path == "/livez")
                 status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
                 body = json.dumps({"ok": not problems, "problems": problems}) + "\n"
                 return status, "application/json", body.encode()
         return HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /livez and /readyz\n"
 
 
-def _silent(workers: list[Report]) -> list[str]:
-    """Return why the service should be restarted: all of its workers are stuck.
+def _problems(workers: list[Report], *, only_stuck: bool) -> list[str]:
+    """Return why no worker would answer, empty when at least one would.
 
-    A service without workers is left to its supervisor, which starts them or gives up.
+    With ``only_stuck`` a worker that is not ready counts as well, and a service without workers:
+    its supervisor starts them or gives up.
     """
-    stuck = workers and all(each.unready == metrics.SILENT for each in workers)
-    return _unready(workers) if stuck else []
-
-
-def _unready(workers: list[Report]) -> list[str]:
-    """Return why the service should get no calls, empty when at least one worker would answer."""
-    if not workers:
+    if not workers and not only_stuck:
         return ["no worker serves"]
-    if not all(each.unready for each in workers):
+    failing = [each for each in workers if each.unready]
+    if only_stuck:
+        failing = [each for each in workers if each.unready == metrics.SILENT]
+    if len(failing) < len(workers):
         return []
-    return [f"worker {each.worker}: {each.unready}" for each in workers]
+    return [f"worker {each.worker}: {each.unready}" for each in failing]
 
 
 def _counts(counts: Counts) -> Iterator[Family]:

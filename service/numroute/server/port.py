@@ -41,7 +41,16 @@ class HeldPort:
         try:
             addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
             for family, kind, protocol, _, address in addresses:
-                self._take(family, kind, protocol, (address[0], self.number, *address[2:]))
+                held = socket.socket(family, kind, protocol)
+                self._sockets.append(held)
+                # Closed connections of an earlier service do not keep the port.
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held.bind((address[0], self.number, *address[2:]))
+                # Bound exclusively and shared afterwards: a second supervisor is refused, though
+                # its workers could share the port and would take half of the calls.
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                self.number = held.getsockname()[1]
         except OSError as error:
             self.close()
             raise SettingError(
@@ -54,18 +63,6 @@ class HeldPort:
         for held in self._sockets:
             held.close()
 
-    def _take(self, family: int, kind: int, protocol: int, address: tuple[str | int, ...]) -> None:
-        held = socket.socket(family, kind, protocol)
-        self._sockets.append(held)
-        # Closed connections of an earlier service do not keep the port.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(address)
-        # Bound exclusively and shared afterwards: a second supervisor is refused, though its
-        # workers could share the port and would take half of the calls.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.number = held.getsockname()[1]
-
 
 class Listener:
     """Accepts calls on the port, with a new gRPC server when the one before has broken down.
@@ -75,12 +72,9 @@ class Listener:
     server.
     """
 
-    def __init__(
-        self, make: Callable[[], grpc.aio.Server], address: str, log: FilteringBoundLogger
-    ) -> None:
-        """Listen with servers that ``make`` binds to the address; log when one breaks down."""
+    def __init__(self, make: Callable[[], grpc.aio.Server], log: FilteringBoundLogger) -> None:
+        """Listen with servers that ``make`` binds to the port; log when one breaks down."""
         self._make = make
-        self._address = address
         self._log = log
         self._servers: list[grpc.aio.Server] = []
 
@@ -97,7 +91,7 @@ class Listener:
                 async with asyncio.timeout(POLL_SECONDS):
                     await stop.wait()
             if not stop.is_set() and not _runs(self._servers[-1]):
-                self._log.error("grpc server broken", address=self._address)
+                self._log.error("grpc server broken")
                 # At most one broken server ends its calls beside the new one; those before it had
                 # their time.
                 *earlier, last = self._servers

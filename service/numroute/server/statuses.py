@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from grpc import StatusCode
 
 from numroute import errors
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-STATUS_OF_ERROR: Mapping[type[errors.NumrouteError], StatusCode] = {
+STATUS_OF_ERROR: dict[type[errors.NumrouteError], StatusCode] = {
     # The request is wrong: asking again does not help.
     errors.InputError: StatusCode.INVALID_ARGUMENT,
     errors.SettingError: StatusCode.INVALID_ARGUMENT,

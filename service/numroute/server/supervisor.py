@@ -79,19 +79,17 @@ class Worker:
         self.process = process
         self.refusal: SettingError | None = None
         self._reports = reports
-        self._ready = asyncio.Event()
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.end = asyncio.create_task(self._watch())
 
     async def serves(self) -> bool:
         """Return whether it serves, as soon as that is known."""
-        ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait(
-            {ready, self.end},
+            {self._ready, self.end},
             timeout=START_SECONDS_MAX,
             return_when=asyncio.FIRST_COMPLETED,
         )
-        ready.cancel()
-        return self._ready.is_set() and not self.end.done()
+        return self._ready.done() and not self.end.done()
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
@@ -106,7 +104,7 @@ class Worker:
             if message.report is not None:
                 self._reports.receive(pid, message.report)
             elif message.ready:
-                self._ready.set()
+                self._ready.set_result(None)
             else:
                 self.refusal = SettingError(message.reason, hint=message.hint)
         code = await self.process.wait()

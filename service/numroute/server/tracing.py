@@ -20,19 +20,16 @@ if TYPE_CHECKING:
     from numroute.server.guard import Call
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-DISABLED_VARIABLE = "OTEL_SDK_DISABLED"
 
 _FAULTS = frozenset(
     {
-        grpc.StatusCode.UNKNOWN,
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DATA_LOSS,
         grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.UNIMPLEMENTED,
     }
 )
-"""Which statuses make a server's span an error, by OpenTelemetry's conventions for gRPC."""
+"""Our statuses that make a server's span an error, by OpenTelemetry's conventions for gRPC."""
 
 
 class Tracing(Guard):
@@ -93,8 +90,7 @@ class Tracing(Guard):
 
 def make_tracing(log: FilteringBoundLogger) -> Tracing | None:
     """Return the guard if the environment asks for traces; log when its packages are missing."""
-    wanted = any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
-    if not wanted or os.environ.get(DISABLED_VARIABLE, "").lower() == "true":
+    if not any(os.environ.get(name) for name in ENDPOINT_VARIABLES):
         return None
     try:
         return Tracing()

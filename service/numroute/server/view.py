@@ -95,15 +95,11 @@ class View:
         self._leases = 1
         as_of = snapshot.metadata.as_of
         self._stale_from = None if max_age is None else (as_of + max_age).timestamp()
-        self._ref_fields = tuple(
-            wire.message_field(
-                _SNAPSHOT,
-                wire.snapshot_ref_message(
-                    SnapshotRef(id=self.id, as_of=as_of, stale=stale)
-                ).SerializeToString(),
-            )
-            for stale in (False, True)
-        )
+        self._refs = [SnapshotRef(id=self.id, as_of=as_of, stale=stale) for stale in (False, True)]
+        self._ref_fields = [
+            wire.message_field(_SNAPSHOT, wire.snapshot_ref_message(ref).SerializeToString())
+            for ref in self._refs
+        ]
         self.fields = RouteFields(snapshot)
         self.operators: bytes | None = None
 
@@ -136,7 +132,7 @@ class View:
 
     def ref(self) -> SnapshotRef:
         """Return which snapshot this is, and whether it is stale now."""
-        return SnapshotRef(id=self.id, as_of=self.snapshot.metadata.as_of, stale=self.stale())
+        return self._refs[self.stale()]
 
     def ref_field(self) -> bytes:
         """Return the ``snapshot`` field of a bulk answer given now."""
@@ -150,6 +146,7 @@ class RouteFields:
 
     Attributes:
         status: uint8[rows], the status of each row that answers may have.
+        holder_count: One more than the largest id that ``holders`` can return.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -160,6 +157,7 @@ class RouteFields:
         others = [snapshot.route(row).status for row in range(len(table), snapshot.route_count)]
         self.status = np.concatenate((table.status, np.array(others, np.uint8)))
         self._fields = np.full(snapshot.route_count, None, object)
+        self.holder_count = len(table.operators)
         self._operator = functools.cache(functools.partial(_operator_fields, table))
         self._region = functools.cache(functools.partial(_region_field, table))
         self._network = functools.cache(functools.partial(_network_fields, table))
@@ -182,11 +180,6 @@ class RouteFields:
         of the route table: ranges have no overrides.
         """
         return self._table.operator_of_row.take(rows)
-
-    @property
-    def holder_count(self) -> int:
-        """One more than the largest id that ``holders`` can return."""
-        return len(self._table.operators)
 
     def holder_fields(self, ids: NDArray[np.intp]) -> bytes:
         """Return the ``range_holders`` field of a bulk answer: these operators, in order."""
