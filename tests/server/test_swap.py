@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ import numroute
 from numroute.index import SnapshotStore, writing
 from numroute.index.file import read_seal
 from numroute.index.layout import SEAL_BYTES
+from numroute.logs import make_logger
+from numroute.server.follower import Follower
 from numroute.server.view import View
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -248,6 +251,27 @@ def test_after_a_restart_the_newest_that_opens_answers(own_store, run_server) ->
     better = publish(own_store, make_registry(3))
     server.wait_for_log("snapshot in service", 2)
     assert current(server) == better
+
+
+async def test_other_snapshots_are_not_opened_at_each_poll(own_store, monkeypatch) -> None:
+    """Where neither the current snapshot nor another opens, the others are tried now and then."""
+    for generation in range(2):
+        corrupt(own_store.snapshot_path(publish(own_store, make_registry(generation))))
+    tried = []
+    open_last = SnapshotStore.open_last
+
+    def counted(*arguments: object) -> object:
+        tried.append(arguments)
+        return open_last(*arguments)
+
+    monkeypatch.setattr(SnapshotStore, "open_last", counted)
+    follower = Follower(
+        own_store, make_logger(io.StringIO()), max_age=None, on_state=lambda _: None
+    )
+    for _ in range(5):
+        await follower.poll()
+    assert follower.view is None
+    assert len(tried) == 1
 
 
 def test_a_file_that_is_damaged_in_service_is_replaced(own_store, run_server) -> None:
