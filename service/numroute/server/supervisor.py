@@ -16,7 +16,7 @@ import pickle
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -84,11 +84,8 @@ class Worker:
 
     async def serves(self) -> bool:
         """Return whether it serves, as soon as that is known."""
-        await asyncio.wait(
-            {self._ready, self.end},
-            timeout=START_SECONDS_MAX,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        either: set[asyncio.Future[Any]] = {self._ready, self.end}
+        await asyncio.wait(either, timeout=START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
         return self._ready.done() and not self.end.done()
 
     def send(self, number: signal.Signals) -> None:
