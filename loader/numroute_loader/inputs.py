@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +16,7 @@ from numroute_loader.registries import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numroute.model import Route
     from numroute_loader.reading.description import ParsedFile, RegistryFile, Tolerance
@@ -26,49 +25,33 @@ if TYPE_CHECKING:
     """Called now and then with a file's name and bytes of it: (name, done, total)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputFile:
-    """A file to read; ``kind`` overrides what its name and header say."""
-
-    path: Path
-    kind: str | None = None
-
-
-def input_files(arguments: Sequence[str]) -> list[InputFile]:
-    """Return the files of ``PATH`` and ``KIND=PATH`` arguments; a folder stands for its files.
+def input_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that are meant: a folder stands for its files.
 
     Raises InputError when a path does not exist or a folder holds no file.
     """
-    files: list[InputFile] = []
-    for argument in arguments:
-        kind, separator, rest = argument.partition("=")
-        path = Path(argument)
-        if separator and not path.exists():
-            files.append(InputFile(path=Path(rest), kind=kind))
-        elif path.is_dir():
+    files: list[Path] = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
             inside = sorted(
                 entry for entry in path.iterdir() if entry.is_file() and entry.name[0] != "."
             )
             if not inside:
                 raise InputError(path, "the folder holds no files")
-            files.extend(InputFile(path=entry) for entry in inside)
-        else:
-            files.append(InputFile(path=path))
-    for file in files:
-        if file.kind and file.path.is_dir():
-            raise InputError(file.path, "a kind is given for a folder", hint="Name its files")
-        if not file.path.is_file():
-            raise InputError(file.path, "the file does not exist", hint="Check the path")
+        elif not path.is_file():
+            raise InputError(path, "the file does not exist", hint="Check the path")
+        files += inside
     return files
 
 
 @contextlib.contextmanager
-def opened(inputs: Sequence[InputFile]) -> Iterator[list[RegistryFile]]:
-    """Open and recognise all files, each of them once; raises InputError or SettingError."""
+def opened(inputs: Sequence[Path]) -> Iterator[list[RegistryFile]]:
+    """Open and recognise all files, each of them once; raises InputError."""
     with contextlib.ExitStack() as stack:
         files = []
-        for file in inputs:
-            files.append(open_file(file.path, file.kind))
+        for path in inputs:
+            files.append(open_file(path))
             stack.enter_context(files[-1].archive)
         yield files
 

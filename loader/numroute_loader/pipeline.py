@@ -44,6 +44,7 @@ from numroute_loader.registries import CHAINS, INCREMENTS, load_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from numroute_loader.commented_csv import Row
     from numroute_loader.gate import Finding, GateLimits
     from numroute_loader.increments.windows import Gap, Skipped
-    from numroute_loader.inputs import Expectation, FileProgress, InputFile
+    from numroute_loader.inputs import Expectation, FileProgress
     from numroute_loader.merge import MergeReport
     from numroute_loader.reading.description import ParsedFile, RegistryFile
 
@@ -108,7 +109,7 @@ class Checked:
 
 
 def check(
-    inputs: Sequence[InputFile],
+    inputs: Sequence[Path],
     store: SnapshotStore | None = None,
     approval: Approval = _NOTHING_ALLOWED,
     *,

@@ -284,13 +284,11 @@ def test_check_builds_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_kind_overrides_a_name(tmp_path: Path) -> None:
-    """KIND=PATH reads a file whose name says nothing."""
+def test_a_name_that_says_nothing(tmp_path: Path) -> None:
+    """A file under a name of no registry is recognised by its header."""
     folder = write_registry(tmp_path / "r")
     renamed = (folder / NAMES["dump"]).rename(tmp_path / "export.csv")
-    result = command(
-        "numroute-load", "build", "--store", tmp_path / "s", folder, f"ru-bdpn/port-all={renamed}"
-    )
+    result = command("numroute-load", "build", "--store", tmp_path / "s", folder, renamed)
     assert result.status == 0, result.err
     assert SnapshotStore(tmp_path / "s").history()[0]["counts"]["ported"] == 3
 

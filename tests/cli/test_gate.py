@@ -121,7 +121,7 @@ def test_a_current_snapshot_that_cannot_be_read_is_not_passed_over(
 
 def test_what_was_published_meanwhile_is_not_replaced(store: SnapshotStore, tmp_path: Path) -> None:
     """A build that was judged against another snapshot, or none, is refused; a new one is not."""
-    inputs = input_files([str(write_registry(tmp_path / "r"))])
+    inputs = input_files([write_registry(tmp_path / "r")])
     late = check(inputs, store)
     first = late.base_id
     assert build(store.path, write_registry(tmp_path / "other")).status == 0

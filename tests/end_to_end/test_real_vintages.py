@@ -16,7 +16,6 @@ import pytest
 
 from numroute.index import SnapshotStore
 from numroute.model import LineType, Status
-from numroute_loader.inputs import InputFile
 from numroute_loader.pipeline import check, publish
 
 NUMBERS = 1_000_000
@@ -103,11 +102,11 @@ def test_a_million_answers_equal_a_slow_oracle(
     while mobile and len(ported) < PORTED:
         held = rng.choice(mobile)
         ported[rng.randint(held.first, held.last)] = rng.choice(["mMTS", "mTELE2", "mAPEKS"])
-    inputs = [InputFile(path=path) for path in files]
+    inputs = list(files)
     if ported:
         dump = tmp_path / "Port_All_202608230000_4659.csv"
         write_dump(dump, ported)
-        inputs.append(InputFile(path=dump))
+        inputs.append(dump)
     store = SnapshotStore(tmp_path / "store", create=True)
     publish(store, check(inputs))
 

@@ -7,8 +7,8 @@ import zipfile
 import pytest
 from support import bdpn
 
-from numroute.errors import InputError, SettingError
-from numroute_loader.registries import KINDS, read, recognise, ru_bdpn
+from numroute.errors import InputError
+from numroute_loader.registries import KINDS, open_file, read, ru_bdpn
 
 DATED = "201807060000_1689"
 
@@ -38,9 +38,16 @@ NAMES = {
 }
 
 
-def _refused(path, override=None) -> InputError:
+def recognise(path):
+    """Return the kind of a file."""
+    file = open_file(path)
+    file.archive.close()
+    return file.kind
+
+
+def _refused(path) -> InputError:
     with pytest.raises(InputError) as caught:
-        recognise(path, override)
+        recognise(path)
     assert caught.value.hint
     assert str(path) in str(caught.value)
     return caught.value
@@ -136,21 +143,6 @@ def test_zip_named_as_one_dump_with_another_in_it(tmp_path):
         archive.writestr(f"Port_All_Full_{DATED}.csv", ROWS["ru-bdpn/port-all"])
     error = _refused(path)
     assert "named as ru-bdpn/port-all, the file in it as ru-bdpn/port-all-full" in error.reason
-
-
-def test_override_by_kind(tmp_path):
-    """KIND=PATH names the kind whatever the file is called, as long as the header is its own."""
-    path = bdpn.put(tmp_path, f"Operators_{DATED}.csv", ROWS["ru-bdpn/port-all"])
-    assert recognise(path, "ru-bdpn/port-all").name == "ru-bdpn/port-all"
-    error = _refused(path, "ru-bdpn/operators")
-    assert "the first line is not that of ru-bdpn/operators" in error.reason
-
-
-def test_override_by_an_unknown_kind(tmp_path):
-    """A kind that does not exist is refused with the list of those that do."""
-    path = bdpn.put(tmp_path, "a.csv", ROWS["ru-bdpn/port-all"])
-    with pytest.raises(SettingError, match="Known kinds: ru-bdpn/port-all,"):
-        recognise(path, "ru-bdpn/nothing")
 
 
 def test_time_that_does_not_exist(tmp_path):

@@ -11,7 +11,6 @@ from numroute.index import SnapshotStore
 from numroute_loader.gate import GateLimits, Outcome
 from numroute_loader.gate.limits import Approval
 from numroute_loader.generate import GenerateOptions, Tier, generate
-from numroute_loader.inputs import InputFile
 from numroute_loader.pipeline import Checked, check, publish
 from numroute_loader.registries import load_limits
 
@@ -54,7 +53,7 @@ class Days:
         """Judge a day's files against the store, some of them replaced."""
         files = {**self.files[day], **({"Port_All": dump} if dump else {}), **replaced}
         kinds = ("Operators", "Numbering_plan", "Port_All")
-        inputs = [InputFile(path=files[kind]) for kind in kinds]
+        inputs = [files[kind] for kind in kinds]
         approval = Approval(allowed=allowed, reason="a test")
         own = dataclasses.replace(scaled_limits(), **(limits or {}))
         return check(inputs, self.store, approval, limits=own)

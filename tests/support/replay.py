@@ -21,7 +21,6 @@ from numroute.index.store import Retention
 from numroute.model import Status
 from numroute_loader.gate import GateLimits
 from numroute_loader.generate import GeneratedRegistry
-from numroute_loader.inputs import InputFile
 from numroute_loader.pipeline import Checked, check, publish
 from numroute_loader.registries import load_limits
 from support.dict_registry import DictRegistry, plan_of, rows_of
@@ -129,7 +128,7 @@ class Replay:
     def judge(self, day: Day, dump: Path | None = None) -> Checked:
         """Judge a day's files, perhaps with another full dump."""
         paths = (day.operators, day.numbering_plan, dump or day.port_all)
-        inputs = [InputFile(path=path) for path in paths]
+        inputs = list(paths)
         return check(inputs, self.store, increments=False, limits=self.limits)
 
     def build(self, day: Day, dump: Path | None = None) -> None:
@@ -140,7 +139,7 @@ class Replay:
 
     def apply(self, *paths: Path) -> Checked:
         """Apply increments; tell the oracle of the windows that were applied."""
-        inputs = [InputFile(path=path) for path in paths]
+        inputs = list(paths)
         checked = check(inputs, self.store, increments=True, limits=self.limits)
         if checked.new is not None:
             publish(self.store, checked)

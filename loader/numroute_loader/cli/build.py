@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,20 +25,20 @@ from numroute_loader.registries import built_in_limits, load_limits
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
     from numroute.index import Retention
     from numroute_loader.gate.limits import Approval
-    from numroute_loader.inputs import InputFile
     from numroute_loader.pipeline import Checked
 
 _FILES_HELP = """
 
 Each FILE is a registry file as published (.csv or .zip) or a folder of them. Its kind is recognised
-by its name and header; KIND=FILE overrides the name, e.g. ru-bdpn/port-all=dump.csv.
+by its name and header.
 """
 
-_files_argument = click.argument("files", nargs=-1, metavar="FILE...")
+_files_argument = click.argument(
+    "files", nargs=-1, metavar="FILE...", type=click.Path(path_type=Path)
+)
 _as_of_option = click.option(
     "--as-of",
     type=Time(),
@@ -58,7 +59,7 @@ _as_of_option = click.option(
 @click.option("--show-limits", is_flag=True, help="Print the limits of the gate and judge nothing.")
 def check(
     *,
-    files: tuple[str, ...],
+    files: tuple[Path, ...],
     as_of: datetime | None,
     store: Path | None,
     approval: Approval,
@@ -102,7 +103,7 @@ def check(
 @json_option
 def build(
     *,
-    files: tuple[str, ...],
+    files: tuple[Path, ...],
     as_of: datetime | None,
     store: Path,
     approval: Approval,
@@ -128,7 +129,7 @@ def build(
 def apply(
     *,
     store: Path,
-    files: tuple[str, ...],
+    files: tuple[Path, ...],
     approval: Approval,
     retention: Retention,
     as_json: bool,
@@ -147,7 +148,7 @@ def apply(
         return _publish(opened, checked, approval, bars, as_json=as_json)
 
 
-def _inputs(files: tuple[str, ...]) -> list[InputFile]:
+def _inputs(files: tuple[Path, ...]) -> list[Path]:
     if not files:
         raise click.UsageError("Missing argument 'FILE...'.")
     return input_files(files)

@@ -21,7 +21,7 @@ from numroute_loader.feeds.order import Action, Deliveries, Seen, apply_step
 from numroute_loader.gate import GateError, Outcome
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.windows import GAP_HINT, ChainError
-from numroute_loader.inputs import InputFile, input_files
+from numroute_loader.inputs import input_files
 from numroute_loader.reading.description import Role
 
 if TYPE_CHECKING:
@@ -212,9 +212,7 @@ class Watcher(Feed):
 
     def _publish(self, step: Step, names: tuple[str, ...]) -> None:
         """Take a step by the same code as the commands; increments go up to the first gap."""
-        inputs = [
-            InputFile(path=self._options.spool / file.name, kind=file.kind) for file in step.files
-        ]
+        inputs = [self._options.spool / file.name for file in step.files]
         increments = step.action is Action.APPLY
         if not increments:
             inputs += self._open_plan()
@@ -262,14 +260,14 @@ class Watcher(Feed):
             else:
                 self._gap(checked.gap.message, GAP_HINT)
 
-    def _open_plan(self) -> list[InputFile]:
+    def _open_plan(self) -> list[Path]:
         """Return the files that ``--plan`` names.
 
         Raises FeedError where the current snapshot was built with an open plan and none is named:
         every fixed line would become an unallocated number.
         """
         if self._options.plan:
-            return input_files([str(path) for path in self._options.plan])
+            return input_files(self._options.plan)
         sources: Sequence[SnapshotSource] = ()
         with contextlib.suppress(StoreError):
             sources = self._current().sources

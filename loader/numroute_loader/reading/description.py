@@ -48,7 +48,7 @@ STRICT = Tolerance()
 class FileKind:
     """One kind of file of a registry.
 
-    ``name`` is ``<registry>/<kind>``, e.g. ``ru-bdpn/port-all``: what ``KIND=PATH`` names.
+    ``name`` is ``<registry>/<kind>``, e.g. ``ru-bdpn/port-all``.
     ``file_name`` matches the whole name without folder and suffix; its groups ``time``
     (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence`` date the file. ``header`` tests
     the beginning of a text; ``expects`` completes "The file should begin with ...".

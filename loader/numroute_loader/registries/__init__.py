@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numroute.errors import InputError, SettingError
+from numroute.errors import InputError
 from numroute_loader.gate.limits import GateLimits, read_limits
 from numroute_loader.reading.archive import DOWNLOAD_AGAIN, Archive
 from numroute_loader.reading.description import STRICT, FileKind, RegistryFile
@@ -39,55 +39,31 @@ _LIMITS = {ru_bdpn.REGISTRY: ru_bdpn.LIMITS}
 
 
 def kind_of(name: str) -> FileKind:
-    """Return the kind of this name; raises SettingError when there is none."""
-    for kind in KINDS:
-        if kind.name == name:
-            return kind
-    raise SettingError(f"unknown file kind {name!r}", hint=f"Known kinds: {_names(KINDS)}")
+    """Return the kind of this name."""
+    return next(kind for kind in KINDS if kind.name == name)
 
 
-def open_file(path: Path, kind: str | None = None) -> RegistryFile:
+def open_file(path: Path) -> RegistryFile:
     """Open a file and recognise it.
 
-    ``kind`` (the ``KIND`` of ``KIND=PATH``) overrides the name; the text must still begin as that
-    kind. Raises InputError when the file is of no known kind, of several, or contradicts itself,
-    and SettingError for an unknown ``kind``.
+    Raises InputError when the file is of no known kind, of several, or contradicts itself.
     """
     archive = Archive(path)
     try:
-        return _recognised(archive, kind)
+        archive.refuse_other_content()
+        kind = _kind_by_header_and_name(archive)
+        as_of, sequence = _dated(path, archive.member, kind)
+        return RegistryFile(archive=archive, kind=kind, as_of=as_of, sequence=sequence)
     except BaseException:
         archive.close()
         raise
 
 
-def _recognised(archive: Archive, kind_name: str | None) -> RegistryFile:
-    archive.refuse_other_content()
-    kind = _kind_by_header_and_name(archive) if kind_name is None else kind_of(kind_name)
-    if not kind.header(archive.head):
-        reason = f"the first line is not that of {kind.name}"
-        hint = f"The file should begin with {kind.expects}"
-        raise InputError(archive.path, reason, line=1, hint=hint)
-    as_of, sequence = _dated(archive.path, archive.member, kind)
-    return RegistryFile(archive=archive, kind=kind, as_of=as_of, sequence=sequence)
-
-
-def recognise(path: Path, kind: str | None = None) -> FileKind:
-    """Return the kind of a file; raises as ``open_file`` does."""
-    file = open_file(path, kind)
-    file.archive.close()
-    return file.kind
-
-
 def read(
-    path: Path,
-    kind: str | None = None,
-    *,
-    progress: Progress | None = None,
-    tolerance: Tolerance = STRICT,
+    path: Path, *, progress: Progress | None = None, tolerance: Tolerance = STRICT
 ) -> ParsedFile:
     """Read one file whole; raises InputError with file, line, reason and remedy."""
-    file = open_file(path, kind)
+    file = open_file(path)
     with file.archive:
         return file.kind.read(file, progress, tolerance)
 
@@ -148,7 +124,7 @@ def _kind_by_header_and_name(archive: Archive) -> FileKind:
         return candidates[0]
     if candidates:
         reason = f"the file fits several kinds ({_names(candidates)})"
-        raise InputError(path, reason, hint=f"State the kind: {candidates[0].name}={path}")
+        raise InputError(path, reason, hint="Restore the name that the registry gave it")
     if by_name:
         actual = f"that of {_names(by_header)}" if by_header else "not a header of its kind"
         raise InputError(
@@ -156,12 +132,12 @@ def _kind_by_header_and_name(archive: Archive) -> FileKind:
             f"named as {_names(by_name)}, but the first line is {actual}",
             line=1,
             hint=f"The file should begin with {by_name[0].expects}. "
-            f"{DOWNLOAD_AGAIN}, or state its kind with KIND=PATH",
+            f"{DOWNLOAD_AGAIN}, or restore the name that the registry gave it",
         )
     raise InputError(
         path,
         "neither the name nor the first line is that of a known kind of file",
-        hint=f"Known kinds: {_names(KINDS)}; state one with KIND={path}",
+        hint=f"Known kinds: {_names(KINDS)}",
     )
 
 

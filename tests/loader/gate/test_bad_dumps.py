@@ -19,7 +19,6 @@ from support.registry import command
 from numroute.errors import InputError
 from numroute.index import SnapshotStore
 from numroute_loader.gate import CHECKS, GateError, Outcome
-from numroute_loader.inputs import InputFile
 from numroute_loader.pipeline import check, publish
 
 Rows = list[dict[str, str]]
@@ -37,7 +36,7 @@ def test_normal_days_pass(days: Days, tmp_path: Path) -> None:
     store = SnapshotStore(tmp_path / "store", create=True)
     for day, files in enumerate(days.files):
         kinds = ("Operators", "Numbering_plan", "Port_All")
-        inputs = [InputFile(path=files[kind]) for kind in kinds]
+        inputs = [files[kind] for kind in kinds]
         checked = check(inputs, store, limits=scaled_limits())
         assert failed(checked) == set(), checked.findings
         unmade = {f.check for f in checked.findings if f.outcome is Outcome.NOT_CHECKED}

@@ -16,7 +16,7 @@ from numroute.index import SnapshotStore, compare, explain
 from numroute.index.layout import DONOR, PORTED_AT
 from numroute.index.records import all_records
 from numroute_loader.increments.windows import GapError
-from numroute_loader.inputs import InputFile, input_files
+from numroute_loader.inputs import input_files
 from numroute_loader.pipeline import check, publish
 
 FIRST = 12 * 4659 + 1
@@ -151,7 +151,7 @@ def test_a_gap_stops_the_chain_and_serving_goes_on(store: SnapshotStore, tmp_pat
     assert again.status == 1
     assert "a gap in the increments" in again.err
     assert store.current_id() == before
-    checked = check(input_files([str(tmp_path / "w")]), store)
+    checked = check(input_files([tmp_path / "w"]), store)
     assert checked.gap is not None
     with pytest.raises(GapError):
         publish(store, checked)
@@ -336,7 +336,7 @@ def test_another_loader_published_meanwhile(store: SnapshotStore, tmp_path: Path
     files = bdpn.put_window(
         tmp_path / "w", FIRST, [bdpn.port_row(9_000_000_500, time=time_in(FIRST))]
     )
-    checked = check([InputFile(path=path) for path in files], store)
+    checked = check(list(files), store)
     assert load("apply", store.path, *files).status == 0
     before = store.current_id()
     with pytest.raises(Exception, match="Run the command again"):
