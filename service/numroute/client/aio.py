@@ -81,17 +81,10 @@ class AsyncClient(ClientBase):
     ) -> None:
         """Name a service; the first call connects.
 
-        Args:
-            target: As for ``Client``.
-            timeout: As for ``Client``.
-            numbers_per_chunk: As for ``Client``.
-            security: As for ``Client``.
-            coalescing: How single numbers are gathered into batches; None for the defaults.
+        ``coalescing`` says how single numbers are gathered; None for the defaults. The other
+        arguments and the errors are those of ``Client``.
 
         Raises:
-            ValueError: As for ``Client``.
-            SettingError: As for ``Client``.
-            ServiceError: As for ``Client``.
             RuntimeError: No event loop runs.
         """
         try:
@@ -145,19 +138,8 @@ class AsyncClient(ClientBase):
 
         One whole number, an int, is answered with a ``NumberAnswer``. Numbers that many tasks ask
         for at about the same time travel together, see ``Coalescing``: ask for one number per task
-        and let the client gather them. A batch is answered as by ``Client.lookup``.
-
-        Args:
-            numbers: An int, or integer[n].
-            with_range_holder: Also return who holds the range.
-            with_ported_at: Also return when the number was ported.
-            timeout: Seconds that the answer to one number may take, including the wait for others;
-                for a batch, that each of its requests may take; the client's own when None.
-
-        Raises:
-            TypeError: The numbers are not integers of at most 64 bits.
-            ValueError: The numbers are not one-dimensional, or some are negative.
-            ServiceError: The service was not reached or did not answer.
+        and let the client gather them. A batch is answered as by ``Client.lookup``, which has the
+        same arguments and errors. The timeout of one number includes its wait for others.
         """
         seconds = self._seconds(timeout)
         if isinstance(numbers, int | np.integer):

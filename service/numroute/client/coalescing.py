@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     Send = Callable[[bytes, float], Awaitable[bytes]]
     """Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
 
-    TimedOut = Callable[[float], ServiceError]
-    """Makes the error for an answer that did not come within these seconds."""
-
 
 NUMBERS_PER_BATCH = 1_000
 """The most numbers in one batch. Its tasks take a few milliseconds to run when they are woken."""
@@ -114,7 +111,7 @@ class Coalescer:
     def __init__(
         self,
         send: Send,
-        timed_out: TimedOut,
+        timed_out: Callable[[float], ServiceError],
         settings: Coalescing,
         *,
         with_range_holder: bool,
