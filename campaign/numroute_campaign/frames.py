@@ -30,6 +30,7 @@ from numroute_campaign.lists.columns import choose_phone_column, shown_name
 from numroute_campaign.policy import BY_OPERATOR, Policy
 from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
 from numroute_campaign.routers import SnapshotRouter
+from numroute_campaign.sorting import Decisions
 from numroute_campaign.vocabulary import Reject
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numroute.index import Snapshot
-    from numroute.model import Route
-    from numroute_campaign.vocabulary import Decision
+    from numroute_campaign.lists.cells import Phones
 
 SAMPLE_ROWS: Final = 1000
 
@@ -105,16 +105,19 @@ def route_batches(
         SettingError: The region is unknown, or a batch has a column of an added one's name.
         StoreError: There is no snapshot, or it cannot be read.
     """
-    country = DefaultCountry(region)
-    answers: _Answers | None = None
+    country, policy = DefaultCountry(region), policy or BY_OPERATOR
+    router, since = _router(Path(store), snapshot), policy.ported_since()
+    decisions = Decisions(router.routes, policy)
     place = -1
     for batch in batches:
         names = batch.schema.names
-        if answers is None:
-            answers = _Answers(_router(Path(store), snapshot), policy or BY_OPERATOR)
+        if place < 0:
             refuse_clash(names, prefix)
             place = _place(names, batch.column, column, country.region)
-        added = _answered(batch.column(place), names[place], country, answers)
+        phones = _phones(batch.column(place), names[place], country.region)
+        at = np.flatnonzero(phones.numbers)
+        codes, _ = look_up(phones.numbers.take(at), router, country, since)
+        added = _answers(phones, at, codes, decisions)
         yield pa.RecordBatch.from_arrays(
             [*batch.columns, *added], schema=pa.schema([*batch.schema, *answer_fields(prefix)])
         )
@@ -221,40 +224,39 @@ def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
         return router
 
 
-class _Answers:
-    """The texts of each code, made when the code first occurs."""
-
-    def __init__(self, router: SnapshotRouter, policy: Policy) -> None:
-        self.router, self._policy = router, policy
-        self.ported_since = policy.ported_since()
-        self._place = np.full(2 * len(router.routes), -1, np.int64)
-        self._rows: list[dict[str, str]] = []
-        self._invalid = np.zeros(256, np.int64)
-        for reason in Reject:
-            if reason.meaning and reason < Reject.DUPLICATE:
-                self._invalid[reason] = len(self._rows)
-                names = {"invalid_reason": reason.name, "reject": reason.name}
-                self._rows.append({"status": Status.INVALID.name, **names})
-
-    def texts(
-        self, codes: NDArray[np.int64], at: NDArray[np.int64], reasons: NDArray[np.uint8]
-    ) -> dict[str, pa.Array]:
-        """Return the text columns of n rows: ``codes`` at the places ``at``, the others invalid."""
-        for code in np.unique(codes[self._place.take(codes) < 0]).tolist():
-            route = self.router.routes[code // 2]
-            self._place[code] = len(self._rows)
-            self._rows.append(_row(route, self._policy.decide(route, is_marked=bool(code % 2))))
-        place = self._invalid.take(reasons)
-        place[at] = self._place.take(codes)
-        rows = pa.array(place)
-        return {
-            name: pa.array([row.get(name) or None for row in self._rows], pa.string()).take(rows)
+def _answers(
+    phones: Phones, at: NDArray[np.int64], codes: NDArray[np.int64], decisions: Decisions
+) -> list[pa.Array]:
+    """Return the columns ``ANSWER_COLUMNS``: ``codes`` at the places ``at``, the others invalid."""
+    decisions.settle(codes)
+    kind = phones.reasons.astype(np.int64)
+    kind[at] = codes + 256  # behind all reasons
+    distinct, place = np.unique(kind, return_inverse=True)
+    rows = [
+        _invalid(Reject(each)) if each < 256 else _row(each - 256, decisions)  # noqa: PLR2004
+        for each in distinct.tolist()
+    ]
+    numbers = pa.array(phones.numbers.view(np.int64))  # at most 15 digits: no sign is needed
+    return [
+        pc.if_else(pc.equal(numbers, 0), pa.scalar(None, pa.int64()), numbers),
+        *(
+            pa.array([row.get(name) or None for row in rows], pa.string()).take(pa.array(place))
             for name in _TEXTS
-        }
+        ),
+    ]
 
 
-def _row(route: Route, decision: Decision) -> dict[str, str]:
+def _invalid(reason: Reject) -> dict[str, str]:
+    return {
+        "status": Status.INVALID.name,
+        "invalid_reason": reason.name,
+        "reject": reason.name,
+    }
+
+
+def _row(code: int, decisions: Decisions) -> dict[str, str]:
     """Return the text columns of a route's numbers; empty ones are null."""
+    route, decision = decisions.routes[code // 2], decisions.decided[code]
     operator, region = route.operator, route.region
     return {
         "status": route.status.name,
@@ -311,13 +313,11 @@ def _sample(values: pa.Array) -> pa.Array | None:
         return None
 
 
-def _answered(
-    column: pa.Array, name: str, country: DefaultCountry, answers: _Answers
-) -> list[pa.Array]:
-    """Return the answers to a phone column, as ``ANSWER_COLUMNS`` has them."""
+def _phones(column: pa.Array, name: str, region: str | None) -> Phones:
+    """Return the numbers of a phone column, and why each other cell has none."""
     try:
         phone = readable(column, f"the column {shown_name(name)}", "the frame")
-        phones = read_phones(phone, country.region)
+        phones = read_phones(phone, region)
     except pa.ArrowException as error:
         # Its own message may quote cells, and cells hold people's numbers.
         raise InputError(
@@ -325,17 +325,9 @@ def _answered(
             f"the column {shown_name(name)} cannot be read (pyarrow: {type(error).__name__})",
             hint="Give a column of texts or of whole numbers",
         ) from None
-    at = np.flatnonzero(phones.numbers)
-    invalid, invalid_reasons = rejected_cells(phone, phones)
-    reasons = phones.reasons.copy()
-    reasons[invalid] = invalid_reasons
-    codes, _ = look_up(phones.numbers.take(at), answers.router, country, answers.ported_since)
-    numbers = pa.array(phones.numbers.view(np.int64))  # at most 15 digits: no sign is needed
-    columns = {
-        "number": pc.if_else(pc.equal(numbers, 0), pa.scalar(None, pa.int64()), numbers),
-        **answers.texts(codes, at, reasons),
-    }
-    return [columns[name] for name, _ in ANSWER_COLUMNS]
+    invalid, reasons = rejected_cells(phone, phones)
+    phones.reasons[invalid] = reasons
+    return phones
 
 
 def _one(values: pa.Array | pa.ChunkedArray) -> pa.Array:

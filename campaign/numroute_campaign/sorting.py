@@ -33,6 +33,7 @@ class Decisions:
     not ported) and for recently ported ones (of routes that are).
 
     Attributes:
+        routes: The router's table.
         policy: What decides.
         destinations: The names of the groups of output files, in order of first use.
         first: For each of them a decision that leads there.
@@ -46,7 +47,7 @@ class Decisions:
 
     def __init__(self, routes: Sequence[Route], policy: Policy) -> None:
         """``routes`` may grow."""
-        self._routes, self.policy = routes, policy
+        self.routes, self.policy = routes, policy
         self.destinations: list[str] = []
         self.first: list[Decision] = []
         self._places: dict[str, int] = {}
@@ -56,8 +57,8 @@ class Decisions:
 
     def settle(self, codes: NDArray[np.int64]) -> bool:
         """Decide about new codes among int64[n]; return whether there were any."""
-        if 2 * len(self._routes) > len(self.destination):
-            more = 2 * len(self._routes) - len(self.destination)
+        if 2 * len(self.routes) > len(self.destination):
+            more = 2 * len(self.routes) - len(self.destination)
             self.destination = np.append(self.destination, np.full(more, self.NOT_MET, np.int32))
             self.is_foreign = np.append(self.is_foreign, np.zeros(more, np.bool_))
         missing = codes[self.destination.take(codes) == self.NOT_MET]
@@ -69,7 +70,7 @@ class Decisions:
 
     def cell(self, source: str, code: int) -> str:
         """Return a cell that depends on the route alone; ``source`` as in ``Template.columns``."""
-        route, decision = self._routes[code // 2], self.decided[code]
+        route, decision = self.routes[code // 2], self.decided[code]
         operator = route.operator
         return {
             "route": decision.destination,
@@ -82,7 +83,7 @@ class Decisions:
         }.get(source, source.removeprefix(TEXT_PREFIX))
 
     def _decide(self, code: int) -> None:
-        route = self._routes[code // 2]
+        route = self.routes[code // 2]
         decision = self.policy.decide(route, is_marked=bool(code % 2))
         self.is_foreign[code] = code % 2 and route.status is not Status.PORTED
         self.decided[code] = decision
