@@ -242,7 +242,7 @@ class _Run:
             raise InputError(
                 names,
                 f"{rows:,} rows were read, but {written:,} were written or rejected",
-                hint="This is a fault of numroute: report it. Nothing was written",
+                hint="This is a bug in numroute: report it. Nothing was written",
             )
 
     def end(self) -> Summary:

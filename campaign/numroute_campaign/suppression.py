@@ -85,10 +85,10 @@ def read_suppressed(
             raise InputError(
                 file.name,
                 f"{bad_rows:,} of {rows:,} rows of the do-not-send list hold no phone number, or "
-                f"one that is not understood: {shown}{more}; rows are counted behind the header",
-                hint="Mend or remove them: the people meant would get messages. --suppress-column "
-                "names the column, --suppress-header says that the first row is a header, "
-                "--suppress-lenient passes over such rows",
+                f"one that is not understood: {shown}{more}; row 1 follows the header",
+                hint="Correct or remove them, or these people would get messages. Name the column "
+                "with --suppress-column, say with --suppress-header that the first row is a "
+                "header, or ignore such rows with --suppress-lenient",
             )
     return numbers
 
