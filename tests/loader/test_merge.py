@@ -43,7 +43,6 @@ def test_holder_and_operator_are_one_by_tax_number():
         code="mA", name="Альфа", tax_number="7000000001", brand="Alpha"
     )
     assert (route.mcc, route.mnc) == ("001", "01")
-    assert result.report.joined_by_tax_number == 1
 
 
 def test_spelling_that_covers_most_numbers_names_a_holder():

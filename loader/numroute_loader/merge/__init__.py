@@ -64,7 +64,6 @@ class MergeReport:
     ``ranges`` are the pieces of the merged plan that have a holder, ``range_numbers`` the numbers
     in them. ``outside_plan`` is None where every ported number is in a range, or without a plan.
     ``operator_rows`` and ``unknown_operators`` are empty without an operator table.
-    ``joined_by_tax_number`` counts the holders of the plan that are operators of the registry.
     ``warnings`` are those of all files.
     """
 
@@ -74,7 +73,6 @@ class MergeReport:
     range_numbers: int
     routes: int
     operators: int
-    joined_by_tax_number: int
     operator_rows: int = 0
     outside_plan: OutsidePlan | None = None
     unknown_operators: Sequence[UnknownOperator] = ()
@@ -140,7 +138,6 @@ def merge(
         range_numbers=int(piece_sizes(range_start)[held[:-1]].sum()),
         routes=len(content.routes),
         operators=len({route.operator for route in content.routes} - {Operator()}),
-        joined_by_tax_number=_joined(directory, layers),
         operator_rows=len(rows),
         outside_plan=_outside_plan(content) if layers else None,
         unknown_operators=_unknown_operators(rows, records, layers),
@@ -253,12 +250,6 @@ def _donors(
         for code in records.donor_codes
     ]
     return tuple(row_of), mapped(np.array(row_of_code, dtype=np.int64), records.donor)
-
-
-def _joined(directory: OperatorDirectory, layers: Sequence[Layer]) -> int:
-    """Count the holders that a plan knows by tax number and the registry by code."""
-    holders = {key.tax_number for layer in layers for key in layer.keys if not key.operator_code}
-    return len(holders & directory.code_of_tax_number.keys())
 
 
 def _outside_plan(content: Content) -> OutsidePlan | None:

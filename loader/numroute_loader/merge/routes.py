@@ -192,9 +192,12 @@ def build_directory(
         by_code[code] = Operator(code=code, name=name, tax_number=tax_number)
     return OperatorDirectory(
         by_code=by_code,
-        code_of_tax_number=_first_code(
-            (operator.tax_number, code) for code, operator in by_code.items()
-        ),
+        # Of several codes with one tax number the first counts.
+        code_of_tax_number={
+            operator.tax_number: code
+            for code, operator in reversed(by_code.items())
+            if operator.tax_number
+        },
         # Not the names that the plans give: only the registry's own count.
         code_of_name=_only_code((row.name, row.code) for row in rows),
         name_of_tax_number=name_of_tax_number,
@@ -241,15 +244,6 @@ def _tax_numbers_of_stack(stack: Stack) -> Mapping[str, str]:
 def _most_frequent(counts: Counter[str]) -> str:
     """Return the most frequent non-empty text, the first one in a tie."""
     return max((text for text in counts if text), key=counts.__getitem__, default="")
-
-
-def _first_code(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
-    """Return the first code of each text."""
-    codes: dict[str, str] = {}
-    for text, code in pairs:
-        if text:
-            codes.setdefault(text, code)
-    return codes
 
 
 def _only_code(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:

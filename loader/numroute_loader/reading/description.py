@@ -277,7 +277,6 @@ class IncrementChain:
     ``window_time``: the time (UTC) that the file names of a window state.
     """
 
-    name: str
     kinds: tuple[str, ...]
     file_types: tuple[str, ...]
     bases: Mapping[str, Callable[[int | None, datetime | None], int | None]]

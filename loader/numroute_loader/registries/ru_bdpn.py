@@ -257,7 +257,6 @@ def _window_time(sequence: int) -> datetime:
 
 CHAINS = (
     IncrementChain(
-        name=REGISTRY,
         kinds=(f"{REGISTRY}/port-increment", f"{REGISTRY}/return-increment"),
         file_types=("Port_Increment", "Return_Increment"),
         bases={
