@@ -134,7 +134,7 @@ def test_an_error_of_the_system_is_a_line_too(store: Path, monkeypatch) -> None:
     def refuse(*_, **__) -> None:
         raise PermissionError(13, "Permission denied", "/somewhere")
 
-    monkeypatch.setattr("numroute.server.serve", refuse)
+    monkeypatch.setattr("numroute.server.supervisor.serve", refuse)
     result = command("numroute", "serve", "--store", store)
     assert result.status == 1
     (line,) = map(json.loads, result.err.splitlines())
