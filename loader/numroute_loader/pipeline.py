@@ -38,9 +38,10 @@ from numroute_loader.increments.patching import net_changes, patch_of
 from numroute_loader.increments.windows import GapError, arrange, position_of
 from numroute_loader.inputs import opened, read_expectations, read_input, source_of, unmet
 from numroute_loader.merge import UnknownOperator, merge
+from numroute_loader.reading.csv_stream import lines_with
 from numroute_loader.reading.description import STRICT, Tolerance
 from numroute_loader.reading.rows import ROWS_MAX
-from numroute_loader.registries import CHAINS, INCREMENTS, load_limits
+from numroute_loader.registries import CHAINS, INCREMENTS, kind_of, load_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -269,6 +270,7 @@ def _built(
     pieces = content.range_start.searchsorted(numbers, side="right") - 1
     rows = content.range_route[pieces].astype(np.int64)
     rows = _replaced(rows, numbers, content.numbers, content.number_route)
+    unknown, outside = report.unknown_operators, report.outside_plan
     facts = Evidence(
         as_of=as_of,
         files=files,
@@ -282,12 +284,18 @@ def _built(
         by_operator_before=changed.before if changed is not None else None,
         changes=replace(changed.changes, updated=changed.updated_by_registry) if changed else None,
         flows=changed.flows if changed is not None else (),
-        unknown_operators=report.unknown_operators if report.operator_rows else None,
-        outside_plan=report.outside_plan,
+        unknown_operators=unknown if report.operator_rows else None,
+        outside_plan=outside,
         range_holders=range_holders(current, content) if current is not None else None,
         routing_numbers=routing_numbers(content, current),
         drift=drift if isinstance(drift, Drift) else None,
         wrong=unmet(expectations, [content.routes[row] for row in rows.tolist()]),
+        where={
+            "unknown_operators": _first_place(files, unknown[0].code) if unknown else "",
+            "outside_plan": _first_place(files, int(content.numbers[outside.first_index]))
+            if outside
+            else "",
+        },
         why_not={"drift": drift} if isinstance(drift, str) and drift else {},
     )
     checked = Checked(
@@ -406,6 +414,18 @@ def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:
 
 def _numbers(expectations: Sequence[Row[Expectation]]) -> NDArray[np.uint64]:
     return np.array([row.cells.number for row in expectations], np.uint64)
+
+
+def _first_place(files: Sequence[ParsedFile], code_or_number: str | int) -> str:
+    """Name the first file and line that hold an operator's code or a number."""
+    for file in files:
+        kind, text = kind_of(file.source.kind), code_or_number
+        if isinstance(text, int):
+            text = kind.number_format.written(text) if kind.number_format is not None else ""
+        lines = lines_with(file.source.path, None, text, lines_max=1) if text else []
+        if lines:
+            return f" (first in {file.source.path}:{lines[0]})"
+    return ""
 
 
 def _replaced(

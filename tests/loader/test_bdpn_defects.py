@@ -9,17 +9,17 @@ from support import bdpn
 
 from numroute.errors import InputError
 from numroute_loader.reading import csv_stream, record_files
-from numroute_loader.registries import read, ru_bdpn
+from numroute_loader.registries import read
 
 NAME = "Port_All_201807060000_1689"
 FULL_NAME = "Port_All_Full_201807060000_12.csv"
 NEW_NAME = "Port_All_New_201807060000_1689.csv"
 
 
-def _refused(path, kind=None) -> InputError:
+def _refused(path) -> InputError:
     """Return the error that reading a file ends with, and hold it to what every error promises."""
     with pytest.raises(InputError) as caught:
-        read(path, kind)
+        read(path)
     error = caught.value
     assert not re.search(r"9\d{9}", str(error)), "an error message holds a full number"
     assert error.__cause__ is None
@@ -70,7 +70,7 @@ def test_bad_cell(tmp_path, column, cell, reason, place):
     rows = _rows()
     rows[place][column] = cell
     path = bdpn.put(tmp_path, f"{NAME}.csv", bdpn.dump(bdpn.PORT_ALL, rows))
-    error = _refused(path, ru_bdpn.KINDS[0].name)
+    error = _refused(path)
     assert reason in error.reason
     assert error.line == place + 2
 
@@ -197,23 +197,21 @@ def test_dump_without_rows(tmp_path):
 
 
 def test_web_page_with_the_name_of_a_dump(tmp_path):
-    """A server's error page saved under a dump's name is refused, also when the kind is given."""
+    """A server's error page saved under a dump's name is refused."""
     page = b"\r\n<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
     path = bdpn.put(tmp_path, f"{NAME}.csv", page)
-    for kind in (None, "ru-bdpn/port-all"):
-        error = _refused(path, kind)
-        assert "looks like an HTML page" in error.reason
-        assert "ownload it again" in error.hint
+    error = _refused(path)
+    assert "looks like an HTML page" in error.reason
+    assert "ownload it again" in error.hint
 
 
 def test_header_that_lacks_a_column(tmp_path):
     """A header without a needed column is refused, and the columns of the kind are named."""
     text = bdpn.dump(bdpn.PORT_ALL.replace("PortDate,", ""), _rows())
     path = bdpn.put(tmp_path, f"{NAME}.csv", text)
-    for kind in (None, "ru-bdpn/port-all"):
-        error = _refused(path, kind)
-        assert error.line == 1
-        assert "PortDate" in str(error)
+    error = _refused(path)
+    assert error.line == 1
+    assert "PortDate" in str(error)
 
 
 def test_header_that_names_a_column_twice(tmp_path):
@@ -228,7 +226,7 @@ def test_nul_bytes_in_a_column_that_is_not_needed(tmp_path):
     rows = [bdpn.port_all_full_row(9_000_000_000 + i, "mMTS", "mT2", "mT2") for i in range(4)]
     rows[3]["ProcessType"] = "Short\0\0\0"
     path = bdpn.put(tmp_path, FULL_NAME, bdpn.dump(bdpn.PORT_ALL_FULL, rows))
-    error = _refused(path, ru_bdpn.KINDS[1].name)
+    error = _refused(path)
     assert (error.line, error.reason) == (5, "the line holds NUL bytes")
 
 
@@ -287,6 +285,6 @@ def test_duplicate_number_of_the_simplified_tier(tmp_path):
 def test_simplified_tier_with_columns_in_another_order(tmp_path):
     """Free text allows one order of columns only: another is refused."""
     text = b"OrgName,Number,RowCount\r\na,9000000012,1\r\n"
-    error = _refused(bdpn.put(tmp_path, NEW_NAME, text), ru_bdpn.KINDS[2].name)
+    error = _refused(bdpn.put(tmp_path, NEW_NAME, text))
     assert error.line == 1
-    assert "the first line is not that of" in error.reason
+    assert "the first line is not a header of its kind" in error.reason

@@ -16,7 +16,7 @@ from numroute.errors import InputError
 from numroute.model import LineType
 from numroute_loader.reading import csv_stream
 from numroute_loader.records import OperatorRow, RouteKey
-from numroute_loader.registries import FileKind, read, ru_bdpn
+from numroute_loader.registries import read
 
 OPERATORS = "Operators_202307180000_3528.csv"
 PLAN = "Numbering_plan_202307180000_3528.csv"
@@ -32,9 +32,9 @@ def _range(first: int, last: int, owner: str = "mMTS") -> bdpn.Row:
     }
 
 
-def _refused(path: Path, kind: FileKind | None = None) -> InputError:
+def _refused(path: Path) -> InputError:
     with pytest.raises(InputError) as caught:
-        read(path, kind)
+        read(path)
     assert caught.value.hint
     return caught.value
 
@@ -78,8 +78,7 @@ def test_bad_row_of_operators(tmp_path, line, reason):
     """A bad row of the operator table is refused with its line and reason."""
     text = f"{bdpn.OPERATORS}\r\nmA,01,,a,3\r\n\r\n{line}\r\nmC,03,,c,\r\n".encode()
     path = bdpn.put(tmp_path, OPERATORS, text)
-    # Recognition would find a NUL byte this near the beginning by itself.
-    error = _refused(path, ru_bdpn.KINDS[3].name)
+    error = _refused(path)
     assert error.line == 4
     assert reason in error.reason
 

@@ -14,7 +14,6 @@ from numroute_loader.registries import ru_numbering_plan
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN = "ru-numbering-plan/plan"
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"
 EIGHT = SIX + ";Территория ГАР;ИНН"
@@ -27,7 +26,7 @@ def refusal(tmp_path: Path, raw: bytes) -> InputError:
     path = tmp_path / "DEF-9xx.csv"
     path.write_bytes(raw)
     with pytest.raises(InputError) as caught:
-        read_file(path, PLAN)
+        read_file(path)
     error = caught.value
     assert error.path == path
     assert error.hint
@@ -54,16 +53,20 @@ DEFECTS = {
     "wrong header": (
         lines("Code;From;To;Count;Operator;Region", GOOD),
         1,
-        "the first line is not that of",
+        "the first line is not a header of its kind",
     ),
     "header without the region": (
         lines(SIX.rpartition(";")[0], GOOD),
         1,
-        "the first line is not that of",
+        "the first line is not a header of its kind",
     ),
     "column twice": (lines(SEVEN + ";Регион", GOOD), 1, "occurs twice"),
     "column without a name": (lines(SIX + ";", GOOD + ";"), 1, "without a name"),
-    "delimited by commas": (lines(SIX.replace(";", ",")), 1, "the first line is not that of"),
+    "delimited by commas": (
+        lines(SIX.replace(";", ",")),
+        1,
+        "the first line is not a header of its kind",
+    ),
     "UTF-16": (lines(SIX, GOOD, encoding="utf-16"), None, "UTF-16"),
     "NUL byte": (lines(SIX, GOOD, "901;0\0"), 3, "NUL"),
     "letters lost in a conversion": (lines(SIX, GOOD, NEXT.replace("К", "\ufffd")), 3, "lost"),
@@ -162,7 +165,7 @@ def test_overlong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_missing_file_is_refused(tmp_path: Path):
     """A path that leads nowhere is refused as the user's mistake."""
     with pytest.raises(InputError) as caught:
-        read_file(tmp_path / "DEF-9xx.csv", PLAN)
+        read_file(tmp_path / "DEF-9xx.csv")
     assert caught.value.hint
 
 

@@ -17,7 +17,6 @@ from numroute_loader.registries.ru_numbering_plan import KINDS, begins_like_plan
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN = "ru-numbering-plan/plan"
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"
 EIGHT = SIX + ";Территория ГАР;ИНН"
@@ -28,7 +27,7 @@ def read(
 ) -> ParsedFile:
     """Write the lines to a file and read it."""
     path.write_bytes((end.join(lines) + (end if last_end else "")).encode(encoding))
-    return read_file(path, PLAN)
+    return read_file(path)
 
 
 def rows_of(parsed: ParsedFile) -> list[tuple[int, int, RouteKey]]:
@@ -257,7 +256,7 @@ def test_a_zip_reads_as_the_file_in_it(path: Path, tmp_path: Path):
     packed = tmp_path / "DEF-9xx.zip"
     with zipfile.ZipFile(packed, "w") as archive:
         archive.write(path, path.name)
-    assert rows_of(read_file(packed, PLAN)) == rows_of(plain)
+    assert rows_of(read_file(packed)) == rows_of(plain)
 
 
 @pytest.mark.parametrize(
@@ -298,5 +297,5 @@ def test_progress_is_told(path: Path):
     """The reader says when the whole file is read, in bytes of the file."""
     path.write_text(f"{SIX}\n900;0000000;0000009;10;А;Край\n")
     told: list[tuple[int, int]] = []
-    read_file(path, PLAN, progress=lambda done, total: told.append((done, total)))
+    read_file(path, progress=lambda done, total: told.append((done, total)))
     assert told == [(path.stat().st_size, path.stat().st_size)]

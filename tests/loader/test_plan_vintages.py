@@ -14,7 +14,6 @@ from numroute_loader.registries.ru_numbering_plan import KINDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN = "ru-numbering-plan/plan"
 VINTAGES = {
     "2014-11/Kody_ABC-8kh.csv": 49_344,
     "2020-08/DEF-9xx.csv": 7_931,
@@ -67,7 +66,7 @@ def plain_reading(path: Path) -> list[tuple[int, int, str, str, str, LineType]]:
 def test_vintage_reads_as_its_lines_say(reference_data: Path, name: str):
     """Every range of every vintage has the bounds and the key that its line states."""
     path = reference_data / "numbering_plan" / name
-    parsed = read_file(path, PLAN)
+    parsed = read_file(path)
     ranges = parsed.ranges
     found = [
         (
@@ -94,7 +93,7 @@ def test_vintage_is_recognised_and_described(reference_data: Path, name: str, ro
     (kind,) = KINDS
     assert kind.file_name.fullmatch(path.stem)
     assert kind.header(path.read_bytes()[:65_536])
-    source = read_file(path, PLAN).source
+    source = read_file(path).source
     assert (source.registry, source.kind, source.rows) == (
         "ru-numbering-plan",
         "ru-numbering-plan/plan",

@@ -232,7 +232,8 @@ def unknown_operators(evidence: Evidence, limits: GateLimits) -> Finding | str:
     few = numbers <= floor and share <= _FEW_SHARE_MAX
     result = finding(
         share <= limit or few,
-        f"the operator table lacks {named([str(each) for each in unknown])}: {share:.3%} "
+        f"the operator table lacks {named([str(each) for each in unknown])}"
+        f"{evidence.where.get('unknown_operators', '')}: {share:.3%} "
         f"of the numbers or ranges, the limit is {limit:.3%} or {floor:,} numbers"
         if unknown
         else "every operator is in the operator table",
@@ -255,7 +256,7 @@ def outside_plan(evidence: Evidence, limits: GateLimits) -> Finding | str:
         share <= limits.outside_plan_share,
         f"{outside.count:,} of {ported:,} ported numbers lie outside the numbering plan "
         f"({share:.2%}, the limit is {limits.outside_plan_share:.2%}), "
-        f"the first is {outside.example}"
+        f"the first is {outside.example}{evidence.where.get('outside_plan', '')}"
         if outside
         else "every ported number lies in the numbering plan",
         actual=share,

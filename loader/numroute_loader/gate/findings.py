@@ -87,7 +87,7 @@ class Evidence:
     ``ported``: numbers with a record, ``by_operator``: the same by operator code, ``ported_at``:
     when the new records were ported, in seconds since the epoch, 0 where that is unknown.
     ``ranges``, ``range_numbers``: the numbering plan's, 0 without one. ``unknown_operators``: those
-    that the operator table lacks.
+    that the operator table lacks. ``where``: by check, the first place in the files, in words.
 
     ``current`` is the snapshot to compare with; ``ported_before`` and ``by_operator_before`` count
     its records, ``changes`` those since; ``updated`` there are records of the same operator with
@@ -118,6 +118,7 @@ class Evidence:
     drift: Drift | None = None
     expected: int | None = None
     wrong: Sequence[str] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
     why_not: Mapping[str, str] = field(default_factory=dict)
 
     @property

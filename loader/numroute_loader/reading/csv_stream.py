@@ -237,8 +237,8 @@ def line_of_row(path: Path, block: Block, row: int) -> int:
     return line_at(path, block.offset) + filled[row]
 
 
-def lines_with(path: Path, column: str, text: str, *, lines_max: int) -> list[int]:
-    """Return the first lines whose cell in ``column`` is ``text``; for messages, as it is slow.
+def lines_with(path: Path, column: str | None, text: str, *, lines_max: int) -> list[int]:
+    """Return the first lines whose cell in ``column``, or any, is ``text``; slow: for messages.
 
     Cells are counted from the left: a column to the right of free text is not found reliably.
     """
@@ -246,7 +246,8 @@ def lines_with(path: Path, column: str, text: str, *, lines_max: int) -> list[in
     written = text.encode()
     with Archive(path) as archive:
         file = CsvFile(archive)
-        index = file.header.index(column)
+        at_column = file.header.index(column) if column else 0
+        looked_at = slice(at_column, at_column + 1 if column else None)
         for block in file.blocks():
             at = block.data.find(written)
             while at >= 0:
@@ -254,7 +255,7 @@ def lines_with(path: Path, column: str, text: str, *, lines_max: int) -> list[in
                 end = block.data.find(b"\n", at)
                 end = len(block.data) if end < 0 else end
                 cells = block.data[begin:end].rstrip(b"\r").split(b",")
-                if index < len(cells) and cells[index] == written:
+                if written in cells[looked_at]:
                     matches.append(line_at(path, block.offset + begin))
                     if len(matches) == lines_max:
                         return matches

@@ -55,6 +55,7 @@ class FileKind:
     ``every``: the time from one file to the next, in which the sequence grows by one.
     ``covers``: the blocks of numbers, (first, last), that the registry describes: a plan those in
     which it has a range, gaps included; a full dump names all ported numbers in them.
+    ``number_format``: how numbers are written, if in whole.
     """
 
     name: str
@@ -66,6 +67,7 @@ class FileKind:
     utc_offset: timedelta = timedelta(0)
     every: timedelta | None = None
     covers: tuple[tuple[int, int], ...] = ()
+    number_format: NumberFormat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

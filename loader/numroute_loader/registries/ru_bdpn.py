@@ -207,6 +207,7 @@ def _kind(
         utc_offset=MOSCOW,
         every=DAY if daily else None,
         covers=_COVERS,
+        number_format=_NUMBER,
     )
 
 
