@@ -18,7 +18,7 @@ from numroute.index import SnapshotStore
 from numroute.model import LineType, Status
 from numroute_loader.pipeline import check, publish
 
-NUMBERS = 1_000_000
+NUMBERS = 200_000
 PORTED = 20_000
 BLOCK = 10**9
 """Russia's numbers begin with 73, 74, 78 or 79; a plan covers those it has ranges in."""
@@ -84,7 +84,7 @@ def write_dump(path: Path, ported: dict[int, str]) -> None:
 
 
 @pytest.mark.parametrize("vintages", SETS, ids="+".join)
-def test_a_million_answers_equal_a_slow_oracle(
+def test_every_answer_equals_a_slow_oracle(
     reference_data: Path, tmp_path: Path, vintages: list[str]
 ) -> None:
     """Every answer over the real plans is what reading the files by hand gives."""
@@ -110,7 +110,7 @@ def test_a_million_answers_equal_a_slow_oracle(
     store = SnapshotStore(tmp_path / "store", create=True)
     publish(store, check(inputs))
 
-    asked = list(ported) + [held.first for held in plan[::50]] + [held.last for held in plan[::50]]
+    asked = list(ported) + [end for held in plan[::10] for end in (held.first, held.last)]
     while len(asked) < NUMBERS:
         held = rng.choice(plan)
         asked.append(rng.randint(held.first, held.last) if rng.random() < 0.9 else 0)
