@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 
 LONG_FIRST := tests/campaign/test_spark.py benchmarks tests/end_to_end tests/plan tests/client tests/web tests/server
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check docs check-docs test tests test-slow wheel lint types proto check-proto format bench bench-quick bench-web soak faults image lock clean
+.PHONY: help venv demo check docs check-docs changed test tests test-slow wheel lint types proto check-proto format bench bench-quick bench-web soak faults image lock clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,7 +44,10 @@ CHANGED = $(filter-out tests/support,$(wildcard $(sort $(shell { git diff --name
   git ls-files -o --exclude-standard; } | sed -nE 's,^(service/numroute|tests)/([a-z0-9]+)/.*,tests/\2,p; \
   s,^(loader|campaign|web)/.*,tests/\1,p'))))
 
-check: venv lint types  ## Lint, types and the tests of what changed since main, else the core's
+check: venv  ## Lint, types and the tests of what changed since main, else the core's
+	@+$(MAKE) --no-print-directory --jobs 3 --output-sync lint types changed
+
+changed: venv
 	$(PYTEST) -q $(or $(CHANGED),tests/e164 tests/index)
 
 test: venv lint types check-proto check-docs tests  ## Everything that must pass; T=index for one folder of tests
