@@ -170,7 +170,7 @@ def test_rows_of_a_do_not_send_list_that_are_not_understood(store, tmp_path) -> 
     with running(tmp_path, "--store", store, "--choices", tmp_path / "choices") as web:
         query = "/v1/lists?region=RU&suppress=stop.csv"
         done = finished(web, web.post(query, csv_list()))
-        assert "--suppress-lenient passes over" in done["problem"]["hint"]
+        assert "such rows with --suppress-lenient" in done["problem"]["hint"]
         for option in ("suppress_lenient=true", "suppress_header=true&suppress_lenient=1"):
             done = finished(web, web.post(f"{query}&{option}", csv_list()))
             assert done["counts"]["suppressed"] == 1, done
