@@ -304,13 +304,11 @@ class StoreWriter:
         Where it cannot be read, those of the last one before it that can: people wrote them, and no
         registry brings them back.
         """
-        store = self._store
-        with contextlib.suppress(StoreError), store.open() as current:
-            return current.overrides
-        for moment in reversed(store.moments()):
-            with contextlib.suppress(StoreError), store.open(moment.snapshot) as earlier:
-                return earlier.overrides
-        return ()
+        last = self._store.open_last()
+        if last is None:
+            return ()
+        with last:
+            return last.overrides
 
     def _new_id(self, as_of: datetime) -> str:
         """Return an unused id that begins with the data's time, so that names sort by it."""
