@@ -43,8 +43,7 @@ GROUPS = (
     ("Snapshot and index", ("numroute_snapshot", "numroute_index"), ""),
     (
         "Processes",
-        ("numroute_worker", "numroute_ready", "numroute_certificate", "numroute_build",
-         "numroute_scrape"),
+        ("numroute_worker", "numroute_ready", "numroute_certificate", "numroute_build"),
         "",
     ),
     ("Calls", ("numroute_",), ""),

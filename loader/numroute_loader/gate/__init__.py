@@ -3,7 +3,7 @@
 ``Evidence`` holds the facts, ``judge`` returns one ``Finding`` per check, and ``GateError`` names
 those that failed. The gate knows no registry and reads no file but its own settings. A new check is
 a function in ``file_checks`` or ``change_checks``, a line in the table below, its limits in
-``limits`` and its facts in ``evidence``.
+``limits`` and its facts in ``findings``.
 """
 
 from __future__ import annotations
