@@ -222,3 +222,22 @@ def test_a_watch_announces_nothing_twice() -> None:
     assert watch.news(response("b")).snapshot.id == "b"
     assert watch.pause("PERMISSION_DENIED", (), 200.0) is None
     assert Watch(seconds=5.0, now=100.0).pause("UNAVAILABLE", (), 105.1) is None
+
+
+def test_trailers_of_an_older_grpcio_are_understood() -> None:
+    """As a mapping, the trailers of grpc.aio up to 1.71 have pairs for keys."""
+
+    class Metadata(tuple[tuple[str, str], ...]):
+        __slots__ = ()
+
+        def keys(self) -> Iterable[tuple[str, str]]:
+            return list(self)
+
+    trailers = Metadata([(wire.RETRY_AFTER_KEY, "50")])
+    assert retry_pause("RESOURCE_EXHAUSTED", trailers, 0, 1.0, reached=True) == 0.05
+
+
+def test_a_wait_of_nothing_is_a_short_one() -> None:
+    """A client that was answered before does not ask again without a pause."""
+    trailers = ((wire.RETRY_AFTER_KEY, "0"),)
+    assert retry_pause("UNAVAILABLE", trailers, 0, 1.0, reached=True) == 0.001

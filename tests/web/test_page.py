@@ -85,6 +85,7 @@ def visit(browser: Browser):
 def log_in(seen: Visit, web: Web, token: str, language: str) -> None:
     """Log in with the keyboard alone."""
     seen.page.goto(web.url)
+    seen.page.wait_for_selector("input:focus")
     seen.page.keyboard.type(token)
     seen.page.keyboard.press("Enter")
     seen.page.wait_for_selector("#upload")

@@ -50,7 +50,10 @@ def info(store: Path, as_json: bool) -> None:
     except StoreError as error:
         # Still show why the feed has delivered nothing, and which snapshots could be made current.
         failure = error
-    kept = _kept(opened, current)
+    try:
+        kept = _kept(opened, current)
+    except StoreError as error:
+        raise failure or error from None
     if as_json:
         document: dict[str, Any] = {"snapshot_id": None}
         if metadata:

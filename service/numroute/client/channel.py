@@ -186,8 +186,6 @@ class ClientBase:
 
     def _pause(self, call: Any, tries: int, left: float) -> float | None:  # noqa: ANN401 - of either library
         """Return how many seconds to wait before a call is sent again; None to give up."""
-        if self._closed.is_set():
-            return None
         code, trailers = call.code().name, call.trailing_metadata()
         return retry_pause(code, trailers, tries, left, reached=self._reached)
 

@@ -85,9 +85,10 @@ def retry_pause(
     """
     if code not in RETRIED or not (reached or tries < ATTEMPTS_MAX - 1):
         return None
-    milliseconds = str(dict(trailers or ()).get(wire.RETRY_AFTER_KEY, ""))
+    # A tuple first: as a mapping, the trailers of older grpc.aio (1.71) have pairs for keys.
+    milliseconds = str(dict(tuple(trailers or ())).get(wire.RETRY_AFTER_KEY, ""))
     if milliseconds.isdecimal():
-        pause = int(milliseconds) / 1000
+        pause = max(int(milliseconds), 1) / 1000
         return pause if pause < left else None
     if code == "RESOURCE_EXHAUSTED" or left < BACKOFF_SECONDS:
         return None
@@ -331,7 +332,7 @@ class Watch:
     def pause(self, code: str, trailers: Iterable[Any] | None, now: float) -> float | None:
         """Return how many seconds to wait before watching again; None to give up."""
         if code == "OK":
-            return BACKOFF_SECONDS
+            return BACKOFF_SECONDS if now < self._end else None
         tries, self._tries = self._tries, self._tries + 1
         return retry_pause(code, trailers, tries, self._end - now, reached=True)
 

@@ -257,14 +257,15 @@ class Client(ClientBase):
             response = self._call(question.method, question.message(), seconds)
             return question.whole_answer(response)
         send = self._methods[question.method].future
-        under_way: deque[tuple[int, bytes, Any]] = deque()
+        under_way: deque[tuple[int, bytes, float, Any]] = deque()
         try:
             while not question.done:
                 while len(under_way) < CALLS_IN_FLIGHT and (asked := question.next_request()):
-                    under_way.append((*asked, self._begin(send, asked[1], seconds)))
-                chunk, request, call = under_way.popleft()
+                    end = time.monotonic() + seconds
+                    under_way.append((*asked, end, self._begin(send, asked[1], seconds)))
+                chunk, request, end, call = under_way.popleft()
                 try:
-                    response = self._call(question.method, request, seconds, call)
+                    response = self._call(question.method, request, seconds, (end, call))
                 except ServiceError as error:
                     question.refuse(chunk, error)
                 else:
@@ -274,9 +275,11 @@ class Client(ClientBase):
                 call.cancel()
         return question.answer()
 
-    def _call(self, method: str, request: bytes, seconds: float, call: Any = None) -> bytes:  # noqa: ANN401 - grpc names no type
-        """Return the response to a request; ``call`` is under way already."""
-        end = time.monotonic() + seconds
+    def _call(
+        self, method: str, request: bytes, seconds: float, sent: tuple[float, Any] | None = None
+    ) -> bytes:
+        """Return the response to a request; ``sent``: when a call under way must end, and it."""
+        end, call = sent or (time.monotonic() + seconds, None)
         tries = 0
         while True:
             left = end - time.monotonic()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numroute import wire
-from numroute.errors import SettingError
+from numroute.errors import ServiceError, SettingError
 from numroute.index import Content, SnapshotStore, writing
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute.plan.interpolate import index_bytes
@@ -217,7 +217,10 @@ class _Batch:
             if load is None:
                 seen = self._saturate(self._effort.busy_seconds)
             else:
-                rate = load / min(each.cpu_per_call for _, each in self._seen[None])
+                saturated = self._answered(None)
+                if not saturated:
+                    return
+                rate = load / min(each.cpu_per_call for each in saturated)
                 seen = open_loop(
                     self._send,
                     rate=rate,
@@ -258,9 +261,19 @@ class _Batch:
         seen = self._seen[load]
         if undisturbed := [each for ok, each in seen if ok]:
             return undisturbed
-        best = min((each for _, each in seen), key=lambda each: each.failed_share)
-        best.require_answers(FAILED_SHARE_MAX)
-        return [each for _, each in seen if each.failed_share <= FAILED_SHARE_MAX]
+        if answered := self._answered(load):
+            return answered
+        for _, each in seen:
+            each.require_answers(FAILED_SHARE_MAX)
+        raise ServiceError("the service ended or failed in every round", code="INTERNAL")
+
+    def _answered(self, load: float | None) -> list[Load]:
+        """Return the rounds of a step with few failures in which no process of the service died."""
+        return [
+            each
+            for _, each in self._seen[load]
+            if each.failed_share <= FAILED_SHARE_MAX and each.cpu_per_call > 0
+        ]
 
     def _saturate(self, seconds: float) -> Load:
         return closed_loop(

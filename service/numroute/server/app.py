@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from numroute import wire
+from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import fault_fields
 from numroute.server.follower import Follower
@@ -119,7 +120,7 @@ def _make_server(
     health: Health,
     certificates: Certificates | None,
 ) -> grpc.aio.Server:
-    """Return a gRPC server bound to the settings' port. Raises RuntimeError."""
+    """Return a gRPC server bound to the settings' port. Raises SettingError."""
     # The supervisor holds the port against other services; its workers share it.
     server = grpc.aio.server(options=(*GRPC_OPTIONS, ("grpc.so_reuseport", 1)))
     server.add_generic_rpc_handlers((service.handler(),))
@@ -128,10 +129,17 @@ def _make_server(
         reflection.enable_server_reflection(
             (wire.SERVICE_NAME, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
-    if certificates is not None:
-        server.add_secure_port(settings.listen, certificates.server_credentials())
-    else:
-        server.add_insecure_port(settings.listen)
+    try:
+        if certificates is not None:
+            server.add_secure_port(settings.listen, certificates.server_credentials())
+        else:
+            server.add_insecure_port(settings.listen)
+    except RuntimeError:
+        # The supervisor holds the port, so this is rare, and gRPC tells the reason only to its log.
+        raise SettingError(
+            f"gRPC cannot listen on {settings.listen}",
+            hint="Set GRPC_VERBOSITY=ERROR to see its reason, then start again",
+        ) from None
     return server
 
 

@@ -160,7 +160,7 @@ class Supervisor:
         while True:
             begun = time.monotonic()
             try:
-                self._serving[number] = await self._start(number)
+                worker = await self._start(number)
             except (SettingError, WorkerError) as error:
                 if isinstance(error, SettingError) and not first.is_set():
                     raise
@@ -168,6 +168,10 @@ class Supervisor:
             else:
                 self._failed_starts = 0
                 first.set()
+                other = self._serving.setdefault(number, worker)
+                if other is not worker:
+                    # Meanwhile a replacement came to serve.
+                    await self._end(worker)
                 await self._until_death(number)
             if time.monotonic() - begun >= STEADY_SECONDS:
                 wait = BACK_OFF_SECONDS
@@ -190,9 +194,10 @@ class Supervisor:
                 stdout=asyncio.subprocess.PIPE,
                 limit=LINE_BYTES_MAX,
             )
-        except OSError as error:
-            # Perhaps there is no memory for it at the moment.
-            raise WorkerError(error.strerror or "the system refused") from None
+        except (OSError, RuntimeError) as error:
+            # Perhaps there is no memory for it at the moment, or no thread to wait for its end.
+            reason = getattr(error, "strerror", None) or "the system refused"
+            raise WorkerError(reason) from None
         worker = Worker(number, process, self._reports)
         self._alive.add(worker)
         worker.end.add_done_callback(lambda _: self._alive.discard(worker))
@@ -274,11 +279,11 @@ class Supervisor:
         try:
             for number in numbers:
                 fresh = await self._start(number)
-                # The old one drains when the new one serves. Or it has died: then it is restarted.
-                old = self._serving.get(number, fresh)
-                if old is not fresh:
-                    self._serving[number] = fresh
-                await self._end(old)
+                # The old one drains when the new one serves, if it has not died meanwhile.
+                old = self._serving.get(number)
+                self._serving[number] = fresh
+                if old is not None:
+                    await self._end(old)
         except (SettingError, WorkerError) as error:
             self._log.error("workers not replaced", reason=error.message)
             return False
