@@ -11,6 +11,7 @@ complete or does not exist. The next run for the same output removes what a kill
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -261,6 +262,8 @@ class Workspace:
 
     def hand_over(self, name: str, path: Path) -> None:
         """Copy a file of the spool folder to a path outside, whole or not at all."""
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         with replacing(path) as file, (self.spool / name).open("rb") as source:
             shutil.copyfileobj(source, file, 1 << 20)
 

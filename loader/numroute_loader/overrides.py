@@ -20,6 +20,7 @@ from numroute.e164 import parse
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
 from numroute.index import Override
+from numroute.index.layout import BLOCK_SHIFT
 from numroute.index.overrides import OVERRIDES_MAX, find_crossing
 from numroute.model import (
     InvalidReason,
@@ -120,7 +121,11 @@ class _Known:
             for name in (route.region.code, route.region.name):
                 if name:
                     self.regions.setdefault(name, route.region)
-        beginnings = {_country_code(str(each.first)) for each in snapshot.metadata.coverage}
+        # Without a plan there is no coverage, but blocks of ported numbers.
+        firsts = [each.first for each in snapshot.metadata.coverage] or [
+            block << BLOCK_SHIFT for block in snapshot.tables.blocks.tolist()
+        ]
+        beginnings = {_country_code(str(first)) for first in firsts}
         self.country_codes = sorted(beginnings - {""})
         self._snapshot = snapshot
 

@@ -354,6 +354,13 @@ def test_suppressed_numbers_stay(route, write) -> None:
     assert "79161112233" not in {row["number"] for row in routed.routed()}
 
 
+def test_a_column_named_below_data_is_no_header(route, write) -> None:
+    """Two exports in one file: the rows above the second one's header are not taken for titles."""
+    above = "".join(f"7916123450{place},Ivanov\n" for place in range(6))
+    text = f"{above}phone,name\n79161112233,Petrov\n"
+    assert "no column is named 'phone'" in route(write(text), "--column", "phone", status=1).err
+
+
 @pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n"])
 def test_other_line_ends(route, write, end: str) -> None:
     """Lines that end with CR alone, or were translated twice: no row of a list is lost."""

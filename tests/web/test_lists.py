@@ -114,6 +114,16 @@ def test_every_form_gives_the_same_files(web, routed, name, content) -> None:
     assert web.get(f"/v1/lists/{done['id']}/files/mts.csv").body == routed["mts.csv"]
 
 
+def test_a_file_wins_over_what_is_left_in_the_text_box(web, routed) -> None:
+    """A dropped file is the list, whatever the box beside it holds."""
+    body, kind = form(
+        ("file", "list.csv", csv_list()), ("numbers", None, b" \r\n"), ("region", None, b"RU")
+    )
+    done = finished(web, web.post("/v1/lists", body, content_type=kind))
+    assert (done["state"], done["name"]) == ("done", "list.csv")
+    assert web.get(f"/v1/lists/{done['id']}/files/mts.csv").body == routed["mts.csv"]
+
+
 def test_pasted_numbers_wait_for_their_start(web) -> None:
     """start=false gives a draft: its preview shows the column, then it is started once."""
     numbers = "\n".join(row[1] for row in ROWS[:30]).encode()

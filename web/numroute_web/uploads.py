@@ -137,17 +137,18 @@ class _Writer:
 async def _receive_form(
     request: Request[Any, Any, Any], writer: _Writer, boundary: str
 ) -> list[tuple[str, str]]:
-    """Write the list that is in the field `file` or `numbers`; return the other fields."""
+    """Write the list that is in the field `file`, or else `numbers`; return the other fields."""
     fields: list[tuple[str, str]] = []
-    name, text = "", bytearray()
+    name, text, has_file = "", bytearray(), False
     parser = PushMultipartParser(boundary, max_segment_count=FIELDS_MAX, strict=True)
     with parser:
         async for chunk in _chunks(request):
             for event in parser.parse(chunk):
                 is_list = name in {FILE_FIELD, TEXT_FIELD}
                 if isinstance(event, bytes | bytearray):
-                    if is_list:
+                    if is_list and not (has_file and name == TEXT_FIELD):
                         writer.write(event)
+                        has_file |= name == FILE_FIELD
                         continue
                     text += event
                     if len(text) > FIELD_BYTES_MAX:

@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import ipaddress
 import socket
+import sqlite3
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -183,13 +184,17 @@ class Deliverer:
             error = type(fault).__name__
             self._log.error("delivery failed", **fault_fields(fault))
         wait = BACK_OFF_SECONDS[attempt - 1] if attempt <= len(BACK_OFF_SECONDS) else None
-        self._jobs.record_delivery(
-            job.id,
-            attempt,
-            status,
-            error,
-            None if not error or wait is None else time.time() + wait,
-        )
+        try:
+            self._jobs.record_delivery(
+                job.id,
+                attempt,
+                status,
+                error,
+                None if not error or wait is None else time.time() + wait,
+            )
+        except sqlite3.Error as fault:
+            # A full disk, perhaps: it stays due and is sent again.
+            self._log.error("delivery failed", **fault_fields(fault))
 
     async def _send(self, job: Job) -> int:
         """Send one request, follow no redirect, read no more than the head; return the status."""

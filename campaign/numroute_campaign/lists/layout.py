@@ -194,10 +194,13 @@ def _find_header(
     if options.has_header is False:
         return None, _skip_blank(rows), True
     folded = {spelled_plainly(name).casefold() for name in options.named}
+    numbered, typical = _numbered(rows, region), _typical(rows)
     for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        if numbered[place] and sum(map(bool, row)) >= min(2, typical):
+            break  # data begin: a name below them is a cell
         if not folded.isdisjoint(spelled_plainly(cell).casefold() for cell in row):
             return place, place, True
-    named, start = find_phone_header(rows, region), _skip_titles(rows, _numbered(rows, region))
+    named, start = find_phone_header(rows, region), _skip_titles(rows, numbered)
     if named is not None or start >= len(rows):
         return named, start, True
     if options.has_header:

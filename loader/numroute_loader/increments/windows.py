@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _NAME_HINT = "Restore the name that the registry gave it"
 
+WINDOWS_MAX = 100_000
+"""A sequence so many windows ahead, twenty years, is a mistake in a name."""
+
 
 class ChainError(NumrouteError):
     """These increments cannot follow the current snapshot."""
@@ -181,6 +184,8 @@ def _refuse_other_files(file: RegistryFile, position: Position) -> None:
         hint = f"Give {' and '.join(chain.kinds)}"
     elif file.as_of is None or file.sequence is None:
         reason, hint = "the name does not state the time and the sequence", _NAME_HINT
+    elif file.sequence - position.following > WINDOWS_MAX:
+        reason, hint = "its sequence is years from that of the next window", _NAME_HINT
     else:
         return
     raise InputError(file.path, reason, hint=hint)

@@ -178,6 +178,12 @@ def test_long_gap_names_a_few() -> None:
     assert "and 795 more" in found.gap.message
 
 
+def test_a_sequence_with_a_digit_too_many_is_refused() -> None:
+    """The names of a gap of centuries are not made."""
+    with pytest.raises(InputError, match="years from that of the next window"):
+        arranged(both(10 * FIRST), position())
+
+
 def test_repeat_is_passed_over() -> None:
     """A file that has been applied is recognised by its digest."""
     found = arranged(both(FIRST, FIRST + 1), position(FIRST))
