@@ -27,7 +27,7 @@ SNAPSHOTS_ON_DISK = 3
 """The previous one, the current one, and the next while it is written."""
 
 BUILD_BYTES = 300_000_000
-BUILD_BYTES_PER_NUMBER = 14
+BUILD_BYTES_PER_NUMBER = 33
 """Memory of a build from a sorted dump; an unsorted one takes 16 bytes a number more."""
 
 DUMP_BYTES_PER_NUMBER = 108
