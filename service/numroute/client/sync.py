@@ -161,11 +161,12 @@ class Client(ClientBase):
         those of ``lookup``.
         """
         seconds = self._seconds(timeout)
-        under_way: deque[tuple[BulkQuestion, bytes, Any]] = deque()
+        under_way: deque[tuple[BulkQuestion, bytes, float, Any]] = deque()
 
         def answer() -> BulkAnswer:
-            question, request, call = under_way.popleft()
-            return question.whole_answer(self._call(question.method, request, seconds, call))
+            question, request, end, call = under_way.popleft()
+            response = self._call(question.method, request, seconds, (end, call))
+            return question.whole_answer(response)
 
         try:
             for batch in batches:
@@ -173,9 +174,10 @@ class Client(ClientBase):
                     batch, with_range_holder=with_range_holder, with_ported_at=with_ported_at
                 )
                 request = question.message()
+                end = time.monotonic() + seconds
                 call = self._begin(self._methods[question.method].future, request, seconds)
-                under_way.append((question, request, call))
-                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0][2].done()):
+                under_way.append((question, request, end, call))
+                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0][3].done()):
                     yield answer()
             while under_way:
                 yield answer()
@@ -276,7 +278,11 @@ class Client(ClientBase):
         return question.answer()
 
     def _call(
-        self, method: str, request: bytes, seconds: float, sent: tuple[float, Any] | None = None
+        self,
+        method: str,
+        request: bytes,
+        seconds: float,
+        sent: tuple[float, Any] | None = None,
     ) -> bytes:
         """Return the response to a request; ``sent``: when a call under way must end, and it."""
         end, call = sent or (time.monotonic() + seconds, None)
