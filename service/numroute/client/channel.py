@@ -187,7 +187,9 @@ class ClientBase:
     def _pause(self, call: Any, tries: int, left: float) -> float | None:  # noqa: ANN401 - of either library
         """Return how many seconds to wait before a call is sent again; None to give up."""
         code, trailers = call.code().name, call.trailing_metadata()
-        return retry_pause(code, trailers, tries, left, reached=self._reached)
+        # A client that is being closed still answers what it has taken, but does not wait on.
+        reached = self._reached and not self._closed.is_set()
+        return retry_pause(code, trailers, tries, left, reached=reached)
 
     def _failure(self, call: Any, seconds: float) -> ServiceError:  # noqa: ANN401 - likewise
         """Return what a failed call means; where nothing was reached, after finding out why."""
