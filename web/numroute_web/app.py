@@ -170,7 +170,10 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
     )
-    protection.on_certificate = functools.partial(_use_certificate, config)
+    # In the loop's thread: a connection must not begin between the certificate and its key.
+    protection.on_certificate = functools.partial(
+        asyncio.get_running_loop().call_soon_threadsafe, _use_certificate, config
+    )
     server = _Server(config, service)
     await follower.poll()
     reporter.report()
