@@ -45,7 +45,7 @@ class Protection:
         if self.usage is not None:
             guards.append(Quota(self.clients, self.usage))
         self.guards = tuple(guards)
-        self.on_certificate: Callable[[], None] | None = None
+        self.on_certificate: Callable[[], object] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reload changed files until ``stop`` is set."""
