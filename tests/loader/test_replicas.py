@@ -79,6 +79,21 @@ def current(store: Path) -> str:
     return SnapshotStore(store).current_id()
 
 
+def replicate(origin: Path, url: object, tmp_path: Path) -> tuple[Path, str]:
+    """Return a replica of the origin, and the id of the snapshot that both have."""
+    replica = tmp_path / "replica"
+    push(origin, url)
+    pull(replica, url)
+    return replica, current(replica)
+
+
+def flip_byte(path: Path) -> None:
+    """Damage a file in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def test_a_replica_gets_the_same_snapshot(origin: Path, url: str, tmp_path: Path) -> None:
     """What is pulled is byte for byte what was pushed, published as any snapshot is."""
     pushed = push(origin, url)
@@ -165,10 +180,7 @@ def test_a_rollback_at_the_origin_reaches_replicas_without_a_transfer(
     origin: Path, url: str, tmp_path: Path
 ) -> None:
     """Replicas that keep the older snapshot go back to it."""
-    replica = tmp_path / "replica"
-    push(origin, url)
-    pull(replica, url)
-    first = current(origin)
+    replica, first = replicate(origin, url, tmp_path)
     build(origin, tmp_path / "inbox", 1)
     push(origin, url)
     pull(replica, url)
@@ -182,16 +194,11 @@ def test_a_rollback_at_the_origin_reaches_replicas_without_a_transfer(
 
 def test_a_flipped_byte_is_never_installed(origin: Path, folder: Path, tmp_path: Path) -> None:
     """A replica keeps what it has, says what to do, and push --verify mends the remote."""
-    replica = tmp_path / "replica"
-    push(origin, folder)
-    pull(replica, folder)
-    before = current(replica)
+    replica, before = replicate(origin, folder, tmp_path)
     build(origin, tmp_path / "inbox", 1)
     push(origin, folder)
     (damaged,) = [p for p in (folder / "snapshots").iterdir() if p.stem == current(origin)]
-    data = bytearray(damaged.read_bytes())
-    data[len(data) // 2] ^= 1
-    damaged.write_bytes(data)
+    flip_byte(damaged)
     result = pull(replica, folder)
     assert result.status == 1
     assert "another digest" in result.err
@@ -208,10 +215,7 @@ def test_a_pointer_at_a_missing_object_changes_nothing(
     origin: Path, folder: Path, tmp_path: Path
 ) -> None:
     """The replica says what is missing and goes on with what it has."""
-    replica = tmp_path / "replica"
-    push(origin, folder)
-    pull(replica, folder)
-    before = current(replica)
+    replica, before = replicate(origin, folder, tmp_path)
     build(origin, tmp_path / "inbox", 1)
     push(origin, folder)
     for path in (folder / "snapshots").iterdir():
@@ -389,22 +393,18 @@ def test_a_damaged_snapshot_that_is_kept_is_fetched_again(
     origin: Path, folder: Path, tmp_path: Path
 ) -> None:
     """A replica that should go back to it heals by itself."""
-    replica = tmp_path / "replica"
-    push(origin, folder)
-    pull(replica, folder)
-    first = current(origin)
+    replica, first = replicate(origin, folder, tmp_path)
     build(origin, tmp_path / "inbox", 1)
     push(origin, folder)
     pull(replica, folder)
     path = SnapshotStore(replica).snapshot_path(first)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    size = path.stat().st_size
+    flip_byte(path)
     command("numroute-load", "rollback", first, "--store", origin, "--reason", "test")
     push(origin, folder)
     result = pull(replica, folder)
     assert result.status == 0, result.err
     pulled = json.loads(result.out)
-    assert (pulled["changed"], pulled["fetched_bytes"]) == (True, len(data))
+    assert (pulled["changed"], pulled["fetched_bytes"]) == (True, size)
     assert current(replica) == first
     verify_snapshot(path)
