@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-COLUMNS: Final = ("client", "name", "phone", "city", "amount", "comment")
 PHONE: Final = "phone"
 
 DUPLICATE_SHARE: Final = 0.08
@@ -60,9 +59,9 @@ _COMMENTS: Final = ("", "vip", 'звонить "утром"', "новый, ск�
 class Planted:
     """A list and what it must give.
 
-    ``table``: the list, with the columns ``COLUMNS``. ``numbers``: uint64[n], what each row's text
-    says; 0 where it is not a number. ``is_first``: bool[n], whether the number occurs for the first
-    time. ``rejects``: how many rows per reason.
+    ``table``: the list, its numbers in column ``PHONE``. ``numbers``: uint64[n], what each row's
+    text says; 0 where it is not a number. ``is_first``: bool[n], whether the number occurs for the
+    first time. ``rejects``: how many rows per reason.
     """
 
     table: pa.Table

@@ -42,11 +42,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS_MAX = 3600.0
 
+# Read from the environment only: everybody can see a command line.
 PASSWORD_VARIABLE = "NUMROUTE_SFTP_PASSWORD"  # noqa: S105 - a name, not a password
 PASSPHRASE_VARIABLE = "NUMROUTE_SFTP_PASSPHRASE"  # noqa: S105 - likewise
-
-SECRET_VARIABLES = (PASSWORD_VARIABLE, PASSPHRASE_VARIABLE)
-"""Read from the environment only: everybody can see a command line."""
 
 _LAYOUT = next(iter(FEEDS.values()))
 """How the registry delivers its files: there is one so far."""

@@ -154,11 +154,6 @@ class RouteTable:
             self._routes[row] = route
         return route
 
-    @property
-    def network_count(self) -> int:
-        """How many networks there are."""
-        return len(self._networks)
-
     def network(self, place: int) -> Network:
         """Return what the routes with this entry in ``network_of_row`` have in common."""
         return Network(**self._networks[place])
