@@ -10,24 +10,18 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.oracle import read_truth
+from benchmarks.oracle import Truth, read_truth
 from benchmarks.processes import BIN, ROOT, run
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.plan.table import memory_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from benchmarks.oracle import Truth
 
 VARIABLE = "NUMROUTE_REFERENCE_DATA"
 MOBILE_PLAN = "numbering_plan/2026-04/DEF-9xx.csv"

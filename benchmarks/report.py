@@ -8,15 +8,13 @@ import os
 import platform
 import statistics
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numroute.plan.table import OTHERS_SHARE_MAX, memory_bytes, this_machine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 FORMAT = "numroute benchmarks 1"
 PACKAGES = ("numpy", "grpcio", "protobuf", "pyarrow", "lmdb")

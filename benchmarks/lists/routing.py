@@ -7,27 +7,20 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from benchmarks.lists.planted import make_list, write_list
-from benchmarks.oracle import Ported
+from benchmarks.lists.planted import Planted, make_list, write_list
+from benchmarks.material import Material
+from benchmarks.oracle import Ported, Truth
 from benchmarks.processes import BIN, run
 from benchmarks.report import Figure, beside, rounds
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from benchmarks.lists.planted import Planted
-    from benchmarks.material import Material
-    from benchmarks.oracle import Truth
 
 ROWS_MAX = 10_000_000
 FORMS = ("csv", "parquet")

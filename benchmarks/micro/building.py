@@ -7,20 +7,16 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.material import Material
 from benchmarks.micro.reading import parse_seconds
 from benchmarks.processes import BIN, run
 from benchmarks.report import Figure, beside, rounds
 from numroute.index import SnapshotStore
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.material import Material
 
 BUFFER_BYTES = 1 << 22
 PROBES = 100_000

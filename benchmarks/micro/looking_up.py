@@ -8,25 +8,21 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.material import Material
 from benchmarks.processes import drop_from_page_cache
-from benchmarks.report import Side, beside, rounds, take_turns
-from numroute.index import SnapshotStore
+from benchmarks.report import Figure, Side, beside, rounds, take_turns
+from numroute.index import Answers, Snapshot, SnapshotStore
 from numroute.index.kernel import use_compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from benchmarks.material import Material
-    from benchmarks.report import Figure
-    from numroute.index import Answers, Snapshot
-    from numroute.index.compiled import Compiled
+    from numroute.index.compiled import Compiled  # an extra
 
 BATCHES = (1, 1_000, 65_536, 500_000)
 NUMBERS_PER_TURN = 500_000

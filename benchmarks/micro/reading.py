@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import phonenumbers
 import pyarrow as pa
 from pyarrow import csv
 
-from benchmarks.report import Side, take_turns
+from benchmarks.material import Material
+from benchmarks.report import Figure, Side, take_turns
 from numroute.e164 import parse_column
 from numroute_loader.registries import read
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from benchmarks.material import Material
-    from benchmarks.report import Figure
 
 BLOCK_BYTES = 1 << 22
 COLUMN_TYPES = {

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.material import SEED
+from benchmarks.material import SEED, Material
 from benchmarks.oracle import COUNTRY
 from benchmarks.report import Figure
-from numroute.index import SnapshotStore
-from numroute.index.bitmap import bitmap_arrays, build_bitmap
+from numroute.index import Snapshot, SnapshotStore
+from numroute.index.bitmap import Bitmap, bitmap_arrays, build_bitmap
 from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START
 from numroute.index.records import all_records
 from numroute_loader.generate.market import load_market
 from numroute_loader.generate.plan import read_real_plan, synthetic_plan
 from numroute_loader.generate.ports import Ports, allocate
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from benchmarks.material import Material
-    from numroute.index import Snapshot
-    from numroute.index.bitmap import Bitmap
 
 MILLIONS = (1, 5, 20, 50, 100)
 NUMBERS_MAX = 1_000_000

@@ -7,33 +7,27 @@ import itertools
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
+import grpc
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.material import Material
+from benchmarks.oracle import Truth
 from benchmarks.plots import CPU
 from benchmarks.processes import module_server
-from benchmarks.report import beside, rounds
+from benchmarks.report import Figure, beside, rounds
 from benchmarks.yardsticks import empty_handler
 from numroute import wire
 from numroute.index.kernel import COMPILE_AFTER_NUMBERS
-from numroute.plan.load import CALL_SECONDS_MAX, Service, closed_loop, sender, serving
+from numroute.plan.load import CALL_SECONDS_MAX, Load, Send, Service, closed_loop, sender, serving
 from numroute.v1 import number_routing_pb2 as pb
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import grpc
-    from numpy.typing import NDArray
-
-    from benchmarks.material import Material
-    from benchmarks.oracle import Truth
-    from benchmarks.report import Figure
-    from numroute.plan.load import Load, Send
-
-    Call = grpc.UnaryUnaryMultiCallable[bytes, bytes]
+Call: TypeAlias = "grpc.UnaryUnaryMultiCallable[bytes, bytes]"
 
 WARMING_BATCH = 262_144
 IDLE_SECONDS = 0.5

@@ -7,23 +7,18 @@ import contextlib
 import functools
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.material import Material
 from benchmarks.processes import drop_from_page_cache, run
-from benchmarks.report import Side, beside, rounds, take_turns
+from benchmarks.report import Figure, Side, beside, rounds, take_turns
 from benchmarks.service.asking import contest, empty_service, make_questions, warm_service
 from numroute import AsyncClient, Client
 from numroute.plan.load import serving
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from benchmarks.material import Material
-    from benchmarks.report import Figure
 
 BATCHES = (1, 1_000, 65_536, 262_144)
 IN_FLIGHT = (1, 4)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from benchmarks.material import Material
 from benchmarks.processes import module_server
-from benchmarks.report import beside, rounds
+from benchmarks.report import Figure, beside, rounds
 from benchmarks.yardsticks import socket_echo
 from benchmarks.yardsticks.socket_echo import SocketEcho
 from numroute import AsyncClient
 from numroute.plan.load import serving
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from benchmarks.material import Material
-    from benchmarks.report import Figure
 
 TASKS = 4_000
 UNARY_TASKS = 200
@@ -30,8 +26,7 @@ PACED_SHARE = 0.25
 
 TICK_SECONDS = 0.001
 
-if TYPE_CHECKING:
-    Lookup = Callable[[int], Awaitable[Any]]
+Lookup = Callable[[int], Awaitable[Any]]
 
 
 def gathered(material: Material, seconds: float) -> Sequence[Figure]:

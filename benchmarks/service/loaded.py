@@ -9,23 +9,16 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from benchmarks.material import Material
 from benchmarks.processes import BIN, run
 from benchmarks.report import Figure, beside, rounds
-from benchmarks.service.asking import ask, empty_service, make_questions
-from benchmarks.service.protecting import connected, make_protection
+from benchmarks.service.asking import Call, Questions, ask, empty_service, make_questions
+from benchmarks.service.protecting import Protection, connected, make_protection
 from numroute.index import SnapshotStore, writing
-from numroute.plan.load import open_loop, serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from benchmarks.material import Material
-    from benchmarks.service.asking import Call, Questions
-    from benchmarks.service.protecting import Protection
-    from numroute.plan.load import Load, Send, Service
+from numroute.plan.load import Load, Send, Service, open_loop, serving
 
 BATCHES = (1_000, 65_536)
 LOADS = (0.5, 0.9)

@@ -5,25 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import trustme
 
+from benchmarks.material import Material
 from benchmarks.processes import BIN, run
 from benchmarks.report import Figure
-from benchmarks.service.asking import contest, make_questions
+from benchmarks.service.asking import Call, contest, make_questions
 from numroute import wire
-from numroute.plan.load import CHANNEL_OPTIONS, serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from benchmarks.material import Material
-    from benchmarks.service.asking import Call
-    from numroute.plan.load import Send, Service
+from numroute.plan.load import CHANNEL_OPTIONS, Send, Service, serving
 
 BATCHES = (1_000, 65_536)
 IN_FLIGHT = 4

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import flight
 
+from benchmarks.material import Material
 from benchmarks.processes import module_server
-from benchmarks.report import Side, take_turns
+from benchmarks.report import Figure, Side, take_turns
 from benchmarks.service.asking import empty_service, make_questions
 from benchmarks.yardsticks import empty_flight
 from numroute.plan.load import CALL_SECONDS_MAX, serving
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from benchmarks.material import Material
-    from benchmarks.report import Figure
 
 BATCH = 262_144
 

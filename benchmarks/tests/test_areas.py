@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,9 +14,6 @@ from benchmarks.__main__ import BENCHMARKS, main, run
 from benchmarks.material import VARIABLE, Material, make_material
 from benchmarks.report import Figure, Report
 from benchmarks.service import asking, loaded
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PORTED = 20_000
 SECONDS = 0.01

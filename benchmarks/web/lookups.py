@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from benchmarks.material import Material
 from benchmarks.processes import module_server
+from benchmarks.report import Figure
 from benchmarks.service.asking import contest
 from benchmarks.web.serving import connected, post, sender, web_service
 from benchmarks.yardsticks import constant_handler
 from numroute.plan.load import Service
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.material import Material
-    from benchmarks.report import Figure
 
 BATCHES = (1, 100, 1_000)
 QUESTIONS = 4

@@ -9,20 +9,16 @@ import shutil
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.lists.planted import make_list, write_list
 from benchmarks.lists.routing import check, planted_ranges
+from benchmarks.material import Material
 from benchmarks.processes import BIN, run
 from benchmarks.report import Figure, beside, rounds
 from benchmarks.web.serving import connected, web_service
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from benchmarks.material import Material
-    from numroute.plan.load import Service
+from numroute.plan.load import Service
 
 ROWS_MAX = 1_000_000
 UPLOAD_BYTES = 100 << 20

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+from benchmarks.material import Material
 from benchmarks.processes import BIN, free_address, server, wait_until_listening
-from numroute.plan.load import Service
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from benchmarks.material import Material
-    from numroute.plan.load import Done, Send
+from numroute.plan.load import Done, Send, Service
 
 SECONDS_MAX = 60
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    Ask = Callable[[pa.Table], Any]
+Ask = Callable[[pa.Table], Any]
 
 DICTIONARY = (
     "CREATE DICTIONARY d (number UInt64, fact UInt32) PRIMARY KEY number "

@@ -13,7 +13,7 @@ import uvicorn
 from litestar import Litestar, Response, post
 
 from numroute_web.app import SERVER_OPTIONS, listen
-from numroute_web.lookup import LookupBody  # noqa: TC001 - the framework reads it
+from numroute_web.lookup import LookupBody
 
 
 def serve(content: bytes) -> None:

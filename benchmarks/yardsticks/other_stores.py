@@ -8,25 +8,20 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lmdb
 import numpy as np
 import redis
+from numpy.typing import NDArray
 
+from benchmarks.material import Material
 from benchmarks.processes import free_address, wait_until_listening
-from benchmarks.report import Side, take_turns
+from benchmarks.report import Figure, Side, take_turns
 from benchmarks.yardsticks.columnar import batch_table, engines, facts_of
 from numroute.index import SnapshotStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from benchmarks.material import Material
-    from benchmarks.report import Figure
 
 BATCHES = (1_000, 65_536)
 KEYS_MAX = 1_000_000

@@ -5,8 +5,9 @@ Each command imports its work only when it runs, which keeps ``--help`` fast.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -25,9 +26,6 @@ from numroute_campaign.vocabulary import (
     SEGMENTS_MAX,
     Several,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SAMPLE_ROWS: Final = 20
 _SAMPLE_ROWS_MAX: Final = 10_000

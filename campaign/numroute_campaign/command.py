@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -17,17 +18,11 @@ from numroute.index import SnapshotStore
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.policy import BY_OPERATOR, read_policy
 from numroute_campaign.prices import read_prices
-from numroute_campaign.routers import ServiceRouter, SnapshotRouter
-from numroute_campaign.run import Campaign, HandOver, run_campaign
+from numroute_campaign.routers import Router, ServiceRouter, SnapshotRouter
+from numroute_campaign.run import Campaign, HandOver, Sample, run_campaign
 from numroute_campaign.run import dry_run as explain_first_rows
+from numroute_campaign.summary import Summary
 from numroute_campaign.vocabulary import Several
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numroute_campaign.routers import Router
-    from numroute_campaign.run import Sample
-    from numroute_campaign.summary import Summary
 
 _FILES_SHOWN: Final = 3
 

@@ -8,21 +8,17 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from numroute.errors import InputError
-from numroute.model import LineType
+from numroute.model import LineType, Route
 from numroute_campaign.vocabulary import Phrase
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
-
-    from numroute.model import Route
-
-    Document = TypeVar("Document")
+Document = TypeVar("Document")
 
 FILE_BYTES_MAX: Final = 2**20
 

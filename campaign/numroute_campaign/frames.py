@@ -15,17 +15,19 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Required, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from numroute.errors import InputError, SettingError
-from numroute.index import SnapshotStore
+from numroute.index import Snapshot, SnapshotStore
 from numroute.model import Status
-from numroute_campaign.lists.cells import may_hold_numbers, read_phones, readable, sample_of
+from numroute_campaign.lists.cells import Phones, may_hold_numbers, read_phones, readable, sample_of
 from numroute_campaign.lists.columns import choose_phone_column, shown_name
 from numroute_campaign.policy import BY_OPERATOR, Policy
 from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
@@ -34,14 +36,8 @@ from numroute_campaign.sorting import Decisions
 from numroute_campaign.vocabulary import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
     import pandas as pd
     import polars as pl
-    from numpy.typing import NDArray
-
-    from numroute.index import Snapshot
-    from numroute_campaign.lists.cells import Phones
 
 SAMPLE_ROWS: Final = 1000
 

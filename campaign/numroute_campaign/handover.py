@@ -17,14 +17,17 @@ import hashlib
 import json
 import secrets
 import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyarrow import csv
 
 from numroute.errors import InputError, SettingError
@@ -33,16 +36,9 @@ from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList
+from numroute_campaign.summary import Summary
 from numroute_campaign.templates import NUMBER, bytes_of, header_text, plain_texts, rows_text
 from numroute_campaign.vocabulary import NOBODY, PSEUDONYM
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute_campaign.summary import Summary
 
 KEY_BYTES: Final = 32
 KEY_BYTES_MIN: Final = 16

@@ -8,12 +8,10 @@ as they grow. So do numbers of more than 13 digits, which are rare. Both answers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 _CHUNK_BITS: Final = 16
 _CHUNK_BYTES: Final = (1 << _CHUNK_BITS) // 8

@@ -16,9 +16,10 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,10 +27,6 @@ import pyarrow.parquet as pq
 from numroute.errors import InputError, SettingError
 from numroute.files import create_private, finish, flush, replacing
 from numroute_campaign.templates import bytes_of, plain_texts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 GROUP_ROWS: Final = 524_288
 """Rows of a Parquet row group or of an Arrow batch: enough for compression, bounded in memory."""

@@ -8,17 +8,22 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from numroute.errors import SettingError
+from numroute_campaign.handover import Pseudonymizer
+from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import unpacked
-from numroute_campaign.output_files import SpoolFiles, TextFiles
+from numroute_campaign.output_files import SpoolFiles, TextFiles, Workspace
+from numroute_campaign.sorting import Decisions, Leaving, Staying
 from numroute_campaign.templates import (
     LINE_ENDS,
     LIST_PREFIX,
@@ -32,18 +37,7 @@ from numroute_campaign.templates import (
     lines_text,
     rows_text,
 )
-from numroute_campaign.vocabulary import PSEUDONYM, Reject
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute_campaign.handover import Pseudonymizer
-    from numroute_campaign.lists import Block
-    from numroute_campaign.output_files import Workspace
-    from numroute_campaign.sorting import Decisions, Leaving, Staying
-    from numroute_campaign.vocabulary import Decision
+from numroute_campaign.vocabulary import PSEUDONYM, Decision, Reject
 
 REJECTS: Final = "rejects"
 REJECT_COLUMNS: Final = ("row_id", "reason", "rule")

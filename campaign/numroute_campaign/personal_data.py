@@ -13,33 +13,28 @@ import io
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineWorkbook
 
 from numroute.e164 import parse_column
 from numroute.errors import InputError
 from numroute_campaign.lists.arrow_list import ArrowFile
-from numroute_campaign.lists.files import Form, detect_encoding, recognised
+from numroute_campaign.lists.files import Form, ListFile, detect_encoding, recognised
 from numroute_campaign.templates import plain_texts
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from numroute_campaign.lists.files import ListFile
-
-    Batch = tuple[list[str], list[pa.Array]]
+Batch = tuple[list[str], list[pa.Array]]
 
 _UNREADABLE: Final = (
     InputError,

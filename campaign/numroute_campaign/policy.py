@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from numroute.errors import InputError
-from numroute.model import Status
+from numroute.model import Route, Status
 from numroute_campaign.conditions import (
     Conditions,
     Texts,
@@ -27,13 +29,7 @@ from numroute_campaign.templates import Template
 from numroute_campaign.vocabulary import Decision, Phrase, Reject
 from numroute_campaign.windows import Window, offset_of, parse_offset
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
-
-    from numroute.model import Route
-
-    Document = TypeVar("Document")
+Document = TypeVar("Document")
 
 RULES_MAX: Final = 10_000
 

@@ -6,25 +6,20 @@ Threads prepare blocks side by side; nothing is done per row in Python.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from numroute.e164.metadata import check_region
-from numroute_campaign.lists.cells import is_empty, is_equal, read_phones, unpacked
+from numroute_campaign.lists import Block
+from numroute_campaign.lists.cells import Phones, is_empty, is_equal, read_phones, unpacked
+from numroute_campaign.routers import Router
 from numroute_campaign.templates import plain_texts
 from numroute_campaign.vocabulary import Reject, Several
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute_campaign.lists import Block
-    from numroute_campaign.lists.cells import Phones
-    from numroute_campaign.routers import Router
 
 SAMPLES_MAX: Final = 3
 SAMPLE_CHARS_MAX: Final = 24

@@ -9,20 +9,16 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Final
+from pathlib import Path
+from typing import Annotated, Final
 
 import msgspec
 
+from numroute.model import Operator, Route
 from numroute_campaign.conditions import Conditions, Text, Texts, check_words, read_toml
+from numroute_campaign.routers import Router
+from numroute_campaign.sorting import Counts, Decisions
 from numroute_campaign.vocabulary import CATEGORIES, SEGMENTS_MAX
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numroute.model import Operator, Route
-    from numroute_campaign.routers import Router
-    from numroute_campaign.sorting import Counts, Decisions
-
 
 _CENT: Final = Decimal("0.01")
 _AMOUNT: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")

@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from numroute.model import Operator, Status
+from numroute.index import Snapshot
+from numroute.model import Operator, Route, Status
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numroute.client import Client  # loads grpc, which a local run does not need
 
-    from numroute.client import Client
-    from numroute.index import Snapshot
-    from numroute.model import Route
-
-    Each = TypeVar("Each")
+Each = TypeVar("Each")
 
 
 UNKNOWN = frozenset({Status.UNALLOCATED, Status.NOT_COVERED})

@@ -9,43 +9,35 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
 from numroute.errors import InputError
-from numroute.model import Status, mask_number
+from numroute.model import Route, Status, mask_number
 from numroute.threads import in_order
 from numroute_campaign.handover import Pseudonymizer, check_places, load_key, write_act
-from numroute_campaign.lists import ReadOptions
+from numroute_campaign.lists import Block, ReadOptions
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.output_files import OutputError, Workspace
-from numroute_campaign.outputs import MAP, Outputs
+from numroute_campaign.outputs import MAP, Outputs, Rendered
 from numroute_campaign.policy import BY_OPERATOR, Policy, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
+from numroute_campaign.prices import PriceList
+from numroute_campaign.routers import Router
 from numroute_campaign.sorting import Counts, Decisions, Sorter
 from numroute_campaign.summary import Summary, Totals, write_report
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Reject, Several
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numroute.model import Route
-    from numroute_campaign.lists import Block
-    from numroute_campaign.outputs import Rendered
-    from numroute_campaign.prices import PriceList
-    from numroute_campaign.routers import Router
-
 
 THREADS_MAX: Final = 8
 SAMPLE_ROWS: Final = 20

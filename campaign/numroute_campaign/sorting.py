@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import InputError
-from numroute.model import Status
-from numroute_campaign.preparing import SAMPLES_MAX
+from numroute.model import Route, Status
+from numroute_campaign.number_set import NumberSet
+from numroute_campaign.policy import Policy
+from numroute_campaign.preparing import SAMPLES_MAX, Prepared
 from numroute_campaign.templates import TEXT_PREFIX
-from numroute_campaign.vocabulary import NOBODY, Reject
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute.model import Route
-    from numroute_campaign.number_set import NumberSet
-    from numroute_campaign.policy import Policy
-    from numroute_campaign.preparing import Prepared
-    from numroute_campaign.vocabulary import Decision
+from numroute_campaign.vocabulary import NOBODY, Decision, Reject
 
 
 class Decisions:

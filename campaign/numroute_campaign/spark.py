@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,8 +24,6 @@ from numroute_campaign.frames import ANSWER_COLUMNS, refuse_clash, route_batches
 from numroute_campaign.policy import Policy, read_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyspark.sql import DataFrame, SparkSession
 
 FORMATS: Final[dict[str, dict[str, bool]]] = {"parquet": {}, "csv": {"header": True}}

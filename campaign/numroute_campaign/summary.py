@@ -9,31 +9,26 @@ import functools
 import json
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from importlib import resources
-from typing import TYPE_CHECKING, Final, TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from numroute.files import create_private
-from numroute.model import Status
-from numroute_campaign.prices import amount, cost_of
+from numroute.model import Route, Status
+from numroute_campaign.lists.opening import FileSummary
+from numroute_campaign.prices import CostSummary, PriceList, amount, cost_of
+from numroute_campaign.routers import Router
+from numroute_campaign.sorting import Counts, Decisions
 from numroute_campaign.vocabulary import Phrase, Reject
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numroute.model import Route
-    from numroute_campaign.lists.opening import FileSummary
-    from numroute_campaign.prices import CostSummary, PriceList
-    from numroute_campaign.routers import Router
-    from numroute_campaign.sorting import Counts, Decisions
-
-    Key = TypeVar("Key", tuple[str, int], tuple[str, str], tuple[str, str, str])
+Key = TypeVar("Key", tuple[str, int], tuple[str, str], tuple[str, str, str])
 
 ROWS_MAX: Final = 25
 """Operators and regions with a row each; all others share one."""

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from numroute.errors import InputError, SettingError
+from numroute_campaign.lists import Block, ReadOptions
 from numroute_campaign.lists.cells import is_empty, is_equal, read_phones
 from numroute_campaign.lists.columns import by_place
 from numroute_campaign.lists.files import STDIN, Form, find_files
 from numroute_campaign.lists.opening import OpenList
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.vocabulary import NOBODY, Reject
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute_campaign.lists import Block, ReadOptions
 
 _PLACES_SHOWN: Final = 5
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -19,10 +20,6 @@ import pyarrow.compute as pc
 
 from numroute.errors import SettingError
 from numroute_campaign.lists.cells import unpacked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
 
 _FORMULA: Final = r"^[=+\-@\t\r\n]"
 """How a cell begins that a spreadsheet may run as a formula."""

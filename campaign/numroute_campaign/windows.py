@@ -11,12 +11,11 @@ import csv
 import functools
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-if TYPE_CHECKING:
-    from numroute.model import Region
+from numroute.model import Region
 
 _OFFSET: Final = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 _DAY_MINUTES: Final = 24 * 60

@@ -6,18 +6,14 @@ it: an operator without a row in the brand table has none.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
-from numroute_loader.commented_csv import read_own_tables, read_table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from numroute_loader.commented_csv import Row
+from numroute_loader.commented_csv import Row, read_own_tables, read_table
 
 
 class _BrandCells(msgspec.Struct, kw_only=True):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from numroute.errors import InputError
 from numroute.model import NUMBER_MAX, mask_digits, mask_number
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 FILE_BYTES_MAX = 8 << 20
 """The largest table that is read: 100,000 lines of 80 characters."""

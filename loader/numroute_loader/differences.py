@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from numroute.index.compare import Kind, changed_numbers, operator_name, range_rows, routes_of
+from numroute.index import Metadata, Patch, Snapshot, SnapshotStore, Source
+from numroute.index.compare import (
+    Effect,
+    Kind,
+    changed_numbers,
+    operator_name,
+    range_rows,
+    routes_of,
+)
 from numroute.index.content import Content
-from numroute.model import NUMBER_MAX, mask_number
+from numroute.model import NUMBER_MAX, Operator, Route, mask_number
 from numroute_loader.gate.findings import NAMED_MAX, Drift, RangeHolders, RoutingNumbers
-from numroute_loader.increments.windows import ChainError, first_after, position_of
+from numroute_loader.increments.windows import ChainError, Position, first_after, position_of
 from numroute_loader.merge.routes import counted
+from numroute_loader.reading.description import FileKind, ParsedFile
 from numroute_loader.registries import kind_of, stated
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from numpy.typing import NDArray
-
-    from numroute.index import Metadata, Patch, Snapshot, SnapshotStore, Source
-    from numroute.index.compare import Effect
-    from numroute.model import Operator, Route
-    from numroute_loader.increments.windows import Position
-    from numroute_loader.reading.description import FileKind, ParsedFile
 
 _FLOWS = 5
 """How many changes are named."""

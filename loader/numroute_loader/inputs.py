@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
 from numroute.errors import InputError
 from numroute.index import Source
 from numroute.index.compare import operator_name
-from numroute.model import mask_digits, mask_number
+from numroute.model import Route, mask_digits, mask_number
 from numroute_loader.commented_csv import Number, Row, read_table
+from numroute_loader.reading.description import ParsedFile, RegistryFile, Tolerance
 from numroute_loader.registries import open_file
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from numroute.model import Route
-    from numroute_loader.reading.description import ParsedFile, RegistryFile, Tolerance
-
-    FileProgress = Callable[[str, int, int], None]
-    """Called now and then with a file's name and bytes of it: (name, done, total)."""
+FileProgress = Callable[[str, int, int], None]
+"""Called now and then with a file's name and bytes of it: (name, done, total)."""
 
 
 def input_files(paths: Sequence[Path]) -> list[Path]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from phonenumbers import region_code_for_country_code
 from numroute.e164 import parse
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
-from numroute.index import Override
+from numroute.index import Override, Snapshot
 from numroute.index.layout import BLOCK_SHIFT
 from numroute.index.overrides import OVERRIDES_MAX, find_crossing
 from numroute.model import (
@@ -30,13 +31,7 @@ from numroute.model import (
     mask_digits,
     mask_number,
 )
-from numroute_loader.commented_csv import Number, read_table
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numroute.index import Snapshot
-    from numroute_loader.commented_csv import Row
+from numroute_loader.commented_csv import Number, Row, read_table
 
 REASON_CHARS_MAX = 500
 AUTHOR_CHARS_MAX = 100

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import (
     InputError,
@@ -21,9 +23,19 @@ from numroute.errors import (
     SnapshotCorruptError,
     StoreError,
 )
-from numroute.index import Patch, Patched, writing
-from numroute.index.compare import by_operator, difference, effect_of, ported_by_operator
+from numroute.index import (
+    Changes,
+    Content,
+    Metadata,
+    Patch,
+    Patched,
+    Snapshot,
+    SnapshotStore,
+    writing,
+)
+from numroute.index.compare import Effect, by_operator, difference, effect_of, ported_by_operator
 from numroute_loader.brands import load_brands, load_regions
+from numroute_loader.commented_csv import Row
 from numroute_loader.differences import (
     by_operator_after,
     contradictions,
@@ -31,32 +43,25 @@ from numroute_loader.differences import (
     range_holders,
     routing_numbers,
 )
-from numroute_loader.gate import Evidence, GateError, judge
+from numroute_loader.gate import Evidence, Finding, GateError, GateLimits, judge
 from numroute_loader.gate.findings import Drift, documents, passed, read_back
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.patching import net_changes, patch_of
-from numroute_loader.increments.windows import GapError, arrange, position_of
-from numroute_loader.inputs import opened, read_expectations, read_input, source_of, unmet
-from numroute_loader.merge import UnknownOperator, merge
+from numroute_loader.increments.windows import Gap, GapError, Skipped, arrange, position_of
+from numroute_loader.inputs import (
+    Expectation,
+    FileProgress,
+    opened,
+    read_expectations,
+    read_input,
+    source_of,
+    unmet,
+)
+from numroute_loader.merge import MergeReport, UnknownOperator, merge
 from numroute_loader.reading.csv_stream import lines_with
-from numroute_loader.reading.description import STRICT, Tolerance
+from numroute_loader.reading.description import STRICT, ParsedFile, RegistryFile, Tolerance
 from numroute_loader.reading.rows import ROWS_MAX
 from numroute_loader.registries import CHAINS, INCREMENTS, kind_of, load_limits
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute.index import Changes, Content, Metadata, Snapshot, SnapshotStore
-    from numroute.index.compare import Effect
-    from numroute_loader.commented_csv import Row
-    from numroute_loader.gate import Finding, GateLimits
-    from numroute_loader.increments.windows import Gap, Skipped
-    from numroute_loader.inputs import Expectation, FileProgress
-    from numroute_loader.merge import MergeReport
-    from numroute_loader.reading.description import ParsedFile, RegistryFile
 
 RANGE_HOLDERS = "range_holders_changed"
 """The count of the plan's numbers with another range holder than in the snapshot before."""

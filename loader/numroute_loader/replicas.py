@@ -15,30 +15,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, cast
+from io import BufferedIOBase
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
 from numroute.entry import how_to_install
 from numroute.errors import FeedError, NoSnapshotError, SettingError, SnapshotCorruptError
-from numroute.index import Snapshot, writing
+from numroute.index import Snapshot, SnapshotStore, writing
 from numroute.index.file import sha256_file
 from numroute_loader.feeds.loop import Feed, now
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from io import BufferedIOBase
-    from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.index import SnapshotStore
-
-    Progress = Callable[[int, int], None]
-    """Called now and then with bytes: (done, total)."""
+Progress = Callable[[int, int], None]
+"""Called now and then with bytes: (done, total)."""
 
 POINTER = "current.json"
 SNAPSHOTS = "snapshots"

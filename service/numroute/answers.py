@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numroute import e164
-from numroute.index import explain
-from numroute.model import Answer, Operator
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numroute.index import Snapshot
-    from numroute.model import Explanation, SnapshotRef
+from numroute.index import Snapshot, explain
+from numroute.model import Answer, Explanation, Operator, SnapshotRef
 
 _NOBODY = Operator()
 

@@ -11,15 +11,12 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from numroute.errors import StoreAccessError
 from numroute.files import remove_unfinished, write_whole
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FEED = "feed.json"
 """The file's name in the store."""

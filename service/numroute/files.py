@@ -7,13 +7,11 @@ import os
 import secrets
 import stat
 import tempfile
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from numroute.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 PRIVATE_BYTES_MAX = 1 << 20
 """The largest file of certificates, keys or tokens that is read: thousands of entries."""

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.answers import answer_texts, explain_text
 from numroute.client.messages import BulkAnswer, as_numbers
-from numroute.index import SnapshotStore
+from numroute.index import Snapshot, SnapshotStore
 from numroute.index.kernel import distinct_rows
-from numroute.model import SnapshotRef
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-    from pathlib import Path
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from numroute.index import Snapshot
-    from numroute.model import Answer, Explanation, Operator
+from numroute.model import Answer, Explanation, Operator, SnapshotRef
 
 
 class LocalClient:

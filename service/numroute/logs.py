@@ -10,18 +10,14 @@ import asyncio
 import contextlib
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.errors import NumrouteError
+from numroute.errors import NumrouteError
 
 
 class _Lines(structlog.WriteLogger):

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+from datetime import datetime
+from typing import NamedTuple
 
 E164_DIGITS_MAX = 15
 """A whole E.164 number has at most 15 digits (ITU-T E.164, 6.2.1)."""

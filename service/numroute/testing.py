@@ -29,7 +29,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -53,14 +53,12 @@ try:
 except ModuleNotFoundError as fault:
     raise missing(__name__, fault, extra="service") from None
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 
-    Ported = Mapping[int, Route | Operator | str]
-    """Whole E.164 numbers and who serves them: a route, an operator, or an operator's code."""
-
-    Ranges = Mapping[tuple[int, int], Route | Operator | str]
-    """First and last number of each range, and who holds it."""
+Ported = Mapping[int, Route | Operator | str]
+"""Whole E.164 numbers and who serves them: a route, an operator, or an operator's code."""
+Ranges = Mapping[tuple[int, int], Route | Operator | str]
+"""First and last number of each range, and who holds it."""
 
 __all__ = ["Service", "serve"]
 

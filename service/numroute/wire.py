@@ -13,11 +13,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from datetime import timezone
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any, TypeVar
 
 import numpy as np
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
 
 from numroute.model import (
     Answer,
@@ -35,13 +38,6 @@ from numroute.model import (
     Status,
 )
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from google.protobuf.message import Message
-    from numpy.typing import NDArray
 
 ValueT = TypeVar("ValueT")
 

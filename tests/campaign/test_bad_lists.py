@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,9 +13,6 @@ import pytest
 import xlsxwriter
 from python_calamine import CalamineWorkbook
 from support.mounts import mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NUMBERS = ("8 (900) 123-45-67", "+7 916 765-43-21", "79161112233")
 

@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent import futures
-from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
@@ -23,9 +23,6 @@ from numroute.entry import how_to_install
 from numroute.errors import ServiceError
 from numroute.model import Status
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
 
 KINDS = ["sync", "asyncio"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -26,9 +26,6 @@ from numroute.client.core import (
 )
 from numroute.errors import ServiceError
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 REFUSED = ServiceError("another snapshot", code="FAILED_PRECONDITION")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import grpc.aio
 import pytest
@@ -22,9 +22,6 @@ from numroute.errors import ServiceError
 from numroute.index import SnapshotStore
 from numroute.server.auth import new_token, token_entry
 from numroute.server.settings import Security
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NUMBERS = range(FIRST, FIRST + 100)
 

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import socket
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
 from support.oracle import FIRST, make_registry, publish
 from support.servers import running
 
@@ -18,9 +18,6 @@ import numroute
 from numroute.client.channel import parse_target
 from numroute.errors import ServiceError, SettingError
 from numroute.index import SnapshotStore
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 NUMBERS = list(range(FIRST, FIRST + 200))
 

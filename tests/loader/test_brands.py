@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from numroute.errors import InputError
 from numroute_loader.brands import NO_BRAND, Brand, BrandTable, load_brands, load_regions
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEADER = "tax_number,operator_code,registry_mnc,brand,mcc,mnc"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +10,6 @@ import pytest
 from numroute.errors import InputError, SettingError
 from numroute_loader.generate import GenerateOptions, Tier, generate
 from numroute_loader.registries import read
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEADER = "АВС/ DEF;От;До;Емкость;Оператор;Регион;ИНН\n"
 SMALL_PLAN = HEADER + (

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from numroute_loader.generate import GeneratedRegistry, GenerateOptions, Tier, generate
+from numroute_loader.records import PortedRecords, Ranges
 from numroute_loader.registries import read
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numroute_loader.records import PortedRecords, Ranges
 
 PORTED = 300_000
 OPTIONS = GenerateOptions(ported=PORTED, seed=3, zipped=False)

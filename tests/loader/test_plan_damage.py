@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from numroute.errors import InputError
 from numroute_loader.registries import read as read_file
 from numroute_loader.registries import ru_numbering_plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"

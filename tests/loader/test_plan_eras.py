@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,6 @@ from numroute_loader.reading.description import ParsedFile
 from numroute_loader.records import RouteKey
 from numroute_loader.registries import read as read_file
 from numroute_loader.registries.ru_numbering_plan import KINDS, begins_like_plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"

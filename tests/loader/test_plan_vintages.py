@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from numroute.model import LineType
 from numroute_loader.registries import read as read_file
 from numroute_loader.registries.ru_numbering_plan import KINDS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VINTAGES = {
     "2014-11/Kody_ABC-8kh.csv": 49_344,

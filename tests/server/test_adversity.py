@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import grpc
 import h2.config
@@ -18,9 +18,6 @@ from support.oracle import FIRST, make_registry, publish
 
 from numroute.index import SnapshotStore
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FILES = 96
 """As many files as the service of a test may open."""

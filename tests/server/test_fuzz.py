@@ -9,8 +9,8 @@ import ssl
 import struct
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -28,16 +28,11 @@ from support.hostile import (
     continuation_flood,
     random_conversation,
 )
-from support.servers import running
+from support.servers import Server, running
 
 import numroute
 from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from support.servers import Server
 
 UNARY = ("Lookup", "BulkLookup", "Explain", "GetSnapshot", "ListOperators")
 SAID = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -18,9 +18,6 @@ from numroute.server.guard import Call
 from numroute.server.limits import STREAM_QUESTIONS_IN_WORK_MAX
 from numroute.server.streams import Streams
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 def stream(server, requests, timeout=60.0):

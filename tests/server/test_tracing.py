@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -12,9 +12,6 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from numroute.entry import how_to_install
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

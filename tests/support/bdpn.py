@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+from pathlib import Path
 
 PORT_ALL = "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount"
 PORT_ALL_FULL = f"{PORT_ALL},NPId,DonorId,RangeHolderId,OldRoute,OldMNC,ProcessType"

@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numroute.feed import FeedState, read_feed_state
 from support.registry import OPERATORS, PLAN, command
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
 
 FIRST_DAY = date(2026, 8, 23)
 EPOCH = date(2013, 11, 20)

@@ -6,7 +6,6 @@ import contextlib
 import random
 import socket
 import struct
-from typing import TYPE_CHECKING
 
 from hpack import Encoder
 from hyperframe.frame import (
@@ -22,8 +21,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-if TYPE_CHECKING:
-    from support.servers import Server
+from support.servers import Server
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SERVICE = "/numroute.v1.NumberRouting"

@@ -5,15 +5,11 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.index import Content, Source, writing
+from numroute.index import Content, SnapshotStore, Source, writing
 from numroute.model import NUMBER_MAX, LineType, Operator, Region, Route, Status
-
-if TYPE_CHECKING:
-    from numroute.index import SnapshotStore
 
 AS_OF = datetime(2024, 8, 1, tzinfo=UTC)
 FIRST = 79_000_000_000

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.model import Operator
+from numroute.index.content import Content
+from numroute.model import Operator, Route
 from numroute_loader.brands import Brand, BrandTable
 from numroute_loader.reading.description import ParsedFile, SourceFile
 from numroute_loader.records import OperatorRow, PortedRecords, Ranges, RouteKey
-
-if TYPE_CHECKING:
-    from numroute.index.content import Content
-    from numroute.model import Route
 
 BRANDS = BrandTable(
     layers=(

@@ -8,16 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import grpc
 
 from numroute.server.settings import Security
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LAUNCHER = """
 import sys

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
+from numroute.index import Snapshot
 from numroute_loader.generate import GenerateOptions, generate
 from support.dict_registry import DictRegistry, plan_of, rows_of
 from support.replay import WINDOWS, days_of, small_plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numroute.index import Snapshot
 
 COUNTRY = 70_000_000_000
 DAYS = 2

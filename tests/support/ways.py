@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
 
 import numroute
 from numroute import wire
+from numroute.client import BulkAnswer, NumberAnswer
 from numroute.errors import NumrouteError, ServiceError
+from numroute.index import SnapshotStore
 from numroute.model import Operator, Route, Status
 from numroute.v1 import number_routing_pb2 as pb
+from support.servers import Server
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from numroute.client import BulkAnswer, NumberAnswer
-    from numroute.index import SnapshotStore
-    from support.servers import Server
-
-    Way = Callable[["Asked"], "Answered"]
+Way = Callable[["Asked"], "Answered"]
 
 Row = tuple[Route, int | None, Operator | None]
 """A number's route, when it was ported (0: not known), who holds its range; None: not asked for."""

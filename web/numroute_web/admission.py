@@ -10,31 +10,24 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from grpc import StatusCode
+from litestar import Request
 from litestar.datastructures import Cookie
 
 from numroute.errors import NumrouteError
-from numroute.server.auth import AUTHORIZATION
-from numroute.server.guard import Call
-from numroute.server.quota import SECONDS_PER_DAY
+from numroute.server.auth import AUTHORIZATION, Clients
+from numroute.server.guard import Call, Guard
+from numroute.server.quota import SECONDS_PER_DAY, Usage
 from numroute.server.statuses import status_of
 from numroute_web.problems import ProblemError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-
-    from litestar import Request
-
-    from numroute.server.auth import Clients
-    from numroute.server.guard import Guard
-    from numroute.server.quota import Usage
-
-    HttpRequest = Request[Any, Any, Any]
+HttpRequest = Request[Any, Any, Any]
 
 COOKIE: Final = "numroute_session"
 SESSION_SECONDS: Final = 12 * 3_600

@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 import numpy as np
 from litestar import Response
+from numpy.typing import NDArray
 
 from numroute.cli.console import plain
 from numroute.cli.encoding import CSV_COLUMNS, escape_formula, route_cells, truth_word
 from numroute.e164 import parse_texts
 from numroute.model import InvalidReason, Operator, Region, Status
+from numroute.server.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from litestar.response.base import ASGIResponse
     from litestar.types import Receive, Scope, Send
-    from numpy.typing import NDArray
-
-    from numroute.server.view import View
 
 Body = TypeVar("Body")
 

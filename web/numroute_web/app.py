@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import uvicorn
 from litestar import Litestar, Request, get
@@ -18,6 +19,7 @@ from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
@@ -43,15 +45,9 @@ from numroute_web.settings import (
     DRAIN_SECONDS,
     KEEP_ALIVE_SECONDS,
     REQUEST_BYTES_MAX,
+    WebSettings,
 )
 from numroute_web.webhooks import Deliverer, Webhooks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute_web.settings import WebSettings
 
 SERVER_OPTIONS: Final[dict[str, Any]] = {
     "http": Http,

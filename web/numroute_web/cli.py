@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -19,9 +19,7 @@ from numroute.cli.serve import (
     print_check,
 )
 from numroute.server.limits import WORKERS_MAX
-
-if TYPE_CHECKING:
-    from numroute.server.settings import Security
+from numroute.server.settings import Security
 
 LIST_MEGABYTES_MAX: Final = 1 << 20
 

@@ -20,19 +20,16 @@ import secrets
 import shutil
 import sqlite3
 import time
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
+from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
-from numroute_web.options import ListOptions  # noqa: TC001 - likewise
+from numroute_web.options import ListOptions
 from numroute_web.problems import Problem, ProblemError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numroute_web.uploads import Upload
+from numroute_web.uploads import Upload
 
 ID_BYTES: Final = 16
 

@@ -6,10 +6,10 @@ import asyncio
 import mimetypes
 import shutil
 import zipfile
-from collections.abc import AsyncIterator  # noqa: TC003 - Litestar resolves all annotations
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path  # noqa: TC003 - likewise
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec

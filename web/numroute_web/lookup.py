@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator  # noqa: TC003 - Litestar resolves all annotations
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -16,7 +16,7 @@ from litestar.params import Parameter
 from numroute import wire
 from numroute.answers import explain_text
 from numroute.errors import LimitExceededError
-from numroute.model import Operator, Source  # noqa: TC001 - likewise
+from numroute.model import Operator, Source
 from numroute.server.view import operator_list
 from numroute_web.answers import (
     AnswersBody,

@@ -9,18 +9,16 @@ Choices are files::
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from numroute.errors import SettingError
 from numroute_campaign.vocabulary import CATEGORIES, FORMS, LANGUAGES, REJECTS_MAX, SEGMENTS_MAX
 from numroute_web.problems import ProblemError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 _FOLDERS: Final = {"policy": "policies", "prices": "prices", "suppress": "do-not-send"}
 

@@ -6,7 +6,7 @@ import functools
 import importlib.resources
 import re
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from jinja2 import Environment, PackageLoader
@@ -15,6 +15,7 @@ from litestar.enums import RequestEncodingType
 from litestar.exceptions import HTTPException
 from litestar.params import Body
 from litestar.response import Redirect
+from structlog.typing import FilteringBoundLogger
 
 from numroute.answers import explain_text
 from numroute.cli.console import operator_text
@@ -25,13 +26,8 @@ from numroute_web.admission import require_same_origin
 from numroute_web.jobs import State, job_body
 from numroute_web.lists import ListId, make_preview, own_job, take_list
 from numroute_web.options import check_choices, options_of, read_choices, values_of
-from numroute_web.problems import problem_of
+from numroute_web.problems import Problem, problem_of
 from numroute_web.service import exception_handlers, service_of
-
-if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute_web.problems import Problem
 
 HttpRequest = Request[Any, Any, Any]
 HTML: Final = "text/html"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import msgspec
 
@@ -28,9 +29,6 @@ from numroute.errors import (
 )
 from numroute.model import mask_digits
 from numroute.server.statuses import details_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TYPE_PREFIX: Final = "urn:numroute:problem:"
 

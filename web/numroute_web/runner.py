@@ -7,21 +7,18 @@ import contextlib
 import shutil
 import sqlite3
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
 from numroute.logs import fault_fields
+from numroute_campaign.run import Sample
+from numroute_web.jobs import Job, JobStore
+from numroute_web.options import ListOptions
 from numroute_web.problems import ProblemError, problem_of
+from numroute_web.settings import WebSettings
 from numroute_web.worker import Message, Task, too_large
-
-if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute_campaign.run import Sample
-    from numroute_web.jobs import Job, JobStore
-    from numroute_web.options import ListOptions
-    from numroute_web.settings import WebSettings
 
 PREVIEW_SECONDS_MAX: Final = 30.0
 PREVIEWS_MAX: Final = 2

@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
+from structlog.typing import FilteringBoundLogger
 
 from numroute import wire
 from numroute.errors import SettingError
 from numroute.logs import fault_fields
 from numroute.model import mask_digits
+from numroute.server.follower import Follower
+from numroute.server.past import PastSnapshots
+from numroute.server.view import View
 from numroute.v1 import number_routing_pb2 as pb
+from numroute_web.admission import Admission, Sessions
 from numroute_web.answers import Encoder
+from numroute_web.jobs import JobStore
 from numroute_web.problems import Problem, make_problem, problem_of
+from numroute_web.runner import Runner
+from numroute_web.settings import WebSettings
+from numroute_web.webhooks import Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from litestar import Request
     from litestar.types import ExceptionHandlersMap
-    from structlog.typing import FilteringBoundLogger
 
-    from numroute.server.follower import Follower
-    from numroute.server.past import PastSnapshots
-    from numroute.server.view import View
-    from numroute_web.admission import Admission, Sessions
-    from numroute_web.jobs import JobStore
-    from numroute_web.runner import Runner
-    from numroute_web.settings import WebSettings
-    from numroute_web.webhooks import Webhooks
-
-    Respond = Callable[[Request[Any, Any, Any], Problem, Exception], Response[Any]]
+Respond = Callable[[Request[Any, Any, Any], Problem, Exception], Response[Any]]
 
 MEDIA_TYPE: Final = "application/problem+json"
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from numroute.server.settings import Security, ServerSettings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NUMBERS_MAX: Final = 1_000
 """The most numbers in one ``POST /v1/lookup``."""

@@ -8,8 +8,10 @@ import errno
 import hashlib
 import os
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from litestar.exceptions import ClientException
@@ -19,9 +21,6 @@ from numroute.files import create_private, flush
 from numroute_web.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from litestar import Request
 
 FIELDS_MAX: Final = 100

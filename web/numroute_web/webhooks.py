@@ -16,29 +16,24 @@ import ipaddress
 import socket
 import sqlite3
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpcore
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import SettingError
 from numroute.files import read_private_file
 from numroute.logs import fault_fields
-from numroute_web.jobs import job_body
+from numroute_web.jobs import Job, JobStore, job_body
 from numroute_web.problems import ProblemError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute_web.jobs import Job, JobStore
-
-    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how Standard Webhooks writes secrets
 SECRET_BYTES_MIN: Final = 24

@@ -11,10 +11,11 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -31,9 +32,6 @@ from numroute_campaign.summary import page_environment
 from numroute_campaign.vocabulary import Several
 from numroute_web.options import ListOptions, chosen_path
 from numroute_web.problems import Problem, ProblemError, problem_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PROGRESS_SECONDS: Final = 0.5
 """The least time between two reports."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from numroute.errors import InputError
-from numroute_campaign.lists import ListReader
+from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.cells import (
     check_segments,
     may_hold_numbers,
@@ -18,13 +19,7 @@ from numroute_campaign.lists.cells import (
     sample_of,
 )
 from numroute_campaign.lists.columns import is_phone_name, shown_name
-from numroute_campaign.lists.files import Form
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numroute_campaign.lists import Block
-    from numroute_campaign.lists.files import ListFile
+from numroute_campaign.lists.files import Form, ListFile
 
 BLOCK_ROWS: Final = 131_072
 SAMPLE_ROWS: Final = 1000

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from numroute.e164 import parse
 from numroute.e164.column import judge_column, texts_at
@@ -21,9 +22,6 @@ from numroute.e164.parse import to_ascii
 from numroute.errors import InputError
 from numroute.model import InvalidReason
 from numroute_campaign.vocabulary import SEGMENTS_MAX, Reject
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _TEXTS_KEPT_MAX: Final = 100_000
 _TEXT_CHARS_MAX: Final = 250

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,6 @@ import pyarrow as pa
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
 from numroute_campaign.lists.cells import read_phones
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 _NAME_CHARS_MAX: Final = 40
 """A column's name is not longer."""

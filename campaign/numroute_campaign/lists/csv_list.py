@@ -14,19 +14,21 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.lists import ListReader
+from numroute_campaign.lists import Block, ListReader, ReadOptions
 from numroute_campaign.lists.cells import is_empty
 from numroute_campaign.lists.files import (
     UTF_8,
     ByteSource,
+    ListFile,
     check_encoding,
     check_start,
     detect_encoding,
@@ -47,12 +49,6 @@ from numroute_campaign.lists.records import (
     sample_cells,
 )
 from numroute_campaign.vocabulary import Reject
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numroute_campaign.lists import Block, ReadOptions
-    from numroute_campaign.lists.files import ListFile
 
 BLOCK_BYTES: Final = 8 * 2**20
 """How much text is parsed at once; no record of a list is longer."""

@@ -16,18 +16,15 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pyarrow as pa
 
 from numroute.errors import InputError, SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 STDIN: Final = "-"
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.cells import read_phones
 from numroute_campaign.lists.columns import (
     by_place,
@@ -25,11 +27,6 @@ from numroute_campaign.lists.columns import (
     spelled_plainly,
 )
 from numroute_campaign.vocabulary import Phrase
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numroute_campaign.lists import ReadOptions
 
 SAMPLE_RECORDS: Final = 1000
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from numroute.errors import InputError, SettingError
+from numroute_campaign.lists import ListReader, ReadOptions
 from numroute_campaign.lists.arrow_list import ArrowFile
 from numroute_campaign.lists.cells import read_phones
 from numroute_campaign.lists.columns import (
@@ -21,14 +22,8 @@ from numroute_campaign.lists.columns import (
     shown_name,
 )
 from numroute_campaign.lists.csv_list import CsvText
-from numroute_campaign.lists.files import Form
+from numroute_campaign.lists.files import Form, ListFile
 from numroute_campaign.lists.spreadsheet import Spreadsheet
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numroute_campaign.lists import ListReader, ReadOptions
-    from numroute_campaign.lists.files import ListFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

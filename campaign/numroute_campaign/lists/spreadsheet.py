@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from operator import itemgetter
@@ -25,8 +26,9 @@ from python_calamine import (
 )
 
 from numroute.errors import InputError
-from numroute_campaign.lists import ListReader
+from numroute_campaign.lists import Block, ListReader, ReadOptions
 from numroute_campaign.lists.columns import shown_name
+from numroute_campaign.lists.files import ListFile
 from numroute_campaign.lists.layout import (
     SAMPLE_RECORDS,
     Layout,
@@ -36,14 +38,9 @@ from numroute_campaign.lists.layout import (
 from numroute_campaign.vocabulary import Phrase, Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from python_calamine import CalamineSheet
 
-    from numroute_campaign.lists import Block, ReadOptions
-    from numroute_campaign.lists.files import ListFile
-
-    CountNumbers = Callable[[tuple[str, ...], Sequence[pa.Array], str], int]
+CountNumbers = Callable[[tuple[str, ...], Sequence[pa.Array], str], int]
 
 BLOCK_ROWS: Final = 65_536
 _WHOLE_END: Final = 1e15

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,22 +14,17 @@ from numroute.cli.console import counted, plain, print_facts, print_json, print_
 from numroute.cli.options import Time, json_option, optional_store_option, store_option
 from numroute.cli.progress import Bars
 from numroute.errors import StoreMissingError
-from numroute.index import SnapshotStore
+from numroute.index import Retention, SnapshotStore
 from numroute.index.compare import CONFIRMED
 from numroute_loader import pipeline
 from numroute_loader.cli.options import approval_options, retention_options, user_name
 from numroute_loader.gate import GateError
 from numroute_loader.gate.findings import Outcome, read_back
+from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import input_files
+from numroute_loader.pipeline import Checked
 from numroute_loader.registries import built_in_limits, load_limits
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from numroute.index import Retention
-    from numroute_loader.gate.limits import Approval
-    from numroute_loader.pipeline import Checked
 
 _FILES_HELP = """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -14,12 +14,9 @@ from numroute.cli.console import fits, operator_text, plain, print_facts, print_
 from numroute.cli.options import json_option, store_option
 from numroute.errors import InputError
 from numroute.files import replacing
-from numroute.index import SnapshotStore, compare
+from numroute.index import Comparison, Snapshot, SnapshotStore, compare
 from numroute.index.compare import Kind, changed_numbers
 from numroute_loader.differences import range_holders
-
-if TYPE_CHECKING:
-    from numroute.index import Comparison, Snapshot
 
 OPERATORS_SHOWN_MAX = 10
 """Operators of the printed matrix; the rest share a row, as do those that do not fit."""

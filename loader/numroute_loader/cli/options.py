@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,10 +17,7 @@ from numroute.index.store import KEEP_DAILY, KEEP_LAST
 from numroute_loader.gate import OVERRIDABLE
 from numroute_loader.gate.limits import Approval
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Command = Callable[..., Any]
+Command = Callable[..., Any]
 
 KEEP_MAX = 1_000_000
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -19,12 +18,9 @@ from numroute.cli.console import (
 )
 from numroute.cli.group import Group
 from numroute.cli.options import json_option, store_option
-from numroute.index import SnapshotStore, writing
+from numroute.index import Metadata, Override, Retention, SnapshotStore, writing
 from numroute_loader.cli.options import reason_option, retention_options, user_name
 from numroute_loader.overrides import read_overrides
-
-if TYPE_CHECKING:
-    from numroute.index import Metadata, Override, Retention
 
 
 @click.group(cls=Group)

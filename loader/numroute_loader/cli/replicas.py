@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
+from pathlib import Path
 
 import click
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -21,12 +21,9 @@ from numroute.cli.console import (
 )
 from numroute.cli.options import json_option, store_option
 from numroute.errors import NoSnapshotError, StoreError
-from numroute.index import Retention, SnapshotStore, verify_snapshot, writing
+from numroute.index import Override, Retention, SnapshotStore, verify_snapshot, writing
 from numroute_loader.cli.options import reason_option, retention_options, user_name
 from numroute_loader.pipeline import RANGE_HOLDERS
-
-if TYPE_CHECKING:
-    from numroute.index import Override
 
 NAMES_SHOWN_MAX = 8
 """With more files than this, only the first and the last are named."""

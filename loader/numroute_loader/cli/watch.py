@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -23,7 +24,13 @@ from numroute_loader.cli.options import (
 )
 from numroute_loader.cli.replicas import check_url
 from numroute_loader.feeds.loop import feeding, stopping
-from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, SftpSettings, parse_address
+from numroute_loader.feeds.sources import (
+    TIMEOUT_SECONDS,
+    Inbox,
+    SftpSettings,
+    Source,
+    parse_address,
+)
 from numroute_loader.feeds.watcher import (
     INTERVAL_SECONDS,
     PATIENCE,
@@ -31,14 +38,9 @@ from numroute_loader.feeds.watcher import (
     Watcher,
     WatchOptions,
 )
+from numroute_loader.gate.limits import Approval
 from numroute_loader.registries import FEEDS
 from numroute_loader.replicas import Remote
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numroute_loader.feeds.sources import Source
-    from numroute_loader.gate.limits import Approval
 
 TIMEOUT_SECONDS_MAX = 3600.0
 

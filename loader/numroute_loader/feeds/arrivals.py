@@ -12,27 +12,20 @@ import errno
 import os
 import shutil
 import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import FeedError, InputError, StoreAccessError
 from numroute.feed import Quarantined, Waiting
-from numroute_loader.feeds.loop import now, retry_seconds
-from numroute_loader.feeds.order import Deliveries
+from numroute_loader.feeds.loop import Health, now, retry_seconds
+from numroute_loader.feeds.order import Deliveries, Seen
+from numroute_loader.feeds.sources import RemoteFile, Source
+from numroute_loader.reading.description import DeliveredFile, FeedLayout
 from numroute_loader.registries import open_file
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from datetime import datetime
-    from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute_loader.feeds.loop import Health
-    from numroute_loader.feeds.order import Seen
-    from numroute_loader.feeds.sources import RemoteFile, Source
-    from numroute_loader.reading.description import DeliveredFile, FeedLayout
 
 FUTURE_MAX = timedelta(days=1)
 """How far the time in a file's name may lie ahead of this machine's clock."""

@@ -7,9 +7,14 @@ import contextlib
 import random
 import signal
 import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import HostKeyError, LoginRefusedError, NumrouteError, StoreAccessError
 from numroute.feed import (
@@ -20,17 +25,9 @@ from numroute.feed import (
     read_feed_state,
     write_feed_state,
 )
+from numroute.index import SnapshotStore
 from numroute.index.store import locked
 from numroute.logs import error_fields, fault_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.index import SnapshotStore
 
 RETRY_SECONDS_FIRST = 5.0
 RETRY_SECONDS_MAX = 900.0

@@ -11,16 +11,11 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date, datetime
 
-from numroute_loader.reading.description import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-    from datetime import date, datetime
-
-    from numroute_loader.reading.description import DeliveredFile, FeedLayout
+from numroute_loader.reading.description import DeliveredFile, FeedLayout, Role
 
 DUMP_KIND_DAYS = 3
 """A kind of dump that has not arrived for this many days is no longer delivered."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar, cast
 
 import asyncssh
 
@@ -20,13 +22,7 @@ from numroute.errors import (
     LoginRefusedError,
     SettingError,
 )
-from numroute_loader.feeds.sources import RemoteFile, open_private
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
-    from pathlib import Path
-
-    from numroute_loader.feeds.sources import SftpSettings
+from numroute_loader.feeds.sources import RemoteFile, SftpSettings, open_private
 
 PIECE_BYTES = 1 << 20
 """Bytes requested at a time; within a piece the blocks are requested in parallel."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from pathlib import Path
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from numroute.errors import FeedError, InputError, SettingError
 from numroute.files import read_private_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
-    from pathlib import Path
 
 _COPY_BYTES = 1 << 20
 

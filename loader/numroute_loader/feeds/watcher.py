@@ -6,37 +6,29 @@ import contextlib
 import dataclasses
 import hashlib
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import FeedError, InputError, StoreError
 from numroute.feed import Reconciled, Refused, Waiting
-from numroute.index import history, writing
+from numroute.index import Metadata, SnapshotStore, history, writing
+from numroute.index import Source as SnapshotSource
 from numroute.logs import error_fields
 from numroute_loader import pipeline
 from numroute_loader.feeds.arrivals import Arrivals, Spool
 from numroute_loader.feeds.loop import Feed, now
-from numroute_loader.feeds.order import Action, Deliveries, Seen, apply_step
-from numroute_loader.gate import GateError, Outcome
+from numroute_loader.feeds.order import Action, Batch, Deliveries, Seen, Step, apply_step
+from numroute_loader.feeds.sources import Source
+from numroute_loader.gate import Finding, GateError, Outcome
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.windows import GAP_HINT, ChainError
 from numroute_loader.inputs import input_files
-from numroute_loader.reading.description import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.index import Metadata, SnapshotStore
-    from numroute.index import Source as SnapshotSource
-    from numroute_loader.feeds.order import Batch, Step
-    from numroute_loader.feeds.sources import Source
-    from numroute_loader.gate import Finding
-    from numroute_loader.pipeline import Checked
-    from numroute_loader.reading.description import DeliveredFile, FeedLayout
+from numroute_loader.pipeline import Checked
+from numroute_loader.reading.description import DeliveredFile, FeedLayout, Role
 
 INTERVAL_SECONDS = 60.0
 """How often the source is listed by default. Files come every two hours."""

@@ -8,15 +8,12 @@ a function in ``file_checks`` or ``change_checks``, a line in the table below, i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from numroute_loader.gate import change_checks, file_checks
 from numroute_loader.gate.findings import READ_BACK, Evidence, Finding, GateError, Outcome
 from numroute_loader.gate.limits import Approval, GateLimits
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
 
 __all__ = [
     "CHECKS",

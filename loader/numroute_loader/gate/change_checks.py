@@ -5,16 +5,10 @@ A check returns its finding, or in words why it could not be made.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from numroute_loader.gate.findings import Finding, Outcome, finding, named
-from numroute_loader.gate.limits import DAYS_MAX
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numroute_loader.gate.findings import Evidence
-    from numroute_loader.gate.limits import GateLimits
+from numroute_loader.gate.findings import Evidence, Finding, Outcome, finding, named
+from numroute_loader.gate.limits import DAYS_MAX, GateLimits
 
 _NOTHING = "there is no current snapshot with ported numbers to compare with"
 _NO_PLAN = "there is no current snapshot with a numbering plan to compare with"

@@ -5,20 +5,15 @@ A check returns its finding, or in words why it could not be made.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute_loader.gate.findings import Finding, Outcome, finding, named
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numroute_loader.gate.findings import Evidence
-    from numroute_loader.gate.limits import GateLimits
-    from numroute_loader.reading.description import ParsedFile
+from numroute_loader.gate.findings import Evidence, Finding, Outcome, finding, named
+from numroute_loader.gate.limits import GateLimits
+from numroute_loader.reading.description import ParsedFile
 
 _DOWNLOAD = "The file is damaged or cut short: download it again."
 _NO_DUMP = "there is no dump of ported numbers"

@@ -6,21 +6,18 @@ A fact that is None was not gathered.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import NumrouteError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from numroute.index import Changes, Metadata
-    from numroute_loader.merge import OutsidePlan, UnknownOperator
-    from numroute_loader.reading.description import ParsedFile
+from numroute.index import Changes, Metadata
+from numroute_loader.merge import OutsidePlan, UnknownOperator
+from numroute_loader.reading.description import ParsedFile
 
 READ_BACK = "read_back"
 """The check that the store makes after writing. It cannot be overruled: a file that does not read

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from numroute.errors import InputError, SettingError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DAYS_MAX = 10
 """Limits per day are multiplied by the days since the current snapshot, up to this many: after a

@@ -12,26 +12,19 @@ registry; every ported number and every date is made up.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import date, timedelta
+from pathlib import Path
 
 from numroute_loader.generate.dumps import Folder, FullDumps, numbering_plan_rows, operator_rows
 from numroute_loader.generate.increments import Subscribers
-from numroute_loader.generate.market import load_market
+from numroute_loader.generate.market import Market, load_market
 from numroute_loader.generate.options import GeneratedRegistry, GenerateOptions, Tier
-from numroute_loader.generate.plan import read_real_plan, synthetic_plan
+from numroute_loader.generate.plan import MobileRanges, PlanRow, read_real_plan, synthetic_plan
 from numroute_loader.generate.ports import Ports, allocate, portable_sizes
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import date
-    from pathlib import Path
-
-    from numroute_loader.generate.market import Market
-    from numroute_loader.generate.plan import MobileRanges, PlanRow
-
-    Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 
 __all__ = ["GenerateOptions", "GeneratedRegistry", "Tier", "generate"]
 

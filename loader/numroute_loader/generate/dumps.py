@@ -7,30 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
-from typing import IO, TYPE_CHECKING, Self
+from pathlib import Path
+from typing import IO, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from numroute.errors import SettingError
 from numroute.files import create_private
-from numroute_loader.generate.options import Tier
-from numroute_loader.generate.plan import FILES, plan_file
-from numroute_loader.generate.ports import SECONDS_PER_DAY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.generate.market import Market
-    from numroute_loader.generate.options import GenerateOptions
-    from numroute_loader.generate.plan import MobileRanges, PlanRow
-    from numroute_loader.generate.ports import Ports
-
+from numroute_loader.generate.market import Market
+from numroute_loader.generate.options import GenerateOptions, Tier
+from numroute_loader.generate.plan import FILES, MobileRanges, PlanRow, plan_file
+from numroute_loader.generate.ports import SECONDS_PER_DAY, Ports
 
 _COMPRESS_LEVEL = 1
 """The fastest: a dump is written once, read once and deleted."""

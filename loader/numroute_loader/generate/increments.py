@@ -9,32 +9,27 @@ free numbers beside them.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import date, datetime, time, timedelta
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute_loader.generate.dumps import window_sequence
+from numroute_loader.generate.market import Market
+from numroute_loader.generate.options import GenerateOptions
+from numroute_loader.generate.plan import MobileRanges
 from numroute_loader.generate.ports import (
     FIRST_DAY,
     NPID_FIRST,
     NPIDS_PER_SECOND,
     PORTED_ROW,
     SECONDS_PER_DAY,
+    Ports,
 )
 from numroute_loader.generate.randomness import Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import date
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.generate.market import Market
-    from numroute_loader.generate.options import GenerateOptions
-    from numroute_loader.generate.plan import MobileRanges
-    from numroute_loader.generate.ports import Ports
 
 WINDOWS_PER_DAY = 12
 _WINDOW = timedelta(days=1) / WINDOWS_PER_DAY

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from numroute.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 PORTED_MAX = 100_000_000
 """The largest dump that can be asked for: about one number in seven of the whole mobile plan."""

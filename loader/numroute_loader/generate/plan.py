@@ -9,10 +9,13 @@ Shreds are blocks of ranges of one to a few numbers that alternate between two h
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import SettingError
 from numroute_loader.generate.market import Market, Operator, load_market, names, read_table
@@ -23,16 +26,8 @@ from numroute_loader.generate.randomness import (
     share_out,
     weighted_table,
 )
+from numroute_loader.records import RouteKey
 from numroute_loader.registries import read
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.records import RouteKey
-
 
 CODE_SIZE = 10_000_000
 """Numbers behind one three-digit code."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import zlib
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import SettingError
-from numroute_loader.generate.plan import CODE_SIZE
+from numroute_loader.generate.market import Market, Operator
+from numroute_loader.generate.plan import CODE_SIZE, MobileRanges
 from numroute_loader.generate.randomness import (
     TABLE_SIZE,
     Stream,
@@ -25,12 +26,6 @@ from numroute_loader.generate.randomness import (
     share_out,
     weighted_table,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from numroute_loader.generate.market import Market, Operator
-    from numroute_loader.generate.plan import MobileRanges
 
 CHUNK_NUMBERS = 1 << 18
 """A chunk holds whole ranges, so a large range can make it larger."""

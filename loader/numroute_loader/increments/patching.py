@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from numroute.index import Patch
+from numroute.index import Patch, Snapshot
 from numroute.model import Operator, Status
-from numroute_loader.merge.routes import RouteTable, branded, known_operators
+from numroute_loader.brands import BrandTable
+from numroute_loader.merge.routes import OperatorDirectory, RouteTable, branded, known_operators
 from numroute_loader.records import IncrementRows, RouteKey
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute.index import Snapshot
-    from numroute_loader.brands import BrandTable
-    from numroute_loader.merge.routes import OperatorDirectory
 
 _Entry = TypeVar("_Entry", bound="Hashable")
 

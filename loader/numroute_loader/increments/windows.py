@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from numroute.errors import InputError, NumrouteError
+from numroute.index import Metadata, Source
 from numroute_loader.gate.findings import named
+from numroute_loader.reading.description import IncrementChain, RegistryFile
 from numroute_loader.registries import CHAINS, KINDS, stated
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from numroute.index import Metadata, Source
-    from numroute_loader.reading.description import IncrementChain, RegistryFile
 
 _NAME_HINT = "Restore the name that the registry gave it"
 

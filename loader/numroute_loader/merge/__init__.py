@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import InputError, SettingError
 from numroute.index.content import FIXED_STATUSES, Content
 from numroute.index.layout import OUTSIDE_ROW
 from numroute.model import Coverage, Operator, Status, mask_number
+from numroute_loader.brands import BrandTable
 from numroute_loader.merge.ranges import (
     NOBODY,
+    Layer,
+    Stack,
     combined_key,
     joined_pieces,
     piece_sizes,
     plan_layer,
     stack_layers,
 )
-from numroute_loader.merge.routes import RouteTable, branded, build_directory, counted, mapped
-from numroute_loader.records import PortedRecords, RouteKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.brands import BrandTable
-    from numroute_loader.merge.ranges import Layer, Stack
-    from numroute_loader.merge.routes import OperatorDirectory
-    from numroute_loader.reading.description import ParsedFile
-    from numroute_loader.records import OperatorRow
+from numroute_loader.merge.routes import (
+    OperatorDirectory,
+    RouteTable,
+    branded,
+    build_directory,
+    counted,
+    mapped,
+)
+from numroute_loader.reading.description import ParsedFile
+from numroute_loader.records import OperatorRow, PortedRecords, RouteKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

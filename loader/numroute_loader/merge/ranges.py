@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import InputError
 from numroute.model import LineType
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.reading.description import ParsedFile
-    from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import ParsedFile
+from numroute_loader.records import RouteKey
 
 NOBODY = -1
 """The key of a piece without a holder."""

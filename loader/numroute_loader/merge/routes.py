@@ -7,24 +7,17 @@ same tax number; without one it is identified by its own tax number, or else by 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.index.content import FIXED_STATUSES
-from numroute.model import LineType, Operator, Region, Route
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute.model import Status
-    from numroute_loader.brands import BrandTable
-    from numroute_loader.merge.ranges import Layer, Stack
-    from numroute_loader.records import OperatorRow, RouteKey
-
+from numroute.model import LineType, Operator, Region, Route, Status
+from numroute_loader.brands import BrandTable
+from numroute_loader.merge.ranges import Layer, Stack
+from numroute_loader.records import OperatorRow, RouteKey
 
 _BLOCK = 1 << 20
 """Entries mapped at once: numpy widens indexes to eight bytes, which must not happen to all."""

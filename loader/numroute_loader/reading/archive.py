@@ -11,12 +11,10 @@ import io
 import os
 import zipfile
 import zlib
-from typing import IO, TYPE_CHECKING, Protocol, Self, cast
+from pathlib import Path
+from typing import IO, Protocol, Self, cast
 
 from numroute.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEAD_BYTES = 65_536
 """How much of the text is read ahead, to recognise it."""

@@ -6,20 +6,16 @@ their values mean nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.reading.description import NumberFormat
+from numroute_loader.reading.description import NumberFormat
 
 TIME_TYPE = pa.timestamp("s", tz="UTC")
 """The type of a column of times; pyarrow then requires an offset from UTC in each cell."""

@@ -9,26 +9,22 @@ in the order of the file. Memory holds a few blocks, whatever the size of the fi
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import csv
 
 from numroute.errors import InputError
 from numroute.threads import in_order
 from numroute_loader.reading.archive import BYTE_ORDER_MARK, Archive
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.reading.description import Progress
+from numroute_loader.reading.description import Progress
 
 BLOCK_BYTES = 8 * 2**20
 """How much text is parsed at a time. From 2 to 16 MiB the speed is the same."""

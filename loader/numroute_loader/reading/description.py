@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numroute.model import LineType
-    from numroute_loader.reading.archive import Archive
-    from numroute_loader.records import (
-        IncrementRows,
-        OperatorRow,
-        PortedRecords,
-        Ranges,
-    )
-
+from numroute.model import LineType
+from numroute_loader.reading.archive import Archive
+from numroute_loader.records import (
+    IncrementRows,
+    OperatorRow,
+    PortedRecords,
+    Ranges,
+)
 
 Progress = Callable[[int, int], None]
 """Called now and then with bytes of the file on disk: (done, total)."""

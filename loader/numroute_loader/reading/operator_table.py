@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
 from numroute_loader.reading.csv_stream import sound_lines
-from numroute_loader.reading.description import ParsedFile
+from numroute_loader.reading.description import (
+    OperatorLayout,
+    ParsedFile,
+    Progress,
+    RegistryFile,
+    Tolerance,
+)
 from numroute_loader.reading.rows import REMEDY, OneEncoding, RowReader
 from numroute_loader.records import OperatorRow
-
-if TYPE_CHECKING:
-    from numroute_loader.reading.description import (
-        OperatorLayout,
-        Progress,
-        RegistryFile,
-        Tolerance,
-    )
 
 OPERATOR_ROWS_MAX = 100_000
 """How many rows an operator table may have. The largest seen has 130."""

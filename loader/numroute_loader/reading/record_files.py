@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from numroute.errors import InputError
 from numroute.model import mask_number
-from numroute_loader.reading.csv_stream import line_of_row, lines_with
-from numroute_loader.reading.description import STRICT, NamedLayout, ParsedFile
+from numroute_loader.reading.columns import Codes
+from numroute_loader.reading.csv_stream import Block, line_of_row, lines_with
+from numroute_loader.reading.description import (
+    STRICT,
+    NamedLayout,
+    ParsedFile,
+    Progress,
+    RecordLayout,
+    RegistryFile,
+    Tolerance,
+)
 from numroute_loader.reading.rows import (
     REMEDY,
     NamedParser,
@@ -19,21 +31,6 @@ from numroute_loader.reading.rows import (
     name_in,
 )
 from numroute_loader.records import IncrementRows, PortedRecords, Ranges, RouteKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-    from pathlib import Path
-
-    from numpy.typing import DTypeLike, NDArray
-
-    from numroute_loader.reading.columns import Codes
-    from numroute_loader.reading.csv_stream import Block
-    from numroute_loader.reading.description import (
-        Progress,
-        RecordLayout,
-        RegistryFile,
-        Tolerance,
-    )
 
 KEYS_MAX = 2**20
 """How many distinct routes, names or codes one file may have. Real dumps have a few thousand."""

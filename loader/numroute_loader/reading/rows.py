@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from numroute.errors import InputError
 from numroute_loader.reading.columns import (
@@ -33,23 +35,17 @@ from numroute_loader.reading.csv_stream import (
     parsed_in_order,
     sound_lines,
 )
-from numroute_loader.reading.description import STRICT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.reading.description import (
-        NamedLayout,
-        OperatorLayout,
-        Progress,
-        RecordLayout,
-        RegistryFile,
-        SourceFile,
-        TextColumn,
-        Tolerance,
-    )
+from numroute_loader.reading.description import (
+    STRICT,
+    NamedLayout,
+    OperatorLayout,
+    Progress,
+    RecordLayout,
+    RegistryFile,
+    SourceFile,
+    TextColumn,
+    Tolerance,
+)
 
 ROWS_MAX = 2**30
 """How many rows a dump may have: as many records as an index holds."""

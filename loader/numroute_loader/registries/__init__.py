@@ -5,21 +5,23 @@ A file is recognised by its name and its first line, which must agree.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from numroute.errors import InputError
 from numroute_loader.gate.limits import GateLimits, read_limits
 from numroute_loader.reading.archive import DOWNLOAD_AGAIN, Archive
-from numroute_loader.reading.description import STRICT, FileKind, RegistryFile
+from numroute_loader.reading.description import (
+    STRICT,
+    FileKind,
+    ParsedFile,
+    Progress,
+    RegistryFile,
+    Tolerance,
+)
 from numroute_loader.registries import ru_bdpn, ru_numbering_plan
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from numroute_loader.reading.description import ParsedFile, Progress, Tolerance
 
 KINDS: tuple[FileKind, ...] = (*ru_bdpn.KINDS, *ru_numbering_plan.KINDS)
 """Every kind of file that is read, of every registry."""

@@ -6,10 +6,10 @@ The readers know none of this.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 from numroute.model import LineType
 from numroute_loader.reading.csv_stream import header_of
@@ -20,6 +20,7 @@ from numroute_loader.reading.description import (
     NamedLayout,
     NumberFormat,
     OperatorLayout,
+    ParsedFile,
     RecordLayout,
     Role,
     TextColumn,
@@ -31,11 +32,6 @@ from numroute_loader.reading.record_files import (
     read_ported_dump,
     read_range_file,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numroute_loader.reading.description import ParsedFile
 
 REGISTRY = "ru-bdpn"
 

@@ -11,29 +11,29 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from numroute.errors import InputError
 from numroute.model import LineType
 from numroute_loader.reading.archive import BYTE_ORDER_MARK
 from numroute_loader.reading.columns import TEXT_TYPE, Codes, codes_of, combined
-from numroute_loader.reading.csv_stream import Fault, batch_of, sound_lines
-from numroute_loader.reading.description import FileKind, ParsedFile
+from numroute_loader.reading.csv_stream import Fault, SoundLines, batch_of, sound_lines
+from numroute_loader.reading.description import (
+    FileKind,
+    ParsedFile,
+    Progress,
+    RegistryFile,
+    Tolerance,
+)
 from numroute_loader.records import Ranges, RouteKey
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute_loader.reading.csv_stream import SoundLines
-    from numroute_loader.reading.description import Progress, RegistryFile, Tolerance
 
 REGISTRY = "ru-numbering-plan"
 

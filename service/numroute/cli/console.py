@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from numroute.model import Operator
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from rich.console import JustifyMethod, RenderableType
-
-    from numroute.model import Operator
 
 _AMOUNT = re.compile(r"([+-]?\d{1,3}(,\d{3})*(\.\d+)?%?)?")
 _PIPE_WIDTH = 80

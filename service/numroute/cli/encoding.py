@@ -12,20 +12,15 @@ import functools
 import io
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.cli.console import plain
-from numroute.model import InvalidReason, Operator
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute.client.messages import BulkAnswer
-    from numroute.model import Route, SnapshotRef
+from numroute.client.messages import BulkAnswer
+from numroute.model import InvalidReason, Operator, Route, SnapshotRef
 
 CSV_COLUMNS: Final = (
     *("input", "number", "status", "invalid_reason"),

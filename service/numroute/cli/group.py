@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,9 +17,7 @@ from numroute.entry import how_to_install
 from numroute.errors import NumrouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from structlog.typing import FilteringBoundLogger
+    from structlog.typing import FilteringBoundLogger  # structlog is slow to load
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130

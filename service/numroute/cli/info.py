@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,15 +19,9 @@ from numroute.cli.console import (
 )
 from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError, StoreMissingError
-from numroute.feed import read_feed_state
-from numroute.index import SnapshotStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numroute.feed import FeedState, Reconciled, Trouble, Waiting
-    from numroute.index import Metadata
-    from numroute.model import Coverage, Source
+from numroute.feed import FeedState, Reconciled, Trouble, Waiting, read_feed_state
+from numroute.index import Metadata, SnapshotStore
+from numroute.model import Coverage, Source
 
 MEGABYTE = 1_000_000
 _FILES_SHOWN = 4

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from datetime import datetime  # noqa: TC003 - likewise
-from pathlib import Path  # noqa: TC003 - click resolves the annotation's type at run time
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -20,28 +22,20 @@ from numroute.cli.console import (
     print_table,
     time_text,
 )
-from numroute.cli.encoding import Csv, Json, lines
+from numroute.cli.encoding import Csv, Form, Json, lines
 from numroute.cli.options import (
     as_of_option,
     json_option,
     region_option,
 )
 from numroute.cli.service import connect, source_options
+from numroute.client import Client
 from numroute.client.messages import BulkAnswer
 from numroute.e164 import parse_rows
-from numroute.local import open_store
-from numroute.model import InvalidReason, Operator, Route, Status
+from numroute.local import LocalClient, open_store
+from numroute.model import Answer, InvalidReason, Layer, Operator, Route, Status
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from io import BufferedReader
-
-    from numroute.cli.encoding import Form
-    from numroute.client import Client
-    from numroute.local import LocalClient
-    from numroute.model import Answer, Layer
-
-    When = dict[str, Any]
+When = dict[str, Any]
 
 EXIT_NOT_ROUTED = 3
 

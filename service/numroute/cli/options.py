@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Command = Callable[..., Any]
+Command = Callable[..., Any]
 
 SECONDS_MAX = 86_400.0
 FILE = click.Path(dir_okay=False, path_type=Path)

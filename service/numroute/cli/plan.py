@@ -6,17 +6,15 @@ import math
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from numroute.cli.console import plain, print_facts, print_json, print_table
 from numroute.cli.group import EXIT_ERROR
 from numroute.cli.options import FILE, json_option, setting
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 DEFAULT_FILE = Path("numroute-calibration.json")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,6 +13,7 @@ from numroute.cli.console import print_facts, print_json
 from numroute.cli.group import Daemon
 from numroute.cli.options import (
     FILE,
+    Command,
     Finite,
     gathered,
     json_option,
@@ -21,10 +22,7 @@ from numroute.cli.options import (
     store_option,
 )
 from numroute.server.limits import WORKER_MEMORY_MIN, WORKERS_MAX
-
-if TYPE_CHECKING:
-    from numroute.cli.options import Command
-    from numroute.server.settings import Security, ServerSettings
+from numroute.server.settings import Security, ServerSettings
 
 WORKER_MEGABYTES_MAX = 1 << 20
 HOURS_MAX = 1_000_000

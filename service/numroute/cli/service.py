@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from numroute.cli.options import FILE, gathered, optional_store_option, setting
+from numroute.cli.options import FILE, Command, gathered, optional_store_option, setting
 from numroute.errors import SettingError
 from numroute.files import read_private_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numroute.cli.options import Command
-    from numroute.client import Client
+    from numroute.client import Client  # loads grpc, which a local lookup does not need
 
 _GIVEN = f"{__name__}.given"
 

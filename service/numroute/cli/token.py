@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path  # noqa: TC003 - click resolves the type at run time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.group import Group
 from numroute.cli.options import FILE, json_option, setting
-
-if TYPE_CHECKING:
-    from numroute.server.auth import Token
+from numroute.server.auth import Token
 
 DAYS_MAX = 36_500
 

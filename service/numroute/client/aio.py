@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import grpc
 import grpc.aio
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.client import messages
 from numroute.client.channel import (
@@ -25,37 +27,30 @@ from numroute.client.core import (
     NUMBERS_AT_ONCE_MAX,
     NUMBERS_PER_CHUNK,
     BulkQuestion,
+    Question,
     TextQuestion,
     Watch,
     stream_question,
 )
-from numroute.client.messages import as_number, as_numbers
-from numroute.client.security import PLAINTEXT
+from numroute.client.messages import BulkAnswer, as_number, as_numbers
+from numroute.client.security import PLAINTEXT, Security
 from numroute.errors import ServiceError
+from numroute.model import (
+    Answer,
+    Explanation,
+    NumberAnswer,
+    OperatorInfo,
+    SnapshotInfo,
+    SnapshotNews,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-    from datetime import datetime
-
-    from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from numroute.client.core import Question
-    from numroute.client.messages import BulkAnswer
-    from numroute.client.security import Security
-    from numroute.model import (
-        Answer,
-        Explanation,
-        NumberAnswer,
-        OperatorInfo,
-        SnapshotInfo,
-        SnapshotNews,
-    )
-
-    AnswerT = TypeVar("AnswerT")
-    Result = TypeVar("Result")
-    P = ParamSpec("P")
-    Batch = NDArray[Any] | Sequence[int]
+AnswerT = TypeVar("AnswerT")
+Result = TypeVar("Result")
+P = ParamSpec("P")
+Batch = NDArray[Any] | Sequence[int]
 
 
 class AsyncClient(ClientBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import math
@@ -11,15 +12,12 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numroute import wire
 from numroute.client.core import NUMBERS_PER_CHUNK_MAX, retry_pause
 from numroute.client.security import Security
 from numroute.errors import ServiceError, SettingError
-
-if TYPE_CHECKING:
-    import asyncio
 
 TIMEOUT_SECONDS = 5.0
 """How long a call may take, retries included, unless the caller says otherwise."""

@@ -12,9 +12,9 @@ import asyncio
 import itertools
 import math
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,16 +22,12 @@ from numroute import wire
 from numroute.client import messages
 from numroute.client.channel import TIMEOUT_SECONDS_MAX
 from numroute.client.core import NUMBERS_PER_CHUNK_MAX
+from numroute.client.messages import Chunk
 from numroute.errors import ServiceError
 from numroute.model import NumberAnswer, Operator
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from numroute.client.messages import Chunk
-
-    Send = Callable[[bytes, float], Awaitable[bytes]]
-    """Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
+Send = Callable[[bytes, float], Awaitable[bytes]]
+"""Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
 
 
 NUMBERS_PER_BATCH = 1_000

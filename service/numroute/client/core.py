@@ -10,24 +10,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.client import messages
-from numroute.client.messages import BulkAnswer
+from numroute.client.messages import BulkAnswer, Chunk
 from numroute.errors import ServiceError
-from numroute.model import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
-    from numpy.typing import NDArray
-
-    from numroute.client.messages import Chunk
-    from numroute.model import Operator, SnapshotNews, SnapshotRef
+from numroute.model import Answer, Operator, SnapshotNews, SnapshotRef
 
 NUMBERS_PER_CHUNK = 262_144
 """Numbers in one request: from here on larger calls gain nothing. Measured with 2,097,152 numbers:

@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.errors import ServiceError
-from numroute.model import OperatorInfo, SnapshotInfo, SnapshotNews
+from numroute.model import (
+    Answer,
+    Explanation,
+    Operator,
+    OperatorInfo,
+    Route,
+    SnapshotInfo,
+    SnapshotNews,
+    SnapshotRef,
+)
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from google.protobuf.timestamp_pb2 import Timestamp
-    from numpy.typing import NDArray
-
-    from numroute.model import Answer, Explanation, Operator, Route, SnapshotRef
 
 _UINT64_MAX = 2**64 - 1
 _ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER

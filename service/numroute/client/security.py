@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import grpc
 
 from numroute.certificates import read_certificates, read_pair
 from numroute.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Metadata: TypeAlias = "tuple[tuple[str, str], ...]"
 """The metadata of a call."""

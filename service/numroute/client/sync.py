@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
+from numpy.typing import NDArray
 
 from numroute.client import messages
 from numroute.client.channel import (
@@ -19,26 +22,20 @@ from numroute.client.channel import (
 from numroute.client.core import (
     NUMBERS_PER_CHUNK,
     BulkQuestion,
+    Question,
     TextQuestion,
     Watch,
     stream_question,
 )
-from numroute.client.security import PLAINTEXT
+from numroute.client.messages import BulkAnswer
+from numroute.client.security import PLAINTEXT, Security
 from numroute.errors import ServiceError
+from numroute.model import Answer, Explanation, OperatorInfo, SnapshotInfo, SnapshotNews
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
-
-    from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from numroute.client.core import Question
-    from numroute.client.messages import BulkAnswer
-    from numroute.client.security import Security
-    from numroute.model import Answer, Explanation, OperatorInfo, SnapshotInfo, SnapshotNews
-
-    AnswerT = TypeVar("AnswerT")
+AnswerT = TypeVar("AnswerT")
 
 
 class Client(ClientBase):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from numroute.e164.metadata import check_region
 from numroute.e164.rows import ParsedColumn, judge_texts, read_open
 from numroute.errors import SettingError
 from numroute.model import InvalidReason
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 

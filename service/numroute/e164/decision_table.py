@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from numroute.e164.decide import DIGITS_MAX, KNOWN_DIGITS_MAX, decide_class
+from numroute.e164.decide import DIGITS_MAX, KNOWN_DIGITS_MAX, Outcome, decide_class
 from numroute.model import InvalidReason
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from numroute.e164.decide import Outcome
 
 _HEADS: Final = 10**KNOWN_DIGITS_MAX
 _LENGTHS: Final = DIGITS_MAX + 2

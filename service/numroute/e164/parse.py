@@ -6,15 +6,14 @@ import functools
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from numroute.e164.decide import decide
 from numroute.e164.metadata import check_region
 from numroute.model import NUMBER_MAX, InvalidReason
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 TEXT_CHARS_MAX: Final = 250
 """A longer text is TOO_LONG without being read (the library's own limit)."""

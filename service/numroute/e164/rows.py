@@ -12,23 +12,18 @@ text once.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.e164.decide import KNOWN_DIGITS_MAX
-from numroute.e164.decision_table import UNSETTLED, decision_table
+from numroute.e164.decision_table import UNSETTLED, DecisionTable, decision_table
 from numroute.e164.metadata import check_region
 from numroute.e164.parse import SEPARATORS, TEXT_CHARS_MAX, ascii_of_code_points, parse_in_region
 from numroute.model import InvalidReason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute.e164.decision_table import DecisionTable
 
 PIECE_ROWS: Final = 16_384
 """Rows judged at once: their bytes and all temporaries stay within a core's cache."""

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.index import layout
 from numroute.model import NUMBER_MAX
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Unsigned = NDArray[np.unsignedinteger]
-    Index = NDArray[np.int64]
+Unsigned = NDArray[np.unsignedinteger]
+Index = NDArray[np.int64]
 
 _RECORDS_AT_ONCE = 1 << 20
 """Records encoded together; their temporaries take about a hundred megabytes."""

@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.index import kernel, numpy_kernel
 from numroute.index.bitmap import records_by_row
-from numroute.index.content import Content
+from numroute.index.content import Content, Patch
 from numroute.index.records import all_records, records_at
-from numroute.model import NUMBER_MAX, Changes
+from numroute.index.snapshot import Snapshot
+from numroute.model import NUMBER_MAX, Changes, Operator, Route
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from numroute.index.content import Patch
-    from numroute.index.snapshot import Snapshot
-    from numroute.model import Operator, Route
-
-    Rows = NDArray[np.integer]
+Rows = NDArray[np.integer]
 
 _NUMBERS_AT_ONCE = 1 << 20
 """Numbers of new content compared at once: their temporaries take some tens of megabytes."""

@@ -11,7 +11,8 @@ variable ``NUMBA_CACHE_DIR``, beside this module, or the user's. Without one it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -21,9 +22,6 @@ from numba.extending import intrinsic
 
 from numroute.index import layout
 from numroute.model import NUMBER_MAX
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 STAGE_NUMBERS = 256
 """Numbers between two stages: enough that a prefetch has arrived, few enough for the stack."""

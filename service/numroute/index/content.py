@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from numroute.model import Changes, Coverage, Source, Status
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from numroute.model import Operator, Route
+from numroute.model import Changes, Coverage, Operator, Route, Source, Status
 
 FIXED_STATUSES = (Status.NOT_COVERED, Status.INVALID, Status.UNALLOCATED)
 """The statuses of the rows that the route table of a plan begins with."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numroute.model import Explanation, Layer, Status
-
-if TYPE_CHECKING:
-    from numroute.index.snapshot import Snapshot
-    from numroute.model import Route, Source
+from numroute.index.snapshot import Snapshot
+from numroute.model import Explanation, Layer, Route, Source, Status
 
 OVERRIDE = "override"
 PORTED_RECORD = "ported record"

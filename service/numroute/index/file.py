@@ -11,12 +11,15 @@ import hashlib
 import mmap
 import os
 import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import lmdb
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import (
     NumrouteError,
@@ -26,15 +29,7 @@ from numroute.errors import (
 )
 from numroute.files import create_private
 from numroute.index import layout
-from numroute.index.content import ValueSpec, encode_metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute.index.content import Metadata
+from numroute.index.content import Metadata, ValueSpec, encode_metadata
 
 REBUILD_HINT = "Make another snapshot current or build this one again"
 

@@ -10,9 +10,11 @@ import contextlib
 import importlib.util
 import threading
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.index.layout import (
     BLOCK_SHIFT,
@@ -32,16 +34,20 @@ from numroute.index.layout import (
     STRIP_SHIFT,
     STRIP_WORDS,
 )
-from numroute.index.numpy_kernel import cell_hits, entries_of, lookup_batch, refuse_impossible
+from numroute.index.numpy_kernel import (
+    Index,
+    Rows,
+    Tables,
+    Words,
+    cell_hits,
+    entries_of,
+    lookup_batch,
+    refuse_impossible,
+)
 from numroute.model import NUMBER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from numroute.index.compiled import Compiled
-    from numroute.index.numpy_kernel import Index, Rows, Tables, Words
+    from numroute.index.compiled import Compiled  # an extra
 
 FEW_NUMBERS = 32
 """Up to this many numbers are looked up one by one: with more, numpy is faster."""

@@ -7,23 +7,20 @@ on word 0 of the heap, which is 0: there is no branch on a number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.index import layout
 from numroute.model import NUMBER_MAX
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    Index = NDArray[np.int64]
-    Words = NDArray[np.uint64]
-    Rows = NDArray[np.uint16]
+Index = NDArray[np.int64]
+Words = NDArray[np.uint64]
+Rows = NDArray[np.uint16]
 
 PIECE_NUMBERS = 8_192
 """Numbers worked on at once: temporaries of 64 KiB stay in cache, and the allocator keeps them."""

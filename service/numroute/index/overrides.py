@@ -10,20 +10,16 @@ from __future__ import annotations
 import bisect
 import json
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.model import NUMBER_MAX, LineType, Operator, Region, Route, Status
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    Unsigned = NDArray[np.unsignedinteger]
+Unsigned = NDArray[np.unsignedinteger]
 
 OVERRIDES_MAX = 10_000
 """More belong into the registry's data: each opening and each expiry lays all of them out."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.index import kernel, layout, numpy_kernel
 from numroute.index.bitmap import (
@@ -29,21 +30,17 @@ from numroute.index.bitmap import (
     places_of,
     ranks_of,
 )
+from numroute.index.content import Patch
 from numroute.index.file import ContentError, StoredArray
+from numroute.index.numpy_kernel import Tables
 from numroute.index.records import all_records, decode
+from numroute.index.snapshot import Snapshot
 from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from numroute.index.content import Patch
-    from numroute.index.numpy_kernel import Tables
-    from numroute.index.snapshot import Snapshot
-
-    Index = NDArray[np.int64]
-    Words = NDArray[np.uint64]
-    Rows = NDArray[np.uint16]
+Index = NDArray[np.int64]
+Words = NDArray[np.uint64]
+Rows = NDArray[np.uint16]
 
 _LOOKED_UP_AT_ONCE = 16_384
 

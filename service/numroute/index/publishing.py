@@ -10,9 +10,11 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, StoreError
 from numroute.files import finish, flush, remove_unfinished, unfinished, write_whole
@@ -20,19 +22,12 @@ from numroute.index import history
 from numroute.index.compare import compare
 from numroute.index.content import Content, Metadata
 from numroute.index.layout import FORMAT_VERSION
+from numroute.index.overrides import Override
+from numroute.index.patch import Patched
 from numroute.index.snapshot import Snapshot, verify_snapshot
-from numroute.index.store import locked
+from numroute.index.store import Retention, SnapshotStore, locked
 from numroute.index.writer import write_copy, write_snapshot
-from numroute.model import Changes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from numroute.index.overrides import Override
-    from numroute.index.patch import Patched
-    from numroute.index.store import Retention, SnapshotStore
-    from numroute.model import Coverage, Source
+from numroute.model import Changes, Coverage, Source
 
 LOCK = "lock"
 

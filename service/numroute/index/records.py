@@ -5,17 +5,14 @@ Comparing snapshots and applying increments read the tables this way; lookups ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from numroute.index import layout
+from numroute.index.numpy_kernel import Index, Rows, Tables, Words
 from numroute.model import NUMBER_MAX
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numroute.index.numpy_kernel import Index, Rows, Tables, Words
 
 _BLOCKS_AT_ONCE = 256
 """Blocks whose records are listed together."""

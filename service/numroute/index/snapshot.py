@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.errors import SnapshotCorruptError
 from numroute.index import kernel, layout, numpy_kernel
-from numroute.index.content import decode_metadata
+from numroute.index.content import Metadata, ValueSpec, decode_metadata
 from numroute.index.file import (
     REBUILD_HINT,
     Environment,
@@ -19,20 +22,11 @@ from numroute.index.file import (
     sha256,
     sha256_file,
 )
-from numroute.index.overrides import OverrideTable, decode_overrides
+from numroute.index.overrides import Override, OverrideTable, decode_overrides
 from numroute.index.tables import ChangedBy, RouteTable, decode_changed
+from numroute.model import Operator, Route
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute.index.content import Metadata, ValueSpec
-    from numroute.index.overrides import Override
-    from numroute.model import Operator, Route
-
-    Unsigned = NDArray[np.unsignedinteger]
+Unsigned = NDArray[np.unsignedinteger]
 
 
 class Answers(NamedTuple):

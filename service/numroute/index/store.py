@@ -11,10 +11,11 @@ import contextlib
 import fcntl
 import os
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numroute.errors import (
     NoSnapshotError,
@@ -28,9 +29,6 @@ from numroute.errors import (
 from numroute.index import history
 from numroute.index.history import History, Moment, read_history
 from numroute.index.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
 
 SNAPSHOTS = "snapshots"
 CURRENT = "CURRENT"

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.index import layout
 from numroute.model import LineType, Operator, Region, Route, Status
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    Row = TypeVar("Row")
+Row = TypeVar("Row")
 
 
 TABLES_KEPT_MAX = 4

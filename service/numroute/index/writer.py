@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute.index import layout
 from numroute.index.bitmap import LayoutLimitError, bitmap_arrays, build_bitmap, records_by_row
+from numroute.index.content import Content, Metadata
 from numroute.index.file import ContentError, StoredArray, write_file
-from numroute.index.overrides import broken_rule, encode_overrides
+from numroute.index.overrides import Override, broken_rule, encode_overrides
 from numroute.index.patch import Patched, encode_patched
+from numroute.index.snapshot import Snapshot
 from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX, Status
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from numroute.index.content import Content, Metadata
-    from numroute.index.overrides import Override
-    from numroute.index.snapshot import Snapshot
 
 
 def write_snapshot(

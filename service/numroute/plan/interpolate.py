@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from numroute.client.coalescing import NUMBERS_PER_BATCH, WAIT_SECONDS
 from numroute.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
-    from numroute.plan.table import Calibration, Machine, Spread
+from numroute.plan.table import Calibration, Machine, Spread
 
 INDEX_BYTES = 50_000_000
 INDEX_BYTES_PER_NUMBER = 5.7

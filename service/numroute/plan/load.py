@@ -17,21 +17,16 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.errors import ServiceError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 20.0

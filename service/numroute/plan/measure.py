@@ -7,38 +7,31 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.errors import ServiceError, SettingError
 from numroute.index import Content, SnapshotStore, writing
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute.plan.interpolate import index_bytes
-from numroute.plan.load import closed_loop, open_loop, sender, serving
+from numroute.plan.load import Load, Service, closed_loop, open_loop, sender, serving
 from numroute.plan.table import (
     OTHERS_SHARE_MAX,
     BatchRow,
     Calibration,
     LoadStep,
     OtherWork,
+    Spread,
     memory_bytes,
     this_machine,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    import grpc
-    from numpy.typing import NDArray
-
-    from numroute.plan.load import Load, Service
-    from numroute.plan.table import Spread
 
 Report = Callable[[str], None]
 

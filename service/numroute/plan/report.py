@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.filesize import decimal
 
-from numroute.plan.table import differences
-
-if TYPE_CHECKING:
-    from numroute.plan.interpolate import CapacityPlan, Requirements
-    from numroute.plan.table import Calibration, Machine, Spread
+from numroute.plan.interpolate import CapacityPlan, Requirements
+from numroute.plan.table import Calibration, Machine, Spread, differences
 
 BINDING = {
     "cores": "cores: no core is planned to carry more load than --load allows",

@@ -6,17 +6,15 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from numroute import files
 from numroute.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FORMAT = "numroute calibration"
 FORMAT_VERSION = 2

@@ -6,34 +6,29 @@ import asyncio
 import functools
 import gc
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from structlog.typing import FilteringBoundLogger
 
 from numroute import wire
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import fault_fields
+from numroute.server.certificates import Certificates
 from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.limits import GRPC_OPTIONS, raise_file_limit
 from numroute.server.metering import Reporter
+from numroute.server.metrics import Report
 from numroute.server.port import Listener
 from numroute.server.protection import Protection
 from numroute.server.servicer import NumberRouting
+from numroute.server.settings import ServerSettings
 from numroute.server.tracing import make_tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.certificates import Certificates
-    from numroute.server.metrics import Report
-    from numroute.server.settings import ServerSettings
 
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter while the event loop waits for it.

@@ -12,24 +12,19 @@ import re
 import secrets
 import time
 import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import InputError, NumrouteError, SettingError, UnauthenticatedError
 from numroute.files import file_state, read_private_file
 from numroute.logs import error_fields
-from numroute.server.guard import STREAM, Guard
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.guard import Call
-    from numroute.server.settings import Security
+from numroute.server.guard import STREAM, Call, Guard
+from numroute.server.settings import Security
 
 TOKEN_PREFIX = "nr_"  # noqa: S105 - the start of every token, by which scanners recognise one
 TOKEN_BYTES = 32

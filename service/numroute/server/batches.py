@@ -12,16 +12,14 @@ import heapq
 import itertools
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from numroute.errors import OverloadedError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Result = TypeVar("Result")
+Result = TypeVar("Result")
 
 NUMBERS_UNDER_WAY_MAX = 4_000_000
 """How many numbers of large batches one process may have under way: 32 MB of requests, which take

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.index.kernel import distinct_rows
 from numroute.index.snapshot import Answers
+from numroute.server.view import View
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from numroute.server.view import View
 
 PIECE_NUMBERS = 131_072
 """How many numbers are looked up between two checks that somebody still waits: some 5 ms."""

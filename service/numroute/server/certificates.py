@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from structlog.typing import FilteringBoundLogger
 
 from numroute.certificates import require_certificates, require_pair
 from numroute.errors import SettingError
 from numroute.files import file_state, read_private_file, read_setting_file
 from numroute.logs import error_fields
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.settings import TlsFiles
+from numroute.server.settings import TlsFiles
 
 EXPIRES_SOON = timedelta(days=14)
 """How long before its expiry a certificate is warned of."""

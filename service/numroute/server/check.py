@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from numroute.errors import NoSnapshotError
 from numroute.files import require_writable
@@ -13,9 +12,7 @@ from numroute.logs import make_logger
 from numroute.server.auth import Clients
 from numroute.server.certificates import load_credentials
 from numroute.server.port import HeldPort
-
-if TYPE_CHECKING:
-    from numroute.server.settings import Security, ServerSettings
+from numroute.server.settings import Security, ServerSettings
 
 
 def check(settings: ServerSettings) -> dict[str, str]:

@@ -7,21 +7,16 @@ import errno
 import os
 import resource
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from datetime import timedelta
+
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import NoSnapshotError, NumrouteError, SnapshotCorruptError
-from numroute.index import verify_snapshot
+from numroute.index import Snapshot, SnapshotStore, verify_snapshot
 from numroute.logs import error_fields, fault_fields
 from numroute.server.view import AnswerCounts, View
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import timedelta
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.index import Snapshot, SnapshotStore
 
 POLL_SECONDS = 0.2
 """How often the store's small pointer file is read.

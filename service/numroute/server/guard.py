@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
+from structlog.typing import FilteringBoundLogger
 
 from numroute import wire
 from numroute.errors import (
@@ -26,23 +28,14 @@ from numroute.logs import fault_fields
 from numroute.server.limits import UNAUTHENTICATED_BYTES_MAX, UNAUTHENTICATED_SECONDS
 from numroute.server.statuses import details_of, status_of
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-
-    from structlog.typing import FilteringBoundLogger
-
-    Context = grpc.aio.ServicerContext[bytes, bytes]
-    Handler = grpc.RpcMethodHandler[bytes, bytes]
-
-    UnaryMethod = Callable[[bytes, "Call"], Awaitable[bytes]]
-
-    Write = Callable[[bytes], Awaitable[None]]
-    """Send a response; returns when there is room for the next."""
-
-    ServerStreamMethod = Callable[[bytes, Write, "Call"], Awaitable[None]]
-
-    StreamMethod = Callable[[AsyncIterator[bytes], Write, "Call"], Awaitable[None]]
-
+# These classes of grpc take no parameters at run time.
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+UnaryMethod = Callable[[bytes, "Call"], Awaitable[bytes]]
+Write = Callable[[bytes], Awaitable[None]]
+"""Send a response; returns when there is room for the next."""
+ServerStreamMethod = Callable[[bytes, Write, "Call"], Awaitable[None]]
+StreamMethod = Callable[[AsyncIterator[bytes], Write, "Call"], Awaitable[None]]
 
 STREAM = "StreamLookup"
 """The method that takes many questions in one call."""

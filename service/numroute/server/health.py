@@ -7,15 +7,14 @@ one load balancer that watches would make every drain last its full limit.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from numroute import wire
 
-if TYPE_CHECKING:
-    Context = grpc.aio.ServicerContext[Any, Any]
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 SERVICES = frozenset({health.OVERALL_HEALTH, wire.SERVICE_NAME})
 """The names that can be asked for: the whole server, and the one service."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import grpc
 
@@ -17,17 +17,12 @@ from numroute.errors import (
     UnauthenticatedError,
 )
 from numroute.server import metrics
-from numroute.server.guard import STAY_OPEN, Guard
+from numroute.server.certificates import Certificates
+from numroute.server.follower import Follower
+from numroute.server.guard import STAY_OPEN, Call, Guard
+from numroute.server.health import Health
 from numroute.server.memory import resident_bytes
 from numroute.server.metrics import Counts, Report, SnapshotFacts, join
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numroute.server.certificates import Certificates
-    from numroute.server.follower import Follower
-    from numroute.server.guard import Call
-    from numroute.server.health import Health
 
 
 class CallMeter(Guard):

@@ -13,12 +13,9 @@ import time
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import msgspec
-
-if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+from structlog.typing import FilteringBoundLogger
 
 SEPARATOR = "\t"
 

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import time
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,21 +22,18 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import NumrouteError, SettingError
 from numroute.feed import read_feed_state
 from numroute.logs import fault_fields
 from numroute.server import metrics
 from numroute.server.memory import resident_share
+from numroute.server.metrics import Counts, Report, Reports, SnapshotFacts
+from numroute.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from prometheus_client.core import Metric as Family
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.metrics import Counts, Report, Reports, SnapshotFacts
-    from numroute.server.settings import ServerSettings
 
 REQUEST_SECONDS_MAX = 10.0
 """How long a connection may take to send its request."""

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from numroute import wire
 from numroute.errors import NoSnapshotError, SettingError, SnapshotNotKeptError
+from numroute.server.follower import Follower
 from numroute.server.limits import PAST_IDLE_SECONDS, PAST_SNAPSHOTS_MAX
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from numroute.server.follower import Follower
-    from numroute.server.view import View
-    from numroute.v1 import number_routing_pb2 as pb
+from numroute.server.view import View
+from numroute.v1 import number_routing_pb2 as pb
 
 
 class PastSnapshots:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+
+import grpc
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import grpc
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.settings import ServerSettings
+from numroute.server.settings import ServerSettings
 
 POLL_SECONDS = 0.05
 """How often a worker checks that its gRPC server still accepts calls."""

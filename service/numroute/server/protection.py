@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
 
 from numroute.logs import fault_fields
 from numroute.server.auth import Authentication, Clients
 from numroute.server.certificates import Certificates
+from numroute.server.guard import Guard
 from numroute.server.quota import Quota, Usage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.guard import Guard
-    from numroute.server.settings import Security
+from numroute.server.settings import Security
 
 POLL_SECONDS = 1.0
 """How often the files of certificates and tokens are checked for a change."""

@@ -15,16 +15,11 @@ import os
 import struct
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from numroute.errors import QuotaExceededError, SettingError
-from numroute.server.guard import Guard
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numroute.server.auth import Clients, Limits
-    from numroute.server.guard import Call
+from numroute.server.auth import Clients, Limits
+from numroute.server.guard import Call, Guard
 
 FILE_NAME = "usage-v1.bin"
 """The file in the state folder; another layout would get another name."""

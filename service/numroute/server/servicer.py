@@ -10,17 +10,20 @@ import asyncio
 import functools
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 import grpc
 import numpy as np
+from structlog.typing import FilteringBoundLogger
 
 from numroute import wire
 from numroute.answers import answer_texts, explain_text
 from numroute.errors import LimitExceededError, OtherSnapshotError, OverloadedError
 from numroute.server.batches import Batches
 from numroute.server.bulk import bulk_answer
-from numroute.server.guard import STREAM, Pipeline
+from numroute.server.follower import Follower
+from numroute.server.guard import STREAM, Call, Guard, Pipeline
 from numroute.server.limits import (
     NUMBERS_INLINE_MAX,
     NUMBERS_PER_BULK_MAX,
@@ -28,18 +31,8 @@ from numroute.server.limits import (
 )
 from numroute.server.past import PastSnapshots
 from numroute.server.streams import Streams
-from numroute.server.view import description, operator_list
+from numroute.server.view import View, description, operator_list
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.follower import Follower
-    from numroute.server.guard import Call, Guard
-    from numroute.server.view import View
 
 PIECE_TEXTS = 64
 """How many texts are answered before other requests get their turn: about 2 ms."""

@@ -6,14 +6,11 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from pathlib import Path
 
 from numroute.errors import SettingError
 from numroute.server.limits import PORT_MAX
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from numroute.errors import StoppingError
+from numroute.server.follower import Follower
+from numroute.server.guard import Call, Write
 from numroute.server.limits import STREAM_QUESTIONS_IN_WORK_MAX
 from numroute.server.view import announcement
 from numroute.v1 import number_routing_pb2 as pb
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from numroute.server.follower import Follower
-    from numroute.server.guard import Call, Write
-
-    Answer = Callable[[bytes, Call], Awaitable[bytes]]
+Answer = Callable[[bytes, Call], Awaitable[bytes]]
 
 
 CHECK_SECONDS = 1.0

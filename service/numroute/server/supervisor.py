@@ -16,9 +16,11 @@ import pickle
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
@@ -26,14 +28,8 @@ from numroute.logs import log_loop_faults, make_logger
 from numroute.server.memory import KEEP_FREED, resident_bytes
 from numroute.server.metrics import Audit, Reports
 from numroute.server.port import HeldPort
+from numroute.server.settings import ServerSettings
 from numroute.server.worker import Message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.settings import ServerSettings
 
 START_SECONDS_MAX = 60.0
 """How long a worker may take from its start until it serves, a slow disk included."""

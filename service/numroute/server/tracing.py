@@ -6,18 +6,14 @@ The variables are OpenTelemetry's own, ``OTEL_EXPORTER_OTLP_ENDPOINT`` and other
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
+from structlog.typing import FilteringBoundLogger
 
 from numroute import wire
 from numroute.entry import how_to_install
-from numroute.server.guard import Guard
-
-if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
-    from numroute.server.guard import Call
+from numroute.server.guard import Call, Guard
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 

@@ -12,23 +12,18 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from datetime import timedelta
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute import wire
-from numroute.model import LineType, SnapshotRef, Status
+from numroute.index import Snapshot
+from numroute.index.tables import RouteTable
+from numroute.model import LineType, Operator, SnapshotRef, Status
 from numroute.server.limits import NUMBERS_PER_BULK_PREFERRED
 from numroute.v1 import number_routing_pb2 as pb
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from numpy.typing import NDArray
-
-    from numroute.index import Snapshot
-    from numroute.index.tables import RouteTable
-    from numroute.model import Operator
 
 _SNAPSHOT = pb.BulkLookupResponse.SNAPSHOT_FIELD_NUMBER
 _ROUTES = pb.BulkLookupResponse.ROUTES_FIELD_NUMBER

@@ -13,17 +13,15 @@ import os
 import pickle
 import signal
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
 from numroute.errors import NumrouteError
 from numroute.logs import log_loop_faults, make_logger
 from numroute.server.memory import forbid_core_dumps
-from numroute.server.metrics import Report  # noqa: TC001 - msgspec reads the annotation
-
-if TYPE_CHECKING:
-    from numroute.server.settings import ServerSettings
+from numroute.server.metrics import Report
+from numroute.server.settings import ServerSettings
 
 CLOSE_SECONDS_MAX = 5.0
 """How long the last report may wait for the supervisor to read it."""
