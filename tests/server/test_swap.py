@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -289,6 +290,23 @@ def test_a_file_that_is_damaged_in_service_is_replaced(own_store, run_server) ->
     (refused,) = server.wait_for_log("snapshot refused")
     assert refused["serving"] == good
     assert current(server) == good
+
+
+async def test_waiting_is_logged_once(own_store) -> None:
+    """Between a first snapshot's file and CURRENT the reason changes, and is not logged again."""
+    log = io.StringIO()
+    follower = Follower(own_store, make_logger(log), max_age=None, on_state=lambda _: None)
+    await follower.poll()
+    publish(own_store, make_registry(0))
+    current = own_store.pointer_path.rename(own_store.path / "later")
+    await follower.poll()
+    assert follower.view is None
+    current.rename(own_store.pointer_path)
+    await follower.poll()
+    assert follower.view is not None
+    events = [json.loads(line)["event"] for line in log.getvalue().splitlines()]
+    assert events == ["waiting for a snapshot", "snapshot in service"]
+    follower.close()
 
 
 def test_bad_snapshot_at_the_start(own_store, run_server) -> None:

@@ -133,13 +133,10 @@ class Follower:
         except NumrouteError as error:
             await self._fall_back()
             self._problem = error
-            if self._logged != str(error):
-                self._logged = str(error)
-                self._log_problem(error)
+            self._log_problem(error)
         except Exception as fault:  # noqa: BLE001 - a fault here must not stop the polling
             fields = fault_fields(fault)
-            if self._logged != str(fields):
-                self._logged = str(fields)
+            if self._is_new(str(fields)):
                 self.failures += 1
                 self._log.error("polling failed", serving=self._view_id, **fields)
         else:
@@ -238,9 +235,18 @@ class Follower:
             # In a thread: to unmap a large file takes milliseconds.
             await asyncio.to_thread(before.retire)
 
+    def _is_new(self, problem: str) -> bool:
+        """Return whether another problem, or none, was logged last."""
+        last, self._logged = self._logged, problem
+        return last != problem
+
     def _log_problem(self, error: NumrouteError) -> None:
         if isinstance(error, NoSnapshotError) and self.view is None:
-            self._log.info("waiting for a snapshot", **error_fields(error))
+            # Once, though the reason changes: a publication puts the file there before CURRENT.
+            if self._is_new("waiting"):
+                self._log.info("waiting for a snapshot", **error_fields(error))
+            return
+        if not self._is_new(error.message):
             return
         self.failures += 1
         cause = error.__context__
