@@ -51,6 +51,14 @@ def kernel(material: Material, seconds: float) -> Sequence[Figure]:
                 scale=1e9,
                 seconds=seconds / len(BATCHES) / 2,
             )
+        one_by_one = material.draw(NUMBERS_PER_TURN // 50)
+        figures += take_turns(
+            "One number in process",
+            _single_sides(snapshot, one_by_one),
+            unit="ns/number",
+            scale=1e9,
+            seconds=seconds / len(BATCHES) / 2,
+        )
         kinds = {
             "mobile, 7 % ported": material.draw(NUMBERS_PER_TURN),
             "mobile, sorted": np.sort(material.draw(NUMBERS_PER_TURN)),
@@ -121,6 +129,27 @@ def _lookup_sides(
             run=functools.partial(look_up, functions), check=check, count=len(numbers)
         )
         for which, functions in _kernels().items()
+    }
+
+
+def _single_sides(snapshot: Snapshot, numbers: NDArray[np.uint64]) -> dict[str, Side]:
+    """Return a dict of every number asked, and the lookup of one number."""
+    expected = snapshot.lookup(numbers).route.tolist()
+    asked = numbers.tolist()
+    rows = dict(zip(asked, expected, strict=True))
+
+    def right(found: Sequence[int]) -> None:
+        assert found == expected
+
+    return {
+        "a dict's `get`": Side(
+            run=lambda: [rows.get(number) for number in asked], check=right, count=len(asked)
+        ),
+        "`Snapshot.lookup_one`": Side(
+            run=lambda: [snapshot.lookup_one(number)[0] for number in asked],
+            check=right,
+            count=len(asked),
+        ),
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from benchmarks.oracle import COUNTRY
 from benchmarks.report import Figure
 from numroute.index import Snapshot, SnapshotStore
 from numroute.index.bitmap import Bitmap, bitmap_arrays, build_bitmap
-from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START
+from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START, RANKS_WITHIN
 from numroute.index.records import all_records
 from numroute_loader.generate.market import load_market
 from numroute_loader.generate.plan import read_real_plan, synthetic_plan
@@ -41,21 +42,22 @@ def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG00
     with SnapshotStore(material.store).open() as snapshot:
         bits = _route_bits(material, snapshot)
         count = snapshot.ported_count
-        times = snapshot.arrays[PORTED_AT].nbytes if PORTED_AT in snapshot.arrays else 0
+        # A file without times has no ranks within groups either.
+        times = sum(snapshot.arrays[key].nbytes for key in (PORTED_AT, RANKS_WITHIN))
         sizes = {
             "the snapshot's file": snapshot.file_bytes / count,
             "the snapshot's file without times": (snapshot.file_bytes - times) / count,
         }
         laid_out = bitmap_arrays(_laid_out(snapshot, material.truth.ported))
         assert all(np.array_equal(snapshot.arrays[key], laid_out[key]) for key in laid_out)
-        rest = snapshot.file_bytes - times - sum(each.nbytes for each in laid_out.values())
+        rest = snapshot.file_bytes - times - _bytes(laid_out)
         for ported in (10**6 * each for each in MILLIONS):
             if ported != count and ported <= TIMES_AS_MANY * count:
                 numbers = _drawn(material, ported)
-                arrays = bitmap_arrays(_laid_out(snapshot, numbers)).values()
-                sizes[f"a file without times, {len(numbers):,}"] = (
-                    rest + sum(each.nbytes for each in arrays)
-                ) / len(numbers)
+                arrays = bitmap_arrays(_laid_out(snapshot, numbers))
+                sizes[f"a file without times, {len(numbers):,}"] = (rest + _bytes(arrays)) / len(
+                    numbers
+                )
     for ported in (count, *(10**6 * each for each in MILLIONS)):
         if ported <= held:
             sizes[f"limit by entropy, {ported:,} of {held:,}"] = (
@@ -65,6 +67,11 @@ def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG00
         Figure(section=section, name=name, unit="bytes", values=[value])
         for name, value in sizes.items()
     ]
+
+
+def _bytes(arrays: Mapping[str, NDArray[Any]]) -> int:
+    """Return what arrays take in a file without times."""
+    return sum(array.nbytes for key, array in arrays.items() if key != RANKS_WITHIN)
 
 
 def _drawn(material: Material, ported: int) -> NDArray[np.uint64]:

@@ -25,6 +25,7 @@ EXAMPLE = make_content(
     {79_000_000_012: 2, 79_000_000_045: 2},
     {79_000_000_000: 3, 79_000_003_584: 0},
     make_routes(1, 1),
+    times={79_000_000_045: 1_700_000_000},
 )
 
 
@@ -54,10 +55,17 @@ def test_the_worked_example_is_what_the_writer_writes(tmp_path: Path) -> None:
     write_snapshot(path, EXAMPLE, make_metadata())
     stored = stored_bytes(path)
     documented = documented_arrays()
-    assert len(documented) == 12
+    assert len(documented) == 13
     for key, array in documented.items():
         padded = array.tobytes().ljust(VALUE_BYTES_MIN, b"\0")
         assert stored[key] == padded, key
+
+
+def test_ranks_within_groups_are_stored_for_columns_of_records_only(tmp_path: Path) -> None:
+    """Without times and donors no lookup asks how many records lie before a granule."""
+    path = tmp_path / "example.lmdb"
+    write_snapshot(path, dataclasses.replace(EXAMPLE, ported_at=None), make_metadata())
+    assert "ranks_within" not in stored_bytes(path)
 
 
 def test_the_worked_example_is_answered_as_documented(open_content) -> None:

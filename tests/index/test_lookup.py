@@ -113,6 +113,11 @@ def check(snapshot: Snapshot, batches: list[list[int]], records, pieces, times) 
         assert answers.route.tolist() == [row for row, _ in expected]
         assert answers.range_route.tolist() == [row for _, row in expected]
         assert answers.ported_at.tolist() == [times.get(n, 0) for n in asked]
+        alone = [snapshot.lookup_one(n) for n in asked[:40]]
+        assert alone == [
+            (row, times.get(n, 0), range_row)
+            for n, (row, range_row) in zip(asked[:40], expected, strict=False)
+        ]
 
 
 FIRST = 79_000_000_512

@@ -110,6 +110,9 @@ def test_lookup_with_overrides_equals_a_scan(overrides, asked, many) -> None:
                 answers = snapshot.lookup(numbers, ported_at=True, range_route=True)
                 assert (answers.range_route == registry.range_route).all()
                 for i, number in enumerate(asked):
+                    assert snapshot.lookup_one(number) == tuple(
+                        int(column[i]) for column in answers
+                    )
                     route = snapshot.route(int(answers.route[i]))
                     before = snapshot.route(int(registry.route[i]))
                     decides = expected(overrides, number, now)

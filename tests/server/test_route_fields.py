@@ -14,7 +14,8 @@ from numroute import wire
 from numroute.index import Override, Snapshot
 from numroute.index.writer import write_snapshot
 from numroute.model import LineType, Operator, Region, Route, Status
-from numroute.server.view import RouteFields
+from numroute.server.bulk import answer_one, bulk_answer, only_number
+from numroute.server.view import AnswerCounts, RouteFields, View
 from numroute.v1 import number_routing_pb2 as pb
 
 ROUTES = pb.BulkLookupResponse.ROUTES_FIELD_NUMBER
@@ -73,3 +74,28 @@ def test_fields_are_what_protobuf_writes(drawn: list[Route], data: st.DataObject
                     )
                     for row in of_table.tolist()
                 )
+
+
+def test_a_request_of_one_number_gets_the_bytes_of_any_other(open_content) -> None:
+    """One number without options has a shorter way to the same answer and the same counts."""
+    table = [Route(status=Status.UNALLOCATED), Route(status=Status.INVALID)]
+    table += [Route(status=Status.PORTED, mnc="01"), Route(status=Status.NOT_PORTED, mnc="02")]
+    snapshot = open_content(make_content({FIRST: 2}, {FIRST: 3, FIRST + 9: 0}, table))
+    ways = [View(snapshot, max_age=None, answers=AnswerCounts()) for _ in range(2)]
+    for number in (FIRST, FIRST + 1, FIRST + 9, 0, (1 << 64) - 1):
+        request = wire.bulk_request(
+            np.array([number], np.uint64), with_range_holder=False, with_ported_at=False
+        )
+        assert only_number(request) == number
+        expected = bulk_answer(
+            ways[0],
+            np.array([number], np.uint64),
+            with_range_holder=False,
+            with_ported_at=False,
+        )
+        assert answer_one(ways[1], number) == expected
+        assert ways[0].answers.by_status() == ways[1].answers.by_status()
+    for options in ({"with_ported_at": True}, {"with_range_holder": True}, {"snapshot_id": "x"}):
+        asked = {"with_range_holder": False, "with_ported_at": False} | options
+        assert only_number(wire.bulk_request(np.array([FIRST], np.uint64), **asked)) is None
+    assert only_number(b"") is None

@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,8 @@ from numroute.model import NUMBER_MAX
 if TYPE_CHECKING:
     from numroute.index.compiled import Compiled  # an extra
 
+Find = Callable[[int], tuple[int, int, int]]
+
 FEW_NUMBERS = 32
 """Up to this many numbers are looked up one by one: with more, numpy is faster."""
 
@@ -67,6 +69,10 @@ MARKED_MAX = 4_096
 COMPILE_AFTER_NUMBERS = 20_000_000
 """So many numbers looked up in batches say that there will be more, and compiling pays."""
 
+BLOCK_MASK, GRANULE_MASK = BLOCKS_PER_PAGE - 1, GRANULES_PER_BLOCK - 1
+PAGE_GRANULES_SHIFT, BLOCK_GRANULES_SHIFT = PAGE_SHIFT - GRANULE_SHIFT, BLOCK_SHIFT - GRANULE_SHIFT
+LOW_MASK = (1 << GRANULE_SHIFT) - 1
+
 _compiled: Compiled | None = None
 _compiling = threading.Lock()
 _looked_up = 0
@@ -79,13 +85,9 @@ def use_compiled(functions: Compiled | None) -> None:
     _compiled = functions
 
 
-def is_few(numbers: Words, *, rows_only: bool) -> bool:
-    """Return whether looking these numbers up one by one is fastest.
-
-    ``rows_only``: nothing else is wanted, which the compiled function does not give.
-    """
-    compiled = _compiled is not None and rows_only
-    return len(numbers) <= (FEW_NUMBERS_COMPILED if compiled else FEW_NUMBERS)
+def few_numbers() -> int:
+    """Return up to how many numbers are looked up fastest one by one."""
+    return FEW_NUMBERS if _compiled is None else FEW_NUMBERS_COMPILED
 
 
 def _count(numbers: int) -> None:
@@ -116,9 +118,7 @@ def _compile() -> None:
 def lookup(tables: Tables, numbers: Words) -> Rows:
     """Return the row of the route table for each number, which need not be aligned."""
     rows = np.empty(len(numbers), np.uint16)
-    if is_few(numbers, rows_only=True):
-        rows[:] = [found[0] for found in find_each(tables, numbers.tolist())]
-    elif _compiled is not None:
+    if _compiled is not None:
         _compiled.lookup(tables.addresses, np.ascontiguousarray(numbers), rows)
     else:
         _count(len(numbers))
@@ -126,55 +126,66 @@ def lookup(tables: Tables, numbers: Words) -> Rows:
     return rows
 
 
-def find_each(tables: Tables, numbers: Iterable[int]) -> list[tuple[int, int, int]]:
-    """Return, for a few numbers (below 2**64), the row, the ranges' row, and the record's rank.
+def finder(tables: Tables) -> Find:
+    """Return a function that looks one number (below 2**64) up in plain Python.
 
-    The rank is -1 for a number without a record.
+    It returns the row, the ranges' row, and the record's rank, -1 for a number without a record;
+    where no columns of records are stored, a rank says no more than that there is a record.
     """
-    top, sub, entries, ranks, within, heap, strips, codes, dictionary, starts, start, route = (
-        tables.views
+    top, sub, entries, heap, strips, codes, dictionary, starts, ranks, start, route = (
+        array.data
+        for array in (
+            *(tables.top, tables.sub, tables.entries, tables.heap, tables.strips, tables.codes),
+            *(tables.dictionary, tables.dictionary_start, tables.ranks),
+            *(tables.range_start, tables.range_route),
+        )
     )
-    pages = len(top)
-    code_shift, group_shift = tables.code_shift, tables.group_shift
-    answers = []
-    for number in numbers:
+    within = None if tables.ranks_within is None else tables.ranks_within.data
+    pages, code_shift, group_shift = len(top), tables.code_shift, tables.group_shift
+
+    def find(number: int) -> tuple[int, int, int]:
         if not 0 < number <= NUMBER_MAX:
-            answers.append((INVALID_ROW, INVALID_ROW, -1))
-            continue
-        page = number >> PAGE_SHIFT
+            return INVALID_ROW, INVALID_ROW, -1
+        granule = number >> GRANULE_SHIFT
+        page = granule >> PAGE_GRANULES_SHIFT
         block = top[page] if page < pages else 0
-        index = sub[block + ((number >> BLOCK_SHIFT) & (BLOCKS_PER_PAGE - 1))]
-        index += (number >> GRANULE_SHIFT) & (GRANULES_PER_BLOCK - 1)
+        index = sub[block + (granule >> BLOCK_GRANULES_SHIFT & BLOCK_MASK)]
+        index += granule & GRANULE_MASK
         entry = entries[index]
-        low = number & ((1 << GRANULE_SHIFT) - 1)
-        place = (entry >> PLACE_SHIFT) & PLACE_MASK
-        row = range_row = entry >> ROW_SHIFT
-        rank = -1
+        low = number & LOW_MASK
+        range_row = entry >> ROW_SHIFT
         if range_row == MIXED:
+            place = entry >> PLACE_SHIFT & PLACE_MASK
             range_row = strips[(place - STRIP_WORDS) * 4 + (low >> STRIP_SHIFT)]
             if range_row == MIXED:
                 range_row = route[bisect_right(start, number) - 1]
-            row = range_row
         cell = low // CELL_NUMBERS
         if entry >> cell & 1:
+            place = entry >> PLACE_SHIFT & PLACE_MASK
             used = entry & CELL_MASK
             word = heap[place + (used & ((1 << cell) - 1)).bit_count()]
             bit = low - cell * CELL_NUMBERS
             if word >> bit & 1:
                 rank = (word >> RANK_SHIFT) + (word & ((1 << bit) - 1)).bit_count()
-                code = codes[((place + used.bit_count()) << code_shift) + rank]
+                code = codes[(place + used.bit_count() << code_shift) + rank]
                 row = dictionary[starts[index >> group_shift] + code]
-                rank += ranks[index >> RANK_GROUP_SHIFT] + within[index]
-        answers.append((row, range_row, rank))
-    return answers
+                if within is not None:
+                    rank += ranks[index >> RANK_GROUP_SHIFT] + within[index]
+                return row, range_row, rank
+        return range_row, range_row, -1
+
+    return find
 
 
-def find_fields(tables: Tables, numbers: Words) -> tuple[Rows, Rows, Index] | None:
+def find_fields(tables: Tables, find: Find, numbers: Words) -> tuple[Rows, Rows, Index] | None:
     """Return rows, rows of the ranges and ranks (-1 for none) of a small batch.
 
     None where finding them one field after the other is faster. The entries of most numbers say
     all three; the other numbers are looked up one by one.
     """
+    if len(numbers) <= FEW_NUMBERS:
+        each = np.array([find(number) for number in numbers.tolist()], np.int64).reshape(-1, 3)
+        return each[:, 0].astype(np.uint16), each[:, 1].astype(np.uint16), each[:, 2]
     if len(numbers) > FIELDS_NUMBERS:
         return None
     entry = tables.entries.take(entries_of(tables, numbers), mode="clip")
@@ -187,7 +198,7 @@ def find_fields(tables: Tables, numbers: Words) -> tuple[Rows, Rows, Index] | No
     refuse_impossible(numbers, rows)
     range_rows, ranks = rows.copy(), np.full(len(rows), -1)
     if len(more):
-        found = find_each(tables, numbers.take(more).tolist())
+        found = [find(number) for number in numbers.take(more).tolist()]
         rows[more], range_rows[more], ranks[more] = zip(*found, strict=True)
     return rows, range_rows, ranks
 

@@ -104,7 +104,9 @@ DTYPES: Final[dict[str, tuple[str, ...]]] = {
     ROUTES_RECORDS: ("<u4",),
 }
 """The element types that are allowed for each array."""
-OPTIONAL_ARRAYS: Final = frozenset({PORTED_AT, DONOR})
+RECORD_COLUMNS: Final = frozenset({PORTED_AT, DONOR})
+OPTIONAL_ARRAYS: Final = RECORD_COLUMNS | {RANKS_WITHIN}
+"""The ranks within groups serve lookups of record columns: without these they are not stored."""
 REQUIRED_ARRAYS: Final = DTYPES.keys() - OPTIONAL_ARRAYS
 
 VALUE_BYTES_MAX: Final = (1 << 32) - 1

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.index import layout
+from numroute.index.bitmap import ranks_of
 from numroute.model import NUMBER_MAX
 
 Index = NDArray[np.int64]
@@ -51,6 +52,7 @@ _PLACE_SHIFT = np.array(layout.PLACE_SHIFT, np.uint64)
 _PLACE = np.array(layout.PLACE_MASK, np.uint64)
 _ROW = np.array(layout.ROW_SHIFT, np.uint64)
 _RANK = np.array(layout.RANK_SHIFT, np.uint64)
+_MEMBERS = np.array((1 << layout.RANK_SHIFT) - 1, np.uint64)
 _STRIPS = np.array(layout.STRIP_WORDS, np.uint64)
 _HALVES = np.array(4, np.uint64)
 
@@ -63,14 +65,14 @@ class Tables:
     ``top``: int64[pages + 1], where the page's blocks begin in ``sub``; the last entry serves all
     higher pages. ``sub``: int64, where the block's entries begin. ``codes``: the heap, seen as
     codes. ``code_shift``: log2 of the codes in a word. ``group_shift``: from an entry's number to
-    its place in ``dictionary_start``.
+    its place in ``dictionary_start``. ``ranks_within``: None where no column of records is stored.
     """
 
     top: Index
     sub: Index
     entries: Words
     ranks: NDArray[np.uint32]
-    ranks_within: Rows
+    ranks_within: Rows | None
     heap: Words
     strips: Rows
     codes: NDArray[np.uint8] | Rows
@@ -89,8 +91,26 @@ class Tables:
     def ranks_at(self, index: Index) -> Index:
         """Return how many records lie before the granules of these entries."""
         ranks = self.ranks.take(index >> layout.RANK_GROUP_SHIFT).astype(np.int64)
-        ranks += self.ranks_within.take(index)
+        ranks += self._within.take(index)
         return ranks
+
+    @cached_property
+    def _within(self) -> Rows:
+        """What ``ranks_within`` holds, or would hold: computed, the whole heap is read for it."""
+        if self.ranks_within is not None:
+            return self.ranks_within
+        return ranks_of(self.records_of_granules)[1]
+
+    @cached_property
+    def records_of_granules(self) -> Index:
+        """How many records each granule has: the last of its cells says how many lie before it."""
+        used = self.entries & _CELLS
+        filled = used.nonzero()[0]
+        place = ((self.entries[filled] >> _PLACE_SHIFT) & _PLACE).view(np.int64)
+        last = self.heap[place + np.bitwise_count(used[filled]) - 1]
+        records = np.zeros(len(used), np.int64)
+        records[filled] = (last >> _RANK) + np.bitwise_count(last & _MEMBERS)
+        return records
 
     @cached_property
     def blocks(self) -> Index:
@@ -126,16 +146,6 @@ class Tables:
             np.uint64,
         )
 
-    @cached_property
-    def views(self) -> tuple[memoryview, ...]:
-        """The arrays as memory views, whose items are plain integers."""
-        arrays = (
-            *(self.top, self.sub, self.entries, self.ranks, self.ranks_within, self.heap),
-            *(self.strips, self.codes, self.dictionary, self.dictionary_start),
-            *(self.range_start, self.range_route),
-        )
-        return tuple(array.data for array in arrays)
-
 
 def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
     """Return the tables of stored arrays by key."""
@@ -152,7 +162,7 @@ def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
         sub=arrays[layout.SUB].astype(np.int64) * layout.GRANULES_PER_BLOCK,
         entries=entries,
         ranks=arrays[layout.RANKS],
-        ranks_within=arrays[layout.RANKS_WITHIN],
+        ranks_within=arrays.get(layout.RANKS_WITHIN),
         heap=heap,
         strips=heap.view(np.uint16),
         codes=codes,

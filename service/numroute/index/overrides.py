@@ -196,11 +196,7 @@ class OverrideTable:
 
         ``rows`` are what the registry says of the numbers, and of a type that holds all rows.
         """
-        now = time.time()
-        layout = self._layout
-        if not layout.since <= now < layout.until:
-            # Several threads may do it at once: each gets a whole layout, and all are alike.
-            layout = self._layout = self._lay_out(now)
+        layout = self._current()
         if len(numbers) < _FLAGS_FROM:
             return self._settle(layout, numbers, rows, None)
         size = min(len(numbers), _PIECE_NUMBERS)
@@ -217,6 +213,20 @@ class OverrideTable:
                 of_piece = rows[begin : begin + n]
                 found.append(begin + self._settle(layout, part, of_piece, candidates))
         return np.concatenate(found) if found else np.empty(0, np.intp)
+
+    def row_of(self, number: int, row: int) -> int:
+        """Return the row of one number, given what the registry says."""
+        layout = self._current()
+        fresh = int(layout.row[bisect.bisect_right(layout.start.data, number) - 1])
+        return row if fresh == _NOTHING else fresh + bool(self._ported[row])
+
+    def _current(self) -> _Layout:
+        """Return the overrides that apply now, laid out."""
+        now, layout = time.time(), self._layout
+        if not layout.since <= now < layout.until:
+            # Several threads may do it at once: each gets a whole layout, and all are alike.
+            layout = self._layout = self._lay_out(now)
+        return layout
 
     def _settle(
         self,

@@ -260,7 +260,7 @@ def _reencoded(
     ]
     granule = entries.searchsorted(of_record)
     segments = encode(granule, numbers, codes, mixed, strips)
-    records = _records_of_granules(tables)
+    records = tables.records_of_granules.copy()
     records[entries] = np.bincount(granule, minlength=len(entries))
     ranks, within = ranks_of(records)
     heap, new_entries = _spliced(tables, entries, segments)
@@ -298,7 +298,6 @@ def _with_own_blocks(tables: Tables, patch: Patch) -> Tables:
         grid: NDArray[Any] = values.reshape(-1, of_block)[source]
         return grid.reshape(-1)
 
-    ranks, within = ranks_of(moved(_records_of_granules(tables), layout.GRANULES_PER_BLOCK))
     starts = tables.dictionary_start
     if len(starts) > 1:
         starts = moved(starts, layout.GRANULES_PER_BLOCK >> tables.group_shift)
@@ -308,8 +307,7 @@ def _with_own_blocks(tables: Tables, patch: Patch) -> Tables:
             layout.TOP: top,
             layout.SUB: sub,
             layout.ENTRIES: moved(tables.entries, layout.GRANULES_PER_BLOCK),
-            layout.RANKS: ranks,
-            layout.RANKS_WITHIN: within,
+            layout.RANKS: tables.ranks,
             layout.HEAP: tables.heap,
             layout.DICTIONARY: tables.dictionary,
             layout.DICTIONARY_START: starts,
@@ -317,10 +315,6 @@ def _with_own_blocks(tables: Tables, patch: Patch) -> Tables:
             layout.RANGE_ROUTE: tables.range_route,
         }
     )
-
-
-def _records_of_granules(tables: Tables) -> Index:
-    return np.diff(tables.ranks_at(np.arange(len(tables.entries) + 1)))
 
 
 def _granules_of(tables: Tables, entries: Index) -> Index:

@@ -94,7 +94,7 @@ def decode(tables: Tables, index: Index, granules: Index) -> tuple[Words, Rows]:
     at, bit = places >> 6, places & 63
     granule = of_cell[at]
     numbers = (granules[granule] << layout.GRANULE_SHIFT) + cell[at] * layout.CELL_NUMBERS + bit
-    count = tables.ranks_at(index + 1) - tables.ranks_at(index)
+    count = np.bincount(granule, minlength=len(index))
     codes = ((place + cells) << tables.code_shift) - (count.cumsum() - count)
     code = tables.codes[codes[granule] + np.arange(len(granule))]
     start = tables.dictionary_start[index[granule] >> tables.group_shift]

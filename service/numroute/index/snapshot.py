@@ -114,6 +114,7 @@ class Snapshot:
         self._overrides = self._load_overrides(environment)
         self._row_dtype = np.promote_types(np.uint16, layout.smallest_unsigned(self.route_count))
         self._tables = numpy_kernel.prepare(arrays)
+        self._find = kernel.finder(self._tables)
 
     @property
     def tables(self) -> numpy_kernel.Tables:
@@ -206,52 +207,66 @@ class Snapshot:
         0 and numbers of more than 15 digits are answered with the row of status INVALID. Without
         ``overrides`` the answers are what the registry says.
         """
+        if len(numbers) == 1:
+            row, seconds, range_row = self.lookup_one(numbers.item(), overrides=overrides)
+            return Answers(
+                np.array((row,), self._row_dtype),
+                np.array((seconds,), np.uint32) if ported_at else None,
+                np.array((range_row,), np.uint16) if range_route else None,
+            )
         rows: Unsigned
-        times, ranges = None, None
-        if kernel.is_few(numbers, rows_only=not (ported_at or range_route)):
-            found = kernel.find_each(self._tables, numbers.tolist())
-            rows = np.array([row for row, _, _ in found], np.uint16)
-            if ported_at:
-                column = self._ported_at
-                times = np.array(
-                    [0 if column is None or rank < 0 else column[rank] for _, _, rank in found],
-                    np.uint32,
-                )
-            if range_route:
-                ranges = np.array([row for _, row, _ in found], np.uint16)
-        elif (ported_at or range_route) and (fields := kernel.find_fields(self._tables, numbers)):
+        ranges: Unsigned | None
+        found: tuple[NDArray[np.integer], NDArray[np.integer]] | None
+        fields = (
+            kernel.find_fields(self._tables, self._find, numbers)
+            if ported_at or range_route
+            else None
+        )
+        if fields is not None:
             rows, ranges, ranks = fields
-            if not range_route:
-                ranges = None
-            if ported_at:
-                times = np.zeros(len(numbers), np.uint32)
-                positions = (ranks >= 0).nonzero()[0]
-                if self._ported_at is not None:
-                    times[positions] = self._ported_at.take(ranks.take(positions))
+            with_record = (ranks >= 0).nonzero()[0]
+            found = with_record, ranks.take(with_record)
         else:
-            rows = kernel.lookup(self._tables, numbers)
-            times = self._ported_times(numbers) if ported_at else None
+            few = len(numbers) <= kernel.few_numbers()
+            rows = (
+                np.array([self._find(number)[0] for number in numbers.tolist()], np.uint16)
+                if few
+                else kernel.lookup(self._tables, numbers)
+            )
             ranges = numpy_kernel.range_lookup(self._tables, numbers) if range_route else None
+            found = numpy_kernel.find_records(self._tables, numbers) if ported_at else None
+        times = None
+        if ported_at:
+            times = np.zeros(len(numbers), np.uint32)
+            if found is not None and self._ported_at is not None:
+                times[found[0]] = self._ported_at.take(found[1])
         if overrides and self._overrides:
             rows = rows.astype(self._row_dtype, copy=False)
             overridden = self._overrides.apply(numbers, rows)
             if times is not None:
                 # The time belongs to the record, which is not what answers.
                 times[overridden] = 0
-        return Answers(route=rows, ported_at=times, range_route=ranges)
+        return Answers(rows, times, ranges if range_route else None)
 
-    def _ported_times(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint32]:
-        times = np.zeros(len(numbers), np.uint32)
-        if self._ported_at is not None:
-            positions, ranks = numpy_kernel.find_records(self._tables, numbers)
-            times[positions] = self._ported_at.take(ranks)
-        return times
+    def lookup_one(self, number: int, *, overrides: bool = True) -> tuple[int, int, int]:
+        """Answer one number (below 2**64): ``route``, ``ported_at`` and ``range_route``."""
+        row, range_row, rank = self._find(number)
+        seconds = self._seconds(rank)
+        if overrides and self._overrides:
+            fresh = self._overrides.row_of(number, row)
+            if fresh != row:
+                return fresh, 0, range_row
+        return row, seconds, range_row
+
+    def _seconds(self, rank: int) -> int:
+        """Return when the record of this rank was ported, 0 where nobody knows."""
+        return 0 if rank < 0 or self._ported_at is None else self._ported_at.item(rank)
 
     def donor(self, number: int) -> Operator | None:
         """Return who served a ported number before, where the registry says so."""
         if self._donor is None:
             return None
-        ((_, _, rank),) = kernel.find_each(self._tables, (number,))
+        _, _, rank = self._find(number)
         return self.routes.donors[int(self._donor[rank])] if rank >= 0 else None
 
     def piece(self, number: int) -> tuple[int, int | None]:
@@ -268,7 +283,7 @@ class Snapshot:
         """Give the file up. No call may be under way, and none may follow."""
         if self._environment is None:
             return
-        for name in ("_tables", "_arrays", "_values", "_ported_at", "_donor"):
+        for name in ("_find", "_tables", "_arrays", "_values", "_ported_at", "_donor"):
             self.__dict__.pop(name, None)
         environment, self._environment = self._environment, None
         environment.release()

@@ -63,6 +63,8 @@ def _write(
         raise ContentError(f"the snapshot's content breaks the rule: {broken}")
     if overrides:
         tables = {**tables, layout.OVERRIDES: encode_overrides(overrides)}
+    if not layout.RECORD_COLUMNS & arrays.keys():
+        arrays = {key: array for key, array in arrays.items() if key != layout.RANKS_WITHIN}
     write_file(path, arrays, tables, metadata)
 
 

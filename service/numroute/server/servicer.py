@@ -21,7 +21,7 @@ from numroute import wire
 from numroute.answers import answer_texts, explain_text
 from numroute.errors import LimitExceededError, OtherSnapshotError, OverloadedError
 from numroute.server.batches import Batches
-from numroute.server.bulk import bulk_answer
+from numroute.server.bulk import answer_one, bulk_answer, only_number
 from numroute.server.follower import Follower
 from numroute.server.guard import STREAM, Call, Guard, Pipeline
 from numroute.server.limits import (
@@ -87,6 +87,11 @@ class NumberRouting:
 
     async def bulk_lookup(self, request: bytes, call: Call) -> bytes:
         """Answer a ``BulkLookupRequest`` with a ``BulkLookupResponse``."""
+        number = only_number(request)
+        if number is not None:
+            call.ask(1)
+            with self._follower.current() as view:
+                return answer_one(view, number)
         numbers, options = wire.bulk_request_parts(request)
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
         view = self._follower.current()

@@ -53,6 +53,11 @@ class AnswerCounts:
         with self._lock:
             np.add.at(self._sums, statuses, 1 if times is None else times)
 
+    def add_one(self, status: int) -> None:
+        """Count one answer."""
+        with self._lock:
+            self._sums[status] += 1
+
     def by_status(self) -> dict[str, int]:
         """Return the counts by the status's name."""
         with self._lock:
@@ -167,6 +172,11 @@ class RouteFields:
             # Rows that occur for the first time are None.
             self._encode(rows[np.equal(fields, _MISSING)])
             return b"".join(self._fields.take(rows).tolist())
+
+    def route(self, row: int) -> bytes:
+        """Return the ``routes`` field of an answer that has one route."""
+        field: bytes | None = self._fields[row]
+        return self.routes(np.array((row,))) if field is None else field
 
     def holders(self, rows: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
         """Return an id for the operator of each row, uint32[n], to pass to ``holder_fields``.
