@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from numroute.index import Metadata, Patch, Snapshot, SnapshotStore, Source
+from numroute.index import Content, Metadata, Patch, Snapshot, SnapshotStore, Source
 from numroute.index.compare import (
     Effect,
     Kind,
@@ -19,76 +19,15 @@ from numroute.index.compare import (
     range_rows,
     routes_of,
 )
-from numroute.index.content import Content
 from numroute.model import NUMBER_MAX, Operator, Route, mask_number
 from numroute_loader.gate.findings import NAMED_MAX, Drift, RangeHolders, RoutingNumbers
 from numroute_loader.increments.windows import ChainError, Position, first_after, position_of
 from numroute_loader.merge.routes import counted
-from numroute_loader.reading.description import FileKind, ParsedFile
+from numroute_loader.reading.description import ParsedFile
 from numroute_loader.registries import kind_of, stated
-
-_FLOWS = 5
-"""How many changes are named."""
 
 _UNUSUAL_SHARE = 0.05
 """Up to this share of disagreeing routing numbers, agreement is usual in a registry."""
-
-
-def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
-    """Compare the range holders of the numbers that two plans have in common.
-
-    Holders are the same by code or tax number, by name where one side has neither.
-    """
-    sides = (old, new)
-    ranges = [side if isinstance(side, Content) else side.tables for side in sides]
-    starts = np.unique(np.concatenate([each.range_start for each in ranges]))
-    lengths = np.diff(np.append(starts, np.uint64(NUMBER_MAX + 1))).astype(np.float64)
-    routes = [routes_of(side) for side in sides]
-    rows = [range_rows(side, starts) for side in sides]
-    held = [
-        np.array([route.status.has_route for route in table], np.bool_).take(of_side)
-        for table, of_side in zip(routes, rows, strict=True)
-    ]
-    both = held[0] & held[1]
-    lengths = lengths[both]
-    operators: dict[Operator, int] = {}
-    before, after = (
-        np.array(
-            [operators.setdefault(route.operator, len(operators)) for route in table], np.intp
-        ).take(of_side[both])
-        for table, of_side in zip(routes, rows, strict=True)
-    )
-    listed = list(operators)
-    pairs, place = np.unique(before * len(listed) + after, return_inverse=True)
-    # Sums of whole numbers below 2**53 are exact.
-    sums = np.bincount(place, lengths, minlength=len(pairs)).astype(np.int64)
-    had, lost = Counter[str](), Counter[str]()
-    flows = Counter[tuple[str, str]]()
-    for pair, numbers in zip(pairs.tolist(), sums.tolist(), strict=True):
-        one, other = listed[pair // len(listed)], listed[pair % len(listed)]
-        giver, taker = operator_name(one), operator_name(other)
-        had[giver] += numbers
-        if one != other and not _is_same(one, other):
-            lost[giver] += numbers
-            flows[giver, taker] += numbers
-    losers = sorted(lost, key=lambda name: (-lost[name], name))
-    return RangeHolders(
-        numbers=had.total(),
-        changed=lost.total(),
-        lost={name: (lost[name], had[name]) for name in losers},
-        flows=[
-            f"{giver} to {taker} {numbers:,}"
-            for (giver, taker), numbers in flows.most_common(_FLOWS)
-        ],
-    )
-
-
-def _is_same(one: Operator, other: Operator) -> bool:
-    """Compare operators by code and tax number, by name where one has neither."""
-    codes = ((one.code, other.code), (one.tax_number, other.tax_number))
-    known = [mine == theirs for mine, theirs in codes if mine and theirs]
-    return any(known) if known else bool(one.name) and one.name == other.name
-
 
 _EXAMPLES_PER_KIND = 2
 
@@ -98,6 +37,43 @@ _WORDS = {
     Kind.MOVED: "another operator",
     Kind.UPDATED: "another route",
 }
+
+
+def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
+    """Compare the range holders of the numbers that two plans have in common.
+
+    Holders are the same by code or tax number, by name where one side has neither.
+    """
+    ranges = [side if isinstance(side, Content) else side.tables for side in (old, new)]
+    starts = np.unique(np.concatenate([each.range_start for each in ranges]))
+    lengths = np.diff(np.append(starts, np.uint64(NUMBER_MAX + 1))).astype(np.float64)
+    before, after = routes_of(old), routes_of(new)
+    rows = range_rows(old, starts) * len(after) + range_rows(new, starts)
+    pairs, place = np.unique(rows, return_inverse=True)
+    # Sums of whole numbers below 2**53 are exact.
+    sums = np.bincount(place, lengths).astype(np.int64)
+    had, lost, flows = Counter[str](), Counter[str](), Counter[str]()
+    for pair, numbers in zip(pairs.tolist(), sums.tolist(), strict=True):
+        one, other = before[pair // len(after)], after[pair % len(after)]
+        if one.status.has_route and other.status.has_route:
+            giver, taker = operator_name(one.operator), operator_name(other.operator)
+            had[giver] += numbers
+            if not _is_same(one.operator, other.operator):
+                lost[giver] += numbers
+                flows[f"{giver} to {taker}"] += numbers
+    return RangeHolders(
+        numbers=had.total(),
+        changed=lost.total(),
+        lost={name: (numbers, had[name]) for name, numbers in lost.most_common()},
+        flows=[f"{flow} {numbers:,}" for flow, numbers in flows.most_common(NAMED_MAX)],
+    )
+
+
+def _is_same(one: Operator, other: Operator) -> bool:
+    """Compare operators by code and tax number, by name where one has neither."""
+    codes = ((one.code, other.code), (one.tax_number, other.tax_number))
+    known = [mine == theirs for mine, theirs in codes if mine and theirs]
+    return one == other or any(known) or (not known and one.name == other.name != "")
 
 
 def drift_of(
@@ -113,18 +89,13 @@ def drift_of(
     try:
         position = position_of(current.metadata)
     except ChainError:
+        position = None
+    if position is None or not position.applied:
         return "the current snapshot was not made by increments"
     dump = next((dump for dump in dumps if dump.kind in position.chain.bases), None)
     following = first_after(position.chain, dump, as_of) if dump is not None else None
-    if not position.applied:
-        return "the current snapshot was not made by increments"
-    if following is None:
-        return "there is no full dump that the increments lead to"
-    if following > position.following:
-        windows = following - position.following
-        return f"{windows} windows of increments up to the dump have not been applied"
-    if following <= position.first:
-        return f"the current snapshot was built from {position.base.name}, which is no older"
+    if following is None or not position.first < following <= position.following:
+        return "increments have not led the current snapshot to the time of the dump"
     later = _changed_since(current, position, following)
     counts = dict.fromkeys(Kind, 0)
     examples: list[str] = []
@@ -174,69 +145,52 @@ def contradictions(
     """
     if all(file.source.sequence is None for file in files):
         return None
-    before = {source.kind: source for source in current.sources} if current is not None else {}
+    sources = current.sources if current is not None else ()
+    before = {source.kind: source for source in sources}
     # A file that was given under several names has the first. The history may have been lost; the
     # snapshot itself names its sources.
-    digests: dict[str, str] = {}
+    names: dict[str, str] = {}
     for entry in store.history() if store is not None else ():
-        for source in entry.get("sources", ()):
-            digests.setdefault(source["sha256"], source["name"])
-    for each in current.sources if current is not None else ():
-        digests.setdefault(each.sha256, each.name)
+        for each in entry.get("sources", ()):
+            names.setdefault(each["sha256"], each["name"])
+    for source in sources:
+        names.setdefault(source.sha256, source.name)
     faults = []
     for file in files:
+        name, member = file.source.path.name, file.source.member or ""
         kind = kind_of(file.source.kind)
-        faults += _member(file, kind)
-        faults += _again(file, digests)
+        outer, inner = stated(name, kind), stated(member, kind)
+        if inner != (None, None) and outer not in ((None, None), inner):
+            faults.append(f"{name} holds {Path(member).name}: the zip was renamed")
+        # An operator table or a plan is often the same for days. Two increments without rows are
+        # alike, and neither is wrong.
+        if file.source.rows and (file.ported is not None or file.increment is not None):
+            known = names.setdefault(file.source.sha256, name)
+            if Path(known).stem.lower() != Path(name).stem.lower():
+                faults.append(
+                    f"{name} is byte for byte {known}, which was given before: one of the names is "
+                    "wrong"
+                )
         if kind.name in before:
-            faults += _against(file, kind, before[kind.name])
+            faults += _out_of_sequence(file, before[kind.name])
     return faults
 
 
-def _member(file: ParsedFile, kind: FileKind) -> list[str]:
-    path, member = file.source.path, file.source.member
-    if member is None:
-        return []
-    outer, inner = stated(path.name, kind), stated(member, kind)
-    if inner == (None, None) or outer in ((None, None), inner):
-        return []
-    return [f"{path.name} holds {Path(member).name}: the zip was renamed"]
-
-
-def _again(file: ParsedFile, digests: dict[str, str]) -> list[str]:
-    """Report a file that has another name than when it was seen, and remember it."""
-    source, name = file.source, file.source.path.name
-    # An operator table or a plan is often the same for days. Two increments without rows are alike,
-    # and neither is wrong.
-    if not source.rows or (file.ported is None and file.increment is None):
-        return []
-    known = digests.setdefault(source.sha256, name)
-    if _stem(known) == _stem(name):
-        return []
-    return [f"{name} is byte for byte {known}, which was given before: one of the names is wrong"]
-
-
-def _stem(name: str) -> str:
-    return (name.rpartition(".")[0] or name).lower()
-
-
-def _against(file: ParsedFile, kind: FileKind, before: Source) -> list[str]:
-    source, name = file.source, file.source.path.name
+def _out_of_sequence(file: ParsedFile, before: Source) -> list[str]:
+    source, kind = file.source, kind_of(file.source.kind)
     if source.sequence is None or before.sequence is None:
         return []
-    if source.sequence < before.sequence:
+    name, steps = source.path.name, source.sequence - before.sequence
+    if steps < 0:
         return [
             f"{name} has sequence {source.sequence}, the current snapshot is made of {before.name}"
         ]
     then, _ = stated(before.name, kind)
     if kind.every is None or source.as_of is None or then is None:
         return []
-    steps = source.sequence - before.sequence
     times = (source.as_of - then) / kind.every
-    if steps == times:
-        return []
     fault = f"{name} is {steps} in sequence and {times:g} in time after {before.name}: one is wrong"
-    return [fault]
+    return [fault] if steps != times else []
 
 
 def routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumbers:
@@ -244,17 +198,15 @@ def routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumber
 
     Without a current snapshot, what most of the content's own routing numbers do is usual.
     """
-    numbers, disagreeing = _agreement(
-        content.routes, counted(content.number_route, len(content.routes))
-    )
-    usual = sum(disagreeing.values()) * 2 <= numbers
+    uses = counted(content.number_route, len(content.routes))
+    numbers, disagreeing = _agreement(content.routes, uses)
+    usual = disagreeing.total() * 2 <= numbers
     if current is not None:
         before, not_before = _agreement(routes_of(current), current.records_by_row)
-        if before:
-            usual = sum(not_before.values()) <= _UNUSUAL_SHARE * before
+        usual = not_before.total() <= _UNUSUAL_SHARE * before if before else usual
     return RoutingNumbers(
         numbers=numbers,
-        disagreeing=sum(disagreeing.values()),
+        disagreeing=disagreeing.total(),
         usual=usual,
         examples=[example for example, _ in disagreeing.most_common(NAMED_MAX)],
     )
@@ -275,11 +227,9 @@ def _agreement(routes: Sequence[Route], records: NDArray[np.integer]) -> tuple[i
 def by_operator_after(before: Mapping[str, int], effect: Effect, patch: Patch) -> Mapping[str, int]:
     """Return the ported numbers by operator after the patch."""
     after = Counter(before)
-    names = [operator_name(route.operator) for route in patch.routes]
     had = np.isin(effect.kind, (Kind.RETURNED, Kind.MOVED))
     has = np.isin(effect.kind, (Kind.PORTED, Kind.MOVED))
     for rows, step in ((effect.before[had], -1), (effect.after[has], 1)):
-        distinct, counts = np.unique(rows, return_counts=True)
-        for row, numbers in zip(distinct.tolist(), counts.tolist(), strict=True):
-            after[names[row]] += step * numbers
+        for row, numbers in enumerate(np.bincount(rows).tolist()):
+            after[operator_name(patch.routes[row].operator)] += step * numbers
     return after

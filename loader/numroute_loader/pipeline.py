@@ -33,7 +33,13 @@ from numroute.index import (
     SnapshotStore,
     writing,
 )
-from numroute.index.compare import Effect, by_operator, difference, effect_of, ported_by_operator
+from numroute.index.compare import (
+    Effect,
+    by_operator,
+    difference,
+    effect_of,
+    ported_by_operator,
+)
 from numroute_loader.brands import load_brands, load_regions
 from numroute_loader.commented_csv import Row
 from numroute_loader.differences import (
@@ -43,9 +49,17 @@ from numroute_loader.differences import (
     range_holders,
     routing_numbers,
 )
-from numroute_loader.gate import Evidence, Finding, GateError, GateLimits, judge
-from numroute_loader.gate.findings import Drift, documents, passed, read_back
-from numroute_loader.gate.limits import Approval
+from numroute_loader.gate.checks import judge
+from numroute_loader.gate.findings import (
+    Drift,
+    Evidence,
+    Finding,
+    GateError,
+    Outcome,
+    documents,
+    read_back,
+)
+from numroute_loader.gate.limits import Approval, GateLimits
 from numroute_loader.increments.patching import net_changes, patch_of
 from numroute_loader.increments.windows import Gap, GapError, Skipped, arrange, position_of
 from numroute_loader.inputs import (
@@ -67,17 +81,6 @@ RANGE_HOLDERS = "range_holders_changed"
 """The count of the plan's numbers with another range holder than in the snapshot before."""
 
 _NOTHING_ALLOWED = Approval()
-
-_NOT_OF_INCREMENTS = {
-    "unknown_operators": "the current snapshot was built without an operator table",
-    "plan_shrinkage": "increments leave the numbering plan as it is",
-    "range_holders": "increments leave the numbering plan as it is",
-    "routing_numbers": "the routing numbers of full dumps are compared with region and MNC",
-    "outside_plan": "increments are not compared with the numbering plan: the next build is",
-    "rejected_rows": "an increment is read whole or not at all",
-    "duplicates": "an increment may hold a number several times",
-    "drift": "only a full dump shows it",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,7 @@ class Checked:
     @property
     def passed(self) -> bool:
         """Whether no check failed that was not allowed to."""
-        return passed(self.findings)
+        return all(finding.outcome is not Outcome.FAILED for finding in self.findings)
 
 
 def check(
@@ -137,11 +140,11 @@ def check(
     """
     # Settings and all first lines are looked at before the first file is read: errors come early.
     with opened(inputs) as files:
-        names = [file.kind.registry for file in files]
-        limits = limits or load_limits(approval.limits, names)
+        limits = limits or load_limits(approval.limits, [file.kind.registry for file in files])
         expectations = read_expectations(approval.expect) if approval.expect else ()
         if increments is None:
             increments = any(file.kind.name in INCREMENTS for file in files)
+        _refuse_other_files(files, increments=increments)
         if increments:
             if store is None:
                 reason = "increments change a snapshot: without one there is nothing to judge"
@@ -232,6 +235,15 @@ def current_of(store: SnapshotStore | None) -> Iterator[Snapshot | None]:
         yield snapshot
 
 
+def _refuse_other_files(files: Sequence[RegistryFile], *, increments: bool) -> None:
+    for file in files:
+        if (file.kind.name in INCREMENTS) is not increments:
+            reason = f"the file is {'not ' if increments else ''}an increment ({file.kind.name})"
+            bases = ", ".join(base for chain in CHAINS for base in chain.bases)
+            hint = f"Give increments to `apply`; full dumps ({bases}), plans and operator tables "
+            raise InputError(file.path, reason, hint=f"{hint}to `build`")
+
+
 def _tolerance(approval: Approval, limits: GateLimits) -> Tolerance:
     """Return which defects of a full dump are left to the gate."""
     return Tolerance(
@@ -251,30 +263,22 @@ def _built(
     progress: FileProgress | None,
 ) -> tuple[Checked, Evidence]:
     """Return what full files make, not yet judged, and the facts to judge."""
-    for file in opened_files:
-        if file.kind.name in INCREMENTS:
-            bases = ", ".join(base for chain in CHAINS for base in chain.bases)
-            reason = "the file is an increment; a snapshot is built from full dumps"
-            hint = f"Give a full dump ({bases}) to `build`, and increments to `apply`"
-            raise InputError(file.path, reason, hint=hint)
     files = tuple(read_input(file, progress, tolerance) for file in opened_files)
     merged = merge(files, brands=load_brands(approval.brands), regions=load_regions())
     content, report = merged.content, merged.report
-    warnings = [*report.warnings]
+    warnings = report.warnings
     if as_of is None:
-        as_of, warning = _as_of(files)
-        warnings += [warning] if warning else []
-    metadata = current.metadata if current is not None else None
+        as_of, undated = _as_of(files)
+        warnings = [*warnings, *undated]
     changed = None
-    drift: Drift | str = ""
+    drift: Drift | str = "there is no state of the same time built from increments"
     if current is not None and current.ported_count:
         changed = difference(current, content)
         dumps = [source_of(file) for file in files if file.ported is not None]
         drift = drift_of(current, content, dumps, as_of)
-    numbers = _numbers(expectations)
+    numbers = np.array([row.cells.number for row in expectations], np.uint64)
     pieces = content.range_start.searchsorted(numbers, side="right") - 1
-    rows = content.range_route[pieces].astype(np.int64)
-    rows = _replaced(rows, numbers, content.numbers, content.number_route)
+    rows = _replaced(content.range_route[pieces], numbers, content.numbers, content.number_route)
     unknown, outside = report.unknown_operators, report.outside_plan
     facts = Evidence(
         as_of=as_of,
@@ -284,7 +288,7 @@ def _built(
         ported_at=content.ported_at,
         ranges=report.ranges,
         range_numbers=report.range_numbers,
-        current=metadata,
+        current=current.metadata if current is not None else None,
         ported_before=current.ported_count if current is not None else 0,
         by_operator_before=changed.before if changed is not None else None,
         changes=replace(changed.changes, updated=changed.updated_by_registry) if changed else None,
@@ -293,7 +297,7 @@ def _built(
         outside_plan=outside,
         range_holders=range_holders(current, content) if current is not None else None,
         routing_numbers=routing_numbers(content, current),
-        drift=drift if isinstance(drift, Drift) else None,
+        drift=drift,
         wrong=unmet(expectations, [content.routes[row] for row in rows.tolist()]),
         where={
             "unknown_operators": _first_place(files, unknown[0].code) if unknown else "",
@@ -301,26 +305,21 @@ def _built(
             if outside
             else "",
         },
-        why_not={"drift": drift} if isinstance(drift, str) and drift else {},
     )
+    counts = ("ported", "returned_home", "ranges", "range_numbers", "operators", "routes")
     checked = Checked(
         files=files,
         as_of=as_of,
         new=content,
         counts={
-            "ported": report.ported,
-            "returned_home": report.returned_home,
-            "ranges": report.ranges,
-            "range_numbers": report.range_numbers,
-            "operators": report.operators,
-            "routes": report.routes,
+            **{name: getattr(report, name) for name in counts},
             **({RANGE_HOLDERS: facts.range_holders.changed} if facts.range_holders else {}),
         },
-        base_id=metadata.snapshot_id if metadata is not None else "",
+        base_id=facts.current.snapshot_id if facts.current is not None else "",
         changes=changed.changes if changed is not None else None,
         warnings=tuple(warnings),
         report=report,
-        drift=facts.drift,
+        drift=drift if isinstance(drift, Drift) else None,
     )
     return checked, facts
 
@@ -334,13 +333,7 @@ def _patched(
 ) -> tuple[Checked, Evidence]:
     """Return what increments make of a snapshot, not yet judged, and the facts to judge."""
     metadata = snapshot.metadata
-    position = position_of(metadata)
-    for file in opened_files:
-        if file.kind.name not in INCREMENTS:
-            reason = f"the file is not an increment ({file.kind.name})"
-            hint = "Full dumps, plans and operator tables go to `numroute-load build`"
-            raise InputError(file.path, reason, hint=hint)
-    arranged = arrange(opened_files, position)
+    arranged = arrange(opened_files, position_of(metadata))
     windows = [
         [read_input(file, progress, STRICT) for file in window] for window in arranged.windows
     ]
@@ -357,18 +350,13 @@ def _patched(
     )
     effect = effect_of(patch, snapshot)
     times = [file.source.as_of for file in files if file.source.as_of is not None]
-    as_of = max(times, default=metadata.as_of)
-    warnings = [warning for file in files for warning in file.warnings]
     unknown = _unnamed_operators(patch)
-    if unknown:
-        named = ", ".join(map(str, unknown))
-        warnings.append(f"the operator table lacks {named}: the next one should name them")
     before = ported_by_operator(snapshot)
-    numbers = _numbers(expectations)
-    served = snapshot.lookup(numbers, overrides=False).route.astype(np.int64)
-    served = _replaced(served, numbers, patch.numbers, effect.after)
+    numbers = np.array([row.cells.number for row in expectations], np.uint64)
+    before_patch = snapshot.lookup(numbers, overrides=False).route
+    served = _replaced(before_patch, numbers, patch.numbers, effect.after)
     facts = Evidence(
-        as_of=as_of,
+        as_of=max(times, default=metadata.as_of),
         files=files,
         ported=effect.ported_after,
         by_operator=by_operator_after(before, effect, patch),
@@ -379,11 +367,10 @@ def _patched(
         changes=effect.changes,
         unknown_operators=unknown,
         wrong=unmet(expectations, [patch.routes[row] for row in served.tolist()]),
-        why_not=_NOT_OF_INCREMENTS,
     )
     checked = Checked(
         files=files,
-        as_of=as_of,
+        as_of=facts.as_of,
         new=patch if files else None,
         counts={
             **{name: count for name, count in metadata.counts.items() if name != RANGE_HOLDERS},
@@ -392,7 +379,7 @@ def _patched(
         },
         base_id=metadata.snapshot_id,
         changes=effect.changes,
-        warnings=tuple(warnings),
+        warnings=tuple(warning for file in files for warning in file.warnings),
         windows=tuple(window[0].sequence or 0 for window in arranged.windows),
         skipped=arranged.skipped,
         gap=arranged.gap,
@@ -401,24 +388,19 @@ def _patched(
     return checked, facts
 
 
-def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, str]:
-    """Return the time of the dump, or of the newest plan without one, and a warning."""
+def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, list[str]]:
+    """Return the time of the dump, or of the newest plan without one, and warnings."""
     for layer in ("ported", "ranges"):
         sources = [file.source for file in files if file.layer == layer]
         dated = [source.as_of for source in sources if source.as_of is not None]
         if dated:
-            return max(dated), ""
+            return max(dated), []
         if sources:
             newest = max(source.path.stat().st_mtime for source in sources)
-            return datetime.fromtimestamp(newest, UTC).replace(microsecond=0), (
-                f"{sources[0].path.name} does not state its time: the time of the file itself was "
-                "taken; state a better one with --as-of TIME"
-            )
+            warning = f"{sources[0].path.name} does not state its time: the time of the file "
+            warning += "itself was taken; state a better one with --as-of TIME"
+            return datetime.fromtimestamp(newest, UTC).replace(microsecond=0), [warning]
     raise AssertionError("merge refuses a set without dump and plan")
-
-
-def _numbers(expectations: Sequence[Row[Expectation]]) -> NDArray[np.uint64]:
-    return np.array([row.cells.number for row in expectations], np.uint64)
 
 
 def _first_place(files: Sequence[ParsedFile], code_or_number: str | int) -> str:
@@ -434,11 +416,11 @@ def _first_place(files: Sequence[ParsedFile], code_or_number: str | int) -> str:
 
 
 def _replaced(
-    rows: NDArray[np.int64],
+    rows: NDArray[np.integer],
     numbers: NDArray[np.uint64],
     changed: NDArray[np.uint64],
     after: NDArray[np.integer],
-) -> NDArray[np.int64]:
+) -> NDArray[np.integer]:
     """Return the routes of numbers, with those ``after`` of the numbers that are ``changed``."""
     if not len(changed):
         return rows
@@ -451,10 +433,9 @@ def _unnamed_operators(patch: Patch) -> Sequence[UnknownOperator] | None:
     if not any(route.operator.name for route in patch.routes):
         return None
     numbers: Counter[str] = Counter()
-    rows, counts = np.unique(patch.number_route[patch.present], return_counts=True)
-    for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
+    for row, count in enumerate(np.bincount(patch.number_route[patch.present]).tolist()):
         operator = patch.routes[row].operator
-        if not operator.name:
+        if count and not operator.name:
             numbers[operator.code] += count
     return [
         UnknownOperator(code=code, numbers=count, ranges=0) for code, count in numbers.most_common()

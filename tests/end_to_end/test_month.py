@@ -15,7 +15,7 @@ from support.gate_days import failed
 from support.replay import Day, Replay, days_of, scaled_limits, small_plan, text_of
 
 from numroute.errors import InputError
-from numroute_loader.gate import Finding, GateError, Outcome
+from numroute_loader.gate.findings import Finding, GateError, Outcome
 from numroute_loader.generate import GenerateOptions, generate
 from numroute_loader.pipeline import Checked
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from numroute.index import SnapshotStore
-from numroute_loader.gate import GateLimits, Outcome
-from numroute_loader.gate.limits import Approval
+from numroute_loader.gate.findings import Outcome
+from numroute_loader.gate.limits import Approval, GateLimits
 from numroute_loader.generate import GenerateOptions, Tier, generate
 from numroute_loader.pipeline import Checked, check, publish
 from numroute_loader.registries import load_limits

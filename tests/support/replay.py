@@ -19,7 +19,7 @@ from numroute.errors import InputError
 from numroute.index import SnapshotStore
 from numroute.index.store import Retention
 from numroute.model import Status
-from numroute_loader.gate import GateLimits
+from numroute_loader.gate.limits import GateLimits
 from numroute_loader.generate import GeneratedRegistry
 from numroute_loader.pipeline import Checked, check, publish
 from numroute_loader.registries import load_limits

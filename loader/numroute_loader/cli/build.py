@@ -18,8 +18,7 @@ from numroute.index import Retention, SnapshotStore
 from numroute.index.compare import CONFIRMED
 from numroute_loader import pipeline
 from numroute_loader.cli.options import approval_options, retention_options, user_name
-from numroute_loader.gate import GateError
-from numroute_loader.gate.findings import Outcome, read_back
+from numroute_loader.gate.findings import GateError, Outcome, read_back
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.windows import GapError
 from numroute_loader.inputs import input_files

@@ -14,7 +14,7 @@ import click
 from numroute.cli.options import gathered, setting
 from numroute.index import Retention
 from numroute.index.store import KEEP_DAILY, KEEP_LAST
-from numroute_loader.gate import OVERRIDABLE
+from numroute_loader.gate.checks import OVERRIDABLE
 from numroute_loader.gate.limits import Approval
 
 Command = Callable[..., Any]

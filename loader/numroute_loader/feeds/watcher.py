@@ -23,7 +23,7 @@ from numroute_loader.feeds.arrivals import Arrivals, Spool
 from numroute_loader.feeds.loop import Feed, now
 from numroute_loader.feeds.order import Action, Batch, Deliveries, Seen, Step, apply_step
 from numroute_loader.feeds.sources import Source
-from numroute_loader.gate import Finding, GateError, Outcome
+from numroute_loader.gate.findings import Finding, GateError, Outcome
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.windows import GAP_HINT, ChainError
 from numroute_loader.inputs import input_files
@@ -183,7 +183,7 @@ class Watcher(Feed):
                 if self._key(first) not in self._tried:
                     self._take(first)
                 return
-            checks = tuple(f.check for f in error.findings if f.outcome is Outcome.FAILED)
+            checks = error.checks
             self._health.refuse(
                 Refused(names=names, checks=checks, message=error.message, at=now(), key=key)
             )

@@ -1,7 +1,4 @@
-"""The facts about a new snapshot, the findings of the gate, one per check, and its error.
-
-A fact that is None was not gathered.
-"""
+"""The facts about a new snapshot, the findings of the gate, one per check, and its error."""
 
 from __future__ import annotations
 
@@ -38,8 +35,8 @@ class RangeHolders:
 
     numbers: int
     changed: int
-    lost: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    flows: Sequence[str] = ()
+    lost: Mapping[str, tuple[int, int]]
+    flows: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +49,7 @@ class RoutingNumbers:
     numbers: int
     disagreeing: int
     usual: bool
-    examples: Sequence[str] = ()
+    examples: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +65,8 @@ class Drift:
     returned: int
     moved: int
     updated: int
-    changed_since: int = 0
-    examples: Sequence[str] = ()
+    changed_since: int
+    examples: Sequence[str]
 
     @property
     def numbers(self) -> int:
@@ -79,20 +76,20 @@ class Drift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All facts about a new snapshot.
+    """All facts about a new snapshot; one that is None was not gathered.
 
     ``ported``: numbers with a record, ``by_operator``: the same by operator code, ``ported_at``:
     when the new records were ported, in seconds since the epoch, 0 where that is unknown.
-    ``ranges``, ``range_numbers``: the numbering plan's, 0 without one. ``unknown_operators``: those
-    that the operator table lacks. ``where``: by check, the first place in the files, in words.
+    ``ranges``, ``range_numbers``: the numbering plan's. ``unknown_operators``: those that the
+    operator table lacks. ``where``: by check, the first place in the files, in words.
 
     ``current`` is the snapshot to compare with; ``ported_before`` and ``by_operator_before`` count
     its records, ``changes`` those since; ``updated`` there are records of the same operator with
     another route, as the registry states it. ``flows``: the largest movements in words.
 
-    ``sequence``: contradictions between the files' names and those of the current snapshot.
-    ``expected``: how many expectations there are, ``wrong``: those that are not met.
-    ``why_not``: by check, why a fact that it needs was not gathered.
+    ``drift`` may say instead why it could not be compared. ``sequence``: contradictions between the
+    files' names and those of the current snapshot. ``expected``: how many expectations there are,
+    ``wrong``: those that are not met.
     """
 
     as_of: datetime
@@ -112,11 +109,10 @@ class Evidence:
     outside_plan: OutsidePlan | None = None
     range_holders: RangeHolders | None = None
     routing_numbers: RoutingNumbers | None = None
-    drift: Drift | None = None
+    drift: Drift | str = "only a full dump shows it"
     expected: int | None = None
     wrong: Sequence[str] = ()
     where: Mapping[str, str] = field(default_factory=dict)
-    why_not: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def days(self) -> float:
@@ -164,32 +160,22 @@ class GateError(NumrouteError):
             + " ".join(f"--allow {f.check}" for f in failed)
             + " --reason TEXT",
         )
-        self.findings = tuple(findings)
+        self.checks = tuple(finding.check for finding in failed)
 
 
 def finding(
-    passed: bool,  # noqa: FBT001 - a finding is about this
-    message: str,
-    *,
-    actual: float,
-    limit: float,
-    hint: str,
+    message: str, *, actual: float, limit: float, hint: str, failed: bool | None = None
 ) -> Finding:
-    """Return a finding that passed or failed."""
-    outcome = Outcome.PASSED if passed else Outcome.FAILED
+    """Return a finding; it failed where ``actual`` is above the limit, unless ``failed`` says."""
+    bad = actual > limit if failed is None else failed
+    outcome = Outcome.FAILED if bad else Outcome.PASSED
     return Finding(outcome=outcome, message=message, actual=actual, limit=limit, hint=hint)
 
 
 def named(items: Sequence[str], separator: str = ", ") -> str:
     """Return the first few items in words, and how many more there are."""
     more = len(items) - NAMED_MAX
-    rest = f"{separator.strip(' ,')} and {more:,} more" if more > 0 else ""
-    return separator.join(items[:NAMED_MAX]) + rest
-
-
-def passed(findings: Sequence[Finding]) -> bool:
-    """Return whether no check failed that was not allowed to."""
-    return all(finding.outcome is not Outcome.FAILED for finding in findings)
+    return separator.join(items[:NAMED_MAX]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def read_back(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -204,7 +190,7 @@ def read_back(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def documents(findings: Sequence[Finding], *, reason: str = "") -> list[dict[str, Any]]:
+def documents(findings: Sequence[Finding], *, reason: str) -> list[dict[str, Any]]:
     """Return the findings as the history keeps them; ``reason`` says why failed ones are allowed.
 
     Passed checks are kept by their figures; the others keep their words too.

@@ -35,7 +35,7 @@ from support.states import KnownRegistry, State  # noqa: E402
 from numroute.cli.group import run  # noqa: E402
 from numroute.index import SnapshotStore, verify_snapshot  # noqa: E402
 from numroute_loader.cli import numroute_load  # noqa: E402
-from numroute_loader.gate import OVERRIDABLE  # noqa: E402
+from numroute_loader.gate.checks import OVERRIDABLE  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

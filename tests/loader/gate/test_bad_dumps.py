@@ -18,7 +18,8 @@ from support.registry import command
 
 from numroute.errors import InputError
 from numroute.index import SnapshotStore
-from numroute_loader.gate import CHECKS, GateError, Outcome
+from numroute_loader.gate.checks import CHECKS
+from numroute_loader.gate.findings import GateError, Outcome
 from numroute_loader.pipeline import check, publish
 
 Rows = list[dict[str, str]]

@@ -12,7 +12,8 @@ import pytest
 from support.registry import DUMP, NAMES, Result, command, write_registry
 
 from numroute.index import SnapshotStore
-from numroute_loader.gate import CHECKS, OVERRIDABLE, GateLimits
+from numroute_loader.gate.checks import CHECKS, OVERRIDABLE
+from numroute_loader.gate.limits import GateLimits
 
 ROOT = Path(__file__).resolve().parents[3]
 BAD_ROW = "9000000345,mMTS,01,D7701,77,2018-05-03T00:03:29+03:00,"

@@ -220,10 +220,10 @@ def test_two_files_for_one_place() -> None:
 
 
 def test_files_of_a_window_with_different_times() -> None:
-    """Both files of a window are of one time."""
+    """The files of a window are of the time that belongs to its sequence."""
     late = increment(RETURN, FIRST)
     late = replace(late, as_of=late.as_of + timedelta(hours=2))
-    with pytest.raises(InputError, match="states another time"):
+    with pytest.raises(InputError, match="do not belong together: the file was renamed"):
         arranged([increment(PORT, FIRST), late], position())
 
 
