@@ -19,7 +19,7 @@ from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START, RANKS_WIT
 from numroute.index.records import all_records
 from numroute_loader.generate.market import load_market
 from numroute_loader.generate.plan import read_real_plan, synthetic_plan
-from numroute_loader.generate.ports import Ports, allocate
+from numroute_loader.generate.ports import Ports
 
 MILLIONS = (1, 5, 20, 50, 100)
 NUMBERS_MAX = 1_000_000
@@ -81,8 +81,7 @@ def _drawn(material: Material, ported: int) -> NDArray[np.uint64]:
         ranges, market = read_real_plan(material.plans[:1], market)
     else:
         ranges, _ = synthetic_plan(market, SEED)
-    counts = allocate(ported, ranges, market, SEED)
-    ports = Ports(market, ranges, counts, returned_home=0, dump_date=DUMP_DATE, seed=SEED)
+    ports = Ports(market, ranges, ported=ported, returned_home=0, dump_date=DUMP_DATE, seed=SEED)
     numbers = [ports.draw(chunk)["number"].astype(np.uint64) for chunk in range(ports.chunk_count)]
     return np.concatenate(numbers) + np.uint64(COUNTRY)
 

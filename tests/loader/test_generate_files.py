@@ -261,7 +261,7 @@ def test_an_empty_dump_is_a_header(tmp_path: Path):
 def test_an_existing_file_is_not_replaced(tmp_path: Path):
     """A file of a wanted name is refused with a hint, and nothing else is written."""
     (tmp_path / "DEF-9xx.csv").write_text("mine")
-    with pytest.raises(SettingError, match=r"DEF-9xx\.csv exists already\. Choose an empty folder"):
+    with pytest.raises(SettingError, match=r"DEF-9xx\.csv cannot be written: File exists"):
         generate(tmp_path, GenerateOptions(ported=10))
     assert [path.name for path in tmp_path.iterdir()] == ["DEF-9xx.csv"]
     assert (tmp_path / "DEF-9xx.csv").read_text() == "mine"
@@ -270,7 +270,7 @@ def test_an_existing_file_is_not_replaced(tmp_path: Path):
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path):
     """A folder that cannot be made is an error with the system's reason."""
     (tmp_path / "file").touch()
-    with pytest.raises(SettingError, match="cannot be made"):
+    with pytest.raises(SettingError, match="below cannot be written: Not a directory"):
         generate(tmp_path / "file" / "below", GenerateOptions(ported=10))
 
 
@@ -317,8 +317,8 @@ def test_progress_counts_to_the_end(tmp_path: Path):
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, "seed is"),
         ({"date": date(2013, 12, 1)}, "date is 2013-12-01"),
-        ({"tiers": ()}, "tiers is empty"),
-        ({"tiers": ("Port_Increment",)}, "tier Port_Increment is not known"),
+        ({"tiers": ()}, "tiers are missing"),
+        ({"tiers": ("Port_Increment",)}, "tiers are Port_Increment"),
     ],
 )
 def test_options_out_of_range_are_refused(change: dict[str, object], message: str):

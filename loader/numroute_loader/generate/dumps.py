@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import IO, Self
 
@@ -21,13 +21,11 @@ from numroute.errors import SettingError
 from numroute.files import create_private
 from numroute_loader.generate.market import Market
 from numroute_loader.generate.options import GenerateOptions, Tier
-from numroute_loader.generate.plan import FILES, MobileRanges, PlanRow, plan_file
-from numroute_loader.generate.ports import SECONDS_PER_DAY, Ports
+from numroute_loader.generate.plan import MobileRanges, PlanRow, plan_file
+from numroute_loader.generate.ports import PORTED_ROW, SECONDS_PER_DAY, Ports
 
-_COMPRESS_LEVEL = 1
-"""The fastest: a dump is written once, read once and deleted."""
-_UNIX = 3
-"""The zip format's number for the system whose file modes an entry carries."""
+_PLAN_FILES = {"ABC-3xx.csv": 3, "ABC-4xx.csv": 4, "ABC-8xx.csv": 8, "DEF-9xx.csv": 9}
+"""The open-data files of a plan, and the leading digit of the numbers in each."""
 
 _DAILY_SINCE = {
     "Operators": date(2013, 11, 19),
@@ -37,7 +35,7 @@ _DAILY_SINCE = {
     "Port_All_Full": date(2014, 6, 1),
 }
 _WINDOWS_SINCE = datetime.combine(_DAILY_SINCE["Port_All"], time())
-_WINDOW_SECONDS = 7200
+WINDOW = timedelta(hours=2)
 
 _HEADERS = {
     "Operators": "OrgCode,MNC,TIN,OrgName,RowCount",
@@ -53,8 +51,6 @@ _HEADERS = {
 
 _ROWS_PER_PIECE = 1 << 18
 """Rows that are put together at once: limits the memory for a chunk of any size."""
-_OFFSET = "+03:00"
-"""The registry writes Moscow time."""
 
 
 class Folder:
@@ -68,32 +64,32 @@ class Folder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise SettingError(
-                f"{path} cannot be made: {error.strerror}",
-                hint="Choose a folder that can be written",
-            ) from None
+            raise _not_written(path, error) from None
 
     def daily(self, kind: str, day: date) -> Path:
         """Return the path of a daily dump, e.g. ``Port_All_201807060000_1689.zip``."""
-        return self._named(kind, f"{day:%Y%m%d}0000", (day - _DAILY_SINCE[kind]).days)
-
-    def write_daily(self, kind: str, day: date, rows: Sequence[str]) -> Path:
-        """Write a small daily dump and return its path."""
-        return self._write(self.daily(kind, day), kind, rows)
+        sequence = (day - _DAILY_SINCE[kind]).days
+        return self._path / f"{kind}_{day:%Y%m%d}0000_{sequence}{self._suffix}"
 
     def write_window(self, kind: str, ends: datetime, rows: Sequence[str]) -> Path:
         """Write a window's file, e.g. ``Port_Increment_201806281400_20179.zip``."""
-        return self._write(
-            self._named(kind, f"{ends:%Y%m%d%H%M}", window_sequence(ends)), kind, rows
-        )
+        sequence = (ends - _WINDOWS_SINCE) // WINDOW
+        path = self._path / f"{kind}_{ends:%Y%m%d%H%M}_{sequence}{self._suffix}"
+        return self.write(path, kind, rows)
+
+    def write(self, path: Path, kind: str, rows: Sequence[str]) -> Path:
+        """Write rows that end before their RowCount, which stands in the first row only."""
+        lines = [_HEADERS[kind], *(f"{row}{'' if i else len(rows)}" for i, row in enumerate(rows))]
+        with self.open(path) as dump:
+            dump.write("".join(f"{line}\r\n" for line in lines).encode())
+        return path
 
     def write_plan(self, rows: Sequence[PlanRow]) -> list[Path]:
         """Write the open-data files of a plan and return their paths."""
-        paths = [self._path / name for name, _ in FILES]
-        for path, (_, digit) in zip(paths, FILES, strict=True):
-            with self.open(path) as file:
+        for name, digit in _PLAN_FILES.items():
+            with self.open(self._path / name) as file:
                 file.write(plan_file(rows, digit))
-        return paths
+        return [self._path / name for name in _PLAN_FILES]
 
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[IO[bytes]]:
@@ -108,24 +104,14 @@ class Folder:
                 return
             entry = zipfile.ZipInfo(f"{path.stem}.csv")
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = _UNIX
             entry.external_attr = 0o600 << 16
             with (
-                zipfile.ZipFile(file, "w", compresslevel=_COMPRESS_LEVEL) as archive,
+                # The fastest: a dump is written once, read once and deleted.
+                zipfile.ZipFile(file, "w", compresslevel=1) as archive,
                 # The size is not known beforehand and may pass 4 GiB.
                 archive.open(entry, "w", force_zip64=True) as member,
             ):
                 yield member
-
-    def _named(self, kind: str, stamp: str, sequence: int) -> Path:
-        return self._path / f"{kind}_{stamp}_{sequence}{self._suffix}"
-
-    def _write(self, path: Path, kind: str, rows: Sequence[str]) -> Path:
-        """Write rows that end before their RowCount: it stands in the first row only."""
-        lines = [_HEADERS[kind], *(f"{row}{'' if i else len(rows)}" for i, row in enumerate(rows))]
-        with self.open(path) as dump:
-            dump.write("".join(f"{line}\r\n" for line in lines).encode())
-        return path
 
     def __enter__(self) -> Self:
         return self
@@ -135,121 +121,118 @@ class Folder:
             return
         for path in self._created:
             path.unlink(missing_ok=True)
-        if isinstance(error, FileExistsError):
-            raise SettingError(
-                f"{error.filename} exists already",
-                hint="Choose an empty folder, or delete the file first",
-            ) from None
         if isinstance(error, OSError):
-            raise SettingError(
-                f"{self._path} could not be written: {error.strerror or error}",
-                hint="Check the space and the permissions; nothing was left behind",
-            ) from None
+            raise _not_written(Path(error.filename or self._path), error) from None
 
 
-def window_sequence(ends: datetime) -> int:
-    """Return the sequence of the window that ends at a time (Moscow time, naive)."""
-    return int((ends - _WINDOWS_SINCE).total_seconds()) // _WINDOW_SECONDS
+def _not_written(path: Path, error: OSError) -> SettingError:
+    reason = f"{path} cannot be written: {error.strerror or error}"
+    return SettingError(reason, hint="Choose an empty folder with room that can be written")
 
 
-def operator_rows(market: Market) -> list[str]:
-    """Return the rows of Operators: one for each operator and MNC, ordered by code."""
-    return sorted(
-        f"{operator.code},{mnc},{operator.tax_number},{operator.name},"
-        for operator in market.operators
-        for mnc in operator.mncs
-    )
+class Midnights:
+    """Writes the operators, the plan and the full dumps of one midnight after another."""
 
-
-def numbering_plan_rows(market: Market, ranges: MobileRanges) -> list[str]:
-    """Return the rows of the registry's own Numbering_plan: the mobile ranges."""
-    columns = (ranges.first, ranges.last, ranges.operator, ranges.region)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    operators, regions = market.operators, market.regions
-    return [
-        f"{first},{last},{operators[holder].code},{regions[region].code},"
-        f"{operators[holder].mnc_in(region)},"
-        for first, last, holder, region in rows
-    ]
-
-
-class FullDumps:
-    """Writes the full dumps of one midnight after another."""
-
-    def __init__(self, ports: Ports, market: Market, days: Sequence[date]) -> None:
+    def __init__(
+        self,
+        files: Folder,
+        market: Market,
+        ranges: MobileRanges,
+        ports: Ports,
+        options: GenerateOptions,
+    ) -> None:
         """Prepare the tables of pieces."""
-        self._ports = ports
-        self._regions = len(market.regions)
-        self._day = pa.array([f"{day.isoformat()}T" for day in days], pa.string())
+        self._files, self._ports, self._options = files, ports, options
+        operators, regions = market.operators, market.regions
+        self._rows = {
+            "Operators": sorted(
+                f"{operator.code},{mnc},{operator.tax_number},{operator.name},"
+                for operator in operators
+                for mnc in operator.mncs
+            ),
+            "Numbering_plan": [
+                f"{first},{last},{operators[holder].code},{regions[region].code},"
+                f"{operators[holder].mnc_in(region)},"
+                for first, last, holder, region in zip(*(c.tolist() for c in ranges), strict=True)
+            ],
+        }
+        later = (options.first_date + timedelta(days=i) for i in range(options.days))
+        self._day = pa.array([f"{day.isoformat()}T" for day in (*ports.days, *later)])
         self._second = pa.array(
             f"{i // 3600:02d}:{i // 60 % 60:02d}:{i % 60:02d}" for i in range(SECONDS_PER_DAY)
         )
         served = [
             (operator.code, operator.mnc_in(index), region.code)
-            for operator in market.operators
-            for index, region in enumerate(market.regions)
+            for operator in operators
+            for index, region in enumerate(regions)
         ]
+        self._regions = len(regions)
         self._route = pa.array(f"{code},{mnc},D{reg}{mnc},{reg}" for code, mnc, reg in served)
         self._old_route = pa.array([",", *(f"D{reg}{mnc},{mnc}" for _, mnc, reg in served)])
-        self._code = pa.array(operator.code for operator in market.operators)
+        self._code = pa.array(operator.code for operator in operators)
         self._process_type = pa.array(["ShortTimePort", "LongTimePort"])
 
     def write(
         self,
-        files: Mapping[Tier, IO[bytes]],
-        rows_of: Mapping[Tier, int],
-        progress: Callable[[str, int, int], None],
-        overlay: NDArray[np.void] | None = None,
-    ) -> None:
-        """Write every kind of full dump in one pass over the chunks.
+        day: date,
+        changed: NDArray[np.void] = np.zeros(0, PORTED_ROW),  # noqa: B008 - never written to
+        progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    ) -> list[Path]:
+        """Write a midnight's files: the first dump's numbers, and those ``changed`` since, sorted.
 
-        ``rows_of``: how many rows each has. ``overlay``: the numbers that have changed since the
-        base registry.
+        All kinds of full dump are written in one pass over the chunks.
         """
-        count = self._ports.chunk_count
-        written = dict.fromkeys(files, 0)
-        for tier, dump in files.items():
-            dump.write(f"{_HEADERS[tier]}\r\n".encode())
-        for index in range(count):
-            progress("ported numbers", index, count)
-            chunk = self._ports.draw(index)
-            if overlay is not None:
-                chunk = self._laid_over(index, chunk, overlay)
-            for tier, dump in files.items():
-                kept = chunk if tier is Tier.PORT_ALL_FULL else chunk[~chunk["home"]]
-                for start in range(0, len(kept), _ROWS_PER_PIECE):
-                    piece = kept[start : start + _ROWS_PER_PIECE]
-                    dump.write(self._lines(tier, piece, written[tier], rows_of[tier]))
-                    written[tier] += len(piece)
-        progress("ported numbers", count, count)
-        if written != rows_of:
-            raise AssertionError("fewer or more rows were written than were counted")
+        tables = [
+            self._files.write(self._files.daily(kind, day), kind, rows)
+            for kind, rows in self._rows.items()
+        ]
+        tiers = [tier for tier in Tier if tier in self._options.tiers]
+        dumps = [self._files.daily(tier, day) for tier in tiers]
+        rows_in_all = self._ports.rows + int(changed["new"].sum())
+        home = self._ports.returned_home + int(changed["home"].sum())
+        count, written = self._ports.chunk_count, dict.fromkeys(tiers, 0)
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(self._files.open(path)) for path in dumps]
+            for tier, file in zip(tiers, files, strict=True):
+                file.write(f"{_HEADERS[tier]}\r\n".encode())
+            for index in range(count):
+                progress("ported numbers", index, count)
+                chunk = self._chunk(index, changed)
+                for tier, file in zip(tiers, files, strict=True):
+                    full = tier is Tier.PORT_ALL_FULL
+                    rows_of_file = rows_in_all - (0 if full else home)
+                    kept = chunk if full else chunk[~chunk["home"]]
+                    for start in range(0, len(kept), _ROWS_PER_PIECE):
+                        piece = kept[start : start + _ROWS_PER_PIECE]
+                        first = "" if written[tier] else str(rows_of_file)
+                        file.write(self._lines(tier, piece, first))
+                        written[tier] += len(piece)
+            progress("ported numbers", count, count)
+        return [*tables, *dumps]
 
-    def _laid_over(
-        self, index: int, chunk: NDArray[np.void], overlay: NDArray[np.void]
-    ) -> NDArray[np.void]:
-        """Return the chunk with the overlay's rows of its stretch of numbers."""
+    def _chunk(self, index: int, changed: NDArray[np.void]) -> NDArray[np.void]:
+        """Return a chunk with what has changed in its stretch of numbers."""
+        chunk = self._ports.draw(index)
         stretch = [self._ports.first_number(index), self._ports.first_number(index + 1)]
-        begin, end = overlay["number"].searchsorted(stretch)
-        changed = overlay[begin:end]
+        begin, end = changed["number"].searchsorted(stretch)
+        changed = changed[begin:end]
         kept = chunk[np.isin(chunk["number"], changed["number"], invert=True)]
         return np.insert(kept, kept["number"].searchsorted(changed["number"]), changed)
 
-    def _lines(self, tier: Tier, rows: NDArray[np.void], written: int, row_count: int) -> bytes:
-        """Format rows; the first of the file states ``row_count``."""
+    def _lines(self, tier: Tier, rows: NDArray[np.void], row_count: str) -> bytes:
+        """Format rows; ``row_count`` is filled for the first of the file."""
         owner, donor, region = rows["owner"], rows["donor"], rows["region"]
-        others = "0" if tier is Tier.PORT_ALL_FULL else ""
-        stated = pc.if_else(pa.array(np.arange(len(rows)) + written == 0), str(row_count), others)
-        time = pc.binary_join_element_wise(
-            self._day.take(rows["day"]), self._second.take(rows["second"]), _OFFSET, ""
-        )
+        full = tier is Tier.PORT_ALL_FULL
+        others = "0" if full else ""
         cells = [
             pa.array(rows["number"]).cast(pa.string()),
             self._route.take(owner * self._regions + region),
-            time,
-            stated,
+            pc.binary_join_element_wise(
+                self._day.take(rows["day"]), self._second.take(rows["second"]), "+03:00", ""
+            ),
+            pa.array([row_count or others, *[others] * (len(rows) - 1)]),
         ]
-        if tier is Tier.PORT_ALL_FULL:
+        if full:
             # The old route is written where it does not follow from the range holder.
             old = np.where(donor == rows["holder"], 0, 1 + donor * self._regions + region)
             cells += [

@@ -9,39 +9,42 @@ figures of the right order.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 MNC_PERIOD = 5
 """An operator with several MNCs uses its second one in one region of five, and so on."""
 
+_SEPARATORS = {"mncs": ",", "areas": ",", "spellings": "|", "plan_names": "|"}
+"""The columns that hold several values."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """An operator and its weight in the market.
+_Row = TypeVar("_Row")
 
-    ``code`` is the registry's, ``tax_number`` is empty where it has none. ``mncs``: the usual one
-    first. ``name``: as in the Operators dump, quotes included; ``spellings``: as in the numbering
-    plan, the usual one first. ``areas``: where the operator works; empty means everywhere.
-    ``gain``: weight among recipients. ``loss``: how readily its subscribers leave, per cent of the
-    average. ``since``: first year in which it can receive numbers. ``capacity``: weight among the
-    smaller holders of a numbering code.
+
+class Operator(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator and its weight in the market; one of fixed networks has no code.
+
+    ``mncs``: the usual one first. ``name``: as in the Operators dump, quotes included;
+    ``spellings``: as in the numbering plan, the usual one first. ``areas``: where the operator
+    works; empty means everywhere. ``gain``: weight among recipients. ``loss``: how readily its
+    subscribers leave, per cent of the average. ``since``: first year in which it can receive
+    numbers. ``capacity``: weight among the smaller holders of a numbering code.
     """
 
-    code: str
-    tax_number: str
-    mncs: tuple[str, ...]
-    name: str
+    code: str = ""
+    tax_number: str = ""
+    mncs: tuple[str, ...] = ()
+    name: str = ""
     spellings: tuple[str, ...]
-    areas: frozenset[str] = frozenset()
-    gain: int
-    loss: int
-    since: int
+    areas: tuple[str, ...] = ()
+    gain: int = 0
+    loss: int = 0
+    since: int = 0
     capacity: int = 0
 
     def mnc_in(self, region: int) -> str:
@@ -49,9 +52,12 @@ class Operator:
         place = region % MNC_PERIOD
         return self.mncs[place] if place < len(self.mncs) else self.mncs[0]
 
+    def works_in(self, area: str) -> bool:
+        """Return whether the operator has a network there."""
+        return not self.areas or area in self.areas
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
     """A region as the registry numbers it and as the plan's two columns name it."""
 
     code: str
@@ -61,12 +67,11 @@ class Region:
     people: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Market:
+class Market(NamedTuple):
     """All operators and regions; arrays of the generator hold indexes into these."""
 
-    operators: Sequence[Operator]
-    regions: Sequence[Region]
+    operators: tuple[Operator, ...]
+    regions: tuple[Region, ...]
 
     @property
     def areas(self) -> tuple[str, ...]:
@@ -76,49 +81,26 @@ class Market:
     @property
     def area_of(self) -> NDArray[np.int64]:
         """Each region's index into ``areas``."""
-        areas = self.areas
-        return np.array([areas.index(region.area) for region in self.regions])
+        return np.array([self.areas.index(region.area) for region in self.regions])
 
 
 @cache
 def load_market() -> Market:
     """Read the package's own tables."""
-    return Market(
-        operators=tuple(
-            Operator(
-                code=row["code"],
-                tax_number=row["tax_number"],
-                mncs=tuple(row["mncs"].split(",")),
-                name=row["name"],
-                spellings=tuple(row["spellings"].split("|")),
-                areas=names(row["areas"]),
-                gain=int(row["gain"]),
-                loss=int(row["loss"]),
-                since=int(row["since"]),
-                capacity=int(row["capacity"]),
-            )
-            for row in read_table("operators")
-        ),
-        regions=tuple(
-            Region(
-                code=row["code"],
-                territory=row["territory"],
-                plan_names=tuple(row["plan_name"].split("|")),
-                area=row["area"],
-                people=int(row["people"]),
-            )
-            for row in read_table("regions")
-        ),
-    )
+    return Market(read_table("operators", Operator), read_table("regions", Region))
 
 
-def names(cell: str) -> frozenset[str]:
-    """Return the names in a cell, which are apart by commas."""
-    return frozenset(filter(None, cell.split(",")))
-
-
-def read_table(name: str) -> list[dict[str, str]]:
+def read_table(name: str, kind: type[_Row]) -> tuple[_Row, ...]:
     """Read one of the package's own tables: ``;`` between fields, quotes are data."""
     path = Path(__file__).with_name(f"{name}.csv")
     with path.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines, delimiter=";", quoting=csv.QUOTE_NONE))
+        rows = [
+            {
+                column: list(filter(None, cell.split(_SEPARATORS[column])))
+                if column in _SEPARATORS
+                else cell
+                for column, cell in row.items()
+            }
+            for row in csv.DictReader(lines, delimiter=";", quoting=csv.QUOTE_NONE)
+        ]
+    return msgspec.convert(tuple(rows), tuple[kind, ...], strict=False)  # type: ignore[valid-type]

@@ -17,17 +17,9 @@ DAYS_MAX = 366
 CHANGES_MAX = 100_000
 """The largest window that can be asked for; a registry's has about two thousand rows."""
 
-DATE_DEFAULT = dt.date(2026, 8, 1)
 DATE_FIRST = dt.date(2014, 7, 1)
 """Numbers are ported since 2013-12-01; a dump needs some months of history behind it."""
 DATE_LAST = dt.date(2039, 12, 31)
-
-_LARGEST = {
-    "ported": PORTED_MAX,
-    "seed": 2**63 - 1,
-    "days": DAYS_MAX,
-    "changes_per_window": CHANGES_MAX,
-}
 
 
 class Tier(enum.StrEnum):
@@ -55,7 +47,7 @@ class GenerateOptions:
 
     ported: int = 1_000_000
     seed: int = 1
-    date: dt.date = DATE_DEFAULT
+    date: dt.date = dt.date(2026, 8, 1)
     tiers: Sequence[Tier | str] = (Tier.PORT_ALL,)
     zipped: bool = True
     plan: Sequence[Path] | None = None
@@ -70,22 +62,23 @@ class GenerateOptions:
 
     def __post_init__(self) -> None:
         """Refuse values out of range, so that no file is begun in vain."""
-        for name, largest in _LARGEST.items():
-            value = getattr(self, name)
+        for name, value, largest in (
+            ("ported", self.ported, PORTED_MAX),
+            ("seed", self.seed, 2**63 - 1),
+            ("days", self.days, DAYS_MAX),
+            ("changes_per_window", self.changes_per_window, CHANGES_MAX),
+        ):
             if not 0 <= value <= largest:
                 hint = f"Give a whole number from 0 to {largest}"
                 raise SettingError(f"{name} is {value}", hint=hint)
         if not DATE_FIRST <= self.first_date <= self.date <= DATE_LAST:
             raise SettingError(
-                f"date is {self.date}" + (f", {self.days} days before it" if self.days else ""),
+                f"date is {self.date}, with {self.days} days before it",
                 hint=f"Give dates from {DATE_FIRST} to {DATE_LAST}",
             )
-        names = ", ".join(Tier)
-        if not self.tiers:
-            raise SettingError("tiers is empty", hint=f"Name one of {names}")
-        for tier in self.tiers:
-            if tier not in list(Tier):
-                raise SettingError(f"tier {tier} is not known", hint=f"Use {names}")
+        if not self.tiers or not set(self.tiers) <= set(Tier):
+            hint = f"Name one or several of {', '.join(Tier)}"
+            raise SettingError(f"tiers are {', '.join(self.tiers) or 'missing'}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

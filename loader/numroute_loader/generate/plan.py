@@ -1,4 +1,4 @@
-"""A synthetic numbering plan: mobile codes 9xx, and the fixed and service codes 3xx, 4xx and 8xx.
+"""A numbering plan, synthetic or real: mobile codes 9xx, fixed and service codes 3xx, 4xx and 8xx.
 
 ``codes.csv`` gives per code the allocated numbers in thousands, the number of ranges, how many of
 these are shreds (per cent), the owner and its share of the allocated numbers (per cent), the areas
@@ -9,30 +9,22 @@ Shreds are blocks of ranges of one to a few numbers that alternate between two h
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from numroute.errors import SettingError
-from numroute_loader.generate.market import Market, Operator, load_market, names, read_table
-from numroute_loader.generate.randomness import (
-    TABLE_SIZE,
-    Stream,
-    log_normal,
-    share_out,
-    weighted_table,
-)
+from numroute_loader.generate.market import Market, Operator, Region, read_table
+from numroute_loader.generate.randomness import Stream, log_normal, share_out, weighted_table
 from numroute_loader.records import RouteKey
 from numroute_loader.registries import read
 
 CODE_SIZE = 10_000_000
 """Numbers behind one three-digit code."""
-FILES = (("ABC-3xx.csv", 3), ("ABC-4xx.csv", 4), ("ABC-8xx.csv", 8), ("DEF-9xx.csv", 9))
-"""The open-data files of a plan, and the leading digit of the numbers in each."""
 
 _UNNAMED_REGION = "-"
 """What the 2026 files write for a region that only the territory column names."""
@@ -61,18 +53,19 @@ _HEADER = "АВС/ DEF;От;До;Емкость;Оператор;Регион;Т
 
 
 class PlanRow(NamedTuple):
-    """A row of an open-data plan file; ``first`` and ``last`` are ten-digit national numbers."""
+    """A row of an open-data plan file; ``first`` and ``last`` are ten-digit national numbers.
+
+    ``holder`` and ``region`` are indexes, ``texts`` the cells behind the range's size.
+    """
 
     first: int
     last: int
-    holder: str
-    region: str
-    territory: str
-    tax_number: str
+    holder: int
+    region: int
+    texts: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MobileRanges:
+class MobileRanges(NamedTuple):
     """Mobile ranges with their holders, ascending, not overlapping; all columns are int64[m].
 
     ``first``, ``last``: ten-digit national numbers, inclusive. ``operator``, ``region``: indexes
@@ -90,123 +83,125 @@ class MobileRanges:
         return self.last - self.first + 1
 
 
-class _Holder(NamedTuple):
-    """A holder of ranges as the plan spells it; ``areas`` empty: it works everywhere."""
+class _Code(msgspec.Struct, kw_only=True):
+    """A row of ``codes.csv``: a mobile, a local or, without owner and region, a service."""
 
-    spellings: Sequence[str]
-    tax_number: str
-    areas: frozenset[str]
-    weight: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Code:
-    """A three-digit code: who is at home there, and how it is cut into ranges."""
-
-    first: int
-    allocated: int
+    code: int
+    thousands: int
     ranges: int
     shreds: int
-    owner: int
-    owner_percent: int
-    regions: Sequence[int]
+    owner: str
+    share: int
+    areas: tuple[str, ...]
+    region: str
     city: str
     place: str
-    territory: str
+
+    @property
+    def first(self) -> int:
+        """The code's first number."""
+        begin = 0 if self.owner else _LOCAL_FIRST if self.region else _SERVICE_FIRST
+        return self.code * CODE_SIZE + begin
+
+    def is_of(self, region: Region) -> bool:
+        """Return whether ranges of the code may lie in the region."""
+        return region.code == self.region or bool(
+            self.owner and (not self.areas or region.area in self.areas)
+        )
 
 
 def synthetic_plan(market: Market, seed: int) -> tuple[MobileRanges, list[PlanRow]]:
     """Return the mobile ranges, and the rows of all plan files, ascending."""
-    mobile_holders = [
-        _Holder(o.spellings, o.tax_number, o.areas, o.capacity) for o in market.operators
+    incumbent, *others = read_table("fixed_operators", Operator)
+    # The incumbent owns every code, so it is never a guest. Small operators are named by the city.
+    local = [
+        Operator(spellings=(f'ООО "{{city}}{name}"',), capacity=_LOCAL_WEIGHT)
+        for name in _LOCAL_NAMES
     ]
-    fixed = _Cutter(market, _fixed_holders(), Stream(seed, "fixed plan"))
-    mobile = _Cutter(market, mobile_holders, Stream(seed, "mobile plan"))
-    rows: list[PlanRow] = []
-    for row in read_table("codes"):
-        cutter = mobile if row["owner"] else fixed
-        rows += cutter.rows(_code(row, market))
-    first, last, operator, region = (
-        np.concatenate(column) for column in zip(*mobile.columns, strict=True)
-    )
-    return MobileRanges(first=first, last=last, operator=operator, region=region), rows
+    fixed_holders = [msgspec.structs.replace(incumbent, capacity=0), *others, *local]
+    fixed = _Cutter(market, fixed_holders, Stream(seed, "fixed plan"))
+    mobile = _Cutter(market, market.operators, Stream(seed, "mobile plan"))
+    rows, mobile_rows = [], []
+    for code in read_table("codes", _Code):
+        cut = (mobile if code.owner else fixed).rows(code)
+        rows += cut
+        mobile_rows += [row[:4] for row in cut] if code.owner else []
+    return MobileRanges(*np.array(mobile_rows, np.int64).T), rows
 
 
 class _Cutter:
     """Cuts codes into ranges and gives each a holder and a region."""
 
-    def __init__(self, market: Market, holders: Sequence[_Holder], stream: Stream) -> None:
+    def __init__(self, market: Market, holders: Sequence[Operator], stream: Stream) -> None:
         self._market, self._holders, self._stream = market, holders, stream
         self._sizes = log_normal(_SIZE_SIGMA, 1000)
         # For each area the holders that work there, weighted; the last row is for no area.
         self._guests = np.stack(
             [
-                weighted_table([h.weight if not h.areas or area in h.areas else 0 for h in holders])
+                weighted_table([h.capacity if h.works_in(area) else 0 for h in holders])
                 for area in (*market.areas, "")
             ]
         )
         self._area_of = np.append(market.area_of, len(market.areas))
         self._people = np.array([region.people for region in market.regions])
-        self.columns: list[tuple[NDArray[np.int64], ...]] = []
 
     def rows(self, code: _Code) -> list[PlanRow]:
-        """Cut a code and return its rows; its columns are kept in ``columns``."""
-        stream = self._stream
+        """Cut a code and return its rows."""
+        stream, market = self._stream, self._market
         sizes, block = self._cut(code)
         last = code.first + np.cumsum(sizes + self._gaps(code, block)) - 1
-        first = last - sizes + 1
-        region = self._regions(code, len(sizes))
+        regions = [i for i, region in enumerate(market.regions) if code.is_of(region)]
+        region = np.full(len(sizes), -1)
+        if regions:
+            region = np.array(regions)[
+                stream.pick(weighted_table(self._people[regions]), len(sizes))
+            ]
         # A block of shreds lies in one region and alternates between two guests.
         shred = block >= 0
         region[shred] = region[0]
-        guest = self._guests[self._area_of[region], stream.below(TABLE_SIZE, len(sizes))]
-        holder = np.where(self._is_guest(code, sizes), guest, code.owner)
+        place = stream.pick(np.arange(self._guests.shape[1]), len(sizes))
+        owner = [each.code for each in self._holders].index(code.owner) if code.owner else 0
+        holder = np.where(
+            self._is_guest(code, sizes), self._guests[self._area_of[region], place], owner
+        )
         pairs = stream.pick(self._guests[self._area_of[region[0]]], 2 * (int(block.max()) + 1))
         holder[shred] = pairs[2 * block[shred] + np.flatnonzero(shred) % 2]
-        self.columns.append((first, last, holder, region))
-        words = stream.words(len(sizes)).tolist()
-        columns = (first.tolist(), last.tolist(), holder.tolist(), region.tolist())
+        territory = market.regions[regions[0]].territory if regions else code.place
+        columns = (last - sizes + 1, last, holder, region, stream.words(len(sizes)))
         return [
-            self._row(code, *values, word=word)
-            for *values, word in zip(*columns, words, strict=True)
+            PlanRow(one, end, at, there, self._texts(code, territory, at, there, word))
+            for one, end, at, there, word in zip(*(c.tolist() for c in columns), strict=True)
         ]
 
     def _cut(self, code: _Code) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return each range's size and its block of shreds (-1: none), in number order."""
-        stream = self._stream
+        stream, allocated = self._stream, code.thousands * 1000
+        shreds = code.ranges * code.shreds // 100
         per_block = _BLOCK * len(_SHRED_SIZES) // int(_SHRED_SIZES.sum())
-        blocks = min(code.shreds // per_block, code.allocated // _BLOCK // 2)
-        numbers = code.allocated - blocks * _BLOCK
-        count = max(1, code.ranges - (code.shreds if blocks else 0))
+        blocks = min(shreds // per_block, allocated // _BLOCK // 2)
+        numbers = allocated - blocks * _BLOCK
+        count = max(1, code.ranges - (shreds if blocks else 0))
         whole = share_out(numbers, stream.pick(self._sizes, count))
         step = np.where(whole >= _LARGE, _LARGE_STEP, _STEP)
         whole = np.maximum(whole // step * step, _STEP)
         # What rounding took or gave is the largest range's.
         whole[int(np.argmax(whole))] += numbers - int(whole.sum())
         items = [(whole[i : i + 1], -1) for i in range(count)]
-        items += [(self._shreds(), i) for i in range(blocks)]
+        for block in range(blocks):
+            ends = np.minimum(np.cumsum(stream.pick(_SHRED_SIZES, _BLOCK)), _BLOCK)
+            items.append((np.diff(ends[: int(ends.searchsorted(_BLOCK)) + 1], prepend=0), block))
         items = [items[i] for i in stream.order(len(items))]
         sizes = np.concatenate([sizes for sizes, _ in items])
         return sizes, np.repeat([block for _, block in items], [len(sizes) for sizes, _ in items])
 
-    def _shreds(self) -> NDArray[np.int64]:
-        ends = np.minimum(np.cumsum(self._stream.pick(_SHRED_SIZES, _BLOCK)), _BLOCK)
-        return np.diff(ends[: int(np.searchsorted(ends, _BLOCK)) + 1], prepend=0)
-
     def _gaps(self, code: _Code, block: NDArray[np.int64]) -> NDArray[np.int64]:
         """Spread the free numbers before some ranges; a part of the same size ends the code."""
         gaps = np.zeros(len(block), np.int64)
-        free = CODE_SIZE - code.first % CODE_SIZE - code.allocated
+        free = CODE_SIZE - code.first % CODE_SIZE - code.thousands * 1000
         candidates = np.flatnonzero(block < 0)
         chosen = self._stream.order(len(candidates))[: len(candidates) // _ONE_GAP_IN]
         gaps[candidates[chosen]] = free // (len(chosen) + 1) // _STEP * _STEP
         return gaps
-
-    def _regions(self, code: _Code, count: int) -> NDArray[np.int64]:
-        if not code.regions:
-            return np.full(count, -1)
-        table = weighted_table(self._people[list(code.regions)])
-        return np.array(code.regions)[self._stream.pick(table, count)]
 
     def _is_guest(self, code: _Code, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Choose ranges of other holders up to their share, preferably the small ones."""
@@ -215,31 +210,23 @@ class _Cutter:
             preference *= sizes
         order = np.argsort(preference, kind="stable")
         guest = np.zeros(len(sizes), np.bool_)
-        share = code.allocated * (100 - code.owner_percent) // 100
-        guest[order] = np.cumsum(sizes[order]) <= share
+        guest[order] = np.cumsum(sizes[order]) <= code.thousands * 10 * (100 - code.share)
         return guest
 
-    def _row(
-        self, code: _Code, first: int, last: int, holder: int, region: int, *, word: int
-    ) -> PlanRow:
-        spellings, tax_number, _, _ = self._holders[holder]
+    def _texts(self, code: _Code, territory: str, holder: int, region: int, word: int) -> str:
+        operator = self._holders[holder]
         # The usual spelling in two rows of three.
-        name = spellings[word % 3 // 2 % len(spellings)].format(city=code.city)
-        tax_number = tax_number or made_up_tax_number(f"{code.first}{name}")
-        word >>= 8
-        if code.place:
-            place, territory = code.place, code.territory
-        else:
-            plan_names = self._market.regions[region].plan_names
-            territory = self._market.regions[region].territory
-            place = plan_names[word // _UNNAMED_ONE_IN % len(plan_names)]
+        name = operator.spellings[word % 3 // 2 % len(operator.spellings)]
+        name = name.format(city=code.city or code.place)
+        # A tax number of office 00, which does not exist.
+        made_up = f"00{zlib.crc32(f'{code.first}{name}'.encode()) % 10**8:08d}"
+        place = code.place
+        if not place:
+            there, word = self._market.regions[region], word >> 8
+            territory = there.territory
+            place = there.plan_names[word // _UNNAMED_ONE_IN % len(there.plan_names)]
             place = place if word % _UNNAMED_ONE_IN else _UNNAMED_REGION
-        return PlanRow(first, last, name, place, territory, tax_number)
-
-
-def made_up_tax_number(name: str) -> str:
-    """Return a tax number of office 00, which does not exist."""
-    return f"00{zlib.crc32(name.encode()) % 10**8:08d}"
+        return f"{name};{place};{territory};{operator.tax_number or made_up}"
 
 
 def plan_file(rows: Sequence[PlanRow], leading_digit: int) -> bytes:
@@ -248,51 +235,11 @@ def plan_file(rows: Sequence[PlanRow], leading_digit: int) -> bytes:
     UTF-8 with BOM; lines end in LF, the last one in nothing (registries.md, 2).
     """
     lines = [_HEADER]
-    for first, last, *texts in rows:
+    for first, last, _, _, texts in rows:
         code, low = divmod(first, CODE_SIZE)
         if code // 100 == leading_digit:
-            cells = (code, f"{low:07d}", f"{last % CODE_SIZE:07d}", last - first + 1, *texts)
-            lines.append(";".join(map(str, cells)))
+            lines.append(f"{code};{low:07d};{last % CODE_SIZE:07d};{last - first + 1};{texts}")
     return "\n".join(lines).encode("utf-8-sig")
-
-
-def _fixed_holders() -> list[_Holder]:
-    """Return the operators of fixed networks, the incumbent first, and small ones of each city."""
-    known = [
-        _Holder(
-            row["spellings"].split("|"), row["tax_number"], names(row["areas"]), int(row["weight"])
-        )
-        for row in read_table("fixed_operators")
-    ]
-    local = [
-        _Holder([f'ООО "{{city}}{name}"'], "", frozenset(), _LOCAL_WEIGHT) for name in _LOCAL_NAMES
-    ]
-    # The incumbent owns every code, so it is never a guest.
-    return [known[0]._replace(weight=0), *known[1:], *local]
-
-
-def _code(row: Mapping[str, str], market: Market) -> _Code:
-    """Return a row of ``codes.csv``: a mobile, a local or, without owner and region, a service."""
-    mobile, areas = bool(row["owner"]), names(row["areas"])
-    regions = [
-        i
-        for i, region in enumerate(market.regions)
-        if region.code == row["region"] or (mobile and (not areas or region.area in areas))
-    ]
-    begin = 0 if mobile else _LOCAL_FIRST if regions else _SERVICE_FIRST
-    codes = [operator.code for operator in market.operators]
-    return _Code(
-        first=int(row["code"]) * CODE_SIZE + begin,
-        allocated=int(row["thousands"]) * 1000,
-        ranges=int(row["ranges"]),
-        shreds=int(row["ranges"]) * int(row["shreds"]) // 100,
-        owner=codes.index(row["owner"]) if mobile else 0,
-        owner_percent=int(row["share"]),
-        regions=regions,
-        city=row["city"] or row["place"],
-        place=row["place"],
-        territory=market.regions[regions[0]].territory if regions else row["place"],
-    )
 
 
 _COUNTRY_BASE = 70_000_000_000
@@ -300,7 +247,6 @@ _MOBILE_FIRST = 900 * CODE_SIZE
 
 _REGION_UNKNOWN = "77"
 """Region code of ranges that name no region, or the whole country."""
-_GAIN_UNKNOWN, _LOSS_UNKNOWN, _SINCE_UNKNOWN = 2, 50, 2013
 
 
 def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[MobileRanges, Market]:
@@ -311,7 +257,38 @@ def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[MobileRanges,
     mobile range in the files, or a number is in two of them.
     """
     rows: list[tuple[int, int, int, int]] = []
-    holders = _Holders(market)
+    operators = list(market.operators)
+    index_of: dict[str, int] = {}
+    for index, operator in enumerate(operators):
+        for identity in filter(None, (operator.code, operator.tax_number, *operator.spellings)):
+            index_of.setdefault(identity.casefold(), index)
+
+    def holder(key: RouteKey) -> int:
+        """Find the operator of a range, and make one where the market has none."""
+        identities = [
+            identity.casefold()
+            for identity in (key.operator_code, key.tax_number, key.operator_name)
+            if identity
+        ]
+        index = next((index_of[each] for each in identities if each in index_of), len(operators))
+        if index == len(operators):
+            code = key.operator_code or f"mNEW{index - len(market.operators) + 1}"
+            operators.append(
+                Operator(
+                    code=code,
+                    tax_number=key.tax_number,
+                    mncs=(key.registry_mnc or f"{zlib.crc32(code.encode()) % 100:02d}",),
+                    name=key.operator_name or code,
+                    spellings=(key.operator_name,),
+                    gain=2,
+                    loss=50,
+                    since=2013,
+                )
+            )
+        for each in identities:
+            index_of.setdefault(each, index)
+        return index
+
     for path in paths:
         ranges = read(path).ranges
         if ranges is None:
@@ -321,64 +298,25 @@ def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[MobileRanges,
         )
         mobile = first >= _MOBILE_FIRST
         where = {
-            index: (holders.index(ranges.keys[index]), _region(ranges.keys[index], market))
+            index: (holder(ranges.keys[index]), _region(ranges.keys[index], market))
             for index in np.unique(ranges.key[mobile]).tolist()
         }
         columns = (column[mobile].tolist() for column in (first, last, ranges.key))
         rows += [(begin, end, *where[key]) for begin, end, key in zip(*columns, strict=True)]
     if not rows:
         raise SettingError("the plan has no mobile range", hint="Give a DEF-9xx file as well")
-    first, last, operator, region = np.array(sorted(rows), np.int64).T
-    if (first[1:] <= last[:-1]).any():
+    held = MobileRanges(*np.array(sorted(rows), np.int64).T)
+    if (held.first[1:] <= held.last[:-1]).any():
         raise SettingError("two plan files hold the same range", hint="Give one vintage only")
-    held = MobileRanges(first=first, last=last, operator=operator, region=region)
-    return held, Market(operators=tuple(holders.operators), regions=market.regions)
-
-
-class _Holders:
-    """Finds the operator of a range, and makes one where the market has none."""
-
-    def __init__(self, market: Market) -> None:
-        self.operators = list(market.operators)
-        self._index: dict[str, int] = {}
-        for index, operator in enumerate(market.operators):
-            self._remember((operator.code, operator.tax_number, *operator.spellings), index)
-
-    def index(self, key: RouteKey) -> int:
-        identities = (key.operator_code, key.tax_number, key.operator_name)
-        known = (self._index.get(identity.casefold()) for identity in identities if identity)
-        match = next((index for index in known if index is not None), len(self.operators))
-        if match == len(self.operators):
-            new = match - len(load_market().operators) + 1
-            self.operators.append(_made_up(key, key.operator_code or f"mNEW{new}"))
-        self._remember(identities, match)
-        return match
-
-    def _remember(self, identities: Sequence[str], index: int) -> None:
-        for identity in filter(None, identities):
-            self._index.setdefault(identity.casefold(), index)
-
-
-def _made_up(key: RouteKey, code: str) -> Operator:
-    return Operator(
-        code=code,
-        tax_number=key.tax_number,
-        mncs=(key.registry_mnc or f"{zlib.crc32(code.encode()) % 100:02d}",),
-        name=key.operator_name or code,
-        spellings=(key.operator_name,),
-        gain=_GAIN_UNKNOWN,
-        loss=_LOSS_UNKNOWN,
-        since=_SINCE_UNKNOWN,
-    )
+    return held, Market(tuple(operators), market.regions)
 
 
 def _region(key: RouteKey, market: Market) -> int:
     """Return the region that a plan names by code or by its usual name."""
-    codes = [region.code for region in market.regions]
     name = key.region_name.rpartition("|")[2]
     known = (
         index
         for index, region in enumerate(market.regions)
         if key.region_code == region.code or name in (region.territory, *region.plan_names)
     )
-    return next(known, codes.index(_REGION_UNKNOWN))
+    return next(known, [region.code for region in market.regions].index(_REGION_UNKNOWN))

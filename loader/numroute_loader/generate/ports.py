@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.errors import SettingError
-from numroute_loader.generate.market import Market, Operator
+from numroute_loader.generate.market import Market
 from numroute_loader.generate.plan import CODE_SIZE, MobileRanges
 from numroute_loader.generate.randomness import (
     TABLE_SIZE,
@@ -71,14 +71,15 @@ PORTED_ROW = np.dtype(
     [
         *((name, np.int64) for name in ("number", "owner", "donor", "holder", "region")),
         *((name, np.int64) for name in ("day", "second", "npid")),
-        *((name, np.bool_) for name in ("corporate", "home")),
+        *((name, np.bool_) for name in ("corporate", "home", "new")),
     ]
 )
 """A row of Port_All_Full.
 
 ``number``: a ten-digit national number. ``owner``, ``donor``, ``holder``, ``region``: indexes into
 the market. ``day`` counts from ``FIRST_DAY``, ``second`` within the day. ``npid``: the porting
-process. ``corporate``: ported in a run. ``home``: back with its holder.
+process. ``corporate``: ported in a run. ``home``: back with its holder. ``new``: not in the first
+dump.
 """
 
 
@@ -88,11 +89,8 @@ def portable_sizes(ranges: MobileRanges, market: Market) -> NDArray[np.int64]:
     return np.where(leaves[ranges.operator], ranges.sizes, 0)
 
 
-def allocate(total: int, ranges: MobileRanges, market: Market, seed: int) -> NDArray[np.int64]:
-    """Return int64[m]: how many numbers of each range leave their holder, ``total`` in all.
-
-    Raises SettingError when the plan holds fewer numbers that can be ported.
-    """
+def _allocate(total: int, ranges: MobileRanges, market: Market, seed: int) -> NDArray[np.int64]:
+    """Return int64[m]: how many numbers of each range leave their holder, ``total`` in all."""
     stream = Stream(seed, "allocation")
     sizes = portable_sizes(ranges, market)
     holds = int(sizes.sum())
@@ -102,8 +100,7 @@ def allocate(total: int, ranges: MobileRanges, market: Market, seed: int) -> NDA
             hint="Ask for fewer ported numbers, or give a plan with more mobile ranges",
         )
     loss = np.array([operator.loss for operator in market.operators], np.int64)
-    share = stream.pick(log_normal(_SHARE_SIGMA, 100), len(sizes))
-    weights = sizes * share * loss[ranges.operator]
+    weights = sizes * stream.pick(log_normal(_SHARE_SIGMA, 100), len(sizes)) * loss[ranges.operator]
     code = ranges.first // CODE_SIZE
     old = np.any([(first <= code) & (code <= last) for first, last in _OLD_CODES], axis=0)
     city = np.array([region.area in _CITY_AREAS for region in market.regions])[ranges.region]
@@ -125,29 +122,39 @@ def allocate(total: int, ranges: MobileRanges, market: Market, seed: int) -> NDA
 
 
 class Ports:
-    """All ported and returned numbers of a registry."""
+    """All ported and returned numbers of a registry.
+
+    ``rows``: how many there are, in ``chunk_count`` chunks; ``returned_home`` of them are back with
+    their range holder. ``days``: those with ports. ``recipients``: who gains each holder's numbers
+    in each area, [operators, areas, TABLE_SIZE].
+    """
 
     def __init__(
         self,
         market: Market,
         ranges: MobileRanges,
-        counts: NDArray[np.int64],
         *,
+        ported: int,
         returned_home: int,
         dump_date: date,
         seed: int,
     ) -> None:
-        """Prepare the tables; the numbers are drawn later, chunk by chunk.
+        """Prepare the tables; the numbers are drawn later. No port is on ``dump_date`` or later.
 
-        ``counts``: numbers to draw from each range, ``returned_home`` of which are back with their
-        range holder. No port is on ``dump_date`` or later.
+        Raises SettingError when the plan holds fewer numbers that can be ported.
         """
-        self._ranges, self._counts, self._seed = ranges, counts, seed
-        self._first_row = np.concatenate([[0], np.cumsum(counts)])
-        self._home_rows = self._returned_rows(returned_home)
+        self.rows, self.returned_home = ported + returned_home, returned_home
+        self._ranges, self._seed = ranges, seed
+        self._counts = _allocate(self.rows, ranges, market, seed)
+        self._first_row = np.concatenate([[0], np.cumsum(self._counts)])
+        # One row in each of equal strata, so they ascend.
+        edges = np.arange(returned_home + 1, dtype=np.int64) * self.rows // max(1, returned_home)
+        words = Stream(seed, "home").words(returned_home)
+        self._home_rows = edges[:-1] + scaled(words, np.diff(edges))
         # A chunk ends with the range in which a further CHUNK_NUMBERS rows are full.
         full = np.append(np.arange(0, self.rows, CHUNK_NUMBERS), self.rows)
         self._limits = np.unique(self._first_row.searchsorted(full))
+        self.chunk_count = len(self._limits) - 1
         self.days = [FIRST_DAY + timedelta(days=i) for i in range((dump_date - FIRST_DAY).days)]
         self._day_table = weighted_table(
             [
@@ -161,7 +168,7 @@ class Ports:
         since = [(date(operator.since, 1, 1) - FIRST_DAY).days for operator in market.operators]
         self._since = self._day_table.searchsorted(since)
         self._hours = weighted_table(_HOURS, 1 << _HOUR_BITS)
-        self._recipients = _recipient_tables(market, dump_date.year)
+        self.recipients = _recipient_tables(market, dump_date.year)
         self._area_of = market.area_of
         self._gap_table = quantiles(lambda share: -1000 * math.log(1 - share))
         self._stretch_table = log_normal(_STRETCH_SIGMA, 100)
@@ -169,28 +176,11 @@ class Ports:
             lambda share: min(_RUN_MAX, 2 * (1 - share) ** (-1 / _RUN_EXPONENT))
         )
 
-    @property
-    def chunk_count(self) -> int:
-        """How many chunks there are."""
-        return len(self._limits) - 1
-
-    @property
-    def rows(self) -> int:
-        """How many ported and returned numbers there are."""
-        return int(self._first_row[-1])
-
     def first_number(self, index: int) -> int:
         """Return the lowest number that may lie in a chunk; behind the last chunk, no number."""
         if index == self.chunk_count:
             return int(np.iinfo(np.int64).max)
         return int(self._ranges.first[self._limits[index]]) if index else 0
-
-    def recipient(
-        self, holder: NDArray[np.int64], region: NDArray[np.int64], words: NDArray[np.uint64]
-    ) -> NDArray[np.int64]:
-        """Return who gains numbers of these holders in these regions, chosen by random words."""
-        gains = self._recipients[holder, self._area_of[region], scaled(words, TABLE_SIZE)]
-        return np.asarray(gains, np.int64)
 
     def draw(self, index: int) -> NDArray[np.void]:
         """Return the rows of one chunk, ascending; later chunks hold higher numbers."""
@@ -202,52 +192,36 @@ class Ports:
         holder, region = self._ranges.operator[row], self._ranges.region[row]
         rows["holder"], rows["region"] = holder, region
 
+        def recipient(of: NDArray[np.int64], words: NDArray[np.uint64]) -> NDArray[np.int64]:
+            area = self._area_of[region[of]]
+            gains = self.recipients[holder[of], area, scaled(words, TABLE_SIZE)]
+            return np.asarray(gains, np.int64)
+
         # What an event decides once is drawn per event and repeated for its numbers.
         event = self._events(row, stream)
         size = np.diff(event, append=len(row))
         offset = self._offsets(row[event], stream)
         place = np.arange(first_row, first_row + len(row)) - self._first_row[row]
         rows["number"] = self._ranges.first[row] + np.repeat(offset, size) + place
-        recipient = self.recipient(holder[event], region[event], stream.words(len(event)))
+        owner = recipient(event, stream.words(len(event)))
         words = stream.words(len(event))
-        other = self.recipient(holder[event], region[event], words)
-        again = ((words & np.uint64(255)) < _OTHER_DONOR_OF_256) & (other != recipient)
-        day, second = self._times(recipient, stream)
-        columns = {
-            "owner": recipient,
-            "donor": np.where(again, other, holder[event]),
-            "day": day,
-            "second": second,
-            "npid": _npid(day, second, first_row + event),
-            "corporate": size > 1,
-        }
-        for name, values in columns.items():
+        other = recipient(event, words)
+        again = ((words & np.uint64(255)) < _OTHER_DONOR_OF_256) & (other != owner)
+        rows["owner"] = np.repeat(owner, size)
+        rows["donor"] = np.repeat(np.where(again, other, holder[event]), size)
+        rows["corporate"] = np.repeat(size > 1, size)
+        for name, values in self._processes(owner, first_row + event, stream).items():
             rows[name] = np.repeat(values, size)
 
         # A return is a process of its own: from the recipient back to the range holder.
-        back_from, back_to = self._home_rows.searchsorted([first_row, first_row + len(row)])
-        back = self._home_rows[back_from:back_to] - first_row
-        donor = self.recipient(holder[back], region[back], stream.words(len(back)))
-        day, second = self._times(donor, stream)
-        npid = _npid(day, second, first_row + back)
+        begin, end = self._home_rows.searchsorted([first_row, first_row + len(row)])
+        back = self._home_rows[begin:end] - first_row
+        donor = recipient(back, stream.words(len(back)))
+        rows["owner"][back], rows["donor"][back] = holder[back], donor
         rows["corporate"][back], rows["home"][back] = False, True
-        columns = {
-            "owner": holder[back],
-            "donor": donor,
-            "day": day,
-            "second": second,
-            "npid": npid,
-        }
-        for name, values in columns.items():
+        for name, values in self._processes(donor, first_row + back, stream).items():
             rows[name][back] = values
         return rows
-
-    def _returned_rows(self, returned_home: int) -> NDArray[np.int64]:
-        """Choose rows of the full dump: one in each of equal strata, so they ascend."""
-        if not returned_home:
-            return np.zeros(0, np.int64)
-        edges = np.arange(returned_home + 1, dtype=np.int64) * self.rows // returned_home
-        return edges[:-1] + scaled(Stream(self._seed, "home").words(returned_home), np.diff(edges))
 
     def _events(self, row: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:
         """Return where events begin; the end of a range cuts a run off."""
@@ -275,10 +249,13 @@ class Ports:
         scale = np.repeat(free / length, events)
         return np.asarray((walked - np.repeat(before, events)) * scale, np.int64)
 
-    def _times(
-        self, recipient: NDArray[np.int64], stream: Stream
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw the day and the second of that day of each port, by its recipient."""
+    def _processes(
+        self, recipient: NDArray[np.int64], row: NDArray[np.int64], stream: Stream
+    ) -> dict[str, NDArray[np.int64]]:
+        """Draw the day and the second of ports by their recipients, and number the processes.
+
+        Their numbers have sixteen digits and ascend with the time.
+        """
         bits = stream.words(len(recipient)).astype(np.int64)
         days = len(self._day_table)
         since = self._since[recipient]
@@ -286,31 +263,30 @@ class Ports:
         hour = self._hours[(bits >> _DAY_BITS) & ((1 << _HOUR_BITS) - 1)]
         fraction = (bits >> (_DAY_BITS + _HOUR_BITS)) & 0xFFFFF
         # An operator may begin in the dump's own year, before that year has a day.
-        return self._day_table[np.minimum(place, days - 1)], hour * 3600 + ((fraction * 3600) >> 20)
-
-
-def _npid(
-    day: NDArray[np.int64], second: NDArray[np.int64], row: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Number processes by their time: sixteen digits, ascending with the date."""
-    time = day * SECONDS_PER_DAY + second
-    return NPID_FIRST + time * NPIDS_PER_SECOND + row % NPIDS_PER_SECOND
+        day = self._day_table[np.minimum(place, days - 1)]
+        second = hour * 3600 + ((fraction * 3600) >> 20)
+        time = day * SECONDS_PER_DAY + second
+        npid = NPID_FIRST + time * NPIDS_PER_SECOND + row % NPIDS_PER_SECOND
+        return {"day": day, "second": second, "npid": npid}
 
 
 def _recipient_tables(market: Market, year: int) -> NDArray[np.int16]:
-    """Return who gains each holder's numbers in each area: [operators, areas, TABLE_SIZE]."""
-
-    def weight(holder: Operator, recipient: Operator, area: str) -> int:
-        works = not recipient.areas or area in recipient.areas
-        if recipient is holder or recipient.since > year or not works:
+    def weight(holder: int, recipient: int, area: str) -> int:
+        one, other = market.operators[holder], market.operators[recipient]
+        if one is other or other.since > year or not other.works_in(area):
             return 0
         # How readily subscribers go there depends on the two codes and not on the seed.
-        affinity = zlib.crc32(f"{holder.code}>{recipient.code}".encode()) % 101
-        return recipient.gain * (_AFFINITY_MIN_PER_CENT + affinity)
+        affinity = zlib.crc32(f"{one.code}>{other.code}".encode()) % 101
+        return other.gain * (_AFFINITY_MIN_PER_CENT + affinity)
 
-    def table(holder: Operator, area: str) -> NDArray[np.int64]:
-        return weighted_table([weight(holder, each, area) for each in market.operators])
-
+    every = range(len(market.operators))
     return np.array(
-        [[table(holder, area) for area in market.areas] for holder in market.operators], np.int16
+        [
+            [
+                weighted_table([weight(holder, each, area) for each in every])
+                for area in market.areas
+            ]
+            for holder in every
+        ],
+        np.int16,
     )

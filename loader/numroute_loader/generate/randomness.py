@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 TABLE_SIZE = 4096
 """Entries of a table of quantiles or weights: a power of two, so that low bits choose one."""
 
-_HALF_WORD_BITS = 32
-
 
 class Stream:
     """One independent stream of random words, named by the seed, a purpose and an index."""
@@ -34,13 +32,9 @@ class Stream:
         """Return uint64[count], uniform over all 64 bits."""
         return np.asarray(self._bits.random_raw(count), dtype=np.uint64)
 
-    def below(self, bound: int, count: int) -> NDArray[np.int64]:
-        """Return int64[count], uniform in 0..bound-1; ``bound`` is at most 2^31."""
-        return scaled(self.words(count), bound)
-
     def pick(self, table: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """Return int64[count] entries of ``table``, each drawn with equal chance."""
-        return table[self.below(len(table), count)]
+        return table[scaled(self.words(count), len(table))]
 
     def order(self, count: int) -> NDArray[np.int64]:
         """Return int64[count], a permutation of 0..count-1."""
@@ -48,9 +42,8 @@ class Stream:
 
 
 def scaled(words: NDArray[np.uint64], bound: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Scale the high half of each word to 0..bound-1."""
-    high = (words >> np.uint64(_HALF_WORD_BITS)).astype(np.int64)
-    return (high * bound) >> _HALF_WORD_BITS
+    """Scale the high half of each word to 0..bound-1; ``bound`` is at most 2^31."""
+    return ((words >> np.uint64(32)).astype(np.int64) * bound) >> 32
 
 
 def quantiles(inverse: Callable[[float], float]) -> NDArray[np.int64]:
