@@ -18,10 +18,9 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, cast
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -52,9 +51,10 @@ PIECE_BYTES = 4 << 20
 SPOOL = "pulled"
 """The folder in the store for partial downloads."""
 
-
 KEEP = 4
 """Snapshots that stay at the remote: a replica may still be fetching the one before."""
+
+_PUSH_AGAIN = "Run `numroute-load push --verify` on the machine that builds the snapshots"
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +65,19 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: Annotated[int, msgspec.Meta(ge=0)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
     as_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """The result of a push or a pull.
+
+    ``moved_bytes``: 0 where the snapshot was there already. ``changed``: whether another snapshot
+    became current in the store that pulls.
+    """
+
+    pointer: Pointer
+    moved_bytes: int
+    changed: bool = False
 
 
 class Remote:
@@ -80,10 +93,9 @@ class Remote:
         self.url = _without_secrets(url)
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
-        except ImportError as error:
-            raise SettingError(f"{self.url}: {error}", hint="Install the driver it names") from None
-        except ValueError as error:
-            raise SettingError(f"{self.url}: {error}", hint="Check the URL") from None
+        except (ImportError, ValueError) as error:
+            hint = "Check the URL, and install the driver that it names"
+            raise SettingError(f"{self.url}: {error}", hint=hint) from None
         except Exception as error:  # noqa: BLE001 - a driver may connect here, with its own errors
             raise self._failed("cannot be reached", error) from None
         protocol = self._fs.protocol
@@ -91,7 +103,7 @@ class Remote:
         self.renames = bool(names & _RENAMES)
 
     def read_pointer(self) -> Pointer | None:
-        """Return the pointer, None when nothing has been pushed; raises FeedError."""
+        """Return the pointer, None when nothing has been pushed."""
         with self._wrapped("cannot be read"):
             try:
                 with self._fs.open(f"{self._root}/{POINTER}", "rb") as file:
@@ -101,13 +113,11 @@ class Remote:
         try:
             return msgspec.json.decode(content, type=Pointer)
         except msgspec.MsgspecError:
-            raise FeedError(
-                f"{self.url}/{POINTER}: it is not the pointer of a snapshot",
-                hint="Push again from the machine that builds the snapshots",
-            ) from None
+            reason = f"{self.url}/{POINTER}: it is not the pointer of a snapshot"
+            raise FeedError(reason, hint=_PUSH_AGAIN) from None
 
     def write_pointer(self, pointer: Pointer) -> None:
-        """Make a snapshot current, whose object must be complete; raises FeedError."""
+        """Make a snapshot current, whose object must be complete."""
         content = msgspec.json.encode(pointer) + b"\n"
         with self._wrapped("the pointer cannot be written"):
             final = f"{self._root}/{POINTER}"
@@ -118,56 +128,51 @@ class Remote:
                 file.write(content)
             self._fs.mv(final + UNFINISHED, final)
 
-    def size(self, snapshot: str, *, unfinished: bool = False) -> int | None:
-        """Return the size of a snapshot's object or None; raises FeedError."""
+    def size(self, snapshot: str, end: str = "") -> int | None:
+        """Return the size of a snapshot's object or None."""
         with self._wrapped("cannot be looked at"):
             try:
-                return int(self._fs.size(self._path(snapshot, unfinished=unfinished)))
+                return int(self._fs.size(f"{self._path(snapshot)}{end}"))
             except FileNotFoundError:
                 return None
 
     def ids(self) -> list[str]:
-        """Return the ids of the snapshots at the remote, oldest data first; raises FeedError."""
+        """Return the ids of the snapshots at the remote, oldest data first."""
         return sorted(name.removesuffix(SUFFIX) for name in self._names() if name.endswith(SUFFIX))
 
-    def remove_all_but(self, kept: set[str]) -> list[str]:
-        """Remove objects and remains of broken uploads; return the ids of the objects."""
-        removed = []
+    def remove_all_but(self, kept: set[str]) -> None:
+        """Remove the objects of other snapshots and the remains of their uploads."""
         for name in self._names():
-            snapshot = name.removesuffix(UNFINISHED).removesuffix(SUFFIX)
-            if snapshot not in kept:
+            if name.removesuffix(UNFINISHED).removesuffix(SUFFIX) not in kept:
                 with self._wrapped("old snapshots cannot be removed"):
                     self._fs.rm_file(f"{self._root}/{SNAPSHOTS}/{name}")
-                if name.endswith(SUFFIX):
-                    removed.append(snapshot)
-        return removed
 
     @contextlib.contextmanager
-    def reading(self, snapshot: str, offset: int) -> Iterator[BufferedIOBase]:
-        """Open a snapshot's object for reading from an offset; raises FeedError."""
+    def reading(self, snapshot: str, offset: int = 0) -> Iterator[Any]:
+        """Open a snapshot's object for reading from an offset."""
         with self._wrapped("the download broke off"):
             try:
                 opened = self._fs.open(self._path(snapshot), "rb")
             except FileNotFoundError:
                 raise FeedError(
                     f"{self.url}: the pointer names snapshot {snapshot!r}, which is not there",
-                    hint="Push again from the machine that builds the snapshots",
+                    hint=_PUSH_AGAIN,
                 ) from None
             with opened as file:
                 file.seek(offset)
-                yield cast("BufferedIOBase", file)
+                yield file
 
     @contextlib.contextmanager
-    def writing(self, snapshot: str, offset: int) -> Iterator[IO[bytes]]:
+    def writing(self, snapshot: str, offset: int) -> Iterator[Any]:
         """Open a snapshot's object for writing; with an offset, continue a broken upload.
 
-        It is complete, and has its name, when the block ends. Raises FeedError.
+        It is complete, and has its name, when the block ends.
         """
         with self._wrapped("the upload broke off"):
             self._fs.makedirs(f"{self._root}/{SNAPSHOTS}", exist_ok=True)
-            path = self._path(snapshot, unfinished=self.renames)
+            path = self._path(snapshot) + (UNFINISHED if self.renames else "")
             with self._fs.open(path, "ab" if offset else "wb") as file:
-                yield cast("IO[bytes]", file)
+                yield file
             if self.renames:
                 self._fs.mv(path, self._path(snapshot))
 
@@ -179,9 +184,8 @@ class Remote:
                 return []
             return [str(path).rstrip("/").rpartition("/")[2] for path in paths]
 
-    def _path(self, snapshot: str, *, unfinished: bool = False) -> str:
-        end = UNFINISHED if unfinished else ""
-        return f"{self._root}/{SNAPSHOTS}/{snapshot}{SUFFIX}{end}"
+    def _path(self, snapshot: str) -> str:
+        return f"{self._root}/{SNAPSHOTS}/{snapshot}{SUFFIX}"
 
     @contextlib.contextmanager
     def _wrapped(self, what: str) -> Iterator[None]:
@@ -194,28 +198,8 @@ class Remote:
 
     def _failed(self, what: str, error: Exception) -> FeedError:
         why = getattr(error, "strerror", None) or type(error).__name__
-        return FeedError(
-            f"{self.url}: {what}: {why}",
-            hint="Check the URL, its driver's settings, and the storage",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pushed:
-    """The result of a push; ``sent_bytes``: 0 when the snapshot was there already."""
-
-    pointer: Pointer
-    sent_bytes: int
-    removed: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pulled:
-    """The result of a pull; ``changed``: whether another snapshot became current."""
-
-    pointer: Pointer
-    fetched_bytes: int
-    changed: bool
+        hint = "Check the URL, its driver's settings, and the storage"
+        return FeedError(f"{self.url}: {what}: {why}", hint=hint)
 
 
 @contextlib.contextmanager
@@ -233,14 +217,13 @@ def push(
     store: SnapshotStore,
     remote: Remote,
     *,
-    keep: int = KEEP,
     verify: bool = False,
     progress: Progress | None = None,
-) -> Pushed:
+) -> Transfer:
     """Copy the store's current snapshot to the remote and make it current there.
 
     An upload that broke off continues where it stopped, if the storage can append; the result is
-    then read back and compared, with ``verify`` always. At most ``keep`` snapshots stay there.
+    then read back and compared, with ``verify`` always. At most ``KEEP`` snapshots stay there.
     Raises FeedError or StoreError.
     """
     with store.open() as snapshot:
@@ -255,12 +238,11 @@ def push(
         sent = 0
         whole = remote.size(pointer.snapshot) == size
         if not whole or (verify and not _is_right(remote, pointer)):
-            begun = remote.size(pointer.snapshot, unfinished=True) if remote.renames else 0
-            begun = begun if begun and begun <= size else 0
+            begun = (remote.size(pointer.snapshot, UNFINISHED) or 0) if remote.renames else 0
             # What was continued and is not right is sent once more from its beginning.
-            for offset in (begun, 0):
+            for offset in (begun if begun <= size else 0, 0):
                 sent += _send(remote, pointer, path, offset, progress)
-                if not (begun or verify) or _is_right(remote, pointer):
+                if not (offset or verify) or _is_right(remote, pointer):
                     break
             else:
                 raise FeedError(
@@ -269,8 +251,8 @@ def push(
                 )
         remote.write_pointer(pointer)
     others = [each for each in reversed(remote.ids()) if each != pointer.snapshot]
-    removed = remote.remove_all_but({pointer.snapshot, *others[: keep - 1]})
-    return Pushed(pointer=pointer, sent_bytes=sent, removed=tuple(removed))
+    remote.remove_all_but({pointer.snapshot, *others[: KEEP - 1]})
+    return Transfer(pointer=pointer, moved_bytes=sent)
 
 
 def _send(
@@ -287,24 +269,19 @@ def _send(
                 progress(done, pointer.file_bytes)
     size = remote.size(pointer.snapshot)
     if size != pointer.file_bytes:
-        raise FeedError(
-            f"{remote.url}: {size} bytes arrived of {pointer.file_bytes}", hint="Push again"
-        )
+        reason = f"{remote.url}: {size} bytes arrived of {pointer.file_bytes}"
+        raise FeedError(reason, hint="Push again")
     return done - offset
 
 
 def _is_right(remote: Remote, pointer: Pointer) -> bool:
-    with remote.reading(pointer.snapshot, 0) as file:
+    with remote.reading(pointer.snapshot) as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == pointer.sha256
 
 
 def pull(
-    store: SnapshotStore,
-    remote: Remote,
-    *,
-    asked_by: str = "",
-    progress: Progress | None = None,
-) -> Pulled:
+    store: SnapshotStore, remote: Remote, *, asked_by: str = "", progress: Progress | None = None
+) -> Transfer:
     """Make current in the store what is current at the remote.
 
     A download that broke off continues where it stopped. Nothing is published before all of its
@@ -316,52 +293,40 @@ def pull(
     """
     pointer = remote.read_pointer()
     if pointer is None:
-        raise NoSnapshotError(
-            remote.url,
-            "nothing has been pushed here yet",
-            hint="Run `numroute-load push` on the machine that builds the snapshots",
-        )
+        hint = "Run `numroute-load push` on the machine that builds the snapshots"
+        raise NoSnapshotError(remote.url, "nothing has been pushed here yet", hint=hint)
+    spool = store.path / SPOOL
     if pointer.snapshot in store.ids():
         with contextlib.suppress(NoSnapshotError):
             if store.current_id() == pointer.snapshot:
-                _clear(store.path / SPOOL, keep=None)
-                return Pulled(pointer=pointer, fetched_bytes=0, changed=False)
-        reason = f"current at {remote.url}"
+                _clear(spool)
+                return Transfer(pointer=pointer, moved_bytes=0)
         # A damaged one is fetched again below, and takes its place.
         with contextlib.suppress(SnapshotCorruptError):
             with writing(store) as writer:
+                reason = f"current at {remote.url}"
                 writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=reason)
-            return Pulled(pointer=pointer, fetched_bytes=0, changed=True)
-    part = _part(store.path / SPOOL, pointer)
+            return Transfer(pointer=pointer, moved_bytes=0, changed=True)
+    spool.mkdir(mode=0o700, exist_ok=True)
+    part = spool / f"{pointer.snapshot}-{pointer.sha256}"
+    _clear(spool, keep=part)
     fetched = _fetch(remote, pointer, part, progress)
     with Snapshot(part) as snapshot:
         metadata = snapshot.metadata
     if metadata.snapshot_id != pointer.snapshot:
         part.unlink()
-        raise FeedError(
-            f"{remote.url}: the pointer names {pointer.snapshot}, the file is "
-            f"{metadata.snapshot_id}",
-            hint="Push again from the machine that builds the snapshots",
-        )
+        reason = f"the pointer names {pointer.snapshot}, the file is {metadata.snapshot_id}"
+        raise FeedError(f"{remote.url}: {reason}", hint=_PUSH_AGAIN)
     with writing(store) as writer:
         writer.publish_pulled(part, metadata, url=remote.url, asked_by=asked_by)
-    _clear(store.path / SPOOL, keep=None)
-    return Pulled(pointer=pointer, fetched_bytes=fetched, changed=True)
+    _clear(spool)
+    return Transfer(pointer=pointer, moved_bytes=fetched, changed=True)
 
 
-def _part(folder: Path, pointer: Pointer) -> Path:
-    """Return the path of the download, named for the snapshot and its digest."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    part = folder / f"{pointer.snapshot}-{pointer.sha256}"
-    _clear(folder, keep=part)
-    return part
-
-
-def _clear(folder: Path, *, keep: Path | None) -> None:
-    if folder.is_dir():
-        for each in folder.iterdir():
-            if each != keep:
-                each.unlink()
+def _clear(folder: Path, *, keep: Path | None = None) -> None:
+    for each in folder.glob("*"):
+        if each != keep:
+            each.unlink()
 
 
 def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | None) -> int:
@@ -380,18 +345,14 @@ def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | No
         local.flush()
         os.fsync(local.fileno())
     if done < pointer.file_bytes:
-        raise FeedError(
-            f"{remote.url}: {done} bytes came of {pointer.file_bytes} of snapshot "
-            f"{pointer.snapshot}",
-            hint="Pull again; if it stays, run `numroute-load push --verify` where snapshots are "
-            "built",
-        )
+        reason = f"{done} bytes came of {pointer.file_bytes} of snapshot {pointer.snapshot}"
+        raise FeedError(f"{remote.url}: {reason}", hint=f"Pull again. {_PUSH_AGAIN}, if it stays")
     if sha256_file(part, done).hex() != pointer.sha256:
         part.unlink()
         raise FeedError(
             f"{remote.url}: snapshot {pointer.snapshot} is not what was pushed: its bytes have "
             "another digest",
-            hint="Run `numroute-load push --verify` on the machine that builds the snapshots",
+            hint=_PUSH_AGAIN,
         )
     return done - begun
 
@@ -404,42 +365,30 @@ class Follower(Feed):
         store: SnapshotStore,
         remote: Remote,
         log: FilteringBoundLogger,
-        *,
-        interval_seconds: float = INTERVAL_SECONDS,
-        asked_by: str = "",
+        interval_seconds: float,
+        asked_by: str,
     ) -> None:
         """Continue from the store's health record."""
         super().__init__(store, remote.url, log, interval_seconds)
         self._remote = remote
         self._asked_by = asked_by
 
-    def run(self) -> None:
-        """Pull until a signal asks to stop."""
-        self._log.info("following", source=self._remote.url, store=str(self._store.path))
-        super().run()
-
     def _work(self) -> None:
         pulled = pull(self._store, self._remote, asked_by=self._asked_by)
         self._health.set(polled_at=now())
         if pulled.changed:
-            self._health.set(
-                published_at=now(),
-                snapshot_id=pulled.pointer.snapshot,
-                as_of=datetime.fromisoformat(pulled.pointer.as_of),
-            )
+            as_of = datetime.fromisoformat(pulled.pointer.as_of)
+            snapshot = pulled.pointer.snapshot
+            self._health.set(published_at=now(), snapshot_id=snapshot, as_of=as_of)
             self._log.info(
                 "snapshot pulled",
-                snapshot=pulled.pointer.snapshot,
+                snapshot=snapshot,
                 as_of=pulled.pointer.as_of,
-                bytes=pulled.fetched_bytes,
+                bytes=pulled.moved_bytes,
             )
 
 
 def _without_secrets(url: str) -> str:
     """Return a URL without a password."""
-    parts: Any = urlsplit(url)
-    if parts.password is None:
-        return url.rstrip("/")
-    netloc = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username}@" if parts.username else ""
-    return str(urlunsplit(parts._replace(netloc=f"{user}{netloc}"))).rstrip("/")
+    password = urlsplit(url).password
+    return (url if password is None else url.replace(f":{password}@", "@", 1)).rstrip("/")

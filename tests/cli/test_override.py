@@ -61,10 +61,6 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
     """Lookup, explain, list, info and history show it; clearing brings the registry back."""
     file = tmp_path / "overrides.csv"
     file.write_text(GOOD)
-    before = SnapshotStore(store).current_id()
-    dry = command("numroute-load", "override", "apply", "--dry-run", "--store", store, file)
-    assert dry.status == 0, dry.err
-    assert SnapshotStore(store).current_id() == before
     done = command(
         "numroute-load", "override", "apply", "--store", store, file, "--json", "--reason", "why"
     )
@@ -121,7 +117,7 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
         (HEADER + "79000000012,79000000011,mMTS,r,a,,,,\n", ":2: last lies before number"),
         (HEADER + "79000000012,,mNEW,r,a,,,,\n", ":2: operator 'mNEW' is not an operator of"),
         (HEADER.replace(",", ";"), "overrides.csv:1: the columns must be separated by commas"),
-        (HEADER + "79000000012,,tele2,r,a,,,,\n", "Write its code: mTELE2"),
+        (HEADER + "79000000012,,tele2,r,a,,,,\n", "Write its code as the operator table"),
         (HEADER + "79000000012,,mNEW,r,a,,,,\n", "`numroute lookup NUMBER --json`"),
         (HEADER + "79000000012,,,r,a,,,,\n", ":2: Object missing required field `operator`"),
         (HEADER + "79000000012,,mMTS,,a,,,,\n", ":2: Object missing required field `reason`"),
@@ -181,19 +177,19 @@ def test_a_wrong_file_is_reported_by_line(
 
 
 @pytest.mark.parametrize(
-    ("number", "reason", "hint"),
+    ("number", "hint"),
     [
-        ("89161234567", "begins with no country code", "write it as 7916*******"),
-        ("9161234567", "begins with country code 91; the snapshot covers 7", "7916*******"),
-        ("4951234567", "begins with country code 49; the snapshot covers 7", "7495*******"),
-        ("7916223456", "is too short for a number with country code 7", "whole international"),
-        ("791622345678", "is too long for a number with country code 7", "whole international"),
-        ("+447911123456", "begins with country code 44", "whole international"),
+        ("89161234567", "write it as 7916*******"),
+        ("9161234567", "write it as 7916*******"),
+        ("4951234567", "write it as 7495*******"),
+        ("7916223456", "Write a whole international number"),
+        ("791622345678", "Write a whole international number"),
+        ("+447911123456", "Write a whole international number"),
     ],
 )
 @pytest.mark.parametrize("column", ["number", "last"])
 def test_only_whole_numbers_of_a_covered_country_are_taken(
-    store: Path, tmp_path: Path, number: str, reason: str, hint: str, column: str
+    store: Path, tmp_path: Path, number: str, hint: str, column: str
 ) -> None:
     """A number in national format would be published and never apply: it is refused."""
     file = tmp_path / "overrides.csv"
@@ -202,7 +198,7 @@ def test_only_whole_numbers_of_a_covered_country_are_taken(
     result = command("numroute-load", "override", "apply", "--store", store, file)
     assert result.status == 1
     assert f"overrides.csv:2: {column} '{number.lstrip('+')[:4]}" in result.err
-    assert reason in result.err
+    assert "is not a whole number of country code 7" in result.err
     assert hint in result.err
     assert number not in result.err
 

@@ -36,12 +36,9 @@ def override() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @store_option
 @reason_option
-@click.option("--dry-run", is_flag=True, help="Read and check the file; publish nothing.")
 @retention_options
 @json_option
-def apply(
-    *, file: Path, store: Path, reason: str, dry_run: bool, retention: Retention, as_json: bool
-) -> None:
+def apply(*, file: Path, store: Path, reason: str, retention: Retention, as_json: bool) -> None:
     """Replace all overrides by those of FILE and publish a snapshot with them.
 
     FILE is a CSV with the columns number, operator, reason and author and, if needed, last (of a
@@ -49,18 +46,13 @@ def apply(
     Of several overrides that hold a number the narrowest decides.
     """
     opened = SnapshotStore(store, retention=retention)
-    if dry_run:
+    with writing(opened) as writer:
         with opened.open() as current:
-            read = read_overrides(file, current)
-        metadata = None
-    else:
-        with writing(opened) as writer:
-            with opened.open() as current:
-                read = read_overrides(file, current)
-            metadata = writer.publish_overrides(read.overrides, asked_by=user_name(), reason=reason)
-    if read.expired:
-        click.echo(f"warning: {counted(read.expired, 'expired line')} left out", err=True)
-    _print(metadata, len(read.overrides), as_json=as_json)
+            overrides, expired = read_overrides(file, current)
+        metadata = writer.publish_overrides(overrides, asked_by=user_name(), reason=reason)
+    if expired:
+        click.echo(f"warning: {counted(expired, 'expired line')} left out", err=True)
+    _print(metadata, len(overrides), as_json=as_json)
 
 
 @override.command()
@@ -87,9 +79,6 @@ def list_(*, store: Path, as_json: bool) -> None:
         for each in overrides:
             print_json({**plain(each), "active": each.active(now)})
         return
-    if not overrides:
-        click.echo("no overrides")
-        return
     print_table(
         ("number", "operator", "MCC-MNC", "expires", "", "reason", "author"),
         [
@@ -112,8 +101,7 @@ def _range(each: Override) -> str:
     return f"+{each.first}" if each.first == each.last else f"+{each.first} to +{each.last}"
 
 
-def _print(metadata: Metadata | None, count: int, *, as_json: bool) -> None:
-    snapshot = {"id": metadata.snapshot_id} if metadata else None
-    published = metadata.snapshot_id if metadata else "nothing: --dry-run"
-    facts = [("overrides", f"{count:,}"), ("published", published)]
-    show({"overrides": count, "snapshot": snapshot}, facts, as_json=as_json)
+def _print(metadata: Metadata, count: int, *, as_json: bool) -> None:
+    snapshot = metadata.snapshot_id
+    facts = [("overrides", f"{count:,}"), ("published", snapshot)]
+    show({"overrides": count, "snapshot": {"id": snapshot}}, facts, as_json=as_json)

@@ -15,9 +15,7 @@ from numroute.logs import make_logger
 from numroute_loader import replicas
 from numroute_loader.cli.options import retention_options, user_name
 from numroute_loader.feeds.loop import feeding, stopping
-from numroute_loader.replicas import INTERVAL_SECONDS, Follower, Remote
-
-KEEP_MAX = 10_000
+from numroute_loader.replicas import INTERVAL_SECONDS, Follower, Remote, Transfer
 
 _URL = "URL is a path, or a URL of any driver of fsspec: s3://, gs://, sftp:// and others."
 
@@ -36,40 +34,18 @@ def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | N
 )
 @click.argument("url", metavar="URL", callback=check_url)
 @store_option
-@click.option(
-    "--keep",
-    type=click.IntRange(min=2, max=KEEP_MAX),
-    default=replicas.KEEP,
-    show_default=True,
-    metavar="N",
-    help="Snapshots that stay at the URL; a replica may still be fetching the one before.",
-)
 @click.option("--verify", is_flag=True, help="Read the snapshot at the URL back and compare it.")
 @json_option
-def push(*, url: str, store: Path, keep: int, verify: bool, as_json: bool) -> None:
+def push(*, url: str, store: Path, verify: bool, as_json: bool) -> None:
     """Push the current snapshot."""
     with Bars() as bars:
         pushed = replicas.push(
             SnapshotStore(store),
             Remote(url),
-            keep=keep,
             verify=verify,
             progress=lambda done, total: bars.update("sending", done, total),
         )
-    pointer = pushed.pointer
-    document = {
-        "snapshot": {"id": pointer.snapshot, "as_of": pointer.as_of},
-        "file_bytes": pointer.file_bytes,
-        "sha256": pointer.sha256,
-        "sent_bytes": pushed.sent_bytes,
-        "removed": list(pushed.removed),
-    }
-    facts = [
-        ("pushed", pointer.snapshot),
-        ("sent", f"{pushed.sent_bytes:,} of {pointer.file_bytes:,} bytes"),
-        *([("removed there", ", ".join(pushed.removed))] if pushed.removed else []),
-    ]
-    show(document, facts, as_json=as_json)
+    _print("pushed", "sent", pushed, {"sha256": pushed.pointer.sha256}, as_json=as_json)
 
 
 @click.command(
@@ -100,13 +76,7 @@ def pull(
     with feeding(store), stopping():
         remote = Remote(url)
         if follow:
-            Follower(
-                opened,
-                remote,
-                make_logger(),
-                interval_seconds=interval_seconds,
-                asked_by=asked_by,
-            ).run()
+            Follower(opened, remote, make_logger(), interval_seconds, asked_by).run()
             return
         with Bars() as bars:
             pulled = replicas.pull(
@@ -115,15 +85,22 @@ def pull(
                 asked_by=asked_by,
                 progress=lambda done, total: bars.update("fetching", done, total),
             )
-    pointer = pulled.pointer
+    word = "current" if pulled.changed else "current already"
+    _print(word, "fetched", pulled, {"changed": pulled.changed}, as_json=as_json)
+
+
+def _print(
+    word: str, moved: str, transfer: Transfer, more: dict[str, object], *, as_json: bool
+) -> None:
+    pointer, moved_bytes = transfer.pointer, transfer.moved_bytes
     document = {
         "snapshot": {"id": pointer.snapshot, "as_of": pointer.as_of},
         "file_bytes": pointer.file_bytes,
-        "fetched_bytes": pulled.fetched_bytes,
-        "changed": pulled.changed,
+        f"{moved}_bytes": moved_bytes,
+        **more,
     }
     facts = [
-        ("current" if pulled.changed else "current already", pointer.snapshot),
-        ("fetched", f"{pulled.fetched_bytes:,} of {pointer.file_bytes:,} bytes"),
+        (word, pointer.snapshot),
+        (moved, f"{moved_bytes:,} of {pointer.file_bytes:,} bytes"),
     ]
     show(document, facts, as_json=as_json)
