@@ -11,11 +11,7 @@ from typing import Any, Final
 
 import click
 
-from numroute.cli.options import (
-    Folder,
-    json_option,
-    region_option,
-)
+from numroute.cli.options import FILE, Folder, json_option, region_option
 from numroute.cli.service import source_options
 from numroute_campaign.vocabulary import (
     CATEGORIES,
@@ -30,38 +26,25 @@ from numroute_campaign.vocabulary import (
 _SAMPLE_ROWS: Final = 20
 _SAMPLE_ROWS_MAX: Final = 10_000
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+Command = Callable[..., int]
 
 
-def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
     """Return a decorator that adds the options for reading lists."""
+    column = f"The phone column of {what}: its name, or its place from 1."
+    delimiter = f"Cell delimiter of {what} (CSV); 'tab' for a tab."
+    encoding = f"Encoding of {what} (CSV), e.g. cp1251."
+    header = f"Whether the first row of {what} is a header (CSV, spreadsheets)."
+    sheet = "The sheet to read of a workbook; default the first with phone numbers."
     options = (
-        click.option(
-            f"--{prefix}column",
-            metavar="NAME",
-            help=f"The phone column of {what}: its name, or its place from 1.",
-        ),
-        click.option(
-            f"--{prefix}delimiter",
-            metavar="CHAR",
-            help=f"Cell delimiter of {what} (CSV); 'tab' for a tab.",
-        ),
-        click.option(
-            f"--{prefix}encoding", metavar="NAME", help=f"Encoding of {what} (CSV), e.g. cp1251."
-        ),
-        click.option(
-            f"--{prefix}header/--no-{prefix}header",
-            default=None,
-            help=f"Whether the first row of {what} is a header (CSV, spreadsheets).",
-        ),
-        click.option(
-            f"--{prefix}sheet",
-            metavar="NAME",
-            help="The sheet to read of a workbook; default the first with phone numbers.",
-        ),
+        click.option(f"--{prefix}column", metavar="NAME", help=column),
+        click.option(f"--{prefix}delimiter", metavar="CHAR", help=delimiter),
+        click.option(f"--{prefix}encoding", metavar="NAME", help=encoding),
+        click.option(f"--{prefix}header/--no-{prefix}header", default=None, help=header),
+        click.option(f"--{prefix}sheet", metavar="NAME", help=sheet),
     )
 
-    def add(command: Callable[..., int]) -> Callable[..., int]:
+    def add(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
         return command
@@ -97,7 +80,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
 @click.option(
     "--policy",
     metavar="FILE",
-    type=_FILE,
+    type=FILE,
     help="TOML file of rules; without it, by operator.",
 )
 @click.option(
@@ -118,7 +101,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
     is_flag=True,
     help="Ignore rows of do-not-send lists that cannot be understood.",
 )
-@click.option("--prices", metavar="FILE", type=_FILE, help="TOML file of prices per operator.")
+@click.option("--prices", metavar="FILE", type=FILE, help="TOML file of prices per operator.")
 @click.option(
     "--category",
     type=click.Choice(CATEGORIES),
@@ -137,14 +120,14 @@ def _read_options(prefix: str, what: str) -> Callable[[Callable[..., int]], Call
 @click.option(
     "--pseudonymize",
     metavar="KEYFILE",
-    type=_FILE,
+    type=FILE,
     help="Write a keyed HMAC in place of the number; the key file is made if missing.",
 )
 @click.option(
     "--map",
     "map_path",
     metavar="FILE",
-    type=_FILE,
+    type=FILE,
     help="New file for the map of pseudonyms, in a folder apart from output and key.",
 )
 @click.option(
@@ -173,9 +156,6 @@ def route(
     lists: tuple[str, ...],
     out: Path | None,
     source: Path | str,
-    dry_run: bool,
-    sample: int,
-    as_json: bool,
     **options: Any,  # noqa: ANN401 - click hands the other options over by name
 ) -> int:
     """Make a LIST of people's numbers into files ready to send, one per operator or route.
@@ -188,9 +168,7 @@ def route(
     """
     from numroute_campaign.command import route_lists  # noqa: PLC0415 - slow to import
 
-    return route_lists(
-        lists, out, source, dry_run=dry_run, sample=sample, as_json=as_json, options=options
-    )
+    return route_lists(lists, out, source, options)
 
 
 @click.command()
@@ -200,11 +178,11 @@ def route(
     "map_path",
     required=True,
     metavar="FILE",
-    type=_FILE,
+    type=FILE,
     help="The map that `numroute route --pseudonymize` wrote.",
 )
 @click.option(
-    "--out", required=True, metavar="FILE", type=_FILE, help="CSV file to write, with the numbers."
+    "--out", required=True, metavar="FILE", type=FILE, help="CSV file to write, with the numbers."
 )
 @click.option(
     "--column",

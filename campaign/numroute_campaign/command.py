@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,24 +27,20 @@ _FILES_SHOWN: Final = 3
 
 
 def route_lists(
-    lists: tuple[str, ...],
-    out: Path | None,
-    source: Path | str,
-    *,
-    dry_run: bool,
-    sample: int,
-    as_json: bool,
-    options: dict[str, Any],
+    lists: tuple[str, ...], out: Path | None, source: Path | str, options: dict[str, Any]
 ) -> int:
-    """Route the lists and print the summary, or explain the first rows; return the exit status."""
-    if out is None:
-        if not dry_run:
-            raise click.UsageError("there is no output folder: give --out DIR, or --dry-run")
-        out = Path("out")
+    """Route the lists and print the summary, or explain the first rows; return the exit status.
+
+    ``options`` are the other options of ``numroute route``, by name.
+    """
+    is_dry, as_json = options["dry_run"], options["as_json"]
+    if out is None and not is_dry:
+        raise click.UsageError("there is no output folder: give --out DIR, or --dry-run")
     with _router(source) as router:
-        campaign = _campaign(lists, out, options)
-        if dry_run:
-            _print_sample(explain_first_rows(campaign, router, sample), as_json=as_json)
+        campaign = _campaign(lists, out or Path("out"), options)
+        if is_dry:
+            sample = explain_first_rows(campaign, router, options["sample"])
+            _print_sample(sample, as_json=as_json)
             return 0
         begin = time.monotonic()
         with Bars() as bars:
@@ -57,7 +52,10 @@ def route_lists(
     if as_json:
         print_json(summary)
     else:
-        _print(summary, out, time.monotonic() - begin)
+        _print(summary)
+        seconds = time.monotonic() - begin
+        rate = summary.steps.rows / max(seconds, 1e-9)
+        click.echo(f"{out}: {seconds:.1f} s, {rate:,.0f} rows a second", err=True)
     if not summary.steps.routed:
         click.echo("numroute: no number was routed", err=True)
     return 1 if summary.has_failed or not summary.steps.routed else 0
@@ -65,60 +63,50 @@ def route_lists(
 
 def _campaign(lists: tuple[str, ...], out: Path, given: dict[str, Any]) -> Campaign:
     """Return the campaign that the options describe, by their names in ``numroute route``."""
-    policy, prices, category = given["policy"], given["prices"], given["category"]
-    segments, segments_column = given["segments"], given["segments_column"]
+    policy, prices = given["policy"], given["prices"]
     key_file, map_path = given["pseudonymize"], given["map_path"]
-    if category is not None and prices is None:
-        raise click.UsageError("--category is for costs: give --prices FILE as well")
-    if segments is not None and (prices is None or segments_column is not None):
+    if prices is None and (given["category"] or given["segments"]):
+        raise click.UsageError("--category and --segments are for costs: give --prices FILE too")
+    if given["segments"] and given["segments_column"]:
+        raise click.UsageError("--segments and --segments-column exclude each other")
+    if (map_path is None) != (key_file is None):
         raise click.UsageError(
-            "--segments is for costs, and for all messages alike: give it with --prices and "
-            "without --segments-column"
-        )
-    if map_path is not None and key_file is None:
-        raise click.UsageError("--map is for pseudonyms: give --pseudonymize KEYFILE as well")
-    if key_file is not None and map_path is None:
-        raise click.UsageError(
-            "--pseudonymize needs a place for the map of pseudonyms: give --map FILE, in a "
+            "--pseudonymize KEYFILE and --map FILE belong together: the map of pseudonyms needs a "
             "folder apart from the output and the key"
         )
-    region = given["region"]
+    settings_files = (("policy file", policy), ("price file", prices))
     return Campaign(
         lists=lists,
         out=out,
-        options=dataclasses.replace(
-            _reading("", region, given), keep=given["keep"], segments_column=segments_column
-        ),
+        options=_reading("", given, keep=given["keep"], segments_column=given["segments_column"]),
         form=given["form"],
         rows_per_file=given["rows_per_file"],
         policy=read_policy(policy) if policy else BY_OPERATOR,
-        prices=read_prices(prices, category=category, segments=segments) if prices else None,
+        prices=read_prices(prices, category=given["category"], segments=given["segments"])
+        if prices
+        else None,
         several=Several(given["several"]),
         rejects_max=given["max_rejected"],
         suppress=given["suppress"],
-        suppress_reading=_reading("suppress-", region, given),
+        suppress_reading=_reading("suppress_", given),
         suppress_lenient=given["suppress_lenient"],
         hand_over=HandOver(key_file=key_file, map=map_path) if key_file else None,
         language=given["language"],
-        settings_files=tuple(
-            (role, path)
-            for role, path in (("policy file", policy), ("price file", prices))
-            if path is not None
-        ),
+        settings_files=tuple((role, path) for role, path in settings_files if path),
     )
 
 
-def _reading(prefix: str, region: str | None, given: dict[str, Any]) -> ReadOptions:
-    """Return how lists are read, by the options that ``_read_options`` added."""
-    names = prefix.replace("-", "_")
+def _reading(prefix: str, given: dict[str, Any], **more: Any) -> ReadOptions:  # noqa: ANN401
+    """Return how lists are read, by the options that begin with a prefix."""
     return ReadOptions(
-        region=region or None,
-        column=given[f"{names}column"],
-        delimiter=given[f"{names}delimiter"],
-        encoding=given[f"{names}encoding"],
-        has_header=given[f"{names}header"],
-        sheet=given[f"{names}sheet"],
-        option=f"--{prefix}",
+        region=given["region"] or None,
+        column=given[f"{prefix}column"],
+        delimiter=given[f"{prefix}delimiter"],
+        encoding=given[f"{prefix}encoding"],
+        has_header=given[f"{prefix}header"],
+        sheet=given[f"{prefix}sheet"],
+        option="--" + prefix.replace("_", "-"),
+        **more,
     )
 
 
@@ -132,20 +120,18 @@ def _router(source: Path | str) -> Iterator[Router]:
             yield SnapshotRouter(snapshot)
 
 
-def _print(summary: Summary, out: Path, seconds: float) -> None:
-    steps = summary.steps
-    print_table(
-        ("step", "rows"),
-        [
-            ("read", f"{steps.rows:,}"),
-            ("no number", f"{-steps.rejected:,}"),
-            *([("further numbers", f"+{steps.further:,}")] if steps.further else []),
-            ("duplicates", f"{-steps.duplicates:,}"),
-            ("do not send", f"{-steps.suppressed:,}"),
-            ("refused by the policy", f"{-steps.refused:,}"),
-            ("routed", f"{steps.routed:,}"),
-        ],
-    )
+def _print(summary: Summary) -> None:
+    steps, cost = summary.steps, summary.cost
+    rows = {
+        "read": steps.rows,
+        "no number": -steps.rejected,
+        "further numbers": steps.further,
+        "duplicates": -steps.duplicates,
+        "do not send": -steps.suppressed,
+        "refused by the policy": -steps.refused,
+        "routed": steps.routed,
+    }
+    print_table(("step", "rows"), [(name, f"{n:,}") for name, n in rows.items()])
     print_table(
         ("route", "numbers", "cost", "files"),
         [
@@ -165,14 +151,9 @@ def _print(summary: Summary, out: Path, seconds: float) -> None:
                 for each in summary.rejects
             ],
         )
-    cost = summary.cost
     if cost is not None:
-        without = (
-            f", without {cost.unpriced_numbers:,} numbers that have no price"
-            if cost.unpriced_numbers
-            else ""
-        )
-        click.echo(f"Cost: {cost.total} {cost.currency}{without}")
+        without = f", without {cost.unpriced_numbers:,} numbers that have no price"
+        click.echo(f"Cost: {cost.total} {cost.currency}{without if cost.unpriced_numbers else ''}")
         click.echo(
             f"Saved: {cost.saved_duplicates} {cost.currency} by dropping duplicates, "
             f"{cost.saved_by_prefix} {cost.currency} against routing by prefix"
@@ -187,13 +168,8 @@ def _print(summary: Summary, out: Path, seconds: float) -> None:
     click.echo(f"Columns that stayed here: {columns}; kept: {kept}")
     for file in summary.files:
         sheet = f", sheet {file.sheet!r}" if file.sheet else ""
-        click.echo(
-            f"{file.name}{sheet}: numbers from {file.phone_column!r}, {file.phone_column_why}"
-        )
-    for warning in summary.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    rate = steps.rows / max(seconds, 1e-9)
-    click.echo(f"{out}: {seconds:.1f} s, {rate:,.0f} rows a second", err=True)
+        _print_column(f"{file.name}{sheet}: ", file.phone_column, file.phone_column_why)
+    _print_warnings(summary.warnings)
 
 
 def _files(names: tuple[str, ...]) -> str:
@@ -207,21 +183,26 @@ def _print_sample(sample: Sample, *, as_json: bool) -> None:
         for row in sample.rows:
             print_json(row)
     else:
+        names = ("number", "status", "operator", "region", "rule")
         print_table(
-            ("row", "number", "status", "operator", "region", "rule", "to"),
+            ("row", *names, "to"),
             [
                 (
                     str(row.row_id),
-                    row.number,
-                    row.status,
-                    row.operator,
-                    row.region,
-                    row.rule,
+                    *(getattr(row, name) for name in names),
                     row.destination or row.reason,
                 )
                 for row in sample.rows
             ],
         )
-        click.echo(f"numbers from {sample.phone_column!r}, {sample.phone_column_why}")
-    for warning in sample.warnings:
+        _print_column("", sample.phone_column, sample.phone_column_why)
+    _print_warnings(sample.warnings)
+
+
+def _print_column(where: str, column: str, why: str) -> None:
+    click.echo(f"{where}numbers from {column!r}, {why}")
+
+
+def _print_warnings(warnings: Sequence[str]) -> None:
+    for warning in warnings:
         click.echo(f"warning: {warning}", err=True)

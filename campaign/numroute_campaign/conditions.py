@@ -5,10 +5,9 @@ msgspec reads the structs; its errors carry the path of the wrong key.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -16,24 +15,12 @@ import msgspec
 
 from numroute.errors import InputError
 from numroute.model import LineType, Route
-from numroute_campaign.vocabulary import Phrase
 
 Document = TypeVar("Document")
 
 FILE_BYTES_MAX: Final = 2**20
 
 _LINE_TYPES: Final = tuple(each.name for each in LineType)
-_UNKNOWN_KEY: Final = re.compile(r"Object contains unknown field `(.*?)`")
-_PLAIN: Final = {
-    "Expected `str | array`": "expected a text or a list of texts",
-    "Expected `str`": "expected a text in quotes",
-    "Expected `array`": "expected a list",
-    "Expected `object`": "expected a table",
-    "Expected": "expected",
-    "Object missing required field": "missing key",
-    "`": "'",
-}
-"""What msgspec says, in words of TOML."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Texts = Text | Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
@@ -73,12 +60,18 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         )
 
 
+def listed(texts: Texts) -> tuple[str, ...]:
+    """Return one text or several as a tuple."""
+    return (texts,) if isinstance(texts, str) else texts
+
+
 def any_matches(patterns: Texts, *values: str) -> bool:
     """Return whether some value matches some pattern; no pattern matches everything."""
-    if isinstance(patterns, str):
-        patterns = (patterns,)
     return not patterns or any(
-        _pattern(pattern).fullmatch(value) for pattern in patterns for value in values if value
+        _pattern(pattern).fullmatch(value)
+        for pattern in listed(patterns)
+        for value in values
+        if value
     )
 
 
@@ -88,15 +81,15 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(escaped, re.IGNORECASE | re.DOTALL)
 
 
-def read_toml(
-    path: Path, kind: type[Document], structs: Sequence[type[msgspec.Struct]]
-) -> Document:
-    """Read a TOML file into a struct.
+def check_words(key: str, texts: Texts, known: Sequence[str]) -> None:
+    """Make sure that texts are among the known words, in any case. Raises ValueError."""
+    for text in listed(texts):
+        if text.casefold() not in {word.casefold() for word in known}:
+            raise ValueError(f"{key}: unknown word {text!r}. Known are {', '.join(known)}")
 
-    Args:
-        path: The file.
-        kind: The struct of the whole document.
-        structs: All structs in it: their keys are proposed for a misspelt one.
+
+def read_toml(path: Path, kind: type[Document]) -> Document:
+    """Read a TOML file into a struct.
 
     Raises:
         InputError: The file cannot be read, is not TOML, or a key of it is wrong.
@@ -104,59 +97,26 @@ def read_toml(
     try:
         with path.open("rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)
+        if len(raw) > FILE_BYTES_MAX:
+            raise InputError(path, f"longer than {FILE_BYTES_MAX:,} bytes", hint="Split the file")
+        document = msgspec.toml.decode(raw.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(
             path, f"cannot be read: {error.strerror}", hint="Check the path and its permissions"
         ) from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise InputError(path, f"longer than {FILE_BYTES_MAX:,} bytes", hint="Split the file")
-    try:
-        document = msgspec.toml.decode(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InputError(path, "not UTF-8", hint="Save it as UTF-8") from None
     except msgspec.DecodeError as error:
         raise InputError(path, f"not TOML: {error}", hint="See docs/campaign.md") from None
-    return convert(path, document, kind, structs=structs)
+    return convert(path, document, kind)
 
 
-def convert(
-    path: Path,
-    value: object,
-    kind: type[Document],
-    *,
-    at: str = "",
-    structs: Sequence[type[msgspec.Struct]] = (),
-) -> Document:
+def convert(path: Path, value: object, kind: type[Document], at: str = "") -> Document:
     """Return a table of a file as a struct. Raises InputError, which names the path of the key."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$")
-        inner = re.sub(r"\[(\d+)\]", lambda match: f" {int(match[1]) + 1}", where.strip("`"))
+        reason, _, where = str(error).replace("`", "'").partition(" - at '$")
+        inner = re.sub(r"\[(\d+)\]", lambda match: f" {int(match[1]) + 1}", where.strip("'"))
         at = f"{at}{inner}".strip(".")
-        if match := _UNKNOWN_KEY.match(reason):
-            known = {key for each in (kind, *structs) for key in _keys(each)}
-            reason = f"unknown key {match[1]!r}. {did_you_mean(match[1], known)}"
-        for word, plain in _PLAIN.items():
-            reason = reason.replace(word, plain)
         raise InputError(path, f"{at}: {reason}" if at else reason) from None
-
-
-def _keys(kind: type) -> tuple[str, ...]:
-    return getattr(kind, "__struct_encode_fields__", ())
-
-
-def check_words(key: str, texts: Texts, known: Sequence[str]) -> None:
-    """Make sure that texts are among the known words, in any case. Raises ValueError."""
-    for text in (texts,) if isinstance(texts, str) else texts:
-        if text.casefold() not in {word.casefold() for word in known}:
-            raise ValueError(f"{key}: unknown word {text!r}. {did_you_mean(text, known)}")
-
-
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """Return the hint for a misspelt word: the closest known one, or all of them."""
-    folded = {each.casefold(): each for each in known}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1)
-    if close:
-        return Phrase("Did you mean {}?", repr(folded[close[0]]))
-    return Phrase("Known are {}", ", ".join(sorted(known)[:20]))

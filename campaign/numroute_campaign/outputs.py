@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, pairwise
 from typing import Final
@@ -16,14 +16,12 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from numroute.errors import SettingError
 from numroute_campaign.handover import Pseudonymizer
-from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import unpacked
 from numroute_campaign.output_files import SpoolFiles, TextFiles, Workspace
-from numroute_campaign.sorting import Decisions, Leaving, Staying
+from numroute_campaign.sorting import BY_POLICY, Decisions, Sorted
 from numroute_campaign.templates import (
     LINE_ENDS,
     LIST_PREFIX,
@@ -40,14 +38,14 @@ from numroute_campaign.templates import (
 from numroute_campaign.vocabulary import PSEUDONYM, Decision, Reject
 
 REJECTS: Final = "rejects"
-REJECT_COLUMNS: Final = ("row_id", "reason", "rule")
+REJECT_COLUMNS: Final = (ROW_ID, "reason", "rule")
 MAP: Final = "pseudonyms"
 """The map of pseudonyms in the spool folder, without its ending."""
 
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 _STEM_CHARS_MAX: Final = 60
 _TAKEN: Final = (REJECTS, "summary", "report", "act")
-
+_REASONS: Final = {each.value: each.name for each in Reject}
 
 Rendered = list[tuple[int, pa.Array | pa.RecordBatch]]
 """A block's output: lines or rows, each time with their destination, or one of the next two."""
@@ -57,11 +55,7 @@ _MAPPED: Final = -2
 
 
 class Outputs:
-    """All files of one run while they are written.
-
-    Attributes:
-        renamed: New names of kept columns whose own names are those of output columns.
-    """
+    """All files of one run while they are written."""
 
     def __init__(
         self,
@@ -86,7 +80,7 @@ class Outputs:
             pseudonymizer: Makes pseudonyms; None writes the numbers.
 
         Raises:
-            SettingError: The form has no templates.
+            SettingError: The form has no templates, or a kept column has the name of an output's.
         """
         policy = decisions.policy
         if policy.templates and form != "csv":
@@ -97,27 +91,27 @@ class Outputs:
         self._workspace, self._decisions = workspace, decisions
         self._form, self._rows_per_file = form, rows_per_file
         self._pseudonymizer = pseudonymizer
-        self._route_columns = ROUTE_COLUMNS + (WINDOW_COLUMNS if policy.has_windows else ())
-        self._number = NUMBER if pseudonymizer is None else PSEUDONYM
-        taken = {ROW_ID, self._number, *self._route_columns}
-        self._kept = tuple(dict.fromkeys(keep))
-        self.renamed = {each: LIST_PREFIX + each for each in self._kept if each in taken}
-        names = {
-            ROW_ID: ROW_ID,
-            self._number: NUMBER,
-            **{name: name for name in self._route_columns},
-            **{self.renamed.get(each, each): LIST_PREFIX + each for each in self._kept},
-        }
+        has_windows = any(rule.window for rule in policy.rules)
+        self._route_columns = ROUTE_COLUMNS + (WINDOW_COLUMNS if has_windows else ())
+        number = NUMBER if pseudonymizer is None else PSEUDONYM
+        names = {ROW_ID: ROW_ID, number: NUMBER, **{each: each for each in self._route_columns}}
+        clash = next((each for each in keep if each in names), None)
+        if clash is not None:
+            raise SettingError(
+                f"--keep names {clash!r}, which is the name of an output's own column",
+                hint="Rename the column in the list",
+            )
+        names |= {each: LIST_PREFIX + each for each in keep}
+        self._default = Template(columns=names, delimiter=",")
         kept = tuple(dict.fromkeys((*keep, *policy.list_columns)))
-        default = Template(columns=names, delimiter=",")
-        layouts = {
+        self._layouts = {
             id(template): Layout(template, kept, decisions, country_code)
-            for template in (default, *policy.templates.values())
+            for template in (self._default, *policy.templates.values())
         }
-        self._layout_of = {route: layouts[id(each)] for route, each in policy.templates.items()}
-        self._default, self._layouts = layouts[id(default)], tuple(layouts.values())
-        self._files: list[TextFiles | SpoolFiles] = []
-        self._stems: list[str] = []
+        self._files: dict[int, TextFiles | SpoolFiles] = {}
+        self._stems: list[str] = [*_TAKEN]
+        self._known = -1
+        self._reject_cells = pa.nulls(0, pa.string())
         head = header_text(REJECT_COLUMNS)
         self.rejects = TextFiles(workspace.output, REJECTS, head, rows_per_file)
         self.rejects.begin()
@@ -126,30 +120,42 @@ class Outputs:
             self._map.begin()
 
     def take_decisions(self) -> None:
-        """Make the cells of newly decided routes; on the thread that decides, before ``render``."""
-        for layout in self._layouts:
-            layout.take_decisions()
+        """Make the cells of newly decided routes; on the thread that decides, before ``render``.
 
-    def render(self, leaving: Leaving, staying: Staying, block: Block) -> Rendered:
+        A thread that renders sees the old cells or the new ones; both have its codes.
+        """
+        decisions = self._decisions
+        if len(decisions.decided) == self._known:
+            return
+        self._known = len(decisions.decided)
+        for layout in self._layouts.values():
+            layout.take_decisions()
+        reasons = pa.array([_REASONS.get(kind, "") for kind in range(BY_POLICY)], pa.string())
+        rules = pa.array([""] * BY_POLICY, pa.string())
+        self._reject_cells = pc.binary_join_element_wise(
+            cells_text(pa.concat_arrays([reasons, decisions.column("reason")])),
+            cells_text(pa.concat_arrays([rules, decisions.column("rule")])),
+            ",",
+        )
+
+    def render(self, rows: Sorted) -> Rendered:
         """Make a block's output; on any thread."""
-        rendered: Rendered = [(_REJECTED, self._rejects_text(staying))]
-        if not len(leaving.row_id):
-            return rendered
-        names = None
+        why = self._reject_cells.take(pa.array(rows.kind))
+        rendered: Rendered = [(_REJECTED, lines_text([cells_text(pa.array(rows.rejected)), why]))]
+        numbers = pa.array(rows.number)
         if self._pseudonymizer is not None:
-            names = self._pseudonymizer.texts(leaving.number)
-            rendered.append((_MAPPED, rows_text([names, pa.array(leaving.number)])))
-        bounds = list(zip(leaving.destinations, pairwise(leaving.bounds), strict=True))
+            pseudonyms = self._pseudonymizer.texts(rows.number)
+            rendered.append((_MAPPED, rows_text([pseudonyms, numbers])))
+            numbers = pseudonyms
+        bounds = list(zip(rows.destinations, pairwise(rows.bounds), strict=True))
         if self._form != "csv":
-            batch = self._batch(leaving, names, block)
+            batch = self._batch(rows, numbers)
             return rendered + [(each, batch.slice(i, j - i)) for each, (i, j) in bounds]
-        for layout, run in groupby(
-            bounds, lambda each: self._layout(self._decisions.first[each[0]])
-        ):
+        for layout, run in groupby(bounds, lambda each: self._layout(each[0])):
             # Destinations with the same layout become text at once.
             places = list(run)
             begin, end = places[0][1][0], places[-1][1][1]
-            text = layout.text(leaving, begin, end, names, block)
+            text = layout.text(rows, begin, end, numbers)
             rendered += [(each, text.slice(i - begin, j - i)) for each, (i, j) in places]
         return rendered
 
@@ -161,117 +167,70 @@ class Outputs:
             elif destination == _MAPPED:
                 self._map.append(rows)
             else:
-                self._of(destination).append(rows)
+                if destination not in self._files:
+                    self._files[destination] = self._new_files(destination)
+                self._files[destination].append(rows)
 
     def finish(self) -> None:
         """Complete the files."""
-        spools = [files for files in self._files if isinstance(files, SpoolFiles)]
+        columns = [self._decisions.column(each) for each in self._route_columns]
+        encoded = [column.dictionary_encode() for column in columns]
+
+        def complete(batch: pa.RecordBatch) -> pa.RecordBatch:
+            row_id, number, code, *kept = batch.columns
+            arrays = [row_id, number, *(column.take(code) for column in encoded), *kept]
+            return pa.RecordBatch.from_arrays(arrays, list(self._default.columns))
+
         # numpy and pyarrow release the interpreter's lock: each core writes a file.
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="write") as pool:
-            columns = self._dictionaries()
-            for done in [
-                pool.submit(files.finish, lambda batch: self._completed(batch, columns))
-                for files in spools
-            ]:
+            spools = (each for each in self._files.values() if isinstance(each, SpoolFiles))
+            for done in [pool.submit(files.finish, complete) for files in spools]:
                 done.result()
 
     def column_names(self) -> tuple[str, ...]:
         """Return the names of all columns in the files."""
-        if self._form != "csv":
-            return tuple(self._default.template.columns)
-        used = {id(self._layout(each)) for each in self._decisions.first}
-        layouts = (layout for layout in self._layouts if id(layout) in used)
-        return tuple(dict.fromkeys(name for each in layouts for name in each.template.columns))
+        templates = [self._layout(each).template for each in self._files] or [self._default]
+        return tuple(dict.fromkeys(name for each in templates for name in each.columns))
 
     @property
     def rows(self) -> int:
         """How many rows have been written, to outputs and rejects."""
-        return self.rejects.rows + sum(files.rows for files in self._files)
+        return self.rejects.rows + sum(files.rows for files in self._files.values())
 
     def files_of(self, destination: int) -> tuple[str, ...]:
         """Return the names of the files of a destination."""
-        return tuple(self._files[destination].names) if destination < len(self._files) else ()
+        return tuple(self._files[destination].names) if destination in self._files else ()
 
-    def _layout(self, decision: Decision) -> Layout:
-        return self._layout_of.get(decision.destination, self._default)
+    def _layout(self, destination: int) -> Layout:
+        route = self._decisions.first[destination].destination
+        return self._layouts[id(self._decisions.policy.templates.get(route, self._default))]
 
-    def _of(self, destination: int) -> TextFiles | SpoolFiles:
-        while len(self._files) <= destination:
-            stem = file_stem(self._decisions.destinations[len(self._files)], self._stems)
-            self._stems.append(stem)
-            self._files.append(self._new_files(stem, len(self._files)))
-        return self._files[destination]
-
-    def _new_files(self, stem: str, destination: int) -> TextFiles | SpoolFiles:
-        workspace, rows = self._workspace, self._rows_per_file
+    def _new_files(self, destination: int) -> TextFiles | SpoolFiles:
+        workspace, first = self._workspace, self._decisions.first[destination]
+        stem = file_stem(first.files, self._stems)
+        self._stems.append(stem)
         if self._form != "csv":
-            return SpoolFiles(workspace.spool, workspace.output, stem, self._form, rows)
-        first = self._decisions.first[destination]
-        layout = self._layout(first)
-        template = layout.template
+            return SpoolFiles(workspace, stem, self._form, self._rows_per_file)
+        layout = self._layout(destination)
         return TextFiles(
             workspace.output,
             stem,
             layout.head(first),
-            rows,
-            ending=template.file_ending,
-            encoding=template.encoding,
+            self._rows_per_file,
+            ending=layout.template.file_ending,
+            encoding=layout.template.encoding.removesuffix("-sig"),
         )
 
-    def _rejects_text(self, staying: Staying) -> pa.Array:
-        """Return the lines of rows that are not routed: row id, reason, rule."""
-        kind = np.where(staying.code >= 0, staying.code + 256, staying.reason)
-        distinct, inverse = np.unique(kind, return_inverse=True)
-        decided = self._decisions.decided
-        reasons = [
-            (Reject(each), "")
-            if each < 256  # noqa: PLR2004 - a code follows behind all reasons
-            else (decided[each - 256].reject, decided[each - 256].rule)
-            for each in distinct.tolist()
-        ]
-        # Each reason is made a cell once; that of a row id is its digits.
-        names = cells_text(pa.array([reason.name for reason, _ in reasons], pa.string()))
-        rules = cells_text(pa.array([rule for _, rule in reasons], pa.string()))
-        place, row_id = pa.array(inverse), pa.array(staying.row_id)
-        return lines_text([cells_text(row_id), names.take(place), rules.take(place)])
-
-    def _batch(self, leaving: Leaving, names: pa.Array | None, block: Block) -> pa.RecordBatch:
+    def _batch(self, rows: Sorted, numbers: pa.Array) -> pa.RecordBatch:
         """Return the rows as columns; the route's own come when the file is written."""
-        value = pa.array(leaving.value)
+        value = pa.array(rows.value)
         arrays = [
-            pa.array(leaving.row_id),
-            pa.array(leaving.number) if names is None else names,
-            pa.array(leaving.code.astype(np.int32)),
-            *(unpacked(column).take(value) for column in block.kept),
+            pa.array(rows.row_id),
+            numbers,
+            pa.array(rows.code.astype(np.int32)),
+            *(unpacked(column).take(value) for column in rows.block.kept),
         ]
-        return pa.RecordBatch.from_arrays(arrays, [ROW_ID, self._number, "code", *self._kept])
-
-    def _dictionaries(self) -> Mapping[str, tuple[pa.Array, pa.Array]]:
-        """Return for each route column its place by code, and its distinct texts."""
-        codes = np.array(sorted(self._decisions.decided), np.int64)
-        found = {}
-        for name in self._route_columns:
-            places: dict[str, int] = {}
-            place_of = np.zeros(len(self._decisions.destination), np.int32)
-            place_of[codes] = [
-                places.setdefault(self._decisions.cell(name, code), len(places))
-                for code in codes.tolist()
-            ]
-            found[name] = (pa.array(place_of), pa.array(list(places), pa.string()))
-        return found
-
-    def _completed(
-        self, batch: pa.RecordBatch, columns: Mapping[str, tuple[pa.Array, pa.Array]]
-    ) -> pa.RecordBatch:
-        code = batch.column(2)
-        routes = [
-            pa.DictionaryArray.from_arrays(place_of.take(code), texts)
-            for place_of, texts in columns.values()
-        ]
-        return pa.RecordBatch.from_arrays(
-            [*batch.columns[:2], *routes, *batch.columns[3:]],
-            list(self._default.template.columns),
-        )
+        return pa.RecordBatch.from_arrays(arrays, list(map(str, range(len(arrays)))))
 
 
 class Layout:
@@ -282,106 +241,86 @@ class Layout:
     ) -> None:
         """Take the names of the blocks' kept columns, and the default country's code if any."""
         self.template = template
-        self._kept = {name: place for place, name in enumerate(kept)}
+        self._kept = {LIST_PREFIX + name: place for place, name in enumerate(kept)}
         self._decisions, self._country_code = decisions, country_code
         # Neighbouring columns that depend on the route alone become one text per route.
         self._parts = [
             tuple(sources)
             for _, sources in groupby(
-                template.columns.values(), lambda each: _is_of_row(each) and each
+                template.columns.values(), lambda each: each if self._is_of_row(each) else ""
             )
         ]
-        self._texts: list[list[str]] = [[] for _ in self._parts]
-        self._route_cells = [pa.array([], pa.string()) for _ in self._parts]
-        self._known = 0
+        self._route_cells: list[pa.Array] = []
+
+    def _is_of_row(self, source: str) -> bool:
+        return source in {ROW_ID, NUMBER} or source.startswith(LIST_PREFIX)
 
     def head(self, decision: Decision) -> bytes:
         """Return what a file begins with, in UTF-8."""
         template = self.template
         times = (decision.send_from, decision.send_until)
-        lines = "".join(
-            template.filled(line, decision.destination, *times) + LINE_ENDS[template.line_end]
-            for line in template.header_block
-        )
+        lines = "\N{BYTE ORDER MARK}" if template.encoding == "utf-8-sig" else ""
+        for line in template.header_block:
+            lines += template.filled(line, decision.destination, *times)
+            lines += LINE_ENDS[template.line_end]
         names = header_text(list(template.columns), template) if template.header else b""
         return lines.encode() + names
 
     def take_decisions(self) -> None:
-        """Make the cells of routes decided since the last call."""
-        codes = list(self._decisions.decided)[self._known :]
-        if not codes:
-            return
-        self._known += len(codes)
-        for place, sources in enumerate(self._parts):
-            if _is_of_row(sources[0]):
-                continue
-            columns = [
-                pa.array([self._decisions.cell(source, code) for code in codes], pa.string())
-                for source in sources
-            ]
-            cells = (cells_text(column, self.template) for column in columns)
-            made = pc.binary_join_element_wise(*cells, self.template.delimiter).to_pylist()
-            texts = self._texts[place]
-            texts += [""] * (len(self._decisions.destination) - len(texts))
-            for code, text in zip(codes, made, strict=True):
-                texts[code] = text
-            # A thread that renders sees the old array or the new one; both have its codes.
-            self._route_cells[place] = pa.array(texts, pa.string())
+        """Make the cells of the routes that are decided."""
+        self._route_cells = [
+            pa.nulls(0, pa.string())
+            if self._is_of_row(sources[0])
+            else pc.binary_join_element_wise(
+                *(cells_text(self._decisions.column(each), self.template) for each in sources),
+                self.template.delimiter,
+            )
+            for sources in self._parts
+        ]
 
-    def text(
-        self, leaving: Leaving, begin: int, end: int, pseudonyms: pa.Array | None, block: Block
-    ) -> pa.Array:
-        """Return the lines of some rows."""
+    def text(self, rows: Sorted, begin: int, end: int, numbers: pa.Array) -> pa.Array:
+        """Return the lines of some rows; ``numbers`` are those of all, or their pseudonyms."""
         cells = []
-        code, value = leaving.code[begin:end], pa.array(leaving.value[begin:end])
+        code, value = rows.code[begin:end], pa.array(rows.value[begin:end])
         for sources, texts in zip(self._parts, self._route_cells, strict=True):
             source = sources[0]
             if source == ROW_ID:
-                cell = cells_text(pa.array(leaving.row_id[begin:end]), self.template)
-            elif source == NUMBER and pseudonyms is not None:
-                cell = self._quoted(pseudonyms.slice(begin, end - begin))
+                cell = cells_text(pa.array(rows.row_id[begin:end]), self.template)
             elif source == NUMBER:
-                cell = self._quoted(self._numbers(pa.array(leaving.number[begin:end]), code))
-            elif source.startswith(LIST_PREFIX):
-                column = block.kept[self._kept[source.removeprefix(LIST_PREFIX)]]
+                cell = self._numbers(numbers.slice(begin, end - begin), pa.array(code))
+            elif self._is_of_row(source):
+                column = rows.block.kept[self._kept[source]]
                 cell = cells_text(column.take(value), self.template)
             else:
                 cell = texts.take(pa.array(code))
-            cells += [cell] * (len(sources) if _is_of_row(source) else 1)
+            cells += [cell] * (len(sources) if self._is_of_row(source) else 1)
         return lines_text(cells, self.template)
 
-    def _quoted(self, texts: pa.Array) -> pa.Array:
+    def _numbers(self, numbers: pa.Array, code: pa.Array) -> pa.Array:
         """Return numbers or pseudonyms as cells; they never need quotes, nor are they formulas."""
-        if self.template.quoting != "all":
-            return texts
-        return pc.binary_join_element_wise('"', texts, '"', "")
-
-    def _numbers(self, numbers: pa.Array, code: NDArray[np.int64]) -> pa.Array:
         template, texts = self.template, pc.cast(numbers, pa.string())
-        if template.number == "international":
-            if not template.number_prefix:
-                return texts
-            return pc.binary_join_element_wise(template.number_prefix, texts, "")
-        if not self._country_code:
-            return texts
-        is_foreign = pa.array(self._decisions.is_foreign.take(code))
-        is_domestic = pc.and_not(pc.starts_with(texts, self._country_code), is_foreign)
-        national = pc.utf8_slice_codeunits(texts, len(self._country_code))
-        prefixed = pc.binary_join_element_wise(template.number_prefix, national, "")
-        return pc.if_else(is_domestic, prefixed, texts)
+        country_code = self._country_code
+        if pa.types.is_string(numbers.type):
+            pass
+        elif template.number == "national" and country_code:
+            is_foreign = pa.array(self._decisions.is_foreign).take(code)
+            is_domestic = pc.and_not(pc.starts_with(texts, country_code), is_foreign)
+            national = pc.utf8_slice_codeunits(texts, len(country_code))
+            prefixed = pc.binary_join_element_wise(template.number_prefix, national, "")
+            texts = pc.if_else(is_domestic, prefixed, texts)
+        elif template.number == "international" and template.number_prefix:
+            texts = pc.binary_join_element_wise(template.number_prefix, texts, "")
+        if template.quoting == "all":
+            texts = pc.binary_join_element_wise('"', texts, '"', "")
+        return texts
 
 
-def _is_of_row(source: str) -> bool:
-    return source in {ROW_ID, NUMBER} or source.startswith(LIST_PREFIX)
-
-
-def file_stem(route: str, taken: Iterable[str]) -> str:
-    """Return a file name without ending for an output route; none of ``taken``, without case."""
-    text = unicodedata.normalize("NFC", route)
+def file_stem(name: str, taken: Iterable[str]) -> str:
+    """Return a file name without ending for a group of files; none of ``taken``, without case."""
+    text = unicodedata.normalize("NFC", name)
     stem = _UNSAFE.sub("-", text).strip("-._")[:_STEM_CHARS_MAX].lower() or "route"
-    used = {*_TAKEN, *taken}
     candidate, serial = stem, 1
-    while candidate in used:
+    while candidate in taken:
         serial += 1
         candidate = f"{stem}-{serial}"
     return candidate

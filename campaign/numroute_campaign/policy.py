@@ -5,12 +5,11 @@ Without a file each operator's brand is an output route.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -22,29 +21,21 @@ from numroute_campaign.conditions import (
     any_matches,
     check_words,
     convert,
-    did_you_mean,
     read_toml,
 )
 from numroute_campaign.templates import Template
-from numroute_campaign.vocabulary import Decision, Phrase, Reject
-from numroute_campaign.windows import Window, offset_of, parse_offset
-
-Document = TypeVar("Document")
+from numroute_campaign.vocabulary import Decision, Reject
+from numroute_campaign.windows import Window
 
 RULES_MAX: Final = 10_000
 
 _STATUSES: Final = tuple(status.name for status in Status if status.has_route)
-_ROUTE: Final = re.compile(r"[\w.-]{1,60}")
-_AGE: Final = re.compile(r"(\d{1,4})([mhd])")
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 
+RouteName = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{0,60}\Z")]
+"""The name of an output route; files are named after it."""
 
-def _check_route(key: str, text: str) -> None:
-    if text and not _ROUTE.fullmatch(text):
-        raise ValueError(
-            f"{key}: invalid route name {text!r}. A route's files are named after it: use up to "
-            "60 letters, digits, - _ and ."
-        )
+Age = Annotated[str, msgspec.Meta(pattern=r"^(\d{1,4}[mhd])?\Z")]
 
 
 class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,8 +50,8 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str = ""
     status: Texts = ()
-    ported_within: str = ""
-    route: str = ""
+    ported_within: Age = ""
+    route: RouteName = ""
     exclude: bool = False
     window: str = ""
     template: str = ""
@@ -70,19 +61,6 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_words("status", self.status, _STATUSES)
         if self.exclude == bool(self.route):
             raise ValueError('the rule needs either route = "NAME" or exclude = true')
-        if self.exclude and (self.window or self.template):
-            raise ValueError("a rule that excludes has no window and no template")
-        if self.ported_within and not _AGE.fullmatch(self.ported_within):
-            raise ValueError(
-                f'ported_within: invalid time {self.ported_within!r}. Write e.g. "24h", "90m", "3d"'
-            )
-        _check_route("route", self.route)
-
-    @property
-    def matches_everything(self) -> bool:
-        """Whether the rule has no condition."""
-        names = (*Conditions.__struct_fields__, "status", "ported_within")
-        return not any(getattr(self, name) for name in names)
 
     def decides(self, route: Route, *, recently_ported: bool) -> bool:
         """Return whether the rule applies to the numbers of a route, recently ported or not."""
@@ -103,14 +81,13 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         unmatched: Of numbers that no rule matches.
     """
 
-    unallocated: str = ""
-    not_covered: str = ""
-    foreign: str = ""
-    unmatched: str = ""
+    unallocated: RouteName = ""
+    not_covered: RouteName = ""
+    foreign: RouteName = ""
+    unmatched: RouteName = ""
 
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            _check_route(name, getattr(self, name))
+
+NO_FALLBACK: Final = Fallback()
 
 
 class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,10 +95,9 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     use_template: str = ""
     rule: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=RULES_MAX)] = ()
-    fallback: Fallback = msgspec.field(default_factory=Fallback)
-    window: dict[str, dict[str, object]] = {}
-    template: dict[str, dict[str, object]] = {}
-    time_zones: dict[str, str] = {}
+    fallback: Fallback = NO_FALLBACK
+    window: dict[str, dict[str, Any]] = {}
+    template: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,33 +106,24 @@ class Policy:
 
     Attributes:
         name: The file's name; empty where there is no file.
-        offsets: Minutes east of UTC by region, before the built-in table.
         templates: Output templates by route; other routes have none.
     """
 
     name: str = ""
     rules: tuple[Rule, ...] = ()
-    fallback: Fallback = field(default_factory=Fallback)
+    fallback: Fallback = NO_FALLBACK
     windows: Mapping[str, Window] = field(default_factory=dict)
-    offsets: Mapping[str, int] = field(default_factory=dict)
     templates: Mapping[str, Template] = field(default_factory=dict)
 
     @property
     def list_columns(self) -> tuple[str, ...]:
         """The columns of the list that the templates write."""
-        names = (name for each in self.templates.values() for name in each.list_columns)
-        return tuple(dict.fromkeys(names))
-
-    @property
-    def has_windows(self) -> bool:
-        """Whether a rule limits the time of sending."""
-        return any(rule.window for rule in self.rules)
+        return tuple(name for each in self.templates.values() for name in each.list_columns)
 
     def ported_since(self) -> int:
         """Return the Unix time since which a number is recently ported; 0 if no rule asks."""
-        ages = [_AGE.fullmatch(rule.ported_within) for rule in self.rules]
-        seconds = next((int(age[1]) * _SECONDS[age[2]] for age in ages if age), 0)
-        return int(time.time()) - seconds if seconds else 0
+        age = next((rule.ported_within for rule in self.rules if rule.ported_within), "")
+        return int(time.time()) - int(age[:-1]) * _SECONDS[age[-1]] if age else 0
 
     def decide(self, route: Route, *, is_marked: bool = False) -> Decision:
         """Decide about the numbers of a route.
@@ -189,28 +156,18 @@ class Policy:
             return Decision(reject=Reject.EXCLUDED, rule=rule.name)
         if not rule.window:
             return Decision(destination=rule.route, rule=rule.name)
-        window = self.windows[rule.window]
-        offset = self._offset(route)
-        if offset is None and window.unknown_time_zone:
-            offset = parse_offset("unknown_time_zone", window.unknown_time_zone)
-        if offset is None:
+        times = self.windows[rule.window].utc(route.region)
+        if times is None:
             return Decision(reject=Reject.NO_TIME_ZONE, rule=rule.name)
-        send_from, send_until = window.utc(offset)
         template = self.templates.get(rule.route)
         by_window = template is not None and template.file_per_window
         return Decision(
             destination=rule.route,
             rule=rule.name,
-            send_from=send_from,
-            send_until=send_until,
-            group=f"{rule.route}-{send_from}-{send_until}".replace(":", "") if by_window else "",
+            send_from=times[0],
+            send_until=times[1],
+            group="-".join((rule.route, *times)).replace(":", "") if by_window else "",
         )
-
-    def _offset(self, route: Route) -> int | None:
-        for key in (route.region.name, route.region.code):
-            if key and key.casefold() in self.offsets:
-                return self.offsets[key.casefold()]
-        return offset_of(route.region)
 
 
 BY_OPERATOR: Final = Policy()
@@ -219,146 +176,54 @@ BY_OPERATOR: Final = Policy()
 
 def read_policy(path: Path) -> Policy:
     """Read and check a policy file; errors as in ``read_toml``."""
-    document = read_toml(path, PolicyFile, (PolicyFile, Rule, Fallback))
-    windows = _tables(path, "window", document.window, Window)
-    rules: list[Rule] = []
-    numbers: dict[str, int] = {}
-    for number, row in enumerate(document.rule, 1):
-        rule = msgspec.structs.replace(row, name=row.name or f"rule {number}")
-        if rule.name in numbers:
-            raise InputError(
-                path,
-                f"rule {number} and rule {numbers[rule.name]} have the same name {rule.name!r}",
-                hint="Rename one of them",
-            )
-        if rule.window:
-            _check_name(path, f"rule {number}", "window", rule.window, windows)
-        ages = {each.ported_within for each in (*rules, rule) if each.ported_within}
-        if len(ages) > 1:
-            raise InputError(
-                path,
-                f"rule {number}: ported_within differs from that of an earlier rule",
-                hint="Give all rules the same time",
-            )
-        numbers[rule.name] = number
-        rules.append(rule)
-    offsets = {}
-    for region, text in document.time_zones.items():
-        try:
-            offsets[region.casefold()] = parse_offset(region, text)
-        except ValueError as error:
-            raise InputError(path, f"time_zones: {error}") from None
+    document = read_toml(path, PolicyFile)
+    windows = {
+        name: convert(path, table, Window, f"window.{name}")
+        for name, table in document.window.items()
+    }
+    templates = {
+        name: convert(path, table, Template, f"template.{name}")
+        for name, table in document.template.items()
+    }
+    rules = tuple(
+        msgspec.structs.replace(rule, name=rule.name or f"rule {number}")
+        for number, rule in enumerate(document.rule, 1)
+    )
+    names: set[str] = set()
+    template_of: dict[str, str] = {}
+    for number, rule in enumerate(rules, 1):
+        template = rule.template or document.use_template
+        problem = ""
+        if rule.name in names:
+            problem = f"an earlier rule has the same name {rule.name!r}"
+        elif rule.window and rule.window not in windows:
+            problem = f"there is no window {rule.window!r}"
+        elif rule.route and template_of.setdefault(rule.route, template) != template:
+            problem = f"the route {rule.route!r} has another template in an earlier rule"
+        elif len({each.ported_within for each in rules[:number]} - {""}) > 1:
+            problem = "ported_within differs from that of an earlier rule"
+        if problem:
+            raise InputError(path, f"rule {number}: {problem}")
+        names.add(rule.name)
+    for route in msgspec.structs.astuple(document.fallback):
+        template_of.setdefault(route, document.use_template)
+    unknown = {*template_of.values(), document.use_template} - {"", *templates}
+    if unknown:
+        raise InputError(path, f"there is no template {min(unknown)!r}")
     return Policy(
         name=path.name,
-        rules=tuple(rules),
+        rules=rules,
         fallback=document.fallback,
         windows=windows,
-        offsets=offsets,
-        templates=_templates(path, document, rules),
+        templates={route: templates[name] for route, name in template_of.items() if route and name},
     )
 
 
-def _templates(path: Path, document: PolicyFile, rules: Sequence[Rule]) -> dict[str, Template]:
-    """Return the template of each route that has one."""
-    templates = _tables(path, "template", document.template, Template)
-    names: dict[str, str] = {}
-    for number, rule in enumerate(rules, 1):
-        name = rule.template or document.use_template
-        if rule.route and names.setdefault(rule.route, name) != name:
-            raise InputError(
-                path,
-                f"rule {number}: the route {rule.route!r} has the template "
-                f"{names[rule.route]!r} in an earlier rule, {name!r} in this one",
-                hint="Give a route one template",
-            )
-        if name and rule.route:
-            _check_name(path, f"rule {number}", "template", name, templates)
-    if document.use_template:
-        _check_name(path, "use_template", "template", document.use_template, templates)
-        for route in msgspec.structs.astuple(document.fallback):
-            names.setdefault(route, document.use_template)
-    return {route: templates[name] for route, name in names.items() if route and name}
-
-
-def _tables(
-    path: Path, key: str, tables: Mapping[str, object], kind: type[Document]
-) -> dict[str, Document]:
-    return {name: convert(path, table, kind, at=f"{key}.{name}") for name, table in tables.items()}
-
-
-def _check_name(path: Path, at: str, key: str, name: str, known: Collection[str]) -> None:
-    if name not in known:
-        close = f"{did_you_mean(name, known)}. " if known else ""
-        raise InputError(
-            path, f"{at}: there is no {key} {name!r}", hint=f"{close}Define [{key}.{name}]"
-        )
-
-
-def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> tuple[str, ...]:
-    """Return a warning for each rule that can never decide.
-
-    Args:
-        policy: The rules.
-        routes: All routes that may be answered; None if they are not known beforehand: then only
-            rules behind one without a condition are found.
-    """
-    warnings: list[str] = []
-    if routes is None:
-        for i, rule in enumerate(policy.rules):
-            if rule.matches_everything:
-                warnings += [_never(policy, later, [rule.name]) for later in policy.rules[i + 1 :]]
-                break
-        return tuple(warnings)
+def rules_that_never_match(policy: Policy, routes: Sequence[Route]) -> list[str]:
+    """Return the names of the rules that decide about none of all routes."""
     served = [route for route in routes if route.status.has_route]
-    cases = [(route, False) for route in served]
+    decided = {policy.decide(route).rule for route in served}
     if policy.ported_since():
-        cases += [(route, True) for route in served if route.status is Status.PORTED]
-    taken_by: dict[int, str] = {}
-    for rule in policy.rules:
-        matches = [
-            i
-            for i, (route, recent) in enumerate(cases)
-            if rule.decides(route, recently_ported=recent)
-        ]
-        if not matches or all(i in taken_by for i in matches):
-            before = sorted({taken_by[i] for i in matches})
-            warnings.append(_never(policy, rule, before, served))
-        for i in matches:
-            taken_by.setdefault(i, rule.name)
-    return tuple(warnings)
-
-
-def _never(policy: Policy, rule: Rule, before: Sequence[str], served: Sequence[Route] = ()) -> str:
-    """Return the warning about a rule whose routes the rules ``before`` take, or that has none."""
-    why = Phrase("{} before it takes all", ", ".join(map(repr, before[:3])))
-    return Phrase(
-        "{}: rule {} can never match: {}",
-        policy.name,
-        repr(rule.name),
-        why if before else _unknown_word(rule, served),
-    )
-
-
-def _unknown_word(rule: Rule, served: Sequence[Route]) -> str:
-    """Name the text of a rule that no route has, and a similar one that exists."""
-    operators = [route.operator for route in served]
-    regions = [route.region for route in served]
-    known_of = {
-        "brand": {each.brand for each in operators},
-        "operator": {
-            text for each in operators for text in (each.code, each.name, each.tax_number)
-        },
-        "region": {text for each in regions for text in (each.code, each.name)},
-    }
-    for key, known in known_of.items():
-        folded = {each.casefold() for each in known}
-        texts = getattr(rule, key)
-        for text in (texts,) if isinstance(texts, str) else texts:
-            if "*" not in text and "?" not in text and text.casefold() not in folded:
-                return Phrase(
-                    "the snapshot has no {} {}. {}",
-                    key,
-                    repr(text),
-                    did_you_mean(text, known - {""}),
-                )
-    return Phrase("no route of the snapshot meets all its conditions")
+        ported = (route for route in served if route.status is Status.PORTED)
+        decided |= {policy.decide(route, is_marked=True).rule for route in ported}
+    return [rule.name for rule in policy.rules if rule.name not in decided]

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from numroute.e164.metadata import check_region
@@ -25,11 +26,6 @@ SAMPLES_MAX: Final = 3
 SAMPLE_CHARS_MAX: Final = 24
 SAMPLE_DIGITS: Final = 3
 """How many samples of a reason are shown, and how much of each."""
-
-_PREFIX_DIGITS: Final = 7
-"""Digits that distinguish countries: a country code and four digits of the number."""
-
-_POWERS: Final = 10 ** np.arange(16, dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,14 +109,11 @@ def prepare(
 
 def mask_cell(text: str) -> str:
     """Mask a cell: three digits and all punctuation stay, letters become ``x``."""
-    digits, shape = 0, ""
-    for char in text[:SAMPLE_CHARS_MAX]:
-        if char.isdigit():
-            digits += 1
-            shape += char if digits <= SAMPLE_DIGITS else "\N{BULLET}"
-        else:
-            shape += "x" if char.isalpha() else char if char.isprintable() else " "
-    return shape
+    text = re.sub(r"[^\W\d_]", "x", text[:SAMPLE_CHARS_MAX])
+    first = re.match(rf"(\D*\d){{0,{SAMPLE_DIGITS}}}", text)
+    end = first.end() if first else 0
+    shape = text[:end] + re.sub(r"\d", "\N{BULLET}", text[end:])
+    return "".join(char if char.isprintable() else " " for char in shape)
 
 
 def _samples(
@@ -128,13 +121,12 @@ def _samples(
 ) -> dict[int, list[str]]:
     """Return the first rejected cells of each reason, masked."""
     samples = {}
-    for reason in np.unique(reasons).tolist():
-        if reason != Reject.EMPTY:
-            places = invalid[reasons == reason][:SAMPLES_MAX]
-            cells = unpacked(column.take(pa.array(places)))
-            if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
-                cells = cells.cast(pa.large_binary())  # not all bytes of a list are UTF-8
-            samples[reason] = list(dict.fromkeys(map(mask_cell, plain_texts(cells).to_pylist())))
+    for reason in np.unique(reasons[reasons != Reject.EMPTY]).tolist():
+        places = invalid[reasons == reason][:SAMPLES_MAX]
+        cells = unpacked(column.take(pa.array(places)))
+        if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+            cells = cells.cast(pa.large_binary())  # not all bytes of a list are UTF-8
+        samples[reason] = list(dict.fromkeys(map(mask_cell, plain_texts(cells).to_pylist())))
     return samples
 
 
@@ -194,8 +186,7 @@ class DefaultCountry:
             if other != self.region
         )
         leading = [each.leading_digits for each in others if each and each.leading_digits]
-        shared = f"|{code}(?:{'|'.join(leading)})" if leading else ""
-        self._foreign = re.compile(f"(?!{code}){shared}")
+        self._others = f"^{code}(?:{'|'.join(leading)})" if leading else "^$"
 
     def mark_foreign(
         self, numbers: NDArray[np.uint64], code: NDArray[np.int64], unknown_rows: Sequence[int]
@@ -205,14 +196,11 @@ class DefaultCountry:
         A number that the snapshot knows is never foreign, whatever its country.
         ``unknown_rows``: the router's rows of such numbers.
         """
-        if not self.country_code or not unknown_rows:
-            return
-        at = np.flatnonzero(np.logical_or.reduce([code == 2 * row for row in unknown_rows]))
-        if not len(at):
-            return
-        unknown = numbers.take(at)
-        digits = np.searchsorted(_POWERS, unknown, side="right")
-        prefix = unknown // _POWERS.take(np.maximum(digits - _PREFIX_DIGITS, 0))
-        distinct, inverse = np.unique(prefix, return_inverse=True)
-        is_foreign = [self._foreign.match(str(each)) is not None for each in distinct.tolist()]
-        code[at] += np.array(is_foreign, np.int64).take(inverse)
+        at = np.flatnonzero(np.isin(code, 2 * np.array(unknown_rows, np.int64)))
+        if self.country_code and len(at):
+            texts = pc.cast(pa.array(numbers.take(at)), pa.string())
+            is_foreign = pc.or_(
+                pc.invert(pc.starts_with(texts, self.country_code)),
+                pc.match_substring_regex(texts, self._others),
+            )
+            code[at] += is_foreign.to_numpy(zero_copy_only=False)

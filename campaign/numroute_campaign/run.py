@@ -11,6 +11,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,20 +22,19 @@ from typing import Final
 import pyarrow as pa
 
 from numroute.errors import InputError
-from numroute.model import Route, Status, mask_number
+from numroute.model import Status, mask_number
 from numroute.threads import in_order
 from numroute_campaign.handover import Pseudonymizer, check_places, load_key, write_act
 from numroute_campaign.lists import Block, ReadOptions
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous
-from numroute_campaign.number_set import NumberSet
 from numroute_campaign.output_files import OutputError, Workspace
 from numroute_campaign.outputs import MAP, Outputs, Rendered
 from numroute_campaign.policy import BY_OPERATOR, Policy, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
 from numroute_campaign.prices import PriceList
 from numroute_campaign.routers import Router
-from numroute_campaign.sorting import Counts, Decisions, Sorter
+from numroute_campaign.sorting import BY_POLICY, Decisions, Sorter
 from numroute_campaign.summary import Summary, Totals, write_report
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Reject, Several
@@ -48,6 +48,11 @@ READ_PLAINLY: Final = ReadOptions()
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
+_SEVERAL: Final = {
+    Several.FIRST: "cells with several numbers: {}; further numbers not taken: {}",
+    Several.ALL: "cells with several numbers: {}; further numbers taken as rows: {}",
+    Several.REJECT: "cells with several numbers: {}; their rows were rejected",
+}
 
 Progress = Callable[[int, int, int], None]
 """Receives how many rows and bytes are done, and the bytes in all; 0 if they are not known."""
@@ -116,20 +121,19 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
     """
     check_suppress(campaign.suppress)
     files = find_files(campaign.lists)
-    country = DefaultCountry(campaign.reading.region)
     if campaign.hand_over is not None:
         check_places(campaign.out, campaign.hand_over.map, campaign.hand_over.key_file)
-    # Everything that can be wrong with the lists is found before anything is made.
-    opened: list[OpenList] = []
     try:
-        opened.extend(OpenList(file, campaign.reading) for file in files)
-        check_kept(opened, campaign.reading.keep, campaign.form)
-        if campaign.hand_over is not None:
-            check_pseudonymous(opened)
-        with Workspace(campaign.out) as workspace:
-            run = _Run(campaign, router, country, workspace, opened)
-            run.work(progress)
-            return run.end()
+        with ExitStack() as stack:
+            # Everything that can be wrong with the lists is found before anything is made.
+            opened = [
+                stack.enter_context(closing(OpenList(file, campaign.reading))) for file in files
+            ]
+            check_kept(opened, campaign.reading.keep, campaign.form)
+            if campaign.hand_over is not None:
+                check_pseudonymous(opened)
+            run = _Run(campaign, router, opened)
+            return run.run(stack.enter_context(Workspace(campaign.out)), progress)
     except OSError as error:
         raise OutputError(
             campaign.out,
@@ -143,93 +147,108 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
             f"a value cannot be handled (pyarrow: {type(error).__name__})",
             hint="Leave kept columns out one by one to find it, or give the list as CSV",
         ) from None
-    finally:
-        for each in opened:
-            each.close()
 
 
 class _Run:
-    def __init__(
-        self,
-        campaign: Campaign,
-        router: Router,
-        country: DefaultCountry,
-        workspace: Workspace,
-        opened: Sequence[OpenList],
-    ) -> None:
-        self.campaign, self.router, self.country = campaign, router, country
-        self.workspace, self.opened = workspace, opened
-        self.files = [each.file for each in opened]
-        self.started = datetime.now(UTC)
-        self.file_rows = [0] * len(opened)
-        self.file_lines = [0] * len(opened)
+    def __init__(self, campaign: Campaign, router: Router, opened: Sequence[OpenList]) -> None:
+        self.campaign, self.router, self.opened = campaign, router, opened
+        self.country = DefaultCountry(campaign.options.region)
         self.decisions = Decisions(router.routes, campaign.policy)
         self.ported_since = campaign.policy.ported_since()
-        hand_over = campaign.hand_over
-        self.key = b"" if hand_over is None else load_key(hand_over.key_file)
-        self.outputs = Outputs(
+        suppressed = read_suppressed(
+            campaign.suppress, campaign.suppress_reading, is_lenient=campaign.suppress_lenient
+        )
+        segments = 1 if campaign.prices is None else campaign.prices.segments
+        self.sorter = Sorter(self.decisions, suppressed, segments)
+        self.rows = [0] * len(opened)
+        self.lines = [0] * len(opened)
+
+    def run(self, workspace: Workspace, progress: Progress | None) -> Summary:
+        """Write the output folder."""
+        started, campaign, hand_over = datetime.now(UTC), self.campaign, self.campaign.hand_over
+        key = b"" if hand_over is None else load_key(hand_over.key_file)
+        outputs = Outputs(
             workspace,
             campaign.form,
             campaign.rows_per_file,
             self.decisions,
             campaign.options.keep,
-            country.country_code,
-            Pseudonymizer(self.key) if self.key else None,
+            self.country.country_code,
+            Pseudonymizer(key) if key else None,
         )
-        self.sorter = Sorter(self.decisions, NumberSet(), _suppressed(campaign))
-
-    def work(self, progress: Progress | None) -> None:
-        total = sum(file.size for file in self.files)
-        if any(file.path is None for file in self.files):
-            total = 0
         threads = min(THREADS_MAX, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads, thread_name_prefix="campaign") as pool:
             preparing = (
-                partial(self._prepare, file, task)
+                partial(self._prepare_of, file, task)
                 for file, opened in enumerate(self.opened)
                 for task in opened.tasks()
             )
             sorting = (
-                self._sort(file, prepared, total, progress)
+                self._sort(file, prepared, outputs, progress)
                 for file, prepared in in_order(pool, preparing, threads + 1)
             )
             for rendered in in_order(pool, sorting, threads):
-                self.outputs.write(rendered)
+                outputs.write(rendered)
+        outputs.finish()
+        self._check(outputs)
+        summary = self._summary(outputs)
+        write_report(workspace.output, summary, campaign.language)
+        if hand_over is not None:
+            lists = [("list", each.file) for each in self.opened]
+            lists += [("do-not-send list", each) for each in find_files(campaign.suppress)]
+            write_act(
+                workspace.output,
+                summary,
+                started=started,
+                inputs=[
+                    *((role, file.name, file.path) for role, file in lists),
+                    *((role, path.name, path) for role, path in campaign.settings_files),
+                ],
+                columns=outputs.column_names(),
+                key=key,
+                map_path=hand_over.map,
+                language=campaign.language,
+            )
+            workspace.hand_over(f"{MAP}.csv", hand_over.map)
+        workspace.finish()
+        return summary
 
-    def _prepare(self, file: int, task: Callable[[], Block]) -> tuple[int, Prepared]:
+    def prepare(self, task: Callable[[], Block]) -> Prepared:
         """Prepare a block; on any thread."""
-        several, since = self.campaign.several, self.ported_since
-        return file, prepare(task(), self.router, self.country, several, since)
+        return prepare(task(), self.router, self.country, self.campaign.several, self.ported_since)
+
+    def _prepare_of(self, file: int, task: Callable[[], Block]) -> tuple[int, Prepared]:
+        return file, self.prepare(task)
 
     def _sort(
-        self, file: int, prepared: Prepared, bytes_total: int, progress: Progress | None
+        self, file: int, prepared: Prepared, outputs: Outputs, progress: Progress | None
     ) -> Callable[[], Rendered]:
         """Sort the next block; return the call that renders it, on any thread."""
-        block = prepared.block
-        leaving, staying = self.sorter.sort(prepared)
-        self.file_rows[file] += block.records
-        self.file_lines[file] += block.lines
+        rows = self.sorter.sort(prepared)
+        self.rows[file] += prepared.block.records
+        self.lines[file] += prepared.block.lines
         if progress is not None:
-            done = sum(each.size for each in self.files[:file])
-            done += self.opened[file].reader.bytes_done
-            progress(self.sorter.counts.rows, done, bytes_total)
-        self.outputs.take_decisions()
-        return partial(self.outputs.render, leaving, staying, block)
+            files = [each.file for each in self.opened]
+            done = sum(each.size for each in files[:file]) + self.opened[file].reader.bytes_done
+            is_known = all(each.path is not None for each in files)
+            total = sum(each.size for each in files) if is_known else 0
+            progress(self.sorter.counts.rows, done, total)
+        outputs.take_decisions()
+        return partial(outputs.render, rows)
 
-    def check(self) -> None:
+    def _check(self, outputs: Outputs) -> None:
         """Check that every row that was read is in an output, once.
 
         Raises:
             InputError: There are no rows, or some are not accounted for.
         """
-        for opened, lines in zip(self.opened, self.file_lines, strict=True):
+        for opened, lines in zip(self.opened, self.lines, strict=True):
             opened.check_lines(lines)
         counts = self.sorter.counts
-        names = ", ".join(file.name for file in self.files[:FILES_NAMED_MAX])
-        if counts.rows == counts.nobody:
+        names = ", ".join(each.file.name for each in self.opened[:FILES_NAMED_MAX])
+        if not counts.people:
             raise InputError(names, "the list has no rows", hint="Export the list again")
-        rows = sum(self.file_rows)
-        written = self.outputs.rows - counts.further_taken
+        rows, written = sum(self.rows), outputs.rows - counts.further_taken
         if rows != written:
             raise InputError(
                 names,
@@ -237,34 +256,25 @@ class _Run:
                 hint="This is a bug in numroute: report it. Nothing was written",
             )
 
-    def end(self) -> Summary:
-        self.outputs.finish()
-        self.check()
+    def _summary(self, outputs: Outputs) -> Summary:
         campaign, counts = self.campaign, self.sorter.counts
-        totals = Totals(
-            self.router,
-            self.decisions,
-            counts,
-            campaign.prices,
-            has_segments=campaign.reading.segments_column is not None,
-        )
+        totals = Totals(self.router, self.decisions, counts, campaign.prices)
         dropped = (name for each in self.opened for name in each.dropped_columns())
-        summary = Summary(
+        first_ids = accumulate(self.rows, initial=1)
+        return Summary(
             files=tuple(
-                opened.summary(rows=rows, first_row_id=begin + 1)
-                for opened, rows, begin in zip(
-                    self.opened, self.file_rows, accumulate(self.file_rows, initial=0), strict=False
-                )
+                opened.summary(rows=rows, first_row_id=first_id)
+                for opened, rows, first_id in zip(self.opened, self.rows, first_ids, strict=False)
             ),
             snapshots=tuple(self.router.snapshots),
             region=self.country.region or "",
             policy=campaign.policy.name,
             pseudonymized=campaign.hand_over is not None,
-            has_failed=self._has_failed,
+            has_failed=counts.rejected > campaign.rejects_max * counts.people,
             steps=totals.steps(),
             rejects=totals.rejects(),
-            rejects_files=tuple(self.outputs.rejects.names),
-            routes=totals.routes(self.outputs.files_of),
+            rejects_files=tuple(outputs.rejects.names),
+            routes=totals.routes(outputs.files_of),
             operators=totals.operators(),
             regions=totals.regions(),
             rules=totals.rules(),
@@ -273,93 +283,40 @@ class _Run:
             cost=totals.cost,
             kept_columns=campaign.reading.keep,
             dropped_columns=tuple(dict.fromkeys(dropped)),
-            warnings=(*self._warnings(), *totals.warnings()),
+            warnings=(*self.warnings(), *totals.warnings()),
         )
-        write_report(self.workspace.output, summary, campaign.language)
-        if campaign.hand_over is not None:
-            self._write_act(campaign.hand_over, summary)
-            self.workspace.hand_over(f"{MAP}.csv", campaign.hand_over.map)
-        self.workspace.finish()
-        return summary
 
-    @property
-    def _has_failed(self) -> bool:
-        counts = self.sorter.counts
-        return counts.rejected > self.campaign.rejects_max * (counts.rows - counts.nobody)
-
-    def _warnings(self) -> list[str]:
+    def warnings(self) -> list[str]:
+        """Return what the user should know."""
         campaign, counts = self.campaign, self.sorter.counts
         warnings: list[str] = [
             Phrase("{}: {}", each.file.name, warning)
             for each in self.opened
             for warning in each.warnings
         ]
-        text = "the column {} is written as {}, as its name is an output's"
-        warnings += [
-            Phrase(text, repr(name), repr(written))
-            for name, written in self.outputs.renamed.items()
-        ]
-        warnings += _several_warnings(counts, campaign.several)
+        if counts.several:
+            text = _SEVERAL[campaign.several]
+            warnings.append(Phrase(text, f"{counts.several:,}", f"{counts.further:,}"))
         if counts.odd_segments:
-            rows = _counted("1 row has", "{} rows have", counts.odd_segments)
-            text = "{} no whole number from 1 to {} as segments: taken as 1"
-            warnings.append(Phrase(text, rows, str(SEGMENTS_MAX)))
-        if self._has_failed:
-            people = counts.rows - counts.nobody
+            text = "rows without a whole number of segments from 1 to {}, taken as 1: {}"
+            warnings.append(Phrase(text, str(SEGMENTS_MAX), f"{counts.odd_segments:,}"))
+        if counts.rejected > campaign.rejects_max * counts.people:
             warnings.append(
                 Phrase(
                     "{} of {} rows ({}) have no number: more than --max-rejected {}",
                     f"{counts.rejected:,}",
-                    f"{people:,}",
-                    f"{counts.rejected / people:.0%}",
+                    f"{counts.people:,}",
+                    f"{counts.rejected / counts.people:.0%}",
                     f"{campaign.rejects_max:g}",
                 )
             )
-        return [*warnings, *_never_matching(campaign.policy, self.router)]
-
-    def _write_act(self, hand_over: HandOver, summary: Summary) -> None:
-        campaign = self.campaign
-        lists = (("list", self.files), ("do-not-send list", find_files(campaign.suppress)))
-        write_act(
-            self.workspace.output,
-            summary,
-            started=self.started,
-            inputs=[
-                *((role, file.name, file.path) for role, files in lists for file in files),
-                *((role, path.name, path) for role, path in campaign.settings_files),
-            ],
-            columns=self.outputs.column_names(),
-            key=self.key,
-            map_path=hand_over.map,
-            language=campaign.language,
-        )
-
-
-def _suppressed(campaign: Campaign) -> NumberSet | None:
-    return read_suppressed(
-        campaign.suppress, campaign.suppress_reading, is_lenient=campaign.suppress_lenient
-    )
-
-
-def _never_matching(policy: Policy, router: Router) -> tuple[str, ...]:
-    return rules_that_never_match(policy, router.routes if router.is_complete else None)
-
-
-def _several_warnings(counts: Counts, several: Several) -> tuple[str, ...]:
-    """Return a warning about cells that hold several numbers."""
-    if not counts.several:
-        return ()
-    what = {
-        Several.FIRST: "{} several numbers: {} besides were not taken; --several all does",
-        Several.ALL: "{} several numbers: {} besides were taken as further rows",
-        Several.REJECT: "{} several numbers: their rows were rejected",
-    }[several]
-    cells = _counted("1 cell holds", "{} cells hold", counts.several)
-    return (Phrase(what, cells, f"{counts.further:,}"),)
-
-
-def _counted(one: str, many: str, count: int) -> Phrase:
-    return Phrase(one) if count == 1 else Phrase(many, f"{count:,}")
+        if self.router.is_complete:
+            text = (
+                "{}: rule {} can never match: rules before it take its numbers, or there are none"
+            )
+            never = rules_that_never_match(campaign.policy, self.router.routes)
+            warnings += [Phrase(text, campaign.policy.name, repr(name)) for name in never]
+        return warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,7 +344,7 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The first rows of a list, and warnings about the policy."""
+    """The first rows of a list, and warnings."""
 
     phone_column: str
     phone_column_why: str
@@ -397,52 +354,42 @@ class Sample:
 
 def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Sample:
     """Return how the first rows of the first file would be routed; errors as ``run_campaign``."""
-    policy, country = campaign.policy, DefaultCountry(campaign.reading.region)
     check_suppress(campaign.suppress)
-    opened = OpenList(find_files(campaign.lists)[0], campaign.reading)
-    try:
+    with closing(OpenList(find_files(campaign.lists)[0], campaign.reading)) as opened:
         if campaign.hand_over is not None:
             check_pseudonymous([opened])
-        decisions, since = Decisions(router.routes, policy), policy.ported_since()
-        sorter = Sorter(decisions, NumberSet(), _suppressed(campaign))
+        run = _Run(campaign, router, [opened])
         found: list[SampleRow] = []
         for task in opened.tasks():
-            prepared = prepare(task(), router, country, campaign.several, since)
-            found += _sample_rows(sorter, prepared, decisions, router.routes)
+            found += _explained(run, run.prepare(task))
             if len(found) >= rows:
                 break
-    finally:
-        opened.close()
-    warnings = (Phrase("{}: {}", opened.file.name, warning) for warning in opened.warnings)
     return Sample(
         phone_column=opened.summary().phone_column,
         phone_column_why=opened.why,
         rows=tuple(found[:rows]),
-        warnings=(*warnings, *_never_matching(policy, router)),
+        warnings=tuple(run.warnings()),
     )
 
 
-def _sample_rows(
-    sorter: Sorter, prepared: Prepared, decisions: Decisions, routes: Sequence[Route]
-) -> list[SampleRow]:
+def _explained(run: _Run, prepared: Prepared) -> list[SampleRow]:
     """Return the block's rows, one by one in Python: a sample has a few thousand at most."""
-    first_id = sorter.counts.rows + 1
-    _, staying = sorter.sort(prepared)
-    reasons = {
-        row_id: Reject(reason)
-        for row_id, reason in zip(staying.row_id.tolist(), staying.reason.tolist(), strict=True)
-    }
+    first_id = run.sorter.counts.rows + 1
+    done = run.sorter.sort(prepared)
+    kinds = dict(zip(done.rejected.tolist(), done.kind.tolist(), strict=True))
     rows = {
-        row_id: SampleRow(row_id=row_id, status=Status.INVALID.name, reason=reason.name)
-        for row_id, reason in reasons.items()
+        row_id: SampleRow(row_id=row_id, status=Status.INVALID.name, reason=Reject(kind).name)
+        for row_id, kind in kinds.items()
+        if kind < BY_POLICY
     }
     for record, number, code in zip(
         prepared.record.tolist(), prepared.numbers.tolist(), prepared.code.tolist(), strict=True
     ):
         row_id = record + first_id
-        reason, decision = reasons.get(row_id, Reject.NONE), decisions.decided[code]
-        route, is_decided = routes[code // 2], reason is Reject.NONE
-        rejected = reason or decision.reject
+        route, decision = run.router.routes[code // 2], run.decisions.decided[code]
+        kind = kinds.get(row_id, BY_POLICY)
+        reject = decision.reject if kind >= BY_POLICY else Reject(kind)
+        is_decided = reject is decision.reject
         rows[row_id] = SampleRow(
             row_id=row_id,
             number=mask_number(number),
@@ -451,7 +398,7 @@ def _sample_rows(
             region=route.region.name or route.region.code,
             rule=decision.rule if is_decided else "",
             destination=decision.destination if is_decided else "",
-            reason=rejected.name if rejected else "",
+            reason=reject.name if reject else "",
             send_from=decision.send_from,
             send_until=decision.send_until,
         )

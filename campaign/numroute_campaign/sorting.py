@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from numroute.errors import InputError
 from numroute.model import Route, Status
+from numroute_campaign.lists import Block
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.policy import Policy
 from numroute_campaign.preparing import SAMPLES_MAX, Prepared
 from numroute_campaign.templates import TEXT_PREFIX
 from numroute_campaign.vocabulary import NOBODY, Decision, Reject
+
+BY_POLICY: Final = 256
+"""The kind of a reject is a ``Reject`` value, or from here on the code that the policy rejects."""
 
 
 class Decisions:
@@ -27,11 +33,10 @@ class Decisions:
     Attributes:
         routes: The router's table.
         policy: What decides.
-        destinations: The names of the groups of output files, in order of first use.
-        first: For each of them a decision that leads there.
-        destination: int32[codes], places in ``destinations``; -1 = rejected, -2 = not decided yet.
+        first: The first decision that leads to each destination (a group of output files).
+        destination: int32[codes], places in ``first``; -1 = rejected, -2 = not decided yet.
         is_foreign: bool[codes], whether the numbers are of another country.
-        decided: By code, in order of first use.
+        decided: By code.
     """
 
     REJECTED = -1
@@ -40,105 +45,93 @@ class Decisions:
     def __init__(self, routes: Sequence[Route], policy: Policy) -> None:
         """``routes`` may grow."""
         self.routes, self.policy = routes, policy
-        self.destinations: list[str] = []
         self.first: list[Decision] = []
         self._places: dict[str, int] = {}
         self.destination = np.empty(0, np.int32)
         self.is_foreign = np.empty(0, np.bool_)
         self.decided: dict[int, Decision] = {}
 
-    def settle(self, codes: NDArray[np.int64]) -> bool:
-        """Decide about new codes among int64[n]; return whether there were any."""
-        if 2 * len(self.routes) > len(self.destination):
-            more = 2 * len(self.routes) - len(self.destination)
-            self.destination = np.append(self.destination, np.full(more, self.NOT_MET, np.int32))
-            self.is_foreign = np.append(self.is_foreign, np.zeros(more, np.bool_))
+    def settle(self, codes: NDArray[np.int64]) -> None:
+        """Decide about new codes among int64[n]."""
+        codes_more = 2 * len(self.routes) - len(self.destination)
+        if codes_more:
+            more = np.full(codes_more, self.NOT_MET, np.int32)
+            self.destination = np.append(self.destination, more)
+            is_ported = [route.status is Status.PORTED for route in self.routes]
+            self.is_foreign = ~np.array(is_ported, np.bool_).repeat(2)
+            self.is_foreign[::2] = False
         missing = codes[self.destination.take(codes) == self.NOT_MET]
-        if not len(missing):
-            return False
         for code in np.unique(missing).tolist():
-            self._decide(code)
-        return True
+            decision = self.policy.decide(self.routes[code // 2], is_marked=bool(code % 2))
+            self.decided[code] = decision
+            if not decision.destination:
+                self.destination[code] = self.REJECTED
+                continue
+            place = self._places.setdefault(decision.files, len(self.first))
+            if place == len(self.first):
+                self.first.append(decision)
+            self.destination[code] = place
 
-    def cell(self, source: str, code: int) -> str:
-        """Return a cell that depends on the route alone; ``source`` as in ``Template.columns``."""
-        route, decision = self.routes[code // 2], self.decided[code]
-        operator = route.operator
-        return {
-            "route": decision.destination,
-            "operator": operator.brand or operator.name or operator.code,
-            "mcc": route.mcc,
-            "mnc": route.mnc,
-            "status": route.status.name,
-            "send_from_utc": decision.send_from,
-            "send_until_utc": decision.send_until,
-        }.get(source, source.removeprefix(TEXT_PREFIX))
-
-    def _decide(self, code: int) -> None:
-        route = self.routes[code // 2]
-        decision = self.policy.decide(route, is_marked=bool(code % 2))
-        self.is_foreign[code] = code % 2 and route.status is not Status.PORTED
-        self.decided[code] = decision
-        if decision.reject is not Reject.NONE:
-            self.destination[code] = self.REJECTED
-            return
-        name = decision.group or decision.destination
-        if name not in self._places:
-            self._places[name] = len(self.destinations)
-            self.destinations.append(name)
-            self.first.append(decision)
-        self.destination[code] = self._places[name]
+    def column(self, source: str) -> pa.Array:
+        """Return string[codes], cells that depend on the route; ``source`` as in ``Template``."""
+        texts = [""] * len(self.destination)
+        for code, decision in self.decided.items():
+            route = self.routes[code // 2]
+            operator = route.operator
+            texts[code] = {
+                "route": decision.destination,
+                "operator": operator.brand or operator.name or operator.code,
+                "mcc": route.mcc,
+                "mnc": route.mnc,
+                "status": route.status.name,
+                "send_from_utc": decision.send_from,
+                "send_until_utc": decision.send_until,
+                "reason": decision.reject.name,
+                "rule": decision.rule,
+            }.get(source, source.removeprefix(TEXT_PREFIX))
+        return pa.array(texts, pa.string())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Leaving:
-    """The rows of a block that are routed, by destination and then in the list's order.
+class Sorted:
+    """The rows of a block: routed ones by destination, rejected ones in the list's order.
 
     Attributes:
+        block: Has the other columns.
         row_id: uint64[n], the row's place in the whole list, counted from 1.
         number: uint64[n].
         code: int64[n], codes of ``Decisions``.
         value: int64[n], places in the block's columns.
         destinations: The destinations that occur, ascending.
         bounds: Where each destination's rows begin, and the end.
+        rejected: uint64[k], row ids.
+        kind: int64[k], why; see ``BY_POLICY``.
     """
 
+    block: Block
     row_id: NDArray[np.uint64]
     number: NDArray[np.uint64]
     code: NDArray[np.int64]
     value: NDArray[np.int64]
     destinations: list[int]
     bounds: list[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Staying:
-    """The rows of a block that are rejected, in the list's order.
-
-    Attributes:
-        row_id: uint64[k].
-        reason: uint8[k], ``Reject`` values.
-        code: int64[k], the code of rows that the policy rejected; -1 for the others.
-    """
-
-    row_id: NDArray[np.uint64]
-    reason: NDArray[np.uint8]
-    code: NDArray[np.int64]
+    rejected: NDArray[np.uint64]
+    kind: NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Counts:
-    """Counts so far. Arrays are indexed by code of ``Decisions`` and grow with it.
+    """Counts so far; those by code are of numbers that reached the policy.
 
     Attributes:
         rows: Records read.
         blank: Records without any content; they are rejected as ``EMPTY``.
-        rejects: Rows per ``Reject`` value, those of the policy not among them.
-        decided: int64[codes], numbers that reached the policy.
-        parts: int64[codes], message parts of those; as ``decided`` where every message has one.
-        duplicates: int64[codes], message parts of numbers that were dropped as duplicates.
-        holders: Ported numbers that reached the policy, by (code, place of the range holder).
-        holder_parts: Message parts of those.
+        rejects: Rows by ``Reject`` value, those of the policy not among them.
+        numbers: By code.
+        segments: By code, segments of their messages.
+        duplicates: By code, segments of numbers that were dropped as duplicates.
+        holders: Ported numbers by code and place of the range holder.
+        holder_segments: Segments of those.
         odd_segments: Rows with a valid number but no valid segments; each counts as one.
         several: Cells that hold several numbers.
         further: The numbers that those hold besides the first.
@@ -148,12 +141,12 @@ class Counts:
 
     rows: int = 0
     blank: int = 0
-    rejects: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    decided: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    parts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    duplicates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    rejects: Counter[int] = field(default_factory=Counter)
+    numbers: Counter[int] = field(default_factory=Counter)
+    segments: Counter[int] = field(default_factory=Counter)
+    duplicates: Counter[int] = field(default_factory=Counter)
     holders: Counter[tuple[int, int]] = field(default_factory=Counter)
-    holder_parts: Counter[tuple[int, int]] = field(default_factory=Counter)
+    holder_segments: Counter[tuple[int, int]] = field(default_factory=Counter)
     odd_segments: int = 0
     several: int = 0
     further: int = 0
@@ -161,159 +154,121 @@ class Counts:
     samples: dict[int, list[str]] = field(default_factory=dict)
 
     @property
-    def nobody(self) -> int:
-        """Rows without a person: blank ones, totals, repeated headers."""
-        return self.blank + int(self.rejects[list(NOBODY)].sum())
+    def people(self) -> int:
+        """Rows but blank ones, totals and repeated headers."""
+        return self.rows - self.blank - sum(self.rejects[each] for each in NOBODY)
 
     @property
     def rejected(self) -> int:
         """Rows of people without a number, or with a damaged one."""
-        return int(self.rejects[: Reject.DUPLICATE].sum()) - self.nobody
-
-    def grow(self, codes: int) -> None:
-        """Make room for ``codes`` codes."""
-        for name in ("decided", "parts", "duplicates"):
-            array = getattr(self, name)
-            if len(array) < codes:
-                setattr(self, name, np.concatenate([array, np.zeros(codes - len(array), np.int64)]))
+        invalid = sum(rows for reject, rows in self.rejects.items() if reject < Reject.DUPLICATE)
+        return invalid - (self.rows - self.people)
 
 
 class Sorter:
     """Sorts prepared blocks in the list's order; not thread-safe."""
 
     def __init__(
-        self,
-        decisions: Decisions,
-        seen: NumberSet,
-        suppressed: NumberSet | None = None,
+        self, decisions: Decisions, suppressed: NumberSet | None = None, segments: int = 1
     ) -> None:
-        """Number sets: ``seen`` receives every number; ``suppressed`` must not be sent to."""
-        self._decisions, self._seen, self._suppressed = decisions, seen, suppressed
+        """``segments``: of each message where the list does not say."""
+        self._decisions, self._suppressed, self._segments = decisions, suppressed, segments
+        self._seen = NumberSet()
         self.counts = Counts()
 
-    def sort(self, prepared: Prepared) -> tuple[Leaving, Staying]:
+    def sort(self, prepared: Prepared) -> Sorted:
         """Decide where every row of a block goes."""
-        counts = self.counts
+        counts, decisions, block = self.counts, self._decisions, prepared.block
         first_id = counts.rows + 1
-        _refuse_fractions(prepared, first_id)
-        counts.rows += prepared.block.records
-        counts.blank += prepared.block.blank
-        counts.rejects += np.bincount(prepared.reasons, minlength=256)
-        for reject, cells in prepared.samples.items():
-            known = counts.samples.get(reject, [])
-            if len(known) < SAMPLES_MAX:
-                counts.samples[reject] = list(dict.fromkeys([*known, *cells]))[:SAMPLES_MAX]
+        segments = self._segments_of(prepared, first_id)
+        counts.rows += block.records
+        counts.blank += block.blank
         counts.several += prepared.several
         counts.further += prepared.further
-        counts.further_taken += len(prepared.numbers) + len(prepared.rejected)
-        counts.further_taken -= prepared.block.records
+        counts.further_taken += len(prepared.numbers) + len(prepared.rejected) - block.records
+        for reject, cells in prepared.samples.items():
+            known = counts.samples.get(reject, [])
+            counts.samples[reject] = list(dict.fromkeys([*known, *cells]))[:SAMPLES_MAX]
 
-        new = self._seen.add(prepared.numbers)
-        reason = np.zeros(len(new), np.uint8)
-        reason[~new] = Reject.DUPLICATE
-        repeated = ~new
+        is_repeated = ~self._seen.add(prepared.numbers)
+        is_suppressed = np.zeros_like(is_repeated)
         if self._suppressed is not None:
-            suppressed = self._suppressed.contains(prepared.numbers)
-            reason[new & suppressed] = Reject.SUPPRESSED
-            repeated &= ~suppressed  # these would have cost nothing
-        counts.rejects += np.bincount(reason[reason != 0], minlength=256)
+            is_suppressed = self._suppressed.contains(prepared.numbers)
+        reason = np.where(is_suppressed, int(Reject.SUPPRESSED), 0)
+        reason[is_repeated] = Reject.DUPLICATE
+        counts.rejects.update(_sums(prepared.reasons))
+        counts.rejects.update(_sums(reason[reason != 0]))
 
-        self._decisions.settle(prepared.code)
-        counts.grow(len(self._decisions.destination))
-        self._count(prepared, np.flatnonzero(repeated), np.flatnonzero(reason == 0))
+        decisions.settle(prepared.code)
+        costly = is_repeated & ~is_suppressed
+        counts.duplicates.update(_sums(prepared.code[costly], segments[costly]))
+        self._count(prepared, segments, np.flatnonzero(reason == 0))
 
-        destination = self._decisions.destination.take(prepared.code)
-        destination[reason != 0] = self._decisions.REJECTED
-        leaving = self._leaving(prepared, destination, first_id)
-        return leaving, self._staying(prepared, destination, reason, first_id)
-
-    def _count(
-        self, prepared: Prepared, repeated: NDArray[np.int64], reached: NDArray[np.int64]
-    ) -> None:
-        counts, codes = self.counts, len(self._decisions.destination)
-        segments = prepared.block.segments
-        if segments is not None:
-            segments = segments.take(prepared.value)
-            counts.odd_segments += int(np.count_nonzero(segments == 0))
-            segments = np.maximum(segments, 1)
-
-        def parts_of(at: NDArray[np.int64]) -> NDArray[np.int64] | None:
-            return None if segments is None else segments.take(at)
-
-        counts.duplicates += _summed(prepared.code.take(repeated), parts_of(repeated), codes)
-        code, parts = prepared.code.take(reached), parts_of(reached)
-        decided = np.bincount(code, minlength=codes)
-        counts.decided += decided
-        counts.parts += decided if parts is None else _summed(code, parts, codes)
-        holders = prepared.holders.take(reached)
-        ported = np.flatnonzero(holders >= 0)
-        pairs, inverse = np.unique(
-            code.take(ported) << 32 | holders.take(ported), return_inverse=True
-        )
-        numbers = _summed(inverse, None, len(pairs))
-        sums = _summed(inverse, None if parts is None else parts.take(ported), len(pairs))
-        for i, pair in enumerate(pairs.tolist()):
-            key = (pair >> 32, pair & 0xFFFFFFFF)
-            counts.holders[key] += int(numbers[i])
-            counts.holder_parts[key] += int(sums[i])
-
-    def _leaving(
-        self, prepared: Prepared, destination: NDArray[np.int32], first_id: int
-    ) -> Leaving:
+        destination = decisions.destination.take(prepared.code)
+        destination[reason != 0] = decisions.REJECTED
         at = np.flatnonzero(destination >= 0)
         chosen = destination.take(at)
         # numpy sorts sixteen-bit integers by their digits, in one pass, and keeps their order.
-        small = chosen.astype(np.uint16) if len(self._decisions.destinations) < 1 << 16 else chosen
-        order = small.argsort(kind="stable")
-        at = at.take(order)
+        small = chosen.astype(np.uint16) if len(decisions.first) < 1 << 16 else chosen
+        at = at.take(small.argsort(kind="stable"))
         sizes = np.bincount(chosen)
         found = np.flatnonzero(sizes)
-        return Leaving(
+
+        stays = np.flatnonzero(destination < 0)
+        kind = reason.take(stays)
+        kind = np.where(kind == 0, prepared.code.take(stays) + BY_POLICY, kind)
+        record = np.concatenate([prepared.rejected, prepared.record.take(stays)])
+        order = record.argsort(kind="stable")
+        return Sorted(
+            block=block,
             row_id=(prepared.record.take(at) + first_id).view(np.uint64),
             number=prepared.numbers.take(at),
             code=prepared.code.take(at),
             value=prepared.value.take(at),
             destinations=found.tolist(),
             bounds=[0, *np.cumsum(sizes[found]).tolist()],
+            rejected=(record.take(order) + first_id).view(np.uint64),
+            kind=np.concatenate([prepared.reasons, kind]).take(order),
         )
 
-    def _staying(
-        self,
-        prepared: Prepared,
-        destination: NDArray[np.int32],
-        reason: NDArray[np.uint8],
-        first_id: int,
-    ) -> Staying:
-        at = np.flatnonzero(destination < 0)
-        record = np.concatenate([prepared.rejected, prepared.record.take(at)])
-        reasons = np.concatenate([prepared.reasons, reason.take(at)])
-        code = np.full(len(record), -1, np.int64)
-        by_policy = reason.take(at) == 0
-        code[len(prepared.rejected) :][by_policy] = prepared.code.take(at)[by_policy]
-        order = record.argsort(kind="stable")
-        return Staying(
-            row_id=(record.take(order) + first_id).view(np.uint64),
-            reason=reasons.take(order),
-            code=code.take(order),
-        )
-
-
-def _refuse_fractions(prepared: Prepared, first_id: int) -> None:
-    """Raise InputError if the segments of a row with a number are a fraction."""
-    segments = prepared.block.segments
-    if segments is not None and segments.min(initial=0) < 0:
-        at = np.flatnonzero(segments.take(prepared.value) < 0)
-        if len(at):
+    def _segments_of(self, prepared: Prepared, first_id: int) -> NDArray[np.int64]:
+        """Return the segments of each number. Raises InputError if they are a fraction."""
+        if prepared.block.segments is None:
+            return np.full(len(prepared.numbers), self._segments, np.int64)
+        segments = prepared.block.segments.take(prepared.value)
+        fractions = np.flatnonzero(segments < 0)
+        if len(fractions):
+            row = first_id + int(prepared.record[fractions[0]])
             raise InputError(
                 "the list",
-                f"the segments of row {first_id + int(prepared.record[at[0]]):,} are a fraction",
+                f"the segments of row {row:,} are a fraction",
                 hint="Give whole numbers in --segments-column",
             )
+        self.counts.odd_segments += int(np.count_nonzero(segments == 0))
+        return np.maximum(segments, 1)
+
+    def _count(
+        self, prepared: Prepared, segments: NDArray[np.int64], at: NDArray[np.int64]
+    ) -> None:
+        """Count the numbers at some places, which reached the policy."""
+        counts = self.counts
+        code, segments = prepared.code.take(at), segments.take(at)
+        counts.numbers.update(_sums(code))
+        counts.segments.update(_sums(code, segments))
+        holders = prepared.holders.take(at)
+        ported = np.flatnonzero(holders >= 0)
+        pairs = code.take(ported) << 32 | holders.take(ported)
+        distinct, places = np.unique(pairs, return_inverse=True)
+        keys = [(pair >> 32, pair & 0xFFFFFFFF) for pair in distinct.tolist()]
+        for place, numbers in _sums(places).items():
+            counts.holders[keys[place]] += numbers
+        for place, parts in _sums(places, segments.take(ported)).items():
+            counts.holder_segments[keys[place]] += parts
 
 
-def _summed(
-    places: NDArray[np.int64], weights: NDArray[np.int64] | None, length: int
-) -> NDArray[np.int64]:
-    """Return int64[length]: the sum of the weights, 1 each where there are none, at each place."""
+def _sums(places: NDArray[np.integer], weights: NDArray[np.int64] | None = None) -> dict[int, int]:
+    """Return the sum of the weights, 1 each where there are none, by place."""
     # Sums of a block stay far below 2^53: floating point adds them exactly.
-    return np.bincount(places, weights, minlength=length).astype(np.int64)
+    sums = np.bincount(places, weights)
+    at = np.flatnonzero(sums)
+    return dict(zip(at.tolist(), sums.take(at).astype(np.int64).tolist(), strict=True))

@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, TypeVar
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -173,7 +172,7 @@ class _Total:
 
     numbers: int = 0
     ported: int = 0
-    parts: int = 0
+    segments: int = 0
     cost: Decimal | None = None
     prices: set[Decimal] = field(default_factory=set)
 
@@ -192,44 +191,34 @@ class Totals:
     """
 
     def __init__(
-        self,
-        router: Router,
-        decisions: Decisions,
-        counts: Counts,
-        prices: PriceList | None,
-        *,
-        has_segments: bool,
+        self, router: Router, decisions: Decisions, counts: Counts, prices: PriceList | None
     ) -> None:
-        """``has_segments``: the list says how many segments each message has."""
+        """Sum up."""
         self._routes, self._decisions, self._counts = router.routes, decisions, counts
-        self._reached = np.flatnonzero(counts.decided).tolist()
-        self._routed = [
-            code for code in self._reached if decisions.decided[code].reject is Reject.NONE
-        ]
+        self._routed = sorted(
+            code for code in counts.numbers if decisions.decided[code].destination
+        )
         self.cost, self._bill = None, None
         if prices is not None:
-            self.cost, self._bill = cost_of(
-                prices, router, decisions, counts, has_segments=has_segments
-            )
-        routed = set(self._routed)
+            self.cost, self._bill = cost_of(prices, router, decisions, counts)
         self.ported = sum(
-            int(counts.decided[code])
-            for code in routed
+            counts.numbers[code]
+            for code in self._routed
             if router.routes[code // 2].status is Status.PORTED
         )
         self.misrouted_by_prefix = sum(
             numbers
             for (code, holder), numbers in counts.holders.items()
-            if code in routed and router.operators[holder] != router.routes[code // 2].operator
+            if decisions.decided[code].destination
+            and router.operators[holder] != router.routes[code // 2].operator
         )
 
     def steps(self) -> Steps:
         """Return the rows through the steps."""
         counts = self._counts
-        routed = int(counts.decided[self._routed].sum())
-        duplicates = int(counts.rejects[Reject.DUPLICATE])
-        suppressed = int(counts.rejects[Reject.SUPPRESSED])
-        rejected = int(counts.rejects.sum()) - duplicates - suppressed
+        routed = sum(counts.numbers[code] for code in self._routed)
+        duplicates, suppressed = counts.rejects[Reject.DUPLICATE], counts.rejects[Reject.SUPPRESSED]
+        rejected = counts.rejects.total() - duplicates - suppressed
         unique = counts.rows + counts.further_taken - rejected - duplicates
         return Steps(
             rows=counts.rows,
@@ -246,13 +235,11 @@ class Totals:
     def rejects(self) -> tuple[RejectSummary, ...]:
         """Return the rows that were not routed by reason and rule, the most frequent first."""
         counts = self._counts
-        rows: Counter[tuple[Reject, str]] = Counter()
-        for value in np.flatnonzero(counts.rejects).tolist():
-            rows[Reject(value), ""] += int(counts.rejects[value])
-        for code in self._reached:
+        rows = Counter({(Reject(value), ""): n for value, n in counts.rejects.items() if n})
+        for code, numbers in counts.numbers.items():
             decision = self._decisions.decided[code]
             if decision.reject is not Reject.NONE:
-                rows[decision.reject, decision.rule] += int(counts.decided[code])
+                rows[decision.reject, decision.rule] += numbers
         return tuple(
             RejectSummary(
                 reason=reason.name,
@@ -267,8 +254,8 @@ class Totals:
     def rules(self) -> tuple[RuleSummary, ...]:
         """Return how many numbers each rule of the policy decided."""
         numbers: Counter[str] = Counter()
-        for code in self._reached:
-            numbers[self._decisions.decided[code].rule] += int(self._counts.decided[code])
+        for code, n in self._counts.numbers.items():
+            numbers[self._decisions.decided[code].rule] += n
         return tuple(
             RuleSummary(name=rule.name, numbers=numbers[rule.name])
             for rule in self._decisions.policy.rules
@@ -276,19 +263,13 @@ class Totals:
 
     def routes(self, files_of: Callable[[int], tuple[str, ...]]) -> tuple[RouteSummary, ...]:
         """Return the sums by destination; ``files_of`` names the files of one."""
-        decisions = self._decisions
+        first, destination = self._decisions.first, self._decisions.destination
         return tuple(
             RouteSummary(
-                name=name,
-                numbers=total.numbers,
-                files=files_of(place),
-                cost=total.cost_text,
+                name=name, numbers=total.numbers, files=files_of(place), cost=total.cost_text
             )
             for (name, place), total in self._by(
-                lambda code, _: (
-                    decisions.destinations[decisions.destination[code]],
-                    int(decisions.destination[code]),
-                )
+                lambda code, _: (first[destination[code]].files, int(destination[code]))
             )
         )
 
@@ -301,7 +282,7 @@ class Totals:
                 brand=brand,
                 numbers=total.numbers,
                 ported=total.ported,
-                parts=total.parts,
+                parts=total.segments,
                 price=str(min(total.prices)) if len(total.prices) == 1 else "",
                 cost=total.cost_text,
             )
@@ -324,13 +305,12 @@ class Totals:
         if self.cost is None or not self.cost.unpriced_numbers:
             return ()
         names = self.cost.unpriced_operators
-        more = len(names) - UNPRICED_NAMES_MAX
         return (
             Phrase(
-                "the total leaves out {} numbers without a price: {}{}",
+                "the total leaves out {} numbers without a price: {}",
                 f"{self.cost.unpriced_numbers:,}",
-                ", ".join(names[:UNPRICED_NAMES_MAX]),
-                Phrase(" and {} more, see summary.json", str(more)) if more > 0 else "",
+                ", ".join(names[:UNPRICED_NAMES_MAX])
+                + (", \N{HORIZONTAL ELLIPSIS}" if len(names) > UNPRICED_NAMES_MAX else ""),
             ),
         )
 
@@ -340,13 +320,14 @@ class Totals:
         for code in self._routed:
             route = self._routes[code // 2]
             total = totals.setdefault(key_of(code, route), _Total())
-            numbers = int(self._counts.decided[code])
+            numbers, segments = self._counts.numbers[code], self._counts.segments[code]
             total.numbers += numbers
-            total.parts += int(self._counts.parts[code])
+            total.segments += segments
             total.ported += numbers if route.status is Status.PORTED else 0
-            if self._bill is not None and code in self._bill.of_code:
-                total.cost = (total.cost or Decimal(0)) + self._bill.of_code[code]
-                total.prices.add(self._bill.price_of_code[code])
+            if self._bill is not None and code in self._bill.price_of:
+                price = self._bill.price_of[code]
+                total.cost = (total.cost or Decimal(0)) + price * segments
+                total.prices.add(price)
         return sorted(totals.items(), key=lambda item: (-item[1].numbers, item[0]))
 
 

@@ -103,6 +103,11 @@ class Decision:
     send_until: str = ""
     group: str = ""
 
+    @property
+    def files(self) -> str:
+        """The name of the output files; empty if the numbers are rejected."""
+        return self.group or self.destination
+
 
 class Phrase(str):
     """An English phrase that keeps its parts, so that the report can translate it.

@@ -11,45 +11,42 @@ import csv
 import functools
 import re
 from importlib import resources
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from numroute.model import Region
 
-_OFFSET: Final = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 _DAY_MINUTES: Final = 24 * 60
-_TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+
+Time = Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)\Z")]
+Offset = Annotated[str, msgspec.Meta(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d\Z")]
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[window.NAME]``: when messages may arrive, in the receiver's local time.
 
-    Attributes:
-        begin: ``HH:MM``.
-        until: ``HH:MM``.
-        unknown_time_zone: The offset from UTC for regions whose time zone is unknown; empty
-            rejects their numbers.
+    ``unknown_time_zone`` is the offset from UTC for regions whose time zone is unknown; None
+    rejects their numbers.
     """
 
-    begin: str = msgspec.field(name="from")
-    until: str
-    unknown_time_zone: str = ""
+    begin: Time = msgspec.field(name="from")
+    until: Time
+    unknown_time_zone: Offset | None = None
 
     def __post_init__(self) -> None:
-        for name, text in (("from", self.begin), ("until", self.until)):
-            if not _TIME.fullmatch(text):
-                raise ValueError(f'{name}: invalid time of day {text!r}. Write e.g. "09:30"')
         if self.begin == self.until:
             raise ValueError("the window has no length: from and until are equal")
-        if self.unknown_time_zone:
-            parse_offset("unknown_time_zone", self.unknown_time_zone)
 
-    def utc(self, offset: int) -> tuple[str, str]:
-        """Return begin and end in UTC at an offset in minutes."""
-        return _clock(_minutes(self.begin) - offset), _clock(_minutes(self.until) - offset)
+    def utc(self, region: Region) -> tuple[str, str] | None:
+        """Return begin and end in UTC for a region, None if its time zone is unknown."""
+        offset = offset_of(region)
+        if offset is None and self.unknown_time_zone:
+            offset = _minutes(self.unknown_time_zone)
+        return None if offset is None else (_clock(self.begin, offset), _clock(self.until, offset))
 
 
+@functools.cache
 def offset_of(region: Region) -> int | None:
     """Return a region's offset from UTC in minutes, None if it is unknown.
 
@@ -63,15 +60,6 @@ def offset_of(region: Region) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def parse_offset(key: str, text: str) -> int:
-    """Return an offset like ``+03:00`` in minutes. Raises ValueError if it is malformed."""
-    match = _OFFSET.fullmatch(text)
-    if match is None:
-        raise ValueError(f'{key}: invalid offset {text!r}. Write e.g. "+03:00" or "-05:30"')
-    minutes = int(match[2]) * 60 + int(match[3])
-    return -minutes if match[1] == "-" else minutes
-
-
 @functools.cache
 def zones() -> tuple[tuple[str, re.Pattern[str], int], ...]:
     """Return the rows of all tables: region code, pattern of the name, minutes east of UTC."""
@@ -81,7 +69,7 @@ def zones() -> tuple[tuple[str, re.Pattern[str], int], ...]:
         (
             row["region_code"],
             re.compile(rf"\b{row['pattern']}"),
-            parse_offset(table.name, row["utc_offset"]),
+            _minutes(row["utc_offset"]),
         )
         for table in tables
         for row in csv.DictReader(table.read_text("utf-8").splitlines())
@@ -89,10 +77,13 @@ def zones() -> tuple[tuple[str, re.Pattern[str], int], ...]:
 
 
 def _minutes(text: str) -> int:
-    hours, minutes = text.split(":")
-    return int(hours) * 60 + int(minutes)
+    """Return a time of day or an offset from UTC in minutes."""
+    hours, minutes = text.lstrip("+-").split(":")
+    total = int(hours) * 60 + int(minutes)
+    return -total if text.startswith("-") else total
 
 
-def _clock(minutes: int) -> str:
-    hours, rest = divmod(minutes % _DAY_MINUTES, 60)
+def _clock(text: str, offset: int) -> str:
+    """Return a time of day in UTC."""
+    hours, rest = divmod((_minutes(text) - offset) % _DAY_MINUTES, 60)
     return f"{hours:02}:{rest:02}"

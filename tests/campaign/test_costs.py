@@ -221,7 +221,7 @@ def test_segments_that_are_none_count_as_one(route, tmp_path: Path) -> None:
     prices.write_text('currency = "RUB"\n[[price]]\nprice = "1"\n', "ascii")
     routed = route(clients, "--prices", prices, "--segments-column", "parts")
     assert routed.summary["cost"]["total"] == f"{8 + 255 + 2}.00"
-    assert "7 rows have no whole number from 1 to 255" in routed.err
+    assert "rows without a whole number of segments from 1 to 255, taken as 1: 7" in routed.err
 
 
 @pytest.mark.parametrize("fraction", ["2.5", "0,5"])
@@ -304,21 +304,28 @@ def test_the_volume_step_that_is_reached_applies_to_all(
 
 
 BAD_PRICES = {
-    "currency": ('currency = "rubles"\n', "invalid currency 'rubles'"),
-    "no currency": ("segments = 1\n", "missing key 'currency'"),
-    "segments": ('currency = "RUB"\nsegments = 256\n', "segments: expected 'int' <= 255"),
-    "amount": ('currency = "RUB"\n[[price]]\nprice = "2,35"\n', "price 1: price: invalid amount"),
-    "no amount": ('currency = "RUB"\n[[price]]\nbrand = "MTS"\n', "price 1: missing key 'price'"),
-    "true": ('currency = "RUB"\n[[price]]\nprice = true\n', "price 1.price: expected"),
+    "currency": ('currency = "rubles"\n', "currency: Expected 'str' matching regex"),
+    "no currency": ("segments = 1\n", "missing required field 'currency'"),
+    "segments": ('currency = "RUB"\nsegments = 256\n', "segments: Expected 'int' <= 255"),
+    "amount": (
+        'currency = "RUB"\n[[price]]\nprice = "2,35"\n',
+        "price 1.price: Invalid",
+    ),
+    "negative": ('currency = "RUB"\n[[price]]\nprice = -1\n', "price 1: price: invalid amount"),
+    "no amount": (
+        'currency = "RUB"\n[[price]]\nbrand = "MTS"\n',
+        "price 1: Object missing",
+    ),
+    "true": ('currency = "RUB"\n[[price]]\nprice = true\n', "price 1.price: Expected"),
     "category": (
         'currency = "RUB"\n[[price]]\nprice = 1\ncategory = "advert"\n',
-        "Did you mean 'advertising'?",
+        "unknown word 'advert'. Known are advertising",
     ),
     "steps": (
         'currency = "RUB"\n[[price]]\nprice = 3\nstep = [{from=9, price=2}, {from=9, price=1}]',
         "price 1: step: the steps must ascend",
     ),
-    "key": ('currency = "RUB"\nsegmnts = 1\n', "Did you mean 'segments'?"),
+    "key": ('currency = "RUB"\nsegmnts = 1\n', "unknown field 'segmnts'"),
 }
 
 

@@ -43,9 +43,6 @@ foreign = "world"
 [window.day]
 from = "10:00"
 until = "20:00"
-
-[time_zones]
-"Где-то" = "+02:00"
 """
 
 
@@ -80,43 +77,39 @@ def a_route(
 
 BAD = {
     "syntax": ('[[rule]]\nname = "x\n', "not TOML: ", "(at line 2, column 10)"),
-    "unknown table": ("[fallbck]\n", "unknown key 'fallbck'", "Did you mean 'fallback'?"),
+    "unknown table": ("[fallbck]\n", "unknown field 'fallbck'", "Object contains"),
     "unknown key": (
         '[[rule]]\nname = "a"\nroute = "b"\nbrnad = "MTS"\n',
-        "rule 1: unknown key 'brnad'", "Did you mean 'brand'?",
+        "rule 1: ", "unknown field 'brnad'",
     ),
     "unknown key of the second rule": (
         '[[rule]]\nroute = "b"\n\n[[rule]]\nroute = "c"\nregon = "x"\n',
-        "rule 2: unknown key 'regon'", "'region'",
+        "rule 2: ", "unknown field 'regon'",
     ),
     "neither route nor exclude": ('[[rule]]\nbrand = "MTS"\n', "rule 1", "either route ="),
     "both": ('[[rule]]\nroute = "a"\nexclude = true\n', "rule 1", "either route ="),
-    "wrong type": ('[[rule]]\nbrand = 5\nroute = "a"\n', "rule 1.brand", "expected a text"),
+    "wrong type": ('[[rule]]\nbrand = 5\nroute = "a"\n', "rule 1.brand", "Expected 'str"),
     "empty list": ('[[rule]]\nroute = "a"\nbrand = []\n', "rule 1.brand", "length >= 1"),
-    "status": ('[[rule]]\nroute = "a"\nstatus = "PORTD"\n', "rule 1: status", "'PORTED'"),
-    "line type": ('[[rule]]\nroute = "a"\nline_type = "mobil"\n', "line_type", "'MOBILE'"),
-    "route name": ('[[rule]]\nroute = "a/b"\n', "rule 1: route", "invalid route name"),
-    "fallback": ('[fallback]\nforeign = "a/b"\n', "fallback: foreign", "invalid route name"),
+    "status": ('[[rule]]\nroute = "a"\nstatus = "PORTD"\n', "rule 1: status", "Known are PORTED"),
+    "line type": ('[[rule]]\nroute = "a"\nline_type = "mobil"\n', "line_type", "MOBILE"),
+    "route name": ('[[rule]]\nroute = "a/b"\n', "rule 1.route", "matching regex"),
+    "fallback": ('[fallback]\nforeign = "a/b"\n', "fallback.foreign", "matching regex"),
     "no such window": (
         '[window.day]\nfrom = "10:00"\nuntil = "11:00"\n[[rule]]\nroute = "a"\nwindow = "dya"\n',
-        "rule 1: there is no window 'dya'", "Did you mean 'day'?",
+        "rule 1: ", "there is no window 'dya'",
     ),
-    "window of a rule that excludes": (
-        '[[rule]]\nexclude = true\nwindow = "day"\n', "rule 1", "has no window and no template",
-    ),
-    "time": ('[window.day]\nfrom = "25:00"\nuntil = "10:00"\n', "window.day: from", "'25:00'"),
-    "no until": ('[window.day]\nfrom = "10:00"\n', "window.day", "missing key 'until'"),
+    "time": ('[window.day]\nfrom = "25:00"\nuntil = "10:00"\n', "window.day.from", "regex"),
+    "no until": ('[window.day]\nfrom = "10:00"\n', "window.day", "missing required field 'until'"),
     "empty window": ('[window.day]\nfrom = "10:00"\nuntil = "10:00"\n', "window.day", "no length"),
-    "offset": ('[time_zones]\n"a" = "+25:00"\n', "time_zones: a", "invalid offset"),
     "offset of a window": (
         '[window.day]\nfrom = "10:00"\nuntil = "11:00"\nunknown_time_zone = "3"\n',
-        "window.day: unknown_time_zone", "invalid offset",
+        "window.day.unknown_time_zone", "matching regex",
     ),
     "same name": (
         '[[rule]]\nname = "a"\nroute = "b"\n[[rule]]\nname = "a"\nroute = "b"\n',
-        "rule 2 and rule 1", "same name 'a'",
+        "rule 2: ", "same name 'a'",
     ),
-    "rules are not a table": ('rule = "x"\n', "rule: expected a list", "policy.toml"),
+    "rules are not a table": ('rule = "x"\n', "rule: Expected 'array'", "policy.toml"),
     "not UTF-8": (b'[[rule]]\nroute = "\xff"\n', "not UTF-8", "Save it as UTF-8"),
     "long": (b"#" * (2**20 + 1), "longer than 1,048,576 bytes", "Split"),
 }  # fmt: skip
@@ -167,7 +160,6 @@ def test_a_region_without_a_time_zone(policy) -> None:
     assert policy(text).decide(nowhere).reject is Reject.NO_TIME_ZONE
     given = text.replace('until = "20:00"', 'until = "20:00"\nunknown_time_zone = "+03:00"')
     assert policy(given).decide(nowhere).send_from == "07:00"
-    assert policy(text).decide(a_route("MTS", "Где-то")).send_from == "08:00"
 
 
 def test_rules_that_never_match(policy) -> None:
@@ -178,11 +170,8 @@ def test_rules_that_never_match(policy) -> None:
         '[[rule]]\nname = "typo"\nbrand = "Belline"\nroute = "c"\n'
         '[[rule]]\nname = "nobody"\nbrand = "Beeline"\nline_type = "FIXED"\nroute = "d"\n'
     )
-    warnings = rules_that_never_match(rules, [a_route(), a_route("Beeline")])
-    assert [warning.split("'")[1] for warning in warnings] == ["late", "typo", "nobody"]
-    assert "'all mts' before it takes all" in warnings[0]
-    assert "Did you mean 'Beeline'?" in warnings[1]
-    assert len(rules_that_never_match(policy(), None)) == 0
+    routes = [a_route(), a_route("Beeline"), Route(status=Status.INVALID)]
+    assert rules_that_never_match(rules, routes) == ["late", "typo", "nobody"]
 
 
 def test_offsets_are_those_of_the_iana_zones() -> None:
@@ -268,12 +257,3 @@ def test_a_route_whose_numbers_are_all_suppressed_has_no_file(
     assert (steps["rows"], steps["suppressed"], steps["routed"]) == (2, 1, 1)
     assert [each["numbers"] for each in routed.summary["routes"]] == [1]
     assert not list(routed.folder.glob("world*"))
-
-
-def test_a_window_without_any_defined(tmp_path: Path) -> None:
-    """The hint names no windows where there are none."""
-    path = tmp_path / "p.toml"
-    path.write_text('[[rule]]\nroute = "a"\nwindow = "night"\n', "utf-8")
-    with pytest.raises(InputError) as error:
-        read_policy(path)
-    assert error.value.hint == "Define [window.night]"

@@ -88,7 +88,7 @@ def test_what_is_wrong_with_the_condition_is_said(tmp_path: Path) -> None:
     """A malformed time, and two different times, are refused."""
     path = tmp_path / "p.toml"
     path.write_text('[[rule]]\nroute = "a"\nported_within = "1 day"\n', "utf-8")
-    with pytest.raises(InputError, match="ported_within: invalid time '1 day'"):
+    with pytest.raises(InputError, match=r"rule 1\.ported_within: Expected"):
         read_policy(path)
     rules = '[[rule]]\nroute = "a"\nported_within = "{}"\n'
     path.write_text(rules.format("24h") + rules.format("1d"), "utf-8")
@@ -105,9 +105,6 @@ def test_a_rule_with_the_condition_leaves_the_others_to_the_next(tmp_path: Path)
         Route(status=Status.NOT_PORTED),
     ]
     path.write_text(fresh + rest, "utf-8")
-    for known in (routes, None):
-        assert rules_that_never_match(read_policy(path), known) == ()
+    assert rules_that_never_match(read_policy(path), routes) == []
     path.write_text(rest + fresh, "utf-8")
-    for known in (routes, None):
-        (warning,) = rules_that_never_match(read_policy(path), known)
-        assert "'rule 2' can never match: 'rule 1' before it takes all" in warning
+    assert rules_that_never_match(read_policy(path), routes) == ["rule 2"]

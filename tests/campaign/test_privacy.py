@@ -197,7 +197,7 @@ def test_values_that_do_not_convert_are_not_quoted(route, tmp_path: Path) -> Non
     words = ("--column", "phone", "--segments-column", "parts", "--prices", prices)
     routed = route(tmp_path / "list.parquet", *words)
     assert routed.summary["cost"]["total"] == "3.00"
-    assert "1 row has no whole number from 1 to 255 as segments" in routed.err
+    assert "segments from 1 to 255, taken as 1: 1" in routed.err
     dated = pa.table({"phone": [79161110000], "parts": pa.array([1], pa.timestamp("s"))})
     pq.write_table(dated, tmp_path / "list.parquet")
     said = route(tmp_path / "list.parquet", *words, out="dated", status=1).err

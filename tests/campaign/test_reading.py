@@ -359,7 +359,7 @@ def test_several_numbers_in_a_cell(run, write, several: Several) -> None:
     assert steps.rows + steps.further == (
         steps.rejected + steps.duplicates + steps.suppressed + steps.refused + steps.routed
     )
-    assert any("hold several numbers" in warning for warning in summary.warnings)
+    assert any("cells with several numbers: 2" in warning for warning in summary.warnings)
 
 
 ROWS = 400

@@ -308,6 +308,6 @@ def test_warnings_are_said_in_the_language_of_the_page(route, tmp_path: Path) ->
     routed = route(path, "--language", "ru", "--max-rejected", 0.1, status=1)
     page = (routed.folder / "report.html").read_text("utf-8")
     assert "над заголовком, как название, пропущена 1 строка" in page
-    assert "в 5 ячейках несколько номеров; остальные (5) не взяты" in page
+    assert "ячеек с несколькими номерами: 5; остальных номеров, которые не взяты: 5" in page
     assert "1 из 6 строк (17%) без номера" in page
-    assert any("5 cells hold several numbers" in each for each in routed.summary["warnings"])
+    assert any("cells with several numbers: 5" in each for each in routed.summary["warnings"])

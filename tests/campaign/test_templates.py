@@ -152,7 +152,7 @@ def test_a_route_has_one_template(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     text = '[[rule]]\nroute = "a"\nbrand = "x"\ntemplate = "t"\n[[rule]]\nroute = "a"\n'
     path.write_text(text + '[template.t.columns]\nn = "number"\n', "utf-8")
-    with pytest.raises(InputError, match="has the template 't' in an earlier rule"):
+    with pytest.raises(InputError, match="has another template in an earlier rule"):
         read_policy(path)
     path.write_text('use_template = "s"\n[template.t.columns]\nn = "number"\n', "utf-8")
     with pytest.raises(InputError, match="there is no template 's'"):
