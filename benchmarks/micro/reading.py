@@ -14,7 +14,7 @@ from pyarrow import csv
 
 from benchmarks.material import Material
 from benchmarks.report import Figure, Side, take_turns
-from numroute.e164 import parse_column
+from numroute.e164.column import parse_column
 from numroute_loader.registries import read
 
 BLOCK_BYTES = 1 << 22

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineWorkbook
 
-from numroute.e164 import parse_column
+from numroute.e164.column import parse_column
 from numroute.errors import InputError
 from numroute_campaign.lists.arrow_list import ArrowFile
 from numroute_campaign.lists.files import Form, ListFile, detect_encoding, recognised

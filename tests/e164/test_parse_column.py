@@ -10,9 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import numroute.e164.rows as rows_module
-from numroute.e164 import Parsed, ParsedColumn, parse, parse_column, parse_texts
+from numroute.e164 import Parsed, parse
+from numroute.e164.column import parse_column
 from numroute.e164.decide import decide_class
 from numroute.e164.decision_table import DecisionTable
+from numroute.e164.rows import parse_texts
 from numroute.errors import SettingError
 from numroute.model import InvalidReason
 
@@ -76,8 +78,7 @@ def test_a_column_says_what_each_of_its_texts_says(texts, region):
 def test_a_few_texts_say_what_each_of_them_says(texts, numbers, plus, region):
     """What software writes is read in its own way, to the same end."""
     for asked in (texts, [f"{plus}{number}" for number in numbers]):
-        found, reasons = parse_texts(asked, region)
-        assert rows(ParsedColumn(found, reasons, found == 0)) == expected(asked, region)
+        assert rows(parse_texts(asked, region)) == expected(asked, region)
 
 
 def formats(seed: int, region: str, count: int) -> list[str]:
@@ -102,7 +103,7 @@ def test_everyday_formats_give_the_librarys_numbers_without_leaving_the_arrays(r
     def never(text, region):
         pytest.fail("a row was parsed on its own")
 
-    monkeypatch.setattr(rows_module, "parse_in_region", never)
+    monkeypatch.setattr(rows_module, "parse", never)
     texts = formats(7, region, 50)
     found = parse_column(pa.array(texts), region)
     for text, number in zip(texts, found.numbers.tolist(), strict=True):
@@ -115,7 +116,7 @@ def test_everyday_formats_give_the_librarys_numbers_without_leaving_the_arrays(r
 
 def test_typeset_separators_foreign_digits_and_surroundings_stay_in_the_arrays(monkeypatch):
     """NBSP, dashes, marks, Unicode digits and what is around a number cost no call per row."""
-    monkeypatch.setattr(rows_module, "parse_in_region", None)
+    monkeypatch.setattr(rows_module, "parse", None)
     texts = [
         "8\u00a0916\u00a0000\u201300\u201312",
         "\ufeff+7\u202f916\u202f0000012",
@@ -141,7 +142,7 @@ def test_an_odd_text_is_parsed_once_however_often_it_stands_there(monkeypatch):
         asked.append(text)
         return NULL
 
-    monkeypatch.setattr(rows_module, "parse_in_region", counted)
+    monkeypatch.setattr(rows_module, "parse", counted)
     parse_column(pa.array(["8 916 0000012 доб. 1", "8 916 0000012 доб. 2"] * 50), "RU")
     assert sorted(asked) == ["8 916 0000012 доб. 1", "8 916 0000012 доб. 2"]
 
@@ -259,6 +260,5 @@ def test_the_decision_table_holds_the_decisions(region, plus, digits):
     if outcome is None:
         assert code == 1
     else:
-        assert table.reason[code] == outcome.reason
-        tail = int(digits[-16:] or "0")
-        assert table.base[code] + np.uint64(tail) % table.modulus[code] == outcome.number(digits)
+        number, reason = table.outcomes(np.array([code]), np.array([digits[-16:] or 0], np.uint64))
+        assert (number[0], reason[0]) == (outcome.number(digits), outcome.reason)

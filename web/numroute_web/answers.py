@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from numroute.cli.console import plain
 from numroute.cli.encoding import CSV_COLUMNS, escape_formula, route_cells, truth_word
-from numroute.e164 import parse_texts
+from numroute.e164.rows import parse_texts
 from numroute.model import InvalidReason, Operator, Region, Status
 from numroute.server.view import View
 
@@ -156,7 +156,8 @@ class Encoder:
     ) -> tuple[NDArray[Any], ...]:
         """Return numbers, reasons, rows, times of porting and rows of the ranges."""
         view = self.view
-        numbers, reasons = parse_texts(texts, default_country)
+        parsed = parse_texts(texts, default_country)
+        numbers, reasons = parsed.numbers, parsed.reasons
         found = view.snapshot.lookup(numbers, ported_at=True, range_route=True)
         if found.ported_at is None or found.range_route is None:
             raise AssertionError("both columns were asked for")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from numroute.e164 import parse
 from numroute.e164.column import judge_column, texts_at
 from numroute.e164.parse import to_ascii
+from numroute.e164.rows import OPEN
 from numroute.errors import InputError
 from numroute.model import InvalidReason
 from numroute_campaign.vocabulary import SEGMENTS_MAX, Reject
@@ -97,7 +98,7 @@ def read_phones(column: pa.Array, region: str | None) -> Phones:
     """
     judged = judge_column(column, region)
     numbers, reasons = judged.numbers, judged.reasons
-    again = judged.is_open | (reasons == InvalidReason.TOO_LONG) | (numbers >= _PLAUSIBLE_END)
+    again = np.isin(reasons, (OPEN, InvalidReason.TOO_LONG)) | (numbers >= _PLAUSIBLE_END)
     rows = np.flatnonzero(again)
     read = functools.lru_cache(_TEXTS_KEPT_MAX)(functools.partial(read_cell, region=region))
     cells = list(map(read, texts_at(column, rows)))

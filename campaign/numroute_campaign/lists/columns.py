@@ -238,7 +238,7 @@ def _is_plausible(number: int) -> bool:
         if digits[:count] in country_codes():
             plan = country_plan(digits[:count])
             national = digits[count:]
-            return plan is None or plan.general.fullmatch(national, len(national))
+            return plan.general.fullmatch(national, len(national))
     return False
 
 

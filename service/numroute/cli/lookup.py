@@ -31,7 +31,7 @@ from numroute.cli.options import (
 from numroute.cli.service import connect, source_options
 from numroute.client import Client
 from numroute.client.messages import BulkAnswer
-from numroute.e164 import parse_rows
+from numroute.e164.rows import parse_rows
 from numroute.local import LocalClient, open_store
 from numroute.model import Answer, InvalidReason, Layer, Operator, Route, Status
 

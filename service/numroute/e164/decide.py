@@ -20,8 +20,9 @@ still read as a whole number: nothing distinguishes the two, so these lists need
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from numroute.e164.metadata import (
     Plan,
@@ -35,6 +36,9 @@ from numroute.model import E164_DIGITS_MAX, InvalidReason
 
 DIGITS_MAX: Final = 24
 """More digits than this are TOO_LONG: 15 and every prefix that is dialled."""
+
+_TRANSFORM: Final = re.compile(r"(\d*)\\(\d)")
+"""How the metadata writes what replaces a trunk prefix."""
 
 KNOWN_DIGITS_MAX: Final = 5
 """How many leading digits a class of numbers shares, at most."""
@@ -56,20 +60,15 @@ _CLASSES_KEPT: Final = 1 << 17
 
 
 class Outcome(NamedTuple):
-    """A decision. The number is ``prefix`` and the last ``kept`` digits of the text.
-
-    ``prefix`` and ``kept`` mean nothing unless ``reason`` is UNSPECIFIED.
-    """
+    """A decision: the number is ``base`` and the text's digits modulo ``modulus``; 0 if invalid."""
 
     reason: InvalidReason
-    prefix: str = ""
-    kept: int = 0
+    base: int = 0
+    modulus: int = 1
 
     def number(self, digits: str) -> int:
         """Return the whole number of a text's digits; 0 when it is invalid."""
-        if self.reason is not InvalidReason.UNSPECIFIED:
-            return 0
-        return int(self.prefix + digits[len(digits) - self.kept :])
+        return self.base + int("0" + digits) % self.modulus
 
 
 _TOO_SHORT: Final = Outcome(InvalidReason.TOO_SHORT)
@@ -95,15 +94,10 @@ def decide(digits: str, region: str | None, *, plus: bool) -> Outcome | None:
 
     None only when the metadata holds something that this package does not understand.
     """
-    if len(digits) > DIGITS_MAX:
-        return _TOO_LONG
     outcome = decide_class(digits[:KNOWN_DIGITS_MAX], len(digits), region, plus=plus)
-    if outcome is not None or len(digits) <= KNOWN_DIGITS_MAX:
+    if outcome is not None:
         return outcome
-    try:
-        return _decide(_Digits(digits, len(digits), len(digits)), region, plus=plus)
-    except UnsettledError:
-        return None
+    return decide_class.__wrapped__(digits, len(digits), region, plus=plus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +112,15 @@ class _Digits:
     length: int
     kept: int
 
-    def drop(self, count: int) -> Self:
+    def drop(self, count: int) -> _Digits:
         """Take digits off the front."""
         length = self.length - count
-        return type(self)(self.known[count:], length, min(self.kept, length))
+        return _Digits(self.known[count:], length, min(self.kept, length))
 
-    def replace(self, count: int, literal: str) -> Self:
+    def replace(self, count: int, literal: str) -> _Digits:
         """Put a literal in the place of the first digits."""
         rest = self.drop(count)
-        return type(self)(literal + rest.known, len(literal) + rest.length, rest.kept)
+        return _Digits(literal + rest.known, len(literal) + rest.length, rest.kept)
 
     def starts_with(self, literal: str) -> bool:
         """Return whether the run starts with these digits."""
@@ -136,16 +130,22 @@ class _Digits:
             raise UnsettledError
         return True
 
-    def literal(self) -> str:
-        """Return the digits that are not the text's own."""
-        return self.known[: self.length - self.kept]
+    def fits(self, plan: Plan) -> bool:
+        """Return whether the run looks like a national number of a plan."""
+        return plan.general.fullmatch(self.known, self.length)
+
+    def after(self, country_code: str) -> Outcome:
+        """Return the decision that the run is a valid number behind a country code."""
+        modulus = 10**self.kept
+        prefix = int(country_code + self.known[: self.length - self.kept])
+        return Outcome(InvalidReason.UNSPECIFIED, prefix * modulus, modulus)
 
 
 def _decide(digits: _Digits, region: str | None, *, plus: bool) -> Outcome:
     if digits.length > DIGITS_MAX:
         return _TOO_LONG
     if region is not None:
-        return _decide_in_region(digits, _understood(region_plan(region)), plus=plus)
+        return _decide_in_region(digits, region_plan(region), plus=plus)
     return _decide_international(digits) if plus else _decide_whole(digits)
 
 
@@ -164,10 +164,8 @@ def _decide_in_region(digits: _Digits, plan: Plan, *, plus: bool) -> Outcome:
         return _decide_international(dialled)
     national = _strip_own_country_code(digits, plan)
     if national is not None:
-        return _decide_national(national, plan.country_code)
-    if plus:
-        return _UNKNOWN_COUNTRY
-    return _decide_national(digits, plan.country_code, plan)
+        return _decide_national(national, country_plan(plan.country_code))
+    return _UNKNOWN_COUNTRY if plus else _decide_national(digits, plan)
 
 
 def _decide_international(digits: _Digits) -> Outcome:
@@ -177,17 +175,15 @@ def _decide_international(digits: _Digits) -> Outcome:
     code = _country_code(digits)
     if code is None:
         return _UNKNOWN_COUNTRY
-    return _decide_national(digits.drop(len(code)), code)
+    return _decide_national(digits.drop(len(code)), country_plan(code))
 
 
-def _decide_national(digits: _Digits, country_code: str, plan: Plan | None = None) -> Outcome:
+def _decide_national(digits: _Digits, dialled_by: Plan) -> Outcome:
     """Decide for a national number, trunk prefix and all, as it is dialled by a plan's rules.
 
-    They are the country's own unless a region is given: Kazakhstan's number is dialled by its own
-    rules and judged by those of its country code's main region.
+    Kazakhstan's number is dialled by its own rules and judged by those of its country code.
     """
-    country = _understood(country_plan(country_code))
-    dialled_by = plan or country
+    country = country_plan(dialled_by.country_code)
     stripped = _strip_trunk(digits, dialled_by)
     number = stripped if dialled_by.may_lose_trunk(stripped.length) else digits
     if number.length > _PREFIXED_DIGITS_MAX:
@@ -195,9 +191,9 @@ def _decide_national(digits: _Digits, country_code: str, plan: Plan | None = Non
     reason = country.judge_length(number.length)
     if reason is not InvalidReason.UNSPECIFIED:
         return Outcome(reason)
-    if len(country_code) + number.length > E164_DIGITS_MAX:
+    if len(country.country_code) + number.length > E164_DIGITS_MAX:
         return _TOO_LONG
-    return Outcome(reason, country_code + number.literal(), number.kept)
+    return number.after(country.country_code)
 
 
 def _decide_whole(digits: _Digits) -> Outcome:
@@ -209,23 +205,14 @@ def _decide_whole(digits: _Digits) -> Outcome:
     code = _country_code(digits) if digits.length >= _WHOLE_DIGITS_MIN else None
     if code is None:
         return _NO_DEFAULT_REGION
-    national = digits.drop(len(code))
-    country = _understood(country_plan(code))
-    possible = country.judge_length(national.length) is InvalidReason.UNSPECIFIED
-    if not (possible and country.general.fullmatch(national.known, national.length)):
+    national, country = digits.drop(len(code)), country_plan(code)
+    if national.length not in country.lengths or not national.fits(country):
         return _NO_DEFAULT_REGION
     for other in misleading_trunk_plans():
-        if digits.starts_with(other.trunk_digits):
-            rest = digits.drop(len(other.trunk_digits))
-            if other.general.fullmatch(rest.known, rest.length):
-                return _NO_DEFAULT_REGION
-    return Outcome(InvalidReason.UNSPECIFIED, code, national.kept)
-
-
-def _understood(plan: Plan | None) -> Plan:
-    if plan is None:
-        raise UnsettledError
-    return plan
+        trunk = other.trunk_digits
+        if digits.starts_with(trunk) and digits.drop(len(trunk)).fits(other):
+            return _NO_DEFAULT_REGION
+    return national.after(code)
 
 
 def _country_code(digits: _Digits) -> str | None:
@@ -243,10 +230,8 @@ def _strip_international_prefix(digits: _Digits, plan: Plan) -> _Digits | None:
 
     A zero after it shows that it was not one: no country code starts with a zero.
     """
-    if plan.international is None:
-        return None
-    match = plan.international.match(digits.known, digits.length)
-    if match is None:
+    match = plan.international and plan.international.match(digits.known, digits.length)
+    if not match:
         return None
     rest = digits.drop(match.end())
     return None if rest.starts_with("0") else rest
@@ -262,35 +247,28 @@ def _strip_own_country_code(digits: _Digits, plan: Plan) -> _Digits | None:
     national = _strip_trunk(digits.drop(len(plan.country_code)), plan)
     if digits.length not in plan.local_lengths and digits.length > max(plan.lengths):
         return national
-    as_they_stand = plan.general.fullmatch(digits.known, digits.length)
-    if not as_they_stand and plan.general.fullmatch(national.known, national.length):
-        return national
-    return None
+    return national if not digits.fits(plan) and national.fits(plan) else None
 
 
 def _strip_trunk(digits: _Digits, plan: Plan) -> _Digits:
     """Take off a trunk prefix, unless that would spoil what is a number of the plan."""
-    if plan.trunk is None or digits.length == 0:
+    match = plan.trunk and plan.trunk.match(digits.known, digits.length)
+    if not match or not digits.length:
         return digits
-    match = plan.trunk.match(digits.known, digits.length)
-    if match is None:
-        return digits
-    if plan.trunk_transform is None or match.group(match.re.groups) is None:
+    if not plan.trunk_transform or match.group(match.re.groups) is None:
         stripped = digits.drop(match.end())
     else:
-        literal, group = plan.trunk_transform
-        start, end = match.span(group)
+        rule = _TRANSFORM.fullmatch(plan.trunk_transform)
+        if rule is None:
+            raise UnsettledError
+        start, end = match.span(int(rule[2]))
         if end == match.end():
-            stripped = digits.replace(start, literal)
+            stripped = digits.replace(start, rule[1])
         elif end <= len(digits.known):
             # Argentina's 15 between the area code and the rest goes; the area code stays.
-            stripped = digits.replace(match.end(), literal + digits.known[start:end])
+            stripped = digits.replace(match.end(), rule[1] + digits.known[start:end])
         else:
             raise UnsettledError
-    if stripped == digits:
-        return digits
-    if not plan.general.fullmatch(stripped.known, stripped.length) and plan.general.fullmatch(
-        digits.known, digits.length
-    ):
+    if stripped != digits and not stripped.fits(plan) and digits.fits(plan):
         return digits
     return stripped

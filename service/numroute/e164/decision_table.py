@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.e164.decide import DIGITS_MAX, KNOWN_DIGITS_MAX, Outcome, decide_class
-from numroute.model import InvalidReason
 
 _HEADS: Final = 10**KNOWN_DIGITS_MAX
 _LENGTHS: Final = DIGITS_MAX + 2
@@ -30,12 +29,7 @@ _OUTCOMES_MAX: Final = 1 << 15
 
 
 class DecisionTable:
-    """The decisions of one region, or of no region.
-
-    ``base``, ``modulus``: uint64[k]; the number of a class with code c, whose last 16 digits are
-    t, is ``base[c] + t % modulus[c]``: 0 when it is invalid.
-    ``reason``: uint8[k], InvalidReason values; UNSPECIFIED is 0.
-    """
+    """The decisions of one region, or of no region."""
 
     def __init__(self, region: str | None) -> None:
         """Start with nothing decided. ``region`` is one that ``check_region`` returned."""
@@ -44,19 +38,17 @@ class DecisionTable:
         self._codes = np.zeros(2 * _LENGTHS * _HEADS, np.int16)
         self._code_of: dict[Outcome, int] = {}
         self._lock = threading.Lock()
-        self.base = np.zeros(_OUTCOMES_MAX, np.uint64)
-        self.modulus = np.ones(_OUTCOMES_MAX, np.uint64)
-        self.reason = np.zeros(_OUTCOMES_MAX, np.uint8)
+        self._base = np.zeros(_OUTCOMES_MAX, np.uint64)
+        self._modulus = np.ones(_OUTCOMES_MAX, np.uint64)
+        self._reason = np.zeros(_OUTCOMES_MAX, np.uint8)
 
     def codes(
         self, plus: NDArray[np.bool_], lengths: NDArray[np.int64], heads: NDArray[np.uint32]
     ) -> NDArray[np.int16]:
         """Return the code of every number's class, deciding those not met before.
 
-        Args:
-            plus: bool[n], whether a ``+`` stands before the digits; or bool[], the same for all.
-            lengths: int64[n], how many digits there are; or int64[].
-            heads: uint32[n], the first five digits as an integer; zeros stand for missing ones.
+        A number's class is whether a ``+`` stands before its digits, how many digits there are, and
+        the first five as an integer, with zeros for missing ones.
         """
         at = (plus * _LENGTHS + np.minimum(lengths, _LENGTHS - 1)) * _HEADS + heads
         codes = self._codes.take(at)
@@ -68,6 +60,14 @@ class DecisionTable:
             codes = self._codes.take(at)
         return codes
 
+    def outcomes(
+        self, codes: NDArray[np.int16], tails: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+        """Return the numbers and the reasons of codes and of the last 16 digits of each text."""
+        numbers = tails % self._modulus.take(codes)
+        numbers += self._base.take(codes)
+        return numbers, self._reason.take(codes)
+
     def _settle(self, place: int) -> None:
         """Decide one class, and with it all that share the digits that decided."""
         if self._codes[place] != _NOT_MET:
@@ -75,26 +75,21 @@ class DecisionTable:
         plus, length = divmod(place // _HEADS, _LENGTHS)
         digits = f"{place % _HEADS:0{KNOWN_DIGITS_MAX}}"[:length]
         for count in range(len(digits) + 1):
-            known = digits[:count]
-            outcome = decide_class(known, length, self._region, plus=bool(plus))
+            outcome = decide_class(digits[:count], length, self._region, plus=bool(plus))
             if outcome is not None:
-                first = place - place % 10 ** (KNOWN_DIGITS_MAX - count)
-                self._codes[first : first + 10 ** (KNOWN_DIGITS_MAX - count)] = self._code(outcome)
+                alike = 10 ** (KNOWN_DIGITS_MAX - count)
+                first = place - place % alike
+                self._codes[first : first + alike] = self._code(outcome)
                 return
         self._codes[place] = UNSETTLED
 
     def _code(self, outcome: Outcome) -> int:
         """Return the outcome's code. Its figures stand in the arrays before its code is used."""
-        code = self._code_of.get(outcome)
-        if code is not None:
-            return code
-        code = UNSETTLED + 1 + len(self._code_of)
-        self.reason[code] = outcome.reason
-        if outcome.reason is InvalidReason.UNSPECIFIED:
-            self.modulus[code] = 10**outcome.kept
-            self.base[code] = int(outcome.prefix or "0") * 10**outcome.kept
-        self._code_of[outcome] = code
-        return code
+        if outcome not in self._code_of:
+            code = UNSETTLED + 1 + len(self._code_of)
+            self._reason[code], self._base[code], self._modulus[code] = outcome
+            self._code_of[outcome] = code
+        return self._code_of[outcome]
 
 
 @functools.cache

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from numroute.e164.decide import decide
-from numroute.e164.metadata import check_region
+from numroute.e164.metadata import check_region, library
 from numroute.model import NUMBER_MAX, InvalidReason
 
 TEXT_CHARS_MAX: Final = 250
@@ -21,11 +17,15 @@ TEXT_CHARS_MAX: Final = 250
 SEPARATORS: Final = " -./()[]"
 """What may stand between the digits of a number and means nothing."""
 
-DECIMAL_DIGITS_END: Final = 0x20000
-"""All decimal digits of Unicode lie below this code point."""
+_INVISIBLE: Final = (
+    "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
+    "\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufe0e\ufe0f\ufeff"
+)
+"""Joiners, direction marks, variation selectors and the byte-order mark: they mean nothing."""
 
 _ALIKE: Final = {
-    " ": "\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    " ": _INVISIBLE
+    + "\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u202f\u205f\u3000",
     "-": "\u058a\u05be\u1806\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u207b\u2212\u2e3a\u2e3b"
     "\u301c\u3030\u30a0\u30fc\ufe31\ufe32\ufe58\ufe63\uff0d",
@@ -38,12 +38,6 @@ _ALIKE: Final = {
     "+": "\uff0b\ufe62",
 }
 """An ASCII character and what means the same in other scripts and in typeset text."""
-
-_INVISIBLE: Final = (
-    "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
-    "\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufe0e\ufe0f\ufeff"
-)
-"""Joiners, direction marks, variation selectors and the byte-order mark: they mean nothing."""
 
 _START: Final = re.compile(r"[+0-9]")
 _SEPARATOR: Final = "[" + re.escape(SEPARATORS) + "]"
@@ -67,23 +61,13 @@ class Parsed:
 
 
 def parse(text: str, default_region: str | None = None) -> Parsed:
-    """Read one phone number in any human format.
+    """Read one phone number in any human format, such as ``8 (916) 123-45-67``.
 
-    Args:
-        text: the number, e.g. ``8 (916) 123-45-67``, ``+7 916 1234567``, ``79161234567``. What
-            stands before the number and an extension after it are left out, as the library
-            ``phonenumbers`` does.
-        default_region: ISO 3166 code of the country whose national formats are understood, e.g.
-            ``RU``; None or empty when there is none.
-
-    Raises:
-        SettingError: the default region is unknown.
+    What stands before the number and an extension after it are left out, as the library
+    ``phonenumbers`` does. ``default_region`` is the ISO 3166 code of the country whose national
+    formats are understood, None or empty when there is none; SettingError when it is unknown.
     """
-    return parse_in_region(text, check_region(default_region))
-
-
-def parse_in_region(text: str, region: str | None) -> Parsed:
-    """Do what ``parse`` does, with a region that ``check_region`` has returned."""
+    region = check_region(default_region)
     if len(text) > TEXT_CHARS_MAX:
         return Parsed(0, InvalidReason.TOO_LONG)
     plain = to_ascii(text)
@@ -101,23 +85,21 @@ def parse_in_region(text: str, region: str | None) -> Parsed:
 
 def _ask_library(text: str, region: str | None, *, plus: bool) -> Parsed:
     """Read a text that is more than digits and separators: letters, an extension, parameters."""
-    import phonenumbers  # noqa: PLC0415 - most lists never need it
-
-    failures = phonenumbers.NumberParseException
+    phonenumbers = library()
+    failures, checks = phonenumbers.NumberParseException, phonenumbers.ValidationResult
     try:
         found = phonenumbers.parse(text, region)
     except failures as failure:
-        if failure.error_type == failures.INVALID_COUNTRY_CODE:
-            if plus or region is not None:
-                return Parsed(0, InvalidReason.UNKNOWN_COUNTRY)
-            return _ask_library_whole(text)
-        reasons = {
-            failures.TOO_SHORT_AFTER_IDD: InvalidReason.TOO_SHORT,
-            failures.TOO_SHORT_NSN: InvalidReason.TOO_SHORT,
-            failures.TOO_LONG: InvalidReason.TOO_LONG,
-        }
-        return Parsed(0, reasons.get(failure.error_type, InvalidReason.NOT_A_NUMBER))
-    checks = phonenumbers.ValidationResult
+        if failure.error_type != failures.INVALID_COUNTRY_CODE:
+            reasons = {
+                failures.TOO_SHORT_AFTER_IDD: InvalidReason.TOO_SHORT,
+                failures.TOO_SHORT_NSN: InvalidReason.TOO_SHORT,
+                failures.TOO_LONG: InvalidReason.TOO_LONG,
+            }
+            return Parsed(0, reasons.get(failure.error_type, InvalidReason.NOT_A_NUMBER))
+        if plus or region is not None:
+            return Parsed(0, InvalidReason.UNKNOWN_COUNTRY)
+        return _ask_library_whole(text)
     reason = {
         checks.IS_POSSIBLE: InvalidReason.UNSPECIFIED,
         checks.IS_POSSIBLE_LOCAL_ONLY: InvalidReason.TOO_SHORT,
@@ -138,11 +120,9 @@ def _ask_library_whole(text: str) -> Parsed:
     """
     start = _START.search(text)
     written = text[start.start() :] if start is not None else text
-    found = _ask_library("+" + written, None, plus=True)
-    digits = str(found.number)
-    if found.reason is InvalidReason.UNSPECIFIED and _NOT_DIGITS.sub("", written).startswith(
-        digits
-    ):
+    number = _ask_library("+" + written, None, plus=True).number
+    digits = str(number)
+    if number and _NOT_DIGITS.sub("", written).startswith(digits):
         outcome = decide(digits, None, plus=False)
         if outcome is not None:
             return Parsed(outcome.number(digits), outcome.reason)
@@ -150,49 +130,23 @@ def _ask_library_whole(text: str) -> Parsed:
 
 
 class _Replacements(dict[int, str]):
-    """What ``str.translate`` puts in a character's place; decimal digits are added when met."""
+    """What ``str.translate`` puts in a character's place; a decimal digit of any script too."""
 
     def __missing__(self, code_point: int) -> str:
         character = chr(code_point)
-        digit = unicodedata.decimal(character, None)
-        replacement = character if digit is None else str(digit)
-        if digit is not None:
-            self[code_point] = replacement
-        return replacement
+        return str(unicodedata.decimal(character, character))
 
 
 _REPLACEMENTS: Final = _Replacements(
     {ord(other): plain for plain, others in _ALIKE.items() for other in others}
-    | {ord(mark): "" for mark in _INVISIBLE}
 )
 
 
 def to_ascii(text: str) -> str:
-    """Return the text with every digit, separator and plus sign in ASCII, invisible marks gone.
+    """Return the text with every digit, separator and plus sign in ASCII, a space for a mark.
 
     Other characters stay as they are.
     """
     if text.isascii() and "\t" not in text:
         return text
     return text.translate(_REPLACEMENTS)
-
-
-@functools.cache
-def ascii_of_code_points(unknown: int) -> NDArray[np.uint8]:
-    """Build the table of ``to_ascii``: uint8[0x110000], an ASCII byte for each code point.
-
-    ASCII stands for itself, an invisible mark becomes a space (in a number neither means
-    anything), and everything that ``to_ascii`` leaves as it is becomes ``unknown``.
-    """
-    import numpy as np  # noqa: PLC0415 - parsing one text needs no numpy
-
-    table = np.full(0x110000, unknown, np.uint8)
-    table[:128] = np.arange(128, dtype=np.uint8)
-    for code_point in range(128, DECIMAL_DIGITS_END):
-        digit = unicodedata.decimal(chr(code_point), None)
-        if digit is not None:
-            table[code_point] = ord("0") + digit
-    for plain, others in _ALIKE.items():
-        table[[ord(other) for other in others]] = ord(plain)
-    table[[ord(mark) for mark in _INVISIBLE]] = ord(" ")
-    return table
