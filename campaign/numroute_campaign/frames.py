@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from numroute.errors import InputError, SettingError
 from numroute.index import Snapshot, SnapshotStore
 from numroute.model import Status
-from numroute_campaign.lists.cells import Phones, may_hold_numbers, read_phones, readable, sample_of
-from numroute_campaign.lists.columns import choose_phone_column, shown_name
+from numroute_campaign.lists.cells import SAMPLE_ROWS, Phones, read_phones, readable
+from numroute_campaign.lists.columns import choose_phone_column, find_column, shown_name
 from numroute_campaign.policy import BY_OPERATOR, Policy
 from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
 from numroute_campaign.routers import SnapshotRouter
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-SAMPLE_ROWS: Final = 1000
+_WHERE: Final = "the frame"
 
 ANSWER_COLUMNS: Final = (
     ("number", pa.int64()),
@@ -109,8 +109,12 @@ def route_batches(
         names = batch.schema.names
         if place < 0:
             refuse_clash(names, prefix)
-            place = _place(names, batch.column, column, country.region)
-        phones = _phones(batch.column(place), names[place], country.region)
+            first = batch.slice(0, SAMPLE_ROWS)
+            place = _place(names, first.column, column, country.region)
+        cells = _readable(batch.column, place, names[place])
+        phones = read_phones(cells, country.region)
+        invalid, reasons = rejected_cells(cells, phones)
+        phones.reasons[invalid] = reasons
         at = np.flatnonzero(phones.numbers)
         codes, _ = look_up(phones.numbers.take(at), router, country, since)
         added = _answers(phones, at, codes, decisions)
@@ -134,19 +138,17 @@ def route_polars(frame: pl.DataFrame, **options: Unpack[RouteOptions]) -> pl.Dat
     """Return a Polars frame with the answers; the arguments and errors are ``route_batches``'s."""
     import polars as pl  # noqa: PLC0415 - optional
 
-    def values(place: int) -> pa.Array | None:
-        series = frame.to_series(place)
-        if series.dtype in (pl.Object, pl.Int128):
-            return _of_objects(series.to_list())
-        return None if series.dtype.is_nested() else _one(series.to_arrow())
-
     if not isinstance(frame, pl.DataFrame):
         raise SettingError(
             f"a {type(frame).__name__} is not a DataFrame", hint="Call its collect() first"
         )
 
-    answers = _route_frame(list(frame.columns), values, options)
-    return frame.hstack(pl.DataFrame(answers))
+    def cells(place: int) -> pa.Array:
+        series = frame.to_series(place)
+        is_odd = series.dtype in (pl.Object, pl.Int128)
+        return _texts_of(series.to_list()) if is_odd else series.to_arrow()
+
+    return frame.hstack(pl.DataFrame(_answer(list(frame.columns), cells, options)))
 
 
 def route_pandas(frame: pd.DataFrame, **options: Unpack[RouteOptions]) -> pd.DataFrame:
@@ -157,44 +159,94 @@ def route_pandas(frame: pd.DataFrame, **options: Unpack[RouteOptions]) -> pd.Dat
     """
     import pandas as pd  # noqa: PLC0415 - optional
 
-    def values(place: int) -> pa.Array | None:
+    def cells(place: int) -> pa.Array:
         series = frame.iloc[:, place]
-        if series.dtype == object:
-            return _of_objects(series.tolist())
-        try:
-            return _one(pa.Array.from_pandas(series))
-        except (pa.ArrowException, TypeError, ValueError):
-            return None
+        is_odd = series.dtype == object
+        return _texts_of(series.tolist()) if is_odd else pa.Array.from_pandas(series)
 
-    labels = list(frame.columns)
-    column = options.get("column")
+    labels, column = list(frame.columns), options.get("column")
     if column is not None and not isinstance(column, str) and labels.count(column) == 1:
         options["column"] = labels.index(column)
-    answers = _route_frame(list(map(_label, labels)), values, options).to_pandas(
+    names = [" ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in labels]
+    answers = _answer(names, cells, options).to_pandas(
         types_mapper={pa.int64(): pd.Int64Dtype()}.get
     )
     return pd.concat([frame, answers.set_axis(frame.index, axis=0)], axis=1)
 
 
-def _route_frame(
-    names: Sequence[str],
-    values: Callable[[int], pa.Array | None],
-    options: RouteOptions,
+def _answer(
+    names: Sequence[str], cells: Callable[[int], pa.Array], options: RouteOptions
 ) -> pa.Table:
-    """Return the answers to a frame's phone column; ``values`` gives a column by its place."""
+    """Return the answers to a frame's phone column; ``cells`` gives a column by its place."""
     refuse_clash(names, options.get("prefix", ""))
-    place = _place(names, values, options.get("column"), options.get("region"))
-    phone = values(place)
-    if phone is None:
-        raise InputError(
-            "the frame",
-            f"the column {shown_name(names[place])} holds no phone numbers",
-            hint="Give a column of texts or of whole numbers",
-        )
+    place = _place(names, cells, options.get("column"), options.get("region"))
+    phones = _readable(cells, place, names[place])
     options["column"] = 0
-    batch = pa.RecordBatch.from_arrays([phone], [names[place]])
+    batch = pa.RecordBatch.from_arrays([phones], [names[place]])
     (routed,) = route_batches([batch], **options)
     return pa.Table.from_batches([routed.select(range(1, routed.num_columns))])
+
+
+def _place(
+    names: Sequence[str],
+    cells: Callable[[int], pa.Array],
+    column: str | int | None,
+    region: str | None,
+) -> int:
+    """Return the phone column's place: given, named, or found in the first rows."""
+    if column is None:
+        sample: list[pa.Array | InputError] = []
+        for place, name in enumerate(names):
+            try:
+                sample.append(_readable(cells, place, name).slice(0, SAMPLE_ROWS))
+            except InputError as error:
+                sample.append(error)
+        return choose_phone_column(names, sample, region, _WHERE, option="column")[0]
+    if isinstance(column, str):
+        return find_column(names, column, _WHERE)
+    if 0 <= column < len(names):
+        return int(column)
+    raise InputError(
+        _WHERE,
+        f"there is no column {column}: it has {len(names)}, counted from 0",
+        hint="Give the phone column by its name, or its place from 0",
+    )
+
+
+def _readable(cells: Callable[[int], pa.Array], place: int, name: str) -> pa.Array:
+    """Return a column in a type that numbers are read from; ``cells`` gives it by its place."""
+    try:
+        values = cells(place)
+        if isinstance(values, pa.ChunkedArray):
+            values = values.combine_chunks()
+        return readable(values, shown_name(name), _WHERE)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        # Its own message may quote cells, and cells hold people's numbers.
+        raise InputError(
+            _WHERE,
+            f"the column {shown_name(name)} cannot be read ({type(error).__name__})",
+            hint="Give a column of texts or of whole numbers",
+        ) from None
+
+
+def _texts_of(cells: list[object]) -> pa.Array:
+    """Return a column of mixed objects as texts; a cell that is neither text nor number is null."""
+    return pa.array(list(map(_text_of, cells)), pa.string())
+
+
+def _text_of(cell: object) -> str | None:
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bytes):
+        return cell.decode(errors="replace")
+    if isinstance(cell, np.float32 | np.float16):
+        return "?"  # its last digits are lost
+    if isinstance(cell, bool):
+        return None
+    try:
+        return str(int(cell) if int(cell) == cell else cell)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 _opened: dict[Path, tuple[str, SnapshotRouter]] = {}
@@ -229,7 +281,10 @@ def _answers(
     kind[at] = codes + 256  # behind all reasons
     distinct, place = np.unique(kind, return_inverse=True)
     rows = [
-        _invalid(Reject(each)) if each < 256 else _row(each - 256, decisions)  # noqa: PLR2004
+        _row(each - 256, decisions)
+        if each >= 256  # noqa: PLR2004 - see above
+        else dict.fromkeys(("invalid_reason", "reject"), Reject(each).name)
+        | {"status": Status.INVALID.name}
         for each in distinct.tolist()
     ]
     numbers = pa.array(phones.numbers.view(np.int64))  # at most 15 digits: no sign is needed
@@ -240,14 +295,6 @@ def _answers(
             for name in _TEXTS
         ),
     ]
-
-
-def _invalid(reason: Reject) -> dict[str, str]:
-    return {
-        "status": Status.INVALID.name,
-        "invalid_reason": reason.name,
-        "reject": reason.name,
-    }
 
 
 def _row(code: int, decisions: Decisions) -> dict[str, str]:
@@ -277,78 +324,3 @@ def refuse_clash(names: Sequence[str], prefix: str) -> None:
             f"there is a column {clash[0]!r} already",
             hint="Give prefix='numroute_' or rename the column",
         )
-
-
-def _place(
-    names: Sequence[str],
-    values: Callable[[int], pa.Array | None],
-    column: str | int | None,
-    region: str | None,
-) -> int:
-    """Return the phone column's place; ``values`` gives a column by its place."""
-    if column is not None and not isinstance(column, str):
-        if not 0 <= column < len(names):
-            raise InputError(
-                "the frame",
-                f"there is no column {column}: it has {len(names)}, counted from 0",
-                hint="Give the phone column by its name, or its place from 0",
-            )
-        return int(column)
-    if column is not None:
-        return choose_phone_column(
-            names, [None] * len(names), region, "the frame", named=column, option="column"
-        ).place
-    samples = [None if (each := values(i)) is None else _sample(each) for i in range(len(names))]
-    return choose_phone_column(names, samples, region, "the frame", option="column").place
-
-
-def _sample(values: pa.Array) -> pa.Array | None:
-    try:
-        return sample_of(values.slice(0, SAMPLE_ROWS)) if may_hold_numbers(values.type) else None
-    except pa.ArrowException:
-        return None
-
-
-def _phones(column: pa.Array, name: str, region: str | None) -> Phones:
-    """Return the numbers of a phone column, and why each other cell has none."""
-    try:
-        phone = readable(column, f"the column {shown_name(name)}", "the frame")
-        phones = read_phones(phone, region)
-    except pa.ArrowException as error:
-        # Its own message may quote cells, and cells hold people's numbers.
-        raise InputError(
-            "the frame",
-            f"the column {shown_name(name)} cannot be read (pyarrow: {type(error).__name__})",
-            hint="Give a column of texts or of whole numbers",
-        ) from None
-    invalid, reasons = rejected_cells(phone, phones)
-    phones.reasons[invalid] = reasons
-    return phones
-
-
-def _one(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-
-
-def _of_objects(cells: list[object]) -> pa.Array:
-    """Return a column of mixed objects as texts; a cell that is neither text nor number is null."""
-    return pa.array([_of_object(cell) for cell in cells], pa.string())
-
-
-def _of_object(cell: object) -> str | None:
-    if isinstance(cell, str):
-        return cell
-    if isinstance(cell, bytes):
-        return cell.decode(errors="replace")
-    if cell is None or isinstance(cell, bool):
-        return None
-    if isinstance(cell, np.float32 | np.float16):
-        return "?"  # its last digits are lost
-    try:
-        return str(cell) if int(cell) != cell else str(int(cell))  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _label(label: object) -> str:
-    return " ".join(map(str, label)) if isinstance(label, tuple) else str(label)

@@ -35,7 +35,7 @@ from numroute.files import create_private, read_private_file, replacing
 from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.files import find_files
-from numroute_campaign.lists.opening import OpenList
+from numroute_campaign.lists.opening import open_list
 from numroute_campaign.summary import Summary
 from numroute_campaign.templates import NUMBER, bytes_of, header_text, plain_texts, rows_text
 from numroute_campaign.vocabulary import NOBODY, PSEUDONYM
@@ -253,10 +253,10 @@ def _read_report(
     if len(files) > 1 or files[0].path is None:
         raise InputError(report, "not one file", hint="Give the reports one by one, as files")
     file = files[0]
-    opened = OpenList(file, options)
-    names, place = opened.columns, opened.phone
+    opened = open_list(file, options)
+    names, (place,) = opened.columns, opened.phones
+    opened.kept = tuple(range(len(names)))
     try:
-        opened.reader.choose([place], range(len(names)), None)
         blocks = [task() for task in opened.tasks()]
         opened.check_lines(sum(block.lines for block in blocks))
     finally:

@@ -30,8 +30,9 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from numroute.e164.column import parse_column
 from numroute.errors import InputError
+from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.arrow_list import ArrowFile
-from numroute_campaign.lists.files import Form, ListFile, detect_encoding, recognised
+from numroute_campaign.lists.files import Form, ListFile, check_start, detect_encoding, recognised
 from numroute_campaign.templates import plain_texts
 
 Batch = tuple[list[str], list[pa.Array]]
@@ -252,7 +253,7 @@ def _batches(file: ListFile, region: str | None) -> Iterator[Batch]:
     elif file.form is Form.SPREADSHEET:
         yield from _workbook(Path(file.path or ""))
     else:
-        for batch in ArrowFile(file).batches(None, _BATCH_ROWS):
+        for batch in ArrowFile(file, ReadOptions()).batches():
             yield batch.schema.names, batch.columns
 
 
@@ -271,6 +272,7 @@ def _text(file: ListFile, region: str | None) -> Iterator[Batch]:
     source = partial(pa.input_stream, str(file.path), compression=file.compression)
     with source() as start:
         head = start.read(_SAMPLE_LINES * 1000)
+    check_start(head, file.name)
     encoding = detect_encoding(head, file.name, region)
     lines = head.decode(encoding, "replace").splitlines()[:_SAMPLE_LINES]
     delimiter = max(",;\t|", key=lambda each: sum(line.count(each) for line in lines))

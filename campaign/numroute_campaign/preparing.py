@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from numroute.e164.metadata import check_region
 from numroute_campaign.lists import Block
-from numroute_campaign.lists.cells import Phones, is_empty, is_equal, read_phones, unpacked
+from numroute_campaign.lists.cells import Phones, is_equal, read_phones, unpacked
 from numroute_campaign.routers import Router
 from numroute_campaign.templates import plain_texts
 from numroute_campaign.vocabulary import Reject, Several
@@ -138,7 +138,7 @@ def rejected_cells(
     reasons = phones.reasons.take(invalid)
     if len(invalid):
         cells = column.take(pa.array(invalid))
-        reasons[is_empty(cells)] = Reject.EMPTY
+        reasons[is_equal(cells, "")] = Reject.EMPTY
         if header:
             reasons[is_equal(cells, header)] = Reject.HEADER_ROW
     return invalid, reasons

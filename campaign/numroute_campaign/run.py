@@ -25,9 +25,9 @@ from numroute.errors import InputError
 from numroute.model import Status, mask_number
 from numroute.threads import in_order
 from numroute_campaign.handover import Pseudonymizer, check_places, load_key, write_act
-from numroute_campaign.lists import Block, ReadOptions
+from numroute_campaign.lists import Block, ListReader, ReadOptions
 from numroute_campaign.lists.files import find_files
-from numroute_campaign.lists.opening import OpenList, check_kept, check_pseudonymous
+from numroute_campaign.lists.opening import check_kept, check_pseudonymous, open_list
 from numroute_campaign.output_files import OutputError, Workspace
 from numroute_campaign.outputs import MAP, Outputs, Rendered
 from numroute_campaign.policy import BY_OPERATOR, Policy, rules_that_never_match
@@ -127,7 +127,7 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
         with ExitStack() as stack:
             # Everything that can be wrong with the lists is found before anything is made.
             opened = [
-                stack.enter_context(closing(OpenList(file, campaign.reading))) for file in files
+                stack.enter_context(closing(open_list(file, campaign.reading))) for file in files
             ]
             check_kept(opened, campaign.reading.keep, campaign.form)
             if campaign.hand_over is not None:
@@ -150,7 +150,7 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
 
 
 class _Run:
-    def __init__(self, campaign: Campaign, router: Router, opened: Sequence[OpenList]) -> None:
+    def __init__(self, campaign: Campaign, router: Router, opened: Sequence[ListReader]) -> None:
         self.campaign, self.router, self.opened = campaign, router, opened
         self.country = DefaultCountry(campaign.options.region)
         self.decisions = Decisions(router.routes, campaign.policy)
@@ -229,7 +229,7 @@ class _Run:
         self.lines[file] += prepared.block.lines
         if progress is not None:
             files = [each.file for each in self.opened]
-            done = sum(each.size for each in files[:file]) + self.opened[file].reader.bytes_done
+            done = sum(each.size for each in files[:file]) + self.opened[file].bytes_done
             is_known = all(each.path is not None for each in files)
             total = sum(each.size for each in files) if is_known else 0
             progress(self.sorter.counts.rows, done, total)
@@ -355,7 +355,7 @@ class Sample:
 def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Sample:
     """Return how the first rows of the first file would be routed; errors as ``run_campaign``."""
     check_suppress(campaign.suppress)
-    with closing(OpenList(find_files(campaign.lists)[0], campaign.reading)) as opened:
+    with closing(open_list(find_files(campaign.lists)[0], campaign.reading)) as opened:
         if campaign.hand_over is not None:
             check_pseudonymous([opened])
         run = _Run(campaign, router, [opened])

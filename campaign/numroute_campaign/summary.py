@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 
 from numroute.files import create_private
 from numroute.model import Route, Status
-from numroute_campaign.lists.opening import FileSummary
+from numroute_campaign.lists import FileSummary
 from numroute_campaign.prices import CostSummary, PriceList, amount, cost_of
 from numroute_campaign.routers import Router
 from numroute_campaign.sorting import Counts, Decisions

@@ -12,18 +12,14 @@ from numpy.typing import NDArray
 
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists import Block, ReadOptions
-from numroute_campaign.lists.cells import is_empty, is_equal, read_phones
+from numroute_campaign.lists.cells import is_equal, read_phones
 from numroute_campaign.lists.columns import by_place
-from numroute_campaign.lists.files import STDIN, Form, find_files
-from numroute_campaign.lists.opening import OpenList
+from numroute_campaign.lists.files import STDIN, Form, ListFile, find_files
+from numroute_campaign.lists.opening import open_list
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.vocabulary import NOBODY, Reject
 
 _PLACES_SHOWN: Final = 5
-
-_UNNAMED_NUMBER_END: Final = r"^\s*\d{1,4}(-\d\d)?\s*$"
-_NUMBER_END: Final = r"^\s+\d{1,4}(-\d\d)?\s*$"
-"""The last digits of a second number, in a column without a name and in one with a name."""
 
 
 def check_suppress(lists: Sequence[str]) -> None:
@@ -35,10 +31,7 @@ def check_suppress(lists: Sequence[str]) -> None:
 
 
 def read_suppressed(
-    lists: Sequence[str],
-    options: ReadOptions,
-    *,
-    is_lenient: bool = False,
+    lists: Sequence[str], options: ReadOptions, *, is_lenient: bool = False
 ) -> NumberSet | None:
     """Return the numbers of do-not-send lists; None without lists.
 
@@ -55,100 +48,85 @@ def read_suppressed(
         return None
     numbers = NumberSet()
     for file in find_files(lists):
-        opened = OpenList(file, options, all_phone_columns=True)
-        try:
-            beside = _columns_beside(opened)
-            rows = lines = 0
-            bad: list[tuple[int, int]] = []
-            bad_rows = 0
-            for task in opened.tasks():
-                block = task()
-                places, reasons = _take(block, options.region, numbers, beside)
-                bad_rows += len(places)
-                for place, reason in zip(places.tolist(), reasons.tolist(), strict=True):
-                    if len(bad) < _PLACES_SHOWN:
-                        bad.append((rows + place + 1, reason))
-                rows += block.records
-                lines += block.lines
-            opened.check_lines(lines)
-        finally:
-            opened.close()
-        if not rows:
-            raise InputError(file.name, "the do-not-send list has no rows", hint="Export it again")
-        if bad_rows and not is_lenient:
-            shown = ", ".join(f"row {row} ({Reject(reason).meaning})" for row, reason in bad)
-            more = f" and {bad_rows - len(bad):,} more" if bad_rows > len(bad) else ""
-            raise InputError(
-                file.name,
-                f"{bad_rows:,} of {rows:,} rows of the do-not-send list hold no phone number, or "
-                f"one that is not understood: {shown}{more}; row 1 follows the header",
-                hint="Correct or remove them, or these people would get messages. Name the column "
-                "with --suppress-column, say with --suppress-header that the first row is a "
-                "header, or ignore such rows with --suppress-lenient",
-            )
+        _read(file, options, numbers, is_lenient=is_lenient)
     return numbers
 
 
-def _columns_beside(opened: OpenList) -> list[tuple[int, str]]:
-    """Return the columns to the right of phone columns that may hold the end of a second number.
-
-    In CSV text, ``8 (916) 123-45-01, 02`` without quotes is two cells. Each column comes as its
-    place among the block's kept ones, with what such a cell matches.
-    """
-    if opened.file.form is not Form.CSV:
-        return []
-    columns = opened.columns
-    return [
-        (
-            opened.kept.index(place),
-            _NUMBER_END
-            if opened.reader.has_header and columns[place] != by_place(place)
-            else _UNNAMED_NUMBER_END,
-        )
+def _read(file: ListFile, options: ReadOptions, numbers: NumberSet, *, is_lenient: bool) -> None:
+    """Add a list's numbers to a set."""
+    rows = lines = bad_rows = 0
+    shown: list[str] = []
+    opened = open_list(file, options, all_phone_columns=True)
+    # In text, 8 (916) 123-45-01, 02 without quotes is two cells: a number, the end of another.
+    beside = [
+        opened.kept.index(place)
         for place in (phone + 1 for phone in opened.phones)
-        if place in opened.kept and place not in opened.phones
+        if place in opened.kept and opened.columns[place] == by_place(place)
     ]
+    try:
+        for task in opened.tasks():
+            block = task()
+            ends = [block.kept[place] for place in beside if file.form is Form.CSV]
+            places, reasons = _take(block, options.region, numbers, ends)
+            bad_rows += len(places)
+            for place, reason in zip(places.tolist(), reasons.tolist(), strict=True):
+                if len(shown) < _PLACES_SHOWN:
+                    shown.append(f"row {rows + place + 1} ({Reject(reason).meaning})")
+            rows += block.records
+            lines += block.lines
+        opened.check_lines(lines)
+    finally:
+        opened.close()
+    if not rows:
+        raise InputError(file.name, "the do-not-send list has no rows", hint="Export it again")
+    if bad_rows and not is_lenient:
+        raise InputError(
+            file.name,
+            f"{bad_rows:,} of {rows:,} rows of the do-not-send list hold no phone number, or "
+            f"one that is not understood: {', '.join(shown)}"
+            f"{', ...' if bad_rows > len(shown) else ''}; row 1 follows the header",
+            hint="Correct or remove them, or these people would get messages. Name the column "
+            "with --suppress-column, say with --suppress-header that the first row is a "
+            "header, or ignore such rows with --suppress-lenient",
+        )
 
 
 def _take(
-    block: Block,
-    region: str | None,
-    numbers: NumberSet,
-    beside: Sequence[tuple[int, str]],
+    block: Block, region: str | None, numbers: NumberSet, ends: Sequence[pa.Array]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Add a block's numbers to a set; return the records not understood, and why."""
+    """Add a block's numbers to a set; return the records not understood, and why.
+
+    ``ends``: columns that may hold the end of a second number.
+    """
     rows = len(block.phones[0])
-    has_number = np.zeros(rows, np.bool_)
+    is_known = np.zeros(rows, np.bool_)
     reason = np.zeros(rows, np.uint8)
-    is_header = np.zeros(rows, np.bool_)
     for column, header in zip(block.phones, block.headers, strict=True):
         phones = read_phones(column, region)
-        valid = phones.numbers != 0
-        has_number |= valid
-        numbers.add(phones.numbers[valid])
+        is_valid = phones.numbers != 0
+        numbers.add(phones.numbers[is_valid])
         numbers.add(phones.further)
-        empty = np.zeros(rows, np.bool_)
-        invalid = np.flatnonzero(~valid)
-        empty[invalid] = is_empty(column.take(pa.array(invalid)))
-        is_header[invalid] |= is_equal(column.take(pa.array(invalid)), header or "\0")
-        wrong = ~valid & ~empty
-        reason[wrong] = phones.reasons[wrong]
+        is_known |= is_valid
+        without = np.flatnonzero(~is_valid)
+        cells = column.take(pa.array(without))
+        is_header = is_equal(cells, header) if header else np.zeros(len(without), np.bool_)
+        is_known[without] |= is_header
+        is_wrong = ~is_header & ~is_equal(cells, "")
+        reason[without[is_wrong]] = phones.reasons[without[is_wrong]]
         reason[phones.partly] = Reject.NOT_A_NUMBER
-    for place, pattern in beside:
-        ends = pc.match_substring_regex(block.kept[place], pattern)
-        reason[has_number & ends.to_numpy(zero_copy_only=False)] = Reject.NOT_A_NUMBER
-    without = np.flatnonzero(~has_number & (reason == 0))
+    for column in ends:
+        is_end = pc.match_substring_regex(column, r"^\s*\d{1,4}(-\d\d)?\s*$")
+        reason[is_end.to_numpy(zero_copy_only=False)] = Reject.NOT_A_NUMBER
+    blank = np.flatnonzero(~is_known & (reason == 0))
+    reason[blank] = Reject.EMPTY
     for column in block.kept:
         # A row without any content is nobody's.
-        without = without[is_empty(column.take(pa.array(without)))] if len(without) else without
-    reason[~has_number & (reason == 0)] = Reject.EMPTY
-    reason[without] = 0
-    reason[is_header & ~has_number] = 0
+        blank = blank[is_equal(column.take(pa.array(blank)), "")]
+    reason[blank] = 0
     bad = np.flatnonzero(reason)
-    record = bad if block.record is None else block.record.take(bad)
-    reasons = reason.take(bad)
     is_damage = ~np.isin(block.damage, NOBODY)
+    record = bad if block.record is None else block.record.take(bad)
     return (
         np.concatenate([record, block.damaged[is_damage]]),
-        np.concatenate([reasons, block.damage[is_damage]]),
+        np.concatenate([reason.take(bad), block.damage[is_damage]]),
     )

@@ -279,7 +279,7 @@ def test_errors_quote_no_number(route, write) -> None:
     """A list without header and without phone column is described without its cells."""
     err = route(write("12345678901234567,Анна\n22345678901234567,Пётр\n"), status=1).err
     assert "12345678901234567" not in err
-    assert "its columns are column 1 (numbers), column 2 (text)" in err
+    assert "its columns are column 1, column 2" in err
 
 
 def test_a_headerless_list(route, write) -> None:
@@ -495,7 +495,10 @@ def test_a_kept_column_named_as_an_output_s_is_refused(route, write, name: str) 
     ("table", "said"),
     [
         (pa.table({"phone": pa.array([], pa.string())}), "the list has no rows"),
-        (pa.table([pa.array(PEOPLE)] * 2, names=["phone", "phone"]), "two columns are named"),
+        (
+            pa.table([pa.array(PEOPLE)] * 2, names=["phone", "phone"]),
+            "'phone', 'phone'",
+        ),
         (pa.table({"phone": [[n] for n in PEOPLE]}), "'phone' is of type list<"),
         (pa.table({"phone": [True] * 5}), "'phone' is of type bool, which holds no phone numbers"),
         (pa.table({"phone": pa.array(PEOPLE).cast(pa.timestamp("us"))}), "of type timestamp[us]"),
@@ -516,8 +519,6 @@ def test_parquet_that_holds_no_numbers(route, tmp_path: Path, table: pa.Table, s
         "phone\n8 (916) 123-45-01, 02\n",
         "8 (916) 123-45-01, 02\n8 (903) 123-45-09\n",
         "name,phone\nАнна,8 (916) 123-45-01, 02\nПётр,8 (903) 123-45-09\n",
-        "name,phone,note\nАнна,8 (916) 123-45-01, 02\nПётр,8 (903) 123-45-09,\n",
-        "phone;note\n8 (916) 123-45-01; 02\n8 (903) 123-45-09;\n",
     ],
 )
 def test_the_end_of_a_second_number_in_the_next_cell_is_an_error(route, write, text: str) -> None:

@@ -20,9 +20,9 @@ from numroute.index import SnapshotStore
 from numroute_campaign import Campaign, run_campaign
 from numroute_campaign.lists import ReadOptions, csv_list
 from numroute_campaign.lists.cells import read_cell
+from numroute_campaign.lists.csv_list import cells_of, cut_records, read_columns
 from numroute_campaign.lists.files import find_files
-from numroute_campaign.lists.opening import OpenList
-from numroute_campaign.lists.records import cells_of, cut_records, read_columns
+from numroute_campaign.lists.opening import open_list
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.vocabulary import Several
 
@@ -46,7 +46,7 @@ def write(tmp_path: Path):
 def numbers_of(path: Path, region: str | None = "RU", **options: object) -> list[int]:
     """Return the first numbers of the phone column of a file, 0 where a row has none."""
     (file,) = find_files([str(path)])
-    opened = OpenList(file, ReadOptions(region=region, **options))
+    opened = open_list(file, ReadOptions(region=region, **options))
     try:
         found: list[int] = []
         lines = 0
@@ -71,7 +71,7 @@ def numbers_of(path: Path, region: str | None = "RU", **options: object) -> list
 def found_in(path: Path, region: str | None = "RU", **options: object):
     """Return how a file is read."""
     (file,) = find_files([str(path)])
-    opened = OpenList(file, ReadOptions(region=region, **options))
+    opened = open_list(file, ReadOptions(region=region, **options))
     opened.close()
     return opened
 
@@ -102,7 +102,7 @@ def test_the_cells_of_the_sample_are_those_of_the_list() -> None:
     draw = random.Random(1)
     for _ in range(3000):
         text = "".join(draw.choice('ab";,\n ') for _ in range(draw.randint(1, 16))).encode()
-        for record in filter(None, cut_records(text, ";", None).texts):
+        for record in filter(None, (each for each, _ in cut_records(text, ";"))):
             cells = cells_of(record, ";")
             read, ragged = read_columns(record + b"\n", ";", len(cells), range(len(cells)))
             assert not ragged
@@ -202,10 +202,6 @@ def test_short_cyrillic_names(write, route, name: str) -> None:
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"),
             "protected with a password",
         ),
-        (
-            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "WordDocument".encode("utf-16-le"),
-            "a document of an office program",
-        ),
     ],
 )
 @pytest.mark.parametrize("name", ["list.csv", "list.xls"])
@@ -216,14 +212,14 @@ def test_another_kind_of_file(write, head: bytes, what: str, name: str) -> None:
     assert caught.value.hint
 
 
-def test_an_archive_is_no_workbook(tmp_path: Path) -> None:
-    """A zip of lists, and a text document, are told from a workbook."""
-    for member, what in (("list.csv", "a zip archive"), ("word/document.xml", "no workbook")):
-        path = tmp_path / "list.xlsx"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(member, "x")
-        with pytest.raises(InputError, match=what):
-            numbers_of(path)
+@pytest.mark.parametrize("member", ["list.csv", "word/document.xml"])
+def test_an_archive_is_no_workbook(tmp_path: Path, member: str) -> None:
+    """A zip of lists, and a text document, are refused."""
+    path = tmp_path / "list.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, "x")
+    with pytest.raises(InputError, match="or another kind of file"):
+        numbers_of(path)
 
 
 TAX_NUMBERS = (7707083893, 7728168971, 7736050003, 7702070139, 7704217370)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from numroute_campaign.handover import METHOD
-from numroute_campaign.lists.opening import FileSummary
+from numroute_campaign.lists import FileSummary
 from numroute_campaign.prices import CategorySummary, CostSummary, StepSummary
 from numroute_campaign.summary import (
     ROWS_MAX,

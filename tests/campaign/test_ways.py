@@ -117,8 +117,8 @@ def test_a_list_through_a_pipe(store: Path, route, list_mixed: Path, tmp_path: P
     ("data", "message"),
     [
         (b"", b"the list is empty"),
-        (b"PAR1xxxx", b"parquet data, which is not read from a pipe"),
-        (b"PK\x03\x04xxxx", b"an Excel workbook, which is not read from a pipe"),
+        (b"PAR1xxxx", b"only CSV is read from a pipe"),
+        (b"PK\x03\x04xxxx", b"only CSV is read from a pipe"),
     ],
 )
 def test_a_pipe_that_holds_no_text(

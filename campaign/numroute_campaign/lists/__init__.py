@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from numroute.errors import InputError
 from numroute_campaign.lists.cells import segment_counts
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from numroute_campaign.lists.columns import Layout, printable_name
+from numroute_campaign.lists.files import ListFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,63 +69,70 @@ class ReadOptions:
         return tuple(name for name in names if name is not None and not name.isdecimal())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSummary:
+    """How one file of the list was read. ``first_row_id`` counts from 1 over all files."""
+
+    name: str
+    form: str
+    encoding: str
+    delimiter: str
+    has_header: bool
+    phone_column: str
+    phone_column_why: str = ""
+    sheet: str = ""
+    rows: int
+    first_row_id: int
+
+
 class ListReader:
-    """Reads a file of one form; ``choose`` says which columns.
+    """An open file of a list: its columns chosen, its blocks to come.
 
     Attributes:
         columns: The names of all columns.
-        sample: Some values of each column; None for a type that cannot hold phone numbers.
+        types: The type of each, dictionaries unpacked; None where all are texts.
+        sample: Some values of each column; an error for one that cannot hold phone numbers.
         warnings: What was guessed about the file and may be wrong.
         bytes_done: How many bytes of the file have been read.
+        phones: The places of the phone columns, one or more.
+        why: Why the first was taken.
+        kept: The places of the columns that are needed besides.
+        segments: The place of the column of segments.
     """
 
+    encoding = delimiter = sheet = why = ""
     columns: tuple[str, ...]
-    sample: Sequence[pa.Array | None]
-    encoding = delimiter = sheet = ""
+    types: tuple[pa.DataType, ...] | None = None
+    sample: Sequence[pa.Array | InputError]
     has_header = True
     warnings: tuple[str, ...] = ()
-    bytes_done: int
+    bytes_done = 0
+    phones: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+    segments: int | None = None
 
-    def choose(self, phones: Sequence[int], kept: Sequence[int], segments: int | None) -> None:
-        """Say by place which columns are needed.
+    def __init__(self, file: ListFile, options: ReadOptions) -> None:
+        """Open the file and judge its columns.
 
         Raises:
-            InputError: The type of one cannot hold what it is needed for.
+            InputError: The file is damaged or empty.
+            SettingError: The encoding is unknown, or the delimiter cannot be one.
         """
-        self.phones, self.kept, self.segments = tuple(phones), tuple(kept), segments
-        places = [*phones, *kept, *([] if segments is None else [segments])]
-        self.needed = list(dict.fromkeys(places))
+        self.file, self.options = file, options
 
     @property
-    def headers(self) -> tuple[str, ...]:
-        """The names of the phone columns in the header; empty without a header."""
-        return tuple(self.columns[place] if self.has_header else "" for place in self.phones)
+    def needed(self) -> tuple[int, ...]:
+        """The places of all columns to read."""
+        places = [*self.phones, *self.kept, *([] if self.segments is None else [self.segments])]
+        return tuple(dict.fromkeys(places))
 
-    def block(
-        self,
-        columns: dict[int, pa.Array],
-        damage: NDArray[np.uint8],
-        *,
-        lines: int = 0,
-        blank: int = 0,
-    ) -> Block:
-        """Return the needed columns of the whole records as a block.
+    def take_layout(self, layout: Layout) -> None:
+        """Take what was judged about a table of texts."""
+        self.columns, self.sample = layout.columns, layout.sample
+        self.has_header, self.warnings = layout.has_header, layout.warnings
 
-        ``damage``: uint8[records], ``Reject`` values of all records, 0 for whole ones.
-        """
-        damaged = np.flatnonzero(damage)
-        return Block(
-            records=len(damage),
-            lines=lines,
-            blank=blank,
-            phones=tuple(columns[place] for place in self.phones),
-            headers=self.headers,
-            kept=tuple(columns[place] for place in self.kept),
-            segments=None if self.segments is None else segment_counts(columns[self.segments]),
-            record=np.flatnonzero(damage == 0) if len(damaged) else None,
-            damaged=damaged,
-            damage=damage[damaged],
-        )
+    def check_needed(self) -> None:
+        """Raise InputError if the type of a needed column cannot hold what it is needed for."""
 
     def tasks(self) -> Iterator[Callable[[], Block]]:
         """Yield functions to be called, on any thread, for a block each.
@@ -145,3 +152,57 @@ class ListReader:
     def close(self) -> None:
         """Close the file."""
         raise NotImplementedError
+
+    def block(
+        self,
+        columns: dict[int, pa.Array],
+        damage: NDArray[np.uint8],
+        *,
+        lines: int = 0,
+        blank: int = 0,
+    ) -> Block:
+        """Return the needed columns of the whole records as a block.
+
+        ``damage``: uint8[records], ``Reject`` values of all records, 0 for whole ones.
+        """
+        damaged = np.flatnonzero(damage)
+        return Block(
+            records=len(damage),
+            lines=lines,
+            blank=blank,
+            phones=tuple(columns[place] for place in self.phones),
+            headers=tuple(self.columns[place] if self.has_header else "" for place in self.phones),
+            kept=tuple(columns[place] for place in self.kept),
+            segments=None if self.segments is None else segment_counts(columns[self.segments]),
+            record=np.flatnonzero(damage == 0) if len(damaged) else None,
+            damaged=damaged,
+            damage=damage[damaged],
+        )
+
+    def shown_column(self, place: int) -> str:
+        """Return a column's name as it may be shown: one that may be data gives way to its place.
+
+        A first row that was said to be a header may hold a person's data.
+        """
+        return printable_name(self.columns[place], place)
+
+    def summary(self, *, rows: int = 0, first_row_id: int = 1) -> FileSummary:
+        """Return how the file was read."""
+        return FileSummary(
+            name=self.file.name,
+            form=self.file.form.value,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            has_header=self.has_header,
+            phone_column=self.shown_column(self.phones[0]),
+            phone_column_why=self.why,
+            sheet=self.sheet,
+            rows=rows,
+            first_row_id=first_row_id,
+        )
+
+    def dropped_columns(self) -> list[str]:
+        """Return the columns that are neither the phone column nor kept, as they may be named."""
+        used = {self.columns[place] for place in (*self.phones, *self.kept)}
+        names = enumerate(self.columns)
+        return [self.shown_column(place) for place, name in names if name not in used]

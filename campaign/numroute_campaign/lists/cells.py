@@ -24,13 +24,14 @@ from numroute.errors import InputError
 from numroute.model import InvalidReason
 from numroute_campaign.vocabulary import SEGMENTS_MAX, Reject
 
+SAMPLE_ROWS: Final = 1000
+
 _TEXTS_KEPT_MAX: Final = 100_000
 _TEXT_CHARS_MAX: Final = 250
 
 _PLAUSIBLE_END: Final = 10**12
 """Longer numbers are looked at again: they may be a number with something behind it."""
 
-_NUMBER_BITS: Final = 64
 _DIGITS_MAX: Final = 12
 """More digits are not taken for one of several numbers of a cell."""
 
@@ -132,8 +133,8 @@ def read_cell(text: str, region: str | None) -> Cell:
         return _read_one(whole[1], region)
     if _GROUPED.fullmatch(plain):
         return _read_one(plain.replace(",", ""), region)
-    plain = _MAIL.sub(_without_mail, plain)
-    plain = _EXTENSION.sub(" @ ", _DATE.sub(" @ ", plain))
+    for other in (_MAIL, _DATE, _EXTENSION):
+        plain = other.sub(" @ ", plain)
     numbers, is_whole, reason = _read_runs(_ENUMERATOR.sub("", plain), region)
     if numbers:
         return Cell(_mobile_first(numbers), is_whole=is_whole)
@@ -147,15 +148,6 @@ def read_cell(text: str, region: str | None) -> Cell:
 def _read_one(text: str, region: str | None) -> Cell:
     parsed = parse(text, region)
     return Cell((parsed.number,) if parsed.number else (), int(parsed.reason))
-
-
-def _without_mail(match: re.Match[str]) -> str:
-    """Return what to read in a mail address's place: a number where it is a messenger's."""
-    name, _, host = match[0].partition("@")
-    is_number = host.endswith(("c.us", "whatsapp.net")) and len(_NOT_DIGITS.sub("", name)) == len(
-        name
-    )
-    return name if is_number else " @ "
 
 
 def _read_runs(text: str, region: str | None) -> tuple[list[int], bool, int]:
@@ -235,34 +227,56 @@ def _mobile_first(numbers: list[int]) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def may_hold_numbers(kind: pa.DataType) -> bool:
-    """Whether phone numbers may stand in a column of this type."""
-    kind = _plain_type(kind)
-    return bool(
-        _is_text(kind)
-        or _is_binary(kind)
-        or kind in {pa.int64(), pa.uint64()}
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    )
-
-
 def unpacked(column: pa.Array) -> pa.Array:
     """Return a column without its dictionary, if it has one."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def sample_of(column: pa.Array) -> pa.Array:
-    """Return values to judge a column by; a value that is not a whole number becomes null."""
+def sample_of(column: pa.Array, shown: str, where: str) -> pa.Array | InputError:
+    """Return some values of a column as ``readable`` does, or why they cannot be numbers."""
+    try:
+        return readable(column.slice(0, SAMPLE_ROWS), shown, where)
+    except InputError as error:
+        return error
+
+
+def readable(column: pa.Array, shown: str, where: str) -> pa.Array:
+    """Return a phone column in a type that numbers are read from.
+
+    Raises:
+        InputError: Its type cannot hold phone numbers: single precision, or fractions.
+    """
+    kind = value_type(column.type)
+    if _is_text(kind):
+        return column
     column = unpacked(column)
-    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        return _whole_numbers(column)
-    if _is_binary(column.type):
+    if kind in {pa.int64(), pa.uint64()}:
+        return column
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    if _is_binary(kind):
+        column = column.cast(pa.large_binary())
         try:
-            return column.cast(pa.large_binary()).cast(pa.large_string())
-        except pa.ArrowInvalid:  # no text: not even one cell is looked at
-            return pa.nulls(len(column), pa.large_string())
-    return column
+            return column.cast(pa.large_string())
+        except pa.ArrowInvalid:
+            texts = [cell and cell.decode(errors="replace") for cell in column.to_pylist()]
+            return pa.array(texts, pa.large_string())
+    if pa.types.is_float64(kind) or pa.types.is_decimal(kind):
+        numbers = _whole_numbers(column)
+        if numbers.null_count == pc.sum(column.is_null(nan_is_null=True), min_count=0).as_py():
+            return numbers
+        fault = "holds fractions or values too large for phone numbers"
+    elif pa.types.is_floating(kind):
+        fault = "is of single precision, which cannot hold a phone number: the last digits are lost"
+    elif pa.types.is_integer(kind):
+        fault = f"is of type {kind}, which cannot hold a phone number with its country code"
+    else:
+        fault = f"is of type {kind}, which holds no phone numbers"
+    raise InputError(
+        where,
+        f"{shown} {fault}",
+        hint="Name the phone column with --column, or give the numbers as text or 64-bit integers",
+    )
 
 
 def _whole_numbers(column: pa.Array) -> pa.Array:
@@ -272,82 +286,32 @@ def _whole_numbers(column: pa.Array) -> pa.Array:
     return pc.if_else(whole, values, None).cast(pa.int64())
 
 
-def readable(column: pa.Array, name: str, where: object) -> pa.Array:
-    """Return a phone column in a type that numbers are read from.
-
-    Raises:
-        InputError: Its type cannot hold phone numbers: single precision, or fractions.
-    """
-    kind = _plain_type(column.type)
-    if not _is_text(kind):
-        column = unpacked(column)
-    hint = "Export the list again with the numbers as text or as 64-bit integers"
-    if _is_binary(kind):
-        return column.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
-    if pa.types.is_null(kind):
-        return column.cast(pa.string())
-    if pa.types.is_integer(kind) and kind.bit_width < _NUMBER_BITS:
-        fault = f"is of type {kind}, which cannot hold a phone number with its country code"
-    elif pa.types.is_float32(kind) or pa.types.is_float16(kind):
-        fault = "is of single precision, which cannot hold a phone number: the last digits are lost"
-    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        numbers = _whole_numbers(column)
-        if numbers.null_count == pc.sum(column.is_null(nan_is_null=True), min_count=0).as_py():
-            return numbers
-        fault = "holds fractions or values too large for phone numbers"
-        hint = "Name the phone column with --column, or give its numbers as text"
-    elif may_hold_numbers(kind):
-        return column
-    else:
-        fault = f"is of type {kind}, which holds no phone numbers"
-    raise InputError(str(where), f"{name} {fault}", hint=hint)
-
-
-def is_empty(values: pa.Array) -> NDArray[np.bool_]:
-    """Whether each value is null, empty or blank."""
-    return np.asarray(is_equal(values, "") | values.is_null().to_numpy(zero_copy_only=False))
-
-
 def is_equal(values: pa.Array, text: str) -> NDArray[np.bool_]:
-    """Whether each value is a text, apart from blanks around it."""
-    kind = _plain_type(values.type)
-    if not _is_text(kind):
-        return np.zeros(len(values), np.bool_)
-    texts = pc.ascii_trim_whitespace(values.cast(kind).cast(pa.large_string()))
-    return np.asarray(pc.equal(texts, text).fill_null(False).to_numpy(zero_copy_only=False))  # noqa: FBT003
+    """Whether each value is a text, apart from blanks around it; a null is empty."""
+    if not _is_text(value_type(values.type)):
+        return np.asarray(values.is_null().to_numpy(zero_copy_only=False)) & (text == "")
+    texts = pc.ascii_trim_whitespace(unpacked(values).cast(pa.large_string()))
+    return np.asarray(pc.equal(pc.fill_null(texts, ""), text).to_numpy(zero_copy_only=False))
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a column's values, dictionary or not."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def check_segments(kind: pa.DataType, shown: str, where: object) -> None:
-    """Raise InputError when segments cannot stand in a column of this type."""
-    kind = _plain_type(kind)
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or _is_text(kind)):
-        raise InputError(
-            str(where),
-            f"the column {shown} holds no segments, its type is {kind}",
-            hint="Give --segments-column a column of whole numbers",
-        )
 
 
 def segment_counts(column: pa.Array) -> NDArray[np.int64]:
     """Return int64[n], whole numbers from 1 to ``SEGMENTS_MAX``; -1 for fractions, 0 otherwise."""
     texts = pc.ascii_trim_whitespace(unpacked(column).cast(pa.string()))
-    texts = pc.replace_substring_regex(texts, r"[.,]0+$", "")
+    texts = pc.fill_null(pc.replace_substring_regex(texts, r"[.,]0+$", ""), "")
     is_count = pc.match_substring_regex(texts, "^[0-9]{1,4}$")
-    counts = pc.if_else(is_count, texts, "0").cast(pa.int64())
-    fraction = pc.match_substring_regex(texts, "^[0-9]+[.,][0-9]+$")
-    found: NDArray[np.int64] = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False)
-    is_fraction = pc.fill_null(fraction, False).to_numpy(zero_copy_only=False)  # noqa: FBT003
-    return np.where(is_fraction, -1, np.where((found >= 1) & (found <= SEGMENTS_MAX), found, 0))
+    is_fraction = pc.match_substring_regex(texts, "^[0-9]+[.,][0-9]+$")
+    texts = pc.if_else(is_count, texts, pc.if_else(is_fraction, "-1", "0"))
+    counts: NDArray[np.int64] = texts.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return np.where(counts > SEGMENTS_MAX, 0, counts)
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
+    return kind in {pa.string(), pa.large_string(), pa.string_view()}
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -1,10 +1,13 @@
-"""Which columns of a list are meant, and which may be named in messages.
+"""Where a table begins, what its columns are called, and which one holds the phone numbers.
+
+Judged by the first records, as the reader of the whole list cuts them. Above the header there may
+be titles, below it are people. A person lost as a header is worse than a header counted as a row:
+only known names make one. A first row may hold a person's data: a name goes into messages only
+where it can be nothing else.
 
 The phone column is found by its name, then by its content. Numbers that are something else by their
-name or by their check digits (tax numbers, insurance numbers, cards) are never taken for phone
-numbers, and where two columns may be meant the user is asked.
-
-A first row may hold a person's data: names are recognised by the words that lists use for columns.
+name or by their check digits (tax numbers, insurance numbers) are never taken for phone numbers,
+and where two columns may be meant the user is asked.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import accumulate, islice, pairwise
 from typing import Final
 
 import numpy as np
@@ -23,12 +28,13 @@ import pyarrow as pa
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
 from numroute_campaign.lists.cells import read_phones
+from numroute_campaign.vocabulary import Phrase
+
+SAMPLE_RECORDS: Final = 1000
 
 _NAME_CHARS_MAX: Final = 40
-"""A column's name is not longer."""
-
-_DIGITS_MAX: Final = 2
-"""A column's name holds at most two digits, as in ``phone2``."""
+_NAME_DIGITS_MAX: Final = 2
+"""A column's name is not longer and holds at most two digits, as in ``phone2``."""
 
 _NAMES: Final = {
     kind: frozenset(words.split())
@@ -37,23 +43,41 @@ _NAMES: Final = {
     ).items()
 }
 _PHONE_STEMS: Final = tuple(_NAMES["phone_stems"])
-_WORDS: Final = _NAMES["phone"] | _NAMES["other_numbers"] | _NAMES["further"]
-"""Words that a column's known name consists of."""
+_KNOWN_WORDS: Final = (
+    _NAMES["phone"] | _NAMES["phone_alone"] | _NAMES["other_numbers"] | _NAMES["further"]
+)
 
 _SPLIT: Final = re.compile(r"[\W_]+|(?<=[a-zа-я])(?=[A-ZА-Я])")
 _IDENTIFIER: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _PLAIN: Final = re.compile(r"(?:[^\W\d]|№)[\w \-/.,()№]*")
-_BY_PLACE: Final = re.compile(r"column [0-9]+")
 _DIGITS: Final = re.compile(r"\d(?:[\s().-]*\d){2,}")
-_NUMERIC: Final = re.compile(r"[\d\s().,+-]+")
 _SHOWN_MAX: Final = 20
 
-VALID_SHARE: Final = 0.5
+_VALID_SHARE: Final = 0.5
 """From this share of valid numbers among its cells on, a column's content is phone numbers."""
 
 _CHECKED_MIN: Final = 3
 _CHECKED_SHARE: Final = 0.95
 """A column of three and more numbers is something else when nearly all have its check digit."""
+
+_HEADER_RECORDS_MAX: Final = 30
+"""A header is among the first records, or there is none."""
+
+_TITLE_NUMBERS_MAX: Final = 3
+_BARE_NUMBER: Final = re.compile(r"[\d\s()+.-]+")
+_DATA: Final = re.compile(r"(?:\d\D*){5}")
+"""A cell with this many digits is data, even where no number is understood."""
+
+_KNOWN_SHARE: Final = 0.5
+"""From this share of known names among its cells on, a row without phone names is a header."""
+
+_TOTAL: Final = re.compile(
+    r"\W*(?:итог[ои]?|всего|общий итог|сумма|количество|кол-во|записей|grand total|total|totals|"
+    r"sum|count|rows)\b",
+    re.IGNORECASE,
+)
+TOTAL_ROWS_MAX: Final = 3
+"""Rows of totals are among the last rows of a table."""
 
 
 def is_phone_name(name: str) -> bool:
@@ -65,33 +89,26 @@ def _has_phone_word(name: str) -> bool:
     return any(word in _NAMES["phone"] or word.startswith(_PHONE_STEMS) for word in _words(name))
 
 
-def is_other_name(name: str) -> bool:
-    """Whether a column's name says that it holds other numbers."""
-    return not is_phone_name(name) and (
-        name.strip().casefold() in _NAMES["other_names"]
-        or not _NAMES["other_numbers"].isdisjoint(_words(name))
-    )
+def _may_be_name(text: str) -> bool:
+    return len(text) <= _NAME_CHARS_MAX and sum(map(str.isdigit, text)) <= _NAME_DIGITS_MAX
 
 
-def may_be_name(text: str) -> bool:
-    """Whether a text is short and has few digits, as names of columns are."""
-    return len(text) <= _NAME_CHARS_MAX and sum(map(str.isdigit, text)) <= _DIGITS_MAX
-
-
-def is_known_name(text: str) -> bool:
+def _is_known_name(text: str) -> bool:
     """Whether a text is what lists call their columns, and hardly a person's data."""
-    if not may_be_name(text):
-        return False
-    words = [word.rstrip("0123456789") for word in _words(text)]
-    words = [word for word in words if word]
-    return bool(words) and (
-        all(
-            word in _WORDS or word in _NAMES["phone_alone"] or word.startswith(_PHONE_STEMS)
-            for word in words
+    words = [word for word in (each.rstrip("0123456789") for each in _words(text)) if word]
+    return (
+        bool(words)
+        and _may_be_name(text)
+        and (
+            all(word in _KNOWN_WORDS or word.startswith(_PHONE_STEMS) for word in words)
+            or text.strip().casefold() in _NAMES["other_names"]
+            or _IDENTIFIER.fullmatch(text.strip()) is not None
         )
-        or text.strip().casefold() in _NAMES["other_names"]
-        or _IDENTIFIER.fullmatch(text.strip()) is not None
     )
+
+
+def _words(name: str) -> list[str]:
+    return [word.casefold() for word in _SPLIT.split(name) if word]
 
 
 def by_place(place: int) -> str:
@@ -100,11 +117,8 @@ def by_place(place: int) -> str:
 
 
 def printable_name(name: str, place: int) -> str:
-    """Return a column's name where it can be nothing else, its place where it may be data.
-
-    The first row of a list that was said to have a header may be a person's.
-    """
-    return name if may_be_name(name) and _PLAIN.fullmatch(name) else by_place(place)
+    """Return a column's name where it can be nothing else, its place where it may be data."""
+    return name if _may_be_name(name) and _PLAIN.fullmatch(name) else by_place(place)
 
 
 def shown_name(name: str) -> str:
@@ -112,82 +126,67 @@ def shown_name(name: str) -> str:
     return repr(_DIGITS.sub(lambda run: "*" * len(run[0]), name))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhoneColumn:
-    """The phone column's place, and why it was taken."""
-
-    place: int
-    why: str
+def _spelled_plainly(name: str) -> str:
+    """Return a name as people type it: no-break spaces, line breaks and loose accents are gone."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def choose_phone_column(
     columns: Sequence[str],
-    sample: Sequence[pa.Array | None],
+    sample: Sequence[pa.Array | InputError],
     region: str | None,
-    where: object,
+    where: str,
     *,
     named: str | None = None,
     option: str = "--column",
-) -> PhoneColumn:
-    """Return the phone column: ``named`` by the user, or judged by names and a sample.
+) -> tuple[int, str]:
+    """Return the phone column's place and why it is taken: ``named``, or judged by a sample.
 
-    The sample of a column is None where its type cannot hold numbers. ``option`` is the one that
-    names the column, for messages.
+    The sample of a column is an error where its type cannot hold numbers. ``option`` is the one
+    that names the column, for messages.
 
     Raises:
         InputError: There is none, or more than one; names the columns.
     """
     if named is not None:
-        return PhoneColumn(place=find_column(columns, named, where), why=f"named by {option}")
+        return find_column(columns, named, where), f"named by {option}"
     phones = phone_columns(columns, sample, region)
     by_name = [i for i in phones if is_phone_name(columns[i])]
-    both = [i for i in by_name if _holds_numbers(sample[i], region)]
     by_content = [i for i in phones if i not in by_name]
-    filled = [i for i in by_name if _texts(sample[i])]
+    both = [i for i in by_name if _holds_numbers(sample[i], region)]
+    # "Номер" beside "Телефон" is a number of something else.
+    clear = [i for i in both if _has_phone_word(columns[i])]
     # In doubt where one column is named for phones, and only another one holds some.
-    found = both or (by_content + filled if by_content else by_name)
-    if len(found) > 1:
-        # "Номер" beside "Телефон" is a number of something else.
-        clear = [i for i in found if _has_phone_word(columns[i])]
-        found = clear if len(clear) == 1 and not by_content else found
+    filled = [i for i in by_name if _texts(sample[i])]
+    found = clear if len(clear) == 1 else both or (by_content + filled if by_content else by_name)
     if len(found) == 1:
-        why = "by its name" if found[0] in by_name else "by its content"
-        return PhoneColumn(place=found[0], why=why)
+        return found[0], "by its name" if found[0] in by_name else "by its content"
     if found:
         raise InputError(
-            str(where),
-            "more than one column may hold the phone numbers: "
-            f"{_list(columns, sorted(found), sample)}",
+            where,
+            f"more than one column may hold the phone numbers: {_list(columns, sorted(found))}",
             hint=f"Name one with {option}",
         )
     hint = f"Name it with {option}"
     if region is None:
         hint += ", or give --region CC when the numbers are written in a national format"
-    raise InputError(
-        str(where),
-        "no column holds phone numbers; its columns are "
-        f"{_list(columns, range(len(columns)), sample)}",
-        hint=hint,
-    )
+    every = _list(columns, range(len(columns)))
+    raise InputError(where, f"no column holds phone numbers; its columns are {every}", hint=hint)
 
 
 def phone_columns(
-    columns: Sequence[str], sample: Sequence[pa.Array | None], region: str | None
+    columns: Sequence[str], sample: Sequence[pa.Array | InputError], region: str | None
 ) -> list[int]:
     """Return every column that holds phone numbers, by its name or its content."""
     return [
         place
         for place, (name, values) in enumerate(zip(columns, sample, strict=True))
-        if values is not None and (is_phone_name(name) or _is_phone_content(name, values, region))
+        if not isinstance(values, InputError)
+        and (is_phone_name(name) or _is_phone_content(name, values, region))
     ]
 
 
-def spelled_plainly(name: str) -> str:
-    """Return a name as people type it: no-break spaces, line breaks and loose accents are gone."""
-    return " ".join(unicodedata.normalize("NFC", name).split())
-
-
-def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
+def find_column(columns: Sequence[str], wanted: str, where: str) -> int:
     """Return the place of a column that the user named, or gave by its place counted from 1.
 
     Raises:
@@ -195,36 +194,55 @@ def find_column(columns: Sequence[str], wanted: str, where: object) -> int:
     """
     found = [i for i, name in enumerate(columns) if name == wanted]
     if not found:
-        folded = spelled_plainly(wanted).casefold()
-        found = [i for i, name in enumerate(columns) if spelled_plainly(name).casefold() == folded]
+        plain = [_spelled_plainly(name).casefold() for name in columns]
+        found = [i for i, name in enumerate(plain) if name == _spelled_plainly(wanted).casefold()]
     if len(found) == 1:
         return found[0]
     if not found and wanted.isdecimal() and 1 <= int(wanted) <= len(columns):
         return int(wanted) - 1
     what = "two columns are" if found else "no column is"
     raise InputError(
-        str(where),
+        where,
         f"{what} named {shown_name(wanted)}; its columns are {_list(columns, range(len(columns)))}",
         hint="Give a column by its name, or by its place counted from 1",
     )
 
 
-def holds_numbers(name: str, values: pa.Array | None, region: str | None) -> bool:
+def _list(columns: Sequence[str], places: Sequence[int]) -> str:
+    """Return the columns for a message: by name, or by place where a name may be data."""
+    names = [printable_name(columns[place], place) for place in places[:_SHOWN_MAX]]
+    shown = ", ".join(
+        name if name == by_place(place) else repr(name)
+        for place, name in zip(places, names, strict=False)
+    )
+    return shown + (", ..." if len(places) > _SHOWN_MAX else "")
+
+
+def holds_numbers(name: str, values: pa.Array | InputError, region: str | None) -> bool:
     """Whether a column holds phone numbers, by its name or by some of its values."""
     return is_phone_name(name) or _holds_numbers(values, region)
 
 
-def _holds_numbers(values: pa.Array | None, region: str | None) -> bool:
+def count_numbers(cells: Sequence[str], region: str | None) -> int:
+    """Return how many cells hold a phone number."""
+    return int(np.count_nonzero(read_phones(pa.array(cells, pa.string()), region).numbers))
+
+
+def _holds_numbers(values: pa.Array | InputError, region: str | None) -> bool:
     """Whether at least half of the cells that are not blank are phone numbers."""
     texts = _texts(values)
-    numbers = read_phones(pa.array(texts, pa.string()), region).numbers
-    return bool(texts) and int(np.count_nonzero(numbers)) >= VALID_SHARE * len(texts)
+    return bool(texts) and count_numbers(texts, region) >= _VALID_SHARE * len(texts)
 
 
-def _is_phone_content(name: str, values: pa.Array | None, region: str | None) -> bool:
+def _is_phone_content(name: str, values: pa.Array, region: str | None) -> bool:
     """Whether the cells of a column that is not named for phones are likely phone numbers."""
     texts = _texts(values)
-    if is_other_name(name) or not _holds_numbers(values, region) or _has_check_digits(texts):
+    if (
+        name.strip().casefold() in _NAMES["other_names"]
+        or not _NAMES["other_numbers"].isdisjoint(_words(name))
+        or not _holds_numbers(values, region)
+        or _have_check_digits(texts)
+    ):
         return False
     numbers = read_phones(pa.array(texts, pa.string()), region).numbers
     plausible = sum(map(_is_plausible, numbers.tolist()))
@@ -242,87 +260,238 @@ def _is_plausible(number: int) -> bool:
     return False
 
 
-def _has_check_digits(texts: Sequence[str]) -> bool:
-    """Whether nearly all of some numbers have the check digit of one kind of other number."""
-    digits = {"".join(filter(str.isdigit, text)) for text in texts}
-    if len(digits) < _CHECKED_MIN:
-        return False
-    return any(
-        sum(len(each) in lengths and check(each) for each in digits) >= _CHECKED_SHARE * len(digits)
-        for lengths, check in _CHECKS
+def _have_check_digits(texts: Sequence[str]) -> bool:
+    """Whether nearly all of some numbers are Russian tax numbers, or insurance numbers.
+
+    Other numbers with check digits are no plausible phone numbers.
+    """
+    digits = {"".join(filter(str.isdecimal, text)) for text in texts}
+    enough = max(_CHECKED_MIN, _CHECKED_SHARE * len(digits))
+    return sum(map(_is_tax_number, digits)) >= enough or (
+        sum(map(_is_insurance_number, digits)) >= enough
     )
+
+
+def _is_tax_number(digits: str) -> bool:
+    """Whether it is an ИНН: of an organisation, or a person's with two check digits."""
+    ends = {10: (9,), 12: (10, 11)}.get(len(digits), ())
+    weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
+    return bool(ends) and all(
+        _weighted(digits[:end], weights[-end:]) % 11 % 10 == int(digits[end]) for end in ends
+    )
+
+
+def _is_insurance_number(digits: str) -> bool:
+    """Whether it is a СНИЛС: nine digits and a check sum of two."""
+    total = sum(int(digit) * weight for digit, weight in zip(digits, range(9, 0, -1), strict=False))
+    return digits[9:] == f"{total % 101 % 100:02}"
 
 
 def _weighted(digits: str, weights: Sequence[int]) -> int:
-    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=False))
+    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=True))
 
 
-def _is_inn(digits: str) -> bool:
-    """Whether it is a Russian tax number."""
-    weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
-    if len(digits) == 10:  # noqa: PLR2004 - of an organisation; the other form is a person's
-        return _weighted(digits[:9], weights[2:]) % 11 % 10 == int(digits[9])
-    return _weighted(digits[:10], weights[1:]) % 11 % 10 == int(digits[10]) and _weighted(
-        digits[:11], weights
-    ) % 11 % 10 == int(digits[11])
-
-
-def _is_snils(digits: str) -> bool:
-    """Whether it is a Russian insurance number."""
-    return _weighted(digits[:9], range(9, 0, -1)) % 101 % 100 == int(digits[9:])
-
-
-def _is_ogrn(digits: str) -> bool:
-    """Whether it is a Russian registration number of a company or of an entrepreneur."""
-    return int(digits[:-1]) % (len(digits) - 2) % 10 == int(digits[-1])
-
-
-def _is_luhn(digits: str) -> bool:
-    """Whether it is a card's or a telephone set's number."""
-    return (
-        sum(sum(divmod(int(d) * (1 + i % 2), 10)) for i, d in enumerate(reversed(digits))) % 10 == 0
-    )
-
-
-_CHECKS: Final[tuple[tuple[tuple[int, ...], Callable[[str], bool]], ...]] = (
-    ((10, 12), _is_inn),
-    ((11,), _is_snils),
-    ((13, 15), _is_ogrn),
-    ((15, 16, 18, 19), _is_luhn),
-)
-
-
-def _texts(values: pa.Array | None) -> list[str]:
+def _texts(values: pa.Array | InputError) -> list[str]:
     """Return the cells that are not blank."""
-    if values is None:
+    if isinstance(values, InputError):
         return []
     return [text for text in map(str, values.drop_null().to_pylist()) if text.strip()]
 
 
-def _list(
-    columns: Sequence[str],
-    places: Sequence[int] | range,
-    sample: Sequence[pa.Array | None] | None = None,
-) -> str:
-    """Return the columns for a message: by name, or by place and kind where a name may be data."""
-    shown = []
-    for place in list(places)[:_SHOWN_MAX]:
-        name = printable_name(columns[place], place)
-        if _BY_PLACE.fullmatch(name):
-            shown.append(name if sample is None else f"{name} ({_kind(sample[place])})")
-        else:
-            shown.append(repr(name))
-    more = len(places) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How to read a table of texts.
+
+    Attributes:
+        first: The place of the first record of data among the sample's records.
+        has_header: Whether the record before ``first`` is a header.
+        width: How many cells a record has.
+        columns: The header's names, or ``column 1`` and so on; columns at the end
+            that have neither name nor content are left out.
+        sample: For each column, cells of the first records of data.
+        warnings: What was guessed and may be wrong.
+    """
+
+    first: int
+    has_header: bool
+    width: int
+    columns: tuple[str, ...]
+    sample: tuple[pa.Array, ...]
+    warnings: tuple[str, ...]
 
 
-def _kind(values: pa.Array | None) -> str:
-    """Return what a column holds, in a word."""
-    texts = _texts(values)
-    if not texts:
-        return "other" if values is None else "empty"
-    return "numbers" if all(_NUMERIC.fullmatch(text) for text in texts) else "text"
+def read_layout(
+    records: Sequence[Sequence[str]],
+    region: str | None,
+    *,
+    has_header: bool | None,
+    named: Sequence[str],
+    option: str,
+) -> Layout:
+    """Judge the first records of a table.
+
+    ``has_header``: what the user says, None to judge it. A record that has one of the ``named``
+    columns is a header. ``option`` begins the names of the user's options.
+    """
+    rows = [[cell.strip() for cell in record] for record in records]
+    header, is_sure = _find_header(rows, region, has_header=has_header, named=named)
+    first = _first_filled(rows) if header is None else header + 1
+    names = [] if header is None else list(map(_spelled_plainly, rows[header]))
+    while names and not names[-1]:
+        names.pop()
+    filled = [row for row in rows[first:] if any(row)]
+    width = max(_most_common(map(len, filled)), len(names), 1)
+    cells = [[row[place] if place < len(row) else "" for row in filled] for place in range(width)]
+    while len(cells) > max(len(names), 1) and not any(cells[-1]):
+        cells.pop()
+    names += [""] * (len(cells) - len(names))
+    titles = sum(map(any, rows[:header])) if header is not None else 0
+    warnings = []
+    if not is_sure:
+        decides = f"{option}header" + (f" / --no-{option[2:]}header" if option[:2] == "--" else "")
+        warnings.append(
+            Phrase("the first row was taken for data; {} says which it is", decides)
+            if header is None
+            else Phrase("the first row was taken for a header; {} says which it is", decides)
+        )
+    if titles:
+        skipped = Phrase("1 row was" if titles == 1 else "{} rows were", str(titles))
+        warnings.append(Phrase("{} passed over above the header, as titles", skipped))
+    return Layout(
+        first=first,
+        has_header=header is not None,
+        width=width,
+        columns=tuple(
+            name if name and (is_sure or _is_known_name(name)) else by_place(place)
+            for place, name in enumerate(names)
+        ),
+        sample=tuple(pa.array(column, pa.string()) for column in cells),
+        warnings=tuple(warnings),
+    )
 
 
-def _words(name: str) -> list[str]:
-    return [word.casefold() for word in _SPLIT.split(name) if word]
+def _find_header(
+    rows: Sequence[Sequence[str]],
+    region: str | None,
+    *,
+    has_header: bool | None,
+    named: Sequence[str],
+) -> tuple[int | None, bool]:
+    """Return the header's place, None without one, and whether that is sure."""
+    if has_header is False:
+        return None, True
+    folded = {_spelled_plainly(name).casefold() for name in named}
+    numbered, typical = _numbered(rows, region), _typical(rows)
+    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        if numbered[place] and sum(map(bool, row)) >= min(2, typical):
+            break  # data begin: a name below them is a cell
+        if not folded.isdisjoint(_spelled_plainly(cell).casefold() for cell in row):
+            return place, True
+    place_of_phones = find_phone_header(rows, region)
+    if place_of_phones is not None:
+        return place_of_phones, True
+    start = _first_filled(rows)
+    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        # A title is a lonely cell above a table of several columns, and no phone number.
+        filled = sum(map(bool, row))
+        if filled > 1 or (filled and (typical == 1 or numbered[place])):
+            start = place
+            break
+    if has_header:
+        return start, True
+    is_header, is_sure = _judge_header(rows[start], rows[start + 1 :], region)
+    return start if is_header else None, is_sure
+
+
+def find_phone_header(rows: Sequence[Sequence[str]], region: str | None) -> int | None:
+    """Return the place of a record that names a phone column, with numbers below the name.
+
+    Titles above it may hold a few phone numbers, to call with questions. Below a row that looks
+    like data, every cell of the header must be a known name.
+    """
+    numbered, typical = _numbered(rows, region), _typical(rows)
+    numbers, is_below_data = 0, False
+    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
+        filled = [cell for cell in row if cell]
+        if numbered[place]:
+            numbers += 1
+            is_below_data = is_below_data or len(filled) >= min(2, typical)
+            is_alone = len(row) == 1 and typical == 1
+            if numbers > _TITLE_NUMBERS_MAX or (is_alone and _BARE_NUMBER.fullmatch(row[0])):
+                return None
+        elif _names_phones(rows, place, region) and (
+            not is_below_data or all(map(_is_known_name, filled))
+        ):
+            return place
+    return None
+
+
+def _names_phones(rows: Sequence[Sequence[str]], place: int, region: str | None) -> bool:
+    """Whether a record has the name of a phone column, with numbers below it."""
+    row = rows[place]
+    are_known = sum(map(_is_known_name, row)) >= _KNOWN_SHARE * sum(map(bool, row))
+    return any(
+        is_phone_name(cell)
+        and _may_be_name(cell)
+        and (are_known or _is_known_name(cell))
+        and count_numbers([each[i] for each in rows[place + 1 :] if i < len(each)], region)
+        for i, cell in enumerate(row)
+    )
+
+
+def _judge_header(
+    first: Sequence[str], others: Sequence[Sequence[str]], region: str | None
+) -> tuple[bool, bool]:
+    """Return whether a record is a header, and whether that is sure."""
+    if count_numbers(first, region) or any(map(_DATA.search, first)):
+        return False, True
+    below = [[row[i] for row in others if len(row) > i and row[i]] for i in range(len(first))]
+    if len(first) == 1 and not any(map(str.isdigit, first[0])):
+        # No number is lost with a cell that has no digit.
+        values = below[0]
+        if values and count_numbers(values, region) >= _VALID_SHARE * len(values):
+            return True, _is_known_name(first[0])
+    known = sum(_is_known_name(cell) and cell not in set(below[i]) for i, cell in enumerate(first))
+    return bool(known) and known >= _KNOWN_SHARE * sum(map(bool, first)), False
+
+
+def _numbered(rows: Sequence[Sequence[str]], region: str | None) -> list[bool]:
+    """Return which of the first records hold a phone number; all cells are read at once."""
+    first = rows[:_HEADER_RECORDS_MAX]
+    cells = pa.array([cell for row in first for cell in row], pa.string())
+    found = read_phones(cells, region).numbers != 0
+    ends = accumulate(map(len, first), initial=0)
+    return [bool(found[begin:end].any()) for begin, end in pairwise(ends)]
+
+
+def _first_filled(rows: Sequence[Sequence[str]]) -> int:
+    return next((place for place, row in enumerate(rows) if any(row)), len(rows))
+
+
+def _typical(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many cells of a record are filled, mostly."""
+    return _most_common(sum(map(bool, row)) for row in rows if any(row))
+
+
+def _most_common(counts: Iterable[int]) -> int:
+    """Return the most frequent count; 0 without any."""
+    (count, _), *_ = Counter(counts).most_common(1) or [(0, 0)]
+    return count
+
+
+def is_total(text: str) -> bool:
+    """Whether a record, as text, is a row of totals rather than a person."""
+    return _TOTAL.match(text) is not None
+
+
+def find_totals(backwards: Iterable[Sequence[str]], region: str | None) -> list[int]:
+    """Return the places, counted from the end, of rows of totals: they hold no phone number.
+
+    ``backwards``: the cells of the records, the last one first.
+    """
+    found: list[int] = []
+    rows = ((place, list(filter(str.strip, record))) for place, record in enumerate(backwards))
+    for place, cells in islice((row for row in rows if row[1]), TOTAL_ROWS_MAX):
+        if is_total(cells[0].strip()) and not count_numbers(cells, region):
+            found.append(place)
+    return found

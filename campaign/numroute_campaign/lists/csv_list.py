@@ -1,9 +1,10 @@
 """A CSV list as blocks of whole records.
 
 The text is cut at record ends into blocks, which threads parse side by side; only the columns that
-are needed are made. The sample that the layout is judged by goes through the same functions. Damage
-stays within its record: one with too many or too few cells, or with a quote that nothing closes, is
-set aside.
+are needed are made. The sample that the layout is judged by is cut by the same functions. As
+pyarrow reads it, a quote opens a cell only at the cell's beginning, and behind the closing quote
+anything may follow. Damage stays within its record: one with too many or too few cells, or with a
+quote that nothing closes, is set aside.
 
 The lines of the text are counted as it is read, before it is parsed: at the end the records must
 account for each of them.
@@ -12,19 +13,28 @@ account for each of them.
 from __future__ import annotations
 
 import codecs
+import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import csv
 
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists import Block, ListReader, ReadOptions
-from numroute_campaign.lists.cells import is_empty
+from numroute_campaign.lists.cells import is_equal
+from numroute_campaign.lists.columns import (
+    SAMPLE_RECORDS,
+    TOTAL_ROWS_MAX,
+    find_phone_header,
+    find_totals,
+    is_total,
+    read_layout,
+)
 from numroute_campaign.lists.files import (
     UTF_8,
     ByteSource,
@@ -33,27 +43,18 @@ from numroute_campaign.lists.files import (
     check_start,
     detect_encoding,
 )
-from numroute_campaign.lists.layout import (
-    TOTAL_ROWS_MAX,
-    find_phone_header,
-    find_totals,
-    is_total,
-    read_layout,
-)
-from numroute_campaign.lists.records import (
-    Records,
-    cells_of,
-    cut_records,
-    last_record_end,
-    read_columns,
-    sample_cells,
-)
 from numroute_campaign.vocabulary import Reject
 
 BLOCK_BYTES: Final = 8 * 2**20
 """How much text is parsed at once; no record of a list is longer."""
 
-SAMPLE_BYTES: Final = 2**20
+CELL_LINES_MAX: Final = 1000
+"""A quoted cell of more lines is taken for a quote that is not closed."""
+
+_SAMPLE_BYTES: Final = 2**20
+_SAMPLE_LINES: Final = 1500
+_START_BYTES: Final = 4096
+_END_BYTES: Final = 65_536
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 
@@ -61,82 +62,78 @@ _ALIKE_SHARE: Final = 0.8
 """From this share of records with the same number of cells on, a character is the delimiter."""
 
 _TITLES_MAX: Final = 10
-_END_BYTES: Final = 65_536
+_QUOTE: Final = b'"'
 _LINE_END: Final = ord("\n")
-_SHORT_CELL: Final = 4
-"""Only shorter phone cells are looked at for blank rows."""
-_SAMPLE_LINES: Final = 1500
+_LONELY_RETURN: Final = re.compile(rb"\r(?!\n)")
 _DOS_END: Final = b"\x1a"
 """Ctrl-Z, with which programs of DOS end a text."""
+
+_SHORT_CELL: Final = 4
+"""Only shorter phone cells are looked at for blank rows."""
 
 _STATEMENT: Final = re.compile(rb'"?sep=(.)"?\r*\n', re.IGNORECASE)
 """Excel's first line that states the delimiter."""
 
 
 class CsvText(ListReader):
-    """The UTF-8 text of a file: its layout first, then its blocks."""
+    """The text of a file, as UTF-8: its layout first, then its blocks."""
 
     def __init__(self, file: ListFile, options: ReadOptions) -> None:
         """Read the sample and judge the layout; what the options say is not judged."""
-        delimiter, encoding = options.delimiter, options.encoding
-        if delimiter in {"tab", "\\t"}:
-            delimiter = "\t"
+        super().__init__(file, options)
+        delimiter = "\t" if options.delimiter in {"tab", "\\t"} else options.delimiter
         if delimiter is not None and (len(delimiter.encode()) != 1 or delimiter in '"\r\n'):
             raise SettingError(
                 f"the delimiter {delimiter!r} is not one ASCII character, or a quote",
                 hint=f"Give e.g. {options.option}delimiter ';' or {options.option}delimiter tab",
             )
-        self.file, self.options = file, options
         self._source = ByteSource(file)
         raw = b""
-        while len(raw) < SAMPLE_BYTES and (piece := self._source.read(SAMPLE_BYTES - len(raw))):
+        while len(raw) < _SAMPLE_BYTES and (piece := self._source.read(_SAMPLE_BYTES - len(raw))):
             raw += piece
-        check_start(raw[:4096], file.name)
+        check_start(raw[:_START_BYTES], file.name)
         self.encoding = (
-            check_encoding(encoding)
-            if encoding
+            check_encoding(options.encoding)
+            if options.encoding
             else detect_encoding(raw, file.name, options.region)
         )
-        self._decoder = (
-            None
-            if self.encoding == UTF_8
-            else codecs.getincrementaldecoder(self.encoding)(errors="replace")
-        )
+        make_decoder = codecs.getincrementaldecoder(self.encoding)
+        self._decoder = None if self.encoding == UTF_8 else make_decoder(errors="replace")
         text = self._decoded(raw)
         while text.startswith(codecs.BOM_UTF8):
             text = text.removeprefix(codecs.BOM_UTF8)
-        if not text.strip():
-            raise self._empty()
-        check_start(text[:4096].lstrip(), file.name)
+        check_start(text[:_START_BYTES].lstrip(), file.name)
         self._ends_with_return = b"\n" not in text and b"\r" in text
-        self.lines_read, self._ends_open = 0, False
-        self._rest = self._counted(text)
+        self._rest, self._has_ended, self.lines_read = b"", False, 0
+        self._take(text)
+        self._read(_SAMPLE_BYTES)
         self._judge(delimiter)
 
     def _judge(self, delimiter: str | None) -> None:
         statement = _STATEMENT.match(self._rest)
         skipped = 0 if statement is None else 1
-        lines = self._rest.rstrip(_DOS_END).split(b"\n", skipped + _SAMPLE_LINES)
-        is_cut = len(lines) > skipped + _SAMPLE_LINES or len(self._rest) >= SAMPLE_BYTES // 2
-        if is_cut and len(lines) > skipped + 1:
-            lines[-1] = b""
-        sample = b"\n".join(lines[skipped:])
         if delimiter is None and statement is not None:
             delimiter = statement[1].decode(errors="replace")
+        whole = self._rest if self._has_ended else self._rest[: self._rest.rfind(b"\n") + 1]
+        begin, end = (_nth_line(whole, count) for count in (skipped, skipped + _SAMPLE_LINES))
+        sample = (whole or self._rest)[begin : end or None]
         self.delimiter = delimiter or _delimiter(sample, self.options.region)
-        records = cut_records(sample, self.delimiter, None)
-        cells = sample_cells(records, self.delimiter)
-        if not any(any(map(str.strip, row)) for row in cells):
-            raise self._empty()
-        layout = read_layout(cells, self.options)
-        self.columns, self.sample = layout.columns, layout.sample
-        self.has_header, self.warnings = layout.has_header, layout.warnings
+        records = cut_records(sample, self.delimiter)
+        rows = _sample_rows(records, self.delimiter)
+        if not any(map(any, rows)):
+            raise InputError(self.file.name, "the list is empty", hint="Export the list again")
+        options = self.options
+        layout = read_layout(
+            rows,
+            options.region,
+            has_header=options.has_header,
+            named=options.named,
+            option=options.option,
+        )
+        self.take_layout(layout)
         self._width = layout.width
-        self.lines_skipped = skipped + sum(records.lines[: layout.first])
-        at = 0
-        for _ in range(self.lines_skipped):
-            at = self._rest.find(b"\n", at) + 1 or len(self._rest)
-        self._rest = self._rest[at:]
+        self.lines_skipped = skipped + sum(lines for _, lines in records[: layout.first])
+        self._rest = self._rest[_nth_line(self._rest, self.lines_skipped) :]
 
     @property
     def bytes_done(self) -> int:  # type: ignore[override] # counted where the bytes are read
@@ -145,18 +142,13 @@ class CsvText(ListReader):
 
     def tasks(self) -> Iterator[Callable[[], Block]]:
         """Yield a task for each piece of the text behind the header."""
-        ended = False
-        while not ended:
-            data = self._rest
+        is_last = False
+        while not is_last:
             # Text stays behind each block but the last: rows of totals are looked for there.
-            while len(data) <= BLOCK_BYTES and not ended:
-                piece = self._read(BLOCK_BYTES + 1 - len(data))
-                ended = piece is None
-                data += piece or b""
-            if ended:
-                data = data.rstrip(_DOS_END)
-                cut = len(data)
-            else:
+            self._read(BLOCK_BYTES)
+            data, is_last = self._rest, self._has_ended
+            cut = len(data)
+            if not is_last:
                 cut = last_record_end(data, BLOCK_BYTES, self.delimiter, self._width)
                 if not cut:
                     raise InputError(
@@ -166,15 +158,15 @@ class CsvText(ListReader):
                     )
             self._rest = data[cut:]
             if cut:
-                yield partial(self._parse, data[:cut], is_last=ended)
+                yield functools.partial(self._parse, data[:cut], is_last=is_last)
 
     def check_lines(self, parsed: int) -> None:
         """Check that the records account for every line; lines are counted before parsing."""
-        read = self.lines_read + self._ends_open
-        if self.lines_skipped + parsed != read:
+        if self.lines_skipped + parsed != self.lines_read:
             raise InputError(
                 self.file.name,
-                f"it has {read:,} lines, of which {self.lines_skipped + parsed:,} were parsed",
+                f"it has {self.lines_read:,} lines, of which {self.lines_skipped + parsed:,} were "
+                "parsed",
                 hint="This is a fault of numroute: report it. Export the list in another form",
             )
 
@@ -182,106 +174,244 @@ class CsvText(ListReader):
         """Close the file."""
         self._source.close()
 
-    def _read(self, count: int) -> bytes | None:
-        """Return the next piece of text, None at the end."""
-        raw = self._source.read(count)
-        text = self._counted(self._decoded(raw))
-        return text if raw or text else None
+    def _read(self, size: int) -> None:
+        """Read until there is more text than ``size``, or the list ends; then with a line end."""
+        while len(self._rest) <= size and not self._has_ended:
+            raw = self._source.read(size + 1 - len(self._rest))
+            self._take(self._decoded(raw))
+            self._has_ended = not raw
+        if self._has_ended:
+            self._rest = self._rest.rstrip(_DOS_END)
+            if self._rest and not self._rest.endswith(b"\n"):
+                self._take(b"\n")
 
     def _decoded(self, raw: bytes) -> bytes:
         if self._decoder is None:
             return raw
         return self._decoder.decode(raw, final=not raw).encode(errors="replace")
 
-    def _counted(self, text: bytes) -> bytes:
-        """Count the lines of a piece of the text, and return it with line feeds as line ends."""
-        if self._ends_with_return:
-            text = text.replace(b"\r", b"\n")
+    def _take(self, text: bytes) -> None:
+        """Add a piece of text, with line feeds as line ends, and count its lines."""
+        text = text.replace(b"\r", b"\n") if self._ends_with_return else text
         self.lines_read += _line_ends(text)
-        if visible := text.rstrip(_DOS_END):
-            self._ends_open = not visible.endswith(b"\n")
-        return text
+        self._rest += text
 
     def _parse(self, data: bytes, *, is_last: bool) -> Block:
         """Return the columns of a piece of the text; on any thread."""
         try:
-            count = _line_ends(data) + (not data.endswith(b"\n"))
+            lines = _line_ends(data)
             if b"\r" not in data or data.count(b"\r") == data.count(b"\r\n"):
                 table, _ = read_columns(data, self.delimiter, self._width, self.needed)
                 # Each line is a record where no quote holds a line end.
-                if table.num_rows == count and not (is_last and _may_end_with_total(data)):
-                    columns = self._columns(table)
+                if table.num_rows == lines and not (is_last and _may_end_with_total(data)):
+                    columns = _texts(table)
                     blank = self._blank_lines(data, columns[self.phones[0]])
-                    return self.block(columns, np.zeros(count, np.uint8), lines=count, blank=blank)
-            records = cut_records(data, self.delimiter, self._width)
-            return self._settle(records, count, is_last=is_last)
+                    return self.block(columns, np.zeros(lines, np.uint8), lines=lines, blank=blank)
+            return self._settle(data, lines, is_last=is_last)
         except pa.ArrowException:
-            raise self._not_csv() from None
+            # pyarrow's own error would quote cells.
+            raise InputError(
+                self.file.name,
+                "it cannot be parsed as CSV",
+                hint=f"Check {self.options.option}delimiter and {self.options.option}encoding",
+            ) from None
 
-    def _settle(self, records: Records, lines: int, *, is_last: bool) -> Block:
+    def _settle(self, data: bytes, lines: int, *, is_last: bool) -> Block:
         """Return the columns of records of which some are damaged, or the last ones."""
-        texts, total = records.texts, len(records.lines)
+        records = cut_records(data, self.delimiter, self._width)
+        texts = [text or self._empty_record for text, _ in records]
+        damage = np.array([Reject.BROKEN_QUOTES if t is None else 0 for t, _ in records], np.uint8)
+        if is_last:
+            backwards = (cells_of(text, self.delimiter) for text in reversed(texts))
+            for place in find_totals(backwards, self.options.region):
+                texts[-1 - place], damage[-1 - place] = self._empty_record, Reject.TOTAL_ROW
         table, ragged = self._table(texts)
         for place, width in ragged:
-            texts[place] = self._mended(texts[place], width)
+            texts[place], damage[place] = self._mended(texts[place], width)
         if ragged:
-            table, ragged = self._table(texts)
-        if sum(records.lines) != lines or table.num_rows + len(ragged) != len(texts):
+            table, _ = self._table(texts)
+        if table.num_rows != len(records) or sum(count for _, count in records) != lines:
             raise AssertionError("the records were not counted right")
-        cells = (cells_of(text, self.delimiter) for text in reversed(texts))
-        totals = find_totals(cells, self.options.region) if is_last else []
-        unbroken = np.delete(np.arange(total), records.broken)
-        damage = np.zeros(total, np.uint8)
-        damage[records.broken] = Reject.BROKEN_QUOTES
-        damage[unbroken[[place for place, _ in ragged]]] = Reject.RAGGED_ROW
-        in_table = np.flatnonzero(damage == 0)
-        damage[unbroken[[len(texts) - 1 - place for place in totals]]] = Reject.TOTAL_ROW
-        if totals:
-            table = table.take(pa.array(np.flatnonzero(damage[in_table] == 0)))
-        blank = sum(map(self._is_blank, texts))
-        return self.block(self._columns(table), damage, lines=lines, blank=blank)
+        whole = np.flatnonzero(damage == 0)
+        blank = sum(self._is_blank(texts[place]) for place in whole.tolist())
+        if len(whole) < len(records):
+            table = table.take(pa.array(whole))
+        return self.block(_texts(table), damage, lines=lines, blank=blank)
 
     def _table(self, texts: list[bytes]) -> tuple[pa.Table, list[tuple[int, int]]]:
         data = b"\n".join([*texts, b""])
         return read_columns(data, self.delimiter, self._width, self.needed)
 
-    def _mended(self, text: bytes, width: int) -> bytes:
-        """Return a record of the right width where it only has empty cells too many or too few."""
-        mark = self.delimiter.encode()
+    @property
+    def _empty_record(self) -> bytes:
+        return self.delimiter.encode() * (self._width - 1)
+
+    def _mended(self, text: bytes, width: int) -> tuple[bytes, int]:
+        """Return a record of the right width where it only has empty cells too many or too few.
+
+        Instead of another, return an empty one and why.
+        """
+        extra = self.delimiter.encode() * abs(width - self._width)
         if self._is_blank(text):
-            return mark * (self._width - 1)
-        if width > self._width:
-            return text.removesuffix(mark * (width - self._width))
-        return text + mark * (self._width - width) if width > min(self.phones) else text
+            return self._empty_record, 0
+        if width > self._width and text.endswith(extra):
+            return text.removesuffix(extra), 0
+        if min(self.phones) < width < self._width:
+            return text + extra, 0
+        return self._empty_record, Reject.RAGGED_ROW
 
     def _blank_lines(self, data: bytes, phones: pa.Array) -> int:
         """Return how many lines have no content; ``phones`` has a cell per line of the text."""
         short = np.flatnonzero(pc.binary_length(phones).to_numpy() < _SHORT_CELL)
-        empty = short[is_empty(phones.take(pa.array(short)))] if len(short) else short
+        empty = short[is_equal(phones.take(pa.array(short)), "")]
         if not len(empty):
             return 0
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _LINE_END)
-        ends = np.concatenate([[-1], ends, [len(data)]])
-        bounds = zip((ends.take(empty) + 1).tolist(), ends.take(empty + 1).tolist(), strict=True)
+        begins = np.concatenate([[0], ends + 1])
+        bounds = zip(begins.take(empty).tolist(), ends.take(empty).tolist(), strict=True)
         return sum(self._is_blank(data[begin:end]) for begin, end in bounds)
 
     def _is_blank(self, text: bytes) -> bool:
         """Whether a record has no content."""
         return not text.strip(self.delimiter.encode() + b' \t\r\n"')
 
-    def _columns(self, table: pa.Table) -> dict[int, pa.Array]:
-        return {place: _text(table[str(place)].combine_chunks()) for place in self.needed}
 
-    def _not_csv(self) -> InputError:
-        """Return the error to raise in place of pyarrow's, which would quote cells."""
-        return InputError(
-            self.file.name,
-            "it cannot be parsed as CSV",
-            hint=f"Check {self.options.option}delimiter and {self.options.option}encoding",
-        )
+def cut_records(
+    data: bytes, delimiter: str, width: int | None = None
+) -> list[tuple[bytes | None, int]]:
+    """Cut a text into records, each with its count of lines; None for one with an open quote.
 
-    def _empty(self) -> InputError:
-        return InputError(self.file.name, "the list is empty", hint="Export the list again")
+    A line inside a quote that looks like a whole record shows that the quote was a slip: the
+    records behind it are not lost with it. ``width``: how many cells a record has, if known.
+    """
+    if b"\r" in data:
+        data = _LONELY_RETURN.sub(b" ", data.replace(b"\r\r\n", b"\n")).replace(b"\r\n", b"\n")
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+    is_closed, mark = _closed_record(delimiter).fullmatch, delimiter.encode()
+    records: list[tuple[bytes | None, int]] = []
+    first = 0
+    while first < len(lines):
+        text: bytes | None = lines[first]
+        count = 1
+        if _QUOTE in lines[first] and not is_closed(lines[first]):
+            marks = lines[first].count(mark) if width is None else width - 1
+            joined, text = lines[first], None
+            for more, line in enumerate(lines[first + 1 : first + CELL_LINES_MAX], 2):
+                joined += b"\n" + line
+                if is_closed(joined):
+                    text, count = joined, more
+                    break
+                if line.count(mark) == marks and is_closed(line):
+                    break
+        records.append((text, count))
+        first += count
+    return records
+
+
+@functools.cache
+def _closed_record(delimiter: str) -> re.Pattern[bytes]:
+    """Return what a record matches whose quotes are closed."""
+    mark = re.escape(delimiter.encode())
+    behind = b"[^" + mark + b"]*+"
+    cell = b'(?:"(?:[^"]++|"")*+"' + behind + b'|(?!")' + behind + b")"
+    return re.compile(cell + b"(?:" + mark + cell + b")*+", re.DOTALL)
+
+
+@functools.cache
+def _cell(delimiter: str) -> re.Pattern[bytes]:
+    """Return what a delimiter and the cell behind it match: within quotes, and behind them."""
+    mark = re.escape(delimiter.encode())
+    return re.compile(mark + b'(?:"((?:[^"]++|"")*+)")?([^' + mark + b"]*+)", re.DOTALL)
+
+
+def cells_of(text: bytes, delimiter: str) -> list[str]:
+    """Return the cells of a record whose quotes are closed."""
+    return [
+        (quoted.replace(b'""', b'"') + behind).decode(errors="replace").replace("\0", "")
+        for quoted, behind in _cell(delimiter).findall(delimiter.encode() + text)
+    ]
+
+
+def _sample_rows(records: list[tuple[bytes | None, int]], delimiter: str) -> list[list[str]]:
+    """Return the stripped cells of the first records; no cells for a broken one."""
+    return [
+        [] if text is None else [cell.strip() for cell in cells_of(text, delimiter)]
+        for text, _ in records[:SAMPLE_RECORDS]
+    ]
+
+
+def read_columns(
+    data: bytes, delimiter: str, width: int, needed: Iterable[int]
+) -> tuple[pa.Table, list[tuple[int, int]]]:
+    """Return the needed columns as bytes, and the records of another width: places and widths.
+
+    Raises:
+        pa.ArrowException: The text cannot be parsed; the message may quote cells.
+    """
+    ragged: list[tuple[int, int]] = []
+
+    def set_aside(row: csv.InvalidRow) -> str:
+        ragged.append((row.number - 1, row.actual_columns))
+        return "skip"
+
+    names = [str(i) for i in needed]
+    if not data:
+        return pa.table({name: pa.array([], pa.binary()) for name in names}), ragged
+    table = csv.read_csv(
+        pa.BufferReader(data),
+        read_options=csv.ReadOptions(
+            column_names=[str(i) for i in range(width)],
+            block_size=len(data) + 1,
+            use_threads=False,
+        ),
+        parse_options=csv.ParseOptions(
+            delimiter=delimiter,
+            newlines_in_values=True,
+            ignore_empty_lines=False,
+            invalid_row_handler=set_aside,
+        ),
+        convert_options=csv.ConvertOptions(
+            include_columns=names,
+            column_types=dict.fromkeys(names, pa.binary()),
+            check_utf8=False,
+            null_values=[],
+            strings_can_be_null=False,
+        ),
+    )
+    return table, ragged
+
+
+def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
+    """Return where the last whole record within the first bytes ends; 0 if none does.
+
+    A line end within quotes ends no record. Where the text has quotes, one is searched from the end
+    between two lines that are whole records; without such a pair, the whole text is cut.
+    """
+    last = data.rfind(b"\n", 0, size) + 1
+    if data.find(_QUOTE, 0, last) < 0:
+        return last
+    end, is_next_whole = last, False
+    while end > max(0, last - _END_BYTES):
+        begin = data.rfind(b"\n", 0, end - 1) + 1
+        is_whole = _is_whole(data[begin : end - 1].removesuffix(b"\r"), delimiter, width)
+        if is_whole and is_next_whole:
+            return end
+        end, is_next_whole = begin, is_whole
+    records = cut_records(data[:last], delimiter, width)
+    line, lines = 0, sum(count for _, count in records)
+    for text, count in records:
+        if text is None and line > lines - CELL_LINES_MAX:
+            return _nth_line(data, line)  # what follows may close its quote
+        line += count
+    return last
+
+
+def _is_whole(line: bytes, delimiter: str, width: int) -> bool:
+    """Whether a line alone looks like a record of ``width`` cells."""
+    if _QUOTE not in line:
+        return line.count(delimiter.encode()) == width - 1
+    is_closed = _closed_record(delimiter).fullmatch(line) is not None
+    return is_closed and len(cells_of(line, delimiter)) == width
 
 
 def _delimiter(sample: bytes, region: str | None) -> str:
@@ -291,24 +421,30 @@ def _delimiter(sample: bytes, region: str | None) -> str:
     """
     best, best_score = DELIMITERS[0], (False, 0.0, 0, 0)
     for delimiter in DELIMITERS:
-        if delimiter.encode() not in sample:
+        rows = _sample_rows(cut_records(sample, delimiter), delimiter)
+        filled = [row for row in rows if any(row)]
+        titles = next((i for i, row in enumerate(filled) if len(row) > 1), len(filled))
+        titles = min(titles, _TITLES_MAX)
+        if len(filled) == titles:
             continue
-        rows = sample_cells(cut_records(sample, delimiter, None), delimiter)
-        filled = [row for row in rows if any(map(str.strip, row))]
-        while filled and len(filled[0]) == 1 and len(rows) - len(filled) < _TITLES_MAX:
-            filled = filled[1:]  # a title above the table
-        widths = Counter(map(len, filled))
-        if not widths:
-            continue
+        widths = Counter(map(len, filled[titles:]))
         width, count = widths.most_common(1)[0]
         share = count / widths.total()
-        stripped = [[cell.strip() for cell in row] for row in rows]
-        header = find_phone_header(stripped, region)
-        is_named = header is not None and len(stripped[header]) > 1
+        header = find_phone_header(rows, region)
+        is_named = header is not None and len(rows[header]) > 1
+        is_alike = share >= _ALIKE_SHARE and count > titles
         score = (is_named, share, count, width)
-        if width > 1 and (share >= _ALIKE_SHARE or is_named) and score > best_score:
+        if width > 1 and (is_alike or is_named) and score > best_score:
             best, best_score = delimiter, score
     return best
+
+
+def _nth_line(data: bytes, count: int) -> int:
+    """Return where the text behind this many lines begins."""
+    at = 0
+    for _ in range(count):
+        at = data.find(b"\n", at) + 1 or len(data)
+    return at
 
 
 def _line_ends(text: bytes) -> int:
@@ -323,8 +459,12 @@ def _may_end_with_total(data: bytes) -> bool:
     return any(is_total(text.decode(errors="replace")) for text in last)
 
 
+def _texts(table: pa.Table) -> dict[int, pa.Array]:
+    """Return columns of bytes as texts, by their places; invalid UTF-8 becomes U+FFFD."""
+    return {int(name): _text(table[name].combine_chunks()) for name in table.column_names}
+
+
 def _text(column: pa.Array) -> pa.Array:
-    """Return bytes as text; invalid UTF-8 becomes U+FFFD."""
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:

@@ -1,20 +1,17 @@
 """Which files a list consists of, what kind each is, their bytes unpacked, and their encoding.
 
 Lists are short and full of names, too little for a statistical detector. A text that is not Unicode
-is judged by its words. Words of high bytes alone are Cyrillic; then the encoding is the
-one in which they are made of frequent letters, capitals at their beginning. Words that mix high
-bytes with ASCII letters are Latin with accents.
+is judged by its words. Words of high bytes alone are Cyrillic; then the encoding is the one in
+which they look most like words. Words that mix high bytes with ASCII letters are Latin with
+accents.
 """
 
 from __future__ import annotations
 
 import codecs
 import enum
-import functools
-import math
 import os
 import re
-import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +25,7 @@ from numroute.errors import InputError, SettingError
 
 STDIN: Final = "-"
 
-HEAD_BYTES: Final = 8
+_HEAD_BYTES: Final = 8
 
 _SKIPPED_PREFIXES: Final = (".", "_", "~$")
 """Files of a folder that are no lists by convention: hidden ones, Spark's ``_SUCCESS``, the lock
@@ -56,45 +53,28 @@ _STARTS: Final = (
 )
 """How files begin, their form and compression; any zip or old Office file may be a workbook."""
 
-_EXPORT: Final = "Export the list as CSV or .xlsx"
-_UNPACK: Final = "Unpack it and give the list's files"
-_SAVE_AGAIN: Final = "Open it in a spreadsheet program and save it as .xlsx or CSV"
-
-_OTHER_FILES: Final = (
-    (rb"%PDF", "a PDF document", _EXPORT),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture", _EXPORT),
-    (rb"Rar!", "a RAR archive", _UNPACK),
-    (rb"7z\xbc\xaf", "a 7-Zip archive", _UNPACK),
-    (rb"BZh\d|\xfd7zXZ", "compressed with bzip2 or xz", _UNPACK),
-)
-_OTHER_TEXTS: Final = (
-    (
-        rb"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)|<(?:\w+:)?Workbook\b",
-        "an XML spreadsheet of Excel 2003",
-        _SAVE_AGAIN,
+_OTHERS: Final = {
+    "a PDF document": rb"%PDF",
+    "a picture": rb"\x89PNG|\xff\xd8\xff|GIF8",
+    "a RAR archive": rb"Rar!",
+    "another archive": rb"7z\xbc\xaf|BZh\d|\xfd7zXZ",
+    "an XML spreadsheet of Excel 2003": (
+        rb"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)|<(?:\w+:)?Workbook\b"
     ),
-    (
-        (
-            rb"(?:<\?xml.{0,300}?>\s*)?(?:<!--.{0,300}?-->\s*)?"
-            rb"<(?:!doctype html|html|head|meta|body|table|style|div)\b"
-        ),
-        "an HTML page, as web grids and Bitrix24 export it under the name .xls",
-        _SAVE_AGAIN,
+    "an HTML page, as web grids and Bitrix24 export it under the name .xls": (
+        rb"(?:<\?xml.{0,300}?>\s*)?(?:<!--.{0,300}?-->\s*)?"
+        rb"<(?:!doctype html|html|head|meta|body|table|style|div)\b"
     ),
-    (rb"<\?xml\b|<\w[^<>]{0,200}>", "an XML document", _EXPORT),
-    (rb"MIME-Version:", "a web archive (MHTML)", _SAVE_AGAIN),
-    (
-        (
-            rb"(?:(?:--|/\*|SET\s|USE\s|BEGIN\s*;)[^\n]*\n|\s+)*+(?:INSERT\s+(?:IGNORE\s+)?INTO\b|"
-            rb"(?:CREATE|DROP)\s+(?:TABLE|DATABASE|SCHEMA)\b|COPY\s\S+\s*\()"
-        ),
-        "SQL statements",
-        _EXPORT,
+    "an XML document": rb"<\?xml\b|<\w[^<>]{0,200}>",
+    "a web archive (MHTML)": rb"MIME-Version:",
+    "SQL statements": (
+        rb"(?:(?:--|/\*|SET\s|USE\s|BEGIN\s*;)[^\n]*\n|\s+)*+(?:INSERT\s+(?:IGNORE\s+)?INTO\b|"
+        rb"(?:CREATE|DROP)\s+(?:TABLE|DATABASE|SCHEMA)\b|COPY\s\S+\s*\()"
     ),
-    (rb"BEGIN:VCARD", "an address book (vCard)", _EXPORT),
-    (rb"(?:\[\s*)?\{\s*[\"}]|\[\s*[\"\[]", "JSON", _EXPORT),
-)
-"""How files that are not lists begin, what they are, and what to do."""
+    "an address book (vCard)": rb"BEGIN:VCARD",
+    "JSON": rb"(?:\[\s*)?\{\s*[\"}]|\[\s*[\"\[]",
+}
+"""What files that are not lists are, and how they begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,69 +98,56 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
     Empty files of a folder are passed over: programs that write in parts leave some.
 
     Raises:
-        InputError: There is no such file, a folder holds none, a file is empty or no list.
+        InputError: There is no such file, a folder holds none, or a file is empty.
     """
     files: list[ListFile] = []
     for each in lists:
+        path = Path(each)
         if each == STDIN:
             files.append(_standard_input())
-            continue
-        path = Path(each)
-        if not path.is_dir():
+        elif not path.is_dir():
             files.append(recognised(path))
-            continue
-        members = sorted(
-            member
-            for member in path.rglob("*")
-            if member.is_file()
-            and member.stat().st_size
-            and not any(
-                part.startswith(_SKIPPED_PREFIXES) for part in member.relative_to(path).parts
-            )
-        )
-        if not members:
+        elif members := [member for member in sorted(path.rglob("*")) if _is_part(path, member)]:
+            files += map(recognised, members)
+        else:
             raise InputError(
                 path, "the folder holds no files, or only empty ones", hint="Give the list's files"
             )
-        files += map(recognised, members)
     if sum(file.path is None for file in files) > 1:
         raise InputError(STDIN, "standard input is named twice", hint="Name it once")
     return tuple(files)
 
 
-def check_start(
-    start: bytes,
-    where: object,
-    others: Sequence[tuple[bytes, str, str]] = (*_OTHER_FILES, *_OTHER_TEXTS),
-) -> None:
-    """Raise InputError if the start of a file shows that it is something other than CSV."""
-    for pattern, what, hint in others:
-        if re.match(pattern, start, re.IGNORECASE | re.DOTALL):
-            raise InputError(str(where), f"it is {what}, not CSV", hint=hint)
+def _is_part(folder: Path, file: Path) -> bool:
+    """Whether a file of a folder is a part of the list."""
+    parts = file.relative_to(folder).parts
+    return (
+        not any(part.startswith(_SKIPPED_PREFIXES) for part in parts)
+        and file.is_file()
+        and file.stat().st_size > 0
+    )
 
 
 def _standard_input() -> ListFile:
     # Python opens standard input as a buffered reader; looking ahead consumes nothing.
-    head = (
-        sys.stdin.buffer.peek(HEAD_BYTES) if isinstance(sys.stdin.buffer, BufferedReader) else b""
-    )[:HEAD_BYTES]
+    stdin = sys.stdin.buffer
+    head = stdin.peek(_HEAD_BYTES) if isinstance(stdin, BufferedReader) else b""
     form, compression = _form(head)
     if form is not Form.CSV:
-        what = "a zip or an Excel workbook" if form is Form.SPREADSHEET else f"{form.value} data"
         raise InputError(
-            "standard input", f"{what}, which is not read from a pipe", hint="Give it as a file"
+            "standard input", "not CSV; only CSV is read from a pipe", hint="Give it as a file"
         )
     return ListFile(path=None, form=form, compression=compression)
 
 
 def recognised(path: Path) -> ListFile:
-    """Return a file and its form, by its content. Raises InputError as ``find_files`` does."""
+    """Return a file and its form, by its content. Raises InputError if it cannot be read."""
+    if path.exists() and not path.is_file():
+        raise InputError(path, "not a file", hint="Give a file, a folder or -")
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(path, "not a file", hint="Give a file, a folder or -")
         with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+            head = file.read(_HEAD_BYTES)
+            size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise InputError(path, "no such file", hint="Check the path") from None
     except OSError as error:
@@ -191,9 +158,8 @@ def recognised(path: Path) -> ListFile:
         ) from None
     if not head:
         raise InputError(path, "the file is empty", hint="Export the list again")
-    check_start(head, path.name, _OTHER_FILES)
     form, compression = _form(head)
-    return ListFile(path=path, form=form, compression=compression, size=status.st_size)
+    return ListFile(path=path, form=form, compression=compression, size=size)
 
 
 def _form(head: bytes) -> tuple[Form, str | None]:
@@ -202,6 +168,17 @@ def _form(head: bytes) -> tuple[Form, str | None]:
         if head.startswith(start):
             return form, compression
     return Form.CSV, None
+
+
+def check_start(start: bytes, where: str) -> None:
+    """Raise InputError if the start of a file shows that it is something other than CSV."""
+    for what, pattern in _OTHERS.items():
+        if re.match(pattern, start, re.IGNORECASE | re.DOTALL):
+            raise InputError(
+                where,
+                f"it is {what}, not CSV",
+                hint="Open it in the program that it comes from and save the list as CSV or .xlsx",
+            )
 
 
 class ByteSource:
@@ -267,22 +244,10 @@ _WORD: Final = re.compile(rb"[A-Za-z\x80-\xff]+")
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 _ASCII_LETTER: Final = re.compile(rb"[A-Za-z]")
 
-_CYRILLIC: Final = {"cp1251": 0.0, "koi8_r": -8.0, "cp866": -8.0, "mac_cyrillic": -12.0}
-"""Cyrillic encodings and the logarithm of how often each is met, against the first."""
+_CYRILLIC: Final = {"cp1251": 3, "koi8_r": 0, "cp866": 0, "mac_cyrillic": 0}
+"""Cyrillic encodings, and how much more likely one is before anything is read."""
 
-_FREQUENCIES: Final = dict(
-    zip(
-        "оеаинтсрвлкмдпуяызьбгчйхжюшцщэфъёіїєґўʼ",
-        (
-            *(1097, 845, 801, 735, 670, 626, 547, 473, 454, 440, 349, 321, 298, 281, 262, 201),
-            *(190, 165, 174, 159, 170, 144, 121, 97, 94, 64, 73, 48, 36, 32, 26, 4, 10),
-            *(20, 5, 5, 2, 5, 2),
-        ),
-        strict=True,
-    )
-)
-"""Letters in ten thousand of Russian text; those of its neighbours are rare."""
-
+_COMMON_LETTERS: Final = frozenset("оеаинтсрвлкмя")
 _CENTRAL_EUROPE: Final = frozenset({"AL", "BA", "CZ", "HR", "HU", "PL", "RO", "RS", "SI", "SK"})
 
 
@@ -297,40 +262,36 @@ def check_encoding(name: str) -> str:
         ) from None
 
 
-def detect_encoding(sample: bytes, where: object, region: str | None) -> str:
+def detect_encoding(sample: bytes, where: str, region: str | None) -> str:
     """Return a text's encoding by its first bytes. Raises InputError if it is not a text."""
     for mark, name in _MARKS:
         if sample.startswith(mark):
             return name
-    nuls = sample.count(b"\0")
-    if nuls > _WIDE_NUL_SHARE * len(sample):
+    if sample.count(b"\0") > _WIDE_NUL_SHARE * len(sample):
         even, odd = sample[::2].count(b"\0"), sample[1::2].count(b"\0")
         if min(even, odd) < max(even, odd) / 4:
             return "utf-16-be" if even > odd else "utf-16-le"
-        raise InputError(str(where), "not a text: it is full of NUL bytes", hint="Give a CSV file")
+        raise InputError(where, "not a text: it is full of NUL bytes", hint="Give a CSV file")
     if sample.isascii() or _is_utf_8(sample):
         return UTF_8
     words = [word for word in _WORD.findall(sample[:_JUDGED_BYTES]) if not word.isascii()]
     mixed = sum(_ASCII_LETTER.search(word) is not None for word in words)
     if 2 * mixed > len(words):
         return "cp1250" if region in _CENTRAL_EUROPE else "cp1252"
-    return max(_CYRILLIC, key=lambda name: _CYRILLIC[name] + _likelihood(words, name))
+    scores = {
+        encoding: prior + sum(_russian(word, encoding) for word in words)
+        for encoding, prior in _CYRILLIC.items()
+    }
+    return max(scores, key=scores.__getitem__)
 
 
-def _likelihood(words: list[bytes], encoding: str) -> float:
-    """Return the logarithm of how well words read as Russian in an encoding."""
-    total = 0.0
-    for word in words:
-        text = word.decode(encoding, errors="replace")
-        total += sum(map(_log_frequency, text.lower()))
-        if not (text.islower() or text.isupper() or text.istitle()):
-            total -= 5.0
-    return total
-
-
-@functools.cache
-def _log_frequency(character: str) -> float:
-    return math.log(_FREQUENCIES.get(character, 0.1 if character.isalpha() else 1))
+def _russian(word: bytes, encoding: str) -> int:
+    """Return how well a word reads as Russian in an encoding."""
+    text = word.decode(encoding, errors="replace")
+    common = sum(letter in _COMMON_LETTERS for letter in text.lower())
+    others = sum(not letter.isalpha() for letter in text)
+    is_odd = not (text.islower() or text.isupper() or text.istitle())
+    return common - 2 * others - 3 * is_odd
 
 
 def _is_utf_8(sample: bytes) -> bool:
