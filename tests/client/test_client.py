@@ -372,7 +372,7 @@ def test_an_unknown_host_is_named() -> None:
     """The error of a name without an address says so."""
     with (
         numroute.Client("nowhere.invalid:50051") as client,
-        pytest.raises(ServiceError, match=r"cannot resolve nowhere\.invalid") as caught,
+        pytest.raises(ServiceError, match=r"cannot reach nowhere\.invalid") as caught,
     ):
         client.snapshot()
     assert caught.value.code == "UNAVAILABLE"

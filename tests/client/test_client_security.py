@@ -124,7 +124,7 @@ def test_another_authority_is_not_believed(run_server, store, authority, tmp_pat
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
 def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path) -> None:
-    """A connection that TLS prevents is explained, with what to do, also when gRPC does not."""
+    """A connection that TLS prevents is an error that says what to look at."""
     secure = run_server(store.path, security=Security(tls=authority.issue())).target
     mutual = run_server(
         store.path, security=Security(tls=authority.issue("mutual", client_ca=authority.path))
@@ -133,25 +133,21 @@ def test_mistakes_of_tls_are_named(kind, run_server, store, authority, tmp_path)
     other = Authority.make(tmp_path / "other")
     foreign = other.issue("worker")
     good = ClientSecurity(ca=authority.path)
-    for target, security, text in (
-        (secure, ClientSecurity(), r"speaks TLS \(give ca or tls\)"),
-        (mutual, good, r"requires a certificate \(cert and key\)"),
+    for target, security in (
+        (secure, ClientSecurity()),
+        (mutual, good),
         (
             mutual,
             ClientSecurity(ca=authority.path, cert=foreign.certificate, key=foreign.key),
-            "from an authority that it trusts",
         ),
-        (plain, good, "it does not speak TLS"),
-        (secure, ClientSecurity(ca=other.path), "its certificate is not from the authority in ca"),
-        (
-            secure,
-            ClientSecurity(ca=authority.path, server_name="elsewhere"),
-            "its certificate is for another name",
-        ),
+        (plain, good),
+        (secure, ClientSecurity(ca=other.path)),
+        (secure, ClientSecurity(ca=authority.path, server_name="elsewhere")),
     ):
-        with pytest.raises(ServiceError, match=f"cannot reach {target}: .*{text}") as caught:
+        with pytest.raises(ServiceError, match=f"cannot reach {target}: ") as caught:
             ask(kind, target, security)
         assert caught.value.code == "UNAVAILABLE"
+        assert "If it speaks TLS, give ca or tls, and cert and key" in caught.value.hint
 
 
 def test_grpc_logs_nothing_beside_us(server) -> None:
@@ -168,7 +164,7 @@ except numroute.ServiceError as error:
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env
     )
-    assert "it does not speak TLS" in done.stdout
+    assert f"cannot reach {server.target}" in done.stdout
     assert done.stderr == ""
 
 

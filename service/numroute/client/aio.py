@@ -252,7 +252,7 @@ class AsyncClient(ClientBase):
                     return
                 pause = watch.pause(error.code().name, error.trailing_metadata(), self._loop.time())
                 if pause is None:
-                    raise await self._error(error, self.timeout) from None
+                    raise self._failure(error, self.timeout) from None
             except asyncio.CancelledError:
                 # Closing the channel cancels its calls; cancelling this task still works.
                 if self._closed.is_set() and not _cancelling():
@@ -326,7 +326,7 @@ class AsyncClient(ClientBase):
             except grpc.aio.AioRpcError as error:
                 pause = self._pause(error, tries, end - now())
                 if pause is None:
-                    raise await self._error(error, seconds) from None
+                    raise self._failure(error, seconds) from None
             except asyncio.CancelledError:
                 self._raise_if_closed()
                 raise
@@ -349,11 +349,6 @@ class AsyncClient(ClientBase):
         """
         if self._ended and not _cancelling():
             raise client_closed() from None
-
-    async def _error(self, error: grpc.aio.AioRpcError, seconds: float) -> ServiceError:
-        """Return our error for a call's; finding out why nothing was reached may take a second."""
-        unreached = error.code() is grpc.StatusCode.UNAVAILABLE
-        return await _worked_off(unreached, self._failure, error, seconds)
 
 
 async def _worked_off(

@@ -8,9 +8,7 @@ import json
 import math
 import re
 import socket
-import ssl
 import threading
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,46 +55,11 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 """The options of every channel, whatever its target."""
 
-_NO_TLS = (
-    "it does not speak TLS",
-    "Connect in plaintext (without tls, ca and cert), or to the port that speaks TLS",
-)
-_OTHER_AUTHORITY = (
-    "its certificate is not from the authority in ca, or is not valid now",
-    "Give the file of the authority that issued it; without ca the system must trust it",
-)
-_OTHER_NAME = (
-    "its certificate is for another name",
-    "Connect to a name in the certificate, or give that name (Security.server_name)",
-)
-# A service that speaks TLS reports no more to plaintext or to a client without a certificate; nor
-# does one that is stopping.
-_CLOSED = (
-    "it closed the connection",
-    (
-        "It is stopping, speaks TLS (give ca or tls), or requires a certificate "
-        "(cert and key) from an authority that it trusts"
-    ),
-)
-_PROBE_SECONDS = 1.0
-"""How long a connection that only looks for the reason may take, and how long its result counts."""
+_SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
+"""What gRPC itself resolves: such a target is passed on as it is."""
 
-_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""How a client of HTTP/2 begins: the preface and empty settings."""
-
-_TLS_ALERT = b"\x15"
-_WRONG_NAMES = (62, 64)
-"""OpenSSL's codes for a certificate of another host or address."""
-
-_LISTS = ("ipv4:", "ipv6:")
-_LOCAL = ("unix:", "unix-abstract:")
-_OTHERS = ("vsock:", "xds:", "google-c2p:", "google-c2p-experimental:")
 _HOST_AND_PORT = re.compile(r"([^\s/]+):([0-9]{1,5})")
 _PORT_MAX = 65_535
-_FIRST = re.compile(
-    r"(?:(?:dns|ipv4|ipv6):(?://[^/]*/|/)?)?\[?([^\s/,\]]+)\]?:([0-9]{1,5})(?:,.*)?"
-)
-"""The first address of a target."""
 
 _EXAMPLES = "Give HOST:PORT, HOST:PORT,HOST:PORT or dns:///NAME:PORT"
 
@@ -119,14 +82,7 @@ class ClientBase:
         numbers_per_chunk: int,
         security: Security,
     ) -> None:
-        """Open a channel of ``library``, which is ``grpc`` or ``grpc.aio``.
-
-        Raises:
-            TypeError: ``target`` is not a text, or ``security`` not a ``Security``.
-            ValueError: ``timeout`` or ``numbers_per_chunk`` is out of range.
-            SettingError: The target or a file of ``security`` is wrong.
-            ServiceError: A name in a list of addresses is unknown.
-        """
+        """Open a channel of ``library``, which is ``grpc`` or ``grpc.aio``."""
         if not isinstance(target, str):
             raise TypeError(f"target must be a text, HOST:PORT, not {type(target).__name__}")
         if not isinstance(security, Security):
@@ -144,10 +100,7 @@ class ClientBase:
         self.target = target
         self.timeout = timeout
         self._numbers_per_chunk = numbers_per_chunk
-        self._security = security
         self._reached = False  # has been answered
-        self._probing = threading.Lock()
-        self._probed: tuple[float, tuple[str, str] | None] = (-math.inf, None)
         parsed = parse_target(target)
         self._token = security.token_metadata(loopback=parsed.loopback)
         options = [*OPTIONS]
@@ -190,13 +143,17 @@ class ClientBase:
         return retry_pause(code, trailers, tries, left, reached=reached)
 
     def _failure(self, call: Any, seconds: float) -> ServiceError:  # noqa: ANN401 - likewise
-        """Return what a failed call means; where nothing was reached, after finding out why."""
+        """Return what a failed call means."""
         code, details = call.code().name, call.details() or ""
         message, hint = f"{self.target} answered {code}: {details}", ""
         if any(key == wire.ERROR_KEY for key, _ in call.trailing_metadata() or ()):
             pass  # the service's own words
         elif code == "UNAVAILABLE":
-            message, hint = self._unreachable(details)
+            message = f"cannot reach {self.target}: {details}"
+            hint = (
+                "Is `numroute serve` running there? If it speaks TLS, give ca or tls, and cert and "
+                "key where it requires them; if it does not, give none of them"
+            )
         elif code == "DEADLINE_EXCEEDED":
             return timed_out(self.target, seconds)
         elif code == "UNIMPLEMENTED":
@@ -205,22 +162,6 @@ class ClientBase:
         if code == "UNAUTHENTICATED" and not self._token():
             hint = "Give a token: Security(token_file=...), --token-file or NUMROUTE_TOKEN_FILE"
         return ServiceError(message, code=code, hint=hint)
-
-    def _unreachable(self, details: str) -> tuple[str, str]:
-        """Return why nothing was reached, and what to do.
-
-        gRPC's details seldom name the reason, so one connection of our own looks for it.
-        """
-        with self._probing:
-            if time.monotonic() - self._probed[0] > _PROBE_SECONDS:
-                reason = _probe(self.target, self._security)
-                self._probed = (time.monotonic(), reason)
-            found = self._probed[1]
-        if found is None and "Socket closed" in details:
-            found = _CLOSED
-        if found is None:
-            return f"cannot reach {self.target}", "Is `numroute serve` running there?"
-        return f"cannot reach {self.target}: {found[0]}", found[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,109 +186,64 @@ def parse_target(text: str) -> Target:
     """Return what a target means.
 
     ``a:1,b:2`` is a list of replicas; its names are resolved now, once: use ``dns:///`` with one
-    name for all where addresses change. Any other scheme that gRPC knows is passed on.
-
-    With TLS every replica of a list must have a certificate for the list's first name: put one name
-    into all certificates and list it first, or give it as ``Security.server_name``.
+    name for all where addresses change.
 
     Raises:
-        SettingError: It is neither a scheme that gRPC knows nor ``host:port``; or a list contains a
-            scheme, or mixes IPv4 and IPv6 addresses.
+        SettingError: It is neither a scheme that gRPC knows nor ``host:port``; or a list mixes IPv4
+            and IPv6 addresses.
         ServiceError: A name in a list has no address.
     """
-    if text.startswith(_LISTS):
-        # As a URL its path may follow an empty authority.
-        addresses = text.partition(":")[2].removeprefix("//").removeprefix("/")
-        hosts = [_host(address)[0] for address in addresses.split(",")]
-        return Target(uri=text, several=len(hosts) > 1, loopback=all(map(_is_loopback, hosts)))
-    if "," in text and "://" not in text:
-        return _list(text)
-    if text.startswith("dns:"):
-        return Target(uri=text, several=True, loopback=False)
-    if text.startswith(_LOCAL):
-        return Target(uri=text, several=False, loopback=True)
-    host = "" if text.startswith(_OTHERS) else _host(text)[0]
-    return Target(uri=text, several=False, loopback=_is_loopback(host))
-
-
-def _list(text: str) -> Target:
-    hosts = [_host(address.strip()) for address in text.split(",") if address.strip()]
-    families: dict[int, list[str]] = {}
-    for host, port in hosts:
-        for family, address in _addresses(host, port):
-            families.setdefault(family, []).append(address)
-    if len(families) != 1:
+    if text.startswith(_SCHEMES):
+        local = text.startswith("unix")
+        return Target(uri=text, several=not local, loopback=local)
+    hosts = [_host(address.strip()) for address in text.split(",")]
+    loopback = all(map(_is_loopback, (host for host, _ in hosts)))
+    if len(hosts) == 1:
+        return Target(uri=text, several=False, loopback=loopback)
+    resolved = [_resolved(host, port) for host, port in hosts]
+    if len({family for family, _ in resolved}) > 1:
         raise SettingError(
             f"{text} mixes IPv4 and IPv6 addresses",
             hint="Give addresses of one kind, or one name: dns:///NAME:PORT",
         )
-    ((family, addresses),) = families.items()
-    names = [host for host, _ in hosts if not _is_address(host)]
+    addresses = dict.fromkeys(address for _, found in resolved for address in found)
     return Target(
-        uri=("ipv4:" if family == socket.AF_INET else "ipv6:") + ",".join(dict.fromkeys(addresses)),
+        uri=f"{resolved[0][0]}:" + ",".join(addresses),
         several=True,
-        loopback=all(_is_loopback(host) for host, _ in hosts),
-        authority=names[0] if names else "",
+        loopback=loopback,
+        authority=next((host for host, _ in hosts if _address(host) is None), ""),
     )
 
 
-def _addresses(host: str, port: str) -> list[tuple[int, str]]:
-    """Return the addresses of a host: the IPv4 ones if it has any."""
+def _host(text: str) -> tuple[str, str]:
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None or not 0 < int(match[2]) <= _PORT_MAX:
+        raise SettingError(f"{text!r} is not the address of a service", hint=_EXAMPLES)
+    return match[1].strip("[]"), match[2]
+
+
+def _resolved(host: str, port: str) -> tuple[str, list[str]]:
+    """Return a host's addresses and of which kind they are: the IPv4 ones if it has any."""
     try:
         infos = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except OSError as error:
         raise ServiceError(
             f"cannot resolve {host}: {error.strerror}", code="UNAVAILABLE", hint=_EXAMPLES
         ) from None
-    fours = [address[0] for family, *_, address in infos if family == socket.AF_INET]
-    if fours:
-        return [(socket.AF_INET, f"{address}:{port}") for address in fours]
-    return [(socket.AF_INET6, f"[{address[0]}]:{port}") for *_, address in infos]
+    fours = [f"{address[0]}:{port}" for family, *_, address in infos if family == socket.AF_INET]
+    return ("ipv4", fours) if fours else ("ipv6", [f"[{i[-1][0]}]:{port}" for i in infos])
 
 
-def _host(address: str) -> tuple[str, str]:
-    match = _HOST_AND_PORT.fullmatch(address)
-    if match is None or not 0 < int(match[2]) <= _PORT_MAX:
-        raise SettingError(f"{address!r} is not the address of a service", hint=_EXAMPLES)
-    return match[1].strip("[]"), match[2]
-
-
-def _is_address(host: str) -> bool:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _probe(target: str, security: Security) -> tuple[str, str] | None:
-    """Connect to a target's first address; return what prevents it and what to do, if known."""
-    address = None if target.startswith((*_LOCAL, *_OTHERS)) else _FIRST.fullmatch(target)
-    if address is None:
-        return None
-    host, port = address.groups()
-    try:
-        context = security.context()
-        with socket.create_connection((host, int(port)), _PROBE_SECONDS) as plain:
-            name = security.server_name or host
-            with context.wrap_socket(plain, server_hostname=name) if context else plain as channel:
-                channel.sendall(_HELLO)
-                begin = channel.recv(1)
-    except ssl.SSLCertVerificationError as error:
-        return _OTHER_NAME if error.verify_code in _WRONG_NAMES else _OTHER_AUTHORITY
-    except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-        return _CLOSED
-    except ssl.SSLError as error:
-        return _CLOSED if "ALERT" in (error.reason or "") else _NO_TLS
-    except socket.gaierror as error:
-        return f"cannot resolve {host}: {error.strerror}", _EXAMPLES
-    except OSError:
-        return None
-    return _CLOSED if begin in {b"", _TLS_ALERT} else None
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def timed_out(target: str, seconds: float) -> ServiceError:

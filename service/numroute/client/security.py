@@ -50,11 +50,7 @@ class Security:
     token_file: Path | str | None = None
 
     def __post_init__(self) -> None:
-        """Check the combination.
-
-        Raises:
-            SettingError: A certificate without a key or the reverse, or two tokens.
-        """
+        """Refuse a certificate without its key or the reverse, and two tokens."""
         if (self.cert is None) != (self.key is None):
             raise SettingError(
                 "a client's certificate needs its key, and the key its certificate",
@@ -71,12 +67,7 @@ class Security:
         return self.tls or self.ca is not None or self.cert is not None
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """Return what a channel needs to speak TLS; None for plaintext.
-
-        Raises:
-            SettingError: A file cannot be read or is malformed, the key is not the certificate's,
-                or the system has no authorities.
-        """
+        """Return what a channel needs to speak TLS; None for plaintext."""
         if not self.encrypted:
             return None
         authorities = _system_authorities() if self.ca is None else self.ca
@@ -89,32 +80,10 @@ class Security:
             certificate_chain=chain,
         )
 
-    def context(self) -> ssl.SSLContext | None:
-        """Return what a socket needs to speak TLS as the channel does; None for plaintext.
-
-        Raises:
-            OSError: A file cannot be read again.
-        """
-        if not self.encrypted:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(["h2"])
-        authorities = _system_authorities() if self.ca is None else self.ca
-        files = [Path(file) for file in (authorities, self.cert, self.key) if file is not None]
-        if not all(file.is_file() for file in files):
-            raise OSError  # a pipe, which gives its content only once
-        context.load_verify_locations(authorities)
-        if self.cert is not None:
-            context.load_cert_chain(self.cert, self.key)
-        return context
-
     def token_metadata(self, *, loopback: bool) -> Callable[[], Metadata]:
         """Return a function that returns what each call carries; cheap enough for every call.
 
-        ``loopback`` says that calls stay on this machine.
-
-        Raises:
-            SettingError: The token would leave this machine in plaintext, or cannot be read.
+        ``loopback`` says that calls stay on this machine: only then may plaintext carry a token.
         """
         if self.token is None and self.token_file is None:
             return lambda: ()
@@ -139,8 +108,6 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         """Read the file; SettingError when it cannot be read."""
         self._path = path
-        self._metadata: Metadata = ()
-        self._seen: tuple[int, int, int] | None = None
         self._load()
 
     def metadata(self) -> Metadata:
@@ -154,10 +121,6 @@ class TokenFile:
     def _load(self) -> None:
         self._check_at = time.monotonic() + TOKEN_CHECK_SECONDS
         try:
-            status = self._path.stat()
-            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if seen == self._seen:
-                return
             token = self._path.read_text("ascii")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
@@ -166,7 +129,6 @@ class TokenFile:
                 hint="Give a file with one token in one line",
             ) from None
         self._metadata = _header(token, str(self._path))
-        self._seen = seen
 
 
 def _header(token: str, where: str) -> Metadata:
