@@ -24,7 +24,7 @@ from benchmarks.report import Figure, beside, rounds
 from benchmarks.yardsticks import empty_handler
 from numroute import wire
 from numroute.index.kernel import COMPILE_AFTER_NUMBERS
-from numroute.plan.load import CALL_SECONDS_MAX, Load, Send, Service, closed_loop, sender, serving
+from numroute.plan.load import CALL_SECONDS_MAX, Load, Send, Service, send_calls, sender, serving
 from numroute.v1 import number_routing_pb2 as pb
 
 Call: TypeAlias = "grpc.UnaryUnaryMultiCallable[bytes, bytes]"
@@ -142,7 +142,7 @@ def contest(
 
 def ask(service: Service, send: Send, *, in_flight: int, calls: int) -> Load:
     """Make calls as fast as they are answered; raise ServiceError when one fails or is wrong."""
-    load = closed_loop(
+    load = send_calls(
         send, in_flight=in_flight, seconds=1e9, cpu=service.cpu_seconds, calls_max=calls
     )
     load.require_answers()

@@ -18,7 +18,7 @@ from benchmarks.report import Figure, beside, rounds
 from benchmarks.service.asking import Call, Questions, ask, empty_service, make_questions
 from benchmarks.service.protecting import Protection, connected, make_protection
 from numroute.index import SnapshotStore, writing
-from numroute.plan.load import Load, Send, Service, open_loop, serving
+from numroute.plan.load import Load, Send, Service, send_calls, serving
 
 BATCHES = (1_000, 65_536)
 LOADS = (0.5, 0.9)
@@ -225,7 +225,7 @@ def _capacity(service: Service, send: Send, batch: int) -> float:
 
 
 def _at_rate(service: Service, send: Send, rate: float, seconds: float, *, seed: int) -> Load:
-    return open_loop(
+    return send_calls(
         send,
         rate=rate,
         seconds=max(STRETCH_SECONDS_MIN, seconds),

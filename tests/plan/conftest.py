@@ -40,16 +40,13 @@ def row(batch: int) -> BatchRow:
 @pytest.fixture(scope="session")
 def calibration() -> Calibration:
     return Calibration(
-        made_at="2026-01-01T00:00:00+00:00",
         machine=Machine(
             cpu="Made-up CPU",
             cores=4,
             memory_bytes=32_000_000_000,
-            kernel="6.1",
             disk_bytes=500_000_000_000,
         ),
         ported=300_000_000,
         rows=tuple(map(row, BATCHES)),
         disturbed_steps=0,
-        pinned=True,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def file(calibration: Calibration, tmp_path: Path) -> Path:
 
 def test_a_plan_is_a_table(file: Path) -> None:
     """Every part of the answer has a line."""
-    result = ask(file, *QUESTION, "--p99", "5ms")
+    result = ask(file, *QUESTION, "--p99", "5")
     assert result.return_value == 0
     for name in (
         "machines", "processes", "cores", "binding limit", "load", "p99", "memory, private",
@@ -49,16 +48,16 @@ def test_a_plan_is_a_json_object(file: Path) -> None:
     result = ask(file, *QUESTION, "--json")
     document = json.loads(result.stdout)
     assert document["asked"]["rate"] == 2e6
-    assert document["plan"]["spare"] == 2
+    assert document["asked"]["spare"] == 2
     assert document["plan"]["index_bytes"] > 0
     assert document["calibration"]["machine"]["cores"] >= 1
 
 
 def test_a_latency_out_of_reach_is_answered_and_reported(file: Path) -> None:
     """The plan for what is possible is printed, and the exit status is 1."""
-    result = ask(file, *QUESTION, "--p99", "1us")
+    result = ask(file, *QUESTION, "--p99", "0.001")
     assert result.return_value == 1
-    assert "cannot be reached: the least measured is" in " ".join(result.stdout.split())
+    assert "which no measured load keeps" in " ".join(result.stdout.split())
 
 
 def test_a_plan_from_another_machines_calibration_says_so(
@@ -69,17 +68,18 @@ def test_a_plan_from_another_machines_calibration_says_so(
     save(calibration, path)
     result = ask(path, *QUESTION)
     assert result.return_value == 0
-    assert "of another machine: CPU 'Made-up CPU', here" in " ".join(result.stdout.split())
+    assert "of another machine: Made-up CPU" in result.stderr
 
 
 def test_a_disturbed_calibration_is_warned_of(calibration: Calibration, tmp_path: Path) -> None:
-    """Disturbed steps and a single core are in the plan itself, and beside its JSON."""
+    """Disturbed steps and a single core are named beside the plan."""
     path = tmp_path / "c.json"
-    save(replace(calibration, disturbed_steps=3, pinned=False), path)
-    assert "other processes disturbed 3 steps" in ask(path, *QUESTION).stdout
-    result = ask(path, *QUESTION, "--json")
-    assert "other processes disturbed 3 steps" in result.stderr
-    assert "one core" in result.stderr
+    one_core = replace(calibration.machine, cores=1)
+    save(replace(calibration, disturbed_steps=3, machine=one_core), path)
+    for words in ([], ["--json"]):
+        result = ask(path, *QUESTION, *words)
+        assert "other processes disturbed 3 steps" in result.stderr
+        assert "one core" in result.stderr
 
 
 def test_single_numbers_are_gathered_by_default(file: Path) -> None:
@@ -97,21 +97,17 @@ def test_single_numbers_are_gathered_by_default(file: Path) -> None:
         [],
         ["--rate", "1"],
         ["--ported", "1"],
-        ["--calibrate", "--rate", "1"],
-        ["--calibrate", "--p99", "5ms"],
+        ["--calibrate"],
         *(
             ["--rate", text, "--ported", "1"]
-            for text in ("", "many", "-1", "0", "1e999", "5ms", "1x", "nan", "inf")
+            for text in ("", "many", "-1", "0", "1e999", "5ms", "nan", "inf")
         ),
-        *(
-            ["--rate", "1", "--ported", "1", "--p99", text]
-            for text in ("5", "5 minutes", "ms", "-5ms", "0ms")
-        ),
+        *(["--rate", "1", "--ported", "1", "--p99", text] for text in ("5ms", "-5", "0")),
         ["--rate", "1", "--ported", "0.5"],
         ["--rate", "1", "--ported", "1", "--batch", "0"],
         ["--rate", "1", "--ported", "1", "--network", "0"],
         ["--rate", "1", "--ported", "1e9"],
-        ["--rate", "1", "--ported", "1", "--batch", "1M"],
+        ["--rate", "1", "--ported", "1", "--batch", "1000000"],
         ["--rate", "1", "--ported", "1", "--load", "0.95"],
     ],
     ids=" ".join,
@@ -119,30 +115,7 @@ def test_single_numbers_are_gathered_by_default(file: Path) -> None:
 def test_questions_that_cannot_be_answered_are_refused(file: Path, words: list[str]) -> None:
     """Each with what to do instead."""
     error = ask(file, *words).exception
-    if isinstance(error, click.UsageError):
-        assert re.search(": (give|calibrate|write it like) ", error.message)
-    else:
-        assert isinstance(error, SettingError)
-        assert error.hint
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("2e6", 2e6), ("2M", 2e6), ("30m", 3e7), ("500k", 5e5), ("1,000", 1e3), ("0.5 G", 5e8)],
-)
-def test_quantities_are_read_as_people_write_them(file: Path, text: str, value: float) -> None:
-    """Powers of ten, suffixes and separators all work."""
-    result = ask(file, "--rate", text, "--ported", "30e6", "--json")
-    assert json.loads(result.stdout)["asked"]["rate"] == pytest.approx(value)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("5ms", 5e-3), ("800us", 8e-4), ("0.5s", 0.5), ("2 µs", 2e-6)]
-)
-def test_durations_need_a_unit(file: Path, text: str, seconds: float) -> None:
-    """A duration is a number and its unit."""
-    result = ask(file, *QUESTION, "--p99", text, "--json")
-    assert json.loads(result.stdout)["asked"]["p99_seconds"] == pytest.approx(seconds)
+    assert isinstance(error, click.UsageError) or (isinstance(error, SettingError) and error.hint)
 
 
 def test_without_a_calibration_there_is_no_plan(tmp_path: Path) -> None:
@@ -158,16 +131,16 @@ def test_a_calibration_is_written_and_shown(
     """The table is printed, and the file can be planned with."""
     monkeypatch.setattr(measure, "calibrate", lambda *_: calibration)
     path = tmp_path / "c.json"
-    result = ask(path, "--calibrate")
+    result = ask(path, "--calibrate", "--store", "s")
     assert result.return_value == 0
     assert "500,000" in result.stdout
     assert f"written to {path}" in result.stdout
     assert ask(path, *QUESTION).return_value == 0
-    assert json.loads(ask(path, "--calibrate", "--json").stdout)["calibration"] == str(path)
+    assert json.loads(ask(path, "--calibrate", "--store", "s", "--json").stdout)["rows"]
 
 
 def test_an_unwritable_file_is_refused_before_measuring(tmp_path: Path) -> None:
     """A minute of measuring is not lost to a missing folder."""
-    error = ask(tmp_path / "missing" / "c.json", "--calibrate").exception
+    error = ask(tmp_path / "missing" / "c.json", "--calibrate", "--store", "s").exception
     assert isinstance(error, InputError)
     assert "cannot be written" in error.message

@@ -11,7 +11,7 @@ from plan.conftest import busy
 
 from numroute.client.coalescing import WAIT_SECONDS
 from numroute.errors import SettingError
-from numroute.plan.interpolate import Requirements, index_bytes, plan
+from numroute.plan.interpolate import Requirements, facts, plan
 from numroute.plan.table import Calibration
 
 ASKED = Requirements(rate=2e6, ported=30_000_000, batch=1_000, p99_seconds=0.005, spare=2)
@@ -64,13 +64,10 @@ def test_between_measured_points_lie_values_between_theirs(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch": 500_001}, r"batch of 500,001 was not measured\. Give 1 to 500,000"),
-        ({"load_max": 0.9}, r"load of 90% was not measured\. Give --load 0\.1 to 0\.8"),
-        ({"load_max": 0.05}, "load of 5% was not measured"),
-        (
-            {"ported": 400_000_000},
-            "larger than the measured one of 300,000,000.*--ported 400000000",
-        ),
+        ({"batch": 500_001}, r"--batch 500,001 was not measured\. Give 1 to 500,000"),
+        ({"load_max": 0.9}, r"--load 0\.9 was not measured\. Give 0\.1 to 0\.8"),
+        ({"load_max": 0.05}, r"--load 0\.05 was not measured"),
+        ({"ported": 400_000_000}, "to 300,000,000, or calibrate with a larger store"),
     ],
     ids=str,
 )
@@ -92,13 +89,6 @@ def test_a_load_below_the_lowest_step_is_noted(calibration: Calibration) -> None
 def test_processes_that_share_a_machine_are_noted(calibration: Calibration) -> None:
     """One process was measured."""
     assert any("one process" in note for note in plan(calibration, replace(ASKED, rate=1e7)).notes)
-
-
-def test_a_p99_that_one_round_exceeded_is_noted(calibration: Calibration) -> None:
-    """The median decides; the highest round is reported."""
-    usual = plan(calibration, replace(ASKED, p99_seconds=None)).p99_seconds[1]
-    answer = plan(calibration, replace(ASKED, p99_seconds=usual * 1.01))
-    assert any("above the target" in note for note in answer.notes)
 
 
 def test_a_plan_carries_its_load(calibration: Calibration) -> None:
@@ -156,11 +146,14 @@ def test_more_ported_numbers_never_take_less(
 
 
 def test_an_impossible_latency_is_answered_with_what_is_possible(calibration: Calibration) -> None:
-    """Below the floor the plan says so, names the floor and comes near it."""
-    answer = plan(calibration, replace(ASKED, p99_seconds=1e-6))
+    """Below the floor the plan says so, and is for the lowest load."""
+    asked = replace(ASKED, p99_seconds=1e-6)
+    answer = plan(calibration, asked)
     assert not answer.p99_reached
-    assert answer.p99_least_seconds > 1e-6
-    assert answer.p99_seconds[1] <= 1.1 * answer.p99_least_seconds
+    assert answer.p99_seconds == pytest.approx(calibration.rows[1].steps[0].p99_seconds)
+    assert ("p99", "which no measured load keeps") in [
+        (name, text.rpartition(", ")[2]) for name, text in facts(asked, answer)
+    ]
 
 
 def test_what_one_machine_cannot_carry_takes_several(calibration: Calibration) -> None:
@@ -168,8 +161,7 @@ def test_what_one_machine_cannot_carry_takes_several(calibration: Calibration) -
     one = plan(calibration, Requirements(rate=1, ported=1_000, batch=1_000))
     machine = one.capacity * calibration.machine.cores
     answer = plan(calibration, replace(ASKED, rate=10 * machine))
-    assert answer.machines - answer.spare > 10
-    assert answer.spare == 2
+    assert answer.machines - ASKED.spare > 10
 
 
 def test_single_numbers_are_gathered_into_calls(calibration: Calibration) -> None:
@@ -183,7 +175,7 @@ def test_single_numbers_are_gathered_into_calls(calibration: Calibration) -> Non
 
 
 def test_noise_widens_the_range(calibration: Calibration) -> None:
-    """Rounds that differ show in the cores needed, and a plan from noise says so."""
+    """Rounds that differ show in the cores needed."""
     quiet = plan(calibration, ASKED)
     assert quiet.cores[0] <= quiet.cores[1] <= quiet.cores[2]
     rows = tuple(
@@ -192,8 +184,6 @@ def test_noise_widens_the_range(calibration: Calibration) -> None:
     )
     noisy = plan(replace(calibration, rows=rows), ASKED)
     assert noisy.cores[2] > quiet.cores[2]
-    assert any("2.0 times as long" in note for note in noisy.notes)
-    assert not any("times as long" in note for note in quiet.notes)
 
 
 def test_the_network_can_bind(calibration: Calibration) -> None:
@@ -201,7 +191,7 @@ def test_the_network_can_bind(calibration: Calibration) -> None:
     asked = replace(ASKED, rate=5e6, batch=100_000, p99_seconds=None, network_bits=1e8)
     answer = plan(calibration, asked)
     assert answer.binding == "network"
-    assert 8 * answer.bytes_in_per_second <= 1e8 * (answer.machines - answer.spare)
+    assert 8 * answer.bytes_in_per_second <= 1e8 * (answer.machines - asked.spare)
 
 
 def test_too_little_memory_is_refused_with_the_figure(calibration: Calibration) -> None:
@@ -220,6 +210,7 @@ def test_too_little_disk_is_refused_with_the_figure(calibration: Calibration) ->
         plan(small, ASKED)
 
 
-def test_the_index_is_as_large_as_the_format_says() -> None:
+def test_the_index_is_as_large_as_the_format_says(calibration: Calibration) -> None:
     """20 million numbers over the Russian plan take about what a real snapshot of them takes."""
-    assert index_bytes(20_000_000) == pytest.approx(168_222_720, rel=0.05)
+    answer = plan(calibration, replace(ASKED, ported=20_000_000))
+    assert answer.index_bytes == pytest.approx(168_222_720, rel=0.05)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.registry import generated_store
 
-from numroute.errors import ServiceError, SettingError
+from numroute.errors import ServiceError, StoreError
 from numroute.index import SnapshotStore
-from numroute.model import Status
+from numroute.model import LineType, Status
 from numroute.plan import measure
 from numroute.plan.interpolate import Requirements, plan
-from numroute.plan.load import Done, Load, Service, closed_loop, open_loop
-from numroute.plan.measure import Effort, calibrate, draw, make_sample
+from numroute.plan.load import Done, Load, Service, send_calls
+from numroute.plan.measure import Effort, calibrate, draw
 from numroute.plan.table import OtherWork, load, save
 
 TINY = Effort(
-    ported=2_000,
     batches=(1, 5_000),
     loads=(0.1, 0.5),
     rounds=1,
@@ -39,9 +38,14 @@ INTERRUPTED = """
 import sys
 from pathlib import Path
 from numroute.plan.measure import Effort, calibrate
-effort = Effort(ported=2_000, batches=(1, 5000), rounds=10_000)
+effort = Effort(batches=(1, 5000), rounds=10_000)
 calibrate(Path(sys.argv[1]), effort, lambda text: print(text, flush=True))
 """
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generated_store(tmp_path_factory.mktemp("generated"))
 
 
 @pytest.fixture(autouse=True)
@@ -50,73 +54,71 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "STEP_CALLS_MIN", 3)
 
 
-def test_a_calibration_can_be_planned_with(tmp_path: Path) -> None:
-    """Measured, saved, read, asked; no file stays, and every core is allowed again."""
+def test_a_calibration_can_be_planned_with(store: Path, tmp_path: Path) -> None:
+    """Measured, saved, read, asked; every core is allowed again."""
     cores = os.sched_getaffinity(0)
     steps: list[str] = []
-    work = tmp_path / "work"
-    work.mkdir()
-    made = calibrate(work, TINY, steps.append)
+    made = calibrate(store, TINY, steps.append)
     assert [row.batch for row in made.rows] == list(TINY.batches)
     assert [step.load for step in made.rows[0].steps] == list(TINY.loads)
+    assert (made.ported, made.machine.cores) == (20_000, len(cores))
     assert steps
     path = tmp_path / "c.json"
     save(made, path)
     assert load(path) == made
-    answer = plan(
-        made,
-        Requirements(rate=1e5, ported=2_000, batch=500, load_max=0.5),
-    )
+    answer = plan(made, Requirements(rate=1e5, ported=2_000, batch=500, load_max=0.5))
     assert answer.machines >= 1
-    assert list(work.iterdir()) == []
     assert os.sched_getaffinity(0) == cores
 
 
-def test_disturbed_steps_are_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disturbed_steps_are_measured_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other processes' work in the first rounds costs further rounds, not the calibration."""
     shares = iter([1.0] * 6)
+    runs: list[Load] = []
+
+    def counted(*arguments: object, **options: object) -> Load:
+        runs.append(send_calls(*arguments, **options))
+        return runs[-1]
+
+    monkeypatch.setattr(measure, "send_calls", counted)
     monkeypatch.setattr(OtherWork, "share", lambda _: next(shares, 0.0))
-    steps: list[str] = []
-    made = calibrate(tmp_path, replace(TINY, others_share_max=0.05), steps.append)
-    assert [step.partition(",")[0] for step in steps[1:]] == ["round 1"] * 2 + ["round 2"] * 2
+    made = calibrate(store, replace(TINY, others_share_max=0.05), print)
+    assert len(runs) == 2 + 6 + 6  # each batch's first calls, then two rounds
     assert made.disturbed_steps == 0
     monkeypatch.setattr(OtherWork, "share", lambda _: 1.0)
-    assert calibrate(tmp_path, replace(TINY, others_share_max=0.05)).disturbed_steps == 6
+    assert calibrate(store, replace(TINY, others_share_max=0.05), print).disturbed_steps == 6
 
 
 def test_a_step_whose_calls_fail_is_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broken stream costs a round, not the calibration; calls that always fail are an error."""
     runs: list[Load] = []
 
     def refused_at_first(*arguments: object, **options: object) -> Load:
-        seen = open_loop(*arguments, **options)
-        runs.append(seen)
-        if len(runs) <= 2:
-            seen.failures["RESOURCE_EXHAUSTED"] += 2
+        seen = send_calls(*arguments, **options)
+        if options["rate"] is not None:
+            runs.append(seen)
+            if len(runs) <= 2:
+                seen.failures["RESOURCE_EXHAUSTED"] += 2
         return seen
 
-    monkeypatch.setattr(measure, "open_loop", refused_at_first)
-    steps: list[str] = []
-    made = calibrate(tmp_path, TINY, steps.append)
+    monkeypatch.setattr(measure, "send_calls", refused_at_first)
+    made = calibrate(store, TINY, print)
     assert len(runs) == 4 + 2
     assert made.disturbed_steps == 0
-    assert any(step.startswith("round 2") for step in steps)
-    monkeypatch.setattr(measure, "open_loop", always_broken)
+    monkeypatch.setattr(measure, "send_calls", always_broken)
     with pytest.raises(ServiceError, match="1 with UNAVAILABLE") as failed:
-        calibrate(tmp_path, TINY)
+        calibrate(store, TINY, print)
     assert "Other programs" in failed.value.hint
     monkeypatch.setattr(measure, "FAILED_SHARE_MAX", 0.5)
-    assert calibrate(tmp_path, TINY).disturbed_steps == 4
-    assert list(tmp_path.iterdir()) == []
+    assert calibrate(store, TINY, print).disturbed_steps == 4
 
 
 def always_broken(*arguments: object, **options: object) -> Load:
-    seen = open_loop(*arguments, **options)
-    seen.failures["UNAVAILABLE"] += 1
+    seen = send_calls(*arguments, **options)
+    if options["rate"] is not None:
+        seen.failures["UNAVAILABLE"] += 1
     return seen
 
 
@@ -132,7 +134,7 @@ def test_a_connection_is_not_asked_for_more_than_it_may_have() -> None:
                 each("")
             waiting.clear()
 
-    seen = open_loop(send, rate=1e5, seconds=3e-4, cpu=lambda: 0.0, in_flight_max=3)
+    seen = send_calls(send, rate=1e5, seconds=3e-4, cpu=lambda: 0.0, in_flight=3)
     assert seen.answered == 30
 
 
@@ -143,8 +145,8 @@ def test_the_load_generator_counts_what_failed() -> None:
         done("UNAVAILABLE" if place % 4 == 0 else "")
 
     for seen in (
-        open_loop(send, rate=1e5, seconds=1e-3, cpu=lambda: 0.0),
-        closed_loop(send, in_flight=3, seconds=1, cpu=lambda: 0.0, calls_max=100),
+        send_calls(send, rate=1e5, seconds=1e-3, cpu=lambda: 0.0),
+        send_calls(send, in_flight=3, seconds=1, cpu=lambda: 0.0, calls_max=100),
     ):
         assert len(seen.latency_seconds) == 100
         assert seen.failures == Counter(UNAVAILABLE=25)
@@ -163,7 +165,7 @@ def test_a_late_client_cannot_hide_the_wait() -> None:
             time.sleep(0.1)
         done("")
 
-    seen = open_loop(send, rate=1_000, seconds=0.05, cpu=lambda: 0.0)
+    seen = send_calls(send, rate=1_000, seconds=0.05, cpu=lambda: 0.0)
     assert seen.latency_seconds[1] > 0.05
 
 
@@ -178,10 +180,10 @@ def test_the_time_of_threads_that_have_ended_counts() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_calibration_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
-    """The service stops and the sample index is removed."""
+def test_an_interrupted_calibration_stops_its_service(store: Path, number: int) -> None:
+    """No process is left behind."""
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        [sys.executable, "-c", INTERRUPTED, str(store)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -195,44 +197,17 @@ def test_an_interrupted_calibration_leaves_nothing_behind(tmp_path: Path, number
         assert measuring.wait(60) != 0
     assert children
     assert not any(Path(f"/proc/{child}").exists() for child in children)
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sample_holds_what_it_says(tmp_path: Path) -> None:
-    """Numbers drawn as ported are ported, the others mostly are not, and none is invalid."""
-    ported = make_sample(tmp_path / "store", 10_000)
-    assert len(ported) == 10_000
-    with SnapshotStore(tmp_path / "store").open() as snapshot:
-        rows = snapshot.lookup(ported).route
-        assert {snapshot.route(row).status for row in rows.tolist()} == {Status.PORTED}
-        rows = snapshot.lookup(draw(ported, 1_000, 1)).route
-        statuses = [snapshot.route(row).status for row in rows.tolist()]
-        assert statuses.count(Status.NOT_PORTED) > 900
-        assert Status.INVALID not in statuses
+def test_numbers_are_drawn_from_the_plan(store: Path) -> None:
+    """All are allocated and mobile, and as many are ported as in the registry."""
+    with SnapshotStore(store).open() as snapshot:
+        routes = [snapshot.route(row) for row in snapshot.lookup(draw(snapshot, 50_000, 1)).route]
+        assert {route.status for route in routes} == {Status.PORTED, Status.NOT_PORTED}
+        assert LineType.FIXED not in {route.line_type for route in routes}
 
 
-def test_too_little_disk_is_refused_before_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The refusal names both figures, and nothing was written."""
-    full = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
-    monkeypatch.setattr(measure.shutil, "disk_usage", lambda _: full)
-    with pytest.raises(SettingError, match=r"takes [0-9,]+ MB of disk, .* has 1"):
-        calibrate(tmp_path, Effort())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_too_little_memory_is_refused_before_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Likewise for memory."""
-    monkeypatch.setattr(measure, "memory_bytes", lambda _: 2_000_000)
-    with pytest.raises(SettingError, match=r"takes [0-9,]+ MB of memory, 2 MB are free"):
-        calibrate(tmp_path, Effort())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_store_is_refused(tmp_path: Path) -> None:
     """The folder is named."""
-    with pytest.raises(SettingError, match="missing cannot be used"):
-        calibrate(tmp_path / "missing", TINY)
+    with pytest.raises(StoreError, match="missing"):
+        calibrate(tmp_path / "missing", TINY, print)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from rich.filesize import decimal
 
 from numroute.client.coalescing import NUMBERS_PER_BATCH, WAIT_SECONDS
 from numroute.errors import SettingError
-from numroute.plan.table import Calibration, Machine, Spread
+from numroute.plan.table import Calibration, Spread
 
 INDEX_BYTES = 50_000_000
 INDEX_BYTES_PER_NUMBER = 5.7
@@ -40,16 +41,8 @@ SYSTEM_BYTES = 1_000_000_000
 LOAD_MAX = 0.7
 """Share of a core's capacity that is planned to be used: the rest is for bursts and swaps."""
 
-ROUNDS_RATIO_MAX = 1.5
-"""Rounds of a quiet machine differ by less."""
-
 LOADS_TRIED = 141
 """Loads between the lowest and the highest allowed that are held against the p99."""
-
-
-def index_bytes(ported: int) -> int:
-    """Return about the size of a snapshot of this many ported numbers."""
-    return round(INDEX_BYTES + ported * INDEX_BYTES_PER_NUMBER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +78,7 @@ class Requirements:
 class CapacityPlan:
     """What a load needs.
 
-    ``machines`` include ``spare``; ``processes`` are those of all machines, one on each core.
+    ``machines`` include the spare ones; ``processes`` are those of all machines, one on each core.
     ``cores``: what the load takes before rounding, by the fastest, the usual and the slowest
     round. ``capacity``: numbers per second without the spare machines. Bytes of memory and disk
     are per machine: ``private_bytes`` of its processes, ``index_bytes`` in the page cache, twice
@@ -94,7 +87,6 @@ class CapacityPlan:
     """
 
     machines: int
-    spare: int
     processes_per_machine: int
     processes: int
     cores: Spread
@@ -102,12 +94,10 @@ class CapacityPlan:
     binding: str
     capacity: float
     load: float
-    cpu_utilisation: float
     cpu_per_call: Spread
     p50_seconds: Spread
     p99_seconds: Spread
     p99_reached: bool
-    p99_least_seconds: float
     private_bytes: int
     index_bytes: int
     build_bytes: int
@@ -126,7 +116,6 @@ def plan(calibration: Calibration, asked: Requirements) -> CapacityPlan:
     _require_measured(calibration, asked)
     batch = asked.numbers_per_call
     table = _Table(calibration, batch, WAIT_SECONDS if asked.gathered else 0.0)
-    index = index_bytes(asked.ported)
     calls = asked.rate / batch
     load, limited, reached = _highest_load(table, asked)
     low, usual, high = (calls * seconds / load for seconds in table.busy_cpu_seconds)
@@ -138,9 +127,23 @@ def plan(calibration: Calibration, asked: Requirements) -> CapacityPlan:
     per_machine = _up(low / needed)
     actual = calls / (needed * per_machine) * table.busy_cpu_seconds[0]
     cpu, p50, p99 = table.at(actual)
-    answer = CapacityPlan(
+    notes = []
+    if actual < table.loads[0]:
+        notes.append(
+            f"a load of {actual:.2%} was not measured; the latencies are those at "
+            f"{table.loads[0]:.0%}"
+        )
+    if per_machine > 1:
+        notes.append(
+            f"one process was measured, not {per_machine} that share caches and memory: leave room"
+        )
+    index = round(INDEX_BYTES + asked.ported * INDEX_BYTES_PER_NUMBER)
+    private = round(per_machine * table.private_bytes)
+    disk = SNAPSHOTS_ON_DISK * index + asked.ported * DUMP_BYTES_PER_NUMBER
+    _require_room("memory", private + 2 * index + SYSTEM_BYTES, calibration.machine.memory_bytes)
+    _require_room("disk", disk, calibration.machine.disk_bytes)
+    return CapacityPlan(
         machines=needed + asked.spare,
-        spare=asked.spare,
         processes_per_machine=per_machine,
         processes=(needed + asked.spare) * per_machine,
         cores=(low, usual, high),
@@ -148,22 +151,18 @@ def plan(calibration: Calibration, asked: Requirements) -> CapacityPlan:
         binding="network" if by_network > by_cores else "p99" if limited else "cores",
         capacity=needed * per_machine * batch / table.busy_cpu_seconds[0],
         load=actual,
-        cpu_utilisation=min(1.0, actual * cpu[1] / table.busy_cpu_seconds[0]),
         cpu_per_call=cpu,
         p50_seconds=p50,
         p99_seconds=p99,
         p99_reached=reached,
-        p99_least_seconds=table.at(table.loads[0])[2][1],
-        private_bytes=round(per_machine * table.private_bytes),
+        private_bytes=private,
         index_bytes=index,
         build_bytes=BUILD_BYTES + asked.ported * BUILD_BYTES_PER_NUMBER,
-        disk_bytes=SNAPSHOTS_ON_DISK * index + asked.ported * DUMP_BYTES_PER_NUMBER,
+        disk_bytes=disk,
         bytes_in_per_second=bytes_in,
         bytes_out_per_second=bytes_out,
-        notes=_notes(table, asked, actual, per_machine, p99),
+        notes=tuple(notes),
     )
-    _require_room(calibration.machine, answer)
-    return answer
 
 
 class _Table:
@@ -205,23 +204,16 @@ def _between(place: float, places: Sequence[float], values: ArrayLike) -> NDArra
 def _require_measured(calibration: Calibration, asked: Requirements) -> None:
     """Raise SettingError when the table does not cover the question."""
     first, last = calibration.rows[0], calibration.rows[-1]
-    if not first.batch <= asked.batch <= last.batch:
-        raise SettingError(
-            f"a batch of {asked.batch:,} was not measured",
-            hint=f"Give {first.batch:,} to {last.batch:,} numbers a call",
-        )
-    lowest, highest = first.steps[0].load, first.steps[-1].load
-    if not lowest <= asked.load_max <= highest:
-        raise SettingError(
-            f"a load of {asked.load_max:.0%} was not measured",
-            hint=f"Give --load {lowest:g} to {highest:g}",
-        )
-    if asked.ported > calibration.ported:
-        raise SettingError(
-            f"an index of {asked.ported:,} ported numbers is larger than the measured one of "
-            f"{calibration.ported:,}",
-            hint=f"Calibrate with --ported {asked.ported}",
-        )
+    for what, value, low, high in (
+        ("--batch", asked.batch, first.batch, last.batch),
+        ("--load", asked.load_max, first.steps[0].load, first.steps[-1].load),
+        ("--ported", asked.ported, 0, calibration.ported),
+    ):
+        if not low <= value <= high:
+            raise SettingError(
+                f"{what} {value:,} was not measured",
+                hint=f"Give {low:,} to {high:,}, or calibrate with a larger store",
+            )
 
 
 def _highest_load(table: _Table, asked: Requirements) -> tuple[float, bool, bool]:
@@ -238,52 +230,54 @@ def _highest_load(table: _Table, asked: Requirements) -> tuple[float, bool, bool
     return loads[max(0, kept - 1)], kept < len(loads), kept > 0
 
 
-def _notes(
-    table: _Table, asked: Requirements, load: float, per_machine: int, p99: Spread
-) -> tuple[str, ...]:
-    """Say where the plan rests on less than a measurement."""
-    notes = []
-    if load < table.loads[0]:
-        notes.append(
-            f"a load of {load:.2%} was not measured; the latencies are those at "
-            f"{table.loads[0]:.0%}"
-        )
-    if per_machine > 1:
-        notes.append(
-            f"one process was measured, not {per_machine} that share caches and memory: leave room"
-        )
-    if asked.p99_seconds is not None and p99[1] <= asked.p99_seconds < p99[2]:
-        notes.append(f"in one round the p99 was {p99[2] * 1e3:.1f} ms, above the target")
-    if asked.gathered:
-        notes.append(
-            f"each client sends {1 / WAIT_SECONDS:.0f} calls a second at most when answers are "
-            "slow; an idle service gets more and smaller ones, and answers sooner"
-        )
-    least, _, most = table.busy_cpu_seconds
-    if most > ROUNDS_RATIO_MAX * least:
-        notes.append(
-            f"the slowest round took {most / least:.1f} times as long as the fastest: the machine "
-            "was not quiet, calibrate again"
-        )
-    return tuple(notes)
-
-
-def _require_room(machine: Machine, answer: CapacityPlan) -> None:
-    needed = answer.private_bytes + 2 * answer.index_bytes + SYSTEM_BYTES
-    if needed > machine.memory_bytes:
+def _require_room(what: str, needed: int, there: int) -> None:
+    """Raise SettingError when a machine has too little memory or disk for the index."""
+    if needed > there:
         raise SettingError(
-            f"each machine needs {needed / 1e9:,.1f} GB of memory, the calibrated one has "
-            f"{machine.memory_bytes / 1e9:,.1f} GB",
-            hint="More machines do not help, each holds the whole index: calibrate one with more "
-            "memory, or divide the numbers by country",
-        )
-    if answer.disk_bytes > machine.disk_bytes:
-        raise SettingError(
-            f"each machine needs {answer.disk_bytes / 1e9:,.1f} GB of disk, the calibrated one has "
-            f"{machine.disk_bytes / 1e9:,.1f} GB",
-            hint="Calibrate with TMPDIR on the disk that will hold the store",
+            f"each machine needs {needed / 1e9:,.1f} GB of {what}, the calibrated one has "
+            f"{there / 1e9:,.1f} GB",
+            hint="More machines do not help, each holds the whole index: calibrate a larger one",
         )
 
 
 def _up(value: float) -> int:
     return max(1, math.ceil(value - 1e-9))
+
+
+def facts(asked: Requirements, answer: CapacityPlan) -> list[tuple[str, str]]:
+    """Return the plan as names and values, for people."""
+    p99 = _ranged(answer.p99_seconds)
+    if asked.p99_seconds is not None:
+        p99 += f", asked for {_duration(asked.p99_seconds)}"
+    if not answer.p99_reached:
+        p99 += ", which no measured load keeps"
+    low, _, high = answer.cores
+    index = answer.index_bytes
+    return [
+        ("machines", f"{answer.machines}, {asked.spare} of them spare"),
+        ("processes", f"{answer.processes}, {answer.processes_per_machine} on each machine"),
+        ("cores", f"{answer.processes} ({low:.2f} to {high:.2f} needed, by the rounds)"),
+        ("numbers a call", f"{answer.numbers_per_call:,.0f}"),
+        ("binding limit", answer.binding),
+        ("load", f"{answer.load:.0%} of {answer.capacity:,.0f} numbers/s"),
+        ("CPU a call", _ranged(answer.cpu_per_call)),
+        ("p50", _ranged(answer.p50_seconds)),
+        ("p99", p99),
+        ("memory, private", f"{decimal(answer.private_bytes)} on each machine"),
+        ("memory, page cache", f"{decimal(index)} each, {decimal(2 * index)} while it is replaced"),
+        ("memory, build", f"{decimal(answer.build_bytes)} where the index is built"),
+        ("disk", f"{decimal(answer.disk_bytes)}: three snapshots and an unpacked dump"),
+        ("network in", f"{decimal(round(answer.bytes_in_per_second))}/s in all"),
+        ("network out", f"{decimal(round(answer.bytes_out_per_second))}/s in all"),
+        *(("note", note) for note in answer.notes),
+    ]
+
+
+def _ranged(spread: Spread) -> str:
+    """Return the median and, where the rounds differ, their range."""
+    low, usual, high = map(_duration, spread)
+    return usual if low == high else f"{usual} ({low} to {high})"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1e3:,.2f} ms"

@@ -16,16 +16,11 @@ import msgspec
 from numroute import files
 from numroute.errors import InputError
 
-FORMAT = "numroute calibration"
-FORMAT_VERSION = 2
-
 OTHERS_SHARE_MAX = 0.05
 """Other processes that use more of the machine than this disturb a measurement."""
 
 MEMORY_TOLERANCE = 0.1
 """A kernel update changes a little how much memory it reports."""
-
-_HINT = "Calibrate again: `numroute plan --calibrate`"
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Spread = tuple[Positive, Positive, Positive]
@@ -36,13 +31,15 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """``cores``: those that this process may use; ``disk_bytes``: of the sample's file system."""
+    """``cores``: those that this process may use; ``disk_bytes``: of the store's file system."""
 
     cpu: str
     cores: Annotated[int, msgspec.Meta(ge=1)]
     memory_bytes: Count
-    kernel: str
     disk_bytes: Count
+
+    def __str__(self) -> str:
+        return f"{self.cpu}, {self.cores} cores, {self.memory_bytes / 1e9:.1f} GB of memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,25 +72,17 @@ class BatchRow:
 class Calibration:
     """Everything measured on one machine; ``rows`` ascend by batch, all with the same load steps.
 
-    The sample index held ``ported`` numbers. ``disturbed_steps``: how many steps other processes
-    disturbed in every round. ``pinned``: service and client had separate cores.
+    The snapshot had ``ported`` numbers. ``disturbed_steps``: how many steps other processes
+    disturbed in every round.
     """
 
-    made_at: str
+    # First in the file, so that another format is refused by its name or version.
+    format: Literal["numroute calibration"] = "numroute calibration"
+    format_version: Literal[2] = 2
     machine: Machine
     ported: Count
     rows: Annotated[tuple[BatchRow, ...], msgspec.Meta(min_length=1)]
     disturbed_steps: Count
-    pinned: bool
-    format: str = FORMAT
-    format_version: int = FORMAT_VERSION
-
-
-class _Header(msgspec.Struct):
-    """What tells a calibration file and its version from other files."""
-
-    format: Literal["numroute calibration"]
-    format_version: int
 
 
 def save(calibration: Calibration, path: Path) -> None:
@@ -107,66 +96,54 @@ def save(calibration: Calibration, path: Path) -> None:
 
 def require_writable(path: Path) -> None:
     """Raise InputError, before anything is measured, when the file could not be written."""
-    if path.is_dir():
-        raise InputError(path, "cannot be written: it is a folder")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent):
-            pass
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise InputError(path, f"cannot be written: {error.strerror}") from None
 
 
 def load(path: Path) -> Calibration:
     """Read the file; raise InputError when it is missing, of another version, or damaged."""
+    hint = "Measure this machine: `numroute plan --calibrate`"
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        hint = "Measure this machine first: `numroute plan --calibrate`"
-        raise InputError(path, "there is no calibration", hint=hint) from None
+        return msgspec.json.decode(path.read_bytes(), type=Calibration)
     except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from None
-    try:
-        version = msgspec.json.decode(content, type=_Header).format_version
-        if version == FORMAT_VERSION:
-            return msgspec.json.decode(content, type=Calibration)
+        raise InputError(path, f"no calibration: {error.strerror}", hint=hint) from None
     except ValueError as error:
-        raise InputError(path, f"not a whole calibration file: {error}", hint=_HINT) from None
-    raise InputError(
-        path,
-        f"calibration of format version {version}, this program reads version {FORMAT_VERSION}",
-        hint=_HINT,
-    )
+        text = f"not a whole calibration file of this version: {error}"
+        raise InputError(path, text, hint=hint) from None
 
 
-def differences(calibrated: Machine, here: Machine) -> list[str]:
-    """Return what makes this machine another kind; its kernel and its disk do not."""
-    found = []
-    if calibrated.cpu != here.cpu:
-        found.append(f"CPU {calibrated.cpu!r}, here {here.cpu!r}")
-    if calibrated.cores != here.cores:
-        found.append(f"{calibrated.cores} cores, here {here.cores}")
-    memory, memory_here = calibrated.memory_bytes, here.memory_bytes
-    if abs(memory - memory_here) > MEMORY_TOLERANCE * memory_here:
-        found.append(f"{memory / 1e9:.1f} GB of memory, here {memory_here / 1e9:.1f}")
-    return found
+def warnings(calibration: Calibration, here: Machine) -> list[str]:
+    """Return what makes the calibration less than good, or unfit for this machine."""
+    texts, there = [], calibration.machine
+    memory_differs = abs(there.memory_bytes / max(1, here.memory_bytes) - 1) > MEMORY_TOLERANCE
+    if (there.cpu, there.cores) != (here.cpu, here.cores) or memory_differs:
+        texts.append(f"the calibration is of another machine: {there}; this one: {here}")
+    if calibration.disturbed_steps:
+        texts.append(
+            f"other processes disturbed {calibration.disturbed_steps} steps of the calibration in "
+            "every round, so that their figures are too high; repeat it on a quiet machine"
+        )
+    if there.cores == 1:
+        texts.append("the machine has one core: the measured latencies include the client's work")
+    return texts
 
 
 def this_machine(folder: Path) -> Machine:
     """Return the facts of this machine; the disk is that of ``folder``."""
     file_system = os.statvfs(folder)
-    cpuinfo = _proc_lines(Path("/proc/cpuinfo"))
     return Machine(
-        cpu=cpuinfo.get("model name") or platform.processor() or platform.machine(),
+        cpu=_proc_lines("cpuinfo").get("model name") or platform.machine(),
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=memory_bytes("MemTotal"),
-        kernel=platform.release(),
         disk_bytes=file_system.f_frsize * file_system.f_blocks,
     )
 
 
 def memory_bytes(name: str) -> int:
     """Return a line of /proc/meminfo, e.g. ``MemAvailable``, in bytes; 0 where it is missing."""
-    return int(_proc_lines(Path("/proc/meminfo")).get(name, "0").split()[0]) * 1024
+    return int(_proc_lines("meminfo").get(name, "0").split()[0]) * 1024
 
 
 class OtherWork:
@@ -190,7 +167,7 @@ class OtherWork:
         return busy - sum(os.times()[:4]) - self._service_cpu()
 
 
-def _proc_lines(path: Path) -> dict[str, str]:
+def _proc_lines(name: str) -> dict[str, str]:
     """Return a file of ``name: value`` lines; of a repeated name, the last."""
-    lines = (line.partition(":") for line in path.read_text("utf-8").splitlines())
+    lines = (line.partition(":") for line in Path("/proc", name).read_text("utf-8").splitlines())
     return {name.strip(): value.strip() for name, _, value in lines}
