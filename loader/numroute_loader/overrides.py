@@ -176,7 +176,7 @@ class _Reader:
         hint = "Write a whole international number, as 79161234567 or +79161234567"
         for code in self._countries:
             meant = parse(digits, region_code_for_country_code(int(code))).number
-            if meant and meant != number:
+            if meant and not digits.startswith(code):
                 hint = f"If it is a national number, write it as {mask_number(meant)}, with all "
                 hint += f"{len(str(meant))} digits"
         reason = (

@@ -65,10 +65,6 @@ class SftpServer:
         while not all(connection.is_closed() for connection in self.connections):
             time.sleep(0.005)
 
-    def fingerprint(self) -> str:
-        """Return the host key's fingerprint as ssh-keygen shows it."""
-        return self._key.get_fingerprint()
-
     def known_hosts(self, path: Path) -> Path:
         """Write the host's key as OpenSSH knows it."""
         path.write_text(f"[127.0.0.1]:{self.port} {self._key.export_public_key().decode()}")

@@ -27,7 +27,6 @@ from numroute_loader.feeds.loop import feeding, stopping
 from numroute_loader.feeds.sources import (
     TIMEOUT_SECONDS,
     Inbox,
-    SftpSettings,
     Source,
     parse_address,
 )
@@ -70,14 +69,6 @@ _FOLDER = Folder(file_okay=False, path_type=Path)
     "File with the SFTP host's key, in the format of OpenSSH's known_hosts.",
     prefix="SFTP_",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
-@setting(
-    "--host-key",
-    "Fingerprint of the SFTP host's key; may be repeated.",
-    "fingerprints",
-    prefix="SFTP_",
-    multiple=True,
-    metavar="SHA256:...",
 )
 @setting(
     "--password-file",
@@ -157,7 +148,7 @@ def watch(
     push: str | None,
     spool: Path | None,
     retention: Retention,
-    **connection: Any,  # noqa: ANN401 - the other fields of SftpSettings
+    **connection: Any,  # noqa: ANN401 - those of SftpSource
 ) -> int:
     """Keep a store up to date from a folder or an SFTP host where the registry's files arrive.
 
@@ -204,19 +195,15 @@ def _source(
         raise click.UsageError(
             f"there is {problem} to watch: give either --inbox DIR or --sftp URL"
         )
-    if connection["password_file"] is not None and os.environ.get(PASSWORD_VARIABLE):
-        raise click.UsageError(
-            f"--password-file and {PASSWORD_VARIABLE} both name a password: give one of them"
-        )
-    settings = SftpSettings(
-        address=parse_address(sftp, _LAYOUT.root),
-        password=os.environ.get(PASSWORD_VARIABLE) or None,
-        passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
-        **connection,
-    )
     try:
         from numroute_loader.feeds.sftp import SftpSource  # noqa: PLC0415 - an extra brings it
     except ModuleNotFoundError as error:
         command = how_to_install("sftp")
         raise SettingError(f"{error.name} is not installed", hint=f"Run {command}") from None
-    return SftpSource(settings, folders)
+    return SftpSource(
+        parse_address(sftp, _LAYOUT.root),
+        folders,
+        password=os.environ.get(PASSWORD_VARIABLE) or None,
+        passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
+        **connection,
+    )

@@ -7,15 +7,14 @@ from the next. The spool keeps no other state, so a crash cannot leave a contrad
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -53,21 +52,21 @@ class Spool:
             for folder in (path, self._incoming):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise StoreAccessError(
-                path, f"the spool cannot be created: {error.strerror}", hint="Check owner and mount"
-            ) from None
+            reason = f"the spool cannot be created: {error.strerror}"
+            raise StoreAccessError(path, reason, hint="Check owner and mount") from None
 
     def names(self) -> list[str]:
         """Return the names of the files that are whole."""
         return sorted(each.name for each in self.path.iterdir() if each.is_file())
 
+    def identity(self, name: str) -> str:
+        """Return size and time of a whole file, which are those of its delivery."""
+        status = (self.path / name).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
     def holds(self, file: RemoteFile) -> bool:
         """Return whether this very delivery is in the spool."""
-        try:
-            status = (self.path / file.name).stat()
-        except FileNotFoundError:
-            return False
-        return (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns)
+        return (self.path / file.name).exists() and self.identity(file.name) == file.identity
 
     def incoming(self, file: RemoteFile) -> Path:
         """Return the path to fetch a delivery to, in a folder named for its size and time."""
@@ -83,9 +82,8 @@ class Spool:
         path = self.incoming(file)
         size = path.stat().st_size
         if size != file.size:
-            raise InputError(
-                path, f"{size} bytes came of {file.size}", hint="The file will be fetched again"
-            )
+            reason = f"{size} bytes came of {file.size}"
+            raise InputError(path, reason, hint="The file will be fetched again")
         with open_file(path).archive as archive:
             # At its end a zip's checksum is checked; a plain file has only its row count.
             while archive.member is not None and archive.read(_READ_BYTES):
@@ -94,9 +92,6 @@ class Spool:
         with path.open("rb") as written:
             os.fsync(written.fileno())
         path.rename(self.path / file.name)
-        with contextlib.suppress(OSError):
-            # Two deliveries may share size and time, and with them the folder.
-            path.parent.rmdir()
 
     def remove(self, names: Collection[str]) -> None:
         """Remove whole files that are no longer needed."""
@@ -111,14 +106,12 @@ class Spool:
                 shutil.rmtree(folder)
 
 
-@dataclass(slots=True)
-class _Observed:
-    """Since when a delivery has been unchanged, by this process's own clock, and by the wall's."""
+class _Observed(NamedTuple):
+    """A delivery since it was first listed so, by this process's own clock, and by the wall's."""
 
     identity: str
     since: float
     noticed_at: datetime
-    settled: bool = False
 
 
 class Arrivals:
@@ -145,6 +138,7 @@ class Arrivals:
         self._log = log
         self._settle_seconds = settle_seconds
         self._observed: dict[str, _Observed] = {}
+        self._settled: set[str] = set()
         self.listed: dict[str, DeliveredFile] = {}
         self.unsettled: list[Waiting] = []
         self.trouble: FeedError | None = None
@@ -190,64 +184,66 @@ class Arrivals:
     def put_aside(self, path: Path, identity: str, reason: str) -> None:
         """Remove an unusable file from the spool, and record why."""
         path.unlink(missing_ok=True)
-        before = self._health.quarantined(path.name)
-        tries = before.tries + 1 if before is not None and before.identity == identity else 1
-        at = now()
-        retry_at = at + timedelta(seconds=retry_seconds(tries))
+        before = self._health.quarantined(path.name, identity)
+        tries = before.tries + 1 if before is not None else 1
+        retry_at = now() + timedelta(seconds=retry_seconds(tries))
         entry = Quarantined(
-            name=path.name, identity=identity, reason=reason, at=at, tries=tries, retry_at=retry_at
+            name=path.name,
+            identity=identity,
+            reason=reason,
+            at=now(),
+            tries=tries,
+            retry_at=retry_at,
         )
         self._health.quarantine(entry)
+        again = retry_at.isoformat()
         self._log.warning(
-            "file quarantined",
-            file=path.name,
-            reason=reason,
-            tries=tries,
-            retry_at=retry_at.isoformat(),
+            "file quarantined", file=path.name, reason=reason, tries=tries, retry_at=again
         )
 
     def _parsed(self, names: Iterable[str]) -> list[DeliveredFile]:
-        parsed = (self._layout.parse(name) for name in names)
-        return [file for file in parsed if file is not None]
+        return [file for name in names if (file := self._layout.parse(name)) is not None]
 
     def _observe(self, remote: dict[str, RemoteFile]) -> None:
         """Compare the listing with earlier ones: only two of them show that a file has settled."""
-        clock = time.monotonic()
-        for name, file in remote.items():
-            before = self._observed.get(name)
-            if before is None or before.identity != file.identity:
-                self._observed[name] = _Observed(file.identity, clock, now())
-            else:
-                before.settled = clock - before.since >= self._settle_seconds
-        self._observed = {name: self._observed[name] for name in remote}
+        clock, before = time.monotonic(), self._observed
+        self._observed = {
+            name: before[name]
+            if name in before and before[name].identity == file.identity
+            else _Observed(file.identity, clock, now())
+            for name, file in remote.items()
+        }
+        self._settled = {
+            name
+            for name, each in self._observed.items()
+            if each is before.get(name) and clock - each.since >= self._settle_seconds
+        }
 
     def _may_fetch(self, file: RemoteFile) -> bool:
-        bad = self._health.quarantined(file.name)
-        if bad is not None and bad.identity == file.identity and now() < bad.retry_at:
+        """Return whether a file has settled, is plausible, and has room."""
+        bad = self._health.quarantined(file.name, file.identity)
+        if bad is not None and now() < bad.retry_at:
             return False
-        if not self._observed[file.name].settled:
+        if file.name not in self._settled:
             self._wait_for(file.name, "its size or time may still change: it is being uploaded")
             return False
-        return self._is_plausible(file) and self._has_room(file)
-
-    def _is_plausible(self, file: RemoteFile) -> bool:
         last = self._health.state.sizes.get(self.listed[file.name].kind, file.size)
-        if file.size <= max(SIZE_BYTES_MIN, SIZE_RATIO_MAX * last):
-            return True
-        reason = f"it has {file.size:,} bytes, and the last usable file of its kind had {last:,}"
-        self.put_aside(self._spool.incoming(file), file.identity, reason)
-        return False
-
-    def _has_room(self, file: RemoteFile) -> bool:
+        if file.size > max(SIZE_BYTES_MIN, SIZE_RATIO_MAX * last):
+            reason = (
+                f"it has {file.size:,} bytes, and the last usable file of its kind had {last:,}"
+            )
+            self.put_aside(self._spool.incoming(file), file.identity, reason)
+            return False
         free = shutil.disk_usage(self._spool.path).free
-        if file.size + FREE_BYTES_MIN <= free:
-            return True
-        self.trouble = FeedError(
-            f"{file.path}: {os.strerror(errno.ENOSPC)}: it needs {file.size:,} bytes, and {free:,} "
-            "are free",
-            hint="Free space on the spool's disk, or remove the file if it is not the registry's",
-        )
-        return False
+        if file.size + FREE_BYTES_MIN > free:
+            self.trouble = FeedError(
+                f"{file.path}: {os.strerror(errno.ENOSPC)}: it needs {file.size:,} bytes, and "
+                f"{free:,} are free",
+                hint="Free space on the spool's disk, or remove the file if it is not the "
+                "registry's",
+            )
+            return False
+        return True
 
     def _fetch_one(self, source: Source, file: RemoteFile) -> None:
         path = self._spool.incoming(file)
@@ -260,10 +256,8 @@ class Arrivals:
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 path.unlink(missing_ok=True)
-            raise FeedError(
-                f"{file.path}: cannot be copied: {error.strerror}",
-                hint="Check the free space on the spool's disk",
-            ) from None
+            reason = f"{file.path}: cannot be copied: {error.strerror}"
+            raise FeedError(reason, hint="Check the free space on the spool's disk") from None
         self._health.forget({file.name})
         sizes = {**self._health.state.sizes, self.listed[file.name].kind: file.size}
         self._health.set(sizes=sizes)

@@ -40,9 +40,8 @@ LOGIN_RETRY_SECONDS_MAX = 3600.0
 JITTER = 0.2
 """The share by which a wait varies, so that many feeds do not come at once."""
 
-QUARANTINED_MAX = 50
-REFUSED_MAX = 20
-"""Entries of each kind that the health record keeps; the oldest go first."""
+ENTRIES_MAX = 50
+"""Unusable and refused files that the health record keeps; the oldest go first."""
 
 LOCK = "feed.lock"
 
@@ -82,7 +81,7 @@ def retry_seconds(
 ) -> float:
     """Return how long to wait after the n-th failure in a row, from 1, without jitter."""
     # The exponent is bounded: a float has no room for a year of failures.
-    return min(max(longest, first), first * 2.0 ** min(failures - 1, 64))
+    return min(longest, first * 2.0 ** min(failures - 1, 64))
 
 
 def now() -> datetime:
@@ -120,30 +119,28 @@ class Health:
             write_feed_state(self._store, self.state)
             self._written = self.state
 
-    def failed(self, message: str, hint: str) -> int:
-        """Record that a poll failed; return how many failed in a row."""
-        self.set(error=_trouble(self.state.error, message, hint))
-        return self.state.error.count if self.state.error else 1
+    def trouble(self, field: str, message: str, hint: str) -> Trouble:
+        """Record a trouble as the field ``error`` or ``gap``, and return it with its count."""
+        before: Trouble | None = getattr(self.state, field)
+        since, count = (before.since, before.count) if before else (now(), 0)
+        trouble = Trouble(message=message, hint=hint, since=since, last_at=now(), count=count + 1)
+        self.set(**{field: trouble})
+        return trouble
 
-    def gap(self, message: str, hint: str) -> bool:
-        """Record what is missing before increments can go on; return whether that is new."""
-        before = self.state.gap
-        self.set(gap=_trouble(before, message, hint))
-        return before is None or before.message != message
-
-    def quarantined(self, name: str) -> Quarantined | None:
-        """Return the entry of an unusable file of this name."""
-        return next((each for each in self.state.quarantined if each.name == name), None)
+    def quarantined(self, name: str, identity: str) -> Quarantined | None:
+        """Return the entry of an unusable delivery."""
+        entries = self.state.quarantined
+        return next((e for e in entries if (e.name, e.identity) == (name, identity)), None)
 
     def quarantine(self, entry: Quarantined) -> None:
         """Record an unusable file in place of an earlier entry of its name."""
         others = [each for each in self.state.quarantined if each.name != entry.name]
-        self.set(quarantined=(*others, entry)[-QUARANTINED_MAX:])
+        self.set(quarantined=(*others, entry)[-ENTRIES_MAX:])
 
     def refuse(self, entry: Refused) -> None:
         """Record files that the gate refused in place of an earlier entry of the same files."""
         others = [each for each in self.state.refused if each.names != entry.names]
-        self.set(refused=(*others, entry)[-REFUSED_MAX:])
+        self.set(refused=(*others, entry)[-ENTRIES_MAX:])
 
     def forget(self, names: Collection[str]) -> None:
         """Remove the entries of files that were used, or are no longer needed."""
@@ -151,16 +148,6 @@ class Health:
             quarantined=tuple(e for e in self.state.quarantined if e.name not in names),
             refused=tuple(e for e in self.state.refused if not set(e.names) & set(names)),
         )
-
-
-def _trouble(before: Trouble | None, message: str, hint: str) -> Trouble:
-    return Trouble(
-        message=message,
-        hint=hint,
-        since=before.since if before else now(),
-        last_at=now(),
-        count=before.count + 1 if before else 1,
-    )
 
 
 class Feed(abc.ABC):
@@ -189,6 +176,7 @@ class Feed(abc.ABC):
 
     def run(self) -> None:
         """Poll until a signal asks to stop."""
+        self._log.info("watching", source=self._health.state.source, store=str(self._store.path))
         try:
             while True:
                 time.sleep(self._wait_seconds(self.poll()))
@@ -223,15 +211,16 @@ class Feed(abc.ABC):
         else:
             return None
         # Without a trace: it could quote a phone number.
-        self._log.error("poll failed", failures=self._health.failed(message, hint), **fields)
+        trouble = self._health.trouble("error", message, hint)
+        self._log.error("poll failed", failures=trouble.count, **fields)
         return failure
 
     def _wait_seconds(self, error: Exception | None) -> float:
         """Return how long to wait before the next poll."""
-        seconds = self._interval_seconds
-        if error is not None and self._health.state.error is not None:
-            first, longest = min(RETRY_SECONDS_FIRST, seconds), RETRY_SECONDS_MAX
-            if isinstance(error, HostKeyError | LoginRefusedError):
-                first, longest = LOGIN_RETRY_SECONDS_FIRST, LOGIN_RETRY_SECONDS_MAX
-            seconds = retry_seconds(self._health.state.error.count, first=first, longest=longest)
+        seconds, trouble = self._interval_seconds, self._health.state.error
+        if isinstance(error, HostKeyError | LoginRefusedError) and trouble is not None:
+            first, longest = LOGIN_RETRY_SECONDS_FIRST, LOGIN_RETRY_SECONDS_MAX
+            seconds = retry_seconds(trouble.count, first=first, longest=longest)
+        elif error is not None and trouble is not None:
+            seconds = retry_seconds(trouble.count, first=min(RETRY_SECONDS_FIRST, seconds))
         return seconds * _chance.uniform(1 - JITTER, 1 + JITTER)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+from urllib.parse import SplitResult, unquote
 
 import asyncssh
 
@@ -22,7 +23,8 @@ from numroute.errors import (
     LoginRefusedError,
     SettingError,
 )
-from numroute_loader.feeds.sources import RemoteFile, SftpSettings, open_private
+from numroute.files import read_private_file
+from numroute_loader.feeds.sources import RemoteFile, open_private
 
 PIECE_BYTES = 1 << 20
 """Bytes requested at a time; within a piece the blocks are requested in parallel."""
@@ -51,11 +53,43 @@ class SftpSource:
     _runner: asyncio.Runner
     _sftp: asyncssh.SFTPClient
 
-    def __init__(self, settings: SftpSettings, folders: Sequence[str]) -> None:
-        """Name the host; the connection is made per session."""
-        self.name = str(settings.address)
-        self._settings = settings
+    def __init__(
+        self,
+        address: SplitResult,
+        folders: Sequence[str],
+        *,
+        known_hosts: Path | None,
+        password: str | None,
+        password_file: Path | None,
+        key_file: Path | None,
+        passphrase: str | None,
+        timeout_seconds: float,
+    ) -> None:
+        """Name the host; the connection is made, and the files are read, per session.
+
+        ``known_hosts``: a file in the form of OpenSSH with the host's key. ``password_file`` wins
+        over ``password``. Raises SettingError for settings that can never work.
+        """
+        if known_hosts is None:
+            raise SettingError(
+                "no key is pinned for the SFTP host, and a key is never trusted on first use",
+                hint="Give --known-hosts FILE with the key whose fingerprint the registry states",
+            )
+        if password is None and password_file is None and key_file is None:
+            raise SettingError(
+                "the SFTP host needs a password or a key",
+                hint="Give --password-file FILE, --key-file FILE, or NUMROUTE_SFTP_PASSWORD",
+            )
+        self.name = address.geturl()
+        self._address = address
+        self._path = unquote(address.path)
         self._folders = folders
+        self._known_hosts = known_hosts
+        self._password = password
+        self._password_file = password_file
+        self._key_file = key_file
+        self._passphrase = passphrase
+        self._timeout_seconds = timeout_seconds
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -63,10 +97,13 @@ class SftpSource:
 
         Raises HostKeyError, LoginRefusedError, FeedError or SettingError.
         """
+        options = self._login()
         with asyncio.Runner() as self._runner:
-            connection = self._runner.run(_connect(self._settings))
+            with self._errors("cannot be reached", OSError):
+                connection = self._runner.run(self._connect(options))
             try:
-                self._sftp = self._runner.run(_begin(connection, self._settings))
+                with self._errors("the host does not speak SFTP", OSError):
+                    self._sftp = self._runner.run(self._within(connection.start_sftp_client()))
                 yield
             finally:
                 connection.abort()
@@ -75,45 +112,95 @@ class SftpSource:
 
     def listing(self) -> list[RemoteFile]:
         """Return all files in the folders; a folder that is missing or closed to us has none."""
-        return self._run(self._listing(), "cannot be listed")
+        with self._errors("cannot be listed"):
+            return self._runner.run(self._listing())
 
     def fetch(self, file: RemoteFile, to: Path) -> None:
         """Download a file, continuing where an earlier download of it broke off."""
-        after = self._run(self._fetch(file, to), f"{file.path}: the download broke off", file)
-        if _remote_file("", file.name, after).identity != file.identity:
-            to.unlink()
-            raise FeedError(
-                f"{self._settings.address}: {file.path}: it changed while it was fetched",
-                hint="It will be tried again",
-            )
-
-    def _run(
-        self, work: Coroutine[None, None, _Result], what: str, file: RemoteFile | None = None
-    ) -> _Result:
-        # An OSError of another kind is one of the local disk.
-        with _feed_errors(self._settings, what, "if it stays, ask the registry", ConnectionError):
+        with self._errors(f"{file.path}: the download broke off"):
             try:
-                return self._runner.run(work)
+                after = self._runner.run(self._fetch(file, to))
             except _WITHHELD as error:
-                if file is None:
-                    raise
                 reason = f"the host refuses to send it: {error.reason}"
                 raise InputError(file.path, reason, hint="Ask the registry") from None
+        if _remote_file("", file.name, after).identity != file.identity:
+            to.unlink()
+            reason = f"{self.name}: {file.path}: it changed while it was fetched"
+            raise FeedError(reason, hint="It will be tried again")
 
-    def _timeout(self) -> asyncio.Timeout:
-        return asyncio.timeout(self._settings.timeout_seconds)
+    def _login(self) -> dict[str, Any]:
+        """Return how to log in; raises SettingError."""
+        password, keys = self._password, None
+        if self._password_file is not None:
+            content = read_private_file(self._password_file, "the SFTP password")
+            password = content.decode("utf-8", "replace").rstrip("\r\n")
+        if self._key_file is not None:
+            content = read_private_file(self._key_file, "the SFTP private key")
+            try:
+                keys = [asyncssh.import_private_key(content, self._passphrase)]
+            except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+                raise SettingError(
+                    f"{self._key_file}: the private key cannot be read: {error}",
+                    hint="Give its passphrase in NUMROUTE_SFTP_PASSPHRASE, if it has one",
+                ) from None
+        return {"password": password, "client_keys": keys}
+
+    @contextlib.contextmanager
+    def _errors(self, what: str, kind: type[OSError] = ConnectionError) -> Iterator[None]:
+        """Turn the errors of a connection into FeedErrors; other OSErrors are the local disk's."""
+        try:
+            yield
+        except TimeoutError:
+            why = f"no answer in {self._timeout_seconds:g} s"
+        except asyncssh.Error as error:
+            why = error.reason
+        except kind as error:
+            why = error.strerror or str(error) or type(error).__name__
+        else:
+            return
+        hint = "It will be tried again; check address and firewall, and with the registry what the "
+        raise FeedError(f"{self.name}: {what}: {why}", hint=f"{hint}account may do")
+
+    async def _within(self, step: Awaitable[_Result]) -> _Result:
+        return await asyncio.wait_for(step, self._timeout_seconds)
+
+    async def _connect(self, options: dict[str, Any]) -> asyncssh.SSHClientConnection:
+        address, seconds = self._address, self._timeout_seconds
+        try:
+            return await asyncssh.connect(
+                address.hostname,
+                address.port or asyncssh.DEFAULT_PORT,
+                username=unquote(address.username or ""),
+                known_hosts=str(self._known_hosts),
+                config=None,
+                agent_path=None,
+                gss_host=None,
+                x509_trusted_certs=None,
+                connect_timeout=seconds,
+                login_timeout=seconds,
+                keepalive_interval=KEEPALIVE_SECONDS,
+                keepalive_count_max=KEEPALIVES_MISSED_MAX,
+                **options,
+            )
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise HostKeyError(
+                f"{self.name}: the host's key is not the pinned one: {error.reason}",
+                hint="Nothing was sent or fetched. Ask the registry by another channel whether it "
+                "has changed the key; only then change --known-hosts",
+            ) from None
+        except asyncssh.PermissionDenied as error:
+            reason = f"{self.name}: the host refused the login: {error.reason}"
+            raise LoginRefusedError(reason, hint="Check user, password or key") from None
 
     async def _listing(self) -> list[RemoteFile]:
         files: list[RemoteFile] = []
-        closed: list[str] = []
-        path = self._settings.address.path
-        folders = [path, *(f"{path}/{each}" for each in self._folders)]
+        folders = [self._path, *(f"{self._path}/{each}" for each in self._folders)]
+        closed = 0
         for folder in folders:
             try:
-                async with self._timeout():
-                    entries = await self._sftp.readdir(folder or ".")
+                entries = await self._within(self._sftp.readdir(folder or "."))
             except _CLOSED:
-                closed.append(folder)
+                closed += 1
                 continue
             files += [
                 _remote_file(folder, str(entry.filename), entry.attrs)
@@ -121,9 +208,9 @@ class SftpSource:
                 if entry.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR
                 and not str(entry.filename).startswith(".")
             ]
-        if len(closed) == len(folders):
+        if closed == len(folders):
             raise FeedError(
-                f"{self._settings.address}: none of these folders exists: {', '.join(folders)}",
+                f"{self.name}: none of these folders exists: {', '.join(folders)}",
                 hint="Check the URL's path and --folder",
             )
         return files
@@ -131,124 +218,19 @@ class SftpSource:
     async def _fetch(self, file: RemoteFile, to: Path) -> asyncssh.SFTPAttrs:
         with open_private(to) as local:
             done = local.seek(0, os.SEEK_END)
-            if done > file.size:
-                done = 0
-                local.truncate(0)
-                local.seek(0)
-            async with self._timeout():
-                remote = await self._sftp.open(file.path, "rb")
+            remote = await self._within(self._sftp.open(file.path, "rb"))
             while done < file.size:
-                async with self._timeout():
-                    piece = await remote.read(min(PIECE_BYTES, file.size - done), done)
+                size = min(PIECE_BYTES, file.size - done)
+                piece = await self._within(remote.read(size, done))
                 if not piece:
                     break
                 local.write(cast("bytes", piece))
                 done += len(piece)
             # After a failure the file is not closed: the connection ends anyway, and a host that
             # hangs would not answer the close either.
-            async with self._timeout():
-                after = await remote.stat()
-                await remote.close()
+            after = await self._within(remote.stat())
+            await self._within(remote.close())
         return after
-
-
-class _Client(asyncssh.SSHClient):
-    """Accepts a host key by its fingerprint where the known-hosts file does not name it."""
-
-    def __init__(self, fingerprints: Sequence[str]) -> None:
-        self.presented = ""
-        self._fingerprints = {each.rstrip("=") for each in fingerprints}
-
-    def validate_host_public_key(
-        self,
-        host: str,  # noqa: ARG002 - asyncssh's signature
-        addr: str,  # noqa: ARG002
-        port: int,  # noqa: ARG002
-        key: asyncssh.SSHKey,
-    ) -> bool:
-        """Return whether a key that the known-hosts file does not name is pinned."""
-        fingerprint = key.get_fingerprint("sha256")
-        self.presented = f"{key.get_algorithm()} {fingerprint}"
-        return fingerprint.rstrip("=") in self._fingerprints
-
-
-@contextlib.contextmanager
-def _feed_errors(
-    settings: SftpSettings, what: str, hint: str, kind: type[OSError] = OSError
-) -> Iterator[None]:
-    """Turn the errors of a connection into FeedErrors that say what failed and what to do."""
-    try:
-        yield
-    except TimeoutError:
-        why = f"no answer in {settings.timeout_seconds:g} s"
-    except asyncssh.Error as error:
-        why = error.reason
-    except kind as error:
-        why = error.strerror or str(error) or type(error).__name__
-    else:
-        return
-    raise FeedError(f"{settings.address}: {what}: {why}", hint=f"It will be tried again; {hint}")
-
-
-async def _connect(settings: SftpSettings) -> asyncssh.SSHClientConnection:
-    client = _Client(settings.fingerprints)
-    address = settings.address
-    with _feed_errors(settings, "cannot be reached", "check address and firewall"):
-        try:
-            async with asyncio.timeout(2 * settings.timeout_seconds):
-                return await asyncssh.connect(
-                    address.host,
-                    address.port,
-                    username=address.user,
-                    password=settings.read_password(),
-                    client_keys=_client_keys(settings),
-                    known_hosts=str(settings.known_hosts) if settings.known_hosts else ([], [], []),
-                    client_factory=lambda: client,
-                    config=None,
-                    agent_path=None,
-                    gss_host=None,
-                    x509_trusted_certs=None,
-                    connect_timeout=settings.timeout_seconds,
-                    login_timeout=settings.timeout_seconds,
-                    keepalive_interval=KEEPALIVE_SECONDS,
-                    keepalive_count_max=KEEPALIVES_MISSED_MAX,
-                )
-        except asyncssh.HostKeyNotVerifiable as error:
-            presented = (
-                f"the host presents {client.presented}" if client.presented else error.reason
-            )
-            raise HostKeyError(
-                f"{address}: the host's key is not the pinned one: {presented}",
-                hint="Nothing was sent or fetched. Ask the registry by another channel whether it "
-                "has changed the key; only then change --known-hosts or --host-key",
-            ) from None
-        except asyncssh.PermissionDenied as error:
-            raise LoginRefusedError(
-                f"{address}: the host refused the login: {error.reason}",
-                hint="Check user, password or key",
-            ) from None
-
-
-async def _begin(
-    connection: asyncssh.SSHClientConnection, settings: SftpSettings
-) -> asyncssh.SFTPClient:
-    hint = "check the port, and with the registry what the account may do"
-    with _feed_errors(settings, "the host does not speak SFTP", hint):
-        async with asyncio.timeout(settings.timeout_seconds):
-            return await connection.start_sftp_client()
-
-
-def _client_keys(settings: SftpSettings) -> list[asyncssh.SSHKey] | None:
-    content = settings.read_key()
-    if content is None:
-        return None
-    try:
-        return [asyncssh.import_private_key(content, settings.passphrase)]
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-        raise SettingError(
-            f"{settings.key_file}: the private key cannot be read: {error}",
-            hint="Give its passphrase in NUMROUTE_SFTP_PASSPHRASE, if it has one",
-        ) from None
 
 
 def _remote_file(folder: str, name: str, attributes: asyncssh.SFTPAttrs) -> RemoteFile:

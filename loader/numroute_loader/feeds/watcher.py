@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from numroute.errors import FeedError, InputError, StoreError
+from numroute.errors import InputError, StoreError
 from numroute.feed import Reconciled, Refused, Waiting
-from numroute.index import Metadata, SnapshotStore, history, writing
-from numroute.index import Source as SnapshotSource
+from numroute.index import SnapshotStore, history, writing
 from numroute.logs import error_fields
 from numroute_loader import pipeline
 from numroute_loader.feeds.arrivals import Arrivals, Spool
 from numroute_loader.feeds.loop import Feed, now
 from numroute_loader.feeds.order import Action, Batch, Deliveries, Seen, Step, apply_step
 from numroute_loader.feeds.sources import Source
-from numroute_loader.gate.findings import Finding, GateError, Outcome
+from numroute_loader.gate.findings import GateError, Outcome
 from numroute_loader.gate.limits import Approval
 from numroute_loader.increments.windows import GAP_HINT, ChainError
 from numroute_loader.inputs import input_files
@@ -83,26 +81,14 @@ class Watcher(Feed):
         self._source = source
         self._layout = layout
         self._options = options
+        self._spool = Spool(options.spool)
         self._arrivals = Arrivals(
-            layout,
-            Spool(options.spool),
-            self._health,
-            log,
-            settle_seconds=options.settle_seconds,
+            layout, self._spool, self._health, log, settle_seconds=options.settle_seconds
         )
         self._tried: set[str] = {entry.key for entry in self._health.state.refused}
+        self._seen = Seen()
         self._waiting_logged: tuple[str, ...] = ()
         self._pushed = ""
-
-    def run(self) -> None:
-        """Poll until a signal asks to stop."""
-        self._log.info(
-            "watching",
-            source=self._source.name,
-            store=str(self._store.path),
-            interval_seconds=self._interval_seconds,
-        )
-        super().run()
 
     def once(self) -> bool:
         """Do what there is to do and return whether all is well.
@@ -117,24 +103,31 @@ class Watcher(Feed):
 
     def _work(self) -> None:
         """Take step after step until no file in the spool leads any further."""
+        self._seen = self._read_seen()
         with self._source.session():
-            self._arrivals.fetch(self._source, self._seen())
-        while True:
-            seen = self._seen()
-            self._arrivals.clear(seen)
-            deliveries = Deliveries(self._arrivals.spooled(), seen, self._layout)
-            step = deliveries.next_step(
-                blocked=lambda step: self._key(step) in self._tried,
-                given_up=self._given_up,
-            )
-            if step is None:
-                break
+            self._arrivals.fetch(self._source, self._seen)
+        while (step := self._next_step()) is not None:
             self._take(step)
-        self._push()
+            self._seen = self._read_seen()
+        options, current = self._options, self._current_id()
+        if options.push is not None and current not in ("", self._pushed):
+            # Also one rolled back to by hand.
+            self._pushed = options.push()
+            self._log.info("snapshot pushed", snapshot=self._pushed)
         if self._arrivals.trouble is not None:
             raise self._arrivals.trouble
 
-    def _seen(self) -> Seen:
+    def _next_step(self) -> Step | None:
+        self._arrivals.clear(self._seen)
+        return self._deliveries().next_step(
+            blocked=lambda step: self._key(step) in self._tried,
+            given_up=lambda day: now() - self._arrived(day.files[0]) > self._options.patience,
+        )
+
+    def _deliveries(self) -> Deliveries:
+        return Deliveries(self._arrivals.spooled(), self._seen, self._layout)
+
+    def _read_seen(self) -> Seen:
         """Return how far the store is, from its history and its current snapshot.
 
         Everything that was ever current counts: after a rollback the files that led to the bad
@@ -142,7 +135,8 @@ class Watcher(Feed):
         the newest full dump will repair the store.
         """
         try:
-            metadata = self._current()
+            with self._store.open() as snapshot:
+                metadata = snapshot.metadata
         except StoreError:
             return Seen()
         times = [metadata.as_of]
@@ -158,17 +152,11 @@ class Watcher(Feed):
         dumps = (file.time for file in files if file is not None and file.role is Role.DUMP)
         return Seen(as_of=max(times), dump=max(dumps, default=None))
 
-    def _current(self) -> Metadata:
-        with self._store.open() as snapshot:
-            return snapshot.metadata
-
-    def _push(self) -> None:
-        """Send the current snapshot to the replicas, once; also one rolled back to by hand."""
-        if self._options.push is None or not self._store.ids():
-            return
-        if self._pushed != self._store.current_id():
-            self._pushed = self._options.push()
-            self._log.info("snapshot pushed", snapshot=self._pushed)
+    def _current_id(self) -> str:
+        try:
+            return self._store.current_id()
+        except StoreError:
+            return ""
 
     def _take(self, step: Step) -> None:
         key = self._key(step)
@@ -176,50 +164,47 @@ class Watcher(Feed):
         try:
             self._publish(step, names)
         except GateError as error:
-            self._tried.add(key)
             if len(step.batches) > 1:
                 # One bad window must not keep the good ones before it from being applied.
-                first = apply_step(step.batches[:1])
-                if self._key(first) not in self._tried:
-                    self._take(first)
-                return
-            checks = error.checks
-            self._health.refuse(
-                Refused(names=names, checks=checks, message=error.message, at=now(), key=key)
-            )
-            self._log.error("files refused", files=names, checks=checks, **error_fields(error))
+                self._take_first(step)
+            else:
+                refused = Refused(
+                    names=names, checks=error.checks, message=error.message, at=now(), key=key
+                )
+                self._health.refuse(refused)
+                fields = error_fields(error)
+                self._log.error("files refused", files=names, checks=error.checks, **fields)
         except ChainError as error:
             # Increments cannot follow the current snapshot: only a full dump leads any further.
-            self._tried.add(key)
             self._gap(error.message, error.hint)
         except InputError as error:
-            name = getattr(error.path, "name", str(error.path))
+            name = Path(error.path).name
             if name not in names:
                 raise
-            path = self._options.spool / name
-            self._arrivals.put_aside(path, self._identity(name), error.reason)
-        else:
-            self._tried.add(key)
-            self._health.write()
+            identity = self._spool.identity(name)
+            self._arrivals.put_aside(self._spool.path / name, identity, error.reason)
+            return
+        self._tried.add(key)
+        self._health.write()
+
+    def _take_first(self, step: Step) -> None:
+        first = apply_step(step.batches[:1])
+        if self._key(first) not in self._tried:
+            self._take(first)
 
     def _publish(self, step: Step, names: tuple[str, ...]) -> None:
         """Take a step by the same code as the commands; increments go up to the first gap."""
-        inputs = [self._options.spool / file.name for file in step.files]
-        increments = step.action is Action.APPLY
+        inputs = [self._spool.path / name for name in names]
+        increments, options = step.action is Action.APPLY, self._options
         if not increments:
-            inputs += self._open_plan()
-        options = self._options
+            inputs += input_files(options.plan)
         checked = pipeline.check(inputs, self._store, options.approval, increments=increments)
-        if step.action is Action.RECONCILE:
-            self._record_drift(names[0], checked)
-            self._health.forget(names)
-        elif checked.new is not None:
+        used = set(names)
+        if step.action is not Action.RECONCILE and checked.new is not None:
             metadata = pipeline.publish(
                 self._store, checked, asked_by=options.asked_by, reason=options.approval.reason
             )
-            read = {file.source.path.name for file in checked.files}
-            used = tuple(name for name in names if name in read)
-            self._health.forget(used)
+            used &= {file.source.path.name for file in checked.files}
             self._health.set(
                 published_at=now(), snapshot_id=metadata.snapshot_id, as_of=metadata.as_of, gap=None
             )
@@ -227,110 +212,81 @@ class Watcher(Feed):
                 "snapshot published",
                 snapshot=metadata.snapshot_id,
                 as_of=metadata.as_of.isoformat(),
-                files=used,
+                files=[name for name in names if name in used],
                 ported=metadata.counts.get("ported", 0),
             )
+        self._health.forget(used)
         if not increments:
-            drift = _drift(checked)
-            reconciled = Reconciled(
-                dump=names[0],
-                outcome=drift.outcome.value,
-                message=drift.message,
-                at=now(),
-                published=step.action is Action.BUILD,
+            self._compare(names[0], checked, published=step.action is Action.BUILD)
+        newest = self._seen.as_of
+        if checked.gap is not None and newest is not None and checked.as_of < newest:
+            self._gap(
+                f"the store was rolled back to data of {checked.as_of:%Y-%m-%dT%H:%MZ}: what had "
+                f"been applied up to {newest:%Y-%m-%dT%H:%MZ} is not applied again, and later "
+                "windows cannot follow",
+                ROLLBACK_HINT,
             )
-            self._health.set(reconciled=reconciled)
-        if checked.gap is not None:
-            newest = self._seen().as_of
-            if newest is not None and checked.as_of < newest:
-                self._gap(
-                    f"the store was rolled back to data of {checked.as_of:%Y-%m-%dT%H:%MZ}: what "
-                    f"had been applied up to {newest:%Y-%m-%dT%H:%MZ} is not applied again, and "
-                    "later windows cannot follow",
-                    ROLLBACK_HINT,
-                )
+        elif checked.gap is not None:
+            self._gap(checked.gap.message, GAP_HINT)
+
+    def _compare(self, dump: str, checked: Checked, *, published: bool) -> None:
+        """Record how a full dump differs from what increments made; in history, if that is all."""
+        (finding,) = (each for each in checked.findings if each.check == "drift")
+        if not published:
+            drift = checked.drift
+            facts = {
+                "dump": dump,
+                "as_of": checked.as_of.isoformat(),
+                "outcome": finding.outcome.value,
+                "message": finding.message,
+                "drift": None if drift is None else dataclasses.asdict(drift),
+                "asked_by": self._options.asked_by,
+            }
+            with writing(self._store) as writer:
+                writer.reconciled(checked.base_id, facts)
+            if finding.outcome is Outcome.FAILED:
+                self._log.warning("drift", dump=dump, reason=finding.message, remedy=finding.hint)
             else:
-                self._gap(checked.gap.message, GAP_HINT)
-
-    def _open_plan(self) -> list[Path]:
-        """Return the files that ``--plan`` names.
-
-        Raises FeedError where the current snapshot was built with an open plan and none is named:
-        every fixed line would become an unallocated number.
-        """
-        if self._options.plan:
-            return input_files(self._options.plan)
-        sources: Sequence[SnapshotSource] = ()
-        with contextlib.suppress(StoreError):
-            sources = self._current().sources
-        others = [source for source in sources if source.layer == "ranges"]
-        names = [each.name for each in others if each.registry != self._layout.registry]
-        if names:
-            raise FeedError(
-                f"the current snapshot was built with {', '.join(names)}, which this feed lacks",
-                hint="Give the open numbering plan with --plan; to do without it, build once "
-                "by hand with --allow plan_shrinkage",
-            )
-        return []
-
-    def _record_drift(self, dump: str, checked: Checked) -> None:
-        """Record in history and log how a full dump differs from what increments made."""
-        finding, drift = _drift(checked), checked.drift
-        facts = {
-            "dump": dump,
-            "as_of": checked.as_of.isoformat(),
-            "outcome": finding.outcome.value,
-            "message": finding.message,
-            "drift": None if drift is None else dataclasses.asdict(drift),
-            "asked_by": self._options.asked_by,
-        }
-        with writing(self._store) as writer:
-            writer.reconciled(self._store.current_id() if drift is None else drift.against, facts)
-        if finding.outcome is Outcome.FAILED:
-            self._log.warning("drift", dump=dump, reason=finding.message, remedy=finding.hint)
-        else:
-            self._log.info("dump compared", dump=dump, result=finding.message)
+                self._log.info("dump compared", dump=dump, result=finding.message)
+        reconciled = Reconciled(
+            dump=dump,
+            outcome=finding.outcome.value,
+            message=finding.message,
+            at=now(),
+            published=published,
+        )
+        self._health.set(reconciled=reconciled)
 
     def _gap(self, reason: str, remedy: str) -> None:
-        if self._health.gap(reason, remedy):
+        before = self._health.state.gap
+        self._health.trouble("gap", reason, remedy)
+        if before is None or before.message != reason:
             self._log.warning("gap", reason=reason, remedy=remedy)
 
     def _key(self, step: Step) -> str:
-        """Identify the deliveries, the snapshot they would follow, and what is allowed."""
-        deliveries = [f"{file.name} {self._identity(file.name)}" for file in step.files]
-        try:
-            current = self._store.current_id()
-        except StoreError:
-            current = ""
-        text = "\n".join([*deliveries, current, *sorted(self._options.approval.allowed)])
+        """Identify the deliveries, the current snapshot, what is allowed, and the open plan."""
+        deliveries = [f"{file.name} {self._spool.identity(file.name)}" for file in step.files]
+        options = self._options
+        by = [*sorted(options.approval.allowed), *map(str, options.plan)]
+        text = "\n".join([*deliveries, self._current_id(), *by])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _identity(self, name: str) -> str:
-        """Return size and time of a spooled file, which are those of its delivery."""
-        status = (self._options.spool / name).stat()
-        return f"{status.st_size}-{status.st_mtime_ns}"
-
-    def _given_up(self, day: Batch) -> bool:
-        return now() - self._arrived(day.files[0]) > self._options.patience
-
     def _arrived(self, file: DeliveredFile) -> datetime:
-        return datetime.fromtimestamp((self._options.spool / file.name).stat().st_ctime, UTC)
+        return datetime.fromtimestamp((self._spool.path / file.name).stat().st_ctime, UTC)
 
     def _report(self) -> None:
         """Record what the feed is waiting for, and log it when it is new."""
-        seen = self._seen()
-        batches = Deliveries(self._arrivals.spooled(), seen, self._layout).batches
+        batches = self._deliveries().batches
         if not any(_is_window(batch) for batch in batches):
             self._health.set(gap=None)
-        waiting = [*self._arrivals.unsettled, *self._waiting(batches)]
-        listed = self._arrivals.listed.values()
-        increments = seen.as_of and any(file.role is Role.WINDOW for file in listed)
+        waiting = (*self._arrivals.unsettled, *self._waiting(batches))
+        dump, window = self._seen.dump, self._seen.as_of
+        if not any(file.role is Role.WINDOW for file in self._arrivals.listed.values()):
+            window = None
         self._health.set(
-            waiting=tuple(waiting),
-            dump_expected_at=seen.dump and seen.dump + self._layout.dump_every,
-            window_expected_at=seen.as_of + self._layout.window_every
-            if seen.as_of and increments
-            else None,
+            waiting=waiting,
+            dump_expected_at=dump and dump + self._layout.dump_every,
+            window_expected_at=window and window + self._layout.window_every,
         )
         names = tuple(each.name for each in waiting)
         if names and names != self._waiting_logged:
@@ -338,20 +294,14 @@ class Watcher(Feed):
         self._waiting_logged = names
         self._health.write()
 
-    def _waiting(self, batches: Iterable[Batch]) -> Iterator[Waiting]:
+    def _waiting(self, batches: Sequence[Batch]) -> Iterator[Waiting]:
         """Yield each whole file that is neither applied nor refused, and why."""
-        state = self._health.state
-        others = {name for entry in state.refused for name in entry.names}
+        others = {name for entry in self._health.state.refused for name in entry.names}
         others.update(each.name for each in self._arrivals.unsettled)
         for batch in batches:
+            reason = "what precedes it is missing or was refused, or it is not applied yet"
             if batch.missing:
                 reason = f"{' and '.join(batch.missing)} of the same time must come too"
-            elif _is_window(batch) and state.gap:
-                reason = "it cannot follow: see the gap"
-            elif _is_window(batch) and state.refused:
-                reason = "a file before it was refused"
-            else:
-                reason = "it is not applied yet"
             for file in batch.files:
                 if file.name not in others:
                     yield Waiting(name=file.name, reason=reason, since=self._arrived(file))
@@ -367,7 +317,3 @@ class Watcher(Feed):
 
 def _is_window(batch: Batch) -> bool:
     return batch.files[0].role is Role.WINDOW
-
-
-def _drift(checked: Checked) -> Finding:
-    return next(finding for finding in checked.findings if finding.check == "drift")

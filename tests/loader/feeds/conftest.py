@@ -62,10 +62,12 @@ def password_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def login(sftp: SftpServer, password_file: Path, tmp_path: Path) -> list[object]:
-    """Return the options that reach the server by password and known-hosts file."""
-    known_hosts = sftp.known_hosts(tmp_path / "known_hosts")
-    return [
-        "--sftp", sftp.url, "--known-hosts", known_hosts, "--password-file", password_file,
-        "--timeout", 5,
-    ]  # fmt: skip
+def pinned(sftp: SftpServer, tmp_path: Path) -> list[object]:
+    """Return the options that name the server and its key."""
+    return ["--sftp", sftp.url, "--known-hosts", sftp.known_hosts(tmp_path / "known_hosts")]
+
+
+@pytest.fixture
+def login(pinned: list[object], password_file: Path) -> list[object]:
+    """Return the options that reach the server by password."""
+    return [*pinned, "--password-file", password_file, "--timeout", 5]

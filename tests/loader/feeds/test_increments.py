@@ -23,6 +23,7 @@ from support.registry import command, write_registry
 from numroute.index import SnapshotStore, writing
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
+_FOLLOWS = "what precedes it is missing or was refused, or it is not applied yet"
 NEW = FIRST_NUMBER + 500_000
 """The first of the numbers that windows port; a dump of 20 numbers does not hold it."""
 
@@ -164,7 +165,7 @@ def test_a_window_that_is_refused_does_not_hold_up_those_before_it(fed: Path, in
     again = watch_once(fed, "--inbox", inbox)
     assert again.events("files refused") == []
     assert state_of(again).refused_files == 2
-    assert [each.reason for each in state_of(again).waiting] == ["a file before it was refused"] * 2
+    assert [each.reason for each in state_of(again).waiting] == [_FOLLOWS] * 2
     assert all("0600_" in each.name for each in state_of(again).waiting)
     put(inbox, day_of(NEXT_DAY, ported=21))
     healed = watch_once(fed, "--inbox", inbox)
