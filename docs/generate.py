@@ -20,7 +20,7 @@ import yaml
 from numroute.cli import numroute
 from numroute.server.metrics import METRICS, Counter, Distribution, Metric
 from numroute_loader.cli import numroute_load
-from numroute_loader.reading.rows import REMEDY
+from numroute_loader.reading.record_files import REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -74,7 +74,7 @@ from numroute_loader.inputs import (
 from numroute_loader.merge import MergeReport, UnknownOperator, merge
 from numroute_loader.reading.csv_stream import lines_with
 from numroute_loader.reading.description import STRICT, ParsedFile, RegistryFile, Tolerance
-from numroute_loader.reading.rows import ROWS_MAX
+from numroute_loader.reading.record_files import ROWS_MAX
 from numroute_loader.registries import CHAINS, INCREMENTS, kind_of, load_limits
 
 RANGE_HOLDERS = "range_holders_changed"

@@ -82,14 +82,3 @@ class Ranges:
     last: NDArray[np.uint64]
     key: NDArray[np.uint32]
     keys: Sequence[RouteKey]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorRow:
-    """One row of a registry's operator table. (``code``, ``mnc``) is its key."""
-
-    code: str
-    mnc: str
-    tax_number: str
-    name: str
-    line: int

@@ -83,7 +83,7 @@ def test_row_with_columns_too_many(tmp_path, place, route):
     rows[place]["Route"] = route
     error = _refused(bdpn.put(tmp_path, f"{NAME}.csv", bdpn.dump(bdpn.PORT_ALL, rows)))
     found = 7 + route.count(",")
-    assert error.reason == f"the row has {found} columns, the header has 7"
+    assert error.reason == f"the line has {found} columns where 7 are expected"
     assert error.line == place + 2
 
 
@@ -247,12 +247,13 @@ def test_too_many_distinct_routes(tmp_path, monkeypatch):
 
 
 NEW_DEFECTS = [
-    (b"9000000013,\r\n", "the row has fewer columns"),
+    (b"9000000013,\r\n", "the line has 2 columns where 3"),
     (b"9000000013,Plain,x\r\n", "RowCount is not a whole number"),
-    (b"9000000013,,\r\n", "OrgName is empty"),
+    (b"9000000013,,\r\n", "OrgName is not a name"),
     (b"900000013,Plain,\r\n", "Number is not ten digits"),
     (b"90000000130,Plain,\r\n", "Number is not ten digits"),
-    (b"9000000013,Pl\x01ain,\r\n", "OrgName holds a control character"),
+    (b"9000000013,Pl\x01ain,\r\n", "the line has 4 columns where 3"),
+    (b"9000000013,Pl\x02ain,\r\n", "OrgName is not a name without control characters"),
     ("9000000013,Мир,\r\n".encode("cp1251"), "mixed encodings"),
     (b"9000000013,\x98\x98,\r\n", "mixed encodings"),
 ]

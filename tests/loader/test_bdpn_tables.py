@@ -15,7 +15,7 @@ from support import bdpn
 from numroute.errors import InputError
 from numroute.model import LineType
 from numroute_loader.reading import csv_stream
-from numroute_loader.records import OperatorRow, RouteKey
+from numroute_loader.records import RouteKey
 from numroute_loader.registries import read
 
 OPERATORS = "Operators_202307180000_3528.csv"
@@ -30,6 +30,10 @@ def _range(first: int, last: int, owner: str = "mMTS") -> bdpn.Row:
         "RegionCode": "01",
         "MNC": "09",
     }
+
+
+def _operator(code: str, mnc: str, tax_number: str, name: str) -> RouteKey:
+    return RouteKey(operator_code=code, registry_mnc=mnc, tax_number=tax_number, operator_name=name)
 
 
 def _refused(path: Path) -> InputError:
@@ -53,20 +57,37 @@ def test_operators(tmp_path, encoding, suffix):
     path = bdpn.put(tmp_path, f"Operators_202307180000_3528.{suffix}", text.encode(encoding))
     parsed = read(path)
     assert parsed.operators == (
-        OperatorRow(code="mAIKONEKT", mnc="51", tax_number="", name='"Айконнект" ООО', line=2),
-        OperatorRow(code="mAPEKS", mnc="09", tax_number="7444007177", name='"АПЕКС" ОАО', line=3),
-        OperatorRow(code="mapeks", mnc="09", tax_number="", name="Ромашка, Лтд, Ко", line=4),
-        OperatorRow(code="mAPEKS", mnc="10", tax_number="7444007177", name="", line=5),
+        RouteKey(
+            operator_code="mAIKONEKT",
+            registry_mnc="51",
+            tax_number="",
+            operator_name='"Айконнект" ООО',
+        ),
+        RouteKey(
+            operator_code="mAPEKS",
+            registry_mnc="09",
+            tax_number="7444007177",
+            operator_name='"АПЕКС" ОАО',
+        ),
+        RouteKey(
+            operator_code="mapeks",
+            registry_mnc="09",
+            tax_number="",
+            operator_name="Ромашка, Лтд, Ко",
+        ),
+        RouteKey(
+            operator_code="mAPEKS", registry_mnc="10", tax_number="7444007177", operator_name=""
+        ),
     )
-    assert parsed.warnings == ("1 rows have a TIN that is not a tax number",)
+    assert parsed.warnings == ("1 rows have a tax number that is not one",)
     assert parsed.source.rows == 4
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("mB,02,", "the row has fewer than 5 columns"),
-        ("mB,02,1,name", "the row has fewer than 5 columns"),
+        ("mB,02,", "the line has 3 columns where 5 are expected"),
+        ("mB,02,1,name", "the line has 4 columns where 5"),
         ("B,02,,name,", "OrgCode is not m followed by"),
         ("mB,2,,name,", "MNC is not two digits"),
         ("mB,02,,name,x", "RowCount is not a whole number"),
@@ -135,7 +156,7 @@ def test_numbering_plan_round_trip(cuts, data):
 @pytest.mark.parametrize(
     ("first", "last", "what"),
     [
-        (9_000_000_100, 9_000_000_199, "occurs in the file twice"),
+        (9_000_000_100, 9_000_000_199, "overlaps another"),
         (9_000_000_150, 9_000_000_160, "overlaps another"),
         (9_000_000_199, 9_000_000_299, "overlaps another"),
         (9_000_000_000, 9_000_000_100, "overlaps another"),

@@ -7,7 +7,7 @@ import numpy as np
 from numroute.model import Operator
 from numroute_loader.merge.ranges import Layer, stack_layers
 from numroute_loader.merge.routes import OperatorDirectory, build_directory
-from numroute_loader.records import OperatorRow, RouteKey
+from numroute_loader.records import RouteKey
 
 
 def directory_of(
@@ -26,7 +26,9 @@ def directory_of(
         )
     return build_directory(
         [
-            OperatorRow(code=code, mnc="01", tax_number=tax_number, name=name, line=2)
+            RouteKey(
+                operator_code=code, registry_mnc="01", tax_number=tax_number, operator_name=name
+            )
             for code, tax_number, name in rows
         ],
         made,

@@ -112,7 +112,7 @@ def test_2026_territory_names_an_open_region(path: Path):
 
 def test_headerless_copy_of_a_later_era(path: Path):
     """A tax number at the end of a headerless copy's rows is not taken for part of the region."""
-    with pytest.raises(InputError, match="7 fields where 6 are expected"):
+    with pytest.raises(InputError, match="7 columns where 6 are expected"):
         read(path, "900;0000000;0000009;10;А;Край;7700000001")
 
 

@@ -121,12 +121,6 @@ def test_increment_with_the_header_of_a_full_dump(tmp_path, name, suffix):
     assert "an increment of the simplified tier, which states no times" in error.reason
 
 
-def test_increment_without_time_and_sequence(tmp_path):
-    """A name that only begins like an increment's is not enough to put it in order."""
-    error = _refused(bdpn.put(tmp_path, "Port_Increment.csv", ROWS["ru-bdpn/port-increment"]))
-    assert "an increment, but without the time and the sequence" in error.reason
-
-
 def test_zip_named_as_one_kind_with_another_in_it(tmp_path):
     """A zip named as a full dump that holds an increment is neither."""
     path = tmp_path / f"Port_All_New_{DATED}.zip"

@@ -10,7 +10,7 @@ from numroute.index.content import Content
 from numroute.model import Operator, Route
 from numroute_loader.brands import Brand, BrandTable
 from numroute_loader.reading.description import ParsedFile, SourceFile
-from numroute_loader.records import OperatorRow, PortedRecords, Ranges, RouteKey
+from numroute_loader.records import PortedRecords, Ranges, RouteKey
 
 BRANDS = BrandTable(
     layers=(
@@ -71,8 +71,10 @@ def operator_file(*rows: tuple[str, str, str, str], name: str = "operators.csv")
     return ParsedFile(
         source=source(name, "bdpn"),
         operators=[
-            OperatorRow(code=code, mnc=mnc, tax_number=tax_number, name=text, line=line)
-            for line, (code, mnc, tax_number, text) in enumerate(rows, start=2)
+            RouteKey(
+                operator_code=code, registry_mnc=mnc, tax_number=tax_number, operator_name=text
+            )
+            for code, mnc, tax_number, text in rows
         ],
     )
 

@@ -33,7 +33,7 @@ from numroute_loader.merge.routes import (
     mapped,
 )
 from numroute_loader.reading.description import ParsedFile
-from numroute_loader.records import OperatorRow, PortedRecords, RouteKey
+from numroute_loader.records import PortedRecords, RouteKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,12 +270,12 @@ def _outside_plan(content: Content) -> OutsidePlan | None:
 
 
 def _unknown_operators(
-    rows: Sequence[OperatorRow], records: PortedRecords, layers: Sequence[Layer]
+    rows: Sequence[RouteKey], records: PortedRecords, layers: Sequence[Layer]
 ) -> Sequence[UnknownOperator]:
     """Return the codes that the operator table lacks, those with most ported numbers first."""
     if not rows:
         return ()
-    known = {row.code for row in rows} | {""}
+    known = {row.operator_code for row in rows} | {""}
     numbers: Counter[str] = Counter()
     ranges: Counter[str] = Counter()
     # Most dumps have no such code and need not be counted.

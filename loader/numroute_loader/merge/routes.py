@@ -17,7 +17,7 @@ from numroute.index.content import FIXED_STATUSES
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute_loader.brands import BrandTable
 from numroute_loader.merge.ranges import Layer, Stack
-from numroute_loader.records import OperatorRow, RouteKey
+from numroute_loader.records import RouteKey
 
 _BLOCK = 1 << 20
 """Entries mapped at once: numpy widens indexes to eight bytes, which must not happen to all."""
@@ -162,7 +162,7 @@ class OperatorDirectory:
 
 
 def build_directory(
-    rows: Sequence[OperatorRow], layers: Sequence[Layer], stack: Stack
+    rows: Sequence[RouteKey], layers: Sequence[Layer], stack: Stack
 ) -> OperatorDirectory:
     """Return the directory of a registry's operator table and all plans.
 
@@ -175,8 +175,8 @@ def build_directory(
     names: dict[str, Counter[str]] = defaultdict(Counter)
     tax_numbers: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        names[row.code][row.name] += 1
-        tax_numbers[row.code][row.tax_number] += 1
+        names[row.operator_code][row.operator_name] += 1
+        tax_numbers[row.operator_code][row.tax_number] += 1
     from_plans = _tax_numbers_of_stack(stack)
     by_code: dict[str, Operator] = {}
     for code in dict.fromkeys([*names, *from_plans]):
@@ -192,7 +192,7 @@ def build_directory(
             if operator.tax_number
         },
         # Not the names that the plans give: only the registry's own count.
-        code_of_name=_only_code((row.name, row.code) for row in rows),
+        code_of_name=_only_code((row.operator_name, row.operator_code) for row in rows),
         name_of_tax_number=name_of_tax_number,
     )
 

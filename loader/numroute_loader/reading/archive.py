@@ -12,7 +12,8 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Protocol, Self, cast
+from types import SimpleNamespace
+from typing import IO, Any, Self, cast
 
 from numroute.errors import InputError
 
@@ -40,45 +41,20 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PIECE_BYTES = 2**20
-
-_ZIP_MAGIC = b"PK"
-_OTHER_FORMATS = (
-    (b"\x1f\x8b", "a gzip archive", "Unpack it with `gunzip`"),
-    (b"BZh", "a bzip2 archive", "Unpack it with `bunzip2`"),
-    (b"\xfd7zXZ", "an xz archive", "Unpack it with `unxz`"),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard archive", "Unpack it with `unzstd`"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it first"),
-    (b"Rar!", "a RAR archive", "Unpack it first"),
-    (b"%PDF", "a PDF document", "Give the registry's own file"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)", "Give the registry's own file"),
-    (b"PAR1", "a Parquet file", "Give the registry's own file"),
-    (b"SQLite format 3\0", "an SQLite database", "Give the registry's own file"),
-)
-
-
-class _Readable(Protocol):
-    def readinto(self, buffer: memoryview, /) -> int: ...
-
-    def close(self) -> None: ...
-
-
-class _ShortDirectory:
-    """A zip file while zipfile reads its directory, which it would read whole, however long."""
-
-    def __init__(self, path: Path, file: IO[bytes] | io.RawIOBase) -> None:
-        self._path = path
-        self._file = file
-        self.seek = file.seek
-        self.tell = file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        if size > ZIP_DIRECTORY_BYTES_MAX:
-            raise InputError(
-                self._path,
-                f"the zip's directory takes {size:,} bytes, it should hold exactly one file",
-                hint="Unpack it and give the file that you need",
-            )
-        return self._file.read(size) or b""
+_UNPACK = "Unpack it and give the registry's own file"
+_OTHER_FORMATS = {
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"\x28\xb5\x2f\xfd": "a Zstandard archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"%PDF": "a PDF document",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)",
+    b"PAR1": "a Parquet file",
+    b"SQLite format 3\0": "an SQLite database",
+}
+_WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--")
 
 
 class Archive:
@@ -91,19 +67,17 @@ class Archive:
         """Open the file; raises InputError when it cannot be read or is of another format."""
         self.path = path
         self.member: str | None = None
-        self._text_bytes = 0
+        self._text_bytes, self._text_bytes_max = 0, TEXT_BYTES_MAX
         self._digest = hashlib.sha256()
+        self._head = memoryview(b"")
         try:
-            self._file: IO[bytes] | io.RawIOBase = path.open("rb", buffering=0)
-            self.bytes_total = os.fstat(self._file.fileno()).st_size
+            self._file: io.FileIO | io.BytesIO = path.open("rb", buffering=0)
+            self._text: io.FileIO | io.BytesIO | IO[bytes] = self._file
         except OSError as error:
             raise _unreadable(path, error) from None
         try:
             self._open()
-            self._head = memoryview(b"")
-            head = bytearray(HEAD_BYTES)
-            del head[self.readinto(memoryview(head)) :]
-            self.head = bytes(head)
+            self.head = self.read(HEAD_BYTES)
             self._head = memoryview(self.head)
         except BaseException:
             self._file.close()
@@ -137,10 +111,7 @@ class Archive:
         filled = min(len(self._head), len(buffer))
         buffer[:filled] = self._head[:filled]
         self._head = self._head[filled:]
-        while filled < len(buffer):
-            count = self._readinto_some(buffer[filled:])
-            if count == 0:
-                break
+        while filled < len(buffer) and (count := self._readinto_some(buffer[filled:])):
             filled += count
         return filled
 
@@ -150,75 +121,94 @@ class Archive:
         A plain file is digested while it is read, if it is read to its end. A zip is much smaller
         than its text and is not read in one direction, so it takes a pass of its own.
         """
-        digest = self._digest
         try:
             at = self._file.tell()
-            if self.member is not None or at < self.bytes_total:
-                digest = hashlib.sha256()
-                self._file.seek(0)
-                while piece := self._file.read(_PIECE_BYTES):
-                    digest.update(piece)
-                self._file.seek(at)
+            if self.member is None and at == self.bytes_total:
+                return self._digest.hexdigest()
+            self._file.seek(0)
+            digest = hashlib.file_digest(self._file, "sha256")
+            self._file.seek(at)
         except OSError as error:
             raise _unreadable(self.path, error) from None
         return digest.hexdigest()
 
     def close(self) -> None:
         """Close the file; closing it twice does no harm."""
-        if self.member is not None:
-            self._text.close()
+        self._text.close()
         self._file.close()
 
     def refuse_other_content(self) -> None:
         """Raise InputError when the text is empty, a web page, UTF-16 or binary."""
-        text = self.head.removeprefix(BYTE_ORDER_MARK)
-        start = text[:1024].lstrip().lower()
-        if start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--")):
+        text, reason, line = self.head.removeprefix(BYTE_ORDER_MARK), "", None
+        if text[:1024].lstrip().lower().startswith(_WEB_PAGE):
             reason = "the file looks like an HTML page, not a registry's file"
-            raise InputError(self.path, reason, hint=DOWNLOAD_AGAIN)
-        if self.member is None and self.path.suffix.lower() == ".zip":
-            raise InputError(self.path, "named .zip, but it is not a zip", hint=DOWNLOAD_AGAIN)
-        if not text.strip():
-            raise InputError(self.path, "the file is empty", hint=DOWNLOAD_AGAIN)
-        if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        elif self.member is None and self.path.suffix.lower() == ".zip":
+            reason = "named .zip, but it is not a zip"
+        elif not text.strip():
+            reason = "the file is empty"
+        elif text.startswith((b"\xff\xfe", b"\xfe\xff")):
             reason = "the text is UTF-16, as a spreadsheet saves it"
-            raise InputError(self.path, reason, hint=f"{DOWNLOAD_AGAIN}, or save it as UTF-8")
-        refuse_nul_bytes(self.path, text)
+        elif b"\0" in text:
+            reason, line = "the line holds NUL bytes", text.count(b"\n", 0, text.index(b"\0")) + 1
+        if reason:
+            raise InputError(self.path, reason, line=line, hint=DOWNLOAD_AGAIN)
 
     def _open(self) -> None:
         """Identify the format by the first bytes and, in a zip, find the one member."""
-        path = self.path
         try:
+            self.bytes_total = os.fstat(self._file.fileno()).st_size
             if self.bytes_total <= WHOLE_BYTES_MAX:
                 with self._file as file:
-                    self._file = io.BytesIO(file.read() or b"")
+                    self._text = self._file = io.BytesIO(file.read() or b"")
             start = self._file.read(16) or b""
             self._file.seek(0)
         except OSError as error:
-            raise _unreadable(path, error) from None
+            raise _unreadable(self.path, error) from None
         if not start:
-            raise InputError(path, "the file is empty", hint=DOWNLOAD_AGAIN)
-        for magic, name, hint in _OTHER_FORMATS:
+            raise InputError(self.path, "the file is empty", hint=DOWNLOAD_AGAIN)
+        for magic, name in _OTHER_FORMATS.items():
             if start.startswith(magic):
-                raise InputError(path, f"the file is {name}", hint=hint)
-        self._text = cast("_Readable", self._file)
-        self._text_bytes_max = TEXT_BYTES_MAX
-        if not start.startswith(_ZIP_MAGIC):
-            return
-        self._text_bytes_max = min(TEXT_BYTES_MAX, ZIP_RATIO_MAX * self.bytes_total)
-        try:
-            archive = zipfile.ZipFile(cast("IO[bytes]", _ShortDirectory(path, self._file)))
-            archive.fp = cast("IO[bytes]", self._file)
-            member = _only_member(path, archive)
-            self._text = cast("_Readable", archive.open(member))
-        except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError) as error:
-            # An unknown method raises NotImplementedError, which is a RuntimeError.
-            raise _damaged(path, error) from None
-        self.member = member.filename
+                raise InputError(self.path, f"the file is {name}", hint=_UNPACK)
+        if start.startswith(b"PK"):
+            self._text_bytes_max = min(TEXT_BYTES_MAX, ZIP_RATIO_MAX * self.bytes_total)
+            try:
+                self._open_zip()
+            except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError) as error:
+                # An unknown method raises NotImplementedError, which is a RuntimeError.
+                raise _damaged(self.path, error) from None
+
+    def _open_zip(self) -> None:
+        def read(size: int = -1) -> bytes:
+            if size > ZIP_DIRECTORY_BYTES_MAX:
+                reason = (
+                    f"the zip's directory takes {size:,} bytes, it should hold exactly one file"
+                )
+                raise InputError(self.path, reason, hint=_UNPACK)
+            return self._file.read(size) or b""
+
+        # zipfile would read the whole directory, however long.
+        short = SimpleNamespace(read=read, seek=self._file.seek, tell=self._file.tell)
+        archive = zipfile.ZipFile(cast("IO[bytes]", short))
+        archive.fp = cast("IO[bytes]", self._file)
+        members = archive.infolist()
+        reason = ""
+        if any(member.filename == "[Content_Types].xml" for member in members):
+            reason = "the file is an Excel workbook or another document"
+        elif len(members) != 1 or members[0].is_dir():
+            reason = f"the zip holds {len(members)} members, it should hold exactly one file"
+        elif members[0].flag_bits & 0x1:
+            reason = "the zip is encrypted"
+        elif members[0].compress_type not in _ZIP_METHODS:
+            # zipfile unpacks the other methods without a bound on memory.
+            method = members[0].compress_type
+            reason = f"the zip is packed with method {method}; stored and deflated are read"
+        if reason:
+            raise InputError(self.path, reason, hint=_UNPACK)
+        self._text, self.member = archive.open(members[0]), members[0].filename
 
     def _readinto_some(self, buffer: memoryview) -> int:
         try:
-            count = self._text.readinto(buffer)
+            count: int = cast("Any", self._text).readinto(buffer)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise _damaged(self.path, error) from None
         except OSError as error:
@@ -234,39 +224,6 @@ class Archive:
         if self.member is None:
             self._digest.update(buffer[:count])
         return count
-
-
-def refuse_nul_bytes(path: Path, text: bytes) -> None:
-    """Raise InputError with the line of the first NUL byte of a text, if there is one."""
-    at = text.find(b"\0")
-    if at >= 0:
-        line = text.count(b"\n", 0, at) + 1
-        hint = f"The file is damaged or not a text: {DOWNLOAD_AGAIN.lower()}"
-        raise InputError(path, "the line holds NUL bytes", line=line, hint=hint)
-
-
-def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    members = archive.infolist()
-    if any(member.filename == "[Content_Types].xml" for member in members):
-        hint = "Give the registry's own file"
-        raise InputError(path, "the file is an Excel workbook or another document", hint=hint)
-    if len(members) != 1 or members[0].is_dir():
-        raise InputError(
-            path,
-            f"the zip holds {len(members)} members, it should hold exactly one file",
-            hint="Unpack it and give the file that you need",
-        )
-    member = members[0]
-    if member.flag_bits & 0x1:
-        raise InputError(path, "the zip is encrypted", hint="Unpack it first")
-    if member.compress_type not in _ZIP_METHODS:
-        # zipfile unpacks the other methods without a bound on memory.
-        raise InputError(
-            path,
-            f"the zip is packed with method {member.compress_type}; stored and deflated are read",
-            hint="Unpack it first",
-        )
-    return member
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

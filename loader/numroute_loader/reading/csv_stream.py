@@ -8,13 +8,11 @@ in the order of the file. Memory holds a few blocks, whatever the size of the fi
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +20,6 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from numroute.errors import InputError
-from numroute.threads import in_order
 from numroute_loader.reading.archive import BYTE_ORDER_MARK, Archive
 from numroute_loader.reading.description import Progress
 
@@ -31,11 +28,6 @@ BLOCK_BYTES = 8 * 2**20
 
 LINE_BYTES_MAX = 65_536
 """The longest line that is read. A dump's lines have about a hundred bytes."""
-
-PARSER_THREADS_MAX = 8
-"""More threads than this wait for the one that reads and digests the file."""
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +43,13 @@ class Fault:
     """What is wrong with a line, which is counted from 0 in its block. It quotes no number."""
 
     line: int
+    reason: str
+
+
+class Check(NamedTuple):
+    """The lines or rows that a check finds bad, and why; the reason quotes no number."""
+
+    bad: NDArray[np.bool_]
     reason: str
 
 
@@ -115,18 +114,6 @@ def header_of(head: bytes) -> tuple[str, ...]:
     return tuple(name.decode("ascii", "replace").strip() for name in line.split(b","))
 
 
-def parsed_in_order(
-    blocks: Iterator[Block], parse: Callable[[Block], _Result]
-) -> Iterator[_Result]:
-    """Yield what ``parse`` makes of each block, in the order of the file.
-
-    As many blocks are parsed at once as the process has cores.
-    """
-    threads = min(PARSER_THREADS_MAX, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads, thread_name_prefix="parse") as pool:
-        yield from in_order(pool, (partial(parse, block) for block in blocks), threads)
-
-
 def batch_of(
     data: bytes | bytearray,
     header: Sequence[str],
@@ -175,13 +162,8 @@ class SoundLines:
     faults: list[Fault]
 
 
-def sound_lines(
-    data: bytes | bytearray, *, columns: int, delimiter: str, reason: str
-) -> SoundLines:
-    """Check the lines of a block for NUL bytes, stray carriage returns, length and columns.
-
-    ``reason`` says what is wrong with a line of ``{found}`` columns.
-    """
+def sound_lines(data: bytes | bytearray, *, columns: int, delimiter: str) -> SoundLines:
+    """Check the lines of a block for NUL bytes, stray carriage returns, length and columns."""
     text = np.frombuffer(bytes(data) + (b"" if data.endswith(b"\n") else b"\n"), np.uint8)
     end = np.flatnonzero(text == ord("\n"))
     start = np.append(0, end[:-1] + 1)
@@ -193,20 +175,25 @@ def sound_lines(
     ends_crlf = text[end - 1] == ord("\r")
     found = count(delimiter.encode()) + 1
     checks = (
-        (count(b"\0") > 0, "the line holds NUL bytes"),
-        (end - start > LINE_BYTES_MAX, f"the line is longer than {LINE_BYTES_MAX} bytes"),
-        (count(b"\r") > ends_crlf, "the line holds a carriage return in its middle"),
-        (found != columns, reason),
+        Check(bad=count(b"\0") > 0, reason="the line holds NUL bytes"),
+        Check(bad=end - start > LINE_BYTES_MAX, reason=f"the line exceeds {LINE_BYTES_MAX} bytes"),
+        Check(
+            bad=count(b"\r") > ends_crlf, reason="the line holds a carriage return in its middle"
+        ),
+        Check(
+            bad=found != columns,
+            reason=f"the line has {{found}} columns where {columns} are expected",
+        ),
     )
     filled = end - start > ends_crlf
     bad = np.zeros(len(end), np.bool_)
     faults = []
-    for mask, why in checks:
+    for check in checks:
         faults += [
-            Fault(line=line, reason=why.format(found=found[line]))
-            for line in np.flatnonzero(mask & filled & ~bad).tolist()
+            Fault(line=line, reason=check.reason.format(found=found[line]))
+            for line in np.flatnonzero(check.bad & filled & ~bad).tolist()
         ]
-        bad |= mask
+        bad |= check.bad
     kept = filled & ~bad
     return SoundLines(
         # pyarrow skips the empty lines itself.
@@ -226,34 +213,22 @@ def line_at(path: Path, offset: int) -> int:
     return line
 
 
-def line_of_row(path: Path, block: Block, row: int) -> int:
-    """Return the line of a block's row, which is counted from 0 without empty lines."""
-    lines = bytes(block.data).split(b"\n")
-    filled = [line for line, text in enumerate(lines) if text.strip(b"\r")]
-    return line_at(path, block.offset) + filled[row]
-
-
 def lines_with(path: Path, column: str | None, text: str, *, lines_max: int) -> list[int]:
     """Return the first lines whose cell in ``column``, or any, is ``text``; slow: for messages.
 
     Cells are counted from the left: a column to the right of free text is not found reliably.
     """
-    matches: list[int] = []
-    written = text.encode()
+    lines: list[int] = []
     with Archive(path) as archive:
         file = CsvFile(archive)
-        at_column = file.header.index(column) if column else 0
-        looked_at = slice(at_column, at_column + 1 if column else None)
+        before = rb"(?:^|,)"
+        if column is not None:
+            before = rb"^(?:[^,\n]*,){%d}" % file.header.index(column)
+        cell = re.compile(before + re.escape(text.encode()) + rb"(?=[,\r\n]|\Z)", re.MULTILINE)
         for block in file.blocks():
-            at = block.data.find(written)
-            while at >= 0:
-                begin = block.data.rfind(b"\n", 0, at) + 1
-                end = block.data.find(b"\n", at)
-                end = len(block.data) if end < 0 else end
-                cells = block.data[begin:end].rstrip(b"\r").split(b",")
-                if written in cells[looked_at]:
-                    matches.append(line_at(path, block.offset + begin))
-                    if len(matches) == lines_max:
-                        return matches
-                at = block.data.find(written, end)
-    return matches
+            for match in cell.finditer(block.data):
+                at = block.data.rfind(b"\n", 0, match.end()) + 1
+                lines.append(line_at(path, block.offset + at))
+                if len(lines) == lines_max:
+                    return lines
+    return lines

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from numroute.model import LineType
 from numroute_loader.reading.archive import Archive
-from numroute_loader.records import (
-    IncrementRows,
-    OperatorRow,
-    PortedRecords,
-    Ranges,
-)
+from numroute_loader.records import IncrementRows, PortedRecords, Ranges, RouteKey
 
 Progress = Callable[[int, int], None]
 """Called now and then with bytes of the file on disk: (done, total)."""
@@ -64,14 +59,17 @@ class FileKind:
     covers: tuple[tuple[int, int], ...] = ()
     number_format: NumberFormat | None = None
 
+    def dated(self, stem: str) -> tuple[datetime, int] | None:
+        """Return the time (UTC) and the sequence that a name states, None where it states neither.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnreadKind:
-    """Files whose name alone shows that they are refused; ``reason`` completes "the file is"."""
-
-    file_name: re.Pattern[str]
-    reason: str
-    hint: str
+        Raises ValueError when the time does not exist.
+        """
+        match = self.file_name.fullmatch(stem)
+        stated = match.groupdict() if match else {}
+        if "time" not in stated:
+            return None
+        local = datetime.strptime(stated["time"], "%Y%m%d%H%M").replace(tzinfo=UTC)
+        return local - self.utc_offset, int(stated["sequence"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +130,7 @@ class ParsedFile:
     source: SourceFile
     ported: PortedRecords | None = None
     ranges: Ranges | None = None
-    operators: Sequence[OperatorRow] | None = None
+    operators: Sequence[RouteKey] | None = None
     increment: IncrementRows | None = None
     warnings: Sequence[str] = ()
     stated_rows: int | None = None
@@ -173,7 +171,7 @@ class NumberFormat:
         return f"{number - self.offset:0{self.digits}d}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TextColumn:
     """A column of codes: what each cell must match in full, and the same in words.
 
@@ -181,24 +179,37 @@ class TextColumn:
     """
 
     name: str
+    field: str = ""
+    _: KW_ONLY
     pattern: re.Pattern[bytes]
     shape: str
-    field: str = ""
+    optional: bool = False
+
+    def allows(self, cell: bytes) -> bool:
+        """Return whether a cell is what the column should hold."""
+        return bool(self.pattern.fullmatch(cell)) or (self.optional and not cell)
+
+
+_NO_NUMBERS = NumberFormat(country_code="", digits=0, lowest=0, highest=0, shape="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordLayout:
-    """Rows of a number or a range (``last``) with codes: a full dump, an increment or a plan.
+    """Rows of codes, of a number or a range (``last``) too: every kind of file.
 
     ``routes``: the columns that say where a number is served, the operator first; in an increment
     without them every row is a return. A row whose operator is its ``range_holder`` is a number
     that went home. ``others`` are checked and not used. ``order_id`` orders rows of one second.
+
+    ``free_text``: a column of texts that may hold the delimiter, so the header must be exactly
+    ``columns``. ``encodings`` are tried in this order; a file has one of them.
+    ``tax_number_shape``: a tax number of an operator table that does not match is left empty.
     """
 
-    number: str
-    number_format: NumberFormat
     row_count: str
-    line_type: LineType
+    line_type: LineType = LineType.UNSPECIFIED
+    number: str = ""
+    number_format: NumberFormat = _NO_NUMBERS
     last: str = ""
     routes: tuple[TextColumn, ...] = ()
     donor: TextColumn | None = None
@@ -206,6 +217,9 @@ class RecordLayout:
     others: tuple[TextColumn, ...] = ()
     time: str = ""
     order_id: str = ""
+    free_text: str = ""
+    encodings: tuple[str, ...] = ("ascii",)
+    tax_number_shape: str = ""
 
     @property
     def texts(self) -> tuple[TextColumn, ...]:
@@ -215,53 +229,16 @@ class RecordLayout:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of all columns that a file must have."""
+        """The names of all columns that a file must have, in the order of one with free text."""
         codes = (column.name for column in self.texts)
         names = (self.order_id, self.number, self.last, *codes, self.time, self.row_count)
-        return tuple(name for name in names if name)
+        return tuple(dict.fromkeys(filter(None, names)))
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedLayout:
-    """Rows of a number, an operator's name in free text, and a row count.
-
-    The name may hold the delimiter, so the three columns must be in exactly this order.
-    ``encodings`` are tried in this order; a file has one of them.
-    """
-
-    number: str
-    number_format: NumberFormat
-    operator_name: str
-    row_count: str
-    line_type: LineType
-    encodings: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns, in order."""
-        return (self.number, self.operator_name, self.row_count)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorLayout:
-    """An operator table: code, MNC and tax number, a name in free text, and a row count.
-
-    The name may hold the delimiter, so the five columns must be in exactly this order. A tax
-    number that does not match ``tax_number_shape`` is left empty.
-    """
-
-    code: TextColumn
-    mnc: TextColumn
-    tax_number: str
-    tax_number_shape: re.Pattern[str]
-    name: str
-    row_count: str
-    encodings: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns, in order."""
-        return (self.code.name, self.mnc.name, self.tax_number, self.name, self.row_count)
+    def matches(self, header: Sequence[str], without: Collection[str] = ()) -> bool:
+        """Return whether a header has all columns, and none of ``without``."""
+        if self.free_text:
+            return tuple(header) == self.columns
+        return set(header).issuperset(self.columns) and set(header).isdisjoint(without)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,21 +290,20 @@ class FeedLayout:
         stem, _, suffix = name.rpartition(".")
         kinds = [(role, kind) for role, kinds in self.kinds.items() for kind in kinds]
         for role, kind in kinds if suffix.lower() in ("csv", "zip") else ():
-            match = kind.file_name.fullmatch(stem)
-            if match is None:
-                continue
             try:
-                local = datetime.strptime(match["time"], "%Y%m%d%H%M").replace(tzinfo=UTC)
+                dated = kind.dated(stem)
             except ValueError:
                 return None
-            return DeliveredFile(
-                name=name,
-                kind=kind.name,
-                role=role,
-                time=local - kind.utc_offset,
-                day=local.date(),
-                sequence=int(match["sequence"]),
-            )
+            if dated is not None:
+                time, sequence = dated
+                return DeliveredFile(
+                    name=name,
+                    kind=kind.name,
+                    role=role,
+                    time=time,
+                    day=(time + kind.utc_offset).date(),
+                    sequence=sequence,
+                )
         return None
 
 

@@ -1,8 +1,14 @@
-"""Reads full dumps, increments and numbering plans: rows of numbers with operators and routes."""
+"""Reads full dumps, increments, numbering plans and operator tables, each in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -11,71 +17,58 @@ from numpy.typing import DTypeLike, NDArray
 
 from numroute.errors import InputError
 from numroute.model import mask_number
+from numroute.threads import in_order
+from numroute_loader.reading.archive import DOWNLOAD_AGAIN
 from numroute_loader.reading.columns import Codes
-from numroute_loader.reading.csv_stream import Block, line_of_row, lines_with
+from numroute_loader.reading.csv_stream import Block, CsvFile, line_at, lines_with
 from numroute_loader.reading.description import (
     STRICT,
-    NamedLayout,
     ParsedFile,
     Progress,
     RecordLayout,
     RegistryFile,
     Tolerance,
 )
-from numroute_loader.reading.rows import (
-    REMEDY,
-    NamedParser,
-    OneEncoding,
-    RecordParser,
-    RowReader,
-    name_in,
-)
+from numroute_loader.reading.rows import RecordParser, Rows
 from numroute_loader.records import IncrementRows, PortedRecords, Ranges, RouteKey
+
+ROWS_MAX = 2**30
+"""How many rows a dump may have: as many records as an index holds."""
 
 KEYS_MAX = 2**20
 """How many distinct routes, names or codes one file may have. Real dumps have a few thousand."""
 
-_WIDE = 2**16
+PARSER_THREADS_MAX = 8
+"""More threads than this wait for the one that reads and digests the file."""
 
-_Key = TypeVar("_Key", bound="Hashable")
+REMEDY = "The file is damaged or cut short: download it again"
+
+_WIDE = 2**16
+_PLACES_MAX = 5
+"""How many skipped rows are named."""
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 def read_ported_dump(
-    file: RegistryFile,
-    progress: Progress | None,
-    tolerance: Tolerance,
-    *,
-    layout: RecordLayout | NamedLayout,
+    file: RegistryFile, progress: Progress | None, tolerance: Tolerance, *, layout: RecordLayout
 ) -> ParsedFile:
-    """Return the ported numbers of a dump, ascending; InputError for a defect not tolerated.
-
-    No defect is tolerated where operators are named in free text.
-    """
-    named = isinstance(layout, NamedLayout)
-    reader = RowReader(file, layout, STRICT if named else tolerance)
-    table = _Table(reader, layout, progress)
-    source = reader.source(table.rows)
-    duplicates = _sort(table, file, layout, keep_latest=tolerance.duplicates and not named)
-    home = table.home.filled
+    """Return the ported numbers of a dump, ascending; InputError for a defect not tolerated."""
+    table = _Table(file, layout, progress, tolerance)
+    duplicates = _sort(table, file, layout, keep_latest=tolerance.duplicates and bool(layout.time))
+    home = table.column("home", np.bool_)
     if home.any():
         table.select(~home)
     ported = PortedRecords(
-        numbers=table.numbers.filled,
-        route=table.route.filled,
-        keys=table.route.keys,
-        ported_at=None if named else table.time.filled,
-        donor=table.donor.filled if table.donor.keys else None,
-        donor_codes=table.donor.keys,
+        numbers=table.column("number", np.uint64),
+        route=table.column("route", np.uint16),
+        keys=table.routes.keys,
+        ported_at=table.column("time", np.uint32) if layout.time else None,
+        donor=table.column("donor", np.uint16) if layout.donor else None,
+        donor_codes=table.donors.keys,
         returned_home=int(np.count_nonzero(home)),
     )
-    return ParsedFile(
-        source=source,
-        ported=ported,
-        stated_rows=reader.stated,
-        rejected_rows=reader.rejected_rows,
-        rejected=tuple(reader.rejected),
-        duplicates=duplicates,
-    )
+    return table.parsed(ported=ported, duplicates=duplicates)
 
 
 def read_increment(
@@ -85,146 +78,131 @@ def read_increment(
 
     A file with only a header says that nothing has changed.
     """
-    reader = RowReader(file, layout, may_be_empty=True)
-    table = _Table(reader, layout, progress)
-    source = reader.source(table.rows)
-    returns = table.home.filled if layout.routes else np.ones(table.rows, np.bool_)
+    table = _Table(file, layout, progress, may_be_empty=True)
+    numbers = table.column("number", np.uint64)
+    returns = table.column("home", np.bool_) if layout.routes else np.ones(len(numbers), np.bool_)
     # A number that goes home has no route, so the keys are those of the ports alone.
-    route = np.zeros(table.rows, np.uint32)
-    used, route[~returns] = np.unique(
-        table.route.filled[~returns] if layout.routes else [], return_inverse=True
-    )
+    route = np.zeros(len(numbers), np.uint32)
+    ports = table.column("route", np.uint16)[~returns] if layout.routes else []
+    used, route[~returns] = np.unique(ports, return_inverse=True)
     changes = IncrementRows(
-        numbers=table.numbers.filled,
+        numbers=numbers,
         returns=returns,
         route=route,
-        keys=tuple(table.route.keys[at] for at in used.astype(int).tolist()),
-        changed_at=table.time.filled,
-        order_id=table.order_id.filled,
-        donor=table.donor.filled.astype(np.uint32) if layout.donor else None,
-        donor_codes=table.donor.keys,
+        keys=tuple(table.routes.keys[at] for at in used.astype(int).tolist()),
+        changed_at=table.column("time", np.uint32),
+        order_id=table.column("order_id", np.uint64),
+        donor=table.column("donor", np.uint16).astype(np.uint32) if layout.donor else None,
+        donor_codes=table.donors.keys,
     )
-    return ParsedFile(source=source, increment=changes, stated_rows=reader.stated)
+    return table.parsed(increment=changes)
 
 
 def read_range_file(
     file: RegistryFile, progress: Progress | None, _: Tolerance, *, layout: RecordLayout
 ) -> ParsedFile:
     """Return the ranges of a plan, ascending; raises InputError for any defect."""
-    reader = RowReader(file, layout)
-    table = _Table(reader, layout, progress)
-    source = reader.source(table.rows)
-    table.select(np.argsort(table.numbers.filled, kind="stable"))
+    table = _Table(file, layout, progress)
+    table.select(np.argsort(table.column("number", np.uint64), kind="stable"))
     ranges = Ranges(
-        first=table.numbers.filled,
-        last=table.last.filled,
-        key=table.route.filled.astype(np.uint32),
-        keys=table.route.keys,
+        first=table.column("number", np.uint64),
+        last=table.column("last", np.uint64),
+        key=table.column("route", np.uint16).astype(np.uint32),
+        keys=table.routes.keys,
     )
-    _refuse_overlap(file, layout, ranges)
-    return ParsedFile(source=source, ranges=ranges, stated_rows=reader.stated)
+    reach = np.maximum.accumulate(ranges.last)
+    overlapping = np.flatnonzero(ranges.first[1:] <= reach[:-1])
+    if overlapping.size:
+        later = int(overlapping[0]) + 1
+        # Of the ranges before, the first whose last number is the reach.
+        earlier = int(np.searchsorted(reach, reach[later - 1]))
+        numbers = sorted({int(ranges.first[earlier]), int(ranges.first[later])})
+        _refuse_twice(file, layout, numbers, "begins a range that overlaps another")
+    return table.parsed(ranges=ranges)
 
 
-def _sort(
-    table: _Table, file: RegistryFile, layout: RecordLayout | NamedLayout, *, keep_latest: bool
-) -> int:
+def read_operator_table(
+    file: RegistryFile, progress: Progress | None, _: Tolerance, *, layout: RecordLayout
+) -> ParsedFile:
+    """Return the rows of an operator table, some hundred; raises InputError for any defect.
+
+    A tax number of another shape is left empty: it could not join anything.
+    """
+    table = _Table(file, layout, progress)
+    rows = [table.routes.keys[at] for at in table.column("route", np.uint16).tolist()]
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        key = row.operator_code, row.registry_mnc
+        if key in seen:
+            name = layout.routes[0].name
+            first, line = lines_with(file.path, name, ",".join(key), lines_max=2)
+            reason = f"{name} and {layout.routes[1].name} are those of line {first}"
+            raise InputError(file.path, reason, line=line, hint=REMEDY)
+        seen.add(key)
+    shape = re.compile(layout.tax_number_shape)
+    odd = [row for row in rows if row.tax_number and not shape.fullmatch(row.tax_number)]
+    operators = tuple(replace(row, tax_number="") if row in odd else row for row in rows)
+    warning = f"{len(odd)} rows have a tax number that is not one"
+    return table.parsed(operators=operators, warnings=(warning,) if odd else ())
+
+
+def _sort(table: _Table, file: RegistryFile, layout: RecordLayout, *, keep_latest: bool) -> int:
     """Put a dump's rows in ascending order; return how many rows repeated a number.
 
     With ``keep_latest`` the row with the latest time stays, in a tie the last one in the file;
     otherwise a repeated number raises InputError. A dump that ascends already is left as it is.
     """
-    numbers = table.numbers.filled
+    numbers = table.column("number", np.uint64)
     if (numbers[1:] > numbers[:-1]).all():
         return 0
-    table.select(np.lexsort((table.time.filled, numbers)) if keep_latest else np.argsort(numbers))
-    numbers = table.numbers.filled
+    time = table.column("time", np.uint32)
+    table.select(np.lexsort((time, numbers)) if keep_latest else np.argsort(numbers))
+    numbers = table.column("number", np.uint64)
     repeated = np.append(numbers[1:] == numbers[:-1], [False])
     count = int(np.count_nonzero(repeated))
-    if not count:
-        return 0
-    if keep_latest:
+    if count and not keep_latest:
+        number = int(numbers[repeated.argmax()])
+        _refuse_twice(file, layout, [number], "occurs in more than one row")
+    if count:
         table.select(~repeated)
-        return count
-    number = int(numbers[repeated.argmax()])
-    lines = lines_with(file.path, layout.number, layout.number_format.written(number), lines_max=2)
-    raise InputError(
-        file.path,
-        f"the number {mask_number(number)} occurs in more than one row "
-        f"(lines {' and '.join(map(str, lines))})",
-        line=lines[-1] if lines else None,
-        hint="The file is not a whole dump as the registry makes it: download it again",
-    )
+    return count
 
 
-def _refuse_overlap(file: RegistryFile, layout: RecordLayout, ranges: Ranges) -> None:
-    """Raise InputError when two ranges, sorted by their first number, share a number."""
-    first, last = ranges.first, ranges.last
-    reach = np.maximum.accumulate(last)
-    overlapping = np.flatnonzero(first[1:] <= reach[:-1])
-    if not overlapping.size:
-        return
-    later = int(overlapping[0]) + 1
-    # The range that reaches furthest: of those before, the first whose last number is the reach.
-    earlier = int(np.searchsorted(reach, reach[later - 1]))
-    same = (first[later], last[later]) == (first[earlier], last[earlier])
+def _refuse_twice(
+    file: RegistryFile, layout: RecordLayout, numbers: Sequence[int], what: str
+) -> None:
+    """Raise InputError that names the lines of numbers, of which the last is at fault."""
     lines: set[int] = set()
-    for number in {int(first[earlier]), int(first[later])}:
+    for number in numbers:
         written = layout.number_format.written(number)
         lines.update(lines_with(file.path, layout.number, written, lines_max=2))
     where = sorted(lines)
-    what = "occurs in the file twice" if same else "overlaps another"
     raise InputError(
         file.path,
-        f"a range that begins at {mask_number(int(first[later]))} {what} "
-        f"(lines {' and '.join(map(str, where))})",
+        f"the number {mask_number(numbers[-1])} {what} (lines {' and '.join(map(str, where))})",
         line=where[-1],
-        hint="The file is not a plan as the registry makes it: download it again",
+        hint="The file is not whole as the registry makes it: download it again",
     )
 
 
-class _Column:
-    """An array that is put together from the pieces of blocks; empty where a file lacks it."""
-
-    def __init__(self, dtype: DTypeLike) -> None:
-        self._pieces: list[NDArray[Any]] = [np.empty(0, dtype)]
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Add the values at the end."""
-        self._pieces.append(values)
-
-    def select(self, rows: NDArray[Any]) -> None:
-        """Keep the entries at these places, in this order, or those of a mask."""
-        if self.filled.size:
-            self._pieces = [self.filled[rows]]
-
-    @property
-    def filled(self) -> NDArray[Any]:
-        """The entries so far."""
-        if len(self._pieces) > 1:
-            self._pieces = [np.concatenate(self._pieces)]
-        return self._pieces[0]
-
-
-class _KeyColumn(_Column, Generic[_Key]):
-    """A column of indexes into ``keys``: the distinct keys that the texts of the rows stand for.
+class _Keys(Generic[_Key]):
+    """The distinct keys that the texts of a column's rows stand for, as first seen.
 
     ``make`` turns texts into a key, once for each distinct combination, or raises ValueError.
     """
 
     def __init__(self, path: Path, make: Callable[[tuple[bytes, ...]], _Key]) -> None:
-        super().__init__(np.uint16)
-        self._path = path
-        self._make = make
+        self._path, self._make = path, make
         self._index_of_texts: dict[tuple[bytes, ...], int] = {}
         self._index_of_key: dict[_Key, int] = {}
 
     @property
     def keys(self) -> tuple[_Key, ...]:
-        """The keys so far, in the order in which they were first seen."""
+        """The keys by index."""
         return tuple(self._index_of_key)
 
-    def append_texts(self, texts: Codes, block: Block) -> None:
-        """Add the rows of a block; raises InputError for more combinations than any dump has."""
+    def indexes(self, texts: Codes, block: Block) -> NDArray[Any]:
+        """Return the index of each row's key; InputError for more keys than any dump has."""
         known = self._index_of_texts
         indexes = [known.get(cells, -1) for cells in texts.texts]
         for place, index in enumerate(indexes):
@@ -232,77 +210,166 @@ class _KeyColumn(_Column, Generic[_Key]):
                 try:
                     key = self._make(texts.texts[place])
                 except ValueError as error:
-                    line = line_of_row(self._path, block, int(np.argmax(texts.index == place)))
+                    lines = bytes(block.data).split(b"\n")
+                    filled = [at for at, text in enumerate(lines) if text.strip(b"\r")]
+                    line = filled[int(np.argmax(texts.index == place))]
+                    line += line_at(self._path, block.offset)
                     raise InputError(self._path, str(error), line=line, hint=REMEDY) from None
                 indexes[place] = self._index_of_key.setdefault(key, len(self._index_of_key))
                 known[texts.texts[place]] = indexes[place]
         if len(known) > KEYS_MAX:
-            raise InputError(
-                self._path,
-                f"the rows have more than {KEYS_MAX} distinct combinations of codes or names",
-                hint="This is not a registry's dump",
-            )
+            reason = f"the rows have more than {KEYS_MAX} distinct combinations of codes or names"
+            raise InputError(self._path, reason, hint="This is not a registry's dump")
         # Pieces of four bytes, where two do not suffice, widen the whole column.
         dtype = np.uint32 if max(indexes, default=0) >= _WIDE else np.uint16
-        self.append(np.array(indexes, dtype).take(texts.index))
+        return np.array(indexes, dtype).take(texts.index)
 
 
 class _Table:
-    """The rows of a whole file, in its order: what ``Rows`` are for a block."""
+    """The rows of a whole file by column, in its order.
+
+    Bad rows are counted as far as they are tolerated, and the first of them named.
+    """
 
     def __init__(
-        self, reader: RowReader, layout: RecordLayout | NamedLayout, progress: Progress | None
+        self,
+        file: RegistryFile,
+        layout: RecordLayout,
+        progress: Progress | None,
+        tolerance: Tolerance = STRICT,
+        *,
+        may_be_empty: bool = False,
     ) -> None:
-        """Read all rows; raises InputError for one that is not tolerated."""
-        path = reader.csv.archive.path
-        self.numbers, self.last = _Column(np.uint64), _Column(np.uint64)
-        self.time, self.order_id = _Column(np.uint32), _Column(np.uint64)
-        self.home = _Column(np.bool_)
-        self.route = _KeyColumn(path, _key_maker(layout))
-        self.donor = _KeyColumn(path, lambda texts: texts[0].decode("ascii"))
-        parser = (
-            NamedParser(layout)
-            if isinstance(layout, NamedLayout)
-            else RecordParser(reader.csv.header, layout)
-        )
-        for rows in reader.rows(parser, progress):
-            self.numbers.append(rows.numbers)
-            for column, values in (
-                (self.last, rows.last),
-                (self.time, rows.time),
-                (self.order_id, rows.order_id),
-                (self.home, rows.home),
-            ):
-                if values is not None:
-                    column.append(values)
-            for keys, texts in ((self.route, rows.route), (self.donor, rows.donor)):
-                if texts is not None:
-                    keys.append_texts(texts, rows.block)
+        """Read the file to its end; ``may_be_empty``: a header alone is a file without rows.
 
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.numbers.filled)
+        Raises InputError for a row that is not tolerated, and when rows are missing.
+        """
+        self._file, self._layout, self._tolerance = file, layout, tolerance
+        self._csv = CsvFile(file.archive)
+        self._rejected_rows = 0
+        self._rejected: list[str] = []
+        self._stated = self._stated_rows(may_be_empty=may_be_empty)
+        self.routes = _Keys(file.path, _route_maker(layout))
+        self.donors = _Keys(file.path, lambda texts: texts[0].decode("ascii"))
+        pieces: dict[str, list[NDArray[Any]]] = defaultdict(list)
+        parser = RecordParser(self._csv.header, layout)
+        # As many blocks are parsed at once as the process has cores.
+        threads = min(PARSER_THREADS_MAX, os.cpu_count() or 1)
+        with ThreadPoolExecutor(threads, thread_name_prefix="parse") as pool:
+            steps = (partial(parser.parse, block) for block in self._csv.blocks(progress))
+            for rows in in_order(pool, steps, threads):
+                if rows.faults:
+                    self._reject(rows)
+                for name, values in rows.columns.items():
+                    pieces[name].append(values)
+                for name, keys in (("route", self.routes), ("donor", self.donors)):
+                    if name in rows.codes:
+                        pieces[name].append(keys.indexes(rows.codes[name], rows.block))
+        self._columns = {name: np.concatenate(pieces.pop(name)) for name in list(pieces)}
+        rows_read = self._rejected_rows + len(next(iter(self._columns.values()), ()))
+        if rows_read != self._stated and not tolerance.row_count:
+            what = "cut short" if rows_read < self._stated else "damaged"
+            raise InputError(
+                file.path,
+                f"{layout.row_count} says {self._stated}, the file holds {rows_read} rows: the "
+                f"file is {what}",
+                hint=DOWNLOAD_AGAIN,
+            )
+        self._source = file.source(rows_read)
+
+    def column(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
+        """Return a column, an empty array where the file lacks it."""
+        return self._columns.get(name, np.empty(0, dtype))
 
     def select(self, rows: NDArray[Any]) -> None:
         """Keep the rows at these places, in this order, or those of a mask."""
-        for column in (
-            self.numbers, self.last, self.time, self.order_id, self.home, self.route, self.donor
-        ):  # fmt: skip
-            column.select(rows)
+        for name in self._columns:
+            self._columns[name] = self._columns[name][rows]
 
-
-def _key_maker(layout: RecordLayout | NamedLayout) -> Callable[[tuple[bytes, ...]], RouteKey]:
-    """Return what makes a key of a row's texts: its codes, or the rest of its line."""
-    if isinstance(layout, NamedLayout):
-        encoding, line_type = OneEncoding(layout.encodings), layout.line_type
-        return lambda texts: RouteKey(
-            operator_name=encoding.decode(name_in(texts[0])), line_type=line_type
+    def parsed(self, **content: Any) -> ParsedFile:  # noqa: ANN401 - the fields of a ParsedFile
+        """Return the file with what was read from it."""
+        return ParsedFile(
+            source=self._source,
+            stated_rows=self._stated,
+            rejected_rows=self._rejected_rows,
+            rejected=tuple(self._rejected),
+            **content,
         )
-    fields = [column.field for column in layout.routes]
+
+    def _reject(self, rows: Rows) -> None:
+        path, limit = self._file.path, self._tolerance.rejected_rows
+        first = line_at(path, rows.block.offset)
+        for fault in rows.faults:
+            self._rejected_rows += 1
+            line, reason = first + fault.line, fault.reason
+            if self._rejected_rows <= _PLACES_MAX:
+                self._rejected.append(f"{path}:{line}: {reason}")
+            if self._rejected_rows > limit:
+                if limit:
+                    reason = f"more than {limit} rows are malformed; here {reason}"
+                raise InputError(path, reason, line=line, hint=REMEDY)
+
+    def _stated_rows(self, *, may_be_empty: bool) -> int:
+        """Return how many data rows the file states, in its first data row.
+
+        It is the only integrity figure that a registry gives, so a file without it is refused. The
+        column is counted from the right: a name in free text may hold the delimiter.
+        """
+        header, path, column = self._csv.header, self._file.path, self._layout.row_count
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            reason = f"the header names {', '.join(twice)} twice"
+            hint = f"A file of kind {self._file.kind.name} begins with {self._file.kind.expects}"
+            raise InputError(path, reason, line=1, hint=hint)
+        if not self._csv.first_row:
+            if may_be_empty:
+                return 0
+            reason = "the file holds no rows, only a header"
+            raise InputError(path, reason, line=1, hint=DOWNLOAD_AGAIN)
+        cells = self._csv.first_row.split(b",")
+        place = header.index(column) - len(header)
+        cell = cells[place].strip() if len(cells) >= -place else b""
+        if not re.fullmatch(rb"[0-9]{1,20}", cell) or int(cell) > ROWS_MAX:
+            # Not quoted: in a damaged row it may be a subscriber's number.
+            reason = f"the first data row has no {column}, or one that is no count up to {ROWS_MAX}"
+            raise InputError(path, reason, line=2, hint=REMEDY)
+        return int(cell)
+
+
+class _OneEncoding:
+    """Decodes the texts of one file, all of which must be in the same of a few encodings."""
+
+    def __init__(self, encodings: Sequence[str]) -> None:
+        self._encodings = encodings
+        self._settled = ""
+
+    def decode(self, raw: bytes) -> str:
+        """Return the text; raises ValueError when it is not in the encoding of those before it.
+
+        ASCII fits every encoding and settles nothing. Cyrillic in windows-1251 is hardly ever valid
+        UTF-8; the other way round it is valid gibberish. So the first encoding that fits is right.
+        """
+        if raw.isascii():
+            return raw.decode("ascii")
+        for encoding in self._encodings:
+            try:
+                text = raw.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            self._settled = self._settled or encoding
+            if self._settled == encoding:
+                return text
+            break
+        reason = f"the text is not {self._settled or ' or '.join(self._encodings)}"
+        mixed = ", as the lines before it are: mixed encodings"
+        raise ValueError(reason + (mixed if self._settled else ""))
+
+
+def _route_maker(layout: RecordLayout) -> Callable[[tuple[bytes, ...]], RouteKey]:
+    encoding, fields = _OneEncoding(layout.encodings), [column.field for column in layout.routes]
 
     def make(texts: tuple[bytes, ...]) -> RouteKey:
-        cells = dict(zip(fields, (text.decode("ascii") for text in texts), strict=True))
-        return RouteKey(**cells, line_type=layout.line_type)
+        cells = (encoding.decode(text).strip() for text in texts)
+        return RouteKey(**dict(zip(fields, cells, strict=True)), line_type=layout.line_type)
 
     return make

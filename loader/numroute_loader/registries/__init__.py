@@ -6,7 +6,7 @@ A file is recognised by its name and its first line, which must agree.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
@@ -35,9 +35,8 @@ INCREMENTS = frozenset(kind for chain in CHAINS for kind in chain.kinds)
 FEEDS = {ru_bdpn.REGISTRY: ru_bdpn.FEED}
 """How each registry delivers its files."""
 
-_SUFFIXES = (".csv", ".zip")
-_UNREAD = (*ru_bdpn.UNREAD,)
 _LIMITS = {ru_bdpn.REGISTRY: ru_bdpn.LIMITS}
+_RESTORE = "Restore the name that the registry gave the file"
 
 
 def kind_of(name: str) -> FileKind:
@@ -54,7 +53,7 @@ def open_file(path: Path) -> RegistryFile:
     try:
         archive.refuse_other_content()
         kind = _kind_by_header_and_name(archive)
-        as_of, sequence = _dated(path, archive.member, kind)
+        as_of, sequence = _dated(archive, kind)
         return RegistryFile(archive=archive, kind=kind, as_of=as_of, sequence=sequence)
     except BaseException:
         archive.close()
@@ -91,30 +90,19 @@ def built_in_limits(registries: Collection[str] = ()) -> str:
 def stated(name: str, kind: FileKind | None) -> tuple[datetime | None, int | None]:
     """Return the time and the sequence that a known file's name states; nonsense is None."""
     try:
-        return _dated(Path(name), None, kind) if kind is not None else (None, None)
-    except InputError:
+        return (kind.dated(_stem(name)) if kind is not None else None) or (None, None)
+    except ValueError:
         return None, None
 
 
-def _dated(path: Path, member: str | None, kind: FileKind) -> tuple[datetime | None, int | None]:
-    """Return the time (aware, UTC) and the sequence that a file's name states, or None for each.
-
-    The file's own name takes precedence over that of the zip's member. Raises InputError when the
-    name states a time that does not exist.
-    """
-    for name in (path.name, member or ""):
-        match = kind.file_name.fullmatch(_stem(name))
-        groups = match.groupdict() if match else {}
-        time, sequence = groups.get("time"), groups.get("sequence")
-        if time is not None:
-            try:
-                local = datetime.strptime(time, "%Y%m%d%H%M").replace(tzinfo=UTC)
-            except ValueError:
-                reason = f"the file's name states a time that does not exist ({time})"
-                hint = "Restore the name that the registry gave the file"
-                raise InputError(path, reason, hint=hint) from None
-            return local - kind.utc_offset, int(sequence) if sequence is not None else None
-    return None, None
+def _dated(archive: Archive, kind: FileKind) -> tuple[datetime | None, int | None]:
+    """Return what the file's own name states, or that of the zip's member."""
+    try:
+        dated = [kind.dated(_stem(name)) for name in (archive.path.name, archive.member or "")]
+    except ValueError:
+        reason = "the file's name states a time that does not exist"
+        raise InputError(archive.path, reason, hint=_RESTORE) from None
+    return dated[0] or dated[1] or (None, None)
 
 
 def _kind_by_header_and_name(archive: Archive) -> FileKind:
@@ -125,16 +113,15 @@ def _kind_by_header_and_name(archive: Archive) -> FileKind:
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
-        reason = f"the file fits several kinds ({_names(candidates)})"
-        raise InputError(path, reason, hint="Restore the name that the registry gave it")
+        raise InputError(path, f"the file fits several kinds ({_names(candidates)})", hint=_RESTORE)
     if by_name:
         actual = f"that of {_names(by_header)}" if by_header else "not a header of its kind"
         raise InputError(
             path,
             f"named as {_names(by_name)}, but the first line is {actual}",
             line=1,
-            hint=f"The file should begin with {by_name[0].expects}. "
-            f"{DOWNLOAD_AGAIN}, or restore the name that the registry gave it",
+            hint=f"The file should begin with {by_name[0].expects}. {DOWNLOAD_AGAIN}, or restore "
+            "the name that the registry gave it",
         )
     raise InputError(
         path,
@@ -144,29 +131,28 @@ def _kind_by_header_and_name(archive: Archive) -> FileKind:
 
 
 def _named(archive: Archive) -> list[FileKind]:
-    """Return the kinds that the file's name, and its member's, allow; empty if neither says."""
-    named: list[FileKind] = []
-    for stem in (_stem(name) for name in (archive.path.name, archive.member) if name):
-        by_name = [kind for kind in KINDS if kind.file_name.fullmatch(stem)]
-        for refused in () if by_name else _UNREAD:
-            if refused.file_name.fullmatch(stem):
-                raise InputError(archive.path, f"the file is {refused.reason}", hint=refused.hint)
-        if named and by_name and not any(kind in named for kind in by_name):
-            raise InputError(
-                archive.path,
-                f"the zip is named as {_names(named)}, the file in it as {_names(by_name)}",
-                hint=f"{DOWNLOAD_AGAIN}, or unpack it and give the file that you need",
-            )
-        named = named or by_name
-    return named
+    """Return the kinds that the file's name, or its member's, allows; empty if neither says."""
+    stems = [_stem(name) for name in (archive.path.name, archive.member) if name]
+    for stem in stems:
+        for pattern, reason in ru_bdpn.UNREAD.items():
+            if pattern.fullmatch(stem):
+                hint = "Give a full dump, or Port_Increment and Return_Increment"
+                raise InputError(archive.path, f"the file is {reason}", hint=hint)
+    named = [
+        kinds for stem in stems if (kinds := [k for k in KINDS if k.file_name.fullmatch(stem)])
+    ]
+    if len(named) > 1 and named[0] != named[1]:
+        raise InputError(
+            archive.path,
+            f"the zip is named as {_names(named[0])}, the file in it as {_names(named[1])}",
+            hint=f"{DOWNLOAD_AGAIN}, or unpack it and give the file that you need",
+        )
+    return named[0] if named else []
 
 
 def _stem(name: str) -> str:
-    base = Path(name).name
-    for suffix in _SUFFIXES:
-        if base.lower().endswith(suffix):
-            return base[: -len(suffix)]
-    return base
+    path = Path(name)
+    return path.stem if path.suffix.lower() in (".csv", ".zip") else path.name
 
 
 def _names(kinds: Iterable[FileKind]) -> str:

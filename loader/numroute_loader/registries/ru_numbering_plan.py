@@ -202,12 +202,7 @@ def _sound_lines(text: PlanText) -> tuple[SoundLines, list[int]]:
     so the fields beyond the sixth belong to the region.
     """
     expected = len(text.columns)
-    reason = f"{{found}} fields where {expected} are expected"
-
-    def check(data: bytes) -> SoundLines:
-        return sound_lines(data, columns=expected, delimiter=DELIMITER, reason=reason)
-
-    sound = check(text.data)
+    sound = sound_lines(text.data, columns=expected, delimiter=DELIMITER)
     if not sound.faults:
         return sound, []
     lines = text.data.split(b"\n")
@@ -221,7 +216,7 @@ def _sound_lines(text: PlanText) -> tuple[SoundLines, list[int]]:
             fields[expected - 1 :] = [_DELIMITER_IN_CELL.join(fields[expected - 1 :])]
             lines[fault.line] = DELIMITER.join(fields).encode()
             repaired.append(fault.line + 1)
-    return check(b"\n".join(lines)), repaired
+    return sound_lines(b"\n".join(lines), columns=expected, delimiter=DELIMITER), repaired
 
 
 def _figures(
