@@ -93,7 +93,7 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
     assert "overrides set by hand: 2, before 0" in told
 
     back = command("numroute-load", "rollback", "previous", "--store", store)
-    assert "the overrides changed with it: 0 now, 2 before" in back.err
+    assert "overrides 0" in " ".join(back.out.split())
     command("numroute-load", "rollback", "previous", "--store", store)
     assert command("numroute-load", "override", "clear", "--store", store).status == 0
     assert answer(store, "+79000000012")["route"]["overridden"] is False

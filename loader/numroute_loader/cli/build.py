@@ -60,11 +60,11 @@ def check(
     approval: Approval,
     show_limits: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """Read and judge the files, and print the findings."""
     if show_limits:
         _show_limits(approval, as_json)
-        return 0
+        return
     opened = None
     if store:
         try:
@@ -73,18 +73,9 @@ def check(
             # A first check comes before the first build.
             click.echo(f"warning: {error.message}: compared with nothing", err=True)
     with Bars() as bars:
-        checked = pipeline.check(
-            _inputs(files), opened, approval, as_of=as_of, progress=bars.update
-        )
-    if as_json:
-        print_json(_document(checked))
-    else:
-        _print(checked)
-    if not checked.passed:
-        raise GateError(checked.findings)
-    if checked.gap is not None:
-        raise GapError(checked.gap)
-    return 0
+        inputs = _inputs(files)
+        checked = pipeline.check(inputs, opened, approval, as_of=as_of, progress=bars.update)
+    _report(checked, {}, as_json=as_json)
 
 
 @click.command(
@@ -104,15 +95,11 @@ def build(
     approval: Approval,
     retention: Retention,
     as_json: bool,
-) -> int:
+) -> None:
     """Read, merge, judge and publish full files."""
     inputs = _inputs(files)
     opened = SnapshotStore(store, create=True, retention=retention)
-    with Bars() as bars:
-        checked = pipeline.check(
-            inputs, opened, approval, increments=False, as_of=as_of, progress=bars.update
-        )
-        return _publish(opened, checked, approval, bars, as_json=as_json)
+    _check_and_publish(inputs, opened, approval, as_of, increments=False, as_json=as_json)
 
 
 @click.command()
@@ -128,7 +115,7 @@ def apply(
     approval: Approval,
     retention: Retention,
     as_json: bool,
-) -> int:
+) -> None:
     """Apply increments to the store's current snapshot and make the result current.
 
     Each FILE is an increment as published (.csv or .zip) or a folder of them, of any number of
@@ -138,9 +125,7 @@ def apply(
     """
     inputs = _inputs(files)
     opened = SnapshotStore(store, retention=retention)
-    with Bars() as bars:
-        checked = pipeline.check(inputs, opened, approval, increments=True, progress=bars.update)
-        return _publish(opened, checked, approval, bars, as_json=as_json)
+    _check_and_publish(inputs, opened, approval, None, increments=True, as_json=as_json)
 
 
 def _inputs(files: tuple[Path, ...]) -> list[Path]:
@@ -149,31 +134,50 @@ def _inputs(files: tuple[Path, ...]) -> list[Path]:
     return input_files(files)
 
 
-def _publish(
-    store: SnapshotStore, checked: Checked, approval: Approval, bars: Bars, *, as_json: bool
-) -> int:
-    """Publish what was checked, and print it with the snapshot that is current then."""
-    published = checked.new is not None
-    applied = {"published": published} if checked.effect is not None else {}
-    if as_json and (not checked.passed or (not published and checked.gap is not None)):
-        refused = dict.fromkeys(applied, False)
-        print_json({**_document(checked), "snapshot": None, **refused})
-    bars.update("publishing", 0, 0)
-    metadata = pipeline.publish(store, checked, asked_by=user_name(), reason=approval.reason)
-    bars.update("publishing", 1, 1)
-    if published:
-        checked = dataclasses.replace(checked, findings=read_back(checked.findings))
-    size = store.snapshot_path(metadata.snapshot_id).stat().st_size
+def _check_and_publish(
+    inputs: list[Path],
+    store: SnapshotStore,
+    approval: Approval,
+    as_of: datetime | None,
+    *,
+    increments: bool,
+    as_json: bool,
+) -> None:
+    with Bars() as bars:
+        checked = pipeline.check(
+            inputs, store, approval, increments=increments, as_of=as_of, progress=bars.update
+        )
+        outcome: dict[str, Any] = {"snapshot": None, "published": False}
+        if checked.passed and (checked.new is not None or checked.gap is None):
+            bars.update("publishing", 0, 0)
+            metadata = pipeline.publish(
+                store, checked, asked_by=user_name(), reason=approval.reason
+            )
+            bars.update("publishing", 1, 1)
+            outcome = {
+                "snapshot": {"id": metadata.snapshot_id},
+                "published": checked.new is not None,
+                "file_bytes": store.snapshot_path(metadata.snapshot_id).stat().st_size,
+            }
+            if checked.new is not None:
+                checked = dataclasses.replace(checked, findings=read_back(checked.findings))
+    _report(checked, outcome, as_json=as_json)
+
+
+def _report(checked: Checked, outcome: dict[str, Any], *, as_json: bool) -> None:
+    """Print what was checked and published; raise what was refused or is missing."""
     if as_json:
-        snapshot = {"id": metadata.snapshot_id}
-        print_json({**_document(checked), "snapshot": snapshot, **applied, "file_bytes": size})
+        print_json(_document(checked) | outcome)
     else:
         _print(checked)
-        word = "published" if published else "nothing to apply; current"
-        print_facts([(word, metadata.snapshot_id), ("file", f"{size:,} bytes")])
+        if outcome.get("snapshot"):
+            word = "published" if outcome["published"] else "nothing to apply; current"
+            size = f"{outcome['file_bytes']:,} bytes"
+            print_facts([(word, outcome["snapshot"]["id"]), ("file", size)])
+    if not checked.passed:
+        raise GateError(checked.findings)
     if checked.gap is not None:
         raise GapError(checked.gap)
-    return 0
 
 
 def _show_limits(approval: Approval, as_json: bool) -> None:
@@ -188,38 +192,28 @@ def _show_limits(approval: Approval, as_json: bool) -> None:
 
 def _document(checked: Checked) -> dict[str, Any]:
     """Return what ``--json`` prints; ``passed`` is null where nothing was judged."""
-    files = []
-    for file in checked.files:
-        described = plain(file.source) | {"path": str(file.source.path)}
-        del described["member"]
-        files.append(described)
-    verdict = {
+    effect, gap = checked.effect, checked.gap
+    changes = {} if effect is None else {"confirmed": effect.count(CONFIRMED)}
+    return {
+        "base": {"id": checked.base_id or None},
+        "as_of": checked.as_of,
+        "files": [
+            {name: value for name, value in plain(file.source).items() if name != "member"}
+            for file in checked.files
+        ],
+        "rows": _rows(checked),
+        "report": checked.report,
+        "drift": checked.drift,
+        "windows": checked.windows,
+        "skipped": checked.skipped,
+        "gap": gap and {**plain(gap), "message": gap.message},
+        "changes": checked.changes and {**plain(checked.changes), **changes},
+        "ported": checked.counts["ported"],
         "gate": [
-            plain(finding) | {"outcome": finding.outcome.value} for finding in checked.findings
+            {**plain(finding), "outcome": finding.outcome.value} for finding in checked.findings
         ],
         "passed": checked.passed if checked.findings else None,
-        "warnings": list(checked.warnings),
-    }
-    if checked.effect is None:
-        return {
-            "as_of": checked.as_of.isoformat(),
-            "files": files,
-            "report": plain(checked.report),
-            "drift": None if checked.drift is None else plain(checked.drift),
-            **verdict,
-        }
-    gap = checked.gap
-    return {
-        "base": {"id": checked.base_id},
-        "as_of": checked.as_of.isoformat(),
-        "files": files,
-        "windows": list(checked.windows),
-        "skipped": plain(checked.skipped),
-        "gap": None if gap is None else plain(gap) | {"message": gap.message},
-        "rows": _rows(checked),
-        "changes": plain(checked.changes) | {"confirmed": checked.effect.count(CONFIRMED)},
-        "ported": checked.effect.ported_after,
-        **verdict,
+        "warnings": checked.warnings,
     }
 
 
@@ -228,13 +222,8 @@ def _print(checked: Checked) -> None:
         print_table(
             ("file", "kind", "sequence", "rows"),
             [
-                (
-                    source.path.name,
-                    source.kind,
-                    "" if source.sequence is None else str(source.sequence),
-                    f"{source.rows:,}",
-                )
-                for source in (file.source for file in checked.files)
+                (each.path.name, each.kind, str(each.sequence or ""), f"{each.rows:,}")
+                for each in (file.source for file in checked.files)
             ],
         )
     if checked.skipped:
@@ -244,17 +233,12 @@ def _print(checked: Checked) -> None:
         )
     if checked.files:
         print_facts([("data as of", time_text(checked.as_of)), *_figures(checked)])
+        made = [each for each in checked.findings if each.outcome is not Outcome.NOT_CHECKED]
         print_table(
             ("check", "", "finding"),
-            [
-                (found.check, found.outcome.value, found.message)
-                for found in checked.findings
-                if found.outcome is not Outcome.NOT_CHECKED
-            ],
+            [(each.check, each.outcome.value, each.message) for each in made],
         )
-        missing = [
-            found.check for found in checked.findings if found.outcome is Outcome.NOT_CHECKED
-        ]
+        missing = [each.check for each in checked.findings if each not in made]
         if missing:
             print_facts([("not checked", f"{', '.join(missing)} (--json says why)")])
     for warning in checked.warnings:
@@ -277,7 +261,7 @@ def _figures(checked: Checked) -> list[tuple[str, str]]:
         return []
     return [
         ("ported numbers", f"{report.ported:,}"),
-        *([("returned home", f"{report.returned_home:,}")] if report.returned_home else []),
+        ("returned home", f"{report.returned_home:,}"),
         ("ranges", f"{report.ranges:,} with {report.range_numbers:,} numbers"),
         ("operators", f"{report.operators:,}"),
         ("distinct routes", f"{report.routes:,}"),

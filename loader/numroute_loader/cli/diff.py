@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from numroute.cli.console import fits, operator_text, plain, print_facts, print_json, print_table
+from numroute.cli.console import operator_text, plain, print_facts, print_json, print_table
 from numroute.cli.options import json_option, store_option
 from numroute.errors import InputError
 from numroute.files import replacing
@@ -18,8 +18,8 @@ from numroute.index import Comparison, Snapshot, SnapshotStore, compare
 from numroute.index.compare import Kind, changed_numbers
 from numroute_loader.differences import range_holders
 
-OPERATORS_SHOWN_MAX = 10
-"""Operators of the printed matrix; the rest share a row, as do those that do not fit."""
+OPERATORS_SHOWN_MAX = 4
+"""Operators of the printed matrix, which has room in 80 columns; the rest share a row."""
 
 _NOBODY = "nobody"
 
@@ -92,35 +92,26 @@ def _document(ids: list[str], comparison: Comparison) -> dict[str, Any]:
 
 
 def _print_matrix(comparison: Comparison) -> None:
-    """Print the flows between as many operators as have room without breaking a word."""
-    shown = OPERATORS_SHOWN_MAX
-    table = _matrix(comparison, shown)
-    while shown > 1 and not fits(zip(*table, strict=True)):
-        shown -= 1
-        table = _matrix(comparison, shown)
-    print_table(table[0], table[1:], unbroken=0)
-
-
-def _matrix(comparison: Comparison, shown: int) -> list[tuple[str, ...]]:
-    """Return the headings and the rows of the matrix with this many operators by name."""
+    """Print the flows between the operators with the most changes, and all others together."""
     matrix = comparison.matrix
     order = np.argsort(-(matrix.sum(axis=0) + matrix.sum(axis=1)), kind="stable")
     names = [operator_text(comparison.operators[i]) or _NOBODY for i in order.tolist()]
-    others = len(names) - shown
-    if others > 0:
-        names[shown:] = [f"{others} others"]
-    place = np.empty(len(order), np.intp)
-    place[order] = np.minimum(np.arange(len(order)), shown)
+    if len(names) > OPERATORS_SHOWN_MAX:
+        names[OPERATORS_SHOWN_MAX:] = [f"{len(names) - OPERATORS_SHOWN_MAX} others"]
+    place = np.minimum(np.argsort(order), OPERATORS_SHOWN_MAX)
     square = np.zeros((len(names), len(names)), np.int64)
     np.add.at(square, (place[:, None], place), matrix)
-    return [
+    print_table(
         ("from / to", *names, "gave"),
-        *(
-            (name, *(f"{count:,}" if count else "" for count in row), f"{sum(row):,}")
-            for name, row in zip(names, square.tolist(), strict=True)
-        ),
-        ("took", *(f"{count:,}" for count in square.sum(axis=0)), f"{int(square.sum()):,}"),
-    ]
+        [
+            *(
+                (name, *(f"{count:,}" if count else "" for count in row), f"{sum(row):,}")
+                for name, row in zip(names, square.tolist(), strict=True)
+            ),
+            ("took", *(f"{count:,}" for count in square.sum(axis=0)), f"{int(square.sum()):,}"),
+        ],
+        unbroken=0,
+    )
 
 
 def _write_csv(path: Path, before: Snapshot, after: Snapshot) -> None:

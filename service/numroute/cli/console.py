@@ -86,12 +86,6 @@ def print_table(
     click.echo()
 
 
-def fits(columns: Iterable[Iterable[str]]) -> bool:
-    """Return whether a table of these columns, headings included, breaks no word."""
-    words = [max((cell_len(w) for text in c for w in text.split()), default=0) for c in columns]
-    return sum(words) + _GAP * (len(words) - 1) <= _console().width
-
-
 def _widths(columns: Sequence[Sequence[str]], unbroken: int, room: int) -> list[int]:
     """Return the columns' widths: the full ones if there is room, else the longest words."""
     whole = [max(map(cell_len, column)) for column in columns]

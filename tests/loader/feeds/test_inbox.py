@@ -330,7 +330,7 @@ def test_a_file_of_the_future_waits(store: Path, inbox: Path) -> None:
 def test_the_open_plan_is_not_lost(store: Path, inbox: Path, tmp_path: Path) -> None:
     """A store built with the open numbering plan is not fed without it."""
     plan = tmp_path / "ABC-4xx.csv"
-    plan.write_text(ABC)
+    plan.write_text(ABC.replace("1009999;10000", "1999999;1000000"))
     put(inbox, day_of())
     assert watch_once(store, "--inbox", inbox, "--plan", plan).status == 0
     put(inbox, day_of(NEXT_DAY))
