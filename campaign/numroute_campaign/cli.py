@@ -52,7 +52,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
     return add
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.argument("lists", nargs=-1, required=True, metavar="LIST...")
 @click.option(
     "--out",
@@ -66,42 +66,28 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
     "--several",
     type=click.Choice([each.value for each in Several]),
     default=Several.FIRST.value,
-    show_default=True,
     help="For cells with several numbers: take the first mobile one, or all, or reject the row.",
 )
 @click.option(
     "--max-rejected",
     type=click.FloatRange(0, 1),
     default=REJECTS_MAX,
-    show_default=True,
     metavar="SHARE",
     help="Fail (status 1) when a larger share of the rows has no number.",
 )
-@click.option(
-    "--policy",
-    metavar="FILE",
-    type=FILE,
-    help="TOML file of rules; without it, by operator.",
-)
-@click.option(
-    "--dry-run", is_flag=True, help="Write nothing; show which rule decides the first rows."
-)
+@click.option("--policy", type=FILE, help="TOML file of rules; without it, by operator.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; show which rule decides first rows.")
 @click.option(
     "--sample",
     type=click.IntRange(1, _SAMPLE_ROWS_MAX),
     default=_SAMPLE_ROWS,
-    show_default=True,
     metavar="N",
     help="Rows that --dry-run explains.",
 )
 @click.option("--suppress", multiple=True, metavar="LIST", help="Do-not-send list; repeatable.")
 @_read_options("suppress-", "do-not-send lists")
-@click.option(
-    "--suppress-lenient",
-    is_flag=True,
-    help="Ignore rows of do-not-send lists that cannot be understood.",
-)
-@click.option("--prices", metavar="FILE", type=FILE, help="TOML file of prices per operator.")
+@click.option("--suppress-lenient", is_flag=True, help="Ignore their rows that hold no number.")
+@click.option("--prices", type=FILE, help="TOML file of prices per operator.")
 @click.option(
     "--category",
     type=click.Choice(CATEGORIES),
@@ -113,9 +99,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
     metavar="N",
     help="Segments of each message; wins over the price file's.",
 )
-@click.option(
-    "--segments-column", metavar="NAME", help="Column of the list that holds the segments."
-)
+@click.option("--segments-column", metavar="NAME", help="Column of the list with the segments.")
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Also write this column of the list.")
 @click.option(
     "--pseudonymize",
@@ -126,30 +110,17 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 @click.option(
     "--map",
     "map_path",
-    metavar="FILE",
     type=FILE,
     help="New file for the map of pseudonyms, in a folder apart from output and key.",
 )
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMS),
-    default="csv",
-    show_default=True,
-    help="Format of the output files.",
+    "--format", "form", type=click.Choice(FORMS), default="csv", help="Form of the output files."
 )
 @click.option(
-    "--rows-per-file",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Begin a new file after N rows.",
+    "--rows-per-file", type=click.IntRange(1), metavar="N", help="Begin a new file after N rows."
 )
 @click.option(
-    "--language",
-    type=click.Choice(LANGUAGES),
-    default="en",
-    show_default=True,
-    help="Language of the report page.",
+    "--language", type=click.Choice(LANGUAGES), default="en", help="Language of the report page."
 )
 @json_option
 def route(
@@ -166,28 +137,24 @@ def route(
     are written; --keep adds columns. Exit status 1 also when more than --max-rejected of the rows
     have no number, or no number was routed.
     """
-    from numroute_campaign.command import route_lists  # noqa: PLC0415 - slow to import
+    from numroute_campaign import command  # noqa: PLC0415 - slow to import
 
-    return route_lists(lists, out, source, options)
+    return command.route_lists(lists, out, source, options)
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.argument("report")
 @click.option(
     "--map",
     "map_path",
     required=True,
-    metavar="FILE",
     type=FILE,
     help="The map that `numroute route --pseudonymize` wrote.",
 )
-@click.option(
-    "--out", required=True, metavar="FILE", type=FILE, help="CSV file to write, with the numbers."
-)
+@click.option("--out", required=True, type=FILE, help="CSV file to write, with the numbers.")
 @click.option(
     "--column",
     default=PSEUDONYM,
-    show_default=True,
     metavar="NAME",
     help="The report's column of pseudonyms: its name, or place from 1.",
 )
@@ -201,17 +168,9 @@ def rejoin(
     The REPORT is CSV, a spreadsheet, Parquet or Arrow. The output has all its columns and, last,
     the number; empty where the map does not have the pseudonym.
     """
-    from numroute.cli.console import print_json  # noqa: PLC0415 - slow to import
-    from numroute_campaign.handover import rejoin as rejoin_report  # noqa: PLC0415 - likewise
+    from numroute_campaign import command  # noqa: PLC0415 - slow to import
 
-    done = rejoin_report(report, map_path, out, column=column, encoding=encoding)
-    if as_json:
-        print_json({"out": out, "rows": done.rows, "unknown": done.unknown})
-    else:
-        click.echo(f"{out}: {done.rows - done.unknown:,} of {done.rows:,} rows have their number")
-    if done.unknown:
-        click.echo(f"warning: the map does not have {done.unknown:,} pseudonyms", err=True)
-    return 0
+    return command.rejoin_report(report, map_path, out, column, encoding, as_json=as_json)
 
 
 @click.command("check-handover")
@@ -225,32 +184,6 @@ def check_handover(folder: Path, region: str | None, as_json: bool) -> int:
     the names of columns and in cells. Exit status 1 when something was found, or a file could not
     be read.
     """
-    from numroute.cli.console import print_json, print_table  # noqa: PLC0415 - slow to import
-    from numroute_campaign.personal_data import (  # noqa: PLC0415
-        check_handover as search_folder,
-    )
+    from numroute_campaign import command  # noqa: PLC0415 - slow to import
 
-    check = search_folder(folder, region or None)
-    if as_json:
-        print_json(check)
-    elif check.findings:
-        print_table(
-            ("file", "column", "looks like", "cells", "of", "rows"),
-            [
-                (
-                    each.file,
-                    each.column,
-                    each.kind,
-                    f"{each.cells:,}" if each.cells else "by its name",
-                    f"{each.filled:,}",
-                    ", ".join(map(str, each.rows)),
-                )
-                for each in check.findings
-            ],
-        )
-    for name in check.unread:
-        click.echo(f"warning: {name}: not searched: it is damaged, or of an unknown form", err=True)
-    if not as_json and not check.findings:
-        files = "1 file" if len(check.files) == 1 else f"{len(check.files):,} files"
-        click.echo(f"{folder}: nothing in {check.rows:,} rows of {files} looks like personal data")
-    return 1 if check.findings or check.unread else 0
+    return command.search_folder(folder, region, as_json=as_json)

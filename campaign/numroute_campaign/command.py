@@ -1,10 +1,10 @@
-"""``numroute route`` at work: from its options to a campaign, and the summary on the screen."""
+"""The commands for lists at work: from options to a campaign, and results on the screen."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,9 @@ from numroute.cli.console import print_json, print_table
 from numroute.cli.progress import Bars
 from numroute.cli.service import connect
 from numroute.index import SnapshotStore
+from numroute_campaign.handover import rejoin
 from numroute_campaign.lists import ReadOptions
+from numroute_campaign.personal_data import check_handover
 from numroute_campaign.policy import BY_OPERATOR, read_policy
 from numroute_campaign.prices import read_prices
 from numroute_campaign.routers import Router, ServiceRouter, SnapshotRouter
@@ -203,6 +205,51 @@ def _print_column(where: str, column: str, why: str) -> None:
     click.echo(f"{where}numbers from {column!r}, {why}")
 
 
-def _print_warnings(warnings: Sequence[str]) -> None:
+def _print_warnings(warnings: Iterable[str]) -> None:
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+def rejoin_report(
+    report: str, map_path: Path, out: Path, column: str, encoding: str | None, *, as_json: bool
+) -> int:
+    """Put the numbers back into a report; return the exit status."""
+    done = rejoin(report, map_path, out, column=column, encoding=encoding)
+    if as_json:
+        print_json({"out": out, "rows": done.rows, "unknown": done.unknown})
+    else:
+        click.echo(f"{out}: {done.rows - done.unknown:,} of {done.rows:,} rows have their number")
+    if done.unknown:
+        _print_warnings([f"the map does not have {done.unknown:,} pseudonyms"])
+    return 0
+
+
+def search_folder(folder: Path, region: str | None, *, as_json: bool) -> int:
+    """Search an output folder for personal data; return the exit status."""
+    check = check_handover(folder, region or None)
+    if as_json:
+        print_json(check)
+    elif check.findings:
+        print_table(
+            ("file", "column", "looks like", "cells", "of", "rows"),
+            [
+                (
+                    each.file,
+                    each.column,
+                    each.kind,
+                    f"{each.cells:,}" if each.cells else "by its name",
+                    f"{each.filled:,}",
+                    ", ".join(map(str, each.rows)),
+                )
+                for each in check.findings
+            ],
+        )
+    else:
+        click.echo(
+            f"{folder}: nothing looks like personal data in {check.rows:,} rows; "
+            f"files: {len(check.files):,}"
+        )
+    _print_warnings(
+        f"{name}: not searched: it is damaged, or of an unknown form" for name in check.unread
+    )
+    return 1 if check.findings or check.unread else 0

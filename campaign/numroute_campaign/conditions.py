@@ -18,8 +18,6 @@ from numroute.model import LineType, Route
 
 Document = TypeVar("Document")
 
-FILE_BYTES_MAX: Final = 2**20
-
 _LINE_TYPES: Final = tuple(each.name for each in LineType)
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -95,11 +93,7 @@ def read_toml(path: Path, kind: type[Document]) -> Document:
         InputError: The file cannot be read, is not TOML, or a key of it is wrong.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-        if len(raw) > FILE_BYTES_MAX:
-            raise InputError(path, f"longer than {FILE_BYTES_MAX:,} bytes", hint="Split the file")
-        document = msgspec.toml.decode(raw.decode("utf-8-sig"))
+        document = msgspec.toml.decode(path.read_text("utf-8-sig"))
     except OSError as error:
         raise InputError(
             path, f"cannot be read: {error.strerror}", hint="Check the path and its permissions"

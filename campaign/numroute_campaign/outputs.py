@@ -21,9 +21,9 @@ from numroute.errors import SettingError
 from numroute_campaign.handover import Pseudonymizer
 from numroute_campaign.lists.cells import unpacked
 from numroute_campaign.output_files import SpoolFiles, TextFiles, Workspace
+from numroute_campaign.preparing import DefaultCountry
 from numroute_campaign.sorting import BY_POLICY, Decisions, Sorted
 from numroute_campaign.templates import (
-    LINE_ENDS,
     LIST_PREFIX,
     NUMBER,
     ROUTE_COLUMNS,
@@ -35,7 +35,7 @@ from numroute_campaign.templates import (
     lines_text,
     rows_text,
 )
-from numroute_campaign.vocabulary import PSEUDONYM, Decision, Reject
+from numroute_campaign.vocabulary import PSEUDONYM, Reject
 
 REJECTS: Final = "rejects"
 REJECT_COLUMNS: Final = (ROW_ID, "reason", "rule")
@@ -50,7 +50,7 @@ _REASONS: Final = {each.value: each.name for each in Reject}
 Rendered = list[tuple[int, pa.Array | pa.RecordBatch]]
 """A block's output: lines or rows, each time with their destination, or one of the next two."""
 
-_REJECTED: Final = -1
+REJECTED: Final = -1
 _MAPPED: Final = -2
 
 
@@ -64,23 +64,14 @@ class Outputs:
         rows_per_file: int | None,
         decisions: Decisions,
         keep: Sequence[str],
-        country_code: str,
+        country: DefaultCountry,
         pseudonymizer: Pseudonymizer | None,
     ) -> None:
         """Create the files that exist even if no row follows.
 
-        Args:
-            workspace: Where the files are made.
-            form: Their form, one of ``FORMS``.
-            rows_per_file: Their size; None makes one file per route.
-            decisions: Where each row goes; its policy has the templates.
-            keep: The columns of the list that are written where no template says otherwise; the
-                blocks have these first, then the templates' own.
-            country_code: Of the list's default country; empty if it has none.
-            pseudonymizer: Makes pseudonyms; None writes the numbers.
-
-        Raises:
-            SettingError: The form has no templates, or a kept column has the name of an output's.
+        ``keep``: the columns of the list that are written where no template says otherwise; the
+        blocks have these first, then the templates' own. Raises SettingError if the form has no
+        templates, or a kept column has the name of an output's.
         """
         policy = decisions.policy
         if policy.templates and form != "csv":
@@ -105,18 +96,18 @@ class Outputs:
         self._default = Template(columns=names, delimiter=",")
         kept = tuple(dict.fromkeys((*keep, *policy.list_columns)))
         self._layouts = {
-            id(template): Layout(template, kept, decisions, country_code)
+            id(template): Layout(template, kept, decisions, country)
             for template in (self._default, *policy.templates.values())
         }
-        self._files: dict[int, TextFiles | SpoolFiles] = {}
         self._stems: list[str] = [*_TAKEN]
         self._known = -1
         self._reject_cells = pa.nulls(0, pa.string())
         head = header_text(REJECT_COLUMNS)
-        self.rejects = TextFiles(workspace.output, REJECTS, head, rows_per_file)
-        self.rejects.begin()
-        self._map = TextFiles(workspace.spool, MAP, header_text((PSEUDONYM, NUMBER)))
+        rejects = TextFiles(workspace.output, REJECTS, head, rows_per_file)
+        rejects.begin()
+        self._files: dict[int, TextFiles | SpoolFiles] = {REJECTED: rejects}
         if pseudonymizer is not None:
+            self._map = TextFiles(workspace.spool, MAP, header_text((PSEUDONYM, NUMBER)))
             self._map.begin()
 
     def take_decisions(self) -> None:
@@ -130,18 +121,15 @@ class Outputs:
         self._known = len(decisions.decided)
         for layout in self._layouts.values():
             layout.take_decisions()
-        reasons = pa.array([_REASONS.get(kind, "") for kind in range(BY_POLICY)], pa.string())
-        rules = pa.array([""] * BY_POLICY, pa.string())
-        self._reject_cells = pc.binary_join_element_wise(
-            cells_text(pa.concat_arrays([reasons, decisions.column("reason")])),
-            cells_text(pa.concat_arrays([rules, decisions.column("rule")])),
-            ",",
-        )
+        reasons = pa.array([f"{_REASONS.get(kind, '')}," for kind in range(BY_POLICY)])
+        rules = [cells_text(decisions.column(each)) for each in ("reason", "rule")]
+        by_policy = pc.binary_join_element_wise(*rules, ",")
+        self._reject_cells = pa.concat_arrays([reasons, by_policy])
 
     def render(self, rows: Sorted) -> Rendered:
         """Make a block's output; on any thread."""
         why = self._reject_cells.take(pa.array(rows.kind))
-        rendered: Rendered = [(_REJECTED, lines_text([cells_text(pa.array(rows.rejected)), why]))]
+        rendered: Rendered = [(REJECTED, lines_text([cells_text(pa.array(rows.rejected)), why]))]
         numbers = pa.array(rows.number)
         if self._pseudonymizer is not None:
             pseudonyms = self._pseudonymizer.texts(rows.number)
@@ -162,14 +150,12 @@ class Outputs:
     def write(self, rendered: Rendered) -> None:
         """Write the rendered rows of the next block."""
         for destination, rows in rendered:
-            if destination == _REJECTED:
-                self.rejects.append(rows)
-            elif destination == _MAPPED:
+            if destination == _MAPPED:
                 self._map.append(rows)
-            else:
-                if destination not in self._files:
-                    self._files[destination] = self._new_files(destination)
-                self._files[destination].append(rows)
+                continue
+            if destination not in self._files:
+                self._files[destination] = self._new_files(destination)
+            self._files[destination].append(rows)
 
     def finish(self) -> None:
         """Complete the files."""
@@ -189,13 +175,14 @@ class Outputs:
 
     def column_names(self) -> tuple[str, ...]:
         """Return the names of all columns in the files."""
-        templates = [self._layout(each).template for each in self._files] or [self._default]
+        routed = (each for each in self._files if each != REJECTED)
+        templates = [self._layout(each).template for each in routed] or [self._default]
         return tuple(dict.fromkeys(name for each in templates for name in each.columns))
 
     @property
     def rows(self) -> int:
         """How many rows have been written, to outputs and rejects."""
-        return self.rejects.rows + sum(files.rows for files in self._files.values())
+        return sum(files.rows for files in self._files.values())
 
     def files_of(self, destination: int) -> tuple[str, ...]:
         """Return the names of the files of a destination."""
@@ -211,14 +198,14 @@ class Outputs:
         self._stems.append(stem)
         if self._form != "csv":
             return SpoolFiles(workspace, stem, self._form, self._rows_per_file)
-        layout = self._layout(destination)
+        template = self._layout(destination).template
         return TextFiles(
             workspace.output,
             stem,
-            layout.head(first),
+            template.begin(first.destination, first.send_from, first.send_until),
             self._rows_per_file,
-            ending=layout.template.file_ending,
-            encoding=layout.template.encoding.removesuffix("-sig"),
+            ending=template.file_ending,
+            encoding=template.encoding.removesuffix("-sig"),
         )
 
     def _batch(self, rows: Sorted, numbers: pa.Array) -> pa.RecordBatch:
@@ -237,34 +224,20 @@ class Layout:
     """Writes rows as lines of text by a template."""
 
     def __init__(
-        self, template: Template, kept: Sequence[str], decisions: Decisions, country_code: str
+        self, template: Template, kept: Sequence[str], decisions: Decisions, country: DefaultCountry
     ) -> None:
-        """Take the names of the blocks' kept columns, and the default country's code if any."""
+        """Take the names of the blocks' kept columns, and the list's default country."""
         self.template = template
         self._kept = {LIST_PREFIX + name: place for place, name in enumerate(kept)}
-        self._decisions, self._country_code = decisions, country_code
+        self._decisions, self._country = decisions, country
         # Neighbouring columns that depend on the route alone become one text per route.
-        self._parts = [
-            tuple(sources)
-            for _, sources in groupby(
-                template.columns.values(), lambda each: each if self._is_of_row(each) else ""
-            )
-        ]
+        sources = template.columns.values()
+        parts = groupby(sources, lambda each: each if self._is_of_row(each) else "")
+        self._parts = [list(part) for _, part in parts]
         self._route_cells: list[pa.Array] = []
 
     def _is_of_row(self, source: str) -> bool:
         return source in {ROW_ID, NUMBER} or source.startswith(LIST_PREFIX)
-
-    def head(self, decision: Decision) -> bytes:
-        """Return what a file begins with, in UTF-8."""
-        template = self.template
-        times = (decision.send_from, decision.send_until)
-        lines = "\N{BYTE ORDER MARK}" if template.encoding == "utf-8-sig" else ""
-        for line in template.header_block:
-            lines += template.filled(line, decision.destination, *times)
-            lines += LINE_ENDS[template.line_end]
-        names = header_text(list(template.columns), template) if template.header else b""
-        return lines.encode() + names
 
     def take_decisions(self) -> None:
         """Make the cells of the routes that are decided."""
@@ -287,7 +260,7 @@ class Layout:
             if source == ROW_ID:
                 cell = cells_text(pa.array(rows.row_id[begin:end]), self.template)
             elif source == NUMBER:
-                cell = self._numbers(numbers.slice(begin, end - begin), pa.array(code))
+                cell = self._numbers(numbers.slice(begin, end - begin))
             elif self._is_of_row(source):
                 column = rows.block.kept[self._kept[source]]
                 cell = cells_text(column.take(value), self.template)
@@ -296,18 +269,16 @@ class Layout:
             cells += [cell] * (len(sources) if self._is_of_row(source) else 1)
         return lines_text(cells, self.template)
 
-    def _numbers(self, numbers: pa.Array, code: pa.Array) -> pa.Array:
+    def _numbers(self, numbers: pa.Array) -> pa.Array:
         """Return numbers or pseudonyms as cells; they never need quotes, nor are they formulas."""
         template, texts = self.template, pc.cast(numbers, pa.string())
-        country_code = self._country_code
+        country_code = self._country.country_code
         if pa.types.is_string(numbers.type):
             pass
         elif template.number == "national" and country_code:
-            is_foreign = pa.array(self._decisions.is_foreign).take(code)
-            is_domestic = pc.and_not(pc.starts_with(texts, country_code), is_foreign)
             national = pc.utf8_slice_codeunits(texts, len(country_code))
             prefixed = pc.binary_join_element_wise(template.number_prefix, national, "")
-            texts = pc.if_else(is_domestic, prefixed, texts)
+            texts = pc.if_else(self._country.are_foreign(texts), texts, prefixed)
         elif template.number == "international" and template.number_prefix:
             texts = pc.binary_join_element_wise(template.number_prefix, texts, "")
         if template.quoting == "all":

@@ -6,7 +6,6 @@ Threads prepare blocks side by side; nothing is done per row in Python.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,7 +37,7 @@ class Prepared:
         value: int64[n], the place of each in the block's columns.
         code: int64[n], codes of ``Decisions``.
         holders: int64[n], the range holder's place in the router's operators; -1 = not ported.
-        rejected: int64[k], the other records, in order.
+        rejected: int64[k], the other records.
         reasons: uint8[k], ``Reject`` values.
         several: How many cells hold several numbers.
         further: How many numbers those hold after the first.
@@ -86,11 +85,6 @@ def prepare(
     record = value
     if block.record is not None:
         record, invalid = block.record.take(value), block.record.take(invalid)
-    if len(block.damaged):
-        invalid = np.concatenate([invalid, block.damaged])
-        order = invalid.argsort()
-        invalid = invalid.take(order)
-        reasons = np.concatenate([reasons, block.damage]).take(order)
     code, holders = look_up(numbers, router, country, ported_since)
     return Prepared(
         block=block,
@@ -99,8 +93,8 @@ def prepare(
         value=value,
         code=code,
         holders=holders,
-        rejected=invalid,
-        reasons=reasons,
+        rejected=np.concatenate([invalid, block.damaged]),
+        reasons=np.concatenate([reasons, block.damage]),
         several=len(cells),
         further=len(phones.further),
         samples=samples,
@@ -155,7 +149,7 @@ def look_up(
     holders[routed.ported] = routed.holders
     code = routed.rows * 2
     code[routed.recent] += 1
-    country.mark_foreign(numbers, code, router.unknown)
+    country.mark_foreign(numbers, code, router.unknown())
     return code, holders
 
 
@@ -189,18 +183,21 @@ class DefaultCountry:
         self._others = f"^{code}(?:{'|'.join(leading)})" if leading else "^$"
 
     def mark_foreign(
-        self, numbers: NDArray[np.uint64], code: NDArray[np.int64], unknown_rows: Sequence[int]
+        self, numbers: NDArray[np.uint64], code: NDArray[np.int64], unknown: NDArray[np.int64]
     ) -> None:
         """Add one to the code (int64[n]) of numbers without a route that are foreign.
 
         A number that the snapshot knows is never foreign, whatever its country.
-        ``unknown_rows``: the router's rows of such numbers.
+        ``unknown``: the router's rows of such numbers.
         """
-        at = np.flatnonzero(np.isin(code, 2 * np.array(unknown_rows, np.int64)))
+        at = np.flatnonzero(np.isin(code, 2 * unknown))
         if self.country_code and len(at):
             texts = pc.cast(pa.array(numbers.take(at)), pa.string())
-            is_foreign = pc.or_(
-                pc.invert(pc.starts_with(texts, self.country_code)),
-                pc.match_substring_regex(texts, self._others),
-            )
-            code[at] += is_foreign.to_numpy(zero_copy_only=False)
+            code[at] += self.are_foreign(texts).to_numpy(zero_copy_only=False)
+
+    def are_foreign(self, numbers: pa.Array) -> pa.Array:
+        """Return bool[n], whether numbers (string[n]) are of another country than this one."""
+        return pc.or_(
+            pc.invert(pc.starts_with(numbers, self.country_code)),
+            pc.match_substring_regex(numbers, self._others),
+        )

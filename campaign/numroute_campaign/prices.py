@@ -30,9 +30,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     begin: Annotated[int, msgspec.Meta(ge=1)] = msgspec.field(name="from")
     price: Decimal
 
-    def __post_init__(self) -> None:
-        _check_price(self.price)
-
 
 class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[[price]]``: what a segment costs, with conditions as in a policy.
@@ -53,8 +50,10 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_price(self.price)
         check_words("category", self.category, CATEGORIES)
+        amounts = (self.price, *(step.price for step in self.step))
+        if not all(each.is_finite() and 0 <= each < PRICE_MAX for each in amounts):
+            raise ValueError('price: invalid amount. Write e.g. "2.35"')
         begins = [step.begin for step in self.step]
         if sorted(set(begins)) != begins:
             raise ValueError("step: the steps must ascend")
@@ -120,11 +119,6 @@ def read_prices(
     )
 
 
-def _check_price(price: Decimal) -> None:
-    if not price.is_finite() or not 0 <= price < PRICE_MAX:
-        raise ValueError('price: invalid amount. Write e.g. "2.35"')
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategorySummary:
     """What the list costs as traffic of one category."""
@@ -136,15 +130,9 @@ class CategorySummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSummary:
-    """A price whose next volume step is not reached.
+    """A price, by its conditions, whose next volume step is not reached.
 
-    Attributes:
-        name: The conditions of the price.
-        segments: What counts towards the step: sent before and of this list.
-        price: What a segment costs now.
-        next_from: Where the next step begins.
-        next_price: What a segment would cost there.
-        saving: What this list's segments would cost less there.
+    ``segments`` counts those sent before, too; ``saving`` is what this list's would cost less.
     """
 
     name: str
@@ -161,14 +149,10 @@ class CostSummary:
 
     Attributes:
         category: The traffic category that the amounts are for.
-        total: Of all numbers that were routed and have a price.
-        unpriced_numbers: Routed numbers without a price: they are not in ``total``.
-        unpriced_operators: Their operators.
+        total: Of all numbers that were routed and have a price; ``unpriced_numbers`` have none.
         saved_duplicates: What the dropped duplicates would have cost.
         by_prefix: What ``total``'s numbers would have cost, each at its range holder's price.
-        saved_by_prefix: ``by_prefix`` less ``total``.
         categories: What the list costs in each category that has prices.
-        next_steps: What the next volume steps would save.
     """
 
     currency: str
@@ -189,51 +173,45 @@ class Bill:
     Attributes:
         price_of: What a segment costs, by code; codes without a price are not in it.
         unpriced: Numbers without a price, by operator.
-        total: The sum.
     """
 
     def __init__(
         self, prices: PriceList, router: Router, decisions: Decisions, counts: Counts, category: str
     ) -> None:
-        """Sum up; the arguments are those of ``cost_of``."""
+        """Find the price of each code, and the volume that it has reached."""
         self._prices, self._router, self._counts = prices, router, counts
         self._category = category
         self._segments: Counter[int] = Counter()
         self.unpriced: Counter[str] = Counter()
         place_of: dict[int, int] = {}
         for code in sorted({*counts.numbers, *counts.duplicates}):
-            decision = decisions.decided[code]
-            if not decision.destination:
-                continue
-            route = router.routes[code // 2]
-            place = prices.find(route, decision.destination, category)
+            route, destination = router.routes[code // 2], decisions.decided[code].destination
+            place = prices.find(route, destination, category) if destination else None
             if place is not None:
                 place_of[code] = place
                 self._segments[place] += counts.segments[code]
-            elif counts.numbers[code]:
+            elif destination and counts.numbers[code]:
                 operator = route.operator
                 name = operator.brand or operator.name or operator.code
-                name = name or "numbers that no operator holds"
-                self.unpriced[name] += counts.numbers[code]
+                self.unpriced[name or "no operator"] += counts.numbers[code]
         # The step of a price is known once all of its segments are.
         self.price_of = {code: self._price(place) for code, place in place_of.items()}
-        self.total = self.sum(counts.segments)
 
-    def sum(self, segments: Counter[int]) -> Decimal:
+    def total(self, segments: Counter[int]) -> Decimal:
         """Return what segments by code cost."""
         return sum((price * segments[code] for code, price in self.price_of.items()), Decimal(0))
 
-    def by_prefix(self) -> Decimal:
-        """Return the total if each number were handed to its range holder."""
-        total, operators = self.total, self._router.operators
+    def more_by_prefix(self) -> Decimal:
+        """Return what it would cost more to hand each number to its range holder."""
+        more, operators = Decimal(0), self._router.operators
         for (code, holder), segments in self._counts.holder_segments.items():
             route = self._router.routes[code // 2]
             if code in self.price_of and operators[holder] != route.operator:
                 held = replace(route, operator=operators[holder], mcc="", mnc="")
                 place = self._prices.find(held, "", self._category)
                 if place is not None:
-                    total += (self._price(place) - self.price_of[code]) * segments
-        return total
+                    more += (self._price(place) - self.price_of[code]) * segments
+        return more
 
     def next_steps(self) -> tuple[StepSummary, ...]:
         """Return the prices with a step that is not reached yet."""
@@ -241,16 +219,16 @@ class Bill:
         for place, segments in sorted(self._segments.items()):
             price, now = self._prices.price[place], self._price(place)
             sent = price.sent + segments
-            following = next((step for step in price.step if step.begin > sent), None)
-            if following is not None:
+            step = next((each for each in price.step if each.begin > sent), None)
+            if step is not None:
                 steps.append(
                     StepSummary(
                         name=price.label or f"price {place + 1}",
                         segments=sent,
                         price=str(now),
-                        next_from=following.begin,
-                        next_price=str(following.price),
-                        saving=amount((now - following.price) * segments),
+                        next_from=step.begin,
+                        next_price=str(step.price),
+                        saving=amount((now - step.price) * segments),
                     )
                 )
         return tuple(steps)
@@ -261,33 +239,32 @@ class Bill:
 
 def cost_of(
     prices: PriceList, router: Router, decisions: Decisions, counts: Counts
-) -> tuple[CostSummary, Bill]:
-    """Return the costs of all routed numbers, and the bill of the list's own category."""
-    bills = {
-        category: Bill(prices, router, decisions, counts, category)
-        for category in prices.categories
-    }
+) -> tuple[CostSummary, dict[int, Decimal]]:
+    """Return the costs of all routed numbers, and what a segment costs by code."""
+    bills = {name: Bill(prices, router, decisions, counts, name) for name in prices.categories}
     category = prices.category.lower()
     bill = bills[category]
-    by_prefix = bill.by_prefix()
+    total, more = bill.total(counts.segments), bill.more_by_prefix()
     summary = CostSummary(
         currency=prices.currency,
         category=category,
-        total=amount(bill.total),
+        total=amount(total),
         unpriced_numbers=bill.unpriced.total(),
         unpriced_operators=tuple(name for name, _ in bill.unpriced.most_common()),
-        saved_duplicates=amount(bill.sum(counts.duplicates)),
-        by_prefix=amount(by_prefix),
-        saved_by_prefix=amount(by_prefix - bill.total),
+        saved_duplicates=amount(bill.total(counts.duplicates)),
+        by_prefix=amount(total + more),
+        saved_by_prefix=amount(more),
         categories=tuple(
             CategorySummary(
-                category=name, total=amount(each.total), unpriced_numbers=each.unpriced.total()
+                category=name,
+                total=amount(each.total(counts.segments)),
+                unpriced_numbers=each.unpriced.total(),
             )
             for name, each in bills.items()
         ),
         next_steps=bill.next_steps(),
     )
-    return summary, bill
+    return summary, bill.price_of
 
 
 def amount(value: Decimal) -> str:

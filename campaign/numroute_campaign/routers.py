@@ -7,6 +7,7 @@ per route and never per number.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numroute.client import Client  # loads grpc, which a local run does not need
 
 Each = TypeVar("Each")
-
 
 UNKNOWN = frozenset({Status.UNALLOCATED, Status.NOT_COVERED})
 """The statuses of numbers that may belong to another country."""
@@ -51,14 +51,12 @@ class Router:
         routes: The table of routes; it only grows.
         operators: The operators that ``holders`` points to; it only grows.
         snapshots: The ids of the snapshots that have answered so far.
-        unknown: The rows seen so far of numbers that no operator holds or no plan covers.
     """
 
     is_complete: bool
     routes: list[Route]
     operators: list[Operator]
     snapshots: list[str]
-    unknown: list[int]
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers.
@@ -66,6 +64,10 @@ class Router:
         ``ported_since``: seconds since 1970-01-01 UTC; 0 = no number counts as recently ported.
         """
         raise NotImplementedError
+
+    def unknown(self) -> NDArray[np.int64]:
+        """Return the rows of numbers that no operator holds or no plan covers."""
+        return np.flatnonzero([route.status in UNKNOWN for route in self.routes])
 
 
 class SnapshotRouter(Router):
@@ -83,7 +85,6 @@ class SnapshotRouter(Router):
         )
         self.operators = list(places)
         self._is_ported = np.array([route.status is Status.PORTED for route in self.routes])
-        self.unknown = [row for row, route in enumerate(self.routes) if route.status in UNKNOWN]
         self.snapshots = [snapshot.metadata.snapshot_id]
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
@@ -95,12 +96,8 @@ class SnapshotRouter(Router):
         )
         if answers.range_route is None:
             raise AssertionError("range_route was requested")
-        return Routed(
-            rows=rows.astype(np.int64),
-            ported=ported,
-            holders=self._operator.take(answers.range_route),
-            recent=_recent(ported, answers.ported_at, ported_since),
-        )
+        holders = self._operator.take(answers.range_route)
+        return _routed(rows.astype(np.int64), ported, holders, answers.ported_at, ported_since)
 
 
 class ServiceRouter(Router):
@@ -113,52 +110,42 @@ class ServiceRouter(Router):
         self._client = client
         self._lock = threading.Lock()
         self._route_places: dict[Route, int] = {}
-        self._operator_places: dict[Operator, int] = {Operator(): 0}
-        self.operators = [Operator()]
-        self.routes, self.snapshots, self.unknown = [], [], []
+        self._operator_places: dict[Operator, int] = {}
+        self.routes, self.operators, self.snapshots = [], [], []
 
     def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
         """Answer for uint64[n] whole numbers. Raises ServiceError."""
         answer = self._client.lookup(
             numbers, with_range_holder=True, with_ported_at=ported_since > 0
         )
+        if answer.range_holder_index is None:
+            raise AssertionError("range holders were requested")
         with self._lock:
             if answer.snapshot.id not in self.snapshots:
                 self.snapshots.append(answer.snapshot.id)
-            places = [_place(self._route_places, self.routes, each) for each in answer.routes]
-            holders = [
-                _place(self._operator_places, self.operators, each) for each in answer.range_holders
-            ]
-            for route, place in zip(answer.routes, places, strict=True):
-                if route.status in UNKNOWN and place not in self.unknown:
-                    self.unknown.append(place)
+            places = _places(self._route_places, self.routes, answer.routes)
+            operators = _places(self._operator_places, self.operators, answer.range_holders)
         is_ported = np.array([route.status is Status.PORTED for route in answer.routes], np.bool_)
         ported = np.flatnonzero(is_ported.take(answer.route_index))
-        if answer.range_holder_index is None:
-            raise AssertionError("range holders were requested")
-        return Routed(
-            rows=np.array(places, np.int64).take(answer.route_index),
-            ported=ported,
-            holders=np.array(holders, np.int64).take(answer.range_holder_index.take(ported)),
-            recent=_recent(
-                ported,
-                None if answer.ported_at is None else answer.ported_at.take(ported),
-                ported_since,
-            ),
-        )
+        holders = operators.take(answer.range_holder_index.take(ported))
+        times = None if answer.ported_at is None else answer.ported_at.take(ported)
+        return _routed(places.take(answer.route_index), ported, holders, times, ported_since)
 
 
-def _recent(
-    ported: NDArray[np.int64], times: NDArray[np.uint32] | None, since: int
-) -> NDArray[np.int64]:
-    """Return the places of the numbers that were ported at ``since`` or later."""
-    if times is None or not since:
-        return ported[:0]
-    return ported[times >= since]
+def _routed(
+    rows: NDArray[np.int64],
+    ported: NDArray[np.int64],
+    holders: NDArray[np.int64],
+    times: NDArray[np.uint32] | None,
+    since: int,
+) -> Routed:
+    """Return answers; ``times``: uint32[k], when the ported numbers were ported."""
+    recent = ported[:0] if times is None or not since else ported[times >= since]
+    return Routed(rows=rows, ported=ported, holders=holders, recent=recent)
 
 
-def _place(places: dict[Each, int], found: list[Each], each: Each) -> int:
-    place = places.setdefault(each, len(found))
-    if place == len(found):
-        found.append(each)
-    return place
+def _places(places: dict[Each, int], found: list[Each], more: Iterable[Each]) -> NDArray[np.int64]:
+    """Return the place of each item in a list of distinct ones, which grows."""
+    rows = [places.setdefault(each, len(places)) for each in more]
+    found += list(places)[len(found) :]
+    return np.array(rows, np.int64)

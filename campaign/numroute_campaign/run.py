@@ -29,13 +29,13 @@ from numroute_campaign.lists import Block, ListReader, ReadOptions
 from numroute_campaign.lists.files import find_files
 from numroute_campaign.lists.opening import check_kept, check_pseudonymous, open_list
 from numroute_campaign.output_files import OutputError, Workspace
-from numroute_campaign.outputs import MAP, Outputs, Rendered
+from numroute_campaign.outputs import MAP, REJECTED, Outputs, Rendered
 from numroute_campaign.policy import BY_OPERATOR, Policy, rules_that_never_match
 from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
 from numroute_campaign.prices import PriceList
 from numroute_campaign.routers import Router
 from numroute_campaign.sorting import BY_POLICY, Decisions, Sorter
-from numroute_campaign.summary import Summary, Totals, write_report
+from numroute_campaign.summary import Summary, summarise, write_report
 from numroute_campaign.suppression import check_suppress, read_suppressed
 from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Reject, Several
 
@@ -68,22 +68,11 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """The lists of a run and what to do with them.
+    """The lists of a run and what to do with them; see the options of ``numroute route``.
 
     Attributes:
         lists: Files, folders, ``-`` for standard input.
-        out: The output folder; must not exist or be empty.
-        options: How to read the lists.
-        form: Of the output files, one of ``FORMS``.
-        rows_per_file: None makes one file per route.
-        prices: None reports no costs.
-        several: What to do with cells that hold several numbers.
-        suppress: Do-not-send lists, named like ``lists``.
-        suppress_reading: How to read those.
-        suppress_lenient: Ignore rows of those that are not understood.
         rejects_max: The share of rejected rows above which the run has failed.
-        hand_over: Writes pseudonyms; None writes the numbers themselves.
-        language: Of the report page.
         settings_files: The policy and the price file, each with its role, for the act.
     """
 
@@ -173,19 +162,19 @@ class _Run:
             campaign.rows_per_file,
             self.decisions,
             campaign.options.keep,
-            self.country.country_code,
+            self.country,
             Pseudonymizer(key) if key else None,
         )
         threads = min(THREADS_MAX, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads, thread_name_prefix="campaign") as pool:
             preparing = (
-                partial(self._prepare_of, file, task)
+                partial(self.prepare, task, file)
                 for file, opened in enumerate(self.opened)
                 for task in opened.tasks()
             )
             sorting = (
                 self._sort(file, prepared, outputs, progress)
-                for file, prepared in in_order(pool, preparing, threads + 1)
+                for prepared, file in in_order(pool, preparing, threads + 1)
             )
             for rendered in in_order(pool, sorting, threads):
                 outputs.write(rendered)
@@ -213,12 +202,10 @@ class _Run:
         workspace.finish()
         return summary
 
-    def prepare(self, task: Callable[[], Block]) -> Prepared:
-        """Prepare a block; on any thread."""
-        return prepare(task(), self.router, self.country, self.campaign.several, self.ported_since)
-
-    def _prepare_of(self, file: int, task: Callable[[], Block]) -> tuple[int, Prepared]:
-        return file, self.prepare(task)
+    def prepare(self, task: Callable[[], Block], file: int = 0) -> tuple[Prepared, int]:
+        """Prepare a block of a file; on any thread."""
+        several, since = self.campaign.several, self.ported_since
+        return prepare(task(), self.router, self.country, several, since), file
 
     def _sort(
         self, file: int, prepared: Prepared, outputs: Outputs, progress: Progress | None
@@ -258,10 +245,14 @@ class _Run:
 
     def _summary(self, outputs: Outputs) -> Summary:
         campaign, counts = self.campaign, self.sorter.counts
-        totals = Totals(self.router, self.decisions, counts, campaign.prices)
         dropped = (name for each in self.opened for name in each.dropped_columns())
         first_ids = accumulate(self.rows, initial=1)
-        return Summary(
+        return summarise(
+            self.router,
+            self.decisions,
+            counts,
+            campaign.prices,
+            outputs.files_of,
             files=tuple(
                 opened.summary(rows=rows, first_row_id=first_id)
                 for opened, rows, first_id in zip(self.opened, self.rows, first_ids, strict=False)
@@ -271,19 +262,10 @@ class _Run:
             policy=campaign.policy.name,
             pseudonymized=campaign.hand_over is not None,
             has_failed=counts.rejected > campaign.rejects_max * counts.people,
-            steps=totals.steps(),
-            rejects=totals.rejects(),
-            rejects_files=tuple(outputs.rejects.names),
-            routes=totals.routes(outputs.files_of),
-            operators=totals.operators(),
-            regions=totals.regions(),
-            rules=totals.rules(),
-            ported=totals.ported,
-            misrouted_by_prefix=totals.misrouted_by_prefix,
-            cost=totals.cost,
+            rejects_files=outputs.files_of(REJECTED),
             kept_columns=campaign.reading.keep,
             dropped_columns=tuple(dict.fromkeys(dropped)),
-            warnings=(*self.warnings(), *totals.warnings()),
+            warnings=tuple(self.warnings()),
         )
 
     def warnings(self) -> list[str]:
@@ -311,9 +293,7 @@ class _Run:
                 )
             )
         if self.router.is_complete:
-            text = (
-                "{}: rule {} can never match: rules before it take its numbers, or there are none"
-            )
+            text = "{}: rule {} can never match: earlier rules take its numbers, or there are none"
             never = rules_that_never_match(campaign.policy, self.router.routes)
             warnings += [Phrase(text, campaign.policy.name, repr(name)) for name in never]
         return warnings
@@ -321,14 +301,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRow:
-    """How one row would be routed.
-
-    Attributes:
-        number: Masked; empty if the row has none.
-        rule: The rule or the fallback that decided; empty if no policy did.
-        destination: The output route; empty if the row would be rejected.
-        reason: Why it would be rejected.
-    """
+    """How one row would be routed: masked number, rule that decided, where to or why not."""
 
     row_id: int
     status: str
@@ -361,7 +334,8 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
         run = _Run(campaign, router, [opened])
         found: list[SampleRow] = []
         for task in opened.tasks():
-            found += _explained(run, run.prepare(task))
+            prepared, _ = run.prepare(task)
+            found += _explained(run, prepared)
             if len(found) >= rows:
                 break
     return Sample(

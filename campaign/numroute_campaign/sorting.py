@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from numroute.errors import InputError
-from numroute.model import Route, Status
+from numroute.model import Route
 from numroute_campaign.lists import Block
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.policy import Policy
@@ -35,7 +35,6 @@ class Decisions:
         policy: What decides.
         first: The first decision that leads to each destination (a group of output files).
         destination: int32[codes], places in ``first``; -1 = rejected, -2 = not decided yet.
-        is_foreign: bool[codes], whether the numbers are of another country.
         decided: By code.
     """
 
@@ -48,18 +47,12 @@ class Decisions:
         self.first: list[Decision] = []
         self._places: dict[str, int] = {}
         self.destination = np.empty(0, np.int32)
-        self.is_foreign = np.empty(0, np.bool_)
         self.decided: dict[int, Decision] = {}
 
     def settle(self, codes: NDArray[np.int64]) -> None:
         """Decide about new codes among int64[n]."""
-        codes_more = 2 * len(self.routes) - len(self.destination)
-        if codes_more:
-            more = np.full(codes_more, self.NOT_MET, np.int32)
-            self.destination = np.append(self.destination, more)
-            is_ported = [route.status is Status.PORTED for route in self.routes]
-            self.is_foreign = ~np.array(is_ported, np.bool_).repeat(2)
-            self.is_foreign[::2] = False
+        more = np.full(2 * len(self.routes) - len(self.destination), self.NOT_MET, np.int32)
+        self.destination = np.append(self.destination, more)
         missing = codes[self.destination.take(codes) == self.NOT_MET]
         for code in np.unique(missing).tolist():
             decision = self.policy.decide(self.routes[code // 2], is_marked=bool(code % 2))

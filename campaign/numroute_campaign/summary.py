@@ -9,12 +9,12 @@ import functools
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -56,68 +56,52 @@ class RejectSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteSummary:
-    """One output route. ``files`` are names within the output folder."""
-
-    name: str
-    numbers: int
-    files: tuple[str, ...]
-    cost: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorSummary:
-    """What was routed to one operator.
+class Sums:
+    """Sums over some of the routed numbers; ``parts`` are segments.
 
     ``price`` (of a segment) and ``cost`` are decimal texts; both are empty if no price is known,
     ``price`` also if several apply.
     """
 
-    code: str
-    name: str
-    brand: str
     numbers: int
-    ported: int
-    parts: int
-    price: str
-    cost: str
+    ported: int = 0
+    parts: int = 0
+    price: str = ""
+    cost: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegionSummary:
+class RouteSummary(Sums):
+    """One output route. ``files`` are names within the output folder."""
+
+    name: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSummary(Sums):
+    """What was routed to one operator."""
+
+    code: str
+    name: str
+    brand: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionSummary(Sums):
     """What was routed to one region."""
 
     code: str
     name: str
-    numbers: int
-    ported: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleSummary:
-    """How many numbers a policy rule decided."""
-
-    name: str
-    numbers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
     """How many rows each step left.
 
-    ``rows`` and ``further`` are the sum of ``rejected``, ``duplicates``, ``suppressed``,
-    ``refused`` and ``routed``.
-
-    Attributes:
-        rows: Read.
-        rejected: Without a valid number, or damaged.
-        valid: ``rows`` less ``rejected``.
-        further: Numbers besides the first of a cell, each counted as a row (``--several all``).
-        duplicates: With a number that an earlier row has.
-        unique: ``valid`` and ``further`` less ``duplicates``.
-        suppressed: On the do-not-send list.
-        refused: By the policy: excluded, unallocated, foreign and so on.
-        routed: Written to the output routes.
+    ``rows`` and ``further`` (numbers besides the first of a cell, each counted as a row) are the
+    sum of ``rejected``, ``duplicates``, ``suppressed``, ``refused`` (by the policy) and ``routed``.
+    ``valid`` is ``rows`` less ``rejected``; ``unique`` also has ``further``, but no duplicates.
     """
 
     rows: int
@@ -137,12 +121,8 @@ class Summary:
 
     Attributes:
         has_failed: Whether more rows were rejected than the campaign allows.
-        snapshots: Ids of the snapshots that answered; one, unless a service changed to a new one.
         ported: How many of the routed numbers are ported.
         misrouted_by_prefix: Routed numbers that another operator serves than their range holder.
-        kept_columns: Columns of the list in the outputs, beside number, route and row id.
-        dropped_columns: Columns of the list that are not in the outputs.
-        warnings: What the user should know.
     """
 
     files: tuple[FileSummary, ...]
@@ -157,7 +137,6 @@ class Summary:
     routes: tuple[RouteSummary, ...]
     operators: tuple[OperatorSummary, ...]
     regions: tuple[RegionSummary, ...]
-    rules: tuple[RuleSummary, ...]
     ported: int
     misrouted_by_prefix: int
     cost: CostSummary | None
@@ -166,169 +145,111 @@ class Summary:
     warnings: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Total:
-    """Sums over some of the routed numbers; ``cost`` is None if none of them has a price."""
+def summarise(
+    router: Router,
+    decisions: Decisions,
+    counts: Counts,
+    prices: PriceList | None,
+    files_of: Callable[[int], tuple[str, ...]],
+    **facts: Any,  # noqa: ANN401 - fields of the summary
+) -> Summary:
+    """Return the summary of a run: sums over the counts, and other facts by their names.
 
-    numbers: int = 0
-    ported: int = 0
-    segments: int = 0
-    cost: Decimal | None = None
-    prices: set[Decimal] = field(default_factory=set)
-
-    @property
-    def cost_text(self) -> str:
-        return "" if self.cost is None else amount(self.cost)
-
-
-class Totals:
-    """Sums of what was rejected and routed.
-
-    Attributes:
-        cost: None without a price list.
-        ported: How many of the routed numbers are ported.
-        misrouted_by_prefix: Routed numbers that another operator serves than their range holder.
+    ``files_of`` names the files of a destination.
     """
+    numbers_of = counts.numbers
+    routed = sorted(code for code in numbers_of if decisions.decided[code].destination)
+    route_of = {code: router.routes[code // 2] for code in routed}
+    cost, price_of = (None, {}) if prices is None else cost_of(prices, router, decisions, counts)
 
-    def __init__(
-        self, router: Router, decisions: Decisions, counts: Counts, prices: PriceList | None
-    ) -> None:
-        """Sum up."""
-        self._routes, self._decisions, self._counts = router.routes, decisions, counts
-        self._routed = sorted(
-            code for code in counts.numbers if decisions.decided[code].destination
-        )
-        self.cost, self._bill = None, None
-        if prices is not None:
-            self.cost, self._bill = cost_of(prices, router, decisions, counts)
-        self.ported = sum(
-            counts.numbers[code]
-            for code in self._routed
-            if router.routes[code // 2].status is Status.PORTED
-        )
-        self.misrouted_by_prefix = sum(
+    def ported(codes: Iterable[int]) -> int:
+        return sum(numbers_of[code] for code in codes if route_of[code].status is Status.PORTED)
+
+    def by(key_of: Callable[[int, Route], Key]) -> list[tuple[Key, dict[str, Any]]]:
+        """Return the fields of ``Sums`` by a key of code and route, the largest first."""
+        codes_of: dict[Key, list[int]] = {}
+        for code, route in route_of.items():
+            codes_of.setdefault(key_of(code, route), []).append(code)
+        sums: list[tuple[Key, dict[str, Any]]] = []
+        for key, codes in codes_of.items():
+            priced = [code for code in codes if code in price_of]
+            total = sum((price_of[code] * counts.segments[code] for code in priced), Decimal(0))
+            unit_prices = {str(price_of[code]) for code in priced}
+            fields = {
+                "numbers": sum(numbers_of[code] for code in codes),
+                "ported": ported(codes),
+                "parts": sum(counts.segments[code] for code in codes),
+                "price": unit_prices.pop() if len(unit_prices) == 1 else "",
+                "cost": amount(total) if priced else "",
+            }
+            sums.append((key, fields))
+        return sorted(sums, key=lambda item: (-item[1]["numbers"], item[0]))
+
+    place_of = decisions.destination.tolist()
+    by_route = by(lambda code, _: (decisions.first[place_of[code]].files, place_of[code]))
+    by_operator = by(
+        lambda _, route: (route.operator.code, route.operator.name, route.operator.brand)
+    )
+    by_region = by(lambda _, route: (route.region.code, route.region.name))
+    return Summary(
+        steps=_steps(counts, sum(numbers_of[code] for code in routed)),
+        rejects=_rejects(decisions, counts),
+        routes=tuple(
+            RouteSummary(name=name, files=files_of(place), **sums)
+            for (name, place), sums in by_route
+        ),
+        operators=tuple(
+            OperatorSummary(code=code, name=name, brand=brand, **sums)
+            for (code, name, brand), sums in by_operator
+        ),
+        regions=tuple(
+            RegionSummary(code=code, name=name, **sums) for (code, name), sums in by_region
+        ),
+        ported=ported(routed),
+        misrouted_by_prefix=sum(
             numbers
             for (code, holder), numbers in counts.holders.items()
-            if decisions.decided[code].destination
-            and router.operators[holder] != router.routes[code // 2].operator
-        )
+            if code in route_of and router.operators[holder] != route_of[code].operator
+        ),
+        cost=cost,
+        **facts,
+    )
 
-    def steps(self) -> Steps:
-        """Return the rows through the steps."""
-        counts = self._counts
-        routed = sum(counts.numbers[code] for code in self._routed)
-        duplicates, suppressed = counts.rejects[Reject.DUPLICATE], counts.rejects[Reject.SUPPRESSED]
-        rejected = counts.rejects.total() - duplicates - suppressed
-        unique = counts.rows + counts.further_taken - rejected - duplicates
-        return Steps(
-            rows=counts.rows,
-            rejected=rejected,
-            valid=counts.rows - rejected,
-            further=counts.further_taken,
-            duplicates=duplicates,
-            unique=unique,
-            suppressed=suppressed,
-            refused=unique - suppressed - routed,
-            routed=routed,
-        )
 
-    def rejects(self) -> tuple[RejectSummary, ...]:
-        """Return the rows that were not routed by reason and rule, the most frequent first."""
-        counts = self._counts
-        rows = Counter({(Reject(value), ""): n for value, n in counts.rejects.items() if n})
-        for code, numbers in counts.numbers.items():
-            decision = self._decisions.decided[code]
-            if decision.reject is not Reject.NONE:
-                rows[decision.reject, decision.rule] += numbers
-        return tuple(
-            RejectSummary(
-                reason=reason.name,
-                meaning=reason.meaning,
-                rule=rule,
-                rows=n,
-                samples=tuple(counts.samples.get(reason, ())),
-            )
-            for (reason, rule), n in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
-        )
+def _steps(counts: Counts, routed: int) -> Steps:
+    duplicates, suppressed = counts.rejects[Reject.DUPLICATE], counts.rejects[Reject.SUPPRESSED]
+    rejected = counts.rejects.total() - duplicates - suppressed
+    unique = counts.rows + counts.further_taken - rejected - duplicates
+    return Steps(
+        rows=counts.rows,
+        rejected=rejected,
+        valid=counts.rows - rejected,
+        further=counts.further_taken,
+        duplicates=duplicates,
+        unique=unique,
+        suppressed=suppressed,
+        refused=unique - suppressed - routed,
+        routed=routed,
+    )
 
-    def rules(self) -> tuple[RuleSummary, ...]:
-        """Return how many numbers each rule of the policy decided."""
-        numbers: Counter[str] = Counter()
-        for code, n in self._counts.numbers.items():
-            numbers[self._decisions.decided[code].rule] += n
-        return tuple(
-            RuleSummary(name=rule.name, numbers=numbers[rule.name])
-            for rule in self._decisions.policy.rules
-        )
 
-    def routes(self, files_of: Callable[[int], tuple[str, ...]]) -> tuple[RouteSummary, ...]:
-        """Return the sums by destination; ``files_of`` names the files of one."""
-        first, destination = self._decisions.first, self._decisions.destination
-        return tuple(
-            RouteSummary(
-                name=name, numbers=total.numbers, files=files_of(place), cost=total.cost_text
-            )
-            for (name, place), total in self._by(
-                lambda code, _: (first[destination[code]].files, int(destination[code]))
-            )
+def _rejects(decisions: Decisions, counts: Counts) -> tuple[RejectSummary, ...]:
+    """Return the rows that were not routed by reason and rule, the most frequent first."""
+    rows = Counter({(Reject(value), ""): n for value, n in counts.rejects.items() if n})
+    for code, n in counts.numbers.items():
+        decision = decisions.decided[code]
+        if decision.reject is not Reject.NONE:
+            rows[decision.reject, decision.rule] += n
+    return tuple(
+        RejectSummary(
+            reason=reason.name,
+            meaning=reason.meaning,
+            rule=rule,
+            rows=n,
+            samples=tuple(counts.samples.get(reason, ())),
         )
-
-    def operators(self) -> tuple[OperatorSummary, ...]:
-        """Return the sums by operator."""
-        return tuple(
-            OperatorSummary(
-                code=code,
-                name=name,
-                brand=brand,
-                numbers=total.numbers,
-                ported=total.ported,
-                parts=total.segments,
-                price=str(min(total.prices)) if len(total.prices) == 1 else "",
-                cost=total.cost_text,
-            )
-            for (code, name, brand), total in self._by(
-                lambda _, route: (route.operator.code, route.operator.name, route.operator.brand)
-            )
-        )
-
-    def regions(self) -> tuple[RegionSummary, ...]:
-        """Return the sums by region."""
-        return tuple(
-            RegionSummary(code=code, name=name, numbers=total.numbers, ported=total.ported)
-            for (code, name), total in self._by(
-                lambda _, route: (route.region.code, route.region.name)
-            )
-        )
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return a warning if numbers have no price."""
-        if self.cost is None or not self.cost.unpriced_numbers:
-            return ()
-        names = self.cost.unpriced_operators
-        return (
-            Phrase(
-                "the total leaves out {} numbers without a price: {}",
-                f"{self.cost.unpriced_numbers:,}",
-                ", ".join(names[:UNPRICED_NAMES_MAX])
-                + (", \N{HORIZONTAL ELLIPSIS}" if len(names) > UNPRICED_NAMES_MAX else ""),
-            ),
-        )
-
-    def _by(self, key_of: Callable[[int, Route], Key]) -> list[tuple[Key, _Total]]:
-        """Return the sums by a key of code and route, the largest first."""
-        totals: dict[Key, _Total] = {}
-        for code in self._routed:
-            route = self._routes[code // 2]
-            total = totals.setdefault(key_of(code, route), _Total())
-            numbers, segments = self._counts.numbers[code], self._counts.segments[code]
-            total.numbers += numbers
-            total.segments += segments
-            total.ported += numbers if route.status is Status.PORTED else 0
-            if self._bill is not None and code in self._bill.price_of:
-                price = self._bill.price_of[code]
-                total.cost = (total.cost or Decimal(0)) + price * segments
-                total.prices.add(price)
-        return sorted(totals.items(), key=lambda item: (-item[1].numbers, item[0]))
+        for (reason, rule), n in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
+    )
 
 
 def write_report(folder: Path, summary: Summary, language: str = "en") -> None:
@@ -358,7 +279,10 @@ def report_html(summary: Summary, language: str = "en") -> str:
 @functools.cache
 def page_environment(language: str) -> Environment:
     """Return the templates of pages in a language."""
-    catalogue = _catalogue(language)
+    catalogue: dict[str, str] = {}
+    if language != "en":
+        data = resources.files("numroute_campaign") / _DATA / f"report_{language}.toml"
+        catalogue = tomllib.loads(data.read_text("utf-8"))
     point = _DECIMAL_POINTS[language]
 
     def translate(text: str, *values: object) -> str:
@@ -367,12 +291,6 @@ def page_environment(language: str) -> Environment:
         return catalogue.get(text, text).format(
             *(translate(each) if isinstance(each, Phrase) else each for each in values)
         )
-
-    def title(each: OperatorSummary | RegionSummary) -> str:
-        """Return the name of an operator or region for people."""
-        brand = getattr(each, "brand", None)
-        nothing = "no region" if brand is None else "no operator"
-        return brand or each.name or each.code or translate(nothing)
 
     def column(name: str) -> str:
         """Return a column's name, or its place in the language."""
@@ -386,11 +304,8 @@ def page_environment(language: str) -> Environment:
 
     def share(part: float, total: float) -> str:
         """Return a share in percent; a dash if there is no total."""
-        if not total:
-            return "\N{EN DASH}"
-        percent = 100 * part / total
-        text = f"{percent:.2f}" if 0 < percent < 1 else f"{percent:.1f}"
-        return f"{text.replace('.', point)}{THIN_SPACE}%"
+        text = f"{100 * part / total:.1f}".replace(".", point) if total else "\N{EN DASH}"
+        return f"{text}{THIN_SPACE}%" if total else text
 
     environment = Environment(
         loader=PackageLoader("numroute_campaign", _DATA),
@@ -400,7 +315,6 @@ def page_environment(language: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "title": title,
         "column": column,
         "money": money,
         "share": share,
@@ -409,15 +323,6 @@ def page_environment(language: str) -> Environment:
     }
     environment.globals |= {"t": translate, "language": language}
     return environment
-
-
-def _catalogue(language: str) -> dict[str, str]:
-    """Return the translations of the English texts; English needs none."""
-    if language == "en":
-        return {}
-    name = f"report_{language}.toml"
-    text = (resources.files("numroute_campaign") / _DATA / name).read_text("utf-8")
-    return tomllib.loads(text)
 
 
 def whole(value: float) -> str:

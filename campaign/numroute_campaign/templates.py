@@ -46,59 +46,55 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         columns: Column names in order, each with its source: ``row_id``, ``number``, a column of
             the route, ``list:NAME`` for a column of the list, or ``text:WORDS`` for a fixed text.
-        delimiter: One character.
-        encoding: Of the whole file.
-        quoting: ``needed``, ``all``, or ``none``, which refuses cells that need quotes.
-        line_end: ``lf`` or ``crlf``.
+        quoting: ``none`` refuses cells that need quotes.
         header: Whether a line has the column names.
         header_block: Lines before it; ``{route}``, ``{send_from_utc}`` and ``{send_until_utc}`` are
             replaced.
         number: ``international`` (all digits) or ``national`` (without the country code, for
             numbers of the default country).
         number_prefix: Goes before international numbers, or before national ones: ``+``, ``8``.
-        file_per_window: Whether to write one file per send window.
-        file_ending: Of the file names.
         spreadsheet_safe: Whether an apostrophe goes before what a spreadsheet may run as a
             formula, at the start of a cell or where a spreadsheet may split it.
     """
 
     columns: dict[str, str]
-    delimiter: Annotated[str, msgspec.Meta(min_length=1, max_length=1)] = ";"
+    delimiter: Annotated[str, msgspec.Meta(pattern=r"""^[^"\r\n]\Z""")] = ";"
     encoding: Literal["utf-8", "utf-8-sig", "cp1251", "koi8-r", "cp866"] = "utf-8"
     quoting: Literal["needed", "all", "none"] = "needed"
     line_end: Literal["lf", "crlf"] = "lf"
     header: bool = True
     header_block: tuple[str, ...] = ()
     number: Literal["international", "national"] = "international"
-    number_prefix: Annotated[str, msgspec.Meta(pattern=r"^[+0-9]{0,4}$")] = ""
+    number_prefix: Annotated[str, msgspec.Meta(pattern=r"^[+0-9]{0,4}\Z")] = ""
     file_per_window: bool = False
-    file_ending: Annotated[str, msgspec.Meta(pattern=r"^\.[a-z0-9]{1,8}$")] = ".csv"
+    file_ending: Annotated[str, msgspec.Meta(pattern=r"^\.[a-z0-9]{1,8}\Z")] = ".csv"
     spreadsheet_safe: bool = True
 
     def __post_init__(self) -> None:
         if not self.columns:
             raise ValueError("columns: the template has no column")
-        if self.delimiter in {'"', "\r", "\n"}:
-            raise ValueError("delimiter: a quote or a line break cannot delimit cells")
         for name, source in self.columns.items():
             if not source.startswith((LIST_PREFIX, TEXT_PREFIX)) and source not in _SOURCES:
                 raise ValueError(
                     f"columns: {name}: unknown source {source!r}. Write one of "
                     f'{", ".join(_SOURCES)}, "list:COLUMN" or "text:WORDS"'
                 )
-        for line in self.header_block:
-            try:
-                self.filled(line)
-            except (LookupError, ValueError):
-                raise ValueError(
-                    "header_block: unknown placeholder. Use {route}, {send_from_utc} or "
-                    "{send_until_utc}; write {{ for a brace"
-                ) from None
+        try:
+            "".join(self.header_block).format(route="", send_from_utc="", send_until_utc="")
+        except (LookupError, ValueError):
+            raise ValueError(
+                "header_block: unknown placeholder. Use {route}, {send_from_utc} or "
+                "{send_until_utc}; write {{ for a brace"
+            ) from None
 
-    @staticmethod
-    def filled(line: str, route: str = "", send_from: str = "", send_until: str = "") -> str:
-        """Return a line of the header block with its placeholders replaced."""
-        return line.format(route=route, send_from_utc=send_from, send_until_utc=send_until)
+    def begin(self, route: str, send_from: str, send_until: str) -> bytes:
+        """Return what a file begins with, in UTF-8."""
+        names = {"route": route, "send_from_utc": send_from, "send_until_utc": send_until}
+        end = LINE_ENDS[self.line_end]
+        lines = "".join(f"{line.format(**names)}{end}" for line in self.header_block)
+        mark = "\N{BYTE ORDER MARK}" if self.encoding == "utf-8-sig" else ""
+        columns = header_text(list(self.columns), self) if self.header else b""
+        return f"{mark}{lines}".encode() + columns
 
     @property
     def special(self) -> str:
@@ -116,10 +112,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def list_columns(self) -> tuple[str, ...]:
         """The columns of the list that the template writes."""
-        sources = dict.fromkeys(self.columns.values())
-        return tuple(
-            each.removeprefix(LIST_PREFIX) for each in sources if each.startswith(LIST_PREFIX)
-        )
+        sources = (each for each in self.columns.values() if each.startswith(LIST_PREFIX))
+        return tuple(each.removeprefix(LIST_PREFIX) for each in sources)
 
 
 CSV: Final = Template(columns={ROW_ID: ROW_ID}, delimiter=",")

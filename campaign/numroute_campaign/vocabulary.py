@@ -89,10 +89,8 @@ class Decision:
 
     Attributes:
         destination: The output route's name; empty if they are rejected.
-        reject: Why they are rejected.
         rule: The name of the rule that decided.
         send_from: UTC time of day, ``HH:MM``, from which sending is allowed; empty = any time.
-        send_until: UTC time of day at which sending ends.
         group: The name of the output files, if they are not named for the route.
     """
 

@@ -67,8 +67,8 @@ def test_recently_ported_numbers_take_their_rule(
     rest = {int(row["number"]) for row in routed.rows("rest.csv")}
     assert {number for number, age in days_ago.items() if age > limit} <= rest
     assert "can never match" not in routed.err
-    counts = {each["name"]: each["numbers"] for each in routed.summary["rules"]}
-    assert counts == {"fresh": len(held), "rest": len(rest)}
+    counts = {each["name"]: each["numbers"] for each in routed.summary["routes"]}
+    assert (counts["hold"], counts["rest"]) == (len(held), len(rest))
     sample = route(path, "--policy", tmp_path / "p.toml", "--dry-run", "--sample", 500, out="dry")
     assert sample.result.out.count("fresh") == len(held)
 

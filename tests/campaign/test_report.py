@@ -23,7 +23,6 @@ from numroute_campaign.summary import (
     RegionSummary,
     RejectSummary,
     RouteSummary,
-    RuleSummary,
     Steps,
     Summary,
     report_html,
@@ -97,7 +96,6 @@ SUMMARY = Summary(
         RegionSummary(code=f"{i:02}", name=f"Область {i}", numbers=25_000, ported=1_000)
         for i in range(40)
     ),
-    rules=(RuleSummary(name="no <north>", numbers=30_000),),
     ported=250_000,
     misrouted_by_prefix=200_000,
     cost=CostSummary(
@@ -222,7 +220,6 @@ def test_a_list_of_nothing_is_reported_too(*, pseudonymized: bool) -> None:
         routes=(),
         operators=(),
         regions=(),
-        rules=(),
         ported=0,
         misrouted_by_prefix=0,
         cost=None,

@@ -130,7 +130,7 @@ BAD = {
     "source": ('n = "nubmer"', "", "unknown source 'nubmer'"),
     "no column": ("", "", "the template has no column"),
     "delimiter": ('n = "number"', 'delimiter = ";;"', "template.t.delimiter"),
-    "quote": ('n = "number"', "delimiter = '\"'", "cannot delimit"),
+    "quote": ('n = "number"', "delimiter = '\"'", "template.t.delimiter"),
     "encoding": ('n = "number"', 'encoding = "cp1252"', "template.t.encoding"),
     "block": ('n = "number"', 'header_block = ["{number}"]', "unknown placeholder"),
     "prefix": ('n = "number"', 'number_prefix = "tel"', "template.t.number_prefix"),
