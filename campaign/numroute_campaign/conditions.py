@@ -87,11 +87,7 @@ def check_words(key: str, texts: Texts, known: Sequence[str]) -> None:
 
 
 def read_toml(path: Path, kind: type[Document]) -> Document:
-    """Read a TOML file into a struct.
-
-    Raises:
-        InputError: The file cannot be read, is not TOML, or a key of it is wrong.
-    """
+    """Read a TOML file into a struct. Raises InputError, also if a key of it is wrong."""
     try:
         document = msgspec.toml.decode(path.read_text("utf-8-sig"))
     except OSError as error:

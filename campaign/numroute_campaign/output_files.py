@@ -56,9 +56,8 @@ class Workspace:
     def __init__(self, out: Path) -> None:
         """Make the folder; remove what killed runs for the same output left.
 
-        Raises:
-            InputError: The output folder is not empty, or another run is making it.
-            OutputError: It cannot be made.
+        Raises InputError if the output folder is not empty or another run is making it, OutputError
+        if it cannot be made.
         """
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(
@@ -209,10 +208,9 @@ class SpoolFiles:
         self.rows += batch.num_rows
 
     def finish(self, complete: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
-        """Write the files. ``complete`` makes an output batch of a spooled one.
+        """Write the files; ``complete`` makes an output batch of a spooled one.
 
-        Raises:
-            InputError: A worksheet cannot hold a cell.
+        Raises InputError if a worksheet cannot hold a cell.
         """
         size = self._rows_per_file
         if self._form == "xlsx" and min(self.rows, size or self.rows) >= SHEET_ROWS_MAX:

@@ -106,11 +106,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Fallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[fallback]``: output routes of numbers that no rule decides; empty rejects them.
 
-    Attributes:
-        unallocated: Of numbers that no operator holds.
-        not_covered: Of numbers that no plan covers and that are not foreign.
-        foreign: Of numbers of other countries.
-        unmatched: Of numbers that no rule matches.
+    ``not_covered`` are those that no plan covers and that are not foreign.
     """
 
     unallocated: RouteName = ""
@@ -134,12 +130,7 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The rules of a file; without any, one output route per brand.
-
-    Attributes:
-        name: The file's name; empty where there is no file.
-        templates: Output templates by route; other routes have none.
-    """
+    """The rules of a file, by its name; ``templates`` are by route, other routes have none."""
 
     name: str = ""
     rules: tuple[Rule, ...] = ()

@@ -144,11 +144,7 @@ def look_up(
     """Return the code and the range holder of each number, as ``Prepared`` has them."""
     if not len(numbers):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    routed = router.route(numbers, ported_since)
-    holders = np.full(len(numbers), -1, np.int64)
-    holders[routed.ported] = routed.holders
-    code = routed.rows * 2
-    code[routed.recent] += 1
+    code, holders = router.route(numbers, ported_since)
     country.mark_foreign(numbers, code, router.unknown())
     return code, holders
 

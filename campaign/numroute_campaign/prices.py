@@ -14,10 +14,10 @@ from typing import Annotated, Final
 import msgspec
 
 from numroute.model import Route
-from numroute_campaign.conditions import Conditions, Text, Texts, check_words, listed, read_toml
+from numroute_campaign.conditions import Conditions, Text, listed, read_toml
 from numroute_campaign.routers import Router
 from numroute_campaign.sorting import Counts, Decisions
-from numroute_campaign.vocabulary import CATEGORIES, SEGMENTS_MAX
+from numroute_campaign.vocabulary import CATEGORIES, SEGMENTS_MAX, Category
 
 PRICE_MAX: Final = 10**9
 
@@ -36,7 +36,7 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         route: The output route that it is for; None = every route.
-        category: The traffic categories that it is for; empty = every category.
+        category: The traffic categories that it is for.
         price: Of a segment below the first step.
         sent: Segments that count towards the steps before this list.
         step: Volume steps, ascending.
@@ -44,13 +44,12 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     price: Decimal
     route: Text | None = None
-    category: Texts = ()
+    category: Category | tuple[Category, ...] = CATEGORIES
     sent: Annotated[int, msgspec.Meta(ge=0)] = 0
     step: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_words("category", self.category, CATEGORIES)
         amounts = (self.price, *(step.price for step in self.step))
         if not all(each.is_finite() and 0 <= each < PRICE_MAX for each in amounts):
             raise ValueError('price: invalid amount. Write e.g. "2.35"')
@@ -58,16 +57,11 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if sorted(set(begins)) != begins:
             raise ValueError("step: the steps must ascend")
 
-    @property
-    def categories(self) -> set[str]:
-        """The categories that it is for, in lower case."""
-        return {each.lower() for each in listed(self.category)}
-
     def is_for(self, route: Route, destination: str, category: str) -> bool:
         """Return whether the price is for a route, an output route and a traffic category."""
         return (
             self.route in {None, destination}
-            and (not self.category or category in self.categories)
+            and category in listed(self.category)
             and self.matches(route)
         )
 
@@ -88,16 +82,15 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
     segments: Annotated[int, msgspec.Meta(ge=1, le=SEGMENTS_MAX)] = 1
-    category: str = CATEGORIES[0]
+    category: Category = CATEGORIES[0]
     price: tuple[Price, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_words("category", self.category, CATEGORIES)
 
     @property
     def categories(self) -> tuple[str, ...]:
         """The categories that have prices of their own, and the one of the list."""
-        named = {self.category.lower()}.union(*(price.categories for price in self.price))
+        named: set[str] = {self.category}
+        for price in self.price:
+            named |= set(listed(price.category)) if price.category != CATEGORIES else set()
         return tuple(each for each in CATEGORIES if each in named)
 
     def find(self, route: Route, destination: str, category: str) -> int | None:
@@ -242,12 +235,11 @@ def cost_of(
 ) -> tuple[CostSummary, dict[int, Decimal]]:
     """Return the costs of all routed numbers, and what a segment costs by code."""
     bills = {name: Bill(prices, router, decisions, counts, name) for name in prices.categories}
-    category = prices.category.lower()
-    bill = bills[category]
+    bill = bills[prices.category]
     total, more = bill.total(counts.segments), bill.more_by_prefix()
     summary = CostSummary(
         currency=prices.currency,
-        category=category,
+        category=prices.category,
         total=amount(total),
         unpriced_numbers=bill.unpriced.total(),
         unpriced_operators=tuple(name for name, _ in bill.unpriced.most_common()),

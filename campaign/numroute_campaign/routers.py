@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -26,21 +25,12 @@ UNKNOWN = frozenset({Status.UNALLOCATED, Status.NOT_COVERED})
 """The statuses of numbers that may belong to another country."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Routed:
-    """The answers to n numbers, in order.
+Routed = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The answers to n numbers.
 
-    Attributes:
-        rows: int64[n], rows of the router's table of routes.
-        ported: int64[k], places of the ported numbers.
-        holders: int64[k], for each of them the range holder's place in the router's operators.
-        recent: int64[r], places of the numbers ported since the requested time.
-    """
-
-    rows: NDArray[np.int64]
-    ported: NDArray[np.int64]
-    holders: NDArray[np.int64]
-    recent: NDArray[np.int64]
+int64[n], twice the row in the table of routes, plus one for numbers ported since the requested
+time; and int64[n], the range holder's place in the router's operators, -1 for numbers not ported.
+"""
 
 
 class Router:
@@ -49,7 +39,7 @@ class Router:
     Attributes:
         is_complete: Whether ``routes`` holds all routes before the first call.
         routes: The table of routes; it only grows.
-        operators: The operators that ``holders`` points to; it only grows.
+        operators: The operators that range holders point to; it only grows.
         snapshots: The ids of the snapshots that have answered so far.
     """
 
@@ -58,7 +48,7 @@ class Router:
     operators: list[Operator]
     snapshots: list[str]
 
-    def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
+    def route(self, numbers: NDArray[np.uint64], ported_since: int) -> Routed:
         """Answer for uint64[n] whole numbers.
 
         ``ported_since``: seconds since 1970-01-01 UTC; 0 = no number counts as recently ported.
@@ -87,7 +77,7 @@ class SnapshotRouter(Router):
         self._is_ported = np.array([route.status is Status.PORTED for route in self.routes])
         self.snapshots = [snapshot.metadata.snapshot_id]
 
-    def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
+    def route(self, numbers: NDArray[np.uint64], ported_since: int) -> Routed:
         """Answer for uint64[n] whole numbers."""
         rows = self._snapshot.lookup(numbers).route
         ported = np.flatnonzero(self._is_ported.take(rows))
@@ -113,7 +103,7 @@ class ServiceRouter(Router):
         self._operator_places: dict[Operator, int] = {}
         self.routes, self.operators, self.snapshots = [], [], []
 
-    def route(self, numbers: NDArray[np.uint64], ported_since: int = 0) -> Routed:
+    def route(self, numbers: NDArray[np.uint64], ported_since: int) -> Routed:
         """Answer for uint64[n] whole numbers. Raises ServiceError."""
         answer = self._client.lookup(
             numbers, with_range_holder=True, with_ported_at=ported_since > 0
@@ -139,9 +129,12 @@ def _routed(
     times: NDArray[np.uint32] | None,
     since: int,
 ) -> Routed:
-    """Return answers; ``times``: uint32[k], when the ported numbers were ported."""
-    recent = ported[:0] if times is None or not since else ported[times >= since]
-    return Routed(rows=rows, ported=ported, holders=holders, recent=recent)
+    """Return answers; the ported numbers have range holders, and times if they were requested."""
+    code, holder = rows * 2, np.full(len(rows), -1, np.int64)
+    holder[ported] = holders
+    if times is not None and since:
+        code[ported[times >= since]] += 1
+    return code, holder
 
 
 def _places(places: dict[Each, int], found: list[Each], more: Iterable[Each]) -> NDArray[np.int64]:

@@ -41,9 +41,6 @@ from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Reje
 
 THREADS_MAX: Final = 8
 SAMPLE_ROWS: Final = 20
-FILES_NAMED_MAX: Final = 3
-"""How many files an error names when any of them may be the cause."""
-
 READ_PLAINLY: Final = ReadOptions()
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -100,14 +97,7 @@ class Campaign:
 
 
 def run_campaign(campaign: Campaign, router: Router, progress: Progress | None = None) -> Summary:
-    """Route the lists and return what was done.
-
-    Raises:
-        InputError: A list cannot be read.
-        OutputError: The output cannot be written.
-        SettingError: The settings contradict each other.
-        ServiceError: The service did not answer.
-    """
+    """Route the lists and return what was done. Raises NumrouteError."""
     check_suppress(campaign.suppress)
     files = find_files(campaign.lists)
     if campaign.hand_over is not None:
@@ -132,7 +122,7 @@ def run_campaign(campaign: Campaign, router: Router, progress: Progress | None =
     except pa.ArrowException as error:
         # Its own message may quote cells, and cells hold people's numbers.
         raise InputError(
-            ", ".join(file.name for file in files[:FILES_NAMED_MAX]),
+            files[0].name if len(files) == 1 else "the lists",
             f"a value cannot be handled (pyarrow: {type(error).__name__})",
             hint="Leave kept columns out one by one to find it, or give the list as CSV",
         ) from None
@@ -224,15 +214,11 @@ class _Run:
         return partial(outputs.render, rows)
 
     def _check(self, outputs: Outputs) -> None:
-        """Check that every row that was read is in an output, once.
-
-        Raises:
-            InputError: There are no rows, or some are not accounted for.
-        """
+        """Raise InputError unless every row that was read is in an output, once."""
         for opened, lines in zip(self.opened, self.lines, strict=True):
             opened.check_lines(lines)
         counts = self.sorter.counts
-        names = ", ".join(each.file.name for each in self.opened[:FILES_NAMED_MAX])
+        names = self.opened[0].file.name if len(self.opened) == 1 else "the lists"
         if not counts.people:
             raise InputError(names, "the list has no rows", hint="Export the list again")
         rows, written = sum(self.rows), outputs.rows - counts.further_taken

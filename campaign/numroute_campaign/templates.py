@@ -160,8 +160,7 @@ def plain_texts(column: pa.Array) -> pa.Array:
 def cells_text(column: pa.Array, template: Template = CSV) -> pa.Array:
     """Return a column's values as cells, a null as an empty one.
 
-    Raises:
-        SettingError: A cell needs quotes, and the template has none.
+    Raises SettingError if a cell needs quotes and the template has none.
     """
     is_text = not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
     texts = pc.fill_null(plain_texts(column), "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Literal, Self, get_args
 
 from numroute.model import InvalidReason
 
@@ -17,8 +17,10 @@ FORMS: Final = ("csv", "parquet", "arrow", "xlsx")
 LANGUAGES: Final = ("en", "ru")
 """Languages of the report page."""
 
-CATEGORIES: Final = ("advertising", "transactional", "service", "authorisation")
-"""Traffic categories that operators price separately."""
+Category = Literal["advertising", "transactional", "service", "authorisation"]
+"""A kind of traffic that operators price separately."""
+
+CATEGORIES: Final[tuple[Category, ...]] = get_args(Category)
 
 SEGMENTS_MAX: Final = 255
 """A concatenated short message has at most this many segments (3GPP TS 23.040, 9.2.3.24.1)."""

@@ -253,7 +253,7 @@ def test_each_category_has_its_prices(
     prices.write_text(
         'currency = "RUB"\n'
         '[[price]]\ncategory = "advertising"\nprice = "3.10"\n'
-        '[[price]]\ncategory = ["Service", "transactional"]\nprice = "1.05"\n'
+        '[[price]]\ncategory = ["service", "transactional"]\nprice = "1.05"\n'
         '[[price]]\nbrand = "MTS"\nprice = "9"\n',
         "utf-8",
     )
@@ -318,7 +318,7 @@ BAD_PRICES = {
     "true": ('currency = "RUB"\n[[price]]\nprice = true\n', "price 1.price: Expected"),
     "category": (
         'currency = "RUB"\n[[price]]\nprice = 1\ncategory = "advert"\n',
-        "unknown word 'advert'. Known are advertising",
+        "price 1.category",
     ),
     "steps": (
         'currency = "RUB"\n[[price]]\nprice = 3\nstep = [{from=9, price=2}, {from=9, price=1}]',
