@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from numroute.errors import InputError, SettingError
 from numroute.files import create_private, finish, flush, replacing
-from numroute_campaign.templates import bytes_of, plain_texts
+from numroute_campaign.templates import CSV, Template, bytes_of, plain_texts
 
 GROUP_ROWS: Final = 524_288
 """Rows of a Parquet row group or of an Arrow batch: enough for compression, bounded in memory."""
@@ -140,13 +140,11 @@ class TextFiles:
         stem: str,
         head: bytes,
         rows_per_file: int | None = None,
-        *,
-        ending: str = ".csv",
-        encoding: str = "utf-8",
+        template: Template = CSV,
     ) -> None:
         """Name the files; the first is created with the first row. ``head`` is UTF-8."""
-        self._folder, self._stem, self._ending = folder, stem, ending
-        self._head, self._encoding = head, encoding
+        self._folder, self._stem, self._ending = folder, stem, template.file_ending
+        self._head, self._encoding = head, template.encoding.removesuffix("-sig")
         self._rows_per_file = rows_per_file
         self.rows = 0
         self.names: list[str] = []

@@ -199,14 +199,8 @@ class Outputs:
         if self._form != "csv":
             return SpoolFiles(workspace, stem, self._form, self._rows_per_file)
         template = self._layout(destination).template
-        return TextFiles(
-            workspace.output,
-            stem,
-            template.begin(first.destination, first.send_from, first.send_until),
-            self._rows_per_file,
-            ending=template.file_ending,
-            encoding=template.encoding.removesuffix("-sig"),
-        )
+        head = template.begin(first.destination, first.send_from, first.send_until)
+        return TextFiles(workspace.output, stem, head, self._rows_per_file, template)
 
     def _batch(self, rows: Sorted, numbers: pa.Array) -> pa.RecordBatch:
         """Return the rows as columns; the route's own come when the file is written."""

@@ -223,11 +223,11 @@ def read_policy(path: Path) -> Policy:
             problem = f"there is no window {rule.window!r}"
         elif rule.route and template_of.setdefault(rule.route, template) != template:
             problem = f"the route {rule.route!r} has another template in an earlier rule"
-        elif len({each.ported_within for each in rules[:number]} - {""}) > 1:
-            problem = "ported_within differs from that of an earlier rule"
         if problem:
             raise InputError(path, f"rule {number}: {problem}")
         names.add(rule.name)
+    if len({rule.ported_within for rule in rules} - {""}) > 1:
+        raise InputError(path, "ported_within differs from rule to rule", hint="Give all the same")
     for route in msgspec.structs.astuple(document.fallback):
         template_of.setdefault(route, document.use_template)
     unknown = {*template_of.values(), document.use_template} - {"", *templates}

@@ -92,7 +92,7 @@ def test_what_is_wrong_with_the_condition_is_said(tmp_path: Path) -> None:
         read_policy(path)
     rules = '[[rule]]\nroute = "a"\nported_within = "{}"\n'
     path.write_text(rules.format("24h") + rules.format("1d"), "utf-8")
-    with pytest.raises(InputError, match="differs from that of an earlier rule"):
+    with pytest.raises(InputError, match="differs from rule to rule"):
         read_policy(path)
 
 
