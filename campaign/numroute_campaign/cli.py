@@ -75,8 +75,8 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
     metavar="SHARE",
     help="Fail (status 1) when a larger share of the rows has no number.",
 )
-@click.option("--policy", type=FILE, help="TOML file of rules; without it, by operator.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; show which rule decides first rows.")
+@click.option("--policy", metavar="FILE", type=FILE, help="TOML file of rules; else by operator.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; show what decides the first rows.")
 @click.option(
     "--sample",
     type=click.IntRange(1, _SAMPLE_ROWS_MAX),
@@ -86,8 +86,8 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 )
 @click.option("--suppress", multiple=True, metavar="LIST", help="Do-not-send list; repeatable.")
 @_read_options("suppress-", "do-not-send lists")
-@click.option("--suppress-lenient", is_flag=True, help="Ignore their rows that hold no number.")
-@click.option("--prices", type=FILE, help="TOML file of prices per operator.")
+@click.option("--suppress-lenient", is_flag=True, help="Ignore do-not-send rows without a number.")
+@click.option("--prices", metavar="FILE", type=FILE, help="TOML file of prices per operator.")
 @click.option(
     "--category",
     type=click.Choice(CATEGORIES),
@@ -110,6 +110,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 @click.option(
     "--map",
     "map_path",
+    metavar="FILE",
     type=FILE,
     help="New file for the map of pseudonyms, in a folder apart from output and key.",
 )
@@ -148,10 +149,13 @@ def route(
     "--map",
     "map_path",
     required=True,
+    metavar="FILE",
     type=FILE,
     help="The map that `numroute route --pseudonymize` wrote.",
 )
-@click.option("--out", required=True, type=FILE, help="CSV file to write, with the numbers.")
+@click.option(
+    "--out", required=True, metavar="FILE", type=FILE, help="CSV file to write, with the numbers."
+)
 @click.option(
     "--column",
     default=PSEUDONYM,
