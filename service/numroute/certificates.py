@@ -10,61 +10,43 @@ import ssl
 from pathlib import Path
 
 from numroute.errors import SettingError
+from numroute.files import read_setting_file
 
 _NOT_A_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 """OpenSSL's reasons when a key belongs to another certificate, the last one for other key types."""
 
 
 def read_certificates(path: Path | str, what: str) -> bytes:
-    """Return the content of a file of certificates; ``what`` names them in an error.
-
-    Raises:
-        SettingError: The file cannot be read or holds no certificate.
-    """
-    content = _read(path)
+    """Return the content of a file of certificates; ``what`` names them in a SettingError."""
+    path = Path(path)
+    content = read_setting_file(path, what)
     # What comes through a pipe cannot be read a second time.
-    if Path(path).is_file():
-        require_certificates(path, what)
+    if path.is_file():
+        context = _context()
+        try:
+            context.load_verify_locations(cafile=path)
+            count = context.cert_store_stats()["x509"]
+        except (ssl.SSLError, OSError):
+            count = 0
+        if not count:
+            raise SettingError(
+                f"{path}: {what} is not valid PEM, or one block in it is not",
+                hint="Give a file with whole -----BEGIN CERTIFICATE----- blocks and no others",
+            )
     return content
 
 
 def read_pair(certificate: Path | str, key: Path | str) -> tuple[bytes, bytes]:
-    """Return the content of a file with a certificate and its chain, and of one with its key.
-
-    Raises:
-        SettingError: A file cannot be read, is not what it should be, or the two do not match.
-    """
-    pair = read_certificates(certificate, "the certificate"), _read(key)
+    """Return the content of a file with a certificate and its chain, and of one with its key."""
+    chain = read_certificates(certificate, "the certificate")
+    content = read_setting_file(Path(key), "the private key")
     if Path(certificate).is_file() and Path(key).is_file():
         require_pair(certificate, key)
-    return pair
-
-
-def require_certificates(path: Path | str, what: str) -> None:
-    """Refuse a file that holds no certificate, or one that OpenSSL cannot parse.
-
-    Raises:
-        SettingError: It is refused.
-    """
-    context = _context()
-    try:
-        context.load_verify_locations(cafile=path)
-        count = context.cert_store_stats()["x509"]
-    except (ssl.SSLError, OSError):
-        count = 0
-    if not count:
-        raise SettingError(
-            f"{path}: {what} is not valid PEM, or one block in it is not",
-            hint="Give a file with whole -----BEGIN CERTIFICATE----- blocks and no others",
-        )
+    return chain, content
 
 
 def require_pair(certificate: Path | str, key: Path | str) -> None:
-    """Refuse a private key that is encrypted, invalid, or belongs to another certificate.
-
-    Raises:
-        SettingError: It is refused.
-    """
+    """Refuse a private key that is encrypted, invalid, or belongs to another certificate."""
     try:
         _context().load_cert_chain(certificate, key, password=lambda: _refuse_encrypted(key))
     except ssl.SSLError as error:
@@ -92,12 +74,3 @@ def _refuse_encrypted(key: Path | str) -> str:
         f"{key}: the private key is encrypted",
         hint="Decrypt it: `openssl pkey -in KEY -out NEW` with umask 077",
     )
-
-
-def _read(path: Path | str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise SettingError(
-            f"{path}: cannot be read: {error.strerror}", hint="Give the path of a PEM file"
-        ) from None

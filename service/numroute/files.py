@@ -7,11 +7,13 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Generic, TypeVar
 
-from numroute.errors import SettingError
+from numroute.errors import NumrouteError, SettingError
+
+Content = TypeVar("Content")
 
 PRIVATE_BYTES_MAX = 1 << 20
 """The largest file of certificates, keys or tokens that is read: thousands of entries."""
@@ -88,13 +90,7 @@ def flush(path: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Refuse a folder that this user cannot write to or create: try it with a temporary file.
-
-    The folder is not created.
-
-    Raises:
-        SettingError: It is refused.
-    """
+    """Raise SettingError for a folder that this user cannot write to or create; create none."""
     nearest = folder.absolute()
     while not nearest.exists():
         nearest = nearest.parent
@@ -109,60 +105,80 @@ def require_writable(folder: Path) -> None:
         ) from None
 
 
-class FileState(NamedTuple):
-    """What changes when a file is written or replaced, or when its permissions change."""
+class Watched(Generic[Content]):
+    """What some files say: their last valid ``content``, read again when they change."""
 
-    inode: int
-    bytes: int
-    changed_ns: int
-    mode: int
-    owner: int
+    def __init__(self, paths: Iterable[Path], read: Callable[[], Content]) -> None:
+        """Read the files; raises what ``read`` raises."""
+        self._paths = tuple(paths)
+        self._read = read
+        self._states = self._look()
+        self._refusal: str | None = None
+        self.content = read()
+
+    def poll(self, on_refusal: Callable[[NumrouteError], object]) -> bool:
+        """Read changed files; return whether they say something else and are valid.
+
+        ``on_refusal`` is called with the error of those that are not, once. They are read a second
+        time before that: several files are never replaced at the same instant.
+        """
+        states = self._look()
+        settled = states == self._states
+        if settled and self._refusal is None:
+            return False
+        self._states = states
+        try:
+            content = self._read()
+        except NumrouteError as error:
+            before, self._refusal = self._refusal, str(error) if settled else ""
+            if settled and self._refusal != before:
+                on_refusal(error)
+            return False
+        self._refusal = None
+        before_content, self.content = self.content, content
+        return content != before_content
+
+    def _look(self) -> list[tuple[int, ...] | None]:
+        """Return what changes when a file is written or replaced, or when its mode changes."""
+        return [_state(path) for path in self._paths]
 
 
-def file_state(path: Path) -> FileState | None:
-    """Return a file's state, following links, or None when it is not there."""
+def _state(path: Path) -> tuple[int, ...] | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return FileState(
-        status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid
-    )
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid
 
 
-def read_setting_file(path: Path, what: str) -> bytes:
-    """Return the content of a file that a setting names.
+def read_setting_file(path: Path, what: str, *, private: bool = False) -> bytes:
+    """Return the content of a file that a setting names; ``what`` names it in a SettingError.
 
-    Args:
-        path: The file.
-        what: What it is for, as an error text names it.
-
-    Raises:
-        SettingError: It is missing, unreadable or too large.
+    ``private``: it holds a secret, and its mode must keep out everybody but its owner. Where root
+    owns it, as it does an orchestrator's mounted secrets, its group may read: that is how it
+    reaches a service that is not root.
     """
     try:
         with path.open("rb") as file:
-            return _read(file.fileno(), path, what)
+            if private:
+                _require_private(path, what, os.fstat(file.fileno()))
+            content = file.read(PRIVATE_BYTES_MAX + 1)
     except OSError as error:
-        raise _unreadable(path, what, error) from None
+        raise SettingError(
+            f"{path}: {what} cannot be read: {error.strerror}",
+            hint="Check the path, and that the user that runs this program may read it",
+        ) from None
+    if len(content) > PRIVATE_BYTES_MAX:
+        raise SettingError(
+            f"{path}: {what} is larger than {PRIVATE_BYTES_MAX:,} bytes",
+            hint="Is it the right file?",
+        )
+    return content
 
 
 def read_private_file(path: Path, what: str) -> bytes:
-    """Return the content of a file that holds a secret.
-
-    Its mode must keep out everybody but its owner. Where root owns it, as it does an orchestrator's
-    mounted secrets, its group may read: that is how it reaches a service that is not root.
-
-    Raises:
-        SettingError: Others can read or write it, or ``read_setting_file`` would raise it.
-    """
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            _require_private(path, what, status)
-            return _read(file.fileno(), path, what)
-    except OSError as error:
-        raise _unreadable(path, what, error) from None
+    """Return the content of a file that holds a secret, see ``read_setting_file``."""
+    return read_setting_file(path, what, private=True)
 
 
 def _require_private(path: Path, what: str, status: os.stat_result) -> None:
@@ -180,22 +196,3 @@ def _require_private(path: Path, what: str, status: os.stat_result) -> None:
             f"{path}: {what} belongs to another user (uid {status.st_uid})",
             hint="Make it belong to the user that runs this program",
         )
-
-
-def _read(descriptor: int, path: Path, what: str) -> bytes:
-    content = b""
-    while block := os.read(descriptor, PRIVATE_BYTES_MAX):
-        content += block
-        if len(content) > PRIVATE_BYTES_MAX:
-            raise SettingError(
-                f"{path}: {what} is larger than {PRIVATE_BYTES_MAX:,} bytes",
-                hint="Is it the right file?",
-            )
-    return content
-
-
-def _unreadable(path: Path, what: str, error: OSError) -> SettingError:
-    return SettingError(
-        f"{path}: {what} cannot be read: {error.strerror}",
-        hint="Check the path, and that the user that runs this program may read it",
-    )

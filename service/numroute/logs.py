@@ -34,8 +34,8 @@ class _Lines(structlog.WriteLogger):
     debug = info = warning = error = critical = msg
 
 
-def make_logger(stream: TextIO | None = None) -> FilteringBoundLogger:
-    """Return a logger that writes to ``stream``, standard error when None.
+def make_logger(stream: TextIO | None = None, *, level: str = "info") -> FilteringBoundLogger:
+    """Return a logger that writes to ``stream``, standard error when None, from a level on.
 
     One JSON object a line, or columns for people when the stream is a terminal. The logger belongs
     to the caller: the process's logging is not configured.
@@ -53,7 +53,7 @@ def make_logger(stream: TextIO | None = None) -> FilteringBoundLogger:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     return logger

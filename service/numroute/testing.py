@@ -22,14 +22,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
-import sys
 import tempfile
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import grpc
 import grpc.aio
@@ -41,11 +40,11 @@ from numroute.errors import SettingError
 from numroute.model import NUMBER_MAX, Coverage, Operator, Route, Status
 
 try:
-    import structlog
     from grpc_health.v1 import health_pb2_grpc
 
     from numroute.index import Content, SnapshotStore, writing
     from numroute.index.content import FIXED_STATUSES
+    from numroute.logs import make_logger
     from numroute.server.follower import Follower
     from numroute.server.health import Health
     from numroute.server.limits import GRPC_OPTIONS
@@ -115,23 +114,13 @@ class Service:
         self._run(self._follower.poll())
         return metadata.snapshot_id
 
-    @contextlib.contextmanager
-    def unavailable(self) -> Iterator[None]:
+    def unavailable(self) -> contextlib.AbstractContextManager[object]:
         """End each new call with UNAVAILABLE until the block ends."""
-        self._faults.unavailable = True
-        try:
-            yield
-        finally:
-            self._faults.unavailable = False
+        return mock.patch.object(self._faults, "unavailable", new=True)
 
-    @contextlib.contextmanager
-    def slow(self, seconds: float) -> Iterator[None]:
+    def slow(self, seconds: float) -> contextlib.AbstractContextManager[object]:
         """Delay each new call by ``seconds`` until the block ends."""
-        self._faults.seconds = seconds
-        try:
-            yield
-        finally:
-            self._faults.seconds = 0.0
+        return mock.patch.object(self._faults, "seconds", new=seconds)
 
     def stop(self) -> None:
         """Answer the calls under way and stop."""
@@ -144,10 +133,7 @@ class Service:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _start(self) -> None:
-        log = structlog.wrap_logger(
-            structlog.PrintLogger(sys.stderr),
-            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        )
+        log = make_logger(level="warning")
         self._health = Health()
         self._follower = Follower(
             self._store, log, max_age=_MAX_AGE, on_state=self._health.set_unready
@@ -205,7 +191,7 @@ def _content(ported: Ported, ranges: Ranges) -> Content:
             )
         return rows.setdefault(replace(route, status=status), len(rows))
 
-    for number in (*ported, *(end for bounds in ranges for end in bounds)):
+    for number in (*ported, *itertools.chain.from_iterable(ranges)):
         if not isinstance(number, int | np.integer) or not 0 < number <= NUMBER_MAX:
             raise SettingError(
                 "a number is not a whole E.164 number",

@@ -75,7 +75,7 @@ def test_check_says_what_would_run(store: Path, tmp_path: Path) -> None:
         assert (result.status, result.err) == (0, "")
         facts = json.loads(result.out)
         assert facts["listen"].startswith("0.0.0.0:50051, TLS as ")
-        assert facts["clients"] == "1 with 1 token"
+        assert facts["clients"] == "1, tokens: 1"
         assert facts["snapshot"].startswith("20260822T210000Z-")
         assert not (tmp_path / "state").exists()
         table = command("numroute", service, "--check", *options).out

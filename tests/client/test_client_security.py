@@ -182,7 +182,7 @@ def test_tokens_stay_on_this_machine_without_tls(tmp_path) -> None:
     [
         ({"cert": "a.pem"}, "needs its key"),
         ({"token": "a", "token_file": "b"}, "given twice"),
-        ({"ca": "missing.pem"}, "missing.pem: cannot be read"),
+        ({"ca": "missing.pem"}, "missing.pem: the authority cannot be read"),
         ({"token_file": "missing"}, "missing: the token cannot be read"),
         ({"token": "two words"}, "is not a token"),
     ],

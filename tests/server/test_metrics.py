@@ -26,7 +26,7 @@ from numroute.feed import FeedState, Trouble, write_feed_state
 from numroute.index import SnapshotStore
 from numroute.model import Status
 from numroute.server.auth import new_token, token_entry
-from numroute.server.metrics import SILENT_SECONDS_MAX, Counts, Report, Reports
+from numroute.server.metrics import SILENT_SECONDS_MAX, Report, Reports
 from numroute.server.monitor import CONNECTIONS_MAX, Exposition
 from numroute.server.settings import Security, ServerSettings
 from numroute.v1 import number_routing_pb2 as pb
@@ -355,7 +355,7 @@ metrics.REPORT_SECONDS = 1e9
 def test_a_silent_worker_is_not_ready(tmp_path, monkeypatch) -> None:
     """A worker that was ready when it reported last, long ago, does not count as ready."""
     reports, now = Reports(), time.monotonic()
-    reports.receive(os.getpid(), Report(worker=1, counts=Counts()))
+    reports.receive(os.getpid(), Report(worker=1, counts={}))
     for silent_seconds, ready in ((0.0, 1), (2 * SILENT_SECONDS_MAX, 0)):
         monkeypatch.setattr(time, "monotonic", lambda later=silent_seconds: now + later)
         families = Exposition(ServerSettings(store=tmp_path), reports).collect()
@@ -465,7 +465,7 @@ def test_files_that_run_out_are_told(run_server, store) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(2 * 96):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-        server.wait_for_log("open files run out")
+        server.wait_for_log("snapshot refused")
     until = time.monotonic() + 20
     while not value(scrape(server), "numroute_snapshot_failures_total"):
         assert time.monotonic() < until

@@ -19,7 +19,7 @@ from support.mounts import mounted
 import numroute
 from numroute.errors import QuotaExceededError, ServiceError, SettingError
 from numroute.server import quota as usage_module
-from numroute.server.auth import Limits, new_token, parse_clients, token_entry
+from numroute.server.auth import Client, new_token, parse_clients, token_entry
 from numroute.server.quota import CLIENTS_MAX, SECONDS_PER_DAY, Quota, Usage
 from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
@@ -42,7 +42,7 @@ def usage(tmp_path: Path):
     opened.close()
 
 
-def refused(usage: Usage, limits: Limits, count: int) -> QuotaExceededError:
+def refused(usage: Usage, limits: Client, count: int) -> QuotaExceededError:
     with pytest.raises(QuotaExceededError) as caught:
         usage.take("messaging", limits, count)
     return caught.value
@@ -50,7 +50,7 @@ def refused(usage: Usage, limits: Limits, count: int) -> QuotaExceededError:
 
 def test_a_bucket_fills_at_its_rate(usage, clock) -> None:
     """After the burst is used up, what time brings is given and no more, with the wait told."""
-    limits = Limits(rate=100, burst=300)
+    limits = Client(rate=100, burst=300)
     usage.take("messaging", limits, 300)
     error = refused(usage, limits, 50)
     assert error.reason == "rate"
@@ -68,7 +68,7 @@ def test_a_bucket_fills_at_its_rate(usage, clock) -> None:
 
 def test_a_request_larger_than_the_burst_is_paid_for_afterwards(usage, clock) -> None:
     """It waits for a full bucket, is let in, and the bucket's debt holds up the next."""
-    limits = Limits(rate=100, burst=100)
+    limits = Client(rate=100, burst=100)
     usage.take("messaging", limits, 1_000)
     assert refused(usage, limits, 1).retry_after_seconds == pytest.approx(9.01)
     clock[0] += 9.5
@@ -78,7 +78,7 @@ def test_a_request_larger_than_the_burst_is_paid_for_afterwards(usage, clock) ->
 
 def test_a_clock_set_back_gives_nothing(usage, clock) -> None:
     """Time that goes backwards fills no bucket and takes nothing from it."""
-    limits = Limits(rate=100, burst=100)
+    limits = Client(rate=100, burst=100)
     usage.take("messaging", limits, 60)
     clock[0] -= 1_000
     usage.take("messaging", limits, 40)
@@ -89,7 +89,7 @@ def test_a_clock_set_back_gives_nothing(usage, clock) -> None:
 
 def test_a_clock_set_back_locks_nobody_out(usage, clock) -> None:
     """A client with an empty bucket waits as long as told, not until the clock is where it was."""
-    limits = Limits(rate=100, burst=100)
+    limits = Client(rate=100, burst=100)
     usage.take("messaging", limits, 100)
     clock[0] -= 3_600
     assert refused(usage, limits, 50).retry_after_seconds == pytest.approx(0.5)
@@ -99,7 +99,7 @@ def test_a_clock_set_back_locks_nobody_out(usage, clock) -> None:
 
 def test_a_clock_back_and_forth_grants_no_second_quota(usage, clock) -> None:
     """A clock set back by a day and forward again finds the quota used; further it counts anew."""
-    limits = Limits(daily=100)
+    limits = Client(daily=100)
     usage.take("messaging", limits, 100)
     clock[0] -= SECONDS_PER_DAY
     refused(usage, limits, 1)
@@ -114,7 +114,7 @@ def test_a_clock_back_and_forth_grants_no_second_quota(usage, clock) -> None:
 
 def test_a_day_ends_at_midnight(usage, clock) -> None:
     """A used up quota begins anew at midnight UTC; refused numbers are not counted."""
-    limits = Limits(daily=1_000)
+    limits = Client(daily=1_000)
     usage.take("messaging", limits, 900)
     error = refused(usage, limits, 101)
     assert error.reason == "daily_quota"
@@ -133,7 +133,7 @@ def test_a_day_ends_at_midnight(usage, clock) -> None:
 
 def test_what_the_rate_refuses_costs_no_quota(usage, clock) -> None:
     """Both limits are asked before either is charged."""
-    limits = Limits(rate=10, burst=10, daily=100)
+    limits = Client(rate=10, burst=10, daily=100)
     usage.take("messaging", limits, 10)
     for _ in range(50):
         refused(usage, limits, 10)
@@ -157,7 +157,7 @@ class Known:
 
     def __init__(self, limits: str) -> None:
         """Read a tokens file's text."""
-        self.table = parse_clients(limits, "tokens")
+        self.content = parse_clients(limits, "tokens")
 
 
 def test_changed_limits_apply_at_once(usage, clock) -> None:
@@ -165,11 +165,11 @@ def test_changed_limits_apply_at_once(usage, clock) -> None:
     known = Known("clients.messaging.daily = 1000000")
     quota = Quota(known, usage)
     Asking().ask(quota, 100)
-    known.table = parse_clients("clients.messaging.daily = 150", "tokens")
+    known.content = parse_clients("clients.messaging.daily = 150", "tokens")
     with pytest.raises(QuotaExceededError):
         Asking().ask(quota, 100)
     assert usage.used_today("messaging") == 100
-    known.table = parse_clients('clients.messaging.certificates = ["m.internal"]', "tokens")
+    known.content = parse_clients('clients.messaging.certificates = ["m.internal"]', "tokens")
     Asking().ask(quota, 10**9)
     Asking("unknown").ask(quota, 10**9)
 
@@ -198,11 +198,11 @@ def test_every_method_is_counted(run_server, store, tmp_path) -> None:
 def test_clients_are_counted_apart(usage, clock) -> None:
     """One client's use takes nothing from another's."""
     for client in ("a", "b"):
-        usage.take(client, Limits(daily=10), 10)
+        usage.take(client, Client(daily=10), 10)
     refused_clients = 0
     for client in ("a", "b", "c"):
         try:
-            usage.take(client, Limits(daily=10), 10)
+            usage.take(client, Client(daily=10), 10)
         except QuotaExceededError:
             refused_clients += 1
     assert refused_clients == 2
@@ -210,35 +210,35 @@ def test_clients_are_counted_apart(usage, clock) -> None:
 
 def test_limits_may_change(usage, clock) -> None:
     """A raised limit counts at once for what was used before."""
-    usage.take("messaging", Limits(daily=10), 10)
-    refused(usage, Limits(daily=10), 1)
-    usage.take("messaging", Limits(daily=20), 10)
-    refused(usage, Limits(daily=20), 1)
-    usage.take("messaging", Limits(), 10**9)
+    usage.take("messaging", Client(daily=10), 10)
+    refused(usage, Client(daily=10), 1)
+    usage.take("messaging", Client(daily=20), 10)
+    refused(usage, Client(daily=20), 1)
+    usage.take("messaging", Client(), 10**9)
 
 
 def test_a_restart_forgets_nothing(tmp_path, clock) -> None:
     """What was used today is known to the next process."""
     first = Usage(tmp_path)
-    first.take("messaging", Limits(rate=1, burst=500, daily=600), 500)
+    first.take("messaging", Client(rate=1, burst=500, daily=600), 500)
     first.close()
     second = Usage(tmp_path)
     assert second.used_today("messaging") == 500
     with pytest.raises(QuotaExceededError):
-        second.take("messaging", Limits(rate=1, burst=500), 500)
+        second.take("messaging", Client(rate=1, burst=500), 500)
     second.close()
 
 
 def test_clients_of_yesterday_make_room(usage, clock, monkeypatch) -> None:
     """As many clients as fit may ask in a day; two days later others may."""
     for number in range(CLIENTS_MAX):
-        usage.take(f"client-{number}", Limits(daily=1), 1)
+        usage.take(f"client-{number}", Client(daily=1), 1)
     with pytest.raises(QuotaExceededError, match=r"4,096 clients") as caught:
-        usage.take("late", Limits(daily=1), 1)
+        usage.take("late", Client(daily=1), 1)
     assert caught.value.reason == "too_many_clients"
     clock[0] += 2 * SECONDS_PER_DAY
-    usage.take("late", Limits(daily=1), 1)
-    usage.take("client-0", Limits(daily=1), 1)
+    usage.take("late", Client(daily=1), 1)
+    usage.take("client-0", Client(daily=1), 1)
     assert usage.used_today("late") == 1
 
 
@@ -260,11 +260,11 @@ def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> No
             now[0] += pause
             largest = max(largest, count)
             try:
-                usage.take("messaging", Limits(rate=rate, burst=burst), count)
+                usage.take("messaging", Client(rate=rate, burst=burst), count)
                 given_numbers += count
             except QuotaExceededError as error:
                 now[0] += error.retry_after_seconds + 1e-6
-                usage.take("messaging", Limits(rate=rate, burst=burst), count)
+                usage.take("messaging", Client(rate=rate, burst=burst), count)
                 given_numbers += count
             assert given_numbers <= burst + rate * (now[0] - NOON) + largest + 1e-3
     finally:
@@ -299,7 +299,7 @@ def test_processes_share_one_quota_exactly(tmp_path) -> None:
 def _take_forever(folder: Path) -> None:
     usage = Usage(folder)
     while True:
-        usage.take("messaging", Limits(daily=10**12), 1)
+        usage.take("messaging", Client(daily=10**12), 1)
 
 
 def test_a_killed_process_holds_nobody_up(tmp_path) -> None:
@@ -314,7 +314,7 @@ def test_a_killed_process_holds_nobody_up(tmp_path) -> None:
         before = usage.used_today("messaging")
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
-        usage.take("messaging", Limits(daily=10**12), 1)
+        usage.take("messaging", Client(daily=10**12), 1)
         assert usage.used_today("messaging") > before
     usage.close()
 

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from numroute import errors
-from numroute.server.statuses import status_of
+from numroute.server.guard import status_of
 
 FAULTS = {
     "NumrouteError",

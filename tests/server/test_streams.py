@@ -156,7 +156,7 @@ def test_a_stream_that_begins_during_the_drain_ends_at_once() -> None:
 
     async def begin() -> None:
         async with asyncio.timeout(30):
-            await streams.stream_lookup(questions(), never, Call("StreamLookup"))  # type: ignore[arg-type]
+            await streams.stream_lookup(questions(), never, Call("StreamLookup", None))  # type: ignore[arg-type]
 
     with pytest.raises(StoppingError):
         asyncio.run(begin())
@@ -186,7 +186,7 @@ async def test_nothing_behind_a_refused_question_is_asked() -> None:
 
     streams = Streams(None, answer)  # type: ignore[arg-type]
     with pytest.raises(LimitExceededError):
-        await streams.stream_lookup(questions(), write, Call("StreamLookup"))
+        await streams.stream_lookup(questions(), write, Call("StreamLookup", None))
     assert asked == [b"a", b"refused"]
     assert written == [b"a"]
 

@@ -21,10 +21,10 @@ from litestar import Request
 from litestar.datastructures import Cookie
 
 from numroute.errors import NumrouteError
-from numroute.server.auth import AUTHORIZATION, Clients
-from numroute.server.guard import Call, Guard
+from numroute.files import Watched
+from numroute.server.auth import AUTHORIZATION, ClientTable
+from numroute.server.guard import Call, Guard, status_of
 from numroute.server.quota import SECONDS_PER_DAY, Usage
-from numroute.server.statuses import status_of
 from numroute_web.problems import ProblemError
 
 HttpRequest = Request[Any, Any, Any]
@@ -103,7 +103,7 @@ class Admission:
     def __init__(
         self,
         guards: Sequence[Guard],
-        clients: Clients,
+        clients: Watched[ClientTable],
         usage: Usage | None,
         sessions: Sessions,
     ) -> None:
@@ -131,7 +131,7 @@ class Admission:
 
         They are those of draft-ietf-httpapi-ratelimit-headers: numbers, not requests.
         """
-        limits = self._clients.table.clients.get(client)
+        limits = self._clients.content.clients.get(client)
         if limits is None or not limits.limited or self._usage is None:
             return {}
         policies, states = [], []

@@ -24,13 +24,11 @@ from structlog.typing import FilteringBoundLogger
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import log_loop_faults, make_logger
-from numroute.server.follower import Follower
+from numroute.server.follower import Follower, PastSnapshots
 from numroute.server.health import Health
-from numroute.server.limits import raise_file_limit
-from numroute.server.memory import forbid_core_dumps
-from numroute.server.metering import Reporter
+from numroute.server.memory import forbid_core_dumps, raise_file_limit
+from numroute.server.metering import Meter
 from numroute.server.metrics import Audit, Reports
-from numroute.server.past import PastSnapshots
 from numroute.server.protection import Protection
 from numroute_web.admission import Admission, Sessions
 from numroute_web.hardening import Http, harden
@@ -132,7 +130,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         SnapshotStore(settings.store), log, max_age=settings.max_age, on_state=health.set_unready
     )
     reports = Reports()
-    reporter = Reporter(
+    meter = Meter(
         functools.partial(reports.receive, os.getpid()),
         worker=0,
         follower=follower,
@@ -154,7 +152,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         sessions=sessions,
         webhooks=webhooks,
         admission=Admission(
-            [reporter.first, *protection.guards, reporter.last],
+            [meter, *protection.guards],
             protection.clients,
             protection.usage,
             sessions,
@@ -172,12 +170,12 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     )
     server = _Server(config, service)
     await follower.poll()
-    reporter.report()
+    meter.report()
     audit = Audit(reports, log)
     stop = asyncio.Event()
     tasks = [
         asyncio.create_task(follower.run(stop)),
-        asyncio.create_task(reporter.run(stop)),
+        asyncio.create_task(meter.run(stop)),
         asyncio.create_task(runner.run(stop)),
         asyncio.create_task(Deliverer(webhooks, jobs, log).run(stop)),
         asyncio.create_task(protection.run(stop)),
@@ -188,7 +186,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     finally:
         stop.set()
         await asyncio.gather(*tasks, return_exceptions=True)
-        reporter.report()
+        meter.report()
         audit.close()
         jobs.close()
         past.close()

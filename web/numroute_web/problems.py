@@ -28,7 +28,7 @@ from numroute.errors import (
     UnauthenticatedError,
 )
 from numroute.model import mask_digits
-from numroute.server.statuses import details_of
+from numroute.server.guard import details_of
 
 TYPE_PREFIX: Final = "urn:numroute:problem:"
 

@@ -15,14 +15,11 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
 from structlog.typing import FilteringBoundLogger
 
-from numroute import wire
 from numroute.errors import SettingError
 from numroute.logs import fault_fields
 from numroute.model import mask_digits
-from numroute.server.follower import Follower
-from numroute.server.past import PastSnapshots
+from numroute.server.follower import Follower, PastSnapshots
 from numroute.server.view import View
-from numroute.v1 import number_routing_pb2 as pb
 from numroute_web.admission import Admission, Sessions
 from numroute_web.answers import Encoder
 from numroute_web.jobs import JobStore
@@ -105,7 +102,7 @@ class Service:
             return self.follower.current()
         if as_of.tzinfo is None:
             raise SettingError("as_of has no time zone", hint="Write it as 2026-08-23T00:00:00Z")
-        return await self.past.at(pb.ExplainRequest(as_of=wire.time_message(as_of)))
+        return await self.past.at(as_of)
 
 
 def service_of(request: Request[Any, Any, Any]) -> Service:

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +20,9 @@ from typing import Annotated, Any
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from numroute.errors import InputError, NumrouteError, SettingError, UnauthenticatedError
-from numroute.files import file_state, read_private_file
-from numroute.logs import error_fields
-from numroute.server.guard import STREAM, Call, Guard
+from numroute.errors import InputError, SettingError, UnauthenticatedError
+from numroute.files import Watched, read_private_file
+from numroute.server.guard import Call, Guard
 from numroute.server.settings import Security
 
 TOKEN_PREFIX = "nr_"  # noqa: S105 - the start of every token, by which scanners recognise one
@@ -31,7 +30,6 @@ TOKEN_BYTES = 32
 TOKEN_LENGTH_MAX = 512
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "A name has at most 64 letters, digits, dots, dashes and underscores"
-LIMIT_MAX = 10**15
 
 LINES_VARIABLE = "NUMROUTE_TOKEN_LINES"
 """The name by which errors call the text that is in no file."""
@@ -42,44 +40,40 @@ SCHEME = "bearer "
 REPEAT_SECONDS = 60.0
 """How often a refusal with one reason, from one host, is logged."""
 
-REMEMBERED_REFUSALS_MAX = 1_000
+REFUSALS_MAX = 1_000
 """How many reasons and hosts are remembered for that."""
 
 REMEMBERED_TOKENS_MAX = 4_096
 """How many valid tokens are found without hashing them."""
 
-_OLD_LINE = re.compile(r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*(\s+\w+=\S+)+\s*(#.*)?$", re.MULTILINE)
-"""A line of the old format, ``messaging sha256=9f86d081... rate=5``."""
-
-_Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The hash of a client's token.
-
-    Attributes:
-        sha256: SHA-256 of the token's text, in hexadecimal.
-        expires: When it expires; None for never.
-    """
+    """SHA-256 of the text of a client's token, in hexadecimal, and when the token expires."""
 
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     expires: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
     @property
     def expired(self) -> bool:
-        """Whether it has expired."""
+        """Whether the token has expired."""
         return self.expires is not None and self.expires.timestamp() <= time.time()
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client may ask for; None is no limit.
+class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A client that may ask, within its limits; None is no limit.
 
     Attributes:
+        tokens: Its tokens, expired ones included.
+        certificates: The certificate names that stand for it.
         rate: Numbers per second, in the long run.
         burst: Numbers at once after a pause; by default one second's worth.
         daily: Numbers per day, from midnight to midnight UTC.
     """
 
+    tokens: tuple[Token, ...] = ()
+    certificates: tuple[str, ...] = ()
     rate: _Limit | None = None
     burst: _Limit | None = None
     daily: _Limit | None = None
@@ -90,38 +84,21 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.rate is not None or self.daily is not None
 
 
-class Client(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A client that may ask, within its limits.
-
-    Attributes:
-        tokens: Its tokens, expired ones included.
-        certificates: The certificate names that stand for it.
-    """
-
-    tokens: tuple[Token, ...] = ()
-    certificates: tuple[str, ...] = ()
-
-
 class ClientTable:
-    """All clients of a service; immutable, replaced as a whole when the file changes.
+    """All clients of a service by name; immutable, replaced as a whole when the file changes."""
 
-    Attributes:
-        clients: The clients by name.
-    """
-
-    def __init__(self, clients: Mapping[str, Client]) -> None:
-        """Index clients by token and by certificate name."""
+    def __init__(self, clients: Mapping[str, Client], source: Path | str) -> None:
+        """Index clients by token and certificate; raise InputError where two share one."""
         self.clients = clients
-        self._tokens = {
-            bytes.fromhex(token.sha256): (name, token)
-            for name, client in clients.items()
-            for token in client.tokens
-        }
-        self._certificates = {
-            certificate: name
-            for name, client in clients.items()
-            for certificate in client.certificates
-        }
+        self._tokens: dict[str, tuple[str, Token]] = {}
+        self._certificates: dict[str, str] = {}
+        for name, client in clients.items():
+            for token in client.tokens:
+                other, _ = self._tokens.setdefault(token.sha256, (name, token))
+                _require_single(name, other, "a token", source)
+            for certificate in client.certificates:
+                other = self._certificates.setdefault(certificate, name)
+                _require_single(name, other, f"certificate {certificate}", source)
         self.with_authorization = functools.lru_cache(REMEMBERED_TOKENS_MAX)(
             lambda value: self.with_token(_bearer_token(value))
         )
@@ -137,14 +114,11 @@ class ClientTable:
 
         The time that this takes reveals nothing of the hashes: a dict compares 64 secret bits,
         drawn anew by each process, before it compares the digest, and a match is compared in
-        constant time.
-
-        Raises:
-            UnauthenticatedError: Unknown token.
+        constant time. Raises UnauthenticatedError.
         """
-        digest = hashlib.sha256(token).digest()
+        digest = hashlib.sha256(token).hexdigest()
         match = self._tokens.get(digest)
-        if match is None or not hmac.compare_digest(bytes.fromhex(match[1].sha256), digest):
+        if match is None or not hmac.compare_digest(match[1].sha256, digest):
             raise UnauthenticatedError(
                 "the token is unknown",
                 reason="unknown_token",
@@ -158,53 +132,6 @@ class ClientTable:
         return next((known[name] for name in names if name in known), None)
 
 
-class Clients:
-    """The clients of the tokens file and of the settings; a changed file is read again.
-
-    Attributes:
-        table: The current clients.
-    """
-
-    def __init__(self, security: Security, log: FilteringBoundLogger) -> None:
-        """Read the file; raises as ``read_clients``, and for a limit that cannot be counted."""
-        self._path = security.tokens
-        self._text = security.token_lines
-        self._counts_usage = security.state is not None
-        self._log = log
-        self._state = None if self._path is None else file_state(self._path)
-        self._refusal = ""
-        self.table = self._read()
-
-    def poll(self) -> None:
-        """Use a changed file if it is valid; otherwise keep the clients and log why."""
-        if self._path is None:
-            return
-        state = file_state(self._path)
-        if state == self._state and not self._refusal:
-            return
-        self._state = state
-        try:
-            table = self._read()
-        except NumrouteError as error:
-            if self._refusal != str(error):
-                self._refusal = str(error)
-                self._log.error("tokens refused", **error_fields(error))
-            return
-        self._refusal = ""
-        self.table = table
-        self._log.info("tokens in use", clients=len(table.clients), tokens=table.token_count)
-
-    def _read(self) -> ClientTable:
-        table = read_clients(self._path, self._text)
-        limited = next((name for name, client in table.clients.items() if client.limited), None)
-        if limited is not None and not self._counts_usage:
-            raise SettingError(
-                f"client {limited} has a limit, and there is no folder to count in",
-                hint="Give one with --state that survives a restart",
-            )
-        return table
-
-
 class Authentication(Guard):
     """A guard that admits known clients and records their names.
 
@@ -212,13 +139,17 @@ class Authentication(Guard):
     ``certificates`` where there are tokens, else by its common name.
     """
 
-    def __init__(self, clients: Clients, security: Security, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, clients: Watched[ClientTable], security: Security, log: FilteringBoundLogger
+    ) -> None:
         """Admit the table's clients; without tokens, those with a certificate of the authority."""
         self._clients = clients
         self._log = log
         self._has_tokens = security.has_tokens
         self._has_ca = security.has_client_ca
-        self._logged: dict[tuple[str, str], float] = {}
+        # The reasons and hosts that were logged since a time.
+        self._logged: set[tuple[str, str]] = set()
+        self._logged_since = 0.0
 
     def begin(self, call: Call) -> None:
         """Set the call's client, or refuse the call."""
@@ -228,19 +159,14 @@ class Authentication(Guard):
             self._log_refusal(call, error)
             raise
 
-    def numbers(self, call: Call, count: int) -> None:  # noqa: ARG002 - a guard's signature
-        """Check again at each question of a stream, which may outlive its client's token."""
-        if call.method == STREAM:
-            self.begin(call)
-
     def check(self, call: Call) -> None:
         """Refuse a call that has outlived its client's token."""
         self.begin(call)
 
     def _client(self, call: Call) -> str:
-        for key, value in call.metadata:
+        for key, value in call.context.invocation_metadata() or ():
             if key == AUTHORIZATION:
-                client, token = self._clients.table.with_authorization(value)
+                client, token = self._clients.content.with_authorization(value)
                 if token.expired:
                     raise UnauthenticatedError(
                         f"the token of client {client} has expired",
@@ -249,38 +175,38 @@ class Authentication(Guard):
                         hint="Ask the service's operators for a new token",
                     )
                 return client
-        if self._has_ca:
-            auth = call.auth_context()
-            common_name = _texts(auth, "x509_common_name")
-            if not self._has_tokens:
-                if common_name and NAME.fullmatch(common_name[0]):
-                    return common_name[0]
-            else:
-                names = common_name + _texts(auth, "x509_subject_alternative_name")
-                named = self._clients.table.with_certificate(names)
-                if named is not None:
-                    return named
+        if not self._has_ca:
+            raise UnauthenticatedError(
+                "there is no token",
+                reason="no_token",
+                hint="Send it as metadata, `authorization: Bearer TOKEN`",
+            )
+        certificate = call.context.auth_context()
+        common_names, others = (
+            [value.decode("utf-8", "replace") for value in certificate.get(key, ())]
+            for key in ("x509_common_name", "x509_subject_alternative_name")
+        )
+        if self._has_tokens:
+            named = self._clients.content.with_certificate(common_names + others)
+        else:
+            named = next(filter(NAME.fullmatch, common_names[:1]), None)
+        if named is None:
             raise UnauthenticatedError(
                 "the certificate names no client of this service, and there is no token",
                 reason="unknown_certificate",
                 hint="Ask the service's operators to add its name, or send a token",
             )
-        raise UnauthenticatedError(
-            "there is no token",
-            reason="no_token",
-            hint="Send it as metadata, `authorization: Bearer TOKEN`",
-        )
+        return named
 
     def _log_refusal(self, call: Call, error: UnauthenticatedError) -> None:
         """Log a refusal, but not each of thousands."""
-        host = call.peer.rpartition(":")[0]
-        key = (error.reason, host)
         now = time.monotonic()
-        if now - self._logged.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:
+        if now - self._logged_since >= REPEAT_SECONDS or len(self._logged) >= REFUSALS_MAX:
+            self._logged, self._logged_since = set(), now
+        host = call.context.peer().rpartition(":")[0]
+        if (error.reason, host) in self._logged:
             return
-        if len(self._logged) >= REMEMBERED_REFUSALS_MAX:
-            self._logged.clear()
-        self._logged[key] = now
+        self._logged.add((error.reason, host))
         self._log.warning(
             "call refused",
             reason=error.reason,
@@ -298,60 +224,63 @@ def new_token() -> tuple[str, str]:
 
 def token_entry(client: str, sha256: str, expires: datetime | None = None) -> str:
     """Return the entry of a tokens file for a token's hash."""
-    key = client if re.fullmatch(r"[A-Za-z0-9_-]+", client) else f'"{client}"'
+    key = f'"{client}"' if "." in client else client
     entry = f'[[clients.{key}.tokens]]\nsha256 = "{sha256}"\n'
     if expires is not None:
         entry += f"expires = {expires.astimezone(UTC).isoformat()}\n"
     return entry
 
 
+def service_clients(security: Security) -> ClientTable:
+    """Return the clients of a service; raises as ``read_clients``, and for uncountable limits."""
+    table = read_clients(security.tokens, security.token_lines)
+    limited = next((name for name, client in table.clients.items() if client.limited), None)
+    if limited is not None and security.state is None:
+        raise SettingError(
+            f"client {limited} has a limit, and there is no folder to count in",
+            hint="Give one with --state that survives a restart",
+        )
+    return table
+
+
 def read_clients(path: Path | None, text: str) -> ClientTable:
     """Return the clients of a tokens file, of a text of the same form, or of both.
 
-    Raises:
-        SettingError: The file cannot be read, or others can read it.
-        InputError: One of them is not valid, or a client is in both.
+    Raises SettingError for a file that cannot be read or that others can read, and InputError for
+    what is not valid; its message names the line or the key.
     """
-    more = _parse(text, LINES_VARIABLE)
+    clients = _parse(text, LINES_VARIABLE)
     if path is None:
-        return _checked(more, LINES_VARIABLE)
+        return ClientTable(clients, LINES_VARIABLE)
     try:
         content = read_private_file(path, "the tokens file").decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(path, "the text is not UTF-8", hint="Is it a tokens file?") from None
-    clients = _parse(content, path)
-    if twice := clients.keys() & more.keys():
+    in_file = _parse(content, path)
+    for name in in_file.keys() & clients.keys():
         raise InputError(
-            path,
-            f"clients.{min(twice)} is also in {LINES_VARIABLE}",
-            hint="Remove one of the two",
+            path, f"clients.{name} is also in {LINES_VARIABLE}", hint="Remove one of the two"
         )
-    return _checked(clients | more, path)
+    return ClientTable(in_file | clients, path)
 
 
 def parse_clients(text: str, source: Path | str) -> ClientTable:
-    """Return the clients of a tokens file's text; ``source`` names it in errors.
-
-    Raises:
-        InputError: The text is not valid; the message names the line or the key.
-    """
-    return _checked(_parse(text, source), source)
+    """Return the clients of a tokens file's text; ``source`` names it in an InputError."""
+    return ClientTable(_parse(text, source), source)
 
 
 def _parse(text: str, source: Path | str) -> dict[str, Client]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        if _OLD_LINE.search(text):
-            raise InputError(
-                source,
-                "this tokens file is in the old format; it is TOML now",
-                hint="Write each line `CLIENT sha256=HASH` as the two lines "
-                '`[[clients.CLIENT.tokens]]` and `sha256 = "HASH"`; rate, burst, daily and '
-                "certificates go under `[clients.CLIENT]`. Tokens stay valid",
-            ) from None
-        reason = _masked(str(error))
-        raise InputError(source, f"this is not TOML: {reason}", hint="Correct the line") from None
+        raise InputError(
+            source,
+            f"this is not TOML: {_masked(str(error))}",
+            hint="Correct the line. In a file in the old format write each line `CLIENT "
+            "sha256=HASH` as the two lines `[[clients.CLIENT.tokens]]` and `sha256 = "
+            '"HASH"`; rate, burst, daily and certificates go under `[clients.CLIENT]`. Tokens '
+            "stay valid",
+        ) from None
     entries: Any = document.pop("clients", {})
     if document or not isinstance(entries, dict):
         raise InputError(
@@ -362,60 +291,46 @@ def _parse(text: str, source: Path | str) -> dict[str, Client]:
     return {name: _client(name, entry, source) for name, entry in entries.items()}
 
 
-def _masked(text: str) -> str:
-    """Return a text without the tokens that somebody wrote into the file by mistake."""
-    return re.sub(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]+", "…", text)
-
-
 def _client(name: str, entry: object, source: Path | str) -> Client:
     key = f"clients.{_masked(name)}"
     if not NAME.fullmatch(name):
         raise InputError(source, f"{key} is not a client's name", hint=NAME_RULE)
     try:
-        found = msgspec.convert(entry, Client)
+        client = msgspec.convert(entry, Client)
     except msgspec.ValidationError as error:
         reason, _, at = str(error).partition(" - at `$")
-        hint = "The keys are tokens (with sha256 and expires), certificates, rate, burst and daily"
-        if at.endswith(".sha256`"):
-            hint = (
-                "Make a token and its entry with `numroute token new CLIENT`. If the token itself "
-                "stands here, replace it: it has been written to a file"
-            )
-        reason = _masked(f"{key}{at.rstrip('`')}: {reason}")
-        raise InputError(source, reason, hint=hint) from None
-    if found.burst is not None and found.rate is None:
+        raise InputError(
+            source,
+            _masked(f"{key}{at.rstrip('`')}: {reason}"),
+            hint="The keys are tokens (with sha256 and expires), certificates, rate, burst and "
+            "daily; `numroute token new CLIENT` makes a token and its entry. A token that stands "
+            "here itself has been written to a file: replace it",
+        ) from None
+    if client.burst is not None and client.rate is None:
         raise InputError(source, f"{key} has a burst but no rate", hint="Give a rate as well")
-    if not found.tokens and not found.certificates and not found.limited:
+    if client == Client():
         raise InputError(
             source, f"{key} is empty", hint="Give the client tokens, certificates or limits"
         )
-    return msgspec.structs.replace(found, burst=found.burst or found.rate)
+    return msgspec.structs.replace(client, burst=client.burst or client.rate)
 
 
-def _checked(clients: dict[str, Client], source: Path | str) -> ClientTable:
-    """Return a table of clients in which no two share a token or a certificate."""
-    owners: dict[str, str] = {}
-    for name, client in clients.items():
-        for secret, what in (
-            *((token.sha256, "a token") for token in client.tokens),
-            *((each, f"certificate {each}") for each in client.certificates),
-        ):
-            if secret in owners:
-                raise InputError(
-                    source,
-                    f"clients.{name}: {what} is also in clients.{owners[secret]}",
-                    hint="Remove one of the two",
-                )
-            owners[secret] = name
-    return ClientTable(clients)
+def _masked(text: str) -> str:
+    """Return a text without the tokens that somebody wrote into the file by mistake."""
+    return re.sub(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]+", "…", text)
+
+
+def _require_single(name: str, other: str, what: str, source: Path | str) -> None:
+    if other != name:
+        raise InputError(
+            source,
+            f"clients.{name}: {what} is also in clients.{other}",
+            hint="Remove one of the two",
+        )
 
 
 def _bearer_token(value: str | bytes) -> bytes:
-    """Return the token in an ``authorization``.
-
-    Raises:
-        UnauthenticatedError: It holds no bearer token.
-    """
+    """Return the token in an ``authorization``; raise UnauthenticatedError where there is none."""
     if (
         not isinstance(value, str)
         or len(value) > TOKEN_LENGTH_MAX
@@ -427,7 +342,3 @@ def _bearer_token(value: str | bytes) -> bytes:
             hint="Send it as metadata, `authorization: Bearer TOKEN`",
         )
     return value[len(SCHEME) :].strip().encode()
-
-
-def _texts(auth: Mapping[str, Sequence[bytes]], key: str) -> list[str]:
-    return [value.decode("utf-8", "replace") for value in auth.get(key, ())]

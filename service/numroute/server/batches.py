@@ -8,14 +8,11 @@ and never enter this queue.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from numroute.errors import OverloadedError
 
@@ -34,14 +31,11 @@ NUMBERS_PER_SECOND = 20_000_000
 RETRY_SECONDS_MIN = 0.05
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Batch:
-    tag: int
-    order: int
-    client: str = field(compare=False)
-    numbers: int = field(compare=False)
-    future: Future[Any] = field(compare=False)
-    work: Callable[[], Any] = field(compare=False)
+class _Batch(NamedTuple):
+    client: str
+    numbers: int
+    future: Future[Any]
+    work: Callable[[], Any]
 
 
 class Batches:
@@ -50,14 +44,10 @@ class Batches:
     def __init__(self, threads: int) -> None:
         """Start the threads."""
         self._changed = threading.Condition()
-        self._waiting: list[_Batch] = []
-        self._order = itertools.count()
-        self._closed = False
-        # By client: numbers under way, and how much work lies before its next batch.
+        # By client; the client whose turn it is comes first.
+        self._waiting: dict[str, deque[_Batch]] = {}
         self._under_way: Counter[str] = Counter()
-        self._total = 0
-        self._ahead: dict[str, int] = {}
-        self._now = 0
+        self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{place}", daemon=True)
             for place in range(threads)
@@ -74,11 +64,9 @@ class Batches:
     ) -> Future[Result]:
         """Queue a batch; its future can be cancelled until a thread begins it.
 
-        A client that has nothing under way gets room unless the service is quite full. When there
-        is room, ``admit`` is called with the count of numbers; its error refuses the batch.
-
-        Raises:
-            OverloadedError: The client has its share under way already, or there is no room left.
+        A client that has nothing under way gets room unless the service is quite full. Without room
+        OverloadedError is raised; with it ``admit`` is called with the count of numbers, and its
+        error refuses the batch.
         """
         future: Future[Result] = Future()
         with self._changed:
@@ -87,13 +75,8 @@ class Batches:
                 # Only now: what finds no room counts against no quota.
                 admit(numbers)
             self._under_way[client] += numbers
-            self._total += numbers
-            # Start-time fair queueing: a batch comes when those of other clients have had as many
-            # numbers looked up as its own client's before it.
-            tag = max(self._now, self._ahead.get(client, 0))
-            self._ahead[client] = tag + numbers
-            item = _Batch(tag, next(self._order), client, numbers, future, work)
-            heapq.heappush(self._waiting, item)
+            queue = self._waiting.setdefault(client, deque())
+            queue.append(_Batch(client, numbers, future, work))
             self._changed.notify()
         return future
 
@@ -106,41 +89,29 @@ class Batches:
             thread.join()
 
     def _require_room(self, client: str, numbers: int) -> None:
-        mine = self._under_way[client]
+        mine, total = self._under_way[client], self._under_way.total()
         share = NUMBERS_UNDER_WAY_MAX // len(self._under_way.keys() | {client})
         if (mine and mine + numbers > share) or (
-            self._total and self._total + numbers > NUMBERS_UNDER_WAY_HARD_MAX
+            total and total + numbers > NUMBERS_UNDER_WAY_HARD_MAX
         ):
             raise OverloadedError(
-                f"{self._total:,} numbers are being looked up, {mine:,} of them for this client",
-                retry_after_seconds=max(RETRY_SECONDS_MIN, self._total / NUMBERS_PER_SECOND),
+                f"{total:,} numbers are being looked up, {mine:,} of them for this client",
+                retry_after_seconds=max(RETRY_SECONDS_MIN, total / NUMBERS_PER_SECOND),
                 hint="Ask again later, or have fewer batches under way",
             )
-
-    def _give_room(self, batch: _Batch) -> None:
-        self._total -= batch.numbers
-        self._under_way[batch.client] -= batch.numbers
-        if not self._under_way[batch.client]:
-            del self._under_way[batch.client]
-            if self._ahead.get(batch.client, 0) <= self._now:
-                self._ahead.pop(batch.client, None)
-        if not self._total:
-            # Nobody waits: the order of clients no longer matters.
-            self._ahead.clear()
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
             # Skip a call that was given up while it waited.
             if batch.future.set_running_or_notify_cancel():
                 try:
-                    result = batch.work()
+                    batch.future.set_result(batch.work())
                 except BaseException as error:  # noqa: BLE001 - it is raised where the call waits
                     batch.future.set_exception(error)
-                else:
-                    batch.future.set_result(result)
-                    del result
             with self._changed:
-                self._give_room(batch)
+                self._under_way[batch.client] -= batch.numbers
+                if not self._under_way[batch.client]:
+                    del self._under_way[batch.client]
             # Neither the answer nor its snapshot is held until the next batch comes.
             del batch
 
@@ -151,6 +122,10 @@ class Batches:
                 self._changed.wait()
             if not self._waiting:
                 return None
-            batch = heapq.heappop(self._waiting)
-            self._now = max(self._now, batch.tag)
+            client = next(iter(self._waiting))
+            queue = self._waiting.pop(client)
+            batch = queue.popleft()
+            if queue:
+                # Behind the other clients.
+                self._waiting[client] = queue
             return batch

@@ -8,59 +8,46 @@ from datetime import UTC, datetime
 from numroute.errors import NoSnapshotError
 from numroute.files import require_writable
 from numroute.index import SnapshotStore
-from numroute.logs import make_logger
-from numroute.server.auth import Clients
+from numroute.server.auth import service_clients
 from numroute.server.certificates import load_credentials
-from numroute.server.port import HeldPort
-from numroute.server.settings import Security, ServerSettings
+from numroute.server.settings import ServerSettings
+from numroute.server.supervisor import HeldPort
+
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def check(settings: ServerSettings) -> dict[str, str]:
     """Read everything a service reads when it starts; return what it would do, by name.
 
-    Raises:
-        SettingError: A file of the settings is not valid, a folder cannot be written, or an
-            address is not this machine's.
-        InputError: The tokens file is not valid.
-        StoreError: There is no store, or its current snapshot cannot be opened.
+    Raises NumrouteError where it would not start, or where its current snapshot does not open.
     """
     security = settings.security
     for address in filter(None, (settings.listen, settings.metrics)):
         # Any port: a service may run there, and this may be the check before its restart.
         host = address.rpartition(":")[0]
         HeldPort(dataclasses.replace(settings, listen=f"{host}:0")).close()
-    return {
-        "store": str(settings.store),
-        "snapshot": _snapshot(settings),
-        "listen": f"{settings.listen}, {_protection(security)}",
-        "clients": _clients(security),
-    }
-
-
-def _snapshot(settings: ServerSettings) -> str:
+    now = datetime.now(UTC)
     try:
-        with SnapshotStore(settings.store).open() as snapshot:
-            metadata = snapshot.metadata
+        with SnapshotStore(settings.store).open() as opened:
+            as_of = opened.metadata.as_of
+            snapshot = f"{opened.metadata.snapshot_id}, data as of {as_of:{TIME}}"
+        if settings.max_age is not None and now - as_of > settings.max_age:
+            snapshot += ", stale: not ready"
     except NoSnapshotError:
-        return "none yet: calls are answered UNAVAILABLE until one is published"
-    age = datetime.now(UTC) - metadata.as_of
-    stale = ", stale: not ready" if settings.max_age is not None and age > settings.max_age else ""
-    return f"{metadata.snapshot_id}, data as of {metadata.as_of:%Y-%m-%dT%H:%M:%SZ}{stale}"
-
-
-def _protection(security: Security) -> str:
-    if security.tls is None:
-        return "plaintext"
-    credentials = load_credentials(security.tls, now=datetime.now(UTC))
-    return f"TLS as {credentials.subject}, valid until {credentials.expires:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _clients(security: Security) -> str:
-    clients = Clients(security, make_logger()).table
+        snapshot = "none yet: calls are answered UNAVAILABLE until one is published"
+    protection = "plaintext"
+    if security.tls is not None:
+        credentials = load_credentials(security.tls, now=now)
+        protection = f"TLS as {credentials.subject}, valid until {credentials.expires:{TIME}}"
+    table = service_clients(security)
+    clients = f"{len(table.clients):,}, tokens: {table.token_count:,}"
+    if security.has_client_ca:
+        clients += ", certificates required"
     if security.state is not None:
         require_writable(security.state)
-    if not security.identifies_clients:
-        return "anybody"
-    tokens = "1 token" if clients.token_count == 1 else f"{clients.token_count:,} tokens"
-    known = f"{len(clients.clients):,} with {tokens}"
-    return f"{known}, certificates required" if security.has_client_ca else known
+    return {
+        "store": str(settings.store),
+        "snapshot": snapshot,
+        "listen": f"{settings.listen}, {protection}",
+        "clients": clients if security.identifies_clients else "anybody",
+    }

@@ -1,21 +1,28 @@
-"""Follow the store's ``CURRENT``: put each new snapshot into service, else keep the old one."""
+"""Follow the store's ``CURRENT``: put each new snapshot into service, else keep the old one.
+
+Past snapshots are opened to answer questions with ``as_of``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from structlog.typing import FilteringBoundLogger
 
-from numroute.errors import NoSnapshotError, NumrouteError, SnapshotCorruptError
+from numroute.errors import (
+    NoSnapshotError,
+    NumrouteError,
+    SnapshotCorruptError,
+    SnapshotNotKeptError,
+)
 from numroute.index import Snapshot, SnapshotStore, verify_snapshot
 from numroute.logs import error_fields, fault_fields
+from numroute.server.limits import PAST_IDLE_SECONDS, PAST_SNAPSHOTS_MAX
 from numroute.server.view import AnswerCounts, View
 
 POLL_SECONDS = 0.2
@@ -37,17 +44,11 @@ VERIFY_SECONDS = 86_400.0
 
 IDLE_PRIORITY = 19
 
-_MORE_FILES = (
-    "Check which client holds the connections; raise the limit (LimitNOFILE of systemd, ulimit -Hn)"
-)
-
 
 class Follower:
     """Keeps one snapshot in service: the store's current one, or the last that could be opened.
 
     Attributes:
-        store: The store that is followed.
-        max_age: How old data may be before answers from it are marked stale.
         view: The snapshot in service, None before the first.
         answers: Counts of all answers, whichever snapshot gave them.
         swaps: How many snapshots were put into service, the first one included.
@@ -63,18 +64,18 @@ class Follower:
         max_age: timedelta | None,
         on_state: Callable[[str], None],
     ) -> None:
-        """Follow a store.
+        """Follow a store; answers from data older than ``max_age`` are marked stale.
 
         ``on_state`` is called after each poll with the reason why the service is not ready, empty
         when it is ready.
         """
         self.store = store
-        self.max_age = max_age
         self.view: View | None = None
         self.answers = AnswerCounts()
         self.swaps = 0
         self.failures = 0
         self.verified_at: float | None = None
+        self._max_age = max_age
         self._log = log
         self._on_state = on_state
         self._was_stale = False
@@ -87,17 +88,14 @@ class Follower:
     def current(self) -> View:
         """Return the snapshot in service, to be used at once in a ``with`` statement.
 
-        Raises:
-            NoSnapshotError: There is none yet; the message says why and what to do.
+        Raises NoSnapshotError when there is none yet, which says why and what to do.
         """
         if self.view is None:
-            problem = self._problem
-            raise NoSnapshotError(
-                self.store.path,
-                "no snapshot is in service"
-                + (f": {getattr(problem, 'reason', problem.message)}" if problem else ""),
-                hint=problem.hint if problem else "",
-            )
+            reason, hint = "no snapshot is in service", ""
+            if self._problem is not None:
+                why = getattr(self._problem, "reason", self._problem.message)
+                reason, hint = f"{reason}: {why}", self._problem.hint
+            raise NoSnapshotError(self.store.path, reason, hint=hint)
         return self.view
 
     async def next_after(self, snapshot_id: str | None) -> View:
@@ -146,7 +144,7 @@ class Follower:
 
     def view_of(self, snapshot: Snapshot) -> View:
         """Return a view of a snapshot of the store, whose answers are counted with all others."""
-        return View(snapshot, max_age=self.max_age, answers=self.answers)
+        return View(snapshot, max_age=self._max_age, answers=self.answers)
 
     def close(self) -> None:
         """Take the snapshot out of service; it closes when its last request ends."""
@@ -162,9 +160,7 @@ class Follower:
         current = self.store.current_id()
         if damage := self._damaged.get(current):
             raise damage
-        if current == self._view_id:
-            return None
-        return self.view_of(self.store.open())
+        return None if current == self._view_id else self.view_of(self.store.open())
 
     async def _fall_back(self) -> None:
         """Put the newest other snapshot that opens into service, where none or a damaged one is."""
@@ -194,24 +190,23 @@ class Follower:
         pool = ThreadPoolExecutor(
             1, initializer=os.setpriority, initargs=(os.PRIO_PROCESS, 0, IDLE_PRIORITY)
         )
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 await asyncio.sleep(VERIFY_DELAY_SECONDS)
                 view, since = self.view, time.time() - (self.verified_at or 0)
                 if view is None or view.id in self._damaged or since < VERIFY_SECONDS:
                     continue
-                loop = asyncio.get_running_loop()
                 try:
                     await loop.run_in_executor(pool, verify_snapshot, view.snapshot.path)
+                    if self.view is view:
+                        self.verified_at = time.time()
                 except SnapshotCorruptError as error:
                     # A file that was removed meanwhile is not damaged.
                     if view.snapshot.path.exists():
                         self._damaged[view.id] = error
                 except NumrouteError:
                     continue
-                else:
-                    if self.view is view:
-                        self.verified_at = time.time()
         finally:
             pool.shutdown(wait=False)
 
@@ -245,18 +240,8 @@ class Follower:
             # Once, though the reason changes: a publication puts the file there before CURRENT.
             if self._is_new("waiting"):
                 self._log.info("waiting for a snapshot", **error_fields(error))
-            return
-        if not self._is_new(error.message):
-            return
-        self.failures += 1
-        cause = error.__context__
-        if isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}:
-            self._log.error(
-                "open files run out",
-                limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-                **{**error_fields(error), "remedy": _MORE_FILES},
-            )
-        else:
+        elif self._is_new(error.message):
+            self.failures += 1
             self._log.error("snapshot refused", serving=self._view_id, **error_fields(error))
 
     def _report_state(self) -> None:
@@ -266,10 +251,68 @@ class Follower:
         stale = self.view.stale()
         if stale != self._was_stale:
             self._was_stale = stale
-            as_of = self.view.snapshot.metadata.as_of.isoformat()
+            told = {
+                "snapshot": self.view.id,
+                "as_of": self.view.snapshot.metadata.as_of.isoformat(),
+            }
             if stale:
-                self._log.error("data too old", snapshot=self.view.id, as_of=as_of)
+                self._log.error("data too old", **told)
             else:
-                self._log.info("data recent again", snapshot=self.view.id, as_of=as_of)
+                self._log.info("data recent again", **told)
         damaged = "the snapshot is damaged, and there is no other" * (self.view.id in self._damaged)
         self._on_state("the data is older than --max-age" if stale else damaged)
+
+
+class PastSnapshots:
+    """Opens the snapshots that ``as_of`` asks for, and closes them when they are unused."""
+
+    def __init__(self, follower: Follower) -> None:
+        """Open the snapshots of the follower's store."""
+        self._follower = follower
+        self._opening = asyncio.Lock()
+        # In the order of their last use.
+        self._open: dict[str, tuple[View, asyncio.TimerHandle]] = {}
+
+    async def at(self, moment: datetime) -> View:
+        """Return the snapshot that was current then, to be used at once in a ``with`` statement.
+
+        Raises SnapshotNotKeptError when none was, or when the store no longer keeps it.
+        """
+        # One at a time: a hundred questions about one day open one file.
+        async with self._opening:
+            try:
+                return await self._at(moment)
+            except NoSnapshotError as error:
+                raise SnapshotNotKeptError(error.path, error.reason, hint=error.hint) from None
+
+    def close(self) -> None:
+        """Close all snapshots, each when its last request ends."""
+        for snapshot_id in list(self._open):
+            self._retire(snapshot_id)
+
+    async def _at(self, moment: datetime) -> View:
+        # In threads: the disk may be slow, and requests go on meanwhile.
+        store = self._follower.store
+        snapshot_id = await asyncio.to_thread(store.current_at, moment)
+        current = self._follower.view
+        if current is not None and current.id == snapshot_id:
+            return current
+        if snapshot_id in self._open:
+            view, closing = self._open.pop(snapshot_id)
+            closing.cancel()
+        else:
+            opened = await asyncio.to_thread(store.open_past, snapshot_id, moment)
+            if len(self._open) >= PAST_SNAPSHOTS_MAX:
+                self._retire(next(iter(self._open)))
+            view = self._follower.view_of(opened)
+        # An open file keeps its disk space, even after it was pruned.
+        closing = asyncio.get_running_loop().call_later(
+            PAST_IDLE_SECONDS, self._retire, snapshot_id
+        )
+        self._open[snapshot_id] = view, closing
+        return view
+
+    def _retire(self, snapshot_id: str) -> None:
+        view, closing = self._open.pop(snapshot_id)
+        closing.cancel()
+        view.retire()

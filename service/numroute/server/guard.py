@@ -11,37 +11,75 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
+from grpc import StatusCode
 from structlog.typing import FilteringBoundLogger
 
-from numroute import wire
-from numroute.errors import (
-    DeadlinePassedError,
-    NumrouteError,
-    TryLaterError,
-    UnauthenticatedError,
-)
+from numroute import errors, wire
 from numroute.logs import fault_fields
 from numroute.server.limits import UNAUTHENTICATED_BYTES_MAX, UNAUTHENTICATED_SECONDS
-from numroute.server.statuses import details_of, status_of
 
-# These classes of grpc take no parameters at run time.
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
-UnaryMethod = Callable[[bytes, "Call"], Awaitable[bytes]]
-Write = Callable[[bytes], Awaitable[None]]
+Write: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Send a response; returns when there is room for the next."""
-ServerStreamMethod = Callable[[bytes, Write, "Call"], Awaitable[None]]
-StreamMethod = Callable[[AsyncIterator[bytes], Write, "Call"], Awaitable[None]]
+
+UnaryMethod: TypeAlias = "Callable[[bytes, Call], Awaitable[bytes]]"
+ServerStreamMethod: TypeAlias = "Callable[[bytes, Write, Call], Awaitable[None]]"
+StreamMethod: TypeAlias = "Callable[[AsyncIterator[bytes], Write, Call], Awaitable[None]]"
 
 STREAM = "StreamLookup"
 """The method that takes many questions in one call."""
 
-STAY_OPEN = frozenset({STREAM, "WatchSnapshots"})
+WATCH = "WatchSnapshots"
+"""The method that announces snapshots."""
+
+STAY_OPEN = frozenset({STREAM, WATCH})
 """The methods whose calls last as long as their clients want."""
+
+STATUS_OF_ERROR: dict[type[errors.NumrouteError], StatusCode] = {
+    # The request is wrong: asking again does not help.
+    errors.InputError: StatusCode.INVALID_ARGUMENT,
+    errors.SettingError: StatusCode.INVALID_ARGUMENT,
+    errors.LimitExceededError: StatusCode.INVALID_ARGUMENT,
+    # The client needs another token or certificate.
+    errors.UnauthenticatedError: StatusCode.UNAUTHENTICATED,
+    # The request is right but comes too early: trailing metadata say when to ask again.
+    errors.TryLaterError: StatusCode.RESOURCE_EXHAUSTED,
+    # There is nothing to answer from yet: clients retry UNAVAILABLE.
+    errors.StoreMissingError: StatusCode.UNAVAILABLE,
+    errors.NoSnapshotError: StatusCode.UNAVAILABLE,
+    errors.StoreBusyError: StatusCode.UNAVAILABLE,
+    errors.StoreAccessError: StatusCode.UNAVAILABLE,
+    errors.StoppingError: StatusCode.UNAVAILABLE,
+    # Asking again does not help.
+    errors.SnapshotNotKeptError: StatusCode.NOT_FOUND,
+    # Another replica may have it; a client that splits questions asks there or starts again.
+    errors.OtherSnapshotError: StatusCode.FAILED_PRECONDITION,
+    # This program cannot read the data until somebody acts.
+    errors.SnapshotVersionError: StatusCode.FAILED_PRECONDITION,
+    errors.SnapshotCorruptError: StatusCode.DATA_LOSS,
+    errors.DeadlinePassedError: StatusCode.DEADLINE_EXCEEDED,
+    # Everything else.
+    errors.NumrouteError: StatusCode.INTERNAL,
+}
+"""The status of each class of errors; other classes take that of their nearest ancestor."""
+
+
+def status_of(error: errors.NumrouteError) -> StatusCode:
+    """Return the status of an error."""
+    return next(STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR)
+
+
+def details_of(error: errors.NumrouteError) -> str:
+    """Return the text of an error for a client, without the path of the store."""
+    if isinstance(error, errors.StoreError):
+        return f"{error.reason}. {error.hint}" if error.hint else error.reason
+    return str(error)
 
 
 class Guard:
@@ -53,13 +91,16 @@ class Guard:
     def numbers(self, call: Call, count: int) -> None:
         """Admit the numbers of a call, or of a message of a stream, or refuse the call."""
 
+    def admitted(self, call: Call, count: int) -> None:
+        """Record numbers that no guard has refused."""
+
     def answered(self, call: Call, seconds: float) -> None:
         """Record the latency of one streamed answer."""
 
     def check(self, call: Call) -> None:
         """Refuse a call that stays open if it may no longer do so."""
 
-    def end(self, call: Call, status: grpc.StatusCode) -> None:
+    def end(self, call: Call, status: StatusCode) -> None:
         """Record how a call ended, once, after its answer was sent; not if ``begin`` refused it.
 
         A client that gives up a stream between two messages has only ended its requests, for grpc:
@@ -67,11 +108,11 @@ class Guard:
         """
 
 
+@dataclass(slots=True, eq=False)
 class Call:
     """A call under way, as guards and methods see it.
 
     Attributes:
-        method: The method's name, e.g. ``BulkLookup``.
         client: The client's name, once a guard has found it out; empty before.
         numbers: How many numbers it has asked for so far.
         started: When it began, by ``time.perf_counter()``.
@@ -80,100 +121,55 @@ class Call:
         error: The error that ended it, or None.
     """
 
-    __slots__ = (
-        "_context",
-        "_guards",
-        "begun",
-        "client",
-        "error",
-        "method",
-        "numbers",
-        "started",
-        "status",
-    )
-
-    def __init__(
-        self, method: str, context: Context | None = None, guards: Sequence[Guard] = ()
-    ) -> None:
-        """Pass these guards, in this order; a call from within this process has no context."""
-        self.method = method
-        self.client = ""
-        self.numbers = 0
-        self.started = time.perf_counter()
-        self.begun = 0
-        self.status = grpc.StatusCode.CANCELLED
-        self.error: Exception | None = None
-        self._context = context
-        self._guards = guards
-
-    @property
-    def peer(self) -> str:
-        """The other end of the connection as gRPC names it, e.g. ``ipv4:10.0.0.7:41234``."""
-        return "" if self._context is None else self._context.peer()
-
-    @property
-    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """The metadata that the client sent with the call."""
-        found: Any = () if self._context is None else self._context.invocation_metadata()
-        return found or ()
-
-    def auth_context(self) -> dict[str, Any]:
-        """Return what TLS knows about the client; empty without TLS."""
-        found: Any = {} if self._context is None else self._context.auth_context()
-        return dict(found)
-
-    def time_left(self) -> float | None:
-        """Return the seconds until its deadline, 0 after it; None without one."""
-        return None if self._context is None else self._context.time_remaining()
+    method: str
+    context: Context
+    guards: Sequence[Guard] = ()
+    client: str = ""
+    numbers: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    begun: int = 0
+    status: StatusCode = StatusCode.CANCELLED
+    error: Exception | None = None
 
     def require_wanted(self) -> None:
-        """Refuse to work on a call after its deadline. Any thread may call this.
-
-        Raises:
-            DeadlinePassedError: The call's deadline has passed.
-        """
-        left = self.time_left()
+        """Raise DeadlinePassedError after the call's deadline. Any thread may call this."""
+        left = self.context.time_remaining()
         if left is not None and left <= 0:
-            raise DeadlinePassedError("the call's deadline passed before its turn came")
+            raise errors.DeadlinePassedError("the call's deadline passed before its turn came")
 
     def ask(self, count: int) -> None:
-        """Ask the guards for ``count`` (more) numbers, before any work is done for them.
-
-        Raises:
-            NumrouteError: A guard refuses them.
-        """
+        """Ask the guards for ``count`` (more) numbers, before any work is done for them."""
         self.numbers += count
-        for guard in self._guards:
+        if self.method == STREAM:
+            self.check()
+        for guard in self.guards:
             guard.numbers(self, count)
+        for guard in self.guards:
+            guard.admitted(self, count)
 
     def answered(self, seconds: float) -> None:
         """Record the latency of one streamed answer."""
-        for guard in self._guards:
+        for guard in self.guards:
             guard.answered(self, seconds)
 
     def check(self) -> None:
-        """Check that a call that stays open may still do so.
-
-        Raises:
-            NumrouteError: A guard refuses it.
-        """
-        for guard in self._guards:
+        """Ask the guards whether a call that stays open may still do so."""
+        for guard in self.guards:
             guard.check(self)
 
 
 class Pipeline:
-    """Wraps methods into gRPC handlers that call the guards and never let an exception out."""
+    """Wraps methods into gRPC handlers that call the guards and never let an exception out.
+
+    Attributes:
+        under_way: How many calls have begun and not ended; a call ends when its answer was sent.
+    """
 
     def __init__(self, guards: Sequence[Guard], log: FilteringBoundLogger) -> None:
         """Call these guards, in this order; log faults."""
+        self.under_way = 0
         self._guards = tuple(guards)
         self._log = log
-        self._under_way = 0
-
-    @property
-    def under_way(self) -> int:
-        """How many calls have begun and not ended; a call ends when its answer has been sent."""
-        return self._under_way
 
     def unary(self, name: str, method: UnaryMethod) -> Handler:
         """Return the handler of a method with one request and one response."""
@@ -186,7 +182,7 @@ class Pipeline:
             except Exception as error:  # noqa: BLE001 - every one becomes a status
                 await self._refuse(call, context, error, held_bytes=len(request))
                 raise AssertionError from None  # never reached: to refuse is to raise
-            call.status = grpc.StatusCode.OK
+            call.status = StatusCode.OK
             return response
 
         # Without a (de)serialiser grpc hands the bytes over as they are.
@@ -210,13 +206,13 @@ class Pipeline:
                 await method(request, context.write, call)
             except Exception as error:  # noqa: BLE001 - every one becomes a status
                 await self._refuse(call, context, error)
-            call.status = grpc.StatusCode.OK
+            call.status = StatusCode.OK
 
         return answer
 
     def _call(self, name: str, context: Context) -> Call:
         call = Call(name, context, self._guards)
-        self._under_way += 1
+        self.under_way += 1
         # The task ends when the answer has been sent. grpc's own callback would do as well, but it
         # leaves a cycle of references behind each call, for the garbage collector to find.
         task = asyncio.current_task()
@@ -232,7 +228,7 @@ class Pipeline:
         call.require_wanted()
 
     def _end(self, call: Call, _task: object) -> None:
-        self._under_way -= 1
+        self.under_way -= 1
         for guard in reversed(self._guards[: call.begun]):
             try:
                 guard.end(call, call.status)
@@ -245,12 +241,12 @@ class Pipeline:
         """End the call with the error's status; always raises."""
         kind = type(error).__name__
         trailers: tuple[tuple[str, str], ...] = ()
-        if isinstance(error, NumrouteError):
+        if isinstance(error, errors.NumrouteError):
             status, details = status_of(error), details_of(error)
-            if isinstance(error, TryLaterError):
-                trailers = wire.retry_hint(error.retry_after_seconds, call.time_left())
+            if isinstance(error, errors.TryLaterError):
+                trailers = wire.retry_hint(error.retry_after_seconds, context.time_remaining())
         elif isinstance(error, DecodeError):
-            status = grpc.StatusCode.INVALID_ARGUMENT
+            status = StatusCode.INVALID_ARGUMENT
             details = f"the request is not a well-formed {wire.REQUEST_NAMES[call.method]} message"
         elif isinstance(error, grpc.aio.AbortError | grpc.aio.InternalError | grpc.RpcError):
             # The connection is gone, or the call has ended already: nobody would read a status.
@@ -258,10 +254,12 @@ class Pipeline:
             raise error
         else:
             self._log.error("request failed", method=call.method, **fault_fields(error))
-            status, kind = grpc.StatusCode.INTERNAL, "Fault"
+            status, kind = StatusCode.INTERNAL, "Fault"
             details = "the service failed on this request; its log names the place"
         call.status = status
         call.error = error
-        if isinstance(error, UnauthenticatedError) and held_bytes <= UNAUTHENTICATED_BYTES_MAX:
+        if isinstance(error, errors.UnauthenticatedError) and (
+            held_bytes <= UNAUTHENTICATED_BYTES_MAX
+        ):
             await asyncio.sleep(UNAUTHENTICATED_SECONDS)
         await context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))

@@ -34,22 +34,20 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
     def __init__(self) -> None:
         """Start with NOT_SERVING."""
         self.unready = "it has not started"
-        self._state = _NOT_SERVING
         self._changed = asyncio.Event()
         self._draining = False
 
     def set_unready(self, unready: str) -> None:
         """Report NOT_SERVING for this reason, SERVING for an empty one, until the drain."""
-        if self._draining or unready == self.unready:
-            return
-        self.unready = unready
-        self._change(_NOT_SERVING if unready else _SERVING)
+        if not self._draining and unready != self.unready:
+            self.unready = unready
+            self._changed.set()
+            self._changed = asyncio.Event()
 
     def drain(self) -> None:
         """Report NOT_SERVING from now on, and end every ``Watch`` after that."""
+        self.set_unready("it is draining")
         self._draining = True
-        self.unready = "it is draining"
-        self._change(_NOT_SERVING)
 
     async def Check(  # noqa: N802 - the name is gRPC's
         self, request: health_pb2.HealthCheckRequest, context: Context
@@ -57,7 +55,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
         """Answer with the current state."""
         if request.service not in SERVICES:
             await context.abort(grpc.StatusCode.NOT_FOUND, "this server has no such service")
-        return health_pb2.HealthCheckResponse(status=self._state)
+        return health_pb2.HealthCheckResponse(status=_NOT_SERVING if self.unready else _SERVING)
 
     async def Watch(  # noqa: N802 - the name is gRPC's
         self, request: health_pb2.HealthCheckRequest, context: Context
@@ -69,8 +67,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
             return
         reported = None
         while True:
-            changed = self._changed
-            state = self._state
+            changed, state = self._changed, _NOT_SERVING if self.unready else _SERVING
             if state != reported:
                 await context.write(health_pb2.HealthCheckResponse(status=state))
                 reported = state
@@ -78,8 +75,3 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
                 return
             else:
                 await changed.wait()
-
-    def _change(self, state: int) -> None:
-        self._state = state
-        self._changed.set()
-        self._changed = asyncio.Event()

@@ -5,8 +5,6 @@ Some are kept by gRPC before our own code runs (``GRPC_OPTIONS``), the others by
 
 from __future__ import annotations
 
-import resource
-
 NUMBERS_PER_BULK_MAX = 500_000
 """The most numbers in one ``BulkLookup``: 4,000,000 bytes, which fits one default-sized message."""
 
@@ -42,29 +40,6 @@ WORKERS_MAX = 256
 WORKER_MEMORY_MIN = 128 * 1024 * 1024
 """The lowest limit of a worker's own memory: an idle one takes 60 MB."""
 
-PORT_MAX = 65_535
-
-REQUEST_BYTES_MAX = 4 * 1024 * 1024
-"""The largest request that is read at all; gRPC's own default, named because limits have names."""
-
-CONNECTIONS_MAX = 10_000
-"""The most connections of one process; further ones are closed at once."""
-
-STREAMS_PER_CONNECTION_MAX = 100
-"""The most calls under way on one connection; a client keeps further ones to itself, where
-their deadlines apply. HTTP/2 advises no fewer (RFC 9113, 6.5.2). One connection can then neither
-fill the room for waiting calls nor make the service hold more than 100 requests of 4 MB, or, where
-it does not read, the answers to them; of each stream, those to four questions."""
-
-CALLS_PENDING_MAX, CALLS_PENDING_HARD_MAX = 512, 1_024
-"""How many calls may wait until Python takes them. gRPC ends further ones with CANCELLED: some of
-them, at random, above the first limit, and all above the second.
-
-To answer a call with a status of ours takes Python as long as to answer it with a small batch:
-what exceeds the capacity for small calls can only be turned away by gRPC itself. 512 of them wait
-about a tenth of a second.
-"""
-
 UNAUTHENTICATED_SECONDS = 0.25
 """How long the refusal of an unknown client waits: with 100 calls under way on a connection, it is
 refused 400 times a second there, and takes little from others."""
@@ -72,53 +47,44 @@ refused 400 times a second there, and takes little from others."""
 UNAUTHENTICATED_BYTES_MAX = 4_096
 """The largest request that is kept in memory for so long; larger ones are refused at once."""
 
-METADATA_BYTES_MAX = 16 * 1024
-"""How large the metadata of a call may be; a token takes a hundred bytes."""
-
-HANDSHAKE_SECONDS = 10
-"""How long the TLS and HTTP/2 handshakes of a connection may take."""
-
-PING_SECONDS, PING_TIMEOUT_SECONDS = 60, 20
-"""A client that has been silent for the first is pinged, and dropped if it does not answer within
-the second."""
-
 CLIENT_PING_SECONDS_MIN = 5
 """How often a client may ping, with or without calls. Templates of other languages ping every 10 to
 30 s; gRPC's own minimum of five minutes would end their idle connections, and those of clients that
 only watch snapshots or health, with ``too_many_pings``."""
 
-CONNECTION_AGE_SECONDS = 1_800
-"""The age, give or take a tenth, at which a client is asked to connect anew: connections spread
-over the processes and replicas that were started since. Its calls under way run to their end."""
-
-REQUEST_WINDOW_BYTES = 256 * 1024
-"""How much of a request a client may send before it is read (HTTP/2's flow control).
-
-gRPC would widen the window as far as the network takes it. Overloaded, a process would then receive
-hundreds of large batches at once, only to refuse them, instead of looking up those it has.
-"""
-
 GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
-    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
-    ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION_MAX),
-    ("grpc.server.max_pending_requests", CALLS_PENDING_MAX),
-    ("grpc.server.max_pending_requests_hard_limit", CALLS_PENDING_HARD_MAX),
-    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
-    ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
-    ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1_000),
-    ("grpc.keepalive_time_ms", PING_SECONDS * 1_000),
-    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_SECONDS * 1_000),
+    # gRPC's own default, named because limits have names.
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    # Further connections of a process are closed at once.
+    ("grpc.max_allowed_incoming_connections", 10_000),
+    # A client keeps further calls to itself, where their deadlines apply. HTTP/2 advises no fewer
+    # (RFC 9113, 6.5.2). One connection can then neither fill the room for waiting calls nor make
+    # the service hold more than 100 requests of 4 MB, or, where it does not read, the answers to
+    # them; of each stream, those to four questions.
+    ("grpc.max_concurrent_streams", 100),
+    # How many calls may wait until Python takes them. gRPC ends further ones with CANCELLED: some
+    # of them, at random, above the first limit, and all above the second. To answer a call with a
+    # status of ours takes Python as long as to answer it with a small batch: what exceeds the
+    # capacity for small calls can only be turned away by gRPC. 512 wait about a tenth of a second.
+    ("grpc.server.max_pending_requests", 512),
+    ("grpc.server.max_pending_requests_hard_limit", 1_024),
+    # A token takes a hundred bytes.
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 16 * 1024),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # A client that has been silent for the first is pinged, and dropped if it does not answer
+    # within the second.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_SECONDS_MIN * 1_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_connection_age_ms", CONNECTION_AGE_SECONDS * 1_000),
-    ("grpc.http2.lookahead_bytes", REQUEST_WINDOW_BYTES),
+    # The age, give or take a tenth, at which a client is asked to connect anew: connections spread
+    # over the processes and replicas that were started since. Calls under way run to their end.
+    ("grpc.max_connection_age_ms", 1_800_000),
+    # How much of a request a client may send before it is read. gRPC would widen the window as far
+    # as the network takes it. Overloaded, a process would then receive hundreds of large batches at
+    # once, only to refuse them, instead of looking up those it has.
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
     ("grpc.http2.bdp_probe", 0),
 )
 """The options of each process's gRPC server."""
-
-
-def raise_file_limit() -> None:
-    """Raise the limit of open files as far as the system lets this process."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

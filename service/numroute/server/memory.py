@@ -1,4 +1,4 @@
-"""Memory of processes: what a worker keeps, what it has taken, how much of a file is cached."""
+"""A process and the system: its memory and limits, and how much of a file is cached."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def forbid_core_dumps() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def raise_file_limit() -> None:
+    """Raise the limit of open files as far as the system lets this process."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def resident_bytes(process: int | str = "self", *, private: bool = False) -> int:
     """Return a process's memory, mapped files not counted if ``private``; 0 when it is gone.
 
@@ -50,9 +56,7 @@ def resident_share(path: Path) -> float:
     """Return the share of a file's pages that is in the page cache (``mincore(2)``).
 
     For files that this user neither owns nor may write to, the system reports all pages as cached.
-
-    Raises:
-        OSError: The file cannot be opened, or the system refuses.
+    Raises OSError.
     """
     size = path.stat().st_size
     mincore = ctypes.CDLL(None, use_errno=True).mincore

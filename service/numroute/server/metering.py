@@ -22,69 +22,11 @@ from numroute.server.follower import Follower
 from numroute.server.guard import STAY_OPEN, Call, Guard
 from numroute.server.health import Health
 from numroute.server.memory import resident_bytes
-from numroute.server.metrics import Counts, Report, SnapshotFacts, join
+from numroute.server.metrics import Counts, Gauge, Report
 
 
-class CallMeter(Guard):
-    """The first guard: counts every call, how it ended and why it was refused.
-
-    Attributes:
-        in_flight: Calls that have begun and not ended.
-    """
-
-    def __init__(self, counts: Counts) -> None:
-        """Count into these counts."""
-        self.in_flight = 0
-        self._counts = counts
-        self._requests = counts.counter(metrics.REQUESTS)
-        self._refused = counts.counter(metrics.REFUSED)
-
-    def begin(self, call: Call) -> None:  # noqa: ARG002 - a guard's signature
-        """Count a call under way."""
-        self.in_flight += 1
-
-    def answered(self, call: Call, seconds: float) -> None:
-        """Record the latency of one streamed answer; not how long a stream stays open."""
-        self._counts.observe(metrics.SECONDS, call.method, seconds)
-
-    def end(self, call: Call, status: grpc.StatusCode) -> None:
-        """Count a call that has ended."""
-        self.in_flight -= 1
-        method = call.method
-        # The name of an enumeration's member is a property, and nearly all calls end well.
-        name = "OK" if status is grpc.StatusCode.OK else status.name
-        _add(self._requests, join(method, call.client, name), 1)
-        if method not in STAY_OPEN:
-            self._counts.observe(metrics.SECONDS, method, time.perf_counter() - call.started)
-        if call.error is not None:
-            reason = refusal_reason(call.error)
-            if reason:
-                # An expired token is refused, but its client is known.
-                client = call.client or getattr(call.error, "client", "")
-                _add(self._refused, join(reason, client), 1)
-
-
-class NumberMeter(Guard):
-    """The last guard: counts the numbers that no guard before it has refused."""
-
-    def __init__(self, counts: Counts) -> None:
-        """Count into these counts."""
-        self._counts = counts
-        self._numbers = counts.counter(metrics.NUMBERS)
-
-    def numbers(self, call: Call, count: int) -> None:
-        """Count the numbers of a request."""
-        _add(self._numbers, join(call.method, call.client), count)
-        self._counts.observe(metrics.SIZES, call.method, count)
-
-
-class Reporter:
-    """Reports a worker's counts and state.
-
-    Attributes:
-        first: The guard to put before all others.
-        last: The guard to put after all others.
-    """
+class Meter(Guard):
+    """The first guard: counts every call, how it ended and why it was refused; and reports."""
 
     def __init__(
         self,
@@ -102,8 +44,33 @@ class Reporter:
         self._health = health
         self._certificates = certificates
         self._counts = Counts()
-        self.first = CallMeter(self._counts)
-        self.last = NumberMeter(self._counts)
+        self._in_flight = 0
+
+    def begin(self, call: Call) -> None:  # noqa: ARG002 - a guard's signature
+        """Count a call under way."""
+        self._in_flight += 1
+
+    def admitted(self, call: Call, count: int) -> None:
+        """Count the numbers of a request."""
+        self._counts[metrics.NUMBERS.key(call.method, call.client)] += count
+        metrics.SIZES.observe(self._counts, call.method, count)
+
+    def answered(self, call: Call, seconds: float) -> None:
+        """Record the latency of one streamed answer; not how long a stream stays open."""
+        metrics.SECONDS.observe(self._counts, call.method, seconds)
+
+    def end(self, call: Call, status: grpc.StatusCode) -> None:
+        """Count a call that has ended."""
+        self._in_flight -= 1
+        # The name of an enumeration's member is a property, and nearly all calls end well.
+        name = "OK" if status is grpc.StatusCode.OK else status.name
+        self._counts[metrics.REQUESTS.key(call.method, call.client, name)] += 1
+        if call.method not in STAY_OPEN:
+            self.answered(call, time.perf_counter() - call.started)
+        if call.error is not None and (reason := _refusal_reason(call.error)):
+            # An expired token is refused, but its client is known.
+            client = call.client or getattr(call.error, "client", "")
+            self._counts[metrics.REFUSED.key(reason, client)] += 1
 
     async def run(self, stop: asyncio.Event) -> None:
         """Report until ``stop`` is set; call ``report`` once more when all calls have ended."""
@@ -116,50 +83,42 @@ class Reporter:
 
     def report(self) -> None:
         """Report now."""
-        follower, counts = self._follower, self._counts
-        counts.counter(metrics.SWAPS)[""] = follower.swaps
-        counts.counter(metrics.FAILURES)[""] = follower.failures
-        counts.counter(metrics.ANSWERS).update(follower.answers.by_status())
-        snapshot = expires = None
-        if follower.view is not None:
-            opened = follower.view.snapshot
-            snapshot = SnapshotFacts(
-                id=follower.view.id,
-                path=str(opened.path),
-                as_of=opened.metadata.as_of.timestamp(),
-            )
+        follower, view = self._follower, self._follower.view
+        self._counts[metrics.SWAPS.key()] = follower.swaps
+        self._counts[metrics.FAILURES.key()] = follower.failures
+        for status, count in follower.answers.by_status().items():
+            self._counts[metrics.ANSWERS.key(status)] = count
+        gauges: dict[Gauge, float | None] = {
+            metrics.IN_FLIGHT: self._in_flight,
+            metrics.WORKER_MEMORY: resident_bytes(),
+            metrics.WORKER_CPU: time.process_time(),
+            metrics.WORKER_FILES: _open_files(),
+            metrics.WORKER_FILES_LIMIT: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            metrics.VERIFIED: follower.verified_at,
+        }
+        if view is not None:
+            gauges[metrics.AS_OF] = view.snapshot.metadata.as_of.timestamp()
         if self._certificates is not None:
-            expires = self._certificates.credentials.expires.timestamp()
+            expires = self._certificates.credentials.expires
+            gauges[metrics.CERTIFICATE] = expires.timestamp()
         self._send(
             Report(
                 worker=self._worker,
                 unready=self._health.unready,
-                in_flight=self.first.in_flight,
-                resident_bytes=resident_bytes(),
-                cpu_seconds=time.process_time(),
-                open_files=_open_files(),
-                open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-                counts=counts,
-                snapshot=snapshot,
-                verified_at=follower.verified_at,
-                certificate_expires=expires,
+                snapshot="" if view is None else view.id,
+                gauges={gauge.name: value for gauge, value in gauges.items() if value is not None},
+                counts=self._counts,
             )
         )
 
 
-def refusal_reason(error: Exception) -> str:
+def _refusal_reason(error: Exception) -> str:
     """Return in one word why a call was refused, empty when it failed for another reason."""
     if isinstance(error, UnauthenticatedError | QuotaExceededError):
         return error.reason
     if isinstance(error, TryLaterError):
         return "overload"
-    if isinstance(error, LimitExceededError):
-        return "too_large"
-    return ""
-
-
-def _add(values: dict[str, int], labels: str, amount: int) -> None:
-    values[labels] = values.get(labels, 0) + amount
+    return "too_large" if isinstance(error, LimitExceededError) else ""
 
 
 def _open_files() -> int:

@@ -1,9 +1,9 @@
 """Every metric of the service, and the counts behind them.
 
 A metric is declared here with its meaning; docs/reference/metrics.toml says what an operator can do
-about it, and the reference page is generated from both. A worker counts into plain integers, two or
-three microseconds a call, and reports its counts to the supervisor once a second (``Report``). The
-supervisor adds them up, and logs those of each client (``Audit``).
+about it, and the reference page is generated from both. A worker counts into one flat table and
+reports it to the supervisor once a second (``Report``). The supervisor adds the tables up, and logs
+the counts of each client (``Audit``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -18,6 +20,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 SEPARATOR = "\t"
+"""What stands between the parts of a count's key; no label contains it."""
 
 REPORT_SECONDS = 1.0
 """How often a worker reports."""
@@ -31,16 +34,28 @@ SILENT = "it has been silent for too long"
 AUDIT_SECONDS = 3_600.0
 """The length of a period; the last one ends with the service."""
 
+SUM = "sum"
+"""The last part of the key of a distribution's sum; elsewhere it is the place of a bucket."""
+
+
+class Counts(dict[str, float]):
+    """Counts by key: a metric's name and its labels; for a distribution a bucket's place as well.
+
+    What was never counted is 0.
+    """
+
+    def __missing__(self, key: str) -> float:
+        return 0
+
+    def merge(self, other: dict[str, float]) -> None:
+        """Add other counts to these."""
+        for key, value in other.items():
+            self[key] += value
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric.
-
-    Attributes:
-        name: Its name as Prometheus shows it, without the suffixes of its kind.
-        help: What it means, in one sentence.
-        labels: The names of its labels.
-    """
+    """A metric; its name is without the suffixes that Prometheus shows with its kind."""
 
     name: str
     help: str
@@ -50,16 +65,29 @@ class Metric:
 class Counter(Metric):
     """Only grows; Prometheus shows it with the suffix ``_total``."""
 
+    def key(self, *labels: str) -> str:
+        """Return the key of the count with these labels."""
+        return SEPARATOR.join((self.name, *labels))
 
+
+@dataclass(frozen=True, slots=True)
 class Gauge(Metric):
-    """Has a current value."""
+    """Has a current value; ``combine`` makes one of all workers' values where no label does."""
+
+    combine: Callable[[Iterable[float]], float] = field(default=min, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution(Metric):
-    """Counts values between bounds; Prometheus calls it a histogram."""
+    """Counts values between bounds; Prometheus calls it a histogram. It has one label."""
 
     bounds: tuple[float, ...] = field(kw_only=True)
+
+    def observe(self, counts: Counts, label: str, value: float) -> None:
+        """Count a value."""
+        key = f"{self.name}{SEPARATOR}{label}{SEPARATOR}"
+        counts[f"{key}{bisect_left(self.bounds, value)}"] += 1
+        counts[key + SUM] += value
 
 
 REQUESTS = Counter(
@@ -81,7 +109,9 @@ SIZES = Distribution(
     bounds=(1, 10, 100, 1_000, 4_096, 10_000, 65_536, 200_000, 500_000),
 )
 IN_FLIGHT = Gauge(
-    "numroute_requests_in_flight", "Calls that have begun and not ended, open streams included."
+    "numroute_requests_in_flight",
+    "Calls that have begun and not ended, open streams included.",
+    combine=sum,
 )
 SWAPS = Counter("numroute_snapshot_swaps", "Snapshots that workers have put into service.")
 FAILURES = Counter(
@@ -170,94 +200,27 @@ BUILD = Gauge("numroute_build", "Always 1; the label is the program's version.",
 METRICS: tuple[Metric, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Metric)
 )
-_BOUNDS = {metric.name: metric.bounds for metric in METRICS if isinstance(metric, Distribution)}
 
 
-class Histogram(msgspec.Struct):
-    """Counts of a distribution's values between its bounds, and their sum.
+class Report(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A worker's state and counts since its start; the first one says that it answers calls.
 
-    Attributes:
-        counts: For each bound, the number of values up to it and above the bound before; and one
-            more count for values above all bounds.
-        total: The sum of all values.
-    """
-
-    counts: list[int]
-    total: float = 0.0
-
-
-class Counts(msgspec.Struct):
-    """Counters and histograms, by metric and by joined labels; see ``join`` and ``split``."""
-
-    counters: dict[str, dict[str, int]] = {}
-    histograms: dict[str, dict[str, Histogram]] = {}
-
-    def counter(self, counter: Counter) -> dict[str, int]:
-        """Return a counter's values by joined labels, to be added to."""
-        return self.counters.setdefault(counter.name, {})
-
-    def observe(self, distribution: Distribution, labels: str, value: float) -> None:
-        """Count a value of a distribution."""
-        histogram = self._histogram(distribution.name, labels)
-        histogram.counts[bisect_left(distribution.bounds, value)] += 1
-        histogram.total += value
-
-    def merge(self, other: Counts) -> None:
-        """Add other counts to these."""
-        for name, values in other.counters.items():
-            sums = self.counters.setdefault(name, {})
-            for labels, value in values.items():
-                sums[labels] = sums.get(labels, 0) + value
-        for name, histograms in other.histograms.items():
-            for labels, theirs in histograms.items():
-                mine = self._histogram(name, labels)
-                mine.counts = [a + b for a, b in zip(mine.counts, theirs.counts, strict=True)]
-                mine.total += theirs.total
-
-    def _histogram(self, name: str, labels: str) -> Histogram:
-        histograms = self.histograms.setdefault(name, {})
-        found = histograms.get(labels)
-        if found is None:
-            found = histograms[labels] = Histogram([0] * (len(_BOUNDS[name]) + 1))
-        return found
-
-
-class SnapshotFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The snapshot that a worker answers from; ``as_of`` in seconds since the epoch."""
-
-    id: str
-    path: str
-    as_of: float
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker's state and counts.
-
-    Attributes:
-        worker: The worker's number.
-        unready: Why it should get no calls; empty when it is ready.
-        in_flight: Calls that have begun and not ended.
-        resident_bytes: Its resident memory, the mapped index included.
-        cpu_seconds: The processor time it has used since its start.
-        open_files: Its open file descriptors.
-        open_files_limit: How many it may have.
-        counts: Its counts since its start.
-        snapshot: Its snapshot; None before the first.
-        verified_at: When that was found undamaged, in seconds since the epoch; None before.
-        certificate_expires: When its certificate expires, in seconds since the epoch; None without.
+    ``unready``: why it should get no calls; empty when it is ready. ``snapshot``: the id of the one
+    that it answers from; empty before the first. ``gauges``: their values by the metric's name.
     """
 
     worker: int
     unready: str = ""
-    in_flight: int = 0
-    resident_bytes: int = 0
-    cpu_seconds: float = 0.0
-    open_files: int = 0
-    open_files_limit: int = 0
-    counts: Counts
-    snapshot: SnapshotFacts | None = None
-    verified_at: float | None = None
-    certificate_expires: float | None = None
+    snapshot: str = ""
+    gauges: dict[str, float] = {}
+    counts: dict[str, float]
+
+
+class Refusal(msgspec.Struct, frozen=True, tag=True):
+    """Why a worker cannot serve, and what to do about that."""
+
+    reason: str
+    hint: str
 
 
 class Reports:
@@ -275,14 +238,13 @@ class Reports:
     def end(self, process: int) -> None:
         """Keep the counts of a worker that has ended."""
         if process in self._alive:
-            _, report = self._alive.pop(process)
-            self._ended.merge(report.counts)
+            self._ended.merge(self._alive.pop(process)[1].counts)
 
     def counts(self) -> Counts:
         """Return the sums over all workers ever."""
-        sums = Counts()
-        for counts in (self._ended, *(report.counts for _, report in self._alive.values())):
-            sums.merge(counts)
+        sums = Counts(self._ended)
+        for _, report in self._alive.values():
+            sums.merge(report.counts)
         return sums
 
     def latest(self) -> list[Report]:
@@ -301,7 +263,7 @@ class Audit:
         """Begin the first period; to be called on the event loop."""
         self._reports = reports
         self._log = log
-        self._before: dict[str, dict[str, int]] = {}
+        self._before = Counts()
         self._since = datetime.now(UTC)
         self._next = asyncio.get_running_loop().call_later(AUDIT_SECONDS, self._end_period)
 
@@ -312,43 +274,24 @@ class Audit:
 
     def log_period(self) -> None:
         """Log each client that asked in this period, and begin the next one."""
-        counts = self._reports.counts()
-        now = datetime.now(UTC)
-        after = _by_client(counts)
-        for client, sums in sorted(after.items()):
-            before = self._before.get(client, {})
-            grown = {name: count - before.get(name, 0) for name, count in sums.items()}
-            if any(grown.values()):
-                self._log.info(
-                    "audit",
-                    client=client or None,
-                    since=self._since.isoformat(timespec="seconds"),
-                    until=now.isoformat(timespec="seconds"),
-                    **grown,
-                )
-        self._before, self._since = after, now
+        counts, now = self._reports.counts(), datetime.now(UTC)
+        names = {REQUESTS.name: "calls", NUMBERS.name: "numbers", REFUSED.name: "refused"}
+        clients: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(names.values(), 0))
+        for key, value in counts.items():
+            name, *labels = key.split(SEPARATOR)
+            if name in names and value > self._before[key]:
+                # The client is the second label of all three; unknown clients share the name "".
+                clients[labels[1]][names[name]] += int(value - self._before[key])
+        for client, grown in sorted(clients.items()):
+            self._log.info(
+                "audit",
+                client=client or None,
+                since=self._since.isoformat(timespec="seconds"),
+                until=now.isoformat(timespec="seconds"),
+                **grown,
+            )
+        self._before, self._since = counts, now
 
     def _end_period(self) -> None:
         self._next = asyncio.get_running_loop().call_later(AUDIT_SECONDS, self._end_period)
         self.log_period()
-
-
-def join(*labels: str) -> str:
-    """Return labels as one key; no label contains the separator."""
-    return SEPARATOR.join(labels)
-
-
-def split(key: str) -> list[str]:
-    """Return the labels of a key."""
-    return key.split(SEPARATOR) if key else []
-
-
-def _by_client(counts: Counts) -> dict[str, dict[str, int]]:
-    """Return calls, refusals and numbers by client; unknown clients share the name ``""``."""
-    clients: dict[str, dict[str, int]] = {}
-    for name, counter in (("calls", REQUESTS), ("numbers", NUMBERS), ("refused", REFUSED)):
-        for key, value in counts.counter(counter).items():
-            # The client is the second label of all three.
-            sums = clients.setdefault(split(key)[1], {"calls": 0, "numbers": 0, "refused": 0})
-            sums[name] += value
-    return clients

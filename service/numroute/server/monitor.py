@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import json
-import math
 import os
 import re
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import NumrouteError, SettingError
 from numroute.feed import read_feed_state
+from numroute.index import SnapshotStore
 from numroute.logs import fault_fields
 from numroute.server import metrics
 from numroute.server.memory import resident_share
-from numroute.server.metrics import Counts, Report, Reports, SnapshotFacts
+from numroute.server.metrics import Counts, Report, Reports
 from numroute.server.settings import ServerSettings
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric as Family
 
 REQUEST_SECONDS_MAX = 10.0
 """How long a connection may take to send its request."""
@@ -50,55 +47,34 @@ class Exposition(Collector):
         """Expose the workers' reports."""
         self._settings = settings
         self._reports = reports
-        self._version = importlib.metadata.version("numroute")
 
     def collect(self) -> Iterator[Family]:
         """Return all metrics."""
         reports = self._reports.latest()
         yield from _counts(self._reports.counts())
-        yield _gauge(metrics.IN_FLIGHT, [((), sum(report.in_flight for report in reports))])
+        for metric in metrics.METRICS:
+            values = [
+                ((str(report.worker),), report.gauges[metric.name])
+                for report in reports
+                if metric.name in report.gauges
+            ]
+            if isinstance(metric, metrics.Gauge) and values:
+                combined = metric.combine(value for _, value in values)
+                yield _gauge(metric, values if metric.labels else [((), combined)])
+                if metric is metrics.AS_OF:
+                    yield _gauge(metrics.AGE, [((), time.time() - combined)])
+        ready = [report for report in reports if not report.unready]
+        snapshots = Counter(report.snapshot for report in reports if report.snapshot)
         yield _gauge(metrics.WORKERS, [((), len(reports))])
         yield _gauge(metrics.WORKERS_WANTED, [((), self._settings.workers)])
-        yield _gauge(metrics.READY, [((), sum(not report.unready for report in reports))])
-        for metric, values in (
-            (metrics.WORKER_MEMORY, [each.resident_bytes for each in reports]),
-            (metrics.WORKER_FILES, [each.open_files for each in reports]),
-            (metrics.WORKER_FILES_LIMIT, [each.open_files_limit for each in reports]),
-            (metrics.WORKER_CPU, [each.cpu_seconds for each in reports]),
-        ):
-            labels = [(str(each.worker),) for each in reports]
-            yield _gauge(metric, zip(labels, values, strict=True))
-        yield from self._snapshots([report.snapshot for report in reports if report.snapshot])
-        verified = [each.verified_at for each in reports if each.verified_at]
-        if verified:
-            yield _gauge(metrics.VERIFIED, [((), min(verified))])
-        expiries = [each.certificate_expires for each in reports if each.certificate_expires]
-        if expiries:
-            yield _gauge(metrics.CERTIFICATE, [((), min(expiries))])
-        yield from _feed(self._settings.store)
-        yield _gauge(metrics.BUILD, [((self._version,), 1)])
-
-    def _snapshots(self, snapshots: list[SnapshotFacts]) -> Iterator[Family]:
-        workers: dict[tuple[str, ...], float] = {}
-        for snapshot in snapshots:
-            workers[(snapshot.id,)] = workers.get((snapshot.id,), 0) + 1
-        yield _gauge(metrics.SNAPSHOT, workers.items())
+        yield _gauge(metrics.READY, [((), len(ready))])
+        yield _gauge(metrics.SNAPSHOT, [((each,), count) for each, count in snapshots.items()])
         if self._settings.max_age is not None:
             yield _gauge(metrics.MAX_AGE, [((), self._settings.max_age.total_seconds())])
-        if not snapshots:
-            return
-        oldest = min(snapshot.as_of for snapshot in snapshots)
-        yield _gauge(metrics.AS_OF, [((), oldest)])
-        yield _gauge(metrics.AGE, [((), time.time() - oldest)])
-        newest = max(snapshots, key=lambda snapshot: snapshot.id)
-        try:
-            size = Path(newest.path).stat().st_size
-            share = resident_share(Path(newest.path))
-        except OSError:
-            # The file was removed: it stays open and answers, but cannot be examined.
-            return
-        yield _gauge(metrics.INDEX_BYTES, [((), size)])
-        yield _gauge(metrics.INDEX_RESIDENT, [((), share)])
+        if snapshots:
+            yield from _index(self._settings.store, max(snapshots))
+        yield from _feed(self._settings.store)
+        yield _gauge(metrics.BUILD, [((importlib.metadata.version("numroute"),), 1)])
 
 
 class Monitor:
@@ -111,7 +87,7 @@ class Monitor:
     def __init__(
         self, settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
     ) -> None:
-        """Answer from the workers' reports."""
+        """Answer from the workers' reports at the settings' address."""
         self.address = settings.metrics or ""
         self._reports = reports
         self._log = log
@@ -119,14 +95,9 @@ class Monitor:
         self._registry.register(Exposition(settings, reports))
         # In the order of their arrival.
         self._connections: dict[asyncio.StreamWriter, None] = {}
-        self._server: asyncio.Server
 
     async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            SettingError: The address cannot be listened on.
-        """
+        """Begin to answer. Raises SettingError where the address cannot be listened on."""
         host, _, port = self.address.rpartition(":")
         try:
             self._server = await asyncio.start_server(self._serve, host.strip("[]"), int(port))
@@ -148,29 +119,24 @@ class Monitor:
         self._connections[writer] = None
         if len(self._connections) > CONNECTIONS_MAX:
             next(iter(self._connections)).close()
-        try:
+        # A connection that breaks is ignored: a probe tries again.
+        with contextlib.suppress(OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             async with asyncio.timeout(REQUEST_SECONDS_MAX):
                 request = await reader.readuntil(b"\r\n\r\n")
                 writer.write(self._response(request.decode("latin-1")))
                 await writer.drain()
-        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
-            # A connection that breaks is ignored: a probe tries again.
-            pass
-        finally:
-            self._connections.pop(writer, None)
-            writer.close()
+        self._connections.pop(writer, None)
+        writer.close()
 
     def _response(self, request: str) -> bytes:
         """Return the whole answer to the head of an HTTP request."""
         line, _, headers = request.partition("\r\n")
-        method, _, target = line.partition(" ")
+        method, target, *_ = *line.split(" "), ""
         try:
-            status, kind, body = self._answer(target.partition(" ")[0].partition("?")[0], headers)
+            status, kind, body = self._answer(target.partition("?")[0], headers)
         except Exception as fault:  # noqa: BLE001 - a fault here must not end the answering
             self._log.error("metrics failed", **fault_fields(fault))
             status, kind, body = HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n"
-        if method not in {"GET", "HEAD"}:
-            status, kind, body = HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"GET or HEAD\n"
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -179,17 +145,16 @@ class Monitor:
 
     def _answer(self, path: str, headers: str) -> tuple[HTTPStatus, str, bytes]:
         """Return status, content type and body for a path."""
-        match path:
-            case "/metrics":
-                accept = re.search(r"(?im)^accept:\s*(.*?)\s*$", headers)
-                encode, kind = choose_encoder(accept[1] if accept else "")
-                return HTTPStatus.OK, kind, encode(self._registry)
-            case "/livez" | "/readyz":
-                problems = _problems(self._reports.latest(), only_stuck=path == "/livez")
-                status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-                body = json.dumps({"ok": not problems, "problems": problems}) + "\n"
-                return status, "application/json", body.encode()
-        return HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /livez and /readyz\n"
+        if path == "/metrics":
+            accept = re.search(r"(?im)^accept:\s*(.*?)\s*$", headers)
+            encode, kind = choose_encoder(accept[1] if accept else "")
+            return HTTPStatus.OK, kind, encode(self._registry)
+        if path not in {"/livez", "/readyz"}:
+            return HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /livez and /readyz\n"
+        problems = _problems(self._reports.latest(), only_stuck=path == "/livez")
+        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+        body = json.dumps({"ok": not problems, "problems": problems}) + "\n"
+        return status, "application/json", body.encode()
 
 
 def _problems(workers: list[Report], *, only_stuck: bool) -> list[str]:
@@ -198,44 +163,52 @@ def _problems(workers: list[Report], *, only_stuck: bool) -> list[str]:
     With ``only_stuck`` a worker that is not ready counts as well, and a service without workers:
     its supervisor starts them or gives up.
     """
+    reasons = (metrics.SILENT,) if only_stuck else {each.unready for each in workers} - {""}
+    if any(each.unready not in reasons for each in workers):
+        return []
     if not workers and not only_stuck:
         return ["no worker serves"]
-    failing = [each for each in workers if each.unready]
-    if only_stuck:
-        failing = [each for each in workers if each.unready == metrics.SILENT]
-    if len(failing) < len(workers):
-        return []
-    return [f"worker {each.worker}: {each.unready}" for each in failing]
+    return [f"worker {each.worker}: {each.unready}" for each in workers]
 
 
 def _counts(counts: Counts) -> Iterator[Family]:
+    """Return the counters and distributions."""
+    by_name: dict[str, list[tuple[list[str], float]]] = defaultdict(list)
+    for key, value in counts.items():
+        name, *parts = key.split(metrics.SEPARATOR)
+        by_name[name].append((parts, value))
     for metric in metrics.METRICS:
+        samples = by_name[metric.name]
         if isinstance(metric, metrics.Counter):
             counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for key, value in counts.counter(metric).items():
-                counter.add_metric(metrics.split(key), value)
-            if not metric.labels and not counter.samples:
-                counter.add_metric((), 0)
+            for labels, value in samples or [([], 0)] * (not metric.labels):
+                counter.add_metric(labels, value)
             yield counter
         elif isinstance(metric, metrics.Distribution):
             family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for key, histogram in counts.histograms.get(metric.name, {}).items():
-                below = 0
-                buckets = []
-                for bound, count in zip((*metric.bounds, math.inf), histogram.counts, strict=True):
-                    below += count
-                    text = "+Inf" if math.isinf(bound) else str(float(bound))
-                    buckets.append((text, below))
-                family.add_metric(metrics.split(key), buckets, histogram.total)
+            bounds = [*map(floatToGoString, metric.bounds), "+Inf"]
+            for label in {label for (label, _), _ in samples}:
+                found = {place: value for (of, place), value in samples if of == label}
+                sums = accumulate(found.get(str(place), 0) for place in range(len(bounds)))
+                family.add_metric([label], [*zip(bounds, sums, strict=True)], found[metrics.SUM])
             yield family
 
 
+def _index(store: Path, snapshot_id: str) -> Iterator[Family]:
+    """Return the size of a snapshot's file and its share in the page cache."""
+    # A file that was removed stays open and answers, but cannot be examined.
+    with contextlib.suppress(OSError, NumrouteError):
+        path = SnapshotStore(store).snapshot_path(snapshot_id)
+        yield _gauge(metrics.INDEX_BYTES, [((), path.stat().st_size)])
+        yield _gauge(metrics.INDEX_RESIDENT, [((), resident_share(path))])
+
+
 def _feed(store: Path) -> Iterator[Family]:
-    try:
+    """Return the health of the store's feed, if it has one."""
+    feed = None
+    # `numroute info` says what is wrong with a file that cannot be read.
+    with contextlib.suppress(NumrouteError):
         feed = read_feed_state(store)
-    except NumrouteError:
-        # `numroute info` says what is wrong with the file.
-        return
     if feed is None:
         return
     for metric, at in (

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from numroute.logs import fault_fields
-from numroute.server.auth import Authentication, Clients
+from numroute.files import Watched
+from numroute.logs import error_fields, fault_fields
+from numroute.server.auth import Authentication, service_clients
 from numroute.server.certificates import Certificates
 from numroute.server.guard import Guard
 from numroute.server.quota import Quota, Usage
@@ -23,7 +24,7 @@ class Protection:
 
     Attributes:
         certificates: The certificate to serve with; None for plaintext.
-        clients: The clients that the tokens file names.
+        clients: The clients that the tokens file and the settings name.
         usage: The count of what clients have used; None without limits.
         guards: The guards that keep unknown clients and excess out, in their order.
         on_certificate: Called when another certificate is in use, in a thread.
@@ -32,7 +33,8 @@ class Protection:
     def __init__(self, security: Security, log: FilteringBoundLogger) -> None:
         """Read all files. Raises SettingError and InputError, as their readers do."""
         self.certificates = None if security.tls is None else Certificates(security.tls, log)
-        self.clients = Clients(security, log)
+        files = [] if security.tokens is None else [security.tokens]
+        self.clients = Watched(files, lambda: service_clients(security))
         self.usage = None if security.state is None else Usage(security.state)
         self._log = log
         guards: list[Guard] = []
@@ -41,7 +43,7 @@ class Protection:
         if self.usage is not None:
             guards.append(Quota(self.clients, self.usage))
         self.guards = tuple(guards)
-        self.on_certificate: Callable[[], object] | None = None
+        self.on_certificate: Callable[[], object] = lambda: None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reload changed files until ``stop`` is set."""
@@ -61,9 +63,10 @@ class Protection:
             self.usage.close()
 
     def _poll(self) -> None:
-        if self.certificates is not None:
-            before = self.certificates.credentials
-            self.certificates.poll()
-            if self.on_certificate is not None and self.certificates.credentials is not before:
-                self.on_certificate()
-        self.clients.poll()
+        if self.certificates is not None and self.certificates.poll():
+            self.on_certificate()
+        if self.clients.poll(
+            lambda error: self._log.error("tokens refused", **error_fields(error))
+        ):
+            table = self.clients.content
+            self._log.info("tokens in use", clients=len(table.clients), tokens=table.token_count)

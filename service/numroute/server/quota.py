@@ -8,17 +8,20 @@ minute.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import mmap
 import os
 import struct
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from numroute.errors import QuotaExceededError, SettingError
-from numroute.server.auth import Clients, Limits
+from numroute.files import Watched
+from numroute.server.auth import Client, ClientTable
 from numroute.server.guard import Call, Guard
 
 FILE_NAME = "usage-v1.bin"
@@ -30,28 +33,22 @@ room."""
 
 SECONDS_PER_DAY = 86_400
 
-CLOCK_DAYS_BACK_MAX = 1
-"""A count of this many days ahead still holds: a clock that is set back by a day and forward again
-must not grant the daily quota a second time. A count further ahead comes from a wrong clock."""
-
 _RECORD = struct.Struct("<32sddqq")
 # SHA-256 of the client's name; level of its bucket in numbers, and the time of that level; a day
 # since the epoch, and how many numbers the client was given on that day.
-
-_FREE = bytes(32)
 
 
 class Quota(Guard):
     """A guard that counts the numbers that clients ask for, and refuses those above a limit."""
 
-    def __init__(self, clients: Clients, usage: Usage) -> None:
+    def __init__(self, clients: Watched[ClientTable], usage: Usage) -> None:
         """Apply the clients' current limits."""
         self._clients = clients
         self._usage = usage
 
     def numbers(self, call: Call, count: int) -> None:
         """Count numbers, or refuse them; a call without numbers counts as one."""
-        client = self._clients.table.clients.get(call.client)
+        client = self._clients.content.clients.get(call.client)
         if client is not None and client.limited:
             self._usage.take(call.client, client, max(1, count))
 
@@ -68,11 +65,7 @@ class Usage:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the counts in a folder, or create them there.
-
-        Raises:
-            SettingError: They cannot be written, or there is no room for them.
-        """
+        """Open the counts in a folder, or create them there. Raises SettingError."""
         path = folder / FILE_NAME
         size = _RECORD.size * CLIENTS_MAX
         try:
@@ -81,9 +74,8 @@ class Usage:
             # All blocks now: writing to one that a mapped file lacks, with the disk full, ends the
             # process (SIGBUS). Locked, because a C library whose file system cannot reserve blocks
             # rewrites each block with the content it has just read.
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            os.posix_fallocate(self._file, 0, size)
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            with self._locked():
+                os.posix_fallocate(self._file, 0, size)
             self._records = mmap.mmap(self._file, size)
         except OSError as error:
             raise SettingError(
@@ -91,108 +83,89 @@ class Usage:
                 hint="Give a folder with --state that the service may write to, with "
                 f"{size // 1024} KiB of room",
             ) from None
-        self._places: dict[str, tuple[bytes, int]] = {}
 
     def close(self) -> None:
         """Close the file."""
         self._records.close()
         os.close(self._file)
 
-    def take(self, client: str, limits: Limits, count: int) -> None:
-        """Count numbers for a client, or refuse them; refused numbers are not counted.
-
-        Raises:
-            QuotaExceededError: A limit of the client is reached; it says for how long.
-        """
-        if not limits.limited or not count:
-            return
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
+    def take(self, name: str, client: Client, count: int) -> None:
+        """Count numbers for a client, or refuse them with QuotaExceededError, uncounted."""
+        with self._locked():
             now = time.time()
-            digest, place = self._place(client, now)
-            _, level, at, day, used = _RECORD.unpack_from(self._records, place)
-            today = int(now // SECONDS_PER_DAY)
-            if not today <= day <= today + CLOCK_DAYS_BACK_MAX:
-                day, used = today, 0
-            if limits.daily is not None and used + count > limits.daily:
-                raise _daily_error(client, limits.daily, limits.daily - used, count, now)
-            if limits.rate is not None and limits.burst is not None:
+            place = self._place(name, now)
+            digest, level, at, day, used = self._read(place, now)
+            if client.daily is not None and used + count > client.daily:
+                midnight = (now // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
+                until = datetime.fromtimestamp(midnight, UTC).isoformat()
+                raise QuotaExceededError(
+                    f"client {name} may ask for {client.daily:,} numbers a day; "
+                    f"{max(0, client.daily - used):,} are left, and the request has {count:,}",
+                    reason="daily_quota",
+                    retry_after_seconds=midnight - now,
+                    hint=f"The next day begins at {until}",
+                )
+            if client.rate is not None and client.burst is not None:
                 # A clock that was set back neither fills the bucket nor empties it.
-                level = min(limits.burst, level + max(0.0, now - at) * limits.rate)
-                missing = min(count, limits.burst) - level
+                level = min(client.burst, level + max(0.0, now - at) * client.rate)
+                missing = min(count, client.burst) - level
                 if missing > 0:
-                    if now < at:
-                        # Else the client would wait until the clock is where it was.
-                        _RECORD.pack_into(self._records, place, digest, level, now, day, used)
-                    raise _rate_error(client, limits.rate, missing)
+                    # Else a client would wait until a clock that was set back is where it was.
+                    self._write(place, digest, level, now, day, used)
+                    seconds = missing / client.rate
+                    raise QuotaExceededError(
+                        f"client {name} may ask for {client.rate:,} numbers a second",
+                        reason="rate",
+                        retry_after_seconds=seconds,
+                        hint=f"Ask again in {seconds:.3f} s",
+                    )
                 level -= count
-            _RECORD.pack_into(self._records, place, digest, level, now, day, used + count)
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._write(place, digest, level, now, day, used + count)
 
-    def used_today(self, client: str) -> int:
+    def used_today(self, name: str) -> int:
         """Return how many numbers a client was given since midnight UTC."""
+        with self._locked():
+            now = time.time()
+            return self._read(self._place(name, now), now)[-1]
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            now = time.time()
-            _, place = self._place(client, now)
-            _, _, _, day, used = _RECORD.unpack_from(self._records, place)
-            today = int(now // SECONDS_PER_DAY)
-            return int(used) if today <= day <= today + CLOCK_DAYS_BACK_MAX else 0
+            yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _place(self, client: str, now: float) -> tuple[bytes, int]:
-        """Return the digest of a client's name and the place of its record; the lock is held."""
-        known = self._places.get(client)
-        if known is not None and self._records[known[1] : known[1] + len(_FREE)] == known[0]:
-            return known
-        digest = hashlib.sha256(client.encode()).digest()
-        place = self._find(digest, now)
-        self._places[client] = digest, place
-        return digest, place
+    def _read(self, place: int, now: float) -> tuple[bytes, float, float, int, int]:
+        """Return a record; what was used on another day no longer counts.
 
-    def _find(self, digest: bytes, now: float) -> int:
-        """Return the place of a client's record; a new client's bucket is full."""
+        A count of tomorrow does: a clock that is set back by a day and forward again must not grant
+        the daily quota a second time. One further ahead comes from a wrong clock.
+        """
+        digest, level, at, day, used = _RECORD.unpack_from(self._records, place)
         today = int(now // SECONDS_PER_DAY)
-        room: int | None = None
+        if day not in {today, today + 1}:
+            day, used = today, 0
+        return digest, level, at, day, used
+
+    def _write(self, place: int, *record: bytes | float) -> None:
+        _RECORD.pack_into(self._records, place, *record)
+
+    def _place(self, name: str, now: float) -> int:
+        """Return the place of a client's record; a new client's bucket is full."""
+        digest = hashlib.sha256(name.encode()).digest()
+        place = self._records.find(digest)
+        if place >= 0:
+            return place
+        today = int(now // SECONDS_PER_DAY)
         for place in range(0, len(self._records), _RECORD.size):
-            name, _, _, day, _ = _RECORD.unpack_from(self._records, place)
-            if name == digest:
+            taken, _, _, day, _ = _RECORD.unpack_from(self._records, place)
+            if not any(taken) or day < today - 1:
+                self._write(place, digest, float("inf"), now, today, 0)
                 return place
-            if room is None and (name == _FREE or day < today - 1):
-                room = place
-            if name == _FREE:
-                # Records are filled from the front: after a free one all are free.
-                break
-        if room is None:
-            raise QuotaExceededError(
-                f"more than {CLIENTS_MAX:,} clients with limits have asked since yesterday",
-                reason="too_many_clients",
-                retry_after_seconds=SECONDS_PER_DAY - now % SECONDS_PER_DAY,
-                hint="Tell the service's operators to limit fewer clients",
-            )
-        _RECORD.pack_into(self._records, room, digest, float("inf"), now, today, 0)
-        return room
-
-
-def _daily_error(client: str, daily: int, left: int, count: int, now: float) -> QuotaExceededError:
-    midnight = (now // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
-    until = datetime.fromtimestamp(midnight, UTC)
-    return QuotaExceededError(
-        f"client {client} may ask for {daily:,} numbers a day; {max(0, left):,} are left, and the "
-        f"request has {count:,}",
-        reason="daily_quota",
-        retry_after_seconds=midnight - now,
-        hint=f"The next day begins at {until.isoformat()}",
-    )
-
-
-def _rate_error(client: str, rate: float, missing: float) -> QuotaExceededError:
-    seconds = missing / rate
-    return QuotaExceededError(
-        f"client {client} may ask for {rate:,.0f} numbers a second",
-        reason="rate",
-        retry_after_seconds=seconds,
-        hint=f"Ask again in {seconds:.3f} s",
-    )
+        raise QuotaExceededError(
+            f"more than {CLIENTS_MAX:,} clients with limits have asked since yesterday",
+            reason="too_many_clients",
+            retry_after_seconds=SECONDS_PER_DAY - now % SECONDS_PER_DAY,
+            hint="Tell the service's operators to limit fewer clients",
+        )

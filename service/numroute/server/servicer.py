@@ -19,17 +19,16 @@ from structlog.typing import FilteringBoundLogger
 
 from numroute import wire
 from numroute.answers import answer_texts, explain_text
-from numroute.errors import LimitExceededError, OtherSnapshotError, OverloadedError
+from numroute.errors import LimitExceededError, OtherSnapshotError, OverloadedError, SettingError
 from numroute.server.batches import Batches
 from numroute.server.bulk import answer_one, bulk_answer, only_number
-from numroute.server.follower import Follower
-from numroute.server.guard import STREAM, Call, Guard, Pipeline
+from numroute.server.follower import Follower, PastSnapshots
+from numroute.server.guard import STREAM, WATCH, Call, Guard, Pipeline
 from numroute.server.limits import (
     NUMBERS_INLINE_MAX,
     NUMBERS_PER_BULK_MAX,
     NUMBERS_PER_LOOKUP_MAX,
 )
-from numroute.server.past import PastSnapshots
 from numroute.server.streams import Streams
 from numroute.server.view import View, description, operator_list
 from numroute.v1 import number_routing_pb2 as pb
@@ -39,11 +38,7 @@ PIECE_TEXTS = 64
 
 
 class NumberRouting:
-    """``numroute.v1.NumberRouting`` over the snapshot that the follower keeps in service.
-
-    Attributes:
-        pipeline: What surrounds its methods.
-    """
+    """``numroute.v1.NumberRouting`` over the snapshot that the follower keeps in service."""
 
     def __init__(
         self, follower: Follower, log: FilteringBoundLogger, guards: Sequence[Guard] = ()
@@ -69,20 +64,16 @@ class NumberRouting:
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """Return the service as a handler that a ``grpc.aio`` server takes."""
         pipeline, streams = self.pipeline, self._streams
-        handlers = {
-            name: pipeline.unary(name, method)
-            for name, method in {
-                "Lookup": self.lookup,
-                "BulkLookup": self.bulk_lookup,
-                "Explain": self.explain,
-                "GetSnapshot": self.get_snapshot,
-                "ListOperators": self.list_operators,
-            }.items()
+        unary = {
+            "Lookup": self.lookup,
+            "BulkLookup": self.bulk_lookup,
+            "Explain": self.explain,
+            "GetSnapshot": self.get_snapshot,
+            "ListOperators": self.list_operators,
         }
-        handlers["StreamLookup"] = pipeline.both_streams("StreamLookup", streams.stream_lookup)
-        handlers["WatchSnapshots"] = pipeline.server_stream(
-            "WatchSnapshots", streams.watch_snapshots
-        )
+        handlers = {name: pipeline.unary(name, method) for name, method in unary.items()}
+        handlers[STREAM] = pipeline.both_streams(STREAM, streams.stream_lookup)
+        handlers[WATCH] = pipeline.server_stream(WATCH, streams.watch_snapshots)
         return grpc.method_handlers_generic_handler(wire.SERVICE_NAME, handlers)
 
     async def bulk_lookup(self, request: bytes, call: Call) -> bytes:
@@ -96,7 +87,6 @@ class NumberRouting:
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
         view = self._follower.current()
         self._check_snapshot(view, options.snapshot_id)
-        view.acquire()
         answer = functools.partial(
             bulk_answer,
             view,
@@ -106,11 +96,10 @@ class NumberRouting:
             require_wanted=call.require_wanted if len(numbers) > NUMBERS_INLINE_MAX else None,
         )
         if len(numbers) <= NUMBERS_INLINE_MAX:
-            try:
-                call.ask(len(numbers))
+            call.ask(len(numbers))
+            with view:
                 return answer()
-            finally:
-                view.release()
+        view.acquire()
         try:
             work = await self._queued(call, len(numbers), answer)
         except BaseException:
@@ -126,7 +115,7 @@ class NumberRouting:
         message = pb.LookupRequest.FromString(request)
         texts = message.numbers
         _check_limit(len(texts), NUMBERS_PER_LOOKUP_MAX)
-        with await self._past.at(message) as view:
+        with await self._view(message) as view:
             self._check_snapshot(view, message.snapshot_id)
             # A question that cannot be answered costs nothing.
             call.ask(len(texts))
@@ -144,7 +133,7 @@ class NumberRouting:
     async def explain(self, request: bytes, call: Call) -> bytes:
         """Answer an ``ExplainRequest`` with an ``ExplainResponse``."""
         message = pb.ExplainRequest.FromString(request)
-        with await self._past.at(message) as view:
+        with await self._view(message) as view:
             call.ask(1)
             found = explain_text(
                 view.snapshot, view.ref(), message.number, message.default_region or None
@@ -170,6 +159,18 @@ class NumberRouting:
             reference = pb.ListOperatorsResponse(snapshot=wire.snapshot_ref_message(view.ref()))
             return view.operators + reference.SerializeToString()
 
+    async def _view(self, request: pb.LookupRequest | pb.ExplainRequest) -> View:
+        """Return the snapshot of a request's ``as_of``; without one that in service."""
+        if not request.HasField("as_of"):
+            return self._follower.current()
+        try:
+            moment = wire.time_value(request.as_of)
+        except (OverflowError, ValueError):
+            raise SettingError(
+                "as_of is not a valid time", hint="Give a time between the years 1 and 9999"
+            ) from None
+        return await self._past.at(moment)
+
     def _check_snapshot(self, view: View, wanted: str) -> None:
         """Refuse a request that names another snapshot than the one that would answer."""
         if wanted and wanted != view.id:
@@ -183,7 +184,9 @@ class NumberRouting:
         """Queue a large batch; without room a stream's batch waits, any other is refused."""
         while True:
             try:
-                return self._batches.submit(call.client or call.peer, count, answer, call.ask)
+                return self._batches.submit(
+                    call.client or call.context.peer(), count, answer, call.ask
+                )
             except OverloadedError as error:
                 if call.method != STREAM:
                     raise

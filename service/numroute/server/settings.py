@@ -10,18 +10,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from numroute.errors import SettingError
-from numroute.server.limits import PORT_MAX
+
+PORT_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """The files of the service's certificate.
+    """PEM files of the service's certificate and its chain, its private key, and authorities.
 
-    Attributes:
-        certificate: PEM file of the certificate and its chain, the service's own first.
-        key: PEM file of its private key, unencrypted and readable by its owner only.
-        client_ca: PEM file of the authorities whose clients may connect. With it every client
-            must present a certificate; with None none has to.
+    With ``client_ca`` every client must present a certificate of one of these authorities.
     """
 
     certificate: Path
@@ -73,26 +70,6 @@ class Security:
         """Return whether a service that listens on ``host`` offers reflection."""
         return is_loopback(host) if self.reflection is None else self.reflection
 
-    def require_allowed(self, host: str) -> None:
-        """Refuse plaintext and unknown clients beyond this machine, unless ``insecure``.
-
-        Raises:
-            SettingError: It is refused.
-        """
-        if self.insecure or is_loopback(host):
-            return
-        if self.tls is None:
-            raise SettingError(
-                f"plaintext would be served beyond this machine, on {host}",
-                hint="Give --tls-cert and --tls-key, listen on 127.0.0.1, or allow it with "
-                "--insecure, e.g. behind a mesh that encrypts",
-            )
-        if not self.identifies_clients:
-            raise SettingError(
-                f"anybody who reaches {host} could ask",
-                hint="Give --tokens or --tls-client-ca, or allow it with --insecure",
-            )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
@@ -122,16 +99,27 @@ class ServerSettings:
     metrics: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            SettingError: An address has no host or no port, or the service would be open to
-                anybody, see ``Security.require_allowed``.
-        """
-        _require_address(self.listen)
-        if self.metrics is not None:
-            _require_address(self.metrics)
-        self.security.require_allowed(self.host)
+        """Refuse a wrong address, and a service open to anybody beyond this machine."""
+        for address in (self.listen, *filter(None, [self.metrics])):
+            match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+):([0-9]{1,5})", address)
+            if match is None or int(match[2]) > PORT_MAX:
+                raise SettingError(
+                    f"{address!r} is not an address to listen on",
+                    hint=f"Give host:port with a port from 0 to {PORT_MAX}, e.g. 127.0.0.1:50051",
+                )
+        if self.security.insecure or is_loopback(self.host):
+            return
+        if self.security.tls is None:
+            raise SettingError(
+                f"plaintext would be served beyond this machine, on {self.host}",
+                hint="Give --tls-cert and --tls-key, listen on 127.0.0.1, or allow it with "
+                "--insecure, e.g. behind a mesh that encrypts",
+            )
+        if not self.security.identifies_clients:
+            raise SettingError(
+                f"anybody who reaches {self.host} could ask",
+                hint="Give --tokens or --tls-client-ca, or allow it with --insecure",
+            )
 
     @property
     def host(self) -> str:
@@ -143,11 +131,6 @@ class ServerSettings:
         """The port part of ``listen``."""
         return int(self.listen.rpartition(":")[2])
 
-    @property
-    def counts_calls(self) -> bool:
-        """Whether workers count calls, for metrics or for the audit of clients."""
-        return self.metrics is not None or self.security.identifies_clients
-
 
 def is_loopback(host: str) -> bool:
     """Return whether every address of a host name leads to this machine only."""
@@ -157,12 +140,3 @@ def is_loopback(host: str) -> bool:
         # Listening there will fail, and say why.
         return False
     return all(ipaddress.ip_address(str(address[0])).is_loopback for *_, address in addresses)
-
-
-def _require_address(text: str) -> None:
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+):([0-9]{1,5})", text)
-    if match is None or int(match[2]) > PORT_MAX:
-        raise SettingError(
-            f"{text!r} is not an address to listen on",
-            hint=f"Give host:port with a port from 0 to {PORT_MAX}, e.g. 127.0.0.1:50051",
-        )

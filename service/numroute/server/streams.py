@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -14,17 +13,16 @@ from numroute.server.limits import STREAM_QUESTIONS_IN_WORK_MAX
 from numroute.server.view import announcement
 from numroute.v1 import number_routing_pb2 as pb
 
-Answer = Callable[[bytes, Call], Awaitable[bytes]]
-
-
-CHECK_SECONDS = 1.0
-"""How often an open ``WatchSnapshots`` checks that its client may still watch."""
+CHECK_SECONDS = 0.25
+"""How often an open ``WatchSnapshots`` checks that its client may still watch, and for a drain."""
 
 
 class Streams:
     """``StreamLookup`` and ``WatchSnapshots``; both end when the service drains."""
 
-    def __init__(self, follower: Follower, answer: Answer) -> None:
+    def __init__(
+        self, follower: Follower, answer: Callable[[bytes, Call], Awaitable[bytes]]
+    ) -> None:
         """Announce the follower's snapshots; ``answer`` answers one message of a stream."""
         self._follower = follower
         self._answer = answer
@@ -49,9 +47,7 @@ class Streams:
         At most STREAM_QUESTIONS_IN_WORK_MAX questions are read and not answered: while ``write``
         waits for the client to take an answer, nothing more is read. The first question that
         cannot be answered ends the stream with its error, after the answers before it.
-
-        Raises:
-            StoppingError: The service drains; all questions read before have been answered.
+        So does a drain, with StoppingError, after all answers.
         """
         room = asyncio.Semaphore(STREAM_QUESTIONS_IN_WORK_MAX)
         answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
@@ -78,64 +74,51 @@ class Streams:
                 answers.put_nowait(asyncio.ensure_future(answer(question)))
                 await room.acquire()
 
-        async with self._until_drained(read_all()) as reading:
-            # Not a `finally` in it: a drain may cancel it before it has begun.
-            reading.add_done_callback(lambda _: answers.put_nowait(None))
-            try:
-                while (answered := await answers.get()) is not None:
-                    await write(await answered)
-                    room.release()
-            except BaseException:
-                reading.cancel()
-                raise
-            finally:
-                while not answers.empty():
-                    left = answers.get_nowait()
-                    if left is not None:
-                        left.cancel()
+        reading = asyncio.create_task(read_all())
+        # Not a `finally` in it: a drain may cancel it before it has begun.
+        reading.add_done_callback(lambda _: answers.put_nowait(None))
+        self._reading.add(reading)
+        if self._draining:
+            reading.cancel()
+        try:
+            while (answered := await answers.get()) is not None:
+                await write(await answered)
+                room.release()
+        finally:
+            self._reading.discard(reading)
+            reading.cancel()
+            _cancel_all(answers)
+        if reading.cancelled():
+            raise _stopping()
+        reading.result()
 
     async def watch_snapshots(self, request: bytes, write: Write, call: Call) -> None:
         """Announce the snapshot in service and each that takes its place, until the drain.
 
         A slow client gets only the latest, so that nothing is queued for it.
-
-        Raises:
-            StoppingError: The service drains.
         """
         pb.WatchSnapshotsRequest.FromString(request)
-
         call.ask(0)
+        announced = None
+        while not self._draining:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    next_view = await self._follower.next_after(announced)
+            except TimeoutError:
+                call.check()
+                continue
+            with next_view as view:
+                announced = view.id
+                message = announcement(view).SerializeToString()
+            await write(message)
+        raise _stopping()
 
-        async def announce() -> None:
-            announced = None
-            while True:
-                try:
-                    async with asyncio.timeout(CHECK_SECONDS):
-                        next_view = await self._follower.next_after(announced)
-                except TimeoutError:
-                    call.check()
-                    continue
-                with next_view as view:
-                    announced = view.id
-                    message = announcement(view).SerializeToString()
-                await write(message)
 
-        async with self._until_drained(announce()):
-            pass
+def _cancel_all(answers: asyncio.Queue[asyncio.Future[bytes] | None]) -> None:
+    while not answers.empty():
+        if (left := answers.get_nowait()) is not None:
+            left.cancel()
 
-    @contextlib.asynccontextmanager
-    async def _until_drained(self, work: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
-        """Run work beside the block, wait for it after the block, and cancel it at the drain."""
-        task = asyncio.ensure_future(work)
-        self._reading.add(task)
-        if self._draining:
-            task.cancel()
-        try:
-            yield task
-            await asyncio.wait({task})
-        finally:
-            self._reading.discard(task)
-            task.cancel()
-        if task.cancelled():
-            raise StoppingError("the service is stopping", hint="Ask again, or ask another replica")
-        task.result()
+
+def _stopping() -> StoppingError:
+    return StoppingError("the service is stopping", hint="Ask again, or ask another replica")

@@ -14,10 +14,10 @@ import dataclasses
 import os
 import pickle
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -26,10 +26,8 @@ from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
 from numroute.logs import log_loop_faults, make_logger
 from numroute.server.memory import KEEP_FREED, resident_bytes
-from numroute.server.metrics import Audit, Reports
-from numroute.server.port import HeldPort
+from numroute.server.metrics import Audit, Refusal, Report, Reports
 from numroute.server.settings import ServerSettings
-from numroute.server.worker import Message
 
 START_SECONDS_MAX = 60.0
 """How long a worker may take from its start until it serves, a slow disk included."""
@@ -37,19 +35,14 @@ START_SECONDS_MAX = 60.0
 FAILED_STARTS_MAX = 5
 """How many starts in a row may fail, while no worker serves, before the service gives up."""
 
-BACK_OFF_SECONDS = 0.1
+BACK_OFF_SECONDS, BACK_OFF_SECONDS_MAX = 0.1, 10.0
 """The wait before the first restart of a worker that died; doubled for each further one."""
-
-BACK_OFF_SECONDS_MAX = 10.0
 
 STEADY_SECONDS = 60.0
 """How long a worker must have served for its death to count as the first again."""
 
 MEMORY_SECONDS = 1.0
 """How often the memory of the workers is checked."""
-
-MEMORY_PAUSE_SECONDS = 10.0
-"""The pause of these checks after workers were replaced for their memory."""
 
 KILL_SECONDS = 5.0
 """How long after the drain limit a worker may take before it is killed."""
@@ -58,31 +51,70 @@ LINE_BYTES_MAX = 64 * 1024 * 1024
 """The longest line of a worker: its report with thousands of clients takes a few MB."""
 
 
+class HeldPort:
+    """An address kept from others; only sockets with SO_REUSEPORT of the same user may share it.
+
+    The sockets here never listen, so that no connection is ever given to them.
+
+    Attributes:
+        number: The port, chosen by the system where port 0 was asked for.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        """Take the address. Raises SettingError with the system's reason where it cannot be."""
+        self._sockets: list[socket.socket] = []
+        self.number = settings.port
+        try:
+            addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+            for family, kind, protocol, _, address in addresses:
+                held = socket.socket(family, kind, protocol)
+                self._sockets.append(held)
+                # Closed connections of an earlier service do not keep the port.
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held.bind((address[0], self.number, *address[2:]))
+                # Bound exclusively and shared afterwards: a second supervisor is refused, though
+                # its workers could share the port and would take half of the calls.
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                self.number = held.getsockname()[1]
+        except OSError as error:
+            self.close()
+            raise SettingError(
+                f"cannot listen on {settings.listen}: {error.strerror or 'refused'}",
+                hint="Stop what listens there, or choose another address",
+            ) from None
+
+    def close(self) -> None:
+        """Give the address up."""
+        for held in self._sockets:
+            held.close()
+
+
 class Worker:
     """A worker process, from its start to its end.
 
     Attributes:
-        number: The worker's number, from 1; the worker that replaces it has the same.
-        process: The process.
         refusal: Why it could not start, by its own account; None if it gave none.
         end: Done when it has ended, with the exit code, negative for a signal. Several wait for it:
             it must not be cancelled.
     """
 
-    def __init__(self, number: int, process: asyncio.subprocess.Process, reports: Reports) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, reports: Reports) -> None:
         """Watch a process that was just started, and keep its reports."""
-        self.number = number
         self.process = process
         self.refusal: SettingError | None = None
         self._reports = reports
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._serves = asyncio.Event()
         self.end = asyncio.create_task(self._watch())
 
     async def serves(self) -> bool:
         """Return whether it serves, as soon as that is known."""
-        either: set[asyncio.Future[Any]] = {self._ready, self.end}
-        await asyncio.wait(either, timeout=START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
-        return self._ready.done() and not self.end.done()
+        serves = asyncio.create_task(self._serves.wait())
+        await asyncio.wait(
+            {serves, self.end}, timeout=START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+        )
+        serves.cancel()
+        return self._serves.is_set() and not self.end.done()
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
@@ -93,13 +125,12 @@ class Worker:
         pid, output = self.process.pid, self.process.stdout
         # A worker that is killed may leave half a line behind, without its end.
         while output is not None and (line := await output.readline()).endswith(b"\n"):
-            message = msgspec.json.decode(line, type=Message)
-            if message.report is not None:
-                self._reports.receive(pid, message.report)
-            elif message.ready:
-                self._ready.set_result(None)
-            else:
+            message = msgspec.json.decode(line, type=Report | Refusal)
+            if isinstance(message, Refusal):
                 self.refusal = SettingError(message.reason, hint=message.hint)
+                continue
+            self._reports.receive(pid, message)
+            self._serves.set()
         code = await self.process.wait()
         self._reports.end(pid)
         return code
@@ -115,16 +146,16 @@ class Supervisor:
         self._settings = settings
         self._reports = reports
         self._log = log
+        # By the worker's number, from 1; a worker that takes another's place has the same.
         self._serving: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
         self._failed_starts = 0
+        self._all_serve = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; ``on_ready`` is called once all workers serve.
 
-        Raises:
-            WorkerError: No worker can be kept alive.
-            SettingError: The workers refuse to start; the first one's own reason.
+        Raises WorkerError when no worker can be kept alive, SettingError when they refuse to start.
         """
         log_loop_faults(self._log)
         stop, replace = asyncio.Event(), asyncio.Event()
@@ -132,11 +163,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, replace.set)
-        first = {number: asyncio.Event() for number in range(1, self._settings.workers + 1)}
-        tasks = [
-            *(asyncio.create_task(self._keep(number, event)) for number, event in first.items()),
-            asyncio.create_task(self._oversee(first.values(), on_ready, replace)),
-        ]
+        keeping = [self._keep(number) for number in range(1, self._settings.workers + 1)]
+        tasks = [*map(asyncio.create_task, [*keeping, self._oversee(on_ready, replace)])]
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -150,36 +178,29 @@ class Supervisor:
             await asyncio.gather(stopped, *tasks, return_exceptions=True)
             await asyncio.gather(*(self._end(worker) for worker in self._alive))
 
-    async def _keep(self, number: int, first: asyncio.Event) -> None:
+    async def _keep(self, number: int) -> None:
         """Start one of the workers, and restart it each time that it dies."""
         wait = BACK_OFF_SECONDS
         while True:
             begun = time.monotonic()
             try:
-                worker = await self._start(number)
+                # A replacement may have come to serve meanwhile.
+                if number not in self._serving:
+                    await self._put(number)
+                await self._until_death(number)
             except (SettingError, WorkerError) as error:
-                if isinstance(error, SettingError) and not first.is_set():
+                if isinstance(error, SettingError) and not self._all_serve.is_set():
                     raise
                 self._note_failed_start(number, error)
-            else:
-                self._failed_starts = 0
-                first.set()
-                other = self._serving.setdefault(number, worker)
-                if other is not worker:
-                    # Meanwhile a replacement came to serve.
-                    await self._end(worker)
-                await self._until_death(number)
             if time.monotonic() - begun >= STEADY_SECONDS:
                 wait = BACK_OFF_SECONDS
             await asyncio.sleep(wait)
             wait = min(2 * wait, BACK_OFF_SECONDS_MAX)
 
-    async def _start(self, number: int) -> Worker:
-        """Start a worker; return it as soon as it serves.
+    async def _put(self, number: int) -> None:
+        """Start a worker; when it serves, let the one whose place it takes drain.
 
-        Raises:
-            SettingError: It refuses to serve, for its own reason.
-            WorkerError: It cannot be started, or ended without a reason.
+        Raises SettingError when it refuses to serve, WorkerError when it ends without a reason.
         """
         try:
             process = await asyncio.create_subprocess_exec(
@@ -194,17 +215,22 @@ class Supervisor:
             # Perhaps there is no memory for it at the moment, or no thread to wait for its end.
             reason = getattr(error, "strerror", None) or "the system refused"
             raise WorkerError(reason) from None
-        worker = Worker(number, process, self._reports)
+        worker = Worker(process, self._reports)
         self._alive.add(worker)
         worker.end.add_done_callback(lambda _: self._alive.discard(worker))
         if process.stdin is not None:
             process.stdin.write(pickle.dumps((self._settings, number)))
         if not await worker.serves():
             worker.send(signal.SIGKILL)
-            code = await asyncio.shield(worker.end)
-            how, end = _how(code)
+            ((how, end),) = _how(await asyncio.shield(worker.end)).items()
             raise worker.refusal or WorkerError(f"it gave no reason and ended with {how} {end}")
-        return worker
+        self._failed_starts = 0
+        old = self._serving.get(number)
+        self._serving[number] = worker
+        if len(self._serving) == self._settings.workers:
+            self._all_serve.set()
+        if old is not None:
+            await self._end(old)
 
     async def _until_death(self, number: int) -> None:
         """Return when a worker has died, not when another took its place."""
@@ -213,7 +239,7 @@ class Supervisor:
             code = await asyncio.shield(worker.end)
             if self._serving[number] is worker:
                 del self._serving[number]
-                self._log.error("worker died", worker=number, **dict([_how(code)]))
+                self._log.error("worker died", worker=number, **_how(code))
                 return
 
     def _note_failed_start(self, number: int, error: SettingError | WorkerError) -> None:
@@ -228,62 +254,44 @@ class Supervisor:
                 hint="The log lines before this one say why",
             )
 
-    async def _oversee(
-        self,
-        first: Iterable[asyncio.Event],
-        on_ready: Callable[[], None],
-        requested: asyncio.Event,
-    ) -> None:
+    async def _oversee(self, on_ready: Callable[[], None], requested: asyncio.Event) -> None:
         """Replace all workers each time ``requested`` is set, and meanwhile those grown too large.
 
         Begins when all workers serve, with ``on_ready``.
         """
-        await asyncio.gather(*(event.wait() for event in first))
+        await self._all_serve.wait()
         on_ready()
-        next_check = 0.0
         while True:
             # Not wait_for: in Python 3.11 it may swallow a cancellation.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(MEMORY_SECONDS):
                     await requested.wait()
-            if requested.is_set():
-                requested.clear()
-                self._log.info("replacing workers", workers=len(self._serving))
-                if await self._replace_each(sorted(self._serving)):
-                    self._log.info("workers replaced", workers=len(self._serving))
-            elif time.monotonic() >= next_check and (large := self._too_large()):
-                await self._replace_each(large)
-                next_check = time.monotonic() + MEMORY_PAUSE_SECONDS
+            try:
+                if requested.is_set():
+                    requested.clear()
+                    await self._replace_each()
+                await self._replace_large()
+            except (SettingError, WorkerError) as error:
+                self._log.error("workers not replaced", reason=error.message)
 
-    def _too_large(self) -> list[int]:
-        """Return and log the numbers of the workers that have taken too much memory."""
-        found = []
+    async def _replace_each(self) -> None:
+        self._log.info("replacing workers", workers=len(self._serving))
+        for number in sorted(self._serving):
+            await self._put(number)
+        self._log.info("workers replaced", workers=len(self._serving))
+
+    async def _replace_large(self) -> None:
+        """Replace the workers that have taken too much memory."""
         for number, worker in sorted(self._serving.items()):
-            taken = resident_bytes(worker.process.pid, private=True)
-            if taken > self._settings.worker_memory:
+            taken, limit = (
+                resident_bytes(worker.process.pid, private=True),
+                self._settings.worker_memory,
+            )
+            if taken > limit:
                 self._log.warning(
-                    "worker too large",
-                    worker=number,
-                    memory_bytes=taken,
-                    limit_bytes=self._settings.worker_memory,
+                    "worker too large", worker=number, memory_bytes=taken, limit_bytes=limit
                 )
-                found.append(number)
-        return found
-
-    async def _replace_each(self, numbers: Iterable[int]) -> bool:
-        """Replace workers one by one; return whether that went well."""
-        try:
-            for number in numbers:
-                fresh = await self._start(number)
-                # The old one drains when the new one serves, if it has not died meanwhile.
-                old = self._serving.get(number)
-                self._serving[number] = fresh
-                if old is not None:
-                    await self._end(old)
-        except (SettingError, WorkerError) as error:
-            self._log.error("workers not replaced", reason=error.message)
-            return False
-        return True
+                await self._put(number)
 
     async def _end(self, worker: Worker) -> None:
         """Let a worker drain, and kill it if it takes too long."""
@@ -292,7 +300,7 @@ class Supervisor:
             async with asyncio.timeout(self._settings.drain_seconds + KILL_SECONDS):
                 await asyncio.shield(worker.end)
         except TimeoutError:
-            self._log.error("worker killed", worker=worker.number)
+            self._log.error("worker killed", pid=worker.process.pid)
             worker.send(signal.SIGKILL)
             await asyncio.shield(worker.end)
 
@@ -301,16 +309,10 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = 
     """Serve until SIGTERM or SIGINT, then drain; return the process's exit code.
 
     Nothing is printed; events are logged on standard error. Call it in the main thread.
+    ``on_ready`` is called with the port once all workers answer calls.
 
-    Args:
-        settings: The settings of the service.
-        on_ready: Called with the port once all workers answer calls.
-
-    Raises:
-        StoreMissingError: There is no store at the path.
-        SettingError: An address cannot be listened on, e.g. because the port is in use, or the
-            workers refuse the settings, e.g. because a certificate is not valid.
-        WorkerError: The workers die as often as they are started.
+    Raises StoreMissingError, SettingError for a port in use, a certificate that is not valid and
+    the like, and WorkerError when the workers die as often as they are started.
     """
     SnapshotStore(settings.store)
     log = make_logger()
@@ -346,6 +348,6 @@ async def _supervise(
         await Supervisor(settings, reports, log).run(on_ready)
 
 
-def _how(code: int) -> tuple[str, str | int]:
+def _how(code: int) -> dict[str, str | int]:
     """Return how a process ended, for the log."""
-    return ("signal", signal.Signals(-code).name) if code < 0 else ("status", code)
+    return {"signal": signal.Signals(-code).name} if code < 0 else {"status": code}

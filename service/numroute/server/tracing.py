@@ -32,11 +32,7 @@ class Tracing(Guard):
     """A guard that makes a span for each call, within the client's trace if it sends one."""
 
     def __init__(self) -> None:
-        """Export to where the environment says.
-
-        Raises:
-            ImportError: The extra ``otel`` is not installed.
-        """
+        """Export to where the environment says; raises ImportError without the extra ``otel``."""
         from opentelemetry import propagate, trace  # noqa: PLC0415 - an extra
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
@@ -50,16 +46,16 @@ class Tracing(Guard):
         self._tracer = self._provider.get_tracer("numroute")
         self._extract = propagate.extract
         self._server = trace.SpanKind.SERVER
-        self._error = trace.Status(trace.StatusCode.ERROR)
+        self._error = trace.StatusCode.ERROR
         self._spans: dict[Call, Any] = {}
 
     def begin(self, call: Call) -> None:
         """Begin the call's span."""
-        carrier = {key: value for key, value in call.metadata if isinstance(value, str)}
+        metadata = dict(call.context.invocation_metadata() or ())
         # Neither the request nor the token ever becomes an attribute.
         self._spans[call] = self._tracer.start_span(
             f"{wire.SERVICE_NAME}/{call.method}",
-            context=self._extract(carrier),
+            context=self._extract(metadata),
             kind=self._server,
             attributes={
                 "rpc.system": "grpc",
@@ -86,12 +82,11 @@ class Tracing(Guard):
 
 def make_tracing(log: FilteringBoundLogger) -> Tracing | None:
     """Return the guard if the environment asks for traces; log when its packages are missing."""
-    if not any(os.environ.get(name) for name in ENDPOINT_VARIABLES):
+    if not any(map(os.environ.get, ENDPOINT_VARIABLES)):
         return None
     try:
         return Tracing()
     except ImportError as error:
-        log.warning(
-            "no traces", reason=f"{error.name} is not installed", remedy=how_to_install("otel")
-        )
+        reason = f"{error.name} is not installed"
+        log.warning("no traces", reason=reason, remedy=how_to_install("otel"))
         return None

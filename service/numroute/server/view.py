@@ -1,10 +1,7 @@
 """A view of a snapshot: the open file, what is said of it, and encoded pieces of answers from it.
 
-A snapshot has thousands of routes, but far fewer operators, networks and regions. Each of those is
-encoded once, when a route of it first occurs in an answer; a route is then no more than their bytes
-one after the other, some 4 microseconds instead of 15. So the first answers from a new snapshot
-take little longer than others, and nothing is encoded in advance: that would hold up the answers
-from the snapshot before.
+A snapshot has thousands of routes: each is encoded once, when it first occurs in an answer, and not
+in advance, which would hold up the answers from the snapshot before.
 """
 
 from __future__ import annotations
@@ -12,6 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any, Self
 
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from numroute import wire
 from numroute.index import Snapshot
 from numroute.index.tables import RouteTable
-from numroute.model import LineType, Operator, SnapshotRef, Status
+from numroute.model import Operator, SnapshotRef, Status
 from numroute.server.limits import NUMBERS_PER_BULK_PREFERRED
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -31,21 +29,13 @@ _RANGE_HOLDERS = pb.BulkLookupResponse.RANGE_HOLDERS_FIELD_NUMBER
 
 _MISSING: Any = None
 
-_STATUS_PART = {
-    status: pb.Route(status=pb.Status.Name(status)).SerializeToString() for status in Status
-}
-_LINE_TYPE_PART = {
-    kind.name: pb.Route(line_type=pb.LineType.Name(kind)).SerializeToString() for kind in LineType
-}
-_STATUS_COUNT = max(Status) + 1
-
 
 class AnswerCounts:
     """Counts of a process's answers by status, over all snapshots; any thread may count."""
 
     def __init__(self) -> None:
         """Start at zero."""
-        self._sums = np.zeros(_STATUS_COUNT, np.int64)
+        self._sums = np.zeros(max(Status) + 1, np.int64)
         self._lock = threading.Lock()
 
     def add(self, statuses: NDArray[np.uint8], times: NDArray[np.int64] | None = None) -> None:
@@ -60,9 +50,7 @@ class AnswerCounts:
 
     def by_status(self) -> dict[str, int]:
         """Return the counts by the status's name."""
-        with self._lock:
-            sums = self._sums.copy()
-        return {status.name.lower(): int(sums[status]) for status in Status}
+        return {status.name.lower(): int(self._sums[status]) for status in Status}
 
 
 class View:
@@ -73,8 +61,6 @@ class View:
     and never before: LMDB's memory must not go away under a lookup. Any thread may use all of it.
 
     Attributes:
-        snapshot: The open snapshot.
-        id: The snapshot's id.
         answers: Where the answers given from it are counted.
         fields: Its routes as fields of bulk answers.
         operators: The serialised list of its operators; None until somebody asked for it.
@@ -140,7 +126,7 @@ class View:
 
 
 class RouteFields:
-    """Encodes the routes of one snapshot, and the operators that hold ranges.
+    """Encodes the routes of one snapshot, and the operators that hold ranges, each once.
 
     Any thread may use it: two that encode the same thing at once get the same bytes.
 
@@ -158,9 +144,7 @@ class RouteFields:
         self.status = np.concatenate((table.status, np.array(others, np.uint8)))
         self._fields = np.full(snapshot.route_count, None, object)
         self.holder_count = len(table.operators)
-        self._operator = functools.cache(functools.partial(_operator_fields, table))
-        self._region = functools.cache(functools.partial(_region_field, table))
-        self._network = functools.cache(functools.partial(_network_fields, table))
+        self._holder_field = functools.cache(functools.partial(_holder_field, table))
 
     def routes(self, rows: NDArray[np.intp]) -> bytes:
         """Return the ``routes`` field of a bulk answer: the routes of these rows, in order."""
@@ -170,7 +154,9 @@ class RouteFields:
             return b"".join(fields.tolist())
         except TypeError:
             # Rows that occur for the first time are None.
-            self._encode(rows[np.equal(fields, _MISSING)])
+            for row in rows[np.equal(fields, _MISSING)].tolist():
+                message = wire.route_message(self._snapshot.route(row), with_status=True)
+                self._fields[row] = wire.message_field(_ROUTES, message.SerializeToString())
             return b"".join(self._fields.take(rows).tolist())
 
     def route(self, row: int) -> bytes:
@@ -188,53 +174,12 @@ class RouteFields:
 
     def holder_fields(self, ids: NDArray[np.intp]) -> bytes:
         """Return the ``range_holders`` field of a bulk answer: these operators, in order."""
-        return b"".join([self._operator(at)[1] for at in ids.tolist()])
-
-    def _encode(self, rows: NDArray[np.intp]) -> None:
-        table = self._table
-        of_table = rows[rows < len(table)]
-        for row, operator, network, region, status in zip(
-            of_table.tolist(),
-            table.operator_of_row.take(of_table).tolist(),
-            table.network_of_row.take(of_table).tolist(),
-            table.region_of_row.take(of_table).tolist(),
-            table.status.take(of_table).tolist(),
-            strict=True,
-        ):
-            part, _ = self._operator(operator)
-            before, behind = self._network(network)
-            self._fields[row] = wire.message_field(
-                _ROUTES, part + before + self._region(region) + behind + _STATUS_PART[status]
-            )
-        for row in rows[rows >= len(table)].tolist():
-            message = wire.route_message(self._snapshot.route(row), with_status=True)
-            self._fields[row] = wire.message_field(_ROUTES, message.SerializeToString())
+        return b"".join(map(self._holder_field, ids.tolist()))
 
 
-def _operator_fields(table: RouteTable, at: int) -> tuple[bytes, bytes]:
-    """Return an operator as a field of a route, and as one of a bulk answer."""
-    message = wire.operator_message(table.operators[at]).SerializeToString()
-    return (
-        wire.message_field(pb.Route.OPERATOR_FIELD_NUMBER, message),
-        wire.message_field(_RANGE_HOLDERS, message),
-    )
-
-
-def _region_field(table: RouteTable, at: int) -> bytes:
-    message = wire.region_message(table.regions[at]).SerializeToString()
-    return wire.message_field(pb.Route.REGION_FIELD_NUMBER, message)
-
-
-def _network_fields(table: RouteTable, at: int) -> tuple[bytes, bytes]:
-    """Return a network's fields of a route: those before its region, and those after it."""
-    network = table.network(at)
-    message = pb.Route(
-        mcc=network.mcc,
-        mnc=network.mnc,
-        registry_mnc=network.registry_mnc,
-        routing_number=network.routing_number,
-    )
-    return message.SerializeToString(), _LINE_TYPE_PART[network.line_type]
+def _holder_field(table: RouteTable, at: int) -> bytes:
+    message = wire.operator_message(table.operators[at])
+    return wire.message_field(_RANGE_HOLDERS, message.SerializeToString())
 
 
 def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
@@ -266,25 +211,20 @@ def announcement(view: View) -> pb.WatchSnapshotsResponse:
 
 def operator_list(snapshot: Snapshot) -> pb.ListOperatorsResponse:
     """Return the operators of a snapshot's routes, without the reference to the snapshot."""
-    entries: dict[Operator, pb.OperatorEntry] = {}
-    networks: dict[Operator, set[tuple[str, str]]] = {}
+    entries: dict[Operator, pb.OperatorEntry] = defaultdict(pb.OperatorEntry)
+    networks: dict[Operator, set[tuple[str, str]]] = defaultdict(set)
     for route in (snapshot.routes[row] for row in range(len(snapshot.routes))):
-        if not route.status.has_route:
-            continue
-        entry = entries.get(route.operator)
-        if entry is None:
-            message = wire.operator_message(route.operator)
-            entry = entries[route.operator] = pb.OperatorEntry(operator=message)
-            networks[route.operator] = set()
-        if route.mcc:
-            networks[route.operator].add((route.mcc, route.mnc))
-        if route.status is Status.PORTED:
-            entry.serves_ported_numbers = True
-        else:
-            entry.holds_ranges = True
-    for operator, entry in entries.items():
+        if route.status.has_route:
+            entry = entries[route.operator]
+            entry.serves_ported_numbers |= route.status is Status.PORTED
+            entry.holds_ranges |= route.status is not Status.PORTED
+            if route.mcc:
+                networks[route.operator].add((route.mcc, route.mnc))
+    order = sorted(entries, key=lambda each: (each.code, each.brand, each.name, each.tax_number))
+    for operator in order:
+        entry = entries[operator]
+        entry.operator.CopyFrom(wire.operator_message(operator))
         entry.networks.extend(
             pb.Network(mcc=mcc, mnc=mnc) for mcc, mnc in sorted(networks[operator])
         )
-    order = sorted(entries, key=lambda each: (each.code, each.brand, each.name, each.tax_number))
     return pb.ListOperatorsResponse(operators=[entries[operator] for operator in order])
