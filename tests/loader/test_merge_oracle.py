@@ -73,18 +73,10 @@ class Oracle:
     def __post_init__(self) -> None:
         """Count what the plans say of tax numbers."""
         self.names: dict[str, Counter[str]] = {}
-        self.of_unknown: Counter[str] = Counter()
         for number in range(SIZE + 2):
-            top, below = covering(self.registry_plan, number), covering(self.other_plan, number)
+            below = covering(self.other_plan, number)
             if below and below.tax_number:
                 self.names.setdefault(below.tax_number, Counter())[below.operator_name] += 1
-                if top and top.operator_code == "mX":
-                    self.of_unknown[below.tax_number] += 1
-
-    def tax_number_of_unknown(self) -> str:
-        """Return what more than half of the numbers of mX have as tax number."""
-        total = sum(self.of_unknown.values())
-        return next((text for text, count in self.of_unknown.items() if 2 * count > total), "")
 
     def usual_names(self, tax_number: str) -> set[str]:
         """Return the spellings that cover the most numbers: more than one where they are even."""
@@ -94,7 +86,6 @@ class Oracle:
     def operators(self, key: RouteKey, *, record: bool) -> set[Operator]:
         """Return who the key may mean; more than one where spellings are even."""
         codes = {"7000000001": "mA", "7000000002": "mB"}
-        codes.setdefault(self.tax_number_of_unknown(), "mX")
         if record and key.operator_name == "Гамма" and not key.tax_number:
             return {TABLE["mC"]}
         code = key.operator_code or codes.get(key.tax_number or "-", "")
@@ -102,7 +93,7 @@ class Oracle:
             return {TABLE[code]}
         if not code and not key.tax_number:
             return {Operator(name=key.operator_name)}
-        tax_number = self.tax_number_of_unknown() if code else key.tax_number
+        tax_number = "" if code else key.tax_number
         return {
             Operator(code=code or tax_number, name=name, tax_number=tax_number)
             for name in self.usual_names(tax_number)

@@ -57,8 +57,8 @@ DEFECTS = {
         1,
         "the first line is not a header of its kind",
     ),
-    "column twice": (lines(SEVEN + ";Регион", GOOD), 1, "occurs twice"),
-    "column without a name": (lines(SIX + ";", GOOD + ";"), 1, "without a name"),
+    "column twice": (lines(SEVEN + ";Регион", GOOD), 1, "a column occurs twice"),
+    "column without a name": (lines(SIX + ";", GOOD + ";"), 1, "is without a name"),
     "delimited by commas": (
         lines(SIX.replace(";", ",")),
         1,
@@ -75,12 +75,12 @@ DEFECTS = {
     "windows-1251 after a mark and nothing else": (
         b"\xef\xbb\xbf" + lines("900;0;9;10;Оператор;Край", encoding="cp1251"),
         1,
-        "mixed encodings: one part of this line",
+        "mixed encodings: line 1 is in UTF-8, line 1 is not, or only in part",
     ),
     "two encodings in a headerless line": (
         "900;0;9;10;Оператор;".encode() + "Край\n".encode("cp1251"),
         1,
-        "mixed encodings: one part of this line",
+        "mixed encodings: line 1 is in UTF-8, line 1 is not, or only in part",
     ),
     "windows-1251 line in UTF-8": (
         lines(SIX, GOOD) + lines(NEXT, encoding="cp1251"),
@@ -105,7 +105,7 @@ DEFECTS = {
         "neither",
     ),
     "return inside a line": (lines(SIX, GOOD, "900;0000010\r;"), 3, "carriage return"),
-    "last line cut off": (lines(SIX, GOOD) + b"900;0000010;00000", 3, "cut off"),
+    "last line cut off": (lines(SIX, GOOD) + b"900;0000010;00000", 3, "3 columns where 6"),
     "last tax number cut off": (
         lines(SEVEN, f"{GOOD};7700000001") + f"{NEXT};77000".encode(),
         3,
@@ -115,9 +115,9 @@ DEFECTS = {
     "too many fields": (lines(SEVEN, f"{GOOD};Район;7700000001"), 2, "8 columns where 7"),
     "too many fields in 2026": (lines(EIGHT, f"{GOOD};A;B;7700000001"), 2, "9 columns where 8"),
     "tax number in a six-column file": (lines(SIX, GOOD, f"{NEXT};7700000001"), 3, "7 columns"),
-    "total row": (lines(SIX, GOOD, "Итого;;;10;;"), 3, "total row"),
-    "total row of one field": (lines(SIX, GOOD, "Итого: 10"), 3, "total row"),
-    "total row under the bounds": (lines(SIX, GOOD, ";;Всего;10;;"), 3, "total row"),
+    "total row": (lines(SIX, GOOD, "Итого;;;10;;"), 3, "the code is not"),
+    "total row of one field": (lines(SIX, GOOD, "Итого: 10"), 3, "1 columns where 6"),
+    "total row under the bounds": (lines(SIX, GOOD, ";;Всего;10;;"), 3, "the code is not"),
     "row of empty fields": (lines(SIX, GOOD, ";;;;;"), 3, "code"),
     "code of two digits": (lines(SIX, "90;0000000;0000009;10;О;К"), 2, "code"),
     "code of another country": (lines(SIX, "700;0000000;0000009;10;О;К"), 2, "code"),
@@ -127,9 +127,13 @@ DEFECTS = {
     "До in hexadecimal": (lines(SIX, "900;0000000;0x9;10;О;К"), 2, "До is not"),
     "empty До": (lines(SIX, "900;0000000;;10;О;К"), 2, "До is not"),
     "От greater than До": (lines(SIX, "900;0000009;0000000;10;О;К"), 2, "От is greater"),
-    "capacity mismatch": (lines(SIX, GOOD, "900;0000010;0000019;9;О;К"), 3, "which is 10"),
+    "capacity mismatch": (
+        lines(SIX, GOOD, "900;0000010;0000019;9;О;К"),
+        3,
+        "Емкость is not До - От + 1",
+    ),
     "capacity with a blank": (lines(SIX, "900;0000000;0009999;10 000;О;К"), 2, "Емкость"),
-    "duplicate range": (lines(SIX, GOOD, NEXT, GOOD), 4, "repeats that of line 2"),
+    "duplicate range": (lines(SIX, GOOD, NEXT, GOOD), 4, "overlaps that of line 2"),
     "overlapping ranges": (
         lines(SIX, GOOD, "900;0000009;0000018;10;О;К"),
         3,
@@ -173,4 +177,4 @@ def test_real_plan_with_one_broken_line_is_refused(reference_data: Path, tmp_pat
     records[9_999] = records[9_998]
     error = refusal(tmp_path, b"\n".join(records))
     assert error.line == 10_000
-    assert "repeats that of line 9999" in error.reason
+    assert "overlaps that of line 9999" in error.reason

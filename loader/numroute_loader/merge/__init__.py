@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,18 +100,20 @@ def merge(
     Raises SettingError when there is neither a dump nor a plan, InputError for two dumps or two
     operator tables, or two files of one plan that overlap.
     """
-    dump = _only(files, "full dump", lambda file: file.ported is not None)
-    table = _only(files, "operator table", lambda file: file.operators is not None)
+    dump = _only(files, "ported", "full dump")
+    table = _only(files, "operators", "operator table")
     layers = _layers(files)
     if dump is None and not layers:
         raise SettingError(
             "there is neither a full dump nor a numbering plan among the files",
             hint="Name at least one of them",
         )
-    records = dump.ported if dump is not None and dump.ported is not None else _no_records()
-    rows = table.operators if table is not None and table.operators is not None else ()
+    records = (dump.ported if dump is not None else None) or PortedRecords(
+        numbers=np.empty(0, np.uint64), route=np.empty(0, np.uint8), keys=()
+    )
+    rows = (table.operators if table is not None else None) or ()
     stack = stack_layers(layers)
-    directory = build_directory(rows, layers, stack)
+    directory = build_directory(rows, layers)
     route_table = RouteTable(brands, regions)
     route_of_key = route_table.rows(
         Status.PORTED, [(key, directory.serving(key)) for key in records.keys]
@@ -147,11 +149,9 @@ def merge(
     return MergeResult(content=content, report=report)
 
 
-def _only(
-    files: Sequence[ParsedFile], what: str, is_one: Callable[[ParsedFile], bool]
-) -> ParsedFile | None:
-    """Return the only file of its sort, or None."""
-    matches = [file for file in files if is_one(file)]
+def _only(files: Sequence[ParsedFile], layer: str, what: str) -> ParsedFile | None:
+    """Return the only file of a layer, or None."""
+    matches = [file for file in files if file.layer == layer]
     if len(matches) > 1:
         reason = f"a second {what}, the first is {matches[0].source.path}"
         hint = "A snapshot is built from one of them"
@@ -161,20 +161,12 @@ def _only(
 
 def _layers(files: Sequence[ParsedFile]) -> Sequence[Layer]:
     """Return one plan per registry, the one that knows the registry's operator codes first."""
-    registries = dict.fromkeys(file.source.registry for file in files if file.ranges is not None)
-    layers = [
-        plan_layer(
-            [file for file in files if file.source.registry == name and file.ranges is not None]
-        )
-        for name in registries
-    ]
+    plans: dict[str, list[ParsedFile]] = defaultdict(list)
+    for file in files:
+        if file.ranges is not None:
+            plans[file.source.registry].append(file)
+    layers = [plan_layer(each) for each in plans.values()]
     return sorted(layers, key=lambda layer: not any(key.operator_code for key in layer.keys))
-
-
-def _no_records() -> PortedRecords:
-    return PortedRecords(
-        numbers=np.empty(0, dtype=np.uint64), route=np.empty(0, dtype=np.uint8), keys=()
-    )
 
 
 def _coverage(files: Sequence[ParsedFile], dump: ParsedFile | None) -> tuple[Coverage, ...]:
@@ -208,10 +200,11 @@ def _range_layer(
     edges = [edge for block in coverage for edge in (block.first, block.last + 1)]
     start = np.union1d(stack.start, np.array(edges, np.uint64))
     combination = stack.combination[stack.start.searchsorted(start, side="right") - 1]
-    inside, with_ported = (
-        _within([block for block in coverage if block.ported or not ported], start)
-        for ported in (False, True)
-    )
+    inside, with_ported = np.zeros((2, len(start)), np.bool_)
+    for block in coverage:
+        here = (start >= block.first) & (start <= block.last)
+        inside |= here
+        with_ported |= here & block.ported
     row = np.where(inside, FIXED_STATUSES.index(Status.UNALLOCATED), OUTSIDE_ROW)
     held = np.array([bool(keys) for keys in stack.combinations])[combination]
     for status, here in ((Status.NOT_PORTED, with_ported), (Status.RANGE_ONLY, ~with_ported)):
@@ -221,14 +214,6 @@ def _range_layer(
         rows[used] = route_table.rows(status, [(key, directory.holder(key)) for key in keys])
         row = np.where(held & here, rows[combination], row)
     return joined_pieces(start, row.astype(np.min_scalar_type(int(row.max()))))
-
-
-def _within(blocks: Sequence[Coverage], start: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return which starts lie in one of the blocks."""
-    inside = np.zeros(len(start), np.bool_)
-    for block in blocks:
-        inside |= (start >= block.first) & (start <= block.last)
-    return inside
 
 
 def _is_held(content: Content) -> NDArray[np.bool_]:
@@ -284,9 +269,7 @@ def _unknown_operators(
         for key, count in zip(records.keys, uses, strict=True):
             numbers[key.operator_code] += count
     for layer in layers:
-        uses = np.bincount(layer.key[layer.key != NOBODY], minlength=len(layer.keys)).tolist()
-        for key, count in zip(layer.keys, uses, strict=True):
-            ranges[key.operator_code] += count
+        ranges.update(layer.keys[at].operator_code for at in layer.key.tolist() if at != NOBODY)
     return tuple(
         UnknownOperator(code=code, numbers=numbers[code], ranges=ranges[code])
         for code in sorted(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,10 @@ class Layer:
 
     def numbers_by_key(self) -> NDArray[np.int64]:
         """Return int64[len(keys)]: how many numbers each key covers."""
-        return weighed(self.key[:-1], piece_sizes(self.start), len(self.keys))
+        held = self.key[:-1] != NOBODY
+        sums = np.zeros(len(self.keys), dtype=np.int64)
+        np.add.at(sums, self.key[:-1][held], piece_sizes(self.start)[held])
+        return sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +50,6 @@ class Stack:
     combination: NDArray[np.int64]
     combinations: Sequence[Sequence[RouteKey]]
 
-    def numbers_by_combination(self) -> NDArray[np.int64]:
-        """Return int64[len(combinations)]: how many numbers each combination covers."""
-        sizes = piece_sizes(self.start)
-        return weighed(self.combination[:-1], sizes, len(self.combinations))
-
 
 def plan_layer(files: Sequence[ParsedFile]) -> Layer:
     """Return the plan that the files of one registry make together.
@@ -61,18 +58,13 @@ def plan_layer(files: Sequence[ParsedFile]) -> Layer:
     """
     plans = [(file, file.ranges) for file in files if file.ranges is not None]
     first = np.concatenate([ranges.first for _, ranges in plans])
-    last = np.concatenate([ranges.last for _, ranges in plans])
-    origin = np.repeat(np.arange(len(plans)), [len(ranges.first) for _, ranges in plans])
-    # Each file's keys follow those of the files before it.
-    offsets = accumulate((len(ranges.keys) for _, ranges in plans[:-1]), initial=0)
-    key = np.concatenate(
-        [
-            ranges.key.astype(np.int64) + offset
-            for (_, ranges), offset in zip(plans, offsets, strict=True)
-        ]
-    )
     order = np.argsort(first, kind="stable")
-    first, last, origin, key = first[order], last[order], origin[order], key[order]
+    first, last = first[order], np.concatenate([ranges.last for _, ranges in plans])[order]
+    origin = np.repeat(np.arange(len(plans)), [len(ranges.first) for _, ranges in plans])[order]
+    # Each file's keys follow those of the files before it.
+    offsets = np.cumsum([0, *(len(ranges.keys) for _, ranges in plans)])
+    key = np.concatenate([ranges.key.astype(np.int64) for _, ranges in plans])[order]
+    key += offsets[origin]
     clashes = np.flatnonzero(first[1:] <= last[:-1])
     if len(clashes):
         earlier, later = sorted(origin[clashes[0] : clashes[0] + 2].tolist())
@@ -132,14 +124,6 @@ def joined_pieces(
 def piece_sizes(start: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return int64[p - 1]: the sizes of all pieces but the last, which has no end."""
     return (start[1:] - start[:-1]).astype(np.int64)
-
-
-def weighed(index: NDArray[np.int64], weight: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Return int64[length]: the sum of the weights of each index; ``NOBODY`` is skipped."""
-    held = index != NOBODY
-    sums = np.zeros(length, dtype=np.int64)
-    np.add.at(sums, index[held], weight[held])
-    return sums
 
 
 def _pieces(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from numroute.index.content import FIXED_STATUSES
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute_loader.brands import BrandTable
-from numroute_loader.merge.ranges import Layer, Stack
+from numroute_loader.merge.ranges import Layer
 from numroute_loader.records import RouteKey
 
 _BLOCK = 1 << 20
@@ -58,16 +58,13 @@ class RouteTable:
 
     def rows(self, status: Status, named: Iterable[tuple[RouteKey, Operator]]) -> NDArray[np.int64]:
         """Return the row of each key with its operator; equal routes share a row."""
-        return np.array(
-            [self._row(self._route(status, key, operator)) for key, operator in named],
-            dtype=np.int64,
-        )
-
-    def _row(self, route: Route) -> int:
-        row = self._row_of.setdefault(route, len(self._routes))
-        if row == len(self._routes):
-            self._routes.append(route)
-        return row
+        rows = []
+        for key, operator in named:
+            route = self._route(status, key, operator)
+            rows.append(self._row_of.setdefault(route, len(self._routes)))
+            if rows[-1] == len(self._routes):
+                self._routes.append(route)
+        return np.array(rows, dtype=np.int64)
 
     def _route(self, status: Status, key: RouteKey, operator: Operator) -> Route:
         brand = self._brands.find(
@@ -129,7 +126,7 @@ def counted(index: NDArray[np.unsignedinteger], length: int) -> NDArray[np.int64
 class OperatorDirectory:
     """The operators by code, tax number and name.
 
-    ``by_code``: the registry's operators, and those whose tax number is known from the plans.
+    ``by_code``: the registry's operators.
     ``code_of_tax_number``, ``code_of_name``: codes of ``by_code``; a name is here only when the
     registry's table gives it to one operator. ``name_of_tax_number``: a holder's name in the plans.
     """
@@ -161,27 +158,24 @@ class OperatorDirectory:
         return Operator(name=key.operator_name)
 
 
-def build_directory(
-    rows: Sequence[RouteKey], layers: Sequence[Layer], stack: Stack
-) -> OperatorDirectory:
+def build_directory(rows: Sequence[RouteKey], layers: Sequence[Layer]) -> OperatorDirectory:
     """Return the directory of a registry's operator table and all plans.
 
     An operator has a row per MNC. Its name and its tax number are the most frequent non-empty ones
-    of its rows, the first of them in a tie. Where no row gives a tax number, the plans may: that of
-    the holder of more than half of the numbers that the registry's plan gives to the code and
-    another plan gives to any tax number.
+    of its rows, the first of them in a tie.
     """
     name_of_tax_number = _usual_names(layers)
     names: dict[str, Counter[str]] = defaultdict(Counter)
     tax_numbers: dict[str, Counter[str]] = defaultdict(Counter)
+    codes_of_name: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         names[row.operator_code][row.operator_name] += 1
         tax_numbers[row.operator_code][row.tax_number] += 1
-    from_plans = _tax_numbers_of_stack(stack)
+        codes_of_name[row.operator_name].add(row.operator_code)
     by_code: dict[str, Operator] = {}
-    for code in dict.fromkeys([*names, *from_plans]):
-        tax_number = _most_frequent(tax_numbers[code]) or from_plans.get(code, "")
-        name = _most_frequent(names[code]) or name_of_tax_number.get(tax_number, "")
+    for code, counts in names.items():
+        tax_number = _most_frequent(tax_numbers[code])
+        name = _most_frequent(counts) or name_of_tax_number.get(tax_number, "")
         by_code[code] = Operator(code=code, name=name, tax_number=tax_number)
     return OperatorDirectory(
         by_code=by_code,
@@ -191,8 +185,9 @@ def build_directory(
             for code, operator in reversed(by_code.items())
             if operator.tax_number
         },
-        # Not the names that the plans give: only the registry's own count.
-        code_of_name=_only_code((row.operator_name, row.operator_code) for row in rows),
+        code_of_name={
+            name: min(codes) for name, codes in codes_of_name.items() if name and len(codes) == 1
+        },
         name_of_tax_number=name_of_tax_number,
     )
 
@@ -216,32 +211,6 @@ def _usual_names(layers: Iterable[Layer]) -> Mapping[str, str]:
     return {tax_number: _most_frequent(names) for tax_number, names in covered.items()}
 
 
-def _tax_numbers_of_stack(stack: Stack) -> Mapping[str, str]:
-    """Return for each code the tax number that the plans give to most of its numbers."""
-    covered: dict[str, Counter[str]] = defaultdict(Counter)
-    for keys, numbers in zip(
-        stack.combinations, stack.numbers_by_combination().tolist(), strict=True
-    ):
-        code = keys[0].operator_code if keys else ""
-        tax_number = next((key.tax_number for key in keys if key.tax_number), "")
-        if code and tax_number:
-            covered[code][tax_number] += numbers
-    usual = {code: counts.most_common(1)[0] for code, counts in covered.items()}
-    return {
-        code: tax_number
-        for code, (tax_number, numbers) in usual.items()
-        if 2 * numbers > covered[code].total()
-    }
-
-
 def _most_frequent(counts: Counter[str]) -> str:
     """Return the most frequent non-empty text, the first one in a tie."""
     return max((text for text in counts if text), key=counts.__getitem__, default="")
-
-
-def _only_code(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
-    """Return the code of each text that has only one."""
-    codes: dict[str, set[str]] = defaultdict(set)
-    for text, code in pairs:
-        codes[text].add(code)
-    return {text: min(found) for text, found in codes.items() if text and len(found) == 1}

@@ -9,7 +9,6 @@ them at once.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,13 +36,9 @@ from numroute_loader.records import Ranges, RouteKey
 
 REGISTRY = "ru-numbering-plan"
 
-_COUNTRY_CODE = 7
-_CODE_UNIT = 10**7
-_COUNTRY_UNIT = 10**10
+_COUNTRY_BASE, _CODE_UNIT = 7 * 10**10, 10**7
 
-_COVERS = tuple(
-    (block * _CODE_UNIT * 100, (block + 1) * _CODE_UNIT * 100 - 1) for block in (73, 74, 78, 79)
-)
+_COVERS = tuple((block * 10**9, (block + 1) * 10**9 - 1) for block in (73, 74, 78, 79))
 """Russia's part of +7, one block per file of the plan."""
 
 # From which code on which line type: 800 is toll-free, 801-809 are other services, 9xx is mobile.
@@ -61,58 +56,61 @@ _NO_REGION = frozenset({"", "-"})
 PLAN_BYTES_MAX = 256 * 2**20
 """The largest file that is read as a plan. All four files of 2026 together are below 100 MB."""
 
-DELIMITER = ";"
-
-CODE = "code"
-START = "start"
-END = "end"
-CAPACITY = "capacity"
-OPERATOR = "operator"
-REGION = "region"
-TERRITORY = "territory"
-TAX_NUMBER = "tax_number"
+_DELIMITER = ";"
+_DELIMITER_IN_CELL = "\x1f"
+"""Stands for a delimiter that belongs to the region's text."""
 
 _TAX_NUMBER_SHAPE = re.compile(r"[0-9]{10}(?:[0-9]{2})?")
 """The tax number (ИНН) has ten digits for a company and twelve for a person."""
-
-_DELIMITER_IN_CELL = "\x1f"
-"""Stands for a delimiter that belongs to the region's text."""
 
 _FROM_PUBLISHER = "Download the file from its publisher again"
 
 # АВС is Cyrillic in every file seen; the Latin letters look the same and come from copies that
 # somebody typed. Names are compared without blanks and without regard to case.
 _COLUMN_OF_NAME = {
-    "авс/def": CODE,
-    "abc/def": CODE,
-    "от": START,
-    "до": END,
-    "емкость": CAPACITY,
-    "ёмкость": CAPACITY,
-    "оператор": OPERATOR,
-    "регион": REGION,
-    "территориягар": TERRITORY,
-    "инн": TAX_NUMBER,
+    "авс/def": "code",
+    "abc/def": "code",
+    "от": "start",
+    "до": "end",
+    "емкость": "capacity",
+    "ёмкость": "capacity",
+    "оператор": "operator",
+    "регион": "region",
+    "территориягар": "territory",
+    "инн": "tax_number",
 }
-_SIX = (CODE, START, END, CAPACITY, OPERATOR, REGION)
+_SIX = ("code", "start", "end", "capacity", "operator", "region")
+_TEXTS = ("operator", "region", "territory", "tax_number")
+_FIGURES = {
+    "code": (r"^[3489][0-9]{2}$", "the code is not three digits that begin with 3, 4, 8 or 9"),
+    "start": (r"^[0-9]{1,7}$", "От is not a number of up to seven digits"),
+    "end": (r"^[0-9]{1,7}$", "До is not a number of up to seven digits"),
+    "capacity": (r"^[0-9]{1,8}$", "Емкость is not a number of up to eight digits"),
+}
+
+# What pads a field: the tabs of 2017, the blanks of 2021, the return of a CRLF line end.
+_BLANKS = " \t\r"
 
 # Three Cyrillic letters in UTF-8. In windows-1251 the same bytes would be three times one of the
 # capitals Р and С followed by a sign that never follows a letter in a Russian text.
 _UTF8_CYRILLIC = re.compile(rb"(?:[\xd0\xd1][\x80-\xbf]){3}")
 
-_FIGURES = {
-    CODE: (r"^[3489][0-9]{2}$", "the code is not three digits that begin with 3, 4, 8 or 9"),
-    START: (r"^[0-9]{1,7}$", "От is not a number of up to seven digits"),
-    END: (r"^[0-9]{1,7}$", "До is not a number of up to seven digits"),
-    CAPACITY: (r"^[0-9]{1,8}$", "Емкость is not a number of up to eight digits"),
-}
-_TEXTS = (OPERATOR, REGION, TERRITORY, TAX_NUMBER)
+_QUOTED_CELL = re.compile(r'(?<![^;\n])"((?:[^"\n]|"")*)"(?=[;\r\n]|\Z)')
 
-# What pads a field: the tabs of 2017, the blanks of 2021, the return of a CRLF line end.
-_BLANKS = " \t\r"
 
-_TOTAL = re.compile(r"(?:итого|всего)\b", re.IGNORECASE)
-_EDITED = "Copies saved by hand or by a spreadsheet go wrong like this; use the published file"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanText:
+    """A plan's lines and columns.
+
+    ``data``: UTF-8 without byte order mark and with an empty first line in place of a header.
+    ``columns`` are in the order of the fields; "" is a column that is not read, ``unknown`` are the
+    names of those.
+    """
+
+    path: Path
+    data: bytes
+    columns: Sequence[str]
+    unknown: Sequence[str] = ()
 
 
 class PlanRows(NamedTuple):
@@ -141,16 +139,20 @@ def read_plan(file: RegistryFile, progress: Progress | None, _: Tolerance) -> Pa
     rows = read_rows(text)
     line, figures, warnings = rows.line, rows.figures, rows.warnings
     if not len(line):
-        raise InputError(path, "the file holds no ranges", hint="Download the file again")
+        raise InputError(path, "the file holds no ranges", hint=_FROM_PUBLISHER)
     warnings += [f"unknown column {name!r} was not read" for name in text.unknown]
     key, keys = _keys(text, rows)
-    base = _COUNTRY_CODE * _COUNTRY_UNIT + figures[CODE] * _CODE_UNIT
-    first, last = base + figures[START], base + figures[END]
+    base = _COUNTRY_BASE + figures["code"] * _CODE_UNIT
+    first, last = base + figures["start"], base + figures["end"]
     if (first[1:] < first[:-1]).any():
         order = np.argsort(first, kind="stable")
         first, last, key, line = first[order], last[order], key[order], line[order]
         warnings.append("the rows are not in ascending order and were sorted")
-    _refuse_overlap(path, first, last, line)
+    clashes = np.flatnonzero(first[1:] <= last[:-1])
+    if len(clashes):
+        earlier, later = sorted(line[clashes[0] : clashes[0] + 2].tolist())
+        reason = f"this range overlaps that of line {earlier}"
+        raise InputError(path, reason, line=later, hint=_FROM_PUBLISHER)
     ranges = Ranges(first=first.astype(np.uint64), last=last.astype(np.uint64), key=key, keys=keys)
     if progress is not None:
         progress(file.archive.bytes_total, file.archive.bytes_total)
@@ -170,18 +172,15 @@ def read_rows(text: PlanText) -> PlanRows:
     names = [column or f"unread {place}" for place, column in enumerate(text.columns)]
     types = {name: pa.string() for name in _FIGURES}
     types |= {name: TEXT_TYPE for name in _TEXTS if name in names}
-    batch = batch_of(sound.data, names, types, delimiter=DELIMITER)
+    batch = batch_of(sound.data, names, types, delimiter=_DELIMITER)
     if batch is None:
-        raise InputError(text.path, "the lines cannot be parsed", hint=_EDITED)
+        raise InputError(text.path, "the lines cannot be parsed", hint=_FROM_PUBLISHER)
     figures, faults = _figures(batch)
-    first = min(
-        [*sound.faults, *(Fault(line=int(sound.line[at]), reason=why) for at, why in faults)],
-        key=lambda fault: fault.line,
-        default=None,
-    )
-    if first is not None:
-        raise _refused(text, first)
-    line_type = (_LINE_TYPE_FROM.searchsorted(figures[CODE], side="right") - 1).astype(np.int32)
+    faults = [Fault(line=int(sound.line[fault.line]), reason=fault.reason) for fault in faults]
+    if faults or sound.faults:
+        fault = min(sound.faults + faults, key=lambda fault: fault.line)
+        raise InputError(text.path, fault.reason, line=fault.line + 1, hint=_FROM_PUBLISHER)
+    line_type = (_LINE_TYPE_FROM.searchsorted(figures["code"], side="right") - 1).astype(np.int32)
     line_types = Codes(index=line_type, texts=[(bytes([each]),) for each in _LINE_TYPES])
     empty = Codes(index=np.zeros(batch.num_rows, np.int32), texts=[(b"",)])
     texts = [codes_of(batch.column(name)) if name in types else empty for name in _TEXTS]
@@ -202,75 +201,41 @@ def _sound_lines(text: PlanText) -> tuple[SoundLines, list[int]]:
     so the fields beyond the sixth belong to the region.
     """
     expected = len(text.columns)
-    sound = sound_lines(text.data, columns=expected, delimiter=DELIMITER)
+    sound = sound_lines(text.data, columns=expected, delimiter=_DELIMITER)
     if not sound.faults:
         return sound, []
     lines = text.data.split(b"\n")
     repaired: list[int] = []
     for fault in sound.faults:
-        fields = [field.strip(_BLANKS) for field in lines[fault.line].decode().split(DELIMITER)]
+        fields = [field.strip(_BLANKS) for field in lines[fault.line].decode().split(_DELIMITER)]
         surplus = len(fields) > expected and not _TAX_NUMBER_SHAPE.fullmatch(fields[-1])
         if fields == [""]:
             lines[fault.line] = b""
         elif tuple(text.columns) == _SIX and surplus:
             fields[expected - 1 :] = [_DELIMITER_IN_CELL.join(fields[expected - 1 :])]
-            lines[fault.line] = DELIMITER.join(fields).encode()
+            lines[fault.line] = _DELIMITER.join(fields).encode()
             repaired.append(fault.line + 1)
-    return sound_lines(b"\n".join(lines), columns=expected, delimiter=DELIMITER), repaired
+    return sound_lines(b"\n".join(lines), columns=expected, delimiter=_DELIMITER), repaired
 
 
-def _figures(
-    batch: pa.RecordBatch,
-) -> tuple[Mapping[str, NDArray[np.int64]], list[tuple[int, str]]]:
+def _figures(batch: pa.RecordBatch) -> tuple[Mapping[str, NDArray[np.int64]], list[Fault]]:
     """Return the columns of whole numbers, and the first row that each check finds wrong."""
     figures: dict[str, NDArray[np.int64]] = {}
-    faults: list[tuple[int, str]] = []
+    faults: list[Fault] = []
 
     def check(bad: NDArray[np.bool_], reason: str) -> None:
         if bad.any():
-            faults.append((int(bad.argmax()), reason))
+            faults.append(Fault(line=int(bad.argmax()), reason=reason))
 
     for name, (pattern, reason) in _FIGURES.items():
         column = pc.ascii_trim(batch.column(name), characters=_BLANKS)
         good = pc.match_substring_regex(column, pattern)
         check(~good.to_numpy(zero_copy_only=False), reason)
         figures[name] = pc.if_else(good, column, "0").cast(pa.int64()).to_numpy()
-    size = figures[END] - figures[START] + 1
+    size = figures["end"] - figures["start"] + 1
     check(size < 1, "От is greater than До")
-    wrong = size != figures[CAPACITY]
-    expected = int(size[wrong.argmax()]) if wrong.any() else 0
-    check(wrong, f"Емкость is not До - От + 1, which is {expected}")
+    check(size != figures["capacity"], "Емкость is not До - От + 1")
     return figures, faults
-
-
-def _refused(text: PlanText, fault: Fault) -> InputError:
-    """Return the error for a bad line; says so when it is a total row or the file is cut off."""
-    lines = text.data.split(b"\n")
-    fields = lines[fault.line].decode().split(DELIMITER)
-    reason, hint = fault.reason, _EDITED
-    if any(_TOTAL.match(cell.strip(_BLANKS)) for cell in fields[:4]):
-        reason = "a total row, not a range"
-    elif len(fields) < len(text.columns) and fault.line == len(lines) - 1:
-        reason, hint = f"the file is cut off: its last line has {reason}", "Download it again"
-    return InputError(text.path, reason, line=fault.line + 1, hint=hint)
-
-
-def _refuse_overlap(
-    path: Path, first: NDArray[np.int64], last: NDArray[np.int64], line: NDArray[np.int64]
-) -> None:
-    """Refuse ranges that share a number; they are in ascending order of their first."""
-    clashes = np.flatnonzero(first[1:] <= last[:-1])
-    if not len(clashes):
-        return
-    at = int(clashes[0])
-    earlier, later = sorted((int(line[at]), int(line[at + 1])))
-    same = first[at] == first[at + 1] and last[at] == last[at + 1]
-    raise InputError(
-        path,
-        f"this range {'repeats' if same else 'overlaps'} that of line {earlier}",
-        line=later,
-        hint="The published file has each number once; use it instead of an edited copy",
-    )
 
 
 def _keys(text: PlanText, rows: PlanRows) -> tuple[NDArray[np.uint32], Sequence[RouteKey]]:
@@ -285,16 +250,14 @@ def _keys(text: PlanText, rows: PlanRows) -> tuple[NDArray[np.uint32], Sequence[
             bad.append(place)
         if not key.operator_name and not key.tax_number:
             at = int(line[(index == place).argmax()])
-            raise InputError(
-                text.path, "no operator is named", line=at, hint="Use the original file"
-            )
+            raise InputError(text.path, "no operator is named", line=at, hint=_FROM_PUBLISHER)
         of_combination.append(row_of.setdefault(key, len(row_of)))
     bad_line = line[np.isin(index, bad)]
     # Official files end without a line end, so only the last field's form shows that all is there.
-    whole = text.data.endswith(b"\n") or text.columns[-1] != TAX_NUMBER
+    whole = text.data.endswith(b"\n") or text.columns[-1] != "tax_number"
     if not whole and index[-1] in bad:
         reason = "the file is cut off: its last line ends within the tax number"
-        raise InputError(text.path, reason, line=int(line[-1]), hint="Download the file again")
+        raise InputError(text.path, reason, line=int(line[-1]), hint=_FROM_PUBLISHER)
     if len(bad_line):
         rows.warnings.append(
             f"{len(bad_line)} rows, the first on line {bad_line[0]}, have an ИНН that is not 10 or "
@@ -307,7 +270,7 @@ def _key(cells: tuple[bytes, ...]) -> tuple[RouteKey, str]:
     """Return the key of a combination of cells, and the tax number as it is written."""
     line_type, *texts = cells
     operator, region, territory, tax_number = (
-        cell.decode().strip().replace(_DELIMITER_IN_CELL, DELIMITER) for cell in texts
+        cell.decode().strip().replace(_DELIMITER_IN_CELL, _DELIMITER) for cell in texts
     )
     key = RouteKey(
         # The words of a name are one blank apart.
@@ -320,21 +283,6 @@ def _key(cells: tuple[bytes, ...]) -> tuple[RouteKey, str]:
     return key, tax_number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanText:
-    """A plan's lines and columns.
-
-    ``data``: UTF-8 without byte order mark and with an empty first line in place of a header.
-    ``columns`` are in the order of the fields; "" is a column that is not read, ``unknown`` are the
-    names of those.
-    """
-
-    path: Path
-    data: bytes
-    columns: Sequence[str]
-    unknown: Sequence[str] = ()
-
-
 def decode_plan(path: Path, raw: bytes) -> PlanText:
     """Return the text of a plan file's bytes.
 
@@ -343,8 +291,7 @@ def decode_plan(path: Path, raw: bytes) -> PlanText:
     """
     if len(raw) > PLAN_BYTES_MAX:
         reason = f"longer than {PLAN_BYTES_MAX} bytes, which no numbering plan is"
-        hint = "Check that this is a file of the numbering plan"
-        raise InputError(path, reason, hint=hint)
+        raise InputError(path, reason, hint=_FROM_PUBLISHER)
     data = raw.removeprefix(BYTE_ORDER_MARK)
     lost = data.find("\N{REPLACEMENT CHARACTER}".encode())
     if lost >= 0:
@@ -352,47 +299,33 @@ def decode_plan(path: Path, raw: bytes) -> PlanText:
         raise InputError(path, reason, line=_line(data, lost), hint=_FROM_PUBLISHER)
     data = _unquoted(_as_utf8(path, data, marked=data is not raw))
     first_line, _, rest = data.partition(b"\n")
-    if is_plan_row(first_line.decode()):
+    if _is_plan_row(first_line.decode()):
         return PlanText(path=path, data=data, columns=_SIX)
-    names = [name.strip() for name in first_line.decode().split(DELIMITER)]
-    columns = tuple(_COLUMN_OF_NAME.get(_normal(name), "") for name in names)
+    names = [name.strip() for name in first_line.decode().split(_DELIMITER)]
+    columns = _columns_of(first_line.decode())
     known = [column for column in columns if column]
     if len(known) == len(set(known)) and "" not in names:
         unknown = [name for name, column in zip(names, columns, strict=True) if not column]
         return PlanText(path=path, data=b"\n" + rest, columns=columns, unknown=unknown)
-    reason = "a column without a name" if "" in names else "a column occurs twice"
-    hint = "A plan's header begins АВС/ DEF;От;До;Емкость;Оператор;Регион"
-    raise InputError(path, f"wrong header: {reason}", line=1, hint=hint)
+    reason = "wrong header: a column occurs twice, or is without a name"
+    raise InputError(path, reason, line=1, hint=_FROM_PUBLISHER)
 
 
 def begins_like_plan(head: bytes) -> bool:
     """Return whether a file begins with a plan's header, or a row as a headerless copy does."""
     first_line = head.removeprefix(BYTE_ORDER_MARK).split(b"\n", 1)[0]
-    return any(
-        _is_plan_header(line) or is_plan_row(line)
-        for line in (
-            first_line.decode(encoding, errors="replace") for encoding in ("utf-8", "windows-1251")
-        )
-    )
+    lines = [first_line.decode(encoding, "replace") for encoding in ("utf-8", "windows-1251")]
+    return any(set(_columns_of(line)) >= set(_SIX) or _is_plan_row(line) for line in lines)
 
 
-def _is_plan_header(line: str) -> bool:
-    """Return whether a line has the columns that every era has."""
-    return {_COLUMN_OF_NAME.get(_normal(name), "") for name in line.split(DELIMITER)} >= set(_SIX)
+def _columns_of(line: str) -> list[str]:
+    """Return the columns of a header, "" where one is not known."""
+    names = (re.sub(r"\s+", "", name).casefold() for name in line.split(_DELIMITER))
+    return [_COLUMN_OF_NAME.get(name, "") for name in names]
 
 
-def is_plan_row(line: str) -> bool:
-    """Return whether a line looks like a row of a plan."""
-    fields = [field.strip() for field in line.split(DELIMITER)]
-    return (
-        len(fields) >= len(_SIX)
-        and re.fullmatch(r"[3489]\d\d", fields[0], re.ASCII) is not None
-        and all(field.isascii() and field.isdigit() for field in fields[1:4])
-    )
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"\s+", "", name).casefold()
+def _is_plan_row(line: str) -> bool:
+    return re.match(r"\s*[3489]\d\d\s*(?:;\s*\d+\s*){3};.*;", line, re.ASCII) is not None
 
 
 def _unquoted(data: bytes) -> bytes:
@@ -400,28 +333,21 @@ def _unquoted(data: bytes) -> bytes:
 
     The publisher never quotes a cell: its quotes are part of the names. A spreadsheet puts a cell
     that holds quotes into quotes and doubles those inside. A text is such a copy when all its
-    quoted cells are of this form and most of them then hold pairs of quotes: the publisher's file
-    of 2014 has the form, but by halves of pairs.
+    quotes are of this form and most cells with quotes hold pairs of them: the publisher's file of
+    2014 has the form, but by halves of pairs.
     """
     if b'""' not in data:
         return data
-    lines = data.decode().split("\n")
-    quoted = unpaired = 0
-    for place, line in enumerate(lines):
-        if '"' in line:
-            text, end = (line[:-1], "\r") if line.endswith("\r") else (line, "")
-            try:
-                cells = next(csv.reader([text], delimiter=DELIMITER, strict=True))
-            except (csv.Error, StopIteration):
-                return data
-            counts = [cell.count('"') for cell in cells if '"' in cell]
-            if sum(2 * count + 2 for count in counts) > text.count('"'):
-                return data
-            quoted += len(counts)
-            unpaired += sum(count % 2 for count in counts)
-            cells = [cell.replace(DELIMITER, _DELIMITER_IN_CELL) for cell in cells]
-            lines[place] = DELIMITER.join(cells) + end
-    return data if 2 * unpaired > quoted else "\n".join(lines).encode()
+    text = data.decode()
+    counts = [cell.count('""') for cell in _QUOTED_CELL.findall(text) if '""' in cell]
+    unpaired = sum(count % 2 for count in counts)
+    if 2 * unpaired > len(counts) or '"' in _QUOTED_CELL.sub("", text):
+        return data
+
+    def bare(cell: re.Match[str]) -> str:
+        return cell[1].replace('""', '"').replace(_DELIMITER, _DELIMITER_IN_CELL)
+
+    return _QUOTED_CELL.sub(bare, text).encode()
 
 
 def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
@@ -440,9 +366,7 @@ def _as_utf8(path: Path, data: bytes, *, marked: bool) -> bytes:
             line, reason = _line(data, error.start), "neither UTF-8 nor windows-1251"
             raise InputError(path, reason, line=line, hint=_FROM_PUBLISHER) from None
     utf8 = _line(data, cyrillic.start()) if cyrillic else 1
-    reason = f"mixed encodings: line {utf8} is in UTF-8, line {other} is not"
-    if utf8 == other:
-        reason = "mixed encodings: one part of this line is in UTF-8, another is not"
+    reason = f"mixed encodings: line {utf8} is in UTF-8, line {other} is not, or only in part"
     raise InputError(path, reason, line=max(utf8, other), hint=_FROM_PUBLISHER)
 
 
