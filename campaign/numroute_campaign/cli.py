@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from numroute.cli.options import FILE, Folder, json_option, region_option
-from numroute.cli.service import source_options
+from numroute.cli.service import Service, source_options
 from numroute_campaign.vocabulary import (
     CATEGORIES,
     FORMS,
@@ -127,7 +127,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 def route(
     lists: tuple[str, ...],
     out: Path | None,
-    source: Path | str,
+    source: Path | Service,
     **options: Any,  # noqa: ANN401 - click hands the other options over by name
 ) -> int:
     """Make a LIST of people's numbers into files ready to send, one per operator or route.

@@ -12,7 +12,7 @@ import click
 
 from numroute.cli.console import print_json, print_table
 from numroute.cli.progress import Bars
-from numroute.cli.service import connect
+from numroute.cli.service import Service, connect
 from numroute.index import SnapshotStore
 from numroute_campaign.handover import rejoin
 from numroute_campaign.lists import ReadOptions
@@ -29,7 +29,7 @@ _FILES_SHOWN: Final = 3
 
 
 def route_lists(
-    lists: tuple[str, ...], out: Path | None, source: Path | str, options: dict[str, Any]
+    lists: tuple[str, ...], out: Path | None, source: Path | Service, options: dict[str, Any]
 ) -> int:
     """Route the lists and print the summary, or explain the first rows; return the exit status.
 
@@ -113,8 +113,8 @@ def _reading(prefix: str, given: dict[str, Any], **more: Any) -> ReadOptions:  #
 
 
 @contextlib.contextmanager
-def _router(source: Path | str) -> Iterator[Router]:
-    if isinstance(source, str):
+def _router(source: Path | Service) -> Iterator[Router]:
+    if isinstance(source, Service):
         with connect(source) as client:
             yield ServiceRouter(client)
     else:

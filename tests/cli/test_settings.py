@@ -170,8 +170,8 @@ def test_a_fatal_error_is_a_line_in_a_pipe_and_a_message_on_a_terminal(
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["serve", "--max-age", "24h"], "'24h' is not a number of hours"),
-        (["serve", "--drain", "10s"], "'10s' is not a number of seconds"),
+        (["serve", "--max-age", "24h"], "'24h' is not a valid number"),
+        (["serve", "--drain", "10s"], "'10s' is not a valid number"),
         (["lookup", "--json", "--csv", "+79000000012"], "both --json and --csv are given"),
         (["lookup", "--token-file", "none", "+79000000012"], "--token-file is for a service"),
         (["explain", "--tls", "+79000000012"], "--tls is for a service"),
@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_refused(store: Path, words: list[str], text: str) 
 def test_a_duration_of_the_loader_is_a_number(store: Path, tmp_path: Path, option: str) -> None:
     """Nan passes every comparison."""
     done = command("numroute-load", "watch", "--store", store, "--inbox", tmp_path, option, "nan")
-    assert (done.status, "'nan' is not a number of" in done.err) == (2, True), done.err
+    assert (done.status, "'nan' is not a valid number" in done.err) == (2, True), done.err
 
 
 def test_a_token_in_a_variable_is_led_to_the_file(store: Path, monkeypatch) -> None:

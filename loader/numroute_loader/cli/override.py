@@ -16,14 +16,13 @@ from numroute.cli.console import (
     show,
     time_text,
 )
-from numroute.cli.group import Group
 from numroute.cli.options import json_option, store_option
 from numroute.index import Metadata, Override, Retention, SnapshotStore, writing
 from numroute_loader.cli.options import reason_option, retention_options, user_name
 from numroute_loader.overrides import read_overrides
 
 
-@click.group(cls=Group)
+@click.group()
 def override() -> None:
     """Route numbers and ranges by hand, against the registry or where it says nothing.
 

@@ -50,7 +50,6 @@ def push(*, url: str, store: Path, verify: bool, as_json: bool) -> None:
 
 @click.command(
     cls=Daemon,
-    only_with="--follow",
     help="Make the snapshot that is current at the URL current in the store.\n\n"
     f"{_URL} It is published once all its bytes are verified. A download that broke off continues "
     "where it stopped. With --follow, pull until SIGTERM or Ctrl-C.",

@@ -6,23 +6,21 @@ import dataclasses
 import enum
 import json
 import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from numroute.model import Operator
-
-if TYPE_CHECKING:
-    from rich.console import JustifyMethod, RenderableType
 
 _AMOUNT = re.compile(r"([+-]?\d{1,3}(,\d{3})*(\.\d+)?%?)?")
 _PIPE_WIDTH = 80
@@ -42,7 +40,7 @@ def show(document: Mapping[str, Any], facts: Iterable[tuple[str, str]], *, as_js
     if as_json:
         print_json(document)
     else:
-        print_facts(list(facts))
+        print_facts(facts)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - as above
@@ -69,66 +67,62 @@ def print_table(
 ) -> None:
     """Print a table that is no wider than the terminal, or than 80 columns in a pipe.
 
-    Cells break between words, those of the first ``unbroken`` columns not at all, if that fits.
+    Long cells are broken, those of the first ``unbroken`` columns last.
     """
-    console, cells = _console(), [list(map(str.strip, row)) for row in rows]
+    console = Console(width=_width(), highlight=False, markup=False, emoji=False)
+    cells = [list(map(str.strip, row)) for row in rows]
     columns = list(zip(headings, *cells, strict=True))
-    widths = _widths(columns, unbroken, console.width - _GAP * (len(columns) - 1))
+    widths = [max(map(cell_len, column)) for column in columns]
+    while sum(widths) + _GAP * (len(widths) - 1) > console.width and max(widths) > 1:
+        widest = max(
+            range(len(widths)), key=lambda i: (widths[i] > _NARROW and i >= unbroken, widths[i])
+        )
+        widths[widest] -= 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
     for column, width in zip(columns, widths, strict=True):
         is_amount = any(column[1:]) and all(map(_AMOUNT.fullmatch, column[1:]))
-        justify: JustifyMethod = "right" if is_amount else "left"
-        table.add_column(column[0], overflow="fold", width=width, justify=justify)
+        table.add_column(
+            column[0], overflow="fold", width=width, justify="right" if is_amount else "left"
+        )
     for row in cells:
         table.add_row(*row)
-    click.echo()
-    _print(console, table)
-    click.echo()
-
-
-def _widths(columns: Sequence[Sequence[str]], unbroken: int, room: int) -> list[int]:
-    """Return the columns' widths: the full ones if there is room, else the longest words."""
-    whole = [max(map(cell_len, column)) for column in columns]
-    least = [
-        width if i < unbroken else max(map(cell_len, " ".join(column).split()), default=0)
-        for i, (column, width) in enumerate(zip(columns, whole, strict=True))
-    ]
-    while sum(least) > room and max(least) > 1:
-        # Unbroken columns give way last.
-        widest = max(
-            range(len(least)), key=lambda i: (least[i] > _NARROW and i >= unbroken, least[i])
-        )
-        least[widest] -= 1
-    spare = room - sum(least)
-    for left, i in enumerate(sorted(range(len(whole)), key=lambda i: whole[i] - least[i])):
-        more = min(whole[i] - least[i], spare // (len(whole) - left))
-        least[i] += more
-        spare -= more
-    return least
+    with console.capture() as captured:
+        console.print(table)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    click.echo("\n".join(("", *lines, "")))
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print names and values, one pair a line; a path is not broken, however long."""
+    """Print names and values, one pair a line; a word is not broken, however long."""
     facts = list(facts)
-    console = _console()
-    names = max((cell_len(name) for name, _ in facts), default=0)
-    words = max((cell_len(word) for _, value in facts for word in value.split()), default=0)
-    console.width = max(console.width, names + _GAP + words)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    indent = max((len(name) for name, _ in facts), default=0) + _GAP
     for name, value in facts:
-        table.add_row(name, value)
-    _print(console, table)
+        lines = _wrapped(value, indent)
+        click.echo(click.style(name.ljust(indent), bold=True) + "\n".join(lines).lstrip())
 
 
 def print_blocks(blocks: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Print headings, each with its lines indented below."""
-    console = _console()
     for heading, lines in blocks:
-        _print(console, Text(heading, style="bold", overflow="fold"))
+        click.secho("\n".join(_wrapped(heading, 0)), bold=True)
         for line in lines:
-            _print(console, Padding(Text(line, overflow="fold"), (0, 0, 0, 4), expand=False))
+            click.echo("\n".join(_wrapped(line, 4)))
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    """Return a text's lines, indented, broken only between words."""
+    return textwrap.wrap(
+        text,
+        _width(),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
 
 
 def operator_text(operator: Operator | None) -> str:
@@ -154,17 +148,3 @@ def changes_text(changes: Mapping[str, Any] | None) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun in the right number: "1 file", "1,200 files"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _console() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console
-
-
-def _print(console: Console, what: RenderableType) -> None:
-    with console.capture() as captured:
-        console.print(what)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())

@@ -9,15 +9,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from numroute.entry import how_to_install
 from numroute.errors import NumrouteError
-
-if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger  # structlog is slow to load
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -52,19 +49,11 @@ _NOT_SETTINGS = re.compile(
 """Our tests' variables, and those Kubernetes sets for a Service named numroute."""
 
 
-class Group(click.Group):
-    """A group whose help shows the whole first sentence of each command's help."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands and what they do."""
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command is not None:
-                command.short_help = command.get_short_help_str(_SENTENCE_MAX)
-        super().format_commands(ctx, formatter)
+class Daemon(click.Command):
+    """A command that runs until it is stopped; in a pipe its errors are log lines."""
 
 
-class LazyGroup(Group):
+class LazyGroup(click.Group):
     """Import a command when it is used, so that help and version work without its extra."""
 
     def __init__(self, *, imports: Mapping[str, str], **attributes: Any) -> None:  # noqa: ANN401 - click's own
@@ -83,7 +72,7 @@ class LazyGroup(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command, and warn of variables that no command reads."""
         name, command, rest = super().resolve_command(ctx, args)
-        self.logs_errors = isinstance(command, Daemon) and command.logs(rest)
+        self.logs_errors = isinstance(command, Daemon) and not sys.stderr.isatty()
         _warn_of_unknown_variables(as_log=self.logs_errors)
         return name, command, rest
 
@@ -95,7 +84,8 @@ class LazyGroup(Group):
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            return _missing(cmd_name, self._needs(cmd_name, error))
+            return _Missing(cmd_name, help=self._needs(cmd_name, error), add_help_option=False)
+        command.short_help = command.get_short_help_str(_SENTENCE_MAX)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
@@ -113,43 +103,27 @@ class LazyGroup(Group):
         return f"needs {error.name}: {how_to_install(extra)}"
 
 
-class Daemon(click.Command):
-    """A command that runs until it is stopped; in a pipe its errors are log lines."""
+class _Missing(click.Command):
+    """A command without its extra: whatever it is asked, it says what to install."""
 
-    def __init__(self, *args: Any, only_with: str | None = None, **attributes: Any) -> None:  # noqa: ANN401 - click's own
-        """Take ``only_with``: a flag without which the command is an ordinary one."""
-        super().__init__(*args, **attributes)
-        self._only_with = only_with
-
-    def logs(self, args: list[str]) -> bool:
-        """Return whether its errors are logged."""
-        return not sys.stderr.isatty() and (self._only_with is None or self._only_with in args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:  # noqa: ARG002 - click's
+        raise click.ClickException(f"{self.name} {self.help}")
 
 
 def _warn_of_unknown_variables(*, as_log: bool) -> None:
     for name in sorted(os.environ):
         if not name.startswith("NUMROUTE_") or name in VARIABLES or _NOT_SETTINGS.fullmatch(name):
             continue
-        # The nearest in spelling is the service's, which fewer mean.
-        client_token = ["NUMROUTE_TOKEN_FILE"] if name == "NUMROUTE_TOKEN" else []
-        nearest = "".join(client_token or difflib.get_close_matches(name, VARIABLES, 1))
+        # A client's token is in a file; the nearest in spelling is the service's setting.
+        near = ["NUMROUTE_TOKEN_FILE"] if name == "NUMROUTE_TOKEN" else VARIABLES
+        nearest = "".join(difflib.get_close_matches(name, near, 1))
         if as_log:
-            log = _logger()
-            log.warning("unknown variable", variable=name, nearest=nearest)
+            from numroute.logs import make_logger  # noqa: PLC0415 - structlog is slow to load
+
+            make_logger().warning("unknown variable", variable=name, nearest=nearest)
         else:
             hint = f": did you mean {nearest}?" if nearest else ""
             click.echo(f"warning: the variable {name} is no setting{hint}", err=True)
-
-
-def _missing(command: str, text: str) -> click.Command:
-    @click.command(
-        command, help=text, context_settings={"ignore_unknown_options": True}, add_help_option=False
-    )
-    @click.argument("words", nargs=-1)
-    def fail(words: tuple[str, ...]) -> None:  # noqa: ARG001 - any words end the same way
-        raise click.ClickException(f"{command} {text}")
-
-    return fail
 
 
 def run(group: LazyGroup, program: str) -> int:
@@ -164,43 +138,37 @@ def run(group: LazyGroup, program: str) -> int:
     try:
         status = group.main(prog_name=program, standalone_mode=False)
         sys.stdout.flush()
-    except NumrouteError as error:
-        fields = {"error": type(error).__name__, "remedy": error.hint}
-        return _fail(program, error.message, as_log=group.logs_errors, **fields)
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo(f"{program}: interrupted", err=True)
         return EXIT_INTERRUPTED
-    except click.ClickException as error:
-        if group.logs_errors:
-            _fail(program, error.format_message(), as_log=True)
-        else:
-            error.show()
-        return error.exit_code
     except BrokenPipeError:
         # The reader of our output has closed it, as `head` does.
         sys.stderr.close()
         return EXIT_ERROR
+    except click.ClickException as error:
+        if group.logs_errors:
+            _fail(group, program, reason=error.format_message())
+        else:
+            error.show()
+        return error.exit_code
+    except NumrouteError as error:
+        fields = {"error": type(error).__name__, "remedy": error.hint}
+        return _fail(group, program, reason=error.message, **fields)
     except OSError as error:
-        reason = f"{error.strerror}: {error.filename or 'standard output'}"
-        _fail(program, reason, as_log=group.logs_errors)
+        _fail(group, program, reason=f"{error.strerror}: {error.filename or 'standard output'}")
         # The rest of the buffer would fail again when the interpreter exits.
         sys.stdout = None
         return EXIT_ERROR
     return status if isinstance(status, int) else 0
 
 
-def _fail(program: str, reason: str, *, as_log: bool, **fields: str) -> int:
+def _fail(group: LazyGroup, program: str, **fields: str) -> int:
     """Report what ended a command, as a log line or for people."""
-    if as_log:
-        log = _logger()
-        log.error("command failed", reason=reason, **fields)
+    if group.logs_errors:
+        from numroute.logs import make_logger  # noqa: PLC0415 - structlog is slow to load
+
+        make_logger().error("command failed", **fields)
     else:
-        for text in filter(None, (reason, fields.get("remedy"))):
+        for text in filter(None, (fields["reason"], fields.get("remedy"))):
             click.echo(f"{program}: {text}", err=True)
     return EXIT_ERROR
-
-
-def _logger() -> FilteringBoundLogger:
-    from numroute.logs import make_logger  # noqa: PLC0415 - only daemons log
-
-    return make_logger()

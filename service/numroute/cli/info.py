@@ -9,21 +9,13 @@ from typing import Any
 
 import click
 
-from numroute.cli.console import (
-    counted,
-    plain,
-    print_facts,
-    print_json,
-    print_table,
-    time_text,
-)
+from numroute.cli.console import counted, plain, print_facts, print_json, print_table, time_text
 from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError, StoreMissingError
-from numroute.feed import FeedState, Reconciled, Trouble, Waiting, read_feed_state
+from numroute.feed import FeedState, Waiting, read_feed_state
 from numroute.index import Metadata, SnapshotStore
 from numroute.model import Coverage, Source
 
-MEGABYTE = 1_000_000
 _FILES_SHOWN = 4
 """Of each kind; a month of increments has 720."""
 
@@ -35,7 +27,7 @@ def info(store: Path, as_json: bool) -> None:
     """Show what the store holds, which snapshot is current, and the health of its feed."""
     opened = SnapshotStore(store)
     feed = read_feed_state(store)
-    metadata, current, failure = None, "", None
+    metadata, current, size, failure = None, "", 0, None
     try:
         current = opened.current_id()
         with opened.open() as snapshot:
@@ -50,30 +42,39 @@ def info(store: Path, as_json: bool) -> None:
     except StoreError as error:
         raise failure or error from None
     if as_json:
-        document: dict[str, Any] = {"snapshot_id": None}
-        if metadata:
-            age = datetime.now(UTC) - metadata.as_of
-            document = plain(metadata) | {"age_seconds": age.total_seconds(), "file_bytes": size}
-        print_json(
-            document
-            | {
-                "store": str(opened.path),
-                "snapshots": [row["id"] for row in kept],
-                "kept": kept,
-                "feed": feed and {**plain(feed), "healthy": feed.healthy},
-            }
-        )
+        print_json(_document(metadata, size, opened, kept, feed))
     else:
         if metadata:
             print_facts(_facts(store, metadata, size, kept))
-        _print_feed(feed)
+        if feed:
+            click.echo()
+            print_facts(_feed_facts(feed))
         if kept:
-            _print_snapshots(kept)
+            print_table(("snapshot", "published", "ported", "MB", ""), map(_row, kept), unbroken=4)
         if metadata:
             headings = ("source", "sequence", "rows", "kind")
             print_table(headings, _sources(metadata.sources), unbroken=3)
     if failure:
         raise failure
+
+
+def _document(
+    metadata: Metadata | None,
+    size: int,
+    store: SnapshotStore,
+    kept: list[dict[str, Any]],
+    feed: FeedState | None,
+) -> dict[str, Any]:
+    document: dict[str, Any] = {"snapshot_id": None}
+    if metadata:
+        age = datetime.now(UTC) - metadata.as_of
+        document = plain(metadata) | {"age_seconds": age.total_seconds(), "file_bytes": size}
+    return document | {
+        "store": str(store.path),
+        "snapshots": [row["id"] for row in kept],
+        "kept": kept,
+        "feed": feed and {**plain(feed), "healthy": feed.healthy},
+    }
 
 
 def _facts(
@@ -95,28 +96,17 @@ def _facts(
     ]
 
 
-def _sources(sources: Sequence[Source]) -> list[tuple[str, str, str, str]]:
-    """Return rows for the newest files of each kind, and one for the number of others."""
-    rows = []
+def _sources(sources: Sequence[Source]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield rows for the newest files of each kind, and one for the number of others."""
     for kind in dict.fromkeys(source.kind for source in sources):
-        files = sorted(
-            (source for source in sources if source.kind == kind),
-            key=lambda source: source.sequence or 0,
-            reverse=True,
-        )
-        rows += [
-            (
-                source.name,
-                "" if source.sequence is None else str(source.sequence),
-                f"{source.rows:,}",
-                kind,
-            )
-            for source in files[:_FILES_SHOWN]
-        ]
+        files = [source for source in sources if source.kind == kind]
+        files.sort(key=lambda source: source.sequence or 0, reverse=True)
+        for source in files[:_FILES_SHOWN]:
+            sequence = "" if source.sequence is None else str(source.sequence)
+            yield source.name, sequence, f"{source.rows:,}", kind
         if older := files[_FILES_SHOWN:]:
-            older_rows = sum(source.rows for source in older)
-            rows.append((f"and {counted(len(older), 'file')} more", "", f"{older_rows:,}", kind))
-    return rows
+            rows = sum(source.rows for source in older)
+            yield f"and {counted(len(older), 'file')} more", "", f"{rows:,}", kind
 
 
 def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:
@@ -140,21 +130,15 @@ def _kept(store: SnapshotStore, current: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["at"] or "")
 
 
-def _print_snapshots(rows: list[dict[str, Any]]) -> None:
-    """Print the kept snapshots."""
-    print_table(
-        ("snapshot", "published", "ported", "MB", ""),
-        [
-            (
-                row["id"],
-                time_text(datetime.fromisoformat(row["at"])) if row["at"] else "not known",
-                f"{row['counts'].get('ported', 0):,}" if row["counts"] else "",
-                f"{row['file_bytes'] / MEGABYTE:,.0f}",
-                ", ".join(name for name in ("current", "pinned") if row[name]),
-            )
-            for row in rows
-        ],
-        unbroken=4,
+def _row(kept: dict[str, Any]) -> tuple[str, ...]:
+    """Return a kept snapshot as a row for people."""
+    ported = kept["counts"].get("ported")
+    return (
+        kept["id"],
+        time_text(datetime.fromisoformat(kept["at"])) if kept["at"] else "not known",
+        "" if ported is None else f"{ported:,}",
+        f"{kept['file_bytes'] / 1e6:,.0f}",
+        ", ".join(name for name in ("current", "pinned") if kept[name]),
     )
 
 
@@ -177,72 +161,46 @@ def age_text(age: timedelta) -> str:
     return f"{days} d {hours} h ago" if days else f"{hours} h {minutes % 60} min ago"
 
 
-def _print_feed(state: FeedState | None) -> None:
-    """Print the feed's state: what it waits for and what is wrong. Print nothing without a feed."""
-    if state is None:
-        return
-    due = (
+def _feed_facts(state: FeedState) -> Iterator[tuple[str, str]]:
+    """Yield the feed's state: what it waits for and what is wrong."""
+    yield "feed", state.source
+    yield "last looked", _when(state.polled_at)
+    yield "last success", _when(state.succeeded_at)
+    yield "last published", _when(state.published_at)
+    for name, due in (
         ("next full dump", state.dump_expected_at),
         ("next increments", state.window_expected_at),
-    )
-    click.echo()
-    print_facts(
-        [
-            ("feed", state.source),
-            ("last looked", _when(state.polled_at)),
-            ("last success", _when(state.succeeded_at)),
-            ("last published", _when(state.published_at)),
-            *((name, _due(time)) for name, time in due if time),
-            *_reconciled(state.reconciled),
-            *_trouble("error", state.error),
-            *_trouble("gap", state.gap),
-            *_waiting(state.waiting),
-            *(
-                ("unusable", f"{each.name}: {each.reason} ({each.tries} tries, {_when(each.at)})")
-                for each in state.quarantined
-            ),
-            *(
-                ("refused", f"{', '.join(each.names)}: {each.message} ({_when(each.at)})")
-                for each in state.refused
-            ),
-        ]
-    )
+    ):
+        if due:
+            yield name, f"{time_text(due)}{' (due)' if due < datetime.now(UTC) else ''}"
+    last = state.reconciled
+    if last and not (last.published and last.outcome == "not checked"):
+        kept = "" if last.published else "; it came late and is not published"
+        text = f"{last.dump}: {last.outcome}: {last.message}{kept} ({_when(last.at)})"
+        yield "last full dump", text
+    for name, trouble in (("error", state.error), ("gap", state.gap)):
+        if trouble:
+            text = f"{trouble.message}. {trouble.hint}" if trouble.hint else trouble.message
+            yield name, f"{text} (since {_when(trouble.since)}, {trouble.count} times)"
+    yield from _waiting(state.waiting)
+    for bad in state.quarantined:
+        yield "unusable", f"{bad.name}: {bad.reason} ({bad.tries} tries, {_when(bad.at)})"
+    for refused in state.refused:
+        names = ", ".join(refused.names)
+        yield "refused", f"{names}: {refused.message} ({_when(refused.at)})"
 
 
 def _waiting(files: Sequence[Waiting]) -> Iterator[tuple[str, str]]:
     """Yield a line for the files that wait for the same reason: how many, and the first ones."""
-    by_reason: dict[str, list[Waiting]] = {}
-    for each in files:
-        by_reason.setdefault(each.reason, []).append(each)
-    for reason, entries in by_reason.items():
+    for reason in dict.fromkeys(each.reason for each in files):
+        entries = [each for each in files if each.reason == reason]
         names = [entry.name for entry in entries[:_FILES_SHOWN]]
         if len(entries) > _FILES_SHOWN:
             names.append(f"{len(entries) - _FILES_SHOWN} more")
-        since = min(entry.since for entry in entries)
+        since = _when(min(entry.since for entry in entries))
         counts = counted(len(entries), "file")
-        yield "waits", f"{counts}: {', '.join(names)}: {reason} (since {_when(since)})"
-
-
-def _reconciled(last: Reconciled | None) -> list[tuple[str, str]]:
-    """Return how the last full dump compared; nothing if there was nothing to compare with."""
-    if last is None or (last.published and last.outcome == "not checked"):
-        return []
-    kept = "" if last.published else "; it came late and is not published"
-    text = f"{last.dump}: {last.outcome}: {last.message}{kept} ({_when(last.at)})"
-    return [("last full dump", text)]
-
-
-def _trouble(name: str, trouble: Trouble | None) -> list[tuple[str, str]]:
-    if trouble is None:
-        return []
-    text = f"{trouble.message}. {trouble.hint}" if trouble.hint else trouble.message
-    return [(name, f"{text} (since {_when(trouble.since)}, {trouble.count} times)")]
+        yield "waits", f"{counts}: {', '.join(names)}: {reason} (since {since})"
 
 
 def _when(time: datetime | None) -> str:
     return "never" if time is None else time_text(time)
-
-
-def _due(time: datetime) -> str:
-    late = " (due)" if time < datetime.now(UTC) else ""
-    return f"{time_text(time)}{late}"

@@ -22,20 +22,14 @@ from numroute.cli.console import (
     print_table,
     time_text,
 )
-from numroute.cli.encoding import Csv, Form, Json, lines
-from numroute.cli.options import (
-    as_of_option,
-    json_option,
-    region_option,
-)
-from numroute.cli.service import connect, source_options
+from numroute.cli.encoding import Csv, Json, lines
+from numroute.cli.options import as_of_option, json_option, region_option
+from numroute.cli.service import Service, connect, source_options
 from numroute.client import Client
 from numroute.client.messages import BulkAnswer
 from numroute.e164.rows import parse_rows
 from numroute.local import LocalClient, open_store
 from numroute.model import Answer, InvalidReason, Layer, Operator, Route, Status
-
-When = dict[str, Any]
 
 EXIT_NOT_ROUTED = 3
 
@@ -54,7 +48,7 @@ _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder"
 @click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table, as with -.")
 def lookup(
     numbers: tuple[str, ...],
-    source: Path | str,
+    source: Path | Service,
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
@@ -79,17 +73,14 @@ def lookup(
 
 
 def _print_table(
-    client: Client | LocalClient, texts: Sequence[str], region: str | None, when: When
+    client: Client | LocalClient, texts: Sequence[str], region: str | None, when: dict[str, Any]
 ) -> bool:
     """Print the answers as a table, and return whether all have a route."""
     answers = client.lookup_text(texts, region, **when)
-    print_table(_HEADINGS, [_row(answer) for answer in answers])
-    stale = next((answer.snapshot for answer in answers if answer.snapshot.stale), None)
-    if stale:
-        click.echo(
-            f"warning: the data is as of {stale.as_of.isoformat()}, older than the service's limit",
-            err=True,
-        )
+    print_table(_HEADINGS, map(_row, answers))
+    if answers[0].snapshot.stale:
+        as_of = answers[0].snapshot.as_of.isoformat()
+        click.echo(f"warning: the data is as of {as_of}, older than the service's limit", err=True)
     if any(answer.invalid_reason is InvalidReason.NO_DEFAULT_REGION for answer in answers):
         click.echo("hint: give --region, e.g. RU, to have national formats understood", err=True)
     return all(answer.status.has_route for answer in answers)
@@ -99,21 +90,20 @@ def _print_lines(
     client: Client | LocalClient,
     blocks: Iterator[list[bytes]],
     region: str | None,
-    when: When,
-    form: Form,
+    when: dict[str, Any],
+    form: Csv | Json,
 ) -> bool:
     """Print the answers block by block, and return whether all have a route."""
     output = sys.stdout.buffer
-    output.write(form.header)
+    output.write(form.header.encode())
     is_routed = True
-    for texts in blocks:
-        parsed = parse_rows(texts, region)
+    for block in blocks:
+        texts, parsed = [text.decode() for text in block], parse_rows(block, region)
         if when:
-            strings = [text.decode() for text in texts]
-            answer = _columns(client.lookup_text(strings, region, **when))
+            answer = _columns(client.lookup_text(texts, region, **when))
         else:
             answer = client.lookup(parsed.numbers, with_range_holder=True, with_ported_at=True)
-        output.write(lines(texts, parsed.numbers, parsed.reasons, answer, form))
+        output.write(lines(texts, parsed.numbers, parsed.reasons, answer, form).encode())
         output.flush()
         is_routed = is_routed and all(route.status.has_route for route in answer.routes)
     return is_routed
@@ -138,10 +128,7 @@ def _blocks(numbers: Sequence[str]) -> Iterator[list[bytes]]:
 
 def _texts(data: bytes) -> Iterator[list[bytes]]:
     """Yield lines as blocks of texts in UTF-8; invalid bytes become U+FFFD."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        data = data.decode(errors="replace").encode()
+    data = data.decode(errors="replace").encode()
     texts = list(filter(bytes.strip, data.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")))
     for begin in range(0, len(texts), _BLOCK_TEXTS):
         yield texts[begin : begin + _BLOCK_TEXTS]
@@ -149,15 +136,15 @@ def _texts(data: bytes) -> Iterator[list[bytes]]:
 
 @contextlib.contextmanager
 def _asking(
-    source: Path | str, as_of: datetime | None
-) -> Iterator[tuple[Client | LocalClient, When]]:
+    source: Path | Service, as_of: datetime | None
+) -> Iterator[tuple[Client | LocalClient, dict[str, Any]]]:
     """Yield a client of the service or of the store, and what its questions say about the time."""
-    if isinstance(source, str):
-        with connect(source) as client:
-            yield client, {"as_of": as_of} if as_of else {}
-    else:
+    if isinstance(source, Path):
         with open_store(source, as_of=as_of) as local:
             yield local, {}
+    else:
+        with connect(source) as client:
+            yield client, {"as_of": as_of} if as_of else {}
 
 
 def _columns(answers: Sequence[Answer]) -> BulkAnswer:
@@ -182,7 +169,7 @@ def _columns(answers: Sequence[Answer]) -> BulkAnswer:
 @json_option
 def explain(
     number: str,
-    source: Path | str,
+    source: Path | Service,
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
@@ -190,44 +177,37 @@ def explain(
     """Show which layer decides about NUMBER, from which file, and what the other layers say."""
     with _asking(source, as_of) as (client, when):
         explanation = client.explain(number, region, **when)
-    invalid = explanation.invalid_reason is not InvalidReason.UNSPECIFIED
+    reason = explanation.invalid_reason
     if as_json:
-        document: dict[str, Any] = {"input": number, **plain(explanation)}
-        if not invalid:
-            document["invalid_reason"] = None
-        print_json(document)
-    elif invalid:
-        print_facts(
-            [("input", number), ("status", "INVALID"), ("reason", explanation.invalid_reason.name)]
-        )
+        document = {"input": number, **plain(explanation)}
+        print_json(document | {"invalid_reason": reason.name if reason else None})
+    elif reason:
+        print_facts([("input", number), ("status", "INVALID"), ("reason", reason.name)])
     else:
-        print_facts(
-            [
-                ("number", f"+{explanation.number}"),
-                ("status", explanation.status.name),
-                ("decided by", explanation.decided_by),
-                ("snapshot", explanation.snapshot.id if explanation.snapshot else ""),
-            ]
-        )
+        facts = [
+            ("number", f"+{explanation.number}"),
+            ("status", explanation.status.name),
+            ("decided by", explanation.decided_by),
+            ("snapshot", explanation.snapshot.id if explanation.snapshot else ""),
+        ]
+        print_facts(facts)
         click.echo()
-        print_blocks(_layer_block(layer) for layer in explanation.layers)
+        print_blocks(map(_layer_block, explanation.layers))
     return 0 if explanation.status.has_route else EXIT_NOT_ROUTED
 
 
 def _row(answer: Answer) -> tuple[str, ...]:
-    status = answer.status.name
+    status, route = answer.status.name, answer.route or Route(status=answer.status)
     if answer.status is Status.INVALID:
         status += f" ({answer.invalid_reason.name.lower().replace('_', ' ')})"
-    route = answer.route
-    if route and route.overridden:
+    elif route.overridden:
         status += " (overridden)"
-    network = f"{route.mcc}-{route.mnc}" if route and route.mcc else ""
     return (
         f"+{answer.number}" if answer.number else answer.input,
         status,
-        operator_text(route.operator) if route else "",
-        network,
-        (route.region.name or route.region.code) if route else "",
+        operator_text(route.operator),
+        f"{route.mcc}-{route.mnc}" if route.mcc else "",
+        route.region.name or route.region.code,
         operator_text(answer.range_holder),
     )
 

@@ -26,10 +26,10 @@ class Folder(click.Path):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401
+        value: Any,  # noqa: ANN401 - as click declares it
         param: click.Parameter | None,
         ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401 - likewise
         """Refuse the empty path."""
         if not str(value):
             self.fail("the path is empty", param, ctx)
@@ -43,20 +43,20 @@ class Time(click.ParamType[datetime]):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401
+        value: Any,  # noqa: ANN401 - as click declares it
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> datetime:
         """Refuse a malformed time and one without a time zone."""
-        if isinstance(value, datetime):
-            return value
         try:
-            time = datetime.fromisoformat(value)
+            time = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value!r} is not a time: write it as 2026-08-23T00:00:00+03:00", param, ctx)
-        if time.tzinfo is None:
+            time = None
+        if time is None or time.tzinfo is None:
             self.fail(
-                f"{value!r} has no time zone: write it as 2026-08-23T00:00:00+03:00", param, ctx
+                f"{value!r} is no time, or has no time zone: write it as 2026-08-23T00:00:00+03:00",
+                param,
+                ctx,
             )
         return time.astimezone(UTC)
 
@@ -64,21 +64,19 @@ class Time(click.ParamType[datetime]):
 class Finite(click.FloatRange):
     """A number in a range; refuses ``nan``, which passes every comparison."""
 
+    name = "number"
+
     def convert(
         self,
         value: Any,  # noqa: ANN401 - as click declares it
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
-        """Refuse ``nan``, and a unit: it is that of the option."""
-        unit = f" of {param.metavar.lower()}" if param is not None and param.metavar else ""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
+        """Refuse ``nan``."""
+        number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value!r} is not a number{unit}", param, ctx)
-        return super().convert(number, param, ctx)
+            self.fail(f"{value!r} is not a valid number", param, ctx)
+        return number
 
 
 def setting(

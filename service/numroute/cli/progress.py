@@ -6,14 +6,7 @@ import sys
 from typing import Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
 
 class Bars:
@@ -21,15 +14,7 @@ class Bars:
 
     def __init__(self) -> None:
         """Prepare the bars; none is shown before the first step."""
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
+        self._progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
         self._tasks: dict[str, TaskID] = {}
 
     def update(self, step: str, done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from numroute.cli.console import print_facts, print_json
+from numroute.cli.console import show
 from numroute.cli.group import Daemon
 from numroute.cli.options import (
     FILE,
@@ -22,7 +22,7 @@ from numroute.cli.options import (
     store_option,
 )
 from numroute.server.limits import WORKER_MEMORY_MIN, WORKERS_MAX
-from numroute.server.settings import Security, ServerSettings
+from numroute.server.settings import Security, ServerSettings, TlsFiles
 
 WORKER_MEGABYTES_MAX = 1 << 20
 HOURS_MAX = 1_000_000
@@ -43,63 +43,60 @@ check_option = click.option(
     "--check", is_flag=True, help="Check settings, files and store, say what would run, and end."
 )
 
-_TLS_OPTIONS = (
-    setting(
-        "--tls-cert",
-        "PEM file of the service's certificate and its chain; serve TLS, with --tls-key.",
-        type=FILE,
-    ),
-    setting(
-        "--tls-key",
-        "PEM file of the certificate's private key, readable by its owner only.",
-        type=FILE,
-    ),
-)
-_CLIENT_OPTIONS = (
-    setting(
-        "--tokens",
-        "TOML file of clients, their token hashes and limits; only these clients may ask.",
-        type=FILE,
-    ),
-    setting(
-        "--token-lines",
-        "The text of a tokens file itself, beside --tokens or instead of it.",
-        metavar="TOML",
-    ),
-    setting(
-        "--state",
-        "Folder in which the use of limits is counted; required if a client has limits.",
-        type=click.Path(file_okay=False, path_type=Path),
-    ),
-    setting("--insecure", "Allow plaintext and unknown clients beyond loopback.", is_flag=True),
-)
-_REFLECTION = setting(
-    "--reflection/--no-reflection",
-    "Let clients list the service's methods; by default only on loopback.",
-    default=None,
-)
-
-
-def _client_ca(*, hidden: bool = False) -> Command:
-    return setting(
-        "--tls-client-ca",
-        "PEM file of the authorities whose clients may connect; every client must then present a "
-        "certificate.",
-        type=FILE,
-        hidden=hidden,
-    )
-
 
 def security_options(command: Command) -> Command:
     """Add the options to a command, which receives them as one argument ``security``."""
-    options = (*_TLS_OPTIONS, _client_ca(), *_CLIENT_OPTIONS, _REFLECTION)
-    return gathered(command, "security", _security, options)
+    return gathered(command, "security", _security, _options(http=False))
 
 
 def http_security_options(command: Command) -> Command:
     """Add those that HTTP has; the command refuses the hidden one of client certificates."""
-    options = (*_TLS_OPTIONS, _client_ca(hidden=True), *_CLIENT_OPTIONS)
-    return gathered(command, "security", _security, options)
+    return gathered(command, "security", _security, _options(http=True))
+
+
+def _options(*, http: bool) -> tuple[Command, ...]:
+    reflection = setting(
+        "--reflection/--no-reflection",
+        "Let clients list the service's methods; by default only on loopback.",
+        default=None,
+    )
+    return (
+        setting(
+            "--tls-cert",
+            "PEM file of the service's certificate and its chain; serve TLS, with --tls-key.",
+            type=FILE,
+        ),
+        setting(
+            "--tls-key",
+            "PEM file of the certificate's private key, readable by its owner only.",
+            type=FILE,
+        ),
+        setting(
+            "--tls-client-ca",
+            "PEM file of the authorities whose clients may connect; every client must then present "
+            "a certificate.",
+            type=FILE,
+            hidden=http,
+        ),
+        setting(
+            "--tokens",
+            "TOML file of clients, their token hashes and limits; only these clients may ask.",
+            type=FILE,
+        ),
+        setting(
+            "--token-lines",
+            "The text of a tokens file itself, beside --tokens or instead of it.",
+            default="",
+            metavar="TOML",
+        ),
+        setting(
+            "--state",
+            "Folder in which the use of limits is counted; required if a client has limits.",
+            type=click.Path(file_okay=False, path_type=Path),
+        ),
+        setting("--insecure", "Allow plaintext and unknown clients beyond loopback.", is_flag=True),
+        *([] if http else [reflection]),
+    )
 
 
 def _security(
@@ -107,23 +104,14 @@ def _security(
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
-    token_lines: str | None,
     **others: Any,  # noqa: ANN401 - those that Security takes by the same name
 ) -> Security:
-    from numroute.server.settings import Security, TlsFiles  # noqa: PLC0415 - as in serve
-
     tls = None
-    if tls_cert is not None and tls_key is not None:
+    if tls_cert and tls_key:
         tls = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=tls_client_ca)
-    elif tls_cert is not None or tls_key is not None:
-        given, missing = ("cert", "key") if tls_key is None else ("key", "cert")
-        raise click.UsageError(f"--tls-{given} without --tls-{missing}: give both, or neither")
-    elif tls_client_ca is not None:
-        raise click.UsageError(
-            "--tls-client-ca without a certificate of the service: give --tls-cert and "
-            "--tls-key as well"
-        )
-    return Security(tls=tls, token_lines=token_lines or "", **others)
+    elif tls_cert or tls_key or tls_client_ca:
+        raise click.UsageError("for TLS give both --tls-cert and --tls-key")
+    return Security(tls=tls, **others)
 
 
 @click.command(cls=Daemon)
@@ -177,7 +165,6 @@ def serve(  # noqa: PLR0917 - click gives one for each option
     A newly published snapshot answers within a second. SIGTERM or Ctrl-C drains and stops, SIGHUP
     replaces the worker processes one by one without an interruption.
     """
-    from numroute.server.settings import ServerSettings  # noqa: PLC0415 - only this command
     from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - likewise
 
     settings = ServerSettings(
@@ -195,8 +182,6 @@ def serve(  # noqa: PLR0917 - click gives one for each option
     facts = {
         "reflection": "yes" if security.offers_reflection(settings.host) else "no",
         "workers": f"{workers:,}, each replaced beyond {worker_megabytes:,} MiB",
-        "drain": f"{drain_seconds:g} s",
-        "stale": "never" if max_age_hours is None else f"when older than {max_age_hours:g} h",
         "metrics": metrics or "none",
     }
     print_check(settings, facts, as_json=as_json)
@@ -212,7 +197,4 @@ def print_check(settings: ServerSettings, facts: dict[str, str], *, as_json: boo
     from numroute.server.check import check  # noqa: PLC0415 - gRPC
 
     facts = check(settings) | facts
-    if as_json:
-        print_json(facts)
-    else:
-        print_facts(facts.items())
+    show(facts, facts.items(), as_json=as_json)

@@ -3,74 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
 
 from numroute.cli.options import FILE, Command, gathered, optional_store_option, setting
+from numroute.client import Client, Security
 from numroute.errors import SettingError
 from numroute.files import read_private_file
 
-if TYPE_CHECKING:
-    from numroute.client import Client  # loads grpc, which a local lookup does not need
 
-_GIVEN = f"{__name__}.given"
+class Service(NamedTuple):
+    """A service to ask, and the fields of the client's ``Security``."""
 
-
-def _service_option(name: str, text: str, **attributes: Any) -> Command:  # noqa: ANN401 - click's
-    return setting(name, text, expose_value=False, callback=_keep, **attributes)
-
-
-def _keep(context: click.Context, parameter: click.Parameter, value: Path | bool | None) -> None:
-    context.meta.setdefault(_GIVEN, {})[parameter.name] = value
-
-
-_SOURCE_OPTIONS = (
-    optional_store_option,
-    setting("--target", "Ask this service instead of a store.", metavar="HOST:PORT"),
-)
-_SERVICE_OPTIONS = (
-    _service_option("--tls", "Use TLS; without --ca trust the system's authorities.", is_flag=True),
-    _service_option(
-        "--ca",
-        "PEM file of the authority that issued the service's certificate; use TLS.",
-        type=FILE,
-        metavar="FILE",
-    ),
-    _service_option(
-        "--cert",
-        "PEM file of this client's certificate, for mutual TLS.",
-        type=FILE,
-        metavar="FILE",
-    ),
-    _service_option("--key", "PEM file of its private key.", type=FILE, metavar="FILE"),
-    _service_option("--token-file", "File of this client's token.", type=FILE, metavar="FILE"),
-)
+    target: str
+    security: dict[str, Any]
 
 
 def source_options(command: Command) -> Command:
-    """Add the options of a store or a service, which the command receives as ``source``.
+    """Add the options of a store or a service, which the command receives as ``source``."""
+    options = (
+        optional_store_option,
+        setting("--target", "Ask this service instead of a store.", metavar="HOST:PORT"),
+        setting("--tls", "Use TLS; without --ca trust the system's authorities.", is_flag=True),
+        setting(
+            "--ca",
+            "PEM file of the authority that issued the service's certificate; use TLS.",
+            type=FILE,
+        ),
+        setting("--cert", "PEM file of this client's certificate, for mutual TLS.", type=FILE),
+        setting("--key", "PEM file of its private key.", type=FILE),
+        setting("--token-file", "File of this client's token.", type=FILE),
+    )
+    return gathered(command, "source", _one_of, options)
 
-    It is the store's path or, as text, the service's address, which :func:`connect` takes.
-    """
-    for option in reversed(_SERVICE_OPTIONS):
-        command = option(command)
-    return gathered(command, "source", _one_of, _SOURCE_OPTIONS)
 
-
-def connect(target: str) -> Client:
-    """Return a client of a service, with the command's options.
-
-    Raises:
-        SettingError: An option is not valid.
-    """
-    # Imported only here: a command that reads a store needs no gRPC.
-    from numroute.client import Client, Security  # noqa: PLC0415
-
-    given = click.get_current_context().meta[_GIVEN]
-    client = Client(target, security=Security(**given))
-    token_file = given["token_file"]
+def connect(service: Service) -> Client:
+    """Return a client of a service; raise SettingError when an option is not valid."""
+    client = Client(service.target, security=Security(**service.security))
+    token_file = service.security["token_file"]
     if token_file is not None and token_file.is_file():
         try:
             read_private_file(token_file, "the token")
@@ -80,8 +52,8 @@ def connect(target: str) -> Client:
     return client
 
 
-def _one_of(*, store: Path | None, target: str | None) -> Path | str:
-    """Return the store or the target; a flag wins over the environment."""
+def _one_of(*, store: Path | None, target: str | None, **security: Any) -> Path | Service:  # noqa: ANN401 - as Security takes them
+    """Return the store or the service; a flag wins over the environment."""
     context = click.get_current_context()
 
     def by_flag(name: str) -> bool:
@@ -92,10 +64,10 @@ def _one_of(*, store: Path | None, target: str | None) -> Path | str:
             "both a store and a service are given: give --store or --target, not both"
         )
     if target is not None and (store is None or by_flag("target")):
-        return target
+        return Service(target, security)
     if store is None:
         raise click.UsageError("there is nothing to ask: give --store DIR or --target HOST:PORT")
-    for name in filter(by_flag, context.meta[_GIVEN]):
+    for name in filter(by_flag, security):
         flag = name.replace("_", "-")
         raise click.UsageError(f"--{flag} is for a service, which --store does not ask")
     return store

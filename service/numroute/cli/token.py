@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from numroute.cli.console import print_json, print_table
-from numroute.cli.group import Group
 from numroute.cli.options import FILE, json_option, setting
 from numroute.server.auth import Token
 
@@ -23,7 +22,7 @@ tokens_option = setting(
 )
 
 
-@click.group(cls=Group)
+@click.group()
 def token() -> None:
     """Make tokens for the service's clients, and list the clients."""
 
