@@ -120,7 +120,8 @@ def _warn_of_unknown_variables(*, as_log: bool) -> None:
         if as_log:
             from numroute.logs import make_logger  # noqa: PLC0415 - structlog is slow to load
 
-            make_logger().warning("unknown variable", variable=name, nearest=nearest)
+            log = make_logger()
+            log.warning("unknown variable", variable=name, nearest=nearest)
         else:
             hint = f": did you mean {nearest}?" if nearest else ""
             click.echo(f"warning: the variable {name} is no setting{hint}", err=True)
@@ -167,7 +168,8 @@ def _fail(group: LazyGroup, program: str, **fields: str) -> int:
     if group.logs_errors:
         from numroute.logs import make_logger  # noqa: PLC0415 - structlog is slow to load
 
-        make_logger().error("command failed", **fields)
+        log = make_logger()
+        log.error("command failed", **fields)
     else:
         for text in filter(None, (fields["reason"], fields.get("remedy"))):
             click.echo(f"{program}: {text}", err=True)
