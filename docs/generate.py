@@ -297,7 +297,7 @@ def error_messages(node: ast.Call, names: dict[str, list[ast.expr]]) -> list[Mes
     if len(hints) != len(texts):
         hints = hints[:1] * len(texts)
     return [
-        Message(kind, template(text), template(hint))
+        Message(kind, template(joined(text, names)), template(joined(hint, names)))
         for text, hint in zip(texts, hints or [ast.Constant("")] * len(texts), strict=True)
     ]
 
@@ -323,6 +323,15 @@ def assigned_texts(function: ast.AST) -> dict[str, list[ast.expr]]:
                     if isinstance(target, ast.Name) and is_text(value):
                         names.setdefault(target.id, []).append(value)
     return names
+
+
+def joined(node: ast.expr, names: dict[str, list[ast.expr]]) -> ast.expr:
+    """Return a text whose beginning stands in a variable, ``f"{hint}more"``, as one text."""
+    match node:
+        case ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name(id=name)), *rest]):
+            if begun := [text for text in names.get(name, []) if text is not node]:
+                return ast.JoinedStr([begun[0], *rest])
+    return node
 
 
 def is_text(node: ast.expr) -> bool:
@@ -373,10 +382,12 @@ def messages_of(folder: Path, patterns: tuple[str, ...]) -> Iterator[Message]:
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         tree = ast.parse(path.read_text("utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-        for function in [tree, *functions]:
+        seen: set[ast.AST] = set()
+        for function in [*functions, tree]:
             names = {} if function is tree else assigned_texts(function)
             for node in ast.walk(function):
-                if isinstance(node, ast.Call):
+                if isinstance(node, ast.Call) and node not in seen:
+                    seen.add(node)
                     yield from error_messages(node, names)
 
 
