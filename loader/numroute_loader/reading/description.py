@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -171,7 +171,7 @@ class NumberFormat:
         return f"{number - self.offset:0{self.digits}d}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextColumn:
     """A column of codes: what each cell must match in full, and the same in words.
 
@@ -179,15 +179,14 @@ class TextColumn:
     """
 
     name: str
-    field: str = ""
-    _: KW_ONLY
-    pattern: re.Pattern[bytes]
+    pattern: str
     shape: str
+    field: str = ""
     optional: bool = False
 
     def allows(self, cell: bytes) -> bool:
         """Return whether a cell is what the column should hold."""
-        return bool(self.pattern.fullmatch(cell)) or (self.optional and not cell)
+        return bool(re.fullmatch(self.pattern.encode(), cell)) or (self.optional and not cell)
 
 
 _NO_NUMBERS = NumberFormat(country_code="", digits=0, lowest=0, highest=0, shape="")

@@ -1,15 +1,18 @@
 """BDPN, the Russian database of ported numbers: its dumps, increments and delivery.
 
-The readers know none of this.
+The readers know none of this. ``tables/ru_bdpn.toml`` describes the files.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import resources
+from typing import Any
+
+import msgspec
 
 from numroute.model import LineType
 from numroute_loader.reading.csv_stream import header_of
@@ -18,7 +21,6 @@ from numroute_loader.reading.description import (
     FileKind,
     IncrementChain,
     NumberFormat,
-    ParsedFile,
     RecordLayout,
     Role,
     TextColumn,
@@ -35,193 +37,106 @@ REGISTRY = "ru-bdpn"
 LIMITS = "ru_limits.toml"
 """The table of the gate's limits for this registry."""
 
-DAY = timedelta(days=1)
+_DAY, _WINDOW = timedelta(days=1), timedelta(hours=2)
 """Full dumps, operators and plan appear at every midnight, with the next sequence."""
 
-MOSCOW = timedelta(hours=3)
+_MOSCOW = timedelta(hours=3)
 """File names state Moscow time, which has been UTC+3 without a summer time since 2014."""
 
-_NUMBER = NumberFormat(
-    country_code="7",
-    digits=10,
-    lowest=9_000_000_000,
-    highest=9_999_999_999,
-    shape="ten digits, the first of them 9",
-)
-
-# Only mobile numbers are ported: no dump will name one of Russia's other blocks.
-_COVERS = tuple((block * 10**9, (block + 1) * 10**9 - 1) for block in (73, 74, 78, 79))
-
-_DAY_ZERO = datetime(2013, 11, 20, tzinfo=UTC) - MOSCOW
+_DAY_ZERO = datetime(2013, 11, 20, tzinfo=UTC) - _MOSCOW
 """Windows are counted from here, and full dumps by days (Port_All_Full has its own counter)."""
 
-_WINDOW = timedelta(hours=2)
+_READERS = {
+    "ported": read_ported_dump,
+    "increments": read_increment,
+    "ranges": read_range_file,
+    "operators": read_operator_table,
+}
 
 
-# Codes are compared as they are: mTELE2 and MTELE2 would be two operators.
-_code = partial(
-    TextColumn,
-    pattern=re.compile(rb"m[A-Za-z0-9]{1,50}"),
-    shape="m followed by 1 to 50 letters and digits",
-)
-_two_digits = partial(TextColumn, pattern=re.compile(rb"[0-9]{2}"), shape="two digits")
-# Any short word is let through: a route of another shape than D + region + MNC is worth a warning.
-_route = partial(TextColumn, pattern=re.compile(rb"[!-~]{0,32}"), shape="a short word of ASCII")
-_text = partial(TextColumn, pattern=re.compile(rb".*", re.DOTALL), shape="a text")
-_COUNT = TextColumn("RowCount", pattern=re.compile(rb"[0-9]*"), shape="a whole number")
-
-_layout = partial(
-    RecordLayout, number_format=_NUMBER, row_count="RowCount", line_type=LineType.MOBILE
-)
-_REGION = _two_digits("RegionCode", "region_code")
-_RANGE_HOLDER = _code("RangeHolderId", optional=True)
-_DONOR = _code("DonorId", optional=True)
-_ROUTE_OF_DUMP = (
-    _code("OwnerId", "operator_code"),
-    _two_digits("MNC", "registry_mnc"),
-    _route("Route", "routing_number"),
-    _REGION,
-)
-
-PORT_ALL = _layout(number="Number", routes=_ROUTE_OF_DUMP, time="PortDate")
-PORT_ALL_FULL = replace(PORT_ALL, donor=_DONOR, range_holder=_RANGE_HOLDER)
-
-PORT_INCREMENT = _layout(
-    order_id="NPId",
-    number="Number",
-    routes=(
-        _code("RecipientId", "operator_code"),
-        _two_digits("NewMNC", "registry_mnc"),
-        _route("NewRoute", "routing_number"),
-        _REGION,
-    ),
-    donor=_DONOR,
-    range_holder=_RANGE_HOLDER,
-    others=(_route("OldRoute"), _two_digits("OldMNC", optional=True)),
-    time="PortDate",
-)
-
-# OwnerId is the operator that loses the number; after every row it is back with its range holder.
-RETURN_INCREMENT = _layout(
-    order_id="NPId",
-    number="Number",
-    range_holder=_RANGE_HOLDER,
-    others=(
-        _code("OwnerId"),
-        _two_digits("RangeHolderMNC", optional=True),
-        _route("OldRoute"),
-        _route("NewRoute"),
-        _two_digits("RegionCode", optional=True),
-    ),
-    time="PortDate",
-)
-
-NUMBERING_PLAN = _layout(
-    number="NumberFrom",
-    last="NumberTo",
-    routes=(_code("OwnerId", "operator_code"), _REGION, _two_digits("MNC", "registry_mnc")),
-)
-
-# One reader of 2017 met windows-1251 in the simplified tier.
-_ENCODINGS = ("utf-8", "cp1251")
-
-PORT_ALL_NEW = _layout(
-    number="Number",
-    routes=(
-        TextColumn(
-            "OrgName",
-            "operator_name",
-            pattern=re.compile(rb" *[^\x00-\x20][^\x00-\x1f]*"),
-            shape="a name without control characters",
-        ),
-    ),
-    others=(_COUNT,),
-    free_text="OrgName",
-    encodings=_ENCODINGS,
-)
-
-OPERATORS = RecordLayout(
-    routes=(
-        _code("OrgCode", "operator_code"),
-        _two_digits("MNC", "registry_mnc"),
-        _text("TIN", "tax_number"),
-        _text("OrgName", "operator_name"),
-    ),
-    others=(_COUNT,),
-    row_count="RowCount",
-    free_text="OrgName",
-    encodings=_ENCODINGS,
-    # The tax number (ИНН) has ten digits for a company and twelve for a person.
-    tax_number_shape="[0-9]{10}(?:[0-9]{2})?",
-)
-
-
-def _kind(
-    name: str,
-    file_type: str,
-    layout: RecordLayout,
-    read: Callable[..., ParsedFile],
-    *,
-    without: Sequence[str] = (),
-    every: timedelta | None = DAY,
-) -> FileKind:
-    """Describe the files ``<file_type>_YYYYMMDDhhmm_<sequence>``, in any case.
+class _Kind(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A kind of file named ``<file_type>_YYYYMMDDhhmm_<sequence>``, in any case.
 
     The header must have all columns of the layout and none of ``without``.
     """
-    return FileKind(
-        name=f"{REGISTRY}/{name}",
-        registry=REGISTRY,
-        file_name=re.compile(
-            rf"{file_type}_(?P<time>[0-9]{{12}})_(?P<sequence>[0-9]{{1,9}})",
-            re.IGNORECASE | re.ASCII,
-        ),
-        header=lambda head: layout.matches(header_of(head), without),
-        expects=f"the columns {','.join(layout.columns)}",
-        read=partial(read, layout=layout),
-        utc_offset=MOSCOW,
-        every=every,
-        covers=_COVERS,
-        number_format=_NUMBER,
-    )
+
+    name: str
+    file_type: str
+    holds: str
+    layout: dict[str, Any]
+    without: tuple[str, ...] = ()
+    every: timedelta | None = None
+    role: Role | None = None
 
 
-_PORT_ALL = _kind(
-    "port-all",
-    "Port_All",
-    PORT_ALL,
-    read_ported_dump,
-    without=("NPId", "DonorId", "RangeHolderId"),
-)
-_PORT_ALL_FULL = _kind("port-all-full", "Port_All_Full", PORT_ALL_FULL, read_ported_dump)
-_OPERATORS = _kind("operators", "Operators", OPERATORS, read_operator_table)
-_PLAN = _kind("numbering-plan", "Numbering_plan", NUMBERING_PLAN, read_range_file)
-_INCREMENTS = (
-    _kind("port-increment", "Port_Increment", PORT_INCREMENT, read_increment, every=None),
-    _kind(
-        "return-increment",
-        "Return_Increment",
-        RETURN_INCREMENT,
-        read_increment,
-        without=("RecipientId",),
-        every=None,
-    ),
-)
+class _Description(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    root: str
+    folders: tuple[str, ...]
+    covers: tuple[tuple[int, int], ...]
+    number_format: NumberFormat
+    texts: dict[str, dict[str, Any]]
+    kinds: tuple[_Kind, ...]
 
-KINDS = (
-    _PORT_ALL,
-    _PORT_ALL_FULL,
-    _kind("port-all-new", "Port_All_New", PORT_ALL_NEW, read_ported_dump),
-    _OPERATORS,
-    _PLAN,
-    *_INCREMENTS,
+    def file_kind(self, kind: _Kind) -> FileKind:
+        """Return a kind with its reader."""
+        columns = self._with_texts(kind.layout)
+        layout = RecordLayout(
+            row_count="RowCount",
+            line_type=LineType.MOBILE if "number" in columns else LineType.UNSPECIFIED,
+            number_format=self.number_format,
+            **columns,
+        )
+        return FileKind(
+            name=f"{REGISTRY}/{kind.name}",
+            registry=REGISTRY,
+            file_name=re.compile(
+                rf"{kind.file_type}_(?P<time>[0-9]{{12}})_(?P<sequence>[0-9]{{1,9}})",
+                re.IGNORECASE | re.ASCII,
+            ),
+            header=lambda head: layout.matches(header_of(head), kind.without),
+            expects=f"the columns {','.join(layout.columns)}",
+            read=partial(_READERS[kind.holds], layout=layout),
+            utc_offset=_MOSCOW,
+            every=kind.every,
+            covers=self.covers,
+            number_format=self.number_format,
+        )
+
+    def _with_texts(self, node: Any) -> Any:  # noqa: ANN401 - a node of a TOML document
+        """Return a layout with its columns, each with the pattern that it names."""
+        if isinstance(node, list):
+            return tuple(self._with_texts(each) for each in node)
+        if not isinstance(node, Mapping):
+            return node
+        fields = {name: self._with_texts(each) for name, each in node.items()}
+        text = fields.pop("text", None)
+        return fields if text is None else TextColumn(**self.texts[text], **fields)
+
+
+_DESCRIPTION = msgspec.toml.decode(
+    resources.files("numroute_loader").joinpath("registries/tables/ru_bdpn.toml").read_bytes(),
+    type=_Description,
 )
+_KINDS = [(kind, _DESCRIPTION.file_kind(kind)) for kind in _DESCRIPTION.kinds]
+
+KINDS = tuple(kind for _, kind in _KINDS)
 """The kinds of file that are read."""
+
+FEED = FeedLayout(
+    registry=REGISTRY,
+    root=_DESCRIPTION.root,
+    folders=_DESCRIPTION.folders,
+    kinds={
+        role: tuple(kind for described, kind in _KINDS if described.role is role) for role in Role
+    },
+    dump_every=_DAY,
+    window_every=_WINDOW,
+)
 
 
 def _after_daily_dump(sequence: int | None, time: datetime | None) -> int | None:
     """Return the first window after a dump whose sequence counts days."""
-    return _after_dump(None, time) if sequence is None else (DAY // _WINDOW) * sequence + 1
+    return _after_dump(None, time) if sequence is None else (_DAY // _WINDOW) * sequence + 1
 
 
 def _after_dump(_: int | None, time: datetime | None) -> int | None:
@@ -231,11 +146,11 @@ def _after_dump(_: int | None, time: datetime | None) -> int | None:
 
 CHAINS = (
     IncrementChain(
-        kinds=tuple(kind.name for kind in _INCREMENTS),
+        kinds=tuple(kind.name for kind in FEED.kinds[Role.WINDOW]),
         file_types=("Port_Increment", "Return_Increment"),
         bases={
-            _PORT_ALL.name: _after_daily_dump,
-            _PORT_ALL_FULL.name: _after_dump,
+            f"{REGISTRY}/port-all": _after_daily_dump,
+            f"{REGISTRY}/port-all-full": _after_dump,
         },
         window_time=lambda sequence: _DAY_ZERO + sequence * _WINDOW,
     ),
@@ -247,24 +162,3 @@ UNREAD = {
     "tier, which states no times: its rows have no order",
 }
 """Why files of these names are refused: their headers are those of full dumps."""
-
-FEED = FeedLayout(
-    registry=REGISTRY,
-    root="/numlex",
-    folders=(
-        "Port_All_Full",
-        "Port_All",
-        "Operators",
-        "Numbering_Plan",
-        "Port_Increment",
-        "Return_Increment",
-    ),
-    kinds={
-        Role.DUMP: (_PORT_ALL_FULL, _PORT_ALL),
-        Role.COMPANION: (_OPERATORS, _PLAN),
-        Role.WINDOW: _INCREMENTS,
-    },
-    dump_every=DAY,
-    window_every=_WINDOW,
-)
-"""The simplified tier is left out: it has no increments that can be applied."""
