@@ -14,7 +14,7 @@ from benchmarks.material import SEED, Material
 from benchmarks.oracle import COUNTRY
 from benchmarks.report import Figure
 from numroute.index import Snapshot, SnapshotStore
-from numroute.index.bitmap import Bitmap, bitmap_arrays, build_bitmap
+from numroute.index.bitmap import build_bitmap
 from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START, RANKS_WITHIN
 from numroute.index.records import all_records
 from numroute_loader.generate.market import load_market
@@ -48,13 +48,13 @@ def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG00
             "the snapshot's file": snapshot.file_bytes / count,
             "the snapshot's file without times": (snapshot.file_bytes - times) / count,
         }
-        laid_out = bitmap_arrays(_laid_out(snapshot, material.truth.ported))
+        laid_out = _laid_out(snapshot, material.truth.ported)
         assert all(np.array_equal(snapshot.arrays[key], laid_out[key]) for key in laid_out)
         rest = snapshot.file_bytes - times - _bytes(laid_out)
         for ported in (10**6 * each for each in MILLIONS):
             if ported != count and ported <= TIMES_AS_MANY * count:
                 numbers = _drawn(material, ported)
-                arrays = bitmap_arrays(_laid_out(snapshot, numbers))
+                arrays = _laid_out(snapshot, numbers)
                 sizes[f"a file without times, {len(numbers):,}"] = (rest + _bytes(arrays)) / len(
                     numbers
                 )
@@ -86,11 +86,13 @@ def _drawn(material: Material, ported: int) -> NDArray[np.uint64]:
     return np.concatenate(numbers) + np.uint64(COUNTRY)
 
 
-def _laid_out(snapshot: Snapshot, numbers: NDArray[np.uint64]) -> Bitmap:
+def _laid_out(
+    snapshot: Snapshot, numbers: NDArray[np.uint64]
+) -> dict[str, NDArray[np.unsignedinteger]]:
     """Lay records out over the snapshot's plan, each with the route of its next ported number."""
-    pieces = list(all_records(snapshot.tables))
-    known = np.concatenate([piece.numbers for piece, _ in pieces])
-    rows = np.concatenate([piece.rows for piece, _ in pieces])
+    known, rows = (
+        np.concatenate(pieces) for pieces in zip(*all_records(snapshot.tables), strict=True)
+    )
     return build_bitmap(
         numbers,
         rows.take(known.searchsorted(numbers), mode="clip"),

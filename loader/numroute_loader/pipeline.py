@@ -36,7 +36,7 @@ from numroute.index import (
 from numroute.index.compare import (
     Effect,
     by_operator,
-    difference,
+    compare,
     effect_of,
     ported_by_operator,
 )
@@ -273,7 +273,7 @@ def _built(
     changed = None
     drift: Drift | str = "there is no state of the same time built from increments"
     if current is not None and current.ported_count:
-        changed = difference(current, content)
+        changed = compare(current, content)
         dumps = [source_of(file) for file in files if file.ported is not None]
         drift = drift_of(current, content, dumps, as_of)
     numbers = np.array([row.cells.number for row in expectations], np.uint64)
@@ -290,7 +290,7 @@ def _built(
         range_numbers=report.range_numbers,
         current=current.metadata if current is not None else None,
         ported_before=current.ported_count if current is not None else 0,
-        by_operator_before=changed.before if changed is not None else None,
+        by_operator_before=ported_by_operator(current) if current and changed else None,
         changes=replace(changed.changes, updated=changed.updated_by_registry) if changed else None,
         flows=changed.flows if changed is not None else (),
         unknown_operators=unknown if report.operator_rows else None,

@@ -91,7 +91,13 @@ def test_the_matrix_breaks_no_word(capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"Tinkoff{i} Mobile" for i in range(12)]
     operators = tuple(Operator(code=name, brand=name) for name in names)
     matrix = np.full((12, 12), 100_000)
-    comparison = Comparison(changes=Changes(against=""), operators=operators, matrix=matrix)
+    comparison = Comparison(
+        changes=Changes(against=""),
+        updated_by_registry=0,
+        operators=operators,
+        ported=np.zeros_like(matrix),
+        left=matrix,
+    )
     _print_matrix(comparison)
     printed = capsys.readouterr().out
     assert f"{12 - OPERATORS_SHOWN_MAX} others" in " ".join(printed.split())

@@ -10,9 +10,10 @@ from support.snapshots import make_content, make_metadata, make_routes
 
 from numroute.errors import SnapshotCorruptError, StoreAccessError, StoreError
 from numroute.index import Snapshot, verify_snapshot
-from numroute.index.file import StoredArray, write_file
+from numroute.index.content import ContentError
+from numroute.index.file import write_file
 from numroute.index.layout import DONORS, NETWORKS, OPERATORS, REGIONS
-from numroute.index.writer import ContentError, write_snapshot
+from numroute.index.writer import write_snapshot
 
 PAGE = 4096
 
@@ -115,9 +116,8 @@ def test_a_table_that_is_none_is_refused_at_opening(
     (tmp_path / "s.lmdb").write_bytes(intact)
     path = tmp_path / "damaged.lmdb"
     with Snapshot(tmp_path / "s.lmdb") as snapshot:
-        arrays = {name: StoredArray.of(array) for name, array in snapshot.arrays.items()}
         tables = snapshot.tables_stored() | {key: table}
-        write_file(path, arrays, tables, snapshot.metadata)
+        write_file(path, snapshot.arrays, tables, snapshot.metadata)
     with pytest.raises(SnapshotCorruptError, match="the operators, networks or regions are not"):
         Snapshot(path)
 

@@ -139,7 +139,7 @@ def test_another_version_is_refused_and_named(tmp_path: Path, version: int, reme
     content = path.read_bytes()
     seal = Seal.unpack(content[-SEAL_BYTES:])
     assert seal is not None
-    other = dataclasses.replace(seal, format_version=version)
+    other = seal._replace(format_version=version)
     path.write_bytes(content[:-SEAL_BYTES] + other.pack())
     with pytest.raises(
         SnapshotVersionError, match=f"format version {version}, this program reads version 4"

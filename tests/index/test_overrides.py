@@ -23,13 +23,14 @@ from numroute.index import (
     verify_snapshot,
     writing,
 )
+from numroute.index.content import ContentError
 from numroute.index.overrides import (
     OVERRIDES_MAX,
     decode_overrides,
     encode_overrides,
     find_crossing,
 )
-from numroute.index.writer import ContentError, write_snapshot
+from numroute.index.writer import write_snapshot
 from numroute.model import NUMBER_MAX, LineType, Operator, Region, Status
 
 ROUTES = make_routes(3, 2)

@@ -12,7 +12,7 @@ from support.snapshots import make_content, make_metadata, make_routes
 
 from numroute.index import Patch, Patched, Snapshot, numpy_kernel, verify_snapshot
 from numroute.index.compare import CONFIRMED, Kind, compare, effect_of
-from numroute.index.file import ContentError
+from numroute.index.content import ContentError
 from numroute.index.layout import LMDB_PAGE
 from numroute.index.records import all_records
 from numroute.index.writer import write_snapshot
@@ -124,7 +124,7 @@ def check(snapshot: Snapshot, state: State, asked: set[int]) -> None:
     assert answers.route.tolist() == [state.get(n, (held(n),))[0] for n in numbers]
     assert answers.ported_at.tolist() == [state.get(n, (0, 0))[1] for n in numbers]
     assert answers.range_route.tolist() == [held(n) for n in numbers]
-    listed = [n for part, _ in all_records(snapshot.tables) for n in part.numbers.tolist()]
+    listed = [n for part, _ in all_records(snapshot.tables) for n in part.tolist()]
     assert listed == sorted(state)
     member, rank = numpy_kernel.locate(snapshot.tables, np.array(numbers, np.uint64))
     assert member.tolist() == [n in state for n in numbers]
@@ -212,7 +212,7 @@ def test_more_routes_than_a_dictionary_holds_come_by_patches(tmp_path: Path, spr
             state.get(n, (row,))[0] for n, row in zip(asked.tolist(), ranges.tolist(), strict=True)
         ]
         assert answers.route.tolist() == expected
-        listed = [n for part, _ in all_records(snapshot.tables) for n in part.numbers.tolist()]
+        listed = [n for part, _ in all_records(snapshot.tables) for n in part.tolist()]
         assert sorted(state) == listed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import threading
@@ -180,7 +179,7 @@ def truncate(path) -> None:
 
 def make_newer(path) -> None:
     """Make the file one of a format version that does not exist yet."""
-    seal = dataclasses.replace(read_seal(path), format_version=99)
+    seal = read_seal(path)._replace(format_version=99)
     with path.open("r+b") as file:
         file.seek(-SEAL_BYTES, 2)
         file.write(seal.pack())

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.index import layout
+from numroute.index.content import ContentError
 from numroute.model import NUMBER_MAX
 
 Unsigned = NDArray[np.unsignedinteger]
@@ -29,26 +30,8 @@ _ONE = np.uint64(1)
 _GRANULE_MASK = np.uint64((1 << layout.GRANULE_SHIFT) - 1)
 
 
-class LayoutLimitError(ValueError):
-    """The content needs more room than the format has."""
-
-
 class TooManyRoutesError(Exception):
     """A group of granules has more routes than one dictionary holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bitmap:
-    """The arrays of docs/format.md that hold the records and lay out the ranges."""
-
-    top: NDArray[np.uint32]
-    sub: NDArray[np.uint32]
-    entries: NDArray[np.uint64]
-    ranks: NDArray[np.uint32]
-    ranks_within: NDArray[np.uint16]
-    heap: NDArray[np.uint64]
-    dictionary: NDArray[np.uint16]
-    dictionary_start: NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,33 +81,19 @@ class Dictionaries:
         return self._start, self._code[rows]
 
 
-def bitmap_arrays(bitmap: Bitmap) -> dict[str, NDArray[np.unsignedinteger]]:
-    """Return the arrays by key."""
-    return {
-        layout.TOP: bitmap.top,
-        layout.SUB: bitmap.sub,
-        layout.ENTRIES: bitmap.entries,
-        layout.RANKS: bitmap.ranks,
-        layout.RANKS_WITHIN: bitmap.ranks_within,
-        layout.HEAP: bitmap.heap,
-        layout.DICTIONARY: bitmap.dictionary,
-        layout.DICTIONARY_START: bitmap.dictionary_start,
-    }
-
-
 def build_bitmap(
     numbers: NDArray[np.uint64],
     rows: Unsigned,
     range_start: NDArray[np.uint64],
     range_route: Unsigned,
     routes: int,
-) -> Bitmap:
+) -> dict[str, NDArray[np.unsignedinteger]]:
     """Build the arrays from ascending, unique numbers with their rows, and from the ranges.
 
-    ``routes`` is the length of the route table. Raises LayoutLimitError.
+    ``routes`` is the length of the route table. Raises ContentError.
     """
     if routes > layout.ROWS_MAX:
-        raise LayoutLimitError(f"{routes} routes are more than {layout.ROWS_MAX}")
+        raise ContentError(f"{routes} routes are more than {layout.ROWS_MAX}")
     placed = placed_blocks(numbers, range_start, range_route)
     for group_shift in range(layout.GROUP_SHIFT_MAX, -1, -1):
         try:
@@ -143,7 +112,7 @@ def _build(
     placed: tuple[Index, Index],
     routes: int,
     group_shift: int | None,
-) -> Bitmap:
+) -> dict[str, NDArray[np.unsignedinteger]]:
     blocks = placed[0][np.unique(placed[1], return_index=True)[1]]
     count = (len(blocks) + 1) * layout.GRANULES_PER_BLOCK
     entries, records = np.zeros(count, np.uint64), np.zeros(count, np.int64)
@@ -180,19 +149,18 @@ def _build(
         heap.append(segments.words)
         place += len(segments.words)
         if place > layout.PLACE_MASK:
-            raise LayoutLimitError("the records take more room than the heap has")
+            raise ContentError("the records take more room than the heap has")
     top, sub = page_tables(*placed)
-    ranks, within = ranks_of(records)
-    return Bitmap(
-        top=top,
-        sub=sub,
-        entries=entries,
-        ranks=ranks,
-        ranks_within=within,
-        heap=np.concatenate(heap),
-        dictionary=np.concatenate([*dictionaries.pieces, np.empty(0, np.int64)]).astype(np.uint16),
-        dictionary_start=starts,
-    )
+    codes = np.concatenate([*dictionaries.pieces, np.empty(0, np.int64)])
+    return {
+        layout.TOP: top,
+        layout.SUB: sub,
+        layout.ENTRIES: entries,
+        layout.HEAP: np.concatenate(heap),
+        layout.DICTIONARY: codes.astype(np.uint16),
+        layout.DICTIONARY_START: starts,
+        **ranks_of(records),
+    }
 
 
 def placed_blocks(
@@ -207,7 +175,7 @@ def placed_blocks(
     first = (range_start[held] >> np.uint64(layout.BLOCK_SHIFT)).astype(np.int64)
     count = ((after[held] - _ONE) >> np.uint64(layout.BLOCK_SHIFT)).astype(np.int64) - first + 1
     if int(count.sum()) > layout.BLOCKS_MAX + len(held):
-        raise LayoutLimitError("the ranges hold more numbers than the format has room for")
+        raise ContentError("the ranges hold more numbers than the format has room for")
     of_ranges = np.repeat(first - (count.cumsum() - count), count) + np.arange(count.sum())
     pieces = [of_ranges]
     for begin in range(0, len(numbers), _RECORDS_AT_ONCE):
@@ -222,7 +190,7 @@ def placed_blocks(
     alone |= np.isin(blocks, np.concatenate([*pieces[1:], blocks[:0]]))
     places = places_of(np.where(alone, layout.ROWS_MAX + blocks, range_route.take(piece - 1)))
     if int(places.max(initial=0)) > layout.BLOCKS_MAX:
-        raise LayoutLimitError(f"{len(blocks)} blocks of 2^{layout.BLOCK_SHIFT} numbers are in use")
+        raise ContentError(f"{len(blocks)} blocks of 2^{layout.BLOCK_SHIFT} numbers are in use")
     return blocks, places
 
 
@@ -234,12 +202,15 @@ def places_of(content: Index) -> Index:
     return rank[which]
 
 
-def ranks_of(records: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+def ranks_of(records: Index) -> dict[str, NDArray[np.unsignedinteger]]:
     """Return ``ranks`` and ``ranks_within`` for granules, given the records of each."""
     before = np.append(0, records.cumsum())
-    ranks = before[:: 1 << layout.RANK_GROUP_SHIFT].astype(np.uint32)
+    ranks = before[:: 1 << layout.RANK_GROUP_SHIFT]
     within = before[:-1].reshape(-1, 1 << layout.RANK_GROUP_SHIFT) - ranks[:-1, None]
-    return ranks, np.append(within.reshape(-1), 0).astype(np.uint16)
+    return {
+        layout.RANKS: ranks.astype(np.uint32),
+        layout.RANKS_WITHIN: np.append(within.reshape(-1), 0).astype(np.uint16),
+    }
 
 
 def records_by_row(rows: Unsigned, routes: int) -> Index:

@@ -1,4 +1,4 @@
-"""What changed: between two snapshots, from a snapshot to new content, and by a patch.
+"""What changed: from a snapshot to another one or to new content, and by a patch.
 
 Everywhere the same rules hold. A number with a record on one side only was ported or returned. One
 with a record on both sides moved where its operator is another one, and was updated where only the
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numroute.index import kernel, numpy_kernel
+from numroute.index import layout, numpy_kernel
 from numroute.index.bitmap import records_by_row
 from numroute.index.content import Content, Patch
-from numroute.index.records import all_records, records_at
+from numroute.index.records import edges, records_between
 from numroute.index.snapshot import Snapshot
 from numroute.model import NUMBER_MAX, Changes, Operator, Route
 
@@ -29,8 +30,6 @@ _NUMBERS_AT_ONCE = 1 << 20
 
 _FLOWS = 5
 """How many movements between operators are named."""
-
-_RANGE_HOLDER = "the range holder"
 
 
 class Kind(enum.IntEnum):
@@ -63,32 +62,37 @@ class ChangedNumbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What changed from one snapshot to another.
+    """What changed from one snapshot to another, or to new content.
 
-    ``changes``: the counts. ``operators``: who served changed numbers, before or after; an empty
-    one stands for nobody. ``matrix``: int64[k, k], how many numbers went from the operator of the
-    row to that of the column: ported, returned and moved ones. The range holder serves a number
-    without a record.
-    """
-
-    changes: Changes
-    operators: tuple[Operator, ...]
-    matrix: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """What changed from the current snapshot to new content, in counts and words.
-
-    ``updated_by_registry``: the updated numbers whose route is another one for the registry itself,
-    not only for the brand table. ``before``: the current snapshot's ported numbers by operator.
-    ``flows``: the largest movements of numbers that are not newly ported, in words.
+    ``changes``: the counts. ``updated_by_registry``: the updated numbers whose route is another one
+    for the registry itself, not only for the brand table. ``operators``: who served changed
+    numbers, before or after; an empty one stands for nobody. ``ported``, ``left``: int64[k, k], how
+    many numbers went from the operator of the row to that of the column: newly ported ones, and
+    returned and moved ones. The range holder serves a number without a record.
     """
 
     changes: Changes
     updated_by_registry: int
-    before: Mapping[str, int]
-    flows: Sequence[str]
+    operators: tuple[Operator, ...]
+    ported: NDArray[np.int64]
+    left: NDArray[np.int64]
+
+    @property
+    def matrix(self) -> NDArray[np.int64]:
+        """int64[k, k], all numbers that went from one operator to another."""
+        return self.ported + self.left
+
+    @property
+    def flows(self) -> Sequence[str]:
+        """The largest movements of numbers that are not newly ported, in words."""
+        names = [operator_name(operator) for operator in self.operators]
+        flows = Counter(
+            {
+                f"{names[giver]} to {names[taker]}": int(self.left[giver, taker])
+                for giver, taker in np.argwhere(self.left).tolist()
+            }
+        )
+        return [f"{words} {numbers}" for words, numbers in flows.most_common(_FLOWS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,6 @@ class Effect:
     before: NDArray[np.intp]
     after: NDArray[np.intp]
     ported_before: int
-
     changes: Changes
 
     def count(self, kind: int) -> int:
@@ -122,54 +125,33 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
 
     ``new`` may be content that is not published yet; it must keep the rules of the format.
     """
-    operators = _Operators()
-    of_row = [operators.ids(routes_of(each)) for each in (old, new)]
-    size = len(operators.all)
-    matrix = np.zeros(size * size, np.int64)
+    routes = [routes_of(each) for each in (old, new)]
+    of_row, operators = _numbered(routes, lambda route: operator_key(route.operator))
+    for_registry, _ = _numbered(routes, registry_key)
+    size = len(operators)
+    matrix = np.zeros(2 * size * size, np.int64)
     counts = np.zeros(len(Kind), np.int64)
+    updated_by_registry = 0
     for piece in changed_numbers(old, new):
         counts += np.bincount(piece.kind, minlength=len(Kind))
-        went = piece.kind != Kind.UPDATED
-        cells = of_row[0][piece.before[went]] * size + of_row[1][piece.after[went]]
-        matrix += np.bincount(cells, minlength=size * size)
-    square = matrix.reshape(size, size)
-    used = np.flatnonzero(square.any(axis=0) | square.any(axis=1))
+        updated = piece.kind == Kind.UPDATED
+        updated_by_registry += int(
+            np.count_nonzero(
+                for_registry[0][piece.before[updated]] != for_registry[1][piece.after[updated]]
+            )
+        )
+        giver, taker = of_row[0][piece.before[~updated]], of_row[1][piece.after[~updated]]
+        left = piece.kind[~updated] != Kind.PORTED
+        matrix += np.bincount((left * size + giver) * size + taker, minlength=len(matrix))
+    cubes = matrix.reshape(2, size, size)
+    used = np.flatnonzero(cubes.any(axis=(0, 1)) | cubes.any(axis=(0, 2)))
+    ported, left = cubes[:, used[:, None], used]
     return Comparison(
         changes=_changes(old, counts.tolist()),
-        operators=tuple(operators.all[i] for i in used.tolist()),
-        matrix=square[np.ix_(used, used)],
-    )
-
-
-def difference(current: Snapshot, content: Content) -> Difference:
-    """Return how new content differs from the current snapshot, before anything is written."""
-    routes = [routes_of(current), content.routes]
-    registry = _RouteKeys(*([without_brand(route) for route in each] for each in routes))
-    names = [np.array([operator_name(r.operator) for r in each], object) for each in routes]
-    counts: Counter[int] = Counter()
-    flows: Counter[tuple[str, str]] = Counter()
-    updated_by_registry = 0
-    for piece in changed_numbers(current, content):
-        for kind in Kind:
-            of_kind = piece.kind == kind
-            before, after = piece.before[of_kind], piece.after[of_kind]
-            counts[kind] += len(before)
-            if kind is Kind.UPDATED:
-                updated_by_registry += int(np.count_nonzero(registry.differ(before, after)))
-            elif kind is Kind.RETURNED:
-                for row, numbers in _counted(before):
-                    flows[names[0][row], _RANGE_HOLDER] += numbers
-            elif kind is Kind.MOVED:
-                width = len(routes[1])
-                for pair, numbers in _counted(before * width + after):
-                    row, other = divmod(pair, width)
-                    flows[names[0][row], names[1][other]] += numbers
-    largest = sorted(flows, key=lambda flow: (-flows[flow], flow))[:_FLOWS]
-    return Difference(
-        changes=_changes(current, [counts[kind] for kind in Kind]),
         updated_by_registry=updated_by_registry,
-        before=ported_by_operator(current),
-        flows=[f"{one} to {other} {flows[one, other]}" for one, other in largest],
+        operators=tuple(operators[i].operator for i in used.tolist()),
+        ported=ported,
+        left=left,
     )
 
 
@@ -187,11 +169,9 @@ def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:
     member, _ = numpy_kernel.locate(snapshot.tables, patch.numbers)
     before = answers.route.astype(np.intp)
     after = np.where(patch.present, patch.number_route, answers.range_route).astype(np.intp)
-    keys = _RouteKeys(patch.routes, patch.routes)
     kind = np.full(len(patch.numbers), CONFIRMED, np.uint8)
     both = np.flatnonzero(member & patch.present)
-    both = both[keys.differ(before[both], after[both])]
-    kind[both] = keys.kind(before[both], after[both])
+    kind[both] = _Kinds([patch.routes] * 2, route_key).of(before[both], after[both])
     kind[~member & patch.present] = Kind.PORTED
     kind[member & ~patch.present] = Kind.RETURNED
     counts = np.bincount(kind, minlength=len(Kind))[: len(Kind)].tolist()
@@ -212,63 +192,42 @@ def changed_numbers(
     With ``as_registry`` only what the registry says counts: another brand table changes nothing.
     """
     routes = [routes_of(each) for each in (old, new)]
-    if as_registry:
-        routes = [[without_brand(route) for route in each] for each in routes]
-    keys = _RouteKeys(*routes)
-    tables = old.tables
-    begin = 0
-    for numbers, rows, until in _pieces(new):
-        _, edge = numpy_kernel.locate(tables, np.array([until], np.uint64))
-        end = int(edge[0])
-        positions, ranks = numpy_kernel.find_records(tables, numbers)
-        before: Rows = kernel.lookup(tables, numbers.take(positions))
-        after: Rows = rows.take(positions)
-        differ = keys.differ(before, after).nonzero()[0]
-        before, after = before[differ], after[differ]
-        ported = np.delete(np.arange(len(numbers)), positions)
-        stays = np.zeros(end - begin, np.bool_)
-        stays[ranks - begin] = True
-        returned = np.flatnonzero(~stays) + begin
-        begin = end
-        gone, gone_rows = records_at(tables, returned)
-        found = [numbers[ported], gone, numbers[positions[differ]]]
-        kinds = [
-            np.full(len(ported), Kind.PORTED, np.uint8),
-            np.full(len(returned), Kind.RETURNED, np.uint8),
-            keys.kind(before, after),
-        ]
-        was: list[Rows] = [
-            range_rows(old, found[0]),
-            gone_rows,
-            before,
-        ]
-        now: list[Rows] = [
-            rows[ported],
-            range_rows(new, found[1]),
-            after,
-        ]
-        changed = np.concatenate(found)
+    kinds = _Kinds(routes, registry_key if as_registry else route_key)
+    borders = np.union1d(_borders(old), _borders(new)).tolist()
+    for first, end in pairwise([0, *borders, NUMBER_MAX + 1]):
+        (was, was_rows), (now, now_rows) = (_records(each, first, end) for each in (old, new))
+        # Faster than numpy.unique: of two runs in order the stable sort makes one by merging.
+        both = np.sort(np.concatenate([was, now]), kind="stable")
+        numbers = np.append(both[:-1][both[1:] != both[:-1]], both[-1:])
+        had, has = numbers.searchsorted(was), numbers.searchsorted(now)
+        before, after = (np.full(len(numbers), -1, np.intp) for _ in range(2))
+        before[had], after[has] = was_rows, now_rows
+        changed = np.flatnonzero((before < 0) | (after < 0) | kinds.differ(before, after))
         if len(changed):
-            order = changed.argsort()
-            yield ChangedNumbers(
-                numbers=changed[order],
-                kind=np.concatenate(kinds)[order],
-                before=np.concatenate([each.astype(np.intp) for each in was])[order],
-                after=np.concatenate([each.astype(np.intp) for each in now])[order],
-            )
+            numbers, before, after = numbers[changed], before[changed], after[changed]
+            kind = kinds.of(before, after)
+            kind[before < 0], kind[after < 0] = Kind.PORTED, Kind.RETURNED
+            before = np.where(before < 0, range_rows(old, numbers), before)
+            after = np.where(after < 0, range_rows(new, numbers), after)
+            yield ChangedNumbers(numbers=numbers, kind=kind, before=before, after=after)
 
 
-def _pieces(whole: Snapshot | Content) -> Iterator[tuple[NDArray[np.uint64], Rows, int]]:
-    """Yield records, ascending: numbers, rows, and up to which number (exclusive) these are all."""
-    if isinstance(whole, Content):
-        count = len(whole.numbers)
-        for begin in range(0, max(1, count), _NUMBERS_AT_ONCE):
-            part = slice(begin, begin + _NUMBERS_AT_ONCE)
-            until = int(whole.numbers[part.stop]) if part.stop < count else NUMBER_MAX + 1
-            yield whole.numbers[part], whole.number_route[part], until
-        return
-    for piece, until in all_records(whole.tables):
-        yield piece.numbers, piece.rows, until
+def _borders(whole: Snapshot | Content) -> NDArray[np.uint64]:
+    """Return numbers, each the first of a block, between which there are not too many records."""
+    if isinstance(whole, Snapshot):
+        return edges(whole.tables)
+    shift = np.uint64(layout.BLOCK_SHIFT)
+    return whole.numbers[_NUMBERS_AT_ONCE::_NUMBERS_AT_ONCE] >> shift << shift
+
+
+def _records(
+    whole: Snapshot | Content, first: int, end: int
+) -> tuple[NDArray[np.uint64], NDArray[np.unsignedinteger]]:
+    """Return the records from one border to another (exclusive): numbers, ascending, and rows."""
+    if isinstance(whole, Snapshot):
+        return records_between(whole.tables, first, end)
+    part = slice(*whole.numbers.searchsorted(np.array([first, end], np.uint64)))
+    return whole.numbers[part], whole.number_route[part]
 
 
 def range_rows(whole: Snapshot | Content, numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
@@ -308,12 +267,18 @@ def operator_key(operator: Operator) -> Hashable:
     return operator.code or (operator.tax_number, operator.name, operator.brand)
 
 
-def route_key(route: Route) -> Hashable:
-    """Return a key that two routes share when messages go the same way by both."""
+def route_key(route: Route) -> tuple[Hashable, ...]:
+    """Return a key that two routes share when messages go the same way by both.
+
+    Its first part is the operator's.
+    """
+    return operator_key(route.operator), route.mcc, route.mnc, *registry_key(route)[1:]
+
+
+def registry_key(route: Route) -> tuple[Hashable, ...]:
+    """Return the like for what the registry says, without what the brand table adds."""
     return (
-        operator_key(route.operator),
-        route.mcc,
-        route.mnc,
+        route.operator.code or (route.operator.tax_number, route.operator.name),
         route.registry_mnc,
         route.routing_number,
         route.region.code or route.region.name,
@@ -321,56 +286,45 @@ def route_key(route: Route) -> Hashable:
     )
 
 
-def without_brand(route: Route) -> Route:
-    """Return what the registry says of a route, without what the brand table adds to it."""
-    return replace(route, operator=replace(route.operator, brand=""), mcc="", mnc="")
+def _numbered(
+    tables: Sequence[Sequence[Route]], key: Callable[[Route], Hashable]
+) -> tuple[list[NDArray[np.intp]], list[Route]]:
+    """Number routes, those with the same key alike; return each table's and a route per number."""
+    numbers: dict[Hashable, int] = {}
+    routes: list[Route] = []
+    ids = []
+    for table in tables:
+        of_table = np.empty(len(table), np.intp)
+        for row, route in enumerate(table):
+            of_table[row] = number = numbers.setdefault(key(route), len(routes))
+            if number == len(routes):
+                routes.append(route)
+        ids.append(of_table)
+    return ids, routes
 
 
-class _Operators:
-    """The operators of both sides; equal codes are one operator."""
+class _Kinds:
+    """What became of numbers with records on both sides, by the rows of two route tables."""
 
-    def __init__(self) -> None:
-        self.all: list[Operator] = []
-        self._keys: dict[Hashable, int] = {}
-
-    def ids(self, routes: Sequence[Route]) -> NDArray[np.intp]:
-        """Return each route's operator as an index into ``all``."""
-        ids = np.empty(len(routes), np.intp)
-        for row, route in enumerate(routes):
-            number = self._keys.setdefault(operator_key(route.operator), len(self._keys))
-            if number == len(self.all):
-                self.all.append(route.operator)
-            ids[row] = number
-        return ids
-
-
-class _RouteKeys:
-    """Which rows of two route tables are the same route, and which are of the same operator."""
-
-    def __init__(self, before: Sequence[Route], after: Sequence[Route]) -> None:
-        keys: dict[Hashable, int] = {}
-        operators = _Operators()
-        self._routes = [
-            np.array([keys.setdefault(route_key(route), len(keys)) for route in each], np.intp)
-            for each in (before, after)
-        ]
-        self._operators = [operators.ids(each) for each in (before, after)]
+    def __init__(
+        self,
+        tables: Sequence[Sequence[Route]],
+        key: Callable[[Route], tuple[Hashable, ...]],
+    ) -> None:
+        self._routes, _ = _numbered(tables, key)
+        self._operators, _ = _numbered(tables, lambda route: key(route)[0])
 
     def differ(self, before: Rows, after: Rows) -> NDArray[np.bool_]:
         """Return whether the rows before and after are different routes."""
         differ: NDArray[np.bool_] = self._routes[0].take(before) != self._routes[1].take(after)
         return differ
 
-    def kind(self, before: Rows, after: Rows) -> NDArray[np.uint8]:
-        """Return whether numbers whose route differs moved or were updated."""
-        moved = self._operators[0].take(before) != self._operators[1].take(after)
-        return np.where(moved, np.uint8(Kind.MOVED), np.uint8(Kind.UPDATED))
-
-
-def _counted(values: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Yield each distinct value and how often it occurs."""
-    distinct, counts = np.unique(values, return_counts=True)
-    return zip(distinct.tolist(), counts.tolist(), strict=True)
+    def of(self, before: Rows, after: Rows) -> NDArray[np.uint8]:
+        """Return MOVED, UPDATED or CONFIRMED for each number."""
+        kind = np.full(len(before), CONFIRMED, np.uint8)
+        kind[self.differ(before, after)] = Kind.UPDATED
+        kind[self._operators[0].take(before) != self._operators[1].take(after)] = Kind.MOVED
+        return kind
 
 
 def routes_of(whole: Snapshot | Content) -> Sequence[Route]:

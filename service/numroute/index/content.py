@@ -1,20 +1,42 @@
-"""What goes into a snapshot: the arrays and tables that the writer turns into a file."""
+"""What a snapshot holds, and its tables: routes, changed numbers and metadata."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numroute.model import Changes, Coverage, Operator, Route, Source, Status
+from numroute.errors import NumrouteError
+from numroute.index import layout
+from numroute.model import Changes, Coverage, LineType, Operator, Region, Route, Source, Status
 
 FIXED_STATUSES = (Status.NOT_COVERED, Status.INVALID, Status.UNALLOCATED)
 """The statuses of the rows that the route table of a plan begins with."""
+
+TABLES_KEPT_MAX = 16
+"""Decoded tables that are kept: most increments leave them as they are, and to decode them again
+would hold up the answers of a service for some milliseconds at each change."""
+
+
+MALFORMED = (KeyError, TypeError, ValueError, msgspec.DecodeError)
+"""What decoding raises when the bytes are not what was written."""
+
+
+class ContentError(NumrouteError):
+    """The content breaks a rule of the format: a fault of the program that made it."""
+
+
+def require(rules: Mapping[str, bool], whose: str = "the snapshot's content") -> None:
+    """Raise ContentError for the first rule that is not kept."""
+    for rule, kept in rules.items():
+        if not kept:
+            raise ContentError(f"{whose} breaks the rule: {rule}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,45 +121,159 @@ class ValueSpec:
     sha256: str
 
 
-def encode_metadata(metadata: Metadata, specs: dict[str, ValueSpec]) -> bytes:
+def encode_metadata(metadata: Metadata, specs: Mapping[str, ValueSpec]) -> bytes:
     """Return the metadata as UTF-8 JSON."""
-    document = {
-        "format_version": metadata.format_version,
-        "snapshot_id": metadata.snapshot_id,
-        "as_of": _time_to_text(metadata.as_of),
-        "built_at": _time_to_text(metadata.built_at),
-        "sources": [asdict(source) for source in metadata.sources],
-        "counts": dict(metadata.counts),
-        **({"changes": asdict(metadata.changes)} if metadata.changes else {}),
-        **({"coverage": [asdict(each) for each in metadata.coverage]} if metadata.coverage else {}),
-        "values": {key: asdict(spec) for key, spec in specs.items()},
-    }
-    return json.dumps(document, ensure_ascii=False, indent=1).encode()
+    document = msgspec.to_builtins(metadata) | {"values": msgspec.to_builtins(specs)}
+    stated = {key: value for key, value in document.items() if value is not None}
+    return msgspec.json.format(msgspec.json.encode(stated), indent=1)
 
 
 def decode_metadata(text: bytes) -> tuple[Metadata, dict[str, ValueSpec]]:
     """Return the metadata and the specification of every stored value.
 
-    Raises KeyError, TypeError or ValueError when the document is not what was written.
+    Raises one of ``MALFORMED`` when the document is not what was written.
     """
-    document: dict[str, Any] = json.loads(text)
-    metadata = Metadata(
-        format_version=document["format_version"],
-        snapshot_id=document["snapshot_id"],
-        as_of=_time_from_text(document["as_of"]),
-        built_at=_time_from_text(document["built_at"]),
-        sources=tuple(Source(**source) for source in document["sources"]),
-        counts=document["counts"],
-        changes=Changes(**document["changes"]) if "changes" in document else None,
-        coverage=tuple(Coverage(**each) for each in document.get("coverage", ())),
+    document = msgspec.json.decode(text, type=dict[str, Any])
+    return (
+        msgspec.convert(document, Metadata),
+        msgspec.convert(document["values"], dict[str, ValueSpec]),
     )
-    specs = {key: ValueSpec(**spec) for key, spec in document["values"].items()}
-    return metadata, specs
 
 
-def _time_to_text(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="seconds")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What of a route is neither its operator nor its region."""
+
+    mcc: str
+    mnc: str
+    registry_mnc: str
+    routing_number: str
+    line_type: str
 
 
-def _time_from_text(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+def encode_routes(
+    routes: Sequence[Route], donors: Sequence[Operator]
+) -> tuple[dict[str, NDArray[np.unsignedinteger]], dict[str, bytes]]:
+    """Return the route table as arrays by key and tables by key."""
+    operators: dict[Operator, int] = {}
+    networks: dict[Network, int] = {}
+    regions: dict[Region, int] = {}
+    columns = np.zeros((4, len(routes)), "<u4")
+    for row, route in enumerate(routes):
+        network = Network(
+            mcc=route.mcc,
+            mnc=route.mnc,
+            registry_mnc=route.registry_mnc,
+            routing_number=route.routing_number,
+            line_type=route.line_type.name,
+        )
+        columns[:, row] = (
+            route.status,
+            operators.setdefault(route.operator, len(operators)),
+            networks.setdefault(network, len(networks)),
+            regions.setdefault(route.region, len(regions)),
+        )
+    arrays: dict[str, NDArray[np.unsignedinteger]] = {
+        layout.ROUTES_STATUS: columns[0].astype("|u1"),
+        layout.ROUTES_OPERATOR: columns[1],
+        layout.ROUTES_NETWORK: columns[2],
+        layout.ROUTES_REGION: columns[3],
+    }
+    tables: dict[str, Iterable[Any]] = {
+        layout.OPERATORS: operators,
+        layout.NETWORKS: networks,
+        layout.REGIONS: regions,
+        layout.DONORS: donors,
+    }
+    return arrays, {key: msgspec.json.encode(list(rows)) for key, rows in tables.items()}
+
+
+@functools.lru_cache(TABLES_KEPT_MAX)
+def _decoded(kind: Callable[..., Any], table: bytes) -> tuple[Any, ...]:
+    return tuple(kind(**row) for row in msgspec.json.decode(table))
+
+
+class RouteTable:
+    """The routes of a snapshot; a row becomes a :class:`Route` when it is first asked for.
+
+    Attributes:
+        status: uint8[rows].
+        operator_of_row, network_of_row, region_of_row: uint32[rows], places in ``operators``,
+            ``networks`` and ``regions``.
+        operators, networks, regions, donors: Each distinct one once.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, NDArray[np.unsignedinteger]],
+        tables: Mapping[str, bytes | memoryview],
+    ) -> None:
+        """Copy the columns and decode the tables, so that nothing refers to the file's map.
+
+        Raises one of ``MALFORMED`` when a table is not what was written.
+        """
+        self.status = arrays[layout.ROUTES_STATUS].copy()
+        self.operator_of_row = arrays[layout.ROUTES_OPERATOR].copy()
+        self.network_of_row = arrays[layout.ROUTES_NETWORK].copy()
+        self.region_of_row = arrays[layout.ROUTES_REGION].copy()
+        self.operators: tuple[Operator, ...] = _decoded(Operator, bytes(tables[layout.OPERATORS]))
+        self.networks: tuple[Network, ...] = _decoded(Network, bytes(tables[layout.NETWORKS]))
+        self.regions: tuple[Region, ...] = _decoded(Region, bytes(tables[layout.REGIONS]))
+        self.donors: tuple[Operator, ...] = _decoded(Operator, bytes(tables[layout.DONORS]))
+        if not {each.line_type for each in self.networks} <= LineType.__members__.keys():
+            raise ValueError("a network has an unknown line type")
+        self._routes: dict[int, Route] = {}
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def __getitem__(self, row: int) -> Route:
+        route = self._routes.get(row)
+        if route is None:
+            network = self.networks[self.network_of_row[row]]
+            route = self._routes[row] = Route(
+                status=Status(int(self.status[row])),
+                operator=self.operators[self.operator_of_row[row]],
+                mcc=network.mcc,
+                mnc=network.mnc,
+                registry_mnc=network.registry_mnc,
+                routing_number=network.routing_number,
+                region=self.regions[self.region_of_row[row]],
+                line_type=LineType[network.line_type],
+            )
+        return route
+
+
+_ENTRY = np.dtype([("number", "<u8"), ("source", "<u4")])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedBy:
+    """``numbers``: uint64[n], ascending and unique; ``source``: uint32[n], indexes of sources."""
+
+    numbers: NDArray[np.uint64]
+    source: NDArray[np.uint32]
+
+    @classmethod
+    def decode(cls, data: bytes) -> ChangedBy:
+        """Return the entries of a file, none where it keeps none."""
+        entries = np.frombuffer(data, _ENTRY)
+        return cls(numbers=entries["number"].copy(), source=entries["source"].copy())
+
+    def encode(self) -> bytes:
+        """Return the entries as the file keeps them: 12 bytes each."""
+        entries = np.empty(len(self.numbers), _ENTRY)
+        entries["number"], entries["source"] = self.numbers, self.source
+        return entries.tobytes()
+
+    def find(self, number: int) -> int | None:
+        """Return the index of the source that had the last word, None where none is known."""
+        at = int(self.numbers.searchsorted(np.uint64(number)))
+        known = at < len(self.numbers) and int(self.numbers[at]) == number
+        return int(self.source[at]) if known else None
+
+    def then(self, numbers: NDArray[np.uint64], source: NDArray[np.uint32]) -> ChangedBy:
+        """Return what holds after later sources: uint64[k] ascending and unique, uint32[k]."""
+        # Of equal numbers the first is taken: the later source.
+        both, first = np.unique(np.concatenate([numbers, self.numbers]), return_index=True)
+        return ChangedBy(numbers=both, source=np.concatenate([source, self.source])[first])

@@ -11,9 +11,9 @@ import hashlib
 import mmap
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,56 +21,14 @@ import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
-from numroute.errors import (
-    NumrouteError,
-    SnapshotCorruptError,
-    SnapshotVersionError,
-    StoreAccessError,
-)
+from numroute.errors import SnapshotCorruptError, SnapshotVersionError, StoreAccessError
 from numroute.files import create_private
 from numroute.index import layout
-from numroute.index.content import Metadata, ValueSpec, encode_metadata
+from numroute.index.content import ContentError, Metadata, ValueSpec, encode_metadata
 
 REBUILD_HINT = "Make another snapshot current or build this one again"
 
 _READ_BYTES: Final = 1 << 20
-
-
-class ContentError(NumrouteError):
-    """The content breaks a rule of the format: a fault of the program that made it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredArray:
-    """An array to be stored; ``make`` returns it when it is written, and not before."""
-
-    dtype: np.dtype[Any]
-    length: int
-    make: Callable[[], NDArray[Any]]
-
-    @classmethod
-    def of(cls, array: NDArray[Any]) -> StoredArray:
-        """Store an array that is in memory already."""
-        return cls(dtype=array.dtype, length=len(array), make=lambda: array)
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes it takes."""
-        return self.length * self.dtype.itemsize
-
-    @property
-    def spec(self) -> ValueSpec:
-        """What the metadata say of it, with zeros for the digest."""
-        return ValueSpec(
-            dtype=self.dtype.newbyteorder("<").str, length=self.length, sha256=_NO_DIGEST
-        )
-
-    def data(self) -> memoryview:
-        """Return its bytes as the file holds them."""
-        array = np.ascontiguousarray(self.make(), self.dtype.newbyteorder("<"))
-        if len(array) != self.length:
-            raise ContentError(f"{len(array)} entries were made, {self.length} were announced")
-        return array.view(np.uint8).data
 
 
 _NO_DIGEST = "0" * 64
@@ -95,7 +53,7 @@ def sha256_file(path: Path, length: int) -> bytes:
 
 def write_file(
     path: Path,
-    arrays: Mapping[str, StoredArray],
+    arrays: Mapping[str, NDArray[Any]],
     tables: Mapping[str, bytes],
     metadata: Metadata,
 ) -> None:
@@ -104,22 +62,23 @@ def write_file(
     Raises ContentError when an array is larger than the format holds, StoreAccessError when the
     file cannot be written; the caller removes what was written so far.
     """
-    for key, array in arrays.items():
-        if array.nbytes > layout.VALUE_BYTES_MAX:
-            raise ContentError(f"{key} takes more bytes than the format holds")
-    specs = {key: array.spec for key, array in arrays.items()}
-    specs |= {
+    values: dict[str, memoryview] = {key: memoryview(table) for key, table in tables.items()}
+    specs = {
         key: ValueSpec(dtype="", length=len(table), sha256=_NO_DIGEST)
         for key, table in tables.items()
     }
+    for key, array in arrays.items():
+        stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        if stored.nbytes > layout.VALUE_BYTES_MAX:
+            raise ContentError(f"{key} takes more bytes than the format holds")
+        values[key] = stored.view(np.uint8).data
+        specs[key] = ValueSpec(dtype=stored.dtype.str, length=len(stored), sha256=_NO_DIGEST)
     # The digests in the metadata have a fixed length, so its own is known before they are.
-    lengths = [array.nbytes for array in arrays.values()]
-    lengths += [len(table) for table in tables.values()]
-    lengths.append(len(_encoded(metadata, specs)))
+    lengths = [*(value.nbytes for value in values.values()), len(_encoded(metadata, specs))]
     size = layout.HEAD_BYTES + sum(map(_value_pages, lengths)) * layout.LMDB_PAGE
     try:
         with create_private(path) as file, ThreadPoolExecutor(1) as pool:
-            meta = _write_environment(path, file.fileno(), size, arrays, tables, metadata, specs)
+            meta = _write_environment(path, file.fileno(), size, values, metadata, specs)
             # The disk works while the digest is made.
             flushing = pool.submit(os.fsync, file.fileno())
             with path.open("rb") as written:
@@ -136,18 +95,19 @@ def write_file(
             file.write(seal.pack())
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise _unwritable(path, error.strerror) from None
-    except lmdb.Error as error:
-        raise _unwritable(path, str(error).removeprefix(f"{path}: ")) from None
+    except (OSError, lmdb.Error) as error:
+        # Either puts the path before or behind its reason; the error has it already.
+        reason = error.strerror if isinstance(error, OSError) else _reason(path, error)
+        raise StoreAccessError(
+            path, f"cannot be written: {reason}", hint="Is the disk full or read-only?"
+        ) from None
 
 
 def _write_environment(
     path: Path,
     descriptor: int,
     size: int,
-    arrays: Mapping[str, StoredArray],
-    tables: Mapping[str, bytes],
+    values: Mapping[str, memoryview],
     metadata: Metadata,
     specs: dict[str, ValueSpec],
 ) -> bytes:
@@ -167,8 +127,7 @@ def _write_environment(
         # A page that finds no room on the disk when it is touched would kill the process.
         os.posix_fallocate(descriptor, 0, size)
         with environment.begin(write=True) as transaction, ThreadPoolExecutor(1) as pool:
-            for key in sorted(specs):
-                data = arrays[key].data() if key in arrays else memoryview(tables[key])
+            for key, data in sorted(values.items()):
                 digest = pool.submit(sha256, data)
                 transaction.put(key.encode("ascii"), _padded(data))
                 specs[key] = replace(specs[key], sha256=digest.result().hex())
@@ -200,10 +159,8 @@ def _padded(data: memoryview) -> memoryview | bytes:
     )
 
 
-def _unwritable(path: Path, reason: str | None) -> StoreAccessError:
-    return StoreAccessError(
-        path, f"cannot be written: {reason}", hint="Is the disk full or read-only?"
-    )
+def _reason(path: Path, error: lmdb.Error) -> str:
+    return str(error).removeprefix(f"{path}: ")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -220,13 +177,13 @@ class Environment:
     _environment: lmdb.Environment
     _transaction: lmdb.Transaction
     _identity: tuple[int, int]
-    _readers: int = field(default=1)
+    readers: int = 0
 
     def release(self) -> None:
         """Leave the environment; the last reader closes it."""
         with _lock:
-            self._readers -= 1
-            if self._readers:
+            self.readers -= 1
+            if self.readers:
                 return
             del _open[self._identity]
             self.values.clear()
@@ -248,11 +205,10 @@ def open_environment(path: Path) -> Environment:
         status = path.stat()
         identity = (status.st_dev, status.st_ino)
         with _lock:
-            if identity in _open:
-                environment = _open[identity]
-                environment._readers += 1  # noqa: SLF001 - this module is the owner of the count
-                return environment
-            environment = _open[identity] = _open_file(path, identity)
+            environment = _open.get(identity)
+            if environment is None:
+                environment = _open[identity] = _open_file(path, identity)
+            environment.readers += 1
             return environment
     except FileNotFoundError:
         raise SnapshotCorruptError(
@@ -265,38 +221,25 @@ def open_environment(path: Path) -> Environment:
 def read_seal(path: Path) -> layout.Seal:
     """Return the file's seal after checking it against the file's length and first pages."""
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        if size < layout.HEAD_BYTES + layout.SEAL_BYTES or size % layout.LMDB_PAGE:
-            raise SnapshotCorruptError(
-                path,
-                f"{size} bytes are no whole snapshot: truncated, or another kind of file",
-                hint=REBUILD_HINT,
-            )
-        file.seek(size - layout.SEAL_BYTES)
+        size = file.seek(0, 2) - layout.SEAL_BYTES
+        file.seek(max(0, size))
         seal = layout.Seal.unpack(file.read(layout.SEAL_BYTES))
-        if seal is None:
-            raise SnapshotCorruptError(
-                path,
-                "no seal on the last page: truncated, damaged, or another kind of file",
-                hint=REBUILD_HINT,
-            )
-        if seal.format_version != layout.FORMAT_VERSION:
-            raise SnapshotVersionError(
-                path, expected=layout.FORMAT_VERSION, actual=seal.format_version
-            )
-        if seal.environment_bytes != size - layout.SEAL_BYTES:
-            raise SnapshotCorruptError(
-                path,
-                f"the seal covers {seal.environment_bytes} bytes, "
-                f"the file holds {size - layout.SEAL_BYTES} before it",
-                hint=REBUILD_HINT,
-            )
         file.seek(0)
-        if sha256(file.read(layout.HEAD_BYTES)) != seal.head_sha256:
-            raise SnapshotCorruptError(
-                path, "the first pages are not what was written", hint=REBUILD_HINT
-            )
-    return seal
+        head = file.read(layout.HEAD_BYTES)
+    if size < layout.HEAD_BYTES or size % layout.LMDB_PAGE:
+        whole = size + layout.SEAL_BYTES
+        fault = f"{whole} bytes are no whole snapshot: truncated, or another kind of file"
+    elif seal is None:
+        fault = "no seal on the last page: truncated, damaged, or another kind of file"
+    elif seal.format_version != layout.FORMAT_VERSION:
+        raise SnapshotVersionError(path, expected=layout.FORMAT_VERSION, actual=seal.format_version)
+    elif seal.environment_bytes != size:
+        fault = f"the seal covers {seal.environment_bytes} bytes, the file holds {size} before it"
+    elif sha256(head) != seal.head_sha256:
+        fault = "the first pages are not what was written"
+    else:
+        return seal
+    raise SnapshotCorruptError(path, fault, hint=REBUILD_HINT)
 
 
 def _open_file(path: Path, identity: tuple[int, int]) -> Environment:
@@ -308,11 +251,8 @@ def _open_file(path: Path, identity: tuple[int, int]) -> Environment:
             str(path), subdir=False, readonly=True, lock=False, create=False, max_spare_txns=0
         )
     except lmdb.Error as error:
-        # LMDB puts the path before its reason; the error has it already.
-        reason = str(error).removeprefix(f"{path}: ")
-        raise SnapshotCorruptError(
-            path, f"LMDB cannot open it: {reason}", hint=REBUILD_HINT
-        ) from None
+        fault = f"LMDB cannot open it: {_reason(path, error)}"
+        raise SnapshotCorruptError(path, fault, hint=REBUILD_HINT) from None
     transaction = environment.begin(buffers=True)
     values = {bytes(key).decode(): value for key, value in transaction.cursor()}
     _advise_huge_pages(values)

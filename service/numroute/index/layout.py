@@ -6,8 +6,7 @@ A snapshot file is an LMDB environment (0.9 data format) followed by one page, t
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -144,8 +143,7 @@ def smallest_unsigned(largest: int) -> np.dtype[np.unsignedinteger]:
     raise ValueError(f"{largest} needs more than four bytes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
+class Seal(NamedTuple):
     """The last page of a snapshot file.
 
     ``environment_bytes`` is the length of the LMDB environment before it, so that a truncated file
@@ -162,15 +160,7 @@ class Seal:
 
     def pack(self) -> bytes:
         """Return the seal as one page; the rest of the page is zeros."""
-        packed = _SEAL.pack(
-            SEAL_MAGIC,
-            self.format_version,
-            0,
-            self.environment_bytes,
-            self.head_sha256,
-            self.meta_sha256,
-            self.environment_sha256,
-        )
+        packed = _SEAL.pack(SEAL_MAGIC, self.format_version, 0, *self[1:])
         return packed.ljust(SEAL_BYTES, b"\0")
 
     @classmethod
@@ -178,13 +168,5 @@ class Seal:
         """Return the seal, or None when the page is not one."""
         if len(page) != SEAL_BYTES or any(page[_SEAL.size :]):
             return None
-        magic, version, zero, size, head, meta, whole = _SEAL.unpack_from(page)
-        if magic != SEAL_MAGIC or zero != 0:
-            return None
-        return cls(
-            format_version=version,
-            environment_bytes=size,
-            head_sha256=head,
-            meta_sha256=meta,
-            environment_sha256=whole,
-        )
+        magic, version, zero, *rest = _SEAL.unpack_from(page)
+        return cls(version, *rest) if (magic, zero) == (SEAL_MAGIC, 0) else None

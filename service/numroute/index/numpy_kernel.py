@@ -99,7 +99,7 @@ class Tables:
         """What ``ranks_within`` holds, or would hold: computed, the whole heap is read for it."""
         if self.ranks_within is not None:
             return self.ranks_within
-        return ranks_of(self.records_of_granules)[1]
+        return ranks_of(self.records_of_granules)[layout.RANKS_WITHIN]
 
     @cached_property
     def records_of_granules(self) -> Index:

@@ -33,11 +33,8 @@ _FLAGS_FROM = 64
 _FLAGS = 1 << 18
 """A byte each: they stay in the second-level cache beside what a piece of a batch needs."""
 
-_FLAG_MASK = np.array(_FLAGS - 1, np.uint64)
-_FLAG_SHIFT_MIN = 4
-_FLAG_SHIFT_MAX = 30
-_NUMBERS_ASKED = 1e9
-"""Roughly how many different numbers are asked for: the size of a country's plan."""
+_FLAG_SHIFT = 10
+_FLAG_MASK, _SHIFT = np.array(_FLAGS - 1, np.uint64), np.array(_FLAG_SHIFT, np.uint64)
 
 _NOTHING = -1
 
@@ -153,14 +150,13 @@ class _Layout:
 
     ``start``: uint64[k], first number of each piece, the first is 0; ``row``: int64[k], the row of
     its numbers that are not ported, ``_NOTHING`` where no override applies. ``flags``: bool, by a
-    number's bits from ``flag_shift`` on: whether an override may hold it.
+    number's bits from ``_FLAG_SHIFT`` on: whether an override may hold it.
     """
 
     since: float
     until: float
     start: NDArray[np.uint64]
     row: NDArray[np.int64]
-    flag_shift: NDArray[np.uint64]
     flags: NDArray[np.bool_]
 
 
@@ -205,7 +201,7 @@ class OverrideTable:
         for begin in range(0, len(numbers), _PIECE_NUMBERS):
             part = numbers[begin : begin + _PIECE_NUMBERS]
             n = len(part)
-            np.right_shift(part, layout.flag_shift, out=place[:n])
+            np.right_shift(part, _SHIFT, out=place[:n])
             np.bitwise_and(place[:n], _FLAG_MASK, out=place[:n])
             layout.flags.take(place[:n].view(np.int64), out=hit[:n], mode="clip")
             candidates = hit[:n].nonzero()[0]
@@ -278,39 +274,19 @@ class OverrideTable:
                 piece(each.first, row)
                 around.append((each.last, row))
         leave_before(NUMBER_MAX + 1)
-        shift, flags = _flags_of([each for each in self.all if each.active(moment)])
         return _Layout(
             since=ends[passed - 1] if passed else -np.inf,
             until=ends[passed] if passed < len(ends) else np.inf,
             start=np.array(starts, np.uint64),
             row=np.array(rows, np.int64),
-            flag_shift=np.array(shift, np.uint64),
-            flags=flags,
+            flags=_flags_of(each for each in self.all if each.active(moment)),
         )
 
 
-def _flags_of(active: Sequence[Override]) -> tuple[int, NDArray[np.bool_]]:
-    """Return how far a number is shifted to find its flag, and the flags.
-
-    A wide flag lets pass what lies beside an override, a narrow one makes many flags of a range,
-    and with them more numbers elsewhere that share a flag with it: the best shift lets the least
-    pass by both.
-    """
-    first = np.array([each.first for each in active], np.int64)
-    last = np.array([each.last for each in active], np.int64)
-
-    def let_pass(shift: int) -> float:
-        count = int(((last >> shift) - (first >> shift) + 1).sum())
-        return count * ((1 << shift) / _NUMBERS_ASKED + 1 / _FLAGS)
-
-    shift = min(range(_FLAG_SHIFT_MIN, _FLAG_SHIFT_MAX + 1), key=let_pass)
+def _flags_of(active: Iterable[Override]) -> NDArray[np.bool_]:
+    """Return a flag for each granule, many of which share one: whether an override may hold it."""
     flags = np.zeros(_FLAGS, np.bool_)
-    for begin, end in zip((first >> shift).tolist(), (last >> shift).tolist(), strict=True):
-        if end - begin >= _FLAGS:
-            flags[:] = True
-        elif begin % _FLAGS <= end % _FLAGS:
-            flags[begin % _FLAGS : end % _FLAGS + 1] = True
-        else:
-            flags[begin % _FLAGS :] = True
-            flags[: end % _FLAGS + 1] = True
-    return shift, flags
+    for each in active:
+        first, last = each.first >> _FLAG_SHIFT, each.last >> _FLAG_SHIFT
+        flags[np.arange(first, min(last, first + _FLAGS - 1) + 1) & (_FLAGS - 1)] = True
+    return flags

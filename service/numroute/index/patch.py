@@ -2,13 +2,13 @@
 
 Only granules in which something changed are encoded again; between them the heap and the columns
 are copied in long stretches. Ranges stay as they are. A group of granules that gets a route which
-its dictionary lacks gets a new dictionary, behind the others.
+its dictionary lacks gets a new dictionary, behind the others; where one group needs several, all
+records are laid out anew.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,12 +17,9 @@ from numpy.typing import NDArray
 
 from numroute.index import kernel, layout, numpy_kernel
 from numroute.index.bitmap import (
-    Bitmap,
     Dictionaries,
-    LayoutLimitError,
     Segments,
     TooManyRoutesError,
-    bitmap_arrays,
     build_bitmap,
     codes_of,
     encode,
@@ -30,17 +27,11 @@ from numroute.index.bitmap import (
     places_of,
     ranks_of,
 )
-from numroute.index.content import Patch
-from numroute.index.file import ContentError, StoredArray
-from numroute.index.numpy_kernel import Tables
+from numroute.index.content import ContentError, Patch, encode_routes, require
+from numroute.index.numpy_kernel import Index, Rows, Tables, Words
 from numroute.index.records import all_records, decode
 from numroute.index.snapshot import Snapshot
-from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX
-
-Index = NDArray[np.int64]
-Words = NDArray[np.uint64]
-Rows = NDArray[np.uint16]
 
 _LOOKED_UP_AT_ONCE = 16_384
 
@@ -57,31 +48,51 @@ class Patched:
     base: Snapshot
     patch: Patch
 
+    @classmethod
+    def unchanged(cls, base: Snapshot) -> Patched:
+        """Return the content of a snapshot as it is."""
+        nothing = np.empty(0, np.uint32)
+        return cls(
+            base=base,
+            patch=Patch(
+                numbers=nothing.astype(np.uint64),
+                present=nothing.astype(np.bool_),
+                number_route=nothing,
+                routes=[base.routes[row] for row in range(len(base.routes))],
+            ),
+        )
+
 
 def check_patch(content: Patched) -> None:
     """Raise ContentError when a patch breaks a rule of the format."""
     patch, base = content.patch, content.base
     rows, numbers = len(base.routes), patch.numbers
-    rules = {
-        "the route table begins with the rows of the snapshot": tuple(patch.routes[:rows])
-        == tuple(base.routes[row] for row in range(rows)),
-        "the donors begin with those of the snapshot": patch.donor is None
-        or tuple(patch.donors[: len(base.routes.donors)]) == base.routes.donors,
-        "numbers ascend and are unique": bool((numbers[1:] > numbers[:-1]).all()),
-        "numbers are whole E.164 numbers": len(numbers) == 0
-        or (numbers[0] > 0 and int(numbers[-1]) <= NUMBER_MAX),
-        "routes of numbers are rows": int(patch.number_route.max(initial=0)) < len(patch.routes),
-        "one state, route, time and donor per number": all(
-            values is None or len(values) == len(numbers)
-            for values in (patch.present, patch.number_route, patch.ported_at, patch.donor)
-        ),
-    }
-    for rule, kept in rules.items():
-        if not kept:
-            raise ContentError(f"the patch breaks the rule: {rule}")
+    require(
+        {
+            "the route table begins with the rows of the snapshot": tuple(patch.routes[:rows])
+            == tuple(base.routes[row] for row in range(rows)),
+            "the donors begin with those of the snapshot": patch.donor is None
+            or tuple(patch.donors[: len(base.routes.donors)]) == base.routes.donors,
+            "numbers ascend and are unique": bool((numbers[1:] > numbers[:-1]).all()),
+            "numbers are whole E.164 numbers": len(numbers) == 0
+            or (numbers[0] > 0 and int(numbers[-1]) <= NUMBER_MAX),
+            "routes of numbers are rows": int(patch.number_route.max(initial=0))
+            < len(patch.routes),
+            "one state, route, time and donor per number": all(
+                values is None or len(values) == len(numbers)
+                for values in (patch.present, patch.number_route, patch.ported_at, patch.donor)
+            ),
+        },
+        "the patch",
+    )
+    if len(patch.routes) > layout.ROWS_MAX:
+        raise ContentError(
+            f"{len(patch.routes)} routes are more than {layout.ROWS_MAX}",
+            hint="Build again from a full dump: routes that no number has any more go then",
+        )
 
 
-def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, bytes]]:
+def encode_patched(content: Patched) -> tuple[dict[str, NDArray[Any]], dict[str, bytes]]:
     """Return every array and every table of a patched snapshot by key.
 
     Raises ContentError when the patch breaks a rule of the format.
@@ -89,147 +100,90 @@ def encode_patched(content: Patched) -> tuple[dict[str, StoredArray], dict[str, 
     check_patch(content)
     base, patch = content.base, content.patch
     member, rank = numpy_kernel.locate(base.tables, patch.numbers)
-    splice = _Splice.of(patch, member, rank, base.ported_count)
-    if splice.length > layout.RECORDS_MAX:
-        raise ContentError(
-            f"the snapshot's content breaks the rule: at most {layout.RECORDS_MAX} records"
-        )
+    changed = member | patch.present
+    arrays, tables = dict(base.arrays), base.tables_stored()
+    donors = patch.donors or base.routes.donors
+    if len(patch.routes) > len(base.routes) or len(donors) > len(base.routes.donors):
+        columns, of_routes = encode_routes(patch.routes, donors)
+        arrays |= columns
+        tables |= of_routes
+    arrays |= _patched_bitmap(base, patch, changed)
     before = kernel.lookup(base.tables, patch.numbers[member])
     records = np.zeros(len(patch.routes), np.int64)
     records[: len(base.routes)] = base.arrays[layout.ROUTES_RECORDS]
     records -= np.bincount(before, minlength=len(records))
     records += np.bincount(patch.number_route[patch.present], minlength=len(records))
-    columns, tables = _new_routes(content)
-    arrays = {key: StoredArray.of(array) for key, array in base.arrays.items()}
-    arrays |= {key: StoredArray.of(array) for key, array in columns.items()}
-    bitmap = _patched_bitmap(base, patch, member)
-    arrays |= {key: StoredArray.of(array) for key, array in bitmap_arrays(bitmap).items()}
-    arrays[layout.ROUTES_RECORDS] = StoredArray.of(records.astype(np.uint32))
+    arrays[layout.ROUTES_RECORDS] = records.astype(np.uint32)
     for key, values in ((layout.PORTED_AT, patch.ported_at), (layout.DONOR, patch.donor)):
-        if key in base.arrays:
-            old = base.arrays[key]
-            largest = int(values.max(initial=0)) if values is not None else 0
-            dtype = np.promote_types(old.dtype, layout.smallest_unsigned(largest))
-            arrays[key] = StoredArray(
-                dtype=dtype, length=splice.length, make=partial(splice.column, old, values, dtype)
+        if key in arrays:
+            known = np.zeros(len(changed), np.uint32) if values is None else values
+            arrays[key] = _column(
+                arrays[key],
+                known[changed],
+                rank[changed],
+                gone=member[changed],
+                present=patch.present[changed],
             )
     if patch.source is not None:
-        changed = base.changed_by().then(patch.numbers, patch.source)
-        tables |= {layout.CHANGED: changed.encode()}
-    return arrays, base.tables_stored() | tables
+        changed_by = base.changed_by().then(patch.numbers, patch.source)
+        tables[layout.CHANGED] = changed_by.encode()
+    return arrays, tables
 
 
-def _new_routes(
-    content: Patched,
-) -> tuple[dict[str, NDArray[np.unsignedinteger]], dict[str, bytes]]:
-    """Return the route table where the patch adds to it; else what is stored already will do."""
-    routes, patch = content.base.routes, content.patch
-    donors = patch.donors or routes.donors
-    if len(patch.routes) == len(routes) and len(donors) == len(routes.donors):
-        return {}, {}
-    return encode_routes(patch.routes, donors)
+def _column(
+    old: NDArray[np.unsignedinteger],
+    values: NDArray[np.unsignedinteger],
+    rank: Index,
+    *,
+    gone: NDArray[np.bool_],
+    present: NDArray[np.bool_],
+) -> NDArray[np.unsignedinteger]:
+    """Return a column after changes: stretches of the old one, and values of the patch.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Splice:
-    """How a column of the records changes, and its ``length`` afterwards.
-
-    ``rank``, ``replaces``, ``entry``: for each change, its position among the old records, whether
-    the record at that position goes, and the entry of the patch whose value stands there
-    afterwards, -1 where none does.
+    ``rank``: for each change, the position among the old records; ``gone``, whether the record
+    there goes; ``present``, whether the change's value stands there afterwards.
     """
-
-    rank: Index
-    replaces: NDArray[np.bool_]
-    entry: Index
-    length: int
-
-    @classmethod
-    def of(cls, patch: Patch, member: NDArray[np.bool_], rank: Index, records: int) -> _Splice:
-        """Return the changes that a patch makes to a snapshot with this number of records."""
-        changed = np.flatnonzero(member | patch.present)
-        return cls(
-            rank=rank[changed],
-            replaces=member[changed],
-            entry=np.where(patch.present[changed], changed, -1),
-            length=records + int(np.count_nonzero(patch.present)) - int(np.count_nonzero(member)),
-        )
-
-    def column(
-        self,
-        old: NDArray[np.unsignedinteger],
-        values: NDArray[np.unsignedinteger] | None,
-        dtype: np.dtype[Any],
-    ) -> NDArray[np.unsignedinteger]:
-        """Return a column: stretches of the old one, and values of the patch.
-
-        ``values`` has an entry per number of the patch; None stands for zeros. ``dtype`` is what
-        the column becomes, at least as wide as it was.
-        """
-        column = np.empty(self.length, dtype)
-        begin = at = 0
-        for rank, replaces, entry in zip(
-            self.rank.tolist(), self.replaces.tolist(), self.entry.tolist(), strict=True
-        ):
-            column[at : at + rank - begin] = old[begin:rank]
-            at += rank - begin
-            begin = rank + replaces
-            if entry >= 0:
-                column[at] = 0 if values is None else values[entry]
-                at += 1
-        column[at:] = old[begin:]
-        return column
+    largest = int(values.max(initial=0))
+    values = values.astype(np.promote_types(old.dtype, layout.smallest_unsigned(largest)))
+    pieces, begin = [], 0
+    for at, (first, behind, stays) in enumerate(
+        zip(rank.tolist(), (rank + gone).tolist(), present.tolist(), strict=True)
+    ):
+        pieces += [old[begin:first], values[at : at + stays]]
+        begin = behind
+    return np.concatenate([*pieces, old[begin:], values[:0]])
 
 
-def _patched_bitmap(base: Snapshot, patch: Patch, member: NDArray[np.bool_]) -> Bitmap:
+def _patched_bitmap(
+    base: Snapshot, patch: Patch, changed: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
     """Return the records' arrays after a patch. Raises ContentError."""
-    if len(patch.routes) > layout.ROWS_MAX:
-        raise ContentError(
-            f"{len(patch.routes)} routes are more than {layout.ROWS_MAX}",
-            hint="Build again from a full dump: routes that no number has any more go then",
-        )
-    tables = _with_own_blocks(base.tables, patch)
-    if len(tables.blocks) > layout.BLOCKS_MAX:
-        raise ContentError("the records are scattered over more blocks than the format holds")
-    changes = member | patch.present
-    numbers, present = patch.numbers[changes], patch.present[changes]
-    rows = patch.number_route[changes].astype(np.uint16)
-    index = numpy_kernel.entries_of(tables, numbers)
+    numbers, present = patch.numbers[changed], patch.present[changed]
+    rows = patch.number_route[changed].astype(np.uint16)
     try:
-        return _reencoded(tables, index, numbers, present, rows, len(patch.routes))
+        tables = _with_own_blocks(base.tables, numbers[present])
+        return _reencoded(tables, numbers, present, rows, len(patch.routes))
     except TooManyRoutesError:
-        # The groups of granules are too large for their routes: all are encoded anew.
-        pieces = [piece for piece, _ in all_records(base.tables)]
-        whole = _merged(
-            np.concatenate([piece.numbers for piece in pieces]),
-            np.concatenate([piece.rows for piece in pieces]),
-            numbers,
-            present,
-            rows,
-        )
-        try:
-            return build_bitmap(
-                *whole,
-                base.arrays[layout.RANGE_START],
-                base.arrays[layout.RANGE_ROUTE],
-                len(patch.routes),
-            )
-        except LayoutLimitError as error:
-            raise ContentError(f"the snapshot's content breaks the rule: {error}") from None
+        pass
+    old, old_rows = (
+        np.concatenate(pieces) for pieces in zip(*all_records(base.tables), strict=True)
+    )
+    return build_bitmap(
+        *_merged(old, old_rows, numbers, present, rows),
+        base.arrays[layout.RANGE_START],
+        base.arrays[layout.RANGE_ROUTE],
+        len(patch.routes),
+    )
 
 
 def _reencoded(
-    tables: Tables,
-    index: Index,
-    numbers: Words,
-    present: NDArray[np.bool_],
-    rows: Rows,
-    routes: int,
-) -> Bitmap:
-    """Return the arrays after changes to records, given the entry, number, ... of each change.
+    tables: Tables, numbers: Words, present: NDArray[np.bool_], rows: Rows, routes: int
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays after changes to records, whose blocks share their places with no other.
 
     Raises TooManyRoutesError when a group of granules needs more than one dictionary.
     """
+    index = numpy_kernel.entries_of(tables, numbers)
     shift, wide = tables.group_shift, len(tables.dictionary_start) == 1
     lacking = (
         np.empty(0, np.int64)
@@ -240,8 +194,7 @@ def _reencoded(
     entries = np.union1d(
         index, in_groups[tables.entries[in_groups] & np.uint64(layout.CELL_MASK) != 0]
     )
-    old = decode(tables, entries, _granules_of(tables, entries))
-    numbers, rows = _merged(*old, numbers, present, rows)
+    numbers, rows = _merged(*decode(tables, entries), numbers, present, rows)
     of_record = numpy_kernel.entries_of(tables, numbers)
     codes: NDArray[np.uint8] | Rows = rows
     starts, dictionaries = tables.dictionary_start, Dictionaries(routes, len(tables.dictionary))
@@ -262,29 +215,26 @@ def _reencoded(
     segments = encode(granule, numbers, codes, mixed, strips)
     records = tables.records_of_granules.copy()
     records[entries] = np.bincount(granule, minlength=len(entries))
-    ranks, within = ranks_of(records)
     heap, new_entries = _spliced(tables, entries, segments)
-    return Bitmap(
-        **dict(zip(("top", "sub"), page_tables(*tables.places), strict=True)),
-        entries=new_entries,
-        ranks=ranks,
-        ranks_within=within,
-        heap=heap,
-        dictionary=np.empty(0, np.uint16)
-        if wide
-        else np.concatenate([tables.dictionary, *dictionaries.pieces]).astype(np.uint16),
-        dictionary_start=starts,
-    )
+    arrays: dict[str, NDArray[Any]] = {
+        **dict(zip((layout.TOP, layout.SUB), page_tables(*tables.places), strict=True)),
+        layout.ENTRIES: new_entries,
+        layout.HEAP: heap,
+        layout.DICTIONARY_START: starts,
+        **ranks_of(records),
+    }
+    if not wide:
+        arrays[layout.DICTIONARY] = np.concatenate(
+            [tables.dictionary, *dictionaries.pieces]
+        ).astype(np.uint16)
+    return arrays
 
 
-def _with_own_blocks(tables: Tables, patch: Patch) -> Tables:
-    """Return tables in which each block with a new record has a place that no other shares."""
-    wanted = np.unique(
-        (patch.numbers[patch.present] >> np.uint64(layout.BLOCK_SHIFT)).astype(np.int64)
-    )
+def _with_own_blocks(tables: Tables, numbers: Words) -> Tables:
+    """Return tables in which each block with one of the numbers has a place of its own."""
+    wanted = np.unique((numbers >> np.uint64(layout.BLOCK_SHIFT)).astype(np.int64))
     old_blocks, old_places = tables.places
-    alone = old_blocks[np.bincount(old_places)[old_places] == 1]
-    wanted = wanted[~np.isin(wanted, alone)]
+    wanted = np.setdiff1d(wanted, old_blocks[np.bincount(old_places)[old_places] == 1])
     if not len(wanted):
         return tables
     blocks = np.union1d(old_blocks, wanted)
@@ -292,37 +242,26 @@ def _with_own_blocks(tables: Tables, patch: Patch) -> Tables:
     content = np.zeros(len(blocks), np.int64)
     content[blocks.searchsorted(old_blocks)] = old_places
     places = places_of(np.where(np.isin(blocks, wanted), len(old_blocks) + 1 + blocks, content))
+    if len(blocks) > layout.BLOCKS_MAX:
+        raise ContentError("the records are scattered over more blocks than the format holds")
     source = np.append(0, content[np.unique(places, return_index=True)[1]])
-
-    def moved(values: NDArray[Any], of_block: int) -> NDArray[Any]:
-        grid: NDArray[Any] = values.reshape(-1, of_block)[source]
-        return grid.reshape(-1)
-
-    starts = tables.dictionary_start
-    if len(starts) > 1:
-        starts = moved(starts, layout.GRANULES_PER_BLOCK >> tables.group_shift)
     top, sub = page_tables(blocks, places)
-    return numpy_kernel.prepare(
-        {
-            layout.TOP: top,
-            layout.SUB: sub,
-            layout.ENTRIES: moved(tables.entries, layout.GRANULES_PER_BLOCK),
-            layout.RANKS: tables.ranks,
-            layout.HEAP: tables.heap,
-            layout.DICTIONARY: tables.dictionary,
-            layout.DICTIONARY_START: starts,
-            layout.RANGE_START: tables.range_start,
-            layout.RANGE_ROUTE: tables.range_route,
-        }
-    )
-
-
-def _granules_of(tables: Tables, entries: Index) -> Index:
-    """Return the granules of entries: numbers without their low 10 bits."""
-    block = tables.blocks[entries // layout.GRANULES_PER_BLOCK - 1]
-    return (
-        block << (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT)
-    ) + entries % layout.GRANULES_PER_BLOCK
+    arrays: dict[str, NDArray[Any]] = {
+        layout.TOP: top,
+        layout.SUB: sub,
+        layout.RANKS: tables.ranks,
+        layout.HEAP: tables.heap,
+        layout.DICTIONARY: tables.dictionary,
+        layout.RANGE_START: tables.range_start,
+        layout.RANGE_ROUTE: tables.range_route,
+    }
+    starts = tables.dictionary_start
+    for key, values, count in (
+        (layout.ENTRIES, tables.entries, layout.GRANULES_PER_BLOCK),
+        (layout.DICTIONARY_START, starts, layout.GRANULES_PER_BLOCK >> tables.group_shift),
+    ):
+        arrays[key] = values.reshape(-1, count)[source].reshape(-1) if len(values) > 1 else values
+    return numpy_kernel.prepare(arrays)
 
 
 def _merged(

@@ -7,12 +7,12 @@ and verified, an event is recorded before it happens, and CURRENT is switched by
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from numroute.index.overrides import Override
 from numroute.index.patch import Patched
 from numroute.index.snapshot import Snapshot, verify_snapshot
 from numroute.index.store import Retention, SnapshotStore, locked
-from numroute.index.writer import write_copy, write_snapshot
-from numroute.model import Changes, Coverage, Source
+from numroute.index.writer import write_snapshot
+from numroute.model import Changes, Source
 
 LOCK = "lock"
 
@@ -72,6 +72,7 @@ class StoreWriter:
         overrides: Sequence[Override] | None = None,
         asked_by: str = "",
         reason: str = "",
+        message: str = "",
     ) -> Metadata:
         """Write a snapshot, verify it by reading it back, announce it and make it current.
 
@@ -82,47 +83,29 @@ class StoreWriter:
         Returns the new snapshot's metadata. Raises StoreAccessError when the disk refuses; then,
         as after a crash, the snapshot that was current stays current.
         """
-        if changes is None and isinstance(content, Content):
-            changes = self._changes(content)
         if overrides is None:
             overrides = self._carried_overrides()
-        metadata = self._new_metadata(
-            as_of=as_of,
-            sources=sources,
-            counts=counts,
-            coverage=content.coverage
-            if isinstance(content, Content)
-            else content.base.metadata.coverage,
+        counts = {name: count for name, count in counts.items() if name != OVERRIDES_COUNT}
+        if isinstance(content, Content):
+            changes, coverage = changes or self._changes(content), content.coverage
+        else:
+            coverage = content.base.metadata.coverage
+        metadata = Metadata(
+            format_version=FORMAT_VERSION,
+            snapshot_id=self._new_id(as_of),
+            as_of=as_of.astimezone(UTC).replace(microsecond=0),
+            built_at=datetime.now(UTC).replace(microsecond=0),
+            sources=tuple(sources),
+            counts=counts | ({OVERRIDES_COUNT: len(overrides)} if overrides else {}),
             changes=changes,
-            overrides=overrides,
+            coverage=coverage,
         )
+        facts = {"asked_by": asked_by, "reason": reason, "message": message}
+        stated = {name: fact for name, fact in facts.items() if fact or name == "asked_by"}
         return self._publish_file(
             lambda path: write_snapshot(path, content, metadata, overrides),
             metadata,
-            _facts(asked_by, reason, gate),
-        )
-
-    def _new_metadata(
-        self,
-        *,
-        as_of: datetime,
-        sources: Sequence[Source],
-        counts: Mapping[str, int],
-        coverage: tuple[Coverage, ...],
-        changes: Changes | None = None,
-        overrides: Sequence[Override] = (),
-    ) -> Metadata:
-        """Return the metadata of a snapshot that is built now, with an id that is not in use."""
-        of_registry = {name: count for name, count in counts.items() if name != OVERRIDES_COUNT}
-        return Metadata(
-            format_version=FORMAT_VERSION,
-            snapshot_id=self._new_id(as_of),
-            as_of=as_of,
-            built_at=datetime.now(UTC).replace(microsecond=0),
-            sources=tuple(sources),
-            counts=of_registry | ({OVERRIDES_COUNT: len(overrides)} if overrides else {}),
-            changes=changes,
-            coverage=coverage,
+            stated | {"gate": [dict(finding) for finding in gate]},
         )
 
     def publish_overrides(
@@ -134,22 +117,17 @@ class StoreWriter:
         """
         with self._store.open() as base:
             before = base.metadata
-            metadata = self._new_metadata(
+            return self.publish(
+                Patched.unchanged(base),
                 as_of=before.as_of,
                 sources=before.sources,
                 counts=before.counts,
-                coverage=before.coverage,
                 changes=Changes(against=before.snapshot_id),
                 overrides=overrides,
-            )
-            return self._publish_file(
-                lambda path: write_copy(path, base, metadata, overrides),
-                metadata,
-                {
-                    **_facts(asked_by, reason),
-                    "message": f"overrides set by hand: {len(overrides):,}, "
-                    f"before {len(base.overrides):,}; the registry's data is unchanged",
-                },
+                asked_by=asked_by,
+                reason=reason,
+                message=f"overrides set by hand: {len(overrides):,}, "
+                f"before {len(base.overrides):,}; the registry's data is unchanged",
             )
 
     def publish_pulled(self, file: Path, metadata: Metadata, *, url: str, asked_by: str) -> None:
@@ -313,14 +291,6 @@ class StoreWriter:
                 return snapshot_id
 
 
-def _facts(asked_by: str, reason: str, gate: Sequence[Mapping[str, Any]] = ()) -> Mapping[str, Any]:
-    return {
-        "asked_by": asked_by,
-        **({"reason": reason} if reason else {}),
-        "gate": [dict(finding) for finding in gate],
-    }
-
-
 @contextlib.contextmanager
 def _access(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write into StoreAccessError."""
@@ -449,42 +419,34 @@ def _protected(store: SnapshotStore) -> Iterator[tuple[str, str]]:
 def _in_order(store: SnapshotStore) -> list[tuple[str, datetime]]:
     """Return the kept snapshots and their times of publishing, in the order of events.
 
-    An adopted one is put where its time belongs; one that the history lacks, by its file.
+    Where the clock was set back, an event was no later than the next one. An adopted snapshot comes
+    by the time when it was built; one that the history lacks, by its file's.
     """
     introductions = store.read_history().introductions()
-    kept = store.ids()
-    ordered = [
-        (each, entry["at"])
-        for each, entry in introductions.items()
-        if each in set(kept) and entry["event"] in history.BRINGS
-    ]
-    for each in kept:
-        entry = introductions.get(each)
-        if entry is None:
-            at = datetime.fromtimestamp(store.snapshot_path(each).stat().st_mtime, UTC)
-        elif entry["event"] == history.ADOPTED:
-            at = datetime.fromisoformat(entry["built_at"])
-        else:
-            continue
-        earlier = [i for i, (_, other) in enumerate(ordered) if other <= at]
-        ordered.insert(earlier[-1] + 1 if earlier else 0, (each, at))
-    return ordered
+    kept = dict.fromkeys(store.ids())
+    found: list[tuple[str, datetime]] = []
+    later = datetime.max.replace(tzinfo=UTC)
+    for snapshot_id, entry in reversed(introductions.items()):
+        if snapshot_id in kept:
+            del kept[snapshot_id]
+            if entry["event"] == history.ADOPTED:
+                found.append((snapshot_id, datetime.fromisoformat(entry["built_at"])))
+            else:
+                later = min(entry["at"], later)
+                found.append((snapshot_id, later))
+    for snapshot_id in kept:
+        modified = store.snapshot_path(snapshot_id).stat().st_mtime
+        found.append((snapshot_id, datetime.fromtimestamp(modified, UTC)))
+    found.reverse()
+    found.sort(key=itemgetter(1))
+    return found
 
 
 def _remove(store: SnapshotStore, snapshot_id: str, asked_by: str) -> None:
+    """Remove a snapshot and record it; on a full disk there is room for that only afterwards."""
     path = store.snapshot_path(snapshot_id)
     facts = {"bytes": path.stat().st_size, "asked_by": asked_by}
-    try:
-        _record(store, history.PRUNED, snapshot_id, facts)
-    except StoreAccessError as error:
-        # On a full disk there is room for the record only when the file has gone.
-        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENOSPC:
-            raise
-        with _access(path):
-            path.unlink()
-        _record(store, history.PRUNED, snapshot_id, facts)
-    else:
-        with _access(path):
-            path.unlink()
     with _access(path):
+        path.unlink()
         flush(store.snapshots)
+    _record(store, history.PRUNED, snapshot_id, facts)

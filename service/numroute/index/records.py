@@ -1,4 +1,4 @@
-"""Records in the order of their numbers: all of them, those of some ranks, those of granules.
+"""Records in the order of their numbers: all of them, those between two numbers, those of granules.
 
 Comparing snapshots and applying increments read the tables this way; lookups never do.
 """
@@ -6,7 +6,7 @@ Comparing snapshots and applying increments read the tables this way; lookups ne
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,69 +19,35 @@ _BLOCKS_AT_ONCE = 256
 
 _CELLS, _MEMBERS = np.uint64(layout.CELL_MASK), np.uint64((1 << layout.RANK_SHIFT) - 1)
 _PLACE_SHIFT, _PLACE = np.uint64(layout.PLACE_SHIFT), np.uint64(layout.PLACE_MASK)
+_BLOCK_SHIFT = np.uint64(layout.BLOCK_SHIFT)
 
 
-class Records(NamedTuple):
-    """Records in ascending order: numbers, rows, and how many lie before the first of them."""
-
-    numbers: Words
-    rows: Rows
-    rank: int
+def all_records(tables: Tables) -> Iterator[tuple[Words, Rows]]:
+    """Yield all records, numbers and rows, in pieces of some blocks; there is always one piece."""
+    for first, end in pairwise([0, *edges(tables).tolist(), NUMBER_MAX + 1]):
+        yield records_between(tables, first, end)
 
 
-def all_records(tables: Tables) -> Iterator[tuple[Records, int]]:
-    """Yield all records, in pieces of some blocks.
-
-    With each comes the number up to which (exclusive) it holds all records that the pieces before
-    it do not. There is always one piece, and the last has no end but the largest number.
-    """
-    blocks = tables.blocks
-    for begin in range(0, max(1, len(blocks)), _BLOCKS_AT_ONCE):
-        end = min(begin + _BLOCKS_AT_ONCE, len(blocks))
-        until = int(blocks[end]) << layout.BLOCK_SHIFT if end < len(blocks) else NUMBER_MAX + 1
-        yield _records_in(tables, begin, end), until
+def edges(tables: Tables) -> Words:
+    """Return numbers between which lie so many blocks as are listed together."""
+    return tables.blocks[_BLOCKS_AT_ONCE::_BLOCKS_AT_ONCE].astype(np.uint64) << _BLOCK_SHIFT
 
 
-def records_at(tables: Tables, ranks: Index) -> tuple[Words, Rows]:
-    """Return the numbers and rows of the records with these ranks, which ascend."""
-    if not len(ranks):
-        return np.empty(0, np.uint64), np.empty(0, np.uint16)
-    first = tables.ranks_at(np.arange(1, len(tables.blocks) + 1) * layout.GRANULES_PER_BLOCK)
-    block = first.searchsorted(ranks, side="right") - 1
-    numbers, rows = [], []
-    while len(ranks):
-        begin = int(block[0])
-        count = int(block.searchsorted(begin + _BLOCKS_AT_ONCE))
-        part = _records_in(tables, begin, int(block[count - 1]) + 1)
-        numbers.append(part.numbers[ranks[:count] - part.rank])
-        rows.append(part.rows[ranks[:count] - part.rank])
-        ranks, block = ranks[count:], block[count:]
-    return np.concatenate(numbers), np.concatenate(rows)
-
-
-def _records_in(tables: Tables, begin: int, end: int) -> Records:
-    """Return the records of the blocks from one place to another."""
+def records_between(tables: Tables, first: int, end: int) -> tuple[Words, Rows]:
+    """Return the numbers and rows of the records from a block's first number to another's."""
+    begin, behind = tables.blocks.searchsorted(
+        [first >> layout.BLOCK_SHIFT, (end - 1 >> layout.BLOCK_SHIFT) + 1]
+    ).tolist()
     index = np.arange(
-        (begin + 1) * layout.GRANULES_PER_BLOCK, (end + 1) * layout.GRANULES_PER_BLOCK
+        (begin + 1) * layout.GRANULES_PER_BLOCK, (behind + 1) * layout.GRANULES_PER_BLOCK
     )
-    first = tables.blocks[begin:end, None] << (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT)
-    granules = (first + np.arange(layout.GRANULES_PER_BLOCK)).reshape(-1)
-    return Records(
-        *decode(tables, index, granules),
-        rank=int(
-            tables.ranks[((begin + 1) * layout.GRANULES_PER_BLOCK) >> layout.RANK_GROUP_SHIFT]
-        ),
-    )
+    return decode(tables, index)
 
 
-def decode(tables: Tables, index: Index, granules: Index) -> tuple[Words, Rows]:
-    """Return the numbers and rows of all records of some granules.
-
-    Args:
-        tables: The tables.
-        index: The places of the granules' entries, ascending.
-        granules: Their numbers without the low 10 bits.
-    """
+def decode(tables: Tables, index: Index) -> tuple[Words, Rows]:
+    """Return the numbers and rows of all records of the granules with these entries, ascending."""
+    block, within = np.divmod(index, layout.GRANULES_PER_BLOCK)
+    granules = (tables.blocks[block - 1] << (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT)) + within
     entry = tables.entries[index]
     used = entry & _CELLS
     # Bits as bytes of the size of a word, so that places divide into word and bit by shifts.

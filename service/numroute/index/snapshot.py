@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,14 @@ from numpy.typing import NDArray
 
 from numroute.errors import SnapshotCorruptError
 from numroute.index import kernel, layout, numpy_kernel
-from numroute.index.content import Metadata, ValueSpec, decode_metadata
+from numroute.index.content import (
+    MALFORMED,
+    ChangedBy,
+    Metadata,
+    RouteTable,
+    ValueSpec,
+    decode_metadata,
+)
 from numroute.index.file import (
     REBUILD_HINT,
     Environment,
@@ -23,7 +29,6 @@ from numroute.index.file import (
     sha256_file,
 )
 from numroute.index.overrides import Override, OverrideTable, decode_overrides
-from numroute.index.tables import ChangedBy, RouteTable, decode_changed
 from numroute.model import Operator, Route
 
 Unsigned = NDArray[np.unsignedinteger]
@@ -79,39 +84,34 @@ class Snapshot:
             raise
 
     def _load(self, environment: Environment) -> None:
+        part = "metadata are"
         try:
             self.metadata, specs = decode_metadata(bytes(environment.values[layout.META]))
-        except (KeyError, TypeError, ValueError):
+            self.value_specs = specs
+            self._values = values = stored_values(self.path, environment, specs)
+            arrays = {
+                key: np.frombuffer(values[key], spec.dtype)
+                for key, spec in specs.items()
+                if spec.dtype
+            }
+            missing = (layout.REQUIRED_ARRAYS - arrays.keys()) | (layout.TABLES - values.keys())
+            if missing:
+                lacks = f"it lacks {', '.join(sorted(missing))}"
+                raise SnapshotCorruptError(self.path, lacks, hint=REBUILD_HINT)
+            part = "operators, networks or regions are"
+            self.routes = RouteTable(arrays, values)
+            part = "overrides are"
+            overrides = decode_overrides(bytes(values.get(layout.OVERRIDES, b"[]")))
+        except MALFORMED:
             raise SnapshotCorruptError(
                 self.path,
-                f"the metadata are not of version {environment.seal.format_version}",
+                f"the {part} not of version {environment.seal.format_version}",
                 hint=REBUILD_HINT,
             ) from None
-        self._values = values = stored_values(self.path, environment, specs)
-        arrays = {
-            key: _view(self.path, key, values[key], spec)
-            for key, spec in specs.items()
-            if spec.dtype
-        }
-        missing = (layout.REQUIRED_ARRAYS - arrays.keys()) | (layout.TABLES - values.keys())
-        if missing:
-            raise SnapshotCorruptError(
-                self.path, f"it lacks {', '.join(sorted(missing))}", hint=REBUILD_HINT
-            )
-        self.value_specs = specs
+        self._overrides = OverrideTable(overrides, self.routes.status) if overrides else None
         self._arrays = arrays
         self._ported_at = arrays.get(layout.PORTED_AT)
         self._donor = arrays.get(layout.DONOR)
-        try:
-            self.routes = RouteTable(arrays, values)
-        except (KeyError, TypeError, ValueError):
-            raise SnapshotCorruptError(
-                self.path,
-                "the operators, networks or regions are not of version "
-                f"{environment.seal.format_version}",
-                hint=REBUILD_HINT,
-            ) from None
-        self._overrides = self._load_overrides(environment)
         self._row_dtype = np.promote_types(np.uint16, layout.smallest_unsigned(self.route_count))
         self._tables = numpy_kernel.prepare(arrays)
         self._find = kernel.finder(self._tables)
@@ -120,20 +120,6 @@ class Snapshot:
     def tables(self) -> numpy_kernel.Tables:
         """The arrays as the kernel reads them: views of the map, to be dropped before closing."""
         return self._tables
-
-    def _load_overrides(self, environment: Environment) -> OverrideTable | None:
-        if layout.OVERRIDES not in self._values:
-            return None
-        overrides = None
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            overrides = decode_overrides(bytes(self._values[layout.OVERRIDES]))
-        if overrides is None:
-            raise SnapshotCorruptError(
-                self.path,
-                f"the overrides are not of version {environment.seal.format_version}",
-                hint=REBUILD_HINT,
-            )
-        return OverrideTable(overrides, self.routes.status) if overrides else None
 
     @property
     def route_count(self) -> int:
@@ -168,7 +154,7 @@ class Snapshot:
         """Return which source had the last word on each number that increments have changed."""
         if self._changed is None:
             # Copied once: to explain a number must not take longer the more have changed.
-            self._changed = decode_changed(bytes(self._values.get(layout.CHANGED, b"")))
+            self._changed = ChangedBy.decode(bytes(self._values.get(layout.CHANGED, b"")))
         return self._changed
 
     def tables_stored(self) -> dict[str, bytes]:
@@ -327,25 +313,14 @@ def stored_values(
     """
     values = {}
     for key, spec in specs.items():
-        value = environment.values.get(key)
-        if value is None:
-            raise SnapshotCorruptError(path, f"{key} is missing", hint=REBUILD_HINT)
+        value = environment.values.get(key, memoryview(b""))
         nbytes = spec.length * (np.dtype(spec.dtype).itemsize if spec.dtype else 1)
-        if value.nbytes != max(nbytes, layout.VALUE_BYTES_MIN):
-            raise SnapshotCorruptError(
-                path,
-                f"{key} holds {value.nbytes} bytes, {nbytes} were written",
-                hint=REBUILD_HINT,
-            )
+        fault = ""
+        if spec.dtype and spec.dtype not in layout.DTYPES.get(key, ()):
+            fault = f"{key} is unknown, or of an unknown type"
+        elif value.nbytes != max(nbytes, layout.VALUE_BYTES_MIN):
+            fault = f"{key} holds {value.nbytes} bytes, {nbytes} were written"
+        if fault:
+            raise SnapshotCorruptError(path, fault, hint=REBUILD_HINT)
         values[key] = value[:nbytes]
     return values
-
-
-def _view(path: Path, key: str, value: memoryview, spec: ValueSpec) -> NDArray[Any]:
-    """Return a stored array without copying it."""
-    if spec.dtype not in layout.DTYPES.get(key, ()):
-        known = key in layout.DTYPES
-        raise SnapshotCorruptError(
-            path, f"{key} is {'of an unknown type' if known else 'unknown'}", hint=REBUILD_HINT
-        )
-    return np.frombuffer(value, spec.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.index import layout
-from numroute.index.bitmap import LayoutLimitError, bitmap_arrays, build_bitmap, records_by_row
-from numroute.index.content import Content, Metadata
-from numroute.index.file import ContentError, StoredArray, write_file
+from numroute.index.bitmap import build_bitmap, records_by_row
+from numroute.index.content import Content, ContentError, Metadata, encode_routes, require
+from numroute.index.file import write_file
 from numroute.index.overrides import Override, broken_rule, encode_overrides
 from numroute.index.patch import Patched, encode_patched
-from numroute.index.snapshot import Snapshot
-from numroute.index.tables import encode_routes
 from numroute.model import NUMBER_MAX, Status
 
 
@@ -35,73 +33,57 @@ def write_snapshot(
         arrays, tables = encode_patched(content)
     else:
         check_content(content)
-        whole, tables = _encode(content)
-        arrays = {key: StoredArray.of(array) for key, array in whole.items()}
-    _write(path, arrays, tables, metadata, overrides)
-
-
-def write_copy(
-    path: Path, base: Snapshot, metadata: Metadata, overrides: Sequence[Override]
-) -> None:
-    """Write what an open snapshot holds, with other overrides, as :func:`write_snapshot` does."""
-    arrays = {key: StoredArray.of(array) for key, array in base.arrays.items()}
-    tables = {key: table for key, table in base.tables_stored().items() if key != layout.OVERRIDES}
-    _write(path, arrays, tables, metadata, overrides)
-
-
-def _write(
-    path: Path,
-    arrays: Mapping[str, StoredArray],
-    tables: Mapping[str, bytes],
-    metadata: Metadata,
-    overrides: Sequence[Override],
-) -> None:
+        arrays, tables = _encode(content)
     broken = broken_rule(overrides)
     if metadata.format_version != layout.FORMAT_VERSION:
         broken = f"a file is of version {layout.FORMAT_VERSION}"
     if broken:
         raise ContentError(f"the snapshot's content breaks the rule: {broken}")
+    tables.pop(layout.OVERRIDES, None)
     if overrides:
-        tables = {**tables, layout.OVERRIDES: encode_overrides(overrides)}
+        tables[layout.OVERRIDES] = encode_overrides(overrides)
     if not layout.RECORD_COLUMNS & arrays.keys():
-        arrays = {key: array for key, array in arrays.items() if key != layout.RANKS_WITHIN}
+        arrays.pop(layout.RANKS_WITHIN, None)
     write_file(path, arrays, tables, metadata)
 
 
 def check_content(content: Content) -> None:
     """Raise ContentError when the content breaks a rule of the format."""
     statuses = tuple(route.status for route in content.routes[: layout.INVALID_ROW + 1])
-    rules = {
-        "the route table begins with NOT_COVERED or UNALLOCATED, then INVALID": statuses
-        in {(Status.NOT_COVERED, Status.INVALID), (Status.UNALLOCATED, Status.INVALID)},
-        f"at most {layout.RECORDS_MAX} records": len(content.numbers) <= layout.RECORDS_MAX,
-        "numbers ascend and are unique": _ascends(content.numbers),
-        "numbers are whole E.164 numbers": len(content.numbers) == 0
-        or (content.numbers[0] > 0 and int(content.numbers[-1]) <= NUMBER_MAX),
-        "one route per number": len(content.number_route) == len(content.numbers),
-        "routes of numbers are rows": int(content.number_route.max(initial=0))
-        < len(content.routes),
-        "one time per number": content.ported_at is None
-        or len(content.ported_at) == len(content.numbers),
-        "one donor per number": content.donor is None
-        or (
-            len(content.donor) == len(content.numbers)
-            and (len(content.donor) == 0 or int(content.donor.max(initial=0)) < len(content.donors))
-        ),
-        "the first piece starts at 0 and has row 0": len(content.range_start) > 0
-        and content.range_start[0] == 0
-        and content.range_route[0] == layout.OUTSIDE_ROW,
-        "the last piece has row 0": len(content.range_route) > 0
-        and content.range_route[-1] == layout.OUTSIDE_ROW,
-        "pieces ascend and are unique": _ascends(content.range_start),
-        "pieces start at whole E.164 numbers": int(content.range_start.max(initial=0))
-        <= NUMBER_MAX + 1,
-        "one route per piece": len(content.range_route) == len(content.range_start),
-        "routes of pieces are rows": int(content.range_route.max(initial=0)) < len(content.routes),
-    }
-    for rule, kept in rules.items():
-        if not kept:
-            raise ContentError(f"the snapshot's content breaks the rule: {rule}")
+    require(
+        {
+            "the route table begins with NOT_COVERED or UNALLOCATED, then INVALID": statuses
+            in {(Status.NOT_COVERED, Status.INVALID), (Status.UNALLOCATED, Status.INVALID)},
+            f"at most {layout.RECORDS_MAX} records": len(content.numbers) <= layout.RECORDS_MAX,
+            "numbers ascend and are unique": _ascends(content.numbers),
+            "numbers are whole E.164 numbers": len(content.numbers) == 0
+            or (content.numbers[0] > 0 and int(content.numbers[-1]) <= NUMBER_MAX),
+            "one route per number": len(content.number_route) == len(content.numbers),
+            "routes of numbers are rows": int(content.number_route.max(initial=0))
+            < len(content.routes),
+            "one time per number": content.ported_at is None
+            or len(content.ported_at) == len(content.numbers),
+            "one donor per number": content.donor is None
+            or (
+                len(content.donor) == len(content.numbers)
+                and (
+                    len(content.donor) == 0
+                    or int(content.donor.max(initial=0)) < len(content.donors)
+                )
+            ),
+            "the first piece starts at 0 and has row 0": len(content.range_start) > 0
+            and content.range_start[0] == 0
+            and content.range_route[0] == layout.OUTSIDE_ROW,
+            "the last piece has row 0": len(content.range_route) > 0
+            and content.range_route[-1] == layout.OUTSIDE_ROW,
+            "pieces ascend and are unique": _ascends(content.range_start),
+            "pieces start at whole E.164 numbers": int(content.range_start.max(initial=0))
+            <= NUMBER_MAX + 1,
+            "one route per piece": len(content.range_route) == len(content.range_start),
+            "routes of pieces are rows": int(content.range_route.max(initial=0))
+            < len(content.routes),
+        }
+    )
 
 
 def _ascends(values: NDArray[np.uint64]) -> bool:
@@ -115,19 +97,15 @@ def _ascends(values: NDArray[np.uint64]) -> bool:
 
 def _encode(content: Content) -> tuple[dict[str, NDArray[Any]], dict[str, bytes]]:
     """Return every array and every table of the file by key."""
-    try:
-        bitmap = build_bitmap(
+    columns, tables = encode_routes(content.routes, content.donors)
+    arrays: dict[str, NDArray[Any]] = {
+        **build_bitmap(
             content.numbers,
             content.number_route,
             content.range_start,
             content.range_route,
             len(content.routes),
-        )
-    except LayoutLimitError as error:
-        raise ContentError(f"the snapshot's content breaks the rule: {error}") from None
-    columns, tables = encode_routes(content.routes, content.donors)
-    arrays: dict[str, NDArray[Any]] = {
-        **bitmap_arrays(bitmap),
+        ),
         **columns,
         layout.RANGE_START: content.range_start,
         layout.RANGE_ROUTE: content.range_route.astype(np.uint16),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.index import Snapshot
-from numroute.index.tables import RouteTable
+from numroute.index.content import RouteTable
 from numroute.model import Operator, SnapshotRef, Status
 from numroute.server.limits import NUMBERS_PER_BULK_PREFERRED
 from numroute.v1 import number_routing_pb2 as pb

@@ -438,7 +438,7 @@ def remember(
 def facts(snapshot) -> list[tuple]:
     """Return everything that a snapshot knows of each ported number."""
     arrays = snapshot.arrays
-    every = np.concatenate([part.numbers for part, _ in all_records(snapshot.tables)])
+    every = np.concatenate([part for part, _ in all_records(snapshot.tables)])
     numbers = every.tolist()
     donors = [snapshot.routes.donors[at].code for at in arrays[DONOR].tolist()]
     routes = [snapshot.route(row) for row in snapshot.lookup(every, overrides=False).route.tolist()]
