@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_refused(store: Path, words: list[str], text: str) 
     assert (done.status, text in done.err) == (2, True), done.err
 
 
-@pytest.mark.parametrize("option", ["--interval", "--patience"])
+@pytest.mark.parametrize("option", ["--interval", "--settle"])
 def test_a_duration_of_the_loader_is_a_number(store: Path, tmp_path: Path, option: str) -> None:
     """Nan passes every comparison."""
     done = command("numroute-load", "watch", "--store", store, "--inbox", tmp_path, option, "nan")

@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-from numroute.cli.console import counted, plain, print_facts, print_json, print_table, time_text
+from numroute.cli.console import (
+    changes_text,
+    counted,
+    plain,
+    print_facts,
+    print_json,
+    print_table,
+    time_text,
+)
 from numroute.cli.options import Time, json_option, optional_store_option, store_option
 from numroute.cli.progress import Bars
 from numroute.errors import StoreMissingError
@@ -246,26 +254,17 @@ def _print(checked: Checked) -> None:
 
 
 def _figures(checked: Checked) -> list[tuple[str, str]]:
-    changes, effect, report = checked.changes, checked.effect, checked.report
-    if effect is not None and changes is not None:
-        return [
-            ("windows", f"{len(checked.windows):,} with {counted(_rows(checked), 'row')}"),
-            ("ported", f"{changes.ported:,}"),
-            ("returned", f"{changes.returned:,}"),
-            ("moved to another operator", f"{changes.moved:,}"),
-            ("other route", f"{changes.updated:,}"),
-            ("confirmed", f"{effect.count(CONFIRMED):,}"),
-            ("ported numbers", f"{effect.ported_after:,}, before {effect.ported_before:,}"),
-        ]
-    if report is None:
-        return []
-    return [
-        ("ported numbers", f"{report.ported:,}"),
-        ("returned home", f"{report.returned_home:,}"),
-        ("ranges", f"{report.ranges:,} with {report.range_numbers:,} numbers"),
-        ("operators", f"{report.operators:,}"),
-        ("distinct routes", f"{report.routes:,}"),
-    ]
+    """Return the counts of the new snapshot, and in short what changed."""
+    figures = []
+    if checked.effect is not None:
+        windows = f"{len(checked.windows):,} with {counted(_rows(checked), 'row')}"
+        confirmed = ("confirmed", f"{checked.effect.count(CONFIRMED):,}")
+        figures = [("windows", windows), confirmed]
+    if checked.changes is not None:
+        figures.append(("changes", changes_text(plain(checked.changes))))
+    names = {"ported": "ported numbers", "range_numbers": "numbers in ranges"}
+    figures += [(names.get(each, each), f"{count:,}") for each, count in checked.counts.items()]
+    return figures
 
 
 def _rows(checked: Checked) -> int:

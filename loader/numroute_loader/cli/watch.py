@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from numroute.cli.group import Daemon
-from numroute.cli.options import Finite, Folder, seconds, setting, store_option
+from numroute.cli.options import Folder, seconds, setting, store_option
 from numroute.entry import how_to_install
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
@@ -32,7 +31,6 @@ from numroute_loader.feeds.sources import (
 )
 from numroute_loader.feeds.watcher import (
     INTERVAL_SECONDS,
-    PATIENCE,
     SETTLE_SECONDS,
     Watcher,
     WatchOptions,
@@ -106,14 +104,6 @@ _FOLDER = Folder(file_okay=False, path_type=Path)
     "Take a file once its size and time have not changed for this long.",
     zero=True,
 )
-@setting(
-    "--patience",
-    "How long increments wait for the rest of a full dump that has come in part.",
-    "patience_minutes",
-    type=Finite(min=0, max=10_000),
-    default=PATIENCE.total_seconds() / 60,
-    metavar="MINUTES",
-)
 @click.option(
     "--plan",
     "plan",
@@ -128,11 +118,6 @@ _FOLDER = Folder(file_okay=False, path_type=Path)
     callback=check_url,
     metavar="URL",
 )
-@setting(
-    "--spool",
-    "Folder for local copies until they are built in; by default `spool` in the store.",
-    type=_FOLDER,
-)
 def watch(
     *,
     store: Path,
@@ -142,11 +127,9 @@ def watch(
     once: bool,
     interval_seconds: float,
     settle_seconds: float,
-    patience_minutes: float,
     plan: tuple[Path, ...],
     approval: Approval,
     push: str | None,
-    spool: Path | None,
     retention: Retention,
     **connection: Any,  # noqa: ANN401 - those of SftpSource
 ) -> int:
@@ -160,10 +143,8 @@ def watch(
     source = _source(inbox, sftp, folders or _LAYOUT.folders, connection)
     opened = SnapshotStore(store, create=True, retention=retention)
     options = WatchOptions(
-        spool=spool or store / "spool",
         interval_seconds=interval_seconds,
         settle_seconds=settle_seconds,
-        patience=timedelta(minutes=patience_minutes),
         plan=plan,
         approval=approval,
         asked_by=f"{user_name()} (watch)",
@@ -201,8 +182,8 @@ def _source(
         command = how_to_install("sftp")
         raise SettingError(f"{error.name} is not installed", hint=f"Run {command}") from None
     return SftpSource(
-        parse_address(sftp, _LAYOUT.root),
-        folders,
+        address=parse_address(sftp, _LAYOUT.root),
+        folders=folders,
         password=os.environ.get(PASSWORD_VARIABLE) or None,
         passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
         **connection,

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -114,34 +115,25 @@ class _Observed(NamedTuple):
     noticed_at: datetime
 
 
+@dataclass(kw_only=True)
 class Arrivals:
-    """The files of one source, as they arrive."""
+    """The files of one source, as they arrive.
 
-    def __init__(
-        self,
-        layout: FeedLayout,
-        spool: Spool,
-        health: Health,
-        log: FilteringBoundLogger,
-        *,
-        settle_seconds: float,
-    ) -> None:
-        """Prepare; ``settle_seconds`` is how long a file must stay unchanged to be whole.
+    ``settle_seconds`` is how long a file must stay unchanged to be whole. After ``fetch``,
+    ``listed`` holds the registry's files of the source by name, ``unsettled`` those that may still
+    be uploaded, and ``trouble`` an error that concerns one file and lets the others pass.
+    """
 
-        After ``fetch``, ``listed`` holds the registry's files of the source by name, ``unsettled``
-        those that may still be uploaded, and ``trouble`` an error that concerns one file and lets
-        the others pass.
-        """
-        self._layout = layout
-        self._spool = spool
-        self._health = health
-        self._log = log
-        self._settle_seconds = settle_seconds
-        self._observed: dict[str, _Observed] = {}
-        self._settled: set[str] = set()
-        self.listed: dict[str, DeliveredFile] = {}
-        self.unsettled: list[Waiting] = []
-        self.trouble: FeedError | None = None
+    layout: FeedLayout
+    spool: Spool
+    health: Health
+    log: FilteringBoundLogger
+    settle_seconds: float
+    listed: dict[str, DeliveredFile] = field(default_factory=dict)
+    unsettled: list[Waiting] = field(default_factory=list)
+    trouble: FeedError | None = None
+    _observed: dict[str, _Observed] = field(default_factory=dict)
+    _settled: set[str] = field(default_factory=set)
 
     def fetch(self, source: Source, seen: Seen) -> None:
         """List the source and fetch what has settled and is needed.
@@ -151,40 +143,40 @@ class Arrivals:
         # Of a name in several folders, the latest.
         files = sorted(source.listing(), key=lambda file: file.mtime_ns)
         remote = {file.name: file for file in files}
-        self._health.set(polled_at=now())
+        self.health.set(polled_at=now())
         self._observe(remote)
         self.listed = {file.name: file for file in self._parsed(remote)}
         self.unsettled = []
         self.trouble = None
         past = [each for each in self.listed.values() if self._is_of_the_past(each)]
-        refused = {name for entry in self._health.state.refused for name in entry.names}
-        needed = Deliveries(past, seen, self._layout).worth_fetching(refused)
+        refused = {name for entry in self.health.state.refused for name in entry.names}
+        needed = Deliveries(past, seen, self.layout).worth_fetching(refused)
         in_order = sorted(needed, key=lambda file: (file.time, file.name))
         deliveries = [remote[file.name] for file in in_order]
-        self._spool.keep_incoming(deliveries)
+        self.spool.keep_incoming(deliveries)
         for delivery in deliveries:
-            if not self._spool.holds(delivery) and self._may_fetch(delivery):
+            if not self.spool.holds(delivery) and self._may_fetch(delivery):
                 self._fetch_one(source, delivery)
 
     def spooled(self) -> list[DeliveredFile]:
         """Return the files that are whole in the spool."""
-        return self._parsed(self._spool.names())
+        return self._parsed(self.spool.names())
 
     def clear(self, seen: Seen) -> None:
         """Remove the spooled files that the published snapshots have made useless."""
-        aside = self._parsed(entry.name for entry in self._health.state.quarantined)
+        aside = self._parsed(entry.name for entry in self.health.state.quarantined)
         gone = {
             file.name
             for files in (self.spooled(), aside)
-            for file in Deliveries(files, seen, self._layout).obsolete()
+            for file in Deliveries(files, seen, self.layout).obsolete()
         }
-        self._spool.remove(gone)
-        self._health.forget(gone)
+        self.spool.remove(gone)
+        self.health.forget(gone)
 
     def put_aside(self, path: Path, identity: str, reason: str) -> None:
         """Remove an unusable file from the spool, and record why."""
         path.unlink(missing_ok=True)
-        before = self._health.quarantined(path.name, identity)
+        before = self.health.quarantined(path.name, identity)
         tries = before.tries + 1 if before is not None else 1
         retry_at = now() + timedelta(seconds=retry_seconds(tries))
         entry = Quarantined(
@@ -195,14 +187,14 @@ class Arrivals:
             tries=tries,
             retry_at=retry_at,
         )
-        self._health.quarantine(entry)
+        self.health.quarantine(entry)
         again = retry_at.isoformat()
-        self._log.warning(
+        self.log.warning(
             "file quarantined", file=path.name, reason=reason, tries=tries, retry_at=again
         )
 
     def _parsed(self, names: Iterable[str]) -> list[DeliveredFile]:
-        return [file for name in names if (file := self._layout.parse(name)) is not None]
+        return [file for name in names if (file := self.layout.parse(name)) is not None]
 
     def _observe(self, remote: dict[str, RemoteFile]) -> None:
         """Compare the listing with earlier ones: only two of them show that a file has settled."""
@@ -216,25 +208,25 @@ class Arrivals:
         self._settled = {
             name
             for name, each in self._observed.items()
-            if each is before.get(name) and clock - each.since >= self._settle_seconds
+            if each is before.get(name) and clock - each.since >= self.settle_seconds
         }
 
     def _may_fetch(self, file: RemoteFile) -> bool:
         """Return whether a file has settled, is plausible, and has room."""
-        bad = self._health.quarantined(file.name, file.identity)
+        bad = self.health.quarantined(file.name, file.identity)
         if bad is not None and now() < bad.retry_at:
             return False
         if file.name not in self._settled:
             self._wait_for(file.name, "its size or time may still change: it is being uploaded")
             return False
-        last = self._health.state.sizes.get(self.listed[file.name].kind, file.size)
+        last = self.health.state.sizes.get(self.listed[file.name].kind, file.size)
         if file.size > max(SIZE_BYTES_MIN, SIZE_RATIO_MAX * last):
             reason = (
                 f"it has {file.size:,} bytes, and the last usable file of its kind had {last:,}"
             )
-            self.put_aside(self._spool.incoming(file), file.identity, reason)
+            self.put_aside(self.spool.incoming(file), file.identity, reason)
             return False
-        free = shutil.disk_usage(self._spool.path).free
+        free = shutil.disk_usage(self.spool.path).free
         if file.size + FREE_BYTES_MIN > free:
             self.trouble = FeedError(
                 f"{file.path}: {os.strerror(errno.ENOSPC)}: it needs {file.size:,} bytes, and "
@@ -246,10 +238,10 @@ class Arrivals:
         return True
 
     def _fetch_one(self, source: Source, file: RemoteFile) -> None:
-        path = self._spool.incoming(file)
+        path = self.spool.incoming(file)
         try:
             source.fetch(file, path)
-            self._spool.accept(file)
+            self.spool.accept(file)
         except InputError as error:
             self.put_aside(path, file.identity, error.reason)
             return
@@ -258,10 +250,10 @@ class Arrivals:
                 path.unlink(missing_ok=True)
             reason = f"{file.path}: cannot be copied: {error.strerror}"
             raise FeedError(reason, hint="Check the free space on the spool's disk") from None
-        self._health.forget({file.name})
-        sizes = {**self._health.state.sizes, self.listed[file.name].kind: file.size}
-        self._health.set(sizes=sizes)
-        self._log.info("file fetched", file=file.name, bytes=file.size)
+        self.health.forget({file.name})
+        sizes = {**self.health.state.sizes, self.listed[file.name].kind: file.size}
+        self.health.set(sizes=sizes)
+        self.log.info("file fetched", file=file.name, bytes=file.size)
 
     def _is_of_the_past(self, file: DeliveredFile) -> bool:
         if file.time <= now() + FUTURE_MAX:

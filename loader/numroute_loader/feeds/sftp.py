@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import SplitResult, unquote
@@ -47,49 +48,38 @@ _WITHHELD = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure)
 _Result = TypeVar("_Result")
 
 
+@dataclass(kw_only=True)
 class SftpSource:
-    """An SFTP host's folder and the registry's folders in it."""
+    """An SFTP host's folder and the registry's folders in it.
 
-    _runner: asyncio.Runner
-    _sftp: asyncssh.SFTPClient
+    ``known_hosts``: a file in the form of OpenSSH with the host's key. ``password`` and
+    ``passphrase`` come from the environment; ``password_file``, which wins over ``password``, and
+    ``key_file`` are read for each connection.
+    """
 
-    def __init__(
-        self,
-        address: SplitResult,
-        folders: Sequence[str],
-        *,
-        known_hosts: Path | None,
-        password: str | None,
-        password_file: Path | None,
-        key_file: Path | None,
-        passphrase: str | None,
-        timeout_seconds: float,
-    ) -> None:
-        """Name the host; the connection is made, and the files are read, per session.
+    address: SplitResult
+    folders: Sequence[str]
+    known_hosts: Path | None
+    password: str | None = field(repr=False)
+    password_file: Path | None
+    key_file: Path | None
+    passphrase: str | None = field(repr=False)
+    timeout_seconds: float
 
-        ``known_hosts``: a file in the form of OpenSSH with the host's key. ``password_file`` wins
-        over ``password``. Raises SettingError for settings that can never work.
-        """
-        if known_hosts is None:
+    def __post_init__(self) -> None:
+        """Raise SettingError for settings that can never work."""
+        if self.known_hosts is None:
             raise SettingError(
                 "no key is pinned for the SFTP host, and a key is never trusted on first use",
                 hint="Give --known-hosts FILE with the key whose fingerprint the registry states",
             )
-        if password is None and password_file is None and key_file is None:
+        if not (self.password or self.password_file or self.key_file):
             raise SettingError(
                 "the SFTP host needs a password or a key",
                 hint="Give --password-file FILE, --key-file FILE, or NUMROUTE_SFTP_PASSWORD",
             )
-        self.name = address.geturl()
-        self._address = address
-        self._path = unquote(address.path)
-        self._folders = folders
-        self._known_hosts = known_hosts
-        self._password = password
-        self._password_file = password_file
-        self._key_file = key_file
-        self._passphrase = passphrase
-        self._timeout_seconds = timeout_seconds
+        self.name = self.address.geturl()
+        self._path = unquote(self.address.path)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -130,17 +120,17 @@ class SftpSource:
 
     def _login(self) -> dict[str, Any]:
         """Return how to log in; raises SettingError."""
-        password, keys = self._password, None
-        if self._password_file is not None:
-            content = read_private_file(self._password_file, "the SFTP password")
+        password, keys = self.password, None
+        if self.password_file is not None:
+            content = read_private_file(self.password_file, "the SFTP password")
             password = content.decode("utf-8", "replace").rstrip("\r\n")
-        if self._key_file is not None:
-            content = read_private_file(self._key_file, "the SFTP private key")
+        if self.key_file is not None:
+            content = read_private_file(self.key_file, "the SFTP private key")
             try:
-                keys = [asyncssh.import_private_key(content, self._passphrase)]
+                keys = [asyncssh.import_private_key(content, self.passphrase)]
             except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
                 raise SettingError(
-                    f"{self._key_file}: the private key cannot be read: {error}",
+                    f"{self.key_file}: the private key cannot be read: {error}",
                     hint="Give its passphrase in NUMROUTE_SFTP_PASSPHRASE, if it has one",
                 ) from None
         return {"password": password, "client_keys": keys}
@@ -151,7 +141,7 @@ class SftpSource:
         try:
             yield
         except TimeoutError:
-            why = f"no answer in {self._timeout_seconds:g} s"
+            why = f"no answer in {self.timeout_seconds:g} s"
         except asyncssh.Error as error:
             why = error.reason
         except kind as error:
@@ -162,16 +152,16 @@ class SftpSource:
         raise FeedError(f"{self.name}: {what}: {why}", hint=f"{hint}account may do")
 
     async def _within(self, step: Awaitable[_Result]) -> _Result:
-        return await asyncio.wait_for(step, self._timeout_seconds)
+        return await asyncio.wait_for(step, self.timeout_seconds)
 
     async def _connect(self, options: dict[str, Any]) -> asyncssh.SSHClientConnection:
-        address, seconds = self._address, self._timeout_seconds
+        address, seconds = self.address, self.timeout_seconds
         try:
             return await asyncssh.connect(
                 address.hostname,
                 address.port or asyncssh.DEFAULT_PORT,
                 username=unquote(address.username or ""),
-                known_hosts=str(self._known_hosts),
+                known_hosts=str(self.known_hosts),
                 config=None,
                 agent_path=None,
                 gss_host=None,
@@ -194,7 +184,7 @@ class SftpSource:
 
     async def _listing(self) -> list[RemoteFile]:
         files: list[RemoteFile] = []
-        folders = [self._path, *(f"{self._path}/{each}" for each in self._folders)]
+        folders = [self._path, *(f"{self._path}/{each}" for each in self.folders)]
         closed = 0
         for folder in folders:
             try:

@@ -42,6 +42,9 @@ ROLLBACK_HINT = (
     "snapshot, or give all the windows since the current one to `numroute-load apply`"
 )
 
+SPOOL = "spool"
+"""The folder in the store for local copies until they are built in."""
+
 ONCE_ROUNDS_MAX = 3
 """How often a single run looks again for files that were still being uploaded."""
 
@@ -55,10 +58,8 @@ class WatchOptions:
     to the replicas and return its id; called when another snapshot has become current.
     """
 
-    spool: Path
     interval_seconds: float = INTERVAL_SECONDS
     settle_seconds: float = SETTLE_SECONDS
-    patience: timedelta = PATIENCE
     plan: Sequence[Path] = ()
     approval: Approval = field(default_factory=Approval)
     asked_by: str = ""
@@ -81,9 +82,13 @@ class Watcher(Feed):
         self._source = source
         self._layout = layout
         self._options = options
-        self._spool = Spool(options.spool)
+        self._spool = Spool(store.path / SPOOL)
         self._arrivals = Arrivals(
-            layout, self._spool, self._health, log, settle_seconds=options.settle_seconds
+            layout=layout,
+            spool=self._spool,
+            health=self._health,
+            log=log,
+            settle_seconds=options.settle_seconds,
         )
         self._tried: set[str] = {entry.key for entry in self._health.state.refused}
         self._seen = Seen()
@@ -121,7 +126,7 @@ class Watcher(Feed):
         self._arrivals.clear(self._seen)
         return self._deliveries().next_step(
             blocked=lambda step: self._key(step) in self._tried,
-            given_up=lambda day: now() - self._arrived(day.files[0]) > self._options.patience,
+            given_up=lambda day: now() - self._arrived(day.files[0]) > PATIENCE,
         )
 
     def _deliveries(self) -> Deliveries:

@@ -21,6 +21,7 @@ from support.feeds import (
 from support.registry import command, write_registry
 
 from numroute.index import SnapshotStore, writing
+from numroute_loader.feeds import watcher
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
 _FOLLOWS = "what precedes it is missing or was refused, or it is not applied yet"
@@ -120,7 +121,9 @@ def test_the_next_full_dump_heals_a_gap(fed: Path, inbox: Path) -> None:
     assert not [path for path in (fed / "spool").iterdir() if path.is_file()]
 
 
-def test_windows_of_a_new_day_wait_for_the_rest_of_its_dump(fed: Path, inbox: Path) -> None:
+def test_windows_of_a_new_day_wait_for_the_rest_of_its_dump(
+    fed: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Applied first they would make the store newer than the dump, and the dump useless."""
     put(inbox, day_of(NEXT_DAY, ported=21, types=("Port_All", "Operators")))
     for hour in range(2, 24, 2):
@@ -130,7 +133,8 @@ def test_windows_of_a_new_day_wait_for_the_rest_of_its_dump(fed: Path, inbox: Pa
     run = watch_once(fed, "--inbox", inbox)
     assert state_of(run).as_of == as_of(NEXT_DAY)
     assert not ported(fed, NEW + 1)
-    given_up = watch_once(fed, "--inbox", inbox, "--patience", 0)
+    monkeypatch.setattr(watcher, "PATIENCE", timedelta(0))
+    given_up = watch_once(fed, "--inbox", inbox)
     assert state_of(given_up).as_of == as_of(NEXT_DAY, 2)
     assert ported(fed, NEW + 1)
 
