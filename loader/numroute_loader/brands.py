@@ -78,28 +78,25 @@ def load_brands(path: Path | None = None) -> BrandTable:
     Raises InputError, with the line, when the user's table cannot be read or is wrong.
     """
     own = _by_operator(read_own_tables("_brands.csv", _BrandCells))
-    if path is None:
-        return BrandTable(layers=(own,))
-    return BrandTable(layers=(_by_operator(read_table(path, _BrandCells)), own))
+    layers = [_by_operator(read_table(path, _BrandCells))] if path is not None else []
+    return BrandTable(layers=(*layers, own))
 
 
 def _by_operator(rows: Iterable[Row[_BrandCells]]) -> Mapping[tuple[str, str], Brand]:
     """Return the rows by operator code and by tax number."""
-    brands: dict[tuple[str, str], Brand] = {}
-    line_of: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], Row[_BrandCells]] = {}
     for row in rows:
-        cells = row.cells
-        for identity in filter(None, (cells.operator_code, cells.tax_number)):
-            key = identity, cells.registry_mnc
-            if key in brands:
+        for identity in filter(None, (row.cells.operator_code, row.cells.tax_number)):
+            first = found.setdefault((identity, row.cells.registry_mnc), row)
+            if first is not row:
                 raise row.error(
-                    f"a second row for the operator {identity}, the first is on line "
-                    f"{line_of[key]}",
+                    f"a second row for the operator {identity}, the first is on line {first.line}",
                     hint="Keep one of them, or distinguish them by registry_mnc",
                 )
-            brands[key] = Brand(brand=cells.brand, mcc=cells.mcc, mnc=cells.mnc)
-            line_of[key] = row.line
-    return brands
+    return {
+        key: Brand(brand=row.cells.brand, mcc=row.cells.mcc, mnc=row.cells.mnc)
+        for key, row in found.items()
+    }
 
 
 def load_regions() -> Mapping[str, str]:

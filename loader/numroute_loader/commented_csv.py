@@ -98,16 +98,13 @@ def _rows(path: str, text: str, cells: type[Cells], *, header: bool) -> Iterator
         try:
             row = msgspec.convert(filled, cells, dec_hook=_number)
         except msgspec.ValidationError as error:
-            raise InputError(path, _reason(error), line=line, hint=expected) from None
+            # With the column first.
+            what, _, column = str(error).partition(" - at `$.")
+            reason = f"{column.rstrip('`')}: {what}" if column else what
+            raise InputError(path, reason, line=line, hint=expected) from None
         yield Row(path=path, line=line, cells=row)
     if header and not names:
         raise InputError(path, "the file is empty: it has no header", hint=expected)
-
-
-def _reason(error: msgspec.ValidationError) -> str:
-    """Return what is wrong with a row, with the column first."""
-    what, _, column = str(error).partition(" - at `$.")
-    return f"{column.rstrip('`')}: {what}" if column else what
 
 
 def _number(_: type, text: Any) -> Number:  # noqa: ANN401 - msgspec's signature
@@ -122,8 +119,6 @@ def _number(_: type, text: Any) -> Number:  # noqa: ANN401 - msgspec's signature
 def _fault_of_header(names: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> str:
     missing = [name for name in columns if name not in names]
     unknown = [name for name in names if name not in {*columns, *optional}]
-    if missing and len(names) == 1 and any(sign in names[0] for sign in ";\t"):
-        return "the columns must be separated by commas"
     if missing:
         return f"the header lacks {', '.join(missing)}"
     if unknown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -55,11 +56,10 @@ def read_input(
     file: RegistryFile, progress: FileProgress | None, tolerance: Tolerance
 ) -> ParsedFile:
     """Read an open file whole and report progress; raises InputError."""
-    if progress is None:
-        return file.kind.read(file, None, tolerance)
     name = file.path.name
-    parsed = file.kind.read(file, lambda done, total: progress(name, done, total), tolerance)
-    progress(name, 1, 1)
+    parsed = file.kind.read(file, partial(progress, name) if progress else None, tolerance)
+    if progress is not None:
+        progress(name, 1, 1)
     return parsed
 
 

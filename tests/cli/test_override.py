@@ -116,7 +116,7 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
         ),
         (HEADER + "79000000012,79000000011,mMTS,r,a,,,,\n", ":2: last lies before number"),
         (HEADER + "79000000012,,mNEW,r,a,,,,\n", ":2: operator 'mNEW' is not an operator of"),
-        (HEADER.replace(",", ";"), "overrides.csv:1: the columns must be separated by commas"),
+        (HEADER.replace(",", ";"), "overrides.csv:1: the header lacks number"),
         (HEADER + "79000000012,,tele2,r,a,,,,\n", "Write its code as the operator table"),
         (HEADER + "79000000012,,mNEW,r,a,,,,\n", "`numroute lookup NUMBER --json`"),
         (HEADER + "79000000012,,,r,a,,,,\n", ":2: Object missing required field `operator`"),

@@ -178,44 +178,37 @@ class Midnights:
         changed: NDArray[np.void] = np.zeros(0, PORTED_ROW),  # noqa: B008 - never written to
         progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     ) -> list[Path]:
-        """Write a midnight's files: the first dump's numbers, and those ``changed`` since, sorted.
-
-        All kinds of full dump are written in one pass over the chunks.
-        """
-        tables = [
+        """Write a midnight's files: the first rows with those ``changed`` since, ascending."""
+        paths = [
             self._files.write(self._files.daily(kind, day), kind, rows)
             for kind, rows in self._rows.items()
         ]
-        tiers = [tier for tier in Tier if tier in self._options.tiers]
-        dumps = [self._files.daily(tier, day) for tier in tiers]
-        rows_in_all = self._ports.rows + int(changed["new"].sum())
-        home = self._ports.returned_home + int(changed["home"].sum())
-        count, written = self._ports.chunk_count, dict.fromkeys(tiers, 0)
-        with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(self._files.open(path)) for path in dumps]
-            for tier, file in zip(tiers, files, strict=True):
+        count = self._ports.chunk_count
+        for tier in (tier for tier in Tier if tier in self._options.tiers):
+            full = tier is Tier.PORT_ALL_FULL
+            rows_of_file = self._ports.rows + int(changed["new"].sum())
+            if not full:
+                rows_of_file -= self._ports.returned_home + int(changed["home"].sum())
+            paths.append(self._files.daily(tier, day))
+            with self._files.open(paths[-1]) as file:
                 file.write(f"{_HEADERS[tier]}\r\n".encode())
-            for index in range(count):
-                progress("ported numbers", index, count)
-                chunk = self._chunk(index, changed)
-                for tier, file in zip(tiers, files, strict=True):
-                    full = tier is Tier.PORT_ALL_FULL
-                    rows_of_file = rows_in_all - (0 if full else home)
+                row_count = str(rows_of_file)
+                for index in range(count):
+                    progress("ported numbers", index, count)
+                    chunk = self._chunk(index, changed)
                     kept = chunk if full else chunk[~chunk["home"]]
                     for start in range(0, len(kept), _ROWS_PER_PIECE):
                         piece = kept[start : start + _ROWS_PER_PIECE]
-                        first = "" if written[tier] else str(rows_of_file)
-                        file.write(self._lines(tier, piece, first))
-                        written[tier] += len(piece)
+                        file.write(self._lines(tier, piece, row_count))
+                        row_count = ""
             progress("ported numbers", count, count)
-        return [*tables, *dumps]
+        return paths
 
     def _chunk(self, index: int, changed: NDArray[np.void]) -> NDArray[np.void]:
         """Return a chunk with what has changed in its stretch of numbers."""
         chunk = self._ports.draw(index)
         stretch = [self._ports.first_number(index), self._ports.first_number(index + 1)]
-        begin, end = changed["number"].searchsorted(stretch)
-        changed = changed[begin:end]
+        changed = changed[slice(*changed["number"].searchsorted(stretch))]
         kept = chunk[np.isin(chunk["number"], changed["number"], invert=True)]
         return np.insert(kept, kept["number"].searchsorted(changed["number"]), changed)
 

@@ -243,7 +243,6 @@ def plan_file(rows: Sequence[PlanRow], leading_digit: int) -> bytes:
 
 
 _COUNTRY_BASE = 70_000_000_000
-_MOBILE_FIRST = 900 * CODE_SIZE
 
 _REGION_UNKNOWN = "77"
 """Region code of ranges that name no region, or the whole country."""
@@ -260,24 +259,22 @@ def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[MobileRanges,
     operators = list(market.operators)
     index_of: dict[str, int] = {}
     for index, operator in enumerate(operators):
-        for identity in filter(None, (operator.code, operator.tax_number, *operator.spellings)):
+        for identity in (operator.code, operator.tax_number, *operator.spellings):
             index_of.setdefault(identity.casefold(), index)
 
     def holder(key: RouteKey) -> int:
         """Find the operator of a range, and make one where the market has none."""
-        identities = [
-            identity.casefold()
-            for identity in (key.operator_code, key.tax_number, key.operator_name)
-            if identity
-        ]
+        names = (key.operator_code, key.tax_number, key.operator_name)
+        identities = [name.casefold() for name in names if name]
         index = next((index_of[each] for each in identities if each in index_of), len(operators))
         if index == len(operators):
             code = key.operator_code or f"mNEW{index - len(market.operators) + 1}"
+            mnc = key.registry_mnc or f"{zlib.crc32(code.encode()) % 100:02d}"
             operators.append(
                 Operator(
                     code=code,
                     tax_number=key.tax_number,
-                    mncs=(key.registry_mnc or f"{zlib.crc32(code.encode()) % 100:02d}",),
+                    mncs=(mnc,),
                     name=key.operator_name or code,
                     spellings=(key.operator_name,),
                     gain=2,
@@ -296,7 +293,7 @@ def read_real_plan(paths: Sequence[Path], market: Market) -> tuple[MobileRanges,
         first, last = (
             each.astype(np.int64) - _COUNTRY_BASE for each in (ranges.first, ranges.last)
         )
-        mobile = first >= _MOBILE_FIRST
+        mobile = first >= 900 * CODE_SIZE
         where = {
             index: (holder(ranges.keys[index]), _region(ranges.keys[index], market))
             for index in np.unique(ranges.key[mobile]).tolist()
