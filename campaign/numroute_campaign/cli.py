@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from numroute.cli.options import FILE, Folder, json_option, region_option
+from numroute.cli.options import FILE, folder, json_option, region_option
 from numroute.cli.service import Service, source_options
 from numroute_campaign.vocabulary import (
     CATEGORIES,
@@ -56,7 +56,8 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 @click.argument("lists", nargs=-1, required=True, metavar="LIST...")
 @click.option(
     "--out",
-    type=Folder(file_okay=False, path_type=Path),
+    type=folder,
+    metavar="DIRECTORY",
     help="Output folder; it appears at the end, complete.",
 )
 @source_options

@@ -19,7 +19,7 @@ from numroute.cli.console import (
     print_table,
     time_text,
 )
-from numroute.cli.options import Time, json_option, optional_store_option, store_option
+from numroute.cli.options import json_option, optional_store_option, store_option, time
 from numroute.cli.progress import Bars
 from numroute.errors import StoreMissingError
 from numroute.index import Retention, SnapshotStore
@@ -44,7 +44,7 @@ _files_argument = click.argument(
 )
 _as_of_option = click.option(
     "--as-of",
-    type=Time(),
+    type=time,
     metavar="TIME",
     help="Time up to which the data is known (ISO 8601); by default the time in the dump's name.",
 )

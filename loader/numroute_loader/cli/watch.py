@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from numroute.cli.group import Daemon
-from numroute.cli.options import Folder, seconds, setting, store_option
+from numroute.cli.options import folder, seconds, setting, store_option
 from numroute.entry import how_to_install
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
@@ -49,13 +49,12 @@ _LAYOUT = next(iter(FEEDS.values()))
 """How the registry delivers its files: there is one so far."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_FOLDER = Folder(file_okay=False, path_type=Path)
 
 
 @click.command(cls=Daemon)
 @store_option
 @retention_options
-@setting("--inbox", "Folder where the registry's files arrive.", type=_FOLDER)
+@setting("--inbox", "Folder where the registry's files arrive.", type=folder, metavar="DIRECTORY")
 @setting(
     "--sftp",
     "SFTP host where the registry puts its files: sftp://USER@HOST:PORT/PATH; without a path, the "

@@ -181,16 +181,14 @@ def explain(
     if as_json:
         document = {"input": number, **plain(explanation)}
         print_json(document | {"invalid_reason": reason.name if reason else None})
-    elif reason:
-        print_facts([("input", number), ("status", "INVALID"), ("reason", reason.name)])
     else:
         facts = [
-            ("number", f"+{explanation.number}"),
-            ("status", explanation.status.name),
+            ("number", f"+{explanation.number}" if explanation.number else number),
+            ("status", explanation.status.name + (f" ({reason.name})" if reason else "")),
             ("decided by", explanation.decided_by),
             ("snapshot", explanation.snapshot.id if explanation.snapshot else ""),
         ]
-        print_facts(facts)
+        print_facts([(name, value) for name, value in facts if value])
         click.echo()
         print_blocks(map(_layer_block, explanation.layers))
     return 0 if explanation.status.has_route else EXIT_NOT_ROUTED

@@ -21,44 +21,24 @@ SECONDS_MAX = 86_400.0
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-class Folder(click.Path):
-    """A folder's path; an empty one, as an unset variable gives, is refused."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click declares it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401 - likewise
-        """Refuse the empty path."""
-        if not str(value):
-            self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)
+def folder(text: str) -> Path:
+    """Return a folder's path; refuse an empty one, as an unset variable gives."""
+    if not text:
+        raise click.BadParameter("the path is empty")
+    return Path(text)
 
 
-class Time(click.ParamType[datetime]):
-    """A moment in ISO 8601 with its time zone, as an aware datetime in UTC."""
-
-    name = "time"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click declares it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> datetime:
-        """Refuse a malformed time and one without a time zone."""
-        try:
-            time = datetime.fromisoformat(str(value))
-        except ValueError:
-            time = None
-        if time is None or time.tzinfo is None:
-            self.fail(
-                f"{value!r} is no time, or has no time zone: write it as 2026-08-23T00:00:00+03:00",
-                param,
-                ctx,
-            )
-        return time.astimezone(UTC)
+def time(text: str) -> datetime:
+    """Return a moment in ISO 8601 with its time zone as an aware datetime in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise click.BadParameter(
+            f"{text!r} is no time, or has no time zone: write it as 2026-08-23T00:00:00+03:00"
+        )
+    return moment.astimezone(UTC)
 
 
 class Finite(click.FloatRange):
@@ -140,10 +120,9 @@ def gathered(
     return decorated
 
 
-_STORE_HELP = "Folder of the snapshot store."
-_STORE = Folder(file_okay=False, path_type=Path)
-store_option = setting("--store", _STORE_HELP, required=True, type=_STORE)
-optional_store_option = setting("--store", _STORE_HELP, type=_STORE)
+_STORE: dict[str, Any] = {"type": folder, "metavar": "DIRECTORY"}
+store_option = setting("--store", "Folder of the snapshot store.", required=True, **_STORE)
+optional_store_option = setting("--store", "Folder of the snapshot store.", **_STORE)
 
 region_option = setting(
     "--region",
@@ -154,7 +133,7 @@ region_option = setting(
 
 as_of_option = click.option(
     "--as-of",
-    type=Time(),
+    type=time,
     metavar="TIME",
     help="Answer from the snapshot that was current then (ISO 8601), while the store keeps it.",
 )

@@ -8,18 +8,11 @@ from pathlib import Path
 
 import click
 
-from numroute.cli.console import print_json, print_table
+from numroute.cli.console import print_json, print_table, time_text
 from numroute.cli.options import FILE, json_option, setting
 from numroute.server.auth import Token
 
 DAYS_MAX = 36_500
-
-tokens_option = setting(
-    "--tokens",
-    "TOML file of clients, their token hashes and limits.",
-    required=True,
-    type=FILE,
-)
 
 
 @click.group()
@@ -68,7 +61,9 @@ def new(client: str, days: int | None, file: Path | None, as_json: bool) -> None
 
 
 @token.command("list")
-@tokens_option
+@setting(
+    "--tokens", "TOML file of clients, their token hashes and limits.", required=True, type=FILE
+)
 @json_option
 def list_(tokens: Path, as_json: bool) -> None:
     """Check a tokens file and list its clients, their token hashes and limits."""
@@ -117,8 +112,7 @@ def _append(file: Path, entry: str) -> None:
         # The service would refuse the file: say so before it grows.
         read_clients(file, "")
         text = file.read_text("utf-8")
-        if text:
-            separator = "\n" if text.endswith("\n") else "\n\n"
+        separator = "\n\n" if text else ""
         parse_clients(text + separator + entry, file)
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
@@ -126,12 +120,8 @@ def _append(file: Path, entry: str) -> None:
 
 
 def _token_text(each: Token) -> str:
-    text = f"{each.sha256[:8]}…"
-    if each.expired:
-        return f"{text} (expired)"
-    if each.expires is None:
-        return text
-    return f"{text} (until {each.expires.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
+    until = f" (until {time_text(each.expires)})" if each.expires else ""
+    return f"{each.sha256[:8]}…{' (expired)' if each.expired else until}"
 
 
 def _limit(value: int | None) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from rich.filesize import decimal
 
 from numroute.client.coalescing import NUMBERS_PER_BATCH, WAIT_SECONDS
 from numroute.errors import SettingError
-from numroute.plan.table import Calibration, Spread
+from numroute.plan.table import BatchRow, Calibration, LoadStep, Spread
+
+Row = TypeVar("Row", BatchRow, LoadStep)
 
 INDEX_BYTES = 50_000_000
 INDEX_BYTES_PER_NUMBER = 5.7
@@ -115,30 +117,31 @@ def plan(calibration: Calibration, asked: Requirements) -> CapacityPlan:
     """
     _require_measured(calibration, asked)
     batch = asked.numbers_per_call
-    table = _Table(calibration, batch, WAIT_SECONDS if asked.gathered else 0.0)
-    calls = asked.rate / batch
-    load, limited, reached = _highest_load(table, asked)
-    low, usual, high = (calls * seconds / load for seconds in table.busy_cpu_seconds)
+    row = _between(batch, "batch", calibration.rows)
+    # Numbers that are gathered wait for others: half of the time on average, all of it at most.
+    wait = WAIT_SECONDS if asked.gathered else 0.0
+    calls, busy = asked.rate / batch, row.busy_cpu_seconds
+    load, limited, reached = _highest_load(row, asked, wait)
+    low, usual, high = (calls * seconds / load for seconds in busy)
     bytes_in = calls * (8 * batch + HEADER_BYTES) * FRAMING
-    bytes_out = calls * (table.answer_bytes + HEADER_BYTES) * FRAMING
+    bytes_out = calls * (row.answer_bytes + HEADER_BYTES) * FRAMING
     by_cores = _up(low / calibration.machine.cores)
     by_network = _up(8 * max(bytes_in, bytes_out) / asked.network_bits)
     needed = max(by_cores, by_network)
     per_machine = _up(low / needed)
-    actual = calls / (needed * per_machine) * table.busy_cpu_seconds[0]
-    cpu, p50, p99 = table.at(actual)
+    actual = calls / (needed * per_machine) * busy[0]
+    step = _between(actual, "load", row.steps)
     notes = []
-    if actual < table.loads[0]:
+    if actual < step.load:
         notes.append(
-            f"a load of {actual:.2%} was not measured; the latencies are those at "
-            f"{table.loads[0]:.0%}"
+            f"a load of {actual:.2%} was not measured; the latencies are those at {step.load:.0%}"
         )
     if per_machine > 1:
         notes.append(
             f"one process was measured, not {per_machine} that share caches and memory: leave room"
         )
     index = round(INDEX_BYTES + asked.ported * INDEX_BYTES_PER_NUMBER)
-    private = round(per_machine * table.private_bytes)
+    private = round(per_machine * row.private_bytes)
     disk = SNAPSHOTS_ON_DISK * index + asked.ported * DUMP_BYTES_PER_NUMBER
     _require_room("memory", private + 2 * index + SYSTEM_BYTES, calibration.machine.memory_bytes)
     _require_room("disk", disk, calibration.machine.disk_bytes)
@@ -149,11 +152,11 @@ def plan(calibration: Calibration, asked: Requirements) -> CapacityPlan:
         cores=(low, usual, high),
         numbers_per_call=batch,
         binding="network" if by_network > by_cores else "p99" if limited else "cores",
-        capacity=needed * per_machine * batch / table.busy_cpu_seconds[0],
+        capacity=needed * per_machine * batch / busy[0],
         load=actual,
-        cpu_per_call=cpu,
-        p50_seconds=p50,
-        p99_seconds=p99,
+        cpu_per_call=step.cpu_seconds,
+        p50_seconds=_later(step.p50_seconds, wait / 2),
+        p99_seconds=_later(step.p99_seconds, wait),
         p99_reached=reached,
         private_bytes=private,
         index_bytes=index,
@@ -165,40 +168,28 @@ def plan(calibration: Calibration, asked: Requirements) -> CapacityPlan:
     )
 
 
-class _Table:
-    """The measured figures of one size of batch, on straight lines between its neighbours."""
-
-    def __init__(self, calibration: Calibration, batch: float, wait_seconds: float) -> None:
-        rows = calibration.rows
-        batches = [row.batch for row in rows]
-        figures = [
-            [(step.cpu_seconds, step.p50_seconds, step.p99_seconds) for step in row.steps]
-            for row in rows
-        ]
-        # Numbers that are gathered wait for others: half of the time on average, all of it at most.
-        wait = np.array([[0.0], [wait_seconds / 2], [wait_seconds]])
-        self.loads = [step.load for step in rows[0].steps]
-        self._figures = _between(batch, batches, figures) + wait
-        self.busy_cpu_seconds: list[float] = _between(
-            batch, batches, [row.busy_cpu_seconds for row in rows]
-        ).tolist()
-        self.answer_bytes, self.private_bytes = _between(
-            batch, batches, [(row.answer_bytes, row.private_bytes) for row in rows]
-        ).tolist()
-
-    def at(self, load: float) -> tuple[Spread, Spread, Spread]:
-        """Return CPU time, p50 and p99 of a call at this load; beyond the steps, the last one's."""
-        cpu, p50, p99 = map(tuple, _between(load, self.loads, self._figures).tolist())
-        return cpu, p50, p99
-
-
-def _between(place: float, places: Sequence[float], values: ArrayLike) -> NDArray[np.float64]:
-    """Return the value at a place, on straight lines between those at the places around it."""
-    array = np.asarray(values, np.float64)
+def _between(place: float, key: str, rows: Sequence[Row]) -> Row:
+    """Return the row at a place, on straight lines between its neighbours; beyond, the last one."""
+    places = [getattr(row, key) for row in rows]
     position = float(np.interp(place, places, range(len(places))))
-    low, high = math.floor(position), math.ceil(position)
-    between: NDArray[np.float64] = array[low] + (position - low) * (array[high] - array[low])
-    return between
+    low = math.floor(position)
+    return cast("Row", _mixed(rows[low], rows[math.ceil(position)], position - low))
+
+
+def _mixed(low: Any, high: Any, share: float) -> Any:  # noqa: ANN401 - rows, spreads and figures
+    if isinstance(low, tuple):
+        return tuple(_mixed(*pair, share) for pair in zip(low, high, strict=True))
+    if isinstance(low, BatchRow | LoadStep):
+        names = [field.name for field in fields(low)]
+        return replace(
+            low, **{name: _mixed(getattr(low, name), getattr(high, name), share) for name in names}
+        )
+    return low + share * (high - low)
+
+
+def _later(spread: Spread, seconds: float) -> Spread:
+    low, usual, high = spread
+    return low + seconds, usual + seconds, high + seconds
 
 
 def _require_measured(calibration: Calibration, asked: Requirements) -> None:
@@ -216,18 +207,20 @@ def _require_measured(calibration: Calibration, asked: Requirements) -> None:
             )
 
 
-def _highest_load(table: _Table, asked: Requirements) -> tuple[float, bool, bool]:
+def _highest_load(row: BatchRow, asked: Requirements, wait: float) -> tuple[float, bool, bool]:
     """Return the highest load allowed, whether the p99 limits it, and whether the p99 is kept.
 
     The p99 must hold at every lower load too: a process with little to do sleeps between calls.
     """
     if asked.p99_seconds is None:
         return asked.load_max, False, True
-    loads = np.linspace(table.loads[0], asked.load_max, LOADS_TRIED).tolist()
-    kept = 0
-    while kept < len(loads) and table.at(loads[kept])[2][1] <= asked.p99_seconds:
-        kept += 1
-    return loads[max(0, kept - 1)], kept < len(loads), kept > 0
+    lowest = row.steps[0].load
+    highest = 0.0
+    for load in np.linspace(lowest, asked.load_max, LOADS_TRIED).tolist():
+        if _between(load, "load", row.steps).p99_seconds[1] + wait > asked.p99_seconds:
+            return max(lowest, highest), True, highest > 0
+        highest = load
+    return asked.load_max, False, True
 
 
 def _require_room(what: str, needed: int, there: int) -> None:
