@@ -225,9 +225,9 @@ class Layout:
         self._kept = {LIST_PREFIX + name: place for place, name in enumerate(kept)}
         self._decisions, self._country = decisions, country
         # Neighbouring columns that depend on the route alone become one text per route.
-        sources = template.columns.values()
-        parts = groupby(sources, lambda each: each if self._is_of_row(each) else "")
-        self._parts = [list(part) for _, part in parts]
+        sources = enumerate(template.columns.values())
+        parts = groupby(sources, lambda each: each[0] if self._is_of_row(each[1]) else -1)
+        self._parts = [[source for _, source in part] for _, part in parts]
         self._route_cells: list[pa.Array] = []
 
     def _is_of_row(self, source: str) -> bool:
@@ -248,19 +248,17 @@ class Layout:
     def text(self, rows: Sorted, begin: int, end: int, numbers: pa.Array) -> pa.Array:
         """Return the lines of some rows; ``numbers`` are those of all, or their pseudonyms."""
         cells = []
-        code, value = rows.code[begin:end], pa.array(rows.value[begin:end])
-        for sources, texts in zip(self._parts, self._route_cells, strict=True):
-            source = sources[0]
+        code, value = pa.array(rows.code[begin:end]), pa.array(rows.value[begin:end])
+        for (source, *_), texts in zip(self._parts, self._route_cells, strict=True):
             if source == ROW_ID:
-                cell = cells_text(pa.array(rows.row_id[begin:end]), self.template)
+                cells.append(cells_text(pa.array(rows.row_id[begin:end]), self.template))
             elif source == NUMBER:
-                cell = self._numbers(numbers.slice(begin, end - begin))
+                cells.append(self._numbers(numbers.slice(begin, end - begin)))
             elif self._is_of_row(source):
                 column = rows.block.kept[self._kept[source]]
-                cell = cells_text(column.take(value), self.template)
+                cells.append(cells_text(column.take(value), self.template))
             else:
-                cell = texts.take(pa.array(code))
-            cells += [cell] * (len(sources) if self._is_of_row(source) else 1)
+                cells.append(texts.take(code))
         return lines_text(cells, self.template)
 
     def _numbers(self, numbers: pa.Array) -> pa.Array:

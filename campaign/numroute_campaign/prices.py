@@ -65,10 +65,14 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
             and self.matches(route)
         )
 
+    def steps_after(self, segments: int) -> tuple[Step, ...]:
+        """Return the steps that ``segments`` of the list do not reach."""
+        return tuple(step for step in self.step if step.begin > self.sent + segments)
+
     def amount(self, segments: int) -> Decimal:
         """Return what a segment costs if this price applies to ``segments`` of the list."""
-        reached = [step.price for step in self.step if step.begin <= self.sent + segments]
-        return reached[-1] if reached else self.price
+        reached = self.step[: len(self.step) - len(self.steps_after(segments))]
+        return reached[-1].price if reached else self.price
 
     @property
     def label(self) -> str:
@@ -164,6 +168,8 @@ class Bill:
     """What a list costs in one category.
 
     Attributes:
+        segments: By place of their price.
+        unit: What a segment costs, by place of the price.
         price_of: What a segment costs, by code; codes without a price are not in it.
         unpriced: Numbers without a price, by operator.
     """
@@ -172,9 +178,7 @@ class Bill:
         self, prices: PriceList, router: Router, decisions: Decisions, counts: Counts, category: str
     ) -> None:
         """Find the price of each code, and the volume that it has reached."""
-        self._prices, self._router, self._counts = prices, router, counts
-        self._category = category
-        self._segments: Counter[int] = Counter()
+        self.segments: Counter[int] = Counter()
         self.unpriced: Counter[str] = Counter()
         place_of: dict[int, int] = {}
         for code in sorted({*counts.numbers, *counts.duplicates}):
@@ -182,52 +186,18 @@ class Bill:
             place = prices.find(route, destination, category) if destination else None
             if place is not None:
                 place_of[code] = place
-                self._segments[place] += counts.segments[code]
+                self.segments[place] += counts.segments[code]
             elif destination and counts.numbers[code]:
                 operator = route.operator
                 name = operator.brand or operator.name or operator.code
                 self.unpriced[name or "no operator"] += counts.numbers[code]
         # The step of a price is known once all of its segments are.
-        self.price_of = {code: self._price(place) for code, place in place_of.items()}
+        self.unit = [each.amount(self.segments[i]) for i, each in enumerate(prices.price)]
+        self.price_of = {code: self.unit[place] for code, place in place_of.items()}
 
     def total(self, segments: Counter[int]) -> Decimal:
         """Return what segments by code cost."""
         return sum((price * segments[code] for code, price in self.price_of.items()), Decimal(0))
-
-    def more_by_prefix(self) -> Decimal:
-        """Return what it would cost more to hand each number to its range holder."""
-        more, operators = Decimal(0), self._router.operators
-        for (code, holder), segments in self._counts.holder_segments.items():
-            route = self._router.routes[code // 2]
-            if code in self.price_of and operators[holder] != route.operator:
-                held = replace(route, operator=operators[holder], mcc="", mnc="")
-                place = self._prices.find(held, "", self._category)
-                if place is not None:
-                    more += (self._price(place) - self.price_of[code]) * segments
-        return more
-
-    def next_steps(self) -> tuple[StepSummary, ...]:
-        """Return the prices with a step that is not reached yet."""
-        steps = []
-        for place, segments in sorted(self._segments.items()):
-            price, now = self._prices.price[place], self._price(place)
-            sent = price.sent + segments
-            step = next((each for each in price.step if each.begin > sent), None)
-            if step is not None:
-                steps.append(
-                    StepSummary(
-                        name=price.label or f"price {place + 1}",
-                        segments=sent,
-                        price=str(now),
-                        next_from=step.begin,
-                        next_price=str(step.price),
-                        saving=amount((now - step.price) * segments),
-                    )
-                )
-        return tuple(steps)
-
-    def _price(self, place: int) -> Decimal:
-        return self._prices.price[place].amount(self._segments[place])
 
 
 def cost_of(
@@ -236,7 +206,14 @@ def cost_of(
     """Return the costs of all routed numbers, and what a segment costs by code."""
     bills = {name: Bill(prices, router, decisions, counts, name) for name in prices.categories}
     bill = bills[prices.category]
-    total, more = bill.total(counts.segments), bill.more_by_prefix()
+    total, more_by_prefix = bill.total(counts.segments), Decimal(0)
+    for (code, holder), segments in counts.holder_segments.items():
+        route, operator = router.routes[code // 2], router.operators[holder]
+        if code in bill.price_of and operator != route.operator:
+            held = replace(route, operator=operator, mcc="", mnc="")
+            place = prices.find(held, "", prices.category)
+            if place is not None:
+                more_by_prefix += (bill.unit[place] - bill.price_of[code]) * segments
     summary = CostSummary(
         currency=prices.currency,
         category=prices.category,
@@ -244,8 +221,8 @@ def cost_of(
         unpriced_numbers=bill.unpriced.total(),
         unpriced_operators=tuple(name for name, _ in bill.unpriced.most_common()),
         saved_duplicates=amount(bill.total(counts.duplicates)),
-        by_prefix=amount(total + more),
-        saved_by_prefix=amount(more),
+        by_prefix=amount(total + more_by_prefix),
+        saved_by_prefix=amount(more_by_prefix),
         categories=tuple(
             CategorySummary(
                 category=name,
@@ -254,7 +231,18 @@ def cost_of(
             )
             for name, each in bills.items()
         ),
-        next_steps=bill.next_steps(),
+        next_steps=tuple(
+            StepSummary(
+                name=prices.price[place].label or f"price {place + 1}",
+                segments=prices.price[place].sent + segments,
+                price=str(bill.unit[place]),
+                next_from=step.begin,
+                next_price=str(step.price),
+                saving=amount((bill.unit[place] - step.price) * segments),
+            )
+            for place, segments in sorted(bill.segments.items())
+            for step in prices.price[place].steps_after(segments)[:1]
+        ),
     )
     return summary, bill.price_of
 
