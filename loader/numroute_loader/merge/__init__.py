@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,6 @@ from numroute_loader.brands import BrandTable
 from numroute_loader.merge.ranges import (
     NOBODY,
     Layer,
-    Stack,
-    combined_key,
     joined_pieces,
     piece_sizes,
     plan_layer,
@@ -80,8 +79,7 @@ class MergeReport:
     warnings: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeResult:
+class MergeResult(NamedTuple):
     """The content of a snapshot, with its report."""
 
     content: Content
@@ -146,7 +144,7 @@ def merge(
         unknown_operators=_unknown_operators(rows, records, layers),
         warnings=tuple(warning for file in files for warning in file.warnings),
     )
-    return MergeResult(content=content, report=report)
+    return MergeResult(content, report)
 
 
 def _only(files: Sequence[ParsedFile], layer: str, what: str) -> ParsedFile | None:
@@ -188,7 +186,7 @@ def _coverage(files: Sequence[ParsedFile], dump: ParsedFile | None) -> tuple[Cov
 
 
 def _range_layer(
-    stack: Stack,
+    stack: Layer,
     directory: OperatorDirectory,
     route_table: RouteTable,
     coverage: Sequence[Coverage],
@@ -199,20 +197,20 @@ def _range_layer(
     """
     edges = [edge for block in coverage for edge in (block.first, block.last + 1)]
     start = np.union1d(stack.start, np.array(edges, np.uint64))
-    combination = stack.combination[stack.start.searchsorted(start, side="right") - 1]
+    key = stack.key[stack.start.searchsorted(start, side="right") - 1]
     inside, with_ported = np.zeros((2, len(start)), np.bool_)
     for block in coverage:
         here = (start >= block.first) & (start <= block.last)
         inside |= here
         with_ported |= here & block.ported
     row = np.where(inside, FIXED_STATUSES.index(Status.UNALLOCATED), OUTSIDE_ROW)
-    held = np.array([bool(keys) for keys in stack.combinations])[combination]
+    held = key != NOBODY
     for status, here in ((Status.NOT_PORTED, with_ported), (Status.RANGE_ONLY, ~with_ported)):
-        used = np.unique(combination[held & here]).tolist()
-        keys = [combined_key(stack.combinations[at]) for at in used]
-        rows = np.zeros(len(stack.combinations), np.int64)
-        rows[used] = route_table.rows(status, [(key, directory.holder(key)) for key in keys])
-        row = np.where(held & here, rows[combination], row)
+        used = np.unique(key[held & here]).tolist()
+        keys = [stack.keys[at] for at in used]
+        rows = np.zeros(len(stack.keys) + 1, np.int64)
+        rows[used] = route_table.rows(status, [(each, directory.holder(each)) for each in keys])
+        row = np.where(held & here, rows[key], row)
     return joined_pieces(start, row.astype(np.min_scalar_type(int(row.max()))))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.errors import InputError
-from numroute.model import LineType
 from numroute_loader.reading.description import ParsedFile
 from numroute_loader.records import RouteKey
 
@@ -36,19 +35,6 @@ class Layer:
         sums = np.zeros(len(self.keys), dtype=np.int64)
         np.add.at(sums, self.key[:-1][held], piece_sizes(self.start)[held])
         return sums
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stack:
-    """All layers over the same pieces.
-
-    ``start``: as in a layer. ``combination``: int64[p], index into ``combinations``: the keys that
-    cover the piece, the deciding layer's first; empty where it has no holder.
-    """
-
-    start: NDArray[np.uint64]
-    combination: NDArray[np.int64]
-    combinations: Sequence[Sequence[RouteKey]]
 
 
 def plan_layer(files: Sequence[ParsedFile]) -> Layer:
@@ -79,37 +65,33 @@ def plan_layer(files: Sequence[ParsedFile]) -> Layer:
     )
 
 
-def stack_layers(layers: Sequence[Layer]) -> Stack:
-    """Lay plans over one another and keep all keys of each piece."""
-    start = np.unique(
-        np.concatenate([np.zeros(1, dtype=np.uint64), *(layer.start for layer in layers)])
-    )
-    combination = np.zeros(len(start), dtype=np.int64)
-    combinations: list[tuple[RouteKey, ...]] = [()]
-    for layer in layers:
-        key = layer.key[np.searchsorted(layer.start, start, side="right") - 1]
-        # NOBODY is -1: with one added, the pairs of combination and key are numbered uniquely.
-        width = len(layer.keys) + 1
-        pairs, combination = np.unique(combination * width + key + 1, return_inverse=True)
-        combinations = [
-            combinations[pair // width] + ((layer.keys[pair % width - 1],) if pair % width else ())
-            for pair in pairs.tolist()
-        ]
-    return Stack(start=start, combination=combination, combinations=tuple(combinations))
+def stack_layers(layers: Sequence[Layer]) -> Layer:
+    """Lay plans over one another; the first that has a range decides who holds it.
 
-
-def combined_key(keys: Sequence[RouteKey]) -> RouteKey:
-    """Return one key for those of a piece, the deciding plan's first.
-
-    The holder is that of the deciding plan. A region's name or a line type that it leaves open is
-    taken from the next plan that gives it.
+    A region's name or a line type that it leaves open is taken from the next plan that gives it.
     """
-    decisive = keys[0]
-    return replace(
-        decisive,
-        region_name=next((key.region_name for key in keys if key.region_name), ""),
-        line_type=next((key.line_type for key in keys if key.line_type), LineType.UNSPECIFIED),
-    )
+    stack = Layer(start=np.zeros(1, np.uint64), key=np.array([NOBODY]), keys=())
+    for layer in layers:
+        start = np.union1d(stack.start, layer.start)
+        upper, lower = (
+            each.key[each.start.searchsorted(start, side="right") - 1] for each in (stack, layer)
+        )
+        # NOBODY is -1: with one added, the pairs of keys are numbered uniquely, and the first, of
+        # the last piece, is nobody's.
+        pairs, key = np.unique((upper + 1) * (len(layer.keys) + 1) + lower + 1, return_inverse=True)
+        keys = []
+        for pair in pairs[1:].tolist():
+            at, below = divmod(pair, len(layer.keys) + 1)
+            decisive = stack.keys[at - 1] if at else layer.keys[below - 1]
+            if at and below:
+                decisive = replace(
+                    decisive,
+                    region_name=decisive.region_name or layer.keys[below - 1].region_name,
+                    line_type=decisive.line_type or layer.keys[below - 1].line_type,
+                )
+            keys.append(decisive)
+        stack = Layer(start=start, key=key - 1, keys=keys)
+    return stack
 
 
 def joined_pieces(

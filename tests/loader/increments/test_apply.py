@@ -276,7 +276,7 @@ DEFECTS = {
         "PortDate is not a time from 1970 to 2106",
     ),
     "an NPId of letters": ({"NPId": "abc"}, None, "NPId is not a whole number"),
-    "a cell too many": ({"OldMNC": "42,1"}, None, "the row has 13 columns, the header has 12"),
+    "a cell too many": ({"OldMNC": "42,1"}, None, "the line has 13 columns where 12 are expected"),
 }
 
 
