@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import click
 
-from numroute.cli.console import print_json, print_table
-from numroute.cli.progress import Bars
+from numroute.cli.console import Bars, print_json, print_table
 from numroute.cli.service import Service, connect
 from numroute.index import SnapshotStore
 from numroute_campaign.handover import rejoin

@@ -39,10 +39,7 @@ class LocalClient:
     ) -> BulkAnswer:
         """Look up whole E.164 numbers, as many as you like; see ``Client.lookup``.
 
-        Raises:
-            TypeError: The numbers are not integers of at most 64 bits.
-            ValueError: The numbers are not one-dimensional, some are negative, or the store is
-                closed.
+        Raises ValueError when the store is closed.
         """
         found = self._snapshot.lookup(
             as_numbers(numbers), ported_at=with_ported_at, range_route=with_range_holder
@@ -69,9 +66,7 @@ class LocalClient:
     def lookup_text(self, texts: Sequence[str], default_region: str | None = None) -> list[Answer]:
         """Look up phone numbers in any human format; one answer per text, in order.
 
-        Raises:
-            SettingError: The region is unknown.
-            ValueError: The store is closed.
+        Raises SettingError when the region is unknown, and ValueError when the store is closed.
         """
         return answer_texts(self._snapshot, self.snapshot, texts, default_region)
 
@@ -104,12 +99,7 @@ class LocalClient:
 def open_store(path: Path | str, *, as_of: datetime | None = None) -> LocalClient:
     """Open a snapshot store for lookups in this process.
 
-    Args:
-        path: The store's folder.
-        as_of: Answer from the snapshot that was current at this time (aware), while the store
-            keeps it; from the current one when None.
-
-    Raises:
-        StoreError: There is no store, no such snapshot in it, or it cannot be opened.
+    ``as_of``: answer from the snapshot that was current at this time (aware), while the store keeps
+    it. Raises StoreError when there is no such snapshot, or it cannot be opened.
     """
     return LocalClient(path, as_of=as_of)

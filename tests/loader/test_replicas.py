@@ -31,7 +31,7 @@ def hang(done, total):
         marker.touch()
         while True:
             time.sleep(1)
-from numroute.cli.progress import Bars
+from numroute.cli.console import Bars
 Bars.update = lambda self, step, done, total: hang(done, total)
 """
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from numroute.cli.console import (
+    Bars,
     changes_text,
     counted,
     plain,
@@ -20,7 +21,6 @@ from numroute.cli.console import (
     time_text,
 )
 from numroute.cli.options import json_option, optional_store_option, store_option, time
-from numroute.cli.progress import Bars
 from numroute.errors import StoreMissingError
 from numroute.index import Retention, SnapshotStore
 from numroute.index.compare import CONFIRMED

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from numroute.cli.console import plain, print_facts, print_json, print_table
+from numroute.cli.console import Bars, plain, print_facts, print_json, print_table
 from numroute.cli.options import json_option
-from numroute.cli.progress import Bars
 from numroute_loader.generate import GenerateOptions
 from numroute_loader.generate import generate as generate_registry
 from numroute_loader.generate.options import CHANGES_MAX, DAYS_MAX, PORTED_MAX, Tier

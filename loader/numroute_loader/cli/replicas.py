@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from numroute.cli.console import show
+from numroute.cli.console import Bars, show
 from numroute.cli.group import Daemon
 from numroute.cli.options import json_option, seconds, store_option
-from numroute.cli.progress import Bars
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute_loader import replicas

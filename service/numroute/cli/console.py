@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, JSON lines for programs."""
+"""What the commands print: tables and progress for people, JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from numroute.model import Operator
@@ -148,3 +149,25 @@ def changes_text(changes: Mapping[str, Any] | None) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun in the right number: "1 file", "1,200 files"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+class Bars:
+    """A progress bar per step, on standard error, only where it is a terminal."""
+
+    def __init__(self) -> None:
+        """Prepare the bars; none is shown before the first step."""
+        self._progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._tasks: dict[str, TaskID] = {}
+
+    def update(self, step: str, done: int, total: int) -> None:
+        """Show how much of a step is done, in any unit; a total of 0 is not known yet."""
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(step, total=total or None)
+        self._progress.update(self._tasks[step], completed=done, total=total or None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
