@@ -128,24 +128,22 @@ class Remote:
                 file.write(content)
             self._fs.mv(final + UNFINISHED, final)
 
-    def size(self, snapshot: str, end: str = "") -> int | None:
-        """Return the size of a snapshot's object or None."""
-        with self._wrapped("cannot be looked at"):
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of all snapshots' objects and of begun uploads, by name."""
+        with self._wrapped("cannot be listed"):
             try:
-                return int(self._fs.size(f"{self._path(snapshot)}{end}"))
+                entries = self._fs.ls(f"{self._root}/{SNAPSHOTS}", detail=True)
             except FileNotFoundError:
-                return None
+                return {}
+            return {
+                str(entry["name"]).rstrip("/").rpartition("/")[2]: int(entry["size"] or 0)
+                for entry in entries
+            }
 
-    def ids(self) -> list[str]:
-        """Return the ids of the snapshots at the remote, oldest data first."""
-        return sorted(name.removesuffix(SUFFIX) for name in self._names() if name.endswith(SUFFIX))
-
-    def remove_all_but(self, kept: set[str]) -> None:
-        """Remove the objects of other snapshots and the remains of their uploads."""
-        for name in self._names():
-            if name.removesuffix(UNFINISHED).removesuffix(SUFFIX) not in kept:
-                with self._wrapped("old snapshots cannot be removed"):
-                    self._fs.rm_file(f"{self._root}/{SNAPSHOTS}/{name}")
+    def remove(self, name: str) -> None:
+        """Remove an object."""
+        with self._wrapped("old snapshots cannot be removed"):
+            self._fs.rm_file(f"{self._root}/{SNAPSHOTS}/{name}")
 
     @contextlib.contextmanager
     def reading(self, snapshot: str, offset: int = 0) -> Iterator[Any]:
@@ -175,14 +173,6 @@ class Remote:
                 yield file
             if self.renames:
                 self._fs.mv(path, self._path(snapshot))
-
-    def _names(self) -> list[str]:
-        with self._wrapped("cannot be listed"):
-            try:
-                paths = self._fs.ls(f"{self._root}/{SNAPSHOTS}", detail=False)
-            except FileNotFoundError:
-                return []
-            return [str(path).rstrip("/").rpartition("/")[2] for path in paths]
 
     def _path(self, snapshot: str) -> str:
         return f"{self._root}/{SNAPSHOTS}/{snapshot}{SUFFIX}"
@@ -235,43 +225,43 @@ def push(
             sha256=sha256_file(path, size).hex(),
             as_of=metadata.as_of.isoformat(),
         )
+        name, sizes = f"{pointer.snapshot}{SUFFIX}", remote.sizes()
         sent = 0
-        whole = remote.size(pointer.snapshot) == size
-        if not whole or (verify and not _is_right(remote, pointer)):
-            begun = (remote.size(pointer.snapshot, UNFINISHED) or 0) if remote.renames else 0
+        if sizes.get(name) != size or (verify and not _is_right(remote, pointer)):
+            begun = sizes.get(f"{name}{UNFINISHED}", 0) if remote.renames else 0
             # What was continued and is not right is sent once more from its beginning.
             for offset in (begun if begun <= size else 0, 0):
-                sent += _send(remote, pointer, path, offset, progress)
-                if not (offset or verify) or _is_right(remote, pointer):
+                with (
+                    path.open("rb", buffering=0) as local,
+                    remote.writing(pointer.snapshot, offset) as target,
+                ):
+                    local.seek(offset)
+                    sent += _copy(local, target, offset, size, progress) - offset
+                is_whole = remote.sizes().get(name) == size
+                if is_whole and (not (begun or verify) or _is_right(remote, pointer)):
                     break
             else:
                 raise FeedError(
                     f"{remote.url}: snapshot {pointer.snapshot} does not read as it was sent",
-                    hint="The pointer was not changed. Check the storage",
+                    hint="The pointer was not changed. Push again, and check the storage",
                 )
         remote.write_pointer(pointer)
-    others = [each for each in reversed(remote.ids()) if each != pointer.snapshot]
-    remote.remove_all_but({pointer.snapshot, *others[: KEEP - 1]})
+    there = sorted(remote.sizes().keys() - {name}, reverse=True)
+    others = [each for each in there if each.endswith(SUFFIX)]
+    for each in there:
+        if each not in others[: KEEP - 1]:
+            remote.remove(each)
     return Transfer(pointer=pointer, moved_bytes=sent)
 
 
-def _send(
-    remote: Remote, pointer: Pointer, path: Path, offset: int, progress: Progress | None
-) -> int:
-    """Send a file from an offset; return how many bytes were sent."""
-    done = offset
-    with path.open("rb", buffering=0) as local, remote.writing(pointer.snapshot, offset) as target:
-        local.seek(offset)
-        while piece := local.read(PIECE_BYTES):
-            target.write(piece)
-            done += len(piece)
-            if progress is not None:
-                progress(done, pointer.file_bytes)
-    size = remote.size(pointer.snapshot)
-    if size != pointer.file_bytes:
-        reason = f"{remote.url}: {size} bytes arrived of {pointer.file_bytes}"
-        raise FeedError(reason, hint="Push again")
-    return done - offset
+def _copy(source: Any, target: Any, done: int, total: int, progress: Progress | None) -> int:  # noqa: ANN401 - files of any driver
+    """Copy up to ``total`` bytes, of which some are done; return how many are done then."""
+    while done < total and (piece := source.read(min(PIECE_BYTES, total - done))):
+        target.write(piece)
+        done += len(piece)
+        if progress is not None:
+            progress(done, total)
+    return done
 
 
 def _is_right(remote: Remote, pointer: Pointer) -> bool:
@@ -332,16 +322,10 @@ def _clear(folder: Path, *, keep: Path | None = None) -> None:
 def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | None) -> int:
     """Fetch the rest of a snapshot's file; return how many bytes that was."""
     part.touch(0o600)
-    begun = done = part.stat().st_size
+    begun = part.stat().st_size
     with part.open("ab") as local:
-        with remote.reading(pointer.snapshot, done) as source:
-            while done < pointer.file_bytes and (
-                piece := source.read(min(PIECE_BYTES, pointer.file_bytes - done))
-            ):
-                local.write(piece)
-                done += len(piece)
-                if progress is not None:
-                    progress(done, pointer.file_bytes)
+        with remote.reading(pointer.snapshot, begun) as source:
+            done = _copy(source, local, begun, pointer.file_bytes, progress)
         local.flush()
         os.fsync(local.fileno())
     if done < pointer.file_bytes:
