@@ -110,12 +110,9 @@ def drift_of(
             counts[kind] += len(numbers)
     return Drift(
         against=current.metadata.snapshot_id,
-        ported=counts[Kind.PORTED],
-        returned=counts[Kind.RETURNED],
-        moved=counts[Kind.MOVED],
-        updated=counts[Kind.UPDATED],
         changed_since=len(later),
         examples=tuple(examples),
+        **{kind.name.lower(): count for kind, count in counts.items()},
     )
 
 

@@ -33,13 +33,7 @@ from numroute.index import (
     SnapshotStore,
     writing,
 )
-from numroute.index.compare import (
-    Effect,
-    by_operator,
-    compare,
-    effect_of,
-    ported_by_operator,
-)
+from numroute.index.compare import Effect, by_operator, compare, effect_of, ported_by_operator
 from numroute_loader.brands import load_brands, load_regions
 from numroute_loader.commented_csv import Row
 from numroute_loader.differences import (

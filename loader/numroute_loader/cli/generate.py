@@ -103,16 +103,7 @@ def generate(
     if as_json:
         print_json({**plain(written), "paths": [str(path) for path in written.paths]})
         return
-    print_table(
-        ("file", "bytes"), [(path.name, f"{path.stat().st_size:,}") for path in written.paths]
-    )
-    print_facts(
-        [
-            ("ported numbers", f"{written.ported:,}"),
-            ("returned home", f"{written.returned_home:,} (rows of Port_All_Full only)"),
-            ("mobile ranges", f"{written.mobile_ranges:,}"),
-            ("mobile numbers", f"{written.mobile_numbers:,}"),
-            ("fixed ranges", f"{written.fixed_ranges:,}"),
-            *([("files of later hours", f"{len(written.following):,}")] if days else []),
-        ]
-    )
+    sizes = [(path.name, f"{path.stat().st_size:,}") for path in written.paths]
+    print_table(("file", "bytes"), sizes)
+    figures = plain(written).items()
+    print_facts((n.replace("_", " "), f"{v:,}") for n, v in figures if isinstance(v, int))

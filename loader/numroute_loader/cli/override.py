@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from numroute.cli.console import (
-    counted,
-    operator_text,
-    plain,
-    print_json,
-    print_table,
-    show,
-    time_text,
-)
+from numroute.cli.console import counted, show
 from numroute.cli.options import json_option, store_option
-from numroute.index import Metadata, Override, Retention, SnapshotStore, writing
+from numroute.index import Metadata, Retention, SnapshotStore, writing
 from numroute_loader.cli.options import reason_option, retention_options, user_name
 from numroute_loader.overrides import read_overrides
 
@@ -64,40 +55,6 @@ def clear(*, store: Path, reason: str, retention: Retention, as_json: bool) -> N
     with writing(SnapshotStore(store, retention=retention)) as writer:
         metadata = writer.publish_overrides((), asked_by=user_name(), reason=reason)
     _print(metadata, 0, as_json=as_json)
-
-
-@override.command("list")
-@store_option
-@json_option
-def list_(*, store: Path, as_json: bool) -> None:
-    """List the overrides of the current snapshot, expired ones among them."""
-    with SnapshotStore(store).open() as current:
-        overrides = current.overrides
-    now = datetime.now(UTC)
-    if as_json:
-        for each in overrides:
-            print_json({**plain(each), "active": each.active(now)})
-        return
-    print_table(
-        ("number", "operator", "MCC-MNC", "expires", "", "reason", "author"),
-        [
-            (
-                _range(each),
-                operator_text(each.operator),
-                f"{each.mcc}-{each.mnc}" if each.mcc else "",
-                time_text(each.expires) if each.expires else "never",
-                "" if each.active(now) else "expired",
-                each.reason,
-                each.author,
-            )
-            for each in overrides
-        ],
-        unbroken=0,
-    )
-
-
-def _range(each: Override) -> str:
-    return f"+{each.first}" if each.first == each.last else f"+{each.first} to +{each.last}"
 
 
 def _print(metadata: Metadata, count: int, *, as_json: bool) -> None:

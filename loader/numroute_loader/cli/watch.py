@@ -16,25 +16,11 @@ from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute_loader import replicas
-from numroute_loader.cli.options import (
-    approval_options,
-    retention_options,
-    user_name,
-)
+from numroute_loader.cli.options import approval_options, retention_options, user_name
 from numroute_loader.cli.replicas import check_url
 from numroute_loader.feeds.loop import feeding, stopping
-from numroute_loader.feeds.sources import (
-    TIMEOUT_SECONDS,
-    Inbox,
-    Source,
-    parse_address,
-)
-from numroute_loader.feeds.watcher import (
-    INTERVAL_SECONDS,
-    SETTLE_SECONDS,
-    Watcher,
-    WatchOptions,
-)
+from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, Source, parse_address
+from numroute_loader.feeds.watcher import INTERVAL_SECONDS, SETTLE_SECONDS, Watcher, WatchOptions
 from numroute_loader.gate.limits import Approval
 from numroute_loader.registries import FEEDS
 from numroute_loader.replicas import Remote
@@ -151,13 +137,10 @@ def watch(
     )
     with feeding(store), stopping():
         watcher = Watcher(opened, source, _LAYOUT, options, make_logger())
-        if not once:
-            watcher.run()
-            return 0
-        try:
+        if once:
             return 0 if watcher.once() else 1
-        except KeyboardInterrupt:
-            return 1
+        watcher.run()
+        return 0
 
 
 def _pusher(store: SnapshotStore, remote: Remote) -> Callable[[], str]:
@@ -171,10 +154,7 @@ def _source(
     if inbox is not None and sftp is None:
         return Inbox(inbox, folders)
     if inbox is not None or sftp is None:
-        problem = "nothing" if sftp is None else "two sources"
-        raise click.UsageError(
-            f"there is {problem} to watch: give either --inbox DIR or --sftp URL"
-        )
+        raise click.UsageError("give either --inbox DIR or --sftp URL to watch")
     try:
         from numroute_loader.feeds.sftp import SftpSource  # noqa: PLC0415 - an extra brings it
     except ModuleNotFoundError as error:

@@ -17,13 +17,7 @@ from urllib.parse import SplitResult, unquote
 
 import asyncssh
 
-from numroute.errors import (
-    FeedError,
-    HostKeyError,
-    InputError,
-    LoginRefusedError,
-    SettingError,
-)
+from numroute.errors import FeedError, HostKeyError, InputError, LoginRefusedError, SettingError
 from numroute.files import read_private_file
 from numroute_loader.feeds.sources import RemoteFile, open_private
 

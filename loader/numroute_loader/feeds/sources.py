@@ -63,9 +63,7 @@ class Inbox:
         self._path = path
         self._folders = folders
 
-    def session(self) -> AbstractContextManager[object]:
-        """Return a context that does nothing: no connection stays open between files."""
-        return contextlib.nullcontext()
+    session = staticmethod(contextlib.nullcontext)
 
     def listing(self) -> list[RemoteFile]:
         """Return all files in the folders, except those whose names begin with a dot."""
@@ -141,7 +139,7 @@ def parse_address(url: str, default_path: str) -> SplitResult:
         return parts._replace(path=parts.path.rstrip("/") or default_path, query="", fragment="")
     # Without the URL: it could print a password.
     raise SettingError(
-        "the SFTP URL is not one of a user and a host, or holds a password",
+        "the SFTP URL lacks a user or a host, or holds a password",
         hint="Write it as sftp://USER@HOST:PORT/PATH, and give the password with --password-file "
         "FILE or NUMROUTE_SFTP_PASSWORD",
     )

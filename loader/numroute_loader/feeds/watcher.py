@@ -171,7 +171,9 @@ class Watcher(Feed):
         except GateError as error:
             if len(step.batches) > 1:
                 # One bad window must not keep the good ones before it from being applied.
-                self._take_first(step)
+                first = apply_step(step.batches[:1])
+                if self._key(first) not in self._tried:
+                    self._take(first)
             else:
                 refused = Refused(
                     names=names, checks=error.checks, message=error.message, at=now(), key=key
@@ -192,11 +194,6 @@ class Watcher(Feed):
         self._tried.add(key)
         self._health.write()
 
-    def _take_first(self, step: Step) -> None:
-        first = apply_step(step.batches[:1])
-        if self._key(first) not in self._tried:
-            self._take(first)
-
     def _publish(self, step: Step, names: tuple[str, ...]) -> None:
         """Take a step by the same code as the commands; increments go up to the first gap."""
         inputs = [self._spool.path / name for name in names]
@@ -204,12 +201,12 @@ class Watcher(Feed):
         if not increments:
             inputs += input_files(options.plan)
         checked = pipeline.check(inputs, self._store, options.approval, increments=increments)
-        used = set(names)
+        used = set(names) if step.action is Action.RECONCILE else set()
         if step.action is not Action.RECONCILE and checked.new is not None:
             metadata = pipeline.publish(
                 self._store, checked, asked_by=options.asked_by, reason=options.approval.reason
             )
-            used &= {file.source.path.name for file in checked.files}
+            used = set(names) & {file.source.path.name for file in checked.files}
             self._health.set(
                 published_at=now(), snapshot_id=metadata.snapshot_id, as_of=metadata.as_of, gap=None
             )

@@ -13,14 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from numroute_loader.gate.findings import (
-    READ_BACK,
-    Evidence,
-    Finding,
-    Outcome,
-    finding,
-    named,
-)
+from numroute_loader.gate.findings import READ_BACK, Evidence, Finding, Outcome, finding, named
 from numroute_loader.gate.limits import DAYS_MAX, GateLimits
 from numroute_loader.reading.description import ParsedFile
 
@@ -139,8 +132,8 @@ def port_dates(evidence: Evidence, limits: GateLimits) -> Finding | str:
         return finding(message, actual=ahead / dated, limit=share, hint=_DOWNLOAD)
     newest = datetime.fromtimestamp(int(ported_at.max(initial=0, where=~is_ahead)), UTC)
     behind, limit = (as_of - newest).total_seconds() / 3600, limits.port_dates_behind_hours
-    message = f"the newest port is of {newest.isoformat()}, {behind:,.1f} hours before the data's "
-    message += f"own time, the limit is {limit:g}"
+    message = f"the newest port is of {newest.isoformat()}, {max(0.0, behind):,.1f} hours before "
+    message += f"the data's own time, the limit is {limit:g}"
     failed = behind > limit and dated >= limits.port_dates_numbers_min
     return finding(message, actual=behind, limit=limit, hint=_DOWNLOAD, failed=failed)
 
