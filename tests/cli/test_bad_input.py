@@ -273,7 +273,7 @@ def test_an_unwritable_store_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = command("numroute-load", "build", "--store", tmp_path / "file" / "s", folder)
     assert result.status == 1
-    assert "cannot be written" in result.err
+    assert "cannot be made" in result.err
 
 
 def test_the_texts_of_the_tiny_registry_are_good() -> None:
