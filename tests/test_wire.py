@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numroute import wire
-from numroute.model import LineType, Operator, Region, Route, Status
+from numroute.model import Answer, LineType, Operator, Region, Route, SnapshotRef, Status
 from numroute.v1 import number_routing_pb2 as pb
 
 NUMBERS = st.lists(st.integers(0, 2**64 - 1), max_size=40)
@@ -86,12 +88,14 @@ ROUTES = st.builds(
 
 @given(ROUTES)
 def test_routes_survive_the_wire(route) -> None:
-    """A route is the same after it was a message, with its status inside or beside it."""
-    inside = wire.route_message(route, with_status=True).SerializeToString()
-    assert wire.route_value(pb.Route.FromString(inside)) == route
-    beside = wire.route_message(route, with_status=False)
-    assert beside.status == pb.STATUS_UNSPECIFIED
-    assert wire.route_value(beside, status=route.status) == route
+    """A route is the same after it was a message; a row has its status beside it."""
+    inside = wire.message(route).SerializeToString()
+    assert wire.read(Route, inside) == route
+    ref = SnapshotRef(id="s", as_of=datetime(2026, 1, 1, tzinfo=UTC))
+    row = Answer(input="x", number=7, status=route.status, snapshot=ref, route=route)
+    beside = wire.message(row)
+    assert beside.route.status == pb.STATUS_UNSPECIFIED
+    assert wire.value(Answer, beside, snapshot=ref) == row
 
 
 @pytest.mark.parametrize(

@@ -1,31 +1,4 @@
-"""Every error that numroute raises on purpose, as one tree.
-
-::
-
-    NumrouteError
-    ├── InputError                 a file, a line or a value of the user's is wrong
-    ├── SettingError               a setting or an argument is wrong
-    ├── LimitExceededError         a request is larger than a named limit
-    ├── UnauthenticatedError       the service does not know the client
-    ├── TryLaterError              the service refuses the request for now
-    │   ├── OverloadedError        it has as much work as it can do in time
-    │   └── QuotaExceededError     the client has asked for as much as it may
-    ├── DeadlinePassedError        the caller's deadline has passed
-    ├── WorkerError                the processes of the service cannot be kept alive
-    ├── StoreError
-    │   ├── StoreMissingError      there is no store at this path
-    │   ├── NoSnapshotError        the store has no current snapshot, or not the requested one
-    │   ├── SnapshotNotKeptError   the store does not keep the snapshot of that time
-    │   ├── OtherSnapshotError     the service answers from another snapshot than the request names
-    │   ├── StoreBusyError         another process is writing to the store
-    │   ├── StoreAccessError       the operating system refused
-    │   ├── SnapshotVersionError   the file is of a format version that this program does not know
-    │   └── SnapshotCorruptError   the file is not what was written
-    ├── StoppingError              the service is stopping; ask another, or ask again
-    ├── FeedError                  files could not be fetched from where they are delivered
-    │   ├── HostKeyError           the host's key is not the pinned one
-    │   └── LoginRefusedError      the host refused user, password or key
-    └── ServiceError               the service could not be reached or did not answer
+"""Every error that numroute raises on purpose, as one tree with ``NumrouteError`` as its root.
 
 An error's text says what is wrong and where; ``hint`` says what to do. No error text holds a full
 phone number.
@@ -86,8 +59,7 @@ class LimitExceededError(NumrouteError):
 class UnauthenticatedError(NumrouteError):
     """The service does not know the client, or no longer admits it.
 
-    ``reason`` is one word for metrics and logs, ``client`` the name if one is known. Neither they
-    nor the text hold any part of a token.
+    ``reason`` is one word for metrics. Nothing in it holds any part of a token.
     """
 
     def __init__(self, message: str, *, reason: str, client: str = "", hint: str = "") -> None:
@@ -100,10 +72,13 @@ class UnauthenticatedError(NumrouteError):
 class TryLaterError(NumrouteError):
     """The service refuses a request for now; ``retry_after_seconds`` says when to try again."""
 
-    def __init__(self, message: str, *, retry_after_seconds: float, hint: str = "") -> None:
-        """Keep the time after which to try again."""
+    def __init__(
+        self, message: str, *, retry_after_seconds: float, reason: str = "", hint: str = ""
+    ) -> None:
+        """Keep the time after which to try again, and the reason as one word for metrics."""
         super().__init__(message, hint=hint)
         self.retry_after_seconds = retry_after_seconds
+        self.reason = reason
 
 
 class OverloadedError(TryLaterError):
@@ -111,14 +86,7 @@ class OverloadedError(TryLaterError):
 
 
 class QuotaExceededError(TryLaterError):
-    """The client has asked for as many numbers as it may; ``reason`` is one word for metrics."""
-
-    def __init__(
-        self, message: str, *, reason: str, retry_after_seconds: float, hint: str = ""
-    ) -> None:
-        """Keep the reason as one word beside the message."""
-        super().__init__(message, retry_after_seconds=retry_after_seconds, hint=hint)
-        self.reason = reason
+    """The client has asked for as many numbers as it may."""
 
 
 class DeadlinePassedError(NumrouteError):

@@ -214,9 +214,8 @@ class SnapshotInfo:
     """What a service reports about the snapshot that it answers from.
 
     ``age_seconds`` runs from ``snapshot.as_of`` to the time of the report. ``changes`` is None when
-    the snapshot does not record what it changed. ``preferred_numbers_per_call`` is the size beyond
-    which larger calls of ``BulkLookup`` gain nothing; 0 when the service does not say.
-    ``coverage`` is empty when the snapshot does not state it.
+    the snapshot does not record what it changed. Calls of ``BulkLookup`` with more numbers than
+    ``preferred_numbers_per_call`` gain nothing.
     """
 
     snapshot: SnapshotRef
@@ -241,19 +240,26 @@ class SnapshotNews:
     snapshot: SnapshotRef
     built_at: datetime
     counts: Mapping[str, int]
-    changes: Changes | None
+    changes: Changes | None = None
+
+
+class Network(NamedTuple):
+    """A mobile network as a message router names it."""
+
+    mcc: str
+    mnc: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorInfo:
     """An operator under one of its brands.
 
-    ``networks`` are the pairs of MCC and MNC in its routes, in order. It ``serves_ported_numbers``
+    ``networks`` are those in its routes, in order. It ``serves_ported_numbers``
     if a ported number has one of its routes, and ``holds_ranges`` if it holds one.
     """
 
     operator: Operator
-    networks: tuple[tuple[str, str], ...]
+    networks: tuple[Network, ...]
     serves_ported_numbers: bool
     holds_ranges: bool
 
@@ -270,8 +276,8 @@ class Layer:
 
     name: str
     decides: bool
-    route: Route | None
-    sources: tuple[Source, ...]
+    route: Route | None = None
+    sources: tuple[Source, ...] = ()
     first: int | None = None
     last: int | None = None
     ported_at: datetime | None = None
@@ -286,16 +292,15 @@ class Explanation:
     """Why a number is answered as it is: which layer decided, and what each layer says.
 
     ``decided_by`` is the name of the deciding layer, "nothing" when no layer knows the number.
-    ``route`` is None when the status has none. ``layers`` are in the order in
-    which they are consulted. ``input`` is the text that was explained, ``snapshot`` what it was
-    explained from; the index itself leaves both empty.
+    ``layers`` are in the order in which they are consulted. ``input`` is the text that was
+    explained, ``snapshot`` what it was explained from; the index itself leaves both empty.
     """
 
     number: int
     status: Status
     decided_by: str
-    route: Route | None
-    layers: tuple[Layer, ...]
+    route: Route | None = None
+    layers: tuple[Layer, ...] = ()
     input: str = ""
     invalid_reason: InvalidReason = InvalidReason.UNSPECIFIED
     snapshot: SnapshotRef | None = None

@@ -10,10 +10,10 @@ serialised parts of one message may simply follow each other.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -30,9 +30,13 @@ from numroute.model import (
     InvalidReason,
     Layer,
     LineType,
+    Network,
     Operator,
+    OperatorInfo,
     Region,
     Route,
+    SnapshotInfo,
+    SnapshotNews,
     SnapshotRef,
     Source,
     Status,
@@ -51,14 +55,40 @@ REQUEST_NAMES = {
 """The service's methods, and the message that each takes."""
 
 LAYER_NAMES = {
-    pb.LAYER_NAME_OVERRIDE: "override",
-    pb.LAYER_NAME_PORTED_RECORD: "ported record",
-    pb.LAYER_NAME_RANGE: "range",
-    pb.LAYER_NAME_NOTHING: "nothing",
+    number: name.removeprefix("LAYER_NAME_").replace("_", " ").lower()
+    for name, number in pb.LayerName.items()
+    if number
 }
 """The contract's names of layers, and the index's."""
 
-_LAYER_VALUES = {name: value for value, name in LAYER_NAMES.items()}
+_LAYER_VALUES = {name: number for number, name in LAYER_NAMES.items()}
+
+_MESSAGES: dict[type, Any] = {
+    Answer: pb.LookupAnswer,
+    Changes: pb.SnapshotChanges,
+    Coverage: pb.Coverage,
+    Explanation: pb.ExplainResponse,
+    Layer: pb.Layer,
+    Network: pb.Network,
+    Operator: pb.Operator,
+    OperatorInfo: pb.OperatorEntry,
+    Region: pb.Region,
+    Route: pb.Route,
+    SnapshotInfo: pb.GetSnapshotResponse,
+    SnapshotNews: pb.WatchSnapshotsResponse,
+    SnapshotRef: pb.SnapshotRef,
+    Source: pb.Source,
+}
+"""The values of the model and their messages. Their fields have the same names."""
+
+_KINDS: dict[Any, Any] = {kind.DESCRIPTOR: value for value, kind in _MESSAGES.items()}
+
+_ENUMS: dict[Any, Any] = {
+    pb.InvalidReason.DESCRIPTOR: InvalidReason,
+    pb.LayerName.DESCRIPTOR: LAYER_NAMES.__getitem__,
+    pb.LineType.DESCRIPTOR: LineType,
+    pb.Status.DESCRIPTOR: Status,
+}
 
 ERROR_KEY = "numroute-error"
 """Trailing metadata of an error status that the service itself sends: the error's class.
@@ -97,14 +127,10 @@ def method_path(name: str) -> str:
 
 
 def retry_hint(seconds: float, left: float | None) -> tuple[tuple[str, str], ...]:
-    """Return the trailing metadata that say when a refused call may be sent again.
+    """Return the trailing metadata that say when, in seconds, a refused call may be sent again.
 
-    A wait that outlasts the call is stated, but gRPC must not retry: it would wait for the deadline
-    and hide the refusal behind it.
-
-    Args:
-        seconds: How long to wait.
-        left: Seconds until the call's deadline; None where it has none.
+    A wait that outlasts the call, which has ``left`` seconds or no deadline, is stated, but gRPC
+    must not retry: it would wait for the deadline and hide the refusal behind it.
     """
     milliseconds = str(math.ceil(seconds * 1e3))
     in_time = seconds < (PUSHBACK_SECONDS_MAX if left is None else left)
@@ -114,15 +140,10 @@ def retry_hint(seconds: float, left: float | None) -> tuple[tuple[str, str], ...
 def packed_field(
     field_number: int, values: NDArray[np.unsignedinteger]
 ) -> tuple[bytes, bytes | memoryview]:
-    """Return a packed fixed-width field as two runs of bytes that follow each other.
+    """Return a packed fixed-width field as its head (tag and length) and a view of its values.
 
-    Args:
-        field_number: The field's number in its message.
-        values: unsigned[n] in the field's own type, ``FIXED32`` or ``FIXED64``.
-
-    Returns:
-        The field's head (tag and length) and a view of its values, for ``bytes.join``. Nothing,
-        twice, for an empty array.
+    They are for ``bytes.join``, and both empty for an empty array. The values are unsigned[n] in
+    the field's own type, ``FIXED32`` or ``FIXED64``.
     """
     if not values.size:
         return b"", b""
@@ -154,12 +175,7 @@ def bulk_request(
 def bulk_request_parts(request: bytes) -> tuple[NDArray[np.uint64], pb.BulkLookupRequest]:
     """Return the numbers of a serialised ``BulkLookupRequest``, and a message with its options.
 
-    Returns:
-        uint64[n] numbers, read-only and seldom aligned, and the message; its own ``numbers`` may be
-        empty.
-
-    Raises:
-        DecodeError: The bytes are not such a message.
+    The numbers are uint64[n], read-only and seldom aligned; the message's own may be empty.
     """
     numbers, begin = leading_column(request, pb.BulkLookupRequest.NUMBERS_FIELD_NUMBER, FIXED64)
     rest = pb.BulkLookupRequest.FromString(request[begin:])
@@ -186,211 +202,84 @@ def leading_column(
     return np.frombuffer(data, dtype, length // dtype.itemsize, begin), begin + length
 
 
-def route_message(route: Route, *, with_status: bool) -> pb.Route:
-    """Return a route as a message; bulk answers carry the status in it, row answers do not."""
-    return pb.Route(
-        operator=operator_message(route.operator),
-        mcc=route.mcc,
-        mnc=route.mnc,
-        registry_mnc=route.registry_mnc,
-        routing_number=route.routing_number,
-        region=region_message(route.region),
-        line_type=pb.LineType.Name(route.line_type),
-        status=pb.Status.Name(route.status) if with_status else None,
-        overridden=route.overridden,
-    )
+def message(value: Any) -> Any:  # noqa: ANN401 - of any of the pairs above
+    """Return a value of the model as the message of the same fields; None for None.
 
-
-def route_value(message: pb.Route, *, status: Status | None = None) -> Route:
-    """Return a route message as a value; ``status`` is given where the message has none.
-
-    An enum value that this program does not know, from a newer service, raises ``ValueError``.
+    A row's route is written without its status, which the row itself has.
     """
-    return Route(
-        status=Status(message.status) if status is None else status,
-        operator=operator_value(message.operator),
-        mcc=message.mcc,
-        mnc=message.mnc,
-        registry_mnc=message.registry_mnc,
-        routing_number=message.routing_number,
-        region=Region(code=message.region.code, name=message.region.name),
-        line_type=LineType(message.line_type),
-        overridden=message.overridden,
-    )
+    if value is None:
+        return None
+    kind = _MESSAGES[type(value)]
+    fields = kind.DESCRIPTOR.fields
+    found = kind(**{each.name: _written(each, getattr(value, each.name, None)) for each in fields})
+    if isinstance(value, Layer) and found.name == pb.LAYER_NAME_OVERRIDE:
+        expires = None if value.expires is None else time_message(value.expires)
+        override = pb.Override(reason=value.reason, author=value.author, expires_at=expires)
+        found.override.CopyFrom(override)
+    elif isinstance(value, Answer | Explanation) and value.route is not None:
+        found.route.ClearField("status")
+    return found
 
 
-def operator_message(operator: Operator) -> pb.Operator:
-    """Return an operator as a message; empty where none is named."""
-    return pb.Operator(
-        code=operator.code,
-        name=operator.name,
-        brand=operator.brand,
-        tax_number=operator.tax_number,
-    )
+def _written(field: Any, value: Any) -> Any:  # noqa: ANN401 - likewise
+    if type(value) in _MESSAGES:
+        return message(value)
+    if isinstance(value, datetime):
+        return time_message(value)
+    if isinstance(value, tuple):
+        return map(message, value)
+    return _LAYER_VALUES[value] if field.enum_type == pb.LayerName.DESCRIPTOR else value
 
 
-def region_message(region: Region) -> pb.Region:
-    """Return a region as a message; empty where none is named."""
-    return pb.Region(code=region.code, name=region.name)
+def read(kind: type[ValueT], data: bytes) -> ValueT:
+    """Return a serialised message as the value of a kind; DecodeError when it is malformed."""
+    return value(kind, _MESSAGES[kind].FromString(data))
 
 
-def operator_value(message: pb.Operator) -> Operator:
-    """Return an operator message as a value."""
-    return Operator(
-        code=message.code,
-        name=message.name,
-        brand=message.brand,
-        tax_number=message.tax_number,
-    )
+def value(kind: type[ValueT], message: Any, **known: Any) -> ValueT:  # noqa: ANN401 - likewise
+    """Return a message as the value with the same fields; ``known`` are further ones.
 
-
-def answer_message(answer: Answer) -> pb.LookupAnswer:
-    """Return a row answer as a message; the snapshot is given once for all rows."""
-    return pb.LookupAnswer(
-        input=answer.input,
-        number=answer.number,
-        status=pb.Status.Name(answer.status),
-        invalid_reason=pb.InvalidReason.Name(answer.invalid_reason),
-        route=None if answer.route is None else route_message(answer.route, with_status=False),
-        ported_at=None if answer.ported_at is None else time_message(answer.ported_at),
-        range_holder=None if answer.range_holder is None else operator_message(answer.range_holder),
-    )
-
-
-def answer_value(message: pb.LookupAnswer, ref: SnapshotRef) -> Answer:
-    """Return a row answer's message as a value; an unknown enum value raises ``ValueError``."""
-    status = Status(message.status)
-    return Answer(
-        input=message.input,
-        number=message.number,
-        status=status,
-        snapshot=ref,
-        invalid_reason=InvalidReason(message.invalid_reason),
-        route=route_value(message.route, status=status) if message.HasField("route") else None,
-        ported_at=time_value(message.ported_at) if message.HasField("ported_at") else None,
-        range_holder=operator_value(message.range_holder)
-        if message.HasField("range_holder")
-        else None,
-    )
-
-
-def explanation_message(explanation: Explanation) -> pb.ExplainResponse:
-    """Return an explanation as a message."""
-    route, ref = explanation.route, explanation.snapshot
-    return pb.ExplainResponse(
-        input=explanation.input,
-        number=explanation.number,
-        status=pb.Status.Name(explanation.status),
-        invalid_reason=pb.InvalidReason.Name(explanation.invalid_reason),
-        decided_by=_LAYER_VALUES[explanation.decided_by],
-        route=None if route is None else route_message(route, with_status=False),
-        layers=[_layer_message(layer) for layer in explanation.layers],
-        snapshot=None if ref is None else snapshot_ref_message(ref),
-    )
-
-
-def explanation_value(message: pb.ExplainResponse) -> Explanation:
-    """Return an explanation's message as a value.
-
-    Raises:
-        KeyError: The name of a layer is unknown.
-        ValueError: Another enum value is unknown.
+    An enum value that this program does not know, from a newer service, raises KeyError or
+    ValueError.
     """
-    status = Status(message.status)
-    return Explanation(
-        input=message.input,
-        number=message.number,
-        status=status,
-        invalid_reason=InvalidReason(message.invalid_reason),
-        decided_by=LAYER_NAMES[message.decided_by],
-        route=route_value(message.route, status=status) if message.HasField("route") else None,
-        layers=tuple(map(_layer_value, message.layers)),
-        snapshot=snapshot_ref_value(message.snapshot),
-    )
+    if kind in (Answer, Explanation) and message.HasField("route"):
+        message.route.status = message.status
+    elif kind is Layer:
+        override = message.override
+        known |= {"reason": override.reason, "author": override.author}
+        if override.HasField("expires_at"):
+            known["expires"] = time_value(override.expires_at)
+        if message.name in {pb.LAYER_NAME_OVERRIDE, pb.LAYER_NAME_RANGE}:
+            known["first"] = message.first
+    for field, content in message.ListFields():
+        if field.name not in known and field.name != "override":
+            known[field.name] = _read(field, content)
+    required: frozenset[str] = _required(_KINDS[message.DESCRIPTOR])
+    for name in required - known.keys():
+        # What a message leaves out is zero or empty.
+        known[name] = _read(message.DESCRIPTOR.fields_by_name[name], getattr(message, name))
+    return kind(**known)
 
 
-def _layer_message(layer: Layer) -> pb.Layer:
-    return pb.Layer(
-        name=_LAYER_VALUES[layer.name],
-        decides=layer.decides,
-        route=None if layer.route is None else route_message(layer.route, with_status=True),
-        sources=source_messages(layer.sources),
-        first=layer.first or 0,
-        last=layer.last or 0,
-        ported_at=None if layer.ported_at is None else time_message(layer.ported_at),
-        donor=None if layer.donor is None else operator_message(layer.donor),
-        override=pb.Override(
-            reason=layer.reason,
-            author=layer.author,
-            expires_at=None if layer.expires is None else time_message(layer.expires),
-        )
-        if _LAYER_VALUES[layer.name] == pb.LAYER_NAME_OVERRIDE
-        else None,
-    )
+def _read(field: Any, content: Any) -> Any:  # noqa: ANN401 - likewise
+    if field.enum_type is not None:
+        return _ENUMS[field.enum_type](content)
+    if field.message_type is None:
+        return content
+    if isinstance(content, Timestamp):
+        return time_value(content)
+    if isinstance(content, Message):
+        return value(_KINDS[content.DESCRIPTOR], content)
+    if isinstance(content, Mapping):
+        return dict(content)
+    return tuple(value(_KINDS[field.message_type], each) for each in content)
 
 
-def _layer_value(message: pb.Layer) -> Layer:
-    override = message.override
-    bounded = message.name in {pb.LAYER_NAME_OVERRIDE, pb.LAYER_NAME_RANGE}
-    return Layer(
-        name=LAYER_NAMES[message.name],
-        decides=message.decides,
-        route=route_value(message.route) if message.HasField("route") else None,
-        sources=source_values(message.sources),
-        first=message.first if bounded else None,
-        last=message.last or None,
-        ported_at=time_value(message.ported_at) if message.HasField("ported_at") else None,
-        donor=operator_value(message.donor) if message.HasField("donor") else None,
-        reason=override.reason,
-        author=override.author,
-        expires=time_value(override.expires_at) if override.HasField("expires_at") else None,
-    )
-
-
-def source_messages(sources: Iterable[Source]) -> list[pb.Source]:
-    """Return the files of a snapshot as messages."""
-    return [pb.Source(**dataclasses.asdict(source)) for source in sources]
-
-
-def source_values(messages: Iterable[pb.Source]) -> tuple[Source, ...]:
-    """Return the messages of a snapshot's files as values."""
-    sources = [_flat_value(Source, message) for message in messages]
-    return tuple(dataclasses.replace(each, sequence=each.sequence or None) for each in sources)
-
-
-def changes_message(changes: Changes | None) -> pb.SnapshotChanges | None:
-    """Return what a snapshot changed as a message; None when it does not record that."""
-    return None if changes is None else pb.SnapshotChanges(**dataclasses.asdict(changes))
-
-
-def changes_value(message: pb.SnapshotChanges) -> Changes:
-    """Return the message of what a snapshot changed as a value."""
-    return _flat_value(Changes, message)
-
-
-def coverage_messages(coverage: Iterable[Coverage]) -> list[pb.Coverage]:
-    """Return the coverage of a snapshot as messages."""
-    return [pb.Coverage(**dataclasses.asdict(block)) for block in coverage]
-
-
-def coverage_values(messages: Iterable[pb.Coverage]) -> tuple[Coverage, ...]:
-    """Return the messages of a snapshot's coverage as values."""
-    return tuple(_flat_value(Coverage, message) for message in messages)
-
-
-def _flat_value(kind: type[ValueT], message: Message) -> ValueT:
-    """Return a message as a value that has the same fields, all of them numbers and texts."""
-    return kind(**{name: getattr(message, name) for name in message.DESCRIPTOR.fields_by_name})
-
-
-def snapshot_ref_message(ref: SnapshotRef) -> pb.SnapshotRef:
-    """Return a snapshot reference as a message."""
-    return pb.SnapshotRef(id=ref.id, as_of=time_message(ref.as_of), stale=ref.stale)
-
-
-def snapshot_ref_value(message: pb.SnapshotRef) -> SnapshotRef:
-    """Return a snapshot reference message as a value."""
-    return SnapshotRef(id=message.id, as_of=time_value(message.as_of), stale=message.stale)
+@functools.cache
+def _required(kind: Any) -> frozenset[str]:  # noqa: ANN401 - the class of a value
+    """Return the fields of a kind of value that have no default."""
+    parameters = inspect.signature(kind).parameters.values()
+    return frozenset(each.name for each in parameters if each.default is each.empty)
 
 
 def time_message(time: datetime) -> Timestamp:

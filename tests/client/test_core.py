@@ -165,12 +165,6 @@ def test_another_error_ends_the_question() -> None:
         make_question(1).refuse(0, REFUSED)
 
 
-def test_an_open_question_has_no_answer() -> None:
-    """A question without responses refuses to be an answer."""
-    with pytest.raises(ValueError, match="no answer yet"):
-        TextQuestion(["x"], None).answer()
-
-
 def test_a_client_waits_for_a_service_that_answered_it() -> None:
     """Before its first answer a call is sent a few times, after it until its time is up."""
     for code in ("UNAVAILABLE", "CANCELLED"):

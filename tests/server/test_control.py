@@ -11,7 +11,7 @@ from support.oracle import FIRST, make_registry, publish
 
 from numroute import wire
 from numroute.index import SnapshotStore
-from numroute.model import Status
+from numroute.model import Route, Status
 from numroute.server.limits import PAST_SNAPSHOTS_MAX
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -30,7 +30,7 @@ def test_a_ported_number_is_explained(server, registry, store) -> None:
     assert (told.input, told.number) == (f"+{number}", number)
     assert told.status == pb.STATUS_PORTED
     assert told.decided_by == pb.LAYER_NAME_PORTED_RECORD
-    assert wire.route_value(told.route, status=Status.PORTED) == route
+    assert wire.value(Route, told.route, status=Status.PORTED) == route
     assert told.snapshot.id == store.current_id()
     record, held = told.layers
     assert (record.name, held.name) == (pb.LAYER_NAME_PORTED_RECORD, pb.LAYER_NAME_RANGE)

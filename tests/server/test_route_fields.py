@@ -40,7 +40,7 @@ routes = st.builds(
 
 def route_field(route: Route) -> bytes:
     """Return a route as protobuf writes it into a bulk answer."""
-    message = wire.route_message(route, with_status=True)
+    message = wire.message(route)
     return wire.message_field(ROUTES, message.SerializeToString())
 
 
@@ -70,7 +70,7 @@ def test_fields_are_what_protobuf_writes(drawn: list[Route], data: st.DataObject
                 assert fields.holder_fields(holders.astype(np.intp)) == b"".join(
                     wire.message_field(
                         RANGE_HOLDERS,
-                        wire.operator_message(every[row].operator).SerializeToString(),
+                        wire.message(every[row].operator).SerializeToString(),
                     )
                     for row in of_table.tolist()
                 )

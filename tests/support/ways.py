@@ -98,9 +98,9 @@ def texts(asked: Asked) -> Answered:
         )
         rows.append(
             (
-                wire.route_value(answer.route, status=Status(answer.status)),
+                wire.value(Route, answer.route, status=Status(answer.status)),
                 answer.ported_at.seconds if asked.with_ported_at else None,
-                wire.operator_value(answer.range_holder) if asked.with_range_holder else None,
+                wire.value(Operator, answer.range_holder) if asked.with_range_holder else None,
             )
         )
     return Answered(rows, {(message.snapshot.id, message.snapshot.stale)})
@@ -227,8 +227,8 @@ def _of_messages(responses: list[bytes], asked: Asked) -> Answered:
     snapshots = set()
     for response in responses:
         message = pb.BulkLookupResponse.FromString(response)
-        routes = [_same(wire.route_value(route)) for route in message.routes]
-        holders = [_same(wire.operator_value(operator)) for operator in message.range_holders]
+        routes = [_same(wire.value(Route, route)) for route in message.routes]
+        holders = [_same(wire.value(Operator, operator)) for operator in message.range_holders]
         # Only what is used, and nothing twice.
         assert len(set(routes)) == len(routes)
         assert len(set(holders)) == len(holders)

@@ -197,7 +197,7 @@ async def operators(request: HttpRequest) -> Response[OperatorsBody]:
         body = OperatorsBody(
             operators=[
                 OperatorInfoBody(
-                    operator=wire.operator_value(each.operator),
+                    operator=wire.value(Operator, each.operator),
                     networks=[NetworkBody(mcc=one.mcc, mnc=one.mnc) for one in each.networks],
                     serves_ported_numbers=each.serves_ported_numbers,
                     holds_ranges=each.holds_ranges,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from operator import length_hint
@@ -24,6 +25,7 @@ from numroute.client.channel import (
 )
 from numroute.client.coalescing import Coalescer, Coalescing
 from numroute.client.core import (
+    BACKOFF_SECONDS,
     NUMBERS_AT_ONCE_MAX,
     NUMBERS_PER_CHUNK,
     BulkQuestion,
@@ -32,7 +34,7 @@ from numroute.client.core import (
     Watch,
     stream_question,
 )
-from numroute.client.messages import BulkAnswer, as_number, as_numbers
+from numroute.client.messages import BulkAnswer, as_number
 from numroute.client.security import PLAINTEXT, Security
 from numroute.errors import ServiceError
 from numroute.model import (
@@ -74,14 +76,7 @@ class AsyncClient(ClientBase):
         security: Security = PLAINTEXT,
         coalescing: Coalescing | None = None,
     ) -> None:
-        """Name a service; the first call connects.
-
-        ``coalescing`` says how single numbers are gathered; None for the defaults. The other
-        arguments and the errors are those of ``Client``.
-
-        Raises:
-            RuntimeError: No event loop runs.
-        """
+        """Name a service as for ``Client``; ``coalescing`` says how single numbers are gathered."""
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -99,7 +94,7 @@ class AsyncClient(ClientBase):
             for with_ported_at in (False, True)
         }
         self._closed = asyncio.Event()  # takes no more single numbers
-        self._ended = False  # the channel is closed
+        self._ended = asyncio.Event()  # the channel is closed
 
     @overload
     async def lookup(
@@ -133,21 +128,19 @@ class AsyncClient(ClientBase):
 
         One whole number, an int, is answered with a ``NumberAnswer``. Numbers that many tasks ask
         for at about the same time travel together, see ``Coalescing``: ask for one number per task
-        and let the client gather them. A batch is answered as by ``Client.lookup``, which has the
-        same arguments and errors. The timeout of one number includes its wait for others.
+        and let the client gather them. Its timeout includes its wait for others. A batch is
+        answered as by ``Client.lookup``.
         """
         seconds = self._seconds(timeout)
         if isinstance(numbers, int | np.integer):
             if self._closed.is_set():
                 raise client_closed()
             coalescer = self._coalescers[with_range_holder, with_ported_at]
-            try:
-                return await coalescer.ask(as_number(numbers), seconds)
-            except asyncio.CancelledError:
-                coalescer.abandoned()
-                raise
-        question = BulkQuestion(
-            await _worked_off(length_hint(numbers) > NUMBERS_AT_ONCE_MAX, as_numbers, numbers),
+            return await coalescer.ask(as_number(numbers), seconds)
+        question = await _worked_off(
+            length_hint(numbers) > NUMBERS_AT_ONCE_MAX,
+            BulkQuestion,
+            numbers,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
             numbers_per_chunk=self._numbers_per_chunk,
@@ -163,7 +156,7 @@ class AsyncClient(ClientBase):
         timeout: float | None = None,
     ) -> list[Answer]:
         """Look up phone numbers in any human format; see ``Client.lookup_text``."""
-        question = TextQuestion(messages.as_texts(texts), default_region, as_of)
+        question = TextQuestion(texts, default_region, as_of)
         return await self._ask(question, self._seconds(timeout))
 
     async def stream(
@@ -174,45 +167,23 @@ class AsyncClient(ClientBase):
         with_ported_at: bool = False,
         timeout: float | None = None,
     ) -> AsyncIterator[BulkAnswer]:
-        """Look up batch after batch; see ``Client.stream``.
-
-        ``batches`` may be asynchronous. Each answer is yielded as soon as it arrives, whether or
-        not there is another batch.
-        """
+        """Look up batch after batch, which may be asynchronous; see ``Client.stream``."""
         seconds = self._seconds(timeout)
         make = functools.partial(
             stream_question, with_range_holder=with_range_holder, with_ported_at=with_ported_at
         )
-        asked: asyncio.Queue[asyncio.Task[BulkAnswer] | None] = asyncio.Queue()
-        room = asyncio.Semaphore(CALLS_IN_FLIGHT)
-        tasks: set[asyncio.Task[Any]] = set()
-
-        async def ask_all() -> None:
-            try:
-                await room.acquire()
-                async for batch in _each(batches):
-                    large = length_hint(batch) > NUMBERS_AT_ONCE_MAX
-                    question = await _worked_off(large, make, batch)
-                    task = asyncio.create_task(self._ask(question, seconds))
-                    tasks.add(task)
-                    asked.put_nowait(task)
-                    await room.acquire()
-            finally:
-                asked.put_nowait(None)
-
-        asking = asyncio.create_task(ask_all())
-        tasks.add(asking)
+        under_way: deque[asyncio.Task[BulkAnswer]] = deque()
         try:
-            while (first := await asked.get()) is not None:
-                answer = await first
-                tasks.remove(first)
-                room.release()
-                yield answer
-            await asking
+            async for batch in _each(batches):
+                large = length_hint(batch) > NUMBERS_AT_ONCE_MAX
+                question = await _worked_off(large, make, batch)
+                under_way.append(asyncio.create_task(self._ask(question, seconds)))
+                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0].done()):
+                    yield await under_way.popleft()
+            while under_way:
+                yield await under_way.popleft()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancel(under_way)
 
     async def explain(
         self,
@@ -225,7 +196,7 @@ class AsyncClient(ClientBase):
         """Explain why a number is answered as it is; see ``Client.explain``."""
         request = messages.explain_request(text, default_region, as_of)
         response = await self._call("Explain", request, self._seconds(timeout))
-        return messages.explain_response(response)
+        return messages.decoded(Explanation, response)
 
     async def operators(self, *, timeout: float | None = None) -> list[OperatorInfo]:
         """Return the operators that the current snapshot knows; see ``Client.operators``."""
@@ -235,24 +206,27 @@ class AsyncClient(ClientBase):
     async def snapshot(self, *, timeout: float | None = None) -> SnapshotInfo:
         """Return which snapshot answers now; see ``Client.snapshot``."""
         response = await self._call("GetSnapshot", b"", self._seconds(timeout))
-        return messages.snapshot_response(response)
+        return messages.decoded(SnapshotInfo, response)
 
     async def watch_snapshots(self) -> AsyncIterator[SnapshotNews]:
         """Yield the snapshot that answers now, and each new one; see ``Client.watch_snapshots``."""
         watch = Watch(self._seconds(None), self._loop.time())
         while not self._closed.is_set():
             call: Any = self._watch(b"", metadata=self._token())
+            pause = BACKOFF_SECONDS
             try:
-                while True:
-                    news = watch.news(await _read(call))
+                async for response in call:
+                    news = watch.news(response)
                     if news is not None:
                         yield news
             except grpc.aio.AioRpcError as error:
                 if self._closed.is_set():
                     return
-                pause = watch.pause(error.code().name, error.trailing_metadata(), self._loop.time())
-                if pause is None:
+                code, trailers = error.code().name, error.trailing_metadata()
+                again = watch.pause(code, trailers, self._loop.time())
+                if again is None:
                     raise self._failure(error, self.timeout) from None
+                pause = again
             except asyncio.CancelledError:
                 # Closing the channel cancels its calls; cancelling this task still works.
                 if self._closed.is_set() and not _cancelling():
@@ -272,7 +246,7 @@ class AsyncClient(ClientBase):
             for coalescer in self._coalescers.values():
                 await coalescer.flush()
         finally:
-            self._ended = True
+            self._ended.set()
             await self._channel.close(None)
 
     async def __aenter__(self) -> Self:
@@ -287,29 +261,23 @@ class AsyncClient(ClientBase):
             request = await _worked_off(question.large, question.message)
             response = await self._call(question.method, request, seconds)
             return await _worked_off(question.large, question.whole_answer, response)
-        under_way: dict[asyncio.Task[bytes], int] = {}
+        under_way: deque[tuple[int, asyncio.Task[bytes]]] = deque()
         try:
             while not question.done:
-                while len(under_way) < CALLS_IN_FLIGHT:
-                    asked = await _worked_off(question.large, question.next_request)
-                    if asked is None:
-                        break
-                    chunk, request = asked
-                    task = asyncio.create_task(self._call(question.method, request, seconds))
-                    under_way[task] = chunk
-                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                for task in [task for task in under_way if task.done()]:
-                    chunk = under_way.pop(task)
-                    try:
-                        response = task.result()
-                    except ServiceError as error:
-                        question.refuse(chunk, error)
-                    else:
-                        await _worked_off(question.large, question.accept, chunk, response)
+                while len(under_way) < CALLS_IN_FLIGHT and (
+                    asked := await _worked_off(question.large, question.next_request)
+                ):
+                    call = self._call(question.method, asked[1], seconds)
+                    under_way.append((asked[0], asyncio.create_task(call)))
+                chunk, task = under_way.popleft()
+                try:
+                    response = await task
+                except ServiceError as error:
+                    question.refuse(chunk, error)
+                else:
+                    await _worked_off(question.large, question.accept, chunk, response)
         finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await _cancel(task for _, task in under_way)
         return await _worked_off(question.large, question.answer)
 
     async def _call(self, method: str, request: bytes, seconds: float) -> bytes:
@@ -317,7 +285,7 @@ class AsyncClient(ClientBase):
         end = now() + seconds
         tries = 0
         while True:
-            if self._ended:
+            if self._ended.is_set():
                 raise client_closed()
             try:
                 response: bytes = await self._methods[method](
@@ -328,7 +296,9 @@ class AsyncClient(ClientBase):
                 if pause is None:
                     raise self._failure(error, seconds) from None
             except asyncio.CancelledError:
-                self._raise_if_closed()
+                # So grpc ends a call whose channel is closed; cancelling the task still works.
+                if self._ended.is_set() and not _cancelling():
+                    raise client_closed() from None
                 raise
             else:
                 self._reached = True
@@ -341,14 +311,6 @@ class AsyncClient(ClientBase):
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError("an AsyncClient belongs to one event loop: make one in each loop")
         return super()._seconds(timeout)
-
-    def _raise_if_closed(self) -> None:
-        """Raise the error of a call that ended because the channel was closed under it.
-
-        grpc ends such a call as if its task were cancelled; really cancelling the task still works.
-        """
-        if self._ended and not _cancelling():
-            raise client_closed() from None
 
 
 async def _worked_off(
@@ -371,22 +333,14 @@ async def _each(items: AsyncIterable[Batch] | Iterable[Batch]) -> AsyncIterator[
     else:
         for item in items:
             yield item
-            await asyncio.sleep(0)
 
 
-async def _read(call: Any) -> bytes:  # noqa: ANN401 - grpc names no type
-    """Return the next response; raise an ended call's status as an error, also when it is OK."""
-    response: Any = await call.read()
-    if response is not grpc.aio.EOF:  # type: ignore[attr-defined] # the stubs lack it
-        answer: bytes = response
-        return answer
-    raise grpc.aio.AioRpcError(
-        await call.code(),
-        await call.initial_metadata(),
-        await call.trailing_metadata(),
-        await call.details(),
-        "",
-    )
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _cancelling() -> bool:

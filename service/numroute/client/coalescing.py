@@ -36,7 +36,6 @@ NUMBERS_PER_BATCH = 1_000
 WAIT_SECONDS = 0.003
 """The longest that a number waits for others while a batch is under way.
 
-An answer within one network takes about a millisecond, so this only limits what a slow one costs.
 A shorter wait makes more and smaller batches, and their share of the event loop makes everything
 late: at half of the client's capacity, p99 was 5.8 ms with one millisecond and 4.4 to 4.9 with two
 and three.
@@ -59,10 +58,8 @@ _NOBODY = Operator()
 class Coalescing:
     """How single numbers are gathered.
 
-    Attributes:
-        numbers_max: The most numbers in one batch.
-        wait_seconds: The longest that a number waits for others while a batch is under way.
-        in_flight_max: How many batches are under way at once.
+    A batch has at most ``numbers_max``. A number waits at most ``wait_seconds`` for others while a
+    batch is under way; at most ``in_flight_max`` batches are.
     """
 
     numbers_max: int = NUMBERS_PER_BATCH
@@ -70,11 +67,7 @@ class Coalescing:
     in_flight_max: int = BATCHES_IN_FLIGHT
 
     def __post_init__(self) -> None:
-        """Check the limits.
-
-        Raises:
-            ValueError: A limit is out of its range.
-        """
+        """Refuse a limit that is out of its range."""
         if not 1 <= self.numbers_max <= NUMBERS_PER_CHUNK_MAX:
             raise ValueError(f"numbers_max must be from 1 to {NUMBERS_PER_CHUNK_MAX}")
         if self.wait_seconds < 0:
@@ -117,21 +110,19 @@ class Coalescer:
         self._send = send
         self._timed_out = timed_out
         self._settings = settings
-        self._with_range_holder = with_range_holder
-        self._with_ported_at = with_ported_at
+        self._columns = {"with_range_holder": with_range_holder, "with_ported_at": with_ported_at}
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiter] = deque()
         self._under_way: dict[asyncio.Task[None], list[_Waiter]] = {}
         self._soon: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
-        self._abandoning: asyncio.Handle | None = None
 
     def ask(self, number: int, seconds: float) -> asyncio.Future[NumberAnswer]:
         """Return the future of the answer to a number from 0 to 2^64 - 1.
 
         It ends with ServiceError when the service was not reached or did not answer within
-        ``seconds``. A caller that cancels it must call :meth:`abandoned`.
+        ``seconds``.
         """
         waiter = _Waiter(loop=self._loop)
         waiter.number = number
@@ -144,11 +135,6 @@ class Coalescer:
             self._expiry = self._loop.call_at(waiter.deadline, self._expire)
         self._arrange()
         return waiter
-
-    def abandoned(self) -> None:
-        """Check, soon, whether a batch has no waiting task left."""
-        if self._abandoning is None:
-            self._abandoning = self._loop.call_soon(self._drop_abandoned)
 
     async def flush(self) -> None:
         """Send the waiting numbers; return when every task has its answer or its error."""
@@ -196,21 +182,19 @@ class Coalescer:
 
     async def _carry_out(self, batch: list[_Waiter]) -> None:
         """Look a batch up and give each of its tasks its answer or the error."""
-        request = wire.bulk_request(
-            np.array([waiter.number for waiter in batch], np.uint64),
-            with_range_holder=self._with_range_holder,
-            with_ported_at=self._with_ported_at,
-        )
+        numbers = np.array([waiter.number for waiter in batch], np.uint64)
+        request = wire.bulk_request(numbers, snapshot_id="", **self._columns)
         seconds = max(waiter.deadline for waiter in batch) - self._loop.time() + _LATE_SECONDS
         seconds = min(seconds, TIMEOUT_SECONDS_MAX)
         try:
-            chunk = messages.bulk_response(
-                await self._send(request, seconds),
-                len(batch),
-                with_range_holder=self._with_range_holder,
-                with_ported_at=self._with_ported_at,
-            )
-            await self._deliver(batch, self._answers_of(batch, chunk))
+            response = await self._send(request, seconds)
+            chunk = messages.bulk_response(response, len(batch), **self._columns)
+            answered = zip(batch, self._answers_of(batch, chunk), strict=True)
+            for at, (waiter, answer) in enumerate(answered):
+                if at and at % TASKS_WOKEN_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # the loop's other work runs
+                if not waiter.done():
+                    waiter.set_result(answer)
         except BaseException as fault:
             error = fault
             if not isinstance(error, ServiceError):
@@ -223,16 +207,6 @@ class Coalescer:
             if error is not fault:
                 raise
 
-    async def _deliver(self, batch: list[_Waiter], answers: list[NumberAnswer]) -> None:
-        """Give each task its answer, waking a few at a time so that the loop's other work runs."""
-        for start in range(0, len(batch), TASKS_WOKEN_AT_ONCE):
-            if start:
-                await asyncio.sleep(0)
-            some = slice(start, start + TASKS_WOKEN_AT_ONCE)
-            for waiter, answer in zip(batch[some], answers[some], strict=True):
-                if not waiter.done():
-                    waiter.set_result(answer)
-
     def _answers_of(self, batch: list[_Waiter], chunk: Chunk) -> list[NumberAnswer]:
         """Return the answer to each number of a batch."""
         routes = [messages.route(data) for data in chunk.routes]
@@ -240,13 +214,13 @@ class Coalescer:
         known = [route if route.status.has_route else None for route in routes]
         indexes = chunk.route_indexes.tolist()
         times: Iterable[datetime | None] = itertools.repeat(None)
-        if self._with_ported_at:
+        if self._columns["with_ported_at"]:
             times = [
                 datetime.fromtimestamp(seconds, timezone.utc) if seconds else None
                 for seconds in chunk.ported_at.tolist()
             ]
         holders: Iterable[Operator | None] = itertools.repeat(None)
-        if self._with_range_holder:
+        if self._columns["with_range_holder"]:
             operators = [messages.operator(data) for data in chunk.range_holders]
             named = [None if operator == _NOBODY else operator for operator in operators]
             holders = map(named.__getitem__, chunk.range_holder_indexes.tolist())
@@ -277,10 +251,3 @@ class Coalescer:
             # Not once for each of thousands of numbers, for it looks at all of them.
             following = max(following, now + _LATE_SECONDS)
             self._expiry = self._loop.call_at(following, self._expire)
-
-    def _drop_abandoned(self) -> None:
-        """Cancel the batches that nobody waits for, to make room for others."""
-        self._abandoning = None
-        for task, batch in self._under_way.items():
-            if all(waiter.done() for waiter in batch):
-                task.cancel()

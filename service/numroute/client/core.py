@@ -51,10 +51,9 @@ RESTARTS_MAX = 8
 RETRIED = ("UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED")
 """The statuses after which a call is sent again.
 
-Lookups change nothing, so asking again is always safe. UNAVAILABLE means that the call reached no
-server, or one without a snapshot; CANCELLED that it reached one that was stopping (grpc drops what
-it has not begun to handle). RESOURCE_EXHAUSTED is how an overloaded service refuses, with the time
-after which to come back.
+UNAVAILABLE means that the call reached no server, or one without a snapshot; CANCELLED that it
+reached one that was stopping; RESOURCE_EXHAUSTED is how an overloaded service refuses, with the
+time after which to come back.
 """
 
 ATTEMPTS_MAX = 4
@@ -69,13 +68,8 @@ def retry_pause(
 ) -> float | None:
     """Return how many seconds to wait before a call is sent again; None to give up.
 
-    Args:
-        code: The name of the status with which the call ended.
-        trailers: Its trailing metadata.
-        tries: How often the call was sent again before.
-        left: How many seconds it may still take.
-        reached: Whether the client was ever answered. Then it waits for a service that restarts as
-            long as the call may take.
+    ``tries`` counts how often it was sent again before, and ``left`` the seconds that it may still
+    take. A client that was ever ``reached`` waits as long for a service that restarts.
     """
     if code not in RETRIED or not (reached or tries < ATTEMPTS_MAX - 1):
         return None
@@ -101,9 +95,8 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
     ``accept`` or ``refuse`` until the question is ``done``.
 
     The whole answer comes from one snapshot: the first response decides which, and every later
-    request names it. A replica that has another snapshot refuses, and the request is sent again,
-    with luck to a replica that has it. When none seems to have it any more the question starts
-    again.
+    request names it. A replica that has another one refuses, and the request is sent again, with
+    luck to a replica that has it. When none seems to have it any more the question starts again.
     """
 
     method: str
@@ -138,11 +131,7 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
         return self._request(self._items, "")
 
     def accept(self, chunk: int, response: bytes) -> None:
-        """Take the response to a chunk's request.
-
-        Raises:
-            ServiceError: It does not answer the request, or snapshots change too fast.
-        """
+        """Take the response to a chunk's request."""
         ref, part = self._decode(len(self._chunk(chunk)), response)
         if self._ref is not None and ref.id != self._ref.id:
             # The request was sent before the snapshot was known, or the service is an older one
@@ -154,25 +143,19 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
         self._parts[chunk] = part
 
     def whole_answer(self, response: bytes) -> AnswerT:
-        """Return the answer to a question of one chunk; raises what ``accept`` raises."""
+        """Return the answer to a question of one chunk."""
         self.accept(0, response)
         return self.answer()
 
     def refuse(self, chunk: int, error: ServiceError) -> None:
-        """Take the error with which a chunk's request ended.
-
-        Raises:
-            ServiceError: It cannot be asked again.
-        """
+        """Take the error with which a chunk's request ended; raise it if that is the end."""
         if error.code != "FAILED_PRECONDITION" or self.chunk_count == 1:
             raise error from None
         self._again(chunk)
 
     def answer(self) -> AnswerT:
         """Return the whole answer; the question must be done."""
-        if not self.done or self._ref is None:
-            raise ValueError("some chunks have no answer yet")
-        return self._join([self._parts[chunk] for chunk in range(self.chunk_count)], self._ref)
+        return self._join([self._parts[chunk] for chunk in range(self.chunk_count)])
 
     def _chunk(self, chunk: int) -> ItemsT:
         return self._items[chunk * self._step : (chunk + 1) * self._step]
@@ -203,7 +186,7 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
     def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, PartT]: ...
 
     @abstractmethod
-    def _join(self, parts: list[PartT], ref: SnapshotRef) -> AnswerT: ...
+    def _join(self, parts: list[PartT]) -> AnswerT: ...
 
 
 class BulkQuestion(Question["NDArray[np.uint64]", "Chunk", BulkAnswer]):
@@ -213,51 +196,40 @@ class BulkQuestion(Question["NDArray[np.uint64]", "Chunk", BulkAnswer]):
 
     def __init__(
         self,
-        numbers: NDArray[np.uint64],
+        numbers: NDArray[Any] | Sequence[int],
         *,
         with_range_holder: bool,
         with_ported_at: bool,
         numbers_per_chunk: int = NUMBERS_PER_CHUNK_MAX,
     ) -> None:
-        """Ask for uint64[n] numbers."""
-        self.large = len(numbers) > NUMBERS_AT_ONCE_MAX
-        self._with_range_holder = with_range_holder
-        self._with_ported_at = with_ported_at
-        super().__init__(numbers, numbers_per_chunk)
+        """Ask for whole numbers."""
+        self._columns = {"with_range_holder": with_range_holder, "with_ported_at": with_ported_at}
+        super().__init__(messages.as_numbers(numbers), numbers_per_chunk)
+        self.large = len(self._items) > NUMBERS_AT_ONCE_MAX
 
     def _request(self, items: NDArray[np.uint64], snapshot_id: str) -> bytes:
-        return wire.bulk_request(
-            items,
-            with_range_holder=self._with_range_holder,
-            with_ported_at=self._with_ported_at,
-            snapshot_id=snapshot_id,
-        )
+        return wire.bulk_request(items, snapshot_id=snapshot_id, **self._columns)
 
     def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, Chunk]:
-        part = messages.bulk_response(
-            response,
-            count,
-            with_range_holder=self._with_range_holder,
-            with_ported_at=self._with_ported_at,
-        )
+        part = messages.bulk_response(response, count, **self._columns)
         return part.snapshot, part
 
-    def _join(self, parts: list[Chunk], ref: SnapshotRef) -> BulkAnswer:
+    def _join(self, parts: list[Chunk]) -> BulkAnswer:
         route_index, routes = _merge([(part.route_indexes, part.routes) for part in parts])
         holder_index = None
         holders: tuple[Operator, ...] = ()
-        if self._with_range_holder:
+        if self._columns["with_range_holder"]:
             holder_index, distinct = _merge(
                 [(part.range_holder_indexes, part.range_holders) for part in parts]
             )
             holders = tuple(map(messages.operator, distinct))
         ported_at = None
-        if self._with_ported_at:
+        if self._columns["with_ported_at"]:
             ported_at = np.concatenate([part.ported_at for part in parts])
         return BulkAnswer(
             route_index=route_index,
             routes=tuple(map(messages.route, routes)),
-            snapshot=ref,
+            snapshot=parts[0].snapshot,
             ported_at=ported_at,
             range_holder_index=holder_index,
             range_holders=holders,
@@ -267,18 +239,13 @@ class BulkQuestion(Question["NDArray[np.uint64]", "Chunk", BulkAnswer]):
 def stream_question(
     batch: NDArray[Any] | Sequence[int], *, with_range_holder: bool, with_ported_at: bool
 ) -> BulkQuestion:
-    """Return a batch of a stream as a question of one request.
-
-    Raises:
-        TypeError: The numbers are not integers of at most 64 bits.
-        ValueError: They are more than one request takes, not one-dimensional, or negative.
-    """
-    numbers = messages.as_numbers(batch)
-    if len(numbers) > NUMBERS_PER_CHUNK_MAX:
-        raise ValueError(
-            f"a batch has {len(numbers)} numbers, the limit is {NUMBERS_PER_CHUNK_MAX}: split it"
-        )
-    return BulkQuestion(numbers, with_range_holder=with_range_holder, with_ported_at=with_ported_at)
+    """Return a batch of a stream as a question of one request."""
+    question = BulkQuestion(
+        batch, with_range_holder=with_range_holder, with_ported_at=with_ported_at
+    )
+    if question.chunk_count > 1:
+        raise ValueError(f"a batch has more than {NUMBERS_PER_CHUNK_MAX} numbers: split it")
+    return question
 
 
 class TextQuestion(Question["Sequence[str]", list[Answer], list[Answer]]):
@@ -287,12 +254,12 @@ class TextQuestion(Question["Sequence[str]", list[Answer], list[Answer]]):
     method = "Lookup"
 
     def __init__(
-        self, texts: Sequence[str], default_region: str | None, as_of: datetime | None = None
+        self, texts: Iterable[str], default_region: str | None, as_of: datetime | None = None
     ) -> None:
         """Ask for texts in any human format."""
         self._default_region = default_region
         self._as_of = as_of
-        super().__init__(texts, TEXTS_PER_CHUNK)
+        super().__init__(messages.as_texts(texts), TEXTS_PER_CHUNK)
 
     def _request(self, items: Sequence[str], snapshot_id: str) -> bytes:
         return messages.lookup_request(items, self._default_region, self._as_of, snapshot_id)
@@ -300,7 +267,7 @@ class TextQuestion(Question["Sequence[str]", list[Answer], list[Answer]]):
     def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, list[Answer]]:
         return messages.lookup_response(response, count)
 
-    def _join(self, parts: list[list[Answer]], ref: SnapshotRef) -> list[Answer]:  # noqa: ARG002
+    def _join(self, parts: list[list[Answer]]) -> list[Answer]:
         return [answer for part in parts for answer in part]
 
 
@@ -315,7 +282,7 @@ class Watch:
 
     def news(self, response: bytes) -> SnapshotNews | None:
         """Return what a response announces; None when it was announced before."""
-        news = messages.watch_response(response)
+        news = messages.decoded(SnapshotNews, response)
         self._tries = 0
         if news.snapshot.id == self._announced:
             return None
@@ -334,23 +301,13 @@ class Watch:
 def _merge(
     parts: Sequence[tuple[NDArray[np.uint32], Sequence[bytes]]],
 ) -> tuple[NDArray[np.uint32], list[bytes]]:
-    """Join columns of indexes, each into its own distinct values, into one such column.
-
-    Args:
-        parts: Pairs of uint32[n_i] indexes and the values that they point into.
-
-    Returns:
-        uint32[sum of n_i] indexes, and the distinct values that they point into.
-    """
+    """Join columns of indexes, each into its own distinct values, into one such column."""
     if len(parts) == 1:
         ((indexes, values),) = parts
         return indexes.copy(), list(values)
     places: dict[bytes, int] = {}
-    joined = np.empty(sum(len(indexes) for indexes, _ in parts), np.uint32)
-    end = 0
+    joined = []
     for indexes, values in parts:
-        begin, end = end, end + len(indexes)
         remap = np.array([places.setdefault(value, len(places)) for value in values], np.uint32)
-        if len(indexes):
-            remap.take(indexes, out=joined[begin:end], mode="clip")
-    return joined, list(places)
+        joined.append(remap.take(indexes, mode="clip") if len(indexes) else indexes)
+    return np.concatenate(joined), list(places)

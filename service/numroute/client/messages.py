@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -20,17 +20,10 @@ from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.errors import ServiceError
-from numroute.model import (
-    Answer,
-    Explanation,
-    Operator,
-    OperatorInfo,
-    Route,
-    SnapshotInfo,
-    SnapshotNews,
-    SnapshotRef,
-)
+from numroute.model import Answer, Operator, OperatorInfo, Route, SnapshotRef
 from numroute.v1 import number_routing_pb2 as pb
+
+ValueT = TypeVar("ValueT")
 
 _UINT64_MAX = 2**64 - 1
 _ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
@@ -82,12 +75,7 @@ class Chunk:
 
 
 def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
-    """Return the caller's numbers as uint64[n].
-
-    Raises:
-        TypeError: They are not whole numbers.
-        ValueError: They are not one-dimensional, or some are negative or over 64 bits.
-    """
+    """Return the caller's numbers as uint64[n]; TypeError or ValueError for others."""
     array = np.asarray(numbers)
     if not array.ndim and not isinstance(numbers, int | np.integer | np.ndarray):
         raise TypeError(f"numbers must be integers, not {type(numbers).__name__}")
@@ -96,8 +84,13 @@ def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
         raise ValueError(f"numbers must have one dimension, not {array.ndim}{hint}")
     if not array.size:
         return np.empty(0, np.uint64)
-    if array.dtype.kind in "fO" and not isinstance(numbers, np.ndarray):
-        array = _from_large(numbers, array.dtype)
+    if array.dtype.kind in "fO" and all(isinstance(number, int) for number in numbers):
+        # So numpy reads a list in which some integers have more than 63 bits.
+        try:
+            array = np.array(numbers, np.uint64)
+        except OverflowError:
+            # numpy's own message quotes the number.
+            raise ValueError("numbers must be from 0 to 2^64 - 1; some are not") from None
     if array.dtype.kind not in "ui":
         raise TypeError(f"numbers must be integers, not {array.dtype}")
     if array.dtype.kind == "i" and array.min() < 0:
@@ -107,28 +100,12 @@ def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
 
 
 def as_number(number: int | np.integer[Any]) -> int:
-    """Return the caller's number as an int.
-
-    Raises:
-        TypeError: It is True or False.
-        ValueError: It is negative or over 64 bits.
-    """
+    """Return the caller's number as an int; TypeError or ValueError for others."""
     if isinstance(number, bool):
         raise TypeError("numbers must be integers, not bool")
     if not 0 <= number <= _UINT64_MAX:
         raise ValueError("numbers must be from 0 to 2^64 - 1; this one is not")
     return int(number)
-
-
-def _from_large(numbers: Sequence[int], guess: np.dtype[Any]) -> NDArray[np.uint64]:
-    """Return a list as uint64[n] that numpy reads as ``guess`` because some are over 63 bits."""
-    if not all(isinstance(number, int) for number in numbers):
-        raise TypeError(f"numbers must be integers, not {guess}")
-    try:
-        return np.array(numbers, np.uint64)
-    except OverflowError:
-        # numpy's own message quotes the number.
-        raise ValueError("numbers must be from 0 to 2^64 - 1; some are not") from None
 
 
 @contextlib.contextmanager
@@ -146,11 +123,7 @@ def _decoding() -> Iterator[None]:
 def bulk_response(
     data: bytes, count: int, *, with_range_holder: bool, with_ported_at: bool
 ) -> Chunk:
-    """Return the columns of a serialised ``BulkLookupResponse`` to ``count`` numbers.
-
-    Raises:
-        ServiceError: It is not such a message, or does not answer every number.
-    """
+    """Return the columns of a serialised ``BulkLookupResponse`` to ``count`` numbers."""
     indexes, begin = wire.leading_column(data, _ROUTE_INDEXES, wire.FIXED32)
     columns = _BulkColumns.FromString(data[begin:])
     if columns.route_indexes:
@@ -179,30 +152,29 @@ def bulk_response(
 
 @functools.lru_cache(_SNAPSHOTS_KEPT_MAX)
 def _snapshot_ref(data: bytes) -> SnapshotRef:
-    return wire.snapshot_ref_value(pb.SnapshotRef.FromString(data))
+    return wire.read(SnapshotRef, data)
+
+
+@_decoding()
+def decoded(kind: type[ValueT], data: bytes) -> ValueT:
+    """Return a serialised message as the value of a kind; ServiceError when it is malformed."""
+    return wire.read(kind, data)
 
 
 @functools.lru_cache(VALUES_KEPT_MAX)
-@_decoding()
 def route(data: bytes) -> Route:
-    """Return a serialised route as a value; ServiceError for one that this client does not know."""
-    return wire.route_value(pb.Route.FromString(data))
+    """Return a serialised route as a value."""
+    return decoded(Route, data)
 
 
 @functools.lru_cache(VALUES_KEPT_MAX)
-@_decoding()
 def operator(data: bytes) -> Operator:
-    """Return a serialised operator as a value; ServiceError when it is malformed."""
-    return wire.operator_value(pb.Operator.FromString(data))
+    """Return a serialised operator as a value."""
+    return decoded(Operator, data)
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:
-    """Return the caller's texts as a list.
-
-    Raises:
-        TypeError: It is a single text, or an entry is not a text.
-        ValueError: A text is not valid Unicode.
-    """
+    """Return the caller's texts as a list; TypeError or ValueError for others."""
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise TypeError("give a sequence of texts, e.g. [text] for one")
     listed = list(texts)
@@ -222,15 +194,10 @@ def lookup_request(
     as_of: datetime | None,
     snapshot_id: str = "",
 ) -> bytes:
-    """Return a serialised ``LookupRequest``.
-
-    Raises:
-        TypeError: ``default_region`` is not a text, or ``as_of`` not a time.
-        ValueError: ``as_of`` has no time zone.
-    """
+    """Return a serialised ``LookupRequest``."""
     return pb.LookupRequest(
         numbers=texts,
-        default_region=_region(default_region),
+        default_region=default_region,
         as_of=_time(as_of),
         snapshot_id=snapshot_id,
     ).SerializeToString()
@@ -240,73 +207,25 @@ def lookup_request(
 def lookup_response(data: bytes, count: int) -> tuple[SnapshotRef, list[Answer]]:
     """Return the snapshot and the answers of a serialised ``LookupResponse`` to ``count`` texts."""
     message = pb.LookupResponse.FromString(data)
-    ref = wire.snapshot_ref_value(message.snapshot)
+    ref = wire.value(SnapshotRef, message.snapshot)
     if len(message.answers) != count:
         raise not_understood(f"it has {len(message.answers)} answers to {count} texts")
-    return ref, [wire.answer_value(answer, ref) for answer in message.answers]
-
-
-@_decoding()
-def snapshot_response(data: bytes) -> SnapshotInfo:
-    """Return a serialised ``GetSnapshotResponse`` as a value; ServiceError when it is malformed."""
-    message = pb.GetSnapshotResponse.FromString(data)
-    return SnapshotInfo(
-        snapshot=wire.snapshot_ref_value(message.snapshot),
-        built_at=wire.time_value(message.built_at),
-        age_seconds=message.age_seconds,
-        format_version=message.format_version,
-        sources=wire.source_values(message.sources),
-        counts=dict(message.counts),
-        changes=wire.changes_value(message.changes) if message.HasField("changes") else None,
-        preferred_numbers_per_call=message.preferred_numbers_per_call,
-        coverage=wire.coverage_values(message.coverage),
-    )
-
-
-@_decoding()
-def watch_response(data: bytes) -> SnapshotNews:
-    """Return a serialised ``WatchSnapshotsResponse`` as a value, or raise ServiceError."""
-    message = pb.WatchSnapshotsResponse.FromString(data)
-    return SnapshotNews(
-        snapshot=wire.snapshot_ref_value(message.snapshot),
-        built_at=wire.time_value(message.built_at),
-        counts=dict(message.counts),
-        changes=wire.changes_value(message.changes) if message.HasField("changes") else None,
-    )
+    return ref, [wire.value(Answer, answer, snapshot=ref) for answer in message.answers]
 
 
 @_decoding()
 def operators_response(data: bytes) -> list[OperatorInfo]:
     """Return the operators of a serialised ``ListOperatorsResponse``."""
-    message = pb.ListOperatorsResponse.FromString(data)
-    return [
-        OperatorInfo(
-            operator=wire.operator_value(entry.operator),
-            networks=tuple((network.mcc, network.mnc) for network in entry.networks),
-            serves_ported_numbers=entry.serves_ported_numbers,
-            holds_ranges=entry.holds_ranges,
-        )
-        for entry in message.operators
-    ]
+    entries = pb.ListOperatorsResponse.FromString(data).operators
+    return [wire.value(OperatorInfo, entry) for entry in entries]
 
 
 def explain_request(text: str, default_region: str | None, as_of: datetime | None) -> bytes:
-    """Return a serialised ``ExplainRequest``.
-
-    Raises:
-        TypeError: ``text`` or ``default_region`` is not a text, or ``as_of`` not a time.
-        ValueError: It is not valid Unicode, or ``as_of`` has no time zone.
-    """
+    """Return a serialised ``ExplainRequest``."""
     (checked,) = as_texts([text])
     return pb.ExplainRequest(
-        number=checked, default_region=_region(default_region), as_of=_time(as_of)
+        number=checked, default_region=default_region, as_of=_time(as_of)
     ).SerializeToString()
-
-
-@_decoding()
-def explain_response(data: bytes) -> Explanation:
-    """Return a serialised ``ExplainResponse`` as a value; ServiceError when it is malformed."""
-    return wire.explanation_value(pb.ExplainResponse.FromString(data))
 
 
 def not_understood(reason: str) -> ServiceError:
@@ -316,12 +235,6 @@ def not_understood(reason: str) -> ServiceError:
         code="INTERNAL",
         hint="Use the same numroute version on both sides",
     )
-
-
-def _region(region: str | None) -> str | None:
-    if region is not None and not isinstance(region, str):
-        raise TypeError(f"default_region must be a text, e.g. 'RU', not {type(region).__name__}")
-    return region
 
 
 def _time(as_of: datetime | None) -> Timestamp | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,12 +13,7 @@ import grpc
 from numpy.typing import NDArray
 
 from numroute.client import messages
-from numroute.client.channel import (
-    CALLS_IN_FLIGHT,
-    TIMEOUT_SECONDS,
-    ClientBase,
-    client_closed,
-)
+from numroute.client.channel import CALLS_IN_FLIGHT, TIMEOUT_SECONDS, ClientBase, client_closed
 from numroute.client.core import (
     NUMBERS_PER_CHUNK,
     BulkQuestion,
@@ -49,12 +44,8 @@ class Client(ClientBase):
 
     Every call has a deadline. While the service cannot be reached it is retried until then; before
     the client's first answer only for a third of a second, for the address may be wrong. Calls
-    raise
-
-    - ``ServiceError`` when the service was not reached or did not answer; its ``code`` is the gRPC
-      status name, its ``hint`` says what to do;
-    - ``TypeError`` and ``ValueError`` for arguments of the wrong type or out of range, before
-      anything is sent.
+    raise ``ServiceError`` when the service was not reached or did not answer, and ``TypeError`` or
+    ``ValueError`` for wrong arguments, before anything is sent.
     """
 
     _closed: threading.Event
@@ -74,12 +65,7 @@ class Client(ClientBase):
                 replicas, of which the healthy ones take turns; or any other gRPC target.
             timeout: Seconds that each call may take unless it sets its own, up to 86,400.
             numbers_per_chunk: Numbers in one request of a batch, from 1 to 500,000.
-            security: TLS and the token; by default plaintext without a token.
-
-        Raises:
-            ValueError: ``timeout`` or ``numbers_per_chunk`` is out of range.
-            SettingError: The target or a file of ``security`` is wrong.
-            ServiceError: A name in a list of replicas has no address.
+            security: TLS and the token; SettingError when a file of it is wrong.
         """
         super().__init__(grpc, target, timeout, numbers_per_chunk, security)
         self._closed = threading.Event()
@@ -94,22 +80,12 @@ class Client(ClientBase):
     ) -> BulkAnswer:
         """Look up whole E.164 numbers, as many as you like, in any order.
 
-        A large batch is sent in several requests, a few at once; the answer still comes from one
-        snapshot.
-
-        Args:
-            numbers: integer[n]; 0 and anything over 15 digits is answered INVALID.
-            with_range_holder: Also return who holds each number's range.
-            with_ported_at: Also return when each number was ported.
-            timeout: Seconds that each request may take; the client's own when None.
-
-        Raises:
-            TypeError: The numbers are not integers of at most 64 bits.
-            ValueError: The numbers are not one-dimensional, or some are negative.
-            ServiceError: The service was not reached or did not answer.
+        0 and anything over 15 digits is answered INVALID. A large batch is sent in several
+        requests, a few at once, each of which may take ``timeout``; the answer still comes from one
+        snapshot. It has range holders and times of porting when they are asked for.
         """
         question = BulkQuestion(
-            messages.as_numbers(numbers),
+            numbers,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
             numbers_per_chunk=self._numbers_per_chunk,
@@ -126,20 +102,11 @@ class Client(ClientBase):
     ) -> list[Answer]:
         """Look up phone numbers in any human format; one answer per text, in order.
 
-        Args:
-            texts: For example ``8 (916) 123-45-67`` or ``+7 916 1234567``.
-            default_region: ISO 3166 code of the country whose national formats are understood.
-            as_of: Answer from the snapshot that was current at this time (aware), while it is
-                kept; from the current one when None.
-            timeout: Seconds that each request may take; the client's own when None.
-
-        Raises:
-            TypeError: The texts are not strings.
-            ValueError: A text is not valid Unicode, or ``as_of`` has no time zone.
-            ServiceError: The service was not reached or did not answer, the region is unknown, or
-                the snapshot of that time is not kept.
+        ``default_region`` is the ISO 3166 code of the country whose national formats are
+        understood. With ``as_of``, an aware time, the snapshot that was current then answers; a
+        ServiceError says when it is no longer kept.
         """
-        question = TextQuestion(messages.as_texts(texts), default_region, as_of)
+        question = TextQuestion(texts, default_region, as_of)
         return self._ask(question, self._seconds(timeout))
 
     def stream(
@@ -154,32 +121,28 @@ class Client(ClientBase):
 
         Each batch has at most 500,000 numbers; about 262,000 is fastest. At most four are under way
         at once, and no more are taken from ``batches`` meanwhile, so lists of any length take the
-        same memory. Each answer comes from one snapshot. The other arguments and the errors are
-        those of ``lookup``.
+        same memory. Each answer comes from one snapshot.
         """
         seconds = self._seconds(timeout)
-        under_way: deque[tuple[BulkQuestion, bytes, float, Any]] = deque()
+        under_way: deque[tuple[BulkQuestion, Any, Callable[[], bytes]]] = deque()
 
         def answer() -> BulkAnswer:
-            question, request, end, call = under_way.popleft()
-            response = self._call(question.method, request, seconds, (end, call))
-            return question.whole_answer(response)
+            question, _, wait = under_way.popleft()
+            return question.whole_answer(wait())
 
         try:
             for batch in batches:
                 question = stream_question(
                     batch, with_range_holder=with_range_holder, with_ported_at=with_ported_at
                 )
-                request = question.message()
-                end = time.monotonic() + seconds
-                call = self._begin(self._methods[question.method].future, request, seconds)
-                under_way.append((question, request, end, call))
-                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0][3].done()):
+                sent = self._send(question.method, question.message(), seconds)
+                under_way.append((question, *sent))
+                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0][1].done()):
                     yield answer()
             while under_way:
                 yield answer()
         finally:
-            for *_, call in under_way:
+            for _, call, _ in under_way:
                 call.cancel()
 
     def explain(
@@ -190,12 +153,10 @@ class Client(ClientBase):
         as_of: datetime | None = None,
         timeout: float | None = None,
     ) -> Explanation:
-        """Explain why a number, in any human format, is answered as it is.
-
-        The arguments and errors are those of ``lookup_text``.
-        """
+        """Explain why a number, in any human format, is answered as it is."""
         request = messages.explain_request(text, default_region, as_of)
-        return messages.explain_response(self._call("Explain", request, self._seconds(timeout)))
+        response = self._call("Explain", request, self._seconds(timeout))
+        return messages.decoded(Explanation, response)
 
     def operators(self, *, timeout: float | None = None) -> list[OperatorInfo]:
         """Return the operators and brands that the current snapshot knows, by code."""
@@ -204,17 +165,14 @@ class Client(ClientBase):
 
     def snapshot(self, *, timeout: float | None = None) -> SnapshotInfo:
         """Return which snapshot answers now, and how old its data is."""
-        return messages.snapshot_response(self._call("GetSnapshot", b"", self._seconds(timeout)))
+        response = self._call("GetSnapshot", b"", self._seconds(timeout))
+        return messages.decoded(SnapshotInfo, response)
 
     def watch_snapshots(self) -> Iterator[SnapshotNews]:
         """Yield the snapshot that answers now, and then each that takes its place.
 
         Ends when the client is closed. A broken connection is made again, and nothing is announced
         twice.
-
-        Raises:
-            ServiceError: The service was not reached within the client's timeout at the beginning,
-                or refuses.
         """
         watch = Watch(self.timeout, time.monotonic())
         while not self._closed.is_set():
@@ -255,24 +213,29 @@ class Client(ClientBase):
             # Waiting in this thread saves the hand-over from the channel's own.
             response = self._call(question.method, question.message(), seconds)
             return question.whole_answer(response)
-        send = self._methods[question.method].future
-        under_way: deque[tuple[int, bytes, float, Any]] = deque()
+        under_way: deque[tuple[int, Any, Callable[[], bytes]]] = deque()
         try:
             while not question.done:
                 while len(under_way) < CALLS_IN_FLIGHT and (asked := question.next_request()):
-                    end = time.monotonic() + seconds
-                    under_way.append((*asked, end, self._begin(send, asked[1], seconds)))
-                chunk, request, end, call = under_way.popleft()
+                    chunk, request = asked
+                    under_way.append((chunk, *self._send(question.method, request, seconds)))
+                chunk, _, wait = under_way.popleft()
                 try:
-                    response = self._call(question.method, request, seconds, (end, call))
+                    response = wait()
                 except ServiceError as error:
                     question.refuse(chunk, error)
                 else:
                     question.accept(chunk, response)
         finally:
-            for *_, call in under_way:
+            for _, call, _ in under_way:
                 call.cancel()
         return question.answer()
+
+    def _send(self, method: str, request: bytes, seconds: float) -> tuple[Any, Callable[[], bytes]]:
+        """Begin a call; return it, and what waits for its response."""
+        end = time.monotonic() + seconds
+        call = self._begin(self._methods[method].future, request, seconds)
+        return call, lambda: self._call(method, request, seconds, (end, call))
 
     def _call(
         self,

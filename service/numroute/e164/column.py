@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from numroute.e164.metadata import check_region
-from numroute.e164.rows import OPEN, ParsedColumn, judge_texts, read_open
+from numroute.e164.rows import ParsedColumn, judge_texts, read_open
 from numroute.errors import SettingError
 from numroute.model import InvalidReason
 
@@ -25,9 +27,7 @@ def parse_column(
     of another type, or the region unknown.
     """
     answer = judge_column(column, default_region)
-    rows = np.flatnonzero(answer.reasons == OPEN)
-    read_open(answer, rows, texts_at(column, rows), default_region)
-    return answer
+    return read_open(answer, functools.partial(texts_at, column), default_region)
 
 
 def judge_column(column: pa.Array | pa.ChunkedArray, region: str | None) -> ParsedColumn:

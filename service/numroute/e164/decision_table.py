@@ -92,7 +92,5 @@ class DecisionTable:
         return self._code_of[outcome]
 
 
-@functools.cache
-def decision_table(region: str | None) -> DecisionTable:
-    """Return the table of a region; one is kept for each."""
-    return DecisionTable(region)
+decision_table = functools.cache(DecisionTable)
+"""Returns the table of a region; one is kept for each."""

@@ -50,11 +50,7 @@ _WITH_CONTEXT: Final = ";phone-context="
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a text says.
-
-    ``number``: the whole E.164 number, without ``+``; 0 when the text is invalid.
-    ``reason``: why it is invalid; UNSPECIFIED when it is valid.
-    """
+    """What a text says: a whole E.164 number, or 0 and the reason why it is invalid."""
 
     number: int
     reason: InvalidReason
@@ -97,9 +93,9 @@ def _ask_library(text: str, region: str | None, *, plus: bool) -> Parsed:
                 failures.TOO_LONG: InvalidReason.TOO_LONG,
             }
             return Parsed(0, reasons.get(failure.error_type, InvalidReason.NOT_A_NUMBER))
-        if plus or region is not None:
-            return Parsed(0, InvalidReason.UNKNOWN_COUNTRY)
-        return _ask_library_whole(text)
+        is_national = region is None and not plus
+        reason = InvalidReason.NO_DEFAULT_REGION if is_national else InvalidReason.UNKNOWN_COUNTRY
+        return Parsed(0, reason)
     reason = {
         checks.IS_POSSIBLE: InvalidReason.UNSPECIFIED,
         checks.IS_POSSIBLE_LOCAL_ONLY: InvalidReason.TOO_SHORT,
@@ -110,23 +106,6 @@ def _ask_library(text: str, region: str | None, *, plus: bool) -> Parsed:
     if reason is InvalidReason.UNSPECIFIED and number > NUMBER_MAX:
         reason = InvalidReason.TOO_LONG
     return Parsed(number if reason is InvalidReason.UNSPECIFIED else 0, reason)
-
-
-def _ask_library_whole(text: str) -> Parsed:
-    """Read a text without ``+`` where no region is given: a whole number and an extension, say.
-
-    The library reads it with a ``+`` put before; what it finds must be what is written, and must
-    hold without the ``+`` too.
-    """
-    start = _START.search(text)
-    written = text[start.start() :] if start is not None else text
-    number = _ask_library("+" + written, None, plus=True).number
-    digits = str(number)
-    if number and _NOT_DIGITS.sub("", written).startswith(digits):
-        outcome = decide(digits, None, plus=False)
-        if outcome is not None:
-            return Parsed(outcome.number(digits), outcome.reason)
-    return Parsed(0, InvalidReason.NO_DEFAULT_REGION)
 
 
 class _Replacements(dict[int, str]):

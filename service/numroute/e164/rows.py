@@ -12,9 +12,9 @@ text once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,12 +110,11 @@ def parse_rows(rows: Sequence[bytes], default_region: str | None = None) -> Pars
 
     The rows are texts in UTF-8, what is not is replaced; the region is as ``parse`` takes it.
     """
-    offsets = _ends(np.fromiter(map(len, rows), np.int64, len(rows)))
+    offsets = _running_sum(list(map(len, rows)), np.int64)
     answer = judge_texts(np.frombuffer(b"".join(rows), np.uint8), offsets, default_region)
-    still_open = np.flatnonzero(answer.reasons == OPEN)
-    texts = (rows[row].decode(errors="replace") for row in still_open.tolist())
-    read_open(answer, still_open, texts, default_region)
-    return answer
+    return read_open(
+        answer, lambda at: [rows[row].decode(errors="replace") for row in at], default_region
+    )
 
 
 def parse_texts(texts: Sequence[str], default_region: str | None = None) -> ParsedColumn:
@@ -137,16 +136,20 @@ def parse_texts(texts: Sequence[str], default_region: str | None = None) -> Pars
 
 
 def read_open(
-    answer: ParsedColumn, rows: NDArray[np.int64], texts: Iterable[str], region: str | None
-) -> None:
+    answer: ParsedColumn,
+    texts_at: Callable[[NDArray[np.int64]], Sequence[str]],
+    region: str | None,
+) -> ParsedColumn:
     """Fill the answers of the open rows from their texts, each distinct text parsed once."""
 
     @functools.lru_cache(_TEXTS_KEPT_MAX)
     def read(text: str) -> Parsed:
         return parse(text, region)
 
-    for row, parsed in zip(rows.tolist(), map(read, texts), strict=True):
+    rows = np.flatnonzero(answer.reasons == OPEN)
+    for row, parsed in zip(rows.tolist(), map(read, texts_at(rows)), strict=True):
         answer.numbers[row], answer.reasons[row] = parsed.number, parsed.reason
+    return answer
 
 
 def judge_texts(
@@ -184,7 +187,7 @@ def _rows_at(
     """Return the bytes and the offsets of some of the rows, closed up."""
     starts = offsets.take(rows)
     lengths = offsets.take(rows + 1) - starts
-    ends = _ends(lengths)
+    ends = _running_sum(lengths, np.int64)
     places = np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])
     return text.take(places), ends
 
@@ -299,15 +302,10 @@ def _eights(text: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return fours[:-4] * np.uint32(10_000) + fours[4:]
 
 
-def _ends(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return int64[n + 1]: where each of n rows begins, and where the last one ends."""
-    return np.concatenate(([0], np.cumsum(lengths)))
-
-
-def _running_sum(values: NDArray[np.uint32] | NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Return uint32[m + 1]: the sum of all values before each place, modulo 2^32."""
-    sums = np.zeros(len(values) + 1, np.uint32)
-    np.cumsum(values, dtype=np.uint32, out=sums[1:])
+def _running_sum(values: NDArray[Any] | list[int], dtype: type[Any] = np.uint32) -> NDArray[Any]:
+    """Return dtype[m + 1]: the sum of all values before each place, modulo the type's size."""
+    sums = np.zeros(len(values) + 1, dtype)
+    np.cumsum(values, dtype=dtype, out=sums[1:])
     return sums
 
 

@@ -120,14 +120,14 @@ class NumberRouting:
             # A question that cannot be answered costs nothing.
             call.ask(len(texts))
             ref = view.ref()
-            response = pb.LookupResponse(snapshot=wire.snapshot_ref_message(ref))
+            response = pb.LookupResponse(snapshot=wire.message(ref))
             for start in range(0, len(texts), PIECE_TEXTS):
                 if start:
                     await asyncio.sleep(0)
                 piece = texts[start : start + PIECE_TEXTS]
                 answers = answer_texts(view.snapshot, ref, piece, message.default_region or None)
                 view.answers.add(np.array([answer.status for answer in answers], np.uint8))
-                response.answers.extend(wire.answer_message(answer) for answer in answers)
+                response.answers.extend(wire.message(answer) for answer in answers)
         return response.SerializeToString()
 
     async def explain(self, request: bytes, call: Call) -> bytes:
@@ -138,7 +138,8 @@ class NumberRouting:
             found = explain_text(
                 view.snapshot, view.ref(), message.number, message.default_region or None
             )
-        return wire.explanation_message(found).SerializeToString()
+        response: pb.ExplainResponse = wire.message(found)
+        return response.SerializeToString()
 
     async def get_snapshot(self, request: bytes, call: Call) -> bytes:
         """Answer a ``GetSnapshotRequest`` with a ``GetSnapshotResponse``."""
@@ -156,7 +157,7 @@ class NumberRouting:
                 # Every route of the snapshot is read, which takes a while.
                 message = await asyncio.to_thread(operator_list, view.snapshot)
                 view.operators = message.SerializeToString()
-            reference = pb.ListOperatorsResponse(snapshot=wire.snapshot_ref_message(view.ref()))
+            reference = pb.ListOperatorsResponse(snapshot=wire.message(view.ref()))
             return view.operators + reference.SerializeToString()
 
     async def _view(self, request: pb.LookupRequest | pb.ExplainRequest) -> View:

@@ -83,7 +83,7 @@ class View:
         self._stale_from = None if max_age is None else (as_of + max_age).timestamp()
         self._refs = [SnapshotRef(id=self.id, as_of=as_of, stale=stale) for stale in (False, True)]
         self._ref_fields = [
-            wire.message_field(_SNAPSHOT, wire.snapshot_ref_message(ref).SerializeToString())
+            wire.message_field(_SNAPSHOT, wire.message(ref).SerializeToString())
             for ref in self._refs
         ]
         self.fields = RouteFields(snapshot)
@@ -155,7 +155,7 @@ class RouteFields:
         except TypeError:
             # Rows that occur for the first time are None.
             for row in rows[np.equal(fields, _MISSING)].tolist():
-                message = wire.route_message(self._snapshot.route(row), with_status=True)
+                message = wire.message(self._snapshot.route(row))
                 self._fields[row] = wire.message_field(_ROUTES, message.SerializeToString())
             return b"".join(self._fields.take(rows).tolist())
 
@@ -178,7 +178,7 @@ class RouteFields:
 
 
 def _holder_field(table: RouteTable, at: int) -> bytes:
-    message = wire.operator_message(table.operators[at])
+    message = wire.message(table.operators[at])
     return wire.message_field(_RANGE_HOLDERS, message.SerializeToString())
 
 
@@ -186,15 +186,15 @@ def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
     """Return the answer to ``GetSnapshot``; ``now`` is in seconds since 1970-01-01 UTC."""
     metadata = view.snapshot.metadata
     return pb.GetSnapshotResponse(
-        snapshot=wire.snapshot_ref_message(view.ref()),
+        snapshot=wire.message(view.ref()),
         built_at=wire.time_message(metadata.built_at),
         age_seconds=now - metadata.as_of.timestamp(),
         format_version=metadata.format_version,
-        sources=wire.source_messages(metadata.sources),
+        sources=map(wire.message, metadata.sources),
         counts=metadata.counts,
-        changes=wire.changes_message(metadata.changes),
+        changes=wire.message(metadata.changes),
         preferred_numbers_per_call=NUMBERS_PER_BULK_PREFERRED,
-        coverage=wire.coverage_messages(metadata.coverage),
+        coverage=map(wire.message, metadata.coverage),
     )
 
 
@@ -202,10 +202,10 @@ def announcement(view: View) -> pb.WatchSnapshotsResponse:
     """Return the ``WatchSnapshots`` message for a snapshot that answers from now on."""
     metadata = view.snapshot.metadata
     return pb.WatchSnapshotsResponse(
-        snapshot=wire.snapshot_ref_message(view.ref()),
+        snapshot=wire.message(view.ref()),
         built_at=wire.time_message(metadata.built_at),
         counts=metadata.counts,
-        changes=wire.changes_message(metadata.changes),
+        changes=wire.message(metadata.changes),
     )
 
 
@@ -223,7 +223,7 @@ def operator_list(snapshot: Snapshot) -> pb.ListOperatorsResponse:
     order = sorted(entries, key=lambda each: (each.code, each.brand, each.name, each.tax_number))
     for operator in order:
         entry = entries[operator]
-        entry.operator.CopyFrom(wire.operator_message(operator))
+        entry.operator.CopyFrom(wire.message(operator))
         entry.networks.extend(
             pb.Network(mcc=mcc, mnc=mnc) for mcc, mnc in sorted(networks[operator])
         )
