@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -210,25 +210,28 @@ def message(value: Any) -> Any:  # noqa: ANN401 - of any of the pairs above
     if value is None:
         return None
     kind = _MESSAGES[type(value)]
-    fields = kind.DESCRIPTOR.fields
-    found = kind(**{each.name: _written(each, getattr(value, each.name, None)) for each in fields})
-    if isinstance(value, Layer) and found.name == pb.LAYER_NAME_OVERRIDE:
-        expires = None if value.expires is None else time_message(value.expires)
-        override = pb.Override(reason=value.reason, author=value.author, expires_at=expires)
-        found.override.CopyFrom(override)
-    elif isinstance(value, Answer | Explanation) and value.route is not None:
+    fields = {}
+    for name in _names(kind):
+        content = getattr(value, name, None)
+        write = _WRITERS.get(type(content))
+        fields[name] = content if write is None else write(content)
+    if isinstance(value, Layer):
+        fields["name"] = _LAYER_VALUES[value.name]
+        if value.name == LAYER_NAMES[pb.LAYER_NAME_OVERRIDE]:
+            expires = None if value.expires is None else time_message(value.expires)
+            override = pb.Override(reason=value.reason, author=value.author, expires_at=expires)
+            fields["override"] = override
+    elif isinstance(value, Explanation):
+        fields["decided_by"] = _LAYER_VALUES[value.decided_by]
+    found = kind(**fields)
+    if isinstance(value, Answer | Explanation) and value.route is not None:
         found.route.ClearField("status")
     return found
 
 
-def _written(field: Any, value: Any) -> Any:  # noqa: ANN401 - likewise
-    if type(value) in _MESSAGES:
-        return message(value)
-    if isinstance(value, datetime):
-        return time_message(value)
-    if isinstance(value, tuple):
-        return map(message, value)
-    return _LAYER_VALUES[value] if field.enum_type == pb.LayerName.DESCRIPTOR else value
+@functools.cache
+def _names(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - a class of messages
+    return tuple(kind.DESCRIPTOR.fields_by_name)
 
 
 def read(kind: type[ValueT], data: bytes) -> ValueT:
@@ -292,6 +295,14 @@ def time_message(time: datetime) -> Timestamp:
 def time_value(message: Timestamp) -> datetime:
     """Return a time message as an aware time in UTC."""
     return message.ToDatetime(tzinfo=timezone.utc)
+
+
+_WRITERS: dict[type, Callable[[Any], Any]] = {
+    **dict.fromkeys(_MESSAGES, message),
+    datetime: time_message,
+    tuple: functools.partial(map, message),
+}
+"""What becomes of a field's content that is no number or text."""
 
 
 @functools.lru_cache(HEADS_KEPT_MAX)
