@@ -112,7 +112,7 @@ async def test_a_host_that_says_nothing() -> None:
             target = f"127.0.0.1:{silent.getsockname()[1]}"
             async with numroute.AsyncClient(target, timeout=0.05) as client:
                 for number in range(5):
-                    with pytest.raises(ServiceError, match="did not answer"):
+                    with pytest.raises(ServiceError, match=r"did not answer|cannot reach"):
                         await client.lookup(number)
             await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
