@@ -122,7 +122,7 @@ def test_lines_outside_the_table_are_searched(tmp_path: Path) -> None:
     rows = "".join(f"{i};{i:032x}\n" for i in range(50))
     (tmp_path / "job.txt").write_text(f"#job;for Иванов Иван;x;y\n{rows}", "utf-8")
     (found,) = check_handover(tmp_path, "RU").findings
-    assert (found.column, found.kind) == ("lines outside the table", "name")
+    assert (found.column, found.kind, found.rows) == ("column 2", "name", (1,))
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
