@@ -14,7 +14,7 @@ from numroute.cli.console import Bars, print_json, print_table
 from numroute.cli.service import Service, connect
 from numroute.index import SnapshotStore
 from numroute_campaign.handover import rejoin
-from numroute_campaign.lists import ReadOptions
+from numroute_campaign.lists.files import ReadOptions
 from numroute_campaign.personal_data import check_handover
 from numroute_campaign.policy import BY_OPERATOR, read_policy
 from numroute_campaign.prices import read_prices

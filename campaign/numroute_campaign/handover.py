@@ -1,9 +1,8 @@
 """Depersonalised hand-overs: pseudonyms, their key and map, the act, and the way back.
 
 A pseudonym is the first 128 bits of HMAC-SHA-256 (RFC 2104) over the number's decimal digits in
-ASCII, as 32 hexadecimal digits: ``printf 79161234567 | openssl dgst -sha256 -mac HMAC`` gives the
-same. It hides a number only from people without the key: with the key, every mobile number of
-a country can be tried in minutes. The map reveals the numbers directly.
+ASCII, as 32 hexadecimal digits. It hides a number only from people without the key: with the key,
+every mobile number of a country can be tried in minutes. The map reveals the numbers directly.
 
 To put the numbers back, a report is held in memory and the map is read once, block by block: a
 report is seldom larger than the campaign it is about, a map may hold a hundred million rows.
@@ -32,9 +31,8 @@ from pyarrow import csv
 
 from numroute.errors import InputError, SettingError
 from numroute.files import create_private, read_private_file, replacing
-from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.columns import shown_name
-from numroute_campaign.lists.files import find_files
+from numroute_campaign.lists.files import ReadOptions, find_files
 from numroute_campaign.lists.opening import open_list
 from numroute_campaign.summary import Summary
 from numroute_campaign.templates import NUMBER, bytes_of, header_text, plain_texts, rows_text
@@ -101,16 +99,11 @@ def load_key(path: Path) -> bytes:
     key = b""
     with contextlib.suppress(ValueError):
         key = bytes.fromhex(text.decode("ascii").strip())
-    problem = ""
-    if not key:
-        problem = "it holds no key"
-    elif not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
-        problem = f"the key has {len(key)} bytes"
-    elif len(set(key)) < _DISTINCT_BYTES_MIN:
-        problem = "the key is weak: its bytes are not random"
-    if problem:
-        raise InputError(path, problem, hint="Name a new file: a random key is written to it")
-    return key
+    if KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX and len(set(key)) >= _DISTINCT_BYTES_MIN:
+        return key
+    problem = f"the key is weak: it has {len(key)} bytes, {len(set(key))} of them different"
+    hint = "Name a new file: a random key is written to it"
+    raise InputError(path, problem if key else "it holds no key", hint=hint)
 
 
 def check_places(out: Path, map_path: Path, key_path: Path) -> None:
@@ -122,27 +115,20 @@ def check_places(out: Path, map_path: Path, key_path: Path) -> None:
     """
     if map_path.exists():
         raise InputError(map_path, "it exists already", hint="Give another --map, or move it away")
-    folder = out.resolve()
+    folder, own = out.resolve(), "Give it a folder of its own"
     for what, path in (("map of pseudonyms", map_path), ("key", key_path)):
         place = path.resolve().parent
-        if place == folder or folder in place.parents:
-            where = "in the output folder, and would leave with it"
-        elif place in folder.parents:
-            where = "beside the output folder or above it"
-        else:
-            continue
-        raise SettingError(
-            f"{path}: the {what} would lie {where}", hint="Give it a folder of its own"
-        )
+        if place == folder or folder in place.parents or place in folder.parents:
+            raise SettingError(
+                f"{path}: the {what} would lie in, beside or above the output folder", hint=own
+            )
     if map_path.resolve().parent == key_path.resolve().parent:
         raise SettingError(
-            f"{key_path}: the key and the map of pseudonyms would lie in one folder",
-            hint="Give each a folder of its own",
+            f"{key_path}: the key and the map of pseudonyms would lie in one folder", hint=own
         )
     if not map_path.parent.is_dir():
-        raise InputError(
-            map_path, "its folder does not exist", hint="Make it, or give another --map"
-        )
+        hint = "Make it, or give another --map"
+        raise InputError(map_path, "its folder does not exist", hint=hint)
 
 
 def write_act(
@@ -214,12 +200,8 @@ def rejoin(
 ) -> Rejoined:
     """Write a delivery report with a column of numbers added, as CSV readable by its owner only.
 
-    Args:
-        report: CSV, a spreadsheet, Parquet or Arrow, in any layout that a list may have.
-        map_path: The map that ``numroute route --pseudonymize`` wrote.
-        out: The file to write; must not exist.
-        column: The column of pseudonyms: its name in any case, or its place from 1.
-        encoding: The report's encoding; None = found out from the text.
+    The report may be of any form and layout that a list may have. ``column`` of it holds the
+    pseudonyms: its name in any case, or its place from 1.
 
     Raises:
         InputError: A file cannot be read or written, or is not a map of pseudonyms.

@@ -30,9 +30,14 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from numroute.e164.column import parse_column
 from numroute.errors import InputError
-from numroute_campaign.lists import ReadOptions
 from numroute_campaign.lists.arrow_list import ArrowFile
-from numroute_campaign.lists.files import Form, check_start, detect_encoding, recognised
+from numroute_campaign.lists.files import (
+    Form,
+    ReadOptions,
+    check_start,
+    detect_encoding,
+    recognised,
+)
 from numroute_campaign.templates import plain_texts
 
 _UNREADABLE: Final = (

@@ -25,8 +25,8 @@ from numroute.errors import InputError
 from numroute.model import Status, mask_number
 from numroute.threads import in_order
 from numroute_campaign.handover import Pseudonymizer, check_places, load_key, write_act
-from numroute_campaign.lists import Block, ListReader, ReadOptions
-from numroute_campaign.lists.files import find_files
+from numroute_campaign.lists import Block, ListReader
+from numroute_campaign.lists.files import ReadOptions, find_files
 from numroute_campaign.lists.opening import check_kept, check_pseudonymous, open_list
 from numroute_campaign.output_files import OutputError, Workspace
 from numroute_campaign.outputs import MAP, REJECTED, Outputs, Rendered

@@ -24,7 +24,7 @@ from numroute_campaign.frames import ANSWER_COLUMNS, refuse_clash, route_batches
 from numroute_campaign.policy import Policy, read_policy
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 FORMATS: Final[dict[str, dict[str, bool]]] = {"parquet": {}, "csv": {"header": True}}
 """Formats that are read and written, with Spark's options."""
@@ -47,17 +47,8 @@ def route_dataframe(
     All executors answer from the snapshot that is current when this is called, also when another
     one is published while the job runs.
 
-    Args:
-        frame: Any frame with a column of phone numbers, text or integer.
-        store: Path of the snapshot store, on the driver and on every executor.
-        column: The phone column; partitions cannot agree on one that each would find for itself.
-        region: Country whose national formats are understood, e.g. ``RU``.
-        policy: A policy from ``numroute_campaign.read_policy``; None makes a route per operator.
-        prefix: Put before the names of the added columns.
-
-    Raises:
-        SettingError: The frame lacks the column, or has one of an added one's name.
-        StoreError: There is no snapshot, or it cannot be read.
+    The arguments and errors are those of ``route_batches``. The phone ``column`` must be named:
+    partitions cannot agree on one that each would find for itself.
     """
     from pyspark.sql.types import LongType, StringType, StructType  # noqa: PLC0415 - extra `spark`
 
@@ -87,31 +78,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from pyspark.sql import SparkSession  # noqa: PLC0415 - needs the extra `spark`
 
     given = _parser().parse_args(arguments)
+    options = FORMATS[given.format]
     session = SparkSession.builder.appName("numroute campaign").getOrCreate()
     try:
-        _run(session, given)
+        routed = route_dataframe(
+            session.read.format(given.format).options(**options).load(given.list),
+            store=given.store,
+            column=given.column,
+            region=given.region,
+            policy=read_policy(Path(given.policy)) if given.policy else None,
+        )
+        if given.deduplicate:
+            # Rows without a number stay, each with its own reason.
+            valid = routed.where(routed["number"].isNotNull()).dropDuplicates(["number"])
+            routed = valid.unionByName(routed.where(routed["number"].isNull()))
+        writer = routed.select(*LEAVING, *given.keep).write.mode("error").format(given.format)
+        writer.options(**options).partitionBy("route").save(given.out)
     except NumrouteError as error:
         sys.stderr.write(f"numroute: {error}\n")
         return 1
     finally:
         session.stop()
     return 0
-
-
-def _run(session: SparkSession, given: argparse.Namespace) -> None:
-    routed = route_dataframe(
-        session.read.format(given.format).options(**FORMATS[given.format]).load(given.list),
-        store=given.store,
-        column=given.column,
-        region=given.region,
-        policy=read_policy(Path(given.policy)) if given.policy else None,
-    )
-    if given.deduplicate:
-        # Rows without a number stay, each with its own reason.
-        valid = routed.where(routed["number"].isNotNull()).dropDuplicates(["number"])
-        routed = valid.unionByName(routed.where(routed["number"].isNull()))
-    writer = routed.select(*LEAVING, *given.keep).write.mode("error").format(given.format)
-    writer.options(**FORMATS[given.format]).partitionBy("route").save(given.out)
 
 
 def _parser() -> argparse.ArgumentParser:

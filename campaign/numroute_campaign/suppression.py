@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.lists import Block, ReadOptions
+from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import is_equal, read_phones
 from numroute_campaign.lists.columns import by_place
-from numroute_campaign.lists.files import STDIN, Form, ListFile, find_files
+from numroute_campaign.lists.files import STDIN, Form, ListFile, ReadOptions, find_files
 from numroute_campaign.lists.opening import open_list
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.vocabulary import NOBODY, Reject

@@ -140,13 +140,21 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("map_path", "key", "words"),
     [
-        ("d/out/m/map.csv", "k/key", "the map of pseudonyms would lie in the output"),
-        ("d/map.csv", "k/key", "the map of pseudonyms would lie beside the output"),
-        ("map.csv", "k/key", "the map of pseudonyms would lie beside the output"),
-        ("m/map.csv", "d/out/key", "the key would lie in the output"),
-        ("m/map.csv", "d/key", "the key would lie beside the output"),
+        (
+            "d/out/m/map.csv",
+            "k/key",
+            "the map of pseudonyms would lie in, beside or above the output",
+        ),
+        ("d/map.csv", "k/key", "the map of pseudonyms would lie in, beside or above the output"),
+        ("map.csv", "k/key", "the map of pseudonyms would lie in, beside or above the output"),
+        ("m/map.csv", "d/out/key", "the key would lie in, beside or above the output"),
+        ("m/map.csv", "d/key", "the key would lie in, beside or above the output"),
         ("m/map.csv", "m/key", "would lie in one folder"),
-        ("m/link/map.csv", "k/key", "the map of pseudonyms would lie in the output"),
+        (
+            "m/link/map.csv",
+            "k/key",
+            "the map of pseudonyms would lie in, beside or above the output",
+        ),
         ("m/map.csv", "k/key", ""),
     ],
 )

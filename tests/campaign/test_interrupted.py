@@ -14,7 +14,7 @@ import pytest
 CHILD = """
 import os, sys
 from pathlib import Path
-from numroute_campaign.lists import ReadOptions
+from numroute_campaign.lists.files import ReadOptions
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, run_campaign
 from numroute_campaign.output_files import Workspace

@@ -18,10 +18,10 @@ from python_calamine import CalamineWorkbook
 from numroute.errors import InputError, SettingError
 from numroute.index import SnapshotStore
 from numroute_campaign import Campaign, run_campaign
-from numroute_campaign.lists import ReadOptions, csv_list
+from numroute_campaign.lists import csv_list
 from numroute_campaign.lists.cells import read_cell
 from numroute_campaign.lists.csv_list import cells_of, cut_records, read_columns
-from numroute_campaign.lists.files import find_files
+from numroute_campaign.lists.files import ReadOptions, find_files
 from numroute_campaign.lists.opening import open_list
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.vocabulary import Several

@@ -22,7 +22,7 @@ import msgspec
 from numroute.errors import NumrouteError
 from numroute.index import SnapshotStore
 from numroute.server.memory import forbid_core_dumps
-from numroute_campaign.lists import ReadOptions
+from numroute_campaign.lists.files import ReadOptions
 from numroute_campaign.output_files import OutputError
 from numroute_campaign.policy import BY_OPERATOR, read_policy
 from numroute_campaign.prices import read_prices

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from numroute.errors import InputError
 from numroute_campaign.lists.cells import segment_counts
 from numroute_campaign.lists.columns import Layout, printable_name
-from numroute_campaign.lists.files import ListFile
+from numroute_campaign.lists.files import ListFile, ReadOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,30 +46,6 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOptions:
-    """What to read of every file, and how; None is judged from the file.
-
-    ``option`` begins the names of the options by which the user says so, for messages.
-    """
-
-    region: str | None = None
-    column: str | None = None
-    keep: tuple[str, ...] = ()
-    segments_column: str | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-    has_header: bool | None = None
-    sheet: str | None = None
-    option: str = "--"
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The columns that the user named; a number is a place."""
-        names = (self.column, self.segments_column, *self.keep)
-        return tuple(name for name in names if name is not None and not name.isdecimal())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FileSummary:
     """How one file of the list was read. ``first_row_id`` counts from 1 over all files."""
 
@@ -90,7 +66,7 @@ class ListReader:
 
     Attributes:
         columns: The names of all columns.
-        types: The type of each, dictionaries unpacked; None where all are texts.
+        types: The type of each, dictionaries unpacked.
         sample: Some values of each column; an error for one that cannot hold phone numbers.
         warnings: What was guessed about the file and may be wrong.
         bytes_done: How many bytes of the file have been read.
@@ -102,7 +78,7 @@ class ListReader:
 
     encoding = delimiter = sheet = why = ""
     columns: tuple[str, ...]
-    types: tuple[pa.DataType, ...] | None = None
+    types: tuple[pa.DataType, ...]
     sample: Sequence[pa.Array | InputError]
     has_header = True
     warnings: tuple[str, ...] = ()
@@ -112,12 +88,7 @@ class ListReader:
     segments: int | None = None
 
     def __init__(self, file: ListFile, options: ReadOptions) -> None:
-        """Open the file and judge its columns.
-
-        Raises:
-            InputError: The file is damaged or empty.
-            SettingError: The encoding is unknown, or the delimiter cannot be one.
-        """
+        """Open the file and judge its columns."""
         self.file, self.options = file, options
 
     @property
@@ -129,25 +100,15 @@ class ListReader:
     def take_layout(self, layout: Layout) -> None:
         """Take what was judged about a table of texts."""
         self.columns, self.sample = layout.columns, layout.sample
+        self.types = (pa.string(),) * len(layout.columns)
         self.has_header, self.warnings = layout.has_header, layout.warnings
 
-    def check_needed(self) -> None:
-        """Raise InputError if the type of a needed column cannot hold what it is needed for."""
-
     def tasks(self) -> Iterator[Callable[[], Block]]:
-        """Yield functions to be called, on any thread, for a block each.
-
-        Raises:
-            InputError: The file is damaged.
-        """
+        """Yield functions to be called, on any thread, for a block each."""
         raise NotImplementedError
 
     def check_lines(self, parsed: int) -> None:
-        """Check, behind the last block, that the blocks' lines are all that the file has.
-
-        Raises:
-            InputError: They are not: rows would be lost without a word.
-        """
+        """Raise InputError if the blocks' lines are not all that the file has: rows are lost."""
 
     def close(self) -> None:
         """Close the file."""

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from numroute.errors import InputError
-from numroute_campaign.lists import Block, ListReader, ReadOptions
+from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.cells import SAMPLE_ROWS, readable, sample_of, value_type
 from numroute_campaign.lists.columns import shown_name
-from numroute_campaign.lists.files import Form, ListFile
+from numroute_campaign.lists.files import Form, ListFile, ReadOptions
 
 BLOCK_ROWS: Final = 131_072
 
@@ -32,9 +32,7 @@ class ArrowFile(ListReader):
         with self._undamaged():
             if file.form is Form.PARQUET:
                 self._parquet = pq.ParquetFile(file.path, memory_map=True)
-            schema: pa.Schema = (
-                self._ipc().schema if self._parquet is None else self._parquet.schema_arrow
-            )
+            schema = self._ipc()[0] if self._parquet is None else self._parquet.schema_arrow
             first = next(self.batches(rows=SAMPLE_ROWS), schema.empty_table().combine_chunks())
         self.columns = tuple(schema.names)
         self.types = tuple(map(value_type, schema.types))
@@ -70,24 +68,20 @@ class ArrowFile(ListReader):
                     yield batch if places is None else batch.select(places)
                 self.bytes_done = self.file.size * (group + 1) // groups
             return
-        for batch in self._ipc_batches():
+        for batch in self._ipc()[1]:
             columns = batch if places is None else batch.select(places)
             for begin in range(0, columns.num_rows, rows):
                 yield columns.slice(begin, rows)
         self.bytes_done = self.file.size
 
-    def _ipc_batches(self) -> Iterator[pa.RecordBatch]:
-        reader = self._ipc()
+    def _ipc(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Return the schema and the batches of the Arrow file or stream."""
+        source = pa.memory_map(str(self.file.path))
         if self.file.form is Form.ARROW_STREAM:
-            return iter(reader)
-        return (reader.get_batch(i) for i in range(reader.num_record_batches))
-
-    def _ipc(self) -> pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader:
-        """Open the Arrow file or stream at its beginning."""
-        is_stream = self.file.form is Form.ARROW_STREAM
-        return (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(
-            pa.memory_map(str(self.file.path))
-        )
+            stream = pa.ipc.open_stream(source)
+            return stream.schema, iter(stream)
+        file = pa.ipc.open_file(source)
+        return file.schema, (file.get_batch(i) for i in range(file.num_record_batches))
 
     @contextlib.contextmanager
     def _undamaged(self) -> Iterator[None]:

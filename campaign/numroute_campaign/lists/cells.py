@@ -70,7 +70,7 @@ class Phones:
         reasons: uint8[n] of ``Reject``, why it has none.
         further_at: int64[k], the cells of further numbers, ascending, once for each.
         further: uint64[k], the further numbers.
-        partly: int64[j], cells of which some digits were not understood though a number was.
+        partly: int64[j], cells with a number, of which some digits were not understood.
     """
 
     numbers: NDArray[np.uint64]

@@ -28,6 +28,7 @@ import pyarrow as pa
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
 from numroute_campaign.lists.cells import read_phones
+from numroute_campaign.lists.files import ReadOptions
 from numroute_campaign.vocabulary import Phrase
 
 SAMPLE_RECORDS: Final = 1000
@@ -76,7 +77,7 @@ _TOTAL: Final = re.compile(
     r"sum|count|rows)\b",
     re.IGNORECASE,
 )
-TOTAL_ROWS_MAX: Final = 3
+_TOTAL_ROWS_MAX: Final = 3
 """Rows of totals are among the last rows of a table."""
 
 
@@ -302,14 +303,9 @@ def _texts(values: pa.Array | InputError) -> list[str]:
 class Layout:
     """How to read a table of texts.
 
-    Attributes:
-        first: The place of the first record of data among the sample's records.
-        has_header: Whether the record before ``first`` is a header.
-        width: How many cells a record has.
-        columns: The header's names, or ``column 1`` and so on; columns at the end
-            that have neither name nor content are left out.
-        sample: For each column, cells of the first records of data.
-        warnings: What was guessed and may be wrong.
+    ``first`` is the place of the first record of data, ``width`` how many cells a record has.
+    Columns at the end that have neither name nor content are left out; one without a name is
+    ``column 1`` and so on. ``warnings``: what was guessed and may be wrong.
     """
 
     first: int
@@ -320,21 +316,10 @@ class Layout:
     warnings: tuple[str, ...]
 
 
-def read_layout(
-    records: Sequence[Sequence[str]],
-    region: str | None,
-    *,
-    has_header: bool | None,
-    named: Sequence[str],
-    option: str,
-) -> Layout:
-    """Judge the first records of a table.
-
-    ``has_header``: what the user says, None to judge it. A record that has one of the ``named``
-    columns is a header. ``option`` begins the names of the user's options.
-    """
+def read_layout(records: Sequence[Sequence[str]], options: ReadOptions) -> Layout:
+    """Judge the first records of a table; what the options say is not judged."""
     rows = [[cell.strip() for cell in record] for record in records]
-    header, is_sure = _find_header(rows, region, has_header=has_header, named=named)
+    header, is_sure = _find_header(rows, options)
     first = _first_filled(rows) if header is None else header + 1
     names = [] if header is None else list(map(_spelled_plainly, rows[header]))
     while names and not names[-1]:
@@ -347,6 +332,7 @@ def read_layout(
     names += [""] * (len(cells) - len(names))
     titles = sum(map(any, rows[:header])) if header is not None else 0
     warnings = []
+    option = options.option
     if not is_sure:
         decides = f"{option}header" + (f" / --no-{option[2:]}header" if option[:2] == "--" else "")
         warnings.append(
@@ -370,17 +356,12 @@ def read_layout(
     )
 
 
-def _find_header(
-    rows: Sequence[Sequence[str]],
-    region: str | None,
-    *,
-    has_header: bool | None,
-    named: Sequence[str],
-) -> tuple[int | None, bool]:
+def _find_header(rows: Sequence[Sequence[str]], options: ReadOptions) -> tuple[int | None, bool]:
     """Return the header's place, None without one, and whether that is sure."""
-    if has_header is False:
+    if options.has_header is False:
         return None, True
-    folded = {_spelled_plainly(name).casefold() for name in named}
+    region = options.region
+    folded = {_spelled_plainly(name).casefold() for name in options.named}
     numbered, typical = _numbered(rows, region), _typical(rows)
     for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
         if numbered[place] and sum(map(bool, row)) >= min(2, typical):
@@ -397,7 +378,7 @@ def _find_header(
         if filled > 1 or (filled and (typical == 1 or numbered[place])):
             start = place
             break
-    if has_header:
+    if options.has_header:
         return start, True
     is_header, is_sure = _judge_header(rows[start], rows[start + 1 :], region)
     return start if is_header else None, is_sure
@@ -479,11 +460,6 @@ def _most_common(counts: Iterable[int]) -> int:
     return count
 
 
-def is_total(text: str) -> bool:
-    """Whether a record, as text, is a row of totals rather than a person."""
-    return _TOTAL.match(text) is not None
-
-
 def find_totals(backwards: Iterable[Sequence[str]], region: str | None) -> list[int]:
     """Return the places, counted from the end, of rows of totals: they hold no phone number.
 
@@ -491,7 +467,7 @@ def find_totals(backwards: Iterable[Sequence[str]], region: str | None) -> list[
     """
     found: list[int] = []
     rows = ((place, list(filter(str.strip, record))) for place, record in enumerate(backwards))
-    for place, cells in islice((row for row in rows if row[1]), TOTAL_ROWS_MAX):
-        if is_total(cells[0].strip()) and not count_numbers(cells, region):
+    for place, cells in islice((row for row in rows if row[1]), _TOTAL_ROWS_MAX):
+        if _TOTAL.match(cells[0].strip()) and not count_numbers(cells, region):
             found.append(place)
     return found

@@ -15,6 +15,7 @@ from __future__ import annotations
 import codecs
 import functools
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -25,20 +26,18 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.lists import Block, ListReader, ReadOptions
+from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.cells import is_equal
 from numroute_campaign.lists.columns import (
     SAMPLE_RECORDS,
-    TOTAL_ROWS_MAX,
     find_phone_header,
     find_totals,
-    is_total,
     read_layout,
 )
 from numroute_campaign.lists.files import (
     UTF_8,
-    ByteSource,
     ListFile,
+    ReadOptions,
     check_encoding,
     check_start,
     detect_encoding,
@@ -87,9 +86,10 @@ class CsvText(ListReader):
                 f"the delimiter {delimiter!r} is not one ASCII character, or a quote",
                 hint=f"Give e.g. {options.option}delimiter ';' or {options.option}delimiter tab",
             )
-        self._source = ByteSource(file)
+        self._file = sys.stdin.buffer if file.path is None else file.path.open("rb")
+        self._bytes = pa.input_stream(self._file, compression=file.compression)
         raw = b""
-        while len(raw) < _SAMPLE_BYTES and (piece := self._source.read(_SAMPLE_BYTES - len(raw))):
+        while len(raw) < _SAMPLE_BYTES and (piece := self._raw(_SAMPLE_BYTES - len(raw))):
             raw += piece
         check_start(raw[:_START_BYTES], file.name)
         self.encoding = (
@@ -97,8 +97,7 @@ class CsvText(ListReader):
             if options.encoding
             else detect_encoding(raw, file.name, options.region)
         )
-        make_decoder = codecs.getincrementaldecoder(self.encoding)
-        self._decoder = None if self.encoding == UTF_8 else make_decoder(errors="replace")
+        self._decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
         text = self._decoded(raw)
         while text.startswith(codecs.BOM_UTF8):
             text = text.removeprefix(codecs.BOM_UTF8)
@@ -114,31 +113,18 @@ class CsvText(ListReader):
         skipped = 0 if statement is None else 1
         if delimiter is None and statement is not None:
             delimiter = statement[1].decode(errors="replace")
-        whole = self._rest if self._has_ended else self._rest[: self._rest.rfind(b"\n") + 1]
-        begin, end = (_nth_line(whole, count) for count in (skipped, skipped + _SAMPLE_LINES))
-        sample = (whole or self._rest)[begin : end or None]
+        sample = self._rest if self._has_ended else self._rest[: self._rest.rfind(b"\n")]
+        sample = b"\n".join(sample.split(b"\n", skipped + _SAMPLE_LINES)[skipped:][:_SAMPLE_LINES])
         self.delimiter = delimiter or _delimiter(sample, self.options.region)
         records = cut_records(sample, self.delimiter)
         rows = _sample_rows(records, self.delimiter)
         if not any(map(any, rows)):
             raise InputError(self.file.name, "the list is empty", hint="Export the list again")
-        options = self.options
-        layout = read_layout(
-            rows,
-            options.region,
-            has_header=options.has_header,
-            named=options.named,
-            option=options.option,
-        )
+        layout = read_layout(rows, self.options)
         self.take_layout(layout)
         self._width = layout.width
         self.lines_skipped = skipped + sum(lines for _, lines in records[: layout.first])
         self._rest = self._rest[_nth_line(self._rest, self.lines_skipped) :]
-
-    @property
-    def bytes_done(self) -> int:  # type: ignore[override] # counted where the bytes are read
-        """How many bytes of the file have been read."""
-        return self._source.bytes_done
 
     def tasks(self) -> Iterator[Callable[[], Block]]:
         """Yield a task for each piece of the text behind the header."""
@@ -172,12 +158,28 @@ class CsvText(ListReader):
 
     def close(self) -> None:
         """Close the file."""
-        self._source.close()
+        if self.file.path is not None:
+            self._bytes.close()
+            self._file.close()
+
+    def _raw(self, count: int) -> bytes:
+        """Return the next unpacked bytes, none at the end."""
+        try:
+            data: bytes = self._bytes.read(count)
+        except OSError:
+            raise InputError(
+                self.file.name,
+                f"the {self.file.compression or 'file'} data is damaged or cut short",
+                hint="Export or copy the list again",
+            ) from None
+        if self.file.path is not None:
+            self.bytes_done = self._file.tell()
+        return data
 
     def _read(self, size: int) -> None:
         """Read until there is more text than ``size``, or the list ends; then with a line end."""
         while len(self._rest) <= size and not self._has_ended:
-            raw = self._source.read(size + 1 - len(self._rest))
+            raw = self._raw(size + 1 - len(self._rest))
             self._take(self._decoded(raw))
             self._has_ended = not raw
         if self._has_ended:
@@ -186,7 +188,7 @@ class CsvText(ListReader):
                 self._take(b"\n")
 
     def _decoded(self, raw: bytes) -> bytes:
-        if self._decoder is None:
+        if self.encoding == UTF_8:
             return raw
         return self._decoder.decode(raw, final=not raw).encode(errors="replace")
 
@@ -200,14 +202,15 @@ class CsvText(ListReader):
         """Return the columns of a piece of the text; on any thread."""
         try:
             lines = _line_ends(data)
-            if b"\r" not in data or data.count(b"\r") == data.count(b"\r\n"):
+            # Rows of totals are among the last.
+            if not is_last and (b"\r" not in data or data.count(b"\r") == data.count(b"\r\n")):
                 table, _ = read_columns(data, self.delimiter, self._width, self.needed)
                 # Each line is a record where no quote holds a line end.
-                if table.num_rows == lines and not (is_last and _may_end_with_total(data)):
+                if table.num_rows == lines:
                     columns = _texts(table)
                     blank = self._blank_lines(data, columns[self.phones[0]])
                     return self.block(columns, np.zeros(lines, np.uint8), lines=lines, blank=blank)
-            return self._settle(data, lines, is_last=is_last)
+            return self._settle(data, is_last=is_last)
         except pa.ArrowException:
             # pyarrow's own error would quote cells.
             raise InputError(
@@ -216,7 +219,7 @@ class CsvText(ListReader):
                 hint=f"Check {self.options.option}delimiter and {self.options.option}encoding",
             ) from None
 
-    def _settle(self, data: bytes, lines: int, *, is_last: bool) -> Block:
+    def _settle(self, data: bytes, *, is_last: bool) -> Block:
         """Return the columns of records of which some are damaged, or the last ones."""
         records = cut_records(data, self.delimiter, self._width)
         texts = [text or self._empty_record for text, _ in records]
@@ -230,8 +233,9 @@ class CsvText(ListReader):
             texts[place], damage[place] = self._mended(texts[place], width)
         if ragged:
             table, _ = self._table(texts)
-        if table.num_rows != len(records) or sum(count for _, count in records) != lines:
-            raise AssertionError("the records were not counted right")
+        if table.num_rows != len(records):
+            raise AssertionError("the records were not cut as pyarrow cuts them")
+        lines = sum(count for _, count in records)
         whole = np.flatnonzero(damage == 0)
         blank = sum(self._is_blank(texts[place]) for place in whole.tolist())
         if len(whole) < len(records):
@@ -263,13 +267,9 @@ class CsvText(ListReader):
     def _blank_lines(self, data: bytes, phones: pa.Array) -> int:
         """Return how many lines have no content; ``phones`` has a cell per line of the text."""
         short = np.flatnonzero(pc.binary_length(phones).to_numpy() < _SHORT_CELL)
-        empty = short[is_equal(phones.take(pa.array(short)), "")]
-        if not len(empty):
-            return 0
-        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _LINE_END)
-        begins = np.concatenate([[0], ends + 1])
-        bounds = zip(begins.take(empty).tolist(), ends.take(empty).tolist(), strict=True)
-        return sum(self._is_blank(data[begin:end]) for begin, end in bounds)
+        empty = short[is_equal(phones.take(pa.array(short)), "")].tolist()
+        lines = data.split(b"\n") if empty else []
+        return sum(self._is_blank(lines[place]) for place in empty)
 
     def _is_blank(self, text: bytes) -> bool:
         """Whether a record has no content."""
@@ -343,11 +343,7 @@ def _sample_rows(records: list[tuple[bytes | None, int]], delimiter: str) -> lis
 def read_columns(
     data: bytes, delimiter: str, width: int, needed: Iterable[int]
 ) -> tuple[pa.Table, list[tuple[int, int]]]:
-    """Return the needed columns as bytes, and the records of another width: places and widths.
-
-    Raises:
-        pa.ArrowException: The text cannot be parsed; the message may quote cells.
-    """
+    """Return the needed columns as bytes, and the records of another width: places and widths."""
     ragged: list[tuple[int, int]] = []
 
     def set_aside(row: csv.InvalidRow) -> str:
@@ -355,8 +351,6 @@ def read_columns(
         return "skip"
 
     names = [str(i) for i in needed]
-    if not data:
-        return pa.table({name: pa.array([], pa.binary()) for name in names}), ragged
     table = csv.read_csv(
         pa.BufferReader(data),
         read_options=csv.ReadOptions(
@@ -374,8 +368,6 @@ def read_columns(
             include_columns=names,
             column_types=dict.fromkeys(names, pa.binary()),
             check_utf8=False,
-            null_values=[],
-            strings_can_be_null=False,
         ),
     )
     return table, ragged
@@ -450,13 +442,6 @@ def _nth_line(data: bytes, count: int) -> int:
 def _line_ends(text: bytes) -> int:
     """Return how many line ends a text has; five times as fast as ``bytes.count``."""
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == _LINE_END))
-
-
-def _may_end_with_total(data: bytes) -> bool:
-    """Whether a row of totals is among the last lines."""
-    texts = [line.strip(b' \t\r",;|') for line in data[-_END_BYTES:].split(b"\n")]
-    last = [text for text in texts if text][-TOTAL_ROWS_MAX:]
-    return any(is_total(text.decode(errors="replace")) for text in last)
 
 
 def _texts(table: pa.Table) -> dict[int, pa.Array]:

@@ -12,14 +12,13 @@ import codecs
 import enum
 import os
 import re
+import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
-
-import pyarrow as pa
 
 from numroute.errors import InputError, SettingError
 
@@ -56,11 +55,8 @@ _STARTS: Final = (
 _OTHERS: Final = {
     "a PDF document": rb"%PDF",
     "a picture": rb"\x89PNG|\xff\xd8\xff|GIF8",
-    "a RAR archive": rb"Rar!",
-    "another archive": rb"7z\xbc\xaf|BZh\d|\xfd7zXZ",
-    "an XML spreadsheet of Excel 2003": (
-        rb"<\?xml.{0,4000}?(?:office:spreadsheet|<(?:\w+:)?Workbook\b)|<(?:\w+:)?Workbook\b"
-    ),
+    "an archive": rb"Rar!|7z\xbc\xaf|BZh\d|\xfd7zXZ",
+    "an XML spreadsheet of Excel 2003": rb"(?:<\?xml.{0,4000}?)?<(?:\w+:)?Workbook\b",
     "an HTML page, as web grids and Bitrix24 export it under the name .xls": (
         rb"(?:<\?xml.{0,300}?>\s*)?(?:<!--.{0,300}?-->\s*)?"
         rb"<(?:!doctype html|html|head|meta|body|table|style|div)\b"
@@ -68,8 +64,8 @@ _OTHERS: Final = {
     "an XML document": rb"<\?xml\b|<\w[^<>]{0,200}>",
     "a web archive (MHTML)": rb"MIME-Version:",
     "SQL statements": (
-        rb"(?:(?:--|/\*|SET\s|USE\s|BEGIN\s*;)[^\n]*\n|\s+)*+(?:INSERT\s+(?:IGNORE\s+)?INTO\b|"
-        rb"(?:CREATE|DROP)\s+(?:TABLE|DATABASE|SCHEMA)\b|COPY\s\S+\s*\()"
+        rb"(?:(?:--|/\*|SET\s|USE\s|BEGIN\s*;)[^\n]*\n|\s+)*+"
+        rb"(?:INSERT\s+(?:IGNORE\s+)?INTO\b|(?:CREATE|DROP)\s+TABLE\b|COPY\s\S+\s*\()"
     ),
     "an address book (vCard)": rb"BEGIN:VCARD",
     "JSON": rb"(?:\[\s*)?\{\s*[\"}]|\[\s*[\"\[]",
@@ -79,7 +75,7 @@ _OTHERS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFile:
-    """One file of a list. ``compression`` is pyarrow's name of it, or None."""
+    """One file of a list, or standard input; ``compression`` is pyarrow's name of it."""
 
     path: Path | None
     form: Form
@@ -92,13 +88,34 @@ class ListFile:
         return "standard input" if self.path is None else self.path.name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What to read of every file, and how; None is judged from the file.
+
+    ``option`` begins the names of the options by which the user says so, for messages.
+    """
+
+    region: str | None = None
+    column: str | None = None
+    keep: tuple[str, ...] = ()
+    segments_column: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    has_header: bool | None = None
+    sheet: str | None = None
+    option: str = "--"
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that the user named; a number is a place."""
+        names = (self.column, self.segments_column, *self.keep)
+        return tuple(name for name in names if name is not None and not name.isdecimal())
+
+
 def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
     """Return the files that the arguments stand for: files, folders, ``-`` for standard input.
 
     Empty files of a folder are passed over: programs that write in parts leave some.
-
-    Raises:
-        InputError: There is no such file, a folder holds none, or a file is empty.
     """
     files: list[ListFile] = []
     for each in lists:
@@ -120,19 +137,14 @@ def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
 
 def _is_part(folder: Path, file: Path) -> bool:
     """Whether a file of a folder is a part of the list."""
-    parts = file.relative_to(folder).parts
-    return (
-        not any(part.startswith(_SKIPPED_PREFIXES) for part in parts)
-        and file.is_file()
-        and file.stat().st_size > 0
-    )
+    is_skipped = any(p.startswith(_SKIPPED_PREFIXES) for p in file.relative_to(folder).parts)
+    return not is_skipped and file.is_file() and file.stat().st_size > 0
 
 
 def _standard_input() -> ListFile:
     # Python opens standard input as a buffered reader; looking ahead consumes nothing.
     stdin = sys.stdin.buffer
-    head = stdin.peek(_HEAD_BYTES) if isinstance(stdin, BufferedReader) else b""
-    form, compression = _form(head)
+    form, compression = _form(stdin.peek() if isinstance(stdin, BufferedReader) else b"")
     if form is not Form.CSV:
         raise InputError(
             "standard input", "not CSV; only CSV is read from a pipe", hint="Give it as a file"
@@ -142,20 +154,17 @@ def _standard_input() -> ListFile:
 
 def recognised(path: Path) -> ListFile:
     """Return a file and its form, by its content. Raises InputError if it cannot be read."""
-    if path.exists() and not path.is_file():
-        raise InputError(path, "not a file", hint="Give a file, a folder or -")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(path, "not a file", hint="Give a file, a folder or -")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-            size = os.fstat(file.fileno()).st_size
+            size = file.seek(0, os.SEEK_END)
     except FileNotFoundError:
         raise InputError(path, "no such file", hint="Check the path") from None
     except OSError as error:
-        raise InputError(
-            path,
-            f"it cannot be read: {error.strerror}",
-            hint="Check that the user who runs this may read it",
-        ) from None
+        hint = "Check that the user who runs this may read it"
+        raise InputError(path, f"it cannot be read: {error.strerror}", hint=hint) from None
     if not head:
         raise InputError(path, "the file is empty", hint="Export the list again")
     form, compression = _form(head)
@@ -164,10 +173,8 @@ def recognised(path: Path) -> ListFile:
 
 def _form(head: bytes) -> tuple[Form, str | None]:
     """Return form and compression by a file's first bytes."""
-    for start, form, compression in _STARTS:
-        if head.startswith(start):
-            return form, compression
-    return Form.CSV, None
+    found = ((form, packed) for start, form, packed in _STARTS if head.startswith(start))
+    return next(found, (Form.CSV, None))
 
 
 def check_start(start: bytes, where: str) -> None:
@@ -179,49 +186,6 @@ def check_start(start: bytes, where: str) -> None:
                 f"it is {what}, not CSV",
                 hint="Open it in the program that it comes from and save the list as CSV or .xlsx",
             )
-
-
-class ByteSource:
-    """The unpacked bytes of a file or of standard input."""
-
-    def __init__(self, file: ListFile) -> None:
-        """Open the file; nothing is read yet."""
-        self.file = file
-        self._raw = (
-            pa.PythonFile(sys.stdin.buffer, mode="r")
-            if file.path is None
-            else pa.OSFile(os.fspath(file.path))
-        )
-        self._stream = (
-            pa.CompressedInputStream(self._raw, file.compression) if file.compression else self._raw
-        )
-        self.bytes_done = 0
-        """How many bytes of the file, as it lies on disk, were read; unpacked ones of a pipe."""
-
-    def read(self, count: int) -> bytes:
-        """Return up to ``count`` bytes; none at the end.
-
-        Raises:
-            InputError: The compressed data is damaged or cut short.
-        """
-        try:
-            data: bytes = self._stream.read(count)
-        except OSError:
-            raise InputError(
-                self.file.path or STDIN,
-                f"the {self.file.compression or 'file'} data is damaged or cut short",
-                hint="Export or copy the list again",
-            ) from None
-        self.bytes_done = (
-            self.bytes_done + len(data) if self.file.path is None else self._raw.tell()
-        )
-        return data
-
-    def close(self) -> None:
-        """Close the file."""
-        if self.file.path is not None:
-            self._stream.close()
-            self._raw.close()
 
 
 UTF_8: Final = "utf-8"
@@ -257,9 +221,8 @@ def check_encoding(name: str) -> str:
         "a".encode(name)
         return codecs.lookup(name).name
     except (LookupError, UnicodeError):
-        raise SettingError(
-            f"unknown encoding {name!r}", hint="Common ones are utf-8, cp1251, utf-16, koi8-r"
-        ) from None
+        hint = "Common ones are utf-8, cp1251, utf-16, koi8-r"
+        raise SettingError(f"unknown encoding {name!r}", hint=hint) from None
 
 
 def detect_encoding(sample: bytes, where: str, region: str | None) -> str:

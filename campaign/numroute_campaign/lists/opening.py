@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import pyarrow as pa
-
 from numroute.errors import InputError, SettingError
-from numroute_campaign.lists import ListReader, ReadOptions
+from numroute_campaign.lists import ListReader
 from numroute_campaign.lists.arrow_list import ArrowFile
 from numroute_campaign.lists.columns import (
     choose_phone_column,
@@ -19,7 +17,7 @@ from numroute_campaign.lists.columns import (
     shown_name,
 )
 from numroute_campaign.lists.csv_list import CsvText
-from numroute_campaign.lists.files import Form, ListFile
+from numroute_campaign.lists.files import Form, ListFile, ReadOptions
 from numroute_campaign.lists.spreadsheet import Spreadsheet
 
 _READERS: Final[dict[Form, type[ListReader]]] = {
@@ -63,7 +61,9 @@ def open_list(
     )
     if options.segments_column is not None:
         reader.segments = find_column(columns, options.segments_column, file.name)
-    reader.check_needed()
+    for place in reader.phones:
+        if isinstance(samples[place], InputError):
+            raise samples[place]
     return reader
 
 
@@ -74,17 +74,13 @@ def check_kept(opened: Sequence[ListReader], names: Sequence[str], form: str) ->
     first = opened[0]
     for each in opened:
         for name, place, other in zip(names, each.kept, first.kept, strict=True):
-            kind, before = _kind(each, place), _kind(first, other)
+            kind, before = each.types[place], first.types[other]
             if kind != before:
                 raise InputError(
                     each.file.name,
                     f"the column {shown_name(name)} is {kind}, in {first.file.name} it is {before}",
                     hint="Write --format csv, or give the files the same type",
                 )
-
-
-def _kind(reader: ListReader, place: int) -> pa.DataType:
-    return pa.string() if reader.types is None else reader.types[place]
 
 
 def check_pseudonymous(opened: Sequence[ListReader]) -> None:

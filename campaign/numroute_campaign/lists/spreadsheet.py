@@ -18,7 +18,7 @@ import pyarrow as pa
 from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
 from numroute.errors import InputError
-from numroute_campaign.lists import Block, ListReader, ReadOptions
+from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.columns import (
     SAMPLE_RECORDS,
     count_numbers,
@@ -27,7 +27,7 @@ from numroute_campaign.lists.columns import (
     read_layout,
     shown_name,
 )
-from numroute_campaign.lists.files import ListFile
+from numroute_campaign.lists.files import ListFile, ReadOptions
 from numroute_campaign.vocabulary import Phrase, Reject
 
 BLOCK_ROWS: Final = 65_536
@@ -52,17 +52,11 @@ class Spreadsheet(ListReader):
                 self._workbook = CalamineWorkbook.from_filelike(opened)
             self._choose_sheet()
         except (CalamineError, OSError, ValueError):
-            is_encrypted = _ENCRYPTED in path.read_bytes()
-            raise InputError(
-                file.name,
-                "the workbook is protected with a password"
-                if is_encrypted
-                else "a damaged Excel workbook, or another kind of file",
-                hint="Save a copy without the password and give that one"
-                if is_encrypted
-                else "Save it again in a spreadsheet program. Save the sheet as CSV if that does "
-                "not help",
-            ) from None
+            fault = "a damaged Excel workbook, or another kind of file"
+            if _ENCRYPTED in path.read_bytes():
+                fault = "the workbook is protected with a password"
+            hint = "Save it in a spreadsheet program without a password. Save the sheet as CSV if "
+            raise InputError(file.name, fault, hint=hint + "that does not help") from None
 
     def _choose_sheet(self) -> None:
         """Read the layout of the sheet that the user named, or of the first that is a list."""
@@ -89,13 +83,7 @@ class Spreadsheet(ListReader):
             records = [_texts(row) for row in islice(rows.iter_rows(), SAMPLE_RECORDS)]
             if not any(any(map(str.strip, record)) for record in records):
                 continue
-            layout = read_layout(
-                records,
-                options.region,
-                has_header=options.has_header,
-                named=options.named,
-                option=options.option,
-            )
+            layout = read_layout(records, options)
             places = phone_columns(layout.columns, layout.sample, options.region)
             counts = (count_numbers(layout.sample[place], options.region) for place in places)
             numbers = min(max(counts, default=0), _LIST_NUMBERS_MIN)
@@ -109,23 +97,18 @@ class Spreadsheet(ListReader):
         # Its height is without the blank rows above, which are read too.
         self._height = self._rows.end[0] + 1 if self._rows.end else 0
         if options.sheet is None:
-            self.warnings += self._sheet_warnings(
-                [name for name in visible if name != self.sheet],
-                [name for name in sheets if name not in visible],
+            self._say_unread(
+                ", ".join(shown_name(name) for name in visible if name != self.sheet),
+                ", ".join(shown_name(name) for name in sheets if name not in visible),
             )
 
-    def _sheet_warnings(self, others: list[str], hidden: list[str]) -> tuple[Phrase, ...]:
-        """Return what to say about visible and hidden sheets that are not read."""
-        warnings = []
+    def _say_unread(self, others: str, hidden: str) -> None:
         if others:
-            names = ", ".join(map(shown_name, others))
             text = "only sheet {} was read, not {}; give {} to read another"
             option = f"{self.options.option}sheet"
-            warnings.append(Phrase(text, shown_name(self.sheet), names, option))
+            self.warnings += (Phrase(text, shown_name(self.sheet), others, option),)
         if hidden:
-            names = ", ".join(map(shown_name, hidden))
-            warnings.append(Phrase("hidden sheets were not read: {}", names))
-        return tuple(warnings)
+            self.warnings += (Phrase("hidden sheets were not read: {}", hidden),)
 
     @property
     def bytes_done(self) -> int:  # type: ignore[override] # counted in rows
