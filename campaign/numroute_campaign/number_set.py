@@ -74,13 +74,12 @@ class NumberSet:
             chunk = self._chunk_of(numbers)
         place, bit = _place(chunk, numbers)
         new &= (self._bits.take(place) & bit) == 0
-        if self._used_chunks > self._chunks_max or (chunk == _NOWHERE).any():
-            sparse = np.flatnonzero(new & (chunk == _NOWHERE))
-            new[sparse[self._in_runs(numbers.take(sparse))]] = False
-            self._add_run(numbers[new & (chunk == _NOWHERE)])
-            chosen = np.flatnonzero(new & (chunk != _NOWHERE))
-        else:
-            chosen = np.flatnonzero(new)
+        sparse = np.flatnonzero(new & (chunk == _NOWHERE))
+        if len(sparse):
+            is_known = self._in_runs(numbers.take(sparse))
+            new[sparse[is_known]] = False
+            self._add_run(numbers.take(sparse[~is_known]))
+        chosen = np.flatnonzero(new & (chunk != _NOWHERE))
         self._set(place.take(chosen), bit.take(chosen))
         self._count += int(np.count_nonzero(new))
         return new
@@ -114,8 +113,6 @@ class NumberSet:
 
     def _in_runs(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
         found = np.zeros(len(numbers), np.bool_)
-        if not len(numbers) or not self._runs:
-            return found
         order = numbers.argsort()
         keys = numbers.take(order)
         for run in self._runs:

@@ -195,7 +195,7 @@ def test_short_cyrillic_names(write, route, name: str) -> None:
         (b"BEGIN:VCARD\nTEL:79161234501\nEND:VCARD\n", "an address book"),
         (b'[{"phone": "79161234501"}]', "JSON"),
         (b"%PDF-1.7\n", "a PDF document"),
-        (b"Rar!\x1a\x07\x00", "a RAR archive"),
+        (b"Rar!\x1a\x07\x00", "an archive"),
         (b"\x89PNG\r\n\x1a\n", "a picture"),
         (b"PK\x03\x04" + bytes(100), "a damaged Excel workbook"),
         (

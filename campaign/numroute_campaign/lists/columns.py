@@ -15,11 +15,11 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import accumulate, islice, pairwise
+from statistics import mode
 from typing import Final
 
 import numpy as np
@@ -211,11 +211,8 @@ def find_column(columns: Sequence[str], wanted: str, where: str) -> int:
 
 def _list(columns: Sequence[str], places: Sequence[int]) -> str:
     """Return the columns for a message: by name, or by place where a name may be data."""
-    names = [printable_name(columns[place], place) for place in places[:_SHOWN_MAX]]
-    shown = ", ".join(
-        name if name == by_place(place) else repr(name)
-        for place, name in zip(places, names, strict=False)
-    )
+    names = (printable_name(columns[place], place) for place in places[:_SHOWN_MAX])
+    shown = ", ".join(name if name.startswith("column ") else repr(name) for name in names)
     return shown + (", ..." if len(places) > _SHOWN_MAX else "")
 
 
@@ -230,13 +227,12 @@ def count_numbers(cells: Sequence[str], region: str | None) -> int:
 
 
 def _holds_numbers(values: pa.Array | InputError, region: str | None) -> bool:
-    """Whether at least half of the cells that are not blank are phone numbers."""
     texts = _texts(values)
     return bool(texts) and count_numbers(texts, region) >= _VALID_SHARE * len(texts)
 
 
 def _is_phone_content(name: str, values: pa.Array, region: str | None) -> bool:
-    """Whether the cells of a column that is not named for phones are likely phone numbers."""
+    """Whether the cells of a column that is not named for phones likely are phone numbers."""
     texts = _texts(values)
     if (
         name.strip().casefold() in _NAMES["other_names"]
@@ -325,15 +321,15 @@ def read_layout(records: Sequence[Sequence[str]], options: ReadOptions) -> Layou
     while names and not names[-1]:
         names.pop()
     filled = [row for row in rows[first:] if any(row)]
-    width = max(_most_common(map(len, filled)), len(names), 1)
+    width = max(mode(map(len, filled or [[]])), len(names), 1)
     cells = [[row[place] if place < len(row) else "" for row in filled] for place in range(width)]
     while len(cells) > max(len(names), 1) and not any(cells[-1]):
         cells.pop()
     names += [""] * (len(cells) - len(names))
     titles = sum(map(any, rows[:header])) if header is not None else 0
     warnings = []
-    option = options.option
     if not is_sure:
+        option = options.option
         decides = f"{option}header" + (f" / --no-{option[2:]}header" if option[:2] == "--" else "")
         warnings.append(
             Phrase("the first row was taken for data; {} says which it is", decides)
@@ -363,21 +359,21 @@ def _find_header(rows: Sequence[Sequence[str]], options: ReadOptions) -> tuple[i
     region = options.region
     folded = {_spelled_plainly(name).casefold() for name in options.named}
     numbered, typical = _numbered(rows, region), _typical(rows)
-    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
-        if numbered[place] and sum(map(bool, row)) >= min(2, typical):
+    pairs = list(zip(rows, numbered, strict=False))
+    for place, (row, is_numbered) in enumerate(pairs):
+        if is_numbered and _filled(row) >= min(2, typical):
             break  # data begin: a name below them is a cell
         if not folded.isdisjoint(_spelled_plainly(cell).casefold() for cell in row):
             return place, True
-    place_of_phones = find_phone_header(rows, region)
-    if place_of_phones is not None:
+    if (place_of_phones := find_phone_header(rows, region)) is not None:
         return place_of_phones, True
-    start = _first_filled(rows)
-    for place, row in enumerate(rows[:_HEADER_RECORDS_MAX]):
-        # A title is a lonely cell above a table of several columns, and no phone number.
-        filled = sum(map(bool, row))
-        if filled > 1 or (filled and (typical == 1 or numbered[place])):
-            start = place
-            break
+    # A title is a lonely cell above a table of several columns, and no phone number.
+    starts = (
+        place
+        for place, (row, is_numbered) in enumerate(pairs)
+        if _filled(row) > (0 if is_numbered or typical == 1 else 1)
+    )
+    start = next(starts, _first_filled(rows))
     if options.has_header:
         return start, True
     is_header, is_sure = _judge_header(rows[start], rows[start + 1 :], region)
@@ -410,7 +406,7 @@ def find_phone_header(rows: Sequence[Sequence[str]], region: str | None) -> int 
 def _names_phones(rows: Sequence[Sequence[str]], place: int, region: str | None) -> bool:
     """Whether a record has the name of a phone column, with numbers below it."""
     row = rows[place]
-    are_known = sum(map(_is_known_name, row)) >= _KNOWN_SHARE * sum(map(bool, row))
+    are_known = sum(map(_is_known_name, row)) >= _KNOWN_SHARE * _filled(row)
     return any(
         is_phone_name(cell)
         and _may_be_name(cell)
@@ -433,7 +429,7 @@ def _judge_header(
         if values and count_numbers(values, region) >= _VALID_SHARE * len(values):
             return True, _is_known_name(first[0])
     known = sum(_is_known_name(cell) and cell not in set(below[i]) for i, cell in enumerate(first))
-    return bool(known) and known >= _KNOWN_SHARE * sum(map(bool, first)), False
+    return bool(known) and known >= _KNOWN_SHARE * _filled(first), False
 
 
 def _numbered(rows: Sequence[Sequence[str]], region: str | None) -> list[bool]:
@@ -449,15 +445,13 @@ def _first_filled(rows: Sequence[Sequence[str]]) -> int:
     return next((place for place, row in enumerate(rows) if any(row)), len(rows))
 
 
+def _filled(row: Sequence[str]) -> int:
+    return sum(map(bool, row))
+
+
 def _typical(rows: Sequence[Sequence[str]]) -> int:
     """Return how many cells of a record are filled, mostly."""
-    return _most_common(sum(map(bool, row)) for row in rows if any(row))
-
-
-def _most_common(counts: Iterable[int]) -> int:
-    """Return the most frequent count; 0 without any."""
-    (count, _), *_ = Counter(counts).most_common(1) or [(0, 0)]
-    return count
+    return mode(count for count in map(_filled, rows) if count)
 
 
 def find_totals(backwards: Iterable[Sequence[str]], region: str | None) -> list[int]:

@@ -86,8 +86,10 @@ class CsvText(ListReader):
                 f"the delimiter {delimiter!r} is not one ASCII character, or a quote",
                 hint=f"Give e.g. {options.option}delimiter ';' or {options.option}delimiter tab",
             )
-        self._file = sys.stdin.buffer if file.path is None else file.path.open("rb")
-        self._bytes = pa.input_stream(self._file, compression=file.compression)
+        is_piped = file.path is None
+        self._file = pa.PythonFile(sys.stdin.buffer) if is_piped else pa.OSFile(str(file.path))
+        packed = file.compression
+        self._bytes = pa.CompressedInputStream(self._file, packed) if packed else self._file
         raw = b""
         while len(raw) < _SAMPLE_BYTES and (piece := self._raw(_SAMPLE_BYTES - len(raw))):
             raw += piece
@@ -130,13 +132,14 @@ class CsvText(ListReader):
         """Yield a task for each piece of the text behind the header."""
         is_last = False
         while not is_last:
-            # Text stays behind each block but the last: rows of totals are looked for there.
+            # Rows of totals are looked for in the last block: a small one, as that takes time.
             self._read(BLOCK_BYTES)
-            data, is_last = self._rest, self._has_ended
-            cut = len(data)
-            if not is_last:
-                cut = last_record_end(data, BLOCK_BYTES, self.delimiter, self._width)
-                if not cut:
+            data = self._rest
+            size = min(BLOCK_BYTES, len(data) - (_END_BYTES if self._has_ended else 0))
+            cut = last_record_end(data, max(size, 0), self.delimiter, self._width)
+            if not cut:
+                is_last, cut = self._has_ended, len(data)
+                if not is_last:
                     raise InputError(
                         self.file.name,
                         f"a record is longer than {BLOCK_BYTES >> 20} MiB",
@@ -267,9 +270,13 @@ class CsvText(ListReader):
     def _blank_lines(self, data: bytes, phones: pa.Array) -> int:
         """Return how many lines have no content; ``phones`` has a cell per line of the text."""
         short = np.flatnonzero(pc.binary_length(phones).to_numpy() < _SHORT_CELL)
-        empty = short[is_equal(phones.take(pa.array(short)), "")].tolist()
-        lines = data.split(b"\n") if empty else []
-        return sum(self._is_blank(lines[place]) for place in empty)
+        empty = short[is_equal(phones.take(pa.array(short)), "")]
+        if not len(empty):
+            return 0
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _LINE_END)
+        begins = np.concatenate([[0], ends + 1])
+        bounds = zip(begins.take(empty).tolist(), ends.take(empty).tolist(), strict=True)
+        return sum(self._is_blank(data[begin:end]) for begin, end in bounds)
 
     def _is_blank(self, text: bytes) -> bool:
         """Whether a record has no content."""
