@@ -17,7 +17,7 @@ from litestar import Response
 from numpy.typing import NDArray
 
 from numroute.cli.console import plain
-from numroute.cli.encoding import CSV_COLUMNS, escape_formula, route_cells, truth_word
+from numroute.cli.encoding import CSV_COLUMNS, escape_formula, route_cells
 from numroute.e164.rows import parse_texts
 from numroute.model import InvalidReason, Operator, Region, Status
 from numroute.server.view import View
@@ -146,7 +146,7 @@ class Encoder:
                 holder.name,
                 ref.id,
                 ref.as_of.isoformat(),
-                truth_word(value=ref.stale),
+                str(ref.stale).lower(),
             )
             writer.writerow([escape_formula(cell) for cell in cells])
         return output.getvalue().encode()

@@ -57,7 +57,7 @@ class Csv:
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> str:
         """Return the cells after the time."""
         cells = (operator.code, operator.name, snapshot.id, snapshot.as_of.isoformat())
-        return _cells(*cells, truth_word(value=snapshot.stale))
+        return _cells(*cells, str(snapshot.stale).lower())
 
 
 class Json:
@@ -129,7 +129,7 @@ def route_cells(route: Route) -> tuple[str, ...]:
     return (
         *(operator.code, operator.name, operator.brand, operator.tax_number),
         *(route.mcc, route.mnc, route.registry_mnc, route.routing_number),
-        *(region.code, region.name, route.line_type.name, truth_word(value=route.overridden)),
+        *(region.code, region.name, route.line_type.name, str(route.overridden).lower()),
     )
 
 
@@ -141,11 +141,6 @@ def escape_formula(cell: str) -> str:
     if _FORMULA.match(cell) and not _NUMBER_LIKE.fullmatch(cell):
         cell = f"'{cell}"
     return _INNER_FORMULA.sub(r"\1'", cell)
-
-
-def truth_word(*, value: bool) -> str:
-    """Return a truth value as CSV has it."""
-    return "true" if value else "false"
 
 
 def _cells(*cells: str) -> str:

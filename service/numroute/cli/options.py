@@ -42,7 +42,7 @@ def time(text: str) -> datetime:
 
 
 class Finite(click.FloatRange):
-    """A number in a range; refuses ``nan``, which passes every comparison."""
+    """A number in a range; refuses infinity, and ``nan``, which passes every comparison."""
 
     name = "number"
 
@@ -52,9 +52,9 @@ class Finite(click.FloatRange):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
-        """Refuse ``nan``."""
+        """Refuse what is not finite."""
         number = super().convert(value, param, ctx)
-        if math.isnan(number):
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a valid number", param, ctx)
         return number
 

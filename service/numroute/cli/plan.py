@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from numroute.cli.console import print_facts, print_json, print_table
 from numroute.cli.group import EXIT_ERROR
-from numroute.cli.options import FILE, Finite, json_option, optional_store_option, setting
+from numroute.cli.options import (
+    FILE,
+    Command,
+    Finite,
+    json_option,
+    optional_store_option,
+    setting,
+)
 from numroute.plan import interpolate, measure, table
 
-_AMOUNT = Finite(min=1, max=1e15)
+_AMOUNT = Finite(min=1)
+_COUNT = click.IntRange(min=1)
+_SHARE = Finite(0, 1, min_open=True, max_open=True)
+_MILLISECONDS = Finite(min=0, min_open=True)
+
+
+def _option(
+    name: str, kind: click.ParamType[Any], metavar: str, text: str, default: float | None = None
+) -> Command:
+    return click.option(
+        name,
+        type=kind,
+        metavar=metavar,
+        default=default,
+        show_default=default is not None,
+        help=text,
+    )
 
 
 @click.command()
@@ -25,60 +49,27 @@ _AMOUNT = Finite(min=1, max=1e15)
     default=Path("numroute-calibration.json"),
     metavar="FILE",
 )
-@click.option("--rate", type=_AMOUNT, metavar="N", help="Numbers a second, e.g. 2e6.")
-@click.option("--ported", type=_AMOUNT, metavar="N", help="Ported numbers in the registry.")
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=1000,
-    show_default=True,
-    help="Numbers in one call.",
-)
+@_option("--rate", _AMOUNT, "N", "Numbers a second, e.g. 2e6.")
+@_option("--ported", _AMOUNT, "N", "Ported numbers in the registry.")
+@_option("--batch", _COUNT, "N", "Numbers in one call.", 1000)
 @click.option(
     "--gathered/--not-gathered",
     default=True,
     help="With --batch 1: whether clients gather single numbers into calls; by default they do.",
 )
-@click.option(
-    "--clients",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes that gather single numbers.",
-)
-@click.option(
-    "--p99",
-    "p99_milliseconds",
-    type=Finite(min=0, min_open=True, max=1e6),
-    metavar="MS",
-    help="What 99 % of calls must stay below, in milliseconds.",
-)
-@click.option(
+@_option("--clients", _COUNT, "N", "Processes that gather single numbers.", 1)
+@_option("--p99", _MILLISECONDS, "MS", "What 99 % of calls must stay below, in milliseconds.")
+@_option(
     "--spare",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Machines that may be away while the others carry the load.",
+    click.IntRange(min=0),
+    "N",
+    "Machines that may be away while the others carry the load.",
+    0,
 )
-@click.option(
-    "--load",
-    metavar="SHARE",
-    type=Finite(0, 1, min_open=True, max_open=True),
-    default=interpolate.LOAD_MAX,
-    show_default=True,
-    help="Share of a core's capacity that may be used.",
+@_option(
+    "--load", _SHARE, "SHARE", "Share of a core's capacity that may be used.", interpolate.LOAD_MAX
 )
-@click.option(
-    "--network",
-    type=_AMOUNT,
-    metavar="BITS",
-    default=10e9,
-    show_default=True,
-    help="Bits a second that a machine can send, and receive.",
-)
+@_option("--network", _AMOUNT, "BITS", "Bits a second that a machine can send, and receive.", 10e9)
 @json_option
 def plan(
     *,
@@ -90,7 +81,7 @@ def plan(
     batch: int,
     gathered: bool,
     clients: int,
-    p99_milliseconds: float | None,
+    p99: float | None,
     spare: int,
     load: float,
     network: float,
@@ -115,7 +106,7 @@ def plan(
         rate=rate,
         ported=int(ported),
         batch=batch,
-        p99_seconds=p99_milliseconds and p99_milliseconds / 1e3,
+        p99_seconds=p99 and p99 / 1e3,
         spare=spare,
         load_max=load,
         network_bits=network,
