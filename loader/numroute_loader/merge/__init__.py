@@ -18,7 +18,6 @@ from numroute_loader.brands import BrandTable
 from numroute_loader.merge.ranges import (
     NOBODY,
     Layer,
-    joined_pieces,
     piece_sizes,
     plan_layer,
     stack_layers,
@@ -211,7 +210,9 @@ def _range_layer(
         rows = np.zeros(len(stack.keys) + 1, np.int64)
         rows[used] = route_table.rows(status, [(each, directory.holder(each)) for each in keys])
         row = np.where(held & here, rows[key], row)
-    return joined_pieces(start, row.astype(np.min_scalar_type(int(row.max()))))
+    # Neighbouring pieces with one row are one piece.
+    changes = np.append([True], row[1:] != row[:-1])
+    return start[changes], row[changes].astype(np.min_scalar_type(int(row.max())))
 
 
 def _is_held(content: Content) -> NDArray[np.bool_]:

@@ -94,15 +94,6 @@ def stack_layers(layers: Sequence[Layer]) -> Layer:
     return stack
 
 
-def joined_pieces(
-    start: NDArray[np.uint64], value: NDArray[np.unsignedinteger]
-) -> tuple[NDArray[np.uint64], NDArray[np.unsignedinteger]]:
-    """Join neighbouring pieces of equal value."""
-    changes = np.ones(len(start), dtype=np.bool_)
-    changes[1:] = value[1:] != value[:-1]
-    return start[changes], value[changes]
-
-
 def piece_sizes(start: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return int64[p - 1]: the sizes of all pieces but the last, which has no end."""
     return (start[1:] - start[:-1]).astype(np.int64)

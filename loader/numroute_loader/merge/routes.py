@@ -25,7 +25,6 @@ _BLOCK = 1 << 20
 # A fixed line or a service has no MCC-MNC, even where its operator has a mobile network too.
 _MOBILE_LINES = frozenset({LineType.MOBILE, LineType.UNSPECIFIED})
 
-
 _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\N{REPLACEMENT CHARACTER}")
 """Characters that a terminal may take as commands."""
 
@@ -194,11 +193,10 @@ def build_directory(rows: Sequence[RouteKey], layers: Sequence[Layer]) -> Operat
 
 def known_operators(operators: Iterable[Operator]) -> OperatorDirectory:
     """Return the directory of a snapshot's operators, which have been joined already."""
-    by_code: dict[str, Operator] = {}
-    for operator in operators:
-        if operator.code:
-            by_code.setdefault(operator.code, replace(operator, brand=""))
-    return OperatorDirectory(by_code=by_code)
+    first = {operator.code: operator for operator in reversed([*operators]) if operator.code}
+    return OperatorDirectory(
+        by_code={code: replace(operator, brand="") for code, operator in first.items()}
+    )
 
 
 def _usual_names(layers: Iterable[Layer]) -> Mapping[str, str]:
