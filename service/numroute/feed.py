@@ -1,14 +1,11 @@
 """The health record of a store's feed: ``feed.json`` beside ``CURRENT``.
 
 The loader's ``watch`` and ``pull --follow`` write it; ``numroute info`` and the service's metrics
-read it. It is for people and monitoring. The only decision made from it is when to retry a file
-that could not be used.
+read it. The only decision made from it is when to retry a file that could not be used.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -50,11 +47,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """A delivered file that cannot be used.
-
-    ``identity`` tells this delivery from a later one of the same name; ``tries`` counts how often
-    it was fetched and refused, ``retry_at`` is when the same bytes are tried again.
-    """
+    """A delivered file that cannot be used; ``identity`` tells it from a later one of its name."""
 
     name: str
     identity: str
@@ -66,11 +59,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Files that the gate refused, the checks that failed, and what the gate said.
-
-    ``key`` identifies the files' bytes, what they were compared with and what was allowed: the
-    same is not tried twice.
-    """
+    """Files that the gate refused; what has the same ``key`` is not tried twice."""
 
     names: tuple[str, ...]
     checks: tuple[str, ...]
@@ -83,7 +72,6 @@ class Refused:
 class Reconciled:
     """How the last full dump differs from the state that increments made up to its time.
 
-    ``dump`` is its name, ``outcome`` and ``message`` are those of the gate's check ``drift``.
     ``published``: whether it became the current snapshot; not where later increments were in.
     """
 
@@ -103,11 +91,10 @@ class Reconciled:
 class FeedState:
     """The health of a store's feed. All times are aware, in UTC; None = not yet, or nothing.
 
-    ``source``: where the files come from, without secrets. ``polled_at``: when the source was last
-    reached and listed. ``succeeded_at``: when a poll last ended with nothing left to do.
-    ``published_at``, ``snapshot_id``, ``as_of``: the last snapshot that the feed published.
-    ``dump_expected_at``, ``window_expected_at``: the time in the name of the next full dump and of
-    the next window of increments. ``sizes``: by kind of file, the bytes of the last usable one.
+    ``source`` holds no secrets. ``polled_at``: when it was last reached and listed.
+    ``succeeded_at``: when a poll last ended with nothing left to do. ``published_at``,
+    ``snapshot_id``, ``as_of``: the last snapshot that the feed published. ``*_expected_at``: the
+    times in the names of the next files. ``sizes``: by kind of file, of the last usable one.
     """
 
     source: str
@@ -176,10 +163,9 @@ def write_feed_state(store: Path, state: FeedState) -> None:
     Raises StoreAccessError when the disk refuses.
     """
     path = store / FEED
-    document = {"version": FEED_VERSION, **dataclasses.asdict(state)}
-    text = json.dumps(document, ensure_ascii=False, indent=1, default=datetime.isoformat)
+    content = msgspec.json.encode({"version": FEED_VERSION, **msgspec.to_builtins(state)})
     try:
         remove_unfinished(store, FEED)
-        write_whole(path, text.encode() + b"\n")
+        write_whole(path, msgspec.json.format(content, indent=1) + b"\n")
     except OSError as error:
         raise StoreAccessError(path, f"cannot be written: {error.strerror}") from None

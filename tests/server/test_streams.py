@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -14,9 +15,10 @@ from support.oracle import FIRST, make_registry, publish
 from numroute import wire
 from numroute.errors import LimitExceededError, StoppingError
 from numroute.index import SnapshotStore
+from numroute.logs import make_logger
 from numroute.server.guard import Call
 from numroute.server.limits import STREAM_QUESTIONS_IN_WORK_MAX
-from numroute.server.streams import Streams
+from numroute.server.servicer import NumberRouting
 from numroute.v1 import number_routing_pb2 as pb
 
 
@@ -151,7 +153,7 @@ def test_a_stream_that_begins_during_the_drain_ends_at_once() -> None:
     async def never(*_: object) -> bytes:
         raise AssertionError
 
-    streams = Streams(None, never)  # type: ignore[arg-type]
+    streams = NumberRouting(None, make_logger(io.StringIO()))  # type: ignore[arg-type]
     streams.drain()
 
     async def begin() -> None:
@@ -162,7 +164,7 @@ def test_a_stream_that_begins_during_the_drain_ends_at_once() -> None:
         asyncio.run(begin())
 
 
-async def test_nothing_behind_a_refused_question_is_asked() -> None:
+async def test_nothing_behind_a_refused_question_is_asked(monkeypatch) -> None:
     """What stands behind a question that ends the stream gets no answer, and counts for nothing."""
     asked: list[bytes] = []
     written: list[bytes] = []
@@ -184,7 +186,8 @@ async def test_nothing_behind_a_refused_question_is_asked() -> None:
             await asyncio.sleep(0)
         written.append(response)
 
-    streams = Streams(None, answer)  # type: ignore[arg-type]
+    streams = NumberRouting(None, make_logger(io.StringIO()))  # type: ignore[arg-type]
+    monkeypatch.setattr(streams, "bulk_lookup", answer)
     with pytest.raises(LimitExceededError):
         await streams.stream_lookup(questions(), write, Call("StreamLookup", None))
     assert asked == [b"a", b"refused"]

@@ -139,7 +139,7 @@ def test_leases_decide_when_a_snapshot_closes(store) -> None:
             self._snapshot.close()
 
     unused = View(Watched(), max_age=None)
-    unused.retire()
+    unused.release()
     assert len(closed) == 1
 
     used = View(Watched(), max_age=None)
@@ -147,7 +147,7 @@ def test_leases_decide_when_a_snapshot_closes(store) -> None:
         pass
     with used:
         with used:
-            used.retire()
+            used.release()
         assert len(closed) == 1
     assert len(closed) == 2
 

@@ -5,7 +5,6 @@ They stand in a tokens file in TOML, see docs/security.md. Tokens themselves are
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import re
@@ -43,9 +42,6 @@ REPEAT_SECONDS = 60.0
 REFUSALS_MAX = 1_000
 """How many reasons and hosts are remembered for that."""
 
-REMEMBERED_TOKENS_MAX = 4_096
-"""How many valid tokens are found without hashing them."""
-
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 
 
@@ -62,14 +58,10 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A client that may ask, within its limits; None is no limit.
+    """A client that may ask, within its limits in numbers; None is no limit.
 
-    Attributes:
-        tokens: Its tokens, expired ones included.
-        certificates: The certificate names that stand for it.
-        rate: Numbers per second, in the long run.
-        burst: Numbers at once after a pause; by default one second's worth.
-        daily: Numbers per day, from midnight to midnight UTC.
+    ``certificates`` are the certificate names that stand for it. ``rate`` is a second's, in the
+    long run; ``burst`` holds at once after a pause; ``daily`` from midnight to midnight UTC.
     """
 
     tokens: tuple[Token, ...] = ()
@@ -99,10 +91,6 @@ class ClientTable:
             for certificate in client.certificates:
                 other = self._certificates.setdefault(certificate, name)
                 _require_single(name, other, f"certificate {certificate}", source)
-        self.with_authorization = functools.lru_cache(REMEMBERED_TOKENS_MAX)(
-            lambda value: self.with_token(_bearer_token(value))
-        )
-        """Return the client's name and the entry of the token in an ``authorization``."""
 
     @property
     def token_count(self) -> int:
@@ -166,7 +154,7 @@ class Authentication(Guard):
     def _client(self, call: Call) -> str:
         for key, value in call.context.invocation_metadata() or ():
             if key == AUTHORIZATION:
-                client, token = self._clients.content.with_authorization(value)
+                client, token = self._clients.content.with_token(_bearer_token(value))
                 if token.expired:
                     raise UnauthenticatedError(
                         f"the token of client {client} has expired",

@@ -73,7 +73,8 @@ class Certificates:
         """Load the files; raises as ``load_credentials`` does."""
         self._log = log
         self._needs_client = files.client_ca is not None
-        self._files = Watched(files.paths, lambda: load_credentials(files, now=datetime.now(UTC)))
+        paths = filter(None, (files.certificate, files.key, files.client_ca))
+        self._files = Watched(paths, lambda: load_credentials(files, now=datetime.now(UTC)))
         self._handed_over = self.credentials
         self._reminded = datetime.min.replace(tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from numroute.index import SnapshotStore
 from numroute.server.auth import service_clients
 from numroute.server.certificates import load_credentials
 from numroute.server.settings import ServerSettings
-from numroute.server.supervisor import HeldPort
+from numroute.server.supervisor import held_port
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -25,7 +25,8 @@ def check(settings: ServerSettings) -> dict[str, str]:
     for address in filter(None, (settings.listen, settings.metrics)):
         # Any port: a service may run there, and this may be the check before its restart.
         host = address.rpartition(":")[0]
-        HeldPort(dataclasses.replace(settings, listen=f"{host}:0")).close()
+        with held_port(dataclasses.replace(settings, listen=f"{host}:0")):
+            pass
     now = datetime.now(UTC)
     try:
         with SnapshotStore(settings.store).open() as opened:

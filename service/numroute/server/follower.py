@@ -6,6 +6,7 @@ Past snapshots are opened to answer questions with ``as_of``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -26,11 +27,8 @@ from numroute.server.limits import PAST_IDLE_SECONDS, PAST_SNAPSHOTS_MAX
 from numroute.server.view import AnswerCounts, View
 
 POLL_SECONDS = 0.2
-"""How often the store's small pointer file is read.
-
-A new snapshot must answer within a second of its publication; a fifth of that leaves room for
-opening it.
-"""
+"""How often the store's small pointer file is read. A new snapshot must answer within a second of
+its publication; a fifth of that leaves room for opening it."""
 
 FALL_BACK_SECONDS = 10.0
 """How long to wait, when no other snapshot opens either, before they are tried again."""
@@ -66,8 +64,7 @@ class Follower:
     ) -> None:
         """Follow a store; answers from data older than ``max_age`` are marked stale.
 
-        ``on_state`` is called after each poll with the reason why the service is not ready, empty
-        when it is ready.
+        After each poll ``on_state`` is told why the service is not ready, or an empty text.
         """
         self.store = store
         self.view: View | None = None
@@ -99,10 +96,7 @@ class Follower:
         return self.view
 
     async def next_after(self, snapshot_id: str | None) -> View:
-        """Return the snapshot in service as soon as it has another id than this.
-
-        To be used at once in a ``with`` statement. A caller that comes back late gets the latest.
-        """
+        """Return the snapshot in service as soon as it has another id, for use at once."""
         while self.view is None or self.view.id == snapshot_id:
             await self._changed.wait()
         return self.view
@@ -113,10 +107,8 @@ class Follower:
         try:
             while not stop.is_set():
                 await self.poll()
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), POLL_SECONDS)
-                except TimeoutError:
-                    continue
         finally:
             verifying.cancel()
 
@@ -149,7 +141,7 @@ class Follower:
     def close(self) -> None:
         """Take the snapshot out of service; it closes when its last request ends."""
         if self.view is not None:
-            self.view.retire()
+            self.view.release()
             self.view = None
 
     @property
@@ -164,13 +156,13 @@ class Follower:
 
     async def _fall_back(self) -> None:
         """Put the newest other snapshot that opens into service, where none or a damaged one is."""
-        if self.view is not None and self.view.id not in self._damaged:
+        is_good = self.view is not None and self.view.id not in self._damaged
+        if is_good or time.monotonic() < self._next_fall_back:
             return
-        if time.monotonic() >= self._next_fall_back:
-            opened = await asyncio.to_thread(self._open_newest)
-            await self._take_over(opened)
-            if opened is None:
-                self._next_fall_back = time.monotonic() + FALL_BACK_SECONDS
+        opened = await asyncio.to_thread(self._open_newest)
+        await self._take_over(opened)
+        if opened is None:
+            self._next_fall_back = time.monotonic() + FALL_BACK_SECONDS
 
     def _open_newest(self) -> View | None:
         """Open the last snapshot that was current and is whole; None without any."""
@@ -228,7 +220,7 @@ class Follower:
         self.swaps += 1
         if before is not None:
             # In a thread: to unmap a large file takes milliseconds.
-            await asyncio.to_thread(before.retire)
+            await asyncio.to_thread(before.release)
 
     def _is_new(self, problem: str) -> bool:
         """Return whether another problem, or none, was logged last."""
@@ -251,14 +243,11 @@ class Follower:
         stale = self.view.stale()
         if stale != self._was_stale:
             self._was_stale = stale
-            told = {
-                "snapshot": self.view.id,
-                "as_of": self.view.snapshot.metadata.as_of.isoformat(),
-            }
+            as_of = self.view.snapshot.metadata.as_of.isoformat()
             if stale:
-                self._log.error("data too old", **told)
+                self._log.error("data too old", snapshot=self.view.id, as_of=as_of)
             else:
-                self._log.info("data recent again", **told)
+                self._log.info("data recent again", snapshot=self.view.id, as_of=as_of)
         damaged = "the snapshot is damaged, and there is no other" * (self.view.id in self._damaged)
         self._on_state("the data is older than --max-age" if stale else damaged)
 
@@ -274,10 +263,7 @@ class PastSnapshots:
         self._open: dict[str, tuple[View, asyncio.TimerHandle]] = {}
 
     async def at(self, moment: datetime) -> View:
-        """Return the snapshot that was current then, to be used at once in a ``with`` statement.
-
-        Raises SnapshotNotKeptError when none was, or when the store no longer keeps it.
-        """
+        """Return the snapshot current then, for use at once; raises SnapshotNotKeptError."""
         # One at a time: a hundred questions about one day open one file.
         async with self._opening:
             try:
@@ -315,4 +301,4 @@ class PastSnapshots:
     def _retire(self, snapshot_id: str) -> None:
         view, closing = self._open.pop(snapshot_id)
         closing.cancel()
-        view.retire()
+        view.release()

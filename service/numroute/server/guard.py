@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -175,14 +175,8 @@ class Pipeline:
         """Return the handler of a method with one request and one response."""
 
         async def answer(request: bytes, context: Context) -> bytes:
-            call = self._call(name, context)
-            try:
-                self._begin(call)
-                response = await method(request, call)
-            except Exception as error:  # noqa: BLE001 - every one becomes a status
-                await self._refuse(call, context, error, held_bytes=len(request))
-                raise AssertionError from None  # never reached: to refuse is to raise
-            call.status = StatusCode.OK
+            work = functools.partial(method, request)
+            response: bytes = await self._run(name, context, work, held_bytes=len(request))
             return response
 
         # Without a (de)serialiser grpc hands the bytes over as they are.
@@ -200,17 +194,17 @@ class Pipeline:
         self, name: str, method: Callable[[Any, Write, Call], Awaitable[None]]
     ) -> Callable[[Any, Context], Awaitable[None]]:
         async def answer(request: Any, context: Context) -> None:  # noqa: ANN401 - one, or several
-            call = self._call(name, context)
-            try:
-                self._begin(call)
-                await method(request, context.write, call)
-            except Exception as error:  # noqa: BLE001 - every one becomes a status
-                await self._refuse(call, context, error)
-            call.status = StatusCode.OK
+            await self._run(name, context, functools.partial(method, request, context.write))
 
         return answer
 
-    def _call(self, name: str, context: Context) -> Call:
+    async def _run(
+        self,
+        name: str,
+        context: Context,
+        work: Callable[[Call], Awaitable[Any]],
+        held_bytes: int = 0,
+    ) -> Any:  # noqa: ANN401 - what the work returns
         call = Call(name, context, self._guards)
         self.under_way += 1
         # The task ends when the answer has been sent. grpc's own callback would do as well, but it
@@ -218,7 +212,13 @@ class Pipeline:
         task = asyncio.current_task()
         if task is not None:
             task.add_done_callback(functools.partial(self._end, call))
-        return call
+        try:
+            self._begin(call)
+            response = await work(call)
+        except Exception as error:  # noqa: BLE001 - every one becomes a status
+            await self._refuse(call, context, error, held_bytes)
+        call.status = StatusCode.OK
+        return response
 
     def _begin(self, call: Call) -> None:
         for guard in self._guards:
@@ -236,8 +236,8 @@ class Pipeline:
                 self._log.error("guard failed", guard=type(guard).__name__, **fault_fields(fault))
 
     async def _refuse(
-        self, call: Call, context: Context, error: Exception, held_bytes: int = 0
-    ) -> None:
+        self, call: Call, context: Context, error: Exception, held_bytes: int
+    ) -> NoReturn:
         """End the call with the error's status; always raises."""
         kind = type(error).__name__
         trailers: tuple[tuple[str, str], ...] = ()
@@ -263,3 +263,4 @@ class Pipeline:
         ):
             await asyncio.sleep(UNAUTHENTICATED_SECONDS)
         await context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))
+        raise AssertionError  # never reached: abort raises

@@ -15,18 +15,14 @@ NUMBERS_PER_LOOKUP_MAX = 1_000
 """The most texts in one ``Lookup``."""
 
 NUMBERS_INLINE_MAX = 4_096
-"""The most numbers that are looked up on the event loop itself, about 0.1 ms; more go to a thread.
-
-Handing over costs about as much. With all batches on the loop, a single number asked beside a
-stream of batches of 65,536 waited 4.0 ms (median) instead of 0.9 ms.
-"""
+"""The most numbers that are looked up on the event loop itself, about 0.1 ms; more go to a thread,
+which costs about as much. With all batches on the loop, a single number asked beside a stream of
+batches of 65,536 waited 4.0 ms (median) instead of 0.9 ms."""
 
 STREAM_QUESTIONS_IN_WORK_MAX = 4
-"""How many questions of one stream are read and not yet answered.
-
-One is written while others are looked up and read. A client that sends without reading costs the
-service this many questions and answers, at most 10 MB each, and is then read no further.
-"""
+"""How many questions of one stream are read and not yet answered: one is written while others are
+looked up and read. A client that sends without reading costs the service this many questions and
+answers, at most 10 MB each, and is then read no further."""
 
 PAST_SNAPSHOTS_MAX = 4
 """How many past snapshots a process keeps open for questions with ``as_of``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import time
 from collections.abc import Callable
@@ -76,10 +77,8 @@ class Meter(Guard):
         """Report until ``stop`` is set; call ``report`` once more when all calls have ended."""
         while not stop.is_set():
             self.report()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), metrics.REPORT_SECONDS)
-            except TimeoutError:
-                continue
 
     def report(self) -> None:
         """Report now."""

@@ -78,17 +78,13 @@ class Exposition(Collector):
 
 
 class Monitor:
-    """Answers ``/metrics``, ``/livez`` and ``/readyz``; one request per connection.
-
-    Attributes:
-        address: Where it listens, with the port that the system chose where 0 was asked for.
-    """
+    """Answers ``/metrics``, ``/livez`` and ``/readyz``; one request per connection."""
 
     def __init__(
         self, settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
     ) -> None:
         """Answer from the workers' reports at the settings' address."""
-        self.address = settings.metrics or ""
+        self._address = settings.metrics or ""
         self._reports = reports
         self._log = log
         self._registry = CollectorRegistry(auto_describe=False)
@@ -98,16 +94,17 @@ class Monitor:
 
     async def start(self) -> None:
         """Begin to answer. Raises SettingError where the address cannot be listened on."""
-        host, _, port = self.address.rpartition(":")
+        host, _, port = self._address.rpartition(":")
         try:
             self._server = await asyncio.start_server(self._serve, host.strip("[]"), int(port))
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else error
             raise SettingError(
-                f"cannot listen on {self.address} for metrics: {reason}",
+                f"cannot listen on {self._address} for metrics: {reason}",
                 hint="Stop what listens there, or choose another address with --metrics",
             ) from None
-        self.address = f"{host}:{self._server.sockets[0].getsockname()[1]}"
+        port = self._server.sockets[0].getsockname()[1]
+        self._log.info("metrics served", address=f"{host}:{port}")
 
     def close(self) -> None:
         """Answer no more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
@@ -22,12 +23,8 @@ POLL_SECONDS = 1.0
 class Protection:
     """Certificate, clients and limits of a process that answers, reloaded when their files change.
 
-    Attributes:
-        certificates: The certificate to serve with; None for plaintext.
-        clients: The clients that the tokens file and the settings name.
-        usage: The count of what clients have used; None without limits.
-        guards: The guards that keep unknown clients and excess out, in their order.
-        on_certificate: Called when another certificate is in use, in a thread.
+    ``guards`` keep unknown clients and excess out, in their order. ``on_certificate`` is called, in
+    a thread, when another certificate is in use.
     """
 
     def __init__(self, security: Security, log: FilteringBoundLogger) -> None:
@@ -52,10 +49,8 @@ class Protection:
                 await asyncio.to_thread(self._poll)
             except Exception as fault:  # noqa: BLE001 - the next check may succeed, and must come
                 self._log.error("files not checked", **fault_fields(fault))
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
 
     def close(self) -> None:
         """Close files, after the last call."""

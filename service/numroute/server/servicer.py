@@ -10,7 +10,7 @@ import asyncio
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 
 import grpc
@@ -19,22 +19,31 @@ from structlog.typing import FilteringBoundLogger
 
 from numroute import wire
 from numroute.answers import answer_texts, explain_text
-from numroute.errors import LimitExceededError, OtherSnapshotError, OverloadedError, SettingError
+from numroute.errors import (
+    LimitExceededError,
+    OtherSnapshotError,
+    OverloadedError,
+    SettingError,
+    StoppingError,
+)
 from numroute.server.batches import Batches
 from numroute.server.bulk import answer_one, bulk_answer, only_number
 from numroute.server.follower import Follower, PastSnapshots
-from numroute.server.guard import STREAM, WATCH, Call, Guard, Pipeline
+from numroute.server.guard import STREAM, WATCH, Call, Guard, Pipeline, Write
 from numroute.server.limits import (
     NUMBERS_INLINE_MAX,
     NUMBERS_PER_BULK_MAX,
     NUMBERS_PER_LOOKUP_MAX,
+    STREAM_QUESTIONS_IN_WORK_MAX,
 )
-from numroute.server.streams import Streams
-from numroute.server.view import View, description, operator_list
+from numroute.server.view import View, announcement, description, operator_list
 from numroute.v1 import number_routing_pb2 as pb
 
 PIECE_TEXTS = 64
 """How many texts are answered before other requests get their turn: about 2 ms."""
+
+CHECK_SECONDS = 0.25
+"""How often an open ``WatchSnapshots`` checks that its client may still watch, and for a drain."""
 
 
 class NumberRouting:
@@ -47,14 +56,21 @@ class NumberRouting:
         self._follower = follower
         self._past = PastSnapshots(follower)
         self.pipeline = Pipeline(guards, log)
-        self._streams = Streams(follower, self.bulk_lookup)
+        self._reading: set[asyncio.Task[None]] = set()
+        self._draining = False
         # numpy lets other threads run during its long loops: large batches use several cores and
         # do not keep small ones waiting.
         self._batches = Batches(max(2, os.cpu_count() or 1))
 
     def drain(self) -> None:
-        """End the calls that stay open; questions read before are still answered."""
-        self._streams.drain()
+        """End the calls that stay open: take no more questions and announce no more snapshots.
+
+        Questions read before are still answered; then each stream ends with StoppingError. Without
+        this an idle stream would delay every stop by the whole drain limit.
+        """
+        self._draining = True
+        for task in self._reading:
+            task.cancel()
 
     def close(self) -> None:
         """Wait for batches in threads, also those of calls that were given up, and close files."""
@@ -63,7 +79,7 @@ class NumberRouting:
 
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """Return the service as a handler that a ``grpc.aio`` server takes."""
-        pipeline, streams = self.pipeline, self._streams
+        pipeline = self.pipeline
         unary = {
             "Lookup": self.lookup,
             "BulkLookup": self.bulk_lookup,
@@ -72,8 +88,8 @@ class NumberRouting:
             "ListOperators": self.list_operators,
         }
         handlers = {name: pipeline.unary(name, method) for name, method in unary.items()}
-        handlers[STREAM] = pipeline.both_streams(STREAM, streams.stream_lookup)
-        handlers[WATCH] = pipeline.server_stream(WATCH, streams.watch_snapshots)
+        handlers[STREAM] = pipeline.both_streams(STREAM, self.stream_lookup)
+        handlers[WATCH] = pipeline.server_stream(WATCH, self.watch_snapshots)
         return grpc.method_handlers_generic_handler(wire.SERVICE_NAME, handlers)
 
     async def bulk_lookup(self, request: bytes, call: Call) -> bytes:
@@ -160,6 +176,80 @@ class NumberRouting:
             reference = pb.ListOperatorsResponse(snapshot=wire.message(view.ref()))
             return view.operators + reference.SerializeToString()
 
+    async def stream_lookup(
+        self, questions: AsyncIterator[bytes], write: Write, call: Call
+    ) -> None:
+        """Answer a stream of ``BulkLookupRequest``, in order.
+
+        At most STREAM_QUESTIONS_IN_WORK_MAX questions are read and not answered: while ``write``
+        waits for the client to take an answer, nothing more is read. The first question that
+        cannot be answered ends the stream with its error, after the answers before it.
+        So does a drain, with StoppingError, after all answers.
+        """
+        room = asyncio.Semaphore(STREAM_QUESTIONS_IN_WORK_MAX)
+        answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
+        failed = False
+
+        async def answer(question: bytes) -> bytes:
+            nonlocal failed
+            read = time.perf_counter()
+            try:
+                response = await self.bulk_lookup(question, call)
+            except BaseException:
+                failed = True
+                raise
+            # Not the time until it is sent, which depends on the client.
+            call.answered(time.perf_counter() - read)
+            return response
+
+        async def read_all() -> None:
+            await room.acquire()
+            async for question in questions:
+                if failed:
+                    # The failed question ends the stream: later ones must not be counted.
+                    return
+                answers.put_nowait(asyncio.ensure_future(answer(question)))
+                await room.acquire()
+
+        reading = asyncio.create_task(read_all())
+        # Not a `finally` in it: a drain may cancel it before it has begun.
+        reading.add_done_callback(lambda _: answers.put_nowait(None))
+        self._reading.add(reading)
+        if self._draining:
+            reading.cancel()
+        try:
+            while (answered := await answers.get()) is not None:
+                await write(await answered)
+                room.release()
+        finally:
+            self._reading.discard(reading)
+            reading.cancel()
+            _cancel_all(answers)
+        if reading.cancelled():
+            raise _stopping()
+        reading.result()
+
+    async def watch_snapshots(self, request: bytes, write: Write, call: Call) -> None:
+        """Announce the snapshot in service and each that takes its place, until the drain.
+
+        A slow client gets only the latest, so that nothing is queued for it.
+        """
+        pb.WatchSnapshotsRequest.FromString(request)
+        call.ask(0)
+        announced = None
+        while not self._draining:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    next_view = await self._follower.next_after(announced)
+            except TimeoutError:
+                call.check()
+                continue
+            with next_view as view:
+                announced = view.id
+                message = announcement(view).SerializeToString()
+            await write(message)
+        raise _stopping()
+
     async def _view(self, request: pb.LookupRequest | pb.ExplainRequest) -> View:
         """Return the snapshot of a request's ``as_of``; without one that in service."""
         if not request.HasField("as_of"):
@@ -200,3 +290,13 @@ def _check_limit(actual: int, limit: int) -> None:
         raise LimitExceededError(
             "numbers", actual=actual, limit=limit, hint="Split the request into several"
         )
+
+
+def _cancel_all(answers: asyncio.Queue[asyncio.Future[bytes] | None]) -> None:
+    while not answers.empty():
+        if (left := answers.get_nowait()) is not None:
+            left.cancel()
+
+
+def _stopping() -> StoppingError:
+    return StoppingError("the service is stopping", hint="Ask again, or ask another replica")

@@ -25,11 +25,6 @@ class TlsFiles:
     key: Path
     client_ca: Path | None = None
 
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """All files."""
-        return (self.certificate, self.key, *([self.client_ca] if self.client_ca else []))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:

@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -51,43 +51,33 @@ LINE_BYTES_MAX = 64 * 1024 * 1024
 """The longest line of a worker: its report with thousands of clients takes a few MB."""
 
 
-class HeldPort:
-    """An address kept from others; only sockets with SO_REUSEPORT of the same user may share it.
+@contextlib.contextmanager
+def held_port(settings: ServerSettings) -> Iterator[int]:
+    """Keep the address from others; yield the port, chosen by the system where 0 was asked for.
 
-    The sockets here never listen, so that no connection is ever given to them.
-
-    Attributes:
-        number: The port, chosen by the system where port 0 was asked for.
+    Only sockets with SO_REUSEPORT of the same user may share it. The sockets here never listen, so
+    that no connection is ever given to them. Raises SettingError with the system's reason.
     """
-
-    def __init__(self, settings: ServerSettings) -> None:
-        """Take the address. Raises SettingError with the system's reason where it cannot be."""
-        self._sockets: list[socket.socket] = []
-        self.number = settings.port
+    port = settings.port
+    with contextlib.ExitStack() as stack:
         try:
-            addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+            addresses = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)
             for family, kind, protocol, _, address in addresses:
-                held = socket.socket(family, kind, protocol)
-                self._sockets.append(held)
+                held = stack.enter_context(socket.socket(family, kind, protocol))
                 # Closed connections of an earlier service do not keep the port.
                 held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                held.bind((address[0], self.number, *address[2:]))
+                held.bind((address[0], port, *address[2:]))
                 # Bound exclusively and shared afterwards: a second supervisor is refused, though
                 # its workers could share the port and would take half of the calls.
                 held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
                 held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                self.number = held.getsockname()[1]
+                port = held.getsockname()[1]
         except OSError as error:
-            self.close()
             raise SettingError(
                 f"cannot listen on {settings.listen}: {error.strerror or 'refused'}",
                 hint="Stop what listens there, or choose another address",
             ) from None
-
-    def close(self) -> None:
-        """Give the address up."""
-        for held in self._sockets:
-            held.close()
+        yield port
 
 
 class Worker:
@@ -316,14 +306,14 @@ def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = 
     """
     SnapshotStore(settings.store)
     log = make_logger()
-    with contextlib.closing(HeldPort(settings)) as port:
+    with held_port(settings) as port:
         host = settings.listen.rpartition(":")[0]
-        shared = dataclasses.replace(settings, listen=f"{host}:{port.number}")
+        shared = dataclasses.replace(settings, listen=f"{host}:{port}")
 
         def ready() -> None:
             log.info("serving", address=shared.listen, workers=settings.workers)
             if on_ready is not None:
-                on_ready(port.number)
+                on_ready(port)
 
         asyncio.run(_supervise(shared, log, ready))
     log.info("stopped")
@@ -342,7 +332,6 @@ async def _supervise(
             monitor = Monitor(settings, reports, log)
             await monitor.start()
             stack.callback(monitor.close)
-            log.info("metrics served", address=monitor.address)
         if settings.security.identifies_clients:
             stack.callback(Audit(reports, log).close)
         await Supervisor(settings, reports, log).run(on_ready)

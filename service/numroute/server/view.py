@@ -57,7 +57,7 @@ class View:
     """A snapshot and everything encoded once for all answers from it.
 
     A request holds a lease on it, by ``with view:`` or by ``acquire`` and ``release``. The maker of
-    the view holds the first one, until ``retire``. The snapshot is closed when its last lease ends,
+    the view holds the first one. The snapshot is closed when its last lease ends,
     and never before: LMDB's memory must not go away under a lookup. Any thread may use all of it.
 
     Attributes:
@@ -101,9 +101,6 @@ class View:
             unused = not self._leases
         if unused:
             self.snapshot.close()
-
-    retire = release
-    """End the maker's lease. Called once."""
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -165,10 +162,9 @@ class RouteFields:
         return self.routes(np.array((row,))) if field is None else field
 
     def holders(self, rows: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
-        """Return an id for the operator of each row, uint32[n], to pass to ``holder_fields``.
+        """Return an id, less than ``holder_count``, for the operator of each row, uint32[n].
 
-        Routes of one operator share an id; ids are less than ``holder_count``. The rows are those
-        of the route table: ranges have no overrides.
+        The rows are those of the route table: ranges have no overrides.
         """
         return self._table.operator_of_row.take(rows)
 

@@ -41,11 +41,8 @@ from numroute.server.settings import ServerSettings
 from numroute.server.tracing import make_tracing
 
 SWITCH_SECONDS = 0.0005
-"""How long a thread keeps the interpreter while the event loop waits for it.
-
-Python's default is ten times that. Opening a snapshot takes 10 ms of Python and more: meanwhile the
-loop waited up to 12 ms for the interpreter when it woke up, and up to 3 with this value.
-"""
+"""How long a thread keeps the interpreter while the event loop waits for it. With Python's default,
+ten times that, the loop waited up to 12 ms while a snapshot was opened; with this up to 3."""
 
 CHECK_SECONDS = 0.05
 """How often a worker checks that its gRPC server still accepts calls."""
@@ -120,8 +117,7 @@ async def serve(
     """Answer calls on the settings' port until ``stop`` is set; then drain.
 
     ``send`` is called with a report of counts and state once calls are answered, and then each
-    second. Returns whether all parts worked until the end.
-    Raises SettingError or InputError for a file of the settings that is not valid.
+    second. Returns whether all parts worked until the end. Raises NumrouteError if it cannot start.
     """
     raise_file_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
