@@ -71,10 +71,7 @@ def serve(ported: Ported, ranges: Ranges | None = None) -> Iterator[Service]:
     The numbers in ``ported`` are answered PORTED, all others by ``ranges``: NOT_PORTED within one.
     What is in neither is UNALLOCATED where the first two digits and the length are those of a given
     number or lie within a range, and NOT_COVERED elsewhere: as a registry covers its country only.
-
-    Raises:
-        SettingError: A number is not a whole E.164 number, ranges are reversed or overlap, or a
-            value is not a route, an operator or an operator's code.
+    Raises SettingError for what is no whole E.164 number, range or operator.
     """
     with tempfile.TemporaryDirectory(prefix="numroute-") as folder:
         service = Service(Path(folder) / "store")
@@ -101,10 +98,7 @@ class Service:
     def publish(self, ported: Ported, ranges: Ranges | None = None, *, stale: bool = False) -> str:
         """Answer from these numbers and ranges from now on; return the new snapshot's id.
 
-        ``stale``: as data that are older than the service's limit.
-
-        Raises:
-            SettingError: As for ``serve``.
+        ``stale``: as data that are older than the service's limit. Raises as ``serve`` does.
         """
         content = _content(ported, ranges or {})
         counts = {"ported": len(content.numbers), "ranges": len(ranges or {})}

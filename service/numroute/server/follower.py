@@ -83,10 +83,7 @@ class Follower:
         self._damaged: dict[str, SnapshotCorruptError] = {}
 
     def current(self) -> View:
-        """Return the snapshot in service, to be used at once in a ``with`` statement.
-
-        Raises NoSnapshotError when there is none yet, which says why and what to do.
-        """
+        """Return the snapshot in service, for use at once; raise NoSnapshotError without one."""
         if self.view is None:
             reason, hint = "no snapshot is in service", ""
             if self._problem is not None:
