@@ -43,12 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     ported, seconds, minutes = SCALES[options.scale]
     end = time.monotonic() + 60 * minutes
+    name = options.scale
+    if options.ported:
+        ported, name = options.ported, f"{options.ported // 10**6}m"
     try:
-        material = make_material(options.work / options.scale, options.ported or ported)
+        material = make_material(options.work / name, ported)
         run(
             material,
             {name: options.minutes * 60 if name == SOAK else seconds for name in options.names},
-            Report(scale=options.scale, notes=[material.note]),
+            Report(scale=name, notes=[material.note]),
             options.out,
             None if SOAK in options.names else end,
         )
@@ -122,8 +125,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     given = parser.parse_args(arguments)
     given.work = given.work.resolve()
-    if given.commit_results and (given.out or given.ported):
-        parser.error("--commit-results goes with neither --out nor --ported")
+    if given.commit_results and given.out:
+        parser.error("--commit-results does not go with --out")
     given.out = RESULTS if given.commit_results else (given.out or given.work / "results").resolve()
     given.names = [
         name
