@@ -63,9 +63,6 @@ FIELDS_NUMBERS, FIELDS_REST = 256, 64
 FEW_ROWS = 4
 """Up to how many rows Python finds the distinct ones fastest."""
 
-MARKED_MAX = 4_096
-"""Up to how many numbers marks find the distinct rows faster than a histogram."""
-
 COMPILE_AFTER_NUMBERS = 20_000_000
 """So many numbers looked up in batches say that there will be more, and compiling pays."""
 
@@ -206,8 +203,8 @@ def find_fields(tables: Tables, find: Find, numbers: Words) -> tuple[Rows, Rows,
 def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDArray[np.uint32]]:
     """Return the distinct rows, ascending, how often each occurs, and each number's place in them.
 
-    Bytes or counts for all rows that there can be find them in time linear in n; to sort the rows,
-    as ``numpy.unique`` does, takes twenty times as long for 65,536 of them.
+    Counts for all rows that there can be find them in time linear in n; to sort the rows, as
+    ``numpy.unique`` does, takes twenty times as long for 65,536 of them.
 
     Args:
         rows: uint16[n] or uint32[n], each less than ``row_count``.
@@ -227,17 +224,7 @@ def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDA
         distinct, times = np.empty((2, min(len(rows), row_count)), np.int64)
         count = _compiled.distinct(rows, marks, place_of, distinct, times, places)
         return distinct[:count], times[:count], places
-    positions = rows.astype(np.int64)
-    if len(rows) > MARKED_MAX:
-        counts = np.bincount(positions, minlength=row_count)
-        distinct = counts.nonzero()[0]
-        times = counts.take(distinct)
-    else:
-        marked = np.zeros(row_count, np.bool_)
-        marked[positions] = True
-        distinct = marked.nonzero()[0]
+    counts = np.bincount(rows, minlength=row_count)
+    distinct = counts.nonzero()[0]
     place_of[distinct] = np.arange(len(distinct), dtype=np.uint32)
-    places = place_of.take(positions)
-    if len(rows) <= MARKED_MAX:
-        times = np.bincount(places, minlength=len(distinct))
-    return distinct, times, places
+    return distinct, counts.take(distinct), place_of.take(rows)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-import numpy as np
-
 FORMAT_VERSION: Final = 4
 """The only version that this program writes and reads."""
 
@@ -133,14 +131,6 @@ HEAD_BYTES: Final = 3 * LMDB_PAGE
 SEAL_MAGIC: Final = b"numroute.seal\r\n\x00"
 _SEAL = struct.Struct("<16sIIQ32s32s32s")
 SEAL_BYTES: Final = LMDB_PAGE
-
-
-def smallest_unsigned(largest: int) -> np.dtype[np.unsignedinteger]:
-    """Return the smallest little-endian unsigned type that holds ``largest``."""
-    for name in ("|u1", "<u2", "<u4"):
-        if largest <= np.iinfo(name).max:
-            return np.dtype(name)
-    raise ValueError(f"{largest} needs more than four bytes")
 
 
 class Seal(NamedTuple):

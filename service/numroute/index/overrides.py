@@ -24,12 +24,6 @@ Unsigned = NDArray[np.unsignedinteger]
 OVERRIDES_MAX = 10_000
 """More belong into the registry's data: each opening and each expiry lays all of them out."""
 
-_PIECE_NUMBERS = 32_768
-"""Numbers worked on at once, so that what is between stays in cache."""
-
-_FLAGS_FROM = 64
-"""From this many numbers on, looking at the flags first costs less than searching for each."""
-
 _FLAGS = 1 << 18
 """A byte each: they stay in the second-level cache beside what a piece of a batch needs."""
 
@@ -193,22 +187,15 @@ class OverrideTable:
         ``rows`` are what the registry says of the numbers, and of a type that holds all rows.
         """
         layout = self._current()
-        if len(numbers) < _FLAGS_FROM:
-            return self._settle(layout, numbers, rows, None)
-        size = min(len(numbers), _PIECE_NUMBERS)
-        place, hit = np.empty(size, np.uint64), np.empty(size, np.bool_)
-        found = []
-        for begin in range(0, len(numbers), _PIECE_NUMBERS):
-            part = numbers[begin : begin + _PIECE_NUMBERS]
-            n = len(part)
-            np.right_shift(part, _SHIFT, out=place[:n])
-            np.bitwise_and(place[:n], _FLAG_MASK, out=place[:n])
-            layout.flags.take(place[:n].view(np.int64), out=hit[:n], mode="clip")
-            candidates = hit[:n].nonzero()[0]
-            if len(candidates):
-                of_piece = rows[begin : begin + n]
-                found.append(begin + self._settle(layout, part, of_piece, candidates))
-        return np.concatenate(found) if found else np.empty(0, np.intp)
+        flag = numbers >> _SHIFT
+        np.bitwise_and(flag, _FLAG_MASK, out=flag)
+        candidates = layout.flags.take(flag.view(np.int64), mode="clip").nonzero()[0]
+        pieces = layout.start.searchsorted(numbers.take(candidates), side="right") - 1
+        fresh = layout.row.take(pieces)
+        held = (fresh != _NOTHING).nonzero()[0]
+        positions: NDArray[np.intp] = candidates.take(held)
+        rows[positions] = fresh.take(held) + self._ported.take(rows.take(positions))
+        return positions
 
     def row_of(self, number: int, row: int) -> int:
         """Return the row of one number, given what the registry says."""
@@ -224,25 +211,6 @@ class OverrideTable:
             layout = self._layout = self._lay_out(now)
         return layout
 
-    def _settle(
-        self,
-        layout: _Layout,
-        numbers: NDArray[np.uint64],
-        rows: Unsigned,
-        candidates: NDArray[np.intp] | None,
-    ) -> NDArray[np.intp]:
-        """Replace the rows of overridden numbers among the candidates (None = all), in place."""
-        keys = numbers if candidates is None else numbers.take(candidates)
-        pieces = layout.start.searchsorted(keys, side="right")
-        pieces -= 1
-        fresh = layout.row.take(pieces)
-        held: NDArray[np.intp] = (fresh != _NOTHING).nonzero()[0]
-        if not len(held):
-            return held
-        positions: NDArray[np.intp] = held if candidates is None else candidates.take(held)
-        rows[positions] = fresh.take(held) + self._ported.take(rows.take(positions))
-        return positions
-
     def covering(self, number: int) -> list[Override]:
         """Return the overrides that hold a number, the narrowest first, expired ones among them."""
         return [each for each in reversed(self.all) if each.first <= number <= each.last]
@@ -251,35 +219,26 @@ class OverrideTable:
         moment = datetime.fromtimestamp(now, UTC)
         ends = sorted({each.expires.timestamp() for each in self.all if each.expires})
         passed = bisect.bisect_right(ends, now)
-        starts: list[int] = [0]
-        rows: list[int] = [_NOTHING]
-
-        def piece(start: int, row: int) -> None:
-            if start == starts[-1]:
-                rows[-1] = row
-            else:
-                starts.append(start)
-                rows.append(row)
-
-        around: list[tuple[int, int]] = []
-
-        def leave_before(number: int) -> None:
-            while around and around[-1][0] < number:
-                last, _ = around.pop()
-                piece(last + 1, around[-1][1] if around else _NOTHING)
-
-        for each, row in zip(self.all, self._rows, strict=True):
-            if each.active(moment):
-                leave_before(each.first)
-                piece(each.first, row)
-                around.append((each.last, row))
-        leave_before(NUMBER_MAX + 1)
+        active = [
+            (each, row)
+            for each, row in zip(self.all, self._rows, strict=True)
+            if each.active(moment)
+        ]
+        first = np.array([each.first for each, _ in active], np.uint64)
+        behind = np.array([each.last + 1 for each, _ in active], np.uint64)
+        start = np.unique(np.concatenate([np.zeros(1, np.uint64), first, behind]))
+        rows = np.full(len(start), _NOTHING)
+        # The wider one of nested ones comes first: the narrower overwrites it.
+        for begin, end, (_, row) in zip(
+            start.searchsorted(first), start.searchsorted(behind), active, strict=True
+        ):
+            rows[begin:end] = row
         return _Layout(
             since=ends[passed - 1] if passed else -np.inf,
             until=ends[passed] if passed < len(ends) else np.inf,
-            start=np.array(starts, np.uint64),
-            row=np.array(rows, np.int64),
-            flags=_flags_of(each for each in self.all if each.active(moment)),
+            start=start,
+            row=rows,
+            flags=_flags_of(each for each, _ in active),
         )
 
 

@@ -143,8 +143,8 @@ def _column(
     ``rank``: for each change, the position among the old records; ``gone``, whether the record
     there goes; ``present``, whether the change's value stands there afterwards.
     """
-    largest = int(values.max(initial=0))
-    values = values.astype(np.promote_types(old.dtype, layout.smallest_unsigned(largest)))
+    fitting = np.min_scalar_type(int(values.max(initial=0)))
+    values = values.astype(np.promote_types(old.dtype, fitting))
     pieces, begin = [], 0
     for at, (first, behind, stays) in enumerate(
         zip(rank.tolist(), (rank + gone).tolist(), present.tolist(), strict=True)

@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -384,22 +384,26 @@ def judge(
         retention: The rules.
         protected: Pairs of a snapshot's id and the reason why no rule may remove it.
     """
-    reasons: dict[str, list[str]] = {each: [] for each, _ in snapshots}
-    for each, reason in protected:
-        if each in reasons:
-            reasons[each].append(reason)
-    newest_first = list(reversed(snapshots))
-    for each, _ in newest_first[: retention.last]:
-        reasons[each].append("last")
-    days: set[object] = set()
+    newest_first = snapshots[::-1]
+    of_day: dict[date, str] = {}
     for each, at in newest_first:
-        if at.date() not in days and len(days) < retention.daily:
-            days.add(at.date())
-            reasons[each].append("daily")
-        if retention.within and newest_first[0][1] - at <= retention.within:
-            reasons[each].append("within")
+        of_day.setdefault(at.date(), each)
+    within = retention.within
+    rules = {
+        "last": [each for each, _ in newest_first[: retention.last]],
+        "daily": list(of_day.values())[: retention.daily],
+        "within": [each for each, at in snapshots if within and newest_first[0][1] - at <= within],
+    }
     return [
-        Kept(snapshot=each, published=at, reasons=tuple(reasons[each])) for each, at in snapshots
+        Kept(
+            snapshot=each,
+            published=at,
+            reasons=(
+                *(reason for held, reason in protected if held == each),
+                *(rule for rule, keeps in rules.items() if each in keeps),
+            ),
+        )
+        for each, at in snapshots
     ]
 
 

@@ -50,16 +50,11 @@ class Answers(NamedTuple):
     @classmethod
     def joined(cls, pieces: Sequence[Self]) -> Self:
         """Return the answers to several batches, in which the same was asked for, as one."""
-
-        def column(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-            known = [part for part in parts if part is not None]
-            return np.concatenate(known) if known else None
-
-        return cls(
-            route=np.concatenate([piece.route for piece in pieces]),
-            ported_at=column([piece.ported_at for piece in pieces]),
-            range_route=column([piece.range_route for piece in pieces]),
-        )
+        joined: list[Any] = [
+            None if column[0] is None else np.concatenate(column)
+            for column in zip(*pieces, strict=True)
+        ]
+        return cls(*joined)
 
 
 class Snapshot:
@@ -88,7 +83,7 @@ class Snapshot:
         try:
             self.metadata, specs = decode_metadata(bytes(environment.values[layout.META]))
             self.value_specs = specs
-            self._values = values = stored_values(self.path, environment, specs)
+            self.values = values = stored_values(self.path, environment, specs)
             arrays = {
                 key: np.frombuffer(values[key], spec.dtype)
                 for key, spec in specs.items()
@@ -112,7 +107,7 @@ class Snapshot:
         self._arrays = arrays
         self._ported_at = arrays.get(layout.PORTED_AT)
         self._donor = arrays.get(layout.DONOR)
-        self._row_dtype = np.promote_types(np.uint16, layout.smallest_unsigned(self.route_count))
+        self._row_dtype = np.promote_types(np.uint16, np.min_scalar_type(self.route_count))
         self._tables = numpy_kernel.prepare(arrays)
         self._find = kernel.finder(self._tables)
 
@@ -154,20 +149,12 @@ class Snapshot:
         """Return which source had the last word on each number that increments have changed."""
         if self._changed is None:
             # Copied once: to explain a number must not take longer the more have changed.
-            self._changed = ChangedBy.decode(bytes(self._values.get(layout.CHANGED, b"")))
+            self._changed = ChangedBy.decode(bytes(self.values.get(layout.CHANGED, b"")))
         return self._changed
 
     def tables_stored(self) -> dict[str, bytes]:
         """Return everything stored but the arrays and the metadata, by key."""
-        return {key: bytes(value) for key, value in self._values.items() if key not in self._arrays}
-
-    def damaged_values(self) -> list[str]:
-        """Return the keys of the values whose bytes are not what was written; reads them all."""
-        return [
-            key
-            for key, spec in self.value_specs.items()
-            if sha256(self._values[key]).hex() != spec.sha256
-        ]
+        return {key: bytes(value) for key, value in self.values.items() if key not in self._arrays}
 
     @property
     def file_bytes(self) -> int:
@@ -237,16 +224,13 @@ class Snapshot:
     def lookup_one(self, number: int, *, overrides: bool = True) -> tuple[int, int, int]:
         """Answer one number (below 2**64): ``route``, ``ported_at`` and ``range_route``."""
         row, range_row, rank = self._find(number)
-        seconds = self._seconds(rank)
         if overrides and self._overrides:
             fresh = self._overrides.row_of(number, row)
             if fresh != row:
                 return fresh, 0, range_row
-        return row, seconds, range_row
-
-    def _seconds(self, rank: int) -> int:
-        """Return when the record of this rank was ported, 0 where nobody knows."""
-        return 0 if rank < 0 or self._ported_at is None else self._ported_at.item(rank)
+        if rank < 0 or self._ported_at is None:
+            return row, 0, range_row
+        return row, self._ported_at.item(rank), range_row
 
     def donor(self, number: int) -> Operator | None:
         """Return who served a ported number before, where the registry says so."""
@@ -269,7 +253,7 @@ class Snapshot:
         """Give the file up. No call may be under way, and none may follow."""
         if self._environment is None:
             return
-        for name in ("_find", "_tables", "_arrays", "_values", "_ported_at", "_donor"):
+        for name in ("_find", "_tables", "_arrays", "values", "_ported_at", "_donor"):
             self.__dict__.pop(name, None)
         environment, self._environment = self._environment, None
         environment.release()
@@ -292,7 +276,11 @@ def verify_snapshot(path: Path) -> Metadata:
         # From the disk: a reader that has the file open already remembers only an earlier seal.
         seal = read_seal(path)
         whole = pool.submit(sha256_file, path, seal.environment_bytes)
-        damaged = snapshot.damaged_values()
+        damaged = [
+            key
+            for key, spec in snapshot.value_specs.items()
+            if sha256(snapshot.values[key]).hex() != spec.sha256
+        ]
     if damaged:
         raise SnapshotCorruptError(
             path, f"{', '.join(damaged)}: not what was written", hint=REBUILD_HINT

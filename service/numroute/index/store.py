@@ -196,18 +196,14 @@ class SnapshotStore:
         Where CURRENT names nothing that is there, that is the last one that was current. Raises
         NoSnapshotError when there is none.
         """
-        kept = set(self.ids())
-        try:
+        ids, current = self.ids(), ""
+        with contextlib.suppress(NoSnapshotError):
             current = self.current_id()
-        except NoSnapshotError:
-            current = ""
-        if current not in kept:
-            current = ""
-        for moment in reversed(self.moments()):
-            if moment.snapshot != current and moment.snapshot in kept:
-                return moment.snapshot
-        others = sorted(kept - {current})
-        if not current and others:
+        others = [each for each in ids if each != current]
+        before = [moment.snapshot for moment in self.moments() if moment.snapshot in others]
+        if before:
+            return before[-1]
+        if others and current not in ids:
             return others[-1]
         raise NoSnapshotError(
             self.path,
@@ -267,19 +263,17 @@ class SnapshotStore:
         if time >= now:
             return self.current_id()
         moments = self.moments()
-        # What is current is current now, even if the clock was ahead when it became so.
-        found = history.current_at(
-            [*moments, *([Moment(at=now, snapshot=moments[-1].snapshot)] if moments else [])], time
-        )
+        if moments:
+            # What is current is current now, even if the clock was ahead when it became so.
+            moments.append(Moment(at=now, snapshot=moments[-1].snapshot))
+        found = history.current_at(moments, time)
         if found is None:
+            since = (
+                f": the first became so at {moments[0].at:%Y-%m-%dT%H:%M:%SZ}" if moments else ""
+            )
             raise NoSnapshotError(
                 self.path,
-                f"no snapshot was current at {time.isoformat(timespec='seconds')}"
-                + (
-                    f": the first became so at {moments[0].at:%Y-%m-%dT%H:%M:%SZ}"
-                    if moments
-                    else ""
-                ),
+                f"no snapshot was current at {time.isoformat(timespec='seconds')}{since}",
                 hint="`numroute-load history --store DIR` shows what was current when",
             )
         return found

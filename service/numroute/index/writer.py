@@ -116,6 +116,6 @@ def _encode(content: Content) -> tuple[dict[str, NDArray[Any]], dict[str, bytes]
     if content.ported_at is not None:
         arrays[layout.PORTED_AT] = content.ported_at
     if content.donor is not None:
-        of_donors = layout.smallest_unsigned(max(0, len(content.donors) - 1))
+        of_donors = np.min_scalar_type(max(0, len(content.donors) - 1))
         arrays[layout.DONOR] = content.donor.astype(of_donors, copy=False)
     return arrays, tables
