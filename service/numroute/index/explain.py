@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import numpy as np
-
 from numroute.index.snapshot import Snapshot
 from numroute.model import Explanation, Layer, Route, Source, Status
 
@@ -17,17 +15,11 @@ NOTHING = "nothing"
 
 def explain(snapshot: Snapshot, number: int) -> Explanation:
     """Explain the answer for a whole E.164 number (an integer below 2**64)."""
-    asked = np.array([number], np.uint64)
-    answers = snapshot.lookup(asked, ported_at=True, range_route=True, overrides=False)
-    answered = snapshot.route(int(snapshot.lookup(asked).route[0]))
-    route = snapshot.route(int(answers.route[0]))
-    if answers.ported_at is None or answers.range_route is None:
-        raise AssertionError("both columns were asked for")
+    row, seconds, range_row = snapshot.lookup_one(number, overrides=False)
+    route, in_range = snapshot.route(row), snapshot.route(range_row)
+    answered = snapshot.route(snapshot.lookup_one(number)[0])
     ported = route.status is Status.PORTED
-    range_row = int(answers.range_route[0])
-    in_range = snapshot.route(range_row)
     held = in_range.status.has_route
-    seconds = int(answers.ported_at[0])
     source = snapshot.changed_by().find(number)
     layers = _overrides(snapshot, number, answered)
     layers.append(

@@ -105,16 +105,11 @@ def read_history(path: Path) -> History:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return History(entries=())
-    entries, damaged = [], 0
-    for line in lines:
-        if not line.strip():
-            continue
-        entry = _entry(line)
-        if entry is not None:
-            entries.append(entry)
-        elif not _cut(line):
-            damaged += 1
-    return History(entries=tuple(entries), damaged=damaged)
+    entries = [(line, _entry(line)) for line in lines if line.strip()]
+    return History(
+        entries=tuple(entry for _, entry in entries if entry is not None),
+        damaged=sum(entry is None and not _cut(line) for line, entry in entries),
+    )
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
@@ -158,10 +153,9 @@ def current_at(moments: Sequence[Moment], time: datetime) -> str | None:
     A clock that was set back makes an event seem later than the next one: then it happened at the
     next one's time at the latest.
     """
-    later: datetime | None = None
+    later = datetime.max.replace(tzinfo=UTC)
     for moment in reversed(moments):
-        at = moment.at if later is None else min(moment.at, later)
-        if at <= time:
+        later = min(moment.at, later)
+        if later <= time:
             return moment.snapshot
-        later = at
     return None

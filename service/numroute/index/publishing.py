@@ -1,13 +1,13 @@
 """Changing a store: publish, pull, roll back, pin, prune, and repair after a crash.
 
 Every step may be the last one before a crash: a file gets its lasting name only when it is whole
-and verified, an event is recorded before it happens, and CURRENT is switched by one rename.
+and verified, an event is recorded before it happens (a removal afterwards), and CURRENT is switched
+by one rename.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -225,7 +225,7 @@ class StoreWriter:
         self._store.existing(snapshot_id)
         path = self._store.pin_path(snapshot_id)
         with _access(path):
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            path.touch(0o600)
             flush(self._store.snapshots)
         _record(self._store, history.PINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
 
@@ -251,10 +251,15 @@ class StoreWriter:
         """
         store = self._store
         judged = judge(_in_order(store), rules, protected=[*_protected(store)])
-        if not dry_run:
-            for each in judged:
-                if not each.reasons:
-                    _remove(store, each.snapshot, asked_by)
+        for each in judged:
+            if not each.reasons and not dry_run:
+                path = store.snapshot_path(each.snapshot)
+                facts = {"bytes": path.stat().st_size, "asked_by": asked_by}
+                # Recorded afterwards: on a full disk there is no room for that before.
+                with _access(path):
+                    path.unlink()
+                    flush(store.snapshots)
+                _record(store, history.PRUNED, each.snapshot, facts)
         return judged
 
     def make_current(self, snapshot_id: str) -> None:
@@ -338,8 +343,14 @@ def _repair(store: SnapshotStore) -> bool:
         _record(store, history.DAMAGED, "", {"lines": recorded.damaged, "missing": lost})
     known = recorded.introductions()
     for each in ids:
+        # Of a damaged one, or of a newer version, nothing is known, and nothing is done to it.
+        facts = None
+        path = store.snapshot_path(each)
         if each not in known:
-            _adopt(store, each)
+            with contextlib.suppress(StoreError), Snapshot(path) as snapshot:
+                facts = _facts_of(snapshot.metadata, path)
+        if facts is not None:
+            _record(store, history.ADOPTED, each, facts)
     with contextlib.suppress(NoSnapshotError):
         current = store.current_id()
         seen = store.read_history().moments()
@@ -348,17 +359,6 @@ def _repair(store: SnapshotStore) -> bool:
             facts = {"at": since.isoformat(timespec="milliseconds")}
             _record(store, history.FOUND_CURRENT, current, facts)
     return in_doubt
-
-
-def _adopt(store: SnapshotStore, snapshot_id: str) -> None:
-    path = store.snapshot_path(snapshot_id)
-    try:
-        with Snapshot(path) as snapshot:
-            facts = _facts_of(snapshot.metadata, path)
-    except StoreError:
-        # Damaged, or of a newer version: nothing is known of it, so nothing is done to it.
-        return
-    _record(store, history.ADOPTED, snapshot_id, facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -444,13 +444,3 @@ def _in_order(store: SnapshotStore) -> list[tuple[str, datetime]]:
     found.reverse()
     found.sort(key=itemgetter(1))
     return found
-
-
-def _remove(store: SnapshotStore, snapshot_id: str, asked_by: str) -> None:
-    """Remove a snapshot and record it; on a full disk there is room for that only afterwards."""
-    path = store.snapshot_path(snapshot_id)
-    facts = {"bytes": path.stat().st_size, "asked_by": asked_by}
-    with _access(path):
-        path.unlink()
-        flush(store.snapshots)
-    _record(store, history.PRUNED, snapshot_id, facts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -266,30 +265,23 @@ class Snapshot:
 
 
 def verify_snapshot(path: Path) -> Metadata:
-    """Read the whole file and check every digest; return the metadata.
+    """Read the whole file and check its digest; return the metadata.
 
-    Raises SnapshotCorruptError naming the arrays that differ, SnapshotVersionError or
+    Raises SnapshotCorruptError naming the values that differ, SnapshotVersionError or
     StoreAccessError.
     """
-    # Every byte is read twice, as part of a value and of the file: side by side.
-    with Snapshot(path) as snapshot, ThreadPoolExecutor(1) as pool:
+    with Snapshot(path) as snapshot:
         # From the disk: a reader that has the file open already remembers only an earlier seal.
         seal = read_seal(path)
-        whole = pool.submit(sha256_file, path, seal.environment_bytes)
-        damaged = [
-            key
-            for key, spec in snapshot.value_specs.items()
-            if sha256(snapshot.values[key]).hex() != spec.sha256
-        ]
-    if damaged:
-        raise SnapshotCorruptError(
-            path, f"{', '.join(damaged)}: not what was written", hint=REBUILD_HINT
-        )
-    if whole.result() != seal.environment_sha256:
-        raise SnapshotCorruptError(
-            path, "bytes outside the arrays are not what was written", hint=REBUILD_HINT
-        )
-    return snapshot.metadata
+        if sha256_file(path, seal.environment_bytes) != seal.environment_sha256:
+            damaged = [
+                key
+                for key, spec in snapshot.value_specs.items()
+                if sha256(snapshot.values[key]).hex() != spec.sha256
+            ]
+            fault = f"{', '.join(damaged) or 'bytes outside the arrays'}: not what was written"
+            raise SnapshotCorruptError(path, fault, hint=REBUILD_HINT)
+        return snapshot.metadata
 
 
 def stored_values(
