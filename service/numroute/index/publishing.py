@@ -1,13 +1,13 @@
 """Changing a store: publish, pull, roll back, pin, prune, and repair after a crash.
 
 Every step may be the last one before a crash: a file gets its lasting name only when it is whole
-and verified, an event is recorded before it happens (a removal afterwards), and CURRENT is switched
-by one rename.
+and verified, an event is recorded before it happens, and CURRENT is switched by one rename.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -255,11 +255,18 @@ class StoreWriter:
             if not each.reasons and not dry_run:
                 path = store.snapshot_path(each.snapshot)
                 facts = {"bytes": path.stat().st_size, "asked_by": asked_by}
-                # Recorded afterwards: on a full disk there is no room for that before.
-                with _access(path):
+                try:
+                    _record(store, history.PRUNED, each.snapshot, facts)
+                except StoreAccessError as error:
+                    cause = error.__cause__
+                    if not isinstance(cause, OSError) or cause.errno != errno.ENOSPC:
+                        raise
+                    # On a full disk there is room for the record only when the file has gone.
                     path.unlink()
+                    _record(store, history.PRUNED, each.snapshot, facts)
+                with _access(path):
+                    path.unlink(missing_ok=True)
                     flush(store.snapshots)
-                _record(store, history.PRUNED, each.snapshot, facts)
         return judged
 
     def make_current(self, snapshot_id: str) -> None:
