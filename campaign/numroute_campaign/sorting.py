@@ -117,14 +117,11 @@ class Counts:
     """Counts so far; those by code are of numbers that reached the policy.
 
     Attributes:
-        rows: Records read.
         blank: Records without any content; they are rejected as ``EMPTY``.
         rejects: Rows by ``Reject`` value, those of the policy not among them.
-        numbers: By code.
-        segments: By code, segments of their messages.
+        numbers, segments: By code; segments are those of the messages.
         duplicates: By code, segments of numbers that were dropped as duplicates.
-        holders: Ported numbers by code and place of the range holder.
-        holder_segments: Segments of those.
+        holders, holder_segments: Those of ported numbers, by code and place of the range holder.
         odd_segments: Rows with a valid number but no valid segments; each counts as one.
         several: Cells that hold several numbers.
         further: The numbers that those hold besides the first.
