@@ -161,20 +161,13 @@ class Coalescer:
                 handle.cancel()
         self._soon = self._later = None
         while self._waiting and len(self._under_way) < self._settings.in_flight_max:
-            batch = self._take()
+            count = min(len(self._waiting), self._settings.numbers_max)
+            taken = [self._waiting.popleft() for _ in range(count)]
+            batch = [waiter for waiter in taken if not waiter.done()]
             if batch:
                 task = self._loop.create_task(self._carry_out(batch))
                 self._under_way[task] = batch
                 task.add_done_callback(self._ended)
-
-    def _take(self) -> list[_Waiter]:
-        """Return the next batch, without numbers that nobody waits for."""
-        batch: list[_Waiter] = []
-        while self._waiting and len(batch) < self._settings.numbers_max:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                batch.append(waiter)
-        return batch
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]

@@ -42,11 +42,9 @@ class BulkAnswer:
     Attributes:
         route_index: uint32[n], for each number its place in ``routes``.
         routes: The distinct routes; a route carries the status of its numbers.
-        snapshot: Which snapshot answered.
         ported_at: uint32[n], seconds since 1970-01-01 UTC, 0 where the number is not ported or
             the time is not known; None when not asked for.
-        range_holder_index: uint32[n], for each number its place in ``range_holders``; None when
-            not asked for.
+        range_holder_index: uint32[n], places in ``range_holders``; None when not asked for.
         range_holders: The distinct range holders; an empty operator stands for "nobody".
     """
 

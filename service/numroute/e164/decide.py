@@ -53,9 +53,6 @@ _COUNTRY_CODE_DIGITS_MAX: Final = 3
 _DIALLED_DIGITS_MIN: Final = 3
 """Fewer digits after ``+`` or an international prefix are no number at all."""
 
-_PREFIXED_DIGITS_MAX: Final = 17
-"""The library's limit for a national number, before it looks at the country."""
-
 _CLASSES_KEPT: Final = 1 << 17
 
 
@@ -186,8 +183,6 @@ def _decide_national(digits: _Digits, dialled_by: Plan) -> Outcome:
     country = country_plan(dialled_by.country_code)
     stripped = _strip_trunk(digits, dialled_by)
     number = stripped if dialled_by.may_lose_trunk(stripped.length) else digits
-    if number.length > _PREFIXED_DIGITS_MAX:
-        return _TOO_LONG
     reason = country.judge_length(number.length)
     if reason is not InvalidReason.UNSPECIFIED:
         return Outcome(reason)
