@@ -259,7 +259,7 @@ class Faults:
         if finding(with_less, "drift").outcome is not Outcome.NOT_CHECKED:
             assert failed(with_less) == {"drift"}
             message = finding(with_less, "drift").message
-            assert re.search(rf"in {gone} numbers.* {gone} fewer.*e.g. 7", message), message
+            assert re.search(rf"in {gone} numbers.* {gone} fewer.*: 7", message), message
             assert not re.search(r"\d{11}", message)
             self.planted.add("drift told")
         self._replay.build(day, drifted)
