@@ -64,8 +64,6 @@ where the row is rejected: then ``reject`` says why, and ``rule`` names the rule
 excluded it.
 """
 
-_TEXTS: Final = tuple(name for name, kind in ANSWER_COLUMNS if kind == pa.string())
-
 
 def answer_fields(prefix: str = "") -> list[pa.Field]:
     """Return the fields that ``route_batches`` adds, in order."""
@@ -230,11 +228,11 @@ def _readable(cells: Callable[[int], pa.Array], place: int, name: str) -> pa.Arr
 
 
 def _texts_of(cells: list[object]) -> pa.Array:
-    """Return a column of mixed objects as texts; a cell that is neither text nor number is null."""
     return pa.array(list(map(_text_of, cells)), pa.string())
 
 
 def _text_of(cell: object) -> str | None:
+    """Return a cell of mixed objects as text; one that is neither text nor number is null."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, bytes):
@@ -292,7 +290,7 @@ def _answers(
         pc.if_else(pc.equal(numbers, 0), pa.scalar(None, pa.int64()), numbers),
         *(
             pa.array([row.get(name) or None for row in rows], pa.string()).take(pa.array(place))
-            for name in _TEXTS
+            for name, _ in ANSWER_COLUMNS[1:]
         ),
     ]
 

@@ -258,10 +258,7 @@ def _is_plausible(number: int) -> bool:
 
 
 def _have_check_digits(texts: Sequence[str]) -> bool:
-    """Whether nearly all of some numbers are Russian tax numbers, or insurance numbers.
-
-    Other numbers with check digits are no plausible phone numbers.
-    """
+    # Other numbers with check digits are no plausible phone numbers.
     digits = {"".join(filter(str.isdecimal, text)) for text in texts}
     enough = max(_CHECKED_MIN, _CHECKED_SHARE * len(digits))
     return sum(map(_is_tax_number, digits)) >= enough or (
@@ -289,7 +286,6 @@ def _weighted(digits: str, weights: Sequence[int]) -> int:
 
 
 def _texts(values: pa.Array | InputError) -> list[str]:
-    """Return the cells that are not blank."""
     if isinstance(values, InputError):
         return []
     return [text for text in map(str, values.drop_null().to_pylist()) if text.strip()]
@@ -353,7 +349,7 @@ def read_layout(records: Sequence[Sequence[str]], options: ReadOptions) -> Layou
 
 
 def _find_header(rows: Sequence[Sequence[str]], options: ReadOptions) -> tuple[int | None, bool]:
-    """Return the header's place, None without one, and whether that is sure."""
+    """Return the header's place, if there is one, and whether that is sure."""
     if options.has_header is False:
         return None, True
     region = options.region

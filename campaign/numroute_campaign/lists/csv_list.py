@@ -279,7 +279,6 @@ class CsvText(ListReader):
         return sum(self._is_blank(data[begin:end]) for begin, end in bounds)
 
     def _is_blank(self, text: bytes) -> bool:
-        """Whether a record has no content."""
         return not text.strip(self.delimiter.encode() + b' \t\r\n"')
 
 
@@ -340,7 +339,6 @@ def cells_of(text: bytes, delimiter: str) -> list[str]:
 
 
 def _sample_rows(records: list[tuple[bytes | None, int]], delimiter: str) -> list[list[str]]:
-    """Return the stripped cells of the first records; no cells for a broken one."""
     return [
         [] if text is None else [cell.strip() for cell in cells_of(text, delimiter)]
         for text, _ in records[:SAMPLE_RECORDS]
