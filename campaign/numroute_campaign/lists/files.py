@@ -181,11 +181,8 @@ def check_start(start: bytes, where: str) -> None:
     """Raise InputError if the start of a file shows that it is something other than CSV."""
     for what, pattern in _OTHERS.items():
         if re.match(pattern, start, re.IGNORECASE | re.DOTALL):
-            raise InputError(
-                where,
-                f"it is {what}, not CSV",
-                hint="Open it in the program that it comes from and save the list as CSV or .xlsx",
-            )
+            hint = "Export the list as CSV or .xlsx"
+            raise InputError(where, f"it is {what}, not CSV", hint=hint)
 
 
 UTF_8: Final = "utf-8"

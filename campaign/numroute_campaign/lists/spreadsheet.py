@@ -35,6 +35,9 @@ _WHOLE_END: Final = 1e15
 _LIST_NUMBERS_MIN: Final = 3
 """A sheet with fewer numbers may be a note about the list."""
 
+_SAVE_AGAIN: Final = (
+    "Save it again in a spreadsheet program. Save the sheet as CSV if that does not help"
+)
 _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 
 
@@ -53,10 +56,11 @@ class Spreadsheet(ListReader):
             self._choose_sheet()
         except (CalamineError, OSError, ValueError):
             fault = "a damaged Excel workbook, or another kind of file"
+            hint = _SAVE_AGAIN
             if _ENCRYPTED in path.read_bytes():
                 fault = "the workbook is protected with a password"
-            hint = "Save it in a spreadsheet program without a password. Save the sheet as CSV if "
-            raise InputError(file.name, fault, hint=hint + "that does not help") from None
+                hint = "Save a copy without the password and give that one"
+            raise InputError(file.name, fault, hint=hint) from None
 
     def _choose_sheet(self) -> None:
         """Read the layout of the sheet that the user named, or of the first that is a list."""
