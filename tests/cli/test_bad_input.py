@@ -199,9 +199,8 @@ def newer(store: Path, snapshot: Path) -> None:
     data = snapshot.read_bytes()
     seal = Seal.unpack(data[-SEAL_BYTES:])
     assert seal is not None
-    fields = {name: getattr(seal, name) for name in Seal.__dataclass_fields__}
-    later = {"format_version": FORMAT_VERSION + 1}
-    snapshot.write_bytes(data[:-SEAL_BYTES] + Seal(**fields | later).pack())
+    later = seal._replace(format_version=FORMAT_VERSION + 1)
+    snapshot.write_bytes(data[:-SEAL_BYTES] + later.pack())
     del store
 
 
