@@ -272,11 +272,9 @@ class Supervisor:
 
     async def _replace_large(self) -> None:
         """Replace the workers that have taken too much memory."""
+        limit = self._settings.worker_memory
         for number, worker in sorted(self._serving.items()):
-            taken, limit = (
-                resident_bytes(worker.process.pid, private=True),
-                self._settings.worker_memory,
-            )
+            taken = resident_bytes(worker.process.pid, private=True)
             if taken > limit:
                 self._log.warning(
                     "worker too large", worker=number, memory_bytes=taken, limit_bytes=limit
