@@ -1,7 +1,8 @@
 """A view of a snapshot: the open file, what is said of it, and encoded pieces of answers from it.
 
-A snapshot has thousands of routes: each is encoded once, when it first occurs in an answer, and not
-in advance, which would hold up the answers from the snapshot before.
+A snapshot has thousands of routes, but far fewer operators, networks and regions. Each of those is
+encoded once, when a route of it first occurs in an answer, so that the first answers from a new
+snapshot take little longer than others; in advance it would hold up answers from the one before.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.index import Snapshot
-from numroute.index.content import RouteTable
-from numroute.model import Operator, SnapshotRef, Status
+from numroute.index.content import Network
+from numroute.model import LineType, Operator, SnapshotRef, Status
 from numroute.server.limits import NUMBERS_PER_BULK_PREFERRED
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -141,7 +142,13 @@ class RouteFields:
         self.status = np.concatenate((table.status, np.array(others, np.uint8)))
         self._fields = np.full(snapshot.route_count, None, object)
         self.holder_count = len(table.operators)
-        self._holder_field = functools.cache(functools.partial(_holder_field, table))
+        # They refer to the table alone: a circle would keep it until the next collection.
+        self._operator = functools.cache(
+            lambda at: _part(operator=wire.message(table.operators[at]))
+        )
+        self._region = functools.cache(lambda at: _part(region=wire.message(table.regions[at])))
+        self._network = functools.cache(lambda at: _network_part(table.networks[at]))
+        self._holder = functools.cache(lambda at: _holder_field(table.operators[at]))
 
     def routes(self, rows: NDArray[np.intp]) -> bytes:
         """Return the ``routes`` field of a bulk answer: the routes of these rows, in order."""
@@ -152,8 +159,7 @@ class RouteFields:
         except TypeError:
             # Rows that occur for the first time are None.
             for row in rows[np.equal(fields, _MISSING)].tolist():
-                message = wire.message(self._snapshot.route(row))
-                self._fields[row] = wire.message_field(_ROUTES, message.SerializeToString())
+                self._fields[row] = wire.message_field(_ROUTES, self._encode(row))
             return b"".join(self._fields.take(rows).tolist())
 
     def route(self, row: int) -> bytes:
@@ -170,12 +176,40 @@ class RouteFields:
 
     def holder_fields(self, ids: NDArray[np.intp]) -> bytes:
         """Return the ``range_holders`` field of a bulk answer: these operators, in order."""
-        return b"".join(map(self._holder_field, ids.tolist()))
+        return b"".join(map(self._holder, ids.tolist()))
+
+    def _encode(self, row: int) -> bytes:
+        """Return a serialised route: its parts one after the other, which protobuf merges."""
+        table = self._table
+        if row >= len(table):
+            return wire.message(self._snapshot.route(row)).SerializeToString()  # type: ignore[no-any-return]
+        return (
+            self._operator(table.operator_of_row.item(row))
+            + self._network(table.network_of_row.item(row))
+            + self._region(table.region_of_row.item(row))
+            + _STATUS_PARTS[table.status.item(row)]
+        )
 
 
-def _holder_field(table: RouteTable, at: int) -> bytes:
-    message = wire.message(table.operators[at])
-    return wire.message_field(_RANGE_HOLDERS, message.SerializeToString())
+def _part(**fields: object) -> bytes:
+    return pb.Route(**fields).SerializeToString()
+
+
+_STATUS_PARTS = [_part(status=status) for status in range(max(Status) + 1)]
+
+
+def _network_part(network: Network) -> bytes:
+    return _part(
+        mcc=network.mcc,
+        mnc=network.mnc,
+        registry_mnc=network.registry_mnc,
+        routing_number=network.routing_number,
+        line_type=LineType[network.line_type],
+    )
+
+
+def _holder_field(operator: Operator) -> bytes:
+    return wire.message_field(_RANGE_HOLDERS, wire.message(operator).SerializeToString())
 
 
 def description(view: View, *, now: float) -> pb.GetSnapshotResponse:
