@@ -1,9 +1,7 @@
 """Threads that look up large batches, shared fairly between clients and bounded in total.
 
-A large batch costs thousands of times what a single number does. So room is counted in numbers, not
-in calls: each client may have its share of it under way, and further batches are refused at once
-instead of being queued until nobody wants the answer. Small calls are looked up on the event loop
-and never enter this queue.
+Room is counted in numbers, not in calls: each client may have its share of it under way, and
+further batches are refused at once instead of being queued until nobody wants the answer.
 """
 
 from __future__ import annotations

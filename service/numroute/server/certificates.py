@@ -27,8 +27,7 @@ RSA_BITS_MIN = 2_048
 """The shortest RSA key that today's clients accept."""
 
 CURVES = ("secp256r1", "secp384r1")
-"""The curves that gRPC supports. With Ed25519 or P-521 a server starts, but every handshake
-fails."""
+"""The curves that gRPC supports: with others a server starts, but every handshake fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """The pipeline around every call: guards before it, a status for every error, guards after it.
 
-A guard may refuse a call when it begins, and again when it is known how many numbers it asks for.
 Guards are called in their order at the beginning and in the opposite order at the end. All of it
 runs on the event loop, so that a guard needs no lock and must not wait.
 """

@@ -1,9 +1,7 @@
 """Hold clients to their limits: rates and daily quotas, exact over all processes of a machine.
 
 The counts stand in a small mapped file of fixed records. Each call is counted under a file lock:
-exact across processes even when one is killed, at the price of two system calls. The kernel writes
-the file to disk: a killed process loses nothing, a machine that loses its power the last half
-minute.
+exact even when a process is killed. A machine that loses its power loses the last half minute.
 """
 
 from __future__ import annotations
@@ -59,9 +57,8 @@ class Usage:
     Each process opens its own: the lock is that of the open file. Not for several threads at once.
 
     The bucket of a client holds at most ``burst`` numbers and gains ``rate`` a second. A request is
-    admitted when the bucket holds as many numbers as it asks for, or is full; the bucket may fall
-    below zero by that, so that a request larger than the burst is possible, and is paid for by
-    waiting after it.
+    admitted when the bucket holds as many numbers as it asks for, or is full; it may fall below
+    zero by that: a request larger than the burst is paid for by waiting after it.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -63,11 +63,8 @@ class NumberRouting:
         self._batches = Batches(max(2, os.cpu_count() or 1))
 
     def drain(self) -> None:
-        """End the calls that stay open: take no more questions and announce no more snapshots.
-
-        Questions read before are still answered; then each stream ends with StoppingError. Without
-        this an idle stream would delay every stop by the whole drain limit.
-        """
+        """End the calls that stay open; questions read before are still answered."""
+        # An idle stream would delay every stop by the whole drain limit.
         self._draining = True
         for task in self._reading:
             task.cancel()

@@ -31,11 +31,10 @@ class Security:
     """Who may reach the service, and how.
 
     Attributes:
-        tls: The files of its certificate; None serves plaintext.
         tokens: The file of clients, their token hashes and limits, see ``numroute.server.auth``.
         token_lines: The text of such a file itself; its clients are added to those of the file.
         state: The folder in which quotas are counted, so that they survive a restart.
-        insecure: Allow plaintext and unknown clients beyond loopback.
+        insecure: Allow plaintext (without ``tls``) and unknown clients beyond loopback.
         reflection: Whether clients can list the service's methods; None allows it on loopback.
     """
 
@@ -71,15 +70,11 @@ class ServerSettings:
     """All settings of a service.
 
     Attributes:
-        store: The folder of the snapshot store.
-        listen: Address to listen on, ``host:port`` or ``[IPv6]:port``. With port 0 the system
-            chooses one.
-        max_age: Answers from a snapshot whose data is older than this are marked stale. None
-            never marks.
+        listen: Address, ``host:port`` or ``[IPv6]:port``. With port 0 the system chooses one.
+        max_age: Answers from a snapshot whose data is older than this are marked stale.
         drain_seconds: How long calls under way may take to end after a stop signal.
         workers: How many processes answer calls, under one supervisor.
-        worker_memory: A worker that takes more bytes of memory than this, the mapped index not
-            counted, is replaced by a new one.
+        worker_memory: A worker that takes more bytes than this, the index aside, is replaced.
         security: Who may reach the service, and how.
         metrics: HTTP address of metrics and probes, written like ``listen``; None for none.
     """

@@ -1,9 +1,9 @@
 """Keep the workers of a service alive: start, restart, replace one by one, and drain them.
 
-The supervisor itself answers no calls and uses no gRPC; it holds the port, and serves metrics and
-probes from the reports of its workers. SIGTERM or SIGINT drains all workers; SIGHUP replaces them,
-each by a new one that serves before the old one drains. A worker that has taken too much memory is
-replaced as well: gRPC never gives back what it keeps for hostile connections.
+The supervisor itself uses no gRPC; it holds the port, and serves metrics and probes from the
+reports of its workers. SIGTERM or SIGINT drains them; SIGHUP replaces each by a new one that serves
+before the old one drains. So is one that has taken too much memory: gRPC never gives back what it
+keeps for hostile connections.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class RouteFields:
         )
 
 
-def _part(**fields: object) -> bytes:
+def _part(**fields: Any) -> bytes:  # noqa: ANN401 - those of a route
     return pb.Route(**fields).SerializeToString()
 
 
