@@ -25,7 +25,6 @@ from numroute.server.guard import Call, Guard
 from numroute.server.settings import Security
 
 TOKEN_PREFIX = "nr_"  # noqa: S105 - the start of every token, by which scanners recognise one
-TOKEN_BYTES = 32
 TOKEN_LENGTH_MAX = 512
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "A name has at most 64 letters, digits, dots, dashes and underscores"
@@ -206,7 +205,7 @@ class Authentication(Guard):
 
 def new_token() -> tuple[str, str]:
     """Return a random token of 256 bits and the SHA-256 of its text, in hexadecimal."""
-    token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     return token, hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -19,7 +19,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 SERVICES = frozenset({health.OVERALL_HEALTH, wire.SERVICE_NAME})
 """The names that can be asked for: the whole server, and the one service."""
 
-_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -63,7 +62,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
         """Report the current state and each change, until the drain."""
         if request.service not in SERVICES:
             # Not kept open: the request, of up to 4 MB, would stay in memory with it.
-            await context.write(health_pb2.HealthCheckResponse(status=_UNKNOWN))
+            unknown = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+            await context.write(health_pb2.HealthCheckResponse(status=unknown))
             return
         reported = None
         while True:

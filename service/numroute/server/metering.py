@@ -121,7 +121,6 @@ def _refusal_reason(error: Exception) -> str:
 
 
 def _open_files() -> int:
-    """Return how many file descriptors this process has open."""
     try:
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:

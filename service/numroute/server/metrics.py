@@ -35,7 +35,7 @@ AUDIT_SECONDS = 3_600.0
 """The length of a period; the last one ends with the service."""
 
 SUM = "sum"
-"""The last part of the key of a distribution's sum; elsewhere it is the place of a bucket."""
+"""The last part of the key of a distribution's sum; of others it is a bucket's place."""
 
 
 class Counts(dict[str, float]):

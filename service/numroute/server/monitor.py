@@ -169,7 +169,6 @@ def _problems(workers: list[Report], *, only_stuck: bool) -> list[str]:
 
 
 def _counts(counts: Counts) -> Iterator[Family]:
-    """Return the counters and distributions."""
     by_name: dict[str, list[tuple[list[str], float]]] = defaultdict(list)
     for key, value in counts.items():
         name, *parts = key.split(metrics.SEPARATOR)
@@ -201,11 +200,11 @@ def _index(store: Path, snapshot_id: str) -> Iterator[Family]:
 
 
 def _feed(store: Path) -> Iterator[Family]:
-    """Return the health of the store's feed, if it has one."""
-    feed = None
-    # `numroute info` says what is wrong with a file that cannot be read.
-    with contextlib.suppress(NumrouteError):
+    try:
         feed = read_feed_state(store)
+    except NumrouteError:
+        # `numroute info` says what is wrong with the file.
+        return
     if feed is None:
         return
     for metric, at in (

@@ -336,5 +336,4 @@ async def _supervise(
 
 
 def _how(code: int) -> dict[str, str | int]:
-    """Return how a process ended, for the log."""
     return {"signal": signal.Signals(-code).name} if code < 0 else {"status": code}

@@ -132,7 +132,7 @@ async def serve(
     service = NumberRouting(follower, log, [*guards, meter, *protection.guards])
     listener = Listener(settings, service, health, certificates, log)
     await follower.poll()
-    # To walk through modules and the service itself takes 15 ms and more, in the middle of a call.
+    # To walk through modules and the service takes 15 ms and more, in the middle of a call.
     gc.collect()
     gc.freeze()
     await listener.start()
