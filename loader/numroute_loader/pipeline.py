@@ -33,7 +33,7 @@ from numroute.index import (
     SnapshotStore,
     writing,
 )
-from numroute.index.compare import Effect, by_operator, compare, effect_of, ported_by_operator
+from numroute.index.compare import Effect, compare, effect_of, ported_by_operator
 from numroute_loader.brands import load_brands, load_regions
 from numroute_loader.commented_csv import Row
 from numroute_loader.differences import (
@@ -278,7 +278,7 @@ def _built(
         as_of=as_of,
         files=files,
         ported=report.ported,
-        by_operator=by_operator(content.routes, content.number_route),
+        by_operator=ported_by_operator(content),
         ported_at=content.ported_at,
         ranges=report.ranges,
         range_numbers=report.range_numbers,

@@ -7,7 +7,9 @@ time, so that temporaries stay small for any number of records.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -95,13 +97,12 @@ def build_bitmap(
     if routes > layout.ROWS_MAX:
         raise ContentError(f"{routes} routes are more than {layout.ROWS_MAX}")
     placed = placed_blocks(numbers, range_start, range_route)
+    build = partial(_build, numbers, rows, range_start, range_route, placed, routes)
     for group_shift in range(layout.GROUP_SHIFT_MAX, -1, -1):
-        try:
-            return _build(numbers, rows, range_start, range_route, placed, routes, group_shift)
-        except TooManyRoutesError:
-            continue
+        with contextlib.suppress(TooManyRoutesError):
+            return build(group_shift)
     # The routes of one granule are too many for a dictionary: a code is then the row itself.
-    return _build(numbers, rows, range_start, range_route, placed, routes, None)
+    return build(None)
 
 
 def _build(

@@ -237,19 +237,14 @@ def range_rows(whole: Snapshot | Content, numbers: NDArray[np.uint64]) -> NDArra
     return ranges.range_route.take(pieces).astype(np.intp)
 
 
-def by_operator(
-    routes: Sequence[Route], number_route: NDArray[np.unsignedinteger]
-) -> Mapping[str, int]:
-    """Count the ported numbers by operator; ``number_route`` holds rows of ``routes``."""
-    return _summed(routes, records_by_row(number_route, len(routes)))
-
-
-def ported_by_operator(snapshot: Snapshot) -> Mapping[str, int]:
-    """Count a snapshot's ported numbers by operator."""
-    return _summed(routes_of(snapshot), snapshot.records_by_row)
-
-
-def _summed(routes: Sequence[Route], records: NDArray[np.integer]) -> Mapping[str, int]:
+def ported_by_operator(whole: Snapshot | Content) -> Mapping[str, int]:
+    """Count the ported numbers by operator."""
+    routes = routes_of(whole)
+    records = (
+        whole.records_by_row
+        if isinstance(whole, Snapshot)
+        else records_by_row(whole.number_route, len(routes))
+    )
     counts: Counter[str] = Counter()
     for route, numbers in zip(routes, records.tolist(), strict=True):
         if numbers:

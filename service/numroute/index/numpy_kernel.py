@@ -7,7 +7,7 @@ on word 0 of the heap, which is 0: there is no branch on a number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -183,16 +183,18 @@ def _address(array: NDArray[Any]) -> int:
     return address
 
 
-def _aligned(numbers: Words) -> Words:
-    """Return numbers where numpy reads them fast: those of a request stand at any address."""
-    return numbers if numbers.flags.aligned else numbers.copy()
+def _pieces(numbers: Words) -> Iterator[tuple[slice, Words]]:
+    """Yield pieces and their places, aligned: the numbers of a request stand at any address."""
+    for begin in range(0, len(numbers), PIECE_NUMBERS):
+        place = slice(begin, begin + PIECE_NUMBERS)
+        part = numbers[place]
+        yield place, part if part.flags.aligned else part.copy()
 
 
 def lookup_batch(tables: Tables, numbers: Words, rows: Rows) -> None:
     """Write the row of the route table for each number, which need not be aligned."""
-    for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
-        _lookup_piece(tables, part, rows[begin : begin + PIECE_NUMBERS])
+    for place, part in _pieces(numbers):
+        _lookup_piece(tables, part, rows[place])
 
 
 def _lookup_piece(tables: Tables, numbers: Words, rows: Rows) -> None:
@@ -324,9 +326,8 @@ def refuse_impossible(numbers: Words, rows: Rows) -> None:
 def range_lookup(tables: Tables, numbers: Words) -> Rows:
     """Return the row that the ranges alone give to each number, ported or not."""
     rows = np.empty(len(numbers), np.uint16)
-    for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
-        answer = rows[begin : begin + PIECE_NUMBERS]
+    for place, part in _pieces(numbers):
+        answer = rows[place]
         entry = tables.entries.take(entries_of(tables, part), mode="clip")
         answer[:] = entry >> _ROW
         _settle_mixed(tables, part, entry, part & _IN_GRANULE, answer)
@@ -338,8 +339,7 @@ def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Inde
     """Return the positions in ``numbers`` that have a record, and the ranks of those records."""
     positions = [np.empty(0, np.intp)]
     ranks: list[Index] = [np.empty(0, np.int64)]
-    for begin in range(0, len(numbers), PIECE_NUMBERS):
-        part = _aligned(numbers[begin : begin + PIECE_NUMBERS])
+    for place, part in _pieces(numbers):
         index = entries_of(tables, part)
         entry = tables.entries.take(index, mode="clip")
         low = part & _IN_GRANULE
@@ -349,7 +349,7 @@ def find_records(tables: Tables, numbers: Words) -> tuple[NDArray[np.intp], Inde
         rank, _, member = _ranks(tables, entry, low)
         found = member.nonzero()[0]
         ranks.append(rank.take(found).view(np.int64) + tables.ranks_at(index.take(found)))
-        positions.append((found if with_cell is None else with_cell.take(found)) + begin)
+        positions.append((found if with_cell is None else with_cell.take(found)) + place.start)
     return np.concatenate(positions), np.concatenate(ranks)
 
 

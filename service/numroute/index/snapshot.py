@@ -61,6 +61,13 @@ class Snapshot:
 
     Any number of threads may read it at once. Nothing that it returns refers to the map, so it may
     be closed as soon as no call is under way.
+
+    Attributes:
+        metadata: What it says of itself.
+        routes: Its route table.
+        values, arrays, tables: What is stored by key, the arrays among it, and these as the kernel
+            reads them: views of the map, which must not outlive the snapshot.
+        value_specs: Type, length and digest of what is stored.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,17 +110,12 @@ class Snapshot:
                 hint=REBUILD_HINT,
             ) from None
         self._overrides = OverrideTable(overrides, self.routes.status) if overrides else None
-        self._arrays = arrays
+        self.arrays: Mapping[str, NDArray[Any]] = arrays
         self._ported_at = arrays.get(layout.PORTED_AT)
         self._donor = arrays.get(layout.DONOR)
         self._row_dtype = np.promote_types(np.uint16, np.min_scalar_type(self.route_count))
-        self._tables = numpy_kernel.prepare(arrays)
-        self._find = kernel.finder(self._tables)
-
-    @property
-    def tables(self) -> numpy_kernel.Tables:
-        """The arrays as the kernel reads them: views of the map, to be dropped before closing."""
-        return self._tables
+        self.tables = numpy_kernel.prepare(arrays)
+        self._find = kernel.finder(self.tables)
 
     @property
     def route_count(self) -> int:
@@ -123,12 +125,12 @@ class Snapshot:
     @property
     def ported_count(self) -> int:
         """The number of ported numbers."""
-        return self._tables.records
+        return self.tables.records
 
     @property
     def records_by_row(self) -> NDArray[np.uint32]:
         """How many ported numbers have each row of the route table: uint32[rows]."""
-        return self._arrays[layout.ROUTES_RECORDS].copy()
+        return self.arrays[layout.ROUTES_RECORDS].copy()
 
     @property
     def overrides(self) -> tuple[Override, ...]:
@@ -139,11 +141,6 @@ class Snapshot:
         """Return the overrides that hold a number, the narrowest first, expired ones too."""
         return self._overrides.covering(number) if self._overrides else []
 
-    @property
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """The stored arrays by key: views into the map, which must not outlive the snapshot."""
-        return self._arrays
-
     def changed_by(self) -> ChangedBy:
         """Return which source had the last word on each number that increments have changed."""
         if self._changed is None:
@@ -153,7 +150,7 @@ class Snapshot:
 
     def tables_stored(self) -> dict[str, bytes]:
         """Return everything stored but the arrays and the metadata, by key."""
-        return {key: bytes(value) for key, value in self.values.items() if key not in self._arrays}
+        return {key: bytes(value) for key, value in self.values.items() if key not in self.arrays}
 
     @property
     def file_bytes(self) -> int:
@@ -189,24 +186,17 @@ class Snapshot:
         rows: Unsigned
         ranges: Unsigned | None
         found: tuple[NDArray[np.integer], NDArray[np.integer]] | None
-        fields = (
-            kernel.find_fields(self._tables, self._find, numbers)
-            if ported_at or range_route
-            else None
-        )
+        fields = None
+        if ported_at or range_route or len(numbers) <= kernel.few_numbers():
+            fields = kernel.find_fields(self.tables, self._find, numbers)
         if fields is not None:
             rows, ranges, ranks = fields
             with_record = (ranks >= 0).nonzero()[0]
             found = with_record, ranks.take(with_record)
         else:
-            few = len(numbers) <= kernel.few_numbers()
-            rows = (
-                np.array([self._find(number)[0] for number in numbers.tolist()], np.uint16)
-                if few
-                else kernel.lookup(self._tables, numbers)
-            )
-            ranges = numpy_kernel.range_lookup(self._tables, numbers) if range_route else None
-            found = numpy_kernel.find_records(self._tables, numbers) if ported_at else None
+            rows = kernel.lookup(self.tables, numbers)
+            ranges = numpy_kernel.range_lookup(self.tables, numbers) if range_route else None
+            found = numpy_kernel.find_records(self.tables, numbers) if ported_at else None
         times = None
         if ported_at:
             times = np.zeros(len(numbers), np.uint32)
@@ -243,7 +233,7 @@ class Snapshot:
 
         The last is None for the piece that has no end.
         """
-        starts = self._tables.range_start
+        starts = self.tables.range_start
         after = int(starts.searchsorted(np.uint64(number), side="right"))
         last = int(starts[after]) - 1 if after < len(starts) else None
         return int(starts[after - 1]), last
@@ -252,7 +242,7 @@ class Snapshot:
         """Give the file up. No call may be under way, and none may follow."""
         if self._environment is None:
             return
-        for name in ("_find", "_tables", "_arrays", "values", "_ported_at", "_donor"):
+        for name in ("_find", "tables", "arrays", "values", "_ported_at", "_donor"):
             self.__dict__.pop(name, None)
         environment, self._environment = self._environment, None
         environment.release()

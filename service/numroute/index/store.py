@@ -67,7 +67,13 @@ class Retention:
 
 
 class SnapshotStore:
-    """A snapshot store at a path."""
+    """A snapshot store at a path.
+
+    Attributes:
+        snapshots: The folder of the snapshots' files.
+        history_path: The history's file, whether it exists or not.
+        pointer_path: The file that names the current snapshot, whether it exists or not.
+    """
 
     def __init__(
         self, path: Path | str, *, create: bool = False, retention: Retention | None = None
@@ -79,6 +85,9 @@ class SnapshotStore:
         Raises StoreMissingError when there is none, StoreAccessError when it cannot be made.
         """
         self.path = Path(path)
+        self.snapshots = self.path / SNAPSHOTS
+        self.history_path = self.path / HISTORY
+        self.pointer_path = self.path / CURRENT
         self.retention = retention or Retention()
         if create:
             try:
@@ -89,21 +98,6 @@ class SnapshotStore:
                 raise StoreAccessError(self.path, f"cannot be made: {error.strerror}") from None
         elif not self.path.is_dir():
             raise StoreMissingError(self.path, "there is no snapshot store here", hint=_BUILD_HINT)
-
-    @property
-    def snapshots(self) -> Path:
-        """The folder of the snapshots' files."""
-        return self.path / SNAPSHOTS
-
-    @property
-    def history_path(self) -> Path:
-        """The history's file, whether it exists or not."""
-        return self.path / HISTORY
-
-    @property
-    def pointer_path(self) -> Path:
-        """The file that names the current snapshot, whether it exists or not."""
-        return self.path / CURRENT
 
     def current_id(self) -> str:
         """Return the id of the current snapshot; cheap enough to be asked several times a second.

@@ -87,12 +87,7 @@ def check_content(content: Content) -> None:
 
 
 def _ascends(values: NDArray[np.uint64]) -> bool:
-    step = 1 << 20
-    return all(
-        bool((part[1:] > part[:-1]).all())
-        for begin in range(0, len(values), step)
-        for part in (values[begin : begin + step + 1],)
-    )
+    return bool((values[1:] > values[:-1]).all())
 
 
 def _encode(content: Content) -> tuple[dict[str, NDArray[Any]], dict[str, bytes]]:
