@@ -8,7 +8,6 @@ on word 0 of the heap, which is 0: there is no branch on a number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -57,31 +56,40 @@ _STRIPS = np.array(layout.STRIP_WORDS, np.uint64)
 _HALVES = np.array(4, np.uint64)
 
 
-# Without a repr: it would read the file's map, which may be closed when an error is shown.
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Tables:
     """The arrays of a snapshot in the form that the kernel reads.
 
-    ``top``: int64[pages + 1], where the page's blocks begin in ``sub``; the last entry serves all
-    higher pages. ``sub``: int64, where the block's entries begin. ``codes``: the heap, seen as
-    codes. ``code_shift``: log2 of the codes in a word. ``group_shift``: from an entry's number to
-    its place in ``dictionary_start``. ``ranks_within``: None where no column of records is stored.
+    Attributes:
+        top: int64[pages + 1], where the page's blocks begin in ``sub``; the last entry serves all
+            higher pages.
+        sub: int64, where the block's entries begin.
+        ranks_within: None where no column of records is stored.
+        strips, codes: The heap, seen as rows and as codes.
+        code_shift: log2 of the codes in a word.
+        group_shift: From an entry's number to its place in ``dictionary_start``.
     """
 
-    top: Index
-    sub: Index
-    entries: Words
-    ranks: NDArray[np.uint32]
-    ranks_within: Rows | None
-    heap: Words
-    strips: Rows
-    codes: NDArray[np.uint8] | Rows
-    code_shift: int
-    dictionary: Rows
-    dictionary_start: NDArray[np.uint32]
-    group_shift: int
-    range_start: Words
-    range_route: Rows
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Read stored arrays by key."""
+        top = np.append(arrays[layout.TOP], np.uint32(0)).astype(np.int64)
+        self.top: Index = top * layout.BLOCKS_PER_PAGE
+        self.sub: Index = arrays[layout.SUB].astype(np.int64) * layout.GRANULES_PER_BLOCK
+        self.entries: Words = arrays[layout.ENTRIES]
+        self.ranks: NDArray[np.uint32] = arrays[layout.RANKS]
+        self.ranks_within: Rows | None = arrays.get(layout.RANKS_WITHIN)
+        self.heap: Words = arrays[layout.HEAP]
+        self.strips: Rows = self.heap.view(np.uint16)
+        self.codes: NDArray[np.uint8] | Rows = self.heap.view(np.uint8)
+        self.code_shift = 3
+        self.dictionary: Rows = arrays[layout.DICTIONARY]
+        self.dictionary_start: NDArray[np.uint32] = arrays[layout.DICTIONARY_START]
+        self.group_shift = (len(self.entries) // len(self.dictionary_start)).bit_length() - 1
+        self.range_start: Words = arrays[layout.RANGE_START]
+        self.range_route: Rows = arrays[layout.RANGE_ROUTE]
+        if len(self.dictionary_start) == 1:
+            # A code is the row itself: one dictionary serves all.
+            self.codes, self.code_shift, self.group_shift = self.strips, 2, 63
+            self.dictionary = np.arange(layout.MIXED + 1, dtype=np.uint16)
 
     @property
     def records(self) -> int:
@@ -145,37 +153,6 @@ class Tables:
             ],
             np.uint64,
         )
-
-
-def prepare(arrays: Mapping[str, NDArray[Any]]) -> Tables:
-    """Return the tables of stored arrays by key."""
-    top = np.append(arrays[layout.TOP], np.uint32(0)).astype(np.int64) * layout.BLOCKS_PER_PAGE
-    entries, heap, starts = (
-        arrays[layout.ENTRIES],
-        arrays[layout.HEAP],
-        arrays[layout.DICTIONARY_START],
-    )
-    wide = len(starts) == 1
-    codes: NDArray[np.uint8] | Rows = heap.view(np.uint16) if wide else heap.view(np.uint8)
-    return Tables(
-        top=top,
-        sub=arrays[layout.SUB].astype(np.int64) * layout.GRANULES_PER_BLOCK,
-        entries=entries,
-        ranks=arrays[layout.RANKS],
-        ranks_within=arrays.get(layout.RANKS_WITHIN),
-        heap=heap,
-        strips=heap.view(np.uint16),
-        codes=codes,
-        code_shift=2 if wide else 3,
-        # Where a code is the row itself, one dictionary serves all.
-        dictionary=np.arange(layout.MIXED + 1, dtype=np.uint16)
-        if wide
-        else arrays[layout.DICTIONARY],
-        dictionary_start=starts,
-        group_shift=63 if wide else (len(entries) // len(starts)).bit_length() - 1,
-        range_start=arrays[layout.RANGE_START],
-        range_route=arrays[layout.RANGE_ROUTE],
-    )
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -211,10 +211,6 @@ class OverrideTable:
             layout = self._layout = self._lay_out(now)
         return layout
 
-    def covering(self, number: int) -> list[Override]:
-        """Return the overrides that hold a number, the narrowest first, expired ones among them."""
-        return [each for each in reversed(self.all) if each.first <= number <= each.last]
-
     def _lay_out(self, now: float) -> _Layout:
         moment = datetime.fromtimestamp(now, UTC)
         ends = sorted({each.expires.timestamp() for each in self.all if each.expires})

@@ -261,7 +261,7 @@ def _with_own_blocks(tables: Tables, numbers: Words) -> Tables:
         (layout.DICTIONARY_START, starts, layout.GRANULES_PER_BLOCK >> tables.group_shift),
     ):
         arrays[key] = values.reshape(-1, count)[source].reshape(-1) if len(values) > 1 else values
-    return numpy_kernel.prepare(arrays)
+    return Tables(arrays)
 
 
 def _merged(

@@ -202,17 +202,9 @@ class StoreWriter:
                 hint="`numroute-load history --store DIR` shows what was current when",
             )
         metadata = verify_snapshot(path)
-        _record(
-            store,
-            history.ROLLED_BACK,
-            snapshot_id,
-            {
-                "replaced": replaced,
-                "as_of": metadata.as_of.isoformat(),
-                "asked_by": asked_by,
-                "reason": reason,
-            },
-        )
+        facts = {"replaced": replaced, "as_of": metadata.as_of.isoformat()}
+        facts |= {"asked_by": asked_by, "reason": reason}
+        _record(store, history.ROLLED_BACK, snapshot_id, facts)
         self.make_current(snapshot_id)
         return metadata
 
@@ -227,7 +219,8 @@ class StoreWriter:
         with _access(path):
             path.touch(0o600)
             flush(self._store.snapshots)
-        _record(self._store, history.PINNED, snapshot_id, {"asked_by": asked_by, "reason": reason})
+        facts = {"asked_by": asked_by, "reason": reason}
+        _record(self._store, history.PINNED, snapshot_id, facts)
 
     def unpin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
         """Leave a snapshot to the retention again. Raises SettingError when it is not pinned."""

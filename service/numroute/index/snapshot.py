@@ -114,7 +114,7 @@ class Snapshot:
         self._ported_at = arrays.get(layout.PORTED_AT)
         self._donor = arrays.get(layout.DONOR)
         self._row_dtype = np.promote_types(np.uint16, np.min_scalar_type(self.route_count))
-        self.tables = numpy_kernel.prepare(arrays)
+        self.tables = numpy_kernel.Tables(arrays)
         self._find = kernel.finder(self.tables)
 
     @property
@@ -139,7 +139,7 @@ class Snapshot:
 
     def overrides_of(self, number: int) -> list[Override]:
         """Return the overrides that hold a number, the narrowest first, expired ones too."""
-        return self._overrides.covering(number) if self._overrides else []
+        return [each for each in reversed(self.overrides) if each.first <= number <= each.last]
 
     def changed_by(self) -> ChangedBy:
         """Return which source had the last word on each number that increments have changed."""
