@@ -276,12 +276,9 @@ def encode(
 ) -> Segments:
     """Return what some granules take in the heap.
 
-    Args:
-        entry: int64 per record, ascending: which of the granules it belongs to.
-        numbers: uint64 per record, ascending.
-        codes: The code of each record; its type says how many bytes one takes.
-        mixed: For each granule, whether rows of its strips come before its cells.
-        strips: uint16[mixed granules, 32].
+    ``entry``, ``numbers``, ``codes``: for each record, ascending: which of the granules it belongs
+    to, int64; its number; its code, of a type of as many bytes as one takes. ``mixed``: for each
+    granule, whether rows of its strips come before its cells; ``strips``: uint16[mixed ones, 32].
     """
     granules = len(mixed)
     low = (numbers & _GRANULE_MASK).astype(np.int64)

@@ -227,16 +227,9 @@ def _lookup(tables: Any, numbers: Any, rows: Any) -> None:  # noqa: ANN401, C901
 def _distinct(rows: Any, marks: Any, place_of: Any, distinct: Any, times: Any, places: Any) -> Any:  # noqa: ANN401 - numba infers types
     """Find the distinct rows, ascending, and for each of n rows its place among them.
 
-    Args:
-        rows: unsigned[n].
-        marks: uint64[...], zeros: a byte for each row that there can be.
-        place_of: uint32, an entry for each row that there can be; what is in it does not matter.
-        distinct: int64[...], where the distinct rows are written.
-        times: int64[...], how often each of them occurs.
-        places: uint32[n], the place of each number's row.
-
-    Returns:
-        How many distinct rows there are.
+    ``rows``: unsigned[n]. ``marks``: uint64, zeros, a byte for each row that there can be.
+    ``place_of``: uint32, an entry for each of them, with any content. Writes the distinct rows,
+    how often each occurs and the place of each number's row; returns how many are distinct.
     """
     count = _u64(len(rows))
     marked = carray(_at_u8(_u64(marks.ctypes.data)), (1,))

@@ -2,16 +2,12 @@
 
 Events, by the field ``event``:
 
-- ``published``: a snapshot was built and became current; its files, counts, gate and changes. A
-  ``message`` where overrides were set by hand.
-- ``pulled``: a snapshot came whole from where another store was pushed to (``url``, without
-  secrets) and became current.
+- ``published``: a snapshot was built, ``pulled``: it came whole from ``url``; it became current.
 - ``rolled back``: an older snapshot became current again; ``replaced`` is the one before.
-- ``found current``: CURRENT named another snapshot than the history, because a
-  crash came between the two or somebody wrote CURRENT by hand.
+- ``found current``: CURRENT named another snapshot than the history, after a crash or by hand.
 - ``adopted``: a whole snapshot was found that the history does not tell of.
 - ``reconciled``: a full dump that came after later increments was compared with the ``snapshot``
-  that was current; ``dump``, ``outcome``, ``message`` and ``drift``. Nothing was published.
+  that was current; nothing was published.
 - ``pinned``, ``unpinned``, ``pruned``.
 - ``history damaged``: ``lines`` could not be read, or the whole file was ``missing``.
 

@@ -94,10 +94,8 @@ def _count(numbers: int) -> None:
     """
     global _looked_up  # noqa: PLW0603 - that threads overwrite each other's count does not matter
     _looked_up += numbers
-    if _looked_up < COMPILE_AFTER_NUMBERS:
-        return
     if (
-        _compiled is None
+        _looked_up >= COMPILE_AFTER_NUMBERS
         and importlib.util.find_spec("numba")
         and _compiling.acquire(blocking=False)
     ):
@@ -206,12 +204,8 @@ def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDA
     Counts for all rows that there can be find them in time linear in n; to sort the rows, as
     ``numpy.unique`` does, takes twenty times as long for 65,536 of them.
 
-    Args:
-        rows: uint16[n] or uint32[n], each less than ``row_count``.
-        row_count: How many different rows there can be.
-
-    Returns:
-        The distinct rows, intp[d], their counts, intp[d], and uint32[n] places.
+    ``rows``: unsigned[n], each less than ``row_count``. Returns the distinct rows, intp[d], their
+    counts, intp[d], and uint32[n] places.
     """
     if len(rows) <= FEW_ROWS:
         few: list[int] = rows.tolist()

@@ -144,20 +144,13 @@ class Tables:
     def addresses(self) -> Words:
         """What the compiled function takes: addresses of arrays, lengths and shifts."""
         pages, pieces = len(self.top) - 1, len(self.range_start)
+        lookups = (self.top, pages, self.sub, self.entries, self.heap, self.code_shift)
+        routes = (self.dictionary, self.dictionary_start, self.group_shift)
+        ranges = (self.range_start, pieces, self.range_route)
+        words = (*lookups, *routes, *ranges)
         return np.array(
-            [
-                *(_address(self.top), pages, _address(self.sub), _address(self.entries)),
-                *(_address(self.heap), self.code_shift),
-                *(_address(self.dictionary), _address(self.dictionary_start), self.group_shift),
-                *(_address(self.range_start), pieces, _address(self.range_route)),
-            ],
-            np.uint64,
+            [each if isinstance(each, int) else each.ctypes.data for each in words], np.uint64
         )
-
-
-def _address(array: NDArray[Any]) -> int:
-    address: int = array.ctypes.data
-    return address
 
 
 def _pieces(numbers: Words) -> Iterator[tuple[slice, Words]]:

@@ -42,30 +42,15 @@ _PLACES = np.uint64(layout.PLACE_MASK << layout.PLACE_SHIFT)
 class Patched:
     """The content of a snapshot with a patch applied; ``base`` must stay open until it is written.
 
-    A column that the base does not have is not added.
+    A column that the base does not have is not added. Without a patch it is the base's content.
     """
 
     base: Snapshot
-    patch: Patch
-
-    @classmethod
-    def unchanged(cls, base: Snapshot) -> Patched:
-        """Return the content of a snapshot as it is."""
-        nothing = np.empty(0, np.uint32)
-        return cls(
-            base=base,
-            patch=Patch(
-                numbers=nothing.astype(np.uint64),
-                present=nothing.astype(np.bool_),
-                number_route=nothing,
-                routes=[base.routes[row] for row in range(len(base.routes))],
-            ),
-        )
+    patch: Patch | None = None
 
 
-def check_patch(content: Patched) -> None:
+def check_patch(base: Snapshot, patch: Patch) -> None:
     """Raise ContentError when a patch breaks a rule of the format."""
-    patch, base = content.patch, content.base
     rows, numbers = len(base.routes), patch.numbers
     require(
         {
@@ -97,11 +82,13 @@ def encode_patched(content: Patched) -> tuple[dict[str, NDArray[Any]], dict[str,
 
     Raises ContentError when the patch breaks a rule of the format.
     """
-    check_patch(content)
     base, patch = content.base, content.patch
+    arrays, tables = dict(base.arrays), base.tables_stored()
+    if patch is None:
+        return arrays, tables
+    check_patch(base, patch)
     member, rank = numpy_kernel.locate(base.tables, patch.numbers)
     changed = member | patch.present
-    arrays, tables = dict(base.arrays), base.tables_stored()
     donors = patch.donors or base.routes.donors
     if len(patch.routes) > len(base.routes) or len(donors) > len(base.routes.donors):
         columns, of_routes = encode_routes(patch.routes, donors)

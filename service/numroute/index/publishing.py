@@ -118,7 +118,7 @@ class StoreWriter:
         with self._store.open() as base:
             before = base.metadata
             return self.publish(
-                Patched.unchanged(base),
+                Patched(base=base),
                 as_of=before.as_of,
                 sources=before.sources,
                 counts=before.counts,
@@ -136,12 +136,8 @@ class StoreWriter:
         ``file`` is moved and must lie on the store's disk, ``metadata`` must be what it holds, and
         ``url`` must hold no secrets. See :meth:`publish`.
         """
-
-        def move(path: Path) -> None:
-            with _access(path):
-                file.rename(path)
-
-        self._publish_file(move, metadata, {"url": url, "asked_by": asked_by}, event=history.PULLED)
+        facts = {"url": url, "asked_by": asked_by}
+        self._publish_file(file.rename, metadata, facts, event=history.PULLED)
 
     def _publish_file(
         self,
@@ -159,7 +155,8 @@ class StoreWriter:
         final = store.snapshot_path(metadata.snapshot_id)
         fresh = unfinished(final)
         try:
-            write(fresh)
+            with _access(final):
+                write(fresh)
             verify_snapshot(fresh)
             with _access(final):
                 finish(fresh, final)
@@ -378,11 +375,8 @@ def judge(
 ) -> list[Kept]:
     """Say for each snapshot why it is kept, if it is.
 
-    Args:
-        snapshots: Ids and times of publishing, oldest first in the order of events. The order
-            decides what is newest; a clock that was set back does not.
-        retention: The rules.
-        protected: Pairs of a snapshot's id and the reason why no rule may remove it.
+    ``snapshots``: ids and times of publishing, oldest first in the order of events, which decides
+    what is newest. ``protected``: pairs of an id and the reason why no rule may remove it.
     """
     newest_first = snapshots[::-1]
     of_day: dict[date, str] = {}
