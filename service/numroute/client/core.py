@@ -22,6 +22,7 @@ from numroute.client import messages
 from numroute.client.messages import BulkAnswer, Chunk
 from numroute.errors import ServiceError
 from numroute.model import Answer, Operator, SnapshotNews, SnapshotRef
+from numroute.v1 import number_routing_pb2 as pb
 
 NUMBERS_PER_CHUNK = 262_144
 """Numbers in one request: from here on larger calls gain nothing. Measured with 2,097,152 numbers:
@@ -257,12 +258,14 @@ class TextQuestion(Question["Sequence[str]", list[Answer], list[Answer]]):
         self, texts: Iterable[str], default_region: str | None, as_of: datetime | None = None
     ) -> None:
         """Ask for texts in any human format."""
-        self._default_region = default_region
-        self._as_of = as_of
+        as_of_time = messages.as_time(as_of)
+        self._options = pb.LookupRequest(default_region=default_region, as_of=as_of_time)
         super().__init__(messages.as_texts(texts), TEXTS_PER_CHUNK)
 
     def _request(self, items: Sequence[str], snapshot_id: str) -> bytes:
-        return messages.lookup_request(items, self._default_region, self._as_of, snapshot_id)
+        texts = pb.LookupRequest(numbers=items, snapshot_id=snapshot_id)
+        texts.MergeFrom(self._options)
+        return texts.SerializeToString()
 
     def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, list[Answer]]:
         return messages.lookup_response(response, count)

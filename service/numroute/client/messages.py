@@ -186,19 +186,15 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     return listed
 
 
-def lookup_request(
-    texts: Sequence[str],
-    default_region: str | None,
-    as_of: datetime | None,
-    snapshot_id: str = "",
-) -> bytes:
-    """Return a serialised ``LookupRequest``."""
-    return pb.LookupRequest(
-        numbers=texts,
-        default_region=default_region,
-        as_of=_time(as_of),
-        snapshot_id=snapshot_id,
-    ).SerializeToString()
+def as_time(as_of: datetime | None) -> Timestamp | None:
+    """Return the caller's time as a message; TypeError or ValueError for others."""
+    if as_of is None:
+        return None
+    if not isinstance(as_of, datetime):
+        raise TypeError(f"as_of must be a datetime with its time zone, not {type(as_of).__name__}")
+    if as_of.tzinfo is None:
+        raise ValueError("as_of has no time zone: give an aware time")
+    return wire.time_message(as_of)
 
 
 @_decoding()
@@ -222,7 +218,7 @@ def explain_request(text: str, default_region: str | None, as_of: datetime | Non
     """Return a serialised ``ExplainRequest``."""
     (checked,) = as_texts([text])
     return pb.ExplainRequest(
-        number=checked, default_region=default_region, as_of=_time(as_of)
+        number=checked, default_region=default_region, as_of=as_time(as_of)
     ).SerializeToString()
 
 
@@ -233,16 +229,6 @@ def not_understood(reason: str) -> ServiceError:
         code="INTERNAL",
         hint="Use the same numroute version on both sides",
     )
-
-
-def _time(as_of: datetime | None) -> Timestamp | None:
-    if as_of is None:
-        return None
-    if not isinstance(as_of, datetime):
-        raise TypeError(f"as_of must be a datetime with its time zone, not {type(as_of).__name__}")
-    if as_of.tzinfo is None:
-        raise ValueError("as_of has no time zone: give an aware time")
-    return wire.time_message(as_of)
 
 
 def _bulk_columns_class() -> type[Any]:
