@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import random
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -37,15 +36,10 @@ LOGIN_RETRY_SECONDS_FIRST = 300.0
 LOGIN_RETRY_SECONDS_MAX = 3600.0
 """Waits after a refused login or a wrong host key: hosts lock accounts that try too often."""
 
-JITTER = 0.2
-"""The share by which a wait varies, so that many feeds do not come at once."""
-
 ENTRIES_MAX = 50
 """Unusable and refused files that the health record keeps; the oldest go first."""
 
 LOCK = "feed.lock"
-
-_chance = random.SystemRandom()
 
 
 @contextlib.contextmanager
@@ -79,7 +73,7 @@ def feeding(store: Path) -> AbstractContextManager[None]:
 def retry_seconds(
     failures: int, *, first: float = RETRY_SECONDS_FIRST, longest: float = RETRY_SECONDS_MAX
 ) -> float:
-    """Return how long to wait after the n-th failure in a row, from 1, without jitter."""
+    """Return how long to wait after the n-th failure in a row, from 1."""
     # The exponent is bounded: a float has no room for a year of failures.
     return min(longest, first * 2.0 ** min(failures - 1, 64))
 
@@ -107,17 +101,14 @@ class Health:
             gap=None,
             waiting=(),
         )
-        self._written: FeedState | None = None
 
     def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of FeedState
         """Change fields of the record."""
         self.state = replace(self.state, **changes)
 
     def write(self) -> None:
-        """Write the record if it has changed; raises StoreAccessError."""
-        if self.state != self._written:
-            write_feed_state(self._store, self.state)
-            self._written = self.state
+        """Write the record; raises StoreAccessError."""
+        write_feed_state(self._store, self.state)
 
     def trouble(self, field: str, message: str, hint: str) -> Trouble:
         """Record a trouble as the field ``error`` or ``gap``, and return it with its count."""
@@ -223,4 +214,4 @@ class Feed(abc.ABC):
             seconds = retry_seconds(trouble.count, first=first, longest=longest)
         elif error is not None and trouble is not None:
             seconds = retry_seconds(trouble.count, first=min(RETRY_SECONDS_FIRST, seconds))
-        return seconds * _chance.uniform(1 - JITTER, 1 + JITTER)
+        return seconds

@@ -37,11 +37,6 @@ SETTLE_SECONDS = 5.0
 PATIENCE = timedelta(minutes=90)
 """How long the windows of a new day wait for the rest of a full dump that has come in part."""
 
-ROLLBACK_HINT = (
-    "The next full dump heals it. To go forward sooner, `numroute-load rollback` to the newer "
-    "snapshot, or give all the windows since the current one to `numroute-load apply`"
-)
-
 SPOOL = "spool"
 """The folder in the store for local copies until they are built in."""
 
@@ -220,15 +215,7 @@ class Watcher(Feed):
         self._health.forget(used)
         if not increments:
             self._compare(names[0], checked, published=step.action is Action.BUILD)
-        newest = self._seen.as_of
-        if checked.gap is not None and newest is not None and checked.as_of < newest:
-            self._gap(
-                f"the store was rolled back to data of {checked.as_of:%Y-%m-%dT%H:%MZ}: what had "
-                f"been applied up to {newest:%Y-%m-%dT%H:%MZ} is not applied again, and later "
-                "windows cannot follow",
-                ROLLBACK_HINT,
-            )
-        elif checked.gap is not None:
+        if checked.gap is not None:
             self._gap(checked.gap.message, GAP_HINT)
 
     def _compare(self, dump: str, checked: Checked, *, published: bool) -> None:
