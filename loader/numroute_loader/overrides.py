@@ -21,7 +21,6 @@ from numroute.e164 import parse
 from numroute.e164.metadata import country_codes
 from numroute.errors import InputError
 from numroute.index import Override, Snapshot
-from numroute.index.layout import BLOCK_SHIFT
 from numroute.index.overrides import OVERRIDES_MAX, find_crossing
 from numroute.model import LineType, Region, Route, mask_digits, mask_number
 from numroute_loader.commented_csv import Number, Row, read_table
@@ -95,12 +94,9 @@ class _Reader:
                 self._routes[route.operator.code].append(route)
             for name in (route.region.code, route.region.name):
                 self._regions.setdefault(name, route.region)
-        # Without a plan there is no coverage, but blocks of ported numbers.
-        firsts = [each.first for each in snapshot.metadata.coverage] or [
-            block << BLOCK_SHIFT for block in snapshot.tables.blocks.tolist()
-        ]
+        firsts = [str(each.first) for each in snapshot.metadata.coverage]
         self._countries = tuple(
-            code for code in country_codes() if any(str(each).startswith(code) for each in firsts)
+            code for code in country_codes() if any(each.startswith(code) for each in firsts)
         )
 
     def override(self, row: Row[_Cells]) -> Override:
