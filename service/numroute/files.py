@@ -135,8 +135,9 @@ class Watched(Generic[Content]):
                 on_refusal(error)
             return False
         self._refusal = None
-        before_content, self.content = self.content, content
-        return content != before_content
+        changed = content != self.content
+        self.content = content
+        return changed
 
     def _look(self) -> list[tuple[int, ...] | None]:
         """Return what changes when a file is written or replaced, or when its mode changes."""

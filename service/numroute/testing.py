@@ -168,7 +168,6 @@ async def _refuse(requests: object, context: grpc.aio.ServicerContext[Any, Any])
 
 
 def _content(ported: Ported, ranges: Ranges) -> Content:
-    """Return what a snapshot of these numbers and ranges holds."""
     rows: dict[Route, int] = {
         Route(status=status): row for row, status in enumerate(FIXED_STATUSES)
     }

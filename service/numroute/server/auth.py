@@ -186,7 +186,6 @@ class Authentication(Guard):
         return named
 
     def _log_refusal(self, call: Call, error: UnauthenticatedError) -> None:
-        """Log a refusal, but not each of thousands."""
         now = time.monotonic()
         if now - self._logged_since >= REPEAT_SECONDS or len(self._logged) >= REFUSALS_MAX:
             self._logged, self._logged_since = set(), now

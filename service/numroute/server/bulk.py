@@ -80,7 +80,6 @@ def bulk_answer(
 
 
 def _range_holder_fields(view: View, rows: NDArray[np.integer]) -> tuple[bytes | memoryview, ...]:
-    """Return the two range holder fields for the rows of the range layer."""
     # Many routes belong to one operator: the few distinct routes become operators first.
     distinct, _, indexes = distinct_rows(rows, view.snapshot.route_count)
     holders = view.fields.holders(distinct)

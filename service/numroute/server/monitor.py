@@ -126,7 +126,6 @@ class Monitor:
         writer.close()
 
     def _response(self, request: str) -> bytes:
-        """Return the whole answer to the head of an HTTP request."""
         line, _, headers = request.partition("\r\n")
         method, target, *_ = *line.split(" "), ""
         try:
@@ -141,7 +140,6 @@ class Monitor:
         return head.encode() + (b"" if method == "HEAD" else body)
 
     def _answer(self, path: str, headers: str) -> tuple[HTTPStatus, str, bytes]:
-        """Return status, content type and body for a path."""
         if path == "/metrics":
             accept = re.search(r"(?im)^accept:\s*(.*?)\s*$", headers)
             encode, kind = choose_encoder(accept[1] if accept else "")
@@ -191,7 +189,6 @@ def _counts(counts: Counts) -> Iterator[Family]:
 
 
 def _index(store: Path, snapshot_id: str) -> Iterator[Family]:
-    """Return the size of a snapshot's file and its share in the page cache."""
     # A file that was removed stays open and answers, but cannot be examined.
     with contextlib.suppress(OSError, NumrouteError):
         path = SnapshotStore(store).snapshot_path(snapshot_id)

@@ -260,7 +260,6 @@ class NumberRouting:
         return await self._past.at(moment)
 
     def _check_snapshot(self, view: View, wanted: str) -> None:
-        """Refuse a request that names another snapshot than the one that would answer."""
         if wanted and wanted != view.id:
             raise OtherSnapshotError(
                 self._follower.store.path,

@@ -271,7 +271,6 @@ class Supervisor:
         self._log.info("workers replaced", workers=len(self._serving))
 
     async def _replace_large(self) -> None:
-        """Replace the workers that have taken too much memory."""
         limit = self._settings.worker_memory
         for number, worker in sorted(self._serving.items()):
             taken = resident_bytes(worker.process.pid, private=True)
