@@ -18,9 +18,6 @@ from numroute.files import remove_unfinished, write_whole
 FEED = "feed.json"
 """The file's name in the store."""
 
-FEED_VERSION = 1
-"""The ``version`` in the file; a file of another version is refused."""
-
 FAILED = "FAILED"
 """The outcome of a check that did not pass."""
 
@@ -126,10 +123,6 @@ class FeedState:
         return sum(len(each.names) for each in self.refused) + len(self.quarantined)
 
 
-class _Version(msgspec.Struct):
-    version: int
-
-
 def read_feed_state(store: Path) -> FeedState | None:
     """Return the state of the feed of the store at this path, None if it never had one.
 
@@ -137,14 +130,7 @@ def read_feed_state(store: Path) -> FeedState | None:
     """
     path = store / FEED
     try:
-        content = path.read_bytes()
-        if msgspec.json.decode(content, type=_Version).version != FEED_VERSION:
-            raise StoreAccessError(
-                path,
-                "it was written by another version of numroute",
-                hint="Read it with that version",
-            )
-        return msgspec.json.decode(content, type=FeedState)
+        return msgspec.json.decode(path.read_bytes(), type=FeedState)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -163,9 +149,8 @@ def write_feed_state(store: Path, state: FeedState) -> None:
     Raises StoreAccessError when the disk refuses.
     """
     path = store / FEED
-    content = msgspec.json.encode({"version": FEED_VERSION, **msgspec.to_builtins(state)})
     try:
         remove_unfinished(store, FEED)
-        write_whole(path, msgspec.json.format(content, indent=1) + b"\n")
+        write_whole(path, msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
     except OSError as error:
         raise StoreAccessError(path, f"cannot be written: {error.strerror}") from None
