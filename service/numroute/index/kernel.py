@@ -63,6 +63,9 @@ FIELDS_NUMBERS, FIELDS_REST = 256, 64
 FEW_ROWS = 4
 """Up to how many rows Python finds the distinct ones fastest."""
 
+MARKED_MAX = 4_096
+"""Up to how many numbers marks find the distinct rows faster than a histogram."""
+
 COMPILE_AFTER_NUMBERS = 20_000_000
 """So many numbers looked up in batches say that there will be more, and compiling pays."""
 
@@ -201,8 +204,8 @@ def find_fields(tables: Tables, find: Find, numbers: Words) -> tuple[Rows, Rows,
 def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDArray[np.uint32]]:
     """Return the distinct rows, ascending, how often each occurs, and each number's place in them.
 
-    Counts for all rows that there can be find them in time linear in n; to sort the rows, as
-    ``numpy.unique`` does, takes twenty times as long for 65,536 of them.
+    Marks or counts for all rows that there can be find them in time linear in n; to sort the rows,
+    as ``numpy.unique`` does, takes twenty times as long for 65,536 of them.
 
     ``rows``: unsigned[n], each less than ``row_count``. Returns the distinct rows, intp[d], their
     counts, intp[d], and uint32[n] places.
@@ -218,7 +221,15 @@ def distinct_rows(rows: NDArray[Any], row_count: int) -> tuple[Index, Index, NDA
         distinct, times = np.empty((2, min(len(rows), row_count)), np.int64)
         count = _compiled.distinct(rows, marks, place_of, distinct, times, places)
         return distinct[:count], times[:count], places
-    counts = np.bincount(rows, minlength=row_count)
-    distinct = counts.nonzero()[0]
+    positions = rows.astype(np.int64)
+    if len(rows) > MARKED_MAX:
+        counts = np.bincount(positions, minlength=row_count)
+        distinct = counts.nonzero()[0]
+        place_of[distinct] = np.arange(len(distinct), dtype=np.uint32)
+        return distinct, counts.take(distinct), place_of.take(positions)
+    marked = np.zeros(row_count, np.bool_)
+    marked[positions] = True
+    distinct = marked.nonzero()[0]
     place_of[distinct] = np.arange(len(distinct), dtype=np.uint32)
-    return distinct, counts.take(distinct), place_of.take(rows)
+    places = place_of.take(positions)
+    return distinct, np.bincount(places, minlength=len(distinct)), places
