@@ -239,9 +239,7 @@ def test_what_is_current_or_was_before_is_never_pruned(store: SnapshotStore) -> 
     ids = [publish(store) for _ in range(5)]
     with writing(store) as writer:
         writer.roll_back(ids[1])
-        dry = writer.prune(Retention(last=0, daily=0), dry_run=True)
-        assert len(store.ids()) == 5
-        assert writer.prune(Retention(last=0, daily=0)) == dry
+        writer.prune(Retention(last=0, daily=0))
     assert store.ids() == sorted([ids[1], ids[4]])
 
 

@@ -130,9 +130,8 @@ unpin = _pin_command("unpin", "Let the retention decide about a pinned snapshot 
 @click.command()
 @store_option
 @retention_options
-@click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
 @json_option
-def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) -> None:
+def prune(*, store: Path, retention: Retention, as_json: bool) -> None:
     """Remove the snapshots that no rule keeps.
 
     The rules are those of publishing. The current snapshot, the one before it and pinned ones
@@ -141,14 +140,13 @@ def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) ->
     opened = SnapshotStore(store)
     with writing(opened) as writer:
         sizes = {each: opened.snapshot_path(each).stat().st_size for each in opened.ids()}
-        judged = writer.prune(retention, dry_run=dry_run, asked_by=user_name())
+        judged = writer.prune(retention, asked_by=user_name())
     removed = [each.snapshot for each in judged if not each.reasons]
     freed = sum(sizes[each] for each in removed)
     if as_json:
         kept = [{"id": each.snapshot, "reasons": each.reasons} for each in judged if each.reasons]
-        print_json({"removed": removed, "kept": kept, "freed_bytes": freed, "dry_run": dry_run})
+        print_json({"removed": removed, "kept": kept, "freed_bytes": freed})
         return
-    gone = "would be removed" if dry_run else "removed"
     print_table(
         ("snapshot", "published", "bytes", "kept as"),
         [
@@ -156,13 +154,13 @@ def prune(*, store: Path, retention: Retention, dry_run: bool, as_json: bool) ->
                 each.snapshot,
                 time_text(each.published),
                 f"{sizes[each.snapshot]:,}",
-                ", ".join(each.reasons) or gone,
+                ", ".join(each.reasons) or "removed",
             )
             for each in judged
         ],
     )
     print_facts(
-        [(gone, f"{len(removed):,} of {counted(len(judged), 'snapshot')}, {freed:,} bytes")]
+        [("removed", f"{len(removed):,} of {counted(len(judged), 'snapshot')}, {freed:,} bytes")]
     )
 
 

@@ -233,7 +233,7 @@ class StoreWriter:
             path.unlink()
             flush(self._store.snapshots)
 
-    def prune(self, rules: Retention, *, dry_run: bool = False, asked_by: str = "") -> list[Kept]:
+    def prune(self, rules: Retention, *, asked_by: str = "") -> list[Kept]:
         """Remove the snapshots that no rule keeps; return all, each with why it is kept.
 
         Never removed: the current one, the one that was current before, a pinned one, and a file
@@ -242,7 +242,7 @@ class StoreWriter:
         store = self._store
         judged = judge(_in_order(store), rules, protected=[*_protected(store)])
         for each in judged:
-            if not each.reasons and not dry_run:
+            if not each.reasons:
                 path = store.snapshot_path(each.snapshot)
                 facts = {"bytes": path.stat().st_size, "asked_by": asked_by}
                 try:
