@@ -95,15 +95,16 @@ def _print_lines(
 ) -> bool:
     """Print the answers block by block, and return whether all have a route."""
     output = sys.stdout.buffer
-    output.write(form.header.encode())
+    output.write(form.header)
     is_routed = True
-    for block in blocks:
-        texts, parsed = [text.decode() for text in block], parse_rows(block, region)
+    for texts in blocks:
+        parsed = parse_rows(texts, region)
         if when:
-            answer = _columns(client.lookup_text(texts, region, **when))
+            strings = [text.decode() for text in texts]
+            answer = _columns(client.lookup_text(strings, region, **when))
         else:
             answer = client.lookup(parsed.numbers, with_range_holder=True, with_ported_at=True)
-        output.write(lines(texts, parsed.numbers, parsed.reasons, answer, form).encode())
+        output.write(lines(texts, parsed.numbers, parsed.reasons, answer, form))
         output.flush()
         is_routed = is_routed and all(route.status.has_route for route in answer.routes)
     return is_routed
