@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from numroute.cli.options import FILE, folder, json_option, region_option
+from numroute.cli.options import FILE, FOLDER, json_option, region_option
 from numroute.cli.service import Service, source_options
 from numroute_campaign.vocabulary import (
     CATEGORIES,
@@ -56,8 +56,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 @click.argument("lists", nargs=-1, required=True, metavar="LIST...")
 @click.option(
     "--out",
-    type=folder,
-    metavar="DIRECTORY",
+    type=FOLDER,
     help="Output folder; it appears at the end, complete.",
 )
 @source_options

@@ -498,10 +498,12 @@ def test_a_terminal_without_cyrillic_gets_marks(store: Path) -> None:
     assert "MegaFon" in done.stdout
 
 
-@pytest.mark.parametrize("program", ["numroute", "numroute-load"])
-def test_every_command_says_whole_what_it_does(program: str) -> None:
+@pytest.mark.parametrize(
+    "words", [["numroute"], ["numroute", "token"], ["numroute-load"], ["numroute-load", "override"]]
+)
+def test_every_command_says_whole_what_it_does(words: list[str]) -> None:
     """No sentence is cut off in the list of commands."""
-    lines = command(program, "--help").out.splitlines()
+    lines = command(*words, "--help").out.splitlines()
     assert "..." not in "".join(lines[lines.index("Commands:") :])
     assert max(map(len, lines)) <= 80
 
@@ -554,7 +556,8 @@ def test_a_first_build_says_in_one_line_what_could_not_be_checked(tmp_path: Path
 
 
 @pytest.mark.parametrize(("program", "typed", "found"), [
-    ("numroute", "look", "lookup"), ("numroute-load", "roll", "rollback"),
+    ("numroute", "look", "plain,lookup"), ("numroute-load", "roll", "plain,rollback"),
+    ("numroute", "info --store /srv", "dir,/srv"),
 ])  # fmt: skip
 def test_bash_completes_commands(program: str, typed: str, found: str) -> None:
     """What the printed script asks for is answered, and bash understands the script."""
@@ -565,12 +568,16 @@ def test_bash_completes_commands(program: str, typed: str, found: str) -> None:
     assert variable in script
     done = subprocess.run(
         [Path(sys.executable).parent / program],
-        env={variable: "bash_complete", "COMP_WORDS": f"{program} {typed}", "COMP_CWORD": "1"},
+        env={
+            variable: "bash_complete",
+            "COMP_WORDS": f"{program} {typed}",
+            "COMP_CWORD": str(len(typed.split())),
+        },
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.split() == [f"plain,{found}"]
+    assert done.stdout.split() == [found]
 
 
 def test_a_slip_is_answered_with_what_was_meant(store: Path) -> None:

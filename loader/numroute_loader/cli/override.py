@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from numroute.cli.console import counted, show
+from numroute.cli.group import Group
 from numroute.cli.options import json_option, store_option
 from numroute.index import Metadata, Retention, SnapshotStore, writing
 from numroute_loader.cli.options import reason_option, retention_options, user_name
 from numroute_loader.overrides import read_overrides
 
 
-@click.group()
+@click.group(cls=Group)
 def override() -> None:
     """Route numbers and ranges by hand, against the registry or where it says nothing.
 

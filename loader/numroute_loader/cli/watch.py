@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from numroute.cli.group import Daemon
-from numroute.cli.options import folder, seconds, setting, store_option
+from numroute.cli.options import FOLDER, seconds, setting, store_option
 from numroute.entry import how_to_install
 from numroute.errors import SettingError
 from numroute.index import Retention, SnapshotStore
@@ -40,7 +40,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command(cls=Daemon)
 @store_option
 @retention_options
-@setting("--inbox", "Folder where the registry's files arrive.", type=folder, metavar="DIRECTORY")
+@setting("--inbox", "Folder where the registry's files arrive.", type=FOLDER)
 @setting(
     "--sftp",
     "SFTP host where the registry puts its files: sftp://USER@HOST:PORT/PATH; without a path, the "

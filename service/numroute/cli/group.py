@@ -53,7 +53,19 @@ class Daemon(click.Command):
     """A command that runs until it is stopped; in a pipe its errors are log lines."""
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group whose help shows the whole first sentence of each command's help."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and what they do."""
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None:
+                command.short_help = command.get_short_help_str(_SENTENCE_MAX)
+        super().format_commands(ctx, formatter)
+
+
+class LazyGroup(Group):
     """Import a command when it is used, so that help and version work without its extra."""
 
     def __init__(self, *, imports: Mapping[str, str], **attributes: Any) -> None:  # noqa: ANN401 - click's own
@@ -85,7 +97,6 @@ class LazyGroup(click.Group):
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             return _Missing(cmd_name, help=self._needs(cmd_name, error), add_help_option=False)
-        command.short_help = command.get_short_help_str(_SENTENCE_MAX)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own

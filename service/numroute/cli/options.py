@@ -21,24 +21,35 @@ SECONDS_MAX = 86_400.0
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def folder(text: str) -> Path:
-    """Return a folder's path; refuse an empty one, as an unset variable gives."""
-    if not text:
-        raise click.BadParameter("the path is empty")
-    return Path(text)
+class _Folder(click.Path):
+    """A folder's path; an empty one, as an unset variable gives, is refused."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click declares it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401 - likewise
+        """Refuse the empty path."""
+        if not str(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(file_okay=False, path_type=Path)
 
 
 def time(text: str) -> datetime:
     """Return a moment in ISO 8601 with its time zone as an aware datetime in UTC."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise click.BadParameter(
-            f"{text!r} is no time, or has no time zone: write it as 2026-08-23T00:00:00+03:00"
-        )
-    return moment.astimezone(UTC)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(
+        f"{text!r} is no time, or has no time zone: write it as 2026-08-23T00:00:00+03:00"
+    )
 
 
 class Finite(click.FloatRange):
@@ -120,9 +131,8 @@ def gathered(
     return decorated
 
 
-_STORE: dict[str, Any] = {"type": folder, "metavar": "DIRECTORY"}
-store_option = setting("--store", "Folder of the snapshot store.", required=True, **_STORE)
-optional_store_option = setting("--store", "Folder of the snapshot store.", **_STORE)
+store_option = setting("--store", "Folder of the snapshot store.", required=True, type=FOLDER)
+optional_store_option = setting("--store", "Folder of the snapshot store.", type=FOLDER)
 
 region_option = setting(
     "--region",

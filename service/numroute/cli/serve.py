@@ -13,6 +13,7 @@ from numroute.cli.console import show
 from numroute.cli.group import Daemon
 from numroute.cli.options import (
     FILE,
+    FOLDER,
     Command,
     Finite,
     gathered,
@@ -87,12 +88,13 @@ def _options(*, http: bool) -> tuple[Command, ...]:
             "--token-lines",
             "The text of a tokens file itself, beside --tokens or instead of it.",
             default="",
+            show_default=False,
             metavar="TOML",
         ),
         setting(
             "--state",
             "Folder in which the use of limits is counted; required if a client has limits.",
-            type=click.Path(file_okay=False, path_type=Path),
+            type=FOLDER,
         ),
         setting("--insecure", "Allow plaintext and unknown clients beyond loopback.", is_flag=True),
         *([] if http else [reflection]),
@@ -165,7 +167,7 @@ def serve(  # noqa: PLR0917 - click gives one for each option
     A newly published snapshot answers within a second. SIGTERM or Ctrl-C drains and stops, SIGHUP
     replaces the worker processes one by one without an interruption.
     """
-    from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - likewise
+    from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - gRPC
 
     settings = ServerSettings(
         store=store,

@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 
 from numroute.cli.console import print_json, print_table, time_text
+from numroute.cli.group import Group
 from numroute.cli.options import FILE, json_option, setting
 from numroute.server.auth import Token
 
 DAYS_MAX = 36_500
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Make tokens for the service's clients, and list the clients."""
 
