@@ -59,14 +59,18 @@ def _read(file: ListFile, options: ReadOptions, numbers: NumberSet, *, is_lenien
     opened = open_list(file, options, all_phone_columns=True)
     # In text, 8 (916) 123-45-01, 02 without quotes is two cells: a number, the end of another.
     beside = [
-        opened.kept.index(place)
+        (opened.kept.index(place), "" if opened.columns[place] == by_place(place) else r"\s")
         for place in (phone + 1 for phone in opened.phones)
-        if place in opened.kept and opened.columns[place] == by_place(place)
+        if place in opened.kept and place not in opened.phones
     ]
     try:
         for task in opened.tasks():
             block = task()
-            ends = [block.kept[place] for place in beside if file.form is Form.CSV]
+            ends = [
+                pc.match_substring_regex(block.kept[place], rf"^{blank}\s*\d{{1,4}}(-\d\d)?\s*$")
+                for place, blank in beside
+                if file.form is Form.CSV
+            ]
             places, reasons = _take(block, options.region, numbers, ends)
             bad_rows += len(places)
             for place, reason in zip(places.tolist(), reasons.tolist(), strict=True):
@@ -96,7 +100,7 @@ def _take(
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Add a block's numbers to a set; return the records not understood, and why.
 
-    ``ends``: columns that may hold the end of a second number.
+    ``ends``: for columns of other content, which cells may be the end of a second number.
     """
     rows = len(block.phones[0])
     is_known = np.zeros(rows, np.bool_)
@@ -114,8 +118,7 @@ def _take(
         is_wrong = ~is_header & ~is_equal(cells, "")
         reason[without[is_wrong]] = phones.reasons[without[is_wrong]]
         reason[phones.partly] = Reject.NOT_A_NUMBER
-    for column in ends:
-        is_end = pc.match_substring_regex(column, r"^\s*\d{1,4}(-\d\d)?\s*$")
+    for is_end in ends:
         reason[is_end.to_numpy(zero_copy_only=False)] = Reject.NOT_A_NUMBER
     blank = np.flatnonzero(~is_known & (reason == 0))
     reason[blank] = Reject.EMPTY

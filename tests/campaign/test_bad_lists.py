@@ -483,6 +483,14 @@ def test_a_sheet_about_the_list_is_not_the_list(route, workbook, head: list[str]
     assert routed.summary["files"][0]["sheet"] == "Январь"
 
 
+def test_the_sheet_with_the_named_column_is_the_list(route, workbook) -> None:
+    """A sheet with other numbers comes first."""
+    others = [["Телефон"], *([n] for n in PEOPLE)]
+    path = workbook({"Офисы": others, "Клиенты": [["Контакт"], *([n] for n in PEOPLE)]})
+    summary = route(path, "--column", "Контакт").summary
+    assert summary["files"][0]["sheet"] == "Клиенты"
+
+
 @pytest.mark.parametrize("name", ["status", "row_id"])
 def test_a_kept_column_named_as_an_output_s_is_refused(route, write, name: str) -> None:
     """A list's own ``status`` does not stand under the name of the output's."""
@@ -519,6 +527,8 @@ def test_parquet_that_holds_no_numbers(route, tmp_path: Path, table: pa.Table, s
         "phone\n8 (916) 123-45-01, 02\n",
         "8 (916) 123-45-01, 02\n8 (903) 123-45-09\n",
         "name,phone\nАнна,8 (916) 123-45-01, 02\nПётр,8 (903) 123-45-09\n",
+        "name,phone,note\nАнна,8 (916) 123-45-01, 02\nПётр,8 (903) 123-45-09,\n",
+        "phone;note\n8 (916) 123-45-01; 02\n8 (903) 123-45-09;\n",
     ],
 )
 def test_the_end_of_a_second_number_in_the_next_cell_is_an_error(route, write, text: str) -> None:

@@ -198,6 +198,11 @@ def test_values_that_do_not_convert_are_not_quoted(route, tmp_path: Path) -> Non
     routed = route(tmp_path / "list.parquet", *words)
     assert routed.summary["cost"]["total"] == "3.00"
     assert "segments from 1 to 255, taken as 1: 1" in routed.err
+    assert routed.summary["files"][0]["has_header"]
+    dated = pa.table({"phone": [79161110000], "parts": pa.array([1], pa.timestamp("s"))})
+    pq.write_table(dated, tmp_path / "list.parquet")
+    said = route(tmp_path / "list.parquet", *words, out="dated", status=1).err
+    assert "the column 'parts' holds no segments" in said
 
 
 @pytest.mark.parametrize("cut", [0.2, 0.5, 0.8])

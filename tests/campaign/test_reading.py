@@ -238,6 +238,19 @@ def test_tax_numbers_are_no_phone_numbers(write, head: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        ("5536 9138 0000 0008", "5536 9138 0000 0016", "5536 9138 0000 0024"),
+        ("5513531864412", "5513531864423", "5513531864434"),
+    ],
+)
+def test_other_numbers_by_their_check_digits(write, others: tuple[str, ...]) -> None:
+    """Cards and ОГРН that read as numbers of some country are not taken, also without a name."""
+    with pytest.raises(InputError, match="no column holds phone numbers"):
+        numbers_of(write(table(";", NAMES[:3], others)), None)
+
+
+@pytest.mark.parametrize(
     "name", ["ОГРН", "СНИЛС", "Номер карты", "Р/с", "order_id", "Номер заказа", "Account", "Дата"]
 )
 def test_other_numbers_by_their_names(write, name: str) -> None:
@@ -296,6 +309,8 @@ CELLS = [
     ("7,91612e+10", []),
     ("Анна", []),
     ("a1234567@mail.ru", []),
+    ("79161234501@c.us", [79161234501]),
+    ("+79771234504, 79161234505@s.whatsapp.net", [79771234504, 79161234505]),
 ]
 
 

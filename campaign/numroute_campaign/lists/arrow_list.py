@@ -23,8 +23,6 @@ BLOCK_ROWS: Final = 131_072
 class ArrowFile(ListReader):
     """An open Parquet or Arrow file."""
 
-    has_header = False
-
     def __init__(self, file: ListFile, options: ReadOptions) -> None:
         """Open it and read the first rows."""
         super().__init__(file, options)

@@ -38,6 +38,9 @@ _DIGITS_MAX: Final = 12
 _NOTE_DIGITS_MAX: Final = 4
 """This many digits beside a number are a note: a house, an hour."""
 
+_MESSENGER: Final = re.compile(r"(?<=\d)@(?:c\.us|s\.whatsapp\.net)\b")
+"""Behind a number it makes WhatsApp's name of an account."""
+
 _MAIL: Final = re.compile(r"[^\s;,|<>()]*@[^\s;,|<>()]*")
 _PARAMETERS: Final = re.compile(r";(?:ext|phone-context|isub)=", re.IGNORECASE)
 _SCIENTIFIC: Final = re.compile(r"\+?(\d)(?:[.,](\d+))?[eEеЕ]\+?(\d{1,2})")
@@ -133,6 +136,7 @@ def read_cell(text: str, region: str | None) -> Cell:
         return _read_one(whole[1], region)
     if _GROUPED.fullmatch(plain):
         return _read_one(plain.replace(",", ""), region)
+    plain = _MESSENGER.sub(" ", plain)
     for other in (_MAIL, _DATE, _EXTENSION):
         plain = other.sub(" @ ", plain)
     numbers, is_whole, reason = _read_runs(_ENUMERATOR.sub("", plain), region)
@@ -297,6 +301,12 @@ def is_equal(values: pa.Array, text: str) -> NDArray[np.bool_]:
 def value_type(kind: pa.DataType) -> pa.DataType:
     """Return the type of a column's values, dictionary or not."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def may_hold_counts(kind: pa.DataType) -> bool:
+    """Whether counts of segments may stand in a column of this type."""
+    checks = (_is_text, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return any(check(kind) for check in checks)
 
 
 def segment_counts(column: pa.Array) -> NDArray[np.int64]:

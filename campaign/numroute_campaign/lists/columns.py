@@ -6,8 +6,8 @@ only known names make one. A first row may hold a person's data: a name goes int
 where it can be nothing else.
 
 The phone column is found by its name, then by its content. Numbers that are something else by their
-name or by their check digits (tax numbers, insurance numbers) are never taken for phone numbers,
-and where two columns may be meant the user is asked.
+name or by their check digits (tax numbers, insurance numbers, cards) are never taken for phone
+numbers, and where two columns may be meant the user is asked.
 """
 
 from __future__ import annotations
@@ -258,12 +258,11 @@ def _is_plausible(number: int) -> bool:
 
 
 def _have_check_digits(texts: Sequence[str]) -> bool:
-    # Other numbers with check digits are no plausible phone numbers.
+    """Whether nearly all of some numbers have the check digits of one kind of other number."""
     digits = {"".join(filter(str.isdecimal, text)) for text in texts}
     enough = max(_CHECKED_MIN, _CHECKED_SHARE * len(digits))
-    return sum(map(_is_tax_number, digits)) >= enough or (
-        sum(map(_is_insurance_number, digits)) >= enough
-    )
+    kinds = (_is_tax_number, _is_insurance_number, _is_registration_number, _is_card_number)
+    return any(sum(map(is_kind, digits)) >= enough for is_kind in kinds)
 
 
 def _is_tax_number(digits: str) -> bool:
@@ -279,6 +278,18 @@ def _is_insurance_number(digits: str) -> bool:
     """Whether it is a СНИЛС: nine digits and a check sum of two."""
     total = sum(int(digit) * weight for digit, weight in zip(digits, range(9, 0, -1), strict=False))
     return digits[9:] == f"{total % 101 % 100:02}"
+
+
+def _is_registration_number(digits: str) -> bool:
+    """Whether it is an ОГРН: of a company, or an entrepreneur's of 15 digits."""
+    return len(digits) in {13, 15} and int(digits[:-1]) % (len(digits) - 2) % 10 == int(digits[-1])
+
+
+def _is_card_number(digits: str) -> bool:
+    """Whether it is a bank card's or a telephone set's number: Luhn's check digit."""
+    doubled = "".join(str(2 * int(digit)) for digit in digits[-2::-2])
+    total = sum(map(int, doubled + digits[::-2]))
+    return len(digits) in {15, 16, 18, 19} and total % 10 == 0
 
 
 def _weighted(digits: str, weights: Sequence[int]) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists import ListReader
 from numroute_campaign.lists.arrow_list import ArrowFile
+from numroute_campaign.lists.cells import may_hold_counts
 from numroute_campaign.lists.columns import (
     choose_phone_column,
     find_column,
@@ -61,6 +62,14 @@ def open_list(
     )
     if options.segments_column is not None:
         reader.segments = find_column(columns, options.segments_column, file.name)
+        kind = reader.types[reader.segments]
+        if not may_hold_counts(kind):
+            shown = shown_name(columns[reader.segments])
+            raise InputError(
+                file.name,
+                f"the column {shown} holds no segments, its type is {kind}",
+                hint="Give --segments-column a column of whole numbers",
+            )
     for place in reader.phones:
         if isinstance(samples[place], InputError):
             raise samples[place]

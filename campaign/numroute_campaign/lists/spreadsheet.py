@@ -6,6 +6,7 @@ dates. One sheet is read: the one that the user named, or the first that has pho
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,6 +23,7 @@ from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.columns import (
     SAMPLE_RECORDS,
     count_numbers,
+    find_column,
     find_totals,
     phone_columns,
     read_layout,
@@ -81,16 +83,21 @@ class Spreadsheet(ListReader):
                     f"no sheet is named {shown_name(options.sheet)}",
                     hint=f"Its sheets are {', '.join(map(shown_name, visible))}",
                 )
-        most = -1
+        most = -2
         for name in names:
             rows = self._workbook.get_sheet_by_name(name)
             records = [_texts(row) for row in islice(rows.iter_rows(), SAMPLE_RECORDS)]
             if not any(any(map(str.strip, record)) for record in records):
                 continue
             layout = read_layout(records, options)
-            places = phone_columns(layout.columns, layout.sample, options.region)
+            places = []
+            if options.column is None:
+                places = phone_columns(layout.columns, layout.sample, options.region)
+            else:
+                with contextlib.suppress(InputError):
+                    places = [find_column(layout.columns, options.column, self.file.name)]
             counts = (count_numbers(layout.sample[place], options.region) for place in places)
-            numbers = min(max(counts, default=0), _LIST_NUMBERS_MIN)
+            numbers = min(max(counts, default=-1), _LIST_NUMBERS_MIN)
             if numbers > most:
                 most, self.sheet, self._rows, self._first = numbers, name, rows, layout.first
                 self.take_layout(layout)
