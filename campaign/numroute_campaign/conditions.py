@@ -109,4 +109,6 @@ def convert(path: Path, value: object, kind: type[Document], at: str = "") -> Do
         reason, _, where = str(error).replace("`", "'").partition(" - at '$")
         inner = re.sub(r"\[(\d+)\]", lambda match: f" {int(match[1]) + 1}", where.strip("'"))
         at = f"{at}{inner}".strip(".")
-        raise InputError(path, f"{at}: {reason}" if at else reason) from None
+        raise InputError(
+            path, f"{at}: {reason}" if at else reason, hint="See docs/campaign.md"
+        ) from None

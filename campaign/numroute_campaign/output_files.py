@@ -193,7 +193,7 @@ class SpoolFiles:
     ) -> None:
         """Name the files; nothing is created before the first row."""
         self._workspace, self._stem, self._form = workspace, stem, form
-        self._spool = workspace.spool / stem
+        self._spool = workspace.spool / f"{stem}.spool"
         self._rows_per_file = rows_per_file
         self.rows = 0
         self.names: list[str] = []

@@ -239,24 +239,33 @@ def _batches(path: Path, region: str | None) -> Iterator[tuple[Sequence[str], Se
         with CalamineWorkbook.from_path(path) as workbook:
             for name in workbook.sheet_names:
                 rows = workbook.get_sheet_by_name(name).iter_rows()
-                yield from _table(list(map(str, row)) for row in rows)
+                yield from _table((list(map(str, row)) for row in rows), has_header=True)
     else:
         for batch in ArrowFile(file, ReadOptions()).batches():
             yield batch.schema.names, batch.columns
 
 
-def _table(rows: Iterable[list[str]]) -> Iterator[tuple[Sequence[str], Sequence[pa.Array]]]:
-    """Yield rows of texts as columns; the header is the first row that is as long as most are."""
+def _table(
+    rows: Iterable[list[str]], *, has_header: bool = False
+) -> Iterator[tuple[Sequence[str], Sequence[pa.Array]]]:
+    """Yield rows of texts as columns; what a row has beyond the others is one cell.
+
+    The header is the first row that is as long as most are, if it looks like one or must be.
+    """
     rows = iter(rows)
     sample = list(islice(rows, _SAMPLE_ROWS))
     width = mode(map(len, sample)) if sample else 0
     names = next((row for row in sample if len(row) == width), [])
-    if all(_COLUMN_NAME.fullmatch(cell) for cell in names):
+    if has_header or all(_COLUMN_NAME.fullmatch(cell) for cell in names):
         sample = [row for row in sample if row is not names]
     else:
         names = []
     remaining = chain(sample, rows)
-    while piece := list(islice(remaining, _BATCH_ROWS)):
+    # One wide row must not make as many columns for all others.
+    narrow = (
+        row if len(row) <= width else [*row[:width], " ".join(row[width:])] for row in remaining
+    )
+    while piece := list(islice(narrow, _BATCH_ROWS)):
         columns = [pa.array(cells, pa.string()) for cells in zip_longest(*piece, fillvalue="")]
         names += [""] * (len(columns) - len(names))
         shown = enumerate(names[: len(columns)], 1)

@@ -44,7 +44,7 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     price: Decimal
     route: Text | None = None
-    category: Category | tuple[Category, ...] = CATEGORIES
+    category: Category | Annotated[tuple[Category, ...], msgspec.Meta(min_length=1)] = CATEGORIES
     sent: Annotated[int, msgspec.Meta(ge=0)] = 0
     step: tuple[Step, ...] = ()
 

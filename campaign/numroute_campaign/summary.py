@@ -33,7 +33,7 @@ ROWS_MAX: Final = 25
 """Operators and regions with a row each; all others share one."""
 
 UNPRICED_NAMES_MAX: Final = 10
-"""Operators without a price that the page and the warning name."""
+"""Operators without a price that the page names."""
 
 THIN_SPACE: Final = "\N{NARROW NO-BREAK SPACE}"
 
@@ -304,8 +304,11 @@ def page_environment(language: str) -> Environment:
 
     def share(part: float, total: float) -> str:
         """Return a share in percent; a dash if there is no total."""
-        text = f"{100 * part / total:.1f}".replace(".", point) if total else "\N{EN DASH}"
-        return f"{text}{THIN_SPACE}%" if total else text
+        if not total:
+            return "\N{EN DASH}"
+        percent = 100 * part / total
+        text = f"{percent:.{2 if 0 < percent < 1 else 1}f}".replace(".", point)
+        return f"{text}{THIN_SPACE}%"
 
     environment = Environment(
         loader=PackageLoader("numroute_campaign", _DATA),

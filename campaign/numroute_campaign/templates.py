@@ -80,7 +80,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                     f'{", ".join(_SOURCES)}, "list:COLUMN" or "text:WORDS"'
                 )
         try:
-            "".join(self.header_block).format(route="", send_from_utc="", send_until_utc="")
+            for line in self.header_block:
+                line.format(route="", send_from_utc="", send_until_utc="")
         except (LookupError, ValueError):
             raise ValueError(
                 "header_block: unknown placeholder. Use {route}, {send_from_utc} or "

@@ -320,6 +320,10 @@ BAD_PRICES = {
         'currency = "RUB"\n[[price]]\nprice = 1\ncategory = "advert"\n',
         "price 1.category",
     ),
+    "no category": (
+        'currency = "RUB"\n[[price]]\nprice = 1\ncategory = []\n',
+        "price 1.category",
+    ),
     "steps": (
         'currency = "RUB"\n[[price]]\nprice = 3\nstep = [{from=9, price=2}, {from=9, price=1}]',
         "price 1: step: the steps must ascend",

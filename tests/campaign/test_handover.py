@@ -123,6 +123,19 @@ def test_lines_outside_the_table_are_searched(tmp_path: Path) -> None:
     (tmp_path / "job.txt").write_text(f"#job;for Иванов Иван;x;y\n{rows}", "utf-8")
     (found,) = check_handover(tmp_path, "RU").findings
     assert (found.column, found.kind, found.rows) == ("column 2", "name", (1,))
+    (tmp_path / "job.txt").write_text(f"{rows}1;{'x;' * 30_000}Иванов Иван\n", "utf-8")
+    (found,) = check_handover(tmp_path, "RU").findings
+    assert (found.column, found.kind, found.rows) == ("column 3", "name", (51,))
+
+
+def test_a_workbook_s_first_row_names_its_columns(tmp_path: Path) -> None:
+    """Whatever it holds: names of people spelt with brackets are found."""
+    with xlsxwriter.Workbook(tmp_path / "a.xlsx") as workbook:
+        sheet = workbook.add_worksheet()
+        for row, cells in enumerate((("row_id", "ФИО (полностью)"), ("1", "x"), ("2", "y"))):
+            sheet.write_row(row, 0, cells)
+    (found,) = check_handover(tmp_path, "RU").findings
+    assert (found.column, found.kind, found.cells) == ("ФИО (полностью)", "name", 0)
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:

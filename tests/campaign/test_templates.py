@@ -133,6 +133,7 @@ BAD = {
     "quote": ('n = "number"', "delimiter = '\"'", "template.t.delimiter"),
     "encoding": ('n = "number"', 'encoding = "cp1252"', "template.t.encoding"),
     "block": ('n = "number"', 'header_block = ["{number}"]', "unknown placeholder"),
+    "braces": ('n = "number"', 'header_block = ["{", "{"]', "unknown placeholder"),
     "prefix": ('n = "number"', 'number_prefix = "tel"', "template.t.number_prefix"),
 }
 
