@@ -13,7 +13,7 @@ import pytest
 from support.registry import NAMES, command, write_registry
 
 from numroute.answers import answer_texts
-from numroute.cli.console import plain
+from numroute.cli.console import plain, print_table
 from numroute.cli.encoding import CSV_COLUMNS, escape_formula
 from numroute.index import SnapshotStore
 from numroute.model import SnapshotRef
@@ -523,6 +523,13 @@ def test_tables_fit_a_pipe(store: Path) -> None:
             assert line == line.rstrip()
     assert "Московская" in shown[1].out
     assert "1 snapshot," in shown[0].out
+
+
+def test_a_table_breaks_between_words_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """A column of one long word stays whole while others have words to break between."""
+    word = "Novosibirskaya-Telecom-Company"
+    print_table(("a", "b", "c"), [("short " * 10, word, "short " * 10)], unbroken=0)
+    assert word in capsys.readouterr().out
 
 
 def test_info_counts_older_files(tmp_path: Path) -> None:

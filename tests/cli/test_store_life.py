@@ -236,6 +236,17 @@ def test_build_prunes_by_its_options(tmp_path: Path, monkeypatch) -> None:
     assert len(SnapshotStore(store).ids()) == 3
 
 
+def test_a_lost_history_is_an_event_without_a_snapshot(built, tmp_path: Path) -> None:
+    """It is shown without the remark that its snapshot was removed."""
+    store = tmp_path / "store"
+    shutil.copytree(built[0], store)
+    SnapshotStore(store).history_path.unlink()
+    assert command("numroute-load", "pin", "current", "--store", store).status == 0
+    shown = command("numroute-load", "history", "--store", store).out
+    assert "history damaged" in shown
+    assert "(removed)" not in shown
+
+
 def test_rollback_of_a_lost_pointer(built, tmp_path: Path) -> None:
     """A store whose pointer is lost goes back to what was current last."""
     store = tmp_path / "store"

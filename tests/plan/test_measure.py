@@ -115,6 +115,25 @@ def test_a_step_whose_calls_fail_is_measured_again(
     assert calibrate(store, TINY, print).disturbed_steps == 4
 
 
+def test_loads_wait_for_a_capacity(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the calls at saturation fail, no share of what they show is measured."""
+    rates: list[object] = []
+
+    def refused_at_first(*arguments: object, **options: object) -> Load:
+        seen = send_calls(*arguments, **options)
+        rates.append(options["rate"])
+        if len(rates) == 3:  # after each batch's first calls
+            seen.failures["UNAVAILABLE"] += len(seen.latency_seconds)
+        return seen
+
+    monkeypatch.setattr(measure, "send_calls", refused_at_first)
+    steps: list[str] = []
+    assert calibrate(store, TINY, steps.append).disturbed_steps == 0
+    assert rates[2:4] == [None, None]
+    assert len(rates) == 2 + 1 + 3 + 3
+    assert [step.partition(",")[0] for step in steps] == ["round 1", "round 1", "round 2"]
+
+
 def always_broken(*arguments: object, **options: object) -> Load:
     seen = send_calls(*arguments, **options)
     if options["rate"] is not None:

@@ -46,7 +46,7 @@ def history(*, store: Path, last: int | None, as_json: bool) -> None:
             print_json({**entry, "kept": entry["snapshot"] in kept})
         return
     for entry in entries:
-        gone = "" if entry["snapshot"] in kept else " (removed)"
+        gone = " (removed)" if entry["snapshot"] and entry["snapshot"] not in kept else ""
         print_blocks(
             [
                 (

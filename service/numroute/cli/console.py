@@ -68,15 +68,22 @@ def print_table(
 ) -> None:
     """Print a table that is no wider than the terminal, or than 80 columns in a pipe.
 
-    Long cells are broken, those of the first ``unbroken`` columns last.
+    Long cells break between words, then anywhere; those of the first ``unbroken`` columns last.
     """
     console = Console(width=_width(), highlight=False, markup=False, emoji=False)
     cells = [list(map(str.strip, row)) for row in rows]
     columns = list(zip(headings, *cells, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
+    words = [max(map(cell_len, " ".join(column).split()), default=0) for column in columns]
+    words[:unbroken] = widths[:unbroken]
     while sum(widths) + _GAP * (len(widths) - 1) > console.width and max(widths) > 1:
         widest = max(
-            range(len(widths)), key=lambda i: (widths[i] > _NARROW and i >= unbroken, widths[i])
+            range(len(widths)),
+            key=lambda i: (
+                widths[i] > words[i],
+                widths[i] > _NARROW and i >= unbroken,
+                widths[i],
+            ),
         )
         widths[widest] -= 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)

@@ -146,8 +146,8 @@ def send_calls(
     try:
         used, begin, sent = cpu(), time.perf_counter(), 0
         while sent < calls_max and (not sent or time.perf_counter() - begin < seconds):
-            if due:
-                time.sleep(max(0.0, begin + due[sent] - time.perf_counter()))
+            if due and (ahead := begin + due[sent] - time.perf_counter()) > 0:
+                time.sleep(ahead)
             if sent >= in_flight:
                 wait()
             begun[sent] = begin + due[sent] if due else time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +90,9 @@ def calibrate(store: Path, effort: Effort, report: Callable[[str], None]) -> Cal
         # Round after round, so that a burst of other work hits one round of many steps.
         for seed in range(effort.rounds + REPEATS_MAX):
             for each in batches:
-                report(f"round {seed + 1}, {each.batch:,} numbers a call")
-                each.measure(seed)
+                if pending := each.pending():
+                    report(f"round {seed + 1}, {each.batch:,} numbers a call")
+                    each.measure(pending, seed)
         return Calibration(
             machine=machine,
             ported=snapshot.ported_count,
@@ -151,17 +152,21 @@ class _Batch:
         self._answer_bytes = len(call(requests[0]))
         self._private_bytes = service.private_bytes()
 
-    def measure(self, seed: int) -> None:
-        """Measure another round at each load that lacks undisturbed rounds."""
-        for load, quiet in self.quiet.items():
-            if len(quiet) >= self._effort.rounds:
-                continue
+    def pending(self) -> list[float]:
+        """Return the loads that lack undisturbed rounds."""
+        return [load for load, seen in self.quiet.items() if len(seen) < self._effort.rounds]
+
+    def measure(self, loads: Sequence[float], seed: int) -> None:
+        """Measure another round at each of these loads; without a usable capacity, only that."""
+        for load in loads:
+            if load < 1 and not self._usable(1.0):
+                return
             others = OtherWork(self._service.cpu_seconds)
             seen = self._run(load, seed)
             if seen.cpu_seconds <= 0:
                 raise ServiceError("the measured service ended", code="UNAVAILABLE")
             is_quiet = others.share() <= self._effort.others_share_max and not seen.failures
-            (quiet if is_quiet else self._disturbed[load]).append(seen)
+            (self.quiet if is_quiet else self._disturbed)[load].append(seen)
 
     def row(self) -> BatchRow:
         """Return all figures; raise ServiceError when the calls of a step failed in every round."""
@@ -181,13 +186,16 @@ class _Batch:
             ),
         )
 
-    def _spread(self, load: float, figure: Callable[[Load], float]) -> Spread:
-        """Return a figure of the undisturbed rounds; without any, of those with few failures."""
-        rounds = self.quiet[load] or [
+    def _usable(self, load: float) -> list[Load]:
+        """Return the undisturbed rounds; without any, those with few failures."""
+        return self.quiet[load] or [
             each
             for each in self._disturbed[load]
             if each.failures.total() <= FAILED_SHARE_MAX * len(each.latency_seconds)
         ]
+
+    def _spread(self, load: float, figure: Callable[[Load], float]) -> Spread:
+        rounds = self._usable(load)
         if not rounds:
             self._disturbed[load][0].require_answers()
         low, median, high = np.quantile([figure(each) for each in rounds], (0, 0.5, 1)).tolist()
@@ -197,8 +205,7 @@ class _Batch:
         effort, rate = self._effort, None
         in_flight, seconds = min(IN_FLIGHT, self._in_flight_max), effort.busy_seconds
         if load < 1:
-            saturated = self.quiet[1.0] or self._disturbed[1.0]
-            rate = load / min(each.cpu_per_call for each in saturated)
+            rate = load / min(each.cpu_per_call for each in self._usable(1.0))
             seconds = max(effort.step_seconds, min(STEP_CALLS_MIN / rate, STEP_SECONDS_MAX))
             in_flight = self._in_flight_max
         cpu = self._service.cpu_seconds
