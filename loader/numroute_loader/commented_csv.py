@@ -73,7 +73,7 @@ def _rows(path: str, text: str, cells: type[Cells], *, header: bool) -> Iterator
     fields = msgspec.structs.fields(cells)
     columns = [field.name for field in fields if field.required]
     optional = [field.name for field in fields if not field.required]
-    expected = f"The columns are {', '.join(columns)}"
+    expected = f"The columns, separated by commas, are {', '.join(columns)}"
     expected += f" and, if needed, {', '.join(optional)}" if optional else ""
     names: Sequence[str] = ()
     for line, record in enumerate(text.splitlines(), start=1):

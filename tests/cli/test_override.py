@@ -61,6 +61,11 @@ def test_a_file_is_applied_shown_and_cleared(store: Path, tmp_path: Path) -> Non
     """Lookup, explain, list, info and history show it; clearing brings the registry back."""
     file = tmp_path / "overrides.csv"
     file.write_text(GOOD)
+    before = SnapshotStore(store).current_id()
+    dry = command("numroute-load", "override", "apply", "--dry-run", "--store", store, file)
+    assert dry.status == 0, dry.err
+    assert "nothing: --dry-run" in dry.out
+    assert SnapshotStore(store).current_id() == before
     done = command(
         "numroute-load", "override", "apply", "--store", store, file, "--json", "--reason", "why"
     )

@@ -157,6 +157,14 @@ def test_duplicate_numbers(tmp_path, monkeypatch, in_order):
     assert error.line == lines[1]
 
 
+def test_duplicate_numbers_after_carriage_returns(tmp_path):
+    """Rows that end in a carriage return alone are read, and refused though no line is theirs."""
+    rows = [*_rows(3), _rows(1)[0], _rows(2)[1], *_rows(2)[1:]]
+    header, first, *others = bdpn.dump(bdpn.PORT_ALL, rows).splitlines()
+    data = b"\r\n".join([header, first, b"\r".join(others)])
+    assert "occurs in more than one row" in _refused(bdpn.put(tmp_path, f"{NAME}.csv", data)).reason
+
+
 @pytest.mark.parametrize("homes", [(False, True), (True, True), (True, False)])
 @pytest.mark.parametrize("in_order", [True, False])
 def test_duplicate_numbers_that_went_home(tmp_path, homes, in_order):

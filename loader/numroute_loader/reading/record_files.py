@@ -180,7 +180,7 @@ def _refuse_twice(
     raise InputError(
         file.path,
         f"the number {mask_number(numbers[-1])} {what} (lines {' and '.join(map(str, where))})",
-        line=where[-1],
+        line=max(where, default=None),
         hint="The file is not whole as the registry makes it: download it again",
     )
 
