@@ -98,6 +98,21 @@ def test_one_client_takes_all_room_but_not_all_turns(queue) -> None:
     assert [name for name in order if name != "modest"] == [f"greedy {i}" for i in range(10)]
 
 
+def test_turns_are_weighed_by_numbers(queue) -> None:
+    """A client with huge batches is given no more numbers than one with many smaller ones."""
+    batches, free = queue
+    order: list[str] = []
+    futures = [
+        batches.submit(client, numbers, lambda client=client: order.append(client))
+        for client, numbers, count in (("huge", 500_000, 3), ("smaller", 20_000, 20))
+        for _ in range(count)
+    ]
+    free.set()
+    for future in futures:
+        future.result()
+    assert order == ["huge", *["smaller"] * 20, "huge", "huge"]
+
+
 def test_room_is_shared_equally(queue) -> None:
     """With two clients each may have half of the room; a newcomer has room for one batch."""
     batches, _ = queue

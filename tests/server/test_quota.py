@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import multiprocessing
 import os
 import signal
@@ -17,10 +18,15 @@ from hypothesis import strategies as st
 from support.mounts import mounted
 
 import numroute
-from numroute.errors import QuotaExceededError, ServiceError, SettingError
+from numroute.errors import NoSnapshotError, QuotaExceededError, ServiceError, SettingError
+from numroute.index import SnapshotStore
+from numroute.logs import make_logger
 from numroute.server import quota as usage_module
 from numroute.server.auth import Client, new_token, parse_clients, token_entry
+from numroute.server.follower import Follower
+from numroute.server.guard import Call
 from numroute.server.quota import CLIENTS_MAX, SECONDS_PER_DAY, Quota, Usage
+from numroute.server.servicer import NumberRouting
 from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -193,6 +199,20 @@ def test_every_method_is_counted(run_server, store, tmp_path) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         call(b"", timeout=20, metadata=metadata)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_what_cannot_be_answered_costs_nothing(tmp_path, count: int) -> None:
+    """Without a snapshot in service no quota is charged."""
+    log = make_logger(io.StringIO())
+    store = SnapshotStore(tmp_path / "store", create=True)
+    follower = Follower(store, log, max_age=None, on_state=lambda _: None)
+    service, call = NumberRouting(follower, log), Call("BulkLookup", None)  # type: ignore[arg-type]
+    request = pb.BulkLookupRequest(numbers=[79_000_000_000] * count).SerializeToString()
+    with pytest.raises(NoSnapshotError):
+        await service.bulk_lookup(request, call)
+    service.close()
+    assert call.numbers == 0
 
 
 def test_clients_are_counted_apart(usage, clock) -> None:

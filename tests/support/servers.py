@@ -74,7 +74,7 @@ class Server:
         """Return what the service has logged so far."""
         # Lines of grpc's own may quote any bytes that a client sent.
         lines = self.log_path.read_text("utf-8", "replace").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n") and line[0] == "{"]
+        return [json.loads(line) for line in lines if line.endswith("\n") and line[:2] == '{"']
 
     def wait_for_log(self, event: str, count: int = 1) -> list[dict[str, object]]:
         """Return the log's lines of an event once there are ``count``."""

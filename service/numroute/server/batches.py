@@ -42,9 +42,12 @@ class Batches:
     def __init__(self, threads: int) -> None:
         """Start the threads."""
         self._changed = threading.Condition()
-        # By client; the client whose turn it is comes first.
         self._waiting: dict[str, deque[_Batch]] = {}
         self._under_way: Counter[str] = Counter()
+        # How many numbers each client was given: the one with the fewest is next. A new one starts
+        # where the last one was.
+        self._given: dict[str, int] = {}
+        self._now = 0
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{place}", daemon=True)
@@ -73,6 +76,7 @@ class Batches:
                 # Only now: what finds no room counts against no quota.
                 admit(numbers)
             self._under_way[client] += numbers
+            self._given[client] = max(self._now, self._given.get(client, 0))
             queue = self._waiting.setdefault(client, deque())
             queue.append(_Batch(client, numbers, future, work))
             self._changed.notify()
@@ -110,6 +114,12 @@ class Batches:
                 self._under_way[batch.client] -= batch.numbers
                 if not self._under_way[batch.client]:
                     del self._under_way[batch.client]
+                    # What one was given ahead of the others still counts when it comes back.
+                    self._given = {
+                        client: given
+                        for client, given in self._given.items()
+                        if given > self._now or client in self._under_way
+                    }
             # Neither the answer nor its snapshot is held until the next batch comes.
             del batch
 
@@ -120,10 +130,10 @@ class Batches:
                 self._changed.wait()
             if not self._waiting:
                 return None
-            client = next(iter(self._waiting))
-            queue = self._waiting.pop(client)
-            batch = queue.popleft()
-            if queue:
-                # Behind the other clients.
-                self._waiting[client] = queue
+            client = min(self._waiting, key=self._given.__getitem__)
+            batch = self._waiting[client].popleft()
+            if not self._waiting[client]:
+                del self._waiting[client]
+            self._now = self._given[client]
+            self._given[client] += batch.numbers
             return batch

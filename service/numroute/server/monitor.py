@@ -127,9 +127,9 @@ class Monitor:
 
     def _response(self, request: str) -> bytes:
         line, _, headers = request.partition("\r\n")
-        method, target, *_ = *line.split(" "), ""
+        method, _, target = line.partition(" ")
         try:
-            status, kind, body = self._answer(target.partition("?")[0], headers)
+            status, kind, body = self._answer(re.split(r"[ ?]", target)[0], headers)
         except Exception as fault:  # noqa: BLE001 - a fault here must not end the answering
             self._log.error("metrics failed", **fault_fields(fault))
             status, kind, body = HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n"

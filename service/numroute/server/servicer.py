@@ -93,8 +93,9 @@ class NumberRouting:
         """Answer a ``BulkLookupRequest`` with a ``BulkLookupResponse``."""
         number = only_number(request)
         if number is not None:
-            call.ask(1)
             with self._follower.current() as view:
+                # A question that cannot be answered costs nothing.
+                call.ask(1)
                 return answer_one(view, number)
         numbers, options = wire.bulk_request_parts(request)
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)

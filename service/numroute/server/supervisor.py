@@ -44,6 +44,9 @@ STEADY_SECONDS = 60.0
 MEMORY_SECONDS = 1.0
 """How often the memory of the workers is checked."""
 
+MEMORY_PAUSE_SECONDS = 10.0
+"""The pause of these checks once one is too large: a low limit must not replace it each second."""
+
 KILL_SECONDS = 5.0
 """How long after the drain limit a worker may take before it is killed."""
 
@@ -251,6 +254,7 @@ class Supervisor:
         """
         await self._all_serve.wait()
         on_ready()
+        next_check = 0.0
         while True:
             # Not wait_for: in Python 3.11 it may swallow a cancellation.
             with contextlib.suppress(TimeoutError):
@@ -259,26 +263,27 @@ class Supervisor:
             try:
                 if requested.is_set():
                     requested.clear()
-                    await self._replace_each()
-                await self._replace_large()
+                    self._log.info("replacing workers", workers=len(self._serving))
+                    for number in sorted(self._serving):
+                        await self._put(number)
+                    self._log.info("workers replaced", workers=len(self._serving))
+                elif time.monotonic() >= next_check and (large := self._too_large()):
+                    next_check = time.monotonic() + MEMORY_PAUSE_SECONDS
+                    for number in large:
+                        await self._put(number)
             except (SettingError, WorkerError) as error:
                 self._log.error("workers not replaced", reason=error.message)
 
-    async def _replace_each(self) -> None:
-        self._log.info("replacing workers", workers=len(self._serving))
-        for number in sorted(self._serving):
-            await self._put(number)
-        self._log.info("workers replaced", workers=len(self._serving))
-
-    async def _replace_large(self) -> None:
-        limit = self._settings.worker_memory
+    def _too_large(self) -> list[int]:
+        limit, found = self._settings.worker_memory, []
         for number, worker in sorted(self._serving.items()):
             taken = resident_bytes(worker.process.pid, private=True)
             if taken > limit:
                 self._log.warning(
                     "worker too large", worker=number, memory_bytes=taken, limit_bytes=limit
                 )
-                await self._put(number)
+                found.append(number)
+        return found
 
     async def _end(self, worker: Worker) -> None:
         """Let a worker drain, and kill it if it takes too long."""
