@@ -82,6 +82,12 @@ def test_check_says_what_would_run(store: Path, tmp_path: Path) -> None:
         assert all(fact in table for fact in facts)
 
 
+def test_check_allows_metrics_beyond_this_machine(store: Path) -> None:
+    """They are plaintext, also where the service listens on loopback without TLS."""
+    result = command("numroute", "serve", "--check", "--store", store, "--metrics", "0.0.0.0:9464")
+    assert (result.status, result.err) == (0, "")
+
+
 def test_check_finds_what_would_not_run(store: Path, tmp_path: Path) -> None:
     """Each fault is one JSON line in a pipe, and exit status 1 or, for wrong usage, 2."""
     authority = Authority.make(tmp_path / "ca")

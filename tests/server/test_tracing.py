@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from numroute.entry import how_to_install
+from numroute.index import SnapshotStore
 from numroute.v1 import number_routing_pb2 as pb
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -70,6 +72,20 @@ def test_each_call_is_a_span_in_the_clients_trace(run_server, store, exported) -
     assert attributes(failed)["rpc.grpc.status_code"] == grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert failed.trace_id.hex() != TRACE
     assert asked.start_time_unix_nano < asked.end_time_unix_nano
+
+
+def test_our_faults_are_errors_of_their_spans(run_server, tmp_path, exported) -> None:
+    """A call refused for want of a snapshot is an error of the service's, not of the client's."""
+    server = run_server(SnapshotStore(tmp_path / "store", create=True).path)
+    for request in (b"", b"\xff"):
+        with pytest.raises(grpc.RpcError):
+            server.call("BulkLookup", request)
+    assert server.stop() == 0
+    message = exported.get()
+    spans = [span for each in message.resource_spans for span in each.scope_spans[0].spans]
+    spans.sort(key=lambda span: span.start_time_unix_nano)
+    error, unset = Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET
+    assert [span.status.code for span in spans] == [error, unset]
 
 
 def test_a_receiver_that_is_away_harms_no_call(run_server, store, monkeypatch) -> None:

@@ -17,6 +17,16 @@ from numroute.server.guard import Call, Guard
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
+_FAULTS = frozenset(
+    {
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+)
+"""Our statuses that make a server's span an error, by OpenTelemetry's conventions for gRPC."""
+
 
 class Tracing(Guard):
     """A guard that makes a span for each call, within the client's trace if it sends one."""
@@ -36,6 +46,7 @@ class Tracing(Guard):
         self._tracer = self._provider.get_tracer("numroute")
         self._extract = propagate.extract
         self._server = trace.SpanKind.SERVER
+        self._error = trace.Status(trace.StatusCode.ERROR)
         self._spans: dict[Call, Any] = {}
 
     def begin(self, call: Call) -> None:
@@ -60,6 +71,8 @@ class Tracing(Guard):
         span.set_attribute("numroute.numbers", call.numbers)
         if call.client:
             span.set_attribute("numroute.client", call.client)
+        if status in _FAULTS:
+            span.set_status(self._error)
         span.end()
 
     def close(self) -> None:
