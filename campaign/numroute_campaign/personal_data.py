@@ -66,7 +66,7 @@ _PATTERNS: Final = {
         (resources.files("numroute_campaign") / "data" / "personal_data.toml").read_text("utf-8")
     ).items()
 }
-_COLUMN_NAME: Final = re.compile(r"(?!.*\d{5})[\w .-]{0,60}")
+_COLUMN_NAME: Final = re.compile(r"(?!.*\d{5})[\w ./()№:-]{0,60}")
 _NAME: Final = re.compile(r"[A-ZА-ЯЁ][A-Za-zА-Яа-яЁё]+")
 _PHONE: Final = re.compile(
     r"(?<!\d)\+?\d{10,15}(?!\d)|"

@@ -107,7 +107,8 @@ def test_one_planted_cell_is_found_with_its_row(kind: str, tmp_path: Path) -> No
         ("ФИО", "name"), ("last_name", "name"), ("Имя клиента", "name"), ("E-mail", "e-mail"),
         ("Почта", "e-mail"), ("Дата рождения", "date of birth"), ("Адрес доставки", "address"),
         ("Моб.", "phone number"), ("phone2", "phone number"), ("Паспорт", "document"),
-        ("ИНН", "document"),
+        ("ИНН", "document"), ("Имя/название", "name"), ("№ паспорта", "document"),
+        ("Почта (личная)", "e-mail"),
     ],
 )  # fmt: skip
 def test_a_column_is_found_by_its_name(name: str, kind: str, tmp_path: Path) -> None:

@@ -426,12 +426,14 @@ def _delimiter(sample: bytes, region: str | None) -> str:
             continue
         widths = Counter(map(len, filled[titles:]))
         width, count = widths.most_common(1)[0]
+        if width == 1:
+            continue
         share = count / widths.total()
         header = find_phone_header(rows, region)
         is_named = header is not None and len(rows[header]) > 1
         is_alike = share >= _ALIKE_SHARE and count > titles
         score = (is_named, share, count, width)
-        if width > 1 and (is_alike or is_named) and score > best_score:
+        if (is_alike or is_named) and score > best_score:
             best, best_score = delimiter, score
     return best
 
