@@ -522,6 +522,23 @@ def test_parquet_that_holds_no_numbers(route, tmp_path: Path, table: pa.Table, s
 
 
 @pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (pa.array(map(float, PEOPLE), pa.float32()), "'second' is of single precision"),
+        (pa.array([*map(float, PEOPLE[1:]), 0.5]), "'second' holds fractions"),
+    ],
+)
+def test_second_numbers_as_floats_are_not_passed_over(
+    route, write, tmp_path: Path, second: pa.Array, said: str
+) -> None:
+    """A do-not-send list's column of lost digits is refused, also where another column is read."""
+    stop = tmp_path / "stop.parquet"
+    pq.write_table(pa.table({"phone": PEOPLE, "second": second}), stop)
+    path = write("phone\n" + "".join(f"{n}\n" for n in PEOPLE))
+    assert said in route(path, "--suppress", stop, status=1).err
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "phone\n8 (916) 123-45-01, 02\n",

@@ -49,7 +49,9 @@ class ArrowFile(ListReader):
                     readable(columns[place], shown_name(self.columns[place]), self.file.name)
                     for place in self.phones
                 )
-                block = replace(block, phones=tuple(phones))
+                # No cell repeats the header.
+                headers = ("",) * len(self.phones)
+                block = replace(block, phones=tuple(phones), headers=headers)
                 yield lambda block=block: block  # type: ignore[misc] # a default binds it
 
     def batches(

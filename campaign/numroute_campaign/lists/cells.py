@@ -39,7 +39,7 @@ _NOTE_DIGITS_MAX: Final = 4
 """This many digits beside a number are a note: a house, an hour."""
 
 _MESSENGER: Final = re.compile(r"(?<=\d)@(?:c\.us|s\.whatsapp\.net)\b")
-"""Behind a number it makes WhatsApp's name of an account."""
+"""What follows the number in the name of a WhatsApp account."""
 
 _MAIL: Final = re.compile(r"[^\s;,|<>()]*@[^\s;,|<>()]*")
 _PARAMETERS: Final = re.compile(r";(?:ext|phone-context|isub)=", re.IGNORECASE)
@@ -237,9 +237,15 @@ def unpacked(column: pa.Array) -> pa.Array:
 
 
 def sample_of(column: pa.Array, shown: str, where: str) -> pa.Array | InputError:
-    """Return some values of a column as ``readable`` does, or why they cannot be numbers."""
+    """Return some values of a column, or why its type cannot hold numbers.
+
+    Fractions become null: ``readable`` refuses the column if it is for phones.
+    """
+    column = unpacked(column.slice(0, SAMPLE_ROWS))
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        return _whole_numbers(column)
     try:
-        return readable(column.slice(0, SAMPLE_ROWS), shown, where)
+        return readable(column, shown, where)
     except InputError as error:
         return error
 
