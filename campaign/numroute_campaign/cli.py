@@ -86,7 +86,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 )
 @click.option("--suppress", multiple=True, metavar="LIST", help="Do-not-send list; repeatable.")
 @_read_options("suppress-", "do-not-send lists")
-@click.option("--suppress-lenient", is_flag=True, help="Ignore do-not-send rows without a number.")
+@click.option("--suppress-lenient", is_flag=True, help="Ignore do-not-send rows not understood.")
 @click.option("--prices", metavar="FILE", type=FILE, help="TOML file of prices per operator.")
 @click.option(
     "--category",

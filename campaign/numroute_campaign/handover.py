@@ -101,7 +101,7 @@ def load_key(path: Path) -> bytes:
         key = bytes.fromhex(text.decode("ascii").strip())
     if KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX and len(set(key)) >= _DISTINCT_BYTES_MIN:
         return key
-    problem = f"the key is weak: it has {len(key)} bytes, {len(set(key))} of them different"
+    problem = f"the key is weak or too long: it has {len(key)} bytes, {len(set(key))} distinct"
     hint = "Name a new file: a random key is written to it"
     raise InputError(path, problem if key else "it holds no key", hint=hint)
 

@@ -299,8 +299,8 @@ def page_environment(language: str) -> Environment:
 
     def money(amount: str) -> str:
         """Return an amount of the summary with its thousands apart."""
-        units, dot, cents = amount.partition(".")
-        return f"{whole(int(units))}{dot and point}{cents}" if amount else ""
+        text = f"{Decimal(amount):,f}" if amount else ""
+        return text.replace(",", THIN_SPACE).replace(".", point)
 
     def share(part: float, total: float) -> str:
         """Return a share in percent; a dash if there is no total."""

@@ -189,6 +189,15 @@ def test_the_page_says_what_the_summary_says() -> None:
         assert expected in texts, expected
 
 
+def test_small_figures_are_not_rounded_away() -> None:
+    """Nor do they lose their sign: routing by prefix may have been cheaper."""
+    assert SUMMARY.cost is not None
+    cost = replace(SUMMARY.cost, saved_by_prefix="-0.50")
+    texts = read(replace(SUMMARY, cost=cost, misrouted_by_prefix=2_000)).texts
+    assert "-0.50 RUB" in texts
+    assert f"0.20{THIN_SPACE}%" in texts
+
+
 def test_the_page_needs_nothing_else() -> None:
     """No script, and no address of anything to load: the page works without a network."""
     text = report_html(SUMMARY)
