@@ -44,7 +44,7 @@ def test_an_unwritable_place_is_refused(calibration: Calibration, tmp_path: Path
 
 def test_a_missing_calibration_says_how_to_make_one(tmp_path: Path) -> None:
     """The remedy is the command."""
-    with pytest.raises(InputError, match=r"no calibration.*--calibrate"):
+    with pytest.raises(InputError, match=r"no calibration.*--calibrate --store"):
         load(tmp_path / "c.json")
 
 

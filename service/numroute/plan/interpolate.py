@@ -203,7 +203,8 @@ def _require_measured(calibration: Calibration, asked: Requirements) -> None:
         if not low <= value <= high:
             raise SettingError(
                 f"{what} {value:,} was not measured",
-                hint=f"Give {low:,} to {high:,}, or calibrate with a larger store",
+                hint=f"Give {low:,} to {high:,}. "
+                "For more ported numbers calibrate with a larger store",
             )
 
 

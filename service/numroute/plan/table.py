@@ -104,7 +104,7 @@ def require_writable(path: Path) -> None:
 
 def load(path: Path) -> Calibration:
     """Read the file; raise InputError when it is missing, of another version, or damaged."""
-    hint = "Measure this machine: `numroute plan --calibrate`"
+    hint = "Measure this machine: `numroute plan --calibrate --store DIR`"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Calibration)
     except OSError as error:
