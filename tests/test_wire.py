@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numroute import wire
+from numroute.client import messages
 from numroute.model import Answer, LineType, Operator, Region, Route, SnapshotRef, Status
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -95,7 +96,8 @@ def test_routes_survive_the_wire(route) -> None:
     row = Answer(input="x", number=7, status=route.status, snapshot=ref, route=route)
     beside = wire.message(row)
     assert beside.route.status == pb.STATUS_UNSPECIFIED
-    assert wire.value(Answer, beside, snapshot=ref) == row
+    response = pb.LookupResponse(answers=[beside], snapshot=wire.message(ref))
+    assert messages.lookup_response(response.SerializeToString(), 1) == (ref, [row])
 
 
 @pytest.mark.parametrize(

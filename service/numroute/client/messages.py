@@ -204,7 +204,18 @@ def lookup_response(data: bytes, count: int) -> tuple[SnapshotRef, list[Answer]]
     ref = wire.value(SnapshotRef, message.snapshot)
     if len(message.answers) != count:
         raise not_understood(f"it has {len(message.answers)} answers to {count} texts")
-    return ref, [wire.value(Answer, answer, snapshot=ref) for answer in message.answers]
+    return ref, [_answer(answer, ref) for answer in message.answers]
+
+
+def _answer(message: pb.LookupAnswer, ref: SnapshotRef) -> Answer:
+    """Return a row answer; its route and its range holder are most often decoded already."""
+    parts: dict[str, Any] = {}
+    if message.HasField("route"):
+        message.route.status = message.status
+        parts["route"] = route(message.route.SerializeToString())
+    if message.HasField("range_holder"):
+        parts["range_holder"] = operator(message.range_holder.SerializeToString())
+    return wire.value(Answer, message, snapshot=ref, **parts)
 
 
 @_decoding()

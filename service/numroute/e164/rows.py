@@ -110,10 +110,12 @@ def parse_rows(rows: Sequence[bytes], default_region: str | None = None) -> Pars
 
     The rows are texts in UTF-8, what is not is replaced; the region is as ``parse`` takes it.
     """
-    offsets = _running_sum(list(map(len, rows)), np.int64)
+    offsets = _running_sum(np.fromiter(map(len, rows), np.int64, len(rows)), np.int64)
     answer = judge_texts(np.frombuffer(b"".join(rows), np.uint8), offsets, default_region)
     return read_open(
-        answer, lambda at: [rows[row].decode(errors="replace") for row in at], default_region
+        answer,
+        lambda at: [rows[row].decode(errors="replace") for row in at.tolist()],
+        default_region,
     )
 
 
@@ -302,7 +304,7 @@ def _eights(text: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return fours[:-4] * np.uint32(10_000) + fours[4:]
 
 
-def _running_sum(values: NDArray[Any] | list[int], dtype: type[Any] = np.uint32) -> NDArray[Any]:
+def _running_sum(values: NDArray[Any], dtype: type[Any] = np.uint32) -> NDArray[Any]:
     """Return dtype[m + 1]: the sum of all values before each place, modulo the type's size."""
     sums = np.zeros(len(values) + 1, dtype)
     np.cumsum(values, dtype=dtype, out=sums[1:])
