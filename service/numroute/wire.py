@@ -83,10 +83,10 @@ _MESSAGES: dict[type, Any] = {
 
 _KINDS: dict[Any, Any] = {kind.DESCRIPTOR: value for value, kind in _MESSAGES.items()}
 
+# A look-up takes a tenth of the time of the enum's own.
 _INVALID_REASONS = {int(reason): reason for reason in InvalidReason}
 _LINE_TYPES = {int(line_type): line_type for line_type in LineType}
 _STATUSES = {int(status): status for status in Status}
-# A look-up takes a tenth of the time of the enum's own.
 
 _ENUMS: dict[Any, Any] = {
     pb.InvalidReason.DESCRIPTOR: _INVALID_REASONS,

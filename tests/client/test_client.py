@@ -182,11 +182,28 @@ async def test_arguments_of_another_type_are_refused(kind, server) -> None:
         texts = ["+79000000001"] if name == "lookup_text" else "+79000000001"
         for options, text in (
             ({"as_of": "2026-01-01"}, "as_of must be a datetime with its time zone, not str"),
-            ({"default_region": 5}, "."),
+            ({"default_region": 79160000000}, "default_region must be a text, e.g. 'RU', not int"),
         ):
             with pytest.raises(TypeError, match=text):
                 await getattr(client, name)(texts, **options)
     client.close() if kind == "sync" else await client.close()
+
+
+async def test_an_answer_of_a_stream_does_not_wait_for_the_next_batch(server) -> None:
+    """A batch may depend on the answer before it."""
+    answered = asyncio.Event()
+
+    async def batches() -> AsyncIterator[list[int]]:
+        yield [1]
+        await asyncio.wait_for(answered.wait(), 10)
+        yield [2, 3]
+
+    async with numroute.AsyncClient(server.target) as client:
+        sizes = []
+        async for answer in client.stream(batches()):
+            sizes.append(len(answer.route_index))
+            answered.set()
+    assert sizes == [1, 2]
 
 
 def test_an_asyncio_client_belongs_to_one_loop(server) -> None:

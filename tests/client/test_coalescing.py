@@ -49,6 +49,10 @@ class Service:
         """Let a batch fail."""
         self._ends[batch].set_exception(ServiceError("it failed", code="INTERNAL"))
 
+    def given_up(self, batch: int = -1) -> bool:
+        """Return whether a batch was given up."""
+        return self._ends[batch].cancelled()
+
 
 @pytest.fixture
 def service() -> Service:
@@ -77,7 +81,11 @@ def asking(coalescer: Coalescer, *numbers: int, seconds: float = 60.0) -> list[a
     """Begin a task per number."""
 
     async def ask(number: int) -> object:
-        return await coalescer.ask(number, seconds)
+        try:
+            return await coalescer.ask(number, seconds)
+        except asyncio.CancelledError:
+            coalescer.abandoned()
+            raise
 
     return [asyncio.ensure_future(ask(number)) for number in numbers]
 
@@ -194,6 +202,21 @@ async def test_a_cancelled_task_takes_nothing_from_the_others(service) -> None:
     await turns()
     assert after[0].cancelled()
     assert code(after[1]) == "m5"
+
+
+async def test_a_batch_that_nobody_waits_for_is_given_up(service) -> None:
+    """When all its tasks are cancelled, a batch makes room for others."""
+    coalescer = gather(service, in_flight_max=1)
+    tasks = asking(coalescer, 1, 2)
+    await turns()
+    waiting = asking(coalescer, 3)
+    for task in tasks:
+        task.cancel()
+    await turns(10)
+    assert service.given_up(0)
+    assert service.batches == [[1, 2], [3]]
+    service.answer()
+    await asyncio.gather(*waiting)
 
 
 async def test_each_task_has_its_own_deadline(service) -> None:

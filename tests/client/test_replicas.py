@@ -293,6 +293,7 @@ def test_a_watch_goes_on_after_a_kill(tmp_path) -> None:
         ("[::1]:1,[::1]:2", "ipv6:[::1]:1,[::1]:2", True, True),
         ("ipv4:10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1", True, False),
         ("dns:///numroute.internal:50051", "dns:///numroute.internal:50051", True, False),
+        (" localhost:1\n", "localhost:1", False, True),
         ("unix:/run/numroute.sock", "unix:/run/numroute.sock", False, True),
         ("unix-abstract:numroute", "unix-abstract:numroute", False, True),
         ("unix-box:50051", "unix-box:50051", False, False),

@@ -25,7 +25,6 @@ from numroute.client.channel import (
 )
 from numroute.client.coalescing import Coalescer, Coalescing
 from numroute.client.core import (
-    BACKOFF_SECONDS,
     NUMBERS_AT_ONCE_MAX,
     NUMBERS_PER_CHUNK,
     BulkQuestion,
@@ -136,7 +135,11 @@ class AsyncClient(ClientBase):
             if self._closed.is_set():
                 raise client_closed()
             coalescer = self._coalescers[with_range_holder, with_ported_at]
-            return await coalescer.ask(as_number(numbers), seconds)
+            try:
+                return await coalescer.ask(as_number(numbers), seconds)
+            except asyncio.CancelledError:
+                coalescer.abandoned()
+                raise
         question = await _worked_off(
             length_hint(numbers) > NUMBERS_AT_ONCE_MAX,
             BulkQuestion,
@@ -167,23 +170,42 @@ class AsyncClient(ClientBase):
         with_ported_at: bool = False,
         timeout: float | None = None,
     ) -> AsyncIterator[BulkAnswer]:
-        """Look up batch after batch, which may be asynchronous; see ``Client.stream``."""
+        """Look up batch after batch, which may be asynchronous; see ``Client.stream``.
+
+        Each answer is yielded as soon as it arrives, whether or not there is another batch.
+        """
         seconds = self._seconds(timeout)
         make = functools.partial(
             stream_question, with_range_holder=with_range_holder, with_ported_at=with_ported_at
         )
-        under_way: deque[asyncio.Task[BulkAnswer]] = deque()
+        asked: asyncio.Queue[asyncio.Task[BulkAnswer] | None] = asyncio.Queue()
+        room = asyncio.Semaphore(CALLS_IN_FLIGHT)
+        tasks: set[asyncio.Task[Any]] = set()
+
+        async def ask_all() -> None:
+            try:
+                await room.acquire()
+                async for batch in _each(batches):
+                    large = length_hint(batch) > NUMBERS_AT_ONCE_MAX
+                    question = await _worked_off(large, make, batch)
+                    task = asyncio.create_task(self._ask(question, seconds))
+                    tasks.add(task)
+                    asked.put_nowait(task)
+                    await room.acquire()
+            finally:
+                asked.put_nowait(None)
+
+        asking = asyncio.create_task(ask_all())
+        tasks.add(asking)
         try:
-            async for batch in _each(batches):
-                large = length_hint(batch) > NUMBERS_AT_ONCE_MAX
-                question = await _worked_off(large, make, batch)
-                under_way.append(asyncio.create_task(self._ask(question, seconds)))
-                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0].done()):
-                    yield await under_way.popleft()
-            while under_way:
-                yield await under_way.popleft()
+            while (first := await asked.get()) is not None:
+                answer = await first
+                tasks.remove(first)
+                room.release()
+                yield answer
+            await asking
         finally:
-            await _cancel(under_way)
+            await _cancel(tasks)
 
     async def explain(
         self,
@@ -213,20 +235,20 @@ class AsyncClient(ClientBase):
         watch = Watch(self._seconds(None), self._loop.time())
         while not self._closed.is_set():
             call: Any = self._watch(b"", metadata=self._token())
-            pause = BACKOFF_SECONDS
             try:
                 async for response in call:
                     news = watch.news(response)
                     if news is not None:
                         yield news
+                pause = watch.pause("OK", None, self._loop.time())
+                if pause is None:
+                    raise timed_out(self.target, self.timeout)
             except grpc.aio.AioRpcError as error:
                 if self._closed.is_set():
                     return
-                code, trailers = error.code().name, error.trailing_metadata()
-                again = watch.pause(code, trailers, self._loop.time())
-                if again is None:
+                pause = watch.pause(error.code().name, error.trailing_metadata(), self._loop.time())
+                if pause is None:
                     raise self._failure(error, self.timeout) from None
-                pause = again
             except asyncio.CancelledError:
                 # Closing the channel cancels its calls; cancelling this task still works.
                 if self._closed.is_set() and not _cancelling():

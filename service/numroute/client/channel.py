@@ -149,7 +149,7 @@ class ClientBase:
                 "Is `numroute serve` running there? If it speaks TLS, give ca or tls, and cert and "
                 "key where it requires them; if it does not, give none of them"
             )
-        elif code == "DEADLINE_EXCEEDED":
+        elif code in {"OK", "DEADLINE_EXCEEDED"}:  # OK: a watch that announced nothing
             return timed_out(self.target, seconds)
         elif code == "UNIMPLEMENTED":
             message = f"{self.target} does not know the method that was called"
@@ -181,6 +181,7 @@ def parse_target(text: str) -> Target:
     name for all where addresses change. Raises SettingError for what is no target, and ServiceError
     when a name in a list has no address.
     """
+    text = text.strip()
     if text.startswith(_SCHEMES):
         local = text.startswith("unix")
         return Target(uri=text, several=not local, loopback=local)

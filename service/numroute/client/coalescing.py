@@ -117,12 +117,13 @@ class Coalescer:
         self._soon: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
+        self._abandoning: asyncio.Handle | None = None
 
     def ask(self, number: int, seconds: float) -> asyncio.Future[NumberAnswer]:
         """Return the future of the answer to a number from 0 to 2^64 - 1.
 
         It ends with ServiceError when the service was not reached or did not answer within
-        ``seconds``.
+        ``seconds``. A caller that cancels it must call ``abandoned``.
         """
         waiter = _Waiter(loop=self._loop)
         waiter.number = number
@@ -135,6 +136,11 @@ class Coalescer:
             self._expiry = self._loop.call_at(waiter.deadline, self._expire)
         self._arrange()
         return waiter
+
+    def abandoned(self) -> None:
+        """Check, soon, whether a batch has no waiting task left."""
+        if self._abandoning is None:
+            self._abandoning = self._loop.call_soon(self._drop_abandoned)
 
     async def flush(self) -> None:
         """Send the waiting numbers; return when every task has its answer or its error."""
@@ -244,3 +250,10 @@ class Coalescer:
             # Not once for each of thousands of numbers, for it looks at all of them.
             following = max(following, now + _LATE_SECONDS)
             self._expiry = self._loop.call_at(following, self._expire)
+
+    def _drop_abandoned(self) -> None:
+        """Cancel the batches that nobody waits for, to make room for others."""
+        self._abandoning = None
+        for task, batch in self._under_way.items():
+            if all(waiter.done() for waiter in batch):
+                task.cancel()

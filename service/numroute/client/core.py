@@ -258,8 +258,9 @@ class TextQuestion(Question["Sequence[str]", list[Answer], list[Answer]]):
         self, texts: Iterable[str], default_region: str | None, as_of: datetime | None = None
     ) -> None:
         """Ask for texts in any human format."""
-        as_of_time = messages.as_time(as_of)
-        self._options = pb.LookupRequest(default_region=default_region, as_of=as_of_time)
+        self._options = pb.LookupRequest(
+            default_region=messages.as_region(default_region), as_of=messages.as_time(as_of)
+        )
         super().__init__(messages.as_texts(texts), TEXTS_PER_CHUNK)
 
     def _request(self, items: Sequence[str], snapshot_id: str) -> bytes:

@@ -186,6 +186,15 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     return listed
 
 
+def as_region(default_region: str | None) -> str | None:
+    """Return the caller's region; TypeError for others, which protobuf would quote."""
+    if default_region is not None and not isinstance(default_region, str):
+        raise TypeError(
+            f"default_region must be a text, e.g. 'RU', not {type(default_region).__name__}"
+        )
+    return default_region
+
+
 def as_time(as_of: datetime | None) -> Timestamp | None:
     """Return the caller's time as a message; TypeError or ValueError for others."""
     if as_of is None:
@@ -229,7 +238,7 @@ def explain_request(text: str, default_region: str | None, as_of: datetime | Non
     """Return a serialised ``ExplainRequest``."""
     (checked,) = as_texts([text])
     return pb.ExplainRequest(
-        number=checked, default_region=default_region, as_of=as_time(as_of)
+        number=checked, default_region=as_region(default_region), as_of=as_time(as_of)
     ).SerializeToString()
 
 
