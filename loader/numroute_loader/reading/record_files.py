@@ -53,9 +53,13 @@ _Key = TypeVar("_Key", bound=Hashable)
 def read_ported_dump(
     file: RegistryFile, progress: Progress | None, tolerance: Tolerance, *, layout: RecordLayout
 ) -> ParsedFile:
-    """Return the ported numbers of a dump, ascending; InputError for a defect not tolerated."""
+    """Return the ported numbers of a dump, ascending; InputError for a defect not tolerated.
+
+    No defect is tolerated where operators are named in free text.
+    """
+    tolerance = STRICT if layout.free_text else tolerance
     table = _Table(file, layout, progress, tolerance)
-    duplicates = _sort(table, file, layout, keep_latest=tolerance.duplicates and bool(layout.time))
+    duplicates = _sort(table, file, layout, keep_latest=tolerance.duplicates)
     home = table.column("home", np.bool_)
     if home.any():
         table.select(~home)
@@ -331,7 +335,7 @@ class _Table:
         cell = cells[place].strip() if len(cells) >= -place else b""
         if not re.fullmatch(rb"[0-9]{1,20}", cell) or int(cell) > ROWS_MAX:
             # Not quoted: in a damaged row it may be a subscriber's number.
-            reason = f"the first data row has no {column}, or one that is no count up to {ROWS_MAX}"
+            reason = f"the first data row has no {column} that is a whole number up to {ROWS_MAX}"
             raise InputError(path, reason, line=2, hint=REMEDY)
         return int(cell)
 
