@@ -77,3 +77,6 @@ def test_a_wrong_column_is_refused(store: Path) -> None:
         route_polars(pl.DataFrame({"phone": PHONES}), store=store, column="telephone")
     with pytest.raises(SettingError, match="status"):
         route_pandas(pd.DataFrame({"phone": PHONES, "status": 1}), store=store, column="phone")
+    single = pl.DataFrame({"phone": pl.Series([79161234567.0], dtype=pl.Float32)})
+    with pytest.raises(InputError, match="'phone' is of single precision"):
+        route_polars(single, store=store)

@@ -285,7 +285,7 @@ def readable(column: pa.Array, shown: str, where: str) -> pa.Array:
     raise InputError(
         where,
         f"{shown} {fault}",
-        hint="Name the phone column with --column, or give the numbers as text or 64-bit integers",
+        hint="Name the phone column, or give the numbers as text or 64-bit integers",
     )
 
 

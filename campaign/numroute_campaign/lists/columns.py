@@ -147,12 +147,14 @@ def choose_phone_column(
     that names the column, for messages.
 
     Raises:
-        InputError: There is none, or more than one; names the columns.
+        InputError: There is none, or more than one: names the columns; or its type holds none.
     """
     if named is not None:
         return find_column(columns, named, where), f"named by {option}"
     phones = phone_columns(columns, sample, region)
     by_name = [i for i in phones if is_phone_name(columns[i])]
+    if not by_name and (unable := unable_columns(columns, sample)):
+        raise unable[0]
     by_content = [i for i in phones if i not in by_name]
     both = [i for i in by_name if _holds_numbers(sample[i], region)]
     # "Номер" beside "Телефон" is a number of something else.
@@ -185,6 +187,14 @@ def phone_columns(
         if not isinstance(values, InputError)
         and (is_phone_name(name) or _is_phone_content(name, values, region))
     ]
+
+
+def unable_columns(
+    columns: Sequence[str], sample: Sequence[pa.Array | InputError]
+) -> list[InputError]:
+    """Return why columns that are named for phone numbers cannot hold them."""
+    pairs = zip(columns, sample, strict=True)
+    return [why for name, why in pairs if isinstance(why, InputError) and is_phone_name(name)]
 
 
 def find_column(columns: Sequence[str], wanted: str, where: str) -> int:

@@ -13,9 +13,9 @@ from numroute_campaign.lists.columns import (
     choose_phone_column,
     find_column,
     holds_numbers,
-    is_phone_name,
     phone_columns,
     shown_name,
+    unable_columns,
 )
 from numroute_campaign.lists.csv_list import CsvText
 from numroute_campaign.lists.files import Form, ListFile, ReadOptions
@@ -41,11 +41,9 @@ def open_list(
     """
     reader = _READERS[file.form](file, options)
     columns, samples, region = reader.columns, reader.sample, options.region
-    named = [sample for name, sample in zip(columns, samples, strict=True) if is_phone_name(name)]
-    unable = [sample for sample in named if isinstance(sample, InputError)]
-    if unable and options.column is None and (all_phone_columns or unable == named):
-        raise unable[0]
     if all_phone_columns and options.column is None:
+        if unable := unable_columns(columns, samples):
+            raise unable[0]
         reader.phones = tuple(phone_columns(columns, samples, region))
         reader.why = "every column with phone numbers"
     if not reader.phones:
