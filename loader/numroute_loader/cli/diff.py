@@ -96,7 +96,7 @@ def _print_matrix(comparison: Comparison) -> None:
     matrix = comparison.matrix
     order = np.argsort(-(matrix.sum(axis=0) + matrix.sum(axis=1)), kind="stable")
     names = [operator_text(comparison.operators[i]) or _NOBODY for i in order.tolist()]
-    if len(names) > OPERATORS_SHOWN_MAX:
+    if len(names) > OPERATORS_SHOWN_MAX + 1:
         names[OPERATORS_SHOWN_MAX:] = [f"{len(names) - OPERATORS_SHOWN_MAX} others"]
     place = np.minimum(np.argsort(order), OPERATORS_SHOWN_MAX)
     square = np.zeros((len(names), len(names)), np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from numroute.errors import InputError, StoreError
+from numroute.errors import FeedError, InputError, StoreError
 from numroute.feed import Reconciled, Refused, Waiting
 from numroute.index import SnapshotStore, history, writing
 from numroute.logs import error_fields
@@ -194,7 +195,7 @@ class Watcher(Feed):
         inputs = [self._spool.path / name for name in names]
         increments, options = step.action is Action.APPLY, self._options
         if not increments:
-            inputs += input_files(options.plan)
+            inputs += self._open_plan()
         checked = pipeline.check(inputs, self._store, options.approval, increments=increments)
         used = set(names) if step.action is Action.RECONCILE else set()
         if step.action is not Action.RECONCILE and checked.new is not None:
@@ -217,6 +218,24 @@ class Watcher(Feed):
             self._compare(names[0], checked, published=step.action is Action.BUILD)
         if checked.gap is not None:
             self._gap(checked.gap.message, GAP_HINT)
+
+    def _open_plan(self) -> list[Path]:
+        """Return the files of ``--plan``.
+
+        Raises FeedError where there are none and the current snapshot was built with some: their
+        numbers would become unallocated, unnoticed by the gate where they are few.
+        """
+        if not self._options.plan:
+            with contextlib.suppress(StoreError), self._store.open() as snapshot:
+                for source in snapshot.metadata.sources:
+                    if source.layer == "ranges" and source.registry != self._layout.registry:
+                        raise FeedError(
+                            f"the current snapshot was built with {source.name}, which this feed "
+                            "lacks",
+                            hint="Give the open numbering plan with --plan; to do without it, "
+                            "build once by hand with --allow plan_shrinkage",
+                        )
+        return input_files(self._options.plan)
 
     def _compare(self, dump: str, checked: Checked, *, published: bool) -> None:
         """Record how a full dump differs from what increments made; in history, if that is all."""

@@ -7,11 +7,13 @@ its facts in ``findings``.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numroute_loader.gate.findings import READ_BACK, Evidence, Finding, Outcome, finding, named
 from numroute_loader.gate.limits import DAYS_MAX, GateLimits
@@ -116,7 +118,13 @@ def clock(evidence: Evidence, limits: GateLimits) -> Finding:
 
 
 def port_dates(evidence: Evidence, limits: GateLimits) -> Finding | str:
-    """Check that the ports end when the data do: none much later, the newest not much earlier."""
+    """Check that the ports end when the data do: none much later, the newest not much earlier.
+
+    Half of the changes of a window of increments must lie in it.
+    """
+    misplaced = _misplaced_window(evidence, limits)
+    if misplaced is not None:
+        return misplaced
     ported_at, as_of = evidence.ported_at, evidence.as_of
     dated = 0 if ported_at is None else int(np.count_nonzero(ported_at))
     if ported_at is None or not dated:
@@ -136,6 +144,29 @@ def port_dates(evidence: Evidence, limits: GateLimits) -> Finding | str:
     message += f"the data's own time, the limit is {limit:g}"
     failed = behind > limit and dated >= limits.port_dates_numbers_min
     return finding(message, actual=behind, limit=limit, hint=_DOWNLOAD, failed=failed)
+
+
+def _misplaced_window(evidence: Evidence, limits: GateLimits) -> Finding | None:
+    """Return the finding about a window whose median change does not belong to its time."""
+    windows: dict[datetime, list[NDArray[np.uint32]]] = defaultdict(list)
+    for file in evidence.files:
+        if file.increment is not None and file.source.as_of is not None:
+            windows[file.source.as_of].append(file.increment.changed_at)
+    ahead, behind = limits.increment_dates_ahead_minutes / 60, limits.increment_dates_behind_hours
+    for stated, times in windows.items():
+        dated = np.concatenate(times)
+        dated = dated[dated > 0]
+        if len(dated) < max(1, limits.increment_dates_numbers_min):
+            continue
+        hours = (float(np.median(dated)) - stated.timestamp()) / 3600
+        if not -behind <= hours <= ahead:
+            side, limit = ("after", ahead) if hours > 0 else ("before", behind)
+            message = f"half of the {len(dated):,} changes of the window of {stated.isoformat()} "
+            message += f"are {abs(hours):,.1f} hours or more {side} the time in its name, the "
+            message += f"limit is {limit:,.1f}: it is another window under this name"
+            hint = "Give the files back their own names, or ask the registry for them again."
+            return finding(message, actual=abs(hours), limit=limit, hint=hint)
+    return None
 
 
 def unknown_operators(evidence: Evidence, limits: GateLimits) -> Finding | str:
@@ -234,7 +265,7 @@ def range_holders(evidence: Evidence, limits: GateLimits) -> Finding | str:
     """Check that not too many numbers of the plan have another range holder than before."""
     holders = evidence.range_holders
     if holders is None or not holders.numbers:
-        return _NO_PLAN if holders is None else "the plans have no number in common"
+        return "there are no two plans with numbers in common"
     floor, of_holder = limits.range_holders_numbers_min, limits.range_holders_operator_share
     lost = {
         f"{code} {lost:,} of {had:,}": lost / had

@@ -50,6 +50,9 @@ class GateLimits:
     unchanged_numbers_min: _Count
     clock_ahead_hours: _Measure
     clock_behind_hours: _Measure
+    increment_dates_ahead_minutes: _Measure
+    increment_dates_behind_hours: _Measure
+    increment_dates_numbers_min: _Count
     port_dates_ahead_hours: _Measure
     port_dates_ahead_share: _Share
     port_dates_behind_hours: _Measure

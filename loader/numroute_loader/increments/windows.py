@@ -19,9 +19,9 @@ WINDOWS_MAX = 100_000
 """A sequence so many windows ahead, twenty years, is a mistake in a name."""
 
 GAP_HINT = (
-    "Give the missing files together with those that wait to `apply`; if they cannot be had, build "
-    "the next full dump. After a rollback `watch` applies none again: `apply` them, or `rollback` "
-    "to the newer snapshot. The current snapshot is still served"
+    "`apply` the missing files together with those that wait; if they cannot be had, build the "
+    "next full dump. After a rollback `watch` applies nothing again: `apply` the files by hand, or "
+    "`rollback` to the newer snapshot. The current snapshot is still served"
 )
 
 

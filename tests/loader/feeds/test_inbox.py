@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.feeds import FIRST_DAY, as_of, day_of, put, watch_once, window_of, zip_of
-from support.registry import ABC, command
+from support.registry import ABC, command, write_registry
 
 from numroute.errors import InputError
 from numroute.feed import read_feed_state
@@ -329,15 +329,16 @@ def test_a_file_of_the_future_waits(store: Path, inbox: Path) -> None:
 
 def test_the_open_plan_is_not_lost(store: Path, inbox: Path, tmp_path: Path) -> None:
     """A store built with the open numbering plan is not fed without it."""
-    plan = tmp_path / "ABC-4xx.csv"
-    plan.write_text(ABC.replace("1009999;10000", "1999999;1000000"))
-    put(inbox, day_of())
-    assert watch_once(store, "--inbox", inbox, "--plan", plan).status == 0
+    registry = write_registry(tmp_path / "r")
+    assert command("numroute-load", "build", "--store", store, registry).status == 0
     put(inbox, day_of(NEXT_DAY))
     run = watch_once(store, "--inbox", inbox)
     assert run.status == 1
     assert run.state is not None
-    assert run.state.refused[0].checks == ("plan_shrinkage",)
+    assert run.state.error is not None
+    assert "--plan" in run.state.error.hint
+    plan = tmp_path / "ABC-4xx.csv"
+    plan.write_text(ABC)
     run = watch_once(store, "--inbox", inbox, "--plan", plan)
     assert run.status == 0, run.text
     found = command("numroute", "lookup", "--store", store, "+74951000000", "--json")

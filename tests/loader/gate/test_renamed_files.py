@@ -124,17 +124,32 @@ def test_a_dump_of_the_day_before_yesterday(
     assert dailies(registry, 0)[2].name in found["sequence"]["message"]
 
 
-def test_a_refused_window_prints_its_object(
+def test_dates_tell_an_older_window_that_was_changed(
     registry: list[Path], store: Path, tmp_path: Path
 ) -> None:
-    """A program gets the gate's findings of increments that were refused, too."""
-    assert load("apply", store, window(registry, 0, tmp_path / "0")).status == 0
-    result = load("apply", store, window(registry, 0, tmp_path / "w", name_of=1), "--json")
+    """Where the bytes differ, the changes of a window long past still lie outside its time."""
+    for number in range(4):
+        assert load("apply", store, window(registry, number, tmp_path / str(number))).status == 0
+    folder = window(registry, 0, tmp_path / "w", name_of=4)
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n"))
+    result = load("apply", store, folder)
+    assert result.status == 1
+    assert "port_dates: half of the" in result.err
+    assert "hours or more before the time in its name, the limit is 4.0" in result.err
+
+
+def test_a_later_window_under_an_earlier_name(
+    registry: list[Path], store: Path, tmp_path: Path
+) -> None:
+    """Ports after the end of a window are of another one; the JSON object says so all the same."""
+    result = load("apply", store, window(registry, 1, tmp_path / "w", name_of=0), "--json")
     assert result.status == 1
     told = json.loads(result.out)
     assert (told["published"], told["passed"], told["snapshot"]) == (False, False, None)
-    found = {each["check"]: each for each in told["gate"]}["sequence"]
+    found = {each["check"]: each for each in told["gate"]}["port_dates"]
     assert found["outcome"] == "FAILED"
+    assert "hours or more after the time in its name" in found["message"]
 
 
 def test_a_refused_build_prints_its_object(
