@@ -125,13 +125,16 @@ def parse_texts(texts: Sequence[str], default_region: str | None = None) -> Pars
     So software writes numbers, and Python's own integers are faster than rows of bytes.
     """
     table = decision_table(check_region(default_region))
-    bare = [text.removeprefix("+") for text in texts]
-    lengths, joined = np.array(list(map(len, bare)), np.int64), "".join(bare)
-    is_short = texts and lengths.min() >= KNOWN_DIGITS_MAX and lengths.max() <= _TAIL_DIGITS
+    plus = "".join(texts).count("+") == len(texts)
+    bare = [text[1:] for text in texts] if plus else texts
+    joined, sizes = "".join(bare), set(map(len, bare))
+    is_short = texts and min(sizes) >= KNOWN_DIGITS_MAX and max(sizes) <= _TAIL_DIGITS
     if is_short and joined.isascii() and joined.isdecimal():
         numbers = np.array(list(map(int, bare)), np.uint64)
+        # Most often all are of one length.
+        lengths = np.array(sizes.pop() if len(sizes) == 1 else list(map(len, bare)))
         heads = (numbers // _POWERS.take(lengths - KNOWN_DIGITS_MAX)).astype(np.uint32)
-        codes = table.codes(np.array(list(map(len, texts))) > lengths, lengths, heads)
+        codes = table.codes(np.array(plus), lengths, heads)
         if UNSETTLED not in codes:
             return ParsedColumn(*table.outcomes(codes, numbers))
     return parse_rows([text.encode("utf-8", "replace") for text in texts], default_region)
