@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.snapshots import make_content, make_metadata, make_routes
 from numroute.index import Changes, Snapshot, compare
 from numroute.index.compare import Kind, changed_numbers
 from numroute.index.writer import write_snapshot
-from numroute.model import Route
+from numroute.model import Operator, Route
 
 ROUTES = [make_routes(6, 4), make_routes(9, 2)]
 numbers = st.one_of(
@@ -132,3 +133,20 @@ def test_many_changes_in_one_slab_are_all_found(tmp_path: Path) -> None:
         assert [n for piece in moved for n in piece.numbers.tolist()] == list(old)[::3]
         assert compare(a, b).changes == Changes(against="a", moved=10_000)
         assert compare(a, a).changes == Changes(against="a")
+
+
+def test_flows_between_operators_of_one_name_are_added_up(tmp_path: Path) -> None:
+    """Operators without a code are told apart by tax number, and named alike."""
+    routes = make_routes(4, 1)
+    for row, tax_number in ((2, "1"), (3, "2")):
+        operator = Operator(name="Сириус", tax_number=tax_number)
+        routes[row] = dataclasses.replace(routes[row], operator=operator)
+    start = 79_000_000_000
+    old = {start: 2, start + 1: 2, start + 2: 3, start + 3: 4}
+    new = {start: 4, start + 1: 4, start + 2: 4}
+    write_snapshot(tmp_path / "a", make_content(old, {}, routes), make_metadata())
+    with Snapshot(tmp_path / "a") as a:
+        assert compare(a, make_content(new, {}, routes)).flows == [
+            "Сириус to mPORTED2 3",
+            "mPORTED2 to nobody 1",
+        ]

@@ -12,7 +12,7 @@ from numroute.errors import SnapshotCorruptError, StoreAccessError, StoreError
 from numroute.index import Snapshot, verify_snapshot
 from numroute.index.content import ContentError
 from numroute.index.file import write_file
-from numroute.index.layout import DONORS, NETWORKS, OPERATORS, REGIONS
+from numroute.index.layout import DONORS, NETWORKS, OPERATORS, RANKS_WITHIN, REGIONS
 from numroute.index.writer import write_snapshot
 
 PAGE = 4096
@@ -120,6 +120,16 @@ def test_a_table_that_is_none_is_refused_at_opening(
         write_file(path, snapshot.arrays, tables, snapshot.metadata)
     with pytest.raises(SnapshotCorruptError, match="the operators, networks or regions are not"):
         Snapshot(path)
+
+
+def test_columns_of_records_without_ranks_are_refused(intact: bytes, tmp_path: Path) -> None:
+    """Without the ranks within groups a lookup would take another number's time."""
+    (tmp_path / "s.lmdb").write_bytes(intact)
+    with Snapshot(tmp_path / "s.lmdb") as snapshot:
+        arrays = {key: array for key, array in snapshot.arrays.items() if key != RANKS_WITHIN}
+        write_file(tmp_path / "d.lmdb", arrays, snapshot.tables_stored(), snapshot.metadata)
+    with pytest.raises(SnapshotCorruptError, match="it lacks ranks_within"):
+        Snapshot(tmp_path / "d.lmdb")
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:

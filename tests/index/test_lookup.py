@@ -247,3 +247,12 @@ def test_answers_outlive_the_snapshot(open_content):
     snapshot.close()
     assert answers.route.tolist() == [2]
     assert route.status is Status.PORTED
+
+
+def test_times_that_are_not_stored_cost_nothing(open_content) -> None:
+    """Where there are no times, nobody counts the records of the whole heap to find one."""
+    content = make_content({FIRST + i: 2 for i in range(600)}, {}, make_routes(1, 1))
+    snapshot = open_content(content)
+    answers = snapshot.lookup(np.arange(FIRST, FIRST + 600, dtype=np.uint64), ported_at=True)
+    assert not answers.ported_at.any()
+    assert not {"_within", "records_of_granules"} & vars(snapshot.tables).keys()

@@ -226,6 +226,33 @@ def test_what_is_not_changed_is_copied(tmp_path: Path) -> None:
     assert path.stat().st_size % LMDB_PAGE == 0
 
 
+def test_a_snapshot_without_times_is_patched(tmp_path: Path) -> None:
+    """Records are counted where no ranks are stored, and the patched file stores none either."""
+    state = {EDGE + 700 * i: 2 for i in range(50)}
+    changes = {EDGE: None, EDGE + 5: (3, 1), EDGE + 1_400: (4, 1), 79_001_000_000: (5, 1)}
+    write_snapshot(tmp_path / "a", make_content(state, PIECES, ROUTES), make_metadata())
+    with Snapshot(tmp_path / "a") as base:
+        effect = effect_of(patch_of(changes), base)
+        patched(tmp_path / "b", base, patch_of(changes))
+    after = {number: (row, 0) for number, row in state.items()}
+    after |= {number: (value[0], 0) for number, value in changes.items() if value}
+    del after[EDGE]
+    with Snapshot(tmp_path / "b") as snapshot:
+        assert "ranks_within" not in snapshot.arrays
+        check(snapshot, after, {*after, EDGE})
+        assert effect.ported_after == snapshot.ported_count == len(after)
+
+
+def test_more_records_than_the_format_holds_are_refused(tmp_path: Path, monkeypatch) -> None:
+    """A patch may not make what a build may not."""
+    monkeypatch.setattr("numroute.index.layout.RECORDS_MAX", 1)
+    with (
+        Snapshot(write(tmp_path / "a", {EDGE: (3, 1)})) as base,
+        pytest.raises(ContentError, match="at most 1 records"),
+    ):
+        patched(tmp_path / "b", base, patch_of({EDGE + 1: (2, 1)}))
+
+
 @pytest.mark.parametrize(
     ("change", "rule"),
     [

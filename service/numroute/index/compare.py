@@ -85,13 +85,11 @@ class Comparison:
     @property
     def flows(self) -> Sequence[str]:
         """The largest movements of numbers that are not newly ported, in words."""
-        names = [operator_name(operator) for operator in self.operators]
-        flows = Counter(
-            {
-                f"{names[giver]} to {names[taker]}": int(self.left[giver, taker])
-                for giver, taker in np.argwhere(self.left).tolist()
-            }
-        )
+        names = [operator_name(operator) or "nobody" for operator in self.operators]
+        flows: Counter[str] = Counter()
+        # Operators without a code may share a name.
+        for giver, taker in np.argwhere(self.left).tolist():
+            flows[f"{names[giver]} to {names[taker]}"] += int(self.left[giver, taker])
         return [f"{words} {numbers}" for words, numbers in flows.most_common(_FLOWS)]
 
 
@@ -126,8 +124,12 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
     ``new`` may be content that is not published yet; it must keep the rules of the format.
     """
     routes = [routes_of(each) for each in (old, new)]
-    of_row, operators = _numbered(routes, lambda route: operator_key(route.operator))
-    for_registry, _ = _numbered(routes, registry_key)
+    of_row = _numbered([[operator_key(route.operator) for route in each] for each in routes])
+    for_registry = _numbered([[registry_key(route) for route in each] for each in routes])
+    operators: dict[int, Operator] = {}
+    for numbers, table in zip(of_row, routes, strict=True):
+        for number, route in zip(numbers.tolist(), table, strict=True):
+            operators.setdefault(number, route.operator)
     size = len(operators)
     matrix = np.zeros(2 * size * size, np.int64)
     counts = np.zeros(len(Kind), np.int64)
@@ -142,14 +144,14 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
         )
         giver, taker = of_row[0][piece.before[~updated]], of_row[1][piece.after[~updated]]
         left = piece.kind[~updated] != Kind.PORTED
-        matrix += np.bincount((left * size + giver) * size + taker, minlength=len(matrix))
+        np.add.at(matrix, (left * size + giver) * size + taker, 1)
     cubes = matrix.reshape(2, size, size)
     used = np.flatnonzero(cubes.any(axis=(0, 1)) | cubes.any(axis=(0, 2)))
     ported, left = cubes[:, used[:, None], used]
     return Comparison(
         changes=_changes(old, counts.tolist()),
         updated_by_registry=updated_by_registry,
-        operators=tuple(operators[i].operator for i in used.tolist()),
+        operators=tuple(operators[i] for i in used.tolist()),
         ported=ported,
         left=left,
     )
@@ -196,15 +198,20 @@ def changed_numbers(
     borders = np.union1d(_borders(old), _borders(new)).tolist()
     for first, end in pairwise([0, *borders, NUMBER_MAX + 1]):
         (was, was_rows), (now, now_rows) = (_records(each, first, end) for each in (old, new))
-        # Faster than numpy.unique: of two runs in order the stable sort makes one by merging.
-        both = np.sort(np.concatenate([was, now]), kind="stable")
-        numbers = np.append(both[:-1][both[1:] != both[:-1]], both[-1:])
-        had, has = numbers.searchsorted(was), numbers.searchsorted(now)
-        before, after = (np.full(len(numbers), -1, np.intp) for _ in range(2))
-        before[had], after[has] = was_rows, now_rows
-        changed = np.flatnonzero((before < 0) | (after < 0) | kinds.differ(before, after))
-        if len(changed):
-            numbers, before, after = numbers[changed], before[changed], after[changed]
+        at = was.searchsorted(now)
+        stays = np.append(was, np.uint64(NUMBER_MAX + 1)).take(at) == now
+        gone = np.ones(len(was), np.bool_)
+        gone[at[stays]] = False
+        rows_before = np.append(was_rows, was_rows.dtype.type(0)).take(at)
+        changed = np.flatnonzero(~stays | kinds.differ(rows_before, now_rows))
+        numbers = np.concatenate([now[changed], was[gone]])
+        if len(numbers):
+            no_record = np.full(np.count_nonzero(gone), -1)
+            before = np.where(stays[changed], rows_before[changed].astype(np.intp), -1)
+            before = np.concatenate([before, was_rows[gone].astype(np.intp)])
+            after = np.concatenate([now_rows[changed].astype(np.intp), no_record])
+            order = numbers.argsort(kind="stable")
+            numbers, before, after = numbers[order], before[order], after[order]
             kind = kinds.of(before, after)
             kind[before < 0], kind[after < 0] = Kind.PORTED, Kind.RETURNED
             before = np.where(before < 0, range_rows(old, numbers), before)
@@ -281,21 +288,13 @@ def registry_key(route: Route) -> tuple[Hashable, ...]:
     )
 
 
-def _numbered(
-    tables: Sequence[Sequence[Route]], key: Callable[[Route], Hashable]
-) -> tuple[list[NDArray[np.intp]], list[Route]]:
-    """Number routes, those with the same key alike; return each table's and a route per number."""
+def _numbered(tables: Sequence[Sequence[Hashable]]) -> list[NDArray[np.intp]]:
+    """Number the keys of tables, the same ones alike, in the order in which they first occur."""
     numbers: dict[Hashable, int] = {}
-    routes: list[Route] = []
-    ids = []
-    for table in tables:
-        of_table = np.empty(len(table), np.intp)
-        for row, route in enumerate(table):
-            of_table[row] = number = numbers.setdefault(key(route), len(routes))
-            if number == len(routes):
-                routes.append(route)
-        ids.append(of_table)
-    return ids, routes
+    return [
+        np.array([numbers.setdefault(key, len(numbers)) for key in table], np.intp)
+        for table in tables
+    ]
 
 
 class _Kinds:
@@ -306,8 +305,9 @@ class _Kinds:
         tables: Sequence[Sequence[Route]],
         key: Callable[[Route], tuple[Hashable, ...]],
     ) -> None:
-        self._routes, _ = _numbered(tables, key)
-        self._operators, _ = _numbered(tables, lambda route: key(route)[0])
+        keys = [[key(route) for route in table] for table in tables]
+        self._routes = _numbered(keys)
+        self._operators = _numbered([[of_route[0] for of_route in table] for table in keys])
 
     def differ(self, before: Rows, after: Rows) -> NDArray[np.bool_]:
         """Return whether the rows before and after are different routes."""

@@ -240,8 +240,9 @@ class OverrideTable:
 
 def _flags_of(active: Iterable[Override]) -> NDArray[np.bool_]:
     """Return a flag for each granule, many of which share one: whether an override may hold it."""
-    flags = np.zeros(_FLAGS, np.bool_)
+    twice = np.zeros(2 * _FLAGS, np.bool_)
     for each in active:
         first, last = each.first >> _FLAG_SHIFT, each.last >> _FLAG_SHIFT
-        flags[np.arange(first, min(last, first + _FLAGS - 1) + 1) & (_FLAGS - 1)] = True
-    return flags
+        begin = first % _FLAGS
+        twice[begin : begin + min(last - first + 1, _FLAGS)] = True
+    return twice[:_FLAGS] | twice[_FLAGS:]

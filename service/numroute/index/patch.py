@@ -100,6 +100,7 @@ def encode_patched(content: Patched) -> tuple[dict[str, NDArray[Any]], dict[str,
     records[: len(base.routes)] = base.arrays[layout.ROUTES_RECORDS]
     records -= np.bincount(before, minlength=len(records))
     records += np.bincount(patch.number_route[patch.present], minlength=len(records))
+    require({f"at most {layout.RECORDS_MAX} records": int(records.sum()) <= layout.RECORDS_MAX})
     arrays[layout.ROUTES_RECORDS] = records.astype(np.uint32)
     for key, values in ((layout.PORTED_AT, patch.ported_at), (layout.DONOR, patch.donor)):
         if key in arrays:

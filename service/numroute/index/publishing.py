@@ -252,7 +252,8 @@ class StoreWriter:
                     if not isinstance(cause, OSError) or cause.errno != errno.ENOSPC:
                         raise
                     # On a full disk there is room for the record only when the file has gone.
-                    path.unlink()
+                    with _access(path):
+                        path.unlink()
                     _record(store, history.PRUNED, each.snapshot, facts)
                 with _access(path):
                     path.unlink(missing_ok=True)

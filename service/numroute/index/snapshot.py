@@ -95,7 +95,10 @@ class Snapshot:
                 for key, spec in specs.items()
                 if spec.dtype
             }
-            missing = (layout.REQUIRED_ARRAYS - arrays.keys()) | (layout.TABLES - values.keys())
+            required = layout.REQUIRED_ARRAYS | (
+                {layout.RANKS_WITHIN} if layout.RECORD_COLUMNS & arrays.keys() else set()
+            )
+            missing = (required - arrays.keys()) | (layout.TABLES - values.keys())
             if missing:
                 lacks = f"it lacks {', '.join(sorted(missing))}"
                 raise SnapshotCorruptError(self.path, lacks, hint=REBUILD_HINT)
@@ -196,7 +199,8 @@ class Snapshot:
         else:
             rows = kernel.lookup(self.tables, numbers)
             ranges = numpy_kernel.range_lookup(self.tables, numbers) if range_route else None
-            found = numpy_kernel.find_records(self.tables, numbers) if ported_at else None
+            wanted = ported_at and self._ported_at is not None
+            found = numpy_kernel.find_records(self.tables, numbers) if wanted else None
         times = None
         if ported_at:
             times = np.zeros(len(numbers), np.uint32)
