@@ -111,6 +111,11 @@ DEFECTS = {
         3,
         "cut off",
     ),
+    "rows that end in a delimiter and a carriage return": (
+        f"{GOOD};\r{NEXT};\r".encode(),
+        1,
+        "carriage return in its middle",
+    ),
     "too few fields": (lines(SIX, "900;0000000;0000009;10;Оператор", NEXT), 2, "5 columns where 6"),
     "too many fields": (lines(SEVEN, f"{GOOD};Район;7700000001"), 2, "8 columns where 7"),
     "too many fields in 2026": (lines(EIGHT, f"{GOOD};A;B;7700000001"), 2, "9 columns where 8"),

@@ -207,7 +207,9 @@ def _sound_lines(text: PlanText) -> tuple[SoundLines, list[int]]:
     lines = text.data.split(b"\n")
     repaired: list[int] = []
     for fault in sound.faults:
-        fields = [field.strip(_BLANKS) for field in lines[fault.line].decode().split(_DELIMITER)]
+        line = lines[fault.line].decode().strip(_BLANKS)
+        # A carriage return within the line may end a row and is no blank.
+        fields = [field.strip(" \t") for field in line.split(_DELIMITER)]
         surplus = len(fields) > expected and not _TAX_NUMBER_SHAPE.fullmatch(fields[-1])
         if fields == [""]:
             lines[fault.line] = b""
