@@ -38,6 +38,7 @@ from numroute_campaign.vocabulary import Decision, Reject
 _STATUSES: Final = tuple(status.name for status in Status if status.has_route)
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _DAY_MINUTES: Final = 24 * 60
+_MORE_CONDITIONS: Final = ("status", "ported_within")
 
 RouteName = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{0,60}\Z")]
 """The name of an output route; files are named after it."""
@@ -242,8 +243,18 @@ def read_policy(path: Path) -> Policy:
     )
 
 
-def rules_that_never_match(policy: Policy, routes: Sequence[Route]) -> list[str]:
-    """Return the names of the rules that decide about none of all routes."""
+def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> list[str]:
+    """Return the names of the rules that decide about none of all routes.
+
+    If the routes are not known (None), these are the rules behind one without a condition.
+    """
+    if routes is None:
+        has_conditions = [
+            any(getattr(rule, key) for key in (*Conditions.__struct_fields__, *_MORE_CONDITIONS))
+            for rule in policy.rules
+        ]
+        first = has_conditions.index(False) if False in has_conditions else len(has_conditions)
+        return [rule.name for rule in policy.rules[first + 1 :]]
     served = [route for route in routes if route.status.has_route]
     decided = {policy.decide(route).rule for route in served}
     if policy.ported_since():

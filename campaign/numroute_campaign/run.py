@@ -278,10 +278,10 @@ class _Run:
                     f"{campaign.rejects_max:g}",
                 )
             )
-        if self.router.is_complete:
-            text = "{}: rule {} can never match: earlier rules take its numbers, or there are none"
-            never = rules_that_never_match(campaign.policy, self.router.routes)
-            warnings += [Phrase(text, campaign.policy.name, repr(name)) for name in never]
+        text = "{}: rule {} can never match: earlier rules take its numbers, or there are none"
+        routes = self.router.routes if self.router.is_complete else None
+        never = rules_that_never_match(campaign.policy, routes)
+        warnings += [Phrase(text, campaign.policy.name, repr(name)) for name in never]
         return warnings
 
 

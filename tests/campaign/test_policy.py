@@ -170,6 +170,17 @@ def test_rules_that_never_match(policy) -> None:
     )
     routes = [a_route(), a_route("Beeline"), Route(status=Status.INVALID)]
     assert rules_that_never_match(rules, routes) == ["late", "typo", "nobody"]
+    assert rules_that_never_match(rules, None) == []
+
+
+def test_rules_behind_one_that_takes_all(policy) -> None:
+    """They are named also where the routes are not known, as with a service."""
+    rules = policy(
+        '[[rule]]\nname = "new"\nported_within = "3d"\nroute = "a"\n'
+        '[[rule]]\nname = "all"\nroute = "b"\n'
+        '[[rule]]\nname = "late"\nbrand = "MTS"\nroute = "c"\n'
+    )
+    assert rules_that_never_match(rules, None) == ["late"]
 
 
 def test_offsets_are_those_of_the_iana_zones() -> None:
