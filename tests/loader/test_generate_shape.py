@@ -82,7 +82,7 @@ def test_every_owner_and_mnc_is_in_the_operator_table(
     """The pairs of OwnerId and MNC in the dump are rows of Operators."""
     rows = read(registry.operators).operators
     assert rows is not None
-    known = {(row.code, row.mnc) for row in rows}
+    known = {(row.operator_code, row.registry_mnc) for row in rows}
     assert {(key.operator_code, key.registry_mnc) for key in ported.keys} <= known
 
 
