@@ -47,6 +47,7 @@ class Exposition(Collector):
         """Expose the workers' reports."""
         self._settings = settings
         self._reports = reports
+        self._version = importlib.metadata.version("numroute")
 
     def collect(self) -> Iterator[Family]:
         """Return all metrics."""
@@ -74,7 +75,7 @@ class Exposition(Collector):
         if snapshots:
             yield from _index(self._settings.store, max(snapshots))
         yield from _feed(self._settings.store)
-        yield _gauge(metrics.BUILD, [((importlib.metadata.version("numroute"),), 1)])
+        yield _gauge(metrics.BUILD, [((self._version,), 1)])
 
 
 class Monitor:
