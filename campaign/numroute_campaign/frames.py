@@ -206,7 +206,7 @@ def _place(
         return int(column)
     raise InputError(
         _WHERE,
-        f"there is no column {column}: it has {len(names)}, counted from 0",
+        f"there is no column {column}: there are {len(names)}, counted from 0",
         hint="Give the phone column by its name, or its place from 0",
     )
 

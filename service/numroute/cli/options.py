@@ -48,7 +48,7 @@ def time(text: str) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise click.BadParameter(
-        f"{text!r} is no time, or has no time zone: write it as 2026-08-23T00:00:00+03:00"
+        f"{text!r} is not a time, or has no time zone: write it as 2026-08-23T00:00:00+03:00"
     )
 
 

@@ -228,7 +228,7 @@ def read_seal(path: Path) -> layout.Seal:
         head = file.read(layout.HEAD_BYTES)
     if size < layout.HEAD_BYTES or size % layout.LMDB_PAGE:
         whole = size + layout.SEAL_BYTES
-        fault = f"{whole} bytes are no whole snapshot: truncated, or another kind of file"
+        fault = f"{whole} bytes are not a whole snapshot: truncated, or another kind of file"
     elif seal is None:
         fault = "no seal on the last page: truncated, damaged, or another kind of file"
     elif seal.format_version != layout.FORMAT_VERSION:
