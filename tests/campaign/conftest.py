@@ -20,7 +20,7 @@ MOBILE = np.array([[79000000000, 79099999999], [79160000000, 79299999999]], np.u
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> Path:
     """Return a store with a snapshot of a synthetic registry of 20,000 ported numbers."""
-    return generated_store(tmp_path_factory.mktemp("campaign"))
+    return generated_store(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,11 @@ def test_calls_take_turns(kind, run_server, store) -> None:
     """Each of two replicas gets half of the calls of one client."""
     first, second = run_server(store.path), run_server(store.path)
     host = "localhost" if kind == "names" else "127.0.0.1"
-    with numroute.Client(f"{host}:{first.port}, {host}:{second.port}", timeout=30.0) as client:
+    target = f"{host}:{first.port}, {host}:{second.port}"
+    with (
+        numroute.Client(target, timeout=30.0) as client,
+        numroute.Client(target, timeout=2.0) as impatient,
+    ):
         for _ in range(4):
             client.lookup(NUMBERS)
         # With one of them gone, the other goes on.
@@ -152,7 +156,7 @@ def test_calls_take_turns(kind, run_server, store) -> None:
         client.lookup(NUMBERS)
         second.kill()
         with pytest.raises(ServiceError) as caught:
-            client.lookup(NUMBERS)
+            impatient.lookup(NUMBERS)
     assert caught.value.code == "UNAVAILABLE"
 
 

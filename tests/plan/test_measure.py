@@ -45,13 +45,14 @@ calibrate(Path(sys.argv[1]), effort, lambda text: print(text, flush=True))
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated_store(tmp_path_factory.mktemp("generated"))
+    return generated_store(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make few calls a step."""
+    """Make few calls a step, and give disturbed ones one round more."""
     monkeypatch.setattr(measure, "STEP_CALLS_MIN", 3)
+    monkeypatch.setattr(measure, "REPEATS_MAX", 1)
 
 
 def test_a_calibration_can_be_planned_with(store: Path, tmp_path: Path) -> None:

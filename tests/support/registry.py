@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import sys
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from numroute.cli import numroute
 from numroute.cli.group import run
@@ -89,12 +93,20 @@ def zipped(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def generated_store(folder: Path) -> Path:
-    """Return a store of a synthetic registry of 20,000 ported numbers; its files are in ``r``."""
-    made = command(
-        "numroute-load", "generate", folder / "r", "--csv", "--ported", 20_000, "--seed", 5,
-    )  # fmt: skip
-    assert made.status == 0, made.err
-    built = command("numroute-load", "build", "--store", folder / "s", folder / "r")
-    assert built.status == 0, built.err
+def generated_store(factory: pytest.TempPathFactory) -> Path:
+    """Return a store of a synthetic registry of 20,000 ported numbers; its files are in ``r``.
+
+    It is made once for all processes of a test run: nobody may write to it.
+    """
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "generated"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "s" / "CURRENT").exists():
+            made = command(
+                "numroute-load", "generate", folder / "r", "--csv", "--ported", 20_000, "--seed", 5,
+            )  # fmt: skip
+            assert made.status == 0, made.err
+            built = command("numroute-load", "build", "--store", folder / "s", folder / "r")
+            assert built.status == 0, built.err
     return folder / "s"

@@ -13,7 +13,7 @@ from support.web import Tokens, Web, running
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> Path:
     """Return a store with a snapshot of a synthetic registry of 20,000 ported numbers."""
-    return generated_store(tmp_path_factory.mktemp("web-store"))
+    return generated_store(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
