@@ -36,7 +36,7 @@ from numroute_campaign.lists.files import ReadOptions, find_files
 from numroute_campaign.lists.opening import open_list
 from numroute_campaign.summary import Summary
 from numroute_campaign.templates import NUMBER, bytes_of, header_text, plain_texts, rows_text
-from numroute_campaign.vocabulary import NOBODY, PSEUDONYM
+from numroute_campaign.vocabulary import PSEUDONYM, Reject
 
 KEY_BYTES: Final = 32
 KEY_BYTES_MIN: Final = 16
@@ -243,17 +243,19 @@ def _read_report(
         opened.check_lines(sum(block.lines for block in blocks))
     finally:
         opened.close()
-    damaged = sum(int(np.count_nonzero(~np.isin(block.damage, NOBODY))) for block in blocks)
-    if damaged:
+    damage = np.concatenate([np.empty(0, np.uint8), *(block.damage for block in blocks)])
+    if damaged := np.count_nonzero(np.isin(damage, (Reject.RAGGED_ROW, Reject.BROKEN_QUOTES))):
         raise InputError(
             file.name,
             f"{damaged:,} rows have more or fewer cells than the header, or a broken quote",
             hint="Export the report again",
         )
-    if not any(len(block.phones[0]) for block in blocks):
+    rows = pa.array(np.flatnonzero(damage != Reject.TOTAL_ROW))
+    if not len(rows):
         raise InputError(file.name, "the report has no rows", hint="Export the report again")
     columns = [
-        _texts([block.kept[i] for block in blocks], file.name, name) for i, name in enumerate(names)
+        _texts([block.kept[i] for block in blocks], file.name, name).take(rows)
+        for i, name in enumerate(names)
     ]
     return columns, names, place
 

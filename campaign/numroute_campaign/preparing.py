@@ -33,8 +33,7 @@ class Prepared:
 
     Attributes:
         numbers: uint64[n], the valid numbers, in order.
-        record: int64[n], the record of each, its place in the block.
-        value: int64[n], the place of each in the block's columns.
+        record: int64[n], the place of each one's record in the block.
         code: int64[n], codes of ``Decisions``.
         holders: int64[n], the range holder's place in the router's operators; -1 = not ported.
         rejected: int64[k], the other records.
@@ -47,7 +46,6 @@ class Prepared:
     block: Block
     numbers: NDArray[np.uint64]
     record: NDArray[np.int64]
-    value: NDArray[np.int64]
     code: NDArray[np.int64]
     holders: NDArray[np.int64]
     rejected: NDArray[np.int64]
@@ -74,27 +72,24 @@ def prepare(
         phones.numbers[cells] = 0
         phones.reasons[cells] = Reject.SEVERAL_NUMBERS
     invalid, reasons = rejected_cells(block.phones[0], phones, block.headers[0])
-    samples = _samples(block.phones[0], invalid, reasons)
-    value = np.flatnonzero(phones.numbers)
-    numbers = phones.numbers.take(value)
+    damage = block.damage.take(invalid)
+    samples = _samples(block.phones[0], invalid[damage == 0], reasons[damage == 0])
+    record = np.flatnonzero(phones.numbers)
+    numbers = phones.numbers.take(record)
     if several is Several.ALL and len(cells):
-        value = np.concatenate([value, phones.further_at])
+        record = np.concatenate([record, phones.further_at])
         numbers = np.concatenate([numbers, phones.further])
-        order = value.argsort(kind="stable")
-        value, numbers = value.take(order), numbers.take(order)
-    record = value
-    if block.record is not None:
-        record, invalid = block.record.take(value), block.record.take(invalid)
+        order = record.argsort(kind="stable")
+        record, numbers = record.take(order), numbers.take(order)
     code, holders = look_up(numbers, router, country, ported_since)
     return Prepared(
         block=block,
         numbers=numbers,
         record=record,
-        value=value,
         code=code,
         holders=holders,
-        rejected=np.concatenate([invalid, block.damaged]),
-        reasons=np.concatenate([reasons, block.damage]),
+        rejected=invalid,
+        reasons=np.where(damage, damage, reasons),
         several=len(cells),
         further=len(phones.further),
         samples=samples,

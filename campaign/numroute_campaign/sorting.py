@@ -172,7 +172,7 @@ class Sorter:
         first_id = counts.rows + 1
         segments = self._segments_of(prepared, first_id)
         counts.rows += block.records
-        counts.blank += block.blank
+        counts.blank += int(np.count_nonzero(block.damage == Reject.EMPTY))
         counts.several += prepared.several
         counts.further += prepared.further
         counts.further_taken += len(prepared.numbers) + len(prepared.rejected) - block.records
@@ -214,7 +214,7 @@ class Sorter:
             row_id=(prepared.record.take(at) + first_id).view(np.uint64),
             number=prepared.numbers.take(at),
             code=prepared.code.take(at),
-            value=prepared.value.take(at),
+            value=prepared.record.take(at),
             destinations=found.tolist(),
             bounds=[0, *np.cumsum(sizes[found]).tolist()],
             rejected=(record.take(order) + first_id).view(np.uint64),
@@ -225,7 +225,7 @@ class Sorter:
         """Return the segments of each number. Raises InputError if they are a fraction."""
         if prepared.block.segments is None:
             return np.full(len(prepared.numbers), self._segments, np.int64)
-        segments = prepared.block.segments.take(prepared.value)
+        segments = prepared.block.segments.take(prepared.record)
         fractions = np.flatnonzero(segments < 0)
         if len(fractions):
             row = first_id + int(prepared.record[fractions[0]])

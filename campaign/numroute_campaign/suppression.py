@@ -102,9 +102,8 @@ def _take(
 
     ``ends``: for columns of other content, which cells may be the end of a second number.
     """
-    rows = len(block.phones[0])
-    is_known = np.zeros(rows, np.bool_)
-    reason = np.zeros(rows, np.uint8)
+    is_known = np.zeros(block.records, np.bool_)
+    reason = np.zeros(block.records, np.uint8)
     for column, header in zip(block.phones, block.headers, strict=True):
         phones = read_phones(column, region)
         is_valid = phones.numbers != 0
@@ -126,10 +125,7 @@ def _take(
         # A row without any content is nobody's.
         blank = blank[is_equal(column.take(pa.array(blank)), "")]
     reason[blank] = 0
+    reason = np.where(block.damage, block.damage, reason)
+    reason[np.isin(block.damage, (Reject.EMPTY, *NOBODY))] = 0
     bad = np.flatnonzero(reason)
-    is_damage = ~np.isin(block.damage, NOBODY)
-    record = bad if block.record is None else block.record.take(bad)
-    return (
-        np.concatenate([record, block.damaged[is_damage]]),
-        np.concatenate([reason.take(bad), block.damage[is_damage]]),
-    )
+    return bad, reason.take(bad)

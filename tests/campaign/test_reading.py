@@ -57,11 +57,7 @@ def numbers_of(path: Path, region: str | None = "RU", **options: object) -> list
                 (read_cell(str(text or ""), region).numbers or (0,))[0]
                 for text in block.phones[0].to_pylist()
             ]
-            rows = [0] * block.records
-            places = range(len(cells)) if block.record is None else block.record.tolist()
-            for place, number in zip(places, cells, strict=True):
-                rows[place] = number
-            found += rows
+            found += cells
         opened.check_lines(lines)
         return found
     finally:

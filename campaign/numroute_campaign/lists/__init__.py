@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -22,27 +23,22 @@ class Block:
     Attributes:
         records: How many records of the list they are, damaged ones included.
         lines: How many lines of text the records have; 0 where the list is no text.
-        blank: How many records have no content in any column; 0 where that is not known.
-        phones: The phone columns of the whole records; a campaign list has one.
+        phones: The phone columns; a campaign list has one.
         headers: Their names in the header; empty without a header.
-        kept: The columns that are needed besides, as long as a phone column.
+        kept: The columns that are needed besides.
         segments: int64[n], segments of each record's message, -1 where its cell is a fraction, 0
             where it is no such number; None when no column says so.
-        record: int64[n], the place in the block of each whole record; None when none is damaged.
-        damaged: int64[k], the places of the damaged records.
-        damage: uint8[k], ``Reject`` values.
+        damage: uint8[n], ``Reject`` values of records that are damaged, a row of totals, or (where
+            that is known) without content: no number is read from them. 0 for the others.
     """
 
     records: int
-    lines: int = 0
-    blank: int = 0
+    lines: int
     phones: tuple[pa.Array, ...]
     headers: tuple[str, ...]
-    kept: tuple[pa.Array, ...] = ()
-    segments: NDArray[np.int64] | None = None
-    record: NDArray[np.int64] | None = None
-    damaged: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    damage: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    kept: tuple[pa.Array, ...]
+    segments: NDArray[np.int64] | None
+    damage: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +66,7 @@ class ListReader:
         sample: Some values of each column; an error for one that cannot hold phone numbers.
         warnings: What was guessed about the file and may be wrong.
         bytes_done: How many bytes of the file have been read.
+        resources: What ``close`` closes.
         phones: The places of the phone columns, one or more.
         why: Why the first was taken.
         kept: The places of the columns that are needed besides.
@@ -90,6 +87,7 @@ class ListReader:
     def __init__(self, file: ListFile, options: ReadOptions) -> None:
         """Open the file and judge its columns."""
         self.file, self.options = file, options
+        self.resources = ExitStack()
 
     @property
     def needed(self) -> tuple[int, ...]:
@@ -112,32 +110,20 @@ class ListReader:
 
     def close(self) -> None:
         """Close the file."""
-        raise NotImplementedError
+        self.resources.close()
 
     def block(
-        self,
-        columns: dict[int, pa.Array],
-        damage: NDArray[np.uint8],
-        *,
-        lines: int = 0,
-        blank: int = 0,
+        self, columns: dict[int, pa.Array], damage: NDArray[np.uint8], lines: int = 0
     ) -> Block:
-        """Return the needed columns of the whole records as a block.
-
-        ``damage``: uint8[records], ``Reject`` values of all records, 0 for whole ones.
-        """
-        damaged = np.flatnonzero(damage)
+        """Return the needed columns of some records, by their places, as a block."""
         return Block(
             records=len(damage),
             lines=lines,
-            blank=blank,
             phones=tuple(columns[place] for place in self.phones),
             headers=tuple(self.columns[place] if self.has_header else "" for place in self.phones),
             kept=tuple(columns[place] for place in self.kept),
             segments=None if self.segments is None else segment_counts(columns[self.segments]),
-            record=np.flatnonzero(damage == 0) if len(damaged) else None,
-            damaged=damaged,
-            damage=damage[damaged],
+            damage=damage,
         )
 
     def shown_column(self, place: int) -> str:

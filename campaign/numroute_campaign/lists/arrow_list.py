@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,8 @@ class ArrowFile(ListReader):
         self._parquet: pq.ParquetFile | None = None
         with self._undamaged():
             if file.form is Form.PARQUET:
-                self._parquet = pq.ParquetFile(file.path, memory_map=True)
+                parquet = pq.ParquetFile(file.path, memory_map=True)
+                self._parquet = self.resources.enter_context(parquet)
             schema = self._ipc()[0] if self._parquet is None else self._parquet.schema_arrow
             first = next(self.batches(rows=SAMPLE_ROWS), schema.empty_table().combine_chunks())
         self.columns = tuple(schema.names)
@@ -51,8 +53,7 @@ class ArrowFile(ListReader):
                 )
                 # No cell repeats the header.
                 headers = ("",) * len(self.phones)
-                block = replace(block, phones=tuple(phones), headers=headers)
-                yield lambda block=block: block  # type: ignore[misc] # a default binds it
+                yield partial(replace, block, phones=tuple(phones), headers=headers)
 
     def batches(
         self, places: Sequence[int] | None = None, rows: int = BLOCK_ROWS
@@ -94,8 +95,3 @@ class ArrowFile(ListReader):
                 f"the {self.file.form.value} file is damaged",
                 hint="Write or copy the file again",
             ) from None
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._parquet is not None:
-            self._parquet.close()

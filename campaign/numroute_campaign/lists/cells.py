@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import Final
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from numroute.e164 import parse
 from numroute.e164.column import judge_column, texts_at
+from numroute.e164.metadata import library
 from numroute.e164.parse import to_ascii
 from numroute.e164.rows import OPEN
 from numroute.errors import InputError
@@ -62,6 +65,10 @@ _INNER_LETTER: Final = re.compile(r"\d[\s.-]*[^\W\d_][\s.-]*\d")
 """A letter amid digits is a slip, such as O for 0: the library would leave it out."""
 
 _BETWEEN: Final = re.compile(r"[\s,;/|]*")
+
+_CHECKED_MIN: Final = 3
+_CHECKED_SHARE: Final = 0.95
+"""A column of three and more numbers is something else when nearly all have its check digit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,17 +225,50 @@ def _number(text: str, region: str | None) -> int:
 
 def _mobile_first(numbers: list[int]) -> tuple[int, ...]:
     if len(numbers) > 1:
-        import phonenumbers  # noqa: PLC0415 - few lists need it
-
-        mobile = {
-            phonenumbers.PhoneNumberType.MOBILE,
-            phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
-        }
+        phonenumbers = library()
+        types = phonenumbers.PhoneNumberType
+        mobile = {types.MOBILE, types.FIXED_LINE_OR_MOBILE}
         numbers = sorted(
             numbers,
             key=lambda n: phonenumbers.number_type(phonenumbers.parse(f"+{n}")) not in mobile,
         )
     return tuple(numbers)
+
+
+def have_check_digits(texts: Sequence[str]) -> bool:
+    """Whether nearly all of some numbers have the check digits of one kind of other number."""
+    digits = {"".join(filter(str.isdecimal, text)) for text in texts}
+    enough = max(_CHECKED_MIN, _CHECKED_SHARE * len(digits))
+    kinds = (_is_tax_number, _is_insurance_number, _is_registration_number, _is_card_number)
+    return any(sum(map(is_kind, digits)) >= enough for is_kind in kinds)
+
+
+def _is_tax_number(digits: str) -> bool:
+    """Whether it is an ИНН: of an organisation, or a person's with two check digits."""
+    ends = {10: (9,), 12: (10, 11)}.get(len(digits), ())
+    weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
+    return bool(ends) and all(
+        sum(map(mul, map(int, digits), weights[-end:])) % 11 % 10 == int(digits[end])
+        for end in ends
+    )
+
+
+def _is_insurance_number(digits: str) -> bool:
+    """Whether it is a СНИЛС: nine digits and a check sum of two."""
+    total = sum(map(mul, map(int, digits), range(9, 0, -1)))
+    return digits[9:] == f"{total % 101 % 100:02}"
+
+
+def _is_registration_number(digits: str) -> bool:
+    """Whether it is an ОГРН: of a company, or an entrepreneur's of 15 digits."""
+    return len(digits) in {13, 15} and int(digits[:-1]) % (len(digits) - 2) % 10 == int(digits[-1])
+
+
+def _is_card_number(digits: str) -> bool:
+    """Whether it is a bank card's or a telephone set's number: Luhn's check digit."""
+    doubled = "".join(str(2 * int(digit)) for digit in digits[-2::-2])
+    total = sum(map(int, doubled + digits[::-2]))
+    return len(digits) in {15, 16, 18, 19} and total % 10 == 0
 
 
 def unpacked(column: pa.Array) -> pa.Array:
@@ -264,13 +304,8 @@ def readable(column: pa.Array, shown: str, where: str) -> pa.Array:
         return column
     if pa.types.is_null(kind):
         return column.cast(pa.string())
-    if _is_binary(kind):
-        column = column.cast(pa.large_binary())
-        try:
-            return column.cast(pa.large_string())
-        except pa.ArrowInvalid:
-            texts = [cell and cell.decode(errors="replace") for cell in column.to_pylist()]
-            return pa.array(texts, pa.large_string())
+    if kind in {pa.binary(), pa.large_binary()} or pa.types.is_fixed_size_binary(kind):
+        return decoded(column, pa.large_string())
     if pa.types.is_float64(kind) or pa.types.is_decimal(kind):
         numbers = _whole_numbers(column)
         if numbers.null_count == pc.sum(column.is_null(nan_is_null=True), min_count=0).as_py():
@@ -287,6 +322,15 @@ def readable(column: pa.Array, shown: str, where: str) -> pa.Array:
         f"{shown} {fault}",
         hint="Name the phone column, or give the numbers as text or 64-bit integers",
     )
+
+
+def decoded(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return bytes as texts of a type; invalid UTF-8 becomes U+FFFD."""
+    try:
+        return column.cast(kind)
+    except pa.ArrowInvalid:
+        texts = [cell and cell.decode(errors="replace") for cell in column.to_pylist()]
+        return pa.array(texts, kind)
 
 
 def _whole_numbers(column: pa.Array) -> pa.Array:
@@ -328,11 +372,3 @@ def segment_counts(column: pa.Array) -> NDArray[np.int64]:
 
 def _is_text(kind: pa.DataType) -> bool:
     return kind in {pa.string(), pa.large_string(), pa.string_view()}
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )

@@ -22,16 +22,13 @@ from itertools import accumulate, islice, pairwise
 from statistics import mode
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
 from numroute.e164.metadata import country_codes, country_plan
 from numroute.errors import InputError
-from numroute_campaign.lists.cells import read_phones
+from numroute_campaign.lists.cells import have_check_digits, read_phones
 from numroute_campaign.lists.files import ReadOptions
 from numroute_campaign.vocabulary import Phrase
-
-SAMPLE_RECORDS: Final = 1000
 
 _NAME_CHARS_MAX: Final = 40
 _NAME_DIGITS_MAX: Final = 2
@@ -56,10 +53,6 @@ _SHOWN_MAX: Final = 20
 
 _VALID_SHARE: Final = 0.5
 """From this share of valid numbers among its cells on, a column's content is phone numbers."""
-
-_CHECKED_MIN: Final = 3
-_CHECKED_SHARE: Final = 0.95
-"""A column of three and more numbers is something else when nearly all have its check digit."""
 
 _HEADER_RECORDS_MAX: Final = 30
 """A header is among the first records, or there is none."""
@@ -156,7 +149,7 @@ def choose_phone_column(
     if not by_name and (unable := unable_columns(columns, sample)):
         raise unable[0]
     by_content = [i for i in phones if i not in by_name]
-    both = [i for i in by_name if _holds_numbers(sample[i], region)]
+    both = [i for i in by_name if holds_numbers(sample[i], region)]
     # "Номер" beside "Телефон" is a number of something else.
     clear = [i for i in both if _has_phone_word(columns[i])]
     # In doubt where one column is named for phones, and only another one holds some.
@@ -226,34 +219,32 @@ def _list(columns: Sequence[str], places: Sequence[int]) -> str:
     return shown + (", ..." if len(places) > _SHOWN_MAX else "")
 
 
-def holds_numbers(name: str, values: pa.Array | InputError, region: str | None) -> bool:
-    """Whether a column holds phone numbers, by its name or by some of its values."""
-    return is_phone_name(name) or _holds_numbers(values, region)
-
-
 def count_numbers(cells: Sequence[str], region: str | None) -> int:
     """Return how many cells hold a phone number."""
-    return int(np.count_nonzero(read_phones(pa.array(cells, pa.string()), region).numbers))
+    return len(_numbers(cells, region))
 
 
-def _holds_numbers(values: pa.Array | InputError, region: str | None) -> bool:
+def _numbers(cells: Sequence[str], region: str | None) -> list[int]:
+    return list(filter(None, read_phones(pa.array(cells, pa.string()), region).numbers.tolist()))
+
+
+def holds_numbers(values: pa.Array | InputError, region: str | None) -> bool:
+    """Whether the content of a column is phone numbers."""
     texts = _texts(values)
     return bool(texts) and count_numbers(texts, region) >= _VALID_SHARE * len(texts)
 
 
 def _is_phone_content(name: str, values: pa.Array, region: str | None) -> bool:
     """Whether the cells of a column that is not named for phones likely are phone numbers."""
-    texts = _texts(values)
     if (
         name.strip().casefold() in _NAMES["other_names"]
         or not _NAMES["other_numbers"].isdisjoint(_words(name))
-        or not _holds_numbers(values, region)
-        or _have_check_digits(texts)
+        or not holds_numbers(values, region)
+        or have_check_digits(_texts(values))
     ):
         return False
-    numbers = read_phones(pa.array(texts, pa.string()), region).numbers
-    plausible = sum(map(_is_plausible, numbers.tolist()))
-    return 2 * plausible >= int(np.count_nonzero(numbers))
+    numbers = _numbers(_texts(values), region)
+    return 2 * sum(map(_is_plausible, numbers)) >= len(numbers)
 
 
 def _is_plausible(number: int) -> bool:
@@ -265,45 +256,6 @@ def _is_plausible(number: int) -> bool:
             national = digits[count:]
             return plan.general.fullmatch(national, len(national))
     return False
-
-
-def _have_check_digits(texts: Sequence[str]) -> bool:
-    """Whether nearly all of some numbers have the check digits of one kind of other number."""
-    digits = {"".join(filter(str.isdecimal, text)) for text in texts}
-    enough = max(_CHECKED_MIN, _CHECKED_SHARE * len(digits))
-    kinds = (_is_tax_number, _is_insurance_number, _is_registration_number, _is_card_number)
-    return any(sum(map(is_kind, digits)) >= enough for is_kind in kinds)
-
-
-def _is_tax_number(digits: str) -> bool:
-    """Whether it is an ИНН: of an organisation, or a person's with two check digits."""
-    ends = {10: (9,), 12: (10, 11)}.get(len(digits), ())
-    weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
-    return bool(ends) and all(
-        _weighted(digits[:end], weights[-end:]) % 11 % 10 == int(digits[end]) for end in ends
-    )
-
-
-def _is_insurance_number(digits: str) -> bool:
-    """Whether it is a СНИЛС: nine digits and a check sum of two."""
-    total = sum(int(digit) * weight for digit, weight in zip(digits, range(9, 0, -1), strict=False))
-    return digits[9:] == f"{total % 101 % 100:02}"
-
-
-def _is_registration_number(digits: str) -> bool:
-    """Whether it is an ОГРН: of a company, or an entrepreneur's of 15 digits."""
-    return len(digits) in {13, 15} and int(digits[:-1]) % (len(digits) - 2) % 10 == int(digits[-1])
-
-
-def _is_card_number(digits: str) -> bool:
-    """Whether it is a bank card's or a telephone set's number: Luhn's check digit."""
-    doubled = "".join(str(2 * int(digit)) for digit in digits[-2::-2])
-    total = sum(map(int, doubled + digits[::-2]))
-    return len(digits) in {15, 16, 18, 19} and total % 10 == 0
-
-
-def _weighted(digits: str, weights: Sequence[int]) -> int:
-    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=True))
 
 
 def _texts(values: pa.Array | InputError) -> list[str]:
@@ -374,7 +326,9 @@ def _find_header(rows: Sequence[Sequence[str]], options: ReadOptions) -> tuple[i
     if options.has_header is False:
         return None, True
     region = options.region
-    folded = {_spelled_plainly(name).casefold() for name in options.named}
+    named = (options.column, options.segments_column, *options.keep)
+    # A number is a place.
+    folded = {_spelled_plainly(each).casefold() for each in named if each and not each.isdecimal()}
     numbered, typical = _numbered(rows, region), _typical(rows)
     pairs = list(zip(rows, numbered, strict=False))
     for place, (row, is_numbered) in enumerate(pairs):

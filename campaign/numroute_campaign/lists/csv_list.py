@@ -27,13 +27,8 @@ from pyarrow import csv
 
 from numroute.errors import InputError, SettingError
 from numroute_campaign.lists import Block, ListReader
-from numroute_campaign.lists.cells import is_equal
-from numroute_campaign.lists.columns import (
-    SAMPLE_RECORDS,
-    find_phone_header,
-    find_totals,
-    read_layout,
-)
+from numroute_campaign.lists.cells import SAMPLE_ROWS, decoded, is_equal
+from numroute_campaign.lists.columns import find_phone_header, find_totals, read_layout
 from numroute_campaign.lists.files import (
     UTF_8,
     ListFile,
@@ -86,13 +81,14 @@ class CsvText(ListReader):
                 f"the delimiter {delimiter!r} is not one ASCII character, or a quote",
                 hint=f"Give e.g. {options.option}delimiter ';' or {options.option}delimiter tab",
             )
-        is_piped = file.path is None
-        self._file = pa.PythonFile(sys.stdin.buffer) if is_piped else pa.OSFile(str(file.path))
+        self._file = (
+            pa.PythonFile(sys.stdin.buffer)
+            if file.path is None
+            else self.resources.enter_context(pa.OSFile(str(file.path)))
+        )
         packed = file.compression
         self._bytes = pa.CompressedInputStream(self._file, packed) if packed else self._file
-        raw = b""
-        while len(raw) < _SAMPLE_BYTES and (piece := self._raw(_SAMPLE_BYTES - len(raw))):
-            raw += piece
+        raw = self._raw(_SAMPLE_BYTES)
         check_start(raw[:_START_BYTES], file.name)
         self.encoding = (
             check_encoding(options.encoding)
@@ -159,12 +155,6 @@ class CsvText(ListReader):
                 hint="This is a fault of numroute: report it. Export the list in another form",
             )
 
-    def close(self) -> None:
-        """Close the file."""
-        if self.file.path is not None:
-            self._bytes.close()
-            self._file.close()
-
     def _raw(self, count: int) -> bytes:
         """Return the next unpacked bytes, none at the end."""
         try:
@@ -211,8 +201,9 @@ class CsvText(ListReader):
                 # Each line is a record where no quote holds a line end.
                 if table.num_rows == lines:
                     columns = _texts(table)
-                    blank = self._blank_lines(data, columns[self.phones[0]])
-                    return self.block(columns, np.zeros(lines, np.uint8), lines=lines, blank=blank)
+                    damage = np.zeros(lines, np.uint8)
+                    damage[self._blank_lines(data, columns[self.phones[0]])] = Reject.EMPTY
+                    return self.block(columns, damage, lines)
             return self._settle(data, is_last=is_last)
         except pa.ArrowException:
             # pyarrow's own error would quote cells.
@@ -238,12 +229,9 @@ class CsvText(ListReader):
             table, _ = self._table(texts)
         if table.num_rows != len(records):
             raise AssertionError("the records were not cut as pyarrow cuts them")
-        lines = sum(count for _, count in records)
-        whole = np.flatnonzero(damage == 0)
-        blank = sum(self._is_blank(texts[place]) for place in whole.tolist())
-        if len(whole) < len(records):
-            table = table.take(pa.array(whole))
-        return self.block(_texts(table), damage, lines=lines, blank=blank)
+        is_blank = np.array(list(map(self._is_blank, texts)), np.bool_)
+        damage[is_blank & (damage == 0)] = Reject.EMPTY
+        return self.block(_texts(table), damage, sum(count for _, count in records))
 
     def _table(self, texts: list[bytes]) -> tuple[pa.Table, list[tuple[int, int]]]:
         data = b"\n".join([*texts, b""])
@@ -267,16 +255,15 @@ class CsvText(ListReader):
             return text + extra, 0
         return self._empty_record, Reject.RAGGED_ROW
 
-    def _blank_lines(self, data: bytes, phones: pa.Array) -> int:
-        """Return how many lines have no content; ``phones`` has a cell per line of the text."""
+    def _blank_lines(self, data: bytes, phones: pa.Array) -> list[int]:
+        """Return the lines without content; ``phones`` has a cell per line of the text."""
         short = np.flatnonzero(pc.binary_length(phones).to_numpy() < _SHORT_CELL)
-        empty = short[is_equal(phones.take(pa.array(short)), "")]
-        if not len(empty):
-            return 0
+        empty = short[is_equal(phones.take(pa.array(short)), "")].tolist()
+        if not empty:
+            return []
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _LINE_END)
         begins = np.concatenate([[0], ends + 1])
-        bounds = zip(begins.take(empty).tolist(), ends.take(empty).tolist(), strict=True)
-        return sum(self._is_blank(data[begin:end]) for begin, end in bounds)
+        return [place for place in empty if self._is_blank(data[begins[place] : ends[place]])]
 
     def _is_blank(self, text: bytes) -> bool:
         return not text.strip(self.delimiter.encode() + b' \t\r\n"')
@@ -341,7 +328,7 @@ def cells_of(text: bytes, delimiter: str) -> list[str]:
 def _sample_rows(records: list[tuple[bytes | None, int]], delimiter: str) -> list[list[str]]:
     return [
         [] if text is None else [cell.strip() for cell in cells_of(text, delimiter)]
-        for text, _ in records[:SAMPLE_RECORDS]
+        for text, _ in records[:SAMPLE_ROWS]
     ]
 
 
@@ -452,13 +439,7 @@ def _line_ends(text: bytes) -> int:
 
 
 def _texts(table: pa.Table) -> dict[int, pa.Array]:
-    """Return columns of bytes as texts, by their places; invalid UTF-8 becomes U+FFFD."""
-    return {int(name): _text(table[name].combine_chunks()) for name in table.column_names}
-
-
-def _text(column: pa.Array) -> pa.Array:
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowInvalid:
-        texts = [cell.decode(errors="replace") for cell in column.to_pylist()]
-        return pa.array(texts, pa.string())
+    """Return columns of bytes as texts, by their places."""
+    return {
+        int(name): decoded(table[name].combine_chunks(), pa.string()) for name in table.column_names
+    }

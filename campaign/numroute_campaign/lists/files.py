@@ -105,12 +105,6 @@ class ReadOptions:
     sheet: str | None = None
     option: str = "--"
 
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The columns that the user named; a number is a place."""
-        names = (self.column, self.segments_column, *self.keep)
-        return tuple(name for name in names if name is not None and not name.isdecimal())
-
 
 def find_files(lists: Sequence[str]) -> tuple[ListFile, ...]:
     """Return the files that the arguments stand for: files, folders, ``-`` for standard input.

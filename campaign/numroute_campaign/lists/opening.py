@@ -13,6 +13,7 @@ from numroute_campaign.lists.columns import (
     choose_phone_column,
     find_column,
     holds_numbers,
+    is_phone_name,
     phone_columns,
     shown_name,
     unable_columns,
@@ -54,7 +55,7 @@ def open_list(
         reader.phones = (place,)
     # Whether a row of a do-not-send list is blank, all of its cells say.
     reader.kept = (
-        tuple(place for place, name in enumerate(columns) if columns.count(name) == 1)
+        tuple(range(len(columns)))
         if all_phone_columns
         else tuple(find_column(columns, name, file.name) for name in options.keep)
     )
@@ -94,8 +95,10 @@ def check_pseudonymous(opened: Sequence[ListReader]) -> None:
     """Raise SettingError if a kept column holds phone numbers, by its name or its first values."""
     for each in opened:
         for place in each.kept:
-            if place in each.phones or holds_numbers(
-                each.columns[place], each.sample[place], each.options.region
+            if (
+                place in each.phones
+                or is_phone_name(each.columns[place])
+                or holds_numbers(each.sample[place], each.options.region)
             ):
                 raise SettingError(
                     f"{each.file.name}: --keep names {each.shown_column(place)!r}, which by its "

@@ -20,8 +20,8 @@ from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, Shee
 
 from numroute.errors import InputError
 from numroute_campaign.lists import Block, ListReader
+from numroute_campaign.lists.cells import SAMPLE_ROWS
 from numroute_campaign.lists.columns import (
-    SAMPLE_RECORDS,
     count_numbers,
     find_column,
     find_totals,
@@ -49,12 +49,12 @@ class Spreadsheet(ListReader):
     def __init__(self, file: ListFile, options: ReadOptions) -> None:
         """Open the workbook and choose the sheet."""
         super().__init__(file, options)
-        self.rows_done = 0
         path = Path(file.path or "")
         try:
             # By its content: from a path it would go by the name's ending.
             with path.open("rb") as opened:
-                self._workbook = CalamineWorkbook.from_filelike(opened)
+                workbook = CalamineWorkbook.from_filelike(opened)
+            self._workbook = self.resources.enter_context(workbook)
             self._choose_sheet()
         except (CalamineError, OSError, ValueError):
             fault = "a damaged Excel workbook, or another kind of file"
@@ -86,7 +86,7 @@ class Spreadsheet(ListReader):
         most = -2
         for name in names:
             rows = self._workbook.get_sheet_by_name(name)
-            records = [_texts(row) for row in islice(rows.iter_rows(), SAMPLE_RECORDS)]
+            records = [_texts(row) for row in islice(rows.iter_rows(), SAMPLE_ROWS)]
             if not any(any(map(str.strip, record)) for record in records):
                 continue
             layout = read_layout(records, options)
@@ -121,41 +121,34 @@ class Spreadsheet(ListReader):
         if hidden:
             self.warnings += (Phrase("hidden sheets were not read: {}", hidden),)
 
-    @property
-    def bytes_done(self) -> int:  # type: ignore[override] # counted in rows
-        """How much of the file has been read, in bytes of the file."""
-        return self.file.size * self.rows_done // max(self._height, 1)
-
     def tasks(self) -> Iterator[Callable[[], Block]]:
         """Yield the blocks. Raises InputError also if the sheet has other rows than were read."""
         rows = self._rows.iter_rows()
-        self.rows_done = sum(1 for _ in islice(rows, self._first))
+        done = sum(1 for _ in islice(rows, self._first))
         while block := list(islice(rows, BLOCK_ROWS)):
-            self.rows_done += len(block)
-            yield partial(self._block, block, is_last=self.rows_done >= self._height)
-        if self.rows_done != self._height:
+            done += len(block)
+            self.bytes_done = self.file.size * done // max(self._height, 1)
+            yield partial(self._block, block, is_last=done >= self._height)
+        if done != self._height:
             raise InputError(
                 self.file.name,
-                f"the sheet has {self._height:,} rows, of which {self.rows_done:,} were read",
+                f"the sheet has {self._height:,} rows, of which {done:,} were read",
                 hint="This is a fault of numroute: report it. Save the sheet as CSV",
             )
-
-    def close(self) -> None:
-        """Close the workbook."""
-        self._workbook.close()
 
     def _block(self, rows: list[list[Any]], *, is_last: bool) -> Block:
         damage = np.zeros(len(rows), np.uint8)
         if is_last:
             for place in find_totals(map(_texts, reversed(rows)), self.options.region):
                 damage[-1 - place] = Reject.TOTAL_ROW
-        whole = [row for row, reason in zip(rows, damage.tolist(), strict=True) if not reason]
+        for place, row in enumerate(rows):
+            if not any(row) and not any(map(str.strip, _texts(row))):
+                damage[place] = Reject.EMPTY
         columns = {
-            place: _column([row[place] if place < len(row) else "" for row in whole])
+            place: _column([row[place] if place < len(row) else "" for row in rows])
             for place in self.needed
         }
-        blank = sum(not any(row) and not any(map(str.strip, _texts(row))) for row in whole)
-        return self.block(columns, damage, blank=blank)
+        return self.block(columns, damage)
 
 
 def _column(values: list[Any]) -> pa.Array:
