@@ -64,12 +64,8 @@ class BrandTable:
         Within a table a row with the registry's MNC is preferred to one without, and then the
         operator's code to its tax number.
         """
-        for layer in self.layers:
-            for mnc in (registry_mnc, "") if registry_mnc else ("",):
-                for identity in (code, tax_number):
-                    if identity and (identity, mnc) in layer:
-                        return layer[identity, mnc]
-        return NO_BRAND
+        keys = [(identity, mnc) for mnc in (registry_mnc, "") for identity in (code, tax_number)]
+        return next((layer[key] for layer in self.layers for key in keys if key in layer), NO_BRAND)
 
 
 def load_brands(path: Path | None = None) -> BrandTable:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.index import Content, Metadata, Patch, Snapshot, SnapshotStore, Source
+from numroute.index.bitmap import records_by_row
 from numroute.index.compare import (
     Effect,
     Kind,
@@ -21,9 +22,8 @@ from numroute.index.compare import (
 )
 from numroute.model import NUMBER_MAX, Operator, Route, mask_number
 from numroute_loader.gate.findings import NAMED_MAX, Drift, RangeHolders, RoutingNumbers
-from numroute_loader.increments.windows import ChainError, Position, first_after, position_of
-from numroute_loader.merge.routes import counted
-from numroute_loader.reading.description import ParsedFile
+from numroute_loader.increments import ChainError, Position, first_after, position_of
+from numroute_loader.reading.description import ParsedFile, Role
 from numroute_loader.registries import kind_of, stated
 
 _UNUSUAL_SHARE = 0.05
@@ -92,8 +92,8 @@ def drift_of(
         position = None
     if position is None or not position.applied:
         return "the current snapshot was not made by increments"
-    dump = next((dump for dump in dumps if dump.kind in position.chain.bases), None)
-    following = first_after(position.chain, dump, as_of) if dump is not None else None
+    dump = next((dump for dump in dumps if dump.kind in position.feed.names(Role.DUMP)), None)
+    following = first_after(position.feed, dump, as_of) if dump is not None else None
     if following is None or not position.first < following <= position.following:
         return "increments have not led the current snapshot to the time of the dump"
     later = _changed_since(current, position, following)
@@ -121,7 +121,7 @@ def _changed_since(current: Snapshot, position: Position, following: int) -> NDA
     if following == position.following:
         return np.empty(0, np.uint64)
     later = [
-        source.kind in position.chain.kinds
+        source.kind in position.feed.names(Role.WINDOW)
         and source.sequence is not None
         and source.sequence >= following
         for source in current.metadata.sources
@@ -195,7 +195,7 @@ def routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumber
 
     Without a current snapshot, what most of the content's own routing numbers do is usual.
     """
-    uses = counted(content.number_route, len(content.routes))
+    uses = records_by_row(content.number_route, len(content.routes))
     numbers, disagreeing = _agreement(content.routes, uses)
     usual = disagreeing.total() * 2 <= numbers
     if current is not None:

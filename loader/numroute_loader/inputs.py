@@ -1,4 +1,4 @@
-"""The files that commands are given: named, opened and read, and the numbers expected of them."""
+"""The files that commands are given: named and opened, and the numbers expected of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 import msgspec
 
 from numroute.errors import InputError
-from numroute.index import Source
 from numroute.index.compare import operator_name
 from numroute.model import Route, mask_digits, mask_number
 from numroute_loader.commented_csv import Number, Row, read_table
-from numroute_loader.reading.description import ParsedFile, RegistryFile, Tolerance
+from numroute_loader.reading.description import RegistryFile
 from numroute_loader.registries import open_file
 
 FileProgress = Callable[[str, int, int], None]
@@ -42,39 +41,14 @@ def input_files(paths: Sequence[Path]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def opened(inputs: Sequence[Path]) -> Iterator[list[RegistryFile]]:
+def opened(inputs: Sequence[Path], progress: FileProgress | None) -> Iterator[list[RegistryFile]]:
     """Open and recognise all files, each of them once; raises InputError."""
     with contextlib.ExitStack() as stack:
         files = []
         for path in inputs:
-            files.append(open_file(path))
+            files.append(open_file(path, partial(progress, path.name) if progress else None))
             stack.enter_context(files[-1].archive)
         yield files
-
-
-def read_input(
-    file: RegistryFile, progress: FileProgress | None, tolerance: Tolerance
-) -> ParsedFile:
-    """Read an open file whole and report progress; raises InputError."""
-    name = file.path.name
-    parsed = file.kind.read(file, partial(progress, name) if progress else None, tolerance)
-    if progress is not None:
-        progress(name, 1, 1)
-    return parsed
-
-
-def source_of(file: ParsedFile) -> Source:
-    """Return what the snapshot's metadata keep of a file."""
-    source = file.source
-    return Source(
-        name=source.path.name,
-        registry=source.registry,
-        kind=source.kind,
-        layer=file.layer,
-        sequence=source.sequence,
-        rows=source.rows,
-        sha256=source.sha256,
-    )
 
 
 NOBODY = "-"

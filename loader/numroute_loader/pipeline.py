@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,9 +32,10 @@ from numroute.index import (
     Patched,
     Snapshot,
     SnapshotStore,
+    Source,
     writing,
 )
-from numroute.index.compare import Effect, compare, effect_of, ported_by_operator
+from numroute.index.compare import Effect, compare, effect_of, ported_by_operator, range_rows
 from numroute_loader.brands import load_brands, load_regions
 from numroute_loader.commented_csv import Row
 from numroute_loader.differences import (
@@ -53,23 +55,14 @@ from numroute_loader.gate.findings import (
     documents,
     read_back,
 )
-from numroute_loader.gate.limits import Approval, GateLimits
-from numroute_loader.increments.patching import net_changes, patch_of
-from numroute_loader.increments.windows import Gap, GapError, Skipped, arrange, position_of
-from numroute_loader.inputs import (
-    Expectation,
-    FileProgress,
-    opened,
-    read_expectations,
-    read_input,
-    source_of,
-    unmet,
-)
+from numroute_loader.gate.limits import Approval, GateLimits, read_limits
+from numroute_loader.increments import Gap, GapError, Skipped, arrange, patch_of, position_of
+from numroute_loader.inputs import Expectation, FileProgress, opened, read_expectations, unmet
 from numroute_loader.merge import MergeReport, UnknownOperator, merge
 from numroute_loader.reading.csv_stream import lines_with
-from numroute_loader.reading.description import STRICT, ParsedFile, RegistryFile, Tolerance
+from numroute_loader.reading.description import STRICT, ParsedFile, RegistryFile, Role, Tolerance
 from numroute_loader.reading.record_files import ROWS_MAX
-from numroute_loader.registries import CHAINS, INCREMENTS, kind_of, load_limits
+from numroute_loader.registries import FEEDS, built_in_limits, kind_of
 
 RANGE_HOLDERS = "range_holders_changed"
 """The count of the plan's numbers with another range holder than in the snapshot before."""
@@ -133,11 +126,12 @@ def check(
     increments cannot follow the current snapshot, NoSnapshotError when there is none for them.
     """
     # Settings and all first lines are looked at before the first file is read: errors come early.
-    with opened(inputs) as files:
-        limits = limits or load_limits(approval.limits, [file.kind.registry for file in files])
+    with opened(inputs, progress) as files:
+        built_in = built_in_limits([file.kind.registry for file in files])
+        limits = limits or read_limits(built_in, approval.limits)
         expectations = read_expectations(approval.expect) if approval.expect else ()
         if increments is None:
-            increments = any(file.kind.name in INCREMENTS for file in files)
+            increments = any(file.kind.layer == "increments" for file in files)
         _refuse_other_files(files, increments=increments)
         if increments:
             if store is None:
@@ -147,13 +141,11 @@ def check(
                 hint = "The names of increments state their times"
                 raise SettingError("--as-of is not for increments", hint=hint)
             with store.open() as snapshot:
-                checked, facts = _patched(files, snapshot, approval, expectations, progress)
+                checked, facts = _patched(files, snapshot, approval, expectations)
         else:
             tolerance = _tolerance(approval, limits)
             with current_of(store) as current:
-                checked, facts = _built(
-                    files, current, approval, tolerance, expectations, as_of, progress
-                )
+                checked, facts = _built(files, current, approval, tolerance, expectations, as_of)
     if not checked.files:
         return checked
     facts = replace(
@@ -185,7 +177,11 @@ def publish(
         raise GateError(checked.findings)
     with writing(store) as writer, current_of(store) as current:
         current_id = current.metadata.snapshot_id if current is not None else ""
-        new, sources = checked.new, [source_of(file) for file in checked.files]
+        new = checked.new
+        # The metadata keep no paths.
+        sources = [
+            msgspec.convert(file.source, Source, from_attributes=True) for file in checked.files
+        ]
         # Content may replace a snapshot that can no longer be read; a patch needs its own.
         if current_id != checked.base_id and (current_id or isinstance(new, Patch)):
             raise StoreError(
@@ -231,9 +227,9 @@ def current_of(store: SnapshotStore | None) -> Iterator[Snapshot | None]:
 
 def _refuse_other_files(files: Sequence[RegistryFile], *, increments: bool) -> None:
     for file in files:
-        if (file.kind.name in INCREMENTS) is not increments:
+        if (file.kind.layer == "increments") is not increments:
             reason = f"the file is {'not ' if increments else ''}an increment ({file.kind.name})"
-            bases = ", ".join(base for chain in CHAINS for base in chain.bases)
+            bases = ", ".join(base for feed in FEEDS.values() for base in feed.names(Role.DUMP))
             hint = f"Give increments to `apply`; full dumps ({bases}), plans and operator tables "
             raise InputError(file.path, reason, hint=f"{hint}to `build`")
 
@@ -254,12 +250,10 @@ def _built(
     tolerance: Tolerance,
     expectations: Sequence[Row[Expectation]],
     as_of: datetime | None,
-    progress: FileProgress | None,
 ) -> tuple[Checked, Evidence]:
     """Return what full files make, not yet judged, and the facts to judge."""
-    files = tuple(read_input(file, progress, tolerance) for file in opened_files)
-    merged = merge(files, brands=load_brands(approval.brands), regions=load_regions())
-    content, report = merged.content, merged.report
+    files = tuple(file.kind.read(file, tolerance) for file in opened_files)
+    content, report = merge(files, brands=load_brands(approval.brands), regions=load_regions())
     warnings = report.warnings
     if as_of is None:
         as_of, undated = _as_of(files)
@@ -268,11 +262,11 @@ def _built(
     drift: Drift | str = "there is no state of the same time built from increments"
     if current is not None and current.ported_count:
         changed = compare(current, content)
-        dumps = [source_of(file) for file in files if file.ported is not None]
+        dumps = [file.source for file in files if file.ported is not None]
         drift = drift_of(current, content, dumps, as_of)
     numbers = np.array([row.cells.number for row in expectations], np.uint64)
-    pieces = content.range_start.searchsorted(numbers, side="right") - 1
-    rows = _replaced(content.range_route[pieces], numbers, content.numbers, content.number_route)
+    by_range = range_rows(content, numbers)
+    rows = _replaced(by_range, numbers, content.numbers, content.number_route)
     unknown, outside = report.unknown_operators, report.outside_plan
     facts = Evidence(
         as_of=as_of,
@@ -323,24 +317,17 @@ def _patched(
     snapshot: Snapshot,
     approval: Approval,
     expectations: Sequence[Row[Expectation]],
-    progress: FileProgress | None,
 ) -> tuple[Checked, Evidence]:
     """Return what increments make of a snapshot, not yet judged, and the facts to judge."""
     metadata = snapshot.metadata
     arranged = arrange(opened_files, position_of(metadata))
-    windows = [
-        [read_input(file, progress, STRICT) for file in window] for window in arranged.windows
-    ]
+    windows = [[file.kind.read(file, STRICT) for file in window] for window in arranged.windows]
     files = tuple(file for window in windows for file in window)
-    rows = [[file.increment for file in window if file.increment] for window in windows]
-    net, file_of = net_changes(rows)
     patch = patch_of(
-        net,
+        [[file.increment for file in window if file.increment] for window in windows],
         snapshot,
         brands=load_brands(approval.brands),
         regions=load_regions(),
-        # The files become sources behind those that the snapshot has.
-        source=(file_of + len(metadata.sources)).astype(np.uint32),
     )
     effect = effect_of(patch, snapshot)
     times = [file.source.as_of for file in files if file.source.as_of is not None]
@@ -385,7 +372,7 @@ def _patched(
 def _as_of(files: Sequence[ParsedFile]) -> tuple[datetime, list[str]]:
     """Return the time of the dump, or of the newest plan without one, and warnings."""
     for layer in ("ported", "ranges"):
-        sources = [file.source for file in files if file.layer == layer]
+        sources = [file.source for file in files if file.source.layer == layer]
         dated = [source.as_of for source in sources if source.as_of is not None]
         if dated:
             return max(dated), []
@@ -431,6 +418,4 @@ def _unnamed_operators(patch: Patch) -> Sequence[UnknownOperator] | None:
         operator = patch.routes[row].operator
         if count and not operator.name:
             numbers[operator.code] += count
-    return [
-        UnknownOperator(code=code, numbers=count, ranges=0) for code, count in numbers.most_common()
-    ]
+    return [UnknownOperator(code=code, numbers=count) for code, count in numbers.most_common()]

@@ -15,7 +15,7 @@ from support import bdpn
 from numroute.errors import InputError
 from numroute.model import LineType
 from numroute_loader.reading import csv_stream
-from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import RouteKey
 from numroute_loader.registries import read
 
 OPERATORS = "Operators_202307180000_3528.csv"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from numroute_loader.generate import GeneratedRegistry, GenerateOptions, Tier, generate
-from numroute_loader.records import PortedRecords, Ranges
+from numroute_loader.reading.description import PortedRecords, Ranges
 from numroute_loader.registries import read
 
 PORTED = 300_000

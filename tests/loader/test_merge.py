@@ -19,13 +19,13 @@ from support.parsed import (
 )
 
 from numroute.errors import InputError, SettingError
+from numroute.index import bitmap
 from numroute.index.writer import check_content
 from numroute.model import Coverage, LineType, Operator, Region, Status
 from numroute_loader.brands import BrandTable
 from numroute_loader.merge import OutsidePlan, UnknownOperator, merge
 from numroute_loader.merge import routes as merge_routes
-from numroute_loader.reading.description import ParsedFile
-from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import ParsedFile, RouteKey
 
 
 def test_holder_and_operator_are_one_by_tax_number():
@@ -197,12 +197,13 @@ def test_arrays_of_the_dump_are_passed_through():
 def test_blocks_cover_every_record(monkeypatch: pytest.MonkeyPatch):
     """Records are mapped and counted in blocks; no block is left out or taken twice."""
     monkeypatch.setattr(merge_routes, "_BLOCK", 7)
+    monkeypatch.setattr(bitmap, "_RECORDS_AT_ONCE", 7)
     rows = np.array([5, 300, 2])
     index = (np.arange(50) % 3).astype(np.uint16)
     mapped = merge_routes.mapped(rows, index)
     assert mapped.dtype == np.uint16
     assert mapped.tolist() == [[5, 300, 2][place % 3] for place in range(50)]
-    assert merge_routes.counted(index, 4).tolist() == [17, 17, 16, 0]
+    assert bitmap.records_by_row(index, 4).tolist() == [17, 17, 16, 0]
 
 
 def test_nothing_to_build_from_is_refused():
@@ -251,9 +252,9 @@ def test_files_of_one_plan_make_one_layer():
 def test_warnings_of_all_files_are_kept():
     """What the parsers warned of is in the report, in the files' order."""
     files = [
-        ParsedFile(source=source("a", "bdpn"), operators=(), warnings=("one", "two")),
+        ParsedFile(source=source("a", "bdpn", "operators"), operators=(), warnings=("one", "two")),
         ParsedFile(
-            source=source("b", "plan"),
+            source=source("b", "plan", "ranges"),
             ranges=plan_file([(1, 2, RouteKey())]).ranges,
             warnings=("three",),
         ),

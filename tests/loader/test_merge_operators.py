@@ -7,7 +7,7 @@ import numpy as np
 from numroute.model import Operator
 from numroute_loader.merge.ranges import Layer
 from numroute_loader.merge.routes import OperatorDirectory, build_directory
-from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import RouteKey
 
 
 def directory_of(

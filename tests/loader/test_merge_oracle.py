@@ -24,7 +24,7 @@ from numroute.index.writer import check_content
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute_loader.brands import Brand
 from numroute_loader.merge import merge
-from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import RouteKey
 
 SIZE = 40
 

@@ -9,8 +9,7 @@ import pytest
 
 from numroute.errors import InputError
 from numroute.model import LineType
-from numroute_loader.reading.description import ParsedFile
-from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import ParsedFile, RouteKey
 from numroute_loader.registries import read as read_file
 from numroute_loader.registries.ru_numbering_plan import KINDS, begins_like_plan
 

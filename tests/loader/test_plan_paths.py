@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numroute.errors import InputError
-from numroute_loader.registries.ru_numbering_plan import decode_plan, read_rows
+from numroute_loader.registries.ru_numbering_plan import read_rows
 
 SIX = "АВС/ DEF;От;До;Емкость;Оператор;Регион"
 SEVEN = SIX + ";ИНН"
@@ -77,14 +77,14 @@ def test_rows_are_those_of_a_plain_reading(rows: list[str], end: str, *, seven: 
     """What is read, and the first line that is refused, are those of a reading by ``split``."""
     header = SEVEN if seven else SIX
     body = [f"{row};7700000001" if seven else row for row in rows]
-    text = decode_plan(Path("plan.csv"), end.join([header, *body, ""]).encode())
+    raw = end.join([header, *body, ""]).encode()
     expected = plain_reading(body, seven=seven)
     if isinstance(expected, int):
         with pytest.raises(InputError) as refused:
-            read_rows(text)
+            read_rows(Path("plan.csv"), raw)
         assert refused.value.line == expected
         return
-    found = read_rows(text)
+    found = read_rows(Path("plan.csv"), raw)
     cells = [found.texts.texts[place][1:] for place in found.texts.index.tolist()]
     texts = [[cell.decode().replace("\x1f", ";").strip() for cell in row] for row in cells]
     figures = [found.line, *(found.figures[name] for name in ("code", "start", "end"))]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from numroute.index import SnapshotStore
 from numroute_loader.gate.findings import Outcome
-from numroute_loader.gate.limits import Approval, GateLimits
+from numroute_loader.gate.limits import Approval, GateLimits, read_limits
 from numroute_loader.generate import GenerateOptions, Tier, generate
 from numroute_loader.pipeline import Checked, check, publish
-from numroute_loader.registries import load_limits
+from numroute_loader.registries import built_in_limits
 
 PORTED = 60_000
 DAYS = 3
@@ -23,7 +23,7 @@ CHANGES_PER_WINDOW = 5
 def scaled_limits() -> GateLimits:
     """Return the built-in limits with the absolute ones scaled down from 20 million numbers."""
     return dataclasses.replace(
-        load_limits(),
+        read_limits(built_in_limits(), None),
         growth_numbers_min=50,
         operator_change_numbers_min=25,
         movement_numbers_min=25,

@@ -9,8 +9,13 @@ import numpy as np
 from numroute.index.content import Content
 from numroute.model import Operator, Route
 from numroute_loader.brands import Brand, BrandTable
-from numroute_loader.reading.description import ParsedFile, SourceFile
-from numroute_loader.records import PortedRecords, Ranges, RouteKey
+from numroute_loader.reading.description import (
+    ParsedFile,
+    PortedRecords,
+    Ranges,
+    RouteKey,
+    SourceFile,
+)
 
 BRANDS = BrandTable(
     layers=(
@@ -24,9 +29,9 @@ BRANDS = BrandTable(
 REGIONS = {"77": "Столица", "78": "Порт"}
 
 
-def source(name: str, registry: str) -> SourceFile:
+def source(name: str, registry: str, layer: str) -> SourceFile:
     """Describe a made-up file."""
-    return SourceFile(path=Path(name), registry=registry, kind="kind")
+    return SourceFile(path=Path(name), name=name, registry=registry, kind="kind", layer=layer)
 
 
 def plan_file(
@@ -35,7 +40,7 @@ def plan_file(
     """Return a plan of (first, last, key)."""
     keys = list(dict.fromkeys(key for _, _, key in rows))
     return ParsedFile(
-        source=source(name, registry),
+        source=source(name, registry, "ranges"),
         ranges=Ranges(
             first=np.array([first for first, _, _ in rows], np.uint64),
             last=np.array([last for _, last, _ in rows], np.uint64),
@@ -53,7 +58,7 @@ def dump_file(
     codes = sorted(set(donors.values())) if donors else []
     numbers = sorted(records)
     return ParsedFile(
-        source=source(name, "bdpn"),
+        source=source(name, "bdpn", "ported"),
         ported=PortedRecords(
             numbers=np.array(numbers, np.uint64),
             route=np.array([keys.index(records[number]) for number in numbers], np.uint16),
@@ -69,7 +74,7 @@ def dump_file(
 def operator_file(*rows: tuple[str, str, str, str], name: str = "operators.csv") -> ParsedFile:
     """Return an operator table of (code, MNC, tax number, name)."""
     return ParsedFile(
-        source=source(name, "bdpn"),
+        source=source(name, "bdpn", "operators"),
         operators=[
             RouteKey(
                 operator_code=code, registry_mnc=mnc, tax_number=tax_number, operator_name=text

@@ -19,10 +19,10 @@ from numroute.errors import InputError
 from numroute.index import SnapshotStore
 from numroute.index.store import Retention
 from numroute.model import Status
-from numroute_loader.gate.limits import GateLimits
+from numroute_loader.gate.limits import GateLimits, read_limits
 from numroute_loader.generate import GeneratedRegistry
 from numroute_loader.pipeline import Checked, check, publish
-from numroute_loader.registries import load_limits
+from numroute_loader.registries import built_in_limits
 from support.dict_registry import DictRegistry, plan_of, rows_of
 
 COUNTRY = 70_000_000_000
@@ -203,7 +203,7 @@ class Replay:
 def scaled_limits(movement: int) -> GateLimits:
     """Return the built-in limits, with so many numbers as the movement that is never too much."""
     return dataclasses.replace(
-        load_limits(),
+        read_limits(built_in_limits(), None),
         movement_numbers_min=movement,
         operator_change_numbers_min=movement,
         drift_numbers_min=movement,

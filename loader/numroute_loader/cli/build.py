@@ -27,17 +27,20 @@ from numroute.index.compare import CONFIRMED
 from numroute_loader import pipeline
 from numroute_loader.cli.options import approval_options, retention_options, user_name
 from numroute_loader.gate.findings import GateError, Outcome, read_back
-from numroute_loader.gate.limits import Approval
-from numroute_loader.increments.windows import GapError
+from numroute_loader.gate.limits import Approval, read_limits
+from numroute_loader.increments import GapError
 from numroute_loader.inputs import input_files
 from numroute_loader.pipeline import Checked
-from numroute_loader.registries import built_in_limits, load_limits
+from numroute_loader.registries import built_in_limits
 
 _FILES_HELP = """
 
 Each FILE is a registry file as published (.csv or .zip) or a folder of them. Its kind is recognised
 by its name and header.
 """
+
+_UNPRINTED = ("name", "layer", "member")
+"""Fields of a file that ``--json`` leaves out: its path and its kind say enough."""
 
 _files_argument = click.argument(
     "files", nargs=-1, metavar="FILE...", type=click.Path(path_type=Path)
@@ -189,7 +192,7 @@ def _report(checked: Checked, outcome: dict[str, Any], *, as_json: bool) -> None
 
 
 def _show_limits(approval: Approval, as_json: bool) -> None:
-    limits = plain(load_limits(approval.limits))
+    limits = plain(read_limits(built_in_limits(), approval.limits))
     if as_json:
         print_json(limits)
         return
@@ -206,7 +209,7 @@ def _document(checked: Checked) -> dict[str, Any]:
         "base": {"id": checked.base_id or None},
         "as_of": checked.as_of,
         "files": [
-            {name: value for name, value in plain(file.source).items() if name != "member"}
+            {name: value for name, value in plain(file.source).items() if name not in _UNPRINTED}
             for file in checked.files
         ],
         "rows": _rows(checked),

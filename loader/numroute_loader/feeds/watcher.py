@@ -24,7 +24,7 @@ from numroute_loader.feeds.order import Action, Batch, Deliveries, Seen, Step, a
 from numroute_loader.feeds.sources import Source
 from numroute_loader.gate.findings import GateError, Outcome
 from numroute_loader.gate.limits import Approval
-from numroute_loader.increments.windows import GAP_HINT, ChainError
+from numroute_loader.increments import GAP_HINT, ChainError
 from numroute_loader.inputs import input_files
 from numroute_loader.pipeline import Checked
 from numroute_loader.reading.description import DeliveredFile, FeedLayout, Role

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from numroute.errors import SettingError
 from numroute_loader.generate.market import Market, Operator, Region, read_table
 from numroute_loader.generate.randomness import Stream, log_normal, share_out, weighted_table
-from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import RouteKey
 from numroute_loader.registries import read
 
 CODE_SIZE = 10_000_000

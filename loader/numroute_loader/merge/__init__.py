@@ -11,27 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.errors import InputError, SettingError
+from numroute.index.bitmap import records_by_row
 from numroute.index.content import FIXED_STATUSES, Content
 from numroute.index.layout import OUTSIDE_ROW
 from numroute.model import Coverage, Operator, Status, mask_number
 from numroute_loader.brands import BrandTable
-from numroute_loader.merge.ranges import (
-    NOBODY,
-    Layer,
-    piece_sizes,
-    plan_layer,
-    stack_layers,
-)
+from numroute_loader.merge.ranges import NOBODY, Layer, plan_layer, stack_layers
 from numroute_loader.merge.routes import (
     OperatorDirectory,
     RouteTable,
-    branded,
     build_directory,
-    counted,
+    donor_rows,
     mapped,
 )
-from numroute_loader.reading.description import ParsedFile
-from numroute_loader.records import PortedRecords, RouteKey
+from numroute_loader.reading.description import ParsedFile, PortedRecords, RouteKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +33,7 @@ class UnknownOperator:
 
     code: str
     numbers: int
-    ranges: int
+    ranges: int = 0
 
     def __str__(self) -> str:
         ranges = f", {self.ranges} ranges" if self.ranges else ""
@@ -117,13 +110,13 @@ def merge(
     )
     coverage = _coverage(files, dump)
     range_start, range_route = _range_layer(stack, directory, route_table, coverage)
-    donors, donor = _donors(records, directory, brands)
+    donors, row_of_code = donor_rows(records.donor_codes, directory, brands)
     content = Content(
         routes=route_table.routes,
         numbers=records.numbers,
         number_route=mapped(route_of_key, records.route),
         ported_at=records.ported_at,
-        donor=donor,
+        donor=None if records.donor is None else mapped(row_of_code, records.donor),
         donors=donors,
         range_start=range_start,
         range_route=range_route,
@@ -135,7 +128,7 @@ def merge(
         returned_home=records.returned_home,
         ranges=int(held.sum()),
         # The last piece has neither end nor holder.
-        range_numbers=int(piece_sizes(range_start)[held[:-1]].sum()),
+        range_numbers=int(np.diff(range_start)[held[:-1]].sum()),
         routes=len(content.routes),
         operators=len({route.operator for route in content.routes} - {Operator()}),
         operator_rows=len(rows),
@@ -148,7 +141,7 @@ def merge(
 
 def _only(files: Sequence[ParsedFile], layer: str, what: str) -> ParsedFile | None:
     """Return the only file of a layer, or None."""
-    matches = [file for file in files if file.layer == layer]
+    matches = [file for file in files if file.source.layer == layer]
     if len(matches) > 1:
         reason = f"a second {what}, the first is {matches[0].source.path}"
         hint = "A snapshot is built from one of them"
@@ -221,22 +214,6 @@ def _is_held(content: Content) -> NDArray[np.bool_]:
     return held.take(content.range_route)
 
 
-def _donors(
-    records: PortedRecords, directory: OperatorDirectory, brands: BrandTable
-) -> tuple[Sequence[Operator], NDArray[np.unsignedinteger] | None]:
-    """Return the distinct donors and an index per record, None where the dump has no donors."""
-    if records.donor is None:
-        return (), None
-    row_of: dict[Operator, int] = {}
-    row_of_code = [
-        row_of.setdefault(
-            branded(directory.holder(RouteKey(operator_code=code)), brands), len(row_of)
-        )
-        for code in records.donor_codes
-    ]
-    return tuple(row_of), mapped(np.array(row_of_code, dtype=np.int64), records.donor)
-
-
 def _outside_plan(content: Content) -> OutsidePlan | None:
     """Return the ported numbers in pieces without a holder, by the pieces' starts among them."""
     numbers = content.numbers
@@ -264,7 +241,7 @@ def _unknown_operators(
     ranges: Counter[str] = Counter()
     # Most dumps have no such code and need not be counted.
     if any(key.operator_code not in known for key in records.keys):
-        uses = counted(records.route, len(records.keys)).tolist()
+        uses = records_by_row(records.route, len(records.keys)).tolist()
         for key, count in zip(records.keys, uses, strict=True):
             numbers[key.operator_code] += count
     for layer in layers:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.errors import InputError
-from numroute_loader.reading.description import ParsedFile
-from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import ParsedFile, RouteKey
 
 NOBODY = -1
 """The key of a piece without a holder."""
@@ -28,13 +27,6 @@ class Layer:
     start: NDArray[np.uint64]
     key: NDArray[np.int64]
     keys: Sequence[RouteKey]
-
-    def numbers_by_key(self) -> NDArray[np.int64]:
-        """Return int64[len(keys)]: how many numbers each key covers."""
-        held = self.key[:-1] != NOBODY
-        sums = np.zeros(len(self.keys), dtype=np.int64)
-        np.add.at(sums, self.key[:-1][held], piece_sizes(self.start)[held])
-        return sums
 
 
 def plan_layer(files: Sequence[ParsedFile]) -> Layer:
@@ -59,9 +51,16 @@ def plan_layer(files: Sequence[ParsedFile]) -> Layer:
             f"its ranges overlap those of {plans[earlier][0].source.path}",
             hint="Give each part of the plan once: two issues of one file cannot be merged",
         )
-    start, key = _pieces(first, last, key)
+    after = last + np.uint64(1)
+    # A gap follows each range that the next one does not adjoin, and one goes before the first.
+    gap = np.append(after[:-1] != first[1:], [True])[: len(after)]
+    start = np.concatenate([np.zeros(1, dtype=np.uint64), first, after[gap]])
+    of_gap = np.full(1 + int(gap.sum()), NOBODY)
+    order = np.argsort(start, kind="stable")
     return Layer(
-        start=start, key=key, keys=tuple(key for _, ranges in plans for key in ranges.keys)
+        start=start[order],
+        key=np.concatenate([of_gap[:1], key, of_gap[1:]])[order],
+        keys=tuple(key for _, ranges in plans for key in ranges.keys),
     )
 
 
@@ -92,21 +91,3 @@ def stack_layers(layers: Sequence[Layer]) -> Layer:
             keys.append(decisive)
         stack = Layer(start=start, key=key - 1, keys=keys)
     return stack
-
-
-def piece_sizes(start: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return int64[p - 1]: the sizes of all pieces but the last, which has no end."""
-    return (start[1:] - start[:-1]).astype(np.int64)
-
-
-def _pieces(
-    first: NDArray[np.uint64], last: NDArray[np.uint64], key: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return disjoint ascending ranges as pieces, with the gaps between them."""
-    after = last + np.uint64(1)
-    # A gap follows each range that the next one does not adjoin, and one goes before the first.
-    gap = np.append(after[:-1] != first[1:], [True])[: len(after)]
-    start = np.concatenate([np.zeros(1, dtype=np.uint64), first, after[gap]])
-    of_gap = np.full(1 + int(gap.sum()), NOBODY)
-    order = np.argsort(start, kind="stable")
-    return start[order], np.concatenate([of_gap[:1], key, of_gap[1:]])[order]

@@ -17,7 +17,7 @@ from numroute.index.content import FIXED_STATUSES
 from numroute.model import LineType, Operator, Region, Route, Status
 from numroute_loader.brands import BrandTable
 from numroute_loader.merge.ranges import Layer
-from numroute_loader.records import RouteKey
+from numroute_loader.reading.description import RouteKey
 
 _BLOCK = 1 << 20
 """Entries mapped at once: numpy widens indexes to eight bytes, which must not happen to all."""
@@ -88,12 +88,6 @@ class RouteTable:
         )
 
 
-def branded(operator: Operator, brands: BrandTable) -> Operator:
-    """Return the operator with its brand."""
-    brand = brands.find(code=operator.code, tax_number=operator.tax_number)
-    return _named(operator, brand.brand)
-
-
 def _named(operator: Operator, brand: str) -> Operator:
     return Operator(
         code=operator.code.translate(_CONTROL),
@@ -111,14 +105,6 @@ def mapped(rows: NDArray[np.int64], index: NDArray[np.integer]) -> NDArray[np.un
         block = slice(begin, begin + _BLOCK)
         result[block] = small[index[block]]
     return result
-
-
-def counted(index: NDArray[np.unsignedinteger], length: int) -> NDArray[np.int64]:
-    """Return int64[length]: how often each index occurs, without wide temporaries."""
-    counts = np.zeros(length, dtype=np.int64)
-    for begin in range(0, len(index), _BLOCK):
-        counts += np.bincount(index[begin : begin + _BLOCK], minlength=length)
-    return counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +185,30 @@ def known_operators(operators: Iterable[Operator]) -> OperatorDirectory:
     )
 
 
+def donor_rows(
+    codes: Sequence[str],
+    directory: OperatorDirectory,
+    brands: BrandTable,
+    known: Sequence[Operator] = (),
+) -> tuple[tuple[Operator, ...], NDArray[np.int64]]:
+    """Return the donors, the ``known`` ones first, and the row of each code."""
+    row_of = {operator: row for row, operator in enumerate(known)}
+    by_code = {operator.code: row for operator, row in row_of.items()}
+    for code in codes:
+        if code not in by_code:
+            operator = directory.holder(RouteKey(operator_code=code))
+            brand = brands.find(code=operator.code, tax_number=operator.tax_number).brand
+            by_code[code] = row_of.setdefault(_named(operator, brand), len(row_of))
+    return tuple(row_of), np.array([by_code[code] for code in codes], np.int64)
+
+
 def _usual_names(layers: Iterable[Layer]) -> Mapping[str, str]:
     """Return for each tax number the spelling of its name that covers most numbers."""
     covered: dict[str, Counter[str]] = defaultdict(Counter)
     for layer in layers:
-        for key, numbers in zip(layer.keys, layer.numbers_by_key().tolist(), strict=True):
+        # NOBODY is -1 and comes first.
+        sums = np.bincount(layer.key[:-1] + 1, np.diff(layer.start), len(layer.keys) + 1)[1:]
+        for key, numbers in zip(layer.keys, sums.tolist(), strict=True):
             if key.tax_number and key.operator_name:
                 covered[key.tax_number][key.operator_name] += numbers
     return {tax_number: _most_frequent(names) for tax_number, names in covered.items()}

@@ -140,12 +140,12 @@ class Archive:
     def refuse_other_content(self) -> None:
         """Raise InputError when the text is empty, a web page, UTF-16 or binary."""
         text, reason, line = self.head.removeprefix(BYTE_ORDER_MARK), "", None
-        if text[:1024].lstrip().lower().startswith(_WEB_PAGE):
+        if not text.strip():
+            reason = "the file is empty"
+        elif text[:1024].lstrip().lower().startswith(_WEB_PAGE):
             reason = "the file looks like an HTML page, not a registry's file"
         elif self.member is None and self.path.suffix.lower() == ".zip":
             reason = "named .zip, but it is not a zip"
-        elif not text.strip():
-            reason = "the file is empty"
         elif text.startswith((b"\xff\xfe", b"\xfe\xff")):
             reason = "the text is UTF-16, as a spreadsheet saves it"
         elif b"\0" in text:
@@ -164,8 +164,6 @@ class Archive:
             self._file.seek(0)
         except OSError as error:
             raise _unreadable(self.path, error) from None
-        if not start:
-            raise InputError(self.path, "the file is empty", hint=DOWNLOAD_AGAIN)
         for magic, name in _OTHER_FORMATS.items():
             if start.startswith(magic):
                 raise InputError(self.path, f"the file is {name}", hint=_UNPACK)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,16 +29,14 @@ LINE_BYTES_MAX = 65_536
 """The longest line that is read. A dump's lines have about a hundred bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(NamedTuple):
     """Whole lines of a text, never changed. ``offset`` is the byte of the text they begin at."""
 
     data: bytes | bytearray
     offset: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(NamedTuple):
     """What is wrong with a line, which is counted from 0 in its block. It quotes no number."""
 
     line: int
@@ -70,15 +67,14 @@ class CsvFile:
     def blocks(self, progress: Progress | None = None) -> Iterator[Block]:
         """Yield the data lines of the file, block after block; to be called once."""
         block = self._first
-        while True:
-            if not block.data.isspace() and block.data:
+        while block.data:
+            if not block.data.isspace():
                 yield block
             if progress is not None:
-                progress(self.archive.bytes_done, self.archive.bytes_total)
-            offset = block.offset + len(block.data)
-            block = Block(data=self._next_lines(), offset=offset)
-            if not block.data:
-                return
+                total = self.archive.bytes_total
+                # The end of a zip is not read as text.
+                progress(total if self._ends else self.archive.bytes_done, total)
+            block = Block(data=self._next_lines(), offset=block.offset + len(block.data))
 
     def _next_lines(self) -> bytes | bytearray:
         """Return the next whole lines, nothing at the end of the file.
@@ -149,8 +145,7 @@ def batch_of(
     return table.combine_chunks().to_batches()[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoundLines:
+class SoundLines(NamedTuple):
     """The lines of a block that can be split into columns.
 
     ``data`` are these lines, ``line`` their places in the block (int64), ``faults`` what is wrong
@@ -175,22 +170,17 @@ def sound_lines(data: bytes | bytearray, *, columns: int, delimiter: str) -> Sou
     ends_crlf = text[end - 1] == ord("\r")
     found = count(delimiter.encode()) + 1
     checks = (
-        Check(bad=count(b"\0") > 0, reason="the line holds NUL bytes"),
-        Check(bad=end - start > LINE_BYTES_MAX, reason=f"the line exceeds {LINE_BYTES_MAX} bytes"),
-        Check(
-            bad=count(b"\r") > ends_crlf, reason="the line holds a carriage return in its middle"
-        ),
-        Check(
-            bad=found != columns,
-            reason=f"the line has {{found}} columns where {columns} are expected",
-        ),
+        Check(count(b"\0") > 0, "the line holds NUL bytes"),
+        Check(end - start > LINE_BYTES_MAX, f"the line exceeds {LINE_BYTES_MAX} bytes"),
+        Check(count(b"\r") > ends_crlf, "the line holds a carriage return in its middle"),
+        Check(found != columns, f"the line has {{found}} columns where {columns} are expected"),
     )
     filled = end - start > ends_crlf
     bad = np.zeros(len(end), np.bool_)
     faults = []
     for check in checks:
         faults += [
-            Fault(line=line, reason=check.reason.format(found=found[line]))
+            Fault(line, check.reason.format(found=found[line]))
             for line in np.flatnonzero(check.bad & filled & ~bad).tolist()
         ]
         bad |= check.bad

@@ -1,17 +1,23 @@
-"""How a registry describes and delivers its files: kinds, layouts, folders and names."""
+"""How a registry describes and delivers its files, and what every registry's files become.
+
+These types know no country. Per-number data are numpy arrays; everything else is a frozen value.
+"""
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from numroute.model import LineType
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from numroute.model import LineType, Source
 from numroute_loader.reading.archive import Archive
-from numroute_loader.records import IncrementRows, PortedRecords, Ranges, RouteKey
 
 Progress = Callable[[int, int], None]
 """Called now and then with bytes of the file on disk: (done, total)."""
@@ -38,10 +44,12 @@ STRICT = Tolerance()
 class FileKind:
     """One kind of file of a registry.
 
-    ``name`` is ``<registry>/<kind>``, e.g. ``ru-bdpn/port-all``.
+    ``name`` is ``<registry>/<kind>``, e.g. ``ru-bdpn/port-all``. ``layer``: what it brings to a
+    snapshot, "ported", "increments", "ranges" or "operators".
     ``file_name`` matches the whole name without folder and suffix; its groups ``time``
-    (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence`` date the file. ``header`` tests
-    the beginning of a text; ``expects`` completes "The file should begin with ...".
+    (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence`` date the file, ``file_type``
+    precedes them. ``header`` tests the beginning of a text; ``expects`` completes "The file should
+    begin with ...".
     ``every``: the time from one file to the next, in which the sequence grows by one.
     ``covers``: the blocks of numbers, (first, last), that the registry describes: a plan those in
     which it has a range, gaps included; a full dump names all ported numbers in them.
@@ -50,10 +58,12 @@ class FileKind:
 
     name: str
     registry: str
+    layer: str
     file_name: re.Pattern[str]
     header: Callable[[bytes], bool]
     expects: str
-    read: Callable[[RegistryFile, Progress | None, Tolerance], ParsedFile]
+    read: Callable[[RegistryFile, Tolerance], ParsedFile]
+    file_type: str = ""
     utc_offset: timedelta = timedelta(0)
     every: timedelta | None = None
     covers: tuple[tuple[int, int], ...] = ()
@@ -74,12 +84,16 @@ class FileKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryFile:
-    """An open file of a known kind; ``as_of`` (aware, UTC) and ``sequence`` are from its name."""
+    """An open file of a known kind; ``as_of`` (aware, UTC) and ``sequence`` are from its name.
+
+    ``progress`` is called while it is read.
+    """
 
     archive: Archive
     kind: FileKind
     as_of: datetime | None = None
     sequence: int | None = None
+    progress: Progress | None = None
 
     @property
     def path(self) -> Path:
@@ -90,8 +104,10 @@ class RegistryFile:
         """Describe the file, which has been read to its end."""
         return SourceFile(
             path=self.path,
+            name=self.path.name,
             registry=self.kind.registry,
             kind=self.kind.name,
+            layer=self.kind.layer,
             sequence=self.sequence,
             as_of=self.as_of,
             rows=rows,
@@ -102,21 +118,86 @@ class RegistryFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
-    """One input file as read; ``sha256`` is the digest of the file on disk, zip or not.
+class SourceFile(Source):
+    """One input file as read; ``sequence`` and ``as_of`` (aware, UTC) are from its name.
 
-    ``sequence`` and ``as_of`` (aware, UTC) are from its name. ``member``: the name in a zip.
+    ``member``: the name in a zip. ``covers`` is that of its kind.
     """
 
     path: Path
-    registry: str
-    kind: str
-    sequence: int | None = None
     as_of: datetime | None = None
-    rows: int = 0
-    sha256: str = ""
     member: str | None = None
     covers: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteKey:
+    """What a row of a dump or of a plan says about where its number is served; may be empty."""
+
+    operator_code: str = ""
+    operator_name: str = ""
+    tax_number: str = ""
+    registry_mnc: str = ""
+    routing_number: str = ""
+    region_code: str = ""
+    region_name: str = ""
+    line_type: LineType = LineType.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortedRecords:
+    """The ported numbers of a full dump.
+
+    ``numbers``: uint64[n], whole E.164 numbers, ascending and unique.
+    ``route``: unsigned integer[n], index into ``keys``.
+    ``ported_at``: uint32[n], seconds since 1970-01-01 UTC (0 = not known), or None.
+    ``donor``: unsigned integer[n], index into ``donor_codes`` (operator codes), or None.
+    ``returned_home``: rows that were left out because owner and range holder are the same.
+    """
+
+    numbers: NDArray[np.uint64]
+    route: NDArray[np.unsignedinteger]
+    keys: Sequence[RouteKey]
+    ported_at: NDArray[np.uint32] | None = None
+    donor: NDArray[np.unsignedinteger] | None = None
+    donor_codes: Sequence[str] = ()
+    returned_home: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementRows:
+    """The rows of an increment, in the order of the file; a number may occur in several.
+
+    ``numbers``: uint64[n], whole E.164 numbers.
+    ``returns``: bool[n], whether the number is back with its range holder after the row.
+    ``route``: uint32[n], index into ``keys``; says nothing where the row is a return.
+    ``changed_at``: uint32[n], seconds since 1970-01-01 UTC (0 = not known).
+    ``order_id``: uint64[n], the registry's id of the porting order.
+    ``donor``: uint32[n], index into ``donor_codes``, of which an empty one is nobody's.
+    """
+
+    numbers: NDArray[np.uint64]
+    returns: NDArray[np.bool_]
+    route: NDArray[np.uint32]
+    keys: Sequence[RouteKey]
+    changed_at: NDArray[np.uint32]
+    order_id: NDArray[np.uint64]
+    donor: NDArray[np.uint32]
+    donor_codes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranges:
+    """A numbering plan, or one file of it.
+
+    ``first``, ``last``: uint64[m], whole E.164 numbers, inclusive, ascending, not overlapping.
+    ``key``: uint32[m], index into ``keys``.
+    """
+
+    first: NDArray[np.uint64]
+    last: NDArray[np.uint64]
+    key: NDArray[np.uint32]
+    keys: Sequence[RouteKey]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,18 +219,8 @@ class ParsedFile:
     rejected: Sequence[str] = ()
     duplicates: int = 0
 
-    @property
-    def layer(self) -> str:
-        """Which layer of a snapshot the file brings."""
-        if self.increment is not None:
-            return "increments"
-        if self.ported is not None:
-            return "ported"
-        return "ranges" if self.ranges is not None else "operators"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumberFormat:
+class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a registry writes a number: a fixed count of digits without the country code.
 
     ``lowest`` and ``highest`` bound the written number; ``shape`` says the same in words.
@@ -171,8 +242,7 @@ class NumberFormat:
         return f"{number - self.offset:0{self.digits}d}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextColumn:
+class TextColumn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A column of codes: what each cell must match in full, and the same in words.
 
     ``field`` is the field of a RouteKey that the code fills; empty where it fills none.
@@ -189,16 +259,13 @@ class TextColumn:
         return bool(re.fullmatch(self.pattern.encode(), cell)) or (self.optional and not cell)
 
 
-_NO_NUMBERS = NumberFormat(country_code="", digits=0, lowest=0, highest=0, shape="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordLayout:
+class RecordLayout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rows of codes, of a number or a range (``last``) too: every kind of file.
 
-    ``routes``: the columns that say where a number is served, the operator first; in an increment
-    without them every row is a return. A row whose operator is its ``range_holder`` is a number
-    that went home. ``others`` are checked and not used. ``order_id`` orders rows of one second.
+    ``texts``: the columns of codes; those that fill a field of a RouteKey, the operator first, say
+    where a number is served. In an increment without such columns every row is a return. ``donor``
+    and ``range_holder`` name columns of ``texts``; a row whose operator is its range holder is a
+    number that went home. ``order_id`` orders rows of one second.
 
     ``free_text``: a column of texts that may hold the delimiter, so the header must be exactly
     ``columns``. ``encodings`` are tried in this order; a file has one of them.
@@ -206,14 +273,13 @@ class RecordLayout:
     """
 
     row_count: str
+    number_format: NumberFormat
+    texts: tuple[TextColumn, ...]
     line_type: LineType = LineType.UNSPECIFIED
     number: str = ""
-    number_format: NumberFormat = _NO_NUMBERS
     last: str = ""
-    routes: tuple[TextColumn, ...] = ()
-    donor: TextColumn | None = None
-    range_holder: TextColumn | None = None
-    others: tuple[TextColumn, ...] = ()
+    donor: str = ""
+    range_holder: str = ""
     time: str = ""
     order_id: str = ""
     free_text: str = ""
@@ -221,10 +287,9 @@ class RecordLayout:
     tax_number_shape: str = ""
 
     @property
-    def texts(self) -> tuple[TextColumn, ...]:
-        """Every column of codes."""
-        optional = (self.donor, self.range_holder)
-        return (*self.routes, *(column for column in optional if column is not None), *self.others)
+    def routes(self) -> tuple[TextColumn, ...]:
+        """The columns that say where a number is served."""
+        return tuple(column for column in self.texts if column.field)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -240,22 +305,6 @@ class RecordLayout:
         return set(header).issuperset(self.columns) and set(header).isdisjoint(without)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncrementChain:
-    """How a registry's increments follow a full dump and one another.
-
-    The files of one window share a sequence, and the next window has the next one. ``kinds``: the
-    names of the kinds that make up a window, ``file_types``: the beginnings of their files' names.
-    ``bases``: by kind of full dump, the first window on top of a dump of a sequence and a time.
-    ``window_time``: the time (UTC) that the file names of a window state.
-    """
-
-    kinds: tuple[str, ...]
-    file_types: tuple[str, ...]
-    bases: Mapping[str, Callable[[int | None, datetime | None], int | None]]
-    window_time: Callable[[int], datetime]
-
-
 class Role(enum.Enum):
     """What a delivered file is for."""
 
@@ -266,11 +315,14 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedLayout:
-    """How one registry delivers its files.
+    """How one registry delivers its files, and how increments follow full dumps and one another.
 
     ``root`` and ``folders``: where the registry puts its files unless configuration says otherwise.
     ``kinds``: by role, the dumps with the most detailed first. A full dump needs every companion of
-    its day, a window one file of each of its kinds, with one time.
+    its day, a window one file of each of its kinds, with one time and one sequence.
+
+    The next window has the next sequence; ``window_zero``: the time (UTC) of that with sequence 0.
+    Full dumps count from then on too, except those of the kinds with ``own_sequences``.
     """
 
     registry: str
@@ -279,10 +331,22 @@ class FeedLayout:
     kinds: Mapping[Role, tuple[FileKind, ...]]
     dump_every: timedelta
     window_every: timedelta
+    window_zero: datetime
+    own_sequences: tuple[str, ...] = ()
 
-    def names(self, role: Role) -> frozenset[str]:
+    def names(self, role: Role) -> KeysView[str]:
         """Return the names of the kinds of a role."""
-        return frozenset(kind.name for kind in self.kinds[role])
+        return dict.fromkeys(kind.name for kind in self.kinds[role]).keys()
+
+    def window_time(self, sequence: int) -> datetime:
+        """Return the time (UTC) that the names of a window's files state."""
+        return self.window_zero + sequence * self.window_every
+
+    def first_window(self, dump: str, sequence: int | None, time: datetime) -> int:
+        """Return the sequence of the first window after a full dump of this kind."""
+        if sequence is not None and dump not in self.own_sequences:
+            return sequence * (self.dump_every // self.window_every) + 1
+        return (time - self.window_zero) // self.window_every + 1
 
     def parse(self, name: str) -> DeliveredFile | None:
         """Return what a name says of its file, None for a name that is not this registry's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,18 +19,19 @@ from numroute.errors import InputError
 from numroute.model import mask_number
 from numroute.threads import in_order
 from numroute_loader.reading.archive import DOWNLOAD_AGAIN
-from numroute_loader.reading.columns import Codes
+from numroute_loader.reading.columns import Codes, RecordParser, Rows
 from numroute_loader.reading.csv_stream import Block, CsvFile, line_at, lines_with
 from numroute_loader.reading.description import (
     STRICT,
+    IncrementRows,
     ParsedFile,
-    Progress,
+    PortedRecords,
+    Ranges,
     RecordLayout,
     RegistryFile,
+    RouteKey,
     Tolerance,
 )
-from numroute_loader.reading.rows import RecordParser, Rows
-from numroute_loader.records import IncrementRows, PortedRecords, Ranges, RouteKey
 
 ROWS_MAX = 2**30
 """How many rows a dump may have: as many records as an index holds."""
@@ -51,15 +52,15 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 def read_ported_dump(
-    file: RegistryFile, progress: Progress | None, tolerance: Tolerance, *, layout: RecordLayout
+    file: RegistryFile, tolerance: Tolerance, *, layout: RecordLayout
 ) -> ParsedFile:
     """Return the ported numbers of a dump, ascending; InputError for a defect not tolerated.
 
     No defect is tolerated where operators are named in free text.
     """
     tolerance = STRICT if layout.free_text else tolerance
-    table = _Table(file, layout, progress, tolerance)
-    duplicates = _sort(table, file, layout, keep_latest=tolerance.duplicates)
+    table = _Table(file, layout, tolerance)
+    duplicates = table.sort(keep_latest=tolerance.duplicates)
     home = table.column("home", np.bool_)
     if home.any():
         table.select(~home)
@@ -75,19 +76,17 @@ def read_ported_dump(
     return table.parsed(ported=ported, duplicates=duplicates)
 
 
-def read_increment(
-    file: RegistryFile, progress: Progress | None, _: Tolerance, *, layout: RecordLayout
-) -> ParsedFile:
+def read_increment(file: RegistryFile, _: Tolerance, *, layout: RecordLayout) -> ParsedFile:
     """Return the changes in the order of the file; raises InputError for any defect.
 
     A file with only a header says that nothing has changed.
     """
-    table = _Table(file, layout, progress, may_be_empty=True)
+    table = _Table(file, layout, STRICT)
     numbers = table.column("number", np.uint64)
     returns = table.column("home", np.bool_) if layout.routes else np.ones(len(numbers), np.bool_)
     # A number that goes home has no route, so the keys are those of the ports alone.
     route = np.zeros(len(numbers), np.uint32)
-    ports = table.column("route", np.uint16)[~returns] if layout.routes else []
+    ports = table.column("route", np.uint16)[~returns]
     used, route[~returns] = np.unique(ports, return_inverse=True)
     changes = IncrementRows(
         numbers=numbers,
@@ -96,17 +95,15 @@ def read_increment(
         keys=tuple(table.routes.keys[at] for at in used.astype(int).tolist()),
         changed_at=table.column("time", np.uint32),
         order_id=table.column("order_id", np.uint64),
-        donor=table.column("donor", np.uint16).astype(np.uint32) if layout.donor else None,
-        donor_codes=table.donors.keys,
+        donor=table.column("donor", np.uint16).astype(np.uint32),
+        donor_codes=table.donors.keys or ("",),
     )
     return table.parsed(increment=changes)
 
 
-def read_range_file(
-    file: RegistryFile, progress: Progress | None, _: Tolerance, *, layout: RecordLayout
-) -> ParsedFile:
+def read_range_file(file: RegistryFile, _: Tolerance, *, layout: RecordLayout) -> ParsedFile:
     """Return the ranges of a plan, ascending; raises InputError for any defect."""
-    table = _Table(file, layout, progress)
+    table = _Table(file, layout, STRICT)
     table.select(np.argsort(table.column("number", np.uint64), kind="stable"))
     ranges = Ranges(
         first=table.column("number", np.uint64),
@@ -114,79 +111,32 @@ def read_range_file(
         key=table.column("route", np.uint16).astype(np.uint32),
         keys=table.routes.keys,
     )
-    reach = np.maximum.accumulate(ranges.last)
-    overlapping = np.flatnonzero(ranges.first[1:] <= reach[:-1])
+    overlapping = np.flatnonzero(ranges.first[1:] <= ranges.last[:-1])
     if overlapping.size:
-        later = int(overlapping[0]) + 1
-        # Of the ranges before, the first whose last number is the reach.
-        earlier = int(np.searchsorted(reach, reach[later - 1]))
-        numbers = sorted({int(ranges.first[earlier]), int(ranges.first[later])})
-        _refuse_twice(file, layout, numbers, "begins a range that overlaps another")
+        # The first two that overlap are neighbours.
+        numbers = np.unique(ranges.first[overlapping[0] :][:2]).tolist()
+        table.refuse_twice(numbers, "begins a range that overlaps another")
     return table.parsed(ranges=ranges)
 
 
-def read_operator_table(
-    file: RegistryFile, progress: Progress | None, _: Tolerance, *, layout: RecordLayout
-) -> ParsedFile:
+def read_operator_table(file: RegistryFile, _: Tolerance, *, layout: RecordLayout) -> ParsedFile:
     """Return the rows of an operator table, some hundred; raises InputError for any defect.
 
     A tax number of another shape is left empty: it could not join anything.
     """
-    table = _Table(file, layout, progress)
+    table = _Table(file, layout, STRICT)
     rows = [table.routes.keys[at] for at in table.column("route", np.uint16).tolist()]
-    seen: set[tuple[str, str]] = set()
-    for row in rows:
-        key = row.operator_code, row.registry_mnc
-        if key in seen:
-            name = layout.routes[0].name
-            first, line = lines_with(file.path, name, ",".join(key), lines_max=2)
-            reason = f"{name} and {layout.routes[1].name} are those of line {first}"
-            raise InputError(file.path, reason, line=line, hint=REMEDY)
-        seen.add(key)
+    ((key, count),) = Counter((row.operator_code, row.registry_mnc) for row in rows).most_common(1)
+    if count > 1:
+        name = layout.routes[0].name
+        first, line = lines_with(file.path, name, ",".join(key), lines_max=2)
+        reason = f"{name} and {layout.routes[1].name} are those of line {first}"
+        raise InputError(file.path, reason, line=line, hint=REMEDY)
     shape = re.compile(layout.tax_number_shape)
     odd = [row for row in rows if row.tax_number and not shape.fullmatch(row.tax_number)]
     operators = tuple(replace(row, tax_number="") if row in odd else row for row in rows)
     warning = f"{len(odd)} rows have a tax number that is not one"
     return table.parsed(operators=operators, warnings=(warning,) if odd else ())
-
-
-def _sort(table: _Table, file: RegistryFile, layout: RecordLayout, *, keep_latest: bool) -> int:
-    """Put a dump's rows in ascending order; return how many rows repeated a number.
-
-    With ``keep_latest`` the row with the latest time stays, in a tie the last one in the file;
-    otherwise a repeated number raises InputError. A dump that ascends already is left as it is.
-    """
-    numbers = table.column("number", np.uint64)
-    if (numbers[1:] > numbers[:-1]).all():
-        return 0
-    time = table.column("time", np.uint32)
-    table.select(np.lexsort((time, numbers)) if keep_latest else np.argsort(numbers))
-    numbers = table.column("number", np.uint64)
-    repeated = np.append(numbers[1:] == numbers[:-1], [False])
-    count = int(np.count_nonzero(repeated))
-    if count and not keep_latest:
-        number = int(numbers[repeated.argmax()])
-        _refuse_twice(file, layout, [number], "occurs in more than one row")
-    if count:
-        table.select(~repeated)
-    return count
-
-
-def _refuse_twice(
-    file: RegistryFile, layout: RecordLayout, numbers: Sequence[int], what: str
-) -> None:
-    """Raise InputError that names the lines of numbers, of which the last is at fault."""
-    lines: set[int] = set()
-    for number in numbers:
-        written = layout.number_format.written(number)
-        lines.update(lines_with(file.path, layout.number, written, lines_max=2))
-    where = sorted(lines)
-    raise InputError(
-        file.path,
-        f"the number {mask_number(numbers[-1])} {what} (lines {' and '.join(map(str, where))})",
-        line=max(where, default=None),
-        hint="The file is not whole as the registry makes it: download it again",
-    )
 
 
 class _Keys(Generic[_Key]):
@@ -235,16 +185,8 @@ class _Table:
     Bad rows are counted as far as they are tolerated, and the first of them named.
     """
 
-    def __init__(
-        self,
-        file: RegistryFile,
-        layout: RecordLayout,
-        progress: Progress | None,
-        tolerance: Tolerance = STRICT,
-        *,
-        may_be_empty: bool = False,
-    ) -> None:
-        """Read the file to its end; ``may_be_empty``: a header alone is a file without rows.
+    def __init__(self, file: RegistryFile, layout: RecordLayout, tolerance: Tolerance) -> None:
+        """Read the file to its end.
 
         Raises InputError for a row that is not tolerated, and when rows are missing.
         """
@@ -252,7 +194,7 @@ class _Table:
         self._csv = CsvFile(file.archive)
         self._rejected_rows = 0
         self._rejected: list[str] = []
-        self._stated = self._stated_rows(may_be_empty=may_be_empty)
+        self._stated = self._stated_rows()
         self.routes = _Keys(file.path, _route_maker(layout))
         self.donors = _Keys(file.path, lambda texts: texts[0].decode("ascii"))
         pieces: dict[str, list[NDArray[Any]]] = defaultdict(list)
@@ -260,7 +202,7 @@ class _Table:
         # As many blocks are parsed at once as the process has cores.
         threads = min(PARSER_THREADS_MAX, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads, thread_name_prefix="parse") as pool:
-            steps = (partial(parser.parse, block) for block in self._csv.blocks(progress))
+            steps = (partial(parser.parse, block) for block in self._csv.blocks(file.progress))
             for rows in in_order(pool, steps, threads):
                 if rows.faults:
                     self._reject(rows)
@@ -282,13 +224,49 @@ class _Table:
         self._source = file.source(rows_read)
 
     def column(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
-        """Return a column, an empty array where the file lacks it."""
-        return self._columns.get(name, np.empty(0, dtype))
+        """Return a column, zeros where the file lacks it."""
+        rows = len(self._columns.get("number", ()))
+        return self._columns.get(name, np.zeros(rows, dtype))
 
     def select(self, rows: NDArray[Any]) -> None:
         """Keep the rows at these places, in this order, or those of a mask."""
         for name in self._columns:
             self._columns[name] = self._columns[name][rows]
+
+    def sort(self, *, keep_latest: bool) -> int:
+        """Put a dump's rows in ascending order; return how many rows repeated a number.
+
+        With ``keep_latest`` the row with the latest time stays, in a tie the last one in the file;
+        otherwise a repeated number raises InputError. Rows that ascend already are left alone.
+        """
+        numbers = self.column("number", np.uint64)
+        if (numbers[1:] > numbers[:-1]).all():
+            return 0
+        time = self.column("time", np.uint32)
+        self.select(np.lexsort((time, numbers)) if keep_latest else np.argsort(numbers))
+        numbers = self.column("number", np.uint64)
+        repeated = np.append(numbers[1:] == numbers[:-1], [False])
+        count = int(np.count_nonzero(repeated))
+        if count and not keep_latest:
+            self.refuse_twice([int(numbers[repeated.argmax()])], "occurs in more than one row")
+        if count:
+            self.select(~repeated)
+        return count
+
+    def refuse_twice(self, numbers: Sequence[int], what: str) -> None:
+        """Raise InputError that names the lines of numbers, of which the last is at fault."""
+        path, column = self._file.path, self._layout.number
+        written = map(self._layout.number_format.written, numbers)
+        lines = sorted(
+            {line for each in written for line in lines_with(path, column, each, lines_max=2)}
+        )
+        where = " and ".join(map(str, lines))
+        raise InputError(
+            path,
+            f"the number {mask_number(numbers[-1])} {what} (lines {where})",
+            line=max(lines, default=None),
+            hint="The file is not whole as the registry makes it: download it again",
+        )
 
     def parsed(self, **content: Any) -> ParsedFile:  # noqa: ANN401 - the fields of a ParsedFile
         """Return the file with what was read from it."""
@@ -313,7 +291,7 @@ class _Table:
                     reason = f"more than {limit} rows are malformed; here {reason}"
                 raise InputError(path, reason, line=line, hint=REMEDY)
 
-    def _stated_rows(self, *, may_be_empty: bool) -> int:
+    def _stated_rows(self) -> int:
         """Return how many data rows the file states, in its first data row.
 
         It is the only integrity figure that a registry gives, so a file without it is refused. The
@@ -326,7 +304,7 @@ class _Table:
             hint = f"A file of kind {self._file.kind.name} begins with {self._file.kind.expects}"
             raise InputError(path, reason, line=1, hint=hint)
         if not self._csv.first_row:
-            if may_be_empty:
+            if self._file.kind.layer == "increments":
                 return 0
             reason = "the file holds no rows, only a header"
             raise InputError(path, reason, line=1, hint=DOWNLOAD_AGAIN)
@@ -340,40 +318,32 @@ class _Table:
         return int(cell)
 
 
-class _OneEncoding:
-    """Decodes the texts of one file, all of which must be in the same of a few encodings."""
+def _route_maker(layout: RecordLayout) -> Callable[[tuple[bytes, ...]], RouteKey]:
+    """Return what makes a key of a row's texts; those of a file must all be in one encoding."""
+    fields = [column.field for column in layout.routes]
+    settled = ""
 
-    def __init__(self, encodings: Sequence[str]) -> None:
-        self._encodings = encodings
-        self._settled = ""
-
-    def decode(self, raw: bytes) -> str:
-        """Return the text; raises ValueError when it is not in the encoding of those before it.
-
-        ASCII fits every encoding and settles nothing. Cyrillic in windows-1251 is hardly ever valid
-        UTF-8; the other way round it is valid gibberish. So the first encoding that fits is right.
-        """
+    def decoded(raw: bytes) -> str:
+        # ASCII fits every encoding and settles nothing. Cyrillic in windows-1251 is hardly ever
+        # valid UTF-8; the other way round it is valid gibberish. So the first that fits is right.
+        nonlocal settled
         if raw.isascii():
             return raw.decode("ascii")
-        for encoding in self._encodings:
+        for encoding in layout.encodings:
             try:
                 text = raw.decode(encoding)
             except UnicodeDecodeError:
                 continue
-            self._settled = self._settled or encoding
-            if self._settled == encoding:
+            settled = settled or encoding
+            if settled == encoding:
                 return text
             break
-        reason = f"the text is not {self._settled or ' or '.join(self._encodings)}"
+        reason = f"the text is not {settled or ' or '.join(layout.encodings)}"
         mixed = ", as the lines before it are: mixed encodings"
-        raise ValueError(reason + (mixed if self._settled else ""))
-
-
-def _route_maker(layout: RecordLayout) -> Callable[[tuple[bytes, ...]], RouteKey]:
-    encoding, fields = _OneEncoding(layout.encodings), [column.field for column in layout.routes]
+        raise ValueError(reason + (mixed if settled else ""))
 
     def make(texts: tuple[bytes, ...]) -> RouteKey:
-        cells = (encoding.decode(text).strip() for text in texts)
+        cells = (decoded(text).strip() for text in texts)
         return RouteKey(**dict(zip(fields, cells, strict=True)), line_type=layout.line_type)
 
     return make

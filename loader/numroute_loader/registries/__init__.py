@@ -11,7 +11,6 @@ from importlib import resources
 from pathlib import Path
 
 from numroute.errors import InputError
-from numroute_loader.gate.limits import GateLimits, read_limits
 from numroute_loader.reading.archive import DOWNLOAD_AGAIN, Archive
 from numroute_loader.reading.description import (
     STRICT,
@@ -26,14 +25,8 @@ from numroute_loader.registries import ru_bdpn, ru_numbering_plan
 KINDS: tuple[FileKind, ...] = (*ru_bdpn.KINDS, *ru_numbering_plan.KINDS)
 """Every kind of file that is read, of every registry."""
 
-CHAINS = (*ru_bdpn.CHAINS,)
-"""Every way in which increments follow full dumps."""
-
-INCREMENTS = frozenset(kind for chain in CHAINS for kind in chain.kinds)
-"""The names of all kinds of increments."""
-
 FEEDS = {ru_bdpn.REGISTRY: ru_bdpn.FEED}
-"""How each registry delivers its files."""
+"""How each registry delivers its files, and how increments follow full dumps."""
 
 _LIMITS = {ru_bdpn.REGISTRY: ru_bdpn.LIMITS}
 _RESTORE = "Restore the name that the registry gave the file"
@@ -44,8 +37,8 @@ def kind_of(name: str) -> FileKind:
     return next(kind for kind in KINDS if kind.name == name)
 
 
-def open_file(path: Path) -> RegistryFile:
-    """Open a file and recognise it.
+def open_file(path: Path, progress: Progress | None = None) -> RegistryFile:
+    """Open a file and recognise it; ``progress`` is called while it is read.
 
     Raises InputError when the file is of no known kind, of several, or contradicts itself.
     """
@@ -54,7 +47,9 @@ def open_file(path: Path) -> RegistryFile:
         archive.refuse_other_content()
         kind = _kind_by_header_and_name(archive)
         as_of, sequence = _dated(archive, kind)
-        return RegistryFile(archive=archive, kind=kind, as_of=as_of, sequence=sequence)
+        return RegistryFile(
+            archive=archive, kind=kind, as_of=as_of, sequence=sequence, progress=progress
+        )
     except BaseException:
         archive.close()
         raise
@@ -64,33 +59,26 @@ def read(
     path: Path, *, progress: Progress | None = None, tolerance: Tolerance = STRICT
 ) -> ParsedFile:
     """Read one file whole; raises InputError with file, line, reason and remedy."""
-    file = open_file(path)
+    file = open_file(path, progress)
     with file.archive:
-        return file.kind.read(file, progress, tolerance)
-
-
-def load_limits(path: Path | None = None, registries: Collection[str] = ()) -> GateLimits:
-    """Return the limits of the gate; the TOML file at ``path`` overrides the built-in ones.
-
-    These are the limits of the first of the ``registries`` that brings some, by default of the
-    first that is known. Raises InputError when the file cannot be read or is wrong.
-    """
-    return read_limits(built_in_limits(registries), path)
+        return file.kind.read(file, tolerance)
 
 
 def built_in_limits(registries: Collection[str] = ()) -> str:
-    """Return the TOML text that explains the limits and gives their values; see load_limits."""
-    name = next(
-        (_LIMITS[each] for each in registries if each in _LIMITS), next(iter(_LIMITS.values()))
-    )
-    table = resources.files("numroute_loader").joinpath("registries", "tables", name)
+    """Return the TOML text that explains the gate's limits and gives their values.
+
+    They are those of the first of the ``registries`` that brings some, by default of the first that
+    is known.
+    """
+    names = [_LIMITS[each] for each in registries if each in _LIMITS] or [*_LIMITS.values()]
+    table = resources.files("numroute_loader").joinpath("registries", "tables", names[0])
     return table.read_text("utf-8")
 
 
-def stated(name: str, kind: FileKind | None) -> tuple[datetime | None, int | None]:
+def stated(name: str, kind: FileKind) -> tuple[datetime | None, int | None]:
     """Return the time and the sequence that a known file's name states; nonsense is None."""
     try:
-        return (kind.dated(_stem(name)) if kind is not None else None) or (None, None)
+        return kind.dated(_stem(name)) or (None, None)
     except ValueError:
         return None, None
 

@@ -6,25 +6,15 @@ The readers know none of this. ``tables/ru_bdpn.toml`` describes the files.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import resources
-from typing import Any
 
 import msgspec
 
 from numroute.model import LineType
 from numroute_loader.reading.csv_stream import header_of
-from numroute_loader.reading.description import (
-    FeedLayout,
-    FileKind,
-    IncrementChain,
-    NumberFormat,
-    RecordLayout,
-    Role,
-    TextColumn,
-)
+from numroute_loader.reading.description import FeedLayout, FileKind, RecordLayout, Role
 from numroute_loader.reading.record_files import (
     read_increment,
     read_operator_table,
@@ -37,14 +27,8 @@ REGISTRY = "ru-bdpn"
 LIMITS = "ru_limits.toml"
 """The table of the gate's limits for this registry."""
 
-_DAY, _WINDOW = timedelta(days=1), timedelta(hours=2)
-"""Full dumps, operators and plan appear at every midnight, with the next sequence."""
-
 _MOSCOW = timedelta(hours=3)
 """File names state Moscow time, which has been UTC+3 without a summer time since 2014."""
-
-_DAY_ZERO = datetime(2013, 11, 20, tzinfo=UTC) - _MOSCOW
-"""Windows are counted from here, and full dumps by days (Port_All_Full has its own counter)."""
 
 _READERS = {
     "ported": read_ported_dump,
@@ -62,100 +46,66 @@ class _Kind(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     name: str
     file_type: str
-    holds: str
-    layout: dict[str, Any]
+    layer: str
+    layout: RecordLayout
     without: tuple[str, ...] = ()
     every: timedelta | None = None
     role: Role | None = None
 
 
-class _Description(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    root: str
-    folders: tuple[str, ...]
-    covers: tuple[tuple[int, int], ...]
-    number_format: NumberFormat
-    texts: dict[str, dict[str, Any]]
-    kinds: tuple[_Kind, ...]
-
-    def file_kind(self, kind: _Kind) -> FileKind:
-        """Return a kind with its reader."""
-        columns = self._with_texts(kind.layout)
-        layout = RecordLayout(
-            row_count="RowCount",
-            line_type=LineType.MOBILE if "number" in columns else LineType.UNSPECIFIED,
-            number_format=self.number_format,
-            **columns,
-        )
-        return FileKind(
-            name=f"{REGISTRY}/{kind.name}",
-            registry=REGISTRY,
-            file_name=re.compile(
-                rf"{kind.file_type}_(?P<time>[0-9]{{12}})_(?P<sequence>[0-9]{{1,9}})",
-                re.IGNORECASE | re.ASCII,
-            ),
-            header=lambda head: layout.matches(header_of(head), kind.without),
-            expects=f"the columns {','.join(layout.columns)}",
-            read=partial(_READERS[kind.holds], layout=layout),
-            utc_offset=_MOSCOW,
-            every=kind.every,
-            covers=self.covers,
-            number_format=self.number_format,
-        )
-
-    def _with_texts(self, node: Any) -> Any:  # noqa: ANN401 - a node of a TOML document
-        """Return a layout with its columns, each with the pattern that it names."""
-        if isinstance(node, list):
-            return tuple(self._with_texts(each) for each in node)
-        if not isinstance(node, Mapping):
-            return node
-        fields = {name: self._with_texts(each) for name, each in node.items()}
-        text = fields.pop("text", None)
-        return fields if text is None else TextColumn(**self.texts[text], **fields)
-
-
-_DESCRIPTION = msgspec.toml.decode(
-    resources.files("numroute_loader").joinpath("registries/tables/ru_bdpn.toml").read_bytes(),
-    type=_Description,
+_TABLE = msgspec.toml.decode(
+    resources.files("numroute_loader").joinpath("registries/tables/ru_bdpn.toml").read_bytes()
 )
-_KINDS = [(kind, _DESCRIPTION.file_kind(kind)) for kind in _DESCRIPTION.kinds]
+
+
+def _kinds() -> list[_Kind]:
+    """Return the kinds of the table, with what their layouts have in common."""
+    for kind in _TABLE["kinds"]:
+        layout = kind["layout"]
+        for column in layout["texts"]:
+            column.update(_TABLE["texts"][column.pop("text")])
+        layout["row_count"], layout["number_format"] = "RowCount", _TABLE["number_format"]
+        layout["line_type"] = LineType.MOBILE if "number" in layout else LineType.UNSPECIFIED
+    return msgspec.convert(_TABLE["kinds"], list[_Kind])
+
+
+def _file_kind(kind: _Kind) -> FileKind:
+    layout = kind.layout
+    return FileKind(
+        name=f"{REGISTRY}/{kind.name}",
+        registry=REGISTRY,
+        layer=kind.layer,
+        file_name=re.compile(
+            rf"{kind.file_type}_(?P<time>[0-9]{{12}})_(?P<sequence>[0-9]{{1,9}})",
+            re.IGNORECASE | re.ASCII,
+        ),
+        header=lambda head: layout.matches(header_of(head), kind.without),
+        expects=f"the columns {','.join(layout.columns)}",
+        read=partial(_READERS[kind.layer], layout=layout),
+        file_type=kind.file_type,
+        utc_offset=_MOSCOW,
+        every=kind.every,
+        covers=tuple((first, last) for first, last in _TABLE["covers"]),
+        number_format=layout.number_format,
+    )
+
+
+_KINDS = [(kind.role, _file_kind(kind)) for kind in _kinds()]
 
 KINDS = tuple(kind for _, kind in _KINDS)
 """The kinds of file that are read."""
 
 FEED = FeedLayout(
     registry=REGISTRY,
-    root=_DESCRIPTION.root,
-    folders=_DESCRIPTION.folders,
-    kinds={
-        role: tuple(kind for described, kind in _KINDS if described.role is role) for role in Role
-    },
-    dump_every=_DAY,
-    window_every=_WINDOW,
+    root=_TABLE["root"],
+    folders=tuple(_TABLE["folders"]),
+    kinds={each: tuple(kind for role, kind in _KINDS if role is each) for each in Role},
+    # Full dumps, operators and plan appear at every midnight, with the next sequence.
+    dump_every=timedelta(days=1),
+    window_every=timedelta(hours=2),
+    window_zero=datetime(2013, 11, 20, tzinfo=UTC) - _MOSCOW,
+    own_sequences=(f"{REGISTRY}/port-all-full",),
 )
-
-
-def _after_daily_dump(sequence: int | None, time: datetime | None) -> int | None:
-    """Return the first window after a dump whose sequence counts days."""
-    return _after_dump(None, time) if sequence is None else (_DAY // _WINDOW) * sequence + 1
-
-
-def _after_dump(_: int | None, time: datetime | None) -> int | None:
-    """Return the first window after a dump of this time."""
-    return None if time is None else (time - _DAY_ZERO) // _WINDOW + 1
-
-
-CHAINS = (
-    IncrementChain(
-        kinds=tuple(kind.name for kind in FEED.kinds[Role.WINDOW]),
-        file_types=("Port_Increment", "Return_Increment"),
-        bases={
-            f"{REGISTRY}/port-all": _after_daily_dump,
-            f"{REGISTRY}/port-all-full": _after_dump,
-        },
-        window_time=lambda sequence: _DAY_ZERO + sequence * _WINDOW,
-    ),
-)
-"""How increments follow on full dumps; those of the simplified tier are not read."""
 
 UNREAD = {
     re.compile(r"(?:Port|Return)_Increment_New.*", re.IGNORECASE): "an increment of the simplified "

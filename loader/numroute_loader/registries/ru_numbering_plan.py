@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,11 +27,11 @@ from numroute_loader.reading.csv_stream import Fault, SoundLines, batch_of, soun
 from numroute_loader.reading.description import (
     FileKind,
     ParsedFile,
-    Progress,
+    Ranges,
     RegistryFile,
+    RouteKey,
     Tolerance,
 )
-from numroute_loader.records import Ranges, RouteKey
 
 REGISTRY = "ru-numbering-plan"
 
@@ -42,14 +41,13 @@ _COVERS = tuple((block * 10**9, (block + 1) * 10**9 - 1) for block in (73, 74, 7
 """Russia's part of +7, one block per file of the plan."""
 
 # From which code on which line type: 800 is toll-free, 801-809 are other services, 9xx is mobile.
-_LINE_TYPE_FROM = np.array([0, 800, 801, 810, 900])
-_LINE_TYPES = (
-    LineType.FIXED,
-    LineType.TOLL_FREE,
-    LineType.SERVICE,
-    LineType.FIXED,
-    LineType.MOBILE,
-)
+_LINE_TYPE_FROM = {
+    0: LineType.FIXED,
+    800: LineType.TOLL_FREE,
+    801: LineType.SERVICE,
+    810: LineType.FIXED,
+    900: LineType.MOBILE,
+}
 
 _NO_REGION = frozenset({"", "-"})
 
@@ -98,35 +96,22 @@ _UTF8_CYRILLIC = re.compile(rb"(?:[\xd0\xd1][\x80-\xbf]){3}")
 _QUOTED_CELL = re.compile(r'(?<![^;\n])"((?:[^"\n]|"")*)"(?=[;\r\n]|\Z)')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanText:
-    """A plan's lines and columns.
-
-    ``data``: UTF-8 without byte order mark and with an empty first line in place of a header.
-    ``columns`` are in the order of the fields; "" is a column that is not read, ``unknown`` are the
-    names of those.
-    """
-
-    path: Path
-    data: bytes
-    columns: Sequence[str]
-    unknown: Sequence[str] = ()
-
-
 class PlanRows(NamedTuple):
     """The rows of a plan in the file's order, every figure checked.
 
     ``line``: int64[m], counted from 1. ``figures``: int64[m] by column; ``texts``: the line type
-    and the cells of ``_TEXTS``, empty where the file has no such column.
+    and the cells of ``_TEXTS``, empty where the file has no such column. ``may_be_cut``: the file
+    ends with a tax number and no line end, as official files do: its form shows if all is there.
     """
 
     line: NDArray[np.int64]
     figures: Mapping[str, NDArray[np.int64]]
     texts: Codes
+    may_be_cut: bool
     warnings: list[str]
 
 
-def read_plan(file: RegistryFile, progress: Progress | None, _: Tolerance) -> ParsedFile:
+def read_plan(file: RegistryFile, _: Tolerance) -> ParsedFile:
     """Read one file of the plan.
 
     The ranges are put in ascending order; a region that the file leaves open (``-``) is named by
@@ -135,13 +120,11 @@ def read_plan(file: RegistryFile, progress: Progress | None, _: Tolerance) -> Pa
     Raises InputError, with the line, when the file is not a plan or is damaged.
     """
     path = file.path
-    text = decode_plan(path, file.archive.read(PLAN_BYTES_MAX + 1))
-    rows = read_rows(text)
+    rows = read_rows(path, file.archive.read(PLAN_BYTES_MAX + 1))
     line, figures, warnings = rows.line, rows.figures, rows.warnings
     if not len(line):
         raise InputError(path, "the file holds no ranges", hint=_FROM_PUBLISHER)
-    warnings += [f"unknown column {name!r} was not read" for name in text.unknown]
-    key, keys = _keys(text, rows)
+    key, keys = _keys(path, rows)
     base = _COUNTRY_BASE + figures["code"] * _CODE_UNIT
     first, last = base + figures["start"], base + figures["end"]
     if (first[1:] < first[:-1]).any():
@@ -154,8 +137,8 @@ def read_plan(file: RegistryFile, progress: Progress | None, _: Tolerance) -> Pa
         reason = f"this range overlaps that of line {earlier}"
         raise InputError(path, reason, line=later, hint=_FROM_PUBLISHER)
     ranges = Ranges(first=first.astype(np.uint64), last=last.astype(np.uint64), key=key, keys=keys)
-    if progress is not None:
-        progress(file.archive.bytes_total, file.archive.bytes_total)
+    if file.progress is not None:
+        file.progress(file.archive.bytes_total, file.archive.bytes_total)
     return ParsedFile(
         source=file.source(len(line)),
         ranges=ranges,
@@ -163,48 +146,54 @@ def read_plan(file: RegistryFile, progress: Progress | None, _: Tolerance) -> Pa
     )
 
 
-def read_rows(text: PlanText) -> PlanRows:
-    """Read the rows of a plan; blank lines are skipped.
+def read_rows(path: Path, raw: bytes) -> PlanRows:
+    """Read the rows of a plan from its bytes; blank lines are skipped.
 
     Raises InputError, with the line, for a row that the publisher cannot have written.
     """
-    sound, repaired = _sound_lines(text)
-    names = [column or f"unread {place}" for place, column in enumerate(text.columns)]
+    data, columns, warnings = _decoded(path, raw)
+    sound, repaired = _sound_lines(data, columns)
+    names = [column or f"unread {place}" for place, column in enumerate(columns)]
     types = {name: pa.string() for name in _FIGURES}
     types |= {name: TEXT_TYPE for name in _TEXTS if name in names}
     batch = batch_of(sound.data, names, types, delimiter=_DELIMITER)
     if batch is None:
-        raise InputError(text.path, "the lines cannot be parsed", hint=_FROM_PUBLISHER)
+        raise InputError(path, "the lines cannot be parsed", hint=_FROM_PUBLISHER)
     figures, faults = _figures(batch)
-    faults = [Fault(line=int(sound.line[fault.line]), reason=fault.reason) for fault in faults]
+    faults = [Fault(int(sound.line[fault.line]), fault.reason) for fault in faults]
     if faults or sound.faults:
         fault = min(sound.faults + faults, key=lambda fault: fault.line)
-        raise InputError(text.path, fault.reason, line=fault.line + 1, hint=_FROM_PUBLISHER)
-    line_type = (_LINE_TYPE_FROM.searchsorted(figures["code"], side="right") - 1).astype(np.int32)
-    line_types = Codes(index=line_type, texts=[(bytes([each]),) for each in _LINE_TYPES])
+        raise InputError(path, fault.reason, line=fault.line + 1, hint=_FROM_PUBLISHER)
+    place = np.searchsorted([*_LINE_TYPE_FROM], figures["code"], side="right") - 1
+    types_of_line = [(bytes([each]),) for each in _LINE_TYPE_FROM.values()]
+    line_types = Codes(index=place.astype(np.int32), texts=types_of_line)
     empty = Codes(index=np.zeros(batch.num_rows, np.int32), texts=[(b"",)])
     texts = [codes_of(batch.column(name)) if name in types else empty for name in _TEXTS]
-    warning = f"{len(repaired)} rows, the first on line {repaired[0] if repaired else 0}, have the "
-    warning += "delimiter inside Регион: the fields beyond the sixth were read as part of it"
+    if repaired:
+        warnings.append(
+            f"{len(repaired)} rows, the first on line {repaired[0]}, have the delimiter inside "
+            "Регион: the fields beyond the sixth were read as part of it"
+        )
     return PlanRows(
         line=sound.line + 1,
         figures=figures,
         texts=combined([line_types, *texts]),
-        warnings=[warning] if repaired else [],
+        may_be_cut=columns[-1] == "tax_number" and not data.endswith(b"\n"),
+        warnings=warnings,
     )
 
 
-def _sound_lines(text: PlanText) -> tuple[SoundLines, list[int]]:
+def _sound_lines(data: bytes, columns: Sequence[str]) -> tuple[SoundLines, list[int]]:
     """Return the lines with the right number of fields, and which of them were repaired.
 
     The only repair is that of 2018: in the six-column era the region's text may hold the delimiter,
     so the fields beyond the sixth belong to the region.
     """
-    expected = len(text.columns)
-    sound = sound_lines(text.data, columns=expected, delimiter=_DELIMITER)
+    expected = len(columns)
+    sound = sound_lines(data, columns=expected, delimiter=_DELIMITER)
     if not sound.faults:
         return sound, []
-    lines = text.data.split(b"\n")
+    lines = data.split(b"\n")
     repaired: list[int] = []
     for fault in sound.faults:
         line = lines[fault.line].decode().strip(_BLANKS)
@@ -213,7 +202,7 @@ def _sound_lines(text: PlanText) -> tuple[SoundLines, list[int]]:
         surplus = len(fields) > expected and not _TAX_NUMBER_SHAPE.fullmatch(fields[-1])
         if fields == [""]:
             lines[fault.line] = b""
-        elif tuple(text.columns) == _SIX and surplus:
+        elif tuple(columns) == _SIX and surplus:
             fields[expected - 1 :] = [_DELIMITER_IN_CELL.join(fields[expected - 1 :])]
             lines[fault.line] = _DELIMITER.join(fields).encode()
             repaired.append(fault.line + 1)
@@ -227,7 +216,7 @@ def _figures(batch: pa.RecordBatch) -> tuple[Mapping[str, NDArray[np.int64]], li
 
     def check(bad: NDArray[np.bool_], reason: str) -> None:
         if bad.any():
-            faults.append(Fault(line=int(bad.argmax()), reason=reason))
+            faults.append(Fault(int(bad.argmax()), reason))
 
     for name, (pattern, reason) in _FIGURES.items():
         column = pc.ascii_trim(batch.column(name), characters=_BLANKS)
@@ -240,7 +229,7 @@ def _figures(batch: pa.RecordBatch) -> tuple[Mapping[str, NDArray[np.int64]], li
     return figures, faults
 
 
-def _keys(text: PlanText, rows: PlanRows) -> tuple[NDArray[np.uint32], Sequence[RouteKey]]:
+def _keys(path: Path, rows: PlanRows) -> tuple[NDArray[np.uint32], Sequence[RouteKey]]:
     """Return an index per row and the distinct keys that it points into."""
     index, line = rows.texts.index, rows.line
     row_of: dict[RouteKey, int] = {}
@@ -252,14 +241,12 @@ def _keys(text: PlanText, rows: PlanRows) -> tuple[NDArray[np.uint32], Sequence[
             bad.append(place)
         if not key.operator_name and not key.tax_number:
             at = int(line[(index == place).argmax()])
-            raise InputError(text.path, "no operator is named", line=at, hint=_FROM_PUBLISHER)
+            raise InputError(path, "no operator is named", line=at, hint=_FROM_PUBLISHER)
         of_combination.append(row_of.setdefault(key, len(row_of)))
     bad_line = line[np.isin(index, bad)]
-    # Official files end without a line end, so only the last field's form shows that all is there.
-    whole = text.data.endswith(b"\n") or text.columns[-1] != "tax_number"
-    if not whole and index[-1] in bad:
+    if rows.may_be_cut and index[-1] in bad:
         reason = "the file is cut off: its last line ends within the tax number"
-        raise InputError(text.path, reason, line=int(line[-1]), hint=_FROM_PUBLISHER)
+        raise InputError(path, reason, line=int(line[-1]), hint=_FROM_PUBLISHER)
     if len(bad_line):
         rows.warnings.append(
             f"{len(bad_line)} rows, the first on line {bad_line[0]}, have an ИНН that is not 10 or "
@@ -285,11 +272,12 @@ def _key(cells: tuple[bytes, ...]) -> tuple[RouteKey, str]:
     return key, tax_number
 
 
-def decode_plan(path: Path, raw: bytes) -> PlanText:
-    """Return the text of a plan file's bytes.
+def _decoded(path: Path, raw: bytes) -> tuple[bytes, Sequence[str], list[str]]:
+    """Return a plan's lines in UTF-8, the columns in their order, and warnings.
 
-    The file must begin like a plan. Raises InputError when it is too long, has letters lost in a
-    conversion, lines in two encodings, or an ambiguous header.
+    The lines have no byte order mark, and an empty one in place of a header; "" is a column that is
+    not read. Raises InputError when the file is too long, has letters lost in a conversion, lines
+    in two encodings, or an ambiguous header.
     """
     if len(raw) > PLAN_BYTES_MAX:
         reason = f"longer than {PLAN_BYTES_MAX} bytes, which no numbering plan is"
@@ -302,13 +290,14 @@ def decode_plan(path: Path, raw: bytes) -> PlanText:
     data = _unquoted(_as_utf8(path, data, marked=data is not raw))
     first_line, _, rest = data.partition(b"\n")
     if _is_plan_row(first_line.decode()):
-        return PlanText(path=path, data=data, columns=_SIX)
+        return data, _SIX, []
     names = [name.strip() for name in first_line.decode().split(_DELIMITER)]
     columns = _columns_of(first_line.decode())
     known = [column for column in columns if column]
     if len(known) == len(set(known)) and "" not in names:
         unknown = [name for name, column in zip(names, columns, strict=True) if not column]
-        return PlanText(path=path, data=b"\n" + rest, columns=columns, unknown=unknown)
+        warnings = [f"unknown column {name!r} was not read" for name in unknown]
+        return b"\n" + rest, columns, warnings
     reason = "wrong header: a column occurs twice, or is without a name"
     raise InputError(path, reason, line=1, hint=_FROM_PUBLISHER)
 
@@ -381,6 +370,7 @@ KINDS = (
     FileKind(
         name=f"{REGISTRY}/plan",
         registry=REGISTRY,
+        layer="ranges",
         # Downloads come as "DEF-9xx (1)" too; the header test judges the content.
         file_name=re.compile(r"(?:Kody_)?(?:ABC|DEF)-[3489](?:xx|kh)(?:\W.*)?", re.IGNORECASE),
         header=begins_like_plan,

@@ -15,7 +15,7 @@ from support.registry import NAMES, Result, command, write_registry
 from numroute.index import SnapshotStore, compare, explain
 from numroute.index.layout import DONOR, PORTED_AT
 from numroute.index.records import all_records
-from numroute_loader.increments.windows import GapError
+from numroute_loader.increments import GapError
 from numroute_loader.inputs import input_files
 from numroute_loader.pipeline import check, publish
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from numroute.errors import InputError
 from numroute.index import Metadata, Source
-from numroute_loader.increments.windows import (
+from numroute_loader.increments import (
     Arrangement,
     ChainError,
     Position,

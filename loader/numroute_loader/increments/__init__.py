@@ -1,1 +1,0 @@
-"""Increments: which windows follow, and what they make of a snapshot. It knows no country."""
