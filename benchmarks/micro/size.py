@@ -17,8 +17,7 @@ from numroute.index import Snapshot, SnapshotStore
 from numroute.index.bitmap import build_bitmap
 from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START, RANKS_WITHIN
 from numroute.index.records import all_records
-from numroute_loader.generate.market import load_market
-from numroute_loader.generate.plan import read_real_plan, synthetic_plan
+from numroute_loader.generate.plan import load_market, read_real_plan, synthetic_plan
 from numroute_loader.generate.ports import Ports
 
 MILLIONS = (1, 5, 20, 50, 100)

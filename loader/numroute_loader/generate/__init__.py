@@ -12,15 +12,14 @@ registry; every ported number and every date is made up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, time
 from pathlib import Path
 
-from numroute_loader.generate.dumps import Folder, Midnights
-from numroute_loader.generate.increments import Subscribers
-from numroute_loader.generate.market import load_market
+from numroute_loader.generate.dumps import WINDOW, Folder, Midnights
+from numroute_loader.generate.increments import WINDOWS_PER_DAY, Subscribers
 from numroute_loader.generate.options import GeneratedRegistry, GenerateOptions, Tier
-from numroute_loader.generate.plan import PlanRow, read_real_plan, synthetic_plan
+from numroute_loader.generate.plan import PlanRow, load_market, read_real_plan, synthetic_plan
 from numroute_loader.generate.ports import Ports, portable_sizes
 
 __all__ = ["GenerateOptions", "GeneratedRegistry", "Tier", "generate"]
@@ -60,27 +59,25 @@ def generate(
         dump_date=options.first_date,
         seed=options.seed,
     )
-    midnights = Midnights(files, market, ranges, ports, options)
-
-    def following() -> Iterator[Path]:
-        """Write what appears after the first midnight, day by day, in the order of its time."""
-        subscribers = Subscribers(market, ranges, ports, options)
-        for i in range(options.days):
-            progress("days", i, options.days)
-            day = options.first_date + timedelta(days=i)
-            for window in subscribers.windows(day):
-                yield files.write_window("Port_Increment", window.ends, window.ports)
-                yield files.write_window("Return_Increment", window.ends, window.returns)
-            if options.later_dumps:
-                yield from midnights.write(day + timedelta(days=1), subscribers.changed())
-        progress("days", options.days, options.days)
-
+    subscribers = Subscribers(market, ranges, ports, options)
+    midnights = Midnights(files, market, ranges, ports, options.tiers)
+    at = datetime.combine(options.first_date, time())
     with files:
-        plan = files.write_plan(plan_rows) if plan_rows else []
-        operators, numbering_plan, *port_all = midnights.write(
-            options.first_date, progress=progress
-        )
-        later = tuple(following()) if options.days else ()
+        if plan_rows:
+            files.write_plan(plan_rows)
+        plan = files.created.copy()
+        midnights.write(at, subscribers.changed(), progress)
+        operators, numbering_plan, *port_all = files.created[len(plan) :]
+        first = len(files.created)
+        for day in range(options.days):
+            progress("days", day, options.days)
+            for _ in range(WINDOWS_PER_DAY):
+                at += WINDOW
+                for kind, rows in subscribers.window(at).items():
+                    files.write(kind, at, rows)
+            if options.later_dumps:
+                midnights.write(at, subscribers.changed())
+            progress("days", day + 1, options.days)
     return GeneratedRegistry(
         operators=operators,
         numbering_plan=numbering_plan,
@@ -91,5 +88,5 @@ def generate(
         mobile_ranges=len(ranges.first),
         mobile_numbers=int(ranges.sizes.sum()),
         fixed_ranges=len(plan_rows) - len(ranges.first) if plan_rows else 0,
-        following=later,
+        following=files.created[first:],
     )

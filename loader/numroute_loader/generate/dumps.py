@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,23 +19,25 @@ from numpy.typing import NDArray
 
 from numroute.errors import SettingError
 from numroute.files import create_private
-from numroute_loader.generate.market import Market
 from numroute_loader.generate.options import GenerateOptions, Tier
-from numroute_loader.generate.plan import MobileRanges, PlanRow, plan_file
-from numroute_loader.generate.ports import PORTED_ROW, SECONDS_PER_DAY, Ports
+from numroute_loader.generate.plan import Market, MobileRanges, PlanRow, plan_file
+from numroute_loader.generate.ports import FIRST_DAY, Ports
 
 _PLAN_FILES = {"ABC-3xx.csv": 3, "ABC-4xx.csv": 4, "ABC-8xx.csv": 8, "DEF-9xx.csv": 9}
 """The open-data files of a plan, and the leading digit of the numbers in each."""
 
-_DAILY_SINCE = {
-    "Operators": date(2013, 11, 19),
-    "Numbering_plan": date(2013, 11, 19),
-    "Port_All": date(2013, 11, 20),
+_DAY, WINDOW = timedelta(days=1), timedelta(hours=2)
+
+_SEQUENCES = {
+    "Operators": (date(2013, 11, 19), _DAY),
+    "Numbering_plan": (date(2013, 11, 19), _DAY),
+    "Port_All": (date(2013, 11, 20), _DAY),
     # A counter of its own whose beginning is not known.
-    "Port_All_Full": date(2014, 6, 1),
+    "Port_All_Full": (date(2014, 6, 1), _DAY),
+    "Port_Increment": (date(2013, 11, 20), WINDOW),
+    "Return_Increment": (date(2013, 11, 20), WINDOW),
 }
-_WINDOWS_SINCE = datetime.combine(_DAILY_SINCE["Port_All"], time())
-WINDOW = timedelta(hours=2)
+"""Since when the files of a kind are numbered, and how often one appears."""
 
 _HEADERS = {
     "Operators": "OrgCode,MNC,TIN,OrgName,RowCount",
@@ -54,64 +56,55 @@ _ROWS_PER_PIECE = 1 << 18
 
 
 class Folder:
-    """The files of one run; as a context it removes them when the run fails."""
+    """The files of one run, ``created`` in this order; as a context it removes them on failure."""
 
     def __init__(self, path: Path, options: GenerateOptions) -> None:
         """Make the folder; raises SettingError when it cannot be made."""
-        self._path = path
-        self._suffix = ".zip" if options.zipped else ".csv"
-        self._created: list[Path] = []
+        self._path, self._zipped = path, options.zipped
+        self.created: list[Path] = []
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise _not_written(path, error) from None
 
-    def daily(self, kind: str, day: date) -> Path:
-        """Return the path of a daily dump, e.g. ``Port_All_201807060000_1689.zip``."""
-        sequence = (day - _DAILY_SINCE[kind]).days
-        return self._path / f"{kind}_{day:%Y%m%d}0000_{sequence}{self._suffix}"
-
-    def write_window(self, kind: str, ends: datetime, rows: Sequence[str]) -> Path:
-        """Write a window's file, e.g. ``Port_Increment_201806281400_20179.zip``."""
-        sequence = (ends - _WINDOWS_SINCE) // WINDOW
-        path = self._path / f"{kind}_{ends:%Y%m%d%H%M}_{sequence}{self._suffix}"
-        return self.write(path, kind, rows)
-
-    def write(self, path: Path, kind: str, rows: Sequence[str]) -> Path:
-        """Write rows that end before their RowCount, which stands in the first row only."""
-        lines = [_HEADERS[kind], *(f"{row}{'' if i else len(rows)}" for i, row in enumerate(rows))]
-        with self.open(path) as dump:
-            dump.write("".join(f"{line}\r\n" for line in lines).encode())
-        return path
-
-    def write_plan(self, rows: Sequence[PlanRow]) -> list[Path]:
-        """Write the open-data files of a plan and return their paths."""
+    def write_plan(self, rows: Sequence[PlanRow]) -> None:
+        """Write the open-data files of a plan."""
         for name, digit in _PLAN_FILES.items():
-            with self.open(self._path / name) as file:
+            with self._create(name) as file:
                 file.write(plan_file(rows, digit))
-        return [self._path / name for name in _PLAN_FILES]
+
+    def write(self, kind: str, at: datetime, rows: Sequence[str]) -> None:
+        """Write rows that end before their RowCount, which stands in the first row only."""
+        lines = (f"{row}{'' if i else len(rows)}\r\n" for i, row in enumerate(rows))
+        with self.dump(kind, at) as file:
+            file.write("".join(lines).encode())
 
     @contextlib.contextmanager
-    def open(self, path: Path) -> Iterator[IO[bytes]]:
-        """Create a CSV file, or a zip with one CSV of the same stem.
+    def dump(self, kind: str, at: datetime) -> Iterator[IO[bytes]]:
+        """Create a CSV file with its header, e.g. ``Port_All_201807060000_1689.csv``, or zip it.
 
         A zip's bytes depend on the zlib that compresses it, its CSV does not.
         """
-        with create_private(path) as file:
-            self._created.append(path)
-            if path.suffix != ".zip":
-                yield file
-                return
-            entry = zipfile.ZipInfo(f"{path.stem}.csv")
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o600 << 16
-            with (
+        since, period = _SEQUENCES[kind]
+        name = f"{kind}_{at:%Y%m%d%H%M}_{(at - datetime.combine(since, time())) // period}"
+        with contextlib.ExitStack() as opened:
+            ending = "zip" if self._zipped else "csv"
+            file: IO[bytes] = opened.enter_context(self._create(f"{name}.{ending}"))
+            if self._zipped:
+                entry = zipfile.ZipInfo(f"{name}.csv")
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o600 << 16
                 # The fastest: a dump is written once, read once and deleted.
-                zipfile.ZipFile(file, "w", compresslevel=1) as archive,
+                archive = opened.enter_context(zipfile.ZipFile(file, "w", compresslevel=1))
                 # The size is not known beforehand and may pass 4 GiB.
-                archive.open(entry, "w", force_zip64=True) as member,
-            ):
-                yield member
+                file = opened.enter_context(archive.open(entry, "w", force_zip64=True))
+            file.write(f"{_HEADERS[kind]}\r\n".encode())
+            yield file
+
+    def _create(self, name: str) -> BinaryIO:
+        file = create_private(self._path / name)
+        self.created.append(self._path / name)
+        return file
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +112,7 @@ class Folder:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
-        for path in self._created:
+        for path in self.created:
             path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _not_written(Path(error.filename or self._path), error) from None
@@ -139,10 +132,11 @@ class Midnights:
         market: Market,
         ranges: MobileRanges,
         ports: Ports,
-        options: GenerateOptions,
+        tiers: Sequence[Tier | str],
     ) -> None:
         """Prepare the tables of pieces."""
-        self._files, self._ports, self._options = files, ports, options
+        self._files, self._ports = files, ports
+        self._tiers = [tier for tier in Tier if tier in tiers]
         operators, regions = market.operators, market.regions
         self._rows = {
             "Operators": sorted(
@@ -156,11 +150,6 @@ class Midnights:
                 for first, last, holder, region in zip(*(c.tolist() for c in ranges), strict=True)
             ],
         }
-        later = (options.first_date + timedelta(days=i) for i in range(options.days))
-        self._day = pa.array([f"{day.isoformat()}T" for day in (*ports.days, *later)])
-        self._second = pa.array(
-            f"{i // 3600:02d}:{i // 60 % 60:02d}:{i % 60:02d}" for i in range(SECONDS_PER_DAY)
-        )
         served = [
             (operator.code, operator.mnc_in(index), region.code)
             for operator in operators
@@ -174,40 +163,36 @@ class Midnights:
 
     def write(
         self,
-        day: date,
-        changed: NDArray[np.void] = np.zeros(0, PORTED_ROW),  # noqa: B008 - never written to
+        at: datetime,
+        changed: NDArray[np.void],
         progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-    ) -> list[Path]:
+    ) -> None:
         """Write a midnight's files: the first rows with those ``changed`` since, ascending."""
-        paths = [
-            self._files.write(self._files.daily(kind, day), kind, rows)
-            for kind, rows in self._rows.items()
-        ]
+        for kind, rows in self._rows.items():
+            self._files.write(kind, at, rows)
         count = self._ports.chunk_count
-        for tier in (tier for tier in Tier if tier in self._options.tiers):
+        for tier in self._tiers:
             full = tier is Tier.PORT_ALL_FULL
             rows_of_file = self._ports.rows + int(changed["new"].sum())
             if not full:
-                rows_of_file -= self._ports.returned_home + int(changed["home"].sum())
-            paths.append(self._files.daily(tier, day))
-            with self._files.open(paths[-1]) as file:
-                file.write(f"{_HEADERS[tier]}\r\n".encode())
-                row_count = str(rows_of_file)
+                home = int((changed["owner"] == changed["holder"]).sum())
+                rows_of_file -= self._ports.returned_home + home
+            row_count = str(rows_of_file)
+            with self._files.dump(tier, at) as file:
                 for index in range(count):
                     progress("ported numbers", index, count)
                     chunk = self._chunk(index, changed)
-                    kept = chunk if full else chunk[~chunk["home"]]
+                    kept = chunk if full else chunk[chunk["owner"] != chunk["holder"]]
                     for start in range(0, len(kept), _ROWS_PER_PIECE):
                         piece = kept[start : start + _ROWS_PER_PIECE]
                         file.write(self._lines(tier, piece, row_count))
                         row_count = ""
             progress("ported numbers", count, count)
-        return paths
 
     def _chunk(self, index: int, changed: NDArray[np.void]) -> NDArray[np.void]:
         """Return a chunk with what has changed in its stretch of numbers."""
         chunk = self._ports.draw(index)
-        stretch = [self._ports.first_number(index), self._ports.first_number(index + 1)]
+        stretch = self._ports.starts[index : index + 2]
         changed = changed[slice(*changed["number"].searchsorted(stretch))]
         kept = chunk[np.isin(chunk["number"], changed["number"], invert=True)]
         return np.insert(kept, kept["number"].searchsorted(changed["number"]), changed)
@@ -217,11 +202,12 @@ class Midnights:
         owner, donor, region = rows["owner"], rows["donor"], rows["region"]
         full = tier is Tier.PORT_ALL_FULL
         others = "0" if full else ""
+        moments = pa.array(np.datetime64(FIRST_DAY, "s") + rows["time"].astype("timedelta64[s]"))
         cells = [
             pa.array(rows["number"]).cast(pa.string()),
             self._route.take(owner * self._regions + region),
             pc.binary_join_element_wise(
-                self._day.take(rows["day"]), self._second.take(rows["second"]), "+03:00", ""
+                pc.replace_substring(moments.cast(pa.string()), " ", "T"), "+03:00", ""
             ),
             pa.array([row_count or others, *[others] * (len(rows) - 1)]),
         ]

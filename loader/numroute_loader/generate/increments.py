@@ -8,25 +8,22 @@ free numbers beside them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
+from operator import attrgetter
 from random import Random
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numroute_loader.generate.dumps import WINDOW
-from numroute_loader.generate.market import Market
 from numroute_loader.generate.options import GenerateOptions
-from numroute_loader.generate.plan import MobileRanges
+from numroute_loader.generate.plan import Market, MobileRanges
 from numroute_loader.generate.ports import (
     FIRST_DAY,
     NPID_FIRST,
     NPIDS_PER_SECOND,
     PORTED_ROW,
-    SECONDS_PER_DAY,
     Ports,
 )
 from numroute_loader.generate.randomness import TABLE_SIZE
@@ -56,16 +53,16 @@ _PROCESS_FIRST = 5_000_000
 class _Subscriber:
     """A number of a range, and who serves it since ``time`` by which process.
 
-    ``time``: seconds since the midnight of ``FIRST_DAY``, Moscow time. Without a change the number
-    is ``new`` to the dumps, or as the first of them has it.
+    The fields behind ``home_region`` are those of ``PORTED_ROW``. Without a change the number is
+    ``new`` to the dumps, or as the first of them has it.
     """
 
-    number: int
-    holder: int
     home_region: int
+    number: int
     owner: int
-    region: int
     donor: int
+    holder: int
+    region: int
     time: int = 0
     npid: int = 0
     corporate: bool = False
@@ -76,14 +73,6 @@ class _Subscriber:
     def ported(self) -> bool:
         """Whether another operator than the range holder serves the number."""
         return self.owner != self.holder
-
-
-class Window(NamedTuple):
-    """The rows of one window's two files, without row counts, and when the window ends."""
-
-    ends: datetime
-    ports: list[str]
-    returns: list[str]
 
 
 class Subscribers:
@@ -98,28 +87,14 @@ class Subscribers:
         self._of: dict[int, _Subscriber] = {}
         changes = options.days * WINDOWS_PER_DAY * options.changes_per_window
         step = max(1, ports.rows // (changes + _SAMPLE_MIN))
-        for index in range(ports.chunk_count):
+        for index in range(ports.chunk_count if options.days else 0):
             self._sample(ports.draw(index), ranges, step)
-        self._all = [self._of[number] for number in sorted(self._of)]
+        self._all = list(self._of.values())
 
     def changed(self) -> NDArray[np.void]:
         """Return every number that changed as a ``PORTED_ROW``, ascending."""
-        return np.array(
-            [
-                (
-                    each.number, each.owner, each.donor, each.holder, each.region,
-                    *divmod(each.time, SECONDS_PER_DAY), each.npid,
-                    each.corporate, not each.ported, each.new,
-                )
-                for each in self._all if each.changed
-            ],
-            PORTED_ROW,
-        )  # fmt: skip
-
-    def windows(self, day: date) -> Iterator[Window]:
-        """Yield the windows of a day; the last one ends at the next midnight."""
-        midnight = datetime.combine(day, time())
-        return (self._window(midnight + (i + 1) * WINDOW) for i in range(WINDOWS_PER_DAY))
+        row = attrgetter(*PORTED_ROW.names or ())
+        return np.array([row(each) for each in self._all if each.changed], PORTED_ROW)
 
     def _sample(self, chunk: NDArray[np.void], ranges: MobileRanges, step: int) -> None:
         number = chunk["number"]
@@ -131,20 +106,20 @@ class Subscribers:
         for end, home, values in zip(
             until.tolist(), ranges.region[row].tolist(), chunk[chosen].tolist(), strict=True
         ):
-            first, owner, donor, holder, region, day, second, npid, corporate, at_home, _ = values
-            for free in range(first + 1, min(end, first + 1 + _FREE_NEIGHBOURS)):
-                self._of[free] = _Subscriber(free, holder, home, holder, home, holder)
-            if not at_home:
-                since = day * SECONDS_PER_DAY + second
-                self._of[first] = _Subscriber(
-                    first, holder, home, owner, region, donor, since, npid, corporate, new=False
-                )
+            drawn = _Subscriber(home, *values)
+            if drawn.ported:
+                self._of[drawn.number] = drawn
+            for free in range(drawn.number + 1, min(end, drawn.number + 1 + _FREE_NEIGHBOURS)):
+                holder = drawn.holder
+                self._of[free] = _Subscriber(home, free, holder, holder, holder, home)
 
-    def _window(self, ends: datetime) -> Window:
-        """Draw the window that ends at a time: events in the order of their time."""
+    def window(self, ends: datetime) -> dict[str, list[str]]:
+        """Draw the window that ends at a time: events in the order of their time.
+
+        Return the rows of its two files, without row counts.
+        """
         self._random = Random(f"{self._options.seed} {ends}")  # noqa: S311 - no secret
-        self._port_rows: list[str] = []
-        self._return_rows: list[str] = []
+        self._rows: dict[str, list[str]] = {"Port_Increment": [], "Return_Increment": []}
         self._touched: list[_Subscriber] = []
         count = 0 if self._below(_EMPTY_ONE_IN) == 0 else self._options.changes_per_window
         begins = int((ends - WINDOW - _BEGINNING).total_seconds())
@@ -155,15 +130,15 @@ class Subscribers:
         for i, second in enumerate(seconds):
             if i and self._below(_SAME_SECOND_ONE_IN) == 0:
                 second = seconds[i] = seconds[i - 1]  # noqa: PLW2901 - two events in one second
-            room = count - len(self._port_rows) - len(self._return_rows)
+            room = count - sum(map(len, self._rows.values()))
             subscriber = self._drawn(begins + second) if room else None
             if subscriber is not None:
                 npid = NPID_FIRST + (begins + second) * NPIDS_PER_SECOND + _PROCESS_FIRST + i
                 self._happen(subscriber, begins + second, npid, room)
-        for rows in (self._port_rows, self._return_rows):
+        for rows in self._rows.values():
             # A window's files promise no order.
             rows.sort(key=lambda _: self._random.random())
-        return Window(ends, self._port_rows, self._return_rows)
+        return self._rows
 
     def _below(self, limit: int) -> int:
         # Only random() itself is promised to stay the same.
@@ -219,7 +194,7 @@ class Subscribers:
             cells = (start, *codes[1:], mnc, old_route, route, end)
         else:
             cells = (start, *codes, old_route, route, old_mnc, mnc, end)
-        (self._return_rows if returns else self._port_rows).append(",".join(cells))
+        self._rows["Return_Increment" if returns else "Port_Increment"].append(",".join(cells))
 
     def _route(self, operator: int, region: int) -> tuple[str, str, str]:
         """Return the region's code, the MNC and the routing number."""

@@ -1,27 +1,41 @@
-"""A numbering plan, synthetic or real: mobile codes 9xx, fixed and service codes 3xx, 4xx and 8xx.
+"""A numbering plan, synthetic or real, and who takes part: operators and regions.
 
-``codes.csv`` gives per code the allocated numbers in thousands, the number of ranges, how many of
-these are shreds (per cent), the owner and its share of the allocated numbers (per cent), the areas
-of a mobile code, and region, city and place of a fixed one. Without an owner it is the incumbent's.
-Shreds are blocks of ranges of one to a few numbers that alternate between two holders.
+Codes, names, tax numbers and MNCs of ``operators.csv`` and ``regions.csv`` restate public tables
+where those name them (registries.md, 1). Other operator codes are made up in the same style, and
+so are the codes 85 to 88 of the regions that the registry added after 2022. Weights are round
+figures of the right order.
+
+``codes.csv`` gives per code (9xx mobile; 3xx, 4xx and 8xx fixed and service) the allocated numbers
+in thousands, the number of ranges, how many of these are shreds (per cent), the owner and its share
+of the allocated numbers (per cent), the areas of a mobile code, and region, city and place of a
+fixed one. Without an owner it is the incumbent's. Shreds are blocks of ranges of one to a few
+numbers that alternate between two holders.
 """
 
 from __future__ import annotations
 
+import csv
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from numroute.errors import SettingError
-from numroute_loader.generate.market import Market, Operator, Region, read_table
 from numroute_loader.generate.randomness import Stream, log_normal, share_out, weighted_table
 from numroute_loader.reading.description import RouteKey
 from numroute_loader.registries import read
+
+_MNC_PERIOD = 5
+"""An operator with several MNCs uses its second one in one region of five, and so on."""
+
+_SEPARATORS = {"mncs": ",", "areas": ",", "spellings": "|", "plan_names": "|"}
+"""The columns that hold several values."""
+
+_Row = TypeVar("_Row")
 
 CODE_SIZE = 10_000_000
 """Numbers behind one three-digit code."""
@@ -50,6 +64,85 @@ _LOCAL_WEIGHT = 18
 
 # The first column's "АВС" is Cyrillic, in the real files too.
 _HEADER = "АВС/ DEF;От;До;Емкость;Оператор;Регион;Территория ГАР;ИНН"
+
+
+class Operator(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator and its weight in the market; one of fixed networks has no code.
+
+    ``mncs``: the usual one first. ``name``: as in the Operators dump, quotes included;
+    ``spellings``: as in the numbering plan, the usual one first. ``areas``: where the operator
+    works; empty means everywhere. ``gain``: weight among recipients. ``loss``: how readily its
+    subscribers leave, per cent of the average. ``since``: first year in which it can receive
+    numbers. ``capacity``: weight among the smaller holders of a numbering code.
+    """
+
+    code: str = ""
+    tax_number: str = ""
+    mncs: tuple[str, ...] = ()
+    name: str = ""
+    spellings: tuple[str, ...]
+    areas: tuple[str, ...] = ()
+    gain: int = 0
+    loss: int = 0
+    since: int = 0
+    capacity: int = 0
+
+    def mnc_in(self, region: int) -> str:
+        """Return the MNC that the operator uses in a region, given by index."""
+        place = region % _MNC_PERIOD
+        return self.mncs[place] if place < len(self.mncs) else self.mncs[0]
+
+    def works_in(self, area: str) -> bool:
+        """Return whether the operator has a network there."""
+        return not self.areas or area in self.areas
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """A region as the registry numbers it and as the plan's two columns name it."""
+
+    code: str
+    territory: str
+    plan_names: tuple[str, ...]
+    area: str
+    people: int
+
+
+class Market(NamedTuple):
+    """All operators and regions; arrays of the generator hold indexes into these."""
+
+    operators: tuple[Operator, ...]
+    regions: tuple[Region, ...]
+
+    @property
+    def areas(self) -> tuple[str, ...]:
+        """The distinct areas, in the order of the regions."""
+        return tuple(dict.fromkeys(region.area for region in self.regions))
+
+    @property
+    def area_of(self) -> NDArray[np.int64]:
+        """Each region's index into ``areas``."""
+        return np.array([self.areas.index(region.area) for region in self.regions])
+
+
+def load_market() -> Market:
+    """Read the package's own tables."""
+    return Market(_read_table("operators", Operator), _read_table("regions", Region))
+
+
+def _read_table(name: str, kind: type[_Row]) -> tuple[_Row, ...]:
+    """Read one of the package's own tables: ``;`` between fields, quotes are data."""
+    path = Path(__file__).with_name(f"{name}.csv")
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = [
+            {
+                column: list(filter(None, cell.split(_SEPARATORS[column])))
+                if column in _SEPARATORS
+                else cell
+                for column, cell in row.items()
+            }
+            for row in csv.DictReader(lines, delimiter=";", quoting=csv.QUOTE_NONE)
+        ]
+    return msgspec.convert(tuple(rows), tuple[kind, ...], strict=False)  # type: ignore[valid-type]
 
 
 class PlanRow(NamedTuple):
@@ -112,7 +205,7 @@ class _Code(msgspec.Struct, kw_only=True):
 
 def synthetic_plan(market: Market, seed: int) -> tuple[MobileRanges, list[PlanRow]]:
     """Return the mobile ranges, and the rows of all plan files, ascending."""
-    incumbent, *others = read_table("fixed_operators", Operator)
+    incumbent, *others = _read_table("fixed_operators", Operator)
     # The incumbent owns every code, so it is never a guest. Small operators are named by the city.
     local = [
         Operator(spellings=(f'ООО "{{city}}{name}"',), capacity=_LOCAL_WEIGHT)
@@ -122,7 +215,7 @@ def synthetic_plan(market: Market, seed: int) -> tuple[MobileRanges, list[PlanRo
     fixed = _Cutter(market, fixed_holders, Stream(seed, "fixed plan"))
     mobile = _Cutter(market, market.operators, Stream(seed, "mobile plan"))
     rows, mobile_rows = [], []
-    for code in read_table("codes", _Code):
+    for code in _read_table("codes", _Code):
         cut = (mobile if code.owner else fixed).rows(code)
         rows += cut
         mobile_rows += [row[:4] for row in cut] if code.owner else []
@@ -143,7 +236,6 @@ class _Cutter:
             ]
         )
         self._area_of = np.append(market.area_of, len(market.areas))
-        self._people = np.array([region.people for region in market.regions])
 
     def rows(self, code: _Code) -> list[PlanRow]:
         """Cut a code and return its rows."""
@@ -153,9 +245,8 @@ class _Cutter:
         regions = [i for i, region in enumerate(market.regions) if code.is_of(region)]
         region = np.full(len(sizes), -1)
         if regions:
-            region = np.array(regions)[
-                stream.pick(weighted_table(self._people[regions]), len(sizes))
-            ]
+            people = weighted_table([market.regions[i].people for i in regions])
+            region = np.array(regions)[stream.pick(people, len(sizes))]
         # A block of shreds lies in one region and alternates between two guests.
         shred = block >= 0
         region[shred] = region[0]

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numroute.errors import SettingError
-from numroute_loader.generate.market import Market
-from numroute_loader.generate.plan import CODE_SIZE, MobileRanges
+from numroute_loader.generate.plan import CODE_SIZE, Market, MobileRanges
 from numroute_loader.generate.randomness import (
     TABLE_SIZE,
     Stream,
@@ -53,7 +52,7 @@ NPIDS_PER_SECOND = 10**7
 
 FIRST_DAY = date(2013, 12, 1)
 """Mobile number portability began in Russia on this day."""
-SECONDS_PER_DAY = 86_400
+_SECONDS_PER_DAY = 86_400
 _DAY_BITS, _HOUR_BITS = 16, 8
 
 # Ports that are still the number's latest, by year, in relative figures; the later years follow
@@ -70,16 +69,16 @@ _HOURS = (14, 6, 3, 2, 2, 3, 5, 8, 14, 30, 60, 66, 66, 62, 60, 60, 58, 54, 46, 3
 PORTED_ROW = np.dtype(
     [
         *((name, np.int64) for name in ("number", "owner", "donor", "holder", "region")),
-        *((name, np.int64) for name in ("day", "second", "npid")),
-        *((name, np.bool_) for name in ("corporate", "home", "new")),
+        *((name, np.int64) for name in ("time", "npid")),
+        *((name, np.bool_) for name in ("corporate", "new")),
     ]
 )
 """A row of Port_All_Full.
 
 ``number``: a ten-digit national number. ``owner``, ``donor``, ``holder``, ``region``: indexes into
-the market. ``day`` counts from ``FIRST_DAY``, ``second`` within the day. ``npid``: the porting
-process. ``corporate``: ported in a run. ``home``: back with its holder. ``new``: not in the first
-dump.
+the market; the owner of a returned number is its holder. ``time``: seconds since the midnight of
+``FIRST_DAY``, Moscow time. ``npid``: the porting process. ``corporate``: ported in a run. ``new``:
+not in the first dump.
 """
 
 
@@ -125,8 +124,9 @@ class Ports:
     """All ported and returned numbers of a registry.
 
     ``rows``: how many there are, in ``chunk_count`` chunks; ``returned_home`` of them are back with
-    their range holder. ``days``: those with ports. ``recipients``: who gains each holder's numbers
-    in each area, [operators, areas, TABLE_SIZE].
+    their range holder. ``starts``: the lowest number that may lie in each chunk, and behind the
+    last. ``recipients``: who gains each holder's numbers in each area, [operators, areas,
+    TABLE_SIZE].
     """
 
     def __init__(
@@ -155,13 +155,14 @@ class Ports:
         full = np.append(np.arange(0, self.rows, CHUNK_NUMBERS), self.rows)
         self._limits = np.unique(self._first_row.searchsorted(full))
         self.chunk_count = len(self._limits) - 1
-        self.days = [FIRST_DAY + timedelta(days=i) for i in range((dump_date - FIRST_DAY).days)]
+        self.starts = np.array([0, *ranges.first[self._limits[1:-1]], np.iinfo(np.int64).max])
+        days = [FIRST_DAY + timedelta(days=i) for i in range((dump_date - FIRST_DAY).days)]
         self._day_table = weighted_table(
             [
                 _YEARS.get(day.year, _LATER_YEARS)
                 * _MONTHS[day.month - 1]
                 * _WEEKDAYS[day.weekday()]
-                for day in self.days
+                for day in days
             ],
             1 << _DAY_BITS,
         )
@@ -175,12 +176,6 @@ class Ports:
         self._run_table = quantiles(
             lambda share: min(_RUN_MAX, 2 * (1 - share) ** (-1 / _RUN_EXPONENT))
         )
-
-    def first_number(self, index: int) -> int:
-        """Return the lowest number that may lie in a chunk; behind the last chunk, no number."""
-        if index == self.chunk_count:
-            return int(np.iinfo(np.int64).max)
-        return int(self._ranges.first[self._limits[index]]) if index else 0
 
     def draw(self, index: int) -> NDArray[np.void]:
         """Return the rows of one chunk, ascending; later chunks hold higher numbers."""
@@ -218,7 +213,7 @@ class Ports:
         back = self._home_rows[begin:end] - first_row
         donor = recipient(back, stream.words(len(back)))
         rows["owner"][back], rows["donor"][back] = holder[back], donor
-        rows["corporate"][back], rows["home"][back] = False, True
+        rows["corporate"][back] = False
         for name, values in self._processes(donor, first_row + back, stream).items():
             rows[name][back] = values
         return rows
@@ -252,7 +247,7 @@ class Ports:
     def _processes(
         self, recipient: NDArray[np.int64], row: NDArray[np.int64], stream: Stream
     ) -> dict[str, NDArray[np.int64]]:
-        """Draw the day and the second of ports by their recipients, and number the processes.
+        """Draw the times of ports by their recipients, and number the processes.
 
         Their numbers have sixteen digits and ascend with the time.
         """
@@ -264,10 +259,9 @@ class Ports:
         fraction = (bits >> (_DAY_BITS + _HOUR_BITS)) & 0xFFFFF
         # An operator may begin in the dump's own year, before that year has a day.
         day = self._day_table[np.minimum(place, days - 1)]
-        second = hour * 3600 + ((fraction * 3600) >> 20)
-        time = day * SECONDS_PER_DAY + second
+        time = day * _SECONDS_PER_DAY + hour * 3600 + ((fraction * 3600) >> 20)
         npid = NPID_FIRST + time * NPIDS_PER_SECOND + row % NPIDS_PER_SECOND
-        return {"day": day, "second": second, "npid": npid}
+        return {"time": time, "npid": npid}
 
 
 def _recipient_tables(market: Market, year: int) -> NDArray[np.int16]:
@@ -280,13 +274,8 @@ def _recipient_tables(market: Market, year: int) -> NDArray[np.int16]:
         return other.gain * (_AFFINITY_MIN_PER_CENT + affinity)
 
     every = range(len(market.operators))
-    return np.array(
-        [
-            [
-                weighted_table([weight(holder, each, area) for each in every])
-                for area in market.areas
-            ]
-            for holder in every
-        ],
-        np.int16,
-    )
+    tables = [
+        [weighted_table([weight(holder, each, area) for each in every]) for area in market.areas]
+        for holder in every
+    ]
+    return np.array(tables, np.int16)
