@@ -6,12 +6,14 @@ Each command imports its work only when it runs, which keeps ``--help`` fast.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from numroute.cli.options import FILE, FOLDER, json_option, region_option
+from numroute.cli.console import print_json, print_table
+from numroute.cli.options import FILE, FOLDER, Command, json_option, region_option
 from numroute.cli.service import Service, source_options
 from numroute_campaign.vocabulary import (
     CATEGORIES,
@@ -20,13 +22,13 @@ from numroute_campaign.vocabulary import (
     PSEUDONYM,
     REJECTS_MAX,
     SEGMENTS_MAX,
-    Several,
+    SEVERAL,
 )
 
 _SAMPLE_ROWS: Final = 20
 _SAMPLE_ROWS_MAX: Final = 10_000
 
-Command = Callable[..., int]
+_file_option = partial(click.option, metavar="FILE", type=FILE)
 
 
 def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
@@ -64,8 +66,8 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 @_read_options("", "the list")
 @click.option(
     "--several",
-    type=click.Choice([each.value for each in Several]),
-    default=Several.FIRST.value,
+    type=click.Choice(list(SEVERAL)),
+    default="first",
     help="For cells with several numbers: take the first mobile one, or all, or reject the row.",
 )
 @click.option(
@@ -75,7 +77,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
     metavar="SHARE",
     help="Fail (status 1) when a larger share of the rows has no number.",
 )
-@click.option("--policy", metavar="FILE", type=FILE, help="TOML file of rules; else by operator.")
+@_file_option("--policy", help="TOML file of rules; else by operator.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; show what decides the first rows.")
 @click.option(
     "--sample",
@@ -87,7 +89,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 @click.option("--suppress", multiple=True, metavar="LIST", help="Do-not-send list; repeatable.")
 @_read_options("suppress-", "do-not-send lists")
 @click.option("--suppress-lenient", is_flag=True, help="Ignore do-not-send rows not understood.")
-@click.option("--prices", metavar="FILE", type=FILE, help="TOML file of prices per operator.")
+@_file_option("--prices", help="TOML file of prices per operator.")
 @click.option(
     "--category",
     type=click.Choice(CATEGORIES),
@@ -101,17 +103,14 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 )
 @click.option("--segments-column", metavar="NAME", help="Column of the list with the segments.")
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Also write this column of the list.")
-@click.option(
+@_file_option(
     "--pseudonymize",
     metavar="KEYFILE",
-    type=FILE,
     help="Write a keyed HMAC in place of the number; the key file is made if missing.",
 )
-@click.option(
+@_file_option(
     "--map",
     "map_path",
-    metavar="FILE",
-    type=FILE,
     help="New file for the map of pseudonyms, in a folder apart from output and key.",
 )
 @click.option(
@@ -145,17 +144,10 @@ def route(
 
 @click.command(context_settings={"show_default": True})
 @click.argument("report")
-@click.option(
-    "--map",
-    "map_path",
-    required=True,
-    metavar="FILE",
-    type=FILE,
-    help="The map that `numroute route --pseudonymize` wrote.",
+@_file_option(
+    "--map", "map_path", required=True, help="The map that `numroute route --pseudonymize` wrote."
 )
-@click.option(
-    "--out", required=True, metavar="FILE", type=FILE, help="CSV file to write, with the numbers."
-)
+@_file_option("--out", required=True, help="CSV file to write, with the numbers.")
 @click.option(
     "--column",
     default=PSEUDONYM,
@@ -172,9 +164,16 @@ def rejoin(
     The REPORT is CSV, a spreadsheet, Parquet or Arrow. The output has all its columns and, last,
     the number; empty where the map does not have the pseudonym.
     """
-    from numroute_campaign import command  # noqa: PLC0415 - slow to import
+    from numroute_campaign import handover  # noqa: PLC0415 - slow to import
 
-    return command.rejoin_report(report, map_path, out, column, encoding, as_json=as_json)
+    rows, unknown = handover.rejoin(report, map_path, out, column=column, encoding=encoding)
+    if as_json:
+        print_json({"out": out, "rows": rows, "unknown": unknown})
+    else:
+        click.echo(f"{out}: {rows - unknown:,} of {rows:,} rows have their number")
+    if unknown:
+        click.echo(f"warning: the map does not have {unknown:,} pseudonyms", err=True)
+    return 0
 
 
 @click.command("check-handover")
@@ -188,6 +187,30 @@ def check_handover(folder: Path, region: str | None, as_json: bool) -> int:
     the names of columns and in cells. Exit status 1 when something was found, or a file could not
     be read.
     """
-    from numroute_campaign import command  # noqa: PLC0415 - slow to import
+    from numroute_campaign import personal_data  # noqa: PLC0415 - slow to import
 
-    return command.search_folder(folder, region, as_json=as_json)
+    check = personal_data.check_handover(folder, region or None)
+    if as_json:
+        print_json(check)
+    elif check.findings:
+        headings = ("file", "column", "looks like", "cells", "of", "rows")
+        rows = [
+            (
+                each.file,
+                each.column,
+                each.kind,
+                f"{each.cells:,}" if each.cells else "by its name",
+                f"{each.filled:,}",
+                ", ".join(map(str, each.rows)),
+            )
+            for each in check.findings
+        ]
+        print_table(headings, rows)
+    else:
+        click.echo(
+            f"{folder}: nothing looks like personal data in {check.rows:,} rows; "
+            f"files: {len(check.files):,}"
+        )
+    for name in check.unread:
+        click.echo(f"warning: {name}: not searched: it is damaged, or of an unknown form", err=True)
+    return 1 if check.findings or check.unread else 0

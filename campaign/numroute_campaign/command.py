@@ -1,4 +1,4 @@
-"""The commands for lists at work: from options to a campaign, and results on the screen."""
+"""``numroute route`` at work: from options to a campaign, and results on the screen."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ import click
 from numroute.cli.console import Bars, print_json, print_table
 from numroute.cli.service import Service, connect
 from numroute.index import SnapshotStore
-from numroute_campaign.handover import rejoin
 from numroute_campaign.lists.files import ReadOptions
-from numroute_campaign.personal_data import check_handover
 from numroute_campaign.policy import BY_OPERATOR, read_policy
 from numroute_campaign.prices import read_prices
 from numroute_campaign.routers import Router, ServiceRouter, SnapshotRouter
 from numroute_campaign.run import Campaign, HandOver, Sample, run_campaign
 from numroute_campaign.run import dry_run as explain_first_rows
 from numroute_campaign.summary import Summary
-from numroute_campaign.vocabulary import Several
 
 _FILES_SHOWN: Final = 3
 
@@ -86,7 +83,7 @@ def _campaign(lists: tuple[str, ...], out: Path, given: dict[str, Any]) -> Campa
         prices=read_prices(prices, category=given["category"], segments=given["segments"])
         if prices
         else None,
-        several=Several(given["several"]),
+        several=given["several"],
         rejects_max=given["max_rejected"],
         suppress=given["suppress"],
         suppress_reading=_reading("suppress_", given),
@@ -133,25 +130,16 @@ def _print(summary: Summary) -> None:
         "routed": steps.routed,
     }
     print_table(("step", "rows"), [(name, f"{n:,}") for name, n in rows.items()])
-    print_table(
-        ("route", "numbers", "cost", "files"),
-        [
-            (each.name, f"{each.numbers:,}", each.cost, _files(each.files))
-            for each in summary.routes
-        ],
-    )
+    routes = [
+        (each.name, f"{each.numbers:,}", each.cost, _files(each.files)) for each in summary.routes
+    ]
+    print_table(("route", "numbers", "cost", "files"), routes)
     if summary.rejects:
-        print_table(
-            ("not sent", "rows", "because"),
-            [
-                (
-                    each.reason,
-                    f"{each.rows:,}",
-                    f"rule {each.rule!r}" if each.rule else each.meaning,
-                )
-                for each in summary.rejects
-            ],
-        )
+        rejects = [
+            (each.reason, f"{each.rows:,}", f"rule {each.rule!r}" if each.rule else each.meaning)
+            for each in summary.rejects
+        ]
+        print_table(("not sent", "rows", "because"), rejects)
     if cost is not None:
         without = f", without {cost.unpriced_numbers:,} numbers that have no price"
         click.echo(f"Cost: {cost.total} {cost.currency}{without if cost.unpriced_numbers else ''}")
@@ -169,7 +157,8 @@ def _print(summary: Summary) -> None:
     click.echo(f"Columns that stayed here: {columns}; kept: {kept}")
     for file in summary.files:
         sheet = f", sheet {file.sheet!r}" if file.sheet else ""
-        _print_column(f"{file.name}{sheet}: ", file.phone_column, file.phone_column_why)
+        column, why = file.phone_column, file.phone_column_why
+        click.echo(f"{file.name}{sheet}: numbers from {column!r}, {why}")
     _print_warnings(summary.warnings)
 
 
@@ -185,70 +174,19 @@ def _print_sample(sample: Sample, *, as_json: bool) -> None:
             print_json(row)
     else:
         names = ("number", "status", "operator", "region", "rule")
-        print_table(
-            ("row", *names, "to"),
-            [
-                (
-                    str(row.row_id),
-                    *(getattr(row, name) for name in names),
-                    row.destination or row.reason,
-                )
-                for row in sample.rows
-            ],
-        )
-        _print_column("", sample.phone_column, sample.phone_column_why)
+        rows = [
+            (
+                str(row.row_id),
+                *(getattr(row, name) for name in names),
+                row.destination or row.reason,
+            )
+            for row in sample.rows
+        ]
+        print_table(("row", *names, "to"), rows)
+        click.echo(f"numbers from {sample.phone_column!r}, {sample.phone_column_why}")
     _print_warnings(sample.warnings)
-
-
-def _print_column(where: str, column: str, why: str) -> None:
-    click.echo(f"{where}numbers from {column!r}, {why}")
 
 
 def _print_warnings(warnings: Iterable[str]) -> None:
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-
-
-def rejoin_report(
-    report: str, map_path: Path, out: Path, column: str, encoding: str | None, *, as_json: bool
-) -> int:
-    """Put the numbers back into a report; return the exit status."""
-    done = rejoin(report, map_path, out, column=column, encoding=encoding)
-    if as_json:
-        print_json({"out": out, "rows": done.rows, "unknown": done.unknown})
-    else:
-        click.echo(f"{out}: {done.rows - done.unknown:,} of {done.rows:,} rows have their number")
-    if done.unknown:
-        _print_warnings([f"the map does not have {done.unknown:,} pseudonyms"])
-    return 0
-
-
-def search_folder(folder: Path, region: str | None, *, as_json: bool) -> int:
-    """Search an output folder for personal data; return the exit status."""
-    check = check_handover(folder, region or None)
-    if as_json:
-        print_json(check)
-    elif check.findings:
-        print_table(
-            ("file", "column", "looks like", "cells", "of", "rows"),
-            [
-                (
-                    each.file,
-                    each.column,
-                    each.kind,
-                    f"{each.cells:,}" if each.cells else "by its name",
-                    f"{each.filled:,}",
-                    ", ".join(map(str, each.rows)),
-                )
-                for each in check.findings
-            ],
-        )
-    else:
-        click.echo(
-            f"{folder}: nothing looks like personal data in {check.rows:,} rows; "
-            f"files: {len(check.files):,}"
-        )
-    _print_warnings(
-        f"{name}: not searched: it is damaged, or of an unknown form" for name in check.unread
-    )
-    return 1 if check.findings or check.unread else 0

@@ -21,18 +21,17 @@ from typing import TYPE_CHECKING, Final, Required, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from numroute.errors import InputError, SettingError
 from numroute.index import Snapshot, SnapshotStore
 from numroute.model import Status
-from numroute_campaign.lists.cells import SAMPLE_ROWS, Phones, read_phones, readable
+from numroute_campaign.lists.cells import SAMPLE_ROWS, Phones, readable
 from numroute_campaign.lists.columns import choose_phone_column, find_column, shown_name
 from numroute_campaign.policy import BY_OPERATOR, Policy
-from numroute_campaign.preparing import DefaultCountry, look_up, rejected_cells
-from numroute_campaign.routers import SnapshotRouter
-from numroute_campaign.sorting import Decisions
+from numroute_campaign.preparing import read_cells
+from numroute_campaign.routers import DefaultCountry, SnapshotRouter
+from numroute_campaign.sorting import BY_POLICY, Decisions
 from numroute_campaign.vocabulary import Reject
 
 if TYPE_CHECKING:
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 _WHERE: Final = "the frame"
+
+Cells = Callable[[int], pa.Array]
+"""Gives a column by its place."""
 
 ANSWER_COLUMNS: Final = (
     ("number", pa.int64()),
@@ -63,11 +65,6 @@ is the brand, or the name where there is none. ``route`` is the output route by 
 where the row is rejected: then ``reject`` says why, and ``rule`` names the rule that
 excluded it.
 """
-
-
-def answer_fields(prefix: str = "") -> list[pa.Field]:
-    """Return the fields that ``route_batches`` adds, in order."""
-    return [pa.field(prefix + name, kind) for name, kind in ANSWER_COLUMNS]
 
 
 def route_batches(
@@ -110,15 +107,13 @@ def route_batches(
             first = batch.slice(0, SAMPLE_ROWS)
             place = _place(names, first.column, column, country.region)
         cells = _readable(batch.column, place, names[place])
-        phones = read_phones(cells, country.region)
-        invalid, reasons = rejected_cells(cells, phones)
-        phones.reasons[invalid] = reasons
+        phones = read_cells(cells, country.region)
         at = np.flatnonzero(phones.numbers)
-        codes, _ = look_up(phones.numbers.take(at), router, country, since)
+        codes, _ = router.look_up(phones.numbers.take(at), country, since)
         added = _answers(phones, at, codes, decisions)
-        yield pa.RecordBatch.from_arrays(
-            [*batch.columns, *added], schema=pa.schema([*batch.schema, *answer_fields(prefix)])
-        )
+        fields = (pa.field(prefix + name, kind) for name, kind in ANSWER_COLUMNS)
+        schema = pa.schema([*batch.schema, *fields])
+        yield pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema)
 
 
 class RouteOptions(TypedDict, total=False):
@@ -172,10 +167,8 @@ def route_pandas(frame: pd.DataFrame, **options: Unpack[RouteOptions]) -> pd.Dat
     return pd.concat([frame, answers.set_axis(frame.index, axis=0)], axis=1)
 
 
-def _answer(
-    names: Sequence[str], cells: Callable[[int], pa.Array], options: RouteOptions
-) -> pa.Table:
-    """Return the answers to a frame's phone column; ``cells`` gives a column by its place."""
+def _answer(names: Sequence[str], cells: Cells, options: RouteOptions) -> pa.Table:
+    """Return the answers to a frame's phone column."""
     refuse_clash(names, options.get("prefix", ""))
     place = _place(names, cells, options.get("column"), options.get("region"))
     phones = _readable(cells, place, names[place])
@@ -185,12 +178,7 @@ def _answer(
     return pa.Table.from_batches([routed.select(range(1, routed.num_columns))])
 
 
-def _place(
-    names: Sequence[str],
-    cells: Callable[[int], pa.Array],
-    column: str | int | None,
-    region: str | None,
-) -> int:
+def _place(names: Sequence[str], cells: Cells, column: str | int | None, region: str | None) -> int:
     """Return the phone column's place: given, named, or found in the first rows."""
     if column is None:
         sample: list[pa.Array | InputError] = []
@@ -211,8 +199,8 @@ def _place(
     )
 
 
-def _readable(cells: Callable[[int], pa.Array], place: int, name: str) -> pa.Array:
-    """Return a column in a type that numbers are read from; ``cells`` gives it by its place."""
+def _readable(cells: Cells, place: int, name: str) -> pa.Array:
+    """Return a column in a type that numbers are read from."""
     try:
         values = cells(place)
         if isinstance(values, pa.ChunkedArray):
@@ -247,7 +235,7 @@ def _text_of(cell: object) -> str | None:
         return None
 
 
-_opened: dict[Path, tuple[str, SnapshotRouter]] = {}
+_opened: dict[Path, SnapshotRouter] = {}
 _opening = threading.Lock()
 _left: deque[Snapshot] = deque()
 """Snapshots whose router is gone, to be closed by the next call: a finalizer may run anywhere."""
@@ -259,12 +247,11 @@ def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
         path = store.absolute()
         opened = SnapshotStore(path)
         wanted = snapshot_id or opened.current_id()
-        known_id, router = _opened.get(path, ("", None))
-        if router is None or known_id != wanted:
+        router = _opened.get(path)
+        if router is None or router.snapshots != [wanted]:
             snapshot = opened.open(wanted)
-            router = SnapshotRouter(snapshot)
+            _opened[path] = router = SnapshotRouter(snapshot)
             weakref.finalize(router, _left.append, snapshot).atexit = False
-            _opened[path] = (wanted, router)
         while _left:
             _left.popleft().close()
         return router
@@ -276,42 +263,23 @@ def _answers(
     """Return the columns ``ANSWER_COLUMNS``: ``codes`` at the places ``at``, the others invalid."""
     decisions.settle(codes)
     kind = phones.reasons.astype(np.int64)
-    kind[at] = codes + 256  # behind all reasons
+    kind[at] = codes + BY_POLICY
     distinct, place = np.unique(kind, return_inverse=True)
     rows = [
-        _row(each - 256, decisions)
-        if each >= 256  # noqa: PLR2004 - see above
+        decisions.texts[each - BY_POLICY]
+        if each >= BY_POLICY
         else dict.fromkeys(("invalid_reason", "reject"), Reject(each).name)
         | {"status": Status.INVALID.name}
         for each in distinct.tolist()
     ]
-    numbers = pa.array(phones.numbers.view(np.int64))  # at most 15 digits: no sign is needed
     return [
-        pc.if_else(pc.equal(numbers, 0), pa.scalar(None, pa.int64()), numbers),
+        # At most 15 digits: no sign is needed.
+        pa.array(phones.numbers.view(np.int64), mask=phones.numbers == 0),
         *(
             pa.array([row.get(name) or None for row in rows], pa.string()).take(pa.array(place))
             for name, _ in ANSWER_COLUMNS[1:]
         ),
     ]
-
-
-def _row(code: int, decisions: Decisions) -> dict[str, str]:
-    """Return the text columns of a route's numbers; empty ones are null."""
-    route, decision = decisions.routes[code // 2], decisions.decided[code]
-    operator, region = route.operator, route.region
-    return {
-        "status": route.status.name,
-        "operator_code": operator.code,
-        "operator": operator.brand or operator.name or operator.code,
-        "mcc": route.mcc,
-        "mnc": route.mnc,
-        "routing_number": route.routing_number,
-        "region": region.name or region.code,
-        "line_type": route.line_type.name,
-        "route": decision.destination,
-        "reject": decision.reject.name if decision.reject else "",
-        "rule": decision.rule,
-    }
 
 
 def refuse_clash(names: Sequence[str], prefix: str) -> None:

@@ -13,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
-import json
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +33,7 @@ from numroute.files import create_private, read_private_file, replacing
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.files import ReadOptions, find_files
 from numroute_campaign.lists.opening import open_list
-from numroute_campaign.summary import Summary
+from numroute_campaign.summary import Summary, page_environment, write_pages
 from numroute_campaign.templates import NUMBER, bytes_of, header_text, plain_texts, rows_text
 from numroute_campaign.vocabulary import PSEUDONYM, Reject
 
@@ -47,34 +46,31 @@ _DISTINCT_BYTES_MIN: Final = 8
 
 PSEUDONYM_CHARS: Final = 32
 
+_ROWS_AT_ONCE: Final = 131_072
+"""Rows of a report that are written at once."""
+
 METHOD: Final = "HMAC-SHA-256, first 128 bits, over the decimal digits of the E.164 number"
 
 
-class Pseudonymizer:
-    """Computes pseudonyms under one key; safe to call from several threads."""
-
-    def __init__(self, key: bytes) -> None:
-        """Hash the two blocks of the key once; every number starts from copies of these states."""
-        padded = key.ljust(KEY_BYTES_MAX, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
-
-    def texts(self, numbers: NDArray[np.uint64]) -> pa.Array:
-        """Return string[n], the pseudonym of each whole number (uint64[n])."""
-        inner_copy, outer_copy = self._inner.copy, self._outer.copy
-        digests = []
-        # The hmac module builds a Python object per number, which takes twice as long.
-        for digits in map(b"%d".__mod__, numbers.tolist()):
-            inner = inner_copy()
-            inner.update(digits)
-            outer = outer_copy()
-            outer.update(inner.digest())
-            digests.append(outer.digest()[: PSEUDONYM_CHARS // 2])
-        offsets = np.arange(len(numbers) + 1, dtype=np.int32) * np.int32(PSEUDONYM_CHARS)
-        text = b"".join(digests).hex().encode()
-        return pa.Array.from_buffers(
-            pa.string(), len(numbers), [None, pa.py_buffer(offsets), pa.py_buffer(text)]
-        )
+def pseudonyms_of(numbers: NDArray[np.uint64], key: bytes) -> pa.Array:
+    """Return string[n], the pseudonym of each whole number (uint64[n]) under a key."""
+    # The two blocks of the key are hashed once; every number starts from copies of these states.
+    padded = key.ljust(KEY_BYTES_MAX, b"\0")
+    inner_copy = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)).copy
+    outer_copy = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)).copy
+    digests = []
+    # The hmac module builds a Python object per number, which takes twice as long.
+    for digits in map(b"%d".__mod__, numbers.tolist()):
+        inner = inner_copy()
+        inner.update(digits)
+        outer = outer_copy()
+        outer.update(inner.digest())
+        digests.append(outer.digest()[: PSEUDONYM_CHARS // 2])
+    offsets = np.arange(len(numbers) + 1, dtype=np.int32) * np.int32(PSEUDONYM_CHARS)
+    text = b"".join(digests).hex().encode()
+    return pa.Array.from_buffers(
+        pa.string(), len(numbers), [None, pa.py_buffer(offsets), pa.py_buffer(text)]
+    )
 
 
 def fingerprint(key: bytes) -> str:
@@ -85,9 +81,8 @@ def fingerprint(key: bytes) -> str:
 def load_key(path: Path) -> bytes:
     """Return the key that a file holds as hexadecimal digits; create the file if it is missing.
 
-    Raises:
-        SettingError: Another user owns the file or may read it.
-        InputError: It holds no key, or a weak one.
+    Raises SettingError if another user owns the file or may read it, InputError if it holds no
+    key, or a weak one.
     """
     if not path.exists():
         try:
@@ -109,9 +104,8 @@ def load_key(path: Path) -> bytes:
 def check_places(out: Path, map_path: Path, key_path: Path) -> None:
     """Make sure that the map and the key can lie at their paths, in folders of their own.
 
-    Raises:
-        SettingError: One lies in the output folder or beside it, or both lie together.
-        InputError: The map exists already, or its folder does not.
+    Raises SettingError if one lies in the output folder or beside it, or both lie together, and
+    InputError if the map exists already, or its folder does not.
     """
     if map_path.exists():
         raise InputError(map_path, "it exists already", hint="Give another --map, or move it away")
@@ -136,7 +130,7 @@ def write_act(
     summary: Summary,
     *,
     started: datetime,
-    inputs: Sequence[tuple[str, str, Path | None]],
+    inputs: Sequence[tuple[str, Path | None]],
     columns: Sequence[str],
     key: bytes,
     map_path: Path,
@@ -144,19 +138,17 @@ def write_act(
 ) -> None:
     """Write ``act.json`` and ``act.html`` about the finished files of an output folder.
 
-    ``inputs``: role, name and path of each file that was read; no path for standard input.
+    ``inputs``: role and path of each file that was read; no path for standard input.
     """
-    from numroute_campaign.summary import page_environment  # noqa: PLC0415 - slow to import
-
     outputs = sorted(folder.iterdir(), key=lambda each: each.name)
     act = {
         "run_by": f"{getpass.getuser()}@{socket.gethostname()}",
-        "started": _time(started),
-        "finished": _time(datetime.now(UTC)),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "program": f"numroute {version('numroute')}",
         "snapshots": summary.snapshots,
-        "inputs": [_digest(role, name, path) for role, name, path in inputs],
-        "outputs": [_digest("output", path.name, path) for path in outputs],
+        "inputs": [_digest(role, path) for role, path in inputs],
+        "outputs": [_digest("output", path) for path in outputs],
         "columns": columns,
         "dropped_columns": summary.dropped_columns,
         "method": METHOD,
@@ -165,46 +157,27 @@ def write_act(
         "steps": asdict(summary.steps),
     }
     page = page_environment(language).get_template("act.html.j2").render(act=act)
-    text = json.dumps(act, ensure_ascii=False, indent=2) + "\n"
-    for name, content in (("act.json", text), ("act.html", page)):
-        with create_private(folder / name) as file:
-            file.write(content.encode())
+    write_pages(folder, act, page, names=("act.json", "act.html"))
 
 
-def _digest(role: str, name: str, path: Path | None) -> dict[str, str | int]:
+def _digest(role: str, path: Path | None) -> dict[str, str | int]:
     """Describe a file that was read or written; standard input has no digest."""
     if path is None:
-        return {"role": role, "name": name, "bytes": 0, "sha256": ""}
+        return {"role": role, "name": "standard input", "bytes": 0, "sha256": ""}
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"role": role, "name": name, "bytes": file.tell(), "sha256": digest}
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
-
-
-_ROWS_AT_ONCE: Final = 131_072
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejoined:
-    """Rows of the report, and how many of them have a pseudonym that the map does not have."""
-
-    rows: int
-    unknown: int
+        return {"role": role, "name": path.name, "bytes": file.tell(), "sha256": digest}
 
 
 def rejoin(
     report: str, map_path: Path, out: Path, *, column: str = PSEUDONYM, encoding: str | None = None
-) -> Rejoined:
+) -> tuple[int, int]:
     """Write a delivery report with a column of numbers added, as CSV readable by its owner only.
 
     The report may be of any form and layout that a list may have. ``column`` of it holds the
-    pseudonyms: its name in any case, or its place from 1.
-
-    Raises:
-        InputError: A file cannot be read or written, or is not a map of pseudonyms.
+    pseudonyms: its name in any case, or its place from 1. Returns how many rows it has, and how
+    many of them have a pseudonym that the map does not have. Raises InputError if a file cannot be
+    read or written, or is not a map of pseudonyms.
     """
     if out.exists():
         raise InputError(out, "it exists already", hint="Give another --out")
@@ -215,34 +188,50 @@ def rejoin(
     )
     distinct = pc.unique(pseudonyms)
     numbers = np.zeros(len(distinct), np.uint64)
-    for batch in _map_batches(map_path):
-        at = pc.index_in(batch.column(0), value_set=distinct)
-        known = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False))
-        numbers[at.take(pa.array(known)).to_numpy()] = batch.column(1).to_numpy()[known]
+    types = {PSEUDONYM: pa.string(), NUMBER: pa.uint64()}
+    options = csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[])
+    try:
+        for batch in csv.open_csv(map_path, convert_options=options):
+            at = pc.index_in(batch.column(0), value_set=distinct)
+            known = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False))
+            numbers[at.take(pa.array(known)).to_numpy()] = batch.column(1).to_numpy()[known]
+    except FileNotFoundError:
+        raise InputError(map_path, "there is no such map", hint="Give --map FILE") from None
+    except (pa.ArrowException, OSError):
+        # Wherever the damage is: pyarrow's own message quotes the row.
+        raise InputError(
+            map_path,
+            "not a map of pseudonyms, or a damaged one",
+            hint="Give the file that --pseudonymize wrote",
+        ) from None
     at = pc.index_in(pseudonyms, value_set=distinct).to_numpy(zero_copy_only=False)
     number = numbers.take(at.astype(np.int64))
     texts = pc.if_else(pa.array(number == 0), "", pc.cast(pa.array(number), pa.string()))
-    _write(out, [*names, NUMBER], [*columns, texts])
-    return Rejoined(rows=len(number), unknown=int(np.count_nonzero(number == 0)))
+    try:
+        with replacing(out) as file:
+            file.write(header_text([*names, NUMBER]))
+            for begin in range(0, len(texts), _ROWS_AT_ONCE):
+                rows = [each.slice(begin, _ROWS_AT_ONCE) for each in (*columns, texts)]
+                file.write(bytes_of(rows_text(rows)))
+    except OSError as error:
+        raise InputError(out, f"cannot be written: {error.strerror or error}") from None
+    return len(number), int(np.count_nonzero(number == 0))
 
 
 def _read_report(
     report: str, column: str, encoding: str | None
 ) -> tuple[list[pa.Array], tuple[str, ...], int]:
     """Return all columns as texts, their names, and the place of the pseudonyms."""
-    options = ReadOptions(column=column, encoding=encoding)
     files = find_files([report])
     if len(files) > 1 or files[0].path is None:
         raise InputError(report, "not one file", hint="Give the reports one by one, as files")
     file = files[0]
-    opened = open_list(file, options)
-    names, (place,) = opened.columns, opened.phones
-    opened.kept = tuple(range(len(names)))
-    try:
+    options = ReadOptions(column=column, encoding=encoding)
+    with contextlib.closing(open_list(file, options)) as opened:
+        names, (place,) = opened.columns, opened.phones
+        opened.kept = tuple(range(len(names)))
         blocks = [task() for task in opened.tasks()]
         opened.check_lines(sum(block.lines for block in blocks))
-    finally:
-        opened.close()
     damage = np.concatenate([np.empty(0, np.uint8), *(block.damage for block in blocks)])
     if damaged := np.count_nonzero(np.isin(damage, (Reject.RAGGED_ROW, Reject.BROKEN_QUOTES))):
         raise InputError(
@@ -271,35 +260,3 @@ def _texts(pieces: list[pa.Array], where: str, name: str) -> pa.Array:
             where, f"the column {shown_name(name)} holds no texts", hint="Write the report as CSV"
         ) from None
     return texts
-
-
-def _map_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from csv.open_csv(
-            path,
-            convert_options=csv.ConvertOptions(
-                column_types={PSEUDONYM: pa.string(), NUMBER: pa.uint64()},
-                include_columns=[PSEUDONYM, NUMBER],
-                null_values=[],
-            ),
-        )
-    except FileNotFoundError:
-        raise InputError(path, "there is no such map", hint="Give --map FILE") from None
-    except (pa.ArrowException, OSError):
-        # Wherever the damage is: pyarrow's own message quotes the row.
-        raise InputError(
-            path,
-            "not a map of pseudonyms, or a damaged one",
-            hint="Give the file that --pseudonymize wrote",
-        ) from None
-
-
-def _write(out: Path, names: Sequence[str], columns: list[pa.Array]) -> None:
-    try:
-        with replacing(out) as file:
-            file.write(header_text(names))
-            for begin in range(0, len(columns[0]), _ROWS_AT_ONCE):
-                rows = [each.slice(begin, _ROWS_AT_ONCE) for each in columns]
-                file.write(bytes_of(rows_text(rows)))
-    except OSError as error:
-        raise InputError(out, f"cannot be written: {error.strerror or error}") from None

@@ -43,10 +43,6 @@ class NumberSet:
         self._bits = np.zeros(_GROWTH_CHUNKS * _CHUNK_BYTES, np.uint8)
         self._used_chunks = 1
         self._runs: list[NDArray[np.uint64]] = []
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
 
     def contains(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return bool[n], which of the numbers (uint64[n]) are in the set."""
@@ -81,7 +77,6 @@ class NumberSet:
             self._add_run(numbers.take(sparse[~is_known]))
         chosen = np.flatnonzero(new & (chunk != _NOWHERE))
         self._set(place.take(chosen), bit.take(chosen))
-        self._count += int(np.count_nonzero(new))
         return new
 
     def _chunk_of(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:

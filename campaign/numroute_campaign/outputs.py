@@ -1,41 +1,68 @@
 """The output folder: files per route, the rejects, the map of pseudonyms.
 
-Any thread renders a block's rows; one thread writes them in the list's order.
+Any thread renders a block's rows; one thread writes them in the list's order. A list may have
+thousands of output routes: their files cannot all be open, nor their Parquet row groups and
+worksheets all be in memory. Text is appended and closed; for the other forms the rows wait in a
+spool, an Arrow IPC stream, and the file is written from it at the end.
+
+The folder is made beside the output folder, so that the last step is one rename: the output folder
+is complete or does not exist. The next run for the same output removes what a killed run left.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
+import shutil
+import tempfile
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby, pairwise
-from typing import Final
+from itertools import chain, count, groupby, pairwise
+from pathlib import Path
+from typing import BinaryIO, Final, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from numroute.errors import SettingError
-from numroute_campaign.handover import Pseudonymizer
+from numroute.errors import InputError, SettingError
+from numroute.files import create_private, finish, flush, replacing
+from numroute_campaign.handover import pseudonyms_of
 from numroute_campaign.lists.cells import unpacked
-from numroute_campaign.output_files import SpoolFiles, TextFiles, Workspace
-from numroute_campaign.preparing import DefaultCountry
-from numroute_campaign.sorting import BY_POLICY, Decisions, Sorted
+from numroute_campaign.routers import DefaultCountry
+from numroute_campaign.sorting import BY_POLICY, REJECTED, Decisions, Sorted
 from numroute_campaign.templates import (
     LIST_PREFIX,
     NUMBER,
     ROUTE_COLUMNS,
     ROW_ID,
     WINDOW_COLUMNS,
+    LineMaker,
     Template,
+    TextFiles,
+    append_bytes,
     cells_text,
     header_text,
     lines_text,
+    part_name,
+    plain_texts,
     rows_text,
 )
 from numroute_campaign.vocabulary import PSEUDONYM, Reject
+
+GROUP_ROWS: Final = 524_288
+"""Rows of a Parquet row group or of an Arrow batch: enough for compression, bounded in memory."""
+
+SHEET_ROWS_MAX: Final = 1_048_576
+"""Rows of a worksheet, its header included."""
+
+SHEET_CELL_CHARS_MAX: Final = 32_767
+
+_SUFFIX: Final = ".numroute"
 
 REJECTS: Final = "rejects"
 REJECT_COLUMNS: Final = (ROW_ID, "reason", "rule")
@@ -48,10 +75,187 @@ _TAKEN: Final = (REJECTS, "summary", "report", "act")
 _REASONS: Final = {each.value: each.name for each in Reject}
 
 Rendered = list[tuple[int, pa.Array | pa.RecordBatch]]
-"""A block's output: lines or rows, each time with their destination, or one of the next two."""
+"""A block's output: lines or rows, each time with their destination, ``REJECTED`` or the map's."""
 
-REJECTED: Final = -1
 _MAPPED: Final = -2
+
+
+class OutputError(InputError):
+    """The output cannot be written; the cause is an OSError."""
+
+
+class Workspace:
+    """The temporary folder of one run, removed when the run ends.
+
+    ::
+
+        OUT's parent/.OUT.RANDOM.numroute/   0700, locked while the run lasts
+            output/                          becomes OUT
+            spool/                           rows waiting to be written as Parquet or Arrow
+    """
+
+    def __init__(self, out: Path) -> None:
+        """Make the folder; remove what killed runs for the same output left.
+
+        Raises InputError if the output folder is not empty or another run is making it, OutputError
+        if it cannot be made.
+        """
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(
+                out, "it exists and is not empty", hint="Give --out a new or an empty folder"
+            )
+        self.out = out.absolute()
+        parent, prefix = self.out.parent, f".{self.out.name}."
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for each in parent.glob(f"{prefix}*{_SUFFIX}"):
+                self._remove_leftover(each)
+            self.folder = Path(tempfile.mkdtemp(_SUFFIX, prefix, parent))
+            self._lock = _locked(self.folder)
+        except OSError as error:
+            raise OutputError(
+                out, f"it cannot be made: {error.strerror}", hint="Give another --out"
+            ) from error
+        self.output, self.spool = self.folder / "output", self.folder / "spool"
+        self.output.mkdir(mode=0o700)
+        self.spool.mkdir(mode=0o700)
+
+    def _remove_leftover(self, folder: Path) -> None:
+        """Remove the folder of a dead run; a run that is alive holds its lock."""
+        try:
+            lock = _locked(folder)
+        except BlockingIOError:
+            raise InputError(
+                self.out, "another run is making it", hint="Wait for it, or give another --out"
+            ) from None
+        except OSError:
+            return  # no folder, or another user's
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+    def hand_over(self, name: str, path: Path) -> None:
+        """Copy a file of the spool folder to a path outside, whole or not at all."""
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        with replacing(path) as file, (self.spool / name).open("rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    def finish(self) -> None:
+        """Give the output its name; it may take that of an empty folder."""
+        for path in (*self.output.iterdir(), self.output):
+            flush(path)
+        finish(self.output, self.out)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _locked(folder: Path) -> int:
+    """Return a folder's descriptor, locked. Raises OSError; BlockingIOError when locked already."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+class SpoolFiles:
+    """The rows of one output route, and the Parquet, Arrow or .xlsx files made of them.
+
+    Attributes as those of ``TextFiles``.
+    """
+
+    def __init__(
+        self, workspace: Workspace, stem: str, form: str, rows_per_file: int | None
+    ) -> None:
+        """Name the files; nothing is created before the first row."""
+        self._workspace, self._stem, self._form = workspace, stem, form
+        self._spool = workspace.spool / f"{stem}.spool"
+        self._rows_per_file = rows_per_file
+        self.rows = 0
+        self.names: list[str] = []
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Append a batch; all have the same columns."""
+        if not self.rows:
+            append_bytes(self._spool, memoryview(batch.schema.serialize()))
+        append_bytes(self._spool, memoryview(batch.serialize()))
+        self.rows += batch.num_rows
+
+    def finish(self, complete: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
+        """Write the files; ``complete`` makes an output batch of a spooled one.
+
+        Raises InputError if a worksheet cannot hold a cell.
+        """
+        size = self._rows_per_file
+        if self._form == "xlsx" and min(self.rows, size or self.rows) >= SHEET_ROWS_MAX:
+            size = SHEET_ROWS_MAX - 1
+        with pa.memory_map(str(self._spool)) as source:
+            rows = pa.ipc.open_stream(source).read_all()  # mapped, not read
+            for number, begin in enumerate(range(0, self.rows, size or self.rows), 1):
+                part = rows.slice(begin, size)
+                self.names.append(part_name(self._stem, f".{self._form}", size and number))
+                groups = (
+                    complete(_copied(part.slice(at, GROUP_ROWS)))
+                    for at in range(0, part.num_rows, GROUP_ROWS)
+                )
+                with create_private(self._workspace.output / self.names[-1]) as file:
+                    (self._write_sheet if self._form == "xlsx" else self._write)(file, groups)
+
+    def _write(self, file: BinaryIO, groups: Iterator[pa.RecordBatch]) -> None:
+        first = next(groups)
+        schema = first.schema
+        dictionaries = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        with (
+            pq.ParquetWriter(file, schema, use_dictionary=dictionaries)
+            if self._form == "parquet"
+            else pa.ipc.new_file(file, schema)
+        ) as writer:
+            for group in chain([first], groups):
+                writer.write_batch(group)
+
+    def _write_sheet(self, file: BinaryIO, groups: Iterator[pa.RecordBatch]) -> None:
+        """Write a workbook of one sheet; every cell is text, so no number loses a digit."""
+        import xlsxwriter  # noqa: PLC0415 - slow to load
+
+        # Constant memory needs temporary files: they belong in the private spool folder.
+        tmpdir = str(self._workspace.spool)
+        options = {"constant_memory": True, "tmpdir": tmpdir, "use_zip64": True}
+        with xlsxwriter.Workbook(file, options) as workbook:
+            sheet = workbook.add_worksheet("list")
+            write, row = sheet.write_string, 0
+            for group in groups:
+                names = group.schema.names
+                if row == 0:
+                    for place, name in enumerate(names):
+                        write(0, place, name)
+                columns = [plain_texts(column).to_pylist() for column in group.columns]
+                for cells in zip(*columns, strict=True):
+                    row += 1
+                    for place, cell in enumerate(cells):
+                        if cell and write(row, place, cell):
+                            raise InputError(
+                                self.names[-1],
+                                f"a cell of the column {names[place]!r} is longer "
+                                f"than the {SHEET_CELL_CHARS_MAX:,} characters of a worksheet",
+                                hint="Leave the column out of --keep, or give --format csv",
+                            )
+
+
+def _copied(rows: pa.Table) -> pa.RecordBatch:
+    """Return a copy of the rows, each column in one piece.
+
+    The output then depends on the rows alone, not on how they were batched, and the padding of an
+    Arrow file holds no text of other rows.
+    """
+    columns = [pa.concat_arrays(column.chunks) for column in rows.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 
 
 class Outputs:
@@ -65,13 +269,14 @@ class Outputs:
         decisions: Decisions,
         keep: Sequence[str],
         country: DefaultCountry,
-        pseudonymizer: Pseudonymizer | None,
+        key: bytes,
     ) -> None:
         """Create the files that exist even if no row follows.
 
         ``keep``: the columns of the list that are written where no template says otherwise; the
-        blocks have these first, then the templates' own. Raises SettingError if the form has no
-        templates, or a kept column has the name of an output's.
+        blocks have these first, then the templates' own. ``key``: of pseudonyms, empty to write
+        numbers. Raises SettingError if the form has no templates, or a kept column has the name of
+        an output's.
         """
         policy = decisions.policy
         if policy.templates and form != "csv":
@@ -81,10 +286,10 @@ class Outputs:
             )
         self._workspace, self._decisions = workspace, decisions
         self._form, self._rows_per_file = form, rows_per_file
-        self._pseudonymizer = pseudonymizer
+        self._key = key
         has_windows = any(rule.window for rule in policy.rules)
         self._route_columns = ROUTE_COLUMNS + (WINDOW_COLUMNS if has_windows else ())
-        number = NUMBER if pseudonymizer is None else PSEUDONYM
+        number = PSEUDONYM if key else NUMBER
         names = {ROW_ID: ROW_ID, number: NUMBER, **{each: each for each in self._route_columns}}
         clash = next((each for each in keep if each in names), None)
         if clash is not None:
@@ -95,20 +300,21 @@ class Outputs:
         names |= {each: LIST_PREFIX + each for each in keep}
         self._default = Template(columns=names, delimiter=",")
         kept = tuple(dict.fromkeys((*keep, *policy.list_columns)))
-        self._layouts = {
-            id(template): Layout(template, kept, decisions, country)
+        self._makers = {
+            id(template): LineMaker(template, kept, country)
             for template in (self._default, *policy.templates.values())
         }
         self._stems: list[str] = [*_TAKEN]
         self._known = -1
         self._reject_cells = pa.nulls(0, pa.string())
         head = header_text(REJECT_COLUMNS)
-        rejects = TextFiles(workspace.output, REJECTS, head, rows_per_file)
+        rejects = TextFiles(workspace.output / REJECTS, head, rows_per_file)
         rejects.begin()
         self._files: dict[int, TextFiles | SpoolFiles] = {REJECTED: rejects}
-        if pseudonymizer is not None:
-            self._map = TextFiles(workspace.spool, MAP, header_text((PSEUDONYM, NUMBER)))
-            self._map.begin()
+        if key:
+            mapped = TextFiles(workspace.spool / MAP, header_text((PSEUDONYM, NUMBER)))
+            mapped.begin()
+            self._files[_MAPPED] = mapped
 
     def take_decisions(self) -> None:
         """Make the cells of newly decided routes; on the thread that decides, before ``render``.
@@ -119,10 +325,10 @@ class Outputs:
         if len(decisions.decided) == self._known:
             return
         self._known = len(decisions.decided)
-        for layout in self._layouts.values():
-            layout.take_decisions()
+        for maker in self._makers.values():
+            maker.take_decisions(decisions.column)
         reasons = pa.array([f"{_REASONS.get(kind, '')}," for kind in range(BY_POLICY)])
-        rules = [cells_text(decisions.column(each)) for each in ("reason", "rule")]
+        rules = [cells_text(decisions.column(each)) for each in ("reject", "rule")]
         by_policy = pc.binary_join_element_wise(*rules, ",")
         self._reject_cells = pa.concat_arrays([reasons, by_policy])
 
@@ -131,28 +337,29 @@ class Outputs:
         why = self._reject_cells.take(pa.array(rows.kind))
         rendered: Rendered = [(REJECTED, lines_text([cells_text(pa.array(rows.rejected)), why]))]
         numbers = pa.array(rows.number)
-        if self._pseudonymizer is not None:
-            pseudonyms = self._pseudonymizer.texts(rows.number)
+        if self._key:
+            pseudonyms = pseudonyms_of(rows.number, self._key)
             rendered.append((_MAPPED, rows_text([pseudonyms, numbers])))
             numbers = pseudonyms
+        value = pa.array(rows.value)
+        kept = (unpacked(column.take(value)) for column in rows.block.kept)
+        # The columns of the route come when the file is written, by the code.
+        columns = [pa.array(rows.row_id), numbers, pa.array(rows.code.astype(np.int32)), *kept]
+        batch = pa.RecordBatch.from_arrays(columns, list(map(str, range(len(columns)))))
         bounds = list(zip(rows.destinations, pairwise(rows.bounds), strict=True))
         if self._form != "csv":
-            batch = self._batch(rows, numbers)
             return rendered + [(each, batch.slice(i, j - i)) for each, (i, j) in bounds]
-        for layout, run in groupby(bounds, lambda each: self._layout(each[0])):
-            # Destinations with the same layout become text at once.
+        for maker, run in groupby(bounds, lambda each: self._maker(each[0])):
+            # Destinations with the same template become text at once.
             places = list(run)
             begin, end = places[0][1][0], places[-1][1][1]
-            text = layout.text(rows, begin, end, numbers)
+            text = maker.lines(batch.slice(begin, end - begin))
             rendered += [(each, text.slice(i - begin, j - i)) for each, (i, j) in places]
         return rendered
 
     def write(self, rendered: Rendered) -> None:
         """Write the rendered rows of the next block."""
         for destination, rows in rendered:
-            if destination == _MAPPED:
-                self._map.append(rows)
-                continue
             if destination not in self._files:
                 self._files[destination] = self._new_files(destination)
             self._files[destination].append(rows)
@@ -175,115 +382,33 @@ class Outputs:
 
     def column_names(self) -> tuple[str, ...]:
         """Return the names of all columns in the files."""
-        routed = (each for each in self._files if each != REJECTED)
-        templates = [self._layout(each).template for each in routed] or [self._default]
+        routed = (each for each in self._files if each >= 0)
+        templates = [self._maker(each).template for each in routed] or [self._default]
         return tuple(dict.fromkeys(name for each in templates for name in each.columns))
 
     @property
     def rows(self) -> int:
         """How many rows have been written, to outputs and rejects."""
-        return sum(files.rows for files in self._files.values())
+        return sum(files.rows for each, files in self._files.items() if each != _MAPPED)
 
     def files_of(self, destination: int) -> tuple[str, ...]:
         """Return the names of the files of a destination."""
         return tuple(self._files[destination].names) if destination in self._files else ()
 
-    def _layout(self, destination: int) -> Layout:
+    def _maker(self, destination: int) -> LineMaker:
         route = self._decisions.first[destination].destination
-        return self._layouts[id(self._decisions.policy.templates.get(route, self._default))]
+        return self._makers[id(self._decisions.policy.templates.get(route, self._default))]
 
     def _new_files(self, destination: int) -> TextFiles | SpoolFiles:
         workspace, first = self._workspace, self._decisions.first[destination]
-        stem = file_stem(first.files, self._stems)
+        # A file name that no other has, whatever the case.
+        text = _UNSAFE.sub("-", unicodedata.normalize("NFC", first.files))
+        stem = text.strip("-._")[:_STEM_CHARS_MAX].lower() or "route"
+        stems = chain([stem], (f"{stem}-{serial}" for serial in count(2)))
+        stem = next(each for each in stems if each not in self._stems)
         self._stems.append(stem)
         if self._form != "csv":
             return SpoolFiles(workspace, stem, self._form, self._rows_per_file)
-        template = self._layout(destination).template
+        template = self._maker(destination).template
         head = template.begin(first.destination, first.send_from, first.send_until)
-        return TextFiles(workspace.output, stem, head, self._rows_per_file, template)
-
-    def _batch(self, rows: Sorted, numbers: pa.Array) -> pa.RecordBatch:
-        """Return the rows as columns; the route's own come when the file is written."""
-        value = pa.array(rows.value)
-        arrays = [
-            pa.array(rows.row_id),
-            numbers,
-            pa.array(rows.code.astype(np.int32)),
-            *(unpacked(column).take(value) for column in rows.block.kept),
-        ]
-        return pa.RecordBatch.from_arrays(arrays, list(map(str, range(len(arrays)))))
-
-
-class Layout:
-    """Writes rows as lines of text by a template."""
-
-    def __init__(
-        self, template: Template, kept: Sequence[str], decisions: Decisions, country: DefaultCountry
-    ) -> None:
-        """Take the names of the blocks' kept columns, and the list's default country."""
-        self.template = template
-        self._kept = {LIST_PREFIX + name: place for place, name in enumerate(kept)}
-        self._decisions, self._country = decisions, country
-        # Neighbouring columns that depend on the route alone become one text per route.
-        sources = enumerate(template.columns.values())
-        parts = groupby(sources, lambda each: each[0] if self._is_of_row(each[1]) else -1)
-        self._parts = [[source for _, source in part] for _, part in parts]
-        self._route_cells: list[pa.Array] = []
-
-    def _is_of_row(self, source: str) -> bool:
-        return source in {ROW_ID, NUMBER} or source.startswith(LIST_PREFIX)
-
-    def take_decisions(self) -> None:
-        """Make the cells of the routes that are decided."""
-        self._route_cells = [
-            pa.nulls(0, pa.string())
-            if self._is_of_row(sources[0])
-            else pc.binary_join_element_wise(
-                *(cells_text(self._decisions.column(each), self.template) for each in sources),
-                self.template.delimiter,
-            )
-            for sources in self._parts
-        ]
-
-    def text(self, rows: Sorted, begin: int, end: int, numbers: pa.Array) -> pa.Array:
-        """Return the lines of some rows; ``numbers`` are those of all, or their pseudonyms."""
-        cells = []
-        code, value = pa.array(rows.code[begin:end]), pa.array(rows.value[begin:end])
-        for (source, *_), texts in zip(self._parts, self._route_cells, strict=True):
-            if source == ROW_ID:
-                cells.append(cells_text(pa.array(rows.row_id[begin:end]), self.template))
-            elif source == NUMBER:
-                cells.append(self._numbers(numbers.slice(begin, end - begin)))
-            elif self._is_of_row(source):
-                column = rows.block.kept[self._kept[source]]
-                cells.append(cells_text(column.take(value), self.template))
-            else:
-                cells.append(texts.take(code))
-        return lines_text(cells, self.template)
-
-    def _numbers(self, numbers: pa.Array) -> pa.Array:
-        """Return numbers or pseudonyms as cells; they never need quotes, nor are they formulas."""
-        template, texts = self.template, pc.cast(numbers, pa.string())
-        country_code = self._country.country_code
-        if pa.types.is_string(numbers.type):
-            pass
-        elif template.number == "national" and country_code:
-            national = pc.utf8_slice_codeunits(texts, len(country_code))
-            prefixed = pc.binary_join_element_wise(template.number_prefix, national, "")
-            texts = pc.if_else(self._country.are_foreign(texts), texts, prefixed)
-        elif template.number == "international" and template.number_prefix:
-            texts = pc.binary_join_element_wise(template.number_prefix, texts, "")
-        if template.quoting == "all":
-            texts = pc.binary_join_element_wise('"', texts, '"', "")
-        return texts
-
-
-def file_stem(name: str, taken: Iterable[str]) -> str:
-    """Return a file name without ending for a group of files; none of ``taken``, without case."""
-    text = unicodedata.normalize("NFC", name)
-    stem = _UNSAFE.sub("-", text).strip("-._")[:_STEM_CHARS_MAX].lower() or "route"
-    candidate, serial = stem, 1
-    while candidate in taken:
-        serial += 1
-        candidate = f"{stem}-{serial}"
-    return candidate
+        return TextFiles(workspace.output / stem, head, self._rows_per_file, template)

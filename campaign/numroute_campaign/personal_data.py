@@ -8,7 +8,6 @@ numroute writes none.
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import re
 import tomllib
@@ -40,14 +39,6 @@ from numroute_campaign.lists.files import (
 )
 from numroute_campaign.templates import plain_texts
 
-_UNREADABLE: Final = (
-    InputError,
-    OSError,
-    UnicodeError,
-    csv.Error,
-    pa.ArrowException,
-    CalamineError,
-)
 OWN_FILES: Final = ("summary.json", "report.html", "act.json", "act.html")
 """Files about a run; their texts are not data of the list."""
 
@@ -60,12 +51,16 @@ _BATCH_ROWS: Final = 65_536
 BIRTH_YEARS_MIN: Final = 10
 """A date at least this long ago may be a birthday; a later one is of an order or of sending."""
 
+_DATA: Final = resources.files("numroute_campaign") / "data"
 _PATTERNS: Final = {
     part: {name: "|".join(alternatives) for name, alternatives in patterns.items()}
-    for part, patterns in tomllib.loads(
-        (resources.files("numroute_campaign") / "data" / "personal_data.toml").read_text("utf-8")
-    ).items()
+    for part, patterns in tomllib.loads((_DATA / "personal_data.toml").read_text("utf-8")).items()
 }
+_GIVEN_NAMES: Final = frozenset(
+    word.casefold()
+    for words in tomllib.loads((_DATA / "given_names.toml").read_text("utf-8")).values()
+    for word in words.split()
+)
 _COLUMN_NAME: Final = re.compile(r"(?!.*\d{5})[\w ./()№:-]{0,60}")
 _NAME: Final = re.compile(r"[A-ZА-ЯЁ][A-Za-zА-Яа-яЁё]+")
 _PHONE: Final = re.compile(
@@ -105,11 +100,7 @@ class Check:
 
 
 def check_handover(folder: Path, region: str | None) -> Check:
-    """Search the files of a folder, and of folders in it.
-
-    Raises:
-        InputError: The folder does not exist, or is empty.
-    """
+    """Search the files of a folder, and of folders in it. Raises InputError if it has none."""
     if not folder.is_dir():
         raise InputError(folder, "not a folder", hint="Give the output folder of a run")
     files: list[str] = []
@@ -123,7 +114,7 @@ def check_handover(folder: Path, region: str | None) -> Check:
         shown = _MANY_DIGITS.sub(lambda run: run[0][:3] + "*" * (len(run[0]) - 3), name)
         try:
             searched, found = _search(path, shown, region)
-        except _UNREADABLE:
+        except (InputError, OSError, UnicodeError, csv.Error, pa.ArrowException, CalamineError):
             unread.append(shown)
             continue
         files.append(shown)
@@ -170,14 +161,14 @@ def _hits(texts: pa.Array, region: str | None) -> dict[str, NDArray[np.bool_]]:
     """Return for each kind whether each cell looks like it."""
     distinct = pc.unique(texts)
     distinct = distinct.filter(_matches(distinct, _WORTH_READING) & ~_matches(distinct, _PSEUDONYM))
-    people, names = _PATTERNS["people"], given_names()
+    people = _PATTERNS["people"]
     masks = {
         kind: _matches(distinct, f"(?i){pattern}") for kind, pattern in _PATTERNS["cells"].items()
     }
     masks["name"] = _matches(distinct, people["patronymic"]) | _matches(distinct, people["surname"])
     masks["name"] |= np.array(
         [
-            any(word.casefold() in names for word in _NAME.findall(text))
+            any(word.casefold() in _GIVEN_NAMES for word in _NAME.findall(text))
             for text in distinct.to_pylist()
         ],
         np.bool_,
@@ -195,30 +186,20 @@ def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
 
 def _is_birthday(texts: pa.Array) -> NDArray[np.bool_]:
     dates = pc.extract_regex(texts, _PATTERNS["people"]["date"])
-    years = np.zeros(len(texts), np.int64)
-    for part in ("last", "first"):
-        year = pc.fill_null(pc.struct_field(dates, part), "")
-        years += pc.cast(pc.if_else(pc.equal(year, ""), "0", year), pa.int64()).to_numpy()
+    parts = [pc.fill_null(pc.struct_field(dates, part), "") for part in ("last", "first")]
+    # Only one part of a match is filled.
+    joined = pc.cast(pc.binary_join_element_wise("0", *parts, ""), pa.int64())
+    years: NDArray[np.int64] = joined.to_numpy()
     return (years > 0) & (years <= datetime.now(UTC).year - BIRTH_YEARS_MIN)
 
 
 def _has_phone(texts: pa.Array, region: str | None) -> NDArray[np.bool_]:
     found = [(i, each) for i, text in enumerate(texts.to_pylist()) for each in _PHONE.findall(text)]
+    cells = np.array([cell for cell, _ in found], np.int64)
     if region is not None:
         numbers = parse_column(pa.array([each for _, each in found], pa.string()), region).numbers
-        found = [each for each, number in zip(found, numbers.tolist(), strict=True) if number]
-    mask = np.zeros(len(texts), np.bool_)
-    mask[[cell for cell, _ in found]] = True
-    return mask
-
-
-@functools.cache
-def given_names() -> frozenset[str]:
-    """Return given names, folded to one case."""
-    text = (resources.files("numroute_campaign") / "data" / "given_names.toml").read_text("utf-8")
-    return frozenset(
-        word.casefold() for words in tomllib.loads(text).values() for word in words.split()
-    )
+        cells = cells[numbers != 0]
+    return np.isin(np.arange(len(texts)), cells)
 
 
 def _batches(path: Path, region: str | None) -> Iterator[tuple[Sequence[str], Sequence[pa.Array]]]:

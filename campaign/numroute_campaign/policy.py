@@ -14,31 +14,27 @@ import csv
 import functools
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from numroute.errors import InputError
-from numroute.model import Region, Route, Status
-from numroute_campaign.conditions import (
-    Conditions,
-    Texts,
-    any_matches,
-    check_words,
-    convert,
-    read_toml,
-)
-from numroute_campaign.templates import Template
+from numroute.model import LineType, Region, Route, Status
+from numroute_campaign.templates import LIST_PREFIX, Template
 from numroute_campaign.vocabulary import Decision, Reject
 
+Document = TypeVar("Document")
+
+_LINE_TYPES: Final = tuple(each.name for each in LineType)
 _STATUSES: Final = tuple(status.name for status in Status if status.has_route)
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _DAY_MINUTES: Final = 24 * 60
-_MORE_CONDITIONS: Final = ("status", "ported_within")
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Texts = Text | Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
 
 RouteName = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{0,60}\Z")]
 """The name of an output route; files are named after it."""
@@ -46,6 +42,40 @@ RouteName = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{0,60}\Z")]
 Time = Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)\Z")]
 Offset = Annotated[str, msgspec.Meta(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d\Z")]
 Age = Annotated[str, msgspec.Meta(pattern=r"^(\d{1,4}[mhd])?\Z")]
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Conditions on a route. All that are given must hold; of a list, one text must match.
+
+    Texts may contain ``*`` and ``?``; case does not matter.
+
+    Attributes:
+        brand: The operator's brand.
+        operator: The registry's code, the name or the tax number.
+        network: MCC and MNC, with or without a dash.
+        region: The code or the name.
+        line_type: Names of ``LineType``.
+    """
+
+    brand: Texts = ()
+    operator: Texts = ()
+    network: Texts = ()
+    region: Texts = ()
+    line_type: Texts = ()
+
+    def __post_init__(self) -> None:
+        check_words("line_type", self.line_type, _LINE_TYPES)
+
+    def matches(self, route: Route) -> bool:
+        """Return whether the conditions hold for a route."""
+        operator, region = route.operator, route.region
+        return (
+            any_matches(self.line_type, route.line_type.name)
+            and any_matches(self.brand, operator.brand)
+            and any_matches(self.operator, operator.code, operator.name, operator.tax_number)
+            and any_matches(self.network, f"{route.mcc}{route.mnc}", f"{route.mcc}-{route.mnc}")
+            and any_matches(self.region, region.code, region.name)
+        )
 
 
 class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,14 +101,6 @@ class Rule(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_words("status", self.status, _STATUSES)
         if self.exclude == bool(self.route):
             raise ValueError('the rule needs either route = "NAME" or exclude = true')
-
-    def decides(self, route: Route, *, recently_ported: bool) -> bool:
-        """Return whether the rule applies to the numbers of a route, recently ported or not."""
-        return (
-            (recently_ported or not self.ported_within)
-            and any_matches(self.status, route.status.name)
-            and self.matches(route)
-        )
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,33 +138,32 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     unmatched: RouteName = ""
 
 
-NO_FALLBACK: Final = Fallback()
-
-
 class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The tables of a policy file; ``use_template``: of routes whose rules name none."""
 
     use_template: str = ""
     rule: tuple[Rule, ...] = ()
-    fallback: Fallback = NO_FALLBACK
+    fallback: Fallback = Fallback()
     window: dict[str, dict[str, Any]] = {}
     template: dict[str, dict[str, Any]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of a file, by its name; ``templates`` are by route, other routes have none."""
 
     name: str = ""
     rules: tuple[Rule, ...] = ()
-    fallback: Fallback = NO_FALLBACK
-    windows: Mapping[str, Window] = field(default_factory=dict)
-    templates: Mapping[str, Template] = field(default_factory=dict)
+    fallback: Fallback = Fallback()
+    windows: dict[str, Window] = {}
+    templates: dict[str, Template] = {}
 
     @property
     def list_columns(self) -> tuple[str, ...]:
         """The columns of the list that the templates write."""
-        return tuple(name for each in self.templates.values() for name in each.list_columns)
+        sources = [each for made in self.templates.values() for each in made.columns.values()]
+        return tuple(
+            each.removeprefix(LIST_PREFIX) for each in sources if each.startswith(LIST_PREFIX)
+        )
 
     def ported_since(self) -> int:
         """Return the Unix time since which a number is recently ported; 0 if no rule asks."""
@@ -165,7 +186,9 @@ class Policy:
             destination = operator.brand or operator.name or operator.code or "unknown-operator"
             return Decision(destination=destination)
         for rule in self.rules:
-            if rule.decides(route, recently_ported=recently_ported):
+            if rule.ported_within and not recently_ported:
+                continue
+            if any_matches(rule.status, route.status.name) and rule.matches(route):
                 return self._apply(rule, route)
         return self._fall_back("unmatched", Reject.NO_RULE)
 
@@ -196,6 +219,34 @@ class Policy:
 
 BY_OPERATOR: Final = Policy()
 """The policy without a file: a route per brand, or per operator that has none."""
+
+
+def listed(texts: Texts) -> tuple[str, ...]:
+    """Return one text or several as a tuple."""
+    return (texts,) if isinstance(texts, str) else texts
+
+
+def any_matches(patterns: Texts, *values: str) -> bool:
+    """Return whether some value matches some pattern; no pattern matches everything."""
+    return not patterns or any(
+        _pattern(pattern).fullmatch(value)
+        for pattern in listed(patterns)
+        for value in values
+        if value
+    )
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    escaped = re.escape(text).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.compile(escaped, re.IGNORECASE | re.DOTALL)
+
+
+def check_words(key: str, texts: Texts, known: Sequence[str]) -> None:
+    """Make sure that texts are among the known words, in any case. Raises ValueError."""
+    for text in listed(texts):
+        if text.casefold() not in {word.casefold() for word in known}:
+            raise ValueError(f"{key}: unknown word {text!r}. Known are {', '.join(known)}")
 
 
 def read_policy(path: Path) -> Policy:
@@ -243,16 +294,42 @@ def read_policy(path: Path) -> Policy:
     )
 
 
+def read_toml(path: Path, kind: type[Document]) -> Document:
+    """Read a TOML file into a struct. Raises InputError, also if a key of it is wrong."""
+    try:
+        document = msgspec.toml.decode(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise InputError(
+            path, f"cannot be read: {error.strerror}", hint="Check the path and its permissions"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(path, "not UTF-8", hint="Save it as UTF-8") from None
+    except msgspec.DecodeError as error:
+        raise InputError(path, f"not TOML: {error}", hint="See docs/campaign.md") from None
+    return convert(path, document, kind)
+
+
+def convert(path: Path, value: object, kind: type[Document], at: str = "") -> Document:
+    """Return a table of a file as a struct. Raises InputError, which names the path of the key."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).replace("`", "'").partition(" - at '$")
+        inner = re.sub(r"\[(\d+)\]", lambda match: f" {int(match[1]) + 1}", where.strip("'"))
+        at = f"{at}{inner}".strip(".")
+        raise InputError(
+            path, f"{at}: {reason}" if at else reason, hint="See docs/campaign.md"
+        ) from None
+
+
 def rules_that_never_match(policy: Policy, routes: Sequence[Route] | None) -> list[str]:
     """Return the names of the rules that decide about none of all routes.
 
     If the routes are not known (None), these are the rules behind one without a condition.
     """
     if routes is None:
-        has_conditions = [
-            any(getattr(rule, key) for key in (*Conditions.__struct_fields__, *_MORE_CONDITIONS))
-            for rule in policy.rules
-        ]
+        keys = (*Conditions.__struct_fields__, "status", "ported_within")
+        has_conditions = [any(getattr(rule, key) for key in keys) for rule in policy.rules]
         first = has_conditions.index(False) if False in has_conditions else len(has_conditions)
         return [rule.name for rule in policy.rules[first + 1 :]]
     served = [route for route in routes if route.status.has_route]

@@ -1,11 +1,14 @@
 """The first steps, which need no order: read numbers, reject texts, look up routes.
 
-Threads prepare blocks side by side; nothing is done per row in Python.
+Threads prepare blocks side by side; nothing is done per row in Python. Do-not-send lists come
+before: they are read like any list, every number of every phone column, and kept as a set.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,17 +17,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from numroute.e164.metadata import check_region
+from numroute.errors import InputError, SettingError
 from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import Phones, is_equal, read_phones, unpacked
-from numroute_campaign.routers import Router
+from numroute_campaign.lists.columns import by_place
+from numroute_campaign.lists.files import STDIN, Form, ListFile, ReadOptions, find_files
+from numroute_campaign.lists.opening import open_list
+from numroute_campaign.number_set import NumberSet
+from numroute_campaign.routers import DefaultCountry, Router
 from numroute_campaign.templates import plain_texts
-from numroute_campaign.vocabulary import Reject, Several
+from numroute_campaign.vocabulary import NOBODY, Reject
 
 SAMPLES_MAX: Final = 3
 SAMPLE_CHARS_MAX: Final = 24
 SAMPLE_DIGITS: Final = 3
 """How many samples of a reason are shown, and how much of each."""
+
+_PLACES_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,32 +65,29 @@ class Prepared:
 
 
 def prepare(
-    block: Block,
-    router: Router,
-    country: DefaultCountry,
-    several: Several = Several.FIRST,
-    ported_since: int = 0,
+    block: Block, router: Router, country: DefaultCountry, several: str, ported_since: int
 ) -> Prepared:
     """Read and look up a block's numbers.
 
     ``ported_since``: seconds since 1970-01-01 UTC; numbers ported since then are recently ported.
     """
-    phones = read_phones(block.phones[0], country.region)
+    column = block.phones[0]
+    phones = read_cells(column, country.region, block.headers[0])
     cells = np.unique(phones.further_at)
-    if several is Several.REJECT:
+    if several == "reject":
         phones.numbers[cells] = 0
         phones.reasons[cells] = Reject.SEVERAL_NUMBERS
-    invalid, reasons = rejected_cells(block.phones[0], phones, block.headers[0])
-    damage = block.damage.take(invalid)
-    samples = _samples(block.phones[0], invalid[damage == 0], reasons[damage == 0])
+    invalid = np.flatnonzero(phones.numbers == 0)
+    damage, reasons = block.damage.take(invalid), phones.reasons.take(invalid)
+    samples = _samples(column, invalid[damage == 0], reasons[damage == 0])
     record = np.flatnonzero(phones.numbers)
     numbers = phones.numbers.take(record)
-    if several is Several.ALL and len(cells):
+    if several == "all" and len(cells):
         record = np.concatenate([record, phones.further_at])
         numbers = np.concatenate([numbers, phones.further])
         order = record.argsort(kind="stable")
         record, numbers = record.take(order), numbers.take(order)
-    code, holders = look_up(numbers, router, country, ported_since)
+    code, holders = router.look_up(numbers, country, ported_since)
     return Prepared(
         block=block,
         numbers=numbers,
@@ -119,76 +125,111 @@ def _samples(
     return samples
 
 
-def rejected_cells(
-    column: pa.Array, phones: Phones, header: str = ""
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Return the places of the cells without a number, and the reason of each."""
+def read_cells(column: pa.Array, region: str | None, header: str = "") -> Phones:
+    """Read the numbers of a phone column; blank cells and the header again have their reasons."""
+    phones = read_phones(column, region)
     invalid = np.flatnonzero(phones.numbers == 0)
-    reasons = phones.reasons.take(invalid)
     if len(invalid):
         cells = column.take(pa.array(invalid))
-        reasons[is_equal(cells, "")] = Reject.EMPTY
+        phones.reasons[invalid[is_equal(cells, "")]] = Reject.EMPTY
         if header:
-            reasons[is_equal(cells, header)] = Reject.HEADER_ROW
-    return invalid, reasons
+            phones.reasons[invalid[is_equal(cells, header)]] = Reject.HEADER_ROW
+    return phones
 
 
-def look_up(
-    numbers: NDArray[np.uint64], router: Router, country: DefaultCountry, ported_since: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the code and the range holder of each number, as ``Prepared`` has them."""
-    if not len(numbers):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    code, holders = router.route(numbers, ported_since)
-    country.mark_foreign(numbers, code, router.unknown())
-    return code, holders
+def read_suppressed(
+    lists: Sequence[str], options: ReadOptions, *, is_lenient: bool = False
+) -> NumberSet | None:
+    """Return the numbers of do-not-send lists; None without lists.
 
+    Without a column in the options every column with phone numbers counts. ``is_lenient``: ignore
+    rows and cells that cannot be understood.
 
-class DefaultCountry:
-    """The country of a list, its default region. Without one no number is foreign.
-
-    Countries may share a code (+7 is Russia and Kazakhstan): there the leading digits decide, as
-    the metadata of ``phonenumbers`` list them.
+    Raises SettingError if a list is standard input, from where the campaign list itself may come,
+    and InputError if one cannot be read or has no row, or a row or cell is not understood: people
+    who asked for no messages would get them.
     """
+    if STDIN in lists:
+        raise SettingError(
+            "a do-not-send list cannot come from standard input", hint="Give it as a file"
+        )
+    if not lists:
+        return None
+    numbers = NumberSet()
+    for file in find_files(lists):
+        _read(file, options, numbers, is_lenient=is_lenient)
+    return numbers
 
-    def __init__(self, region: str | None) -> None:
-        """Look the region up. Raises SettingError when it is unknown."""
-        self.region = check_region(region)
-        self.country_code = ""
-        if self.region is None:
-            return
-        from phonenumbers import (  # noqa: PLC0415 - slow to load
-            PhoneMetadata,
-            country_code_for_region,
-            region_codes_for_country_code,
+
+def _read(file: ListFile, options: ReadOptions, numbers: NumberSet, *, is_lenient: bool) -> None:
+    """Add a list's numbers to a set."""
+    rows = lines = bad_rows = 0
+    shown: list[str] = []
+    opened = open_list(file, options, all_phone_columns=True)
+    # In text, 8 (916) 123-45-01, 02 without quotes is two cells: a number, the end of another.
+    beside = [
+        (opened.kept.index(place), "" if opened.columns[place] == by_place(place) else r"\s")
+        for place in (phone + 1 for phone in opened.phones)
+        if place in opened.kept and place not in opened.phones
+    ]
+    with closing(opened):
+        for task in opened.tasks():
+            block = task()
+            ends = [
+                pc.match_substring_regex(block.kept[place], rf"^{blank}\s*\d{{1,4}}(-\d\d)?\s*$")
+                for place, blank in beside
+                if file.form is Form.CSV
+            ]
+            places, reasons = _take(block, options.region, numbers, ends)
+            bad_rows += len(places)
+            for place, reason in zip(places.tolist(), reasons.tolist(), strict=True):
+                if len(shown) < _PLACES_SHOWN:
+                    shown.append(f"row {rows + place + 1} ({Reject(reason).meaning})")
+            rows += block.records
+            lines += block.lines
+        opened.check_lines(lines)
+    if not rows:
+        raise InputError(file.name, "the do-not-send list has no rows", hint="Export it again")
+    if bad_rows and not is_lenient:
+        raise InputError(
+            file.name,
+            f"{bad_rows:,} of {rows:,} rows of the do-not-send list hold no phone number, or "
+            f"one that is not understood: {', '.join(shown)}"
+            f"{', ...' if bad_rows > len(shown) else ''}; row 1 follows the header",
+            hint="Correct or remove them, or these people would get messages. Name the column "
+            "with --suppress-column, say with --suppress-header that the first row is a "
+            "header, or ignore such rows with --suppress-lenient",
         )
 
-        code = country_code_for_region(self.region)
-        self.country_code = str(code)
-        others = (
-            PhoneMetadata.metadata_for_region(other, None)
-            for other in region_codes_for_country_code(code)
-            if other != self.region
-        )
-        leading = [each.leading_digits for each in others if each and each.leading_digits]
-        self._others = f"^{code}(?:{'|'.join(leading)})" if leading else "^$"
 
-    def mark_foreign(
-        self, numbers: NDArray[np.uint64], code: NDArray[np.int64], unknown: NDArray[np.int64]
-    ) -> None:
-        """Add one to the code (int64[n]) of numbers without a route that are foreign.
+def _take(
+    block: Block, region: str | None, numbers: NumberSet, ends: Sequence[pa.Array]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Add a block's numbers to a set; return the records not understood, and why.
 
-        A number that the snapshot knows is never foreign, whatever its country.
-        ``unknown``: the router's rows of such numbers.
-        """
-        at = np.flatnonzero(np.isin(code, 2 * unknown))
-        if self.country_code and len(at):
-            texts = pc.cast(pa.array(numbers.take(at)), pa.string())
-            code[at] += self.are_foreign(texts).to_numpy(zero_copy_only=False)
-
-    def are_foreign(self, numbers: pa.Array) -> pa.Array:
-        """Return bool[n], whether numbers (string[n]) are of another country than this one."""
-        return pc.or_(
-            pc.invert(pc.starts_with(numbers, self.country_code)),
-            pc.match_substring_regex(numbers, self._others),
-        )
+    ``ends``: for columns of other content, which cells may be the end of a second number.
+    """
+    is_known = np.zeros(block.records, np.bool_)
+    reason = np.zeros(block.records, np.uint8)
+    for column, header in zip(block.phones, block.headers, strict=True):
+        phones = read_cells(column, region, header)
+        is_valid = phones.numbers != 0
+        numbers.add(phones.numbers[is_valid])
+        numbers.add(phones.further)
+        is_understood = is_valid | (phones.reasons == Reject.HEADER_ROW)
+        is_known |= is_understood
+        is_wrong = ~is_understood & (phones.reasons != Reject.EMPTY)
+        reason[is_wrong] = phones.reasons[is_wrong]
+        reason[phones.partly] = Reject.NOT_A_NUMBER
+    for is_end in ends:
+        reason[is_end.to_numpy(zero_copy_only=False)] = Reject.NOT_A_NUMBER
+    blank = np.flatnonzero(~is_known & (reason == 0))
+    reason[blank] = Reject.EMPTY
+    for column in block.kept:
+        # A row without any content is nobody's.
+        blank = blank[is_equal(column.take(pa.array(blank)), "")]
+    reason[blank] = 0
+    reason = np.where(block.damage, block.damage, reason)
+    reason[np.isin(block.damage, (Reject.EMPTY, *NOBODY))] = 0
+    bad = np.flatnonzero(reason)
+    return bad, reason.take(bad)

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 
 from numroute.model import Route
-from numroute_campaign.conditions import Conditions, Text, listed, read_toml
+from numroute_campaign.policy import Conditions, Text, listed, read_toml
 from numroute_campaign.routers import Router
 from numroute_campaign.sorting import Counts, Decisions
 from numroute_campaign.vocabulary import CATEGORIES, SEGMENTS_MAX, Category
@@ -57,14 +57,6 @@ class Price(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if sorted(set(begins)) != begins:
             raise ValueError("step: the steps must ascend")
 
-    def is_for(self, route: Route, destination: str, category: str) -> bool:
-        """Return whether the price is for a route, an output route and a traffic category."""
-        return (
-            self.route in {None, destination}
-            and category in listed(self.category)
-            and self.matches(route)
-        )
-
     def steps_after(self, segments: int) -> tuple[Step, ...]:
         """Return the steps that ``segments`` of the list do not reach."""
         return tuple(step for step in self.step if step.begin > self.sent + segments)
@@ -102,8 +94,11 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         An empty ``destination`` stands for no output route in particular.
         """
-        matches = (price.is_for(route, destination, category) for price in self.price)
-        return next((place for place, matched in enumerate(matches) if matched), None)
+        for place, price in enumerate(self.price):
+            is_for = price.route in {None, destination} and category in listed(price.category)
+            if is_for and price.matches(route):
+                return place
+        return None
 
 
 def read_prices(
@@ -175,22 +170,23 @@ class Bill:
     """
 
     def __init__(
-        self, prices: PriceList, router: Router, decisions: Decisions, counts: Counts, category: str
+        self, prices: PriceList, decisions: Decisions, counts: Counts, category: str
     ) -> None:
         """Find the price of each code, and the volume that it has reached."""
         self.segments: Counter[int] = Counter()
         self.unpriced: Counter[str] = Counter()
         place_of: dict[int, int] = {}
         for code in sorted({*counts.numbers, *counts.duplicates}):
-            route, destination = router.routes[code // 2], decisions.decided[code].destination
-            place = prices.find(route, destination, category) if destination else None
+            destination = decisions.decided[code].destination
+            if not destination:
+                continue
+            place = prices.find(decisions.routes[code // 2], destination, category)
             if place is not None:
                 place_of[code] = place
                 self.segments[place] += counts.segments[code]
-            elif destination and counts.numbers[code]:
-                operator = route.operator
-                name = operator.brand or operator.name or operator.code
-                self.unpriced[name or "no operator"] += counts.numbers[code]
+            elif counts.numbers[code]:
+                operator = decisions.texts[code]["operator"] or "no operator"
+                self.unpriced[operator] += counts.numbers[code]
         # The step of a price is known once all of its segments are.
         self.unit = [each.amount(self.segments[i]) for i, each in enumerate(prices.price)]
         self.price_of = {code: self.unit[place] for code, place in place_of.items()}
@@ -204,7 +200,7 @@ def cost_of(
     prices: PriceList, router: Router, decisions: Decisions, counts: Counts
 ) -> tuple[CostSummary, dict[int, Decimal]]:
     """Return the costs of all routed numbers, and what a segment costs by code."""
-    bills = {name: Bill(prices, router, decisions, counts, name) for name in prices.categories}
+    bills = {name: Bill(prices, decisions, counts, name) for name in prices.categories}
     bill = bills[prices.category]
     total, more_by_prefix = bill.total(counts.segments), Decimal(0)
     for (code, holder), segments in counts.holder_segments.items():

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from numroute.e164.metadata import check_region, library
 from numroute.index import Snapshot
 from numroute.model import Operator, Route, Status
 
@@ -21,79 +24,118 @@ if TYPE_CHECKING:
 
 Each = TypeVar("Each")
 
-UNKNOWN = frozenset({Status.UNALLOCATED, Status.NOT_COVERED})
-"""The statuses of numbers that may belong to another country."""
+
+class Found(NamedTuple):
+    """The answers to n numbers.
+
+    ``rows`` are int64[n] of the table of routes, ``ported`` the places of ported numbers; these
+    have ``holders``, places in the operators, and ``times``, if they were requested.
+    """
+
+    rows: NDArray[np.int64]
+    ported: NDArray[np.int64]
+    holders: NDArray[np.int64]
+    times: NDArray[np.uint32] | None
 
 
-Routed = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""The answers to n numbers.
+class DefaultCountry:
+    """The country of a list, its default region. Without one no number is foreign.
 
-int64[n], twice the row in the table of routes, plus one for numbers ported since the requested
-time; and int64[n], the range holder's place in the router's operators, -1 for numbers not ported.
-"""
+    Countries may share a code (+7 is Russia and Kazakhstan): there the leading digits decide, as
+    the metadata of ``phonenumbers`` list them.
+    """
+
+    def __init__(self, region: str | None) -> None:
+        """Look the region up. Raises SettingError when it is unknown."""
+        self.region = check_region(region)
+        self.country_code = ""
+        if self.region is None:
+            return
+        code = library().country_code_for_region(self.region)
+        self.country_code = str(code)
+        others = (
+            library().PhoneMetadata.metadata_for_region(other, None)
+            for other in library().region_codes_for_country_code(code)
+            if other != self.region
+        )
+        leading = [each.leading_digits for each in others if each and each.leading_digits]
+        self._others = f"^{code}(?:{'|'.join(leading)})" if leading else "^$"
+
+    def are_foreign(self, numbers: pa.Array) -> pa.Array:
+        """Return bool[n], whether numbers (string[n]) are of another country than this one."""
+        return pc.or_(
+            pc.invert(pc.starts_with(numbers, self.country_code)),
+            pc.match_substring_regex(numbers, self._others),
+        )
 
 
 class Router:
     """Answers for whole numbers; safe to call from several threads.
 
     Attributes:
-        is_complete: Whether ``routes`` holds all routes before the first call.
         routes: The table of routes; it only grows.
         operators: The operators that range holders point to; it only grows.
         snapshots: The ids of the snapshots that have answered so far.
     """
 
-    is_complete: bool
     routes: list[Route]
     operators: list[Operator]
     snapshots: list[str]
 
-    def route(self, numbers: NDArray[np.uint64], ported_since: int) -> Routed:
-        """Answer for uint64[n] whole numbers.
+    def look_up(
+        self, numbers: NDArray[np.uint64], country: DefaultCountry, ported_since: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the code and the range holder of each number (uint64[n]).
 
-        ``ported_since``: seconds since 1970-01-01 UTC; 0 = no number counts as recently ported.
+        The code, int64[n], is twice the row in the table of routes, plus one for foreign numbers
+        without a route and for numbers ported since ``ported_since`` (seconds since 1970-01-01
+        UTC; 0 = none). The range holder, int64[n], is its place in the operators; -1 = not ported.
         """
-        raise NotImplementedError
+        if not len(numbers):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        rows, ported, holders, times = self._ask(numbers, with_times=ported_since > 0)
+        code, holder = 2 * rows, np.full(len(rows), -1, np.int64)
+        holder[ported] = holders
+        if times is not None:
+            code[ported[times >= ported_since]] += 1
+        # A number that the snapshot knows is never foreign, whatever its country.
+        unknown = np.flatnonzero([not route.status.has_route for route in self.routes])
+        at = np.flatnonzero(np.isin(code, 2 * unknown))
+        if country.country_code and len(at):
+            texts = pc.cast(pa.array(numbers.take(at)), pa.string())
+            code[at] += country.are_foreign(texts).to_numpy(zero_copy_only=False)
+        return code, holder
 
-    def unknown(self) -> NDArray[np.int64]:
-        """Return the rows of numbers that no operator holds or no plan covers."""
-        return np.flatnonzero([route.status in UNKNOWN for route in self.routes])
+    def _ask(self, numbers: NDArray[np.uint64], *, with_times: bool) -> Found:
+        raise NotImplementedError
 
 
 class SnapshotRouter(Router):
-    """Answers from an open snapshot, in this process."""
-
-    is_complete = True
+    """Answers from an open snapshot, in this process; its table of routes is whole at once."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         """Read the table of routes once; it has a few thousand rows."""
         self._snapshot = snapshot
         self.routes = [snapshot.route(row) for row in range(snapshot.route_count)]
-        places: dict[Operator, int] = {}
-        self._operator = np.array(
-            [places.setdefault(route.operator, len(places)) for route in self.routes], np.int64
-        )
-        self.operators = list(places)
+        self.operators = []
+        self._operator = _places({}, self.operators, (route.operator for route in self.routes))
         self._is_ported = np.array([route.status is Status.PORTED for route in self.routes])
         self.snapshots = [snapshot.metadata.snapshot_id]
 
-    def route(self, numbers: NDArray[np.uint64], ported_since: int) -> Routed:
-        """Answer for uint64[n] whole numbers."""
+    def _ask(self, numbers: NDArray[np.uint64], *, with_times: bool) -> Found:
         rows = self._snapshot.lookup(numbers).route
         ported = np.flatnonzero(self._is_ported.take(rows))
         answers = self._snapshot.lookup(
-            numbers.take(ported), range_route=True, ported_at=ported_since > 0
+            numbers.take(ported), range_route=True, ported_at=with_times
         )
         if answers.range_route is None:
             raise AssertionError("range_route was requested")
         holders = self._operator.take(answers.range_route)
-        return _routed(rows.astype(np.int64), ported, holders, answers.ported_at, ported_since)
+        return Found(rows.astype(np.int64), ported, holders, answers.ported_at)
 
 
 class ServiceRouter(Router):
     """Answers from a service; the table of routes grows with its answers."""
-
-    is_complete = False
 
     def __init__(self, client: Client) -> None:
         """Start with empty tables; the first block asks the first question."""
@@ -103,11 +145,8 @@ class ServiceRouter(Router):
         self._operator_places: dict[Operator, int] = {}
         self.routes, self.operators, self.snapshots = [], [], []
 
-    def route(self, numbers: NDArray[np.uint64], ported_since: int) -> Routed:
-        """Answer for uint64[n] whole numbers. Raises ServiceError."""
-        answer = self._client.lookup(
-            numbers, with_range_holder=True, with_ported_at=ported_since > 0
-        )
+    def _ask(self, numbers: NDArray[np.uint64], *, with_times: bool) -> Found:
+        answer = self._client.lookup(numbers, with_range_holder=True, with_ported_at=with_times)
         if answer.range_holder_index is None:
             raise AssertionError("range holders were requested")
         with self._lock:
@@ -119,22 +158,7 @@ class ServiceRouter(Router):
         ported = np.flatnonzero(is_ported.take(answer.route_index))
         holders = operators.take(answer.range_holder_index.take(ported))
         times = None if answer.ported_at is None else answer.ported_at.take(ported)
-        return _routed(places.take(answer.route_index), ported, holders, times, ported_since)
-
-
-def _routed(
-    rows: NDArray[np.int64],
-    ported: NDArray[np.int64],
-    holders: NDArray[np.int64],
-    times: NDArray[np.uint32] | None,
-    since: int,
-) -> Routed:
-    """Return answers; the ported numbers have range holders, and times if they were requested."""
-    code, holder = rows * 2, np.full(len(rows), -1, np.int64)
-    holder[ported] = holders
-    if times is not None and since:
-        code[ported[times >= since]] += 1
-    return code, holder
+        return Found(places.take(answer.route_index), ported, holders, times)
 
 
 def _places(places: dict[Each, int], found: list[Each], more: Iterable[Each]) -> NDArray[np.int64]:

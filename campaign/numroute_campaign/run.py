@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
@@ -24,32 +24,23 @@ import pyarrow as pa
 from numroute.errors import InputError
 from numroute.model import Status, mask_number
 from numroute.threads import in_order
-from numroute_campaign.handover import Pseudonymizer, check_places, load_key, write_act
+from numroute_campaign.handover import check_places, load_key, write_act
 from numroute_campaign.lists import Block, ListReader
 from numroute_campaign.lists.files import ReadOptions, find_files
 from numroute_campaign.lists.opening import check_kept, check_pseudonymous, open_list
-from numroute_campaign.output_files import OutputError, Workspace
-from numroute_campaign.outputs import MAP, REJECTED, Outputs, Rendered
+from numroute_campaign.outputs import MAP, OutputError, Outputs, Rendered, Workspace
 from numroute_campaign.policy import BY_OPERATOR, Policy, rules_that_never_match
-from numroute_campaign.preparing import DefaultCountry, Prepared, prepare
+from numroute_campaign.preparing import Prepared, prepare, read_suppressed
 from numroute_campaign.prices import PriceList
-from numroute_campaign.routers import Router
-from numroute_campaign.sorting import BY_POLICY, Decisions, Sorter
-from numroute_campaign.summary import Summary, summarise, write_report
-from numroute_campaign.suppression import check_suppress, read_suppressed
-from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, Phrase, Reject, Several
+from numroute_campaign.routers import DefaultCountry, Router, SnapshotRouter
+from numroute_campaign.sorting import BY_POLICY, REJECTED, Decisions, Sorter
+from numroute_campaign.summary import Summary, report_html, summarise, write_pages
+from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, SEVERAL, Phrase, Reject
 
 THREADS_MAX: Final = 8
 SAMPLE_ROWS: Final = 20
-READ_PLAINLY: Final = ReadOptions()
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-
-_SEVERAL: Final = {
-    Several.FIRST: "cells with several numbers: {}; further numbers not taken: {}",
-    Several.ALL: "cells with several numbers: {}; further numbers taken as rows: {}",
-    Several.REJECT: "cells with several numbers: {}; their rows were rejected",
-}
 
 Progress = Callable[[int, int, int], None]
 """Receives how many rows and bytes are done, and the bytes in all; 0 if they are not known."""
@@ -80,9 +71,9 @@ class Campaign:
     rows_per_file: int | None = None
     policy: Policy = BY_OPERATOR
     prices: PriceList | None = None
-    several: Several = Several.FIRST
+    several: str = "first"
     suppress: tuple[str, ...] = ()
-    suppress_reading: ReadOptions = READ_PLAINLY
+    suppress_reading: ReadOptions = field(default_factory=ReadOptions)
     suppress_lenient: bool = False
     rejects_max: float = REJECTS_MAX
     hand_over: HandOver | None = None
@@ -98,7 +89,6 @@ class Campaign:
 
 def run_campaign(campaign: Campaign, router: Router, progress: Progress | None = None) -> Summary:
     """Route the lists and return what was done. Raises NumrouteError."""
-    check_suppress(campaign.suppress)
     files = find_files(campaign.lists)
     if campaign.hand_over is not None:
         check_places(campaign.out, campaign.hand_over.map, campaign.hand_over.key_file)
@@ -153,7 +143,7 @@ class _Run:
             self.decisions,
             campaign.options.keep,
             self.country,
-            Pseudonymizer(key) if key else None,
+            key,
         )
         threads = min(THREADS_MAX, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads, thread_name_prefix="campaign") as pool:
@@ -171,18 +161,16 @@ class _Run:
         outputs.finish()
         self._check(outputs)
         summary = self._summary(outputs)
-        write_report(workspace.output, summary, campaign.language)
+        page = report_html(summary, campaign.language)
+        write_pages(workspace.output, asdict(summary), page, names=("summary.json", "report.html"))
         if hand_over is not None:
-            lists = [("list", each.file) for each in self.opened]
-            lists += [("do-not-send list", each) for each in find_files(campaign.suppress)]
+            inputs = [("list", each.file.path) for each in self.opened]
+            inputs += [("do-not-send list", each.path) for each in find_files(campaign.suppress)]
             write_act(
                 workspace.output,
                 summary,
                 started=started,
-                inputs=[
-                    *((role, file.name, file.path) for role, file in lists),
-                    *((role, path.name, path) for role, path in campaign.settings_files),
-                ],
+                inputs=[*inputs, *campaign.settings_files],
                 columns=outputs.column_names(),
                 key=key,
                 map_path=hand_over.map,
@@ -263,7 +251,7 @@ class _Run:
             for warning in each.warnings
         ]
         if counts.several:
-            text = _SEVERAL[campaign.several]
+            text = SEVERAL[campaign.several]
             warnings.append(Phrase(text, f"{counts.several:,}", f"{counts.further:,}"))
         if counts.odd_segments:
             text = "rows without a whole number of segments from 1 to {}, taken as 1: {}"
@@ -279,7 +267,7 @@ class _Run:
                 )
             )
         text = "{}: rule {} can never match: earlier rules take its numbers, or there are none"
-        routes = self.router.routes if self.router.is_complete else None
+        routes = self.router.routes if isinstance(self.router, SnapshotRouter) else None
         never = rules_that_never_match(campaign.policy, routes)
         warnings += [Phrase(text, campaign.policy.name, repr(name)) for name in never]
         return warnings
@@ -313,7 +301,6 @@ class Sample:
 
 def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Sample:
     """Return how the first rows of the first file would be routed; errors as ``run_campaign``."""
-    check_suppress(campaign.suppress)
     with closing(open_list(find_files(campaign.lists)[0], campaign.reading)) as opened:
         if campaign.hand_over is not None:
             check_pseudonymous([opened])
@@ -346,20 +333,19 @@ def _explained(run: _Run, prepared: Prepared) -> list[SampleRow]:
         prepared.record.tolist(), prepared.numbers.tolist(), prepared.code.tolist(), strict=True
     ):
         row_id = record + first_id
-        route, decision = run.router.routes[code // 2], run.decisions.decided[code]
+        texts = run.decisions.texts[code]
         kind = kinds.get(row_id, BY_POLICY)
-        reject = decision.reject if kind >= BY_POLICY else Reject(kind)
-        is_decided = reject is decision.reject
+        is_decided = kind >= BY_POLICY
         rows[row_id] = SampleRow(
             row_id=row_id,
             number=mask_number(number),
-            status=route.status.name,
-            operator=route.operator.brand or route.operator.name,
-            region=route.region.name or route.region.code,
-            rule=decision.rule if is_decided else "",
-            destination=decision.destination if is_decided else "",
-            reason=reject.name if reject else "",
-            send_from=decision.send_from,
-            send_until=decision.send_until,
+            status=texts["status"],
+            operator=texts["operator"],
+            region=texts["region"],
+            rule=texts["rule"] if is_decided else "",
+            destination=texts["route"] if is_decided else "",
+            reason=texts["reject"] if is_decided else Reject(kind).name,
+            send_from=texts["send_from_utc"],
+            send_until=texts["send_until_utc"],
         )
     return [rows[row_id] for row_id in sorted(rows)]

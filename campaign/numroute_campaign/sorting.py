@@ -23,6 +23,9 @@ from numroute_campaign.vocabulary import NOBODY, Decision, Reject
 BY_POLICY: Final = 256
 """The kind of a reject is a ``Reject`` value, or from here on the code that the policy rejects."""
 
+REJECTED: Final = -1
+"""The destination of rejected numbers."""
+
 
 class Decisions:
     """The decisions so far, as arrays by code.
@@ -34,12 +37,10 @@ class Decisions:
         routes: The router's table.
         policy: What decides.
         first: The first decision that leads to each destination (a group of output files).
-        destination: int32[codes], places in ``first``; -1 = rejected, -2 = not decided yet.
+        destination: int32[codes], places in ``first``, or ``REJECTED``.
         decided: By code.
+        texts: By code what is said of its numbers, by the names of columns.
     """
-
-    REJECTED = -1
-    NOT_MET = -2
 
     def __init__(self, routes: Sequence[Route], policy: Policy) -> None:
         """``routes`` may grow."""
@@ -48,41 +49,46 @@ class Decisions:
         self._places: dict[str, int] = {}
         self.destination = np.empty(0, np.int32)
         self.decided: dict[int, Decision] = {}
+        self.texts: dict[int, dict[str, str]] = {}
 
     def settle(self, codes: NDArray[np.int64]) -> None:
         """Decide about new codes among int64[n]."""
-        more = np.full(2 * len(self.routes) - len(self.destination), self.NOT_MET, np.int32)
+        more = np.full(2 * len(self.routes) - len(self.destination), REJECTED, np.int32)
         self.destination = np.append(self.destination, more)
-        missing = codes[self.destination.take(codes) == self.NOT_MET]
-        for code in np.unique(missing).tolist():
-            decision = self.policy.decide(self.routes[code // 2], is_marked=bool(code % 2))
-            self.decided[code] = decision
-            if not decision.destination:
-                self.destination[code] = self.REJECTED
+        for code in np.flatnonzero(np.bincount(codes)).tolist():
+            if code in self.decided:
                 continue
-            place = self._places.setdefault(decision.files, len(self.first))
-            if place == len(self.first):
-                self.first.append(decision)
-            self.destination[code] = place
-
-    def column(self, source: str) -> pa.Array:
-        """Return string[codes], cells that depend on the route; ``source`` as in ``Template``."""
-        texts = [""] * len(self.destination)
-        for code, decision in self.decided.items():
             route = self.routes[code // 2]
-            operator = route.operator
-            texts[code] = {
-                "route": decision.destination,
+            operator, region = route.operator, route.region
+            decision = self.policy.decide(route, is_marked=bool(code % 2))
+            self.decided[code] = decision
+            self.texts[code] = {
+                "status": route.status.name,
+                "operator_code": operator.code,
                 "operator": operator.brand or operator.name or operator.code,
                 "mcc": route.mcc,
                 "mnc": route.mnc,
-                "status": route.status.name,
+                "routing_number": route.routing_number,
+                "region": region.name or region.code,
+                "line_type": route.line_type.name,
+                "route": decision.destination,
+                "reject": decision.reject.name if decision.reject else "",
+                "rule": decision.rule,
                 "send_from_utc": decision.send_from,
                 "send_until_utc": decision.send_until,
-                "reason": decision.reject.name,
-                "rule": decision.rule,
-            }.get(source, source.removeprefix(TEXT_PREFIX))
-        return pa.array(texts, pa.string())
+            }
+            if decision.destination:
+                place = self._places.setdefault(decision.files, len(self.first))
+                if place == len(self.first):
+                    self.first.append(decision)
+                self.destination[code] = place
+
+    def column(self, source: str) -> pa.Array:
+        """Return string[codes], cells that depend on the route; ``source`` as in ``Template``."""
+        cells = [""] * len(self.destination)
+        for code, texts in self.texts.items():
+            cells[code] = texts.get(source, source.removeprefix(TEXT_PREFIX))
+        return pa.array(cells, pa.string())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -158,9 +164,7 @@ class Counts:
 class Sorter:
     """Sorts prepared blocks in the list's order; not thread-safe."""
 
-    def __init__(
-        self, decisions: Decisions, suppressed: NumberSet | None = None, segments: int = 1
-    ) -> None:
+    def __init__(self, decisions: Decisions, suppressed: NumberSet | None, segments: int) -> None:
         """``segments``: of each message where the list does not say."""
         self._decisions, self._suppressed, self._segments = decisions, suppressed, segments
         self._seen = NumberSet()
@@ -195,7 +199,7 @@ class Sorter:
         self._count(prepared, segments, np.flatnonzero(reason == 0))
 
         destination = decisions.destination.take(prepared.code)
-        destination[reason != 0] = decisions.REJECTED
+        destination[reason != 0] = REJECTED
         at = np.flatnonzero(destination >= 0)
         chosen = destination.take(at)
         # numpy sorts sixteen-bit integers by their digits, in one pass, and keeps their order.

@@ -77,7 +77,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; return the exit status."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - needs the extra `spark`
 
-    given = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="numroute_campaign.spark",
+        description="Route a list of phone numbers on Apache Spark. Only the number, its route and "
+        "why a row has none leave; --keep adds columns of the list.",
+    )
+    parser.add_argument("list", help="what to read: a path or URL that Spark can read")
+    parser.add_argument("out", help="folder to write, one subfolder per route; must not exist")
+    parser.add_argument("--store", required=True, help="snapshot store, a path on every node")
+    parser.add_argument("--column", required=True, help="the phone column")
+    parser.add_argument("--region", help="country of national formats, e.g. RU")
+    parser.add_argument("--policy", help="policy file (TOML), a path on the driver")
+    parser.add_argument("--format", choices=FORMATS, default="parquet", help="of list and output")
+    parser.add_argument("--keep", action="append", default=[], metavar="COLUMN")
+    parser.add_argument(
+        "--deduplicate", action="store_true", help="keep one row of each number, any of them"
+    )
+    given = parser.parse_args(arguments)
     options = FORMATS[given.format]
     session = SparkSession.builder.appName("numroute campaign").getOrCreate()
     try:
@@ -100,26 +116,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         session.stop()
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="numroute_campaign.spark",
-        description="Route a list of phone numbers on Apache Spark. Only the number, its route and "
-        "why a row has none leave; --keep adds columns of the list.",
-    )
-    parser.add_argument("list", help="what to read: a path or URL that Spark can read")
-    parser.add_argument("out", help="folder to write, one subfolder per route; must not exist")
-    parser.add_argument("--store", required=True, help="snapshot store, a path on every node")
-    parser.add_argument("--column", required=True, help="the phone column")
-    parser.add_argument("--region", help="country of national formats, e.g. RU")
-    parser.add_argument("--policy", help="policy file (TOML), a path on the driver")
-    parser.add_argument("--format", choices=FORMATS, default="parquet", help="of list and output")
-    parser.add_argument("--keep", action="append", default=[], metavar="COLUMN")
-    parser.add_argument(
-        "--deduplicate", action="store_true", help="keep one row of each number, any of them"
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -191,8 +191,22 @@ def summarise(
         lambda _, route: (route.operator.code, route.operator.name, route.operator.brand)
     )
     by_region = by(lambda _, route: (route.region.code, route.region.name))
+    duplicates, suppressed = counts.rejects[Reject.DUPLICATE], counts.rejects[Reject.SUPPRESSED]
+    rejected = counts.rejects.total() - duplicates - suppressed
+    unique = counts.rows + counts.further_taken - rejected - duplicates
+    sent = sum(numbers_of[code] for code in routed)
     return Summary(
-        steps=_steps(counts, sum(numbers_of[code] for code in routed)),
+        steps=Steps(
+            rows=counts.rows,
+            rejected=rejected,
+            valid=counts.rows - rejected,
+            further=counts.further_taken,
+            duplicates=duplicates,
+            unique=unique,
+            suppressed=suppressed,
+            refused=unique - suppressed - sent,
+            routed=sent,
+        ),
         rejects=_rejects(decisions, counts),
         routes=tuple(
             RouteSummary(name=name, files=files_of(place), **sums)
@@ -216,23 +230,6 @@ def summarise(
     )
 
 
-def _steps(counts: Counts, routed: int) -> Steps:
-    duplicates, suppressed = counts.rejects[Reject.DUPLICATE], counts.rejects[Reject.SUPPRESSED]
-    rejected = counts.rejects.total() - duplicates - suppressed
-    unique = counts.rows + counts.further_taken - rejected - duplicates
-    return Steps(
-        rows=counts.rows,
-        rejected=rejected,
-        valid=counts.rows - rejected,
-        further=counts.further_taken,
-        duplicates=duplicates,
-        unique=unique,
-        suppressed=suppressed,
-        refused=unique - suppressed - routed,
-        routed=routed,
-    )
-
-
 def _rejects(decisions: Decisions, counts: Counts) -> tuple[RejectSummary, ...]:
     """Return the rows that were not routed by reason and rule, the most frequent first."""
     rows = Counter({(Reject(value), ""): n for value, n in counts.rejects.items() if n})
@@ -252,11 +249,10 @@ def _rejects(decisions: Decisions, counts: Counts) -> tuple[RejectSummary, ...]:
     )
 
 
-def write_report(folder: Path, summary: Summary, language: str = "en") -> None:
-    """Write ``summary.json`` and ``report.html`` into a folder."""
-    text = json.dumps(asdict(summary), ensure_ascii=False, indent=2) + "\n"
-    page = report_html(summary, language)
-    for name, content in (("summary.json", text), ("report.html", page)):
+def write_pages(folder: Path, facts: dict[str, Any], page: str, *, names: tuple[str, str]) -> None:
+    """Write facts as JSON, and the page made of them, into a folder."""
+    text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
+    for name, content in zip(names, (text, page), strict=True):
         with create_private(folder / name) as file:
             file.write(content.encode())
 
@@ -297,6 +293,10 @@ def page_environment(language: str) -> Environment:
         place = name.removeprefix("column ")
         return translate("column {}", place) if place != name and place.isdecimal() else name
 
+    def whole(value: float) -> str:
+        """Return a count with its thousands apart."""
+        return f"{round(value):,}".replace(",", THIN_SPACE)
+
     def money(amount: str) -> str:
         """Return an amount of the summary with its thousands apart."""
         text = f"{Decimal(amount):,f}" if amount else ""
@@ -326,8 +326,3 @@ def page_environment(language: str) -> Environment:
     }
     environment.globals |= {"t": translate, "language": language}
     return environment
-
-
-def whole(value: float) -> str:
-    """Return a count with its thousands apart."""
-    return f"{round(value):,}".replace(",", THIN_SPACE)

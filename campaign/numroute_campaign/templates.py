@@ -1,4 +1,4 @@
-"""Output templates, and rows as delimited text.
+"""Output templates, rows as delimited text, and the files that it is appended to.
 
 A template is a ``[template.NAME]`` table of a policy file: what a supplier's files look like. Rows
 become text a whole block at a time: an Arrow array of strings keeps its texts one after the other,
@@ -8,9 +8,13 @@ so an array of lines is the file's text.
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -20,6 +24,7 @@ import pyarrow.compute as pc
 
 from numroute.errors import SettingError
 from numroute_campaign.lists.cells import unpacked
+from numroute_campaign.routers import DefaultCountry
 
 _FORMULA: Final = r"^[=+\-@\t\r\n]"
 """How a cell begins that a spreadsheet may run as a formula."""
@@ -110,12 +115,6 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         others = "".join(each for each in _DELIMITERS if each != self.delimiter)
         return f"([{others}\\r\\n])([=+\\-@])"
 
-    @property
-    def list_columns(self) -> tuple[str, ...]:
-        """The columns of the list that the template writes."""
-        sources = (each for each in self.columns.values() if each.startswith(LIST_PREFIX))
-        return tuple(each.removeprefix(LIST_PREFIX) for each in sources)
-
 
 CSV: Final = Template(columns={ROW_ID: ROW_ID}, delimiter=",")
 """How everything is written that has no template."""
@@ -185,3 +184,122 @@ def cells_text(column: pa.Array, template: Template = CSV) -> pa.Array:
         quoted = pc.binary_join_element_wise('"', escaped, '"', "")
         texts = quoted if template.quoting == "all" else pc.if_else(special, quoted, texts)
     return texts
+
+
+class LineMaker:
+    """Makes rows into lines of text by a template.
+
+    Rows are batches: the row id, the number or its pseudonym, the code, then the kept columns.
+    """
+
+    def __init__(self, template: Template, kept: Sequence[str], country: DefaultCountry) -> None:
+        """``kept`` are the names of the kept columns, ``country`` is the list's default."""
+        self.template, self._country = template, country
+        self._places = {ROW_ID: 0, NUMBER: 1}
+        self._places |= {LIST_PREFIX + name: place for place, name in enumerate(kept, 3)}
+        # Neighbouring columns that depend on the route alone become one text per route.
+        sources = enumerate(template.columns.values())
+        parts = groupby(sources, lambda each: each[0] if each[1] in self._places else -1)
+        self._parts = [[source for _, source in part] for _, part in parts]
+        self._route_cells: list[pa.Array] = []
+
+    def take_decisions(self, column: Callable[[str], pa.Array]) -> None:
+        """Make the cells of the routes that are decided; ``column`` gives them by their source."""
+        self._route_cells = [
+            pa.nulls(0, pa.string())
+            if sources[0] in self._places
+            else pc.binary_join_element_wise(
+                *(cells_text(column(each), self.template) for each in sources),
+                self.template.delimiter,
+            )
+            for sources in self._parts
+        ]
+
+    def lines(self, rows: pa.RecordBatch) -> pa.Array:
+        """Return the lines of rows."""
+        cells = []
+        for (source, *_), texts in zip(self._parts, self._route_cells, strict=True):
+            if source not in self._places:
+                cells.append(texts.take(rows.column(2)))
+            elif source == NUMBER:
+                cells.append(self._numbers(rows.column(1)))
+            else:
+                cells.append(cells_text(rows.column(self._places[source]), self.template))
+        return lines_text(cells, self.template)
+
+    def _numbers(self, numbers: pa.Array) -> pa.Array:
+        """Return numbers or pseudonyms as cells; they never need quotes, nor are they formulas."""
+        template, texts = self.template, pc.cast(numbers, pa.string())
+        country_code = self._country.country_code
+        if pa.types.is_string(numbers.type):
+            pass
+        elif template.number == "national" and country_code:
+            national = pc.utf8_slice_codeunits(texts, len(country_code))
+            prefixed = pc.binary_join_element_wise(template.number_prefix, national, "")
+            texts = pc.if_else(self._country.are_foreign(texts), texts, prefixed)
+        elif template.number == "international" and template.number_prefix:
+            texts = pc.binary_join_element_wise(template.number_prefix, texts, "")
+        if template.quoting == "all":
+            texts = pc.binary_join_element_wise('"', texts, '"', "")
+        return texts
+
+
+class TextFiles:
+    """The text files of one output route: one file, or parts of ``rows_per_file`` rows each.
+
+    Attributes:
+        rows: How many rows were written.
+        names: The names of the files.
+    """
+
+    def __init__(
+        self, path: Path, head: bytes, rows_per_file: int | None = None, template: Template = CSV
+    ) -> None:
+        """Name the files, ``path`` and an ending; the first row creates one. ``head`` is UTF-8."""
+        self._path, self._ending = path, template.file_ending
+        self._head, self._encoding = head, template.encoding.removesuffix("-sig")
+        self._rows_per_file = rows_per_file
+        self.rows = 0
+        self.names: list[str] = []
+
+    def append(self, lines: pa.Array) -> None:
+        """Append string[n], lines of text."""
+        size, begin = self._rows_per_file or sys.maxsize, 0
+        while begin < len(lines):
+            if self.rows == size * len(self.names):
+                self.begin()
+            count = min(len(lines) - begin, size * len(self.names) - self.rows)
+            self._write(bytes_of(lines.slice(begin, count)))
+            begin += count
+            self.rows += count
+
+    def begin(self) -> None:
+        """Create the next file; the first one may stay without a row."""
+        part = self._rows_per_file and len(self.names) + 1
+        self.names.append(part_name(self._path.name, self._ending, part))
+        self._write(memoryview(self._head))
+
+    def _write(self, text: memoryview) -> None:
+        data: memoryview | bytes = text
+        if self._encoding != "utf-8":
+            try:
+                data = str(text, "utf-8").encode(self._encoding)
+            except UnicodeEncodeError:
+                # The error's own text quotes the cell.
+                raise SettingError(
+                    f"{self._path.name}: a cell has a character that {self._encoding} cannot write",
+                    hint='Give the template encoding = "utf-8"',
+                ) from None
+        append_bytes(self._path.with_name(self.names[-1]), data)
+
+
+def part_name(stem: str, ending: str, part: int | None) -> str:
+    """Return the name of a whole file, or of a part counted from 1."""
+    return f"{stem}{ending}" if part is None else f"{stem}-{part:05}{ending}"
+
+
+def append_bytes(path: Path, data: memoryview | bytes) -> None:
+    """Append bytes to a private file, creating it if missing, and close it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "ab") as file:
+        file.write(data)

@@ -31,13 +31,12 @@ REJECTS_MAX: Final = 0.1
 PSEUDONYM: Final = "pseudonym"
 """The column of pseudonyms in the files that leave and in the map."""
 
-
-class Several(enum.Enum):
-    """What to do with a cell that holds several numbers."""
-
-    FIRST = "first"
-    ALL = "all"
-    REJECT = "reject"
+SEVERAL: Final = {
+    "first": "cells with several numbers: {}; further numbers not taken: {}",
+    "all": "cells with several numbers: {}; further numbers taken as rows: {}",
+    "reject": "cells with several numbers: {}; their rows were rejected",
+}
+"""What to do with cells that hold several numbers, and the phrase that says what was done."""
 
 
 class Reject(enum.IntEnum):

@@ -17,7 +17,7 @@ from pathlib import Path
 from numroute_campaign.lists.files import ReadOptions
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, run_campaign
-from numroute_campaign.output_files import Workspace
+from numroute_campaign.outputs import Workspace
 from numroute.index import SnapshotStore
 
 store, folder, out, form, rows, number = sys.argv[1:]

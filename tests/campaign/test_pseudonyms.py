@@ -16,7 +16,7 @@ from support.files import private
 from support.registry import command
 
 from numroute.errors import InputError, SettingError
-from numroute_campaign.handover import Pseudonymizer, fingerprint, load_key, rejoin
+from numroute_campaign.handover import fingerprint, load_key, pseudonyms_of, rejoin
 
 
 @settings(deadline=None, max_examples=20)
@@ -26,7 +26,7 @@ from numroute_campaign.handover import Pseudonymizer, fingerprint, load_key, rej
 )
 def test_pseudonyms_are_hmac_sha_256(key: bytes, numbers: list[int]) -> None:
     """Each pseudonym is the first half of the HMAC that the standard library computes."""
-    texts = Pseudonymizer(key).texts(np.array(numbers, np.uint64)).to_pylist()
+    texts = pseudonyms_of(np.array(numbers, np.uint64), key).to_pylist()
     assert texts == [
         hmac.digest(key, str(number).encode(), "sha256").hex()[:32] for number in numbers
     ]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
 from numroute.errors import InputError
-from numroute_campaign import output_files
+from numroute_campaign import outputs
 from numroute_campaign.policy import read_policy
 from numroute_campaign.templates import Template, bytes_of, rows_text
 
@@ -207,7 +207,7 @@ def test_a_workbook_is_split_before_the_limit_of_a_sheet(
     route, tmp_path: Path, ported: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More rows than a sheet can hold go to several files, whatever --rows-per-file says."""
-    monkeypatch.setattr(output_files, "SHEET_ROWS_MAX", 21)
+    monkeypatch.setattr(outputs, "SHEET_ROWS_MAX", 21)
     path, rules = tmp_path / "list.csv", tmp_path / "p.toml"
     path.write_text("phone\n" + "".join(f"{n}\n" for n in ported[:50]), "ascii")
     rules.write_text('[[rule]]\nroute = "all"\n', "ascii")

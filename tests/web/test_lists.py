@@ -24,7 +24,7 @@ import xlsxwriter
 from support.registry import command
 from support.web import RNG, ROOT, ROWS, Answer, Tokens, Web, running, xlsx
 
-from numroute_campaign.output_files import Workspace
+from numroute_campaign.outputs import Workspace
 from numroute_web import worker
 from numroute_web.jobs import JobStore
 from numroute_web.options import ListOptions

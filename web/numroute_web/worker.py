@@ -23,13 +23,12 @@ from numroute.errors import NumrouteError
 from numroute.index import SnapshotStore
 from numroute.server.memory import forbid_core_dumps
 from numroute_campaign.lists.files import ReadOptions
-from numroute_campaign.output_files import OutputError
+from numroute_campaign.outputs import OutputError
 from numroute_campaign.policy import BY_OPERATOR, read_policy
 from numroute_campaign.prices import read_prices
 from numroute_campaign.routers import SnapshotRouter
 from numroute_campaign.run import Campaign, Sample, dry_run, run_campaign
 from numroute_campaign.summary import page_environment
-from numroute_campaign.vocabulary import Several
 from numroute_web.options import ListOptions, chosen_path
 from numroute_web.problems import Problem, ProblemError, problem_of
 
@@ -96,7 +95,7 @@ def campaign_of(task: Task) -> Campaign:
         if options.policy is None
         else read_policy(chosen_path(choices, "policy", options.policy)),
         prices=price_list,
-        several=Several(options.several),
+        several=options.several,
         suppress=tuple(str(chosen_path(choices, "suppress", name)) for name in options.suppress),
         suppress_reading=ReadOptions(
             region=options.region,
