@@ -13,8 +13,9 @@ from typing import Any, Final
 import click
 
 from numroute.cli.console import print_json, print_table
+from numroute.cli.lookup import source_options
 from numroute.cli.options import FILE, FOLDER, Command, json_option, region_option
-from numroute.cli.service import Service, source_options
+from numroute.client import Client
 from numroute_campaign.vocabulary import (
     CATEGORIES,
     FORMS,
@@ -126,7 +127,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 def route(
     lists: tuple[str, ...],
     out: Path | None,
-    source: Path | Service,
+    source: Path | Client,
     **options: Any,  # noqa: ANN401 - click hands the other options over by name
 ) -> int:
     """Make a LIST of people's numbers into files ready to send, one per operator or route.

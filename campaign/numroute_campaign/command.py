@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from numroute.cli.console import Bars, print_json, print_table
-from numroute.cli.service import Service, connect
+from numroute.client import Client
 from numroute.index import SnapshotStore
 from numroute_campaign.lists.files import ReadOptions
 from numroute_campaign.policy import BY_OPERATOR, read_policy
@@ -25,7 +25,10 @@ _FILES_SHOWN: Final = 3
 
 
 def route_lists(
-    lists: tuple[str, ...], out: Path | None, source: Path | Service, options: dict[str, Any]
+    lists: tuple[str, ...],
+    out: Path | None,
+    source: Path | Client,
+    options: dict[str, Any],
 ) -> int:
     """Route the lists and print the summary, or explain the first rows; return the exit status.
 
@@ -45,7 +48,7 @@ def route_lists(
             summary = run_campaign(
                 campaign,
                 router,
-                lambda _, bytes_done, bytes_total: bars.update("routing", bytes_done, bytes_total),
+                lambda _, bytes_done, bytes_total: bars.report("routing", bytes_done, bytes_total),
             )
     if as_json:
         print_json(summary)
@@ -109,13 +112,13 @@ def _reading(prefix: str, given: dict[str, Any], **more: Any) -> ReadOptions:  #
 
 
 @contextlib.contextmanager
-def _router(source: Path | Service) -> Iterator[Router]:
-    if isinstance(source, Service):
-        with connect(source) as client:
-            yield ServiceRouter(client)
-    else:
+def _router(source: Path | Client) -> Iterator[Router]:
+    if isinstance(source, Path):
         with SnapshotStore(source).open() as snapshot:
             yield SnapshotRouter(snapshot)
+    else:
+        with source as client:
+            yield ServiceRouter(client)
 
 
 def _print(summary: Summary) -> None:

@@ -15,7 +15,7 @@ from support.registry import DUMP, command, write_registry
 
 from numroute.index import Changes, Comparison, SnapshotStore
 from numroute.model import Operator
-from numroute_loader.cli.diff import OPERATORS_SHOWN_MAX, _print_matrix
+from numroute_loader.cli.store import OPERATORS_SHOWN_MAX, _print_matrix
 
 NEXT = (
     "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\r\n"
@@ -134,7 +134,7 @@ def test_an_interrupted_list_leaves_nothing(
         assert list(tmp_path.glob(".x.csv.*.unfinished"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["numroute_loader.cli.diff"], "changed_numbers", interrupted)
+    monkeypatch.setattr(sys.modules["numroute_loader.cli.store"], "changed_numbers", interrupted)
     result = command("numroute-load", "diff", "--store", store, "--csv", tmp_path / "x.csv")
     assert result.status == 130
     assert "numroute-load: interrupted" in result.err

@@ -32,7 +32,7 @@ def hang(done, total):
         while True:
             time.sleep(1)
 from numroute.cli.console import Bars
-Bars.update = lambda self, step, done, total: hang(done, total)
+Bars.report = lambda self, step, done, total: hang(done, total)
 """
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from numroute.cli.group import Daemon
-from numroute.cli.options import Finite, json_option, setting, store_option
+from numroute.cli.options import FILE, Finite, as_hours, json_option, setting, store_option
 from numroute.cli.serve import (
     HOURS_MAX,
     check_option,
-    http_security_options,
     max_age_option,
     print_check,
+    security_options,
 )
 from numroute.server.limits import WORKERS_MAX
 from numroute.server.settings import Security
@@ -68,9 +67,9 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
 @setting(
     "--retention",
     "How long a list and its results are kept after it is done.",
-    "retention_hours",
     prefix="WEB_",
     type=Finite(min=0, max=HOURS_MAX),
+    callback=as_hours,
     default=24.0,
     metavar="HOURS",
 )
@@ -93,18 +92,14 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
     "--callback-secret",
     "File of the secret that signs callbacks: whsec_ and base64, readable by its owner only.",
     prefix="WEB_",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
 )
-@http_security_options
+@security_options(http=True)
 @check_option
 @json_option
 def web(
     *,
-    store: Path,
-    listen: str,
-    max_age_hours: float | None,
     list_megabytes: int,
-    retention_hours: float,
     security: Security,
     check: bool,
     as_json: bool,
@@ -123,15 +118,7 @@ def web(
         raise click.UsageError(
             "--tls-client-ca is for numroute serve: give --tokens, over HTTP tokens decide"
         )
-    web_settings = WebSettings(
-        store=store,
-        listen=listen,
-        max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
-        list_bytes_max=list_megabytes << 20,
-        retention=timedelta(hours=retention_hours),
-        security=security,
-        **settings,
-    )
+    web_settings = WebSettings(list_bytes_max=list_megabytes << 20, security=security, **settings)
     if check:
         require_writable(web_settings.jobs)
         Webhooks.of_settings(web_settings.callback_hosts, web_settings.callback_secret)

@@ -11,22 +11,11 @@ from numroute.cli.group import LazyGroup, run
 
 @click.group(
     cls=LazyGroup,
-    imports={
-        "generate": "numroute_loader.cli.generate:generate",
-        "check": "numroute_loader.cli.build:check",
-        "build": "numroute_loader.cli.build:build",
-        "apply": "numroute_loader.cli.build:apply",
-        "history": "numroute_loader.cli.store:history",
-        "diff": "numroute_loader.cli.diff:diff",
-        "rollback": "numroute_loader.cli.store:rollback",
-        "pin": "numroute_loader.cli.store:pin",
-        "unpin": "numroute_loader.cli.store:unpin",
-        "prune": "numroute_loader.cli.store:prune",
-        "override": "numroute_loader.cli.override:override",
-        "verify": "numroute_loader.cli.store:verify",
-        "watch": "numroute_loader.cli.watch:watch",
-        "push": "numroute_loader.cli.replicas:push",
-        "pull": "numroute_loader.cli.replicas:pull",
+    modules={
+        "numroute_loader.cli.generate": "generate",
+        "numroute_loader.cli.build": "check build apply",
+        "numroute_loader.cli.store": "history diff rollback pin unpin prune override verify",
+        "numroute_loader.cli.feeds": "watch push pull",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

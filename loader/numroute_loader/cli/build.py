@@ -10,16 +10,7 @@ from typing import Any
 
 import click
 
-from numroute.cli.console import (
-    Bars,
-    changes_text,
-    counted,
-    plain,
-    print_facts,
-    print_json,
-    print_table,
-    time_text,
-)
+from numroute.cli import console
 from numroute.cli.options import json_option, optional_store_option, store_option, time
 from numroute.errors import StoreMissingError
 from numroute.index import Retention, SnapshotStore
@@ -32,12 +23,6 @@ from numroute_loader.increments import GapError
 from numroute_loader.inputs import input_files
 from numroute_loader.pipeline import Checked
 from numroute_loader.registries import built_in_limits
-
-_FILES_HELP = """
-
-Each FILE is a registry file as published (.csv or .zip) or a folder of them. Its kind is recognised
-by its name and header.
-"""
 
 _UNPRINTED = ("name", "layer", "member")
 """Fields of a file that ``--json`` leaves out: its path and its kind say enough."""
@@ -53,10 +38,7 @@ _as_of_option = click.option(
 )
 
 
-@click.command(
-    help="Read and judge registry files; build nothing. Exit status 1 when the gate would refuse. "
-    "With --store, the files are compared with its current snapshot." + _FILES_HELP
-)
+@click.command()
 @_files_argument
 @_as_of_option
 @optional_store_option
@@ -72,7 +54,11 @@ def check(
     show_limits: bool,
     as_json: bool,
 ) -> None:
-    """Read and judge the files, and print the findings."""
+    """Read and judge registry files; build nothing. Exit status 1 when the gate would refuse.
+
+    With --store, the files are compared with its current snapshot. Each FILE is a registry file as
+    published (.csv or .zip) or a folder of them. Its kind is recognised by its name and header.
+    """
     if show_limits:
         _show_limits(approval, as_json)
         return
@@ -83,15 +69,13 @@ def check(
         except StoreMissingError as error:
             # A first check comes before the first build.
             click.echo(f"warning: {error.message}: compared with nothing", err=True)
-    with Bars() as bars:
-        inputs = _inputs(files)
-        checked = pipeline.check(inputs, opened, approval, as_of=as_of, progress=bars.update)
+    inputs = _inputs(files)
+    with console.Bars() as bars:
+        checked = pipeline.check(inputs, opened, approval, as_of=as_of, progress=bars.report)
     _report(checked, {}, as_json=as_json)
 
 
-@click.command(
-    help="Build a snapshot from registry files and make it the store's current one." + _FILES_HELP
-)
+@click.command()
 @_files_argument
 @_as_of_option
 @store_option
@@ -107,7 +91,11 @@ def build(
     retention: Retention,
     as_json: bool,
 ) -> None:
-    """Read, merge, judge and publish full files."""
+    """Build a snapshot from registry files and make it the store's current one.
+
+    Each FILE is a registry file as published (.csv or .zip) or a folder of them. Its kind is
+    recognised by its name and header.
+    """
     inputs = _inputs(files)
     opened = SnapshotStore(store, create=True, retention=retention)
     _check_and_publish(inputs, opened, approval, as_of, increments=False, as_json=as_json)
@@ -154,17 +142,17 @@ def _check_and_publish(
     increments: bool,
     as_json: bool,
 ) -> None:
-    with Bars() as bars:
+    with console.Bars() as bars:
         checked = pipeline.check(
-            inputs, store, approval, increments=increments, as_of=as_of, progress=bars.update
+            inputs, store, approval, increments=increments, as_of=as_of, progress=bars.report
         )
         outcome: dict[str, Any] = {"snapshot": None, "published": False}
         if checked.passed and (checked.new is not None or checked.gap is None):
-            bars.update("publishing", 0, 0)
+            bars.report("publishing", 0, 0)
             metadata = pipeline.publish(
                 store, checked, asked_by=user_name(), reason=approval.reason
             )
-            bars.update("publishing", 1, 1)
+            bars.report("publishing", 1, 1)
             outcome = {
                 "snapshot": {"id": metadata.snapshot_id},
                 "published": checked.new is not None,
@@ -178,13 +166,13 @@ def _check_and_publish(
 def _report(checked: Checked, outcome: dict[str, Any], *, as_json: bool) -> None:
     """Print what was checked and published; raise what was refused or is missing."""
     if as_json:
-        print_json(_document(checked) | outcome)
+        console.print_json(_document(checked) | outcome)
     else:
         _print(checked)
         if outcome.get("snapshot"):
             word = "published" if outcome["published"] else "nothing to apply; current"
             size = f"{outcome['file_bytes']:,} bytes"
-            print_facts([(word, outcome["snapshot"]["id"]), ("file", size)])
+            console.print_facts([(word, outcome["snapshot"]["id"]), ("file", size)])
     if not checked.passed:
         raise GateError(checked.findings)
     if checked.gap is not None:
@@ -192,9 +180,9 @@ def _report(checked: Checked, outcome: dict[str, Any], *, as_json: bool) -> None
 
 
 def _show_limits(approval: Approval, as_json: bool) -> None:
-    limits = plain(read_limits(built_in_limits(), approval.limits))
+    limits = console.plain(read_limits(built_in_limits(), approval.limits))
     if as_json:
-        print_json(limits)
+        console.print_json(limits)
         return
     value = re.compile(r"^(\w+) = .*$", re.MULTILINE)
     text = value.sub(lambda match: f"{match[1]} = {limits[match[1]]:_}", built_in_limits())
@@ -209,7 +197,11 @@ def _document(checked: Checked) -> dict[str, Any]:
         "base": {"id": checked.base_id or None},
         "as_of": checked.as_of,
         "files": [
-            {name: value for name, value in plain(file.source).items() if name not in _UNPRINTED}
+            {
+                name: value
+                for name, value in console.plain(file.source).items()
+                if name not in _UNPRINTED
+            }
             for file in checked.files
         ],
         "rows": _rows(checked),
@@ -217,11 +209,12 @@ def _document(checked: Checked) -> dict[str, Any]:
         "drift": checked.drift,
         "windows": checked.windows,
         "skipped": checked.skipped,
-        "gap": gap and {**plain(gap), "message": gap.message},
-        "changes": checked.changes and {**plain(checked.changes), **changes},
+        "gap": gap and {**console.plain(gap), "message": gap.message},
+        "changes": checked.changes and {**console.plain(checked.changes), **changes},
         "ported": checked.counts["ported"],
         "gate": [
-            {**plain(finding), "outcome": finding.outcome.value} for finding in checked.findings
+            {**console.plain(finding), "outcome": finding.outcome.value}
+            for finding in checked.findings
         ],
         "passed": checked.passed if checked.findings else None,
         "warnings": checked.warnings,
@@ -230,7 +223,7 @@ def _document(checked: Checked) -> dict[str, Any]:
 
 def _print(checked: Checked) -> None:
     if checked.files:
-        print_table(
+        console.print_table(
             ("file", "kind", "sequence", "rows"),
             [
                 (each.path.name, each.kind, str(each.sequence or ""), f"{each.rows:,}")
@@ -238,20 +231,20 @@ def _print(checked: Checked) -> None:
             ],
         )
     if checked.skipped:
-        print_table(
+        console.print_table(
             ("skipped", "sequence", "why"),
             [(file.name, str(file.sequence), file.reason) for file in checked.skipped],
         )
     if checked.files:
-        print_facts([("data as of", time_text(checked.as_of)), *_figures(checked)])
+        console.print_facts([("data as of", console.time_text(checked.as_of)), *_figures(checked)])
         made = [each for each in checked.findings if each.outcome is not Outcome.NOT_CHECKED]
-        print_table(
+        console.print_table(
             ("check", "", "finding"),
             [(each.check, each.outcome.value, each.message) for each in made],
         )
         missing = [each.check for each in checked.findings if each not in made]
         if missing:
-            print_facts([("not checked", f"{', '.join(missing)} (--json says why)")])
+            console.print_facts([("not checked", f"{', '.join(missing)} (--json says why)")])
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
 
@@ -260,11 +253,10 @@ def _figures(checked: Checked) -> list[tuple[str, str]]:
     """Return the counts of the new snapshot, and in short what changed."""
     figures = []
     if checked.effect is not None:
-        windows = f"{len(checked.windows):,} with {counted(_rows(checked), 'row')}"
-        confirmed = ("confirmed", f"{checked.effect.count(CONFIRMED):,}")
-        figures = [("windows", windows), confirmed]
+        windows = f"{len(checked.windows):,} with {console.counted(_rows(checked), 'row')}"
+        figures = [("windows", windows), ("confirmed", f"{checked.effect.count(CONFIRMED):,}")]
     if checked.changes is not None:
-        figures.append(("changes", changes_text(plain(checked.changes))))
+        figures.append(("changes", console.changes_text(console.plain(checked.changes))))
     names = {"ported": "ported numbers", "range_numbers": "numbers in ranges"}
     figures += [(names.get(each, each), f"{count:,}") for each, count in checked.counts.items()]
     return figures

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import click
 
 from numroute.cli.console import Bars, plain, print_facts, print_json, print_table
-from numroute.cli.options import json_option
+from numroute.cli.options import EXISTING_FILE, json_option
 from numroute_loader.generate import GenerateOptions
 from numroute_loader.generate import generate as generate_registry
 from numroute_loader.generate.options import CHANGES_MAX, DAYS_MAX, PORTED_MAX, Tier
@@ -64,42 +65,32 @@ _REGISTRY_TIME = timezone(timedelta(hours=3))
 @click.option(
     "--plan",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Lay the ported numbers over this real plan file; may be given several times.",
 )
 @json_option
 def generate(
     *,
     folder: Path,
-    ported: int,
-    seed: int,
     day: datetime | None,
-    days: int,
-    changes_per_window: int,
     first_dump_only: bool,
-    tiers: tuple[Tier, ...],
     plain_csv: bool,
-    plan: tuple[Path, ...],
     as_json: bool,
+    **options: Any,  # noqa: ANN401 - those that GenerateOptions takes by the same name
 ) -> None:
     """Write a synthetic registry into FOLDER, in the real files' formats.
 
     The numbers are made up; the shape is that of the Russian registry and numbering plan.
     """
     today = datetime.now(UTC).astimezone(_REGISTRY_TIME)
-    options = GenerateOptions(
-        ported=ported,
-        seed=seed,
+    generated = GenerateOptions(
         date=(day or today).date(),
-        tiers=tiers,
         zipped=not plain_csv,
-        plan=plan or None,
-        days=days,
-        changes_per_window=changes_per_window,
         later_dumps=not first_dump_only,
+        **options,
     )
     with Bars() as bars:
-        written = generate_registry(folder, options, progress=bars.update)
+        written = generate_registry(folder, generated, progress=bars.report)
     if as_json:
         print_json({**plain(written), "paths": [str(path) for path in written.paths]})
         return

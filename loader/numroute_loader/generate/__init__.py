@@ -45,7 +45,7 @@ def generate(
     progress("plan", 0, 1)
     market = load_market()
     plan_rows: list[PlanRow] = []
-    if options.plan is None:
+    if not options.plan:
         ranges, plan_rows = synthetic_plan(market, options.seed)
     else:
         ranges, market = read_real_plan(options.plan, market)

@@ -5,24 +5,22 @@ from __future__ import annotations
 import sys
 
 import click
+from click.shell_completion import get_completion_class
 
 from numroute.cli.group import LazyGroup, run
 
 
 @click.group(
     cls=LazyGroup,
-    imports={
-        "serve": "numroute.cli.serve:serve",
-        "lookup": "numroute.cli.lookup:lookup",
-        "explain": "numroute.cli.lookup:explain",
-        "info": "numroute.cli.info:info",
-        "plan": "numroute.cli.plan:plan",
-        "token": "numroute.cli.token:token",
-        "route": "numroute_campaign.cli:route",
-        "rejoin": "numroute_campaign.cli:rejoin",
-        "check-handover": "numroute_campaign.cli:check_handover",
-        "web": "numroute_web.cli:web",
-        "completion": "numroute.cli:completion",
+    modules={
+        "numroute.cli.serve": "serve",
+        "numroute.cli.lookup": "lookup explain",
+        "numroute.cli.info": "info",
+        "numroute.cli.plan": "plan",
+        "numroute.cli.token": "token",
+        "numroute_campaign.cli": "route rejoin check-handover",
+        "numroute_web.cli": "web",
+        "numroute.cli": "completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -43,8 +41,6 @@ def completion(shell: str) -> None:
 
     For bash: put eval "$(numroute completion bash)" into ~/.bashrc.
     """
-    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only for this
-
     generator = get_completion_class(shell)
     if generator is None:
         raise AssertionError("click knows these shells")

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 from rich import box
@@ -76,16 +76,13 @@ def print_table(
     widths = [max(map(cell_len, column)) for column in columns]
     words = [max(map(cell_len, " ".join(column).split()), default=0) for column in columns]
     words[:unbroken] = widths[:unbroken]
+
+    def slack(column: int) -> tuple[bool, bool, int]:
+        width = widths[column]
+        return width > words[column], width > _NARROW and column >= unbroken, width
+
     while sum(widths) + _GAP * (len(widths) - 1) > console.width and max(widths) > 1:
-        widest = max(
-            range(len(widths)),
-            key=lambda i: (
-                widths[i] > words[i],
-                widths[i] > _NARROW and i >= unbroken,
-                widths[i],
-            ),
-        )
-        widths[widest] -= 1
+        widths[max(range(len(widths)), key=slack)] -= 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
     for column, width in zip(columns, widths, strict=True):
         is_amount = any(column[1:]) and all(map(_AMOUNT.fullmatch, column[1:]))
@@ -105,28 +102,27 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     facts = list(facts)
     indent = max((len(name) for name, _ in facts), default=0) + _GAP
     for name, value in facts:
-        lines = _wrapped(value, indent)
-        click.echo(click.style(name.ljust(indent), bold=True) + "\n".join(lines).lstrip())
+        click.echo(click.style(name.ljust(indent), bold=True) + _wrapped(value, indent).lstrip())
 
 
 def print_blocks(blocks: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Print headings, each with its lines indented below."""
     for heading, lines in blocks:
-        click.secho("\n".join(_wrapped(heading, 0)), bold=True)
+        click.secho(_wrapped(heading, 0), bold=True)
         for line in lines:
-            click.echo("\n".join(_wrapped(line, 4)))
+            click.echo(_wrapped(line, 4))
 
 
-def _wrapped(text: str, indent: int) -> list[str]:
-    """Return a text's lines, indented, broken only between words."""
-    return textwrap.wrap(
+def _wrapped(text: str, indent: int) -> str:
+    """Return a text in indented lines, broken only between words."""
+    return textwrap.fill(
         text,
         _width(),
         initial_indent=" " * indent,
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
-    ) or [""]
+    )
 
 
 def _width() -> int:
@@ -158,23 +154,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-class Bars:
+class Bars(Progress):
     """A progress bar per step, on standard error, only where it is a terminal."""
 
     def __init__(self) -> None:
         """Prepare the bars; none is shown before the first step."""
-        self._progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
-        self._tasks: dict[str, TaskID] = {}
+        super().__init__(console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._steps: dict[str, TaskID] = {}
 
-    def update(self, step: str, done: int, total: int) -> None:
+    def report(self, step: str, done: int, total: int) -> None:
         """Show how much of a step is done, in any unit; a total of 0 is not known yet."""
-        if step not in self._tasks:
-            self._tasks[step] = self._progress.add_task(step, total=total or None)
-        self._progress.update(self._tasks[step], completed=done, total=total or None)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if step not in self._steps:
+            self._steps[step] = self.add_task(step, total=total or None)
+        self.update(self._steps[step], completed=done, total=total or None)

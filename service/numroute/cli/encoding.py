@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -33,8 +34,23 @@ CSV_COLUMNS: Final = (
 _FORMULA: Final = re.compile(r"[=+\-@\t\r\n]")
 _INNER_FORMULA: Final = re.compile(r"([;|\t\r\n])(?=[=+\-@])")
 _NUMBER_LIKE: Final = re.compile(r"[+\-]?[\d ().-]*")
-_NOBODY: Final = Operator()
 _REASONS: Final = len(InvalidReason)
+
+
+def escape_formula(cell: str) -> str:
+    """Return a cell that no spreadsheet runs as a formula; a phone number stays as it is.
+
+    An apostrophe also goes behind a character at which a spreadsheet may split the cell.
+    """
+    if _FORMULA.match(cell) and not _NUMBER_LIKE.fullmatch(cell):
+        cell = f"'{cell}"
+    return _INNER_FORMULA.sub(r"\1'", cell)
+
+
+def _cells(*cells: str) -> bytes:
+    output = io.StringIO()
+    csv.writer(output, lineterminator="").writerow([escape_formula(cell) for cell in cells])
+    return output.getvalue().encode()
 
 
 class Csv:
@@ -48,10 +64,7 @@ class Csv:
     time_form = "%s+00:00"
     plain_bytes = b"0123456789+-.() "
     """The bytes of texts that need no escaping; a plus sign only in front."""
-
-    def text(self, text: str) -> bytes:
-        """Return a cell."""
-        return _cells(text)
+    text = staticmethod(_cells)
 
     @functools.cache  # noqa: B019 - one form lives as long as the command
     def route(self, route: Route, reason: InvalidReason) -> bytes:
@@ -97,7 +110,7 @@ class Json:
     @functools.cache  # noqa: B019 - likewise
     def holder(self, operator: Operator, snapshot: SnapshotRef) -> bytes:
         """Return the members after the time."""
-        holder = None if operator == _NOBODY else plain(operator)
+        holder = None if operator == Operator() else plain(operator)
         return b',"range_holder":%b,"snapshot":%b}\n' % (_json(holder), _json(plain(snapshot)))
 
 
@@ -121,19 +134,22 @@ def lines(
         for key in set(routes)
     }
     holder_texts = [form.holder(each, answer.snapshot) for each in answer.range_holders]
-    pieces = (
+    pieces = zip(
         [form.before_text] * len(texts),
-        _texts(texts, form),
+        (
+            form.text(text.decode())
+            if text.translate(None, form.plain_bytes) or b"+" in text[1:]
+            else text
+            for text in texts
+        ),
         [form.before_number] * len(texts),
-        _numbers(numbers, form),
+        (b"%d" % number if number else form.no_number for number in numbers.tolist()),
         map(route_texts.__getitem__, routes),
         _times(answer.ported_at, form),
         map(holder_texts.__getitem__, answer.range_holder_index.tolist()),
+        strict=True,
     )
-    line_pieces = [b""] * (len(pieces) * len(texts))
-    for i, column in enumerate(pieces):
-        line_pieces[i :: len(pieces)] = column
-    return b"".join(line_pieces)
+    return b"".join(itertools.chain.from_iterable(pieces))
 
 
 def route_cells(route: Route) -> tuple[str, ...]:
@@ -148,40 +164,6 @@ def route_cells(route: Route) -> tuple[str, ...]:
     )
 
 
-def escape_formula(cell: str) -> str:
-    """Return a cell that no spreadsheet runs as a formula; a phone number stays as it is.
-
-    An apostrophe also goes behind a character at which a spreadsheet may split the cell.
-    """
-    if _FORMULA.match(cell) and not _NUMBER_LIKE.fullmatch(cell):
-        cell = f"'{cell}"
-    return _INNER_FORMULA.sub(r"\1'", cell)
-
-
-def _texts(texts: Sequence[bytes], form: Csv | Json) -> Sequence[bytes]:
-    """Return the texts, escaped where necessary; few are."""
-    joined = b"\n" + b"\n".join(texts)
-    if (
-        joined.count(b"\n") == len(texts)
-        and joined.count(b"+") == joined.count(b"\n+")
-        and not joined.translate(None, form.plain_bytes + b"\n")
-    ):
-        return texts
-    return [
-        text
-        if not text.translate(None, form.plain_bytes) and b"+" not in text[1:]
-        else form.text(text.decode())
-        for text in texts
-    ]
-
-
-def _numbers(numbers: NDArray[np.uint64], form: Csv | Json) -> list[bytes]:
-    written = "\n".join(map(str, numbers.tolist())).encode().split(b"\n")
-    for i in np.flatnonzero(numbers == 0).tolist():
-        written[i] = form.no_number
-    return written
-
-
 def _times(seconds: NDArray[np.uint32], form: Csv | Json) -> list[bytes]:
     written = [form.no_time] * len(seconds)
     places = np.flatnonzero(seconds)
@@ -189,12 +171,6 @@ def _times(seconds: NDArray[np.uint32], form: Csv | Json) -> list[bytes]:
     for place, text in zip(places.tolist(), known.tolist(), strict=True):
         written[place] = (form.time_form % text).encode()
     return written
-
-
-def _cells(*cells: str) -> bytes:
-    output = io.StringIO()
-    csv.writer(output, lineterminator="").writerow([escape_formula(cell) for cell in cells])
-    return output.getvalue().encode()
 
 
 def _json(value: object) -> bytes:

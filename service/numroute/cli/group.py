@@ -22,14 +22,6 @@ EXIT_INTERRUPTED = 130
 _SENTENCE_MAX = 200
 """The longest sentence about a command; click would cut it at the width of a line."""
 
-# Which extra installs what the commands of a package need.
-_EXTRAS = {
-    "numroute": "service",
-    "numroute_loader": "loader",
-    "numroute_campaign": "campaign",
-    "numroute_web": "web",
-}
-
 VARIABLES = frozenset(
     "NUMROUTE_" + name
     for name in """
@@ -68,16 +60,18 @@ class Group(click.Group):
 class LazyGroup(Group):
     """Import a command when it is used, so that help and version work without its extra."""
 
-    def __init__(self, *, imports: Mapping[str, str], **attributes: Any) -> None:  # noqa: ANN401 - click's own
-        """Take ``imports``: for each command name the ``module:attribute`` that defines it."""
+    def __init__(self, *, modules: Mapping[str, str], **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        """Take ``modules``: for each module the names of its commands, separated by spaces."""
+        self._modules = {
+            name: module for module, names in modules.items() for name in names.split()
+        }
         # Only the names matter here: click suggests the nearest of them.
-        super().__init__(commands=dict.fromkeys(imports, click.Command(None)), **attributes)
-        self._imports = imports
+        super().__init__(commands=dict.fromkeys(self._modules, click.Command(None)), **attributes)
         self.logs_errors = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the command names in the order in which they were declared."""
-        return list(self._imports)
+        return list(self._modules)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -90,13 +84,13 @@ class LazyGroup(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the command; if a package is missing, one that says what to install."""
-        if cmd_name not in self._imports:
+        if cmd_name not in self._modules:
             return None
-        module, _, attribute = self._imports[cmd_name].partition(":")
         try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
+            module = importlib.import_module(self._modules[cmd_name])
         except ModuleNotFoundError as error:
             return _Missing(cmd_name, help=self._needs(cmd_name, error), add_help_option=False)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
@@ -110,7 +104,9 @@ class LazyGroup(Group):
     def _needs(self, command: str, error: ModuleNotFoundError) -> str:
         if error.name is None or error.name.startswith("numroute"):
             raise error
-        extra = _EXTRAS[self._imports[command].partition(":")[0].partition(".")[0]]
+        # numroute_loader comes with the extra loader, numroute's own commands with service.
+        package = self._modules[command].partition(".")[0]
+        extra = package.removeprefix("numroute").removeprefix("_") or "service"
         return f"needs {error.name}: {how_to_install(extra)}"
 
 

@@ -11,7 +11,7 @@ import click
 
 from numroute.cli.console import counted, plain, print_facts, print_json, print_table, time_text
 from numroute.cli.options import json_option, store_option
-from numroute.errors import StoreError, StoreMissingError
+from numroute.errors import StoreError
 from numroute.feed import FeedState, Waiting, read_feed_state
 from numroute.index import Metadata, SnapshotStore
 from numroute.model import Coverage, Source
@@ -32,8 +32,6 @@ def info(store: Path, as_json: bool) -> None:
         current = opened.current_id()
         with opened.open() as snapshot:
             metadata, size = snapshot.metadata, snapshot.file_bytes
-    except StoreMissingError:
-        raise
     except StoreError as error:
         # Still show why the feed has delivered nothing, and which snapshots could be made current.
         failure = error

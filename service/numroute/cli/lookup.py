@@ -12,22 +12,24 @@ from typing import Any, cast
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
-from numroute.cli.console import (
-    operator_text,
-    plain,
-    print_blocks,
-    print_facts,
-    print_json,
-    print_table,
-    time_text,
-)
+from numroute.cli import console
 from numroute.cli.encoding import Csv, Json, lines
-from numroute.cli.options import as_of_option, json_option, region_option
-from numroute.cli.service import Service, connect, source_options
-from numroute.client import Client
+from numroute.cli.options import (
+    FILE,
+    as_of_option,
+    gathered,
+    json_option,
+    optional_store_option,
+    region_option,
+    setting,
+)
+from numroute.client import Client, Security
 from numroute.client.messages import BulkAnswer
 from numroute.e164.rows import parse_rows
+from numroute.errors import SettingError
+from numroute.files import read_private_file
 from numroute.local import LocalClient, open_store
 from numroute.model import Answer, InvalidReason, Layer, Operator, Route, Status
 
@@ -39,6 +41,53 @@ _BLOCK_TEXTS = 16_384
 _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder")
 
 
+def _one_of(*, store: Path | None, target: str | None, **security: Any) -> Path | Client:  # noqa: ANN401 - as Security takes them
+    """Return the store, or a client of the service; a flag wins over the environment."""
+    context = click.get_current_context()
+
+    def by_flag(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    if store is not None and target is not None and by_flag("store") == by_flag("target"):
+        raise click.UsageError(
+            "both a store and a service are given: give --store or --target, not both"
+        )
+    if target is not None and (store is None or by_flag("target")):
+        client = Client(target, security=Security(**security))
+        token_file = security["token_file"]
+        if token_file is not None and token_file.is_file():
+            try:
+                read_private_file(token_file, "the token")
+            except SettingError as error:
+                # Not refused: orchestrators mount secrets with mode 0644 by default.
+                click.echo(f"warning: {error}", err=True)
+        return client
+    if store is None:
+        raise click.UsageError("there is nothing to ask: give --store DIR or --target HOST:PORT")
+    for name in filter(by_flag, security):
+        flag = name.replace("_", "-")
+        raise click.UsageError(f"--{flag} is for a service, which --store does not ask")
+    return store
+
+
+source_options = gathered(
+    "source",
+    _one_of,
+    optional_store_option,
+    setting("--target", "Ask this service instead of a store.", metavar="HOST:PORT"),
+    setting("--tls", "Use TLS; without --ca trust the system's authorities.", is_flag=True),
+    setting(
+        "--ca",
+        "PEM file of the authority that issued the service's certificate; use TLS.",
+        type=FILE,
+    ),
+    setting("--cert", "PEM file of this client's certificate, for mutual TLS.", type=FILE),
+    setting("--key", "PEM file of its private key.", type=FILE),
+    setting("--token-file", "File of this client's token.", type=FILE),
+)
+"""What to ask, as one argument ``source``: a store's path, or a client that the command closes."""
+
+
 @click.command()
 @click.argument("numbers", nargs=-1, required=True)
 @source_options
@@ -48,7 +97,7 @@ _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder"
 @click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table, as with -.")
 def lookup(
     numbers: tuple[str, ...],
-    source: Path | Service,
+    source: Path | Client,
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
@@ -68,16 +117,13 @@ def lookup(
             form = Json() if as_json else Csv()
             is_routed = _print_lines(client, _blocks(numbers), region, when, form)
         else:
-            is_routed = _print_table(client, numbers, region, when)
+            is_routed = _print_table(client.lookup_text(numbers, region, **when))
     return 0 if is_routed else EXIT_NOT_ROUTED
 
 
-def _print_table(
-    client: Client | LocalClient, texts: Sequence[str], region: str | None, when: dict[str, Any]
-) -> bool:
+def _print_table(answers: Sequence[Answer]) -> bool:
     """Print the answers as a table, and return whether all have a route."""
-    answers = client.lookup_text(texts, region, **when)
-    print_table(_HEADINGS, map(_row, answers))
+    console.print_table(_HEADINGS, map(_row, answers))
     if answers[0].snapshot.stale:
         as_of = answers[0].snapshot.as_of.isoformat()
         click.echo(f"warning: the data is as of {as_of}, older than the service's limit", err=True)
@@ -137,14 +183,14 @@ def _texts(data: bytes) -> Iterator[list[bytes]]:
 
 @contextlib.contextmanager
 def _asking(
-    source: Path | Service, as_of: datetime | None
+    source: Path | Client, as_of: datetime | None
 ) -> Iterator[tuple[Client | LocalClient, dict[str, Any]]]:
     """Yield a client of the service or of the store, and what its questions say about the time."""
     if isinstance(source, Path):
         with open_store(source, as_of=as_of) as local:
             yield local, {}
     else:
-        with connect(source) as client:
+        with source as client:
             yield client, {"as_of": as_of} if as_of else {}
 
 
@@ -170,7 +216,7 @@ def _columns(answers: Sequence[Answer]) -> BulkAnswer:
 @json_option
 def explain(
     number: str,
-    source: Path | Service,
+    source: Path | Client,
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
@@ -180,8 +226,8 @@ def explain(
         explanation = client.explain(number, region, **when)
     reason = explanation.invalid_reason
     if as_json:
-        document = {"input": number, **plain(explanation)}
-        print_json(document | {"invalid_reason": reason.name if reason else None})
+        document = {"input": number, **console.plain(explanation)}
+        console.print_json(document | {"invalid_reason": reason.name if reason else None})
     else:
         facts = [
             ("number", f"+{explanation.number}" if explanation.number else number),
@@ -189,9 +235,9 @@ def explain(
             ("decided by", explanation.decided_by),
             ("snapshot", explanation.snapshot.id if explanation.snapshot else ""),
         ]
-        print_facts([(name, value) for name, value in facts if value])
+        console.print_facts([(name, value) for name, value in facts if value])
         click.echo()
-        print_blocks(map(_layer_block, explanation.layers))
+        console.print_blocks(map(_layer_block, explanation.layers))
     return 0 if explanation.status.has_route else EXIT_NOT_ROUTED
 
 
@@ -204,10 +250,10 @@ def _row(answer: Answer) -> tuple[str, ...]:
     return (
         f"+{answer.number}" if answer.number else answer.input,
         status,
-        operator_text(route.operator),
+        console.operator_text(route.operator),
         f"{route.mcc}-{route.mnc}" if route.mcc else "",
         route.region.name or route.region.code,
-        operator_text(answer.range_holder),
+        console.operator_text(answer.range_holder),
     )
 
 
@@ -215,19 +261,21 @@ def _layer_block(layer: Layer) -> tuple[str, list[str]]:
     """Return a layer's heading, and its details and files."""
     detail = []
     if layer.ported_at:
-        detail.append(f"ported {time_text(layer.ported_at)}")
+        detail.append(f"ported {console.time_text(layer.ported_at)}")
     if layer.donor:
-        detail.append(f"from {operator_text(layer.donor)}")
+        detail.append(f"from {console.operator_text(layer.donor)}")
     if layer.first is not None:
         end = "end" if layer.last is None else f"+{layer.last}"
         detail.append(f"+{layer.first} to {end}")
     if layer.author:
-        expires = time_text(layer.expires) if layer.expires else "never"
+        expires = console.time_text(layer.expires) if layer.expires else "never"
         detail += [f"{layer.reason!r} by {layer.author}", f"expires {expires}"]
     sources = ", ".join(
         source.name if not source.sequence else f"{source.name} (sequence {source.sequence})"
         for source in layer.sources
     )
-    says = operator_text(layer.route.operator) or "no operator" if layer.route else "nothing"
+    says = "nothing"
+    if layer.route:
+        says = console.operator_text(layer.route.operator) or "no operator"
     heading = f"{layer.name}: {says}{' (decides)' if layer.decides else ''}"
     return heading, [line for line in (", ".join(detail), sources and f"in {sources}") if line]

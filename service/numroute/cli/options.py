@@ -6,10 +6,11 @@ named ``NUMROUTE_`` and the option's name. A flag wins over the environment, tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,16 @@ Command = Callable[..., Any]
 
 SECONDS_MAX = 86_400.0
 FILE = click.Path(dir_okay=False, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class _Folder(click.Path):
     """A folder's path; an empty one, as an unset variable gives, is refused."""
 
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click declares it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:  # noqa: ANN401 - likewise
-        """Refuse the empty path."""
+    def convert(self, value: Any, *where: Any) -> Any:  # noqa: ANN401 - as click declares it
         if not str(value):
-            self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)
+            self.fail("the path is empty", *where)
+        return super().convert(value, *where)
 
 
 FOLDER = _Folder(file_okay=False, path_type=Path)
@@ -41,12 +37,10 @@ FOLDER = _Folder(file_okay=False, path_type=Path)
 
 def time(text: str) -> datetime:
     """Return a moment in ISO 8601 with its time zone as an aware datetime in UTC."""
-    try:
+    with contextlib.suppress(ValueError, OverflowError):
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
     raise click.BadParameter(
         f"{text!r} is not a time, or has no time zone: write it as 2026-08-23T00:00:00+03:00"
     )
@@ -57,16 +51,11 @@ class Finite(click.FloatRange):
 
     name = "number"
 
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click declares it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
+    def convert(self, value: Any, *where: Any) -> float:  # noqa: ANN401 - as click declares it
         """Refuse what is not finite."""
-        number = super().convert(value, param, ctx)
+        number = super().convert(value, *where)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is not a valid number", param, ctx)
+            self.fail(f"{value!r} is not a valid number", *where)
         return number
 
 
@@ -112,23 +101,29 @@ def seconds(
     )
 
 
-def gathered(
-    command: Command, argument: str, make: Command, options: tuple[Command, ...]
-) -> Command:
-    """Add options to a command, and hand their values over as one argument."""
+def as_hours(_: click.Context, __: click.Parameter, hours: float | None) -> timedelta | None:
+    """Return an option's value as a duration: a callback."""
+    return None if hours is None else timedelta(hours=hours)
 
-    @functools.wraps(command)
-    def with_argument(**values: Any) -> Any:  # noqa: ANN401 - click's
-        own = {name: values.pop(name) for name in names}
-        return command(**{argument: make(**own)}, **values)
 
-    decorated: Command = with_argument
-    before = {each.name for each in getattr(decorated, "__click_params__", ())}
-    for option in reversed(options):
-        decorated = option(decorated)
-    params = getattr(decorated, "__click_params__", ())
-    names = [each.name for each in params if each.name not in before]
-    return decorated
+def gathered(argument: str, make: Command, *options: Command) -> Callable[[Command], Command]:
+    """Return a decorator that adds options, whose values a command receives as one argument."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_argument(**values: Any) -> Any:  # noqa: ANN401 - click's
+            own = {name: values.pop(name) for name in names}
+            return command(**{argument: make(**own)}, **values)
+
+        # Where click collects what it reverses and takes when the function becomes a command.
+        params = with_argument.__dict__.setdefault("__click_params__", [])
+        before = len(params)
+        for option in reversed(options):
+            option(with_argument)
+        names = [each.name for each in params[before:]]
+        return with_argument
+
+    return decorate
 
 
 store_option = setting("--store", "Folder of the snapshot store.", required=True, type=FOLDER)

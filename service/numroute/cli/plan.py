@@ -30,12 +30,7 @@ def _option(
     name: str, kind: click.ParamType[Any], metavar: str, text: str, default: float | None = None
 ) -> Command:
     return click.option(
-        name,
-        type=kind,
-        metavar=metavar,
-        default=default,
-        show_default=default is not None,
-        help=text,
+        name, type=kind, metavar=metavar, default=default, show_default=True, help=text
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numroute.cli.options import (
     FOLDER,
     Command,
     Finite,
+    as_hours,
     gathered,
     json_option,
     seconds,
@@ -34,8 +35,8 @@ def max_age_option(effect: str) -> Command:
     return setting(
         "--max-age",
         f"When the data is older than this, {effect}.",
-        "max_age_hours",
         type=Finite(min=0, min_open=True, max=HOURS_MAX),
+        callback=as_hours,
         metavar="HOURS",
     )
 
@@ -45,23 +46,29 @@ check_option = click.option(
 )
 
 
-def security_options(command: Command) -> Command:
-    """Add the options to a command, which receives them as one argument ``security``."""
-    return gathered(command, "security", _security, _options(http=False))
+def _security(
+    *,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    **others: Any,  # noqa: ANN401 - those that Security takes by the same name
+) -> Security:
+    tls = None
+    if tls_cert and tls_key:
+        tls = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=tls_client_ca)
+    elif tls_cert or tls_key or tls_client_ca:
+        raise click.UsageError("for TLS give both --tls-cert and --tls-key")
+    return Security(tls=tls, **others)
 
 
-def http_security_options(command: Command) -> Command:
-    """Add those that HTTP has; the command refuses the hidden one of client certificates."""
-    return gathered(command, "security", _security, _options(http=True))
+def security_options(*more: Command, http: bool = False) -> Callable[[Command], Command]:
+    """Return a decorator with the options that a command receives as one argument ``security``.
 
-
-def _options(*, http: bool) -> tuple[Command, ...]:
-    reflection = setting(
-        "--reflection/--no-reflection",
-        "Let clients list the service's methods; by default only on loopback.",
-        default=None,
-    )
-    return (
+    ``http``: hide the option of client certificates, which the command refuses.
+    """
+    return gathered(
+        "security",
+        _security,
         setting(
             "--tls-cert",
             "PEM file of the service's certificate and its chain; serve TLS, with --tls-key.",
@@ -97,23 +104,8 @@ def _options(*, http: bool) -> tuple[Command, ...]:
             type=FOLDER,
         ),
         setting("--insecure", "Allow plaintext and unknown clients beyond loopback.", is_flag=True),
-        *([] if http else [reflection]),
+        *more,
     )
-
-
-def _security(
-    *,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    tls_client_ca: Path | None,
-    **others: Any,  # noqa: ANN401 - those that Security takes by the same name
-) -> Security:
-    tls = None
-    if tls_cert and tls_key:
-        tls = TlsFiles(certificate=tls_cert, key=tls_key, client_ca=tls_client_ca)
-    elif tls_cert or tls_key or tls_client_ca:
-        raise click.UsageError("for TLS give both --tls-cert and --tls-key")
-    return Security(tls=tls, **others)
 
 
 @click.command(cls=Daemon)
@@ -147,20 +139,22 @@ def _security(
     "Serve Prometheus metrics and probes over HTTP here: /metrics, /livez, /readyz.",
     metavar="HOST:PORT",
 )
-@security_options
+@security_options(
+    setting(
+        "--reflection/--no-reflection",
+        "Let clients list the service's methods; by default only on loopback.",
+        default=None,
+    )
+)
 @check_option
 @json_option
-def serve(  # noqa: PLR0917 - click gives one for each option
-    store: Path,
-    listen: str,
-    max_age_hours: float | None,
-    drain_seconds: float,
-    workers: int,
+def serve(
+    *,
     worker_megabytes: int,
-    metrics: str | None,
     security: Security,
     check: bool,
     as_json: bool,
+    **settings: Any,  # noqa: ANN401 - those that ServerSettings takes by the same name
 ) -> int:
     """Answer lookups over gRPC from the store's current snapshot.
 
@@ -169,32 +163,22 @@ def serve(  # noqa: PLR0917 - click gives one for each option
     """
     from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - gRPC
 
-    settings = ServerSettings(
-        store=store,
-        listen=listen,
-        max_age=None if max_age_hours is None else timedelta(hours=max_age_hours),
-        drain_seconds=drain_seconds,
-        workers=workers,
-        worker_memory=worker_megabytes << 20,
-        security=security,
-        metrics=metrics,
-    )
+    server = ServerSettings(worker_memory=worker_megabytes << 20, security=security, **settings)
     if not check:
-        return run_service(settings)
+        return run_service(server)
     facts = {
-        "reflection": "yes" if security.offers_reflection(settings.host) else "no",
-        "workers": f"{workers:,}, each replaced beyond {worker_megabytes:,} MiB",
-        "metrics": metrics or "none",
+        "reflection": "yes" if security.offers_reflection(server.host) else "no",
+        "workers": f"{server.workers:,}, each replaced beyond {worker_megabytes:,} MiB",
+        "metrics": server.metrics or "none",
     }
-    print_check(settings, facts, as_json=as_json)
+    print_check(server, facts, as_json=as_json)
     return 0
 
 
 def print_check(settings: ServerSettings, facts: dict[str, str], *, as_json: bool) -> None:
     """Print what a service with these settings would do, followed by ``facts``.
 
-    Raises:
-        NumrouteError: It would not start, or could not answer.
+    Raises NumrouteError when it would not start, or could not answer.
     """
     from numroute.server.check import check  # noqa: PLC0415 - gRPC
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
+from msgspec.structs import asdict
 
 from numroute.cli.console import print_json, print_table, time_text
 from numroute.cli.group import Group
 from numroute.cli.options import FILE, json_option, setting
-from numroute.server.auth import Token
+from numroute.server import auth
 
 DAYS_MAX = 36_500
 
@@ -39,17 +40,15 @@ def new(client: str, days: int | None, file: Path | None, as_json: bool) -> None
     The entry holds only the token's hash. To rotate, add a second entry for the same client, hand
     the new token over, and remove the first entry; a running service reads the file again.
     """
-    from numroute.server.auth import NAME, NAME_RULE, new_token, token_entry  # noqa: PLC0415
-
-    if not NAME.fullmatch(client):
+    if not auth.NAME.fullmatch(client):
         raise click.BadParameter(
-            f"{client!r} is not a client's name: {NAME_RULE}", param_hint="CLIENT"
+            f"{client!r} is not a client's name: {auth.NAME_RULE}", param_hint="CLIENT"
         )
     expires = None
     if days is not None:
         expires = (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)
-    secret, sha256 = new_token()
-    entry = token_entry(client, sha256, expires)
+    secret, sha256 = auth.new_token()
+    entry = auth.token_entry(client, sha256, expires)
     if file is not None:
         _append(file, entry)
     if as_json:
@@ -68,25 +67,11 @@ def new(client: str, days: int | None, file: Path | None, as_json: bool) -> None
 @json_option
 def list_(tokens: Path, as_json: bool) -> None:
     """Check a tokens file and list its clients, their token hashes and limits."""
-    from numroute.server.auth import read_clients  # noqa: PLC0415 - msgspec, only for this
-
-    table = read_clients(tokens, "")
-    clients = sorted(table.clients.items())
+    clients = sorted(auth.read_clients(tokens, "").clients.items())
     if as_json:
         for name, client in clients:
-            print_json(
-                {
-                    "client": name,
-                    "tokens": [
-                        {"sha256": each.sha256, "expires": each.expires, "expired": each.expired}
-                        for each in client.tokens
-                    ],
-                    "certificates": client.certificates,
-                    "rate": client.rate,
-                    "burst": client.burst,
-                    "daily": client.daily,
-                }
-            )
+            shown = [asdict(each) | {"expired": each.expired} for each in client.tokens]
+            print_json({"client": name, **asdict(client), "tokens": shown})
         return
     print_table(
         ("client", "tokens", "certificates", "numbers/s", "at once", "a day"),
@@ -106,21 +91,19 @@ def list_(tokens: Path, as_json: bool) -> None:
 
 def _append(file: Path, entry: str) -> None:
     """Append an entry to a tokens file; a new file is readable by its owner only."""
-    from numroute.server.auth import parse_clients, read_clients  # noqa: PLC0415 - as above
-
     separator = ""
     if file.exists():
         # The service would refuse the file: say so before it grows.
-        read_clients(file, "")
+        auth.read_clients(file, "")
         text = file.read_text("utf-8")
         separator = "\n\n" if text else ""
-        parse_clients(text + separator + entry, file)
+        auth.parse_clients(text + separator + entry, file)
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write(separator + entry)
 
 
-def _token_text(each: Token) -> str:
+def _token_text(each: auth.Token) -> str:
     until = f" (until {time_text(each.expires)})" if each.expires else ""
     return f"{each.sha256[:8]}…{' (expired)' if each.expired else until}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.filesize import decimal
@@ -173,7 +173,8 @@ def _between(place: float, key: str, rows: Sequence[Row]) -> Row:
     places = [getattr(row, key) for row in rows]
     position = float(np.interp(place, places, range(len(places))))
     low = math.floor(position)
-    return cast("Row", _mixed(rows[low], rows[math.ceil(position)], position - low))
+    row: Row = _mixed(rows[low], rows[math.ceil(position)], position - low)
+    return row
 
 
 def _mixed(low: Any, high: Any, share: float) -> Any:  # noqa: ANN401 - rows, spreads and figures

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.errors import ServiceError
+from numroute.server.memory import resident_bytes
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 20.0
@@ -166,8 +168,7 @@ def send_calls(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(NamedTuple):
     """A running service: its address, and the process that ``numroute serve`` started as."""
 
     address: str
@@ -184,12 +185,7 @@ class Service:
 
     def private_bytes(self) -> int:
         """Return the anonymous memory of its processes, which no file backs."""
-        total = 0
-        for pid in self.processes():
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
-                if line.startswith("Anonymous:"):
-                    total += int(line.split()[1]) * 1024
-        return total
+        return sum(resident_bytes(pid, private=True) for pid in self.processes())
 
     @contextlib.contextmanager
     def bulk_lookup(self) -> Iterator[grpc.UnaryUnaryMultiCallable[bytes, bytes]]:

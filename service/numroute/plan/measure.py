@@ -17,16 +17,8 @@ from numroute import wire
 from numroute.errors import ServiceError, SettingError
 from numroute.index import Snapshot, SnapshotStore
 from numroute.model import LineType
+from numroute.plan import table
 from numroute.plan.load import Load, Service, send_calls, sender, serving
-from numroute.plan.table import (
-    OTHERS_SHARE_MAX,
-    BatchRow,
-    Calibration,
-    LoadStep,
-    OtherWork,
-    Spread,
-    this_machine,
-)
 
 IN_FLIGHT = 8
 """Calls under way that keep the next one always waiting at the service."""
@@ -65,10 +57,10 @@ class Effort:
     rounds: int = 3
     busy_seconds: float = 0.25
     step_seconds: float = 0.4
-    others_share_max: float = OTHERS_SHARE_MAX
+    others_share_max: float = table.OTHERS_SHARE_MAX
 
 
-def calibrate(store: Path, effort: Effort, report: Callable[[str], None]) -> Calibration:
+def calibrate(store: Path, effort: Effort, report: Callable[[str], None]) -> table.Calibration:
     """Measure one process that serves the store's current snapshot.
 
     Raises StoreError when there is none, and ServiceError when the service fails again and again.
@@ -79,7 +71,7 @@ def calibrate(store: Path, effort: Effort, report: Callable[[str], None]) -> Cal
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         stack.callback(signal.signal, signal.SIGTERM, before)
         snapshot = stack.enter_context(SnapshotStore(store).open())
-        machine = this_machine(store)
+        machine = table.this_machine(store)
         # The service has one core, and this process the others if there are any. gRPC's threads
         # are started later and inherit this.
         stack.callback(os.sched_setaffinity, 0, cores)
@@ -93,7 +85,7 @@ def calibrate(store: Path, effort: Effort, report: Callable[[str], None]) -> Cal
                 if pending := each.pending():
                     report(f"round {seed + 1}, {each.batch:,} numbers a call")
                     each.measure(pending, seed)
-        return Calibration(
+        return table.Calibration(
             machine=machine,
             ported=snapshot.ported_count,
             rows=tuple(each.row() for each in batches),
@@ -161,22 +153,22 @@ class _Batch:
         for load in loads:
             if load < 1 and not self._usable(1.0):
                 return
-            others = OtherWork(self._service.cpu_seconds)
+            others = table.OtherWork(self._service.cpu_seconds)
             seen = self._run(load, seed)
             if seen.cpu_seconds <= 0:
                 raise ServiceError("the measured service ended", code="UNAVAILABLE")
             is_quiet = others.share() <= self._effort.others_share_max and not seen.failures
             (self.quiet if is_quiet else self._disturbed)[load].append(seen)
 
-    def row(self) -> BatchRow:
+    def row(self) -> table.BatchRow:
         """Return all figures; raise ServiceError when the calls of a step failed in every round."""
-        return BatchRow(
+        return table.BatchRow(
             batch=self.batch,
             busy_cpu_seconds=self._spread(1.0, lambda seen: seen.cpu_per_call),
             answer_bytes=self._answer_bytes,
             private_bytes=self._private_bytes,
             steps=tuple(
-                LoadStep(
+                table.LoadStep(
                     load=load,
                     cpu_seconds=self._spread(load, lambda seen: seen.cpu_per_call),
                     p50_seconds=self._spread(load, lambda seen: seen.quantile(0.5)),
@@ -194,7 +186,7 @@ class _Batch:
             if each.failures.total() <= FAILED_SHARE_MAX * len(each.latency_seconds)
         ]
 
-    def _spread(self, load: float, figure: Callable[[Load], float]) -> Spread:
+    def _spread(self, load: float, figure: Callable[[Load], float]) -> table.Spread:
         rounds = self._usable(load)
         if not rounds:
             self._disturbed[load][0].require_answers()
