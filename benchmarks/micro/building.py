@@ -41,7 +41,7 @@ def build(material: Material, seconds: float) -> Sequence[Figure]:
             assert json.loads(done.output)["report"]["ported"] == len(material.truth.ported)
         _check(material, store)
         with SnapshotStore(store).open() as snapshot:
-            size = snapshot.file_bytes / len(material.truth.ported)
+            size = snapshot.path.stat().st_size / len(material.truth.ported)
     return [
         *beside(section, times, unit="s"),
         Figure(section=section, name="most memory resident", unit="GB", values=peaks),

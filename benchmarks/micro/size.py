@@ -16,7 +16,7 @@ from benchmarks.report import Figure
 from numroute.index import Snapshot, SnapshotStore
 from numroute.index.bitmap import build_bitmap
 from numroute.index.layout import PORTED_AT, RANGE_ROUTE, RANGE_START, RANKS_WITHIN
-from numroute.index.records import all_records
+from numroute.index.numpy_kernel import all_records
 from numroute_loader.generate.plan import load_market, read_real_plan, synthetic_plan
 from numroute_loader.generate.ports import Ports
 
@@ -40,16 +40,16 @@ def size(material: Material, seconds: float) -> Sequence[Figure]:  # noqa: ARG00
     held = int((material.truth.last - material.truth.first + np.uint64(1))[mobile].sum())
     with SnapshotStore(material.store).open() as snapshot:
         bits = _route_bits(material, snapshot)
-        count = snapshot.ported_count
+        count, file_bytes = snapshot.ported_count, snapshot.path.stat().st_size
         # A file without times has no ranks within groups either.
         times = sum(snapshot.arrays[key].nbytes for key in (PORTED_AT, RANKS_WITHIN))
         sizes = {
-            "the snapshot's file": snapshot.file_bytes / count,
-            "the snapshot's file without times": (snapshot.file_bytes - times) / count,
+            "the snapshot's file": file_bytes / count,
+            "the snapshot's file without times": (file_bytes - times) / count,
         }
         laid_out = _laid_out(snapshot, material.truth.ported)
         assert all(np.array_equal(snapshot.arrays[key], laid_out[key]) for key in laid_out)
-        rest = snapshot.file_bytes - times - _bytes(laid_out)
+        rest = file_bytes - times - _bytes(laid_out)
         for ported in (10**6 * each for each in MILLIONS):
             if ported != count and ported <= TIMES_AS_MANY * count:
                 numbers = _drawn(material, ported)
@@ -89,9 +89,7 @@ def _laid_out(
     snapshot: Snapshot, numbers: NDArray[np.uint64]
 ) -> dict[str, NDArray[np.unsignedinteger]]:
     """Lay records out over the snapshot's plan, each with the route of its next ported number."""
-    known, rows = (
-        np.concatenate(pieces) for pieces in zip(*all_records(snapshot.tables), strict=True)
-    )
+    known, rows = all_records(snapshot.tables)
     return build_bitmap(
         numbers,
         rows.take(known.searchsorted(numbers), mode="clip"),

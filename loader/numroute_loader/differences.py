@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from numroute.index.compare import (
     changed_numbers,
     operator_name,
     range_rows,
-    routes_of,
 )
 from numroute.model import NUMBER_MAX, Operator, Route, mask_number
 from numroute_loader.gate.findings import NAMED_MAX, Drift, RangeHolders, RoutingNumbers
@@ -47,7 +46,7 @@ def range_holders(old: Snapshot, new: Snapshot | Content) -> RangeHolders:
     ranges = [side if isinstance(side, Content) else side.tables for side in (old, new)]
     starts = np.unique(np.concatenate([each.range_start for each in ranges]))
     lengths = np.diff(np.append(starts, np.uint64(NUMBER_MAX + 1))).astype(np.float64)
-    before, after = routes_of(old), routes_of(new)
+    before, after = old.routes, new.routes
     rows = range_rows(old, starts) * len(after) + range_rows(new, starts)
     pairs, place = np.unique(rows, return_inverse=True)
     # Sums of whole numbers below 2**53 are exact.
@@ -126,7 +125,7 @@ def _changed_since(current: Snapshot, position: Position, following: int) -> NDA
         and source.sequence >= following
         for source in current.metadata.sources
     ]
-    changed = current.changed_by()
+    changed = current.changed_by
     return changed.numbers[np.array(later, np.bool_)[changed.source]]
 
 
@@ -199,7 +198,7 @@ def routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumber
     numbers, disagreeing = _agreement(content.routes, uses)
     usual = disagreeing.total() * 2 <= numbers
     if current is not None:
-        before, not_before = _agreement(routes_of(current), current.records_by_row)
+        before, not_before = _agreement(current.routes, current.records_by_row)
         usual = not_before.total() <= _UNUSUAL_SHARE * before if before else usual
     return RoutingNumbers(
         numbers=numbers,
@@ -209,7 +208,7 @@ def routing_numbers(content: Content, current: Snapshot | None) -> RoutingNumber
     )
 
 
-def _agreement(routes: Sequence[Route], records: NDArray[np.integer]) -> tuple[int, Counter[str]]:
+def _agreement(routes: Iterable[Route], records: NDArray[np.integer]) -> tuple[int, Counter[str]]:
     """Count the numbers with routing number, region and MNC, and those where they disagree."""
     numbers, disagreeing = 0, Counter[str]()
     for route, uses in zip(routes, records.tolist(), strict=True):

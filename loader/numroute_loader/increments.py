@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from numroute.errors import InputError, NumrouteError
 from numroute.index import Metadata, Patch, Snapshot, Source
-from numroute.index.compare import routes_of
 from numroute.model import Status
 from numroute_loader.brands import BrandTable
 from numroute_loader.gate.findings import named
@@ -273,7 +272,7 @@ def patch_of(
     the operator's name and tax number as the snapshot knows them, the brand by the brand table.
     """
     net, file = net_changes(windows)
-    known = routes_of(snapshot)
+    known = list(snapshot.routes)
     directory = known_operators(snapshot.routes.operators)
     row_of: dict[tuple[object, ...], int] = {}
     for row, route in enumerate(known):

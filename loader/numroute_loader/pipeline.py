@@ -343,7 +343,7 @@ def _patched(
         by_operator=by_operator_after(before, effect, patch),
         ported_at=patch.ported_at,
         current=metadata,
-        ported_before=effect.ported_before,
+        ported_before=snapshot.ported_count,
         by_operator_before=before,
         changes=effect.changes,
         unknown_operators=unknown,

@@ -161,6 +161,11 @@ class SnapshotVersionError(StoreError):
 class SnapshotCorruptError(StoreError):
     """The file is not what was written."""
 
+    def __init__(self, path: Path | str, reason: str) -> None:
+        """Say what is wrong; the remedy is always the same."""
+        hint = "Make another snapshot current or build this one again"
+        super().__init__(path, reason, hint=hint)
+
 
 class StoppingError(NumrouteError):
     """The service is stopping and takes no new requests."""

@@ -95,7 +95,7 @@ def test_the_matrix_breaks_no_word(capsys: pytest.CaptureFixture[str]) -> None:
         changes=Changes(against=""),
         updated_by_registry=0,
         operators=operators,
-        ported=np.zeros_like(matrix),
+        matrix=matrix,
         left=matrix,
     )
     _print_matrix(comparison)

@@ -14,7 +14,7 @@ from numroute.index import Patch, Patched, Snapshot, numpy_kernel, verify_snapsh
 from numroute.index.compare import CONFIRMED, Kind, compare, effect_of
 from numroute.index.content import ContentError
 from numroute.index.layout import LMDB_PAGE
-from numroute.index.records import all_records
+from numroute.index.numpy_kernel import all_records
 from numroute.index.writer import write_snapshot
 from numroute.model import Operator
 
@@ -124,7 +124,7 @@ def check(snapshot: Snapshot, state: State, asked: set[int]) -> None:
     assert answers.route.tolist() == [state.get(n, (held(n),))[0] for n in numbers]
     assert answers.ported_at.tolist() == [state.get(n, (0, 0))[1] for n in numbers]
     assert answers.range_route.tolist() == [held(n) for n in numbers]
-    listed = [n for part, _ in all_records(snapshot.tables) for n in part.tolist()]
+    listed = all_records(snapshot.tables)[0].tolist()
     assert listed == sorted(state)
     member, rank = numpy_kernel.locate(snapshot.tables, np.array(numbers, np.uint64))
     assert member.tolist() == [n in state for n in numbers]
@@ -212,7 +212,7 @@ def test_more_routes_than_a_dictionary_holds_come_by_patches(tmp_path: Path, spr
             state.get(n, (row,))[0] for n, row in zip(asked.tolist(), ranges.tolist(), strict=True)
         ]
         assert answers.route.tolist() == expected
-        listed = [n for part, _ in all_records(snapshot.tables) for n in part.tolist()]
+        listed = all_records(snapshot.tables)[0].tolist()
         assert sorted(state) == listed
 
 
@@ -285,7 +285,7 @@ def test_the_last_word_is_kept_with_its_source(tmp_path: Path) -> None:
         second = patch_of({EDGE - 9: (3, 2), EDGE: None}, source=np.array([4, 5], np.uint32))
         path = patched(tmp_path / "c", base, second)
     with Snapshot(path) as snapshot:
-        changed = snapshot.changed_by()
+        changed = snapshot.changed_by
         asked = [EDGE - 9, EDGE, EDGE + 1, EDGE + 2]
         assert [changed.find(number) for number in asked] == [4, 5, None, 3]
-        assert snapshot.changed_by() is changed  # not copied for each question
+        assert snapshot.changed_by is changed  # not copied for each question

@@ -31,7 +31,7 @@ def info(store: Path, as_json: bool) -> None:
     try:
         current = opened.current_id()
         with opened.open() as snapshot:
-            metadata, size = snapshot.metadata, snapshot.file_bytes
+            metadata, size = snapshot.metadata, snapshot.path.stat().st_size
     except StoreError as error:
         # Still show why the feed has delivered nothing, and which snapshots could be made current.
         failure = error

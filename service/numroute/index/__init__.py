@@ -4,19 +4,17 @@ from numroute.index.compare import Comparison, compare
 from numroute.index.content import Content, Metadata, Patch
 from numroute.index.explain import explain
 from numroute.index.overrides import Override
-from numroute.index.patch import Patched
 from numroute.index.publishing import StoreWriter, writing
 from numroute.index.snapshot import Answers, Snapshot, verify_snapshot
 from numroute.index.store import Retention, SnapshotStore
-from numroute.model import Changes, Explanation, Layer, Source
+from numroute.index.writer import Patched
+from numroute.model import Changes, Source
 
 __all__ = [
     "Answers",
     "Changes",
     "Comparison",
     "Content",
-    "Explanation",
-    "Layer",
     "Metadata",
     "Override",
     "Patch",

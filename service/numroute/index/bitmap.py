@@ -8,7 +8,6 @@ time, so that temporaries stay small for any number of records.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
@@ -21,6 +20,7 @@ from numroute.model import NUMBER_MAX
 
 Unsigned = NDArray[np.unsignedinteger]
 Index = NDArray[np.int64]
+Codes = NDArray[np.uint8] | NDArray[np.uint16]
 
 _RECORDS_AT_ONCE = 1 << 20
 """Records encoded together; their temporaries take about a hundred megabytes."""
@@ -36,33 +36,15 @@ class TooManyRoutesError(Exception):
     """A group of granules has more routes than one dictionary holds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segments:
-    """Neighbouring granules in the heap.
-
-    ``words``: uint64, what they take in it. ``mask``: uint64 per granule, its used cells.
-    ``place``: int64 per granule, where its cells begin in ``words``.
-    """
-
-    words: NDArray[np.uint64]
-    mask: NDArray[np.uint64]
-    place: Index
-
-
-@dataclass(slots=True)
 class Dictionaries:
     """Routes by code: each dictionary takes in the routes of group after group while they fit."""
 
-    routes: int
-    length: int = 0
-    pieces: list[NDArray[np.int64]] = field(default_factory=list)
-    _start: int = 0
-    _code: NDArray[np.int16] = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, routes: int, length: int = 0) -> None:
         """Begin the first dictionary behind ``length`` entries that exist already."""
-        self._start = self.length
-        self._code = np.full(self.routes, -1, np.int16)
+        self.routes = routes
+        self.pieces: list[Index] = []
+        self._start = self._end = length
+        self._code = np.full(routes, -1, np.int16)
 
     def add(self, rows: NDArray[np.int64]) -> tuple[int, NDArray[np.int16]]:
         """Take in the distinct rows of a group; return its start, and the code of each row.
@@ -70,16 +52,16 @@ class Dictionaries:
         Raises TooManyRoutesError when they are more than one dictionary holds.
         """
         new = rows[self._code[rows] < 0]
-        if self.length - self._start + len(new) > layout.CODES:
+        if self._end - self._start + len(new) > layout.CODES:
             if len(rows) > layout.CODES:
                 raise TooManyRoutesError
-            self._start = self.length
+            self._start = self._end
             self._code.fill(-1)
             new = rows
-        first = self.length - self._start
+        first = self._end - self._start
         self._code[new] = np.arange(first, first + len(new), dtype=np.int16)
         self.pieces.append(new)
-        self.length += len(new)
+        self._end += len(new)
         return self._start, self._code[rows]
 
 
@@ -133,32 +115,30 @@ def _build(
         entry = (
             blocks[begin:end].searchsorted(granule >> (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT))
         ) * (layout.GRANULES_PER_BLOCK) + (granule & (layout.GRANULES_PER_BLOCK - 1))
-        codes, of_group = (
-            (rows[part].astype(np.uint16), None)
-            if group_shift is None
-            else codes_of(entry >> group_shift, rows[part], dictionaries)
+        codes: Codes = rows[part].astype(np.uint16)
+        if group_shift is not None:
+            codes, (groups, first_codes) = codes_of(entry >> group_shift, rows[part], dictionaries)
+            starts[(here.start >> group_shift) + groups] = first_codes
+        words, mask, places = encode(
+            entry, numbers[part], codes, granule_rows == layout.MIXED, strips
         )
-        if of_group is not None and group_shift is not None:
-            groups = slice(here.start >> group_shift, here.stop >> group_shift)
-            starts[groups][of_group[0]] = of_group[1]
-        segments = encode(entry, numbers[part], codes, granule_rows == layout.MIXED, strips)
         entries[here] = granule_rows.astype(np.uint64) << np.uint64(layout.ROW_SHIFT)
-        filled = (segments.mask != 0) | (granule_rows == layout.MIXED)
-        at = (segments.place + place).astype(np.uint64) << np.uint64(layout.PLACE_SHIFT)
-        entries[here] |= np.where(filled, segments.mask | at, np.uint64(0))
+        filled = (mask != 0) | (granule_rows == layout.MIXED)
+        at = (places + place).astype(np.uint64) << np.uint64(layout.PLACE_SHIFT)
+        entries[here] |= np.where(filled, mask | at, np.uint64(0))
         records[here] = np.bincount(entry, minlength=len(granule_rows))
-        heap.append(segments.words)
-        place += len(segments.words)
+        heap.append(words)
+        place += len(words)
         if place > layout.PLACE_MASK:
             raise ContentError("the records take more room than the heap has")
     top, sub = page_tables(*placed)
-    codes = np.concatenate([*dictionaries.pieces, np.empty(0, np.int64)])
+    dictionary = np.concatenate([*dictionaries.pieces, np.empty(0, np.int64)])
     return {
         layout.TOP: top,
         layout.SUB: sub,
         layout.ENTRIES: entries,
         layout.HEAP: np.concatenate(heap),
-        layout.DICTIONARY: codes.astype(np.uint16),
+        layout.DICTIONARY: dictionary.astype(np.uint16),
         layout.DICTIONARY_START: starts,
         **ranks_of(records),
     }
@@ -214,12 +194,12 @@ def ranks_of(records: Index) -> dict[str, NDArray[np.unsignedinteger]]:
     }
 
 
-def records_by_row(rows: Unsigned, routes: int) -> Index:
+def records_by_row(rows: Unsigned, routes: int) -> NDArray[np.uint32]:
     """Return how many records each row of the route table has."""
     counts = np.zeros(routes, np.int64)
     for begin in range(0, len(rows), _RECORDS_AT_ONCE):
         counts += np.bincount(rows[begin : begin + _RECORDS_AT_ONCE], minlength=routes)
-    return counts
+    return counts.astype(np.uint32)
 
 
 def page_tables(blocks: Index, places: Index) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -270,15 +250,16 @@ def _rows_of_parts(
 def encode(
     entry: Index,
     numbers: NDArray[np.uint64],
-    codes: NDArray[np.uint8] | NDArray[np.uint16],
+    codes: Codes,
     mixed: NDArray[np.bool_],
     strips: NDArray[np.uint16],
-) -> Segments:
-    """Return what some granules take in the heap.
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], Index]:
+    """Return the words that some granules take in the heap; for each, its used cells and its place.
 
-    ``entry``, ``numbers``, ``codes``: for each record, ascending: which of the granules it belongs
-    to, int64; its number; its code, of a type of as many bytes as one takes. ``mixed``: for each
-    granule, whether rows of its strips come before its cells; ``strips``: uint16[mixed ones, 32].
+    A place is where the granule's cells begin in the words. ``entry``, ``numbers``, ``codes``: for
+    each record, ascending: which of the granules it belongs to, int64; its number; its code, of a
+    type of as many bytes as one takes. ``mixed``: for each granule, whether rows of its strips come
+    before its cells; ``strips``: uint16[mixed ones, 32].
     """
     granules = len(mixed)
     low = (numbers & _GRANULE_MASK).astype(np.int64)
@@ -310,7 +291,7 @@ def encode(
         )
         begin = (place + cells) * (8 // codes.itemsize) - first_record
         words.view(codes.dtype)[begin[entry] + np.arange(len(entry))] = codes
-    return Segments(words=words, mask=mask, place=place)
+    return words, mask, place
 
 
 def codes_of(

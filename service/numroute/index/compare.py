@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from numroute.index import layout, numpy_kernel
 from numroute.index.bitmap import records_by_row
 from numroute.index.content import Content, Patch
-from numroute.index.records import edges, records_between
 from numroute.index.snapshot import Snapshot
 from numroute.model import NUMBER_MAX, Changes, Operator, Route
 
@@ -66,21 +65,16 @@ class Comparison:
 
     ``changes``: the counts. ``updated_by_registry``: the updated numbers whose route is another one
     for the registry itself, not only for the brand table. ``operators``: who served changed
-    numbers, before or after; an empty one stands for nobody. ``ported``, ``left``: int64[k, k], how
-    many numbers went from the operator of the row to that of the column: newly ported ones, and
-    returned and moved ones. The range holder serves a number without a record.
+    numbers, before or after; an empty one stands for nobody. ``matrix``: int64[k, k], how many
+    numbers went from the operator of the row to that of the column; ``left``: those of them that
+    are not newly ported. The range holder serves a number without a record.
     """
 
     changes: Changes
     updated_by_registry: int
     operators: tuple[Operator, ...]
-    ported: NDArray[np.int64]
+    matrix: NDArray[np.int64]
     left: NDArray[np.int64]
-
-    @property
-    def matrix(self) -> NDArray[np.int64]:
-        """int64[k, k], all numbers that went from one operator to another."""
-        return self.ported + self.left
 
     @property
     def flows(self) -> Sequence[str]:
@@ -99,23 +93,18 @@ class Effect:
 
     ``kind``: uint8, values of :class:`Kind`, or ``CONFIRMED``. ``before``, ``after``: intp, rows
     of the patch's route table; where there is no record, what the ranges say.
-    ``ported_before``: how many records the snapshot has. ``changes``: the counts of each kind.
+    ``ported_after``: how many records there are afterwards. ``changes``: the counts of each kind.
     """
 
     kind: NDArray[np.uint8]
     before: NDArray[np.intp]
     after: NDArray[np.intp]
-    ported_before: int
+    ported_after: int
     changes: Changes
 
     def count(self, kind: int) -> int:
         """Return how many numbers of a kind there are."""
         return int(np.count_nonzero(self.kind == kind))
-
-    @property
-    def ported_after(self) -> int:
-        """How many records there are after the patch."""
-        return self.ported_before + self.changes.ported - self.changes.returned
 
 
 def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
@@ -123,7 +112,7 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
 
     ``new`` may be content that is not published yet; it must keep the rules of the format.
     """
-    routes = [routes_of(each) for each in (old, new)]
+    routes = (old.routes, new.routes)
     of_row = _numbered([[operator_key(route.operator) for route in each] for each in routes])
     for_registry = _numbered([[registry_key(route) for route in each] for each in routes])
     operators: dict[int, Operator] = {}
@@ -137,11 +126,8 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
     for piece in changed_numbers(old, new):
         counts += np.bincount(piece.kind, minlength=len(Kind))
         updated = piece.kind == Kind.UPDATED
-        updated_by_registry += int(
-            np.count_nonzero(
-                for_registry[0][piece.before[updated]] != for_registry[1][piece.after[updated]]
-            )
-        )
+        differ = for_registry[0][piece.before[updated]] != for_registry[1][piece.after[updated]]
+        updated_by_registry += int(np.count_nonzero(differ))
         giver, taker = of_row[0][piece.before[~updated]], of_row[1][piece.after[~updated]]
         left = piece.kind[~updated] != Kind.PORTED
         np.add.at(matrix, (left * size + giver) * size + taker, 1)
@@ -152,37 +138,34 @@ def compare(old: Snapshot, new: Snapshot | Content) -> Comparison:
         changes=_changes(old, counts.tolist()),
         updated_by_registry=updated_by_registry,
         operators=tuple(operators[i] for i in used.tolist()),
-        ported=ported,
+        matrix=ported + left,
         left=left,
     )
 
 
 def _changes(old: Snapshot, counts: Sequence[int]) -> Changes:
-    """Return the counts of each kind as changes against a snapshot."""
     by_kind = {kind.name.lower(): count for kind, count in zip(Kind, counts, strict=True)}
     return Changes(against=old.metadata.snapshot_id, **by_kind)
 
 
 def effect_of(patch: Patch, snapshot: Snapshot) -> Effect:
     """Return what a patch changes in a snapshot."""
-    answers = snapshot.lookup(patch.numbers, range_route=True, overrides=False)
-    if answers.range_route is None:
-        raise AssertionError("it was asked for")
     member, _ = numpy_kernel.locate(snapshot.tables, patch.numbers)
-    before = answers.route.astype(np.intp)
-    after = np.where(patch.present, patch.number_route, answers.range_route).astype(np.intp)
+    before = snapshot.lookup(patch.numbers, overrides=False).route.astype(np.intp)
+    after = np.where(patch.present, patch.number_route, range_rows(snapshot, patch.numbers))
     kind = np.full(len(patch.numbers), CONFIRMED, np.uint8)
     both = np.flatnonzero(member & patch.present)
-    kind[both] = _Kinds([patch.routes] * 2, route_key).of(before[both], after[both])
+    kind[both] = _Kinds((patch.routes, patch.routes), route_key).of(before[both], after[both])
     kind[~member & patch.present] = Kind.PORTED
     kind[member & ~patch.present] = Kind.RETURNED
     counts = np.bincount(kind, minlength=len(Kind))[: len(Kind)].tolist()
+    changes = _changes(snapshot, counts)
     return Effect(
         kind=kind,
         before=before,
         after=after,
-        ported_before=snapshot.ported_count,
-        changes=_changes(snapshot, counts),
+        ported_after=snapshot.ported_count + changes.ported - changes.returned,
+        changes=changes,
     )
 
 
@@ -193,8 +176,7 @@ def changed_numbers(
 
     With ``as_registry`` only what the registry says counts: another brand table changes nothing.
     """
-    routes = [routes_of(each) for each in (old, new)]
-    kinds = _Kinds(routes, registry_key if as_registry else route_key)
+    kinds = _Kinds((old.routes, new.routes), registry_key if as_registry else route_key)
     borders = np.union1d(_borders(old), _borders(new)).tolist()
     for first, end in pairwise([0, *borders, NUMBER_MAX + 1]):
         (was, was_rows), (now, now_rows) = (_records(each, first, end) for each in (old, new))
@@ -222,7 +204,7 @@ def changed_numbers(
 def _borders(whole: Snapshot | Content) -> NDArray[np.uint64]:
     """Return numbers, each the first of a block, between which there are not too many records."""
     if isinstance(whole, Snapshot):
-        return edges(whole.tables)
+        return numpy_kernel.edges(whole.tables)
     shift = np.uint64(layout.BLOCK_SHIFT)
     return whole.numbers[_NUMBERS_AT_ONCE::_NUMBERS_AT_ONCE] >> shift << shift
 
@@ -232,7 +214,7 @@ def _records(
 ) -> tuple[NDArray[np.uint64], NDArray[np.unsignedinteger]]:
     """Return the records from one border to another (exclusive): numbers, ascending, and rows."""
     if isinstance(whole, Snapshot):
-        return records_between(whole.tables, first, end)
+        return numpy_kernel.records_between(whole.tables, first, end)
     part = slice(*whole.numbers.searchsorted(np.array([first, end], np.uint64)))
     return whole.numbers[part], whole.number_route[part]
 
@@ -246,14 +228,13 @@ def range_rows(whole: Snapshot | Content, numbers: NDArray[np.uint64]) -> NDArra
 
 def ported_by_operator(whole: Snapshot | Content) -> Mapping[str, int]:
     """Count the ported numbers by operator."""
-    routes = routes_of(whole)
     records = (
         whole.records_by_row
         if isinstance(whole, Snapshot)
-        else records_by_row(whole.number_route, len(routes))
+        else records_by_row(whole.number_route, len(whole.routes))
     )
     counts: Counter[str] = Counter()
-    for route, numbers in zip(routes, records.tolist(), strict=True):
+    for route, numbers in zip(whole.routes, records.tolist(), strict=True):
         if numbers:
             counts[operator_name(route.operator)] += numbers
     return counts
@@ -302,7 +283,7 @@ class _Kinds:
 
     def __init__(
         self,
-        tables: Sequence[Sequence[Route]],
+        tables: Sequence[Iterable[Route]],
         key: Callable[[Route], tuple[Hashable, ...]],
     ) -> None:
         keys = [[key(route) for route in table] for table in tables]
@@ -320,10 +301,3 @@ class _Kinds:
         kind[self.differ(before, after)] = Kind.UPDATED
         kind[self._operators[0].take(before) != self._operators[1].take(after)] = Kind.MOVED
         return kind
-
-
-def routes_of(whole: Snapshot | Content) -> Sequence[Route]:
-    """Return the whole route table."""
-    if isinstance(whole, Content):
-        return whole.routes
-    return [whole.routes[row] for row in range(len(whole.routes))]

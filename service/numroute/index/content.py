@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,12 +25,12 @@ TABLES_KEPT_MAX = 16
 would hold up the answers of a service for some milliseconds at each change."""
 
 
-MALFORMED = (KeyError, TypeError, ValueError, msgspec.DecodeError)
-"""What decoding raises when the bytes are not what was written."""
-
-
 class ContentError(NumrouteError):
     """The content breaks a rule of the format: a fault of the program that made it."""
+
+
+MALFORMED = (KeyError, TypeError, ValueError, ContentError, msgspec.DecodeError)
+"""What decoding raises when the bytes are not what was written."""
 
 
 def require(rules: Mapping[str, bool], whose: str = "the snapshot's content") -> None:
@@ -140,8 +141,7 @@ def decode_metadata(text: bytes) -> tuple[Metadata, dict[str, ValueSpec]]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class Network(NamedTuple):
     """What of a route is neither its operator nor its region."""
 
     mcc: str
@@ -149,6 +149,9 @@ class Network:
     registry_mnc: str
     routing_number: str
     line_type: str
+
+
+_network_of = attrgetter("mcc", "mnc", "registry_mnc", "routing_number", "line_type.name")
 
 
 def encode_routes(
@@ -160,17 +163,10 @@ def encode_routes(
     regions: dict[Region, int] = {}
     columns = np.zeros((4, len(routes)), "<u4")
     for row, route in enumerate(routes):
-        network = Network(
-            mcc=route.mcc,
-            mnc=route.mnc,
-            registry_mnc=route.registry_mnc,
-            routing_number=route.routing_number,
-            line_type=route.line_type.name,
-        )
         columns[:, row] = (
             route.status,
             operators.setdefault(route.operator, len(operators)),
-            networks.setdefault(network, len(networks)),
+            networks.setdefault(Network(*_network_of(route)), len(networks)),
             regions.setdefault(route.region, len(regions)),
         )
     arrays: dict[str, NDArray[np.unsignedinteger]] = {
@@ -181,7 +177,7 @@ def encode_routes(
     }
     tables: dict[str, Iterable[Any]] = {
         layout.OPERATORS: operators,
-        layout.NETWORKS: networks,
+        layout.NETWORKS: [network._asdict() for network in networks],
         layout.REGIONS: regions,
         layout.DONORS: donors,
     }
@@ -234,14 +230,13 @@ class RouteTable:
             route = self._routes[row] = Route(
                 status=Status(int(self.status[row])),
                 operator=self.operators[self.operator_of_row[row]],
-                mcc=network.mcc,
-                mnc=network.mnc,
-                registry_mnc=network.registry_mnc,
-                routing_number=network.routing_number,
                 region=self.regions[self.region_of_row[row]],
-                line_type=LineType[network.line_type],
+                **network._asdict() | {"line_type": LineType[network.line_type]},
             )
         return route
+
+    def __iter__(self) -> Iterator[Route]:
+        return map(self.__getitem__, range(len(self)))
 
 
 _ENTRY = np.dtype([("number", "<u8"), ("source", "<u4")])
@@ -260,20 +255,16 @@ class ChangedBy:
         entries = np.frombuffer(data, _ENTRY)
         return cls(numbers=entries["number"].copy(), source=entries["source"].copy())
 
-    def encode(self) -> bytes:
-        """Return the entries as the file keeps them: 12 bytes each."""
-        entries = np.empty(len(self.numbers), _ENTRY)
-        entries["number"], entries["source"] = self.numbers, self.source
-        return entries.tobytes()
-
     def find(self, number: int) -> int | None:
         """Return the index of the source that had the last word, None where none is known."""
         at = int(self.numbers.searchsorted(np.uint64(number)))
         known = at < len(self.numbers) and int(self.numbers[at]) == number
         return int(self.source[at]) if known else None
 
-    def then(self, numbers: NDArray[np.uint64], source: NDArray[np.uint32]) -> ChangedBy:
-        """Return what holds after later sources: uint64[k] ascending and unique, uint32[k]."""
+    def encode_with(self, numbers: NDArray[np.uint64], source: NDArray[np.uint32]) -> bytes:
+        """Return the entries after later sources as a file keeps them: 12 bytes each."""
         # Of equal numbers the first is taken: the later source.
         both, first = np.unique(np.concatenate([numbers, self.numbers]), return_index=True)
-        return ChangedBy(numbers=both, source=np.concatenate([source, self.source])[first])
+        entries = np.empty(len(both), _ENTRY)
+        entries["number"], entries["source"] = both, np.concatenate([source, self.source])[first]
+        return entries.tobytes()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import numpy as np
+
 from numroute.index.snapshot import Snapshot
 from numroute.model import Explanation, Layer, Route, Source, Status
-
-OVERRIDE = "override"
-PORTED_RECORD = "ported record"
-RANGE = "range"
-NOTHING = "nothing"
 
 
 def explain(snapshot: Snapshot, number: int) -> Explanation:
@@ -20,11 +17,11 @@ def explain(snapshot: Snapshot, number: int) -> Explanation:
     answered = snapshot.route(snapshot.lookup_one(number)[0])
     ported = route.status is Status.PORTED
     held = in_range.status.has_route
-    source = snapshot.changed_by().find(number)
+    source = snapshot.changed_by.find(number)
     layers = _overrides(snapshot, number, answered)
     layers.append(
         Layer(
-            name=PORTED_RECORD,
+            name="ported record",
             decides=ported and not answered.overridden,
             route=route if ported else None,
             # An increment has the last word on what it changed, be it that the number went home.
@@ -36,22 +33,22 @@ def explain(snapshot: Snapshot, number: int) -> Explanation:
         )
     )
     if route.status is not Status.INVALID:
-        first, last = snapshot.piece(number)
+        starts = snapshot.tables.range_start
+        behind = int(starts.searchsorted(np.uint64(number), side="right"))
         layers.append(
             Layer(
-                name=RANGE,
+                name="range",
                 decides=held and not ported and not answered.overridden,
                 route=in_range if held else None,
                 sources=_of_layer(snapshot, "ranges"),
-                first=first,
-                last=last,
+                first=int(starts[behind - 1]),
+                last=int(starts[behind]) - 1 if behind < len(starts) else None,
             )
         )
-    decided = next((layer.name for layer in layers if layer.decides), NOTHING)
     return Explanation(
         number=number,
         status=answered.status,
-        decided_by=decided,
+        decided_by=next((layer.name for layer in layers if layer.decides), "nothing"),
         route=answered if answered.status.has_route else None,
         layers=tuple(layers),
     )
@@ -61,12 +58,13 @@ def _overrides(snapshot: Snapshot, number: int, answered: Route) -> list[Layer]:
     """Return a layer for each override that holds the number, the narrowest first."""
     layers = []
     decided = not answered.overridden
-    for each in snapshot.overrides_of(number):
+    narrowest_first = reversed(snapshot.overrides)
+    for each in (each for each in narrowest_first if each.first <= number <= each.last):
         decides = not decided and each.active(datetime.now(UTC))
         decided = decided or decides
         layers.append(
             Layer(
-                name=OVERRIDE,
+                name="override",
                 decides=decides,
                 route=each.route(answered.status if decides else Status.NOT_PORTED),
                 sources=(),

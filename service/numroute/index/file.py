@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +25,6 @@ from numroute.errors import SnapshotCorruptError, SnapshotVersionError, StoreAcc
 from numroute.files import create_private
 from numroute.index import layout
 from numroute.index.content import ContentError, Metadata, ValueSpec, encode_metadata
-
-REBUILD_HINT = "Make another snapshot current or build this one again"
 
 _READ_BYTES: Final = 1 << 20
 
@@ -152,18 +150,15 @@ def _value_pages(length: int) -> int:
 
 def _padded(data: memoryview) -> memoryview | bytes:
     """Return data that LMDB stores on pages of its own: aligned, and out of the root page."""
-    return (
-        data
-        if len(data) >= layout.VALUE_BYTES_MIN
-        else bytes(data).ljust(layout.VALUE_BYTES_MIN, b"\0")
-    )
+    if len(data) >= layout.VALUE_BYTES_MIN:
+        return data
+    return bytes(data).ljust(layout.VALUE_BYTES_MIN, b"\0")
 
 
 def _reason(path: Path, error: lmdb.Error) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-@dataclass(slots=True, kw_only=True)
 class Environment:
     """An open snapshot file.
 
@@ -171,24 +166,39 @@ class Environment:
     (py-lmdb: a buffer dies with its transaction). A short value may be followed by padding.
     """
 
-    path: Path
-    seal: layout.Seal
-    values: dict[str, memoryview]
-    _environment: lmdb.Environment
-    _transaction: lmdb.Transaction
-    _identity: tuple[int, int]
-    readers: int = 0
+    def __init__(self, path: Path, identity: tuple[int, int]) -> None:
+        """Open the file for :func:`open_environment`, which says what it raises."""
+        self.seal = read_seal(path)
+        self.readers = 0
+        self._identity = identity
+        try:
+            # No lock file: a published snapshot is never written again, and its folder may be
+            # read-only.
+            self._environment = lmdb.open(
+                str(path), subdir=False, readonly=True, lock=False, create=False, max_spare_txns=0
+            )
+        except lmdb.Error as error:
+            fault = f"LMDB cannot open it: {_reason(path, error)}"
+            raise SnapshotCorruptError(path, fault) from None
+        self._transaction = self._environment.begin(buffers=True)
+        self.values = {bytes(key).decode(): value for key, value in self._transaction.cursor()}
+        _advise_huge_pages(self.values)
+        if sha256(self.values.get(layout.META, b"")) != self.seal.meta_sha256:
+            self._close()
+            raise SnapshotCorruptError(path, "the metadata are not what was written")
 
     def release(self) -> None:
         """Leave the environment; the last reader closes it."""
         with _lock:
             self.readers -= 1
-            if self.readers:
-                return
-            del _open[self._identity]
-            self.values.clear()
-            self._transaction.abort()
-            self._environment.close()
+            if not self.readers:
+                del _open[self._identity]
+                self._close()
+
+    def _close(self) -> None:
+        self.values.clear()
+        self._transaction.abort()
+        self._environment.close()
 
 
 _lock = threading.Lock()
@@ -207,13 +217,11 @@ def open_environment(path: Path) -> Environment:
         with _lock:
             environment = _open.get(identity)
             if environment is None:
-                environment = _open[identity] = _open_file(path, identity)
+                environment = _open[identity] = Environment(path, identity)
             environment.readers += 1
             return environment
     except FileNotFoundError:
-        raise SnapshotCorruptError(
-            path, "the snapshot's file is missing", hint=REBUILD_HINT
-        ) from None
+        raise SnapshotCorruptError(path, "the snapshot's file is missing") from None
     except OSError as error:
         raise StoreAccessError.unreadable(path, error) from None
 
@@ -239,37 +247,7 @@ def read_seal(path: Path) -> layout.Seal:
         fault = "the first pages are not what was written"
     else:
         return seal
-    raise SnapshotCorruptError(path, fault, hint=REBUILD_HINT)
-
-
-def _open_file(path: Path, identity: tuple[int, int]) -> Environment:
-    seal = read_seal(path)
-    try:
-        # No lock file: a published snapshot is never written again, and its folder may be
-        # read-only.
-        environment = lmdb.open(
-            str(path), subdir=False, readonly=True, lock=False, create=False, max_spare_txns=0
-        )
-    except lmdb.Error as error:
-        fault = f"LMDB cannot open it: {_reason(path, error)}"
-        raise SnapshotCorruptError(path, fault, hint=REBUILD_HINT) from None
-    transaction = environment.begin(buffers=True)
-    values = {bytes(key).decode(): value for key, value in transaction.cursor()}
-    _advise_huge_pages(values)
-    opened = Environment(
-        path=path,
-        seal=seal,
-        values=values,
-        _environment=environment,
-        _transaction=transaction,
-        _identity=identity,
-    )
-    if layout.META not in values or sha256(values[layout.META]) != seal.meta_sha256:
-        values.clear()
-        transaction.abort()
-        environment.close()
-        raise SnapshotCorruptError(path, "the metadata are not what was written", hint=REBUILD_HINT)
-    return opened
+    raise SnapshotCorruptError(path, fault)
 
 
 def _advise_huge_pages(values: Mapping[str, memoryview]) -> None:

@@ -85,11 +85,6 @@ def use_compiled(functions: Compiled | None) -> None:
     _compiled = functions
 
 
-def few_numbers() -> int:
-    """Return up to how many numbers are looked up fastest one by one."""
-    return FEW_NUMBERS if _compiled is None else FEW_NUMBERS_COMPILED
-
-
 def _count(numbers: int) -> None:
     """Compile in the background when many numbers have been looked up and numba is installed.
 
@@ -175,16 +170,18 @@ def finder(tables: Tables) -> Find:
     return find
 
 
-def find_fields(tables: Tables, find: Find, numbers: Words) -> tuple[Rows, Rows, Index] | None:
+def find_fields(
+    tables: Tables, find: Find, numbers: Words, *, rows_only: bool
+) -> tuple[Rows, Rows, Index] | None:
     """Return rows, rows of the ranges and ranks (-1 for none) of a small batch.
 
     None where finding them one field after the other is faster. The entries of most numbers say
     all three; the other numbers are looked up one by one.
     """
-    if len(numbers) <= FEW_NUMBERS:
+    if len(numbers) <= (FEW_NUMBERS_COMPILED if rows_only and _compiled else FEW_NUMBERS):
         each = np.array([find(number) for number in numbers.tolist()], np.int64).reshape(-1, 3)
         return each[:, 0].astype(np.uint16), each[:, 1].astype(np.uint16), each[:, 2]
-    if len(numbers) > FIELDS_NUMBERS:
+    if rows_only or len(numbers) > FIELDS_NUMBERS:
         return None
     entry = tables.entries.take(entries_of(tables, numbers), mode="clip")
     rows = (entry >> np.uint64(ROW_SHIFT)).astype(np.uint16)

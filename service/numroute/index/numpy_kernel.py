@@ -3,12 +3,15 @@
 A batch is worked off in pieces so that temporaries stay in cache; nothing is done per number in
 Python. What is not in the tables falls on block 0, whose entries are zeros, and what has no record
 on word 0 of the heap, which is 0: there is no branch on a number.
+
+Comparing snapshots and applying increments list the records in the order of their numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,9 @@ PIECE_NUMBERS = 8_192
 SMALL_NUMBERS = 256
 """In batches up to this size all numbers take every step: to select those that need one costs more
 than the step."""
+
+_BLOCKS_AT_ONCE = 256
+"""Blocks whose records are listed together."""
 
 _SEARCH_SORTED_FROM = 16
 """From this many keys on, sorting them first makes the binary searches cheaper than it costs."""
@@ -91,11 +97,6 @@ class Tables:
             self.codes, self.code_shift, self.group_shift = self.strips, 2, 63
             self.dictionary = np.arange(layout.MIXED + 1, dtype=np.uint16)
 
-    @property
-    def records(self) -> int:
-        """How many numbers have a record."""
-        return int(self.ranks[-1])
-
     def ranks_at(self, index: Index) -> Index:
         """Return how many records lie before the granules of these entries."""
         ranks = self.ranks.take(index >> layout.RANK_GROUP_SHIFT).astype(np.int64)
@@ -133,12 +134,10 @@ class Tables:
     def places(self) -> tuple[Index, Index]:
         """The blocks that have a place, ascending, and their places, from 1 on."""
         pages = self.top[:-1].nonzero()[0]
-        place = self.sub[self.top[pages][:, None] + np.arange(layout.BLOCKS_PER_PAGE)].reshape(-1)
-        blocks: Index = (
-            pages[:, None] * layout.BLOCKS_PER_PAGE + np.arange(layout.BLOCKS_PER_PAGE)
-        ).reshape(-1)
-        used = place != 0
-        return blocks[used].astype(np.int64), place[used] // layout.GRANULES_PER_BLOCK
+        place = self.sub[self.top[pages][:, None] + np.arange(layout.BLOCKS_PER_PAGE)]
+        used = place.nonzero()
+        blocks = pages[used[0]] * layout.BLOCKS_PER_PAGE + used[1]
+        return blocks, place[used] // layout.GRANULES_PER_BLOCK
 
     @cached_property
     def addresses(self) -> Words:
@@ -250,7 +249,6 @@ def _ranks(tables: Tables, entry: Words, low: Words) -> tuple[Words, Words, NDAr
 
 
 def _routes(tables: Tables, index: Index, first_code: Words, rank: Words) -> Rows:
-    """Return the rows of records."""
     place = np.left_shift(first_code, np.uint64(tables.code_shift))
     np.add(place, rank, out=place)
     code = tables.codes.take(place.view(np.int64), mode="clip")
@@ -340,3 +338,56 @@ def locate(tables: Tables, numbers: Words) -> tuple[NDArray[np.bool_], Index]:
     following = (place + 1) * layout.GRANULES_PER_BLOCK
     outside = np.append(tables.blocks, -1)[place] != block
     return member, np.where(outside, tables.ranks_at(following), rank)
+
+
+def all_records(tables: Tables) -> tuple[Words, Rows]:
+    """Return the numbers, ascending, and the rows of all records."""
+    borders = [0, *edges(tables).tolist(), NUMBER_MAX + 1]
+    pieces = (records_between(tables, *border) for border in pairwise(borders))
+    numbers, rows = zip(*pieces, strict=True)
+    return np.concatenate(numbers), np.concatenate(rows)
+
+
+def edges(tables: Tables) -> Words:
+    """Return numbers between which lie so many blocks as are listed together."""
+    return tables.blocks[_BLOCKS_AT_ONCE::_BLOCKS_AT_ONCE].astype(np.uint64) << _BLOCK
+
+
+def records_between(tables: Tables, first: int, end: int) -> tuple[Words, Rows]:
+    """Return the numbers and rows of the records from a block's first number to another's."""
+    begin, behind = tables.blocks.searchsorted(
+        [first >> layout.BLOCK_SHIFT, (end - 1 >> layout.BLOCK_SHIFT) + 1]
+    ).tolist()
+    index = np.arange(
+        (begin + 1) * layout.GRANULES_PER_BLOCK, (behind + 1) * layout.GRANULES_PER_BLOCK
+    )
+    return decode(tables, index)
+
+
+def decode(tables: Tables, index: Index) -> tuple[Words, Rows]:
+    """Return the numbers and rows of all records of the granules with these entries, ascending."""
+    block, within = np.divmod(index, layout.GRANULES_PER_BLOCK)
+    granules = (tables.blocks[block - 1] << (layout.BLOCK_SHIFT - layout.GRANULE_SHIFT)) + within
+    entry = tables.entries[index]
+    used = entry & _CELLS
+    # Bits as bytes of the size of a word, so that places divide into word and bit by shifts.
+    places = _set_bits(used)
+    of_cell, cell = places >> 6, places & 63
+    cells = np.bitwise_count(used).astype(np.int64)
+    place = ((entry >> _PLACE_SHIFT) & _PLACE).astype(np.int64)
+    words = tables.heap[(place - (cells.cumsum() - cells))[of_cell] + np.arange(len(of_cell))]
+    places = _set_bits(words & _MEMBERS)
+    at, bit = places >> 6, places & 63
+    granule = of_cell[at]
+    numbers = (granules[granule] << layout.GRANULE_SHIFT) + cell[at] * layout.CELL_NUMBERS + bit
+    count = np.bincount(granule, minlength=len(index))
+    codes = ((place + cells) << tables.code_shift) - (count.cumsum() - count)
+    code = tables.codes[codes[granule] + np.arange(len(granule))]
+    start = tables.dictionary_start[index[granule] >> tables.group_shift]
+    return numbers.view(np.uint64), tables.dictionary[start + code]
+
+
+def _set_bits(words: Words) -> Index:
+    """Return the places of all set bits, ascending, counted over all words."""
+    octets = words.astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]

@@ -8,15 +8,16 @@ time comes, without a new snapshot.
 from __future__ import annotations
 
 import bisect
-import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from numroute.index.content import require
 from numroute.model import NUMBER_MAX, LineType, Operator, Region, Route, Status
 
 Unsigned = NDArray[np.unsignedinteger]
@@ -74,20 +75,16 @@ class Override:
 def encode_overrides(overrides: Sequence[Override]) -> bytes:
     """Return the overrides as a JSON array of objects, UTF-8, without spaces."""
     rows = [
-        asdict(each)
-        | {
-            "line_type": each.line_type.name,
-            "expires": each.expires and each.expires.astimezone(UTC).isoformat(),
-        }
+        msgspec.to_builtins(each) | {"line_type": each.line_type.name}
         for each in sorted(overrides, key=_outer_first)
     ]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
+    return msgspec.json.encode(rows)
 
 
 def decode_overrides(table: bytes) -> tuple[Override, ...]:
     """Return stored overrides, in the order of their numbers, the wider of nested ones first.
 
-    Raises KeyError, TypeError or ValueError when the table is damaged.
+    Raises one of ``MALFORMED`` when the table is damaged.
     """
     overrides = tuple(
         Override(
@@ -99,21 +96,23 @@ def decode_overrides(table: bytes) -> tuple[Override, ...]:
                 "expires": row["expires"] and datetime.fromisoformat(row["expires"]),
             }
         )
-        for row in json.loads(table)
+        for row in msgspec.json.decode(table)
     )
-    broken = broken_rule(overrides)
-    if broken:
-        raise ValueError(broken)
+    check_overrides(overrides)
     return overrides
 
 
-def broken_rule(overrides: Sequence[Override]) -> str:
-    """Return the rule of the format that overrides break, an empty text when they keep all."""
-    if len(overrides) > OVERRIDES_MAX:
-        return f"at most {OVERRIDES_MAX} overrides"
-    if any(not 0 < each.first <= each.last <= NUMBER_MAX for each in overrides):
-        return "overrides are ranges of whole E.164 numbers"
-    return "overrides do not cross" if find_crossing(overrides) else ""
+def check_overrides(overrides: Sequence[Override]) -> None:
+    """Raise ContentError when overrides break a rule of the format."""
+    require(
+        {
+            f"at most {OVERRIDES_MAX} overrides": len(overrides) <= OVERRIDES_MAX,
+            "overrides are ranges of whole E.164 numbers": all(
+                0 < each.first <= each.last <= NUMBER_MAX for each in overrides
+            ),
+            "overrides do not cross": find_crossing(overrides) is None,
+        }
+    )
 
 
 def find_crossing(overrides: Iterable[Override]) -> tuple[Override, Override] | None:
@@ -204,7 +203,6 @@ class OverrideTable:
         return row if fresh == _NOTHING else fresh + bool(self._ported[row])
 
     def _current(self) -> _Layout:
-        """Return the overrides that apply now, laid out."""
         now, layout = time.time(), self._layout
         if not layout.since <= now < layout.until:
             # Several threads may do it at once: each gets a whole layout, and all are alike.
@@ -224,25 +222,19 @@ class OverrideTable:
         behind = np.array([each.last + 1 for each, _ in active], np.uint64)
         start = np.unique(np.concatenate([np.zeros(1, np.uint64), first, behind]))
         rows = np.full(len(start), _NOTHING)
+        twice = np.zeros(2 * _FLAGS, np.bool_)
         # The wider one of nested ones comes first: the narrower overwrites it.
-        for begin, end, (_, row) in zip(
+        for begin, end, (each, row) in zip(
             start.searchsorted(first), start.searchsorted(behind), active, strict=True
         ):
             rows[begin:end] = row
+            granule, last = each.first >> _FLAG_SHIFT, each.last >> _FLAG_SHIFT
+            flag = granule % _FLAGS
+            twice[flag : flag + min(last - granule + 1, _FLAGS)] = True
         return _Layout(
             since=ends[passed - 1] if passed else -np.inf,
             until=ends[passed] if passed < len(ends) else np.inf,
             start=start,
             row=rows,
-            flags=_flags_of(each for each, _ in active),
+            flags=twice[:_FLAGS] | twice[_FLAGS:],
         )
-
-
-def _flags_of(active: Iterable[Override]) -> NDArray[np.bool_]:
-    """Return a flag for each granule, many of which share one: whether an override may hold it."""
-    twice = np.zeros(2 * _FLAGS, np.bool_)
-    for each in active:
-        first, last = each.first >> _FLAG_SHIFT, each.last >> _FLAG_SHIFT
-        begin = first % _FLAGS
-        twice[begin : begin + min(last - first + 1, _FLAGS)] = True
-    return twice[:_FLAGS] | twice[_FLAGS:]

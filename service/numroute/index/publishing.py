@@ -23,10 +23,9 @@ from numroute.index.compare import compare
 from numroute.index.content import Content, Metadata
 from numroute.index.layout import FORMAT_VERSION
 from numroute.index.overrides import Override
-from numroute.index.patch import Patched
 from numroute.index.snapshot import Snapshot, verify_snapshot
 from numroute.index.store import Retention, SnapshotStore, locked
-from numroute.index.writer import write_snapshot
+from numroute.index.writer import Patched, write_snapshot
 from numroute.model import Changes, Source
 
 LOCK = "lock"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -19,14 +20,7 @@ from numroute.index.content import (
     ValueSpec,
     decode_metadata,
 )
-from numroute.index.file import (
-    REBUILD_HINT,
-    Environment,
-    open_environment,
-    read_seal,
-    sha256,
-    sha256_file,
-)
+from numroute.index.file import Environment, open_environment, read_seal, sha256, sha256_file
 from numroute.index.overrides import Override, OverrideTable, decode_overrides
 from numroute.model import Operator, Route
 
@@ -76,7 +70,6 @@ class Snapshot:
         Raises SnapshotCorruptError, SnapshotVersionError or StoreAccessError.
         """
         self.path = path
-        self._changed: ChangedBy | None = None
         self._environment: Environment | None = open_environment(path)
         try:
             self._load(self._environment)
@@ -89,7 +82,9 @@ class Snapshot:
         try:
             self.metadata, specs = decode_metadata(bytes(environment.values[layout.META]))
             self.value_specs = specs
-            self.values = values = stored_values(self.path, environment, specs)
+            stored = environment.values
+            values = {key: self._value(stored, key, spec) for key, spec in specs.items()}
+            self.values = values
             arrays = {
                 key: np.frombuffer(values[key], spec.dtype)
                 for key, spec in specs.items()
@@ -100,25 +95,32 @@ class Snapshot:
             )
             missing = (required - arrays.keys()) | (layout.TABLES - values.keys())
             if missing:
-                lacks = f"it lacks {', '.join(sorted(missing))}"
-                raise SnapshotCorruptError(self.path, lacks, hint=REBUILD_HINT)
+                raise SnapshotCorruptError(self.path, f"it lacks {', '.join(sorted(missing))}")
             part = "operators, networks or regions are"
             self.routes = RouteTable(arrays, values)
             part = "overrides are"
             overrides = decode_overrides(bytes(values.get(layout.OVERRIDES, b"[]")))
         except MALFORMED:
-            raise SnapshotCorruptError(
-                self.path,
-                f"the {part} not of version {environment.seal.format_version}",
-                hint=REBUILD_HINT,
-            ) from None
+            fault = f"the {part} not of version {environment.seal.format_version}"
+            raise SnapshotCorruptError(self.path, fault) from None
         self._overrides = OverrideTable(overrides, self.routes.status) if overrides else None
         self.arrays: Mapping[str, NDArray[Any]] = arrays
         self._ported_at = arrays.get(layout.PORTED_AT)
-        self._donor = arrays.get(layout.DONOR)
         self._row_dtype = np.promote_types(np.uint16, np.min_scalar_type(self.route_count))
         self.tables = numpy_kernel.Tables(arrays)
         self._find = kernel.finder(self.tables)
+
+    def _value(self, stored: Mapping[str, memoryview], key: str, spec: ValueSpec) -> memoryview:
+        """Return a value that the metadata describe, without its padding."""
+        value = stored.get(key, memoryview(b""))
+        nbytes = spec.length * (np.dtype(spec.dtype).itemsize if spec.dtype else 1)
+        if spec.dtype and spec.dtype not in layout.DTYPES.get(key, ()):
+            fault = f"{key} is unknown, or of an unknown type"
+        elif value.nbytes != max(nbytes, layout.VALUE_BYTES_MIN):
+            fault = f"{key} holds {value.nbytes} bytes, {nbytes} were written"
+        else:
+            return value[:nbytes]
+        raise SnapshotCorruptError(self.path, fault)
 
     @property
     def route_count(self) -> int:
@@ -128,7 +130,7 @@ class Snapshot:
     @property
     def ported_count(self) -> int:
         """The number of ported numbers."""
-        return self.tables.records
+        return int(self.tables.ranks[-1])
 
     @property
     def records_by_row(self) -> NDArray[np.uint32]:
@@ -140,25 +142,15 @@ class Snapshot:
         """The overrides, expired ones among them, in the order of their numbers."""
         return self._overrides.all if self._overrides else ()
 
-    def overrides_of(self, number: int) -> list[Override]:
-        """Return the overrides that hold a number, the narrowest first, expired ones too."""
-        return [each for each in reversed(self.overrides) if each.first <= number <= each.last]
-
+    @cached_property
     def changed_by(self) -> ChangedBy:
-        """Return which source had the last word on each number that increments have changed."""
-        if self._changed is None:
-            # Copied once: to explain a number must not take longer the more have changed.
-            self._changed = ChangedBy.decode(bytes(self.values.get(layout.CHANGED, b"")))
-        return self._changed
+        """Which source had the last word on each number that increments have changed."""
+        # Copied once: to explain a number must not take longer the more have changed.
+        return ChangedBy.decode(bytes(self.values.get(layout.CHANGED, b"")))
 
     def tables_stored(self) -> dict[str, bytes]:
         """Return everything stored but the arrays and the metadata, by key."""
         return {key: bytes(value) for key, value in self.values.items() if key not in self.arrays}
-
-    @property
-    def file_bytes(self) -> int:
-        """The length of the file."""
-        return self.path.stat().st_size
 
     def route(self, row: int) -> Route:
         """Return a row of the route table, or one of the overrides' behind it."""
@@ -179,19 +171,12 @@ class Snapshot:
         0 and numbers of more than 15 digits are answered with the row of status INVALID. Without
         ``overrides`` the answers are what the registry says.
         """
-        if len(numbers) == 1:
-            row, seconds, range_row = self.lookup_one(numbers.item(), overrides=overrides)
-            return Answers(
-                np.array((row,), self._row_dtype),
-                np.array((seconds,), np.uint32) if ported_at else None,
-                np.array((range_row,), np.uint16) if range_route else None,
-            )
         rows: Unsigned
         ranges: Unsigned | None
         found: tuple[NDArray[np.integer], NDArray[np.integer]] | None
-        fields = None
-        if ported_at or range_route or len(numbers) <= kernel.few_numbers():
-            fields = kernel.find_fields(self.tables, self._find, numbers)
+        times = np.zeros(len(numbers), np.uint32) if ported_at else None
+        rows_only = not (ported_at or range_route)
+        fields = kernel.find_fields(self.tables, self._find, numbers, rows_only=rows_only)
         if fields is not None:
             rows, ranges, ranks = fields
             with_record = (ranks >= 0).nonzero()[0]
@@ -201,11 +186,8 @@ class Snapshot:
             ranges = numpy_kernel.range_lookup(self.tables, numbers) if range_route else None
             wanted = ported_at and self._ported_at is not None
             found = numpy_kernel.find_records(self.tables, numbers) if wanted else None
-        times = None
-        if ported_at:
-            times = np.zeros(len(numbers), np.uint32)
-            if found is not None and self._ported_at is not None:
-                times[found[0]] = self._ported_at.take(found[1])
+        if times is not None and found is not None and self._ported_at is not None:
+            times[found[0]] = self._ported_at.take(found[1])
         if overrides and self._overrides:
             rows = rows.astype(self._row_dtype, copy=False)
             overridden = self._overrides.apply(numbers, rows)
@@ -227,26 +209,16 @@ class Snapshot:
 
     def donor(self, number: int) -> Operator | None:
         """Return who served a ported number before, where the registry says so."""
-        if self._donor is None:
-            return None
         _, _, rank = self._find(number)
-        return self.routes.donors[int(self._donor[rank])] if rank >= 0 else None
-
-    def piece(self, number: int) -> tuple[int, int | None]:
-        """Return the first and last number of the plan's piece that holds the number.
-
-        The last is None for the piece that has no end.
-        """
-        starts = self.tables.range_start
-        after = int(starts.searchsorted(np.uint64(number), side="right"))
-        last = int(starts[after]) - 1 if after < len(starts) else None
-        return int(starts[after - 1]), last
+        if rank < 0 or layout.DONOR not in self.arrays:
+            return None
+        return self.routes.donors[int(self.arrays[layout.DONOR][rank])]
 
     def close(self) -> None:
         """Give the file up. No call may be under way, and none may follow."""
         if self._environment is None:
             return
-        for name in ("_find", "tables", "arrays", "values", "_ported_at", "_donor"):
+        for name in ("_find", "tables", "arrays", "values", "_ported_at"):
             self.__dict__.pop(name, None)
         environment, self._environment = self._environment, None
         environment.release()
@@ -274,27 +246,5 @@ def verify_snapshot(path: Path) -> Metadata:
                 if sha256(snapshot.values[key]).hex() != spec.sha256
             ]
             fault = f"{', '.join(damaged) or 'bytes outside the arrays'}: not what was written"
-            raise SnapshotCorruptError(path, fault, hint=REBUILD_HINT)
+            raise SnapshotCorruptError(path, fault)
         return snapshot.metadata
-
-
-def stored_values(
-    path: Path, environment: Environment, specs: Mapping[str, ValueSpec]
-) -> dict[str, memoryview]:
-    """Return the values that the metadata describe, without their padding.
-
-    Raises SnapshotCorruptError.
-    """
-    values = {}
-    for key, spec in specs.items():
-        value = environment.values.get(key, memoryview(b""))
-        nbytes = spec.length * (np.dtype(spec.dtype).itemsize if spec.dtype else 1)
-        fault = ""
-        if spec.dtype and spec.dtype not in layout.DTYPES.get(key, ()):
-            fault = f"{key} is unknown, or of an unknown type"
-        elif value.nbytes != max(nbytes, layout.VALUE_BYTES_MIN):
-            fault = f"{key} holds {value.nbytes} bytes, {nbytes} were written"
-        if fault:
-            raise SnapshotCorruptError(path, fault, hint=REBUILD_HINT)
-        values[key] = value[:nbytes]
-    return values

@@ -14,7 +14,7 @@ from support.registry import NAMES, Result, command, write_registry
 
 from numroute.index import SnapshotStore, compare, explain
 from numroute.index.layout import DONOR, PORTED_AT
-from numroute.index.records import all_records
+from numroute.index.numpy_kernel import all_records
 from numroute_loader.increments import GapError
 from numroute_loader.inputs import input_files
 from numroute_loader.pipeline import check, publish
@@ -438,7 +438,7 @@ def remember(
 def facts(snapshot) -> list[tuple]:
     """Return everything that a snapshot knows of each ported number."""
     arrays = snapshot.arrays
-    every = np.concatenate([part for part, _ in all_records(snapshot.tables)])
+    every = all_records(snapshot.tables)[0]
     numbers = every.tolist()
     donors = [snapshot.routes.donors[at].code for at in arrays[DONOR].tolist()]
     routes = [snapshot.route(row) for row in snapshot.lookup(every, overrides=False).route.tolist()]
