@@ -26,7 +26,9 @@ class LocalClient:
     def __init__(self, store: Path | str, *, as_of: datetime | None = None) -> None:
         """Open a snapshot of the store; see ``open_store``."""
         opened = SnapshotStore(store)
-        self._opened: Snapshot | None = opened.open() if as_of is None else opened.open_at(as_of)
+        self._opened: Snapshot | None = (
+            opened.open() if as_of is None else opened.open_past(opened.current_at(as_of), as_of)
+        )
         metadata = self._opened.metadata
         self.snapshot = SnapshotRef(id=metadata.snapshot_id, as_of=metadata.as_of)
 

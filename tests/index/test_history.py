@@ -174,9 +174,10 @@ def test_a_time_whose_snapshot_was_removed_says_so(store: SnapshotStore, clock) 
     third = publish(store)
     with writing(store) as writer:
         writer.prune(Retention(last=0, daily=0))
+    then = START + timedelta(hours=1)
     with pytest.raises(NoSnapshotError, match=f"{first}.*no longer kept.*prune"):
-        store.open_at(START + timedelta(hours=1))
-    with store.open_at(clock.time) as snapshot:
+        store.open_past(store.current_at(then), then)
+    with store.open_past(store.current_at(clock.time), clock.time) as snapshot:
         assert snapshot.metadata.snapshot_id == third
 
 

@@ -10,7 +10,6 @@ import click
 
 from numroute.cli.options import EXISTING_FILE, Command, as_hours, gathered, setting
 from numroute.index import Retention
-from numroute.index.store import KEEP_DAILY, KEEP_LAST
 from numroute_loader.gate.checks import OVERRIDABLE
 from numroute_loader.gate.limits import Approval
 
@@ -56,8 +55,8 @@ approval_options = gathered(
 retention_options = gathered(
     "retention",
     Retention,
-    _keep("--keep-last", KEEP_LAST, "N", "the newest N snapshots"),
-    _keep("--keep-daily", KEEP_DAILY, "N", "the newest of each of the last N days"),
+    _keep("--keep-last", Retention().last, "N", "the newest N snapshots"),
+    _keep("--keep-daily", Retention().daily, "N", "the newest of each of the last N days"),
     _keep(
         "--keep-within",
         0,

@@ -251,7 +251,7 @@ class Watcher(Feed):
                 "asked_by": self._options.asked_by,
             }
             with writing(self._store) as writer:
-                writer.reconciled(checked.base_id, facts)
+                writer.record(history.RECONCILED, checked.base_id, **facts)
             if finding.outcome is Outcome.FAILED:
                 self._log.warning("drift", dump=dump, reason=finding.message, remedy=finding.hint)
             else:

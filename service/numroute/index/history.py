@@ -73,26 +73,23 @@ class History:
         """Return, for each snapshot in the history, the event that brought it into the store."""
         return {entry["snapshot"]: entry for entry in self.entries if entry["event"] in _INTRODUCES}
 
-    def moments(self, found: Moment | None = None) -> list[Moment]:
+    def moments(self) -> list[Moment]:
         """Return what was current from when on, oldest first, in the order of events.
 
-        ``found`` is what CURRENT names, and since when, where that is not what the last event says.
         What was announced and did not become current, because a crash came in between, is left
         out: CURRENT is then older than the announcement; after a change by hand it is younger.
         """
-        events = [
-            (entry["event"], Moment(at=entry["at"], snapshot=entry["snapshot"]))
-            for entry in self.entries
-            if entry["event"] in BECOMES_CURRENT
-        ]
-        if found is not None:
-            events.append((FOUND_CURRENT, found))
+        events = [entry for entry in self.entries if entry["event"] in BECOMES_CURRENT]
         never = {
             place
-            for place, ((event, moment), (following, since)) in enumerate(pairwise(events))
-            if event != FOUND_CURRENT and following == FOUND_CURRENT and since.at < moment.at
+            for place, (before, after) in enumerate(pairwise(events))
+            if before["event"] != FOUND_CURRENT == after["event"] and after["at"] < before["at"]
         }
-        return [moment for place, (_, moment) in enumerate(events) if place not in never]
+        return [
+            Moment(at=entry["at"], snapshot=entry["snapshot"])
+            for place, entry in enumerate(events)
+            if place not in never
+        ]
 
 
 def read_history(path: Path) -> History:

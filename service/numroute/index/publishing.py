@@ -10,11 +10,11 @@ import contextlib
 import errno
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numroute.errors import NoSnapshotError, SettingError, StoreAccessError, StoreError
 from numroute.files import finish, flush, remove_unfinished, unfinished, write_whole
@@ -27,8 +27,6 @@ from numroute.index.snapshot import Snapshot, verify_snapshot
 from numroute.index.store import Retention, SnapshotStore, locked
 from numroute.index.writer import Patched, write_snapshot
 from numroute.model import Changes, Source
-
-LOCK = "lock"
 
 OVERRIDES_COUNT = "overrides"
 """The name of the number of overrides among the metadata's counts."""
@@ -44,8 +42,8 @@ def writing(store: SnapshotStore) -> Iterator[StoreWriter]:
     StoreAccessError when the store cannot be written.
     """
     busy = "another process is writing to the store"
-    with locked(store.path, LOCK, busy=busy, hint="Wait until it ends"):
-        yield StoreWriter(store, history_in_doubt=_repair(store))
+    with locked(store.path, "lock", busy=busy, hint="Wait until it ends"):
+        yield StoreWriter(store)
 
 
 class StoreWriter:
@@ -54,10 +52,10 @@ class StoreWriter:
     After damage to the history it prunes only when asked to.
     """
 
-    def __init__(self, store: SnapshotStore, *, history_in_doubt: bool) -> None:
-        """Hold the store; only :func:`writing` makes writers."""
+    def __init__(self, store: SnapshotStore) -> None:
+        """Repair the store, whose lock is held: only :func:`writing` makes writers."""
         self._store = store
-        self._history_in_doubt = history_in_doubt
+        self._history_in_doubt = self._repair()
 
     def publish(  # noqa: PLR0913 - each is a fact that metadata or history keep
         self,
@@ -163,7 +161,7 @@ class StoreWriter:
             fresh.unlink(missing_ok=True)
             raise
         try:
-            _record(store, event, metadata.snapshot_id, {**_facts_of(metadata, final), **facts})
+            self.record(event, metadata.snapshot_id, **_facts_of(metadata, final), **facts)
         except StoreAccessError:
             # Nobody knows of it yet, and its room may be what is lacking.
             final.unlink(missing_ok=True)
@@ -199,14 +197,9 @@ class StoreWriter:
             )
         metadata = verify_snapshot(path)
         facts = {"replaced": replaced, "as_of": metadata.as_of.isoformat()}
-        facts |= {"asked_by": asked_by, "reason": reason}
-        _record(store, history.ROLLED_BACK, snapshot_id, facts)
+        self.record(history.ROLLED_BACK, snapshot_id, **facts, asked_by=asked_by, reason=reason)
         self.make_current(snapshot_id)
         return metadata
-
-    def reconciled(self, snapshot_id: str, facts: Mapping[str, Any]) -> None:
-        """Record how a full dump that is not published differs from a snapshot."""
-        _record(self._store, history.RECONCILED, snapshot_id, facts)
 
     def pin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
         """Keep a snapshot regardless of the retention. Raises NoSnapshotError."""
@@ -215,8 +208,7 @@ class StoreWriter:
         with _access(path):
             path.touch(0o600)
             flush(self._store.snapshots)
-        facts = {"asked_by": asked_by, "reason": reason}
-        _record(self._store, history.PINNED, snapshot_id, facts)
+        self.record(history.PINNED, snapshot_id, asked_by=asked_by, reason=reason)
 
     def unpin(self, snapshot_id: str, *, asked_by: str = "", reason: str = "") -> None:
         """Leave a snapshot to the retention again. Raises SettingError when it is not pinned."""
@@ -225,8 +217,7 @@ class StoreWriter:
                 f"snapshot {snapshot_id!r} is not pinned",
                 hint="`numroute info --store DIR` lists what is",
             )
-        facts = {"asked_by": asked_by, "reason": reason}
-        _record(self._store, history.UNPINNED, snapshot_id, facts)
+        self.record(history.UNPINNED, snapshot_id, asked_by=asked_by, reason=reason)
         path = self._store.pin_path(snapshot_id)
         with _access(path):
             path.unlink()
@@ -245,7 +236,7 @@ class StoreWriter:
                 path = store.snapshot_path(each.snapshot)
                 facts = {"bytes": path.stat().st_size, "asked_by": asked_by}
                 try:
-                    _record(store, history.PRUNED, each.snapshot, facts)
+                    self.record(history.PRUNED, each.snapshot, **facts)
                 except StoreAccessError as error:
                     cause = error.__cause__
                     if not isinstance(cause, OSError) or cause.errno != errno.ENOSPC:
@@ -253,7 +244,7 @@ class StoreWriter:
                     # On a full disk there is room for the record only when the file has gone.
                     with _access(path):
                         path.unlink()
-                    _record(store, history.PRUNED, each.snapshot, facts)
+                    self.record(history.PRUNED, each.snapshot, **facts)
                 with _access(path):
                     path.unlink(missing_ok=True)
                     flush(store.snapshots)
@@ -264,6 +255,48 @@ class StoreWriter:
         pointer = self._store.pointer_path
         with _access(pointer):
             write_whole(pointer, snapshot_id.encode("ascii") + b"\n")
+
+    def record(self, event: str, snapshot_id: str, **facts: object) -> None:
+        """Append an event to the store's history. Raises StoreAccessError."""
+        path = self._store.history_path
+        with _access(path):
+            history.record(path, event, snapshot_id, facts)
+
+    def _repair(self) -> bool:
+        """Remove unfinished files and complete the history; return whether that is in doubt.
+
+        A file under its temporary name was never finished. One under its lasting name is whole:
+        where a crash or damage kept it out of the history, it is added. No snapshot is removed.
+        After damage the history is in doubt: what was pinned by whom and what was current when may
+        be incomplete.
+        """
+        store = self._store
+        with _access(store.path):
+            remove_unfinished(store.snapshots)
+            remove_unfinished(store.path, store.pointer_path.name)
+        recorded = store.read_history()
+        ids = store.ids()
+        lost = bool(ids) and not store.history_path.exists()
+        in_doubt = bool(recorded.unnoticed) or lost
+        if in_doubt:
+            self.record(history.DAMAGED, "", lines=recorded.damaged, missing=lost)
+        known = recorded.introductions()
+        for each in sorted(set(ids) - known.keys()):
+            path = store.snapshot_path(each)
+            try:
+                with Snapshot(path) as snapshot:
+                    facts = _facts_of(snapshot.metadata, path)
+            except StoreError:
+                # Of a damaged one, or of a newer version, nothing is known; it is left alone.
+                continue
+            self.record(history.ADOPTED, each, **facts)
+        with contextlib.suppress(NoSnapshotError):
+            current = store.current_id()
+            seen = store.read_history().moments()
+            if not seen or seen[-1].snapshot != current:
+                since = store.moments()[-1].at.isoformat(timespec="milliseconds")
+                self.record(history.FOUND_CURRENT, current, at=since)
+        return in_doubt
 
     def _changes(self, content: Content) -> Changes | None:
         """Compare with the current snapshot; None where there is none that can be read."""
@@ -279,11 +312,8 @@ class StoreWriter:
         Where it cannot be read, those of the last one before it that can: people wrote them, and no
         registry brings them back.
         """
-        last = self._store.open_last()
-        if last is None:
-            return ()
-        with last:
-            return last.overrides
+        with self._store.open_last() or contextlib.nullcontext() as last:
+            return last.overrides if last else ()
 
     def _new_id(self, as_of: datetime) -> str:
         """Return an unused id that begins with the data's time, so that names sort by it."""
@@ -304,12 +334,6 @@ def _access(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _record(store: SnapshotStore, event: str, snapshot_id: str, facts: Mapping[str, Any]) -> None:
-    """Append an event to the store's history; raises StoreAccessError."""
-    with _access(store.history_path):
-        history.record(store.history_path, event, snapshot_id, facts)
-
-
 def _facts_of(metadata: Metadata, path: Path) -> dict[str, Any]:
     """Return what the history keeps of a snapshot when the file itself is gone."""
     return {
@@ -322,44 +346,7 @@ def _facts_of(metadata: Metadata, path: Path) -> dict[str, Any]:
     }
 
 
-def _repair(store: SnapshotStore) -> bool:
-    """Remove unfinished files and complete the history; return whether the history is in doubt.
-
-    A file under its temporary name was never finished. One under its lasting name is whole: where
-    a crash or damage kept it out of the history, it is added. No snapshot is removed. After damage
-    the history is in doubt: what was pinned by whom and what was current when may be incomplete.
-    """
-    with _access(store.path):
-        remove_unfinished(store.snapshots)
-        remove_unfinished(store.path, store.pointer_path.name)
-    recorded = store.read_history()
-    ids = store.ids()
-    lost = bool(ids) and not store.history_path.exists()
-    in_doubt = bool(recorded.unnoticed) or lost
-    if in_doubt:
-        _record(store, history.DAMAGED, "", {"lines": recorded.damaged, "missing": lost})
-    known = recorded.introductions()
-    for each in ids:
-        # Of a damaged one, or of a newer version, nothing is known, and nothing is done to it.
-        facts = None
-        path = store.snapshot_path(each)
-        if each not in known:
-            with contextlib.suppress(StoreError), Snapshot(path) as snapshot:
-                facts = _facts_of(snapshot.metadata, path)
-        if facts is not None:
-            _record(store, history.ADOPTED, each, facts)
-    with contextlib.suppress(NoSnapshotError):
-        current = store.current_id()
-        seen = store.read_history().moments()
-        if not seen or seen[-1].snapshot != current:
-            since = store.moments()[-1].at
-            facts = {"at": since.isoformat(timespec="milliseconds")}
-            _record(store, history.FOUND_CURRENT, current, facts)
-    return in_doubt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(NamedTuple):
     """A snapshot and why it is kept; ``reasons`` is empty when it is not."""
 
     snapshot: str
@@ -378,25 +365,16 @@ def judge(
     ``snapshots``: ids and times of publishing, oldest first in the order of events, which decides
     what is newest. ``protected``: pairs of an id and the reason why no rule may remove it.
     """
-    newest_first = snapshots[::-1]
-    of_day: dict[date, str] = {}
-    for each, at in newest_first:
-        of_day.setdefault(at.date(), each)
-    within = retention.within
+    newest_first, within = snapshots[::-1], retention.within
+    of_day = {at.date(): each for each, at in snapshots}
     rules = {
         "last": [each for each, _ in newest_first[: retention.last]],
-        "daily": list(of_day.values())[: retention.daily],
+        "daily": list(of_day.values())[::-1][: retention.daily],
         "within": [each for each, at in snapshots if within and newest_first[0][1] - at <= within],
     }
+    reasons = [*protected, *((each, rule) for rule, keeps in rules.items() for each in keeps)]
     return [
-        Kept(
-            snapshot=each,
-            published=at,
-            reasons=(
-                *(reason for held, reason in protected if held == each),
-                *(rule for rule, keeps in rules.items() if each in keeps),
-            ),
-        )
+        Kept(each, at, tuple(reason for held, reason in reasons if held == each))
         for each, at in snapshots
     ]
 
@@ -408,10 +386,8 @@ def _protected(store: SnapshotStore) -> Iterator[tuple[str, str]]:
         yield store.previous_id(), "previous"
     for each in store.pinned():
         yield each, "pinned"
-    known = store.read_history().introductions()
-    for each in store.ids():
-        if each not in known:
-            yield each, "unreadable"
+    for each in set(store.ids()) - store.read_history().introductions().keys():
+        yield each, "unreadable"
 
 
 def _in_order(store: SnapshotStore) -> list[tuple[str, datetime]]:
@@ -420,21 +396,18 @@ def _in_order(store: SnapshotStore) -> list[tuple[str, datetime]]:
     Where the clock was set back, an event was no later than the next one. An adopted snapshot comes
     by the time when it was built; one that the history lacks, by its file's.
     """
-    introductions = store.read_history().introductions()
-    kept = dict.fromkeys(store.ids())
+    introductions, ids = store.read_history().introductions(), store.ids()
     found: list[tuple[str, datetime]] = []
     later = datetime.max.replace(tzinfo=UTC)
     for snapshot_id, entry in reversed(introductions.items()):
-        if snapshot_id in kept:
-            del kept[snapshot_id]
+        if snapshot_id in ids:
             if entry["event"] == history.ADOPTED:
                 found.append((snapshot_id, datetime.fromisoformat(entry["built_at"])))
             else:
                 later = min(entry["at"], later)
                 found.append((snapshot_id, later))
-    for snapshot_id in kept:
+    for snapshot_id in sorted(set(ids) - introductions.keys()):
         modified = store.snapshot_path(snapshot_id).stat().st_mtime
         found.append((snapshot_id, datetime.fromtimestamp(modified, UTC)))
     found.reverse()
-    found.sort(key=itemgetter(1))
-    return found
+    return sorted(found, key=itemgetter(1))

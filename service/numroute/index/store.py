@@ -30,10 +30,6 @@ from numroute.index import history
 from numroute.index.history import History, Moment, read_history
 from numroute.index.snapshot import Snapshot
 
-SNAPSHOTS = "snapshots"
-CURRENT = "CURRENT"
-HISTORY = "history.jsonl"
-LOCK = "lock"
 SUFFIX = ".lmdb"
 PIN_SUFFIX = ".pin"
 
@@ -48,21 +44,17 @@ _BACK_HINT = (
 )
 
 
-KEEP_LAST = 12
-"""The windows of a day."""
-KEEP_DAILY = 7
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """What to keep; a snapshot is kept when any rule keeps it.
 
-    ``last``: how many of the newest. ``daily``: for how many of the last days (UTC) that have one
-    the newest of the day. ``within``: all published at most this long before the newest.
+    ``last``: how many of the newest, by default the windows of a day. ``daily``: for how many of
+    the last days (UTC) that have one the newest of the day. ``within``: all published at most this
+    long before the newest.
     """
 
-    last: int = KEEP_LAST
-    daily: int = KEEP_DAILY
+    last: int = 12
+    daily: int = 7
     within: timedelta = timedelta(0)
 
 
@@ -85,9 +77,9 @@ class SnapshotStore:
         Raises StoreMissingError when there is none, StoreAccessError when it cannot be made.
         """
         self.path = Path(path)
-        self.snapshots = self.path / SNAPSHOTS
-        self.history_path = self.path / HISTORY
-        self.pointer_path = self.path / CURRENT
+        self.snapshots = self.path / "snapshots"
+        self.history_path = self.path / "history.jsonl"
+        self.pointer_path = self.path / "CURRENT"
         self.retention = retention or Retention()
         if create:
             try:
@@ -228,7 +220,8 @@ class SnapshotStore:
             current = self.current_id()
             if not moments or moments[-1].snapshot != current:
                 since = datetime.fromtimestamp(self.pointer_path.stat().st_mtime, UTC)
-                return recorded.moments(Moment(at=since, snapshot=current))
+                found = {"event": history.FOUND_CURRENT, "snapshot": current, "at": since}
+                return History(entries=(*recorded.entries, found)).moments()
         return moments
 
     def open_last(self, without: Collection[str] = ()) -> Snapshot | None:
@@ -271,14 +264,6 @@ class SnapshotStore:
                 hint="`numroute-load history --store DIR` shows what was current when",
             )
         return found
-
-    def open_at(self, time: datetime) -> Snapshot:
-        """Open the snapshot that was current at a time (aware).
-
-        Raises what :meth:`current_at` and :meth:`open` raise; NoSnapshotError when it is no longer
-        kept.
-        """
-        return self.open_past(self.current_at(time), time)
 
     def open_past(self, snapshot_id: str, time: datetime) -> Snapshot:
         """Open what :meth:`current_at` found for a time.
