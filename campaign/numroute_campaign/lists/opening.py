@@ -22,13 +22,8 @@ from numroute_campaign.lists.csv_list import CsvText
 from numroute_campaign.lists.files import Form, ListFile, ReadOptions
 from numroute_campaign.lists.spreadsheet import Spreadsheet
 
-_READERS: Final[dict[Form, type[ListReader]]] = {
-    Form.CSV: CsvText,
-    Form.SPREADSHEET: Spreadsheet,
-    Form.PARQUET: ArrowFile,
-    Form.ARROW_FILE: ArrowFile,
-    Form.ARROW_STREAM: ArrowFile,
-}
+_READERS: Final[dict[Form, type[ListReader]]] = {Form.CSV: CsvText, Form.SPREADSHEET: Spreadsheet}
+"""Of the forms that Arrow does not read."""
 
 
 def open_list(
@@ -40,7 +35,7 @@ def open_list(
         InputError: The file is damaged or empty, or which column has the numbers is unclear.
         SettingError: The encoding is unknown.
     """
-    reader = _READERS[file.form](file, options)
+    reader = _READERS.get(file.form, ArrowFile)(file, options)
     columns, samples, region = reader.columns, reader.sample, options.region
     if all_phone_columns and options.column is None:
         if unable := unable_columns(columns, samples):
