@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from numroute.errors import InputError, SettingError
-from numroute.files import create_private, read_private_file, replacing
+from numroute.files import create_private, read_setting_file, replacing
 from numroute_campaign.lists.columns import shown_name
 from numroute_campaign.lists.files import ReadOptions, find_files
 from numroute_campaign.lists.opening import open_list
@@ -90,7 +90,7 @@ def load_key(path: Path) -> bytes:
                 file.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
         except OSError as error:
             raise InputError(path, f"the key cannot be written: {error.strerror}") from None
-    text = read_private_file(path, "the key")
+    text = read_setting_file(path, "the key", private=True)
     key = b""
     with contextlib.suppress(ValueError):
         key = bytes.fromhex(text.decode("ascii").strip())

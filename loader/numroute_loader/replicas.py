@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,16 +23,13 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
 from numroute.entry import how_to_install
 from numroute.errors import FeedError, NoSnapshotError, SettingError, SnapshotCorruptError
 from numroute.index import Snapshot, SnapshotStore, writing
 from numroute.index.file import sha256_file
-from numroute_loader.feeds.loop import Feed, now
-
-Progress = Callable[[int, int], None]
-"""Called now and then with bytes: (done, total)."""
+from numroute_loader.feeds.loop import Feed, Health, now
+from numroute_loader.reading.description import Progress
 
 POINTER = "current.json"
 SNAPSHOTS = "snapshots"
@@ -90,7 +87,9 @@ class Remote:
         except ModuleNotFoundError:
             command = how_to_install("replicas")
             raise SettingError("fsspec is not installed", hint=f"Run {command}") from None
-        self.url = _without_secrets(url)
+        password = urlsplit(url).password
+        shown = url if password is None else url.replace(f":{password}@", "@", 1)
+        self.url = shown.rstrip("/")
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
@@ -116,18 +115,6 @@ class Remote:
             reason = f"{self.url}/{POINTER}: it is not the pointer of a snapshot"
             raise FeedError(reason, hint=_PUSH_AGAIN) from None
 
-    def write_pointer(self, pointer: Pointer) -> None:
-        """Make a snapshot current, whose object must be complete."""
-        content = msgspec.json.encode(pointer) + b"\n"
-        with self._wrapped("the pointer cannot be written"):
-            final = f"{self._root}/{POINTER}"
-            if not self.renames:
-                self._fs.pipe_file(final, content)
-                return
-            with self._fs.open(final + UNFINISHED, "wb") as file:
-                file.write(content)
-            self._fs.mv(final + UNFINISHED, final)
-
     def sizes(self) -> dict[str, int]:
         """Return the bytes of all snapshots' objects and of begun uploads, by name."""
         with self._wrapped("cannot be listed"):
@@ -150,7 +137,7 @@ class Remote:
         """Open a snapshot's object for reading from an offset."""
         with self._wrapped("the download broke off"):
             try:
-                opened = self._fs.open(self._path(snapshot), "rb")
+                opened = self._fs.open(f"{self._root}/{SNAPSHOTS}/{snapshot}{SUFFIX}", "rb")
             except FileNotFoundError:
                 raise FeedError(
                     f"{self.url}: the pointer names snapshot {snapshot!r}, which is not there",
@@ -161,21 +148,19 @@ class Remote:
                 yield file
 
     @contextlib.contextmanager
-    def writing(self, snapshot: str, offset: int) -> Iterator[Any]:
-        """Open a snapshot's object for writing; with an offset, continue a broken upload.
+    def writing(self, name: str, offset: int = 0) -> Iterator[Any]:
+        """Open a file for writing; with an offset, continue a broken upload.
 
         It is complete, and has its name, when the block ends.
         """
-        with self._wrapped("the upload broke off"):
-            self._fs.makedirs(f"{self._root}/{SNAPSHOTS}", exist_ok=True)
-            path = self._path(snapshot) + (UNFINISHED if self.renames else "")
+        final = f"{self._root}/{name}"
+        path = final + UNFINISHED if self.renames else final
+        with self._wrapped(f"{name} cannot be written"):
+            self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
             with self._fs.open(path, "ab" if offset else "wb") as file:
                 yield file
             if self.renames:
-                self._fs.mv(path, self._path(snapshot))
-
-    def _path(self, snapshot: str) -> str:
-        return f"{self._root}/{SNAPSHOTS}/{snapshot}{SUFFIX}"
+                self._fs.mv(path, final)
 
     @contextlib.contextmanager
     def _wrapped(self, what: str) -> Iterator[None]:
@@ -233,7 +218,7 @@ def push(
             for offset in (begun if begun <= size else 0, 0):
                 with (
                     path.open("rb", buffering=0) as local,
-                    remote.writing(pointer.snapshot, offset) as target,
+                    remote.writing(f"{SNAPSHOTS}/{name}", offset) as target,
                 ):
                     local.seek(offset)
                     sent += _copy(local, target, offset, size, progress) - offset
@@ -245,7 +230,8 @@ def push(
                     f"{remote.url}: snapshot {pointer.snapshot} does not read as it was sent",
                     hint="The pointer was not changed. Push again, and check the storage",
                 )
-        remote.write_pointer(pointer)
+        with remote.writing(POINTER) as file:
+            file.write(msgspec.json.encode(pointer) + b"\n")
     there = sorted(remote.sizes().keys() - {name}, reverse=True)
     others = [each for each in there if each.endswith(SUFFIX)]
     for each in there:
@@ -286,10 +272,13 @@ def pull(
         hint = "Run `numroute-load push` on the machine that builds the snapshots"
         raise NoSnapshotError(remote.url, "nothing has been pushed here yet", hint=hint)
     spool = store.path / SPOOL
+    part = spool / f"{pointer.snapshot}-{pointer.sha256}"
+    for each in spool.glob("*"):
+        if each != part:
+            each.unlink()
     if pointer.snapshot in store.ids():
         with contextlib.suppress(NoSnapshotError):
             if store.current_id() == pointer.snapshot:
-                _clear(spool)
                 return Transfer(pointer=pointer, moved_bytes=0)
         # A damaged one is fetched again below, and takes its place.
         with contextlib.suppress(SnapshotCorruptError):
@@ -298,8 +287,6 @@ def pull(
                 writer.roll_back(pointer.snapshot, asked_by=asked_by, reason=reason)
             return Transfer(pointer=pointer, moved_bytes=0, changed=True)
     spool.mkdir(mode=0o700, exist_ok=True)
-    part = spool / f"{pointer.snapshot}-{pointer.sha256}"
-    _clear(spool, keep=part)
     fetched = _fetch(remote, pointer, part, progress)
     with Snapshot(part) as snapshot:
         metadata = snapshot.metadata
@@ -309,14 +296,7 @@ def pull(
         raise FeedError(f"{remote.url}: {reason}", hint=_PUSH_AGAIN)
     with writing(store) as writer:
         writer.publish_pulled(part, metadata, url=remote.url, asked_by=asked_by)
-    _clear(spool)
     return Transfer(pointer=pointer, moved_bytes=fetched, changed=True)
-
-
-def _clear(folder: Path, *, keep: Path | None = None) -> None:
-    for each in folder.glob("*"):
-        if each != keep:
-            each.unlink()
 
 
 def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | None) -> int:
@@ -341,38 +321,27 @@ def _fetch(remote: Remote, pointer: Pointer, part: Path, progress: Progress | No
     return done - begun
 
 
+@dataclass
 class Follower(Feed):
     """Keeps a store at what is current at the remote."""
 
-    def __init__(
-        self,
-        store: SnapshotStore,
-        remote: Remote,
-        log: FilteringBoundLogger,
-        interval_seconds: float,
-        asked_by: str,
-    ) -> None:
+    remote: Remote
+    asked_by: str
+
+    def __post_init__(self) -> None:
         """Continue from the store's health record."""
-        super().__init__(store, remote.url, log, interval_seconds)
-        self._remote = remote
-        self._asked_by = asked_by
+        self._health = Health(self.store.path, self.remote.url)
 
     def _work(self) -> None:
-        pulled = pull(self._store, self._remote, asked_by=self._asked_by)
+        pulled = pull(self.store, self.remote, asked_by=self.asked_by)
         self._health.set(polled_at=now())
         if pulled.changed:
             as_of = datetime.fromisoformat(pulled.pointer.as_of)
             snapshot = pulled.pointer.snapshot
             self._health.set(published_at=now(), snapshot_id=snapshot, as_of=as_of)
-            self._log.info(
+            self.log.info(
                 "snapshot pulled",
                 snapshot=snapshot,
                 as_of=pulled.pointer.as_of,
                 bytes=pulled.moved_bytes,
             )
-
-
-def _without_secrets(url: str) -> str:
-    """Return a URL without a password."""
-    password = urlsplit(url).password
-    return (url if password is None else url.replace(f":{password}@", "@", 1)).rstrip("/")

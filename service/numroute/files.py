@@ -177,11 +177,6 @@ def read_setting_file(path: Path, what: str, *, private: bool = False) -> bytes:
     return content
 
 
-def read_private_file(path: Path, what: str) -> bytes:
-    """Return the content of a file that holds a secret, see ``read_setting_file``."""
-    return read_setting_file(path, what, private=True)
-
-
 def _require_private(path: Path, what: str, status: os.stat_result) -> None:
     forbidden = stat.S_IRWXO | stat.S_IRWXG
     if status.st_uid == 0:

@@ -28,7 +28,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import SettingError
-from numroute.files import read_private_file
+from numroute.files import read_setting_file
 from numroute.logs import fault_fields
 from numroute_web.jobs import Job, JobStore, job_body
 from numroute_web.problems import ProblemError
@@ -207,7 +207,8 @@ class Deliverer:
 
 
 def _read_key(path: Path) -> bytes:
-    text = read_private_file(path, "the secret of callbacks").decode("ascii", "replace").strip()
+    content = read_setting_file(path, "the secret of callbacks", private=True)
+    text = content.decode("ascii", "replace").strip()
     try:
         key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except binascii.Error:

@@ -29,9 +29,9 @@ from numroute.logs import make_logger
 from numroute_loader import replicas
 from numroute_loader.cli.options import approval_options, retention_options, user_name
 from numroute_loader.feeds import watcher
-from numroute_loader.feeds.loop import feeding, stopping
-from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, Source, parse_address
-from numroute_loader.feeds.watcher import Watcher, WatchOptions
+from numroute_loader.feeds.loop import feeding
+from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, Source
+from numroute_loader.feeds.watcher import Watcher
 from numroute_loader.registries import FEEDS
 from numroute_loader.replicas import Follower, Remote, Transfer
 
@@ -70,7 +70,8 @@ def _source(
         command = how_to_install("sftp")
         raise SettingError(f"{error.name} is not installed", hint=f"Run {command}") from None
     return SftpSource(
-        address=parse_address(sftp, _LAYOUT.root),
+        url=sftp,
+        root=_LAYOUT.root,
         folders=folders or _LAYOUT.folders,
         password=os.environ.get(PASSWORD_VARIABLE) or None,
         passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
@@ -159,7 +160,7 @@ def watch(
     source: Source,
     once: bool,
     push: str | None,
-    **options: Any,  # noqa: ANN401 - those that WatchOptions takes by the same name
+    **options: Any,  # noqa: ANN401 - those that Watcher takes by the same name
 ) -> int:
     """Keep a store up to date from a folder or an SFTP host where the registry's files arrive.
 
@@ -169,13 +170,17 @@ def watch(
     start continues where this one stopped.
     """
     opened = SnapshotStore(store, create=True, retention=retention)
-    watch_options = WatchOptions(
-        asked_by=f"{user_name()} (watch)",
-        push=None if push is None else _pusher(opened, Remote(push)),
-        **options,
-    )
-    with feeding(store), stopping():
-        feed = Watcher(opened, source, _LAYOUT, watch_options, make_logger())
+    pusher = None if push is None else _pusher(opened, Remote(push))
+    with feeding(store):
+        feed = Watcher(
+            opened,
+            make_logger(),
+            source=source,
+            layout=_LAYOUT,
+            asked_by=f"{user_name()} (watch)",
+            push=pusher,
+            **options,
+        )
         if once:
             return 0 if feed.once() else 1
         feed.run()
@@ -230,10 +235,10 @@ def pull(
     """
     opened = SnapshotStore(store, create=True, retention=retention)
     asked_by = f"{user_name()} (pull)"
-    with feeding(store), stopping():
+    with feeding(store):
         remote = Remote(url)
         if follow:
-            Follower(opened, remote, make_logger(), interval_seconds, asked_by).run()
+            Follower(opened, make_logger(), interval_seconds, remote, asked_by).run()
             return
         with Bars() as bars:
             pulled = replicas.pull(

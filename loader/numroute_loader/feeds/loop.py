@@ -7,9 +7,8 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,35 +38,25 @@ LOGIN_RETRY_SECONDS_MAX = 3600.0
 ENTRIES_MAX = 50
 """Unusable and refused files that the health record keeps; the oldest go first."""
 
-LOCK = "feed.lock"
-
 
 @contextlib.contextmanager
-def stopping() -> Iterator[None]:
-    """Let SIGTERM interrupt the main thread, as Ctrl-C does, until the block ends.
+def feeding(store: Path) -> Iterator[None]:
+    """Hold the lock of the store's feed, and let SIGTERM interrupt the main thread, as Ctrl-C does.
 
     Nothing needs to be finished first: the store and the spool are consistent after every system
     call. So a signal cuts off a build or a download.
+
+    Raises StoreBusyError when another process holds the lock, StoreAccessError when the store
+    cannot be written.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def feeding(store: Path) -> AbstractContextManager[None]:
-    """Hold the lock of the store's feed; it is released when the process exits.
-
-    Raises StoreBusyError when another process holds it, StoreAccessError when the store cannot be
-    written.
-    """
-    return locked(
-        store,
-        LOCK,
-        busy="another `watch` or `pull` feeds this store",
-        hint="A store has one feed; `numroute info` shows its state",
-    )
+    busy = "another `watch` or `pull` feeds this store"
+    hint = "A store has one feed; `numroute info` shows its state"
+    with locked(store, "feed.lock", busy=busy, hint=hint):
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def retry_seconds(
@@ -89,18 +78,10 @@ class Health:
     def __init__(self, store: Path, source: str) -> None:
         """Continue from an earlier feed of the same store, without its troubles."""
         self._store = store
-        try:
-            before = read_feed_state(store)
-        except StoreAccessError:
-            before = None
-        self.state = replace(
-            before or FeedState(source=source, started_at=now()),
-            source=source,
-            started_at=now(),
-            error=None,
-            gap=None,
-            waiting=(),
-        )
+        old = FeedState(source=source, started_at=now())
+        with contextlib.suppress(StoreAccessError):
+            old = read_feed_state(store) or old
+        self.state = replace(old, source=source, started_at=now(), error=None, gap=None, waiting=())
 
     def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of FeedState
         """Change fields of the record."""
@@ -123,10 +104,17 @@ class Health:
         entries = self.state.quarantined
         return next((e for e in entries if (e.name, e.identity) == (name, identity)), None)
 
-    def quarantine(self, entry: Quarantined) -> None:
+    def quarantine(self, name: str, identity: str, reason: str) -> Quarantined:
         """Record an unusable file in place of an earlier entry of its name."""
-        others = [each for each in self.state.quarantined if each.name != entry.name]
+        before, at = self.quarantined(name, identity), now()
+        tries = before.tries + 1 if before is not None else 1
+        retry_at = at + timedelta(seconds=retry_seconds(tries))
+        entry = Quarantined(
+            name=name, identity=identity, reason=reason, at=at, tries=tries, retry_at=retry_at
+        )
+        others = [each for each in self.state.quarantined if each.name != name]
         self.set(quarantined=(*others, entry)[-ENTRIES_MAX:])
+        return entry
 
     def refuse(self, entry: Refused) -> None:
         """Record files that the gate refused in place of an earlier entry of the same files."""
@@ -141,21 +129,14 @@ class Health:
         )
 
 
+@dataclass
 class Feed(abc.ABC):
     """A feed of a store: it does its work again and again."""
 
-    def __init__(
-        self,
-        store: SnapshotStore,
-        source: str,
-        log: FilteringBoundLogger,
-        interval_seconds: float,
-    ) -> None:
-        """Continue from the store's health record; ``source`` names where the files come from."""
-        self._store = store
-        self._log = log
-        self._interval_seconds = interval_seconds
-        self._health = Health(store.path, source)
+    store: SnapshotStore
+    log: FilteringBoundLogger
+    interval_seconds: float
+    _health: Health = field(init=False)
 
     @abc.abstractmethod
     def _work(self) -> None:
@@ -167,12 +148,12 @@ class Feed(abc.ABC):
 
     def run(self) -> None:
         """Poll until a signal asks to stop."""
-        self._log.info("watching", source=self._health.state.source, store=str(self._store.path))
+        self.log.info("watching", source=self._health.state.source, store=str(self.store.path))
         try:
             while True:
                 time.sleep(self._wait_seconds(self.poll()))
         except KeyboardInterrupt:
-            self._log.info("stopped")
+            self.log.info("stopped")
 
     def poll(self) -> Exception | None:
         """Work once and write the health record; return what went wrong.
@@ -203,15 +184,15 @@ class Feed(abc.ABC):
             return None
         # Without a trace: it could quote a phone number.
         trouble = self._health.trouble("error", message, hint)
-        self._log.error("poll failed", failures=trouble.count, **fields)
+        self.log.error("poll failed", failures=trouble.count, **fields)
         return failure
 
     def _wait_seconds(self, error: Exception | None) -> float:
         """Return how long to wait before the next poll."""
-        seconds, trouble = self._interval_seconds, self._health.state.error
-        if isinstance(error, HostKeyError | LoginRefusedError) and trouble is not None:
+        trouble = self._health.state.error
+        if error is None or trouble is None:
+            return self.interval_seconds
+        if isinstance(error, HostKeyError | LoginRefusedError):
             first, longest = LOGIN_RETRY_SECONDS_FIRST, LOGIN_RETRY_SECONDS_MAX
-            seconds = retry_seconds(trouble.count, first=first, longest=longest)
-        elif error is not None and trouble is not None:
-            seconds = retry_seconds(trouble.count, first=min(RETRY_SECONDS_FIRST, seconds))
-        return seconds
+            return retry_seconds(trouble.count, first=first, longest=longest)
+        return retry_seconds(trouble.count, first=min(RETRY_SECONDS_FIRST, self.interval_seconds))

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import NamedTuple
 
 from numroute_loader.reading.description import DeliveredFile, FeedLayout, Role
 
@@ -52,8 +53,7 @@ class Action(enum.Enum):
     RECONCILE = "compare the full dump of a day with the current snapshot, which is newer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """What to do next: an action, and the day or the windows to take."""
 
     action: Action
@@ -121,24 +121,20 @@ class Deliveries:
         ``blocked`` is true of a step that was tried and did not help, ``given_up`` of an incomplete
         day whose missing files are no longer waited for.
         """
-        open_days = [day for day in self.days if day.missing or not blocked(_build(day))]
-        complete = next((day for day in open_days if not day.missing), None)
-        after = self.windows
-        if complete is not None:
-            before = [each for each in after if each.time <= complete.time]
-            step = apply_step(_up_to_the_last_whole(before))
-            if self._leads_up_to(step.batches, complete.time) and not blocked(step):
-                return step
-            return _build(complete)
-        held = [day.time for day in open_days if day.missing and not given_up(day)]
-        if held:
-            after = [each for each in after if each.time <= min(held)]
-        step = apply_step(_up_to_the_last_whole(after))
+        held: list[datetime] = []
+        for day in self.days:
+            build = Step(Action.BUILD, (day,))
+            if not day.missing and not blocked(build):
+                step = self._applying_until(day.time)
+                if self._leads_up_to(step.batches, day.time) and not blocked(step):
+                    return step
+                return build
+            if day.missing and not given_up(day):
+                held.append(day.time)
+        step = self._applying_until(min(held, default=None))
         if step.batches and not blocked(step):
             return step
-        late = [
-            Step(action=Action.RECONCILE, batches=(day,)) for day in self.late if not day.missing
-        ]
+        late = [Step(Action.RECONCILE, (day,)) for day in self.late if not day.missing]
         return next((each for each in late if not blocked(each)), None)
 
     def obsolete(self) -> frozenset[DeliveredFile]:
@@ -200,29 +196,21 @@ class Deliveries:
             for time, of_time in sorted(by_time.items())
         ]
 
+    def _applying_until(self, end: datetime | None) -> Step:
+        """Return the step that applies the windows up to a time, all of them where it is None.
+
+        The last ones that lack a file are left out: it may be on its way. An incomplete window
+        before a complete one is kept, so that the gap can be reported by name.
+        """
+        windows = [each for each in self.windows if end is None or each.time <= end]
+        while windows and windows[-1].missing:
+            windows.pop()
+        return Step(Action.APPLY, tuple(windows))
+
     def _leads_up_to(self, ready: Sequence[Batch], end: datetime) -> bool:
         """Check that the windows lead from the published data to a full dump without a gap."""
         as_of = self._seen.as_of
         if as_of is None or not ready or ready[-1].time != end:
             return False
-        if any(window.missing for window in ready):
-            return False
-        return len(ready) * self._layout.window_every == end - as_of
-
-
-def apply_step(windows: Sequence[Batch]) -> Step:
-    """Return the step that applies windows."""
-    return Step(action=Action.APPLY, batches=tuple(windows))
-
-
-def _build(day: Batch) -> Step:
-    return Step(action=Action.BUILD, batches=(day,))
-
-
-def _up_to_the_last_whole(windows: Sequence[Batch]) -> Sequence[Batch]:
-    """Return the windows without the last ones that lack a file: it may be on its way.
-
-    An incomplete window before a complete one is kept, so that the gap can be reported by name.
-    """
-    whole = [place for place, window in enumerate(windows) if not window.missing]
-    return windows[: whole[-1] + 1] if whole else ()
+        is_whole = not any(window.missing for window in ready)
+        return is_whole and len(ready) * self._layout.window_every == end - as_of

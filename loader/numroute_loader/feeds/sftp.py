@@ -8,30 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
-from urllib.parse import SplitResult, unquote
+from typing import TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
 import asyncssh
 
 from numroute.errors import FeedError, HostKeyError, InputError, LoginRefusedError, SettingError
-from numroute.files import read_private_file
-from numroute_loader.feeds.sources import RemoteFile, open_private
-
-PIECE_BYTES = 1 << 20
-"""Bytes requested at a time; within a piece the blocks are requested in parallel."""
-
-KEEPALIVE_SECONDS = 15
-KEEPALIVES_MISSED_MAX = 3
-"""A host that misses this many keepalives is taken to be gone."""
-
-CLOSE_SECONDS = 5.0
-"""How long closing the connection may take."""
-
-_NANOSECONDS = 10**9
+from numroute.files import read_setting_file
+from numroute_loader.feeds.sources import PIECE_BYTES, RemoteFile
 
 _CLOSED = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPPermissionDenied)
 """The answers of a host about a folder that is missing, or not part of the contract."""
@@ -42,26 +29,39 @@ _WITHHELD = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure)
 _Result = TypeVar("_Result")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class SftpSource:
-    """An SFTP host's folder and the registry's folders in it.
+    """An SFTP host's folder, by default ``root``, and the registry's folders in it.
 
     ``known_hosts``: a file in the form of OpenSSH with the host's key. ``password`` and
     ``passphrase`` come from the environment; ``password_file``, which wins over ``password``, and
     ``key_file`` are read for each connection.
     """
 
-    address: SplitResult
+    url: str
+    root: str
     folders: Sequence[str]
     known_hosts: Path | None
-    password: str | None = field(repr=False)
+    password: str | None
     password_file: Path | None
     key_file: Path | None
-    passphrase: str | None = field(repr=False)
+    passphrase: str | None
     timeout_seconds: float
 
     def __post_init__(self) -> None:
         """Raise SettingError for settings that can never work."""
+        try:
+            parts = urlsplit(self.url)
+            has_host = parts.hostname and parts.username and parts.port != 0
+        except ValueError:
+            has_host = False
+        if not has_host or parts.scheme != "sftp" or parts.password is not None:
+            # Without the URL: it could print a password.
+            raise SettingError(
+                "the SFTP URL lacks a user or a host, or holds a password",
+                hint="Write it as sftp://USER@HOST:PORT/PATH, and give the password with "
+                "--password-file FILE or NUMROUTE_SFTP_PASSWORD",
+            )
         if self.known_hosts is None:
             raise SettingError(
                 "no key is pinned for the SFTP host, and a key is never trusted on first use",
@@ -72,8 +72,9 @@ class SftpSource:
                 "the SFTP host needs a password or a key",
                 hint="Give --password-file FILE, --key-file FILE, or NUMROUTE_SFTP_PASSWORD",
             )
-        self.name = self.address.geturl()
-        self._path = unquote(self.address.path)
+        path = parts.path.rstrip("/") or self.root
+        self._address = parts._replace(path=path, query="", fragment="")
+        self.name = self._address.geturl()
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -81,45 +82,94 @@ class SftpSource:
 
         Raises HostKeyError, LoginRefusedError, FeedError or SettingError.
         """
-        options = self._login()
         with asyncio.Runner() as self._runner:
-            with self._errors("cannot be reached", OSError):
-                connection = self._runner.run(self._connect(options))
+            with self._errors("cannot be reached"):
+                connection = self._connect()
             try:
-                with self._errors("the host does not speak SFTP", OSError):
-                    self._sftp = self._runner.run(self._within(connection.start_sftp_client()))
+                with self._errors("the host does not speak SFTP"):
+                    self._sftp = self._run(connection.start_sftp_client())
                 yield
             finally:
                 connection.abort()
-                with contextlib.suppress(OSError, TimeoutError, asyncssh.Error):
-                    self._runner.run(asyncio.wait_for(connection.wait_closed(), CLOSE_SECONDS))
+                with contextlib.suppress(OSError, asyncssh.Error):
+                    self._run(connection.wait_closed())
 
     def listing(self) -> list[RemoteFile]:
         """Return all files in the folders; a folder that is missing or closed to us has none."""
-        with self._errors("cannot be listed"):
-            return self._runner.run(self._listing())
+        files: list[RemoteFile] = []
+        root = unquote(self._address.path)
+        folders = [root, *(f"{root}/{each}" for each in self.folders)]
+        closed = 0
+        for folder in folders:
+            with self._errors("cannot be listed"):
+                try:
+                    entries = self._run(self._sftp.readdir(folder))
+                except _CLOSED:
+                    closed += 1
+                    continue
+            files += [
+                RemoteFile(name, f"{folder}/{name}", *_size_and_time(attributes))
+                for name, attributes in ((str(each.filename), each.attrs) for each in entries)
+                if attributes.type == asyncssh.FILEXFER_TYPE_REGULAR
+            ]
+        if closed == len(folders):
+            raise FeedError(
+                f"{self.name}: none of these folders exists: {', '.join(folders)}",
+                hint="Check the URL's path and --folder",
+            )
+        return files
 
-    def fetch(self, file: RemoteFile, to: Path) -> None:
-        """Download a file, continuing where an earlier download of it broke off."""
+    def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
+        """Yield a file's content from an offset."""
         with self._errors(f"{file.path}: the download broke off"):
             try:
-                after = self._runner.run(self._fetch(file, to))
+                remote = self._run(self._sftp.open(file.path, "rb"))
+                while offset < file.size:
+                    size = min(PIECE_BYTES, file.size - offset)
+                    piece = cast("bytes", self._run(remote.read(size, offset)))
+                    if not piece:
+                        break
+                    yield piece
+                    offset += len(piece)
+                # After a failure the file is not closed: the connection ends anyway, and a host
+                # that hangs would not answer the close either.
+                after = self._run(remote.stat())
+                self._run(remote.close())
             except _WITHHELD as error:
                 reason = f"the host refuses to send it: {error.reason}"
                 raise InputError(file.path, reason, hint="Ask the registry") from None
-        if _remote_file("", file.name, after).identity != file.identity:
-            to.unlink()
-            reason = f"{self.name}: {file.path}: it changed while it was fetched"
-            raise FeedError(reason, hint="It will be tried again")
+        if _size_and_time(after) != (file.size, file.mtime_ns):
+            changed = f"{self.name}: {file.path}: it changed while it was fetched"
+            raise FeedError(changed, hint="It will be tried again")
 
-    def _login(self) -> dict[str, Any]:
-        """Return how to log in; raises SettingError."""
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Turn the errors of a connection into FeedErrors."""
+        try:
+            yield
+        except TimeoutError:
+            why = f"no answer in {self.timeout_seconds:g} s"
+        except asyncssh.Error as error:
+            why = error.reason
+        except OSError as error:
+            why = error.strerror or str(error) or type(error).__name__
+        else:
+            return
+        hint = "It will be tried again; check address and firewall, and with the registry what the "
+        raise FeedError(f"{self.name}: {what}: {why}", hint=f"{hint}account may do")
+
+    def _run(self, step: Awaitable[_Result]) -> _Result:
+        """Return the result of a step, within the time that the host has for it."""
+        return self._runner.run(asyncio.wait_for(step, self.timeout_seconds))
+
+    def _connect(self) -> asyncssh.SSHClientConnection:
+        """Connect and log in."""
         password, keys = self.password, None
         if self.password_file is not None:
-            content = read_private_file(self.password_file, "the SFTP password")
+            content = read_setting_file(self.password_file, "the SFTP password", private=True)
             password = content.decode("utf-8", "replace").rstrip("\r\n")
         if self.key_file is not None:
-            content = read_private_file(self.key_file, "the SFTP private key")
+            content = read_setting_file(self.key_file, "the SFTP private key", private=True)
             try:
                 keys = [asyncssh.import_private_key(content, self.passphrase)]
             except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
@@ -127,44 +177,21 @@ class SftpSource:
                     f"{self.key_file}: the private key cannot be read: {error}",
                     hint="Give its passphrase in NUMROUTE_SFTP_PASSPHRASE, if it has one",
                 ) from None
-        return {"password": password, "client_keys": keys}
-
-    @contextlib.contextmanager
-    def _errors(self, what: str, kind: type[OSError] = ConnectionError) -> Iterator[None]:
-        """Turn the errors of a connection into FeedErrors; other OSErrors are the local disk's."""
         try:
-            yield
-        except TimeoutError:
-            why = f"no answer in {self.timeout_seconds:g} s"
-        except asyncssh.Error as error:
-            why = error.reason
-        except kind as error:
-            why = error.strerror or str(error) or type(error).__name__
-        else:
-            return
-        hint = "It will be tried again; check address and firewall, and with the registry what the "
-        raise FeedError(f"{self.name}: {what}: {why}", hint=f"{hint}account may do")
-
-    async def _within(self, step: Awaitable[_Result]) -> _Result:
-        return await asyncio.wait_for(step, self.timeout_seconds)
-
-    async def _connect(self, options: dict[str, Any]) -> asyncssh.SSHClientConnection:
-        address, seconds = self.address, self.timeout_seconds
-        try:
-            return await asyncssh.connect(
-                address.hostname,
-                address.port or asyncssh.DEFAULT_PORT,
-                username=unquote(address.username or ""),
-                known_hosts=str(self.known_hosts),
-                config=None,
-                agent_path=None,
-                gss_host=None,
-                x509_trusted_certs=None,
-                connect_timeout=seconds,
-                login_timeout=seconds,
-                keepalive_interval=KEEPALIVE_SECONDS,
-                keepalive_count_max=KEEPALIVES_MISSED_MAX,
-                **options,
+            return self._run(
+                asyncssh.connect(
+                    self._address.hostname,
+                    self._address.port or asyncssh.DEFAULT_PORT,
+                    username=unquote(self._address.username or ""),
+                    password=password,
+                    client_keys=keys,
+                    known_hosts=str(self.known_hosts),
+                    config=None,
+                    agent_path=None,
+                    gss_host=None,
+                    x509_trusted_certs=None,
+                    login_timeout=0,
+                )
             )
         except asyncssh.HostKeyNotVerifiable as error:
             raise HostKeyError(
@@ -176,51 +203,6 @@ class SftpSource:
             reason = f"{self.name}: the host refused the login: {error.reason}"
             raise LoginRefusedError(reason, hint="Check user, password or key") from None
 
-    async def _listing(self) -> list[RemoteFile]:
-        files: list[RemoteFile] = []
-        folders = [self._path, *(f"{self._path}/{each}" for each in self.folders)]
-        closed = 0
-        for folder in folders:
-            try:
-                entries = await self._within(self._sftp.readdir(folder or "."))
-            except _CLOSED:
-                closed += 1
-                continue
-            files += [
-                _remote_file(folder, str(entry.filename), entry.attrs)
-                for entry in entries
-                if entry.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR
-                and not str(entry.filename).startswith(".")
-            ]
-        if closed == len(folders):
-            raise FeedError(
-                f"{self.name}: none of these folders exists: {', '.join(folders)}",
-                hint="Check the URL's path and --folder",
-            )
-        return files
 
-    async def _fetch(self, file: RemoteFile, to: Path) -> asyncssh.SFTPAttrs:
-        with open_private(to) as local:
-            done = local.seek(0, os.SEEK_END)
-            remote = await self._within(self._sftp.open(file.path, "rb"))
-            while done < file.size:
-                size = min(PIECE_BYTES, file.size - done)
-                piece = await self._within(remote.read(size, done))
-                if not piece:
-                    break
-                local.write(cast("bytes", piece))
-                done += len(piece)
-            # After a failure the file is not closed: the connection ends anyway, and a host that
-            # hangs would not answer the close either.
-            after = await self._within(remote.stat())
-            await self._within(remote.close())
-        return after
-
-
-def _remote_file(folder: str, name: str, attributes: asyncssh.SFTPAttrs) -> RemoteFile:
-    return RemoteFile(
-        name=name,
-        path=f"{folder}/{name}" if folder else name,
-        size=attributes.size or 0,
-        mtime_ns=int(attributes.mtime or 0) * _NANOSECONDS,
-    )
+def _size_and_time(attributes: asyncssh.SFTPAttrs) -> tuple[int, int]:
+    return attributes.size or 0, int(attributes.mtime or 0) * 10**9

@@ -7,20 +7,18 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from structlog.typing import FilteringBoundLogger
-
 from numroute.errors import FeedError, InputError, StoreError
 from numroute.feed import Reconciled, Refused, Waiting
-from numroute.index import SnapshotStore, history, writing
+from numroute.index import history, writing
 from numroute.logs import error_fields
 from numroute_loader import pipeline
-from numroute_loader.feeds.arrivals import Arrivals, Spool
-from numroute_loader.feeds.loop import Feed, now
-from numroute_loader.feeds.order import Action, Batch, Deliveries, Seen, Step, apply_step
+from numroute_loader.feeds.arrivals import Arrivals
+from numroute_loader.feeds.loop import Feed, Health, now
+from numroute_loader.feeds.order import Action, Batch, Deliveries, Seen, Step
 from numroute_loader.feeds.sources import Source
 from numroute_loader.gate.findings import GateError, Outcome
 from numroute_loader.gate.limits import Approval
@@ -45,46 +43,33 @@ ONCE_ROUNDS_MAX = 3
 """How often a single run looks again for files that were still being uploaded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchOptions:
-    """Settings of a watcher.
+@dataclass(kw_only=True)
+class Watcher(Feed):
+    """Keeps one store up to date from one source.
 
-    ``plan``: files of the open numbering plan that are read with every full dump. ``approval``: as
-    ``build`` takes it. ``asked_by`` is recorded in the history. ``push``: send the current snapshot
-    to the replicas and return its id; called when another snapshot has become current.
+    ``settle_seconds``: how long a file must stay unchanged to be whole. ``plan``: files of the open
+    numbering plan that are read with every full dump. ``approval``: as ``build`` takes it.
+    ``asked_by`` is recorded in the history. ``push``: send the current snapshot to the replicas and
+    return its id; called when another snapshot has become current.
     """
 
-    interval_seconds: float = INTERVAL_SECONDS
-    settle_seconds: float = SETTLE_SECONDS
-    plan: Sequence[Path] = ()
-    approval: Approval = field(default_factory=Approval)
-    asked_by: str = ""
-    push: Callable[[], str] | None = None
+    source: Source
+    layout: FeedLayout
+    settle_seconds: float
+    plan: Sequence[Path]
+    approval: Approval
+    asked_by: str
+    push: Callable[[], str] | None
 
-
-class Watcher(Feed):
-    """Keeps one store up to date from one source."""
-
-    def __init__(
-        self,
-        store: SnapshotStore,
-        source: Source,
-        layout: FeedLayout,
-        options: WatchOptions,
-        log: FilteringBoundLogger,
-    ) -> None:
+    def __post_init__(self) -> None:
         """Continue from the spool and the store's health record."""
-        super().__init__(store, source.name, log, options.interval_seconds)
-        self._source = source
-        self._layout = layout
-        self._options = options
-        self._spool = Spool(store.path / SPOOL)
+        self._health = Health(self.store.path, self.source.name)
         self._arrivals = Arrivals(
-            layout=layout,
-            spool=self._spool,
+            layout=self.layout,
+            spool=self.store.path / SPOOL,
             health=self._health,
-            log=log,
-            settle_seconds=options.settle_seconds,
+            log=self.log,
+            settle_seconds=self.settle_seconds,
         )
         self._tried: set[str] = {entry.key for entry in self._health.state.refused}
         self._seen = Seen()
@@ -99,22 +84,21 @@ class Watcher(Feed):
         for _ in range(ONCE_ROUNDS_MAX):
             if self.poll() is not None or not self._arrivals.unsettled:
                 break
-            time.sleep(self._options.settle_seconds)
+            time.sleep(self.settle_seconds)
         return self._health.state.healthy
 
     def _work(self) -> None:
         """Take step after step until no file in the spool leads any further."""
         self._seen = self._read_seen()
-        with self._source.session():
-            self._arrivals.fetch(self._source, self._seen)
+        with self.source.session():
+            self._arrivals.fetch(self.source, self._seen)
         while (step := self._next_step()) is not None:
             self._take(step)
             self._seen = self._read_seen()
-        options, current = self._options, self._current_id()
-        if options.push is not None and current not in ("", self._pushed):
+        if self.push is not None and self._current_id() not in ("", self._pushed):
             # Also one rolled back to by hand.
-            self._pushed = options.push()
-            self._log.info("snapshot pushed", snapshot=self._pushed)
+            self._pushed = self.push()
+            self.log.info("snapshot pushed", snapshot=self._pushed)
         if self._arrivals.trouble is not None:
             raise self._arrivals.trouble
 
@@ -126,7 +110,7 @@ class Watcher(Feed):
         )
 
     def _deliveries(self) -> Deliveries:
-        return Deliveries(self._arrivals.spooled(), self._seen, self._layout)
+        return Deliveries(self._arrivals.spooled(), self._seen, self.layout)
 
     def _read_seen(self) -> Seen:
         """Return how far the store is, from its history and its current snapshot.
@@ -136,26 +120,27 @@ class Watcher(Feed):
         the newest full dump will repair the store.
         """
         try:
-            with self._store.open() as snapshot:
+            with self.store.open() as snapshot:
                 metadata = snapshot.metadata
         except StoreError:
             return Seen()
         times = [metadata.as_of]
         names = [source.name for source in metadata.sources]
-        were_current = {moment.snapshot for moment in self._store.moments()}
-        for entry in self._store.history():
+        recorded = self.store.read_history()
+        were_current = {moment.snapshot for moment in self.store.moments(recorded)}
+        for entry in recorded.entries:
             if entry["event"] in history.BRINGS and entry["snapshot"] in were_current:
                 times.append(datetime.fromisoformat(entry["as_of"]))
                 names += [source["name"] for source in entry.get("sources", ())]
             elif entry["event"] == history.RECONCILED:
                 names.append(entry["dump"])
-        files = (self._layout.parse(name) for name in names)
+        files = (self.layout.parse(name) for name in names)
         dumps = (file.time for file in files if file is not None and file.role is Role.DUMP)
         return Seen(as_of=max(times), dump=max(dumps, default=None))
 
     def _current_id(self) -> str:
         try:
-            return self._store.current_id()
+            return self.store.current_id()
         except StoreError:
             return ""
 
@@ -167,7 +152,7 @@ class Watcher(Feed):
         except GateError as error:
             if len(step.batches) > 1:
                 # One bad window must not keep the good ones before it from being applied.
-                first = apply_step(step.batches[:1])
+                first = Step(Action.APPLY, step.batches[:1])
                 if self._key(first) not in self._tried:
                     self._take(first)
             else:
@@ -176,7 +161,7 @@ class Watcher(Feed):
                 )
                 self._health.refuse(refused)
                 fields = error_fields(error)
-                self._log.error("files refused", files=names, checks=error.checks, **fields)
+                self.log.error("files refused", files=names, checks=error.checks, **fields)  # noqa: TRY400 - a trace could quote a number
         except ChainError as error:
             # Increments cannot follow the current snapshot: only a full dump leads any further.
             self._gap(error.message, error.hint)
@@ -184,33 +169,33 @@ class Watcher(Feed):
             name = Path(error.path).name
             if name not in names:
                 raise
-            identity = self._spool.identity(name)
-            self._arrivals.put_aside(self._spool.path / name, identity, error.reason)
+            identity = self._arrivals.identity(name)
+            self._arrivals.put_aside(self._arrivals.spool / name, identity, error.reason)
             return
         self._tried.add(key)
         self._health.write()
 
     def _publish(self, step: Step, names: tuple[str, ...]) -> None:
         """Take a step by the same code as the commands; increments go up to the first gap."""
-        inputs = [self._spool.path / name for name in names]
-        increments, options = step.action is Action.APPLY, self._options
+        inputs = [self._arrivals.spool / name for name in names]
+        increments = step.action is Action.APPLY
         if not increments:
             inputs += self._open_plan()
-        checked = pipeline.check(inputs, self._store, options.approval, increments=increments)
-        used = set(names) if step.action is Action.RECONCILE else set()
+        checked = pipeline.check(inputs, self.store, self.approval, increments=increments)
+        read = {file.source.path.name for file in checked.files}
+        used = [name for name in names if name in read]
         if step.action is not Action.RECONCILE and checked.new is not None:
             metadata = pipeline.publish(
-                self._store, checked, asked_by=options.asked_by, reason=options.approval.reason
+                self.store, checked, asked_by=self.asked_by, reason=self.approval.reason
             )
-            used = set(names) & {file.source.path.name for file in checked.files}
             self._health.set(
                 published_at=now(), snapshot_id=metadata.snapshot_id, as_of=metadata.as_of, gap=None
             )
-            self._log.info(
+            self.log.info(
                 "snapshot published",
                 snapshot=metadata.snapshot_id,
                 as_of=metadata.as_of.isoformat(),
-                files=[name for name in names if name in used],
+                files=used,
                 ported=metadata.counts.get("ported", 0),
             )
         self._health.forget(used)
@@ -225,37 +210,36 @@ class Watcher(Feed):
         Raises FeedError where there are none and the current snapshot was built with some: their
         numbers would become unallocated, unnoticed by the gate where they are few.
         """
-        if not self._options.plan:
-            with contextlib.suppress(StoreError), self._store.open() as snapshot:
+        if not self.plan:
+            with contextlib.suppress(StoreError), self.store.open() as snapshot:
                 for source in snapshot.metadata.sources:
-                    if source.layer == "ranges" and source.registry != self._layout.registry:
+                    if source.layer == "ranges" and source.registry != self.layout.registry:
                         raise FeedError(
                             f"the current snapshot was built with {source.name}, which this feed "
                             "lacks",
                             hint="Give the open numbering plan with --plan; to do without it, "
                             "build once by hand with --allow plan_shrinkage",
                         )
-        return input_files(self._options.plan)
+        return input_files(self.plan)
 
     def _compare(self, dump: str, checked: Checked, *, published: bool) -> None:
         """Record how a full dump differs from what increments made; in history, if that is all."""
         (finding,) = (each for each in checked.findings if each.check == "drift")
         if not published:
-            drift = checked.drift
             facts = {
                 "dump": dump,
                 "as_of": checked.as_of.isoformat(),
                 "outcome": finding.outcome.value,
                 "message": finding.message,
-                "drift": None if drift is None else dataclasses.asdict(drift),
-                "asked_by": self._options.asked_by,
+                "drift": checked.drift and dataclasses.asdict(checked.drift),
+                "asked_by": self.asked_by,
             }
-            with writing(self._store) as writer:
+            with writing(self.store) as writer:
                 writer.record(history.RECONCILED, checked.base_id, **facts)
             if finding.outcome is Outcome.FAILED:
-                self._log.warning("drift", dump=dump, reason=finding.message, remedy=finding.hint)
+                self.log.warning("drift", dump=dump, reason=finding.message, remedy=finding.hint)
             else:
-                self._log.info("dump compared", dump=dump, result=finding.message)
+                self.log.info("dump compared", dump=dump, result=finding.message)
         reconciled = Reconciled(
             dump=dump,
             outcome=finding.outcome.value,
@@ -269,36 +253,35 @@ class Watcher(Feed):
         before = self._health.state.gap
         self._health.trouble("gap", reason, remedy)
         if before is None or before.message != reason:
-            self._log.warning("gap", reason=reason, remedy=remedy)
+            self.log.warning("gap", reason=reason, remedy=remedy)
 
     def _key(self, step: Step) -> str:
         """Identify the deliveries, the current snapshot, what is allowed, and the open plan."""
-        deliveries = [f"{file.name} {self._spool.identity(file.name)}" for file in step.files]
-        options = self._options
-        by = [*sorted(options.approval.allowed), *map(str, options.plan)]
+        deliveries = [f"{file.name} {self._arrivals.identity(file.name)}" for file in step.files]
+        by = [*sorted(self.approval.allowed), *map(str, self.plan)]
         text = "\n".join([*deliveries, self._current_id(), *by])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _arrived(self, file: DeliveredFile) -> datetime:
-        return datetime.fromtimestamp((self._spool.path / file.name).stat().st_ctime, UTC)
+        return datetime.fromtimestamp((self._arrivals.spool / file.name).stat().st_ctime, UTC)
 
     def _report(self) -> None:
         """Record what the feed is waiting for, and log it when it is new."""
-        batches = self._deliveries().batches
-        if not any(_is_window(batch) for batch in batches):
+        deliveries = self._deliveries()
+        if not deliveries.windows:
             self._health.set(gap=None)
-        waiting = (*self._arrivals.unsettled, *self._waiting(batches))
+        waiting = (*self._arrivals.unsettled, *self._waiting(deliveries.batches))
         dump, window = self._seen.dump, self._seen.as_of
         if not any(file.role is Role.WINDOW for file in self._arrivals.listed.values()):
             window = None
         self._health.set(
             waiting=waiting,
-            dump_expected_at=dump and dump + self._layout.dump_every,
-            window_expected_at=window and window + self._layout.window_every,
+            dump_expected_at=dump and dump + self.layout.dump_every,
+            window_expected_at=window and window + self.layout.window_every,
         )
         names = tuple(each.name for each in waiting)
         if names and names != self._waiting_logged:
-            self._log.info("waiting", files=[f"{each.name}: {each.reason}" for each in waiting])
+            self.log.info("waiting", files=[f"{each.name}: {each.reason}" for each in waiting])
         self._waiting_logged = names
         self._health.write()
 
@@ -319,9 +302,5 @@ class Watcher(Feed):
         if error is self._arrivals.trouble:
             error = None
         if error is None and self._arrivals.unsettled:
-            return min(self._interval_seconds, self._options.settle_seconds)
+            return min(self.interval_seconds, self.settle_seconds)
         return super()._wait_seconds(error)
-
-
-def _is_window(batch: Batch) -> bool:
-    return batch.files[0].role is Role.WINDOW

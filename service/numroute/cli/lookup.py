@@ -29,7 +29,7 @@ from numroute.client import Client, Security
 from numroute.client.messages import BulkAnswer
 from numroute.e164.rows import parse_rows
 from numroute.errors import SettingError
-from numroute.files import read_private_file
+from numroute.files import read_setting_file
 from numroute.local import LocalClient, open_store
 from numroute.model import Answer, InvalidReason, Layer, Operator, Route, Status
 
@@ -57,7 +57,7 @@ def _one_of(*, store: Path | None, target: str | None, **security: Any) -> Path 
         token_file = security["token_file"]
         if token_file is not None and token_file.is_file():
             try:
-                read_private_file(token_file, "the token")
+                read_setting_file(token_file, "the token", private=True)
             except SettingError as error:
                 # Not refused: orchestrators mount secrets with mode 0644 by default.
                 click.echo(f"warning: {error}", err=True)

@@ -208,13 +208,14 @@ class SnapshotStore:
         except OSError as error:
             raise StoreAccessError.unreadable(self.history_path, error) from None
 
-    def moments(self) -> list[Moment]:
+    def moments(self, recorded: History | None = None) -> list[Moment]:
         """Return what was current from when on, in the order of events, up to now.
 
+        ``recorded``: the history, where it has been read already.
         Where CURRENT and the history disagree, CURRENT is right: it says what is answered from,
         and the file's time since when.
         """
-        recorded = self.read_history()
+        recorded = recorded or self.read_history()
         moments = recorded.moments()
         with contextlib.suppress(NoSnapshotError, FileNotFoundError):
             current = self.current_id()

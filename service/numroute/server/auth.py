@@ -20,7 +20,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from numroute.errors import InputError, SettingError, UnauthenticatedError
-from numroute.files import Watched, read_private_file
+from numroute.files import Watched, read_setting_file
 from numroute.server.guard import Call, Guard
 from numroute.server.settings import Security
 
@@ -239,7 +239,7 @@ def read_clients(path: Path | None, text: str) -> ClientTable:
     if path is None:
         return ClientTable(clients, LINES_VARIABLE)
     try:
-        content = read_private_file(path, "the tokens file").decode("utf-8")
+        content = read_setting_file(path, "the tokens file", private=True).decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(path, "the text is not UTF-8", hint="Is it a tokens file?") from None
     in_file = _parse(content, path)

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from numroute.certificates import read_certificates, require_pair
 from numroute.errors import SettingError
-from numroute.files import Watched, read_private_file
+from numroute.files import Watched, read_setting_file
 from numroute.logs import error_fields
 from numroute.server.settings import TlsFiles
 
@@ -44,7 +44,7 @@ class Credentials:
 def load_credentials(files: TlsFiles, *, now: datetime) -> Credentials:
     """Read and check the files. Raises SettingError for one that clients would not accept."""
     chain = read_certificates(files.certificate, "the certificate")
-    key = read_private_file(files.key, "the private key")
+    key = read_setting_file(files.key, "the private key", private=True)
     require_pair(files.certificate, files.key)
     certificates = x509.load_pem_x509_certificates(chain)
     _require_supported_key(files.key, certificates[0])

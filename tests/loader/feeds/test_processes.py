@@ -25,7 +25,7 @@ POINTS = [
     "numroute.index.publishing:write_snapshot",
     "numroute.index.publishing:verify_snapshot",
     "numroute.index.publishing:StoreWriter.make_current",
-    "numroute_loader.feeds.arrivals:Spool.remove",
+    "numroute_loader.feeds.arrivals:Arrivals.clear",
     "numroute_loader.feeds.loop:write_feed_state",
 ]
 
