@@ -49,16 +49,20 @@ def read_table(path: Path, cells: type[Cells], *, header: bool = True) -> Iterat
 
     Raises InputError, which masks numbers, when the file cannot be read or a row is wrong.
     """
+    return _rows(str(path), read_text(path), cells, header=header)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a user's small file, without a byte order mark; raises InputError."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise InputError(path, f"the file is larger than {FILE_BYTES_MAX:,} bytes")
-        text = path.read_text("utf-8-sig")
+        return path.read_text("utf-8-sig")
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
         raise InputError(path, reason, hint="Check the path and its permissions") from None
     except UnicodeDecodeError:
         raise InputError(path, "the text is not UTF-8", hint="Save the file as UTF-8") from None
-    return _rows(str(path), text, cells, header=header)
 
 
 def read_own_tables(suffix: str, cells: type[Cells]) -> Iterator[Row[Cells]]:

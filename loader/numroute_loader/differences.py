@@ -21,7 +21,7 @@ from numroute.index.compare import (
 )
 from numroute.model import NUMBER_MAX, Operator, Route, mask_number
 from numroute_loader.gate.findings import NAMED_MAX, Drift, RangeHolders, RoutingNumbers
-from numroute_loader.increments import ChainError, Position, first_after, position_of
+from numroute_loader.increments import ChainError, first_after, position_of
 from numroute_loader.reading.description import ParsedFile, Role
 from numroute_loader.registries import kind_of, stated
 
@@ -95,7 +95,13 @@ def drift_of(
     following = first_after(position.feed, dump, as_of) if dump is not None else None
     if following is None or not position.first < following <= position.following:
         return "increments have not led the current snapshot to the time of the dump"
-    later = _changed_since(current, position, following)
+    # What windows from there on changed last.
+    since = [
+        (source.kind, source.sequence) in position.applied and (source.sequence or 0) >= following
+        for source in current.metadata.sources
+    ]
+    changed = current.changed_by
+    later = changed.numbers[np.array(since, np.bool_)[changed.source]]
     counts = dict.fromkeys(Kind, 0)
     examples: list[str] = []
     for piece in changed_numbers(current, content, as_registry=True):
@@ -113,20 +119,6 @@ def drift_of(
         examples=tuple(examples),
         **{kind.name.lower(): count for kind, count in counts.items()},
     )
-
-
-def _changed_since(current: Snapshot, position: Position, following: int) -> NDArray[np.uint64]:
-    """Return the numbers that windows from this sequence on changed last, ascending."""
-    if following == position.following:
-        return np.empty(0, np.uint64)
-    later = [
-        source.kind in position.feed.names(Role.WINDOW)
-        and source.sequence is not None
-        and source.sequence >= following
-        for source in current.metadata.sources
-    ]
-    changed = current.changed_by
-    return changed.numbers[np.array(later, np.bool_)[changed.source]]
 
 
 def contradictions(

@@ -115,14 +115,14 @@ class _Reader:
             reason = f"region {mask_digits(cells.region)!r} is not a region of the snapshot"
             raise row.error(reason, hint="Give its code or name")
         routes = self._routes[cells.operator]
-        mcc, mnc = cells.mcc, cells.mnc
         networks = sorted({(route.mcc, route.mnc) for route in routes if route.mcc})
-        if len(networks) > 1 and not mcc:
+        if cells.mcc:
+            networks = [(cells.mcc, cells.mnc)]
+        if len(networks) > 1:
             listed = ", ".join("-".join(each) for each in networks)
             reason = f"mcc is empty, and the operator has several networks: {listed}"
             raise row.error(reason, hint="Give mcc and mnc")
-        if networks and not mcc:
-            mcc, mnc = networks[0]
+        mcc, mnc = networks[0] if networks else ("", "")
         region, line_type = self._covered(first, last)
         line_types = {route.line_type for route in routes} - {LineType.UNSPECIFIED}
         if line_type is LineType.UNSPECIFIED and len(line_types) == 1:
@@ -146,15 +146,12 @@ class _Reader:
 
         One number has those of its own record; of several, those of the plan's ranges count.
         """
-        tables = self._snapshot.tables
-        if first == last:
-            numbers = np.array([first], np.uint64)
-            rows = self._snapshot.lookup(numbers, overrides=False).route
-        else:
-            begin, end = tables.range_start.searchsorted(
-                np.array([first, last], np.uint64), "right"
-            )
-            rows = tables.range_route[max(begin - 1, 0) : end]
+        numbers = np.array([first, last], np.uint64)
+        rows = self._snapshot.lookup(numbers[:1], overrides=False).route
+        if first < last:
+            tables = self._snapshot.tables
+            begin, end = tables.range_start.searchsorted(numbers, "right")
+            rows = tables.range_route[begin - 1 : end]
         routes = [self._snapshot.routes[row] for row in np.unique(rows).tolist()]
         regions = {route.region for route in routes}
         line_types = {route.line_type for route in routes}

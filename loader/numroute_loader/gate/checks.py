@@ -313,17 +313,13 @@ def operator_change(evidence: Evidence, limits: GateLimits) -> Finding | str:
     }
     large = [code for code, share in shares.items() if share > limit]
     # The largest change first, whatever share of its operator's numbers it is.
-    wrong = sorted(
-        (code for code in large if abs(changes[code]) > floor), key=lambda code: -abs(changes[code])
-    )
+    large.sort(key=lambda code: -abs(changes[code]))
+    wrong = [code for code in large if abs(changes[code]) > floor]
     few = len(large) - len(wrong)
     message = f"{len(wrong)} operators gained or lost more than {limit:.2%} and {floor:,} numbers"
     message += f"; {few} exceed the share, with fewer numbers" if few else ""
-    if wrong:
-        message += ": "
-        message += named(
-            [f"{code} {changes[code]:+,} (had {before.get(code, 0):,})" for code in wrong]
-        )
+    changed = [f"{code} {changes[code]:+,} (had {before.get(code, 0):,})" for code in wrong]
+    message += f": {named(changed)}" if wrong else ""
     largest = max((shares[code] for code in wrong), default=0.0)
     return finding(message, actual=largest, limit=limit, hint=_COMPARE)
 
@@ -409,33 +405,30 @@ def read_back(_evidence: Evidence, _limits: GateLimits) -> Finding | str:
     return "nothing has been written yet: the file is read back before it is published"
 
 
-_CHECKS: dict[str, Callable[[Evidence, GateLimits], Finding | str]] = {
-    check.__name__: check
-    for check in (
-        row_count,
-        rejected_rows,
-        duplicates,
-        sequence,
-        age,
-        clock,
-        port_dates,
-        unknown_operators,
-        outside_plan,
-        routing_numbers,
-        chosen_numbers,
-        shrinkage,
-        plan_shrinkage,
-        range_holders,
-        growth,
-        operator_change,
-        movement,
-        updates,
-        drift,
-        read_back,
-    )
-}
+_CHECKS: tuple[Callable[[Evidence, GateLimits], Finding | str], ...] = (
+    row_count,
+    rejected_rows,
+    duplicates,
+    sequence,
+    age,
+    clock,
+    port_dates,
+    unknown_operators,
+    outside_plan,
+    routing_numbers,
+    chosen_numbers,
+    shrinkage,
+    plan_shrinkage,
+    range_holders,
+    growth,
+    operator_change,
+    movement,
+    updates,
+    drift,
+    read_back,
+)
 
-CHECKS = tuple(_CHECKS)
+CHECKS = tuple(check.__name__ for check in _CHECKS)
 """The names of all checks, in the order of the findings."""
 
 OVERRIDABLE = tuple(name for name in CHECKS if name != READ_BACK)
@@ -447,7 +440,7 @@ def judge(
 ) -> tuple[Finding, ...]:
     """Return one finding per check, in the order of ``CHECKS``; ``allowed`` ones may fail."""
     findings = []
-    for name, check in _CHECKS.items():
+    for name, check in zip(CHECKS, _CHECKS, strict=True):
         result = check(evidence, limits)
         if isinstance(result, str):
             result = Finding(outcome=Outcome.NOT_CHECKED, message=result)

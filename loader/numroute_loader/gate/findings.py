@@ -53,18 +53,13 @@ class RoutingNumbers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class Drift(Changes):
     """In how many numbers a full dump differs from the state that increments made up to its time.
 
-    ``updated``: numbers of the same operator with another route. ``changed_since``: numbers that
-    later increments changed, which are not compared. ``examples`` are masked.
+    ``changed_since``: numbers that later increments changed, which are not compared. ``examples``
+    are masked.
     """
 
-    against: str
-    ported: int
-    returned: int
-    moved: int
-    updated: int
     changed_since: int
     examples: Sequence[str]
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 from numroute.errors import InputError, SettingError
+from numroute_loader.commented_csv import read_text
 
 DAYS_MAX = 10
 """Limits per day are multiplied by the days since the current snapshot, up to this many: after a
@@ -94,15 +95,10 @@ def read_limits(built_in: str, path: Path | None) -> GateLimits:
         return msgspec.convert(values, GateLimits)
     hint = "`numroute-load check --show-limits` lists the names and their values"
     try:
-        own = tomllib.loads(path.read_text("utf-8-sig"))
+        own = tomllib.loads(read_text(path))
         for unknown in own.keys() - values.keys():
             raise InputError(path, f"there is no limit {unknown!r}", hint=hint)
         return msgspec.convert(values | own, GateLimits)
-    except OSError as error:
-        reason = f"the limits cannot be read: {error.strerror}"
-        raise InputError(path, reason, hint="Check the path") from None
-    except UnicodeDecodeError:
-        raise InputError(path, "the limits are not UTF-8", hint="Save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         hint = "A line reads NAME = VALUE, e.g. shrinkage_share = 0.1"
         raise InputError(path, f"not TOML: {error}", hint=hint) from None

@@ -100,7 +100,7 @@ def test_limits_that_are_no_text_are_refused(tmp_path: Path) -> None:
     limits = tmp_path / "limits.toml"
     limits.write_bytes(b"# \xff\xfe\n")
     folder = write_registry(tmp_path / "r")
-    assert "the limits are not UTF-8" in check(folder, "--limits", limits).err
+    assert "the text is not UTF-8" in check(folder, "--limits", limits).err
     assert check(folder, "--limits", tmp_path / "none").status != 0
 
 
