@@ -13,8 +13,7 @@ import numroute.e164.rows as rows_module
 from numroute.e164 import Parsed, parse
 from numroute.e164.column import parse_column
 from numroute.e164.decide import decide_class
-from numroute.e164.decision_table import DecisionTable
-from numroute.e164.rows import parse_texts
+from numroute.e164.rows import DecisionTable, parse_texts
 from numroute.errors import SettingError
 from numroute.model import InvalidReason
 

@@ -80,8 +80,13 @@ def decide_class(known: str, length: int, region: str | None, *, plus: bool) -> 
 
     ``region`` must be one that ``check_region`` returned. None when the known digits do not decide.
     """
+    if length > DIGITS_MAX:
+        return _TOO_LONG
+    digits = _Digits(known, length, length)
     try:
-        return _decide(_Digits(known, length, length), region, plus=plus)
+        if region is not None:
+            return _decide_in_region(digits, region_plan(region), plus=plus)
+        return _decide_international(digits) if plus else _decide_whole(digits)
     except UnsettledError:
         return None
 
@@ -138,14 +143,6 @@ class _Digits:
         return Outcome(InvalidReason.UNSPECIFIED, prefix * modulus, modulus)
 
 
-def _decide(digits: _Digits, region: str | None, *, plus: bool) -> Outcome:
-    if digits.length > DIGITS_MAX:
-        return _TOO_LONG
-    if region is not None:
-        return _decide_in_region(digits, region_plan(region), plus=plus)
-    return _decide_international(digits) if plus else _decide_whole(digits)
-
-
 def _decide_in_region(digits: _Digits, plan: Plan, *, plus: bool) -> Outcome:
     """Decide for digits that are dialled in a region.
 
@@ -181,11 +178,17 @@ def _decide_national(digits: _Digits, dialled_by: Plan) -> Outcome:
     Kazakhstan's number is dialled by its own rules and judged by those of its country code.
     """
     country = country_plan(dialled_by.country_code)
-    stripped = _strip_trunk(digits, dialled_by)
-    number = stripped if dialled_by.may_lose_trunk(stripped.length) else digits
-    reason = country.judge_length(number.length)
-    if reason is not InvalidReason.UNSPECIFIED:
-        return Outcome(reason)
+    stripped, lengths = _strip_trunk(digits, dialled_by), dialled_by.lengths
+    # Where the rest would be too short it was no trunk prefix; what is longer than everything is
+    # too long with or without it.
+    is_trunk = stripped.length not in dialled_by.local_lengths and (
+        stripped.length in lengths or stripped.length > max(lengths)
+    )
+    number = stripped if is_trunk else digits
+    if number.length not in country.lengths:
+        # Between two possible lengths it is more than the shorter number takes.
+        is_short = number.length in country.local_lengths or number.length < min(country.lengths)
+        return _TOO_SHORT if is_short else _TOO_LONG
     if len(country.country_code) + number.length > E164_DIGITS_MAX:
         return _TOO_LONG
     return number.after(country.country_code)
@@ -225,8 +228,8 @@ def _strip_international_prefix(digits: _Digits, plan: Plan) -> _Digits | None:
 
     A zero after it shows that it was not one: no country code starts with a zero.
     """
-    match = plan.international and plan.international.match(digits.known, digits.length)
-    if not match:
+    match = plan.international.match(digits.known, digits.length)
+    if not match or not match.end():
         return None
     rest = digits.drop(match.end())
     return None if rest.starts_with("0") else rest
@@ -247,7 +250,7 @@ def _strip_own_country_code(digits: _Digits, plan: Plan) -> _Digits | None:
 
 def _strip_trunk(digits: _Digits, plan: Plan) -> _Digits:
     """Take off a trunk prefix, unless that would spoil what is a number of the plan."""
-    match = plan.trunk and plan.trunk.match(digits.known, digits.length)
+    match = plan.trunk.match(digits.known, digits.length)
     if not match or not digits.length:
         return digits
     if not plan.trunk_transform or match.group(match.re.groups) is None:

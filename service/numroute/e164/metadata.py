@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from numroute.errors import SettingError
-from numroute.model import InvalidReason, mask_number
+from numroute.model import mask_number
 
 _REGION_CHARS_SHOWN: Final = 12
 
@@ -95,44 +95,21 @@ class Plan:
     ``lengths``: possible lengths of a national significant number.
     ``local_lengths``: lengths of a subscriber number that is dialled within its area.
     ``general``: what every national significant number of the region matches.
-    ``trunk``: what is dialled before a national number (``8``, ``0``, a carrier's code); None when
-    nothing is.
+    ``trunk``: what is dialled before a national number (``8``, ``0``, a carrier's code), if any.
     ``trunk_transform``: what replaces a matched trunk prefix that captured a group, ``9\1``: some
     digits and the group whose start the number continues from; may be empty.
     ``trunk_digits``: the ordinary trunk prefix as written in a phone book; may be empty.
-    ``international``: what is dialled before a country code; None when nothing is.
+    ``international``: what is dialled before a country code, if anything is.
     """
 
     country_code: str
     lengths: frozenset[int]
     local_lengths: frozenset[int]
     general: DigitPattern
-    trunk: DigitPattern | None
+    trunk: DigitPattern
     trunk_transform: str
     trunk_digits: str
-    international: DigitPattern | None
-
-    def judge_length(self, length: int) -> InvalidReason:
-        """Return what is wrong with the length of a national significant number.
-
-        UNSPECIFIED when nothing is. A length between two possible ones counts as too long: it is
-        more than the shorter number takes.
-        """
-        if length in self.lengths:
-            return InvalidReason.UNSPECIFIED
-        if length in self.local_lengths or length < min(self.lengths):
-            return InvalidReason.TOO_SHORT
-        return InvalidReason.TOO_LONG
-
-    def may_lose_trunk(self, length: int) -> bool:
-        """Return whether a trunk prefix is taken off when this length would remain.
-
-        It stays on when the rest would be too short, for then it was no prefix; what is longer
-        than everything is too long with or without it.
-        """
-        if length in self.local_lengths:
-            return False
-        return length in self.lengths or length > max(self.lengths)
+    international: DigitPattern
 
 
 @functools.cache
@@ -146,8 +123,7 @@ def library() -> Any:  # noqa: ANN401 - a module
 def check_region(region: str | None) -> str | None:
     """Return a region in the library's spelling (``RU``), None for None and for an empty text.
 
-    Raises:
-        SettingError: the library knows no such region.
+    Raises SettingError when the library knows no such region.
     """
     if not region:
         return None
@@ -207,15 +183,11 @@ def _plan(metadata: Any) -> Plan:  # noqa: ANN401 - the library is not imported 
         lengths=frozenset(general.possible_length),
         local_lengths=frozenset(general.possible_length_local_only),
         general=DigitPattern(general.national_number_pattern or ""),
-        trunk=_pattern(metadata.national_prefix_for_parsing),
+        trunk=DigitPattern(metadata.national_prefix_for_parsing or ""),
         trunk_transform=metadata.national_prefix_transform_rule or "",
         trunk_digits=metadata.national_prefix or "",
-        international=_pattern(metadata.international_prefix),
+        international=DigitPattern(metadata.international_prefix or ""),
     )
-
-
-def _pattern(source: str | None) -> DigitPattern | None:
-    return DigitPattern(source) if source else None
 
 
 def expand(source: str) -> tuple[_Shape, ...] | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from numroute.e164.decide import decide
 from numroute.e164.metadata import check_region, library
@@ -45,11 +44,9 @@ _PLAIN: Final = re.compile(rf"(\+?)((?:{_SEPARATOR}*[0-9])+)(?:_|[^#\w])*")
 """A number without letters, and behind it what the library cuts off too: no letter, digit or #."""
 
 _NOT_DIGITS: Final = re.compile(r"[^0-9]+")
-_WITH_CONTEXT: Final = ";phone-context="
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What a text says: a whole E.164 number, or 0 and the reason why it is invalid."""
 
     number: int
@@ -71,7 +68,7 @@ def parse(text: str, default_region: str | None = None) -> Parsed:
     if start is None:
         return Parsed(0, InvalidReason.NOT_A_NUMBER)
     match = _PLAIN.fullmatch(plain, start.start())
-    if match is not None and _WITH_CONTEXT not in plain:
+    if match is not None and ";phone-context=" not in plain:
         digits = _NOT_DIGITS.sub("", match[2])
         outcome = decide(digits, region, plus=bool(match[1]))
         if outcome is not None:

@@ -12,6 +12,7 @@ text once.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,10 +20,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from numroute.e164.decide import KNOWN_DIGITS_MAX
-from numroute.e164.decision_table import UNSETTLED, DecisionTable, decision_table
+from numroute.e164.decide import DIGITS_MAX, KNOWN_DIGITS_MAX, Outcome, decide_class
 from numroute.e164.metadata import check_region
-from numroute.e164.parse import SEPARATORS, TEXT_CHARS_MAX, Parsed, parse, to_ascii
+from numroute.e164.parse import SEPARATORS, TEXT_CHARS_MAX, parse, to_ascii
 from numroute.model import InvalidReason
 
 PIECE_ROWS: Final = 16_384
@@ -30,9 +30,6 @@ PIECE_ROWS: Final = 16_384
 
 OPEN: Final = 255
 """The reason of a row that is more than digits and separators, until it is read as a text."""
-
-_TEXTS_KEPT_MAX: Final = 100_000
-"""Distinct texts whose answers are kept during one call."""
 
 _ROW_BYTES_MAX: Final = 4 * TEXT_CHARS_MAX
 """A longer row has more than TEXT_CHARS_MAX characters, for UTF-8 takes at most four bytes each."""
@@ -43,6 +40,14 @@ _COUNT_BITS: Final = 10
 _COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
 _ODD: Final = 1 << 2 * _COUNT_BITS
 """The weight of a character that is neither digit, plus sign nor separator."""
+
+_WEIGHTS: Final = np.full(256, _ODD, np.uint32)
+"""What a byte adds to the fields of the running sum: digits, plus signs, odd characters."""
+_WEIGHTS[[ord(separator) for separator in SEPARATORS + "\t"]] = 0
+_WEIGHTS[ord("+")] = 1 << _COUNT_BITS
+_WEIGHTS[ord("0") : ord("9") + 1] = 1
+# A row with one of these is judged by its characters instead; its bytes say nothing.
+_WEIGHTS[0x80:] = 0
 
 _DECIMAL_DIGITS_END: Final = 0x20000
 """All decimal digits of Unicode lie below this code point."""
@@ -64,9 +69,87 @@ _TAIL_DIGITS: Final = 16
 
 _POWERS: Final = np.uint64(10) ** np.arange(_TAIL_DIGITS, dtype=np.uint64)
 
+_HEADS: Final = 10**KNOWN_DIGITS_MAX
+_LENGTHS: Final = DIGITS_MAX + 2
+"""No digits, 1 to DIGITS_MAX digits, and more than that."""
+
+_NOT_MET: Final = 0
+UNSETTLED: Final = 1
+"""The code of a class whose leading digits do not decide."""
+
+_OUTCOMES_MAX: Final = 1 << 15
+"""More than all country codes times all lengths; a code is a signed 16-bit integer."""
+
 _DIGIT_VALUES: Final = bytes(byte - ord("0") & 0xFF for byte in range(256))
 _NOT_DIGITS: Final = bytes(byte for byte in range(256) if chr(byte) not in "0123456789")
 _EIGHT_DIGITS: Final = np.uint64(10**8)
+
+
+class DecisionTable:
+    """The decisions of one region, or of no region, looked up for many numbers at once.
+
+    A class of numbers (plus sign or none, how many digits, the first five) has one code; a code has
+    one outcome. Both are filled when a class is first met: a list of a country's numbers meets a
+    few dozen classes, and one decision settles as many as share its deciding digits.
+    """
+
+    def __init__(self, region: str | None) -> None:
+        """Start with nothing decided. ``region`` is one that ``check_region`` returned."""
+        self._region = region
+        # Fresh zero pages take no memory until they are written.
+        self._codes = np.zeros(2 * _LENGTHS * _HEADS, np.int16)
+        self._code_of: dict[Outcome, int] = {}
+        self._lock = threading.Lock()
+        self._base = np.zeros(_OUTCOMES_MAX, np.uint64)
+        self._modulus = np.ones(_OUTCOMES_MAX, np.uint64)
+        self._reason = np.zeros(_OUTCOMES_MAX, np.uint8)
+
+    def codes(
+        self, plus: NDArray[np.bool_], lengths: NDArray[np.int64], heads: NDArray[np.uint32]
+    ) -> NDArray[np.int16]:
+        """Return the code of every number's class, deciding those not met before.
+
+        A number's class is whether a ``+`` stands before its digits, how many digits there are, and
+        the first five as an integer, with zeros for missing ones.
+        """
+        at = (plus * _LENGTHS + np.minimum(lengths, _LENGTHS - 1)) * _HEADS + heads
+        codes = self._codes.take(at)
+        not_met = codes == _NOT_MET
+        if not_met.any():
+            with self._lock:
+                for place in np.unique(at[not_met]).tolist():
+                    self._settle(place)
+            codes = self._codes.take(at)
+        return codes
+
+    def outcomes(
+        self, codes: NDArray[np.int16], tails: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+        """Return the numbers and the reasons of codes and of the last 16 digits of each text."""
+        numbers = tails % self._modulus.take(codes)
+        numbers += self._base.take(codes)
+        return numbers, self._reason.take(codes)
+
+    def _settle(self, place: int) -> None:
+        """Decide one class, and with it all that share the digits that decided."""
+        if self._codes[place] != _NOT_MET:
+            return
+        plus, length = divmod(place // _HEADS, _LENGTHS)
+        digits = f"{place % _HEADS:0{KNOWN_DIGITS_MAX}}"[:length]
+        for count in range(len(digits) + 1):
+            outcome = decide_class(digits[:count], length, self._region, plus=bool(plus))
+            if outcome is not None:
+                code = self._code_of.setdefault(outcome, UNSETTLED + 1 + len(self._code_of))
+                self._reason[code], self._base[code], self._modulus[code] = outcome
+                alike = 10 ** (KNOWN_DIGITS_MAX - count)
+                first = place - place % alike
+                self._codes[first : first + alike] = code
+                return
+        self._codes[place] = UNSETTLED
+
+
+decision_table = functools.cache(DecisionTable)
+"""Returns the table of a region; one is kept for each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,14 +229,11 @@ def read_open(
     region: str | None,
 ) -> ParsedColumn:
     """Fill the answers of the open rows from their texts, each distinct text parsed once."""
-
-    @functools.lru_cache(_TEXTS_KEPT_MAX)
-    def read(text: str) -> Parsed:
-        return parse(text, region)
-
     rows = np.flatnonzero(answer.reasons == OPEN)
-    for row, parsed in zip(rows.tolist(), map(read, texts_at(rows)), strict=True):
-        answer.numbers[row], answer.reasons[row] = parsed.number, parsed.reason
+    texts = texts_at(rows)
+    read = {text: parse(text, region) for text in set(texts)}
+    for row, text in zip(rows.tolist(), texts, strict=True):
+        answer.numbers[row], answer.reasons[row] = read[text]
     return answer
 
 
@@ -214,7 +294,7 @@ def _judge_ascii(
     text: NDArray[np.uint8], offsets: NDArray[np.int64], table: DecisionTable
 ) -> ParsedColumn:
     """Judge rows one byte per character; those with odd characters among the digits stay open."""
-    weights = _weights().take(text)
+    weights = _WEIGHTS.take(text)
     counted = _running_sum(weights)
     per_row = np.diff(counted.take(offsets))
     digit_counts = (per_row & _COUNT_MASK).astype(np.int64)
@@ -254,7 +334,7 @@ def _leading_plus(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which rows have one plus sign before their digits, and which have others.
 
-    ``counted``: the running sum of ``_weights`` over the text.
+    ``counted``: the running sum of ``_WEIGHTS`` over the text.
     """
     one, has_plus = plus_counts == 1, plus_counts != 0
     if not has_plus.any():
@@ -280,7 +360,7 @@ def _rows_with_odd_inside(
 
     Anything before a number is cut off, and punctuation behind it: ``tel:``, quotes, line ends.
 
-    ``counted``: the running sum of ``_weights`` over the text; ``odd``: where the odd ones are.
+    ``counted``: the running sum of ``_WEIGHTS`` over the text; ``odd``: where the odd ones are.
     """
     rows = np.searchsorted(offsets, odd, side="right") - 1
     before = (counted.take(odd) - counted.take(offsets.take(rows))) & (_ODD - 1)
@@ -312,21 +392,6 @@ def _running_sum(values: NDArray[Any], dtype: type[Any] = np.uint32) -> NDArray[
     sums = np.zeros(len(values) + 1, dtype)
     np.cumsum(values, dtype=dtype, out=sums[1:])
     return sums
-
-
-@functools.cache
-def _weights() -> NDArray[np.uint32]:
-    """Build uint32[256]: what a byte adds to the fields of the running sum.
-
-    From the lowest field up: digits, plus signs, odd characters.
-    """
-    weights = np.full(256, _ODD, np.uint32)
-    weights[[ord(separator) for separator in SEPARATORS + "\t"]] = 0
-    weights[ord("+")] = 1 << _COUNT_BITS
-    weights[ord("0") : ord("9") + 1] = 1
-    # A row with one of these is judged by its characters instead; its bytes say nothing.
-    weights[0x80:] = 0
-    return weights
 
 
 @functools.cache
