@@ -46,12 +46,11 @@ def how_to_install(extra: str) -> str:
     import json  # noqa: PLC0415
     from importlib.metadata import distribution, version  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
-    from urllib.parse import unquote, urlsplit  # noqa: PLC0415
+    from urllib.parse import unquote  # noqa: PLC0415
 
     origin = json.loads(distribution("numroute").read_text("direct_url.json") or "{}")
-    url = urlsplit(origin.get("url", ""))
-    path = unquote(url.path)
-    if url.scheme == "file" and Path(path).exists():
+    path = unquote(origin.get("url", "").removeprefix("file://"))
+    if path.startswith("/") and Path(path).exists():
         option = "-e " if origin.get("dir_info", {}).get("editable") else ""
         return f"pip install {option}'{path}[{extra}]'"
     wheel = f"numroute-{version('numroute')}-py3-none-any.whl"

@@ -7,38 +7,39 @@ phone number.
 from __future__ import annotations
 
 import errno
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
+@dataclass(eq=False, repr=False)
 class NumrouteError(Exception):
     """The root of the tree. ``str()`` gives the message and, after it, the hint."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        """Keep the message and the hint apart, so that a program can print either."""
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    message: str
+    _: KW_ONLY
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}. {self.hint}" if self.hint else self.message
 
 
-class InputError(NumrouteError):
-    """A user's file is not what it should be; ``line`` counts from 1, None for the whole file."""
-
+class _FileError(NumrouteError):
     def __init__(
         self, path: Path | str, reason: str, *, line: int | None = None, hint: str = ""
     ) -> None:
-        """Build the message ``path:line: reason``."""
+        """Build the message ``path: reason``, or ``path:line: reason``."""
         where = f"{path}:{line}" if line is not None else f"{path}"
         super().__init__(f"{where}: {reason}", hint=hint)
         self.path = path
         self.line = line
         self.reason = reason
+
+
+class InputError(_FileError):
+    """A user's file is not what it should be; ``line`` counts from 1, None for the whole file."""
 
 
 class SettingError(NumrouteError):
@@ -56,29 +57,26 @@ class LimitExceededError(NumrouteError):
         self.limit = limit
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class UnauthenticatedError(NumrouteError):
     """The service does not know the client, or no longer admits it.
 
     ``reason`` is one word for metrics. Nothing in it holds any part of a token.
     """
 
-    def __init__(self, message: str, *, reason: str, client: str = "", hint: str = "") -> None:
-        """Keep the reason as one word beside the message."""
-        super().__init__(message, hint=hint)
-        self.reason = reason
-        self.client = client
+    reason: str
+    client: str = ""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TryLaterError(NumrouteError):
-    """The service refuses a request for now; ``retry_after_seconds`` says when to try again."""
+    """The service refuses a request for now; ``retry_after_seconds`` says when to try again.
 
-    def __init__(
-        self, message: str, *, retry_after_seconds: float, reason: str = "", hint: str = ""
-    ) -> None:
-        """Keep the time after which to try again, and the reason as one word for metrics."""
-        super().__init__(message, hint=hint)
-        self.retry_after_seconds = retry_after_seconds
-        self.reason = reason
+    ``reason`` is one word for metrics.
+    """
+
+    retry_after_seconds: float
+    reason: str = ""
 
 
 class OverloadedError(TryLaterError):
@@ -97,14 +95,8 @@ class WorkerError(NumrouteError):
     """The processes of the service cannot be kept alive."""
 
 
-class StoreError(NumrouteError):
+class StoreError(_FileError):
     """Something is wrong with a snapshot store or with a file in it."""
-
-    def __init__(self, path: Path | str, reason: str, *, hint: str = "") -> None:
-        """Build the message ``path: reason``."""
-        super().__init__(f"{path}: {reason}", hint=hint)
-        self.path = path
-        self.reason = reason
 
 
 class StoreMissingError(StoreError):
@@ -131,7 +123,7 @@ class StoreAccessError(StoreError):
     """The operating system refused to read or write the store."""
 
     @classmethod
-    def unreadable(cls, path: Path | str, error: OSError) -> Self:
+    def unreadable(cls, path: Path | str, error: OSError) -> StoreAccessError:
         """Return the error of a file that cannot be read."""
         hint = (
             "Check owner and mode of the file and its folders: the user that runs the program "
@@ -183,13 +175,11 @@ class LoginRefusedError(FeedError):
     """The host refused user, password or key."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ServiceError(NumrouteError):
     """The service could not be reached, or answered with an error.
 
     ``code`` is the gRPC status name, e.g. ``UNAVAILABLE``.
     """
 
-    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
-        """Keep the gRPC status name beside the message."""
-        super().__init__(message, hint=hint)
-        self.code = code
+    code: str

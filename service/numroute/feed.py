@@ -78,11 +78,6 @@ class Reconciled:
     at: datetime
     published: bool
 
-    @property
-    def failed(self) -> bool:
-        """Whether they differ by more than the limit and the increments' state is still current."""
-        return self.outcome == FAILED and not self.published
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedState:
@@ -114,7 +109,8 @@ class FeedState:
     @property
     def healthy(self) -> bool:
         """Whether nothing needs attention: no error, gap or drift, no refused or unusable file."""
-        drifted = self.reconciled is not None and self.reconciled.failed
+        last = self.reconciled
+        drifted = last is not None and last.outcome == FAILED and not last.published
         return not (self.error or self.gap or self.quarantined or self.refused or drifted)
 
     @property

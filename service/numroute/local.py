@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from numroute.answers import answer_texts, explain_text
@@ -23,9 +22,13 @@ class LocalClient:
     Any number of threads may ask at once. Open the store again for a newer snapshot.
     """
 
-    def __init__(self, store: Path | str, *, as_of: datetime | None = None) -> None:
-        """Open a snapshot of the store; see ``open_store``."""
-        opened = SnapshotStore(store)
+    def __init__(self, path: Path | str, *, as_of: datetime | None = None) -> None:
+        """Open a snapshot store for lookups in this process.
+
+        ``as_of``: answer from the snapshot that was current at this time (aware), while the store
+        keeps it. Raises StoreError when there is no such snapshot, or it cannot be opened.
+        """
+        opened = SnapshotStore(path)
         self._opened: Snapshot | None = (
             opened.open() if as_of is None else opened.open_past(opened.current_at(as_of), as_of)
         )
@@ -48,14 +51,13 @@ class LocalClient:
         )
         count, route = self._snapshot.route_count, self._snapshot.route
         rows, _, route_index = distinct_rows(found.route, count)
-        holders: dict[Operator, int] = {}
+        holders: list[Operator] = []
         holder_index = None
         if found.range_route is not None:
-            range_rows, _, range_index = distinct_rows(found.range_route, count)
-            places = [
-                holders.setdefault(route(row).operator, len(holders)) for row in range_rows.tolist()
-            ]
-            holder_index = np.array(places, np.uint32).take(range_index)
+            table = self._snapshot.routes
+            operators = table.operator_of_row.take(found.range_route)
+            distinct, _, holder_index = distinct_rows(operators, len(table.operators))
+            holders = [table.operators[place] for place in distinct.tolist()]
         return BulkAnswer(
             route_index=route_index,
             routes=tuple(route(row) for row in rows.tolist()),
@@ -98,10 +100,4 @@ class LocalClient:
         self.close()
 
 
-def open_store(path: Path | str, *, as_of: datetime | None = None) -> LocalClient:
-    """Open a snapshot store for lookups in this process.
-
-    ``as_of``: answer from the snapshot that was current at this time (aware), while the store keeps
-    it. Raises StoreError when there is no such snapshot, or it cannot be opened.
-    """
-    return LocalClient(path, as_of=as_of)
+open_store = LocalClient

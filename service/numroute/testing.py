@@ -241,8 +241,4 @@ with contextlib.suppress(ModuleNotFoundError):
     def numroute_service() -> Iterator[Callable[..., Service]]:
         """Return a function like ``serve`` whose services stop when the test ends."""
         with contextlib.ExitStack() as stack:
-
-            def start(ported: Ported, ranges: Ranges | None = None) -> Service:
-                return stack.enter_context(serve(ported, ranges))
-
-            yield start
+            yield lambda *given, **named: stack.enter_context(serve(*given, **named))
