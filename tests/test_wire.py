@@ -91,7 +91,7 @@ ROUTES = st.builds(
 def test_routes_survive_the_wire(route) -> None:
     """A route is the same after it was a message; a row has its status beside it."""
     inside = wire.message(route).SerializeToString()
-    assert wire.read(Route, inside) == route
+    assert messages.decoded(Route, inside) == route
     ref = SnapshotRef(id="s", as_of=datetime(2026, 1, 1, tzinfo=UTC))
     row = Answer(input="x", number=7, status=route.status, snapshot=ref, route=route)
     beside = wire.message(row)

@@ -112,7 +112,7 @@ class Watched(Generic[Content]):
         """Read the files; raises what ``read`` raises."""
         self._paths = tuple(paths)
         self._read = read
-        self._states = self._look()
+        self._states = [_state(path) for path in self._paths]
         self._refusal: str | None = None
         self.content = read()
 
@@ -122,7 +122,7 @@ class Watched(Generic[Content]):
         ``on_refusal`` is called with the error of those that are not, once. They are read a second
         time before that: several files are never replaced at the same instant.
         """
-        states = self._look()
+        states = [_state(path) for path in self._paths]
         settled = states == self._states
         if settled and self._refusal is None:
             return False
@@ -139,12 +139,9 @@ class Watched(Generic[Content]):
         self.content = content
         return changed
 
-    def _look(self) -> list[tuple[int, ...] | None]:
-        """Return what changes when a file is written or replaced, or when its mode changes."""
-        return [_state(path) for path in self._paths]
-
 
 def _state(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file is written or replaced, or when its mode changes."""
     try:
         status = path.stat()
     except OSError:

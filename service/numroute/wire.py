@@ -22,25 +22,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
-from numroute.model import (
-    Answer,
-    Changes,
-    Coverage,
-    Explanation,
-    InvalidReason,
-    Layer,
-    LineType,
-    Network,
-    Operator,
-    OperatorInfo,
-    Region,
-    Route,
-    SnapshotInfo,
-    SnapshotNews,
-    SnapshotRef,
-    Source,
-    Status,
-)
+from numroute import model
 from numroute.v1 import number_routing_pb2 as pb
 
 ValueT = TypeVar("ValueT")
@@ -63,35 +45,45 @@ LAYER_NAMES = {
 
 _LAYER_VALUES = {name: number for number, name in LAYER_NAMES.items()}
 
-_MESSAGES: dict[type, Any] = {
-    Answer: pb.LookupAnswer,
-    Changes: pb.SnapshotChanges,
-    Coverage: pb.Coverage,
-    Explanation: pb.ExplainResponse,
-    Layer: pb.Layer,
-    Network: pb.Network,
-    Operator: pb.Operator,
-    OperatorInfo: pb.OperatorEntry,
-    Region: pb.Region,
-    Route: pb.Route,
-    SnapshotInfo: pb.GetSnapshotResponse,
-    SnapshotNews: pb.WatchSnapshotsResponse,
-    SnapshotRef: pb.SnapshotRef,
-    Source: pb.Source,
+MESSAGES: dict[type, Any] = {
+    model.Answer: pb.LookupAnswer,
+    model.Changes: pb.SnapshotChanges,
+    model.Coverage: pb.Coverage,
+    model.Explanation: pb.ExplainResponse,
+    model.Layer: pb.Layer,
+    model.Network: pb.Network,
+    model.Operator: pb.Operator,
+    model.OperatorInfo: pb.OperatorEntry,
+    model.Region: pb.Region,
+    model.Route: pb.Route,
+    model.SnapshotInfo: pb.GetSnapshotResponse,
+    model.SnapshotNews: pb.WatchSnapshotsResponse,
+    model.SnapshotRef: pb.SnapshotRef,
+    model.Source: pb.Source,
 }
 """The values of the model and their messages. Their fields have the same names."""
 
-_KINDS: dict[Any, Any] = {kind.DESCRIPTOR: value for value, kind in _MESSAGES.items()}
+_REQUIRED = {
+    kind: {
+        each.name
+        for each in inspect.signature(kind).parameters.values()
+        if each.default is each.empty
+    }
+    for kind in MESSAGES
+}
+"""Their fields without a default."""
+
+_KINDS: dict[Any, Any] = {kind.DESCRIPTOR: value for value, kind in MESSAGES.items()}
 
 # A look-up takes a tenth of the time of the enum's own.
-_INVALID_REASONS = {int(reason): reason for reason in InvalidReason}
-_LINE_TYPES = {int(line_type): line_type for line_type in LineType}
-_STATUSES = {int(status): status for status in Status}
+INVALID_REASONS = {int(reason): reason for reason in model.InvalidReason}
+STATUSES = {int(status): status for status in model.Status}
 
 _ENUMS: dict[Any, Any] = {
-    pb.InvalidReason.DESCRIPTOR: _INVALID_REASONS,
+    pb.InvalidReason.DESCRIPTOR: INVALID_REASONS,
     pb.LayerName.DESCRIPTOR: LAYER_NAMES,
-    pb.Status.DESCRIPTOR: _STATUSES,
+    pb.LineType.DESCRIPTOR: {int(line_type): line_type for line_type in model.LineType},
+    pb.Status.DESCRIPTOR: STATUSES,
 }
 
 ERROR_KEY = "numroute-error"
@@ -117,8 +109,8 @@ FIXED32 = np.dtype("<u4")
 FIXED64 = np.dtype("<u8")
 """The numpy type of a ``fixed64`` column: little-endian on every host."""
 
-HEADS_KEPT_MAX = 4_096
-"""Heads of fields that are kept: thousands of routes have some hundred different lengths."""
+ROUTES_KEPT_MAX = 4_096
+"""Routes of rows, and range holders, that are kept as messages: rows repeat a few hundred."""
 
 _LENGTH_DELIMITED = 2
 _VARINT_BITS = 7
@@ -161,10 +153,11 @@ def message_field(field_number: int, message: bytes) -> bytes:
 
 def bulk_request(
     numbers: NDArray[np.uint64],
+    snapshot_id: str = "",
+    /,
     *,
     with_range_holder: bool,
     with_ported_at: bool,
-    snapshot_id: str = "",
 ) -> bytes:
     """Return a serialised ``BulkLookupRequest`` for uint64[n] numbers."""
     options = pb.BulkLookupRequest(
@@ -213,77 +206,46 @@ def message(value: Any) -> Any:  # noqa: ANN401 - of any of the pairs above
     """
     if value is None:
         return None
-    if isinstance(value, Operator):
-        return _operator_message(value)
-    if isinstance(value, Route):
-        return _route_message(value, value.status)
-    if isinstance(value, Answer):
+    if isinstance(value, model.Answer):
         return _answer_message(value)
-    kind = _MESSAGES[type(value)]
+    kind = MESSAGES[type(value)]
     fields = {}
-    for name in _names(kind):
+    for name in kind.DESCRIPTOR.fields_by_name:
         content = getattr(value, name, None)
         write = _WRITERS.get(type(content))
         fields[name] = content if write is None else write(content)
-    if isinstance(value, Layer):
+    if isinstance(value, model.Layer):
         fields["name"] = _LAYER_VALUES[value.name]
         if value.name == LAYER_NAMES[pb.LAYER_NAME_OVERRIDE]:
             expires = None if value.expires is None else time_message(value.expires)
             override = pb.Override(reason=value.reason, author=value.author, expires_at=expires)
             fields["override"] = override
-    elif isinstance(value, Explanation):
+    elif isinstance(value, model.Explanation):
         fields["decided_by"] = _LAYER_VALUES[value.decided_by]
         if value.route is not None:
-            fields["route"] = _route_message(value.route, None)
+            fields["route"] = _row_route(value.route)
     return kind(**fields)
 
 
-def _operator_message(operator: Operator) -> pb.Operator:
-    return pb.Operator(
-        code=operator.code,
-        name=operator.name,
-        brand=operator.brand,
-        tax_number=operator.tax_number,
-    )
-
-
-def _route_message(route: Route, status: Status | None) -> pb.Route:
-    # The enums' values are the contract's; their types are not.
-    return pb.Route(
-        operator=_operator_message(route.operator),
-        mcc=route.mcc,
-        mnc=route.mnc,
-        registry_mnc=route.registry_mnc,
-        routing_number=route.routing_number,
-        region=pb.Region(code=route.region.code, name=route.region.name),
-        line_type=route.line_type,  # type: ignore[arg-type]
-        status=status,  # type: ignore[arg-type]
-        overridden=route.overridden,
-    )
-
-
-def _answer_message(answer: Answer) -> pb.LookupAnswer:
+def _answer_message(answer: model.Answer) -> pb.LookupAnswer:
     return pb.LookupAnswer(
         input=answer.input,
         number=answer.number,
+        # The enums' values are the contract's; their types are not.
         status=answer.status,  # type: ignore[arg-type]
         invalid_reason=answer.invalid_reason,  # type: ignore[arg-type]
-        route=None if answer.route is None else _route_message(answer.route, None),
+        route=None if answer.route is None else _row_route(answer.route),
         ported_at=None if answer.ported_at is None else time_message(answer.ported_at),
-        range_holder=None
-        if answer.range_holder is None
-        else _operator_message(answer.range_holder),
+        range_holder=_row_holder(answer.range_holder),
     )
 
 
-@functools.cache
-def _names(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - a class of messages
-    return tuple(kind.DESCRIPTOR.fields_by_name)
-
-
-def read(kind: type[ValueT], data: bytes) -> ValueT:
-    """Return a serialised message as the value of a kind; DecodeError when it is malformed."""
-    return value(kind, _MESSAGES[kind].FromString(data))
+@functools.lru_cache(ROUTES_KEPT_MAX)
+def _row_route(route: model.Route) -> pb.Route:
+    """Return a row's route as a message, not to be changed."""
+    found: pb.Route = message(route)
+    found.ClearField("status")
+    return found
 
 
 def value(kind: type[ValueT], message: Any, **known: Any) -> ValueT:  # noqa: ANN401 - likewise
@@ -291,12 +253,9 @@ def value(kind: type[ValueT], message: Any, **known: Any) -> ValueT:  # noqa: AN
 
     An enum value that this program does not know, from a newer service, raises KeyError.
     """
-    direct: Callable[..., ValueT] | None = _DIRECT.get(kind)
-    if direct:
-        return direct(message, **known)
-    if kind is Explanation and message.HasField("route"):
+    if kind is model.Explanation and message.HasField("route"):
         message.route.status = message.status
-    elif kind is Layer:
+    elif kind is model.Layer:
         override = message.override
         known |= {"reason": override.reason, "author": override.author}
         if override.HasField("expires_at"):
@@ -306,61 +265,10 @@ def value(kind: type[ValueT], message: Any, **known: Any) -> ValueT:  # noqa: AN
     for field, content in message.ListFields():
         if field.name not in known and field.name != "override":
             known[field.name] = _read(field, content)
-    required: frozenset[str] = _required(_KINDS[message.DESCRIPTOR])
-    for name in required - known.keys():
+    for name in _REQUIRED[kind] - known.keys():
         # What a message leaves out is zero or empty.
         known[name] = _read(message.DESCRIPTOR.fields_by_name[name], getattr(message, name))
     return kind(**known)
-
-
-def _operator_value(message: pb.Operator) -> Operator:
-    return Operator(
-        code=message.code,
-        name=message.name,
-        brand=message.brand,
-        tax_number=message.tax_number,
-    )
-
-
-def _route_value(message: pb.Route, status: Status | None = None) -> Route:
-    region = message.region
-    return Route(
-        status=_STATUSES[message.status] if status is None else status,
-        operator=_operator_value(message.operator),
-        mcc=message.mcc,
-        mnc=message.mnc,
-        registry_mnc=message.registry_mnc,
-        routing_number=message.routing_number,
-        region=Region(code=region.code, name=region.name),
-        line_type=_LINE_TYPES[message.line_type],
-        overridden=message.overridden,
-    )
-
-
-def _answer_value(
-    message: pb.LookupAnswer,
-    snapshot: SnapshotRef,
-    route: Route | None = None,
-    range_holder: Operator | None = None,
-) -> Answer:
-    return Answer(
-        input=message.input,
-        number=message.number,
-        status=_STATUSES[message.status],
-        snapshot=snapshot,
-        invalid_reason=_INVALID_REASONS[message.invalid_reason],
-        route=route,
-        ported_at=time_value(message.ported_at) if message.HasField("ported_at") else None,
-        range_holder=range_holder,
-    )
-
-
-_DIRECT: dict[Any, Any] = {
-    Answer: _answer_value,
-    Operator: _operator_value,
-    Route: _route_value,
-}
-"""How the values are read of which an answer has thousands. An answer's parts are given."""
 
 
 def _read(field: Any, content: Any) -> Any:  # noqa: ANN401 - likewise
@@ -377,13 +285,6 @@ def _read(field: Any, content: Any) -> Any:  # noqa: ANN401 - likewise
     return tuple(value(_KINDS[field.message_type], each) for each in content)
 
 
-@functools.cache
-def _required(kind: Any) -> frozenset[str]:  # noqa: ANN401 - the class of a value
-    """Return the fields of a kind of value that have no default."""
-    parameters = inspect.signature(kind).parameters.values()
-    return frozenset(each.name for each in parameters if each.default is each.empty)
-
-
 def time_message(time: datetime) -> Timestamp:
     """Return an aware time as a message."""
     message = Timestamp()
@@ -396,15 +297,16 @@ def time_value(message: Timestamp) -> datetime:
     return message.ToDatetime(tzinfo=timezone.utc)
 
 
+_row_holder = functools.lru_cache(ROUTES_KEPT_MAX)(message)
+
 _WRITERS: dict[type, Callable[[Any], Any]] = {
-    **dict.fromkeys(_MESSAGES, message),
+    **dict.fromkeys(MESSAGES, message),
     datetime: time_message,
     tuple: functools.partial(map, message),
 }
 """What becomes of a field's content that is no number or text."""
 
 
-@functools.lru_cache(HEADS_KEPT_MAX)
 def _head(field_number: int, length: int) -> bytes:
     """Return the tag and the length that stand before a length-delimited field's bytes."""
     return _varint(field_number << 3 | _LENGTH_DELIMITED) + _varint(length)

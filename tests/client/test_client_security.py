@@ -24,7 +24,6 @@ from support.registry import command
 import numroute
 from numroute.client import Security as ClientSecurity
 from numroute.client.channel import parse_target
-from numroute.client.security import TokenFile
 from numroute.errors import ServiceError, SettingError
 from numroute.server.auth import new_token, token_entry
 from numroute.server.settings import Security
@@ -285,16 +284,15 @@ def test_right_pem_files(kind, pem, tmp_path) -> None:
     numroute.Client("localhost:1", security=security).close()
 
 
-def test_a_new_token_is_taken_from_its_file(tmp_path, monkeypatch) -> None:
+def test_a_new_token_is_taken_from_its_file(tmp_path) -> None:
     """A token file is read again when it changes; while it is gone the last token is used."""
-    monkeypatch.setattr("numroute.client.security.TOKEN_CHECK_SECONDS", 0.0)
     path = private(tmp_path / "token", "first")
-    source = TokenFile(path)
-    assert source.metadata() == (("authorization", "Bearer first"),)
+    metadata = ClientSecurity(token_file=path).token_metadata(loopback=True)
+    assert metadata() == (("authorization", "Bearer first"),)
     private(path, "second\n")
-    assert source.metadata() == (("authorization", "Bearer second"),)
+    assert metadata() == (("authorization", "Bearer second"),)
     path.unlink()
-    assert source.metadata() == (("authorization", "Bearer second"),)
+    assert metadata() == (("authorization", "Bearer second"),)
     assert parse_target("localhost:1").loopback
 
 

@@ -13,7 +13,6 @@ from support.oracle import FIRST, LAST
 
 import numroute
 from numroute.client import Coalescing
-from numroute.client.channel import timed_out
 from numroute.client.coalescing import TASKS_WOKEN_AT_ONCE, Coalescer
 from numroute.errors import ServiceError
 from numroute.v1 import number_routing_pb2 as pb
@@ -64,7 +63,7 @@ def gather(service: Service, **limits: object) -> Coalescer:
     """Return a coalescer in front of a service; it waits long by default."""
     return Coalescer(
         service.send,
-        lambda seconds: timed_out("t", seconds),
+        "t",
         Coalescing(**({"wait_seconds": 60.0} | limits)),
         with_range_holder=False,
         with_ported_at=False,
@@ -79,15 +78,7 @@ async def turns(count: int = 5) -> None:
 
 def asking(coalescer: Coalescer, *numbers: int, seconds: float = 60.0) -> list[asyncio.Task]:
     """Begin a task per number."""
-
-    async def ask(number: int) -> object:
-        try:
-            return await coalescer.ask(number, seconds)
-        except asyncio.CancelledError:
-            coalescer.abandoned()
-            raise
-
-    return [asyncio.ensure_future(ask(number)) for number in numbers]
+    return [asyncio.ensure_future(coalescer.ask(number, seconds)) for number in numbers]
 
 
 def code(task: asyncio.Task) -> str:

@@ -19,10 +19,11 @@ from numroute.client.core import (
     BACKOFF_SECONDS_MAX,
     REFUSALS_MAX,
     RESTARTS_MAX,
-    BulkQuestion,
-    TextQuestion,
+    Question,
     Watch,
+    bulk_question,
     retry_pause,
+    text_question,
 )
 from numroute.errors import ServiceError
 from numroute.v1 import number_routing_pb2 as pb
@@ -30,14 +31,10 @@ from numroute.v1 import number_routing_pb2 as pb
 REFUSED = ServiceError("another snapshot", code="FAILED_PRECONDITION")
 
 
-def make_question(numbers: int, per_chunk: int = 1) -> BulkQuestion:
+def make_question(numbers: int, per_chunk: int = 1) -> Question:
     """Return a question about this many numbers."""
-    return BulkQuestion(
-        np.arange(numbers, dtype=np.uint64),
-        with_range_holder=False,
-        with_ported_at=False,
-        numbers_per_chunk=per_chunk,
-    )
+    array = np.arange(numbers, dtype=np.uint64)
+    return bulk_question(array, per_chunk, with_range_holder=False, with_ported_at=False)
 
 
 def columns(snapshot: str, codes: list[str], indexes: list[int]) -> bytes:
@@ -103,7 +100,7 @@ def test_later_requests_name_the_first_answers_snapshot() -> None:
     """The first request takes any snapshot; once it is answered the others ask for the same."""
     for question, message in (
         (make_question(2), pb.BulkLookupRequest),
-        (TextQuestion(["x"] * 1_001, None), pb.LookupRequest),
+        (text_question(["x"] * 1_001, None), pb.LookupRequest),
     ):
         chunk, request = question.next_request()
         assert message.FromString(request).snapshot_id == ""

@@ -27,11 +27,10 @@ from numroute.client.coalescing import Coalescer, Coalescing
 from numroute.client.core import (
     NUMBERS_AT_ONCE_MAX,
     NUMBERS_PER_CHUNK,
-    BulkQuestion,
     Question,
-    TextQuestion,
     Watch,
-    stream_question,
+    bulk_question,
+    text_question,
 )
 from numroute.client.messages import BulkAnswer, as_number
 from numroute.client.security import PLAINTEXT, Security
@@ -84,7 +83,7 @@ class AsyncClient(ClientBase):
         self._coalescers = {
             (with_range_holder, with_ported_at): Coalescer(
                 functools.partial(self._call, "BulkLookup"),
-                functools.partial(timed_out, target),
+                target,
                 coalescing or Coalescing(),
                 with_range_holder=with_range_holder,
                 with_ported_at=with_ported_at,
@@ -135,18 +134,14 @@ class AsyncClient(ClientBase):
             if self._closed.is_set():
                 raise client_closed()
             coalescer = self._coalescers[with_range_holder, with_ported_at]
-            try:
-                return await coalescer.ask(as_number(numbers), seconds)
-            except asyncio.CancelledError:
-                coalescer.abandoned()
-                raise
+            return await coalescer.ask(as_number(numbers), seconds)
         question = await _worked_off(
             length_hint(numbers) > NUMBERS_AT_ONCE_MAX,
-            BulkQuestion,
+            bulk_question,
             numbers,
+            self._numbers_per_chunk,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
-            numbers_per_chunk=self._numbers_per_chunk,
         )
         return await self._ask(question, seconds)
 
@@ -159,7 +154,7 @@ class AsyncClient(ClientBase):
         timeout: float | None = None,
     ) -> list[Answer]:
         """Look up phone numbers in any human format; see ``Client.lookup_text``."""
-        question = TextQuestion(texts, default_region, as_of)
+        question = text_question(texts, default_region, as_of)
         return await self._ask(question, self._seconds(timeout))
 
     async def stream(
@@ -176,7 +171,7 @@ class AsyncClient(ClientBase):
         """
         seconds = self._seconds(timeout)
         make = functools.partial(
-            stream_question, with_range_holder=with_range_holder, with_ported_at=with_ported_at
+            bulk_question, with_range_holder=with_range_holder, with_ported_at=with_ported_at
         )
         asked: asyncio.Queue[asyncio.Task[BulkAnswer] | None] = asyncio.Queue()
         room = asyncio.Semaphore(CALLS_IN_FLIGHT)
@@ -237,8 +232,7 @@ class AsyncClient(ClientBase):
             call: Any = self._watch(b"", metadata=self._token())
             try:
                 async for response in call:
-                    news = watch.news(response)
-                    if news is not None:
+                    if news := watch.news(response):
                         yield news
                 pause = watch.pause("OK", None, self._loop.time())
                 if pause is None:
@@ -277,7 +271,7 @@ class AsyncClient(ClientBase):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _ask(self, question: Question[Any, Any, AnswerT], seconds: float) -> AnswerT:
+    async def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
         """Send a question's requests, a few at once, and return the whole answer."""
         if question.chunk_count == 1:
             request = await _worked_off(question.large, question.message)

@@ -9,8 +9,7 @@ import math
 import re
 import socket
 import threading
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from numroute import wire
 from numroute.client.core import NUMBERS_PER_CHUNK_MAX, retry_pause
@@ -22,9 +21,6 @@ TIMEOUT_SECONDS = 5.0
 
 TIMEOUT_SECONDS_MAX = 86_400.0
 """The longest timeout accepted; gRPC itself accepts longer ones until it overflows."""
-
-UNARY_METHODS = ("Lookup", "BulkLookup", "Explain", "GetSnapshot", "ListOperators")
-"""The methods with one request and one response."""
 
 CALLS_IN_FLIGHT = 4
 """How many requests of one question, and batches of a stream, are under way at once: the service
@@ -112,7 +108,7 @@ class ClientBase:
         )
         self._methods = {
             name: self._channel.unary_unary(wire.method_path(name), None, None)
-            for name in UNARY_METHODS
+            for name in ("Lookup", "BulkLookup", "Explain", "GetSnapshot", "ListOperators")
         }
         self._watch = self._channel.unary_stream(wire.method_path("WatchSnapshots"), None, None)
 
@@ -140,6 +136,8 @@ class ClientBase:
     def _failure(self, call: Any, seconds: float) -> ServiceError:  # noqa: ANN401 - likewise
         """Return what a failed call means."""
         code, details = call.code().name, call.details() or ""
+        if code == "CANCELLED" and self._closed.is_set():
+            return client_closed()
         message, hint = f"{self.target} answered {code}: {details}", ""
         if any(key == wire.ERROR_KEY for key, _ in call.trailing_metadata() or ()):
             pass  # the service's own words
@@ -159,8 +157,7 @@ class ClientBase:
         return ServiceError(message, code=code, hint=hint)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(NamedTuple):
     """Where a service is: one address, several replicas, or a name that stands for them.
 
     gRPC is given ``uri``. With ``several`` replicas calls take turns among the healthy ones. What

@@ -13,22 +13,18 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 import numpy as np
 
 from numroute import wire
 from numroute.client import messages
-from numroute.client.channel import TIMEOUT_SECONDS_MAX
+from numroute.client.channel import TIMEOUT_SECONDS_MAX, timed_out
 from numroute.client.core import NUMBERS_PER_CHUNK_MAX
-from numroute.client.messages import Chunk
+from numroute.client.messages import BulkAnswer
 from numroute.errors import ServiceError
 from numroute.model import NumberAnswer, Operator
-
-Send = Callable[[bytes, float], Awaitable[bytes]]
-"""Sends a ``BulkLookupRequest`` with a timeout in seconds, and returns the response."""
-
 
 NUMBERS_PER_BATCH = 1_000
 """The most numbers in one batch. Its tasks take a few milliseconds to run when they are woken."""
@@ -99,16 +95,16 @@ class Coalescer:
 
     def __init__(
         self,
-        send: Send,
-        timed_out: Callable[[float], ServiceError],
+        send: Callable[[bytes, float], Awaitable[bytes]],
+        target: str,
         settings: Coalescing,
         *,
         with_range_holder: bool,
         with_ported_at: bool,
     ) -> None:
-        """Send batches with ``send``; ``timed_out`` makes the error for a passed deadline."""
+        """Send each batch to ``target`` with ``send``, which takes the request and a timeout."""
         self._send = send
-        self._timed_out = timed_out
+        self._target = target
         self._settings = settings
         self._columns = {"with_range_holder": with_range_holder, "with_ported_at": with_ported_at}
         self._loop = asyncio.get_running_loop()
@@ -119,11 +115,10 @@ class Coalescer:
         self._expiry: asyncio.TimerHandle | None = None
         self._abandoning: asyncio.Handle | None = None
 
-    def ask(self, number: int, seconds: float) -> asyncio.Future[NumberAnswer]:
-        """Return the future of the answer to a number from 0 to 2^64 - 1.
+    async def ask(self, number: int, seconds: float) -> NumberAnswer:
+        """Return the answer to a number from 0 to 2^64 - 1.
 
-        It ends with ServiceError when the service was not reached or did not answer within
-        ``seconds``. A caller that cancels it must call ``abandoned``.
+        Raises ServiceError when the service was not reached or did not answer within ``seconds``.
         """
         waiter = _Waiter(loop=self._loop)
         waiter.number = number
@@ -135,12 +130,12 @@ class Coalescer:
                 self._expiry.cancel()
             self._expiry = self._loop.call_at(waiter.deadline, self._expire)
         self._arrange()
-        return waiter
-
-    def abandoned(self) -> None:
-        """Check, soon, whether a batch has no waiting task left."""
-        if self._abandoning is None:
-            self._abandoning = self._loop.call_soon(self._drop_abandoned)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if self._abandoning is None:
+                self._abandoning = self._loop.call_soon(self._drop_abandoned)
+            raise
 
     async def flush(self) -> None:
         """Send the waiting numbers; return when every task has its answer or its error."""
@@ -182,13 +177,13 @@ class Coalescer:
     async def _carry_out(self, batch: list[_Waiter]) -> None:
         """Look a batch up and give each of its tasks its answer or the error."""
         numbers = np.array([waiter.number for waiter in batch], np.uint64)
-        request = wire.bulk_request(numbers, snapshot_id="", **self._columns)
+        request = wire.bulk_request(numbers, **self._columns)
         seconds = max(waiter.deadline for waiter in batch) - self._loop.time() + _LATE_SECONDS
         seconds = min(seconds, TIMEOUT_SECONDS_MAX)
         try:
             response = await self._send(request, seconds)
-            chunk = messages.bulk_response(response, len(batch), **self._columns)
-            answered = zip(batch, self._answers_of(batch, chunk), strict=True)
+            _, found = messages.bulk_response(response, len(batch), **self._columns)
+            answered = zip(batch, _answers(batch, found), strict=True)
             for at, (waiter, answer) in enumerate(answered):
                 if at and at % TASKS_WOKEN_AT_ONCE == 0:
                     await asyncio.sleep(0)  # the loop's other work runs
@@ -201,39 +196,9 @@ class Coalescer:
             for waiter in batch:
                 if not waiter.done():
                     # One error each: a traceback belongs to the task that raises it.
-                    own = ServiceError(error.message, code=error.code, hint=error.hint)
-                    waiter.set_exception(own)
+                    waiter.set_exception(replace(error))
             if error is not fault:
                 raise
-
-    def _answers_of(self, batch: list[_Waiter], chunk: Chunk) -> list[NumberAnswer]:
-        """Return the answer to each number of a batch."""
-        routes = [messages.route(data) for data in chunk.routes]
-        statuses = [route.status for route in routes]
-        known = [route if route.status.has_route else None for route in routes]
-        indexes = chunk.route_indexes.tolist()
-        times: Iterable[datetime | None] = itertools.repeat(None)
-        if self._columns["with_ported_at"]:
-            times = [
-                datetime.fromtimestamp(seconds, timezone.utc) if seconds else None
-                for seconds in chunk.ported_at.tolist()
-            ]
-        holders: Iterable[Operator | None] = itertools.repeat(None)
-        if self._columns["with_range_holder"]:
-            operators = [messages.operator(data) for data in chunk.range_holders]
-            named = [None if operator == _NOBODY else operator for operator in operators]
-            holders = map(named.__getitem__, chunk.range_holder_indexes.tolist())
-        return list(
-            map(
-                NumberAnswer,
-                [waiter.number for waiter in batch],
-                map(statuses.__getitem__, indexes),
-                map(known.__getitem__, indexes),
-                itertools.repeat(chunk.snapshot),
-                times,
-                holders,
-            )
-        )
 
     def _expire(self) -> None:
         """Fail the numbers whose deadline has passed, and set the timer for the next one."""
@@ -243,7 +208,7 @@ class Coalescer:
             if waiter.done():
                 continue
             if waiter.deadline <= now:
-                waiter.set_exception(self._timed_out(waiter.seconds))
+                waiter.set_exception(timed_out(self._target, waiter.seconds))
             else:
                 following = min(following, waiter.deadline)
         if following < math.inf:
@@ -257,3 +222,23 @@ class Coalescer:
         for task, batch in self._under_way.items():
             if all(waiter.done() for waiter in batch):
                 task.cancel()
+
+
+def _answers(batch: list[_Waiter], found: BulkAnswer) -> list[NumberAnswer]:
+    statuses = [route.status for route in found.routes]
+    routes = [route if route.status.has_route else None for route in found.routes]
+    indexes = found.route_index.tolist()
+    times: Iterable[datetime | None] = itertools.repeat(None)
+    if found.ported_at is not None:
+        times = [
+            datetime.fromtimestamp(seconds, timezone.utc) if seconds else None
+            for seconds in found.ported_at.tolist()
+        ]
+    holders: Iterable[Operator | None] = itertools.repeat(None)
+    if found.range_holder_index is not None:
+        named = [None if holder == _NOBODY else holder for holder in found.range_holders]
+        holders = map(named.__getitem__, found.range_holder_index.tolist())
+    return [
+        NumberAnswer(waiter.number, statuses[place], routes[place], found.snapshot, time, holder)
+        for waiter, place, time, holder in zip(batch, indexes, times, holders, strict=False)
+    ]

@@ -7,10 +7,10 @@ for and hand back what they receive.
 
 from __future__ import annotations
 
+import functools
 import math
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from numroute import wire
 from numroute.client import messages
-from numroute.client.messages import BulkAnswer, Chunk
+from numroute.client.messages import BulkAnswer
 from numroute.errors import ServiceError
-from numroute.model import Answer, Operator, SnapshotNews, SnapshotRef
+from numroute.model import Answer, SnapshotNews, SnapshotRef
 from numroute.v1 import number_routing_pb2 as pb
 
 NUMBERS_PER_CHUNK = 262_144
@@ -84,12 +84,12 @@ def retry_pause(
     return min(BACKOFF_SECONDS * float(1 << min(tries, 16)), BACKOFF_SECONDS_MAX, left / 2)
 
 
-ItemsT = TypeVar("ItemsT", "NDArray[np.uint64]", "Sequence[str]")
-PartT = TypeVar("PartT")
+ItemsT = TypeVar("ItemsT", "NDArray[np.uint64]", "list[str]")
 AnswerT = TypeVar("AnswerT")
+ValueT = TypeVar("ValueT")
 
 
-class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
+class Question(Generic[ItemsT, AnswerT]):
     """A question in chunks, one request each.
 
     Send what ``next_request`` returns, as many at once as you like, and pass each outcome to
@@ -100,17 +100,32 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
     luck to a replica that has it. When none seems to have it any more the question starts again.
     """
 
-    method: str
-    large = False
-    """Whether its requests and responses take an event loop too long."""
+    def __init__(
+        self,
+        method: str,
+        items: ItemsT,
+        items_per_chunk: int,
+        *,
+        encode: Callable[[ItemsT, str], bytes],
+        decode: Callable[[bytes, int], tuple[SnapshotRef, AnswerT]],
+        join: Callable[[list[AnswerT]], AnswerT],
+    ) -> None:
+        """Split the items; none are one chunk, to learn whether the service is there.
 
-    def __init__(self, items: ItemsT, items_per_chunk: int) -> None:
-        """Split the items; none are one chunk, to learn whether the service is there."""
+        ``encode`` writes a request for items from a snapshot, named or any; ``decode`` reads the
+        response to a number of items; ``join`` makes one answer of several.
+        """
+        self.method = method
+        # Whether its requests and responses take an event loop too long.
+        self.large = len(items) > NUMBERS_AT_ONCE_MAX
+        self._encode: Callable[[ItemsT, str], bytes] = encode
+        self._decode = decode
+        self._join = join
         self.chunk_count = chunk_count = max(1, -(-len(items) // items_per_chunk))
         self._items: ItemsT = items
         self._step = items_per_chunk
         self._open = deque(range(chunk_count))
-        self._parts: dict[int, PartT] = {}
+        self._parts: dict[int, AnswerT] = {}
         self._ref: SnapshotRef | None = None
         self._refusals = 0
         self._restarts = 0
@@ -125,15 +140,15 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
         if not self._open:
             return None
         chunk = self._open.popleft()
-        return chunk, self._request(self._chunk(chunk), self._ref.id if self._ref else "")
+        return chunk, self._encode(self._chunk(chunk), self._ref.id if self._ref else "")
 
     def message(self) -> bytes:
         """Return the request of a question of one chunk."""
-        return self._request(self._items, "")
+        return self._encode(self._items, "")
 
     def accept(self, chunk: int, response: bytes) -> None:
         """Take the response to a chunk's request."""
-        ref, part = self._decode(len(self._chunk(chunk)), response)
+        ref, part = self._decode(response, len(self._chunk(chunk)))
         if self._ref is not None and ref.id != self._ref.id:
             # The request was sent before the snapshot was known, or the service is an older one
             # that does not look at the id.
@@ -145,8 +160,7 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
 
     def whole_answer(self, response: bytes) -> AnswerT:
         """Return the answer to a question of one chunk."""
-        self.accept(0, response)
-        return self.answer()
+        return self._decode(response, len(self._items))[1]
 
     def refuse(self, chunk: int, error: ServiceError) -> None:
         """Take the error with which a chunk's request ended; raise it if that is the end."""
@@ -180,99 +194,47 @@ class Question(ABC, Generic[ItemsT, PartT, AnswerT]):
         self._open.extend(self._parts)
         self._parts.clear()
 
-    @abstractmethod
-    def _request(self, items: ItemsT, snapshot_id: str) -> bytes: ...
 
-    @abstractmethod
-    def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, PartT]: ...
-
-    @abstractmethod
-    def _join(self, parts: list[PartT]) -> AnswerT: ...
-
-
-class BulkQuestion(Question["NDArray[np.uint64]", "Chunk", BulkAnswer]):
-    """A batch of numbers for ``BulkLookup``."""
-
-    method = "BulkLookup"
-
-    def __init__(
-        self,
-        numbers: NDArray[Any] | Sequence[int],
-        *,
-        with_range_holder: bool,
-        with_ported_at: bool,
-        numbers_per_chunk: int = NUMBERS_PER_CHUNK_MAX,
-    ) -> None:
-        """Ask for whole numbers."""
-        self._columns = {"with_range_holder": with_range_holder, "with_ported_at": with_ported_at}
-        super().__init__(messages.as_numbers(numbers), numbers_per_chunk)
-        self.large = len(self._items) > NUMBERS_AT_ONCE_MAX
-
-    def _request(self, items: NDArray[np.uint64], snapshot_id: str) -> bytes:
-        return wire.bulk_request(items, snapshot_id=snapshot_id, **self._columns)
-
-    def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, Chunk]:
-        part = messages.bulk_response(response, count, **self._columns)
-        return part.snapshot, part
-
-    def _join(self, parts: list[Chunk]) -> BulkAnswer:
-        route_index, routes = _merge([(part.route_indexes, part.routes) for part in parts])
-        holder_index = None
-        holders: tuple[Operator, ...] = ()
-        if self._columns["with_range_holder"]:
-            holder_index, distinct = _merge(
-                [(part.range_holder_indexes, part.range_holders) for part in parts]
-            )
-            holders = tuple(map(messages.operator, distinct))
-        ported_at = None
-        if self._columns["with_ported_at"]:
-            ported_at = np.concatenate([part.ported_at for part in parts])
-        return BulkAnswer(
-            route_index=route_index,
-            routes=tuple(map(messages.route, routes)),
-            snapshot=parts[0].snapshot,
-            ported_at=ported_at,
-            range_holder_index=holder_index,
-            range_holders=holders,
-        )
-
-
-def stream_question(
-    batch: NDArray[Any] | Sequence[int], *, with_range_holder: bool, with_ported_at: bool
-) -> BulkQuestion:
-    """Return a batch of a stream as a question of one request."""
-    question = BulkQuestion(
-        batch, with_range_holder=with_range_holder, with_ported_at=with_ported_at
-    )
-    if question.chunk_count > 1:
+def bulk_question(
+    numbers: NDArray[Any] | Sequence[int],
+    numbers_per_chunk: int | None = None,
+    *,
+    with_range_holder: bool,
+    with_ported_at: bool,
+) -> Question[NDArray[np.uint64], BulkAnswer]:
+    """Return a question about whole numbers, for ``BulkLookup``; one request unless split."""
+    array = messages.as_numbers(numbers)
+    if numbers_per_chunk is None and len(array) > NUMBERS_PER_CHUNK_MAX:
         raise ValueError(f"a batch has more than {NUMBERS_PER_CHUNK_MAX} numbers: split it")
-    return question
+    columns = {"with_range_holder": with_range_holder, "with_ported_at": with_ported_at}
+    return Question(
+        "BulkLookup",
+        array,
+        numbers_per_chunk or NUMBERS_PER_CHUNK_MAX,
+        encode=functools.partial(wire.bulk_request, **columns),
+        decode=functools.partial(messages.bulk_response, **columns),
+        join=_joined,
+    )
 
 
-class TextQuestion(Question["Sequence[str]", list[Answer], list[Answer]]):
-    """Texts for ``Lookup``."""
+def text_question(
+    texts: Iterable[str], default_region: str | None, as_of: datetime | None = None
+) -> Question[list[str], list[Answer]]:
+    """Return a question about texts in any human format, for ``Lookup``."""
+    options = messages.text_options(default_region, as_of)
 
-    method = "Lookup"
+    def encode(items: list[str], snapshot_id: str) -> bytes:
+        request = pb.LookupRequest(numbers=items, snapshot_id=snapshot_id, **options)
+        return request.SerializeToString()
 
-    def __init__(
-        self, texts: Iterable[str], default_region: str | None, as_of: datetime | None = None
-    ) -> None:
-        """Ask for texts in any human format."""
-        self._options = pb.LookupRequest(
-            default_region=messages.as_region(default_region), as_of=messages.as_time(as_of)
-        )
-        super().__init__(messages.as_texts(texts), TEXTS_PER_CHUNK)
-
-    def _request(self, items: Sequence[str], snapshot_id: str) -> bytes:
-        texts = pb.LookupRequest(numbers=items, snapshot_id=snapshot_id)
-        texts.MergeFrom(self._options)
-        return texts.SerializeToString()
-
-    def _decode(self, count: int, response: bytes) -> tuple[SnapshotRef, list[Answer]]:
-        return messages.lookup_response(response, count)
-
-    def _join(self, parts: list[list[Answer]]) -> list[Answer]:
-        return [answer for part in parts for answer in part]
+    return Question(
+        "Lookup",
+        messages.as_texts(texts),
+        TEXTS_PER_CHUNK,
+        encode=encode,
+        decode=messages.lookup_response,
+        join=lambda parts: [answer for part in parts for answer in part],
+    )
 
 
 class Watch:
@@ -302,16 +264,37 @@ class Watch:
         return retry_pause(code, trailers, tries, self._end - now, reached=True)
 
 
+def _joined(parts: Sequence[BulkAnswer]) -> BulkAnswer:
+    """Return the answers to the chunks of a batch as one."""
+    route_index, routes = _merge([(part.route_index, part.routes) for part in parts])
+    columns = [
+        (part.range_holder_index, part.range_holders)
+        for part in parts
+        if part.range_holder_index is not None
+    ]
+    holder_index, holders = _merge(columns) if columns else (None, ())
+    times = [part.ported_at for part in parts if part.ported_at is not None]
+    return BulkAnswer(
+        route_index=route_index,
+        routes=routes,
+        snapshot=parts[0].snapshot,
+        ported_at=np.concatenate(times) if times else None,
+        range_holder_index=holder_index,
+        range_holders=holders,
+    )
+
+
 def _merge(
-    parts: Sequence[tuple[NDArray[np.uint32], Sequence[bytes]]],
-) -> tuple[NDArray[np.uint32], list[bytes]]:
+    columns: Iterable[tuple[NDArray[np.uint32], Sequence[ValueT]]],
+) -> tuple[NDArray[np.uint32], tuple[ValueT, ...]]:
     """Join columns of indexes, each into its own distinct values, into one such column."""
-    if len(parts) == 1:
-        ((indexes, values),) = parts
-        return indexes.copy(), list(values)
-    places: dict[bytes, int] = {}
+    places: dict[ValueT, int] = {}
+    known: dict[int, int] = {}  # by identity: to hash a route takes ten times as long
     joined = []
-    for indexes, values in parts:
-        remap = np.array([places.setdefault(value, len(places)) for value in values], np.uint32)
-        joined.append(remap.take(indexes, mode="clip") if len(indexes) else indexes)
-    return np.concatenate(joined), list(places)
+    for indexes, values in columns:
+        for value in values:
+            if id(value) not in known:
+                known[id(value)] = places.setdefault(value, len(places))
+        remap = np.array([known[id(value)] for value in values], np.uint32)
+        joined.append(remap.take(indexes, mode="clip"))
+    return np.concatenate(joined), tuple(places)

@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from numroute import wire
@@ -54,22 +53,6 @@ class BulkAnswer:
     ported_at: NDArray[np.uint32] | None = None
     range_holder_index: NDArray[np.uint32] | None = None
     range_holders: tuple[Operator, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Chunk:
-    """The response to one request of n numbers; routes and operators are still serialised.
-
-    ``route_indexes``: uint32[n], each less than ``len(routes)``, a view of the response;
-    ``range_holder_indexes`` and ``ported_at``: uint32[n], or uint32[0] when not asked for.
-    """
-
-    snapshot: SnapshotRef
-    route_indexes: NDArray[np.uint32]
-    routes: Sequence[bytes]
-    range_holder_indexes: NDArray[np.uint32]
-    range_holders: Sequence[bytes]
-    ported_at: NDArray[np.uint32]
 
 
 def as_numbers(numbers: NDArray[Any] | Sequence[int]) -> NDArray[np.uint64]:
@@ -119,56 +102,51 @@ def _decoding() -> Iterator[None]:
 
 @_decoding()
 def bulk_response(
-    data: bytes, count: int, *, with_range_holder: bool, with_ported_at: bool
-) -> Chunk:
-    """Return the columns of a serialised ``BulkLookupResponse`` to ``count`` numbers."""
+    data: bytes, count: int, /, *, with_range_holder: bool, with_ported_at: bool
+) -> tuple[SnapshotRef, BulkAnswer]:
+    """Return the snapshot and the answer of a ``BulkLookupResponse`` to ``count`` numbers."""
     indexes, begin = wire.leading_column(data, _ROUTE_INDEXES, wire.FIXED32)
     columns = _BulkColumns.FromString(data[begin:])
     if columns.route_indexes:
         columns = _BulkColumns.FromString(data)
         indexes = np.asarray(columns.route_indexes, wire.FIXED32)
-    chunk = Chunk(
-        snapshot=_snapshot_ref(columns.snapshot),
-        route_indexes=indexes.astype(np.uint32, copy=False),
-        routes=list(columns.routes),
-        range_holder_indexes=np.asarray(columns.range_holder_indexes, np.uint32),
-        range_holders=list(columns.range_holders),
-        ported_at=np.asarray(columns.ported_at, np.uint32),
-    )
+    holder_indexes = np.asarray(columns.range_holder_indexes, np.uint32)
+    ported_at = np.asarray(columns.ported_at, np.uint32)
     expected = (count, count if with_range_holder else 0, count if with_ported_at else 0)
-    actual = (len(chunk.route_indexes), len(chunk.range_holder_indexes), len(chunk.ported_at))
+    actual = (len(indexes), len(holder_indexes), len(ported_at))
     if actual != expected:
         raise not_understood(f"its columns have {actual} entries, not {expected}")
-    for indexes, values in (
-        (chunk.route_indexes, chunk.routes),
-        (chunk.range_holder_indexes, chunk.range_holders),
+    for places, values in (
+        (indexes, columns.routes),
+        (holder_indexes, columns.range_holders),
     ):
-        if indexes.size and int(indexes.max()) >= len(values):
+        if places.size and int(places.max()) >= len(values):
             raise not_understood("an index in it points to nothing")
-    return chunk
-
-
-@functools.lru_cache(_SNAPSHOTS_KEPT_MAX)
-def _snapshot_ref(data: bytes) -> SnapshotRef:
-    return wire.read(SnapshotRef, data)
+    ref = _snapshot_ref(columns.snapshot)
+    return ref, BulkAnswer(
+        # A copy, for these are a view of the response.
+        route_index=indexes.astype(np.uint32),
+        routes=tuple(map(route, columns.routes)),
+        snapshot=ref,
+        ported_at=ported_at if with_ported_at else None,
+        range_holder_index=holder_indexes if with_range_holder else None,
+        range_holders=tuple(map(operator, columns.range_holders)),
+    )
 
 
 @_decoding()
 def decoded(kind: type[ValueT], data: bytes) -> ValueT:
     """Return a serialised message as the value of a kind; ServiceError when it is malformed."""
-    return wire.read(kind, data)
+    return wire.value(kind, wire.MESSAGES[kind].FromString(data))
 
 
-@functools.lru_cache(VALUES_KEPT_MAX)
-def route(data: bytes) -> Route:
-    """Return a serialised route as a value."""
-    return decoded(Route, data)
+_snapshot_ref = functools.lru_cache(_SNAPSHOTS_KEPT_MAX)(functools.partial(decoded, SnapshotRef))
 
+route = functools.lru_cache(VALUES_KEPT_MAX)(functools.partial(decoded, Route))
+"""Returns a serialised route as a value."""
 
-@functools.lru_cache(VALUES_KEPT_MAX)
-def operator(data: bytes) -> Operator:
-    """Return a serialised operator as a value."""
-    return decoded(Operator, data)
+operator = functools.lru_cache(VALUES_KEPT_MAX)(functools.partial(decoded, Operator))
+"""Returns a serialised operator as a value."""
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:
@@ -186,24 +164,20 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     return listed
 
 
-def as_region(default_region: str | None) -> str | None:
-    """Return the caller's region; TypeError for others, which protobuf would quote."""
+def text_options(default_region: str | None, as_of: datetime | None) -> dict[str, Any]:
+    """Return the fields of a question about texts; TypeError or ValueError for other values."""
     if default_region is not None and not isinstance(default_region, str):
+        # protobuf would quote it.
         raise TypeError(
             f"default_region must be a text, e.g. 'RU', not {type(default_region).__name__}"
         )
-    return default_region
-
-
-def as_time(as_of: datetime | None) -> Timestamp | None:
-    """Return the caller's time as a message; TypeError or ValueError for others."""
     if as_of is None:
-        return None
+        return {"default_region": default_region}
     if not isinstance(as_of, datetime):
         raise TypeError(f"as_of must be a datetime with its time zone, not {type(as_of).__name__}")
     if as_of.tzinfo is None:
         raise ValueError("as_of has no time zone: give an aware time")
-    return wire.time_message(as_of)
+    return {"default_region": default_region, "as_of": wire.time_message(as_of)}
 
 
 @_decoding()
@@ -218,13 +192,20 @@ def lookup_response(data: bytes, count: int) -> tuple[SnapshotRef, list[Answer]]
 
 def _answer(message: pb.LookupAnswer, ref: SnapshotRef) -> Answer:
     """Return a row answer; its route and its range holder are most often decoded already."""
-    parts: dict[str, Any] = {}
     if message.HasField("route"):
         message.route.status = message.status
-        parts["route"] = route(message.route.SerializeToString())
-    if message.HasField("range_holder"):
-        parts["range_holder"] = operator(message.range_holder.SerializeToString())
-    return wire.value(Answer, message, snapshot=ref, **parts)
+    return Answer(
+        input=message.input,
+        number=message.number,
+        status=wire.STATUSES[message.status],
+        snapshot=ref,
+        invalid_reason=wire.INVALID_REASONS[message.invalid_reason],
+        route=route(message.route.SerializeToString()) if message.HasField("route") else None,
+        ported_at=wire.time_value(message.ported_at) if message.HasField("ported_at") else None,
+        range_holder=operator(message.range_holder.SerializeToString())
+        if message.HasField("range_holder")
+        else None,
+    )
 
 
 @_decoding()
@@ -237,9 +218,8 @@ def operators_response(data: bytes) -> list[OperatorInfo]:
 def explain_request(text: str, default_region: str | None, as_of: datetime | None) -> bytes:
     """Return a serialised ``ExplainRequest``."""
     (checked,) = as_texts([text])
-    return pb.ExplainRequest(
-        number=checked, default_region=as_region(default_region), as_of=as_time(as_of)
-    ).SerializeToString()
+    options = text_options(default_region, as_of)
+    return pb.ExplainRequest(number=checked, **options).SerializeToString()
 
 
 def not_understood(reason: str) -> ServiceError:
@@ -258,9 +238,8 @@ def _bulk_columns_class() -> type[Any]:
     language guide, "Updating A Message Type"). Most routes of a response are known from the last
     one, and comparing bytes is ten times cheaper than parsing.
     """
-    source = pb.BulkLookupResponse.DESCRIPTOR
     message = descriptor_pb2.DescriptorProto()
-    source.CopyToProto(message)
+    pb.BulkLookupResponse.DESCRIPTOR.CopyToProto(message)
     for field in message.field:
         if field.type == descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE:
             field.type = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
@@ -271,11 +250,7 @@ def _bulk_columns_class() -> type[Any]:
         syntax="proto3",
         message_type=[message],
     )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(
-        pool.FindMessageTypeByName(f"{file.package}.{message.name}")
-    )
+    return message_factory.GetMessages([file])[f"{file.package}.{message.name}"]
 
 
 _BulkColumns = _bulk_columns_class()

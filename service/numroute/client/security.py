@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +12,10 @@ import grpc
 
 from numroute.certificates import read_certificates, read_pair
 from numroute.errors import SettingError
+from numroute.files import Watched, read_setting_file
 
 Metadata: TypeAlias = "tuple[tuple[str, str], ...]"
 """The metadata of a call."""
-
-TOKEN_CHECK_SECONDS = 1.0
-"""How often a token file is checked: a new token is used this long after it was written."""
 
 AUTHORIZATION = "authorization"
 """The header that carries the token, ``Bearer TOKEN`` (RFC 6750, 2.1)."""
@@ -93,7 +89,7 @@ class Security:
                 hint="Speak TLS: give the file of the service's CA, or tls=True",
             )
         if self.token_file is not None:
-            return TokenFile(Path(self.token_file)).metadata
+            return _token_in(Path(self.token_file))
         fixed = _header(self.token or "", "the token")
         return lambda: fixed
 
@@ -102,33 +98,21 @@ PLAINTEXT = Security()
 """No TLS and no token."""
 
 
-class TokenFile:
-    """A token in a file that may be replaced at any time."""
+def _token_in(path: Path) -> Callable[[], Metadata]:
+    """Return a function that returns the token in a file that may be replaced at any time."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the file; SettingError when it cannot be read."""
-        self._path = path
-        self._load()
+    def read() -> Metadata:
+        return _header(read_setting_file(path, "the token").decode("ascii", "replace"), str(path))
 
-    def metadata(self) -> Metadata:
-        """Return the file's token, or the last one while the file cannot be read."""
-        if time.monotonic() >= self._check_at:
-            # It is being replaced, or was removed by mistake; the token may still be good.
-            with contextlib.suppress(SettingError):
-                self._load()
-        return self._metadata
+    file = Watched([path], read)
 
-    def _load(self) -> None:
-        self._check_at = time.monotonic() + TOKEN_CHECK_SECONDS
-        try:
-            token = self._path.read_text("ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
-            raise SettingError(
-                f"{self._path}: the token cannot be read: {reason}",
-                hint="Give a file with one token in one line",
-            ) from None
-        self._metadata = _header(token, str(self._path))
+    def metadata() -> Metadata:
+        # While it cannot be read it is being replaced, or was removed by mistake: the last token
+        # may still be good.
+        file.poll(lambda _: None)
+        return file.content
+
+    return metadata
 
 
 def _header(token: str, where: str) -> Metadata:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,11 +18,10 @@ from numroute.client import messages
 from numroute.client.channel import CALLS_IN_FLIGHT, TIMEOUT_SECONDS, ClientBase, client_closed
 from numroute.client.core import (
     NUMBERS_PER_CHUNK,
-    BulkQuestion,
     Question,
-    TextQuestion,
     Watch,
-    stream_question,
+    bulk_question,
+    text_question,
 )
 from numroute.client.messages import BulkAnswer
 from numroute.client.security import PLAINTEXT, Security
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 AnswerT = TypeVar("AnswerT")
+AskedT = TypeVar("AskedT")
 
 
 class Client(ClientBase):
@@ -84,11 +86,11 @@ class Client(ClientBase):
         requests, a few at once, each of which may take ``timeout``; the answer still comes from one
         snapshot. It has range holders and times of porting when they are asked for.
         """
-        question = BulkQuestion(
+        question = bulk_question(
             numbers,
+            self._numbers_per_chunk,
             with_range_holder=with_range_holder,
             with_ported_at=with_ported_at,
-            numbers_per_chunk=self._numbers_per_chunk,
         )
         return self._ask(question, self._seconds(timeout))
 
@@ -106,7 +108,7 @@ class Client(ClientBase):
         understood. With ``as_of``, an aware time, the snapshot that was current then answers; a
         ServiceError says when it is no longer kept.
         """
-        question = TextQuestion(texts, default_region, as_of)
+        question = text_question(texts, default_region, as_of)
         return self._ask(question, self._seconds(timeout))
 
     def stream(
@@ -123,27 +125,14 @@ class Client(ClientBase):
         at once, and no more are taken from ``batches`` meanwhile, so lists of any length take the
         same memory. Each answer comes from one snapshot.
         """
-        seconds = self._seconds(timeout)
-        under_way: deque[tuple[BulkQuestion, Any, Callable[[], bytes]]] = deque()
-
-        def answer() -> BulkAnswer:
-            question, _, wait = under_way.popleft()
-            return question.whole_answer(wait())
-
-        try:
-            for batch in batches:
-                question = stream_question(
-                    batch, with_range_holder=with_range_holder, with_ported_at=with_ported_at
-                )
-                sent = self._send(question.method, question.message(), seconds)
-                under_way.append((question, *sent))
-                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0][1].done()):
-                    yield answer()
-            while under_way:
-                yield answer()
-        finally:
-            for _, call, _ in under_way:
-                call.cancel()
+        questions = (
+            bulk_question(batch, with_range_holder=with_range_holder, with_ported_at=with_ported_at)
+            for batch in batches
+        )
+        requests = ((question, question.message()) for question in questions)
+        with closing(self._sent("BulkLookup", requests, self._seconds(timeout))) as sent:
+            for question, wait in sent:
+                yield question.whole_answer(wait())
 
     def explain(
         self,
@@ -181,10 +170,7 @@ class Client(ClientBase):
             except ServiceError:
                 return  # closed at this very moment
             try:
-                for response in call:
-                    news = watch.news(response)
-                    if news is not None:
-                        yield news
+                yield from filter(None, map(watch.news, call))
             except grpc.RpcError:
                 pass  # the call itself has its status
             finally:
@@ -193,7 +179,7 @@ class Client(ClientBase):
                 return
             pause = watch.pause(call.code().name, call.trailing_metadata(), time.monotonic())
             if pause is None:
-                raise self._error(call, self.timeout)
+                raise self._failure(call, self.timeout)
             self._closed.wait(pause)
 
     def close(self) -> None:
@@ -207,35 +193,42 @@ class Client(ClientBase):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, question: Question[Any, Any, AnswerT], seconds: float) -> AnswerT:
+    def _ask(self, question: Question[Any, AnswerT], seconds: float) -> AnswerT:
         """Send a question's requests, a few at once, and return the whole answer."""
         if question.chunk_count == 1:
             # Waiting in this thread saves the hand-over from the channel's own.
             response = self._call(question.method, question.message(), seconds)
             return question.whole_answer(response)
-        under_way: deque[tuple[int, Any, Callable[[], bytes]]] = deque()
-        try:
-            while not question.done:
-                while len(under_way) < CALLS_IN_FLIGHT and (asked := question.next_request()):
-                    chunk, request = asked
-                    under_way.append((chunk, *self._send(question.method, request, seconds)))
-                chunk, _, wait = under_way.popleft()
-                try:
-                    response = wait()
-                except ServiceError as error:
-                    question.refuse(chunk, error)
-                else:
-                    question.accept(chunk, response)
-        finally:
-            for _, call, _ in under_way:
-                call.cancel()
+        while not question.done:
+            requests = iter(question.next_request, None)
+            with closing(self._sent(question.method, requests, seconds)) as sent:
+                for chunk, wait in sent:
+                    try:
+                        response = wait()
+                    except ServiceError as error:  # noqa: PERF203 - each ends in its own way
+                        question.refuse(chunk, error)
+                    else:
+                        question.accept(chunk, response)
         return question.answer()
 
-    def _send(self, method: str, request: bytes, seconds: float) -> tuple[Any, Callable[[], bytes]]:
-        """Begin a call; return it, and what waits for its response."""
-        end = time.monotonic() + seconds
-        call = self._begin(self._methods[method].future, request, seconds)
-        return call, lambda: self._call(method, request, seconds, (end, call))
+    def _sent(
+        self, method: str, requests: Iterable[tuple[AskedT, bytes]], seconds: float
+    ) -> Generator[tuple[AskedT, Callable[[], bytes]], None, None]:
+        """Send requests, a few at once; yield what each asks and what waits for its response."""
+        under_way: deque[tuple[Any, tuple[AskedT, Callable[[], bytes]]]] = deque()
+        try:
+            for asked, request in requests:
+                end = time.monotonic() + seconds
+                call = self._begin(self._methods[method].future, request, seconds)
+                wait = functools.partial(self._call, method, request, seconds, (end, call))
+                under_way.append((call, (asked, wait)))
+                while under_way and (len(under_way) == CALLS_IN_FLIGHT or under_way[0][0].done()):
+                    yield under_way.popleft()[1]
+            while under_way:
+                yield under_way.popleft()[1]
+        finally:
+            for call, _ in under_way:
+                call.cancel()
 
     def _call(
         self,
@@ -258,7 +251,7 @@ class Client(ClientBase):
             except grpc.RpcError as error:
                 pause = self._pause(error, tries, end - time.monotonic())
                 if pause is None:
-                    raise self._error(error, seconds) from None
+                    raise self._failure(error, seconds) from None
             else:
                 self._reached = True
                 return response
@@ -275,10 +268,3 @@ class Client(ClientBase):
             if self._closed.is_set():
                 raise client_closed() from None
             raise
-
-    def _error(self, error: grpc.RpcError, seconds: float) -> ServiceError:
-        """Return our error for a call's."""
-        call: Any = error  # an RpcError of a call is that call, which its type hides
-        if self._closed.is_set() and call.code() is grpc.StatusCode.CANCELLED:
-            return client_closed()
-        return self._failure(call, seconds)
