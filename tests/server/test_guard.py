@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
@@ -15,7 +15,6 @@ from numroute.errors import LimitExceededError, OverloadedError
 from numroute.logs import make_logger
 from numroute.server.guard import Call, Guard, Pipeline
 
-Write = Callable[[bytes], Awaitable[None]]
 METHODS = ("Unary", "Down", "Both")
 BUSY = OverloadedError("too much to do", retry_after_seconds=0.25)
 
@@ -59,23 +58,23 @@ class Methods:
         call.ask(len(request))
         return self._answer(request)
 
-    async def down(self, request: bytes, write: Write, call: Call) -> None:
+    async def down(self, request: bytes, call: Call) -> None:
         """Answer with the request, twice."""
         call.ask(len(request))
         try:
             for _ in range(2):
-                await write(self._answer(request))
+                await call.context.write(self._answer(request))
             if request == b"wait":
                 await asyncio.Event().wait()
         finally:
             self.closed.set()
 
-    async def both(self, requests: AsyncIterator[bytes], write: Write, call: Call) -> None:
+    async def both(self, requests: AsyncIterator[bytes], call: Call) -> None:
         """Answer each request with itself."""
         try:
             async for request in requests:
                 call.ask(len(request))
-                await write(self._answer(request))
+                await call.context.write(self._answer(request))
         finally:
             self.closed.set()
 
@@ -116,9 +115,12 @@ async def start():
             methods = Methods()
             server = grpc.aio.server()
             handlers = {
-                "Unary": pipeline.unary("Unary", methods.unary),
-                "Down": pipeline.server_stream("Down", methods.down),
-                "Both": pipeline.both_streams("Both", methods.both),
+                name: make_handler(pipeline.answering(name, method))
+                for name, make_handler, method in (
+                    ("Unary", grpc.unary_unary_rpc_method_handler, methods.unary),
+                    ("Down", grpc.unary_stream_rpc_method_handler, methods.down),
+                    ("Both", grpc.stream_stream_rpc_method_handler, methods.both),
+                )
             }
             server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler("test", handlers),)
@@ -148,7 +150,7 @@ async def refused(ask: Callable[[], object]) -> grpc.aio.AioRpcError:
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_guards_hear_of_every_call(start, method) -> None:
-    """Guards hear of begin and numbers in their order, and of the end in the opposite one."""
+    """Guards hear of begin in their order, and of numbers and end in the opposite one."""
     heard: list[tuple[object, ...]] = []
     running = await start(Noting("a", heard), Noting("b", heard))
     answers = await running.ask(method, b"four")
@@ -157,8 +159,8 @@ async def test_guards_hear_of_every_call(start, method) -> None:
     assert heard == [
         ("a", "begin", method),
         ("b", "begin", method),
-        ("a", "numbers", 4, 4),
         ("b", "numbers", 4, 4),
+        ("a", "numbers", 4, 4),
         ("b", "end", "OK"),
         ("a", "end", "OK"),
     ]

@@ -23,12 +23,12 @@ TEXTS = ["8 (900) 012-34-56", "+7 900 065 43 21", "+999 8765 4321", "79000123456
 SECRETS = ["123456", "654321", "0123456", "012-34-56", "065 43 21", "8765 4321", "1234567"]
 
 FAULT = """
-import numroute.server.servicer as servicer
+from numroute.server.view import View
 
-def fail(served, numbers, **options):
+def fail(self, numbers, **options):
     raise ValueError(f"cannot look up {list(numbers)}")
 
-servicer.bulk_answer = fail
+View.bulk_answer = fail
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import signal
@@ -24,10 +25,11 @@ from support.oracle import make_registry, publish
 import numroute
 from numroute.feed import FeedState, Trouble, write_feed_state
 from numroute.index import SnapshotStore
+from numroute.logs import make_logger
 from numroute.model import Status
 from numroute.server.auth import new_token, token_entry
 from numroute.server.metrics import SILENT_SECONDS_MAX, Report, Reports
-from numroute.server.monitor import CONNECTIONS_MAX, Exposition
+from numroute.server.monitor import CONNECTIONS_MAX, Monitor
 from numroute.server.settings import Security, ServerSettings
 from numroute.v1 import number_routing_pb2 as pb
 
@@ -358,7 +360,8 @@ def test_a_silent_worker_is_not_ready(tmp_path, monkeypatch) -> None:
     reports.receive(os.getpid(), Report(worker=1, counts={}))
     for silent_seconds, ready in ((0.0, 1), (2 * SILENT_SECONDS_MAX, 0)):
         monkeypatch.setattr(time, "monotonic", lambda later=silent_seconds: now + later)
-        families = Exposition(ServerSettings(store=tmp_path), reports).collect()
+        log = make_logger(io.StringIO())
+        families = Monitor(ServerSettings(store=tmp_path), reports, log).collect()
         told = {each.name: each.samples[0].value for each in families if each.samples}
         assert (told["numroute_workers"], told["numroute_ready_workers"]) == (1, ready)
 

@@ -18,9 +18,8 @@ from numroute.server.batches import (
     NUMBERS_UNDER_WAY_MAX,
     Batches,
 )
-from numroute.server.bulk import PIECE_NUMBERS, bulk_answer
 from numroute.server.limits import NUMBERS_PER_BULK_MAX
-from numroute.server.view import View
+from numroute.server.view import PIECE_NUMBERS, AnswerCounts, View
 from numroute.v1 import number_routing_pb2 as pb
 
 HUGE = pb.BulkLookupRequest(numbers=[FIRST] * NUMBERS_PER_BULK_MAX).SerializeToString()
@@ -192,10 +191,9 @@ def test_a_batch_given_up_meanwhile_is_not_looked_up_to_its_end(store) -> None:
             raise DeadlinePassedError("the call's deadline passed")
 
     with store.open() as snapshot:
-        served = View(snapshot, max_age=None)
+        served = View(snapshot, max_age=None, answers=AnswerCounts())
         with pytest.raises(DeadlinePassedError):
-            bulk_answer(
-                served,
+            served.bulk_answer(
                 numbers,
                 with_range_holder=True,
                 with_ported_at=True,
@@ -210,8 +208,8 @@ def test_pieces_make_the_same_answer(store, monkeypatch, more) -> None:
     rng = np.random.default_rng(1)
     numbers = rng.integers(FIRST, FIRST + 100_000, 1_000).astype(np.uint64)
     with store.open() as snapshot:
-        served = View(snapshot, max_age=None)
+        served = View(snapshot, max_age=None, answers=AnswerCounts())
         wanted = {"with_range_holder": more, "with_ported_at": more}
-        whole = bulk_answer(served, numbers, **wanted)
-        monkeypatch.setattr("numroute.server.bulk.PIECE_NUMBERS", 7)
-        assert bulk_answer(served, numbers, **wanted) == whole
+        whole = served.bulk_answer(numbers, **wanted)
+        monkeypatch.setattr("numroute.server.view.PIECE_NUMBERS", 7)
+        assert served.bulk_answer(numbers, **wanted) == whole

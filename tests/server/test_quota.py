@@ -25,7 +25,7 @@ from numroute.server import quota as usage_module
 from numroute.server.auth import Client, new_token, parse_clients, token_entry
 from numroute.server.follower import Follower
 from numroute.server.guard import Call
-from numroute.server.quota import CLIENTS_MAX, SECONDS_PER_DAY, Quota, Usage
+from numroute.server.quota import CLIENTS_MAX, SECONDS_PER_DAY, Quota
 from numroute.server.servicer import NumberRouting
 from numroute.server.settings import Security
 from numroute.v1 import number_routing_pb2 as pb
@@ -41,14 +41,27 @@ def clock(monkeypatch):
     return now
 
 
+class Known:
+    """Clients with limits."""
+
+    def __init__(self, limits: str) -> None:
+        """Read a tokens file's text."""
+        self.content = parse_clients(limits, "tokens")
+
+
+def opened(folder: Path, limits: str = "") -> Quota:
+    """Return the quota of clients with these limits, counted in a folder."""
+    return Quota(Known(limits), folder)
+
+
 @pytest.fixture
 def usage(tmp_path: Path):
-    opened = Usage(tmp_path / "state")
-    yield opened
-    opened.close()
+    quota = opened(tmp_path / "state")
+    yield quota
+    quota.close()
 
 
-def refused(usage: Usage, limits: Client, count: int) -> QuotaExceededError:
+def refused(usage: Quota, limits: Client, count: int) -> QuotaExceededError:
     with pytest.raises(QuotaExceededError) as caught:
         usage.take("messaging", limits, count)
     return caught.value
@@ -158,35 +171,29 @@ class Asking:
         quota.numbers(self, count)
 
 
-class Known:
-    """Clients with limits."""
-
-    def __init__(self, limits: str) -> None:
-        """Read a tokens file's text."""
-        self.content = parse_clients(limits, "tokens")
-
-
-def test_changed_limits_apply_at_once(usage, clock) -> None:
+def test_changed_limits_apply_at_once(tmp_path, clock) -> None:
     """A client whose limits change, or that has none any more, is held to the new ones at once."""
     known = Known("clients.messaging.daily = 1000000")
-    quota = Quota(known, usage)
+    quota = Quota(known, tmp_path)
     Asking().ask(quota, 100)
     known.content = parse_clients("clients.messaging.daily = 150", "tokens")
     with pytest.raises(QuotaExceededError):
         Asking().ask(quota, 100)
-    assert usage.used_today("messaging") == 100
+    assert quota.used_today("messaging") == 100
     known.content = parse_clients('clients.messaging.certificates = ["m.internal"]', "tokens")
     Asking().ask(quota, 10**9)
     Asking("unknown").ask(quota, 10**9)
+    quota.close()
 
 
-def test_a_call_without_numbers_counts_as_one(usage, clock) -> None:
+def test_a_call_without_numbers_counts_as_one(tmp_path, clock) -> None:
     """Calls that ask for nothing are not free: each counts as one number."""
-    quota = Quota(Known("clients.messaging.daily = 3"), usage)
+    quota = opened(tmp_path, "clients.messaging.daily = 3")
     for _ in range(3):
         Asking().ask(quota, 0)
     with pytest.raises(QuotaExceededError):
         Asking().ask(quota, 0)
+    quota.close()
 
 
 def test_every_method_is_counted(run_server, store, tmp_path) -> None:
@@ -239,10 +246,10 @@ def test_limits_may_change(usage, clock) -> None:
 
 def test_a_restart_forgets_nothing(tmp_path, clock) -> None:
     """What was used today is known to the next process."""
-    first = Usage(tmp_path)
+    first = opened(tmp_path)
     first.take("messaging", Client(rate=1, burst=500, daily=600), 500)
     first.close()
-    second = Usage(tmp_path)
+    second = opened(tmp_path)
     assert second.used_today("messaging") == 500
     with pytest.raises(QuotaExceededError):
         second.take("messaging", Client(rate=1, burst=500), 500)
@@ -271,7 +278,7 @@ def test_clients_of_yesterday_make_room(usage, clock, monkeypatch) -> None:
 def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> None:
     """Over any time, at most the burst, the rate's gain and one request are given."""
     now = [NOON]
-    usage = Usage(tmp_path_factory.mktemp("usage"))
+    usage = opened(tmp_path_factory.mktemp("usage"))
     original = usage_module.time.time
     usage_module.time.time = lambda: now[0]
     try:
@@ -293,7 +300,7 @@ def test_no_more_than_the_rate_allows(tmp_path_factory, asks, rate, burst) -> No
 
 
 def _take_all(folder: Path, limit: int, result) -> None:
-    quota = Quota(Known(f"clients.messaging.daily = {limit}"), Usage(folder))
+    quota = opened(folder, f"clients.messaging.daily = {limit}")
     taken = 0
     try:
         while True:
@@ -317,14 +324,14 @@ def test_processes_share_one_quota_exactly(tmp_path) -> None:
 
 
 def _take_forever(folder: Path) -> None:
-    usage = Usage(folder)
+    usage = opened(folder)
     while True:
         usage.take("messaging", Client(daily=10**12), 1)
 
 
 def test_a_killed_process_holds_nobody_up(tmp_path) -> None:
     """After kill -9 of a process that counts, the others count on."""
-    usage = Usage(tmp_path)
+    usage = opened(tmp_path)
     context = multiprocessing.get_context("spawn")
     for _ in range(3):
         worker = context.Process(target=_take_forever, args=(tmp_path,))
@@ -343,7 +350,7 @@ def test_a_folder_that_cannot_be_written(tmp_path) -> None:
     """A state folder that is a file is told with its path."""
     (tmp_path / "state").touch()
     with pytest.raises(SettingError, match=r"state/usage-v1\.bin.*cannot be counted"):
-        Usage(tmp_path / "state")
+        opened(tmp_path / "state")
 
 
 def test_a_service_refuses_beyond_the_quota(run_server, store, tmp_path) -> None:
@@ -474,5 +481,5 @@ def test_no_room_for_the_counts(tmp_path) -> None:
     with mounted(disk, "-t", "tmpfs", "-o", "size=1m", "none"):
         fill(disk)
         with pytest.raises(SettingError, match="cannot be counted: No space left") as caught:
-            Usage(disk / "state")
+            opened(disk / "state")
     assert "256 KiB" in caught.value.hint

@@ -14,8 +14,7 @@ from numroute import wire
 from numroute.index import Override, Snapshot
 from numroute.index.writer import write_snapshot
 from numroute.model import LineType, Operator, Region, Route, Status
-from numroute.server.bulk import answer_one, bulk_answer, only_number
-from numroute.server.view import AnswerCounts, RouteFields, View
+from numroute.server.view import AnswerCounts, View, only_number
 from numroute.v1 import number_routing_pb2 as pb
 
 RANGE_HOLDERS = pb.BulkLookupResponse.RANGE_HOLDERS_FIELD_NUMBER
@@ -50,24 +49,18 @@ def test_fields_are_what_protobuf_reads(drawn: list[Route], data: st.DataObject)
         write_snapshot(path, make_content({}, {}, table), make_metadata(), (override,))
         with Snapshot(path) as snapshot:
             assert snapshot.route_count == len(snapshot.routes) + 2
-            fields = RouteFields(snapshot)
+            view = View(snapshot, max_age=None, answers=AnswerCounts())
             every = [snapshot.route(row) for row in range(snapshot.route_count)]
-            assert fields.status.tolist() == [route.status for route in every]
+            assert view.status.tolist() == [route.status for route in every]
             for _ in range(3):
                 asked = data.draw(st.lists(st.integers(0, len(every) - 1), unique=True))
                 rows = np.array(asked, np.intp)
-                answer = pb.BulkLookupResponse.FromString(fields.routes(rows))
+                answer = pb.BulkLookupResponse.FromString(view._route_fields(rows))
                 assert list(answer.routes) == [wire.message(every[row]) for row in asked]
-                of_table = rows[rows < len(snapshot.routes)]
-                holders = fields.holders(of_table)
-                assert not len(holders) or holders.max() < fields.holder_count
-                assert fields.holder_fields(holders.astype(np.intp)) == b"".join(
-                    wire.message_field(
-                        RANGE_HOLDERS,
-                        wire.message(every[row].operator).SerializeToString(),
+                for row in rows[rows < len(snapshot.routes)].tolist():
+                    assert view._holder(snapshot.routes.operator_of_row[row]) == wire.message_field(
+                        RANGE_HOLDERS, wire.message(every[row].operator).SerializeToString()
                     )
-                    for row in of_table.tolist()
-                )
 
 
 def test_a_request_of_one_number_gets_the_bytes_of_any_other(open_content) -> None:
@@ -81,13 +74,10 @@ def test_a_request_of_one_number_gets_the_bytes_of_any_other(open_content) -> No
             np.array([number], np.uint64), with_range_holder=False, with_ported_at=False
         )
         assert only_number(request) == number
-        expected = bulk_answer(
-            ways[0],
-            np.array([number], np.uint64),
-            with_range_holder=False,
-            with_ported_at=False,
+        expected = ways[0].bulk_answer(
+            np.array([number], np.uint64), with_range_holder=False, with_ported_at=False
         )
-        assert answer_one(ways[1], number) == expected
+        assert ways[1].answer_one(number) == expected
         assert ways[0].answers.by_status() == ways[1].answers.by_status()
     for options in ({"with_ported_at": True}, {"with_range_holder": True}, {"snapshot_id": "x"}):
         asked = {"with_range_holder": False, "with_ported_at": False} | options

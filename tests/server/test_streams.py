@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -158,7 +159,9 @@ def test_a_stream_that_begins_during_the_drain_ends_at_once() -> None:
 
     async def begin() -> None:
         async with asyncio.timeout(30):
-            await streams.stream_lookup(questions(), never, Call("StreamLookup", None))  # type: ignore[arg-type]
+            await streams.stream_lookup(
+                questions(), Call("StreamLookup", SimpleNamespace(write=never))
+            )  # type: ignore[arg-type]
 
     with pytest.raises(StoppingError):
         asyncio.run(begin())
@@ -189,7 +192,7 @@ async def test_nothing_behind_a_refused_question_is_asked(monkeypatch) -> None:
     streams = NumberRouting(None, make_logger(io.StringIO()))  # type: ignore[arg-type]
     monkeypatch.setattr(streams, "bulk_lookup", answer)
     with pytest.raises(LimitExceededError):
-        await streams.stream_lookup(questions(), write, Call("StreamLookup", None))
+        await streams.stream_lookup(questions(), Call("StreamLookup", SimpleNamespace(write=write)))
     assert asked == [b"a", b"refused"]
     assert written == [b"a"]
 

@@ -19,7 +19,7 @@ from numroute.index.file import read_seal
 from numroute.index.layout import SEAL_BYTES
 from numroute.logs import make_logger
 from numroute.server.follower import Follower
-from numroute.server.view import View
+from numroute.server.view import AnswerCounts, View
 from numroute.v1 import number_routing_pb2 as pb
 
 LARGE = pb.BulkLookupRequest(numbers=[79_000_000_000] * 5_000).SerializeToString()
@@ -138,11 +138,11 @@ def test_leases_decide_when_a_snapshot_closes(store) -> None:
             closed.append(self)
             self._snapshot.close()
 
-    unused = View(Watched(), max_age=None)
+    unused = View(Watched(), max_age=None, answers=AnswerCounts())
     unused.release()
     assert len(closed) == 1
 
-    used = View(Watched(), max_age=None)
+    used = View(Watched(), max_age=None, answers=AnswerCounts())
     with used:
         pass
     with used:

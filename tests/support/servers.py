@@ -33,7 +33,7 @@ settings = ServerSettings(
     security={security!r},
     metrics={metrics!r},
 )
-sys.exit(serve(settings, on_ready=lambda port: print(port, flush=True)))
+sys.exit(serve(settings))
 """
 
 PLAIN = Security()
@@ -72,19 +72,11 @@ class Server:
 
     def log(self) -> list[dict[str, object]]:
         """Return what the service has logged so far."""
-        # Lines of grpc's own may quote any bytes that a client sent.
-        lines = self.log_path.read_text("utf-8", "replace").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n") and line[:2] == '{"']
+        return read_log(self.log_path)
 
     def wait_for_log(self, event: str, count: int = 1) -> list[dict[str, object]]:
         """Return the log's lines of an event once there are ``count``."""
-        while True:
-            found = [line for line in self.log() if line["event"] == event]
-            if len(found) >= count:
-                return found
-            assert self.process.poll() is None, self.log_path.read_text()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.02)
+        return wait_for_log(self.process, self.log_path, event, count)
 
     def workers(self) -> list[int]:
         """Return the ids of the worker processes."""
@@ -109,6 +101,26 @@ class Server:
         """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+
+def read_log(path: Path) -> list[dict[str, object]]:
+    """Return what a service has logged so far."""
+    # Lines of grpc's own may quote any bytes that a client sent.
+    lines = path.read_text("utf-8", "replace").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n") and line[:2] == '{"']
+
+
+def wait_for_log(
+    process: subprocess.Popen[str], path: Path, event: str, count: int = 1
+) -> list[dict[str, object]]:
+    """Return the lines of an event in a service's log once there are ``count``."""
+    while True:
+        found = [line for line in read_log(path) if line["event"] == event]
+        if len(found) >= count:
+            return found
+        assert process.poll() is None, path.read_text()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
 
 
 def launch(  # noqa: PLR0913 - one for each setting
@@ -160,9 +172,8 @@ def running(folder: Path, store: Path, **settings: object) -> Iterator[Server]:
     """Run a service until the block ends."""
     process, log_path = launch(folder, store, **settings)  # type: ignore[arg-type]
     try:
-        port = process.stdout.readline()
-        assert port, log_path.read_text()
-        server = Server(process, int(port), log_path)
+        (line,) = wait_for_log(process, log_path, "serving")
+        server = Server(process, int(str(line["address"]).rpartition(":")[2]), log_path)
         yield server
         server.channel.close()
     finally:

@@ -78,9 +78,9 @@ class Gate:
 
 GATE = """
 import time
-import numroute.server.servicer as servicer
+from numroute.server.view import View
 
-bulk_answer, shut, entered = servicer.bulk_answer, Path({shut!r}), Path({entered!r})
+bulk_answer, shut, entered = View.bulk_answer, Path({shut!r}), Path({entered!r})
 
 def held(*arguments, **options):
     while shut.exists():
@@ -88,7 +88,7 @@ def held(*arguments, **options):
         time.sleep(0.01)
     return bulk_answer(*arguments, **options)
 
-servicer.bulk_answer = held
+View.bulk_answer = held
 """
 
 

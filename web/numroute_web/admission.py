@@ -24,7 +24,7 @@ from numroute.errors import NumrouteError
 from numroute.files import Watched
 from numroute.server.auth import AUTHORIZATION, ClientTable
 from numroute.server.guard import Call, Guard, status_of
-from numroute.server.quota import SECONDS_PER_DAY, Usage
+from numroute.server.quota import SECONDS_PER_DAY, Quota
 from numroute_web.problems import ProblemError
 
 HttpRequest = Request[Any, Any, Any]
@@ -104,14 +104,14 @@ class Admission:
         self,
         guards: Sequence[Guard],
         clients: Watched[ClientTable],
-        usage: Usage | None,
+        quota: Quota | None,
         sessions: Sessions,
     ) -> None:
         """Ask these guards, in this order."""
         self._sessions = sessions
         self._guards = guards
         self._clients = clients
-        self._usage = usage
+        self._quota = quota
 
     def call(
         self, method: str, request: HttpRequest, *, authorization: str | None = None
@@ -132,13 +132,13 @@ class Admission:
         They are those of draft-ietf-httpapi-ratelimit-headers: numbers, not requests.
         """
         limits = self._clients.content.clients.get(client)
-        if limits is None or not limits.limited or self._usage is None:
+        if limits is None or not limits.limited or self._quota is None:
             return {}
         policies, states = [], []
         if limits.rate is not None:
             policies.append(f'"rate";q={limits.rate};w=1')
         if limits.daily is not None:
-            left = max(0, limits.daily - self._usage.used_today(client))
+            left = max(0, limits.daily - self._quota.used_today(client))
             until_midnight = SECONDS_PER_DAY - int(time.time()) % SECONDS_PER_DAY
             policies.append(f'"daily";q={limits.daily};w={SECONDS_PER_DAY}')
             states.append(f'"daily";r={left};t={until_midnight}')

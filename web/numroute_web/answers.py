@@ -117,7 +117,7 @@ class Encoder:
         numbers, reasons, rows, seconds, range_rows = self._look_up(texts, default_country)
         columns: tuple[list[Any], ...] = (
             numbers.tolist(),
-            _STATUSES.take(self.view.fields.status.take(rows)).tolist(),
+            _STATUSES.take(self.view.status.take(rows)).tolist(),
             _REASONS.take(reasons).tolist(),
             _taken(self._routes, rows, self._route),
             [_time(each) if each else None for each in seconds.tolist()],
@@ -161,7 +161,7 @@ class Encoder:
         found = view.snapshot.lookup(numbers, ported_at=True, range_route=True)
         if found.ported_at is None or found.range_route is None:
             raise AssertionError("both columns were asked for")
-        view.answers.add(view.fields.status.take(found.route))
+        view.answers.add(view.status.take(found.route))
         return numbers, reasons, found.route, found.ported_at, found.range_route
 
     def _route(self, row: int) -> msgspec.Raw:

@@ -24,12 +24,13 @@ from structlog.typing import FilteringBoundLogger
 from numroute.errors import SettingError
 from numroute.index import SnapshotStore
 from numroute.logs import log_loop_faults, make_logger
-from numroute.server.follower import Follower, PastSnapshots
+from numroute.server.follower import Follower
 from numroute.server.health import Health
 from numroute.server.memory import forbid_core_dumps, raise_file_limit
 from numroute.server.metering import Meter
-from numroute.server.metrics import Audit, Reports
+from numroute.server.metrics import Reports, audit
 from numroute.server.protection import Protection
+from numroute.server.settings import host_and_port
 from numroute_web.admission import Admission, Sessions
 from numroute_web.hardening import Http, harden
 from numroute_web.jobs import JobStore
@@ -123,21 +124,20 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     log_loop_faults(log)
     tls = settings.security.tls
     protection = Protection(settings.security, log)
-    address = settings.as_server()
-    listener = listen(address.host, address.port)
+    host, port = host_and_port(settings.listen)
+    listener = listen(host, port)
     health = Health()
     follower = Follower(
         SnapshotStore(settings.store), log, max_age=settings.max_age, on_state=health.set_unready
     )
     reports = Reports()
     meter = Meter(
-        functools.partial(reports.receive, os.getpid()),
+        send=functools.partial(reports.receive, os.getpid()),
         worker=0,
         follower=follower,
         health=health,
         certificates=protection.certificates,
     )
-    past = PastSnapshots(follower)
     jobs = _open_jobs(settings)
     runner = Runner(settings, jobs, log)
     sessions = Sessions()
@@ -146,7 +146,6 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         settings=settings,
         log=log,
         follower=follower,
-        past=past,
         jobs=jobs,
         runner=runner,
         sessions=sessions,
@@ -154,7 +153,7 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         admission=Admission(
             [meter, *protection.guards],
             protection.clients,
-            protection.usage,
+            protection.quota,
             sessions,
         ),
     )
@@ -171,8 +170,8 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
     server = _Server(config, service)
     await follower.poll()
     meter.report()
-    audit = Audit(reports, log)
-    stop = asyncio.Event()
+    stop, ended = asyncio.Event(), asyncio.Event()
+    auditing = asyncio.create_task(audit(reports, log, ended))
     tasks = [
         asyncio.create_task(follower.run(stop)),
         asyncio.create_task(meter.run(stop)),
@@ -181,15 +180,15 @@ async def _run(settings: WebSettings, log: FilteringBoundLogger) -> None:
         asyncio.create_task(protection.run(stop)),
     ]
     try:
-        log.info("web serving", host=address.host, port=listener.getsockname()[1])
+        log.info("web serving", host=host, port=listener.getsockname()[1])
         await server.serve(sockets=[listener])
     finally:
         stop.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         meter.report()
-        audit.close()
+        ended.set()
+        await auditing
         jobs.close()
-        past.close()
         follower.close()
         protection.close()
         log.info("stopped")

@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from numroute.errors import SettingError
 from numroute.logs import fault_fields
 from numroute.model import mask_digits
-from numroute.server.follower import Follower, PastSnapshots
+from numroute.server.follower import Follower
 from numroute.server.view import View
 from numroute_web.admission import Admission, Sessions
 from numroute_web.answers import Encoder
@@ -70,7 +70,6 @@ class Service:
     settings: WebSettings
     log: FilteringBoundLogger
     follower: Follower
-    past: PastSnapshots
     admission: Admission
     jobs: JobStore
     runner: Runner
@@ -102,7 +101,7 @@ class Service:
             return self.follower.current()
         if as_of.tzinfo is None:
             raise SettingError("as_of has no time zone", hint="Write it as 2026-08-23T00:00:00Z")
-        return await self.past.at(as_of)
+        return await self.follower.at(as_of)
 
 
 def service_of(request: Request[Any, Any, Any]) -> Service:

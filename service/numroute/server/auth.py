@@ -11,7 +11,8 @@ import re
 import secrets
 import time
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,7 +79,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ClientTable:
     """All clients of a service by name; immutable, replaced as a whole when the file changes."""
 
-    def __init__(self, clients: Mapping[str, Client], source: Path | str) -> None:
+    def __init__(self, clients: dict[str, Client], source: Path | str) -> None:
         """Index clients by token and certificate; raise InputError where two share one."""
         self.clients = clients
         self._tokens: dict[str, tuple[str, Token]] = {}
@@ -119,24 +120,20 @@ class ClientTable:
         return next((known[name] for name in names if name in known), None)
 
 
+@dataclass(eq=False)
 class Authentication(Guard):
-    """A guard that admits known clients and records their names.
+    """A guard that admits the clients of a table and records their names.
 
     A token decides if one is sent. Without one the client's certificate does: by the tokens file's
     ``certificates`` where there are tokens, else by its common name.
     """
 
-    def __init__(
-        self, clients: Watched[ClientTable], security: Security, log: FilteringBoundLogger
-    ) -> None:
-        """Admit the table's clients; without tokens, those with a certificate of the authority."""
-        self._clients = clients
-        self._log = log
-        self._has_tokens = security.has_tokens
-        self._has_ca = security.has_client_ca
-        # The reasons and hosts that were logged since a time.
-        self._logged: set[tuple[str, str]] = set()
-        self._logged_since = 0.0
+    _clients: Watched[ClientTable]
+    _security: Security
+    _log: FilteringBoundLogger
+    # The reasons and hosts that were logged since a time.
+    _logged: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _logged_since: float = field(default=0.0, init=False)
 
     def begin(self, call: Call) -> None:
         """Set the call's client, or refuse the call."""
@@ -162,7 +159,7 @@ class Authentication(Guard):
                         hint="Ask the service's operators for a new token",
                     )
                 return client
-        if not self._has_ca:
+        if not self._security.has_client_ca:
             raise UnauthenticatedError(
                 "there is no token",
                 reason="no_token",
@@ -173,7 +170,7 @@ class Authentication(Guard):
             [value.decode("utf-8", "replace") for value in certificate.get(key, ())]
             for key in ("x509_common_name", "x509_subject_alternative_name")
         )
-        if self._has_tokens:
+        if self._security.has_tokens:
             named = self._clients.content.with_certificate(common_names + others)
         else:
             named = next(filter(NAME.fullmatch, common_names[:1]), None)
@@ -235,27 +232,23 @@ def read_clients(path: Path | None, text: str) -> ClientTable:
     Raises SettingError for a file that cannot be read or that others can read, and InputError for
     what is not valid; its message names the line or the key.
     """
-    clients = _parse(text, LINES_VARIABLE)
+    table = parse_clients(text, LINES_VARIABLE)
     if path is None:
-        return ClientTable(clients, LINES_VARIABLE)
+        return table
     try:
         content = read_setting_file(path, "the tokens file", private=True).decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(path, "the text is not UTF-8", hint="Is it a tokens file?") from None
-    in_file = _parse(content, path)
-    for name in in_file.keys() & clients.keys():
+    in_file = parse_clients(content, path).clients
+    for name in in_file.keys() & table.clients.keys():
         raise InputError(
             path, f"clients.{name} is also in {LINES_VARIABLE}", hint="Remove one of the two"
         )
-    return ClientTable(in_file | clients, path)
+    return ClientTable(in_file | table.clients, path)
 
 
 def parse_clients(text: str, source: Path | str) -> ClientTable:
     """Return the clients of a tokens file's text; ``source`` names it in an InputError."""
-    return ClientTable(_parse(text, source), source)
-
-
-def _parse(text: str, source: Path | str) -> dict[str, Client]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -274,7 +267,8 @@ def _parse(text: str, source: Path | str) -> dict[str, Client]:
             "a tokens file has one table, `clients`",
             hint="Put each client in a table `[clients.NAME]`",
         )
-    return {name: _client(name, entry, source) for name, entry in entries.items()}
+    clients = {name: _client(name, entry, source) for name, entry in entries.items()}
+    return ClientTable(clients, source)
 
 
 def _client(name: str, entry: object, source: Path | str) -> Client:
@@ -316,7 +310,6 @@ def _require_single(name: str, other: str, what: str, source: Path | str) -> Non
 
 
 def _bearer_token(value: str | bytes) -> bytes:
-    """Return the token in an ``authorization``; raise UnauthenticatedError where there is none."""
     if (
         not isinstance(value, str)
         or len(value) > TOKEN_LENGTH_MAX

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime
 
 from numroute.errors import NoSnapshotError
@@ -10,7 +9,7 @@ from numroute.files import require_writable
 from numroute.index import SnapshotStore
 from numroute.server.auth import service_clients
 from numroute.server.certificates import load_credentials
-from numroute.server.settings import Security, ServerSettings
+from numroute.server.settings import ServerSettings
 from numroute.server.supervisor import held_port
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -23,10 +22,8 @@ def check(settings: ServerSettings) -> dict[str, str]:
     """
     security = settings.security
     for address in filter(None, (settings.listen, settings.metrics)):
-        # Any port: a service may run there, and this may be the check before its restart. Metrics
-        # are plaintext everywhere.
-        listen, anyone = f"{address.rpartition(':')[0]}:0", Security(insecure=True)
-        with held_port(dataclasses.replace(settings, listen=listen, security=anyone)):
+        # Any port: a service may run there, and this may be the check before its restart.
+        with held_port(f"{address.rpartition(':')[0]}:0"):
             pass
     now = datetime.now(UTC)
     try:

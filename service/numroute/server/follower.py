@@ -46,6 +46,8 @@ IDLE_PRIORITY = 19
 class Follower:
     """Keeps one snapshot in service: the store's current one, or the last that could be opened.
 
+    It also opens the snapshots that ``as_of`` asks for, and closes them when they are unused.
+
     Attributes:
         view: The snapshot in service, None before the first.
         answers: Counts of all answers, whichever snapshot gave them.
@@ -81,6 +83,9 @@ class Follower:
         self._next_fall_back = 0.0
         self._changed = asyncio.Event()
         self._damaged: dict[str, SnapshotCorruptError] = {}
+        self._opening = asyncio.Lock()
+        # Past snapshots, in the order of their last use.
+        self._past: dict[str, tuple[View, asyncio.TimerHandle]] = {}
 
     def current(self) -> View:
         """Return the snapshot in service, for use at once; raise NoSnapshotError without one."""
@@ -97,6 +102,15 @@ class Follower:
         while self.view is None or self.view.id == snapshot_id:
             await self._changed.wait()
         return self.view
+
+    async def at(self, moment: datetime) -> View:
+        """Return the snapshot current then, for use at once; raises SnapshotNotKeptError."""
+        # One at a time: a hundred questions about one day open one file.
+        async with self._opening:
+            try:
+                return await self._at(moment)
+            except NoSnapshotError as error:
+                raise SnapshotNotKeptError(error.path, error.reason, hint=error.hint) from None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll until ``stop`` is set; verify the file in service now and then."""
@@ -128,15 +142,14 @@ class Follower:
                 self._log.error("polling failed", serving=self._view_id, **fields)
         else:
             self._problem, self._logged = None, ""
-            await self._take_over(opened)
+            if opened is not None:
+                await self._take_over(opened)
         self._report_state()
 
-    def view_of(self, snapshot: Snapshot) -> View:
-        """Return a view of a snapshot of the store, whose answers are counted with all others."""
-        return View(snapshot, max_age=self._max_age, answers=self.answers)
-
     def close(self) -> None:
-        """Take the snapshot out of service; it closes when its last request ends."""
+        """Take all snapshots out of service; each closes when its last request ends."""
+        for snapshot_id in list(self._past):
+            self._retire(snapshot_id)
         if self.view is not None:
             self.view.release()
             self.view = None
@@ -145,30 +158,57 @@ class Follower:
     def _view_id(self) -> str | None:
         return None if self.view is None else self.view.id
 
+    def _view(self, snapshot: Snapshot) -> View:
+        return View(snapshot, max_age=self._max_age, answers=self.answers)
+
+    async def _at(self, moment: datetime) -> View:
+        # In threads: the disk may be slow, and requests go on meanwhile.
+        snapshot_id = await asyncio.to_thread(self.store.current_at, moment)
+        if self.view is not None and self.view.id == snapshot_id:
+            return self.view
+        if snapshot_id in self._past:
+            view, closing = self._past.pop(snapshot_id)
+            closing.cancel()
+        else:
+            opened = await asyncio.to_thread(self.store.open_past, snapshot_id, moment)
+            if len(self._past) >= PAST_SNAPSHOTS_MAX:
+                self._retire(next(iter(self._past)))
+            view = self._view(opened)
+        # An open file keeps its disk space, even after it was pruned.
+        closing = asyncio.get_running_loop().call_later(
+            PAST_IDLE_SECONDS, self._retire, snapshot_id
+        )
+        self._past[snapshot_id] = view, closing
+        return view
+
+    def _retire(self, snapshot_id: str) -> None:
+        view, closing = self._past.pop(snapshot_id)
+        closing.cancel()
+        view.release()
+
     def _open_if_new(self) -> View | None:
         current = self.store.current_id()
         if damage := self._damaged.get(current):
             raise damage
-        return None if current == self._view_id else self.view_of(self.store.open())
+        return None if current == self._view_id else self._view(self.store.open())
 
     async def _fall_back(self) -> None:
         """Put the newest other snapshot that opens into service, where none or a damaged one is."""
         is_good = self.view is not None and self.view.id not in self._damaged
         if is_good or time.monotonic() < self._next_fall_back:
             return
-        opened = await asyncio.to_thread(self._open_newest)
-        await self._take_over(opened)
+        opened = await asyncio.to_thread(self._open_other)
         if opened is None:
             self._next_fall_back = time.monotonic() + FALL_BACK_SECONDS
+        else:
+            await self._take_over(opened)
 
-    def _open_newest(self) -> View | None:
-        """Open the last snapshot that was current and is whole; None without any."""
-        try:
-            snapshot = self.store.open_last({self.store.current_id(), *self._damaged})
-        except NumrouteError:
-            # Nothing has been published, or somebody is at work.
-            return None
-        return None if snapshot is None else self.view_of(snapshot)
+    def _open_other(self) -> View | None:
+        # An error: nothing has been published, or somebody is at work.
+        with contextlib.suppress(NumrouteError):
+            opened = self.store.open_last({self.store.current_id(), *self._damaged})
+            return None if opened is None else self._view(opened)
+        return None
 
     async def _verify_now_and_then(self) -> None:
         """Read the file in service whole some time after it was taken over, then daily.
@@ -199,10 +239,7 @@ class Follower:
         finally:
             pool.shutdown(wait=False)
 
-    async def _take_over(self, opened: View | None) -> None:
-        """Put a snapshot, if there is one, into service in place of the one before."""
-        if opened is None:
-            return
+    async def _take_over(self, opened: View) -> None:
         before = self.view
         self.view = opened
         self.verified_at = None
@@ -247,55 +284,3 @@ class Follower:
                 self._log.info("data recent again", snapshot=self.view.id, as_of=as_of)
         damaged = "the snapshot is damaged, and there is no other" * (self.view.id in self._damaged)
         self._on_state("the data is older than --max-age" if stale else damaged)
-
-
-class PastSnapshots:
-    """Opens the snapshots that ``as_of`` asks for, and closes them when they are unused."""
-
-    def __init__(self, follower: Follower) -> None:
-        """Open the snapshots of the follower's store."""
-        self._follower = follower
-        self._opening = asyncio.Lock()
-        # In the order of their last use.
-        self._open: dict[str, tuple[View, asyncio.TimerHandle]] = {}
-
-    async def at(self, moment: datetime) -> View:
-        """Return the snapshot current then, for use at once; raises SnapshotNotKeptError."""
-        # One at a time: a hundred questions about one day open one file.
-        async with self._opening:
-            try:
-                return await self._at(moment)
-            except NoSnapshotError as error:
-                raise SnapshotNotKeptError(error.path, error.reason, hint=error.hint) from None
-
-    def close(self) -> None:
-        """Close all snapshots, each when its last request ends."""
-        for snapshot_id in list(self._open):
-            self._retire(snapshot_id)
-
-    async def _at(self, moment: datetime) -> View:
-        # In threads: the disk may be slow, and requests go on meanwhile.
-        store = self._follower.store
-        snapshot_id = await asyncio.to_thread(store.current_at, moment)
-        current = self._follower.view
-        if current is not None and current.id == snapshot_id:
-            return current
-        if snapshot_id in self._open:
-            view, closing = self._open.pop(snapshot_id)
-            closing.cancel()
-        else:
-            opened = await asyncio.to_thread(store.open_past, snapshot_id, moment)
-            if len(self._open) >= PAST_SNAPSHOTS_MAX:
-                self._retire(next(iter(self._open)))
-            view = self._follower.view_of(opened)
-        # An open file keeps its disk space, even after it was pruned.
-        closing = asyncio.get_running_loop().call_later(
-            PAST_IDLE_SECONDS, self._retire, snapshot_id
-        )
-        self._open[snapshot_id] = view, closing
-        return view
-
-    def _retire(self, snapshot_id: str) -> None:
-        view, closing = self._open.pop(snapshot_id)
-        closing.cancel()
-        view.release()

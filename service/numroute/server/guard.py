@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
@@ -23,13 +23,8 @@ from numroute.logs import fault_fields
 from numroute.server.limits import UNAUTHENTICATED_BYTES_MAX, UNAUTHENTICATED_SECONDS
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
-Write: TypeAlias = Callable[[bytes], Awaitable[None]]
-"""Send a response; returns when there is room for the next."""
-
-UnaryMethod: TypeAlias = "Callable[[bytes, Call], Awaitable[bytes]]"
-ServerStreamMethod: TypeAlias = "Callable[[bytes, Write, Call], Awaitable[None]]"
-StreamMethod: TypeAlias = "Callable[[AsyncIterator[bytes], Write, Call], Awaitable[None]]"
+Method: TypeAlias = "Callable[[Any, Call], Awaitable[Any]]"
+"""Takes a request, or an iterator of several; returns the response, or writes several."""
 
 STREAM = "StreamLookup"
 """The method that takes many questions in one call."""
@@ -88,10 +83,10 @@ class Guard:
         """Let a call begin, or refuse it; its request has not been read yet."""
 
     def numbers(self, call: Call, count: int) -> None:
-        """Admit the numbers of a call, or of a message of a stream, or refuse the call."""
+        """Admit the numbers of a call, or of a message of a stream, or refuse the call.
 
-    def admitted(self, call: Call, count: int) -> None:
-        """Record numbers that no guard has refused."""
+        Guards are asked in the opposite order: what the first one counts, no other has refused.
+        """
 
     def answered(self, call: Call, seconds: float) -> None:
         """Record the latency of one streamed answer."""
@@ -141,10 +136,8 @@ class Call:
         self.numbers += count
         if self.method == STREAM:
             self.check()
-        for guard in self.guards:
+        for guard in reversed(self.guards):
             guard.numbers(self, count)
-        for guard in self.guards:
-            guard.admitted(self, count)
 
     def answered(self, seconds: float) -> None:
         """Record the latency of one streamed answer."""
@@ -158,7 +151,7 @@ class Call:
 
 
 class Pipeline:
-    """Wraps methods into gRPC handlers that call the guards and never let an exception out.
+    """Wraps methods for gRPC: guards are called around them, and no exception gets out.
 
     Attributes:
         under_way: How many calls have begun and not ended; a call ends when its answer was sent.
@@ -170,61 +163,30 @@ class Pipeline:
         self._guards = tuple(guards)
         self._log = log
 
-    def unary(self, name: str, method: UnaryMethod) -> Handler:
-        """Return the handler of a method with one request and one response."""
+    def answering(self, name: str, method: Method) -> Callable[[Any, Context], Awaitable[Any]]:
+        """Return what answers a method's calls, for a handler of gRPC without (de)serialisers."""
 
-        async def answer(request: bytes, context: Context) -> bytes:
-            work = functools.partial(method, request)
-            response: bytes = await self._run(name, context, work, held_bytes=len(request))
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 - as methods have
+            call = Call(name, context, self._guards)
+            self.under_way += 1
+            # The task ends when the answer has been sent. grpc's own callback would do as well, but
+            # it leaves a cycle of references behind each call, for the garbage collector to find.
+            task = asyncio.current_task()
+            if task is not None:
+                task.add_done_callback(functools.partial(self._end, call))
+            try:
+                for guard in self._guards:
+                    guard.begin(call)
+                    call.begun += 1
+                # After the guards, so that those that count calls count this one.
+                call.require_wanted()
+                response = await method(request, call)
+            except Exception as error:  # noqa: BLE001 - every one becomes a status
+                await self._refuse(call, error, request)
+            call.status = StatusCode.OK
             return response
 
-        # Without a (de)serialiser grpc hands the bytes over as they are.
-        return grpc.unary_unary_rpc_method_handler(answer)
-
-    def server_stream(self, name: str, method: ServerStreamMethod) -> Handler:
-        """Return the handler of a method with one request and a stream of responses."""
-        return grpc.unary_stream_rpc_method_handler(self._streaming(name, method))
-
-    def both_streams(self, name: str, method: StreamMethod) -> Handler:
-        """Return the handler of a method with a stream of requests and one of responses."""
-        return grpc.stream_stream_rpc_method_handler(self._streaming(name, method))
-
-    def _streaming(
-        self, name: str, method: Callable[[Any, Write, Call], Awaitable[None]]
-    ) -> Callable[[Any, Context], Awaitable[None]]:
-        async def answer(request: Any, context: Context) -> None:  # noqa: ANN401 - one, or several
-            await self._run(name, context, functools.partial(method, request, context.write))
-
         return answer
-
-    async def _run(
-        self,
-        name: str,
-        context: Context,
-        work: Callable[[Call], Awaitable[Any]],
-        held_bytes: int = 0,
-    ) -> Any:  # noqa: ANN401 - what the work returns
-        call = Call(name, context, self._guards)
-        self.under_way += 1
-        # The task ends when the answer has been sent. grpc's own callback would do as well, but it
-        # leaves a cycle of references behind each call, for the garbage collector to find.
-        task = asyncio.current_task()
-        if task is not None:
-            task.add_done_callback(functools.partial(self._end, call))
-        try:
-            self._begin(call)
-            response = await work(call)
-        except Exception as error:  # noqa: BLE001 - every one becomes a status
-            await self._refuse(call, context, error, held_bytes)
-        call.status = StatusCode.OK
-        return response
-
-    def _begin(self, call: Call) -> None:
-        for guard in self._guards:
-            guard.begin(call)
-            call.begun += 1
-        # After the guards, so that those that count calls count this one.
-        call.require_wanted()
 
     def _end(self, call: Call, _task: object) -> None:
         self.under_way -= 1
@@ -234,16 +196,14 @@ class Pipeline:
             except Exception as fault:  # noqa: BLE001 - the other guards must be called too
                 self._log.error("guard failed", guard=type(guard).__name__, **fault_fields(fault))
 
-    async def _refuse(
-        self, call: Call, context: Context, error: Exception, held_bytes: int
-    ) -> NoReturn:
+    async def _refuse(self, call: Call, error: Exception, request: object) -> NoReturn:
         """End the call with the error's status; always raises."""
         kind = type(error).__name__
         trailers: tuple[tuple[str, str], ...] = ()
         if isinstance(error, errors.NumrouteError):
             status, details = status_of(error), details_of(error)
             if isinstance(error, errors.TryLaterError):
-                trailers = wire.retry_hint(error.retry_after_seconds, context.time_remaining())
+                trailers = wire.retry_hint(error.retry_after_seconds, call.context.time_remaining())
         elif isinstance(error, DecodeError):
             status = StatusCode.INVALID_ARGUMENT
             details = f"the request is not a well-formed {wire.REQUEST_NAMES[call.method]} message"
@@ -257,9 +217,8 @@ class Pipeline:
             details = "the service failed on this request; its log names the place"
         call.status = status
         call.error = error
-        if isinstance(error, errors.UnauthenticatedError) and (
-            held_bytes <= UNAUTHENTICATED_BYTES_MAX
-        ):
+        is_small = not isinstance(request, bytes) or len(request) <= UNAUTHENTICATED_BYTES_MAX
+        if isinstance(error, errors.UnauthenticatedError) and is_small:
             await asyncio.sleep(UNAUTHENTICATED_SECONDS)
-        await context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))
+        await call.context.abort(status, details, ((wire.ERROR_KEY, kind), *trailers))
         raise AssertionError  # never reached: abort raises

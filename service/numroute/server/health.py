@@ -7,14 +7,12 @@ one load balancer that watches would make every drain last its full limit.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from numroute import wire
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 SERVICES = frozenset({health.OVERALL_HEALTH, wire.SERVICE_NAME})
 """The names that can be asked for: the whole server, and the one service."""
@@ -49,7 +47,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
         self._draining = True
 
     async def Check(  # noqa: N802 - the name is gRPC's
-        self, request: health_pb2.HealthCheckRequest, context: Context
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> health_pb2.HealthCheckResponse:
         """Answer with the current state."""
         if request.service not in SERVICES:
@@ -57,7 +55,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
         return health_pb2.HealthCheckResponse(status=_NOT_SERVING if self.unready else _SERVING)
 
     async def Watch(  # noqa: N802 - the name is gRPC's
-        self, request: health_pb2.HealthCheckRequest, context: Context
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
         """Report the current state and each change, until the drain."""
         if request.service not in SERVICES:

@@ -7,16 +7,12 @@ import contextlib
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
-from numroute.errors import (
-    LimitExceededError,
-    QuotaExceededError,
-    TryLaterError,
-    UnauthenticatedError,
-)
+from numroute.errors import LimitExceededError, TryLaterError, UnauthenticatedError
 from numroute.server import metrics
 from numroute.server.certificates import Certificates
 from numroute.server.follower import Follower
@@ -26,33 +22,27 @@ from numroute.server.memory import resident_bytes
 from numroute.server.metrics import Counts, Gauge, Report
 
 
+@dataclass(eq=False, kw_only=True)
 class Meter(Guard):
-    """The first guard: counts every call, how it ended and why it was refused; and reports."""
+    """The first guard: counts every call, how it ended and why it was refused; and reports.
 
-    def __init__(
-        self,
-        send: Callable[[Report], None],
-        *,
-        worker: int,
-        follower: Follower,
-        health: Health,
-        certificates: Certificates | None,
-    ) -> None:
-        """Report by ``send``, with the state of the parts of the worker of this number."""
-        self._send = send
-        self._worker = worker
-        self._follower = follower
-        self._health = health
-        self._certificates = certificates
-        self._counts = Counts()
-        self._in_flight = 0
+    ``send`` takes the reports, with the state of the other parts of the worker of this number.
+    """
+
+    send: Callable[[Report], None]
+    worker: int
+    follower: Follower
+    health: Health
+    certificates: Certificates | None
+    _counts: Counts = field(default_factory=lambda: Counts(float), init=False)
+    _in_flight: int = field(default=0, init=False)
 
     def begin(self, call: Call) -> None:  # noqa: ARG002 - a guard's signature
         """Count a call under way."""
         self._in_flight += 1
 
-    def admitted(self, call: Call, count: int) -> None:
-        """Count the numbers of a request."""
+    def numbers(self, call: Call, count: int) -> None:
+        """Count the numbers of a request that no other guard has refused."""
         self._counts[metrics.NUMBERS.key(call.method, call.client)] += count
         metrics.SIZES.observe(self._counts, call.method, count)
 
@@ -82,11 +72,13 @@ class Meter(Guard):
 
     def report(self) -> None:
         """Report now."""
-        follower, view = self._follower, self._follower.view
+        follower, view, tls = self.follower, self.follower.view, self.certificates
         self._counts[metrics.SWAPS.key()] = follower.swaps
         self._counts[metrics.FAILURES.key()] = follower.failures
         for status, count in follower.answers.by_status().items():
             self._counts[metrics.ANSWERS.key(status)] = count
+        as_of = None if view is None else view.snapshot.metadata.as_of.timestamp()
+        expires = None if tls is None else tls.credentials.expires.timestamp()
         gauges: dict[Gauge, float | None] = {
             metrics.IN_FLIGHT: self._in_flight,
             metrics.WORKER_MEMORY: resident_bytes(),
@@ -94,16 +86,13 @@ class Meter(Guard):
             metrics.WORKER_FILES: _open_files(),
             metrics.WORKER_FILES_LIMIT: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             metrics.VERIFIED: follower.verified_at,
+            metrics.AS_OF: as_of,
+            metrics.CERTIFICATE: expires,
         }
-        if view is not None:
-            gauges[metrics.AS_OF] = view.snapshot.metadata.as_of.timestamp()
-        if self._certificates is not None:
-            expires = self._certificates.credentials.expires
-            gauges[metrics.CERTIFICATE] = expires.timestamp()
-        self._send(
+        self.send(
             Report(
-                worker=self._worker,
-                unready=self._health.unready,
+                worker=self.worker,
+                unready=self.health.unready,
                 snapshot="" if view is None else view.id,
                 gauges={gauge.name: value for gauge, value in gauges.items() if value is not None},
                 counts=self._counts,
@@ -113,10 +102,10 @@ class Meter(Guard):
 
 def _refusal_reason(error: Exception) -> str:
     """Return in one word why a call was refused, empty when it failed for another reason."""
-    if isinstance(error, UnauthenticatedError | QuotaExceededError):
+    if isinstance(error, UnauthenticatedError):
         return error.reason
     if isinstance(error, TryLaterError):
-        return "overload"
+        return error.reason or "overload"
     return "too_large" if isinstance(error, LimitExceededError) else ""
 
 

@@ -3,18 +3,20 @@
 A metric is declared here with its meaning; docs/reference/metrics.toml says what an operator can do
 about it, and the reference page is generated from both. A worker counts into one flat table and
 reports it to the supervisor once a second (``Report``). The supervisor adds the tables up, and logs
-the counts of each client (``Audit``).
+the counts of each client (``audit``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -38,19 +40,8 @@ SUM = "sum"
 """The last part of the key of a distribution's sum; of others it is a bucket's place."""
 
 
-class Counts(dict[str, float]):
-    """Counts by key: a metric's name and its labels; for a distribution a bucket's place as well.
-
-    What was never counted is 0.
-    """
-
-    def __missing__(self, key: str) -> float:
-        return 0
-
-    def merge(self, other: dict[str, float]) -> None:
-        """Add other counts to these."""
-        for key, value in other.items():
-            self[key] += value
+Counts: TypeAlias = defaultdict[str, float]
+"""Counts by key: a metric's name and its labels; for a distribution a bucket's place as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +220,7 @@ class Reports:
     def __init__(self) -> None:
         """Start without workers."""
         self._alive: dict[int, tuple[float, Report]] = {}
-        self._ended = Counts()
+        self._ended = Counts(float)
 
     def receive(self, process: int, report: Report) -> None:
         """Take a worker's report in place of its last one."""
@@ -238,14 +229,11 @@ class Reports:
     def end(self, process: int) -> None:
         """Keep the counts of a worker that has ended."""
         if process in self._alive:
-            self._ended.merge(self._alive.pop(process)[1].counts)
+            self._ended = _sums(self._ended, self._alive.pop(process)[1].counts)
 
     def counts(self) -> Counts:
         """Return the sums over all workers ever."""
-        sums = Counts(self._ended)
-        for _, report in self._alive.values():
-            sums.merge(report.counts)
-        return sums
+        return _sums(self._ended, *(report.counts for _, report in self._alive.values()))
 
     def latest(self) -> list[Report]:
         """Return the latest reports of the workers alive; one that is stuck is not ready."""
@@ -256,42 +244,37 @@ class Reports:
         ]
 
 
-class Audit:
-    """Logs a line for each client and period, with counts and never with a number."""
+def _sums(*tables: Mapping[str, float]) -> Counts:
+    sums = Counts(float)
+    for table in tables:
+        for key, value in table.items():
+            sums[key] += value
+    return sums
 
-    def __init__(self, reports: Reports, log: FilteringBoundLogger) -> None:
-        """Begin the first period; to be called on the event loop."""
-        self._reports = reports
-        self._log = log
-        self._before = Counts()
-        self._since = datetime.now(UTC)
-        self._next = asyncio.get_running_loop().call_later(AUDIT_SECONDS, self._end_period)
 
-    def close(self) -> None:
-        """End the last period, after the last call."""
-        self._next.cancel()
-        self.log_period()
+async def audit(reports: Reports, log: FilteringBoundLogger, stop: asyncio.Event) -> None:
+    """Log a line for each client and period, with counts and never with a number.
 
-    def log_period(self) -> None:
-        """Log each client that asked in this period, and begin the next one."""
-        counts, now = self._reports.counts(), datetime.now(UTC)
-        names = {REQUESTS.name: "calls", NUMBERS.name: "numbers", REFUSED.name: "refused"}
+    ``stop`` ends the last period: set it after the last call.
+    """
+    names = {REQUESTS.name: "calls", NUMBERS.name: "numbers", REFUSED.name: "refused"}
+    before, since = Counts(float), datetime.now(UTC)
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), AUDIT_SECONDS)
+        counts, now = reports.counts(), datetime.now(UTC)
         clients: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(names.values(), 0))
         for key, value in counts.items():
             name, *labels = key.split(SEPARATOR)
-            if name in names and value > self._before[key]:
+            if name in names and value > before[key]:
                 # The client is the second label of all three; unknown clients share the name "".
-                clients[labels[1]][names[name]] += int(value - self._before[key])
+                clients[labels[1]][names[name]] += int(value - before[key])
         for client, grown in sorted(clients.items()):
-            self._log.info(
+            log.info(
                 "audit",
                 client=client or None,
-                since=self._since.isoformat(timespec="seconds"),
+                since=since.isoformat(timespec="seconds"),
                 until=now.isoformat(timespec="seconds"),
                 **grown,
             )
-        self._before, self._since = counts, now
-
-    def _end_period(self) -> None:
-        self._next = asyncio.get_running_loop().call_later(AUDIT_SECONDS, self._end_period)
-        self.log_period()
+        before, since = counts, now

@@ -30,7 +30,7 @@ from numroute.logs import fault_fields
 from numroute.server import metrics
 from numroute.server.memory import resident_share
 from numroute.server.metrics import Counts, Report, Reports
-from numroute.server.settings import ServerSettings
+from numroute.server.settings import ServerSettings, host_and_port
 
 REQUEST_SECONDS_MAX = 10.0
 """How long a connection may take to send its request."""
@@ -40,17 +40,44 @@ CONNECTIONS_MAX = 32
 milliseconds, so that only a client that sends nothing, or next to nothing, becomes the oldest."""
 
 
-class Exposition(Collector):
-    """Puts the metrics together at each scrape."""
+class Monitor(Collector):
+    """Answers ``/metrics``, ``/livez`` and ``/readyz``; one request per connection."""
 
-    def __init__(self, settings: ServerSettings, reports: Reports) -> None:
-        """Expose the workers' reports."""
+    def __init__(
+        self, settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
+    ) -> None:
+        """Answer from the workers' reports at the settings' address."""
         self._settings = settings
         self._reports = reports
+        self._log = log
         self._version = importlib.metadata.version("numroute")
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        # In the order of their arrival.
+        self._connections: dict[asyncio.StreamWriter, None] = {}
+
+    async def start(self) -> None:
+        """Begin to answer. Raises SettingError where the address cannot be listened on."""
+        address = self._settings.metrics or ""
+        try:
+            self._server = await asyncio.start_server(self._serve, *host_and_port(address))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
+            raise SettingError(
+                f"cannot listen on {address} for metrics: {reason}",
+                hint="Stop what listens there, or choose another address with --metrics",
+            ) from None
+        port = self._server.sockets[0].getsockname()[1]
+        self._log.info("metrics served", address=f"{address.rpartition(':')[0]}:{port}")
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._server.close()
+        for connection in self._connections:
+            connection.close()
 
     def collect(self) -> Iterator[Family]:
-        """Return all metrics."""
+        """Put the metrics together for a scrape."""
         reports = self._reports.latest()
         yield from _counts(self._reports.counts())
         for metric in metrics.METRICS:
@@ -76,42 +103,6 @@ class Exposition(Collector):
             yield from _index(self._settings.store, max(snapshots))
         yield from _feed(self._settings.store)
         yield _gauge(metrics.BUILD, [((self._version,), 1)])
-
-
-class Monitor:
-    """Answers ``/metrics``, ``/livez`` and ``/readyz``; one request per connection."""
-
-    def __init__(
-        self, settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
-    ) -> None:
-        """Answer from the workers' reports at the settings' address."""
-        self._address = settings.metrics or ""
-        self._reports = reports
-        self._log = log
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(Exposition(settings, reports))
-        # In the order of their arrival.
-        self._connections: dict[asyncio.StreamWriter, None] = {}
-
-    async def start(self) -> None:
-        """Begin to answer. Raises SettingError where the address cannot be listened on."""
-        host, _, port = self._address.rpartition(":")
-        try:
-            self._server = await asyncio.start_server(self._serve, host.strip("[]"), int(port))
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else error
-            raise SettingError(
-                f"cannot listen on {self._address} for metrics: {reason}",
-                hint="Stop what listens there, or choose another address with --metrics",
-            ) from None
-        port = self._server.sockets[0].getsockname()[1]
-        self._log.info("metrics served", address=f"{host}:{port}")
-
-    def close(self) -> None:
-        """Answer no more."""
-        self._server.close()
-        for connection in self._connections:
-            connection.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections[writer] = None

@@ -13,7 +13,7 @@ from numroute.logs import error_fields, fault_fields
 from numroute.server.auth import Authentication, service_clients
 from numroute.server.certificates import Certificates
 from numroute.server.guard import Guard
-from numroute.server.quota import Quota, Usage
+from numroute.server.quota import Quota
 from numroute.server.settings import Security
 
 POLL_SECONDS = 1.0
@@ -32,14 +32,11 @@ class Protection:
         self.certificates = None if security.tls is None else Certificates(security.tls, log)
         files = [] if security.tokens is None else [security.tokens]
         self.clients = Watched(files, lambda: service_clients(security))
-        self.usage = None if security.state is None else Usage(security.state)
+        self.quota = None if security.state is None else Quota(self.clients, security.state)
         self._log = log
-        guards: list[Guard] = []
-        if security.identifies_clients:
-            guards.append(Authentication(self.clients, security, log))
-        if self.usage is not None:
-            guards.append(Quota(self.clients, self.usage))
-        self.guards = tuple(guards)
+        identifies = security.identifies_clients
+        authentication = Authentication(self.clients, security, log) if identifies else None
+        self.guards: tuple[Guard, ...] = tuple(filter(None, (authentication, self.quota)))
         self.on_certificate: Callable[[], object] = lambda: None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -54,8 +51,8 @@ class Protection:
 
     def close(self) -> None:
         """Close files, after the last call."""
-        if self.usage is not None:
-            self.usage.close()
+        if self.quota is not None:
+            self.quota.close()
 
     def _poll(self) -> None:
         if self.certificates is not None and self.certificates.poll():

@@ -37,22 +37,7 @@ _RECORD = struct.Struct("<32sddqq")
 
 
 class Quota(Guard):
-    """A guard that counts the numbers that clients ask for, and refuses those above a limit."""
-
-    def __init__(self, clients: Watched[ClientTable], usage: Usage) -> None:
-        """Apply the clients' current limits."""
-        self._clients = clients
-        self._usage = usage
-
-    def numbers(self, call: Call, count: int) -> None:
-        """Count numbers, or refuse them; a call without numbers counts as one."""
-        client = self._clients.content.clients.get(call.client)
-        if client is not None and client.limited:
-            self._usage.take(call.client, client, max(1, count))
-
-
-class Usage:
-    """The counts of all clients with limits.
+    """A guard that counts the numbers that clients ask for, and refuses those above a limit.
 
     Each process opens its own: the lock is that of the open file. Not for several threads at once.
 
@@ -61,8 +46,12 @@ class Usage:
     zero by that: a request larger than the burst is paid for by waiting after it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open the counts in a folder, or create them there. Raises SettingError."""
+    def __init__(self, clients: Watched[ClientTable], folder: Path) -> None:
+        """Apply the clients' current limits; open the counts in a folder, or create them there.
+
+        Raises SettingError.
+        """
+        self._clients = clients
         path = folder / FILE_NAME
         size = _RECORD.size * CLIENTS_MAX
         try:
@@ -86,6 +75,12 @@ class Usage:
         self._records.close()
         os.close(self._file)
 
+    def numbers(self, call: Call, count: int) -> None:
+        """Count numbers, or refuse them; a call without numbers counts as one."""
+        client = self._clients.content.clients.get(call.client)
+        if client is not None and client.limited:
+            self.take(call.client, client, max(1, count))
+
     def take(self, name: str, client: Client, count: int) -> None:
         """Count numbers for a client, or refuse them with QuotaExceededError, uncounted."""
         with self._locked():
@@ -108,7 +103,7 @@ class Usage:
                 missing = min(count, client.burst) - level
                 if missing > 0:
                     # Else a client would wait until a clock that was set back is where it was.
-                    self._write(place, digest, level, now, day, used)
+                    _RECORD.pack_into(self._records, place, digest, level, now, day, used)
                     seconds = missing / client.rate
                     raise QuotaExceededError(
                         f"client {name} may ask for {client.rate:,} numbers a second",
@@ -117,7 +112,7 @@ class Usage:
                         hint=f"Ask again in {seconds:.3f} s",
                     )
                 level -= count
-            self._write(place, digest, level, now, day, used + count)
+            _RECORD.pack_into(self._records, place, digest, level, now, day, used + count)
 
     def used_today(self, name: str) -> int:
         """Return how many numbers a client was given since midnight UTC."""
@@ -145,9 +140,6 @@ class Usage:
             day, used = today, 0
         return digest, level, at, day, used
 
-    def _write(self, place: int, *record: bytes | float) -> None:
-        _RECORD.pack_into(self._records, place, *record)
-
     def _place(self, name: str, now: float) -> int:
         """Return the place of a client's record; a new client's bucket is full."""
         digest = hashlib.sha256(name.encode()).digest()
@@ -158,7 +150,7 @@ class Usage:
         for place in range(0, len(self._records), _RECORD.size):
             taken, _, _, day, _ = _RECORD.unpack_from(self._records, place)
             if not any(taken) or day < today - 1:
-                self._write(place, digest, float("inf"), now, today, 0)
+                _RECORD.pack_into(self._records, place, digest, float("inf"), now, today, 0)
                 return place
         raise QuotaExceededError(
             f"more than {CLIENTS_MAX:,} clients with limits have asked since yesterday",

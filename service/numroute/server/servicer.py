@@ -27,16 +27,15 @@ from numroute.errors import (
     StoppingError,
 )
 from numroute.server.batches import Batches
-from numroute.server.bulk import answer_one, bulk_answer, only_number
-from numroute.server.follower import Follower, PastSnapshots
-from numroute.server.guard import STREAM, WATCH, Call, Guard, Pipeline, Write
+from numroute.server.follower import Follower
+from numroute.server.guard import STREAM, WATCH, Call, Guard, Pipeline
 from numroute.server.limits import (
     NUMBERS_INLINE_MAX,
     NUMBERS_PER_BULK_MAX,
     NUMBERS_PER_LOOKUP_MAX,
     STREAM_QUESTIONS_IN_WORK_MAX,
 )
-from numroute.server.view import View, announcement, description, operator_list
+from numroute.server.view import View, only_number, operator_list
 from numroute.v1 import number_routing_pb2 as pb
 
 PIECE_TEXTS = 64
@@ -54,7 +53,6 @@ class NumberRouting:
     ) -> None:
         """Answer the calls that the guards admit; faults are logged."""
         self._follower = follower
-        self._past = PastSnapshots(follower)
         self.pipeline = Pipeline(guards, log)
         self._reading: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -70,13 +68,12 @@ class NumberRouting:
             task.cancel()
 
     def close(self) -> None:
-        """Wait for batches in threads, also those of calls that were given up, and close files."""
+        """Wait for batches in threads, also those of calls that were given up."""
         self._batches.close()
-        self._past.close()
 
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """Return the service as a handler that a ``grpc.aio`` server takes."""
-        pipeline = self.pipeline
+        answering = self.pipeline.answering
         unary = {
             "Lookup": self.lookup,
             "BulkLookup": self.bulk_lookup,
@@ -84,9 +81,12 @@ class NumberRouting:
             "GetSnapshot": self.get_snapshot,
             "ListOperators": self.list_operators,
         }
-        handlers = {name: pipeline.unary(name, method) for name, method in unary.items()}
-        handlers[STREAM] = pipeline.both_streams(STREAM, self.stream_lookup)
-        handlers[WATCH] = pipeline.server_stream(WATCH, self.watch_snapshots)
+        handlers = {
+            STREAM: grpc.stream_stream_rpc_method_handler(answering(STREAM, self.stream_lookup)),
+            WATCH: grpc.unary_stream_rpc_method_handler(answering(WATCH, self.watch_snapshots)),
+        }
+        for name, method in unary.items():
+            handlers[name] = grpc.unary_unary_rpc_method_handler(answering(name, method))
         return grpc.method_handlers_generic_handler(wire.SERVICE_NAME, handlers)
 
     async def bulk_lookup(self, request: bytes, call: Call) -> bytes:
@@ -96,32 +96,27 @@ class NumberRouting:
             with self._follower.current() as view:
                 # A question that cannot be answered costs nothing.
                 call.ask(1)
-                return answer_one(view, number)
+                return view.answer_one(number)
         numbers, options = wire.bulk_request_parts(request)
         _check_limit(len(numbers), NUMBERS_PER_BULK_MAX)
         view = self._follower.current()
         self._check_snapshot(view, options.snapshot_id)
         answer = functools.partial(
-            bulk_answer,
-            view,
+            view.bulk_answer,
             numbers,
             with_range_holder=options.with_range_holder,
             with_ported_at=options.with_ported_at,
-            require_wanted=call.require_wanted if len(numbers) > NUMBERS_INLINE_MAX else None,
+            require_wanted=call.require_wanted,
         )
-        if len(numbers) <= NUMBERS_INLINE_MAX:
-            call.ask(len(numbers))
-            with view:
+        with view:
+            if len(numbers) <= NUMBERS_INLINE_MAX:
+                call.ask(len(numbers))
                 return answer()
-        view.acquire()
-        try:
             work = await self._queued(call, len(numbers), answer)
-        except BaseException:
-            view.release()
-            raise
-        # The lease ends with the thread's work, not with this coroutine: a call that its client
-        # cancels leaves the thread reading the snapshot.
-        work.add_done_callback(lambda _: view.release())
+            # This lease ends with the thread's work, not with this coroutine: a call that its
+            # client cancels leaves the thread reading the snapshot.
+            view.acquire()
+            work.add_done_callback(lambda _: view.release())
         return await asyncio.wrap_future(work)
 
     async def lookup(self, request: bytes, call: Call) -> bytes:
@@ -160,7 +155,7 @@ class NumberRouting:
         pb.GetSnapshotRequest.FromString(request)
         call.ask(0)
         with self._follower.current() as view:
-            return description(view, now=time.time()).SerializeToString()
+            return view.description(now=time.time()).SerializeToString()
 
     async def list_operators(self, request: bytes, call: Call) -> bytes:
         """Answer a ``ListOperatorsRequest`` with a ``ListOperatorsResponse``."""
@@ -174,15 +169,13 @@ class NumberRouting:
             reference = pb.ListOperatorsResponse(snapshot=wire.message(view.ref()))
             return view.operators + reference.SerializeToString()
 
-    async def stream_lookup(
-        self, questions: AsyncIterator[bytes], write: Write, call: Call
-    ) -> None:
+    async def stream_lookup(self, questions: AsyncIterator[bytes], call: Call) -> None:
         """Answer a stream of ``BulkLookupRequest``, in order.
 
-        At most STREAM_QUESTIONS_IN_WORK_MAX questions are read and not answered: while ``write``
-        waits for the client to take an answer, nothing more is read. The first question that
-        cannot be answered ends the stream with its error, after the answers before it.
-        So does a drain, with StoppingError, after all answers.
+        At most STREAM_QUESTIONS_IN_WORK_MAX questions are read and not answered: while the client
+        takes no answer, nothing more is read. The first question that cannot be answered ends the
+        stream with its error, after the answers before it. So does a drain, with StoppingError,
+        after all answers.
         """
         room = asyncio.Semaphore(STREAM_QUESTIONS_IN_WORK_MAX)
         answers: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue()
@@ -217,7 +210,7 @@ class NumberRouting:
             reading.cancel()
         try:
             while (answered := await answers.get()) is not None:
-                await write(await answered)
+                await call.context.write(await answered)
                 room.release()
         finally:
             self._reading.discard(reading)
@@ -227,7 +220,7 @@ class NumberRouting:
             raise _stopping()
         reading.result()
 
-    async def watch_snapshots(self, request: bytes, write: Write, call: Call) -> None:
+    async def watch_snapshots(self, request: bytes, call: Call) -> None:
         """Announce the snapshot in service and each that takes its place, until the drain.
 
         A slow client gets only the latest, so that nothing is queued for it.
@@ -244,8 +237,8 @@ class NumberRouting:
                 continue
             with next_view as view:
                 announced = view.id
-                message = announcement(view).SerializeToString()
-            await write(message)
+                message = view.announcement().SerializeToString()
+            await call.context.write(message)
         raise _stopping()
 
     async def _view(self, request: pb.LookupRequest | pb.ExplainRequest) -> View:
@@ -258,7 +251,7 @@ class NumberRouting:
             raise SettingError(
                 "as_of is not a valid time", hint="Give a time between the years 1 and 9999"
             ) from None
-        return await self._past.at(moment)
+        return await self._follower.at(moment)
 
     def _check_snapshot(self, view: View, wanted: str) -> None:
         if wanted and wanted != view.id:

@@ -113,13 +113,14 @@ class ServerSettings:
 
     @property
     def host(self) -> str:
-        """The host part of ``listen``, without the brackets of an IPv6 address."""
-        return self.listen.rpartition(":")[0].strip("[]")
+        """The host part of ``listen``."""
+        return host_and_port(self.listen)[0]
 
-    @property
-    def port(self) -> int:
-        """The port part of ``listen``."""
-        return int(self.listen.rpartition(":")[2])
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of an address; the host is without the brackets of an IPv6 address."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def is_loopback(host: str) -> bool:

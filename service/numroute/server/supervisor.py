@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import pickle
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -26,8 +27,8 @@ from numroute.errors import SettingError, WorkerError
 from numroute.index import SnapshotStore
 from numroute.logs import log_loop_faults, make_logger
 from numroute.server.memory import KEEP_FREED, resident_bytes
-from numroute.server.metrics import Audit, Refusal, Report, Reports
-from numroute.server.settings import ServerSettings
+from numroute.server.metrics import Refusal, Report, Reports, audit
+from numroute.server.settings import ServerSettings, host_and_port
 
 START_SECONDS_MAX = 60.0
 """How long a worker may take from its start until it serves, a slow disk included."""
@@ -55,16 +56,16 @@ LINE_BYTES_MAX = 64 * 1024 * 1024
 
 
 @contextlib.contextmanager
-def held_port(settings: ServerSettings) -> Iterator[int]:
-    """Keep the address from others; yield the port, chosen by the system where 0 was asked for.
+def held_port(listen: str) -> Iterator[int]:
+    """Keep ``listen`` from others; yield the port, chosen by the system where 0 was asked for.
 
     Only sockets with SO_REUSEPORT of the same user may share it. The sockets here never listen, so
     that no connection is ever given to them. Raises SettingError with the system's reason.
     """
-    port = settings.port
+    host, port = host_and_port(listen)
     with contextlib.ExitStack() as stack:
         try:
-            addresses = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             for family, kind, protocol, _, address in addresses:
                 held = stack.enter_context(socket.socket(family, kind, protocol))
                 # Closed connections of an earlier service do not keep the port.
@@ -77,7 +78,7 @@ def held_port(settings: ServerSettings) -> Iterator[int]:
                 port = held.getsockname()[1]
         except OSError as error:
             raise SettingError(
-                f"cannot listen on {settings.listen}: {error.strerror or 'refused'}",
+                f"cannot listen on {listen}: {error.strerror or 'refused'}",
                 hint="Stop what listens there, or choose another address",
             ) from None
         yield port
@@ -88,6 +89,7 @@ class Worker:
 
     Attributes:
         refusal: Why it could not start, by its own account; None if it gave none.
+        serves: Done once it answers calls.
         end: Done when it has ended, with the exit code, negative for a signal. Several wait for it:
             it must not be cancelled.
     """
@@ -97,17 +99,8 @@ class Worker:
         self.process = process
         self.refusal: SettingError | None = None
         self._reports = reports
-        self._serves = asyncio.Event()
+        self.serves: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.end = asyncio.create_task(self._watch())
-
-    async def serves(self) -> bool:
-        """Return whether it serves, as soon as that is known."""
-        serves = asyncio.create_task(self._serves.wait())
-        await asyncio.wait(
-            {serves, self.end}, timeout=START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
-        )
-        serves.cancel()
-        return self._serves.is_set() and not self.end.done()
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
@@ -123,41 +116,39 @@ class Worker:
                 self.refusal = SettingError(message.reason, hint=message.hint)
                 continue
             self._reports.receive(pid, message)
-            self._serves.set()
+            if not self.serves.done():
+                self.serves.set_result(None)
         code = await self.process.wait()
         self._reports.end(pid)
         return code
 
 
+@dataclass(slots=True, eq=False)
 class Supervisor:
     """Keeps as many workers serving as the settings ask for."""
 
-    def __init__(
-        self, settings: ServerSettings, reports: Reports, log: FilteringBoundLogger
-    ) -> None:
-        """Keep ``settings.workers`` workers on the settings' port."""
-        self._settings = settings
-        self._reports = reports
-        self._log = log
-        # By the worker's number, from 1; a worker that takes another's place has the same.
-        self._serving: dict[int, Worker] = {}
-        self._alive: set[Worker] = set()
-        self._failed_starts = 0
-        self._all_serve = asyncio.Event()
+    _settings: ServerSettings
+    _reports: Reports
+    _log: FilteringBoundLogger
+    # By the worker's number, from 1; a worker that takes another's place has the same.
+    _serving: dict[int, Worker] = field(default_factory=dict, init=False)
+    _alive: set[Worker] = field(default_factory=set, init=False)
+    _failed_starts: int = field(default=0, init=False)
+    _all_serve: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
-    async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until SIGTERM or SIGINT; ``on_ready`` is called once all workers serve.
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT.
 
         Raises WorkerError when no worker can be kept alive, SettingError when they refuse to start.
         """
         log_loop_faults(self._log)
-        stop, replace = asyncio.Event(), asyncio.Event()
+        stop, requested = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, replace.set)
+        loop.add_signal_handler(signal.SIGHUP, requested.set)
         keeping = [self._keep(number) for number in range(1, self._settings.workers + 1)]
-        tasks = [*map(asyncio.create_task, [*keeping, self._oversee(on_ready, replace)])]
+        tasks = [*map(asyncio.create_task, [*keeping, self._oversee(requested)])]
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -180,11 +171,25 @@ class Supervisor:
                 # A replacement may have come to serve meanwhile.
                 if number not in self._serving:
                     await self._put(number)
-                await self._until_death(number)
+                # Until one has died, not until another took its place.
+                worker = None
+                while worker is not self._serving[number]:
+                    worker = self._serving[number]
+                    code = await asyncio.shield(worker.end)
+                del self._serving[number]
+                self._log.error("worker died", worker=number, **_how(code))
             except (SettingError, WorkerError) as error:
                 if isinstance(error, SettingError) and not self._all_serve.is_set():
                     raise
-                self._note_failed_start(number, error)
+                self._log.error("worker failed to start", worker=number, reason=error.message)
+                self._failed_starts += 1
+                if self._failed_starts >= FAILED_STARTS_MAX and not self._serving:
+                    if isinstance(error, SettingError):
+                        raise
+                    raise WorkerError(
+                        f"{self._failed_starts} workers in a row died before they served",
+                        hint="The log lines before this one say why",
+                    ) from None
             if time.monotonic() - begun >= STEADY_SECONDS:
                 wait = BACK_OFF_SECONDS
             await asyncio.sleep(wait)
@@ -213,7 +218,12 @@ class Supervisor:
         worker.end.add_done_callback(lambda _: self._alive.discard(worker))
         if process.stdin is not None:
             process.stdin.write(pickle.dumps((self._settings, number)))
-        if not await worker.serves():
+        await asyncio.wait(
+            {worker.serves, worker.end},
+            timeout=START_SECONDS_MAX,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if worker.end.done() or not worker.serves.done():
             worker.send(signal.SIGKILL)
             ((how, end),) = _how(await asyncio.shield(worker.end)).items()
             raise worker.refusal or WorkerError(f"it gave no reason and ended with {how} {end}")
@@ -225,35 +235,13 @@ class Supervisor:
         if old is not None:
             await self._end(old)
 
-    async def _until_death(self, number: int) -> None:
-        """Return when a worker has died, not when another took its place."""
-        while True:
-            worker = self._serving[number]
-            code = await asyncio.shield(worker.end)
-            if self._serving[number] is worker:
-                del self._serving[number]
-                self._log.error("worker died", worker=number, **_how(code))
-                return
-
-    def _note_failed_start(self, number: int, error: SettingError | WorkerError) -> None:
-        """Log that a worker did not come to serve; give up where none can be made to."""
-        self._log.error("worker failed to start", worker=number, reason=error.message)
-        self._failed_starts += 1
-        if self._failed_starts >= FAILED_STARTS_MAX and not self._serving:
-            if isinstance(error, SettingError):
-                raise error
-            raise WorkerError(
-                f"{self._failed_starts} workers in a row died before they served",
-                hint="The log lines before this one say why",
-            )
-
-    async def _oversee(self, on_ready: Callable[[], None], requested: asyncio.Event) -> None:
+    async def _oversee(self, requested: asyncio.Event) -> None:
         """Replace all workers each time ``requested`` is set, and meanwhile those grown too large.
 
-        Begins when all workers serve, with ``on_ready``.
+        Begins when all workers serve.
         """
         await self._all_serve.wait()
-        on_ready()
+        self._log.info("serving", address=self._settings.listen, workers=self._settings.workers)
         next_check = 0.0
         while True:
             # Not wait_for: in Python 3.11 it may swallow a cancellation.
@@ -288,46 +276,35 @@ class Supervisor:
     async def _end(self, worker: Worker) -> None:
         """Let a worker drain, and kill it if it takes too long."""
         worker.send(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(self._settings.drain_seconds + KILL_SECONDS):
-                await asyncio.shield(worker.end)
-        except TimeoutError:
+        await asyncio.wait({worker.end}, timeout=self._settings.drain_seconds + KILL_SECONDS)
+        if not worker.end.done():
             self._log.error("worker killed", pid=worker.process.pid)
             worker.send(signal.SIGKILL)
-            await asyncio.shield(worker.end)
+            await asyncio.wait({worker.end})
 
 
-def serve(settings: ServerSettings, *, on_ready: Callable[[int], None] | None = None) -> int:
+def serve(settings: ServerSettings) -> int:
     """Serve until SIGTERM or SIGINT, then drain; return the process's exit code.
 
-    Nothing is printed; events are logged on standard error. Call it in the main thread.
-    ``on_ready`` is called with the port once all workers answer calls.
+    Nothing is printed; events are logged on standard error, e.g. `serving` with the address once
+    all workers answer calls. Call it in the main thread.
 
     Raises StoreMissingError, SettingError for a port in use, a certificate that is not valid and
     the like, and WorkerError when the workers die as often as they are started.
     """
     SnapshotStore(settings.store)
     log = make_logger()
-    with held_port(settings) as port:
-        host = settings.listen.rpartition(":")[0]
-        shared = dataclasses.replace(settings, listen=f"{host}:{port}")
-
-        def ready() -> None:
-            log.info("serving", address=shared.listen, workers=settings.workers)
-            if on_ready is not None:
-                on_ready(port)
-
-        asyncio.run(_supervise(shared, log, ready))
+    asyncio.run(_supervise(settings, log))
     log.info("stopped")
     return 0
 
 
-async def _supervise(
-    settings: ServerSettings, log: FilteringBoundLogger, on_ready: Callable[[], None]
-) -> None:
-    """Keep the workers serving, with metrics, probes and the audit until after the last of them."""
-    reports = Reports()
-    with contextlib.ExitStack() as stack:
+async def _supervise(settings: ServerSettings, log: FilteringBoundLogger) -> None:
+    """Keep the workers serving; hold the port, metrics and the audit until all have ended."""
+    reports, ended = Reports(), asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        port = stack.enter_context(held_port(settings.listen))
+        settings = replace(settings, listen=f"{settings.listen.rpartition(':')[0]}:{port}")
         if settings.metrics is not None:
             from numroute.server.monitor import Monitor  # noqa: PLC0415 - only with metrics
 
@@ -335,8 +312,10 @@ async def _supervise(
             await monitor.start()
             stack.callback(monitor.close)
         if settings.security.identifies_clients:
-            stack.callback(Audit(reports, log).close)
-        await Supervisor(settings, reports, log).run(on_ready)
+            auditing = asyncio.create_task(audit(reports, log, ended))
+            stack.push_async_callback(lambda: auditing)
+        stack.callback(ended.set)
+        await Supervisor(settings, reports, log).run()
 
 
 def _how(code: int) -> dict[str, str | int]:

@@ -15,6 +15,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import grpc
@@ -126,7 +127,9 @@ async def serve(
     follower = Follower(store, log, max_age=settings.max_age, on_state=health.set_unready)
     protection = Protection(settings.security, log)
     certificates = protection.certificates
-    meter = Meter(send, worker=worker, follower=follower, health=health, certificates=certificates)
+    meter = Meter(
+        send=send, worker=worker, follower=follower, health=health, certificates=certificates
+    )
     tracing = make_tracing(log)
     guards = [] if tracing is None else [tracing]
     service = NumberRouting(follower, log, [*guards, meter, *protection.guards])
@@ -161,6 +164,7 @@ async def serve(
     return not broken
 
 
+@dataclass(slots=True, eq=False)
 class Listener:
     """Accepts calls on the port, with a new gRPC server when the one before has broken down.
 
@@ -169,21 +173,12 @@ class Listener:
     server.
     """
 
-    def __init__(
-        self,
-        settings: ServerSettings,
-        service: NumberRouting,
-        health: Health,
-        certificates: Certificates | None,
-        log: FilteringBoundLogger,
-    ) -> None:
-        """Listen on the settings' port; log when a server breaks down."""
-        self._settings = settings
-        self._service = service
-        self._health = health
-        self._certificates = certificates
-        self._log = log
-        self._servers: list[grpc.aio.Server] = []
+    _settings: ServerSettings
+    _service: NumberRouting
+    _health: Health
+    _certificates: Certificates | None
+    _log: FilteringBoundLogger
+    _servers: list[grpc.aio.Server] = field(default_factory=list, init=False)
 
     async def start(self) -> None:
         """Begin to accept calls; those of a server before are answered to their end."""
@@ -213,8 +208,7 @@ class Listener:
         """Replace broken servers until ``stop`` is set."""
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_SECONDS):
-                    await stop.wait()
+                await asyncio.wait_for(stop.wait(), CHECK_SECONDS)
             # There is no public way: wait_for_termination also waits for the calls under way.
             runs: bool = self._servers[-1]._server.is_running()  # type: ignore[attr-defined]  # noqa: SLF001
             if not stop.is_set() and not runs:
