@@ -14,7 +14,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Self
 
@@ -253,7 +252,7 @@ _STATUS_PARTS = [_part(status=status) for status in range(max(Status) + 1)]
 
 
 def _network_part(network: Network) -> bytes:
-    return _part(**asdict(network) | {"line_type": LineType[network.line_type]})
+    return _part(**network._asdict() | {"line_type": LineType[network.line_type]})
 
 
 def _holder_field(operator: Operator) -> bytes:
