@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Final, Required, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from numroute.errors import InputError, SettingError
 from numroute.index import Snapshot, SnapshotStore
 from numroute.model import Status
-from numroute_campaign.lists.cells import SAMPLE_ROWS, Phones, readable
+from numroute_campaign.lists.cells import SAMPLE_ROWS, readable
 from numroute_campaign.lists.columns import choose_phone_column, find_column, shown_name
 from numroute_campaign.policy import BY_OPERATOR, Policy
 from numroute_campaign.preparing import read_cells
@@ -110,7 +109,23 @@ def route_batches(
         phones = read_cells(cells, country.region)
         at = np.flatnonzero(phones.numbers)
         codes, _ = router.look_up(phones.numbers.take(at), country, since)
-        added = _answers(phones, at, codes, decisions)
+        decisions.settle(codes)
+        kind = phones.reasons.astype(np.int64)
+        kind[at] = codes + BY_POLICY
+        kinds, rows = np.unique(kind, return_inverse=True)
+        texts = [
+            decisions.texts[each - BY_POLICY]
+            if each >= BY_POLICY
+            else dict.fromkeys(("invalid_reason", "reject"), Reject(each).name)
+            | {"status": Status.INVALID.name}
+            for each in kinds.tolist()
+        ]
+        columns = ([each.get(name) or None for each in texts] for name, _ in ANSWER_COLUMNS[1:])
+        added = [
+            # At most 15 digits: no sign is needed.
+            pa.array(phones.numbers.view(np.int64), mask=phones.numbers == 0),
+            *(pa.array(each, pa.string()).take(pa.array(rows)) for each in columns),
+        ]
         fields = (pa.field(prefix + name, kind) for name, kind in ANSWER_COLUMNS)
         schema = pa.schema([*batch.schema, *fields])
         yield pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema)
@@ -255,31 +270,6 @@ def _router(store: Path, snapshot_id: str | None) -> SnapshotRouter:
         while _left:
             _left.popleft().close()
         return router
-
-
-def _answers(
-    phones: Phones, at: NDArray[np.int64], codes: NDArray[np.int64], decisions: Decisions
-) -> list[pa.Array]:
-    """Return the columns ``ANSWER_COLUMNS``: ``codes`` at the places ``at``, the others invalid."""
-    decisions.settle(codes)
-    kind = phones.reasons.astype(np.int64)
-    kind[at] = codes + BY_POLICY
-    distinct, place = np.unique(kind, return_inverse=True)
-    rows = [
-        decisions.texts[each - BY_POLICY]
-        if each >= BY_POLICY
-        else dict.fromkeys(("invalid_reason", "reject"), Reject(each).name)
-        | {"status": Status.INVALID.name}
-        for each in distinct.tolist()
-    ]
-    return [
-        # At most 15 digits: no sign is needed.
-        pa.array(phones.numbers.view(np.int64), mask=phones.numbers == 0),
-        *(
-            pa.array([row.get(name) or None for row in rows], pa.string()).take(pa.array(place))
-            for name, _ in ANSWER_COLUMNS[1:]
-        ),
-    ]
 
 
 def refuse_clash(names: Sequence[str], prefix: str) -> None:

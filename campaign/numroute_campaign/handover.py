@@ -66,11 +66,9 @@ def pseudonyms_of(numbers: NDArray[np.uint64], key: bytes) -> pa.Array:
         outer = outer_copy()
         outer.update(inner.digest())
         digests.append(outer.digest()[: PSEUDONYM_CHARS // 2])
-    offsets = np.arange(len(numbers) + 1, dtype=np.int32) * np.int32(PSEUDONYM_CHARS)
-    text = b"".join(digests).hex().encode()
-    return pa.Array.from_buffers(
-        pa.string(), len(numbers), [None, pa.py_buffer(offsets), pa.py_buffer(text)]
-    )
+    text = pa.py_buffer(b"".join(digests).hex().encode())
+    kind = pa.binary(PSEUDONYM_CHARS)
+    return pa.Array.from_buffers(kind, len(numbers), [None, text]).cast(pa.string())
 
 
 def fingerprint(key: bytes) -> str:
@@ -140,7 +138,6 @@ def write_act(
 
     ``inputs``: role and path of each file that was read; no path for standard input.
     """
-    outputs = sorted(folder.iterdir(), key=lambda each: each.name)
     act = {
         "run_by": f"{getpass.getuser()}@{socket.gethostname()}",
         "started": started.isoformat(timespec="seconds"),
@@ -148,7 +145,7 @@ def write_act(
         "program": f"numroute {version('numroute')}",
         "snapshots": summary.snapshots,
         "inputs": [_digest(role, path) for role, path in inputs],
-        "outputs": [_digest("output", path) for path in outputs],
+        "outputs": [_digest("output", path) for path in sorted(folder.iterdir())],
         "columns": columns,
         "dropped_columns": summary.dropped_columns,
         "method": METHOD,
@@ -242,21 +239,15 @@ def _read_report(
     rows = pa.array(np.flatnonzero(damage != Reject.TOTAL_ROW))
     if not len(rows):
         raise InputError(file.name, "the report has no rows", hint="Export the report again")
-    columns = [
-        _texts([block.kept[i] for block in blocks], file.name, name).take(rows)
-        for i, name in enumerate(names)
-    ]
+    columns = []
+    for i, name in enumerate(names):
+        try:
+            pieces = [plain_texts(block.kept[i]) for block in blocks]
+            texts = pa.concat_arrays([pa.array([], pa.string()), *pieces])
+            texts.validate(full=True)
+        except pa.ArrowException:
+            # Its own message quotes cells, and cells hold people's numbers.
+            fault = f"the column {shown_name(name)} holds no texts"
+            raise InputError(file.name, fault, hint="Write the report as CSV") from None
+        columns.append(texts.take(rows))
     return columns, names, place
-
-
-def _texts(pieces: list[pa.Array], where: str, name: str) -> pa.Array:
-    """Return a column of any type as string[n]."""
-    try:
-        texts = pa.concat_arrays([pa.array([], pa.string()), *map(plain_texts, pieces)])
-        texts.validate(full=True)
-    except pa.ArrowException:
-        # Its own message quotes cells, and cells hold people's numbers.
-        raise InputError(
-            where, f"the column {shown_name(name)} holds no texts", hint="Write the report as CSV"
-        ) from None
-    return texts

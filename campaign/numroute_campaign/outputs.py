@@ -307,8 +307,7 @@ class Outputs:
         self._stems: list[str] = [*_TAKEN]
         self._known = -1
         self._reject_cells = pa.nulls(0, pa.string())
-        head = header_text(REJECT_COLUMNS)
-        rejects = TextFiles(workspace.output / REJECTS, head, rows_per_file)
+        rejects = TextFiles(workspace.output / REJECTS, header_text(REJECT_COLUMNS), rows_per_file)
         rejects.begin()
         self._files: dict[int, TextFiles | SpoolFiles] = {REJECTED: rejects}
         if key:

@@ -173,7 +173,11 @@ def _hits(texts: pa.Array, region: str | None) -> dict[str, NDArray[np.bool_]]:
         ],
         np.bool_,
     )
-    masks["date of birth"] = _is_birthday(distinct)
+    dates = pc.extract_regex(distinct, people["date"])
+    parts = [pc.fill_null(pc.struct_field(dates, part), "") for part in ("last", "first")]
+    # Only one part of a match is filled.
+    years = pc.cast(pc.binary_join_element_wise("0", *parts, ""), pa.int64()).to_numpy()
+    masks["date of birth"] = (years > 0) & (years <= datetime.now(UTC).year - BIRTH_YEARS_MIN)
     masks["phone number"] = _has_phone(distinct, region)
     place = pc.fill_null(pc.index_in(texts, value_set=distinct), len(distinct)).to_numpy()
     return {kind: np.append(mask, False).take(place) for kind, mask in masks.items()}
@@ -182,15 +186,6 @@ def _hits(texts: pa.Array, region: str | None) -> dict[str, NDArray[np.bool_]]:
 def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
     mask = pc.match_substring_regex(texts, pattern)
     return np.asarray(mask.to_numpy(zero_copy_only=False), np.bool_)
-
-
-def _is_birthday(texts: pa.Array) -> NDArray[np.bool_]:
-    dates = pc.extract_regex(texts, _PATTERNS["people"]["date"])
-    parts = [pc.fill_null(pc.struct_field(dates, part), "") for part in ("last", "first")]
-    # Only one part of a match is filled.
-    joined = pc.cast(pc.binary_join_element_wise("0", *parts, ""), pa.int64())
-    years: NDArray[np.int64] = joined.to_numpy()
-    return (years > 0) & (years <= datetime.now(UTC).year - BIRTH_YEARS_MIN)
 
 
 def _has_phone(texts: pa.Array, region: str | None) -> NDArray[np.bool_]:

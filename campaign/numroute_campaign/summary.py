@@ -260,15 +260,10 @@ def write_pages(folder: Path, facts: dict[str, Any], page: str, *, names: tuple[
 def report_html(summary: Summary, language: str = "en") -> str:
     """Return the page. It holds counts, names and masked cells, never a phone number."""
     priced = [each for each in summary.operators if each.cost]
-    return (
-        page_environment(language)
-        .get_template("report.html.j2")
-        .render(
-            s=summary,
-            priced=sorted(priced, key=lambda each: -float(each.cost)),
-            rows_max=ROWS_MAX,
-            names_max=UNPRICED_NAMES_MAX,
-        )
+    priced.sort(key=lambda each: -float(each.cost))
+    template = page_environment(language).get_template("report.html.j2")
+    return template.render(
+        s=summary, priced=priced, rows_max=ROWS_MAX, names_max=UNPRICED_NAMES_MAX
     )
 
 
