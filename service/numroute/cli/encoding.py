@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import functools
 import io
-import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -134,22 +133,19 @@ def lines(
         for key in set(routes)
     }
     holder_texts = [form.holder(each, answer.snapshot) for each in answer.range_holders]
-    pieces = zip(
+    pieces = (
         [form.before_text] * len(texts),
-        (
-            form.text(text.decode())
-            if text.translate(None, form.plain_bytes) or b"+" in text[1:]
-            else text
-            for text in texts
-        ),
+        _texts(texts, form),
         [form.before_number] * len(texts),
-        (b"%d" % number if number else form.no_number for number in numbers.tolist()),
+        [b"%d" % number if number else form.no_number for number in numbers.tolist()],
         map(route_texts.__getitem__, routes),
         _times(answer.ported_at, form),
         map(holder_texts.__getitem__, answer.range_holder_index.tolist()),
-        strict=True,
     )
-    return b"".join(itertools.chain.from_iterable(pieces))
+    line_pieces = [b""] * (len(pieces) * len(texts))
+    for i, column in enumerate(pieces):
+        line_pieces[i :: len(pieces)] = column
+    return b"".join(line_pieces)
 
 
 def route_cells(route: Route) -> tuple[str, ...]:
@@ -162,6 +158,23 @@ def route_cells(route: Route) -> tuple[str, ...]:
         *(route.mcc, route.mnc, route.registry_mnc, route.routing_number),
         *(region.code, region.name, route.line_type.name, str(route.overridden).lower()),
     )
+
+
+def _texts(texts: Sequence[bytes], form: Csv | Json) -> Sequence[bytes]:
+    """Return the texts, escaped where necessary; few are."""
+    joined = b"\n" + b"\n".join(texts)
+    if (
+        joined.count(b"\n") == len(texts)
+        and joined.count(b"+") == joined.count(b"\n+")
+        and not joined.translate(None, form.plain_bytes + b"\n")
+    ):
+        return texts
+    return [
+        text
+        if not text.translate(None, form.plain_bytes) and b"+" not in text[1:]
+        else form.text(text.decode())
+        for text in texts
+    ]
 
 
 def _times(seconds: NDArray[np.uint32], form: Csv | Json) -> list[bytes]:
