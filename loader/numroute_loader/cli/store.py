@@ -17,16 +17,8 @@ from numroute.cli.group import Group
 from numroute.cli.options import FILE, json_option, store_option
 from numroute.errors import InputError
 from numroute.files import replacing
-from numroute.index import (
-    Comparison,
-    Retention,
-    Snapshot,
-    SnapshotStore,
-    compare,
-    verify_snapshot,
-    writing,
-)
-from numroute.index.compare import Kind, changed_numbers
+from numroute.index import Retention, Snapshot, SnapshotStore, verify_snapshot, writing
+from numroute.index.compare import Comparison, Kind, changed_numbers, compare
 from numroute_loader.cli.options import reason_option, retention_options, user_name
 from numroute_loader.differences import range_holders
 from numroute_loader.gate.findings import Outcome, named
@@ -57,18 +49,16 @@ def history(*, store: Path, last: int | None, as_json: bool) -> None:
         for entry in entries:
             console.print_json({**entry, "kept": entry["snapshot"] in kept})
         return
-    console.print_blocks((_heading(entry, kept), _details(entry)) for entry in entries)
+    console.print_blocks(_event_block(entry, kept) for entry in entries)
     if known.damaged:
         lines = console.counted(known.damaged, "unreadable line")
         click.echo(f"warning: {opened.history_path} has {lines}", err=True)
 
 
-def _heading(entry: dict[str, Any], kept: set[str]) -> str:
+def _event_block(entry: dict[str, Any], kept: set[str]) -> tuple[str, list[str]]:
+    """Return an event's heading, and the lines of what is known about it."""
     gone = " (removed)" if entry["snapshot"] and entry["snapshot"] not in kept else ""
-    return f"{console.time_text(entry['at'])}  {entry['event']}  {entry['snapshot']}{gone}"
-
-
-def _details(entry: dict[str, Any]) -> list[str]:
+    heading = f"{console.time_text(entry['at'])}  {entry['event']}  {entry['snapshot']}{gone}"
     facts = []
     if entry.get("as_of"):
         facts.append(f"data as of {console.time_text(datetime.fromisoformat(entry['as_of']))}")
@@ -85,7 +75,7 @@ def _details(entry: dict[str, Any]) -> list[str]:
     origin = entry.get("url") or entry.get("dump") or files
     lines = [", ".join(facts), f"from {origin}" if origin else ""]
     lines += [entry.get("reason", ""), entry.get("message", "")]
-    return [line for line in lines if line]
+    return heading, [line for line in lines if line]
 
 
 @click.command()
@@ -111,13 +101,23 @@ def diff(*, old: str, new: str, store: Path, csv_path: Path | None, as_json: boo
     ids = [opened.resolve(old), opened.resolve(new)]
     with opened.open(ids[0]) as before, opened.open(ids[1]) as after:
         comparison = compare(before, after)
+        changes = comparison.changes
         holders = range_holders(before, after)
         if csv_path:
             _write_csv(csv_path, before, after)
     if as_json:
-        console.print_json(_difference(ids, comparison) | {"range_holders": console.plain(holders)})
+        flows = [
+            {
+                "from": comparison.operators[giver],
+                "to": comparison.operators[taker],
+                "numbers": int(comparison.matrix[giver, taker]),
+            }
+            for giver, taker in np.argwhere(comparison.matrix).tolist()
+        ]
+        counts = {name: n for name, n in console.plain(changes).items() if name != "against"}
+        document = {"old": {"id": ids[0]}, "new": {"id": ids[1]}, **counts, "flows": flows}
+        console.print_json(document | {"range_holders": holders})
         return
-    changes = comparison.changes
     console.print_facts(
         [
             ("from", ids[0]),
@@ -135,24 +135,6 @@ def diff(*, old: str, new: str, store: Path, csv_path: Path | None, as_json: boo
     )
     if len(comparison.operators):
         _print_matrix(comparison)
-
-
-def _difference(ids: list[str], comparison: Comparison) -> dict[str, Any]:
-    changes: dict[str, Any] = console.plain(comparison.changes)
-    del changes["against"]
-    return {
-        "old": {"id": ids[0]},
-        "new": {"id": ids[1]},
-        **changes,
-        "flows": [
-            {
-                "from": console.plain(comparison.operators[giver]),
-                "to": console.plain(comparison.operators[taker]),
-                "numbers": int(comparison.matrix[giver, taker]),
-            }
-            for giver, taker in np.argwhere(comparison.matrix).tolist()
-        ],
-    }
 
 
 def _print_matrix(comparison: Comparison) -> None:

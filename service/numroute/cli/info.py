@@ -13,7 +13,7 @@ from numroute.cli.console import counted, plain, print_facts, print_json, print_
 from numroute.cli.options import json_option, store_option
 from numroute.errors import StoreError
 from numroute.feed import FeedState, Waiting, read_feed_state
-from numroute.index import Metadata, SnapshotStore
+from numroute.index import SnapshotStore
 from numroute.model import Coverage, Source
 
 _FILES_SHOWN = 4
@@ -40,10 +40,30 @@ def info(store: Path, as_json: bool) -> None:
     except StoreError as error:
         raise failure or error from None
     if as_json:
-        print_json(_document(metadata, size, opened, kept, feed))
+        document: dict[str, Any] = {"snapshot_id": None}
+        if metadata:
+            age = datetime.now(UTC) - metadata.as_of
+            document = plain(metadata) | {"age_seconds": age.total_seconds(), "file_bytes": size}
+        document |= {"store": str(store), "snapshots": [row["id"] for row in kept], "kept": kept}
+        print_json(document | {"feed": feed and {**plain(feed), "healthy": feed.healthy}})
     else:
         if metadata:
-            print_facts(_facts(store, metadata, size, kept))
+            kept_bytes = sum(row["file_bytes"] for row in kept)
+            age_text = _age_text(datetime.now(UTC) - metadata.as_of)
+            counts = metadata.counts.items()
+            print_facts(
+                [
+                    ("store", str(store)),
+                    ("snapshot", metadata.snapshot_id),
+                    ("data as of", f"{time_text(metadata.as_of)} ({age_text})"),
+                    ("built at", time_text(metadata.built_at)),
+                    ("covers", _coverage_text(metadata.coverage)),
+                    ("format", f"version {metadata.format_version}"),
+                    ("file", f"{size:,} bytes"),
+                    ("kept", f"{counted(len(kept), 'snapshot')}, {kept_bytes:,} bytes"),
+                    *((name.replace("_", " "), f"{count:,}") for name, count in counts),
+                ]
+            )
         if feed:
             click.echo()
             print_facts(_feed_facts(feed))
@@ -54,44 +74,6 @@ def info(store: Path, as_json: bool) -> None:
             print_table(headings, _sources(metadata.sources), unbroken=3)
     if failure:
         raise failure
-
-
-def _document(
-    metadata: Metadata | None,
-    size: int,
-    store: SnapshotStore,
-    kept: list[dict[str, Any]],
-    feed: FeedState | None,
-) -> dict[str, Any]:
-    document: dict[str, Any] = {"snapshot_id": None}
-    if metadata:
-        age = datetime.now(UTC) - metadata.as_of
-        document = plain(metadata) | {"age_seconds": age.total_seconds(), "file_bytes": size}
-    return document | {
-        "store": str(store.path),
-        "snapshots": [row["id"] for row in kept],
-        "kept": kept,
-        "feed": feed and {**plain(feed), "healthy": feed.healthy},
-    }
-
-
-def _facts(
-    store: Path, metadata: Metadata, size: int, kept: list[dict[str, Any]]
-) -> list[tuple[str, str]]:
-    """Return what is known of the current snapshot."""
-    kept_bytes = sum(row["file_bytes"] for row in kept)
-    age = age_text(datetime.now(UTC) - metadata.as_of)
-    return [
-        ("store", str(store)),
-        ("snapshot", metadata.snapshot_id),
-        ("data as of", f"{time_text(metadata.as_of)} ({age})"),
-        ("built at", time_text(metadata.built_at)),
-        ("covers", coverage_text(metadata.coverage)),
-        ("format", f"version {metadata.format_version}"),
-        ("file", f"{size:,} bytes"),
-        ("kept", f"{counted(len(kept), 'snapshot')}, {kept_bytes:,} bytes"),
-        *((name.replace("_", " "), f"{count:,}") for name, count in metadata.counts.items()),
-    ]
 
 
 def _sources(sources: Sequence[Source]) -> Iterator[tuple[str, str, str, str]]:
@@ -140,7 +122,7 @@ def _row(kept: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def coverage_text(coverage: Sequence[Coverage]) -> str:
+def _coverage_text(coverage: Sequence[Coverage]) -> str:
     """Return the beginnings of the numbers that a snapshot covers."""
     texts = []
     for ported, remark in ((True, ""), (False, " (ranges only: no ported numbers)")):
@@ -150,7 +132,7 @@ def coverage_text(coverage: Sequence[Coverage]) -> str:
     return "; ".join(texts) or "not stated"
 
 
-def age_text(age: timedelta) -> str:
+def _age_text(age: timedelta) -> str:
     """Return an age in the two largest units that matter to a reader, with "ago"."""
     if age < timedelta(0):
         return "in the future: is the clock right?"
