@@ -320,7 +320,7 @@ def _known_codes(tables: Tables, group: Index, rows: Rows) -> tuple[Codes, NDArr
     dictionary = np.append(tables.dictionary, np.uint16(layout.MIXED))
     routes = dictionary.take(starts[:, None] + np.arange(layout.CODES), mode="clip")
     keys = (np.arange(len(starts))[:, None] * (layout.MIXED + 1) + routes).reshape(-1)
-    order = keys.argsort()
+    order = keys.argsort(kind="stable")
     wanted = which * (layout.MIXED + 1) + rows
     places = order.take(keys[order].searchsorted(wanted), mode="clip")
     return (places % layout.CODES).astype(np.uint8), keys.take(places) == wanted
