@@ -225,29 +225,22 @@ class Watcher(Feed):
     def _compare(self, dump: str, checked: Checked, *, published: bool) -> None:
         """Record how a full dump differs from what increments made; in history, if that is all."""
         (finding,) = (each for each in checked.findings if each.check == "drift")
+        told = {"dump": dump, "outcome": finding.outcome.value, "message": finding.message}
         if not published:
-            facts = {
-                "dump": dump,
-                "as_of": checked.as_of.isoformat(),
-                "outcome": finding.outcome.value,
-                "message": finding.message,
-                "drift": checked.drift and dataclasses.asdict(checked.drift),
-                "asked_by": self.asked_by,
-            }
             with writing(self.store) as writer:
-                writer.record(history.RECONCILED, checked.base_id, **facts)
+                writer.record(
+                    history.RECONCILED,
+                    checked.base_id,
+                    **told,
+                    as_of=checked.as_of.isoformat(),
+                    drift=checked.drift and dataclasses.asdict(checked.drift),
+                    asked_by=self.asked_by,
+                )
             if finding.outcome is Outcome.FAILED:
                 self.log.warning("drift", dump=dump, reason=finding.message, remedy=finding.hint)
             else:
                 self.log.info("dump compared", dump=dump, result=finding.message)
-        reconciled = Reconciled(
-            dump=dump,
-            outcome=finding.outcome.value,
-            message=finding.message,
-            at=now(),
-            published=published,
-        )
-        self._health.set(reconciled=reconciled)
+        self._health.set(reconciled=Reconciled(**told, at=now(), published=published))
 
     def _gap(self, reason: str, remedy: str) -> None:
         before = self._health.state.gap
