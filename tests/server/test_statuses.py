@@ -12,6 +12,7 @@ from numroute.server.guard import status_of
 
 FAULTS = {
     "NumrouteError",
+    "_FileError",
     "StoreError",
     "WorkerError",
     "ServiceError",

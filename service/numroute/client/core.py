@@ -295,6 +295,6 @@ def _merge(
         for value in values:
             if id(value) not in known:
                 known[id(value)] = places.setdefault(value, len(places))
-        remap = np.array([known[id(value)] for value in values], np.uint32)
+        remap = np.fromiter(map(known.__getitem__, map(id, values)), np.uint32, len(values))
         joined.append(remap.take(indexes, mode="clip"))
     return np.concatenate(joined), tuple(places)
