@@ -23,7 +23,7 @@ from numroute.model import NUMBER_MAX, Operator, Route, mask_number
 from numroute_loader.gate.findings import NAMED_MAX, Drift, RangeHolders, RoutingNumbers
 from numroute_loader.increments import ChainError, first_after, position_of
 from numroute_loader.reading.description import ParsedFile, Role
-from numroute_loader.registries import kind_of, stated
+from numroute_loader.registries import kind_of
 
 _UNUSUAL_SHARE = 0.05
 """Up to this share of disagreeing routing numbers, agreement is usual in a registry."""
@@ -147,8 +147,8 @@ def contradictions(
     for file in files:
         name, member = file.source.path.name, file.source.member or ""
         kind = kind_of(file.source.kind)
-        outer, inner = stated(name, kind), stated(member, kind)
-        if inner != (None, None) and outer not in ((None, None), inner):
+        outer, inner = kind.stated(name), kind.stated(member)
+        if outer and inner and outer != inner:
             faults.append(f"{name} holds {Path(member).name}: the zip was renamed")
         # An operator table or a plan is often the same for days. Two increments without rows are
         # alike, and neither is wrong.
@@ -173,10 +173,10 @@ def _out_of_sequence(file: ParsedFile, before: Source) -> list[str]:
         return [
             f"{name} has sequence {source.sequence}, the current snapshot is made of {before.name}"
         ]
-    then, _ = stated(before.name, kind)
+    then = kind.stated(before.name)
     if kind.every is None or source.as_of is None or then is None:
         return []
-    times = (source.as_of - then) / kind.every
+    times = (source.as_of - then[0]) / kind.every
     fault = f"{name} is {steps} in sequence and {times:g} in time after {before.name}: one is wrong"
     return [fault] if steps != times else []
 

@@ -24,7 +24,7 @@ from numroute_loader.reading.description import (
     Role,
     RouteKey,
 )
-from numroute_loader.registries import FEEDS, kind_of, stated
+from numroute_loader.registries import FEEDS, kind_of
 
 _NAME_HINT = "Restore the name that the registry gave it"
 
@@ -138,8 +138,8 @@ def first_after(feed: FeedLayout, base: Source, as_of: datetime) -> int:
 
     ``as_of`` is the time of a dump whose name states none.
     """
-    time, _ = stated(base.name, kind_of(base.kind))
-    return feed.first_window(base.kind, base.sequence, time or as_of)
+    stated = kind_of(base.kind).stated(base.name)
+    return feed.first_window(base.kind, base.sequence, stated[0] if stated else as_of)
 
 
 def arrange(files: Sequence[RegistryFile], position: Position) -> Arrangement:

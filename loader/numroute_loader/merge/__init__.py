@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from numroute_loader.merge.routes import (
     donor_rows,
     mapped,
 )
-from numroute_loader.reading.description import ParsedFile, PortedRecords, RouteKey
+from numroute_loader.reading.description import ParsedFile, PortedRecords, Ranges, RouteKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +152,10 @@ def _only(files: Sequence[ParsedFile], layer: str, what: str) -> ParsedFile | No
 
 def _layers(files: Sequence[ParsedFile]) -> Sequence[Layer]:
     """Return one plan per registry, the one that knows the registry's operator codes first."""
-    plans: dict[str, list[ParsedFile]] = defaultdict(list)
+    plans: dict[str, list[tuple[Path, Ranges]]] = defaultdict(list)
     for file in files:
         if file.ranges is not None:
-            plans[file.source.registry].append(file)
+            plans[file.source.registry].append((file.source.path, file.ranges))
     layers = [plan_layer(each) for each in plans.values()]
     return sorted(layers, key=lambda layer: not any(key.operator_code for key in layer.keys))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numroute.errors import InputError
-from numroute_loader.reading.description import ParsedFile, RouteKey
+from numroute_loader.reading.description import Ranges, RouteKey
 
 NOBODY = -1
 """The key of a piece without a holder."""
@@ -29,12 +30,11 @@ class Layer:
     keys: Sequence[RouteKey]
 
 
-def plan_layer(files: Sequence[ParsedFile]) -> Layer:
+def plan_layer(plans: Sequence[tuple[Path, Ranges]]) -> Layer:
     """Return the plan that the files of one registry make together.
 
     Raises InputError, with both files, when two of them have a number in common.
     """
-    plans = [(file, file.ranges) for file in files if file.ranges is not None]
     first = np.concatenate([ranges.first for _, ranges in plans])
     order = np.argsort(first, kind="stable")
     first, last = first[order], np.concatenate([ranges.last for _, ranges in plans])[order]
@@ -47,8 +47,8 @@ def plan_layer(files: Sequence[ParsedFile]) -> Layer:
     if len(clashes):
         earlier, later = sorted(origin[clashes[0] : clashes[0] + 2].tolist())
         raise InputError(
-            plans[later][0].source.path,
-            f"its ranges overlap those of {plans[earlier][0].source.path}",
+            plans[later][0],
+            f"its ranges overlap those of {plans[earlier][0]}",
             hint="Give each part of the plan once: two issues of one file cannot be merged",
         )
     after = last + np.uint64(1)

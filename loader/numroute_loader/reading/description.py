@@ -46,7 +46,7 @@ class FileKind:
 
     ``name`` is ``<registry>/<kind>``, e.g. ``ru-bdpn/port-all``. ``layer``: what it brings to a
     snapshot, "ported", "increments", "ranges" or "operators".
-    ``file_name`` matches the whole name without folder and suffix; its groups ``time``
+    ``file_name`` matches the whole name, with or without a suffix; its groups ``time``
     (``YYYYMMDDhhmm``, ``utc_offset`` ahead of UTC) and ``sequence`` date the file, ``file_type``
     precedes them. ``header`` tests the beginning of a text; ``expects`` completes "The file should
     begin with ...".
@@ -69,17 +69,24 @@ class FileKind:
     covers: tuple[tuple[int, int], ...] = ()
     number_format: NumberFormat | None = None
 
-    def dated(self, stem: str) -> tuple[datetime, int] | None:
+    def dated(self, name: str) -> tuple[datetime, int] | None:
         """Return the time (UTC) and the sequence that a name states, None where it states neither.
 
         Raises ValueError when the time does not exist.
         """
-        match = self.file_name.fullmatch(stem)
+        match = self.file_name.fullmatch(Path(name).name)
         stated = match.groupdict() if match else {}
         if "time" not in stated:
             return None
         local = datetime.strptime(stated["time"], "%Y%m%d%H%M").replace(tzinfo=UTC)
         return local - self.utc_offset, int(stated["sequence"])
+
+    def stated(self, name: str) -> tuple[datetime, int] | None:
+        """Return what ``dated`` does, and None where the time does not exist."""
+        try:
+            return self.dated(name)
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,15 +357,10 @@ class FeedLayout:
 
     def parse(self, name: str) -> DeliveredFile | None:
         """Return what a name says of its file, None for a name that is not this registry's."""
-        stem, _, suffix = name.rpartition(".")
         kinds = [(role, kind) for role, kinds in self.kinds.items() for kind in kinds]
-        for role, kind in kinds if suffix.lower() in ("csv", "zip") else ():
-            try:
-                dated = kind.dated(stem)
-            except ValueError:
-                return None
-            if dated is not None:
-                time, sequence = dated
+        for role, kind in kinds if name.lower().endswith((".csv", ".zip")) else ():
+            if stated := kind.stated(name):
+                time, sequence = stated
                 return DeliveredFile(
                     name=name,
                     kind=kind.name,

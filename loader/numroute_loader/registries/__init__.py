@@ -75,18 +75,10 @@ def built_in_limits(registries: Collection[str] = ()) -> str:
     return table.read_text("utf-8")
 
 
-def stated(name: str, kind: FileKind) -> tuple[datetime | None, int | None]:
-    """Return the time and the sequence that a known file's name states; nonsense is None."""
-    try:
-        return kind.dated(_stem(name)) or (None, None)
-    except ValueError:
-        return None, None
-
-
 def _dated(archive: Archive, kind: FileKind) -> tuple[datetime | None, int | None]:
     """Return what the file's own name states, or that of the zip's member."""
     try:
-        dated = [kind.dated(_stem(name)) for name in (archive.path.name, archive.member or "")]
+        dated = [kind.dated(name) for name in (archive.path.name, archive.member or "")]
     except ValueError:
         reason = "the file's name states a time that does not exist"
         raise InputError(archive.path, reason, hint=_RESTORE) from None
@@ -120,14 +112,14 @@ def _kind_by_header_and_name(archive: Archive) -> FileKind:
 
 def _named(archive: Archive) -> list[FileKind]:
     """Return the kinds that the file's name, or its member's, allows; empty if neither says."""
-    stems = [_stem(name) for name in (archive.path.name, archive.member) if name]
-    for stem in stems:
+    names = [Path(name).name for name in (archive.path.name, archive.member) if name]
+    for name in names:
         for pattern, reason in ru_bdpn.UNREAD.items():
-            if pattern.fullmatch(stem):
+            if pattern.fullmatch(name):
                 hint = "Give a full dump, or Port_Increment and Return_Increment"
                 raise InputError(archive.path, f"the file is {reason}", hint=hint)
     named = [
-        kinds for stem in stems if (kinds := [k for k in KINDS if k.file_name.fullmatch(stem)])
+        kinds for name in names if (kinds := [k for k in KINDS if k.file_name.fullmatch(name)])
     ]
     if len(named) > 1 and named[0] != named[1]:
         raise InputError(
@@ -136,11 +128,6 @@ def _named(archive: Archive) -> list[FileKind]:
             hint=f"{DOWNLOAD_AGAIN}, or unpack it and give the file that you need",
         )
     return named[0] if named else []
-
-
-def _stem(name: str) -> str:
-    path = Path(name)
-    return path.stem if path.suffix.lower() in (".csv", ".zip") else path.name
 
 
 def _names(kinds: Iterable[FileKind]) -> str:

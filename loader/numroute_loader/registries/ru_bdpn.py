@@ -76,7 +76,7 @@ def _file_kind(kind: _Kind) -> FileKind:
         registry=REGISTRY,
         layer=kind.layer,
         file_name=re.compile(
-            rf"{kind.file_type}_(?P<time>[0-9]{{12}})_(?P<sequence>[0-9]{{1,9}})",
+            rf"{kind.file_type}_(?P<time>[0-9]{{12}})_(?P<sequence>[0-9]{{1,9}})(\.csv|\.zip)?",
             re.IGNORECASE | re.ASCII,
         ),
         header=lambda head: layout.matches(header_of(head), kind.without),
