@@ -57,11 +57,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 
 @click.command(context_settings={"show_default": True})
 @click.argument("lists", nargs=-1, required=True, metavar="LIST...")
-@click.option(
-    "--out",
-    type=FOLDER,
-    help="Output folder; it appears at the end, complete.",
-)
+@click.option("--out", type=FOLDER, help="Output folder; it appears at the end, complete.")
 @source_options
 @region_option
 @_read_options("", "the list")

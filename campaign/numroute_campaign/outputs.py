@@ -108,8 +108,10 @@ class Workspace:
         parent, prefix = self.out.parent, f".{self.out.name}."
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            for each in parent.glob(f"{prefix}*{_SUFFIX}"):
-                self._remove_leftover(each)
+            leftover = re.compile(rf"{re.escape(prefix)}[^.]+{re.escape(_SUFFIX)}")
+            for each in parent.iterdir():
+                if leftover.fullmatch(each.name):
+                    self._remove_leftover(each)
             self.folder = Path(tempfile.mkdtemp(_SUFFIX, prefix, parent))
             self._lock = _locked(self.folder)
         except OSError as error:

@@ -166,13 +166,9 @@ def _hits(texts: pa.Array, region: str | None) -> dict[str, NDArray[np.bool_]]:
         kind: _matches(distinct, f"(?i){pattern}") for kind, pattern in _PATTERNS["cells"].items()
     }
     masks["name"] = _matches(distinct, people["patronymic"]) | _matches(distinct, people["surname"])
-    masks["name"] |= np.array(
-        [
-            any(word.casefold() in _GIVEN_NAMES for word in _NAME.findall(text))
-            for text in distinct.to_pylist()
-        ],
-        np.bool_,
-    )
+    words = map(_NAME.findall, distinct.to_pylist())
+    has_name = [any(word.casefold() in _GIVEN_NAMES for word in each) for each in words]
+    masks["name"] |= np.array(has_name, np.bool_)
     dates = pc.extract_regex(distinct, people["date"])
     parts = [pc.fill_null(pc.struct_field(dates, part), "") for part in ("last", "first")]
     # Only one part of a match is filled.

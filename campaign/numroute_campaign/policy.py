@@ -360,11 +360,7 @@ def zones() -> tuple[tuple[str, re.Pattern[str], int], ...]:
     data = (resources.files("numroute_campaign") / "data").iterdir()
     tables = sorted((each for each in data if each.name.startswith("time_zones_")), key=str)
     return tuple(
-        (
-            row["region_code"],
-            re.compile(rf"\b{row['pattern']}"),
-            _minutes(row["utc_offset"]),
-        )
+        (row["region_code"], re.compile(rf"\b{row['pattern']}"), _minutes(row["utc_offset"]))
         for table in tables
         for row in csv.DictReader(table.read_text("utf-8").splitlines())
     )

@@ -105,8 +105,10 @@ def test_names_like_a_leftover_are_left_alone(route, list_parts: Path, tmp_path:
     (tmp_path / ".out.link.numroute").symlink_to(tmp_path / "precious")
     (tmp_path / ".out.file.numroute").touch()
     (tmp_path / ".out2.x.numroute").mkdir()
+    (tmp_path / ".out.v2.x.numroute").mkdir()
     route(list_parts)
     assert (tmp_path / "precious" / "file").exists()
     assert {path.name for path in tmp_path.iterdir()} == {
         "out", "precious", ".out.link.numroute", ".out.file.numroute", ".out2.x.numroute",
+        ".out.v2.x.numroute",
     }  # fmt: skip
