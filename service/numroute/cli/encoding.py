@@ -61,8 +61,8 @@ class Csv:
     no_number = b""
     no_time = b""
     time_form = "%s+00:00"
-    plain_bytes = b"0123456789+-.() "
-    """The bytes of texts that need no escaping; a plus sign only in front."""
+    is_plain = re.compile(rb"\+?[0-9\-.() ]*").fullmatch
+    """Whether a text needs no escaping."""
     text = staticmethod(_cells)
 
     @functools.cache  # noqa: B019 - one form lives as long as the command
@@ -88,7 +88,7 @@ class Json:
     no_number = b"0"
     no_time = b"null"
     time_form = '"%s+00:00"'
-    plain_bytes = bytes({*range(ord(" "), 128)} - {*b'"\\+'}) + b"+"
+    is_plain = re.compile(rb'[^\x00-\x1f"\\\x80-\xff]*').fullmatch
 
     def text(self, text: str) -> bytes:
         """Return a text without its quotes."""
@@ -135,7 +135,7 @@ def lines(
     holder_texts = [form.holder(each, answer.snapshot) for each in answer.range_holders]
     pieces = (
         [form.before_text] * len(texts),
-        _texts(texts, form),
+        [text if form.is_plain(text) else form.text(text.decode()) for text in texts],
         [form.before_number] * len(texts),
         [b"%d" % number if number else form.no_number for number in numbers.tolist()],
         map(route_texts.__getitem__, routes),
@@ -158,23 +158,6 @@ def route_cells(route: Route) -> tuple[str, ...]:
         *(route.mcc, route.mnc, route.registry_mnc, route.routing_number),
         *(region.code, region.name, route.line_type.name, str(route.overridden).lower()),
     )
-
-
-def _texts(texts: Sequence[bytes], form: Csv | Json) -> Sequence[bytes]:
-    """Return the texts, escaped where necessary; few are."""
-    joined = b"\n" + b"\n".join(texts)
-    if (
-        joined.count(b"\n") == len(texts)
-        and joined.count(b"+") == joined.count(b"\n+")
-        and not joined.translate(None, form.plain_bytes + b"\n")
-    ):
-        return texts
-    return [
-        text
-        if not text.translate(None, form.plain_bytes) and b"+" not in text[1:]
-        else form.text(text.decode())
-        for text in texts
-    ]
 
 
 def _times(seconds: NDArray[np.uint32], form: Csv | Json) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -132,12 +133,11 @@ def warnings(calibration: Calibration, here: Machine) -> list[str]:
 
 def this_machine(folder: Path) -> Machine:
     """Return the facts of this machine; the disk is that of ``folder``."""
-    file_system = os.statvfs(folder)
     return Machine(
         cpu=_proc_lines("cpuinfo").get("model name") or platform.machine(),
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=memory_bytes("MemTotal"),
-        disk_bytes=file_system.f_frsize * file_system.f_blocks,
+        disk_bytes=shutil.disk_usage(folder).total,
     )
 
 
