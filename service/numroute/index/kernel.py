@@ -52,10 +52,8 @@ if TYPE_CHECKING:
 Find = Callable[[int], tuple[int, int, int]]
 
 FEW_NUMBERS = 32
-"""Up to this many numbers are looked up one by one: with more, numpy is faster."""
-
-FEW_NUMBERS_COMPILED = 1
-"""The same beside the compiled function, which costs less to call than numpy."""
+"""Up to this many numbers are looked up one by one: with more, numpy is faster. The compiled
+function is faster for two."""
 
 FIELDS_NUMBERS, FIELDS_REST = 256, 64
 """Up to how many numbers all fields are found at once, if no more than the second have records."""
@@ -175,10 +173,10 @@ def find_fields(
 ) -> tuple[Rows, Rows, Index] | None:
     """Return rows, rows of the ranges and ranks (-1 for none) of a small batch.
 
-    None where finding them one field after the other is faster. The entries of most numbers say
-    all three; the other numbers are looked up one by one.
+    None where finding them one field after the other is faster, ``rows_only`` if nobody needs the
+    others. The entries of most numbers say all three; the rest are looked up one by one.
     """
-    if len(numbers) <= (FEW_NUMBERS_COMPILED if rows_only and _compiled else FEW_NUMBERS):
+    if len(numbers) <= (0 if rows_only and _compiled else FEW_NUMBERS):
         each = np.array([find(number) for number in numbers.tolist()], np.int64).reshape(-1, 3)
         return each[:, 0].astype(np.uint16), each[:, 1].astype(np.uint16), each[:, 2]
     if rows_only or len(numbers) > FIELDS_NUMBERS:

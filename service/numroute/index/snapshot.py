@@ -171,6 +171,13 @@ class Snapshot:
         0 and numbers of more than 15 digits are answered with the row of status INVALID. Without
         ``overrides`` the answers are what the registry says.
         """
+        if len(numbers) == 1:
+            row, seconds, range_row = self.lookup_one(numbers.item(), overrides=overrides)
+            return Answers(
+                np.array((row,), self._row_dtype),
+                np.array((seconds,), np.uint32) if ported_at else None,
+                np.array((range_row,), np.uint16) if range_route else None,
+            )
         rows: Unsigned
         ranges: Unsigned | None
         found: tuple[NDArray[np.integer], NDArray[np.integer]] | None

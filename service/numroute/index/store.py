@@ -289,16 +289,14 @@ def locked(store: Path, name: str, *, busy: str, hint: str) -> Iterator[None]:
     the store cannot be written.
     """
     try:
-        lock = os.open(store / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.fdopen(os.open(store / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb")
     except OSError as error:
         raise StoreAccessError(
             store, f"cannot be written: {error.strerror}", hint="Check owner and mount"
         ) from None
-    try:
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreBusyError(store, busy, hint=hint) from None
         yield
-    finally:
-        os.close(lock)
