@@ -88,8 +88,7 @@ class _Reader:
         self._snapshot = snapshot
         self._routes: dict[str, list[Route]] = defaultdict(list)
         self._regions: dict[str, Region] = {}
-        for row in range(len(snapshot.routes)):
-            route = snapshot.routes[row]
+        for route in snapshot.routes:
             if route.operator.code:
                 self._routes[route.operator.code].append(route)
             for name in (route.region.code, route.region.name):

@@ -304,6 +304,18 @@ def test_a_file_far_larger_than_the_last_of_its_type_is_not_fetched(
     assert run.status == 0, run.text
 
 
+def test_a_copy_goes_on_where_it_broke_off(store: Path, inbox: Path) -> None:
+    """A part that lies in the spool under the delivery's size and time is its beginning."""
+    *_, dump = put(inbox, day_of())
+    status = dump.stat()
+    part = store / "spool" / ".incoming" / f"{status.st_size}-{status.st_mtime_ns}" / dump.name
+    part.parent.mkdir(parents=True)
+    part.write_bytes(dump.read_bytes()[:100])
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 0, run.text
+    assert len(run.events("snapshot published")) == 1
+
+
 def test_a_named_pipe_in_place_of_a_listed_file_does_not_block(inbox: Path) -> None:
     """Swapped after the listing, it is refused at once and the others are fetched."""
     from numroute_loader.feeds.sources import Inbox
