@@ -49,8 +49,7 @@ class LocalClient:
         found = self._snapshot.lookup(
             as_numbers(numbers), ported_at=with_ported_at, range_route=with_range_holder
         )
-        count, route = self._snapshot.route_count, self._snapshot.route
-        rows, _, route_index = distinct_rows(found.route, count)
+        rows, _, route_index = distinct_rows(found.route, self._snapshot.route_count)
         holders: list[Operator] = []
         holder_index = None
         if found.range_route is not None:
@@ -60,7 +59,7 @@ class LocalClient:
             holders = [table.operators[place] for place in distinct.tolist()]
         return BulkAnswer(
             route_index=route_index,
-            routes=tuple(route(row) for row in rows.tolist()),
+            routes=tuple(map(self._snapshot.route, rows.tolist())),
             snapshot=self.snapshot,
             ported_at=found.ported_at,
             range_holder_index=holder_index,

@@ -116,10 +116,7 @@ def bulk_response(
     actual = (len(indexes), len(holder_indexes), len(ported_at))
     if actual != expected:
         raise not_understood(f"its columns have {actual} entries, not {expected}")
-    for places, values in (
-        (indexes, columns.routes),
-        (holder_indexes, columns.range_holders),
-    ):
+    for places, values in ((indexes, columns.routes), (holder_indexes, columns.range_holders)):
         if places.size and int(places.max()) >= len(values):
             raise not_understood("an index in it points to nothing")
     ref = _snapshot_ref(columns.snapshot)

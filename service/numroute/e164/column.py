@@ -58,7 +58,13 @@ def _judge_array(array: pa.Array, region: str | None) -> ParsedColumn:
         places = pc.fill_null(array.indices, 0).to_numpy()
         answer = ParsedColumn(words.numbers.take(places), words.reasons.take(places))
     elif pa.types.is_integer(kind) or kind in _TEXTS:
-        answer = _judge_strings(array.cast(pa.large_string()), region)
+        # The rows of nulls are judged as anything.
+        strings = array.cast(pa.large_string())
+        _, offset_buffer, text_buffer = strings.buffers()
+        first = strings.offset * np.dtype(np.int64).itemsize
+        offsets = np.frombuffer(offset_buffer, np.int64, count=len(strings) + 1, offset=first)
+        text = np.frombuffer(b"" if text_buffer is None else text_buffer, np.uint8)
+        answer = judge_texts(text, offsets, region)
         if pa.types.is_signed_integer(kind):
             negative = pc.fill_null(pc.less(array, 0), fill_value=False)
             answer.refuse(negative.to_numpy(zero_copy_only=False), InvalidReason.NOT_A_NUMBER)
@@ -71,12 +77,3 @@ def _judge_array(array: pa.Array, region: str | None) -> ParsedColumn:
         missing = array.is_null().to_numpy(zero_copy_only=False)
         answer.refuse(missing, InvalidReason.NOT_A_NUMBER)
     return answer
-
-
-def _judge_strings(array: pa.LargeStringArray, region: str | None) -> ParsedColumn:
-    """Judge an array of large_string, nulls' rows as anything."""
-    _, offset_buffer, text_buffer = array.buffers()
-    first = array.offset * np.dtype(np.int64).itemsize
-    offsets = np.frombuffer(offset_buffer, np.int64, count=len(array) + 1, offset=first)
-    text = np.frombuffer(b"" if text_buffer is None else text_buffer, np.uint8)
-    return judge_texts(text, offsets, region)
