@@ -50,7 +50,7 @@ def open_list(
         reader.phones = (place,)
     # Whether a row of a do-not-send list is blank, all of its cells say.
     reader.kept = (
-        tuple(range(len(columns)))
+        tuple(place for place in range(len(columns)) if place not in reader.phones)
         if all_phone_columns
         else tuple(find_column(columns, name, file.name) for name in options.keep)
     )
