@@ -21,7 +21,7 @@ from numroute.index.compare import (
 )
 from numroute.model import NUMBER_MAX, Operator, Route, mask_number
 from numroute_loader.gate.findings import NAMED_MAX, Drift, RangeHolders, RoutingNumbers
-from numroute_loader.increments import ChainError, first_after, position_of
+from numroute_loader.increments import ChainError, position_of
 from numroute_loader.reading.description import ParsedFile, Role
 from numroute_loader.registries import kind_of
 
@@ -92,7 +92,7 @@ def drift_of(
     if position is None or not position.applied:
         return "the current snapshot was not made by increments"
     dump = next((dump for dump in dumps if dump.kind in position.feed.names(Role.DUMP)), None)
-    following = first_after(position.feed, dump, as_of) if dump is not None else None
+    following = position.feed.first_window(dump, as_of) if dump is not None else None
     if following is None or not position.first < following <= position.following:
         return "increments have not led the current snapshot to the time of the dump"
     # What windows from there on changed last.

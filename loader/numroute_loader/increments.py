@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,7 +23,7 @@ from numroute_loader.reading.description import (
     Role,
     RouteKey,
 )
-from numroute_loader.registries import FEEDS, kind_of
+from numroute_loader.registries import FEEDS
 
 _NAME_HINT = "Restore the name that the registry gave it"
 
@@ -123,7 +122,7 @@ def position_of(metadata: Metadata) -> Position:
             + ", ".join(kind for feed in FEEDS.values() for kind in feed.names(Role.DUMP)),
         )
     feed, base = bases[0]
-    first = first_after(feed, base, metadata.as_of)
+    first = feed.first_window(base, metadata.as_of)
     applied = {
         (source.kind, source.sequence): source.sha256
         for source in metadata.sources
@@ -131,15 +130,6 @@ def position_of(metadata: Metadata) -> Position:
     }
     last = max((sequence for _, sequence in applied), default=first - 1)
     return Position(feed=feed, base=base, first=first, following=last + 1, applied=applied)
-
-
-def first_after(feed: FeedLayout, base: Source, as_of: datetime) -> int:
-    """Return the sequence of the first window on top of a full dump.
-
-    ``as_of`` is the time of a dump whose name states none.
-    """
-    stated = kind_of(base.kind).stated(base.name)
-    return feed.first_window(base.kind, base.sequence, stated[0] if stated else as_of)
 
 
 def arrange(files: Sequence[RegistryFile], position: Position) -> Arrangement:

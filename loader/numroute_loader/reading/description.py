@@ -349,10 +349,16 @@ class FeedLayout:
         """Return the time (UTC) that the names of a window's files state."""
         return self.window_zero + sequence * self.window_every
 
-    def first_window(self, dump: str, sequence: int | None, time: datetime) -> int:
-        """Return the sequence of the first window after a full dump of this kind."""
-        if sequence is not None and dump not in self.own_sequences:
-            return sequence * (self.dump_every // self.window_every) + 1
+    def first_window(self, dump: Source, as_of: datetime) -> int:
+        """Return the sequence of the first window on top of a full dump.
+
+        ``as_of`` is the time of a dump whose name states none.
+        """
+        if dump.sequence is not None and dump.kind not in self.own_sequences:
+            return dump.sequence * (self.dump_every // self.window_every) + 1
+        (kind,) = (kind for kind in self.kinds[Role.DUMP] if kind.name == dump.kind)
+        stated = kind.stated(dump.name)
+        time = stated[0] if stated else as_of
         return (time - self.window_zero) // self.window_every + 1
 
     def parse(self, name: str) -> DeliveredFile | None:
