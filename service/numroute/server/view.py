@@ -270,7 +270,7 @@ def operator_list(snapshot: Snapshot) -> pb.ListOperatorsResponse:
     """Return the operators of a snapshot's routes, without the reference to the snapshot."""
     entries: dict[Operator, pb.OperatorEntry] = defaultdict(pb.OperatorEntry)
     networks: dict[Operator, set[tuple[str, str]]] = defaultdict(set)
-    for route in (snapshot.routes[row] for row in range(len(snapshot.routes))):
+    for route in snapshot.routes:
         if route.status.has_route:
             entry = entries[route.operator]
             entry.serves_ported_numbers |= route.status is Status.PORTED
