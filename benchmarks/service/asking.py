@@ -124,7 +124,8 @@ def contest(
     Returns wall time, and the CPU time of the service, per number.
     """
     (service, send), *_ = sides.values()
-    rate = ask(service, send, in_flight=in_flight, calls=in_flight).calls_per_second
+    load = ask(service, send, in_flight=in_flight, calls=in_flight)
+    rate = load.answered / load.wall_seconds
     calls = min(CALLS_PER_TURN_MAX, max(in_flight, round(rate * seconds * TURN_SHARE)))
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {f"{name}, {CPU}": [] for name in sides}
@@ -132,7 +133,7 @@ def contest(
         for (name, (service, send)), spent in zip(sides.items(), cpu.values(), strict=True):
             load = ask(service, send, in_flight=in_flight, calls=calls)
             if round_ >= 0:
-                wall[name].append(1e9 / load.calls_per_second / numbers)
+                wall[name].append(1e9 * load.wall_seconds / load.answered / numbers)
                 spent.append(1e9 * load.cpu_per_call / numbers)
     return [
         *beside(section, wall, unit="ns/number"),

@@ -123,7 +123,7 @@ def overload(material: Material, seconds: float) -> Sequence[Figure]:
                 stretch = max(2 * STRETCH_SECONDS_MIN, seconds / 8)
                 seen = _at_rate(service, send, rate, stretch, seed=round_)
                 assert "wrong answer" not in seen.failures
-                values[name].append(seen.calls_per_second)
+                values[name].append(seen.answered / seen.wall_seconds)
                 for status, count in seen.failures.items():
                     words = f"refused at {factor:g} times with {status}"
                     refused.setdefault(words, []).append(count / len(seen.latency_seconds))
@@ -221,7 +221,8 @@ def _capacity(service: Service, send: Send, batch: int) -> float:
     """Return the calls a second that are answered when the next one always waits."""
     calls = CAPACITY_CALLS[batch]
     ask(service, send, in_flight=IN_FLIGHT, calls=calls // 4)
-    return ask(service, send, in_flight=IN_FLIGHT, calls=calls).calls_per_second
+    load = ask(service, send, in_flight=IN_FLIGHT, calls=calls)
+    return load.answered / load.wall_seconds
 
 
 def _at_rate(service: Service, send: Send, rate: float, seconds: float, *, seed: int) -> Load:

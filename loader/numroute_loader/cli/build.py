@@ -60,7 +60,13 @@ def check(
     published (.csv or .zip) or a folder of them. Its kind is recognised by its name and header.
     """
     if show_limits:
-        _show_limits(approval, as_json)
+        limits = console.plain(read_limits(built_in_limits(), approval.limits))
+        if as_json:
+            console.print_json(limits)
+        else:
+            value = re.compile(r"^(\w+) = .*$", re.MULTILINE)
+            text = value.sub(lambda match: f"{match[1]} = {limits[match[1]]:_}", built_in_limits())
+            click.echo(text, nl=False)
         return
     opened = None
     if store:
@@ -177,16 +183,6 @@ def _report(checked: Checked, outcome: dict[str, Any], *, as_json: bool) -> None
         raise GateError(checked.findings)
     if checked.gap is not None:
         raise GapError(checked.gap)
-
-
-def _show_limits(approval: Approval, as_json: bool) -> None:
-    limits = console.plain(read_limits(built_in_limits(), approval.limits))
-    if as_json:
-        console.print_json(limits)
-        return
-    value = re.compile(r"^(\w+) = .*$", re.MULTILINE)
-    text = value.sub(lambda match: f"{match[1]} = {limits[match[1]]:_}", built_in_limits())
-    click.echo(text, nl=False)
 
 
 def _document(checked: Checked) -> dict[str, Any]:

@@ -80,9 +80,7 @@ def list_(tokens: Path, as_json: bool) -> None:
                 name,
                 ", ".join(map(_token_text, client.tokens)) or "none",
                 ", ".join(client.certificates),
-                _limit(client.rate),
-                _limit(client.burst),
-                _limit(client.daily),
+                *map(_limit, (client.rate, client.burst, client.daily)),
             )
             for name, client in clients
         ],

@@ -86,11 +86,6 @@ class Load:
         """The service's CPU seconds per answered call."""
         return self.cpu_seconds / max(1, self.answered)
 
-    @property
-    def calls_per_second(self) -> float:
-        """Answered calls per second of wall time."""
-        return self.answered / self.wall_seconds
-
     def quantile(self, quantile: float) -> float:
         """Return a quantile of the answered calls' latency, in seconds."""
         return float(np.nanquantile(self.latency_seconds, quantile))
