@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import click
 
+from numroute.cli.console import show
 from numroute.cli.group import Daemon
 from numroute.cli.options import FILE, Finite, as_hours, json_option, setting, store_option
 from numroute.cli.serve import (
     HOURS_MAX,
     check_option,
     max_age_option,
-    print_check,
     security_options,
 )
 from numroute.server.limits import WORKERS_MAX
@@ -109,7 +109,8 @@ def web(
 
     Clients are known by the tokens of --tokens, as in `numroute serve`. SIGTERM or Ctrl-C stops.
     """
-    from numroute.files import require_writable  # noqa: PLC0415 - likewise
+    from numroute.files import require_writable  # noqa: PLC0415 - only for --check
+    from numroute.server.check import check as checked  # noqa: PLC0415 - gRPC
     from numroute_web.app import run  # noqa: PLC0415 - slow to import
     from numroute_web.settings import WebSettings  # noqa: PLC0415
     from numroute_web.webhooks import Webhooks  # noqa: PLC0415
@@ -122,7 +123,8 @@ def web(
     if check:
         require_writable(web_settings.jobs)
         Webhooks.of_settings(web_settings.callback_hosts, web_settings.callback_secret)
-        facts = {"lists": f"{web_settings.jobs}, {web_settings.list_workers:,} at once"}
-        print_check(web_settings.as_server(), facts, as_json=as_json)
+        lists = f"{web_settings.jobs}, {web_settings.list_workers:,} at once"
+        facts = checked(web_settings.as_server()) | {"lists": lists}
+        show(facts, facts.items(), as_json=as_json)
     else:
         run(web_settings)

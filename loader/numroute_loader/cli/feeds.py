@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,10 +76,6 @@ def _source(
         passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
         **connection,
     )
-
-
-def _pusher(store: SnapshotStore, remote: Remote) -> Callable[[], str]:
-    return lambda: replicas.push(store, remote).pointer.snapshot
 
 
 @click.command(cls=Daemon)
@@ -170,7 +165,7 @@ def watch(
     start continues where this one stopped.
     """
     opened = SnapshotStore(store, create=True, retention=retention)
-    pusher = None if push is None else _pusher(opened, Remote(push))
+    remote = None if push is None else Remote(push)
     with feeding(store):
         feed = Watcher(
             opened,
@@ -178,7 +173,7 @@ def watch(
             source=source,
             layout=_LAYOUT,
             asked_by=f"{user_name()} (watch)",
-            push=pusher,
+            push=None if remote is None else lambda: replicas.push(opened, remote).pointer.snapshot,
             **options,
         )
         if once:

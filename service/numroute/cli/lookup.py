@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -112,7 +111,8 @@ def lookup(
     """
     if as_json and as_csv:
         raise click.UsageError("both --json and --csv are given: give one of them")
-    with _asking(source, as_of) as (client, when):
+    client, when = _asking(source, as_of)
+    with client:
         if as_json or as_csv or "-" in numbers:
             form = Json() if as_json else Csv()
             is_routed = _print_lines(client, _blocks(numbers), region, when, form)
@@ -181,17 +181,13 @@ def _texts(data: bytes) -> Iterator[list[bytes]]:
         yield texts[begin : begin + _BLOCK_TEXTS]
 
 
-@contextlib.contextmanager
 def _asking(
     source: Path | Client, as_of: datetime | None
-) -> Iterator[tuple[Client | LocalClient, dict[str, Any]]]:
-    """Yield a client of the service or of the store, and what its questions say about the time."""
+) -> tuple[Client | LocalClient, dict[str, Any]]:
+    """Return a client of the service or of the store, and what its questions say about the time."""
     if isinstance(source, Path):
-        with open_store(source, as_of=as_of) as local:
-            yield local, {}
-    else:
-        with source as client:
-            yield client, {"as_of": as_of} if as_of else {}
+        return open_store(source, as_of=as_of), {}
+    return source, {"as_of": as_of} if as_of else {}
 
 
 def _columns(answers: Sequence[Answer]) -> BulkAnswer:
@@ -222,7 +218,8 @@ def explain(
     as_json: bool,
 ) -> int:
     """Show which layer decides about NUMBER, from which file, and what the other layers say."""
-    with _asking(source, as_of) as (client, when):
+    client, when = _asking(source, as_of)
+    with client:
         explanation = client.explain(number, region, **when)
     reason = explanation.invalid_reason
     if as_json:

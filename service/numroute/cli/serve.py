@@ -161,26 +161,16 @@ def serve(
     A newly published snapshot answers within a second. SIGTERM or Ctrl-C drains and stops, SIGHUP
     replaces the worker processes one by one without an interruption.
     """
-    from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - gRPC
+    from numroute.server.check import check as checked  # noqa: PLC0415 - gRPC
+    from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - likewise
 
     server = ServerSettings(worker_memory=worker_megabytes << 20, security=security, **settings)
     if not check:
         return run_service(server)
-    facts = {
+    facts = checked(server) | {
         "reflection": "yes" if security.offers_reflection(server.host) else "no",
         "workers": f"{server.workers:,}, each replaced beyond {worker_megabytes:,} MiB",
         "metrics": server.metrics or "none",
     }
-    print_check(server, facts, as_json=as_json)
-    return 0
-
-
-def print_check(settings: ServerSettings, facts: dict[str, str], *, as_json: bool) -> None:
-    """Print what a service with these settings would do, followed by ``facts``.
-
-    Raises NumrouteError when it would not start, or could not answer.
-    """
-    from numroute.server.check import check  # noqa: PLC0415 - gRPC
-
-    facts = check(settings) | facts
     show(facts, facts.items(), as_json=as_json)
+    return 0
