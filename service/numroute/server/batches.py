@@ -76,11 +76,12 @@ class Batches:
                 )
             # Only now: what finds no room counts against no quota.
             admit(numbers)
+            # This first: it fails where the system starts no thread.
+            self._threads.submit(self._work)
             self._under_way[client] += numbers
             self._given[client] = max(self._now, self._given.get(client, 0))
             queue = self._waiting.setdefault(client, deque())
             queue.append(_Batch(numbers, future, work))
-        self._threads.submit(self._work)
         return future
 
     def close(self) -> None:
@@ -88,8 +89,10 @@ class Batches:
         self._threads.shutdown()
 
     def _work(self) -> None:
-        """Look up the batch whose turn it is: there is one for each call of this."""
+        """Look up the batch whose turn it is: one for each call of this."""
         with self._lock:
+            if not self._waiting:
+                return
             client = min(self._waiting, key=self._given.__getitem__)
             batch = self._waiting[client].popleft()
             if not self._waiting[client]:

@@ -218,11 +218,8 @@ class Supervisor:
         worker.end.add_done_callback(lambda _: self._alive.discard(worker))
         if process.stdin is not None:
             process.stdin.write(pickle.dumps((self._settings, number)))
-        await asyncio.wait(
-            {worker.serves, worker.end},
-            timeout=START_SECONDS_MAX,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        either = (worker.serves, worker.end)
+        await asyncio.wait(either, timeout=START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
         if worker.end.done() or not worker.serves.done():
             worker.send(signal.SIGKILL)
             ((how, end),) = _how(await asyncio.shield(worker.end)).items()
