@@ -78,7 +78,15 @@ async def turns(count: int = 5) -> None:
 
 def asking(coalescer: Coalescer, *numbers: int, seconds: float = 60.0) -> list[asyncio.Task]:
     """Begin a task per number."""
-    return [asyncio.ensure_future(coalescer.ask(number, seconds)) for number in numbers]
+
+    async def ask(number: int) -> object:
+        try:
+            return await coalescer.ask(number, seconds)
+        except asyncio.CancelledError:
+            coalescer.abandoned()
+            raise
+
+    return [asyncio.ensure_future(ask(number)) for number in numbers]
 
 
 def code(task: asyncio.Task) -> str:

@@ -134,7 +134,11 @@ class AsyncClient(ClientBase):
             if self._closed.is_set():
                 raise client_closed()
             coalescer = self._coalescers[with_range_holder, with_ported_at]
-            return await coalescer.ask(as_number(numbers), seconds)
+            try:
+                return await coalescer.ask(as_number(numbers), seconds)
+            except asyncio.CancelledError:
+                coalescer.abandoned()
+                raise
         question = await _worked_off(
             length_hint(numbers) > NUMBERS_AT_ONCE_MAX,
             bulk_question,
@@ -360,7 +364,6 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def _cancelling() -> bool:
-    """Return whether the current task is being cancelled."""
     current = asyncio.current_task()
     # Python 3.10 cannot say.
     return bool(current and getattr(current, "cancelling", lambda: True)())

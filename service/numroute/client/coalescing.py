@@ -47,8 +47,6 @@ _LATE_SECONDS = 0.01
 """How late a number may time out. A batch does that long after its last number's deadline, so that
 each task gets its own error."""
 
-_NOBODY = Operator()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coalescing:
@@ -115,10 +113,11 @@ class Coalescer:
         self._expiry: asyncio.TimerHandle | None = None
         self._abandoning: asyncio.Handle | None = None
 
-    async def ask(self, number: int, seconds: float) -> NumberAnswer:
-        """Return the answer to a number from 0 to 2^64 - 1.
+    def ask(self, number: int, seconds: float) -> asyncio.Future[NumberAnswer]:
+        """Return the future of the answer to a number from 0 to 2^64 - 1.
 
-        Raises ServiceError when the service was not reached or did not answer within ``seconds``.
+        It ends with ServiceError when the service was not reached or did not answer within
+        ``seconds``. A caller that cancels it must call ``abandoned``.
         """
         waiter = _Waiter(loop=self._loop)
         waiter.number = number
@@ -130,12 +129,12 @@ class Coalescer:
                 self._expiry.cancel()
             self._expiry = self._loop.call_at(waiter.deadline, self._expire)
         self._arrange()
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if self._abandoning is None:
-                self._abandoning = self._loop.call_soon(self._drop_abandoned)
-            raise
+        return waiter
+
+    def abandoned(self) -> None:
+        """Check, soon, whether a batch has no waiting task left."""
+        if self._abandoning is None:
+            self._abandoning = self._loop.call_soon(self._drop_abandoned)
 
     async def flush(self) -> None:
         """Send the waiting numbers; return when every task has its answer or its error."""
@@ -236,7 +235,7 @@ def _answers(batch: list[_Waiter], found: BulkAnswer) -> list[NumberAnswer]:
         ]
     holders: Iterable[Operator | None] = itertools.repeat(None)
     if found.range_holder_index is not None:
-        named = [None if holder == _NOBODY else holder for holder in found.range_holders]
+        named = [None if holder == Operator() else holder for holder in found.range_holders]
         holders = map(named.__getitem__, found.range_holder_index.tolist())
     return [
         NumberAnswer(waiter.number, statuses[place], routes[place], found.snapshot, time, holder)

@@ -24,7 +24,6 @@ from numroute.v1 import number_routing_pb2 as pb
 
 ValueT = TypeVar("ValueT")
 
-_UINT64_MAX = 2**64 - 1
 _ROUTE_INDEXES = pb.BulkLookupResponse.ROUTE_INDEXES_FIELD_NUMBER
 
 VALUES_KEPT_MAX = 100_000
@@ -84,7 +83,7 @@ def as_number(number: int | np.integer[Any]) -> int:
     """Return the caller's number as an int; TypeError or ValueError for others."""
     if isinstance(number, bool):
         raise TypeError("numbers must be integers, not bool")
-    if not 0 <= number <= _UINT64_MAX:
+    if not 0 <= number < 2**64:
         raise ValueError("numbers must be from 0 to 2^64 - 1; this one is not")
     return int(number)
 

@@ -39,8 +39,7 @@ _ALIKE: Final = {
 """An ASCII character and what means the same in other scripts and in typeset text."""
 
 _START: Final = re.compile(r"[+0-9]")
-_SEPARATOR: Final = "[" + re.escape(SEPARATORS) + "]"
-_PLAIN: Final = re.compile(rf"(\+?)((?:{_SEPARATOR}*[0-9])+)(?:_|[^#\w])*")
+_PLAIN: Final = re.compile(rf"(\+?)((?:[{re.escape(SEPARATORS)}]*[0-9])+)(?:_|[^#\w])*")
 """A number without letters, and behind it what the library cuts off too: no letter, digit or #."""
 
 _NOT_DIGITS: Final = re.compile(r"[^0-9]+")
